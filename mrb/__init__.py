@@ -1,0 +1,1 @@
+"""MRB: a benchmark for multimodal rerankers."""

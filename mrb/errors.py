@@ -1,0 +1,37 @@
+"""The one family of errors that a user can cause.
+
+Every message says what is wrong, where (task, query, candidate, file) and what to do. The command line prints it as
+one line and exits with code 2; anything else that escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+
+class MRBError(Exception):
+    """A mistake in what was given to MRB: a command, a file, a data set, an adapter."""
+
+
+class TaskError(MRBError):
+    """A task or suite definition that is unknown, malformed or inconsistent."""
+
+
+class DataError(MRBError):
+    """A table, image or judgement that cannot be read as the task says."""
+
+
+class CandidatesError(MRBError):
+    """A candidate list that is missing, damaged, or belongs to another task."""
+
+
+class AdapterError(MRBError):
+    """A reranker that cannot be found or loaded, or that broke its contract."""
+
+
+class ResultError(MRBError):
+    """A run, result or journal that is damaged, incomplete or not what it says."""
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """Text fit for a terminal line: control characters removed, white space folded, cut at `limit` characters."""
+    folded = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return folded if len(folded) <= limit else folded[: limit - 1] + "…"
