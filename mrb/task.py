@@ -1,0 +1,302 @@
+"""Task and suite definitions: TOML files read into frozen pydantic models, unknown keys refused.
+
+The files lie in the installed package `mrb.tasks` (the folder `tasks/` of the repository): one file a task, named
+after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in `suites/`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mrb.errors import TaskError
+from mrb.hashing import sha256_json
+from mrb.items import ImageCaps
+
+TYPES = ("t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it")
+FAMILY_OF_TYPE = {
+    "t2t": "single",
+    "i2i": "single",
+    "t2i": "cross",
+    "t2vd": "cross",
+    "i2t": "cross",
+    "t2it": "fused",
+    "it2t": "fused",
+    "it2i": "fused",
+    "it2it": "fused",
+}
+FAMILIES = ("single", "cross", "fused")
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Sha1 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"']+$", max_length=300)]
+MeasureName = Annotated[str, Field(pattern=r"^(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}$")]
+Modality = Literal["text", "image", "image+text"]
+_MODALITIES: dict[str, Modality] = {"t": "text", "i": "image", "vd": "image", "it": "image+text"}
+
+
+class Model(BaseModel):
+    """What every definition shares: unknown keys are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+M = TypeVar("M", bound=Model)
+
+
+class Table(Model):
+    """Where one table of a part lies: the configuration and split of its repository, or of a local folder.
+
+    `alternatives` lists other (config, split) pairs under which public copies publish the same table, tried in order
+    when the first is not there.
+    """
+
+    config: str
+    split: str
+    alternatives: tuple[tuple[str, str], ...] = ()
+
+
+class Part(Model):
+    """One repository of a task at its pinned revision. Most tasks have one part, CQADupStack has twelve.
+
+    `name` prefixes every id as `name/id` when a task has several parts. `revision` is the commit (40 hex digits);
+    embedded data has a `content` hash (64 hex digits, over rows and decoded pixels) in its place.
+    """
+
+    name: str = ""
+    repository: str
+    revision: Sha1 | None = None
+    content: Sha256 | None = None
+    copies: tuple[str, ...] = ()
+    corpus: Table
+    queries: Table
+    qrels: Table
+    side: Table | None = None
+
+    @model_validator(mode="after")
+    def _one_pin(self) -> Self:
+        if (self.revision is None) == (self.content is None):
+            raise ValueError(f"part {self.repository!r} needs either a revision (a Hub commit) or a content hash")
+        return self
+
+
+class Source(Model):
+    """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each)."""
+
+    kind: Literal["hub", "embedded"]
+    schema_family: Literal["beir", "mbeir", "umrb", "flickr", "vidore"]
+    format: Literal["parquet", "json"]
+    format_confirmed: bool = True
+    parts: tuple[Part, ...] = Field(min_length=1)
+
+
+class Rules(Model):
+    """How raw tables become the judged task. Every rule's effect is counted at loading and published with results."""
+
+    drop_qrels_outside_corpus: bool = False
+    drop_identical_ids: bool = False
+    drop_query_image_from_candidates: bool = False
+    graded: bool = False
+    zero_grades_listed: bool = False
+    average_over_parts: bool = False
+
+
+class Images(Model):
+    """Image limits. `largest` is the greatest (width, height) documented for the source; they may be of two images."""
+
+    largest: tuple[int, int] | None = None
+    max_pixels: int = ImageCaps.max_pixels
+    max_bytes: int = ImageCaps.max_bytes
+    downscale_pixels: int | None = None
+
+    @property
+    def caps(self) -> ImageCaps:
+        """The same limits as `Item` images take them."""
+        return ImageCaps(self.max_bytes, self.max_pixels, self.downscale_pixels)
+
+
+class Size(Model):
+    """Documented sizes; `gigabytes` is the download, None where no source states it."""
+
+    queries: int = Field(gt=0)
+    documents: int = Field(gt=0)
+    qrels: int | None = None
+    gigabytes: float | None = None
+
+
+class FrozenCandidates(Model):
+    """The task's published candidate list. `file` is relative to the task folder, or an `hf://` address."""
+
+    file: str
+    sha256: Sha256
+    first_stage: str
+    track: str
+    depth: int = Field(gt=0)
+
+
+class Task(Model):
+    """One test set: what is asked, where its data is, how it is judged.
+
+    `cluster` says which queries are not independent of each other, for the intervals: those with the same image, the
+    same text, or a positive document in common.
+    """
+
+    schema_version: Literal[1]
+    id: Slug
+    title: str = Field(max_length=80)
+    type: Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
+    description: str = Field(max_length=1000)
+    instruction: str = Field(min_length=1, max_length=500)
+    source_measure: MeasureName
+    status: Literal["confirmed", "inferred"]
+    status_reason: str = Field(min_length=10, max_length=1000)
+    languages: tuple[str, ...] = Field(min_length=1)
+    licence: str
+    licence_note: str = ""
+    citation: str
+    homepage: HttpsUrl | None = None
+    cluster: Literal["none", "query_image", "query_text", "document"] = "none"
+    defects: tuple[str, ...] = ()
+    superseded_by: Slug | None = None
+    size: Size
+    source: Source
+    rules: Rules = Rules()
+    images: Images = Images()
+    candidates: FrozenCandidates | None = None
+
+    @property
+    def family(self) -> str:
+        """`single`, `cross` or `fused`: follows from the type."""
+        return FAMILY_OF_TYPE[self.type]
+
+    @property
+    def query_modality(self) -> Modality:
+        """What a query is made of."""
+        return _modality(self.type.split("2")[0])
+
+    @property
+    def document_modality(self) -> Modality:
+        """What a document is made of; a page (`vd`) is an image."""
+        return _modality(self.type.split("2")[1])
+
+    @property
+    def revision(self) -> str:
+        """The data's identity: the part's commit or content hash; several parts give the hash of theirs."""
+        pins = [part.revision or part.content or "" for part in self.source.parts]
+        return pins[0] if len(pins) == 1 else sha256_json(pins)
+
+    @cached_property
+    def hash(self) -> str:
+        """The definition's hash (64 hex digits) over the fields that decide a score, all listed here.
+
+        Words for people (title, description, licence, citation, status, sizes), the published candidate list (which
+        has its own hash) and the source's own measure (a view of the same ranking) are left out.
+        """
+        fields = self.model_dump(
+            mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
+        )
+        del fields["images"]["largest"]
+        del fields["source"]["format_confirmed"]
+        return sha256_json(fields)
+
+
+class Sample(Model):
+    """A fixed sample of each task's queries: the `queries` smallest by `sample_hash`, spread evenly over parts."""
+
+    queries: int = Field(gt=0)
+
+
+class Suite(Model):
+    """A named, versioned, frozen list of tasks."""
+
+    schema_version: Literal[1]
+    id: Slug
+    version: str = Field(pattern=r"^[0-9]+\.[0-9]+$")
+    title: str
+    description: str
+    depth: int = Field(gt=0)
+    track: str
+    sample: Sample | None = None
+    tasks: tuple[Slug, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_task_twice(self) -> Self:
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError("a task is listed twice")
+        return self
+
+
+def task_folder() -> Path:
+    """The folder that holds the installed task definitions and the embedded data."""
+    return Path(str(resources.files("mrb.tasks")))
+
+
+def load_task(task_id: str) -> Task:
+    """The task named `task_id`. TaskError if it is unknown (close names are offered) or malformed."""
+    path = _task_files().get(task_id)
+    if path is None:
+        raise TaskError(f"unknown task {task_id!r}{_close(task_id, list(_task_files()))}; `mrb tasks` lists them")
+    return read_task(path)
+
+
+def read_task(path: Path) -> Task:
+    """The task defined in the TOML file `path`. TaskError names the file and the first wrong field."""
+    task = _read(Task, path)
+    if task.id != path.stem:
+        raise TaskError(f"{path}: the id {task.id!r} differs from the file's name")
+    return task
+
+
+def load_suite(suite_id: str) -> Suite:
+    """The suite named `suite_id`. TaskError if it is unknown or malformed."""
+    folder = task_folder() / "suites"
+    known = sorted(path.stem for path in folder.glob("*.toml"))
+    if suite_id not in known:
+        raise TaskError(f"unknown suite {suite_id!r}; there are: {', '.join(known)}")
+    return _read(Suite, folder / f"{suite_id}.toml")
+
+
+def all_tasks() -> list[Task]:
+    """Every task that is defined, in and outside the suites, by id."""
+    return [read_task(path) for _, path in sorted(_task_files().items())]
+
+
+def all_suites() -> list[Suite]:
+    """Every suite that is defined, by id."""
+    return [_read(Suite, path) for path in sorted((task_folder() / "suites").glob("*.toml"))]
+
+
+def _task_files() -> dict[str, Path]:
+    root = task_folder()
+    folders = [root / name for name in (*FAMILIES, "mini", "spare")]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def _read(model: type[M], path: Path) -> M:
+    try:
+        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise TaskError(f"{path}: {where}: {first['msg']} ({error.error_count()} in all)") from error
+
+
+def _modality(letters: str) -> Modality:
+    return _MODALITIES[letters]
+
+
+def _close(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3)
+    return f" (did you mean {', '.join(close)}?)" if close else ""
