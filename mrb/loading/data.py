@@ -1,0 +1,117 @@
+"""`TaskData`: what a run needs of a task, held in Arrow so that text and image bytes are read only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pyarrow as pa
+
+from mrb.errors import DataError
+from mrb.items import DecodeCache, ImageCaps, ImageHandle, Item
+from mrb.task import Model, Task
+
+Qrels = Mapping[str, Mapping[str, int]]
+
+
+class Counts(Model):
+    """What the rules of loading did, published with every result. All are numbers of rows, queries or documents."""
+
+    queries: int
+    documents: int
+    qrels: int
+    queries_in_table: int
+    queries_without_positives: int
+    qrels_outside_corpus: int
+    qrels_not_positive: int
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """A table of items by id: `texts` (strings, null where there is none) and `images` (encoded bytes, or null)."""
+
+    name: str
+    rows: Mapping[str, int]
+    texts: pa.ChunkedArray | None
+    images: pa.ChunkedArray | None
+    caps: ImageCaps = field(default_factory=ImageCaps)
+    cache: DecodeCache | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self.rows
+
+    def item(self, item_id: str) -> Item:
+        """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
+        row = self.rows.get(item_id)
+        if row is None:
+            raise DataError(f"{self.name}: no row with id {item_id!r}")
+        return Item(self._text(row), self._image(item_id, row))
+
+    def _text(self, row: int) -> str:
+        value = None if self.texts is None else self.texts[row].as_py()
+        return value or ""
+
+    def _image(self, item_id: str, row: int) -> ImageHandle | None:
+        images = self.images
+        if images is None or not images[row].is_valid:
+            return None
+
+        def read() -> bytes:
+            encoded: bytes = images[row].as_py()
+            return encoded
+
+        return ImageHandle(read, where=f"{self.name}, {item_id!r}", caps=self.caps, cache=self.cache)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its tables. `queries` are those that have a positive, in the source's order.
+
+    `qrels` maps query id to {document id: grade}, positive grades only. `side` holds, for some tasks, extra text or
+    images of the documents for first stages; a reranker never sees it.
+    """
+
+    task: Task
+    queries: ItemTable
+    corpus: ItemTable
+    qrels: Qrels
+    counts: Counts
+    side: ItemTable | None = None
+
+    @cached_property
+    def clusters(self) -> dict[str, str] | None:
+        """Query id -> cluster key, for queries that are not independent (`Task.cluster`); None where they all are."""
+        kind = self.task.cluster
+        if kind == "none":
+            return None
+        if kind == "document":
+            return _clusters_by_document(self.qrels)
+        keys = {}
+        for query_id in self.queries:
+            item = self.queries.item(query_id)
+            keys[query_id] = item.text if kind == "query_text" or item.image is None else item.image.sha256
+        return keys
+
+
+def _clusters_by_document(qrels: Qrels) -> dict[str, str]:
+    """Queries linked by a shared positive document, directly or through others, get one key (union-find)."""
+    parent: dict[str, str] = {query_id: query_id for query_id in qrels}
+
+    def root(query_id: str) -> str:
+        while parent[query_id] != query_id:
+            parent[query_id] = parent[parent[query_id]]
+            query_id = parent[query_id]
+        return query_id
+
+    first_query: dict[str, str] = {}
+    for query_id, grades in qrels.items():
+        for doc_id in grades:
+            parent[root(query_id)] = root(first_query.setdefault(doc_id, query_id))
+    return {query_id: root(query_id) for query_id in qrels}

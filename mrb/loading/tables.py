@@ -1,0 +1,121 @@
+"""Files to Arrow tables through `datasets`, and the column layouts that public copies of the sets use."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mrb.errors import DataError
+from mrb.items import DecodeCache, ImageCaps
+from mrb.loading.data import ItemTable
+
+ID_COLUMNS = ("_id", "id")
+QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
+CORPUS_ID_COLUMNS = (*ID_COLUMNS, "corpus-id")
+TEXT_COLUMNS = ("text", "query")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An Arrow table and the words that name it in errors."""
+
+    table: pa.Table
+    where: str
+
+    def column(self, *names: str) -> str:
+        """The first of `names` that the table has; DataError says what was found and wanted."""
+        for name in names:
+            if name in self.table.column_names:
+                return name
+        found = ", ".join(self.table.column_names)
+        raise DataError(f"{self.where}: columns found: {found}; wanted one of: {', '.join(names)}")
+
+
+def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
+    """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
+    with _quiet_datasets() as datasets:
+        try:
+            data = datasets.load_dataset(file_format, data_files=[str(path) for path in paths], split="train")
+        except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
+            cause = error.__cause__ or error
+            raise DataError(f"{where}: cannot be read as {file_format}: {cause}") from error
+    return Raw(data.data.table, where)
+
+
+def item_table(
+    raw: Raw, id_columns: tuple[str, ...], *, prefix: str, caps: ImageCaps, cache: DecodeCache | None
+) -> ItemTable:
+    """A table of items: ids as strings (`prefix` before each), title and text joined, images as encoded bytes."""
+    ids = raw.table.column(raw.column(*id_columns)).cast(pa.string()).to_pylist()
+    rows = {f"{prefix}{item_id}": row for row, item_id in enumerate(ids)}
+    if None in ids:
+        raise DataError(f"{raw.where}: row {ids.index(None)} has no id")
+    if len(rows) != len(ids):
+        seen: set[str] = set()
+        twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+        raise DataError(f"{raw.where}: id {twice!r} stands twice")
+    return ItemTable(raw.where, rows, _texts(raw), _images(raw), caps, cache)
+
+
+def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
+    """(query id, document id, grade) for each row; a grade that is not a whole number is refused."""
+    queries = raw.table.column(raw.column("query-id")).cast(pa.string())
+    documents = raw.table.column(raw.column("corpus-id")).cast(pa.string())
+    scores = raw.table.column(raw.column("score")).cast(pa.float64())
+    if queries.null_count or documents.null_count or scores.null_count:
+        raise DataError(f"{raw.where}: a judgement has an empty cell")
+    for query_id, doc_id, score in zip(queries.to_pylist(), documents.to_pylist(), scores.to_pylist(), strict=True):
+        if score != int(score):
+            raise DataError(f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score} is not whole")
+        yield f"{prefix}{query_id}", f"{prefix}{doc_id}", int(score)
+
+
+def _texts(raw: Raw) -> pa.ChunkedArray | None:
+    """The text column; a BEIR document is its title, a space and its text, without the space where one is empty."""
+    names = raw.table.column_names
+    text = next((name for name in TEXT_COLUMNS if name in names), None)
+    if text is None:
+        return None
+    texts = raw.table.column(text).cast(pa.string())
+    if "title" not in names:
+        return texts
+    titles = pc.fill_null(raw.table.column("title").cast(pa.string()), "")
+    return pc.utf8_trim(pc.binary_join_element_wise(titles, pc.fill_null(texts, ""), " "), characters=" ")
+
+
+def _images(raw: Raw) -> pa.ChunkedArray | None:
+    """The encoded bytes of the image column. A row that names a path in place of bytes is refused, never opened."""
+    if "image" not in raw.table.column_names:
+        return None
+    column = raw.table.column("image")
+    if pa.types.is_null(column.type):
+        return None
+    if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
+        raise DataError(f"{raw.where}: column image has type {column.type}, wanted an image feature with bytes")
+    encoded = pc.struct_field(column, "bytes")
+    path = pc.struct_field(column, "path")
+    outside = pc.and_(pc.is_null(encoded), pc.is_valid(path))
+    if pc.any(outside).as_py():
+        row = pc.index(outside, True).as_py()
+        raise DataError(f"{raw.where}: row {row} names an image file but holds no bytes; MRB opens no paths from data")
+    return encoded
+
+
+@contextlib.contextmanager
+def _quiet_datasets() -> Iterator[Any]:
+    """The `datasets` module with its own progress bars off, as they were afterwards."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield datasets
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
