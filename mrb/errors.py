@@ -6,6 +6,11 @@ one line and exits with code 2; anything else that escapes is a bug and shows it
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class MRBError(Exception):
     """A mistake in what was given to MRB: a command, a file, a data set, an adapter."""
@@ -35,3 +40,10 @@ def one_line(text: object, limit: int = 300) -> str:
     """Text fit for a terminal line: control characters removed, white space folded, cut at `limit` characters."""
     folded = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem that pydantic found, as `field.path: message (n problems)`, fit for one line."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    return one_line(f"{where}: {first['msg']} ({error.error_count()} problem(s) in all)")

@@ -10,21 +10,10 @@ import pyarrow as pa
 
 from mrb.errors import DataError
 from mrb.items import DecodeCache, ImageCaps, ImageHandle, Item
-from mrb.task import Model, Task
+from mrb.loading.counts import Counts
+from mrb.task import Task
 
 Qrels = Mapping[str, Mapping[str, int]]
-
-
-class Counts(Model):
-    """What the rules of loading did, published with every result. All are numbers of rows, queries or documents."""
-
-    queries: int
-    documents: int
-    qrels: int
-    queries_in_table: int
-    queries_without_positives: int
-    qrels_outside_corpus: int
-    qrels_not_positive: int
 
 
 @dataclass(frozen=True)

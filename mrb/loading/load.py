@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mrb.errors import DataError
 from mrb.items import DecodeCache
-from mrb.loading.data import Counts, ItemTable, Qrels, TaskData
+from mrb.loading.counts import Counts
+from mrb.loading.data import ItemTable, Qrels, TaskData
 from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
 from mrb.task import Part, Table, Task, task_folder
 
