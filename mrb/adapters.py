@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -210,9 +211,8 @@ def _option_parameters(factory: Any) -> dict[str, inspect.Parameter]:
 def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
     factory = found.factory
     if inspect.isfunction(factory) and group == RERANKERS:
-        from functools import partial
-
-        return partial(factory, **options) if options else factory
+        # update_wrapper carries the declarations that are set on the function itself.
+        return update_wrapper(partial(factory, **options), factory) if options else factory
     if inspect.isclass(factory):
         try:
             target = factory(**options)

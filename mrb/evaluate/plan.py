@@ -1,0 +1,135 @@
+"""What is to be scored: the queries taken, the candidates of each, and the requests made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.candidates import Candidates
+from mrb.errors import MRBError
+from mrb.loading.data import TaskData
+from mrb.ranking import tie_order
+from mrb.reranker import FirstStage, Kind, Request
+from mrb.results import DataInfo
+from mrb.sampling import sample_queries
+from mrb.task import Sample
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One query's candidates in first-stage order, self-matches removed, cut to the depth."""
+
+    query_id: str
+    doc_ids: list[str]
+    first_stage_scores: Float32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The queries of a run in the task's order, each with its candidates at one depth."""
+
+    data: TaskData
+    candidates: Candidates
+    depth: int
+    query_ids: tuple[str, ...]
+    info: DataInfo
+
+    @cached_property
+    def pairs(self) -> int:
+        """How many (query, candidate) pairs the plan scores."""
+        return sum(len(entry.doc_ids) for entry in self.entries())
+
+    @cached_property
+    def self_matches(self) -> int:
+        """How many candidates were removed because they are the query itself."""
+        return sum(
+            len(_self_matches(self.data, query_id, self.candidates.get(query_id)[0])) for query_id in self.query_ids
+        )
+
+    def entry(self, query_id: str) -> Entry:
+        """The candidates of one query (rule 3: self-matches leave the list before it is cut)."""
+        doc_ids, scores = self.candidates.get(query_id)
+        own = _self_matches(self.data, query_id, doc_ids)
+        if own:
+            keep = [position for position, doc_id in enumerate(doc_ids) if doc_id not in own]
+            doc_ids, scores = [doc_ids[position] for position in keep], scores[keep]
+        return Entry(query_id, doc_ids[: self.depth], scores[: self.depth])
+
+    def entries(self) -> Iterator[Entry]:
+        """Every query's entry, in order."""
+        return (self.entry(query_id) for query_id in self.query_ids)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request and how to read its answer: `order[i]` is the first-stage position of the request's candidate i."""
+
+    request: Request
+    entry: Entry
+    order: npt.NDArray[np.int64]
+
+    def in_first_stage_order(self, scores: Float32) -> Float32:
+        """Scores given in the request's order, put into first-stage order."""
+        restored = np.empty_like(scores)
+        restored[self.order] = scores
+        return restored
+
+
+def make_plan(
+    data: TaskData, candidates: Candidates, depth: int, *, limit: int | None = None, sample: Sample | None = None
+) -> Plan:
+    """The plan for a task. `sample` is a suite's fixed sample, `limit` takes the first queries (for trials)."""
+    query_ids: Iterable[str] = data.queries
+    selection = "all"
+    if sample is not None:
+        query_ids, selection = sample_queries(data.task.id, query_ids, sample.queries), "sample"
+    taken = tuple(query_ids)
+    if limit is not None and limit < len(taken):
+        taken, selection = taken[:limit], "limit"
+    info = DataInfo(revision=data.task.revision, selection=selection, loading=data.counts)
+    return Plan(data, candidates, depth, taken, info)
+
+
+def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage: bool) -> Iterator[Asked]:
+    """Requests for `entries`, made one at a time as they are taken; entries without candidates are passed over."""
+    task = plan.data.task
+    for key, entry in enumerate(entries):
+        count = len(entry.doc_ids)
+        if not count:
+            continue
+        # Hash order keeps a pointwise adapter from handing the first stage's order back as its own score.
+        order = tie_order(task.id, entry.query_id, entry.doc_ids) if kind == "pointwise" else np.arange(count)
+        shown = FirstStage(
+            tuple(int(position) + 1 for position in order),
+            tuple(float(entry.first_stage_scores[position]) for position in order),
+        )
+        try:
+            request = Request(
+                instruction=task.instruction,
+                query=plan.data.queries.item(entry.query_id),
+                candidates=tuple(plan.data.corpus.item(entry.doc_ids[position]) for position in order),
+                key=key,
+                first_stage=shown if uses_first_stage else None,
+            )
+        except MRBError as error:
+            raise type(error)(f"task {task.id}, query {entry.query_id!r}: {error}") from error
+        yield Asked(request, entry, order)
+
+
+def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> set[str]:
+    """The candidates that are the query itself: its own id, or its own picture, where the task's rules say so."""
+    rules = data.task.rules
+    own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
+    if rules.drop_query_image_from_candidates:
+        picture = data.queries.item(query_id).image
+        for doc_id in doc_ids if picture is not None else ():
+            image = data.corpus.item(doc_id).image
+            if image is not None and picture is not None and image.sha256 == picture.sha256:
+                own.add(doc_id)
+    return own
