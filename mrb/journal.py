@@ -141,23 +141,22 @@ class JournalWriter:
 
 def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
     """(payload, offset after it) of every whole frame; stops at a torn end, refuses damage before it."""
+    view = memoryview(data)
     at = len(MAGIC)
-    while at < len(data):
-        rest = data[at:]
-        if len(rest) < _HEAD.size or not any(rest):
-            return  # torn in the head, or blocks that a power loss left zero-filled
-        length, payload_crc, head_crc = _HEAD.unpack_from(rest)
-        if zlib.crc32(rest[:8]) != head_crc or length > MAX_PAYLOAD:
+    while len(data) - at >= _HEAD.size:
+        length, payload_crc, head_crc = _HEAD.unpack_from(data, at)
+        if zlib.crc32(view[at : at + 8]) != head_crc or length > MAX_PAYLOAD:
+            if not any(view[at:]):
+                return  # blocks that a power loss left zero-filled
             raise _damaged(path, at)
-        after = at + _HEAD.size + length
+        start, after = at + _HEAD.size, at + _HEAD.size + length
         if after > len(data):
             return
-        payload = data[at + _HEAD.size : after]
-        if zlib.crc32(payload) != payload_crc:
-            if after == len(data) or not any(data[after:]):
+        if zlib.crc32(view[start:after]) != payload_crc:
+            if not any(view[after:]):
                 return  # the last frame: its head reached the disk, its payload did not
             raise _damaged(path, at)
-        yield payload, after
+        yield data[start:after], after
         at = after
 
 

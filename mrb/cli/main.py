@@ -1,0 +1,79 @@
+"""`mrb`: commands are imported when they are used, and a user's mistake ends in one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from mrb.errors import MRBError, one_line
+
+# Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
+COMMANDS = {
+    "candidates": ("candidates", "Make, show and check first-stage lists."),
+    "leaderboard": ("leaderboard", "Build the board from runs."),
+    "run": ("run", "Score a reranker on a suite or on single tasks."),
+    "tasks": ("tasks", "List tasks and suites."),
+    "validate": ("validate", "Check result files against schema, ranges and registry."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        command = import_module(f"mrb.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mrb")
+def cli() -> None:
+    """MRB: a benchmark for multimodal rerankers.
+
+    `mrb run --model surface` scores a reranker on the embedded suite; `mrb COMMAND --help` tells the rest.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 2 a mistake in what was given (one line on stderr), 130 interrupted.
+
+    With MRB_TRACEBACK=1 a mistake also shows where in the code it was found.
+    """
+    try:
+        cli(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except MRBError as error:
+        if os.environ.get("MRB_TRACEBACK") == "1":
+            raise
+        _fail(str(error))
+    except BrokenPipeError:
+        # The reader (`| head`) has gone: not an error, but Python would print one at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> None:
+    click.echo(f"mrb: {one_line(message, limit=1000)}", err=True)
+    sys.exit(2)

@@ -1,0 +1,83 @@
+"""Which tasks a run takes, how deep, and where each one's candidates lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrb import candidates as lists
+from mrb.candidates import Candidates
+from mrb.errors import CandidatesError, TaskError
+from mrb.task import TYPES, Sample, Suite, Task, load_suite, load_task, task_folder
+
+DEFAULT_SUITE = "mini"
+DEFAULT_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The tasks of a run in order, its suite (None when tasks were named one by one), depth and sample."""
+
+    tasks: tuple[Task, ...]
+    suite: Suite | None
+    depth: int
+    sample: Sample | None
+
+
+def select(suite_id: str | None, task_ids: Sequence[str], types: Sequence[str], depth: int | None) -> Selection:
+    """The tasks named by `--suite`, `--task` and `--type`.
+
+    Without `--task`, the suite's (default: mini); with it, those tasks, which must be the suite's if one is named.
+    `--type` keeps the tasks of these types. The depth is the suite's unless given; for single tasks it is that of the
+    frozen list's suite, else 100.
+    """
+    unknown = [name for name in types if name not in TYPES]
+    if unknown:
+        raise TaskError(f"unknown task type {unknown[0]!r}; there are: {', '.join(TYPES)}")
+    suite = load_suite(suite_id or DEFAULT_SUITE) if suite_id or not task_ids else None
+    if suite is not None:
+        outside = [task_id for task_id in task_ids if task_id not in suite.tasks]
+        if outside:
+            raise TaskError(f"task {outside[0]!r} is not in suite {suite.id!r}; `mrb tasks --suite {suite.id}` lists it")
+    wanted = list(dict.fromkeys(task_ids)) or list(suite.tasks if suite else ())
+    tasks = tuple(task for task in map(load_task, wanted) if not types or task.type in types)
+    if not tasks:
+        raise TaskError(f"no task is left: none of {len(wanted)} has type {' or '.join(types)}")
+    return Selection(tasks, suite, depth or _depth(suite, tasks), suite.sample if suite else None)
+
+
+def _depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
+    if suite is not None:
+        return suite.depth
+    mini = load_suite(DEFAULT_SUITE)
+    embedded = all(task.source.kind == "embedded" for task in tasks)
+    return mini.depth if embedded else DEFAULT_DEPTH
+
+
+def candidates_path(task: Task, given: Path | None) -> Path:
+    """The file of the task's list: `given` (a file, or a folder that holds `<task>.parquet`), else the frozen one."""
+    if given is not None:
+        path = given / f"{task.id}.parquet" if given.is_dir() else given
+        if not path.is_file():
+            raise CandidatesError(f"task {task.id}: no candidate list at {path}")
+        return path
+    if task.candidates is None:
+        raise CandidatesError(
+            f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "
+            f"be loaded with `mrb candidates make --task {task.id} --first-stage bm25 --out candidates`, "
+            "then run with `--candidates candidates`"
+        )
+    return task_folder() / task.candidates.file
+
+
+def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
+    """The task's list, checked against the task, the frozen hash and the wanted depth."""
+    path = candidates_path(task, given)
+    found = lists.read_parquet(path)
+    lists.check_task(found, task, str(path))
+    if given is None and task.candidates is not None and found.sha256 != task.candidates.sha256:
+        raise CandidatesError(f"{path}: the list's hash is {found.sha256}, task {task.id} is frozen on another")
+    if depth > found.provenance.depth:
+        raise CandidatesError(f"{path}: the list is {found.provenance.depth} deep, depth {depth} was asked for")
+    return found
