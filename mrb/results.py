@@ -175,6 +175,16 @@ def read_run(folder: Path) -> RunRecord:
     return _parse(RunRecord, folder / RUN_FILE)
 
 
+def result_files(path: Path) -> list[Path]:
+    """The result files that `path` stands for: itself, or those of the tasks of a run folder, by task id."""
+    if path.is_file():
+        return [path]
+    found = sorted(path.glob(f"*/{RESULT_FILE}"))
+    if not found:
+        raise ResultError(f"{path}: holds no result: wanted a result file or a run folder with <task>/{RESULT_FILE}")
+    return found
+
+
 def write_result(folder: Path, result: Result) -> None:
     """Write `result` into the task's folder of a run, whole or not at all."""
     write_json(folder / RESULT_FILE, result.model_dump(mode="json"))

@@ -39,7 +39,9 @@ def select(suite_id: str | None, task_ids: Sequence[str], types: Sequence[str], 
     if suite is not None:
         outside = [task_id for task_id in task_ids if task_id not in suite.tasks]
         if outside:
-            raise TaskError(f"task {outside[0]!r} is not in suite {suite.id!r}; `mrb tasks --suite {suite.id}` lists it")
+            raise TaskError(
+                f"task {outside[0]!r} is not in suite {suite.id!r}; `mrb tasks --suite {suite.id}` lists it"
+            )
     wanted = list(dict.fromkeys(task_ids)) or list(suite.tasks if suite else ())
     tasks = tuple(task for task in map(load_task, wanted) if not types or task.type in types)
     if not tasks:

@@ -1,0 +1,41 @@
+# Every target makes .venv if it is missing. Versions are pinned in constraints.txt.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ROOMS := build/rooms
+DEMO_MODEL ?= surface
+
+.PHONY: demo test test-unit check format clean
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/mrb run --model $(DEMO_MODEL) --out runs
+	$(BIN)/mrb leaderboard build runs/* --out site
+
+test: $(READY)
+	$(BIN)/python -m pytest tests
+
+test-unit: $(READY)
+	$(BIN)/python -m pytest tests/unit
+
+# mypy sees tasks, baselines and leaderboard as what they install as: a scratch folder links every room into mrb/.
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	rm -rf $(ROOMS) && mkdir -p $(ROOMS)/mrb
+	ln -s $(CURDIR)/mrb/* $(CURDIR)/tasks $(CURDIR)/baselines $(CURDIR)/leaderboard $(ROOMS)/mrb/
+	cd $(ROOMS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mrb
+	$(BIN)/python -m pytest tests/unit
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist site runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

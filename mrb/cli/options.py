@@ -1,0 +1,28 @@
+"""Reading options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mrb.errors import MRBError
+
+
+def key_values(options: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as a dictionary; MRBError for one without a key, or a key given twice."""
+    found: dict[str, str] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key.isidentifier():
+            raise MRBError(f"--set {option}: wanted KEY=VALUE, the key a Python name")
+        if key in found:
+            raise MRBError(f"--set {key}=...: given twice")
+        found[key] = value
+    return found
+
+
+def run_name(name: str | None) -> str | None:
+    """A run folder's name as given, if it is one: letters, digits, '.', '_', '-', not starting with a dot."""
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
+        raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
+    return name

@@ -1,0 +1,64 @@
+"""`mrb run`: score a reranker."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
+@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
+@click.option("--suite", "suite_id", metavar="ID", help="Suite of tasks. Default: mini, unless --task names some.")
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Only this task; may be repeated.")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only tasks of this type, e.g. t2i; repeatable.")
+@click.option("--depth", type=click.IntRange(1, 10_000), help="Candidates a query. Default: the suite's.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task, for trials.")
+@click.option(
+    "--candidates",
+    type=click.Path(exists=True, path_type=Path),
+    help="A candidate list, or a folder of <task>.parquet. Default: the task's frozen list.",
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
+@click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
+def command(
+    model: str,
+    options: tuple[str, ...],
+    suite_id: str | None,
+    task_ids: tuple[str, ...],
+    types: tuple[str, ...],
+    depth: int | None,
+    limit: int | None,
+    candidates: Path | None,
+    out: Path,
+    name: str | None,
+    fresh: bool,
+) -> None:
+    """Score a reranker on a suite or on single tasks, and print a table.
+
+    Killed at any moment, the same command goes on where it stopped.
+    """
+    from mrb.cli.options import key_values, run_name
+    from mrb.evaluate.run import RunOptions, run
+    from mrb.evaluate.select import select
+    from mrb.summary import load_run, table
+
+    outcome = run(
+        RunOptions(
+            model=model,
+            options=key_values(options),
+            selection=select(suite_id, task_ids, types, depth),
+            out=out,
+            name=run_name(name),
+            candidates=candidates,
+            limit=limit,
+            fresh=fresh,
+            command=("mrb", *sys.argv[1:]),
+        ),
+        say=lambda line: click.echo(line, err=True),
+    )
+    click.echo(table(load_run(outcome.folder)))
+    click.echo(f"results: {outcome.folder}")

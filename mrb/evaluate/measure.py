@@ -1,0 +1,135 @@
+"""From scores to a `Result`: rank by the one rule, measure every query, put an interval on every mean."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mrb.evaluate.plan import Entry, Float32, Plan
+from mrb.metrics import MEASURES, ceiling_ranking, per_query
+from mrb.ranking import rank_candidates, tied_across
+from mrb.results import CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
+from mrb.statistics import interval, task_seed
+
+BLOCK = 1000
+"""Queries measured at a time: bounds what the measures' string tables hold, however large the task."""
+CURVE_DEPTHS = (10, 25, 50, 100)
+CUTOFF = max(measure.cutoff for measure in MEASURES)
+TIE_CUTOFF = 10
+
+Float64 = npt.NDArray[np.float64]
+Values = dict[str, Float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task's result and its values per query (`query_id` and a float64 column per measure)."""
+
+    result: Result
+    per_query: pa.Table
+
+
+@dataclass(frozen=True)
+class _Rankings:
+    """The first CUTOFF documents of one query in each order that is measured. No measure looks further."""
+
+    orders: Mapping[str, Sequence[str]]
+    tied: bool
+
+
+def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Measured:
+    """The result of `scores` (query id -> float32 scores in first-stage order, complete for the plan)."""
+    depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
+    values, tied = _values(plan, scores, [*depths, plan.depth])
+    made = plan.candidates.provenance
+    result = Result(
+        schema_version=1,
+        task=plan.data.task.id,
+        task_hash=plan.data.task.hash,
+        reranker=info,
+        candidates=CandidatesInfo(
+            sha256=plan.candidates.sha256,
+            first_stage=made.first_stage,
+            track=made.track,
+            list_depth=made.depth,
+            depth=plan.depth,
+        ),
+        data=plan.info,
+        counts=RunCounts(
+            queries=len(plan.query_ids),
+            pairs=plan.pairs,
+            queries_without_candidates=sum(not entry.doc_ids for entry in plan.entries()),
+            self_matches_removed=plan.self_matches,
+            failed_pairs=0,
+            tied_at_10=tied / len(plan.query_ids),
+        ),
+        source_measure=plan.data.task.source_measure,
+        measures=_intervals(plan, values[str(plan.depth)]),
+        first_stage=_intervals(plan, values["first_stage"]),
+        oracle=_intervals(plan, values["oracle"]),
+        depths={
+            str(depth): {name: float(v.mean()) for name, v in values[str(depth)].items()}
+            for depth in [*depths, plan.depth]
+        },
+    )
+    columns = {"query_id": pa.array(plan.query_ids, pa.string())}
+    columns |= {name: pa.array(column) for name, column in values[str(plan.depth)].items()}
+    return Measured(result, pa.table(columns))
+
+
+def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tuple[dict[str, Values], int]:
+    """Values per query (plan order) for each depth, the first stage and the oracle; and the queries tied at 10."""
+    blocks: list[dict[str, Values]] = []
+    tied = 0
+    entries = plan.entries()
+    while block := list(itertools.islice(entries, BLOCK)):
+        rankings = {entry.query_id: _rank(plan, entry, scores, depths) for entry in block}
+        tied += sum(ranking.tied for ranking in rankings.values())
+        qrels = {query_id: plan.data.qrels[query_id] for query_id in rankings}
+        names = next(iter(rankings.values())).orders
+        blocks.append(
+            {
+                name: per_query({q: ranking.orders[name] for q, ranking in rankings.items()}, qrels, MEASURES).values
+                for name in names
+            }
+        )
+    return {name: _joined([block[name] for block in blocks]) for name in blocks[0]}, tied
+
+
+def _joined(blocks: list[Values]) -> Values:
+    return {measure: np.concatenate([block[measure] for block in blocks]) for measure in blocks[0]}
+
+
+def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[int]) -> _Rankings:
+    task_id, qrels = plan.data.task.id, plan.data.qrels[entry.query_id]
+    given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(entry.doc_ids)]
+    orders: dict[str, Sequence[str]] = {}
+    tied = False
+    for depth in depths:
+        ids = entry.doc_ids[:depth]
+        order = rank_candidates(task_id, entry.query_id, ids, given[:depth])
+        orders[str(depth)] = [ids[position] for position in order[:CUTOFF]]
+        tied = tied_across(given[:depth][order], TIE_CUTOFF)  # the last is the run's own depth
+    orders["first_stage"] = entry.doc_ids[:CUTOFF]
+    orders["oracle"] = ceiling_ranking(entry.doc_ids, qrels)[:CUTOFF]
+    return _Rankings(orders, tied)
+
+
+def _intervals(plan: Plan, values: Values) -> Measures:
+    clusters = plan.data.clusters
+    keys = None if clusters is None else [clusters[query_id] for query_id in plan.query_ids]
+    seed = task_seed(plan.data.task.id)
+    found = {name: interval(column, keys, seed=seed) for name, column in values.items()}
+    return {name: Interval(mean=i.mean, low=i.low, high=i.high) for name, i in found.items()}
+
+
+def missing_queries(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[str]:
+    """The queries whose scores do not cover all their candidates."""
+    for entry in plan.entries():
+        if len(scores.get(entry.query_id, ())) < len(entry.doc_ids):
+            yield entry.query_id
