@@ -7,6 +7,8 @@ after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -31,10 +33,14 @@ FAMILY_OF_TYPE = {
     "it2it": "fused",
 }
 FAMILIES = ("single", "cross", "fused")
+HEADLINE_MEASURE = "nDCG@10"
+"""What every task is ranked by, whatever its source uses (`Task.source_measure`)."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Sha1 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=96)]
+PinnedCopy = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@[0-9a-f]{40}$")]
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"']+$", max_length=300)]
 MeasureName = Annotated[str, Field(pattern=r"^(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}$")]
 Modality = Literal["text", "image", "image+text"]
@@ -65,15 +71,17 @@ class Table(Model):
 class Part(Model):
     """One repository of a task at its pinned revision. Most tasks have one part, CQADupStack has twelve.
 
-    `name` prefixes every id as `name/id` when a task has several parts. `revision` is the commit (40 hex digits);
-    embedded data has a `content` hash (64 hex digits, over rows and decoded pixels) in its place.
+    `name` prefixes every id as `name/id` when a task has several parts. `repository` is `owner/name` on the Hub, or the
+    folder of embedded data. `revision` is the commit (40 hex digits); embedded data has a `content` hash (64 hex
+    digits, over rows and decoded pixels) in its place. `copies` are other public uploads of the same tables,
+    `owner/name@commit`: for people, never read by the loader.
     """
 
-    name: str = ""
-    repository: str
+    name: Slug | Literal[""] = ""
+    repository: Repository
     revision: Sha1 | None = None
     content: Sha256 | None = None
-    copies: tuple[str, ...] = ()
+    copies: tuple[PinnedCopy, ...] = ()
     corpus: Table
     queries: Table
     qrels: Table
@@ -87,7 +95,11 @@ class Part(Model):
 
 
 class Source(Model):
-    """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each)."""
+    """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each).
+
+    `format` is how the files at the pinned revision are written (`json`: one object a line); `format_confirmed` is
+    false where no public document says so.
+    """
 
     kind: Literal["hub", "embedded"]
     schema_family: Literal["beir", "mbeir", "umrb", "flickr", "vidore"]
@@ -95,9 +107,29 @@ class Source(Model):
     format_confirmed: bool = True
     parts: tuple[Part, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        for part in self.parts:
+            if self.kind == "hub" and (part.revision is None or "/" not in part.repository):
+                raise ValueError(f"part {part.repository!r} of a Hub source needs `owner/name` and a revision")
+            if self.kind == "embedded" and part.content is None:
+                raise ValueError(f"part {part.repository!r} of an embedded source needs a content hash")
+        names = {part.name for part in self.parts}
+        if len(self.parts) > 1 and ("" in names or len(names) < len(self.parts)):
+            raise ValueError("several parts need a name each, all different")
+        if len({part.repository for part in self.parts}) < len(self.parts):
+            raise ValueError("a repository is listed twice")
+        return self
+
 
 class Rules(Model):
-    """How raw tables become the judged task. Every rule's effect is counted at loading and published with results."""
+    """How raw tables become the judged task. Every rule's effect is counted at loading and published with results.
+
+    `drop_qrels_outside_corpus`: the source judges documents that its corpus lacks. `drop_identical_ids`: a query is
+    itself in the corpus and leaves its own candidates. `drop_query_image_from_candidates`: so does a composed query's
+    reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
+    `average_over_parts`: the score is the unweighted mean over the parts.
+    """
 
     drop_qrels_outside_corpus: bool = False
     drop_identical_ids: bool = False
@@ -108,12 +140,23 @@ class Rules(Model):
 
 
 class Images(Model):
-    """Image limits. `largest` is the greatest (width, height) documented for the source; they may be of two images."""
+    """Image limits. `largest` is the greatest (width, height) documented for the source; they may be of two images.
+
+    An image over `max_pixels` or `max_bytes` is refused; one over `downscale_pixels` is shrunk to it when decoded.
+    """
 
     largest: tuple[int, int] | None = None
     max_pixels: int = ImageCaps.max_pixels
     max_bytes: int = ImageCaps.max_bytes
     downscale_pixels: int | None = None
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> Self:
+        if self.downscale_pixels is not None and not 0 < self.downscale_pixels <= self.max_pixels:
+            raise ValueError("downscale_pixels must lie between 1 and max_pixels")
+        if self.largest is not None and self.largest[0] * self.largest[1] > self.max_pixels:
+            raise ValueError("max_pixels is under the documented largest image")
+        return self
 
     @property
     def caps(self) -> ImageCaps:
@@ -122,7 +165,11 @@ class Images(Model):
 
 
 class Size(Model):
-    """Documented sizes; `gigabytes` is the download, None where no source states it."""
+    """Documented sizes: judged queries, documents, rows of the published qrels.
+
+    `gigabytes` is the download as far as it is documented (small text tables may be missing from it), None where no
+    source states it. `qrels` likewise.
+    """
 
     queries: int = Field(gt=0)
     documents: int = Field(gt=0)
@@ -144,7 +191,7 @@ class Task(Model):
     """One test set: what is asked, where its data is, how it is judged.
 
     `cluster` says which queries are not independent of each other, for the intervals: those with the same image, the
-    same text, or a positive document in common.
+    same text, or a positive document in common (directly or through others).
     """
 
     schema_version: Literal[1]
@@ -176,6 +223,11 @@ class Task(Model):
         return FAMILY_OF_TYPE[self.type]
 
     @property
+    def repository(self) -> str:
+        """The repository; that of the first part where there are several."""
+        return self.source.parts[0].repository
+
+    @property
     def query_modality(self) -> Modality:
         """What a query is made of."""
         return _modality(self.type.split("2")[0])
@@ -195,19 +247,23 @@ class Task(Model):
     def hash(self) -> str:
         """The definition's hash (64 hex digits) over the fields that decide a score, all listed here.
 
-        Words for people (title, description, licence, citation, status, sizes), the published candidate list (which
-        has its own hash) and the source's own measure (a view of the same ranking) are left out.
+        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written,
+        the published candidate list (which has its own hash) and the source's own measure (a view of the same ranking)
+        are left out.
         """
         fields = self.model_dump(
             mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
         )
         del fields["images"]["largest"]
+        del fields["source"]["format"]
         del fields["source"]["format_confirmed"]
+        for part in fields["source"]["parts"]:
+            del part["copies"]
         return sha256_json(fields)
 
 
 class Sample(Model):
-    """A fixed sample of each task's queries: the `queries` smallest by `sample_hash`, spread evenly over parts."""
+    """At most `queries` of each task's queries, the same everywhere (`mrb.sampling`)."""
 
     queries: int = Field(gt=0)
 
@@ -230,6 +286,18 @@ class Suite(Model):
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("a task is listed twice")
         return self
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over tasks. `gigabytes` counts the tasks whose download is documented, `gigabytes_unknown` the others."""
+
+    tasks: int
+    queries: int
+    documents: int
+    pairs: int
+    gigabytes: float
+    gigabytes_unknown: int
 
 
 def task_folder() -> Path:
@@ -258,7 +326,7 @@ def load_suite(suite_id: str) -> Suite:
     folder = task_folder() / "suites"
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
-        raise TaskError(f"unknown suite {suite_id!r}; there are: {', '.join(known)}")
+        raise TaskError(f"unknown suite {suite_id!r}{_close(suite_id, known)}; there are: {', '.join(known)}")
     return _read(Suite, folder / f"{suite_id}.toml")
 
 
@@ -270,6 +338,60 @@ def all_tasks() -> list[Task]:
 def all_suites() -> list[Suite]:
     """Every suite that is defined, by id."""
     return [_read(Suite, path) for path in sorted((task_folder() / "suites").glob("*.toml"))]
+
+
+def suite_tasks(suite: Suite) -> list[Task]:
+    """The suite's tasks in its order. TaskError if one is not defined."""
+    files = _task_files()
+    missing = [task_id for task_id in suite.tasks if task_id not in files]
+    if missing:
+        raise TaskError(f"suite {suite.id} lists {missing[0]!r}, which is not defined ({len(missing)} such in all)")
+    return [read_task(files[task_id]) for task_id in suite.tasks]
+
+
+def filter_tasks(
+    tasks: Iterable[Task], *, family: str | None = None, types: Collection[str] = (), text: str | None = None
+) -> list[Task]:
+    """The tasks of a family, of one of `types`, with `text` (in any case) in their words; each where it is given.
+
+    TaskError for a family or type that does not exist.
+    """
+    if family is not None and family not in FAMILIES:
+        raise TaskError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
+    for name in types:
+        if name not in TYPES:
+            raise TaskError(f"unknown type {name!r}{_close(name, list(TYPES))}; there are: {', '.join(TYPES)}")
+    return [
+        task
+        for task in tasks
+        if (family is None or task.family == family)
+        and (not types or task.type in types)
+        and (text is None or text.casefold() in _searched(task))
+    ]
+
+
+def queries_taken(task: Task, sample: Sample | None) -> int:
+    """How many queries of `task` a suite with this sample runs."""
+    return task.size.queries if sample is None else min(sample.queries, task.size.queries)
+
+
+def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
+    """Sums of the documented sizes; a query has `depth` candidates, or as many as there are documents."""
+    taken = {task.id: queries_taken(task, sample) for task in tasks}
+    known = [task.size.gigabytes for task in tasks if task.size.gigabytes is not None]
+    return Totals(
+        tasks=len(tasks),
+        queries=sum(taken.values()),
+        documents=sum(task.size.documents for task in tasks),
+        pairs=sum(taken[task.id] * min(depth, task.size.documents) for task in tasks),
+        gigabytes=round(sum(known), 3),
+        gigabytes_unknown=len(tasks) - len(known),
+    )
+
+
+def _searched(task: Task) -> str:
+    words = (task.id, task.title, task.description, *(part.repository for part in task.source.parts))
+    return "\n".join(words).casefold()
 
 
 def _task_files() -> dict[str, Path]:
