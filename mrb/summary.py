@@ -1,0 +1,180 @@
+"""A run as a reader wants it: its results with their values per query, both averages, and a table in text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrb.errors import ResultError
+from mrb.metrics import HEADLINE
+from mrb.results import PER_QUERY_FILE, RESULT_FILE, Interval, Measures, Result, RunRecord, read_result, read_run
+from mrb.statistics import TaskValues, average_interval
+from mrb.task import TYPES, Task, load_task
+
+CLUSTER_COLUMN = "cluster"
+Row = Literal["measures", "first_stage", "oracle"]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One task of a run: its result, and each query's values (float64) by measure, in the task's query order."""
+
+    result: Result
+    query_ids: tuple[str, ...]
+    clusters: npt.NDArray[np.int64]
+    values: dict[str, Float64]
+
+    @cached_property
+    def task(self) -> Task:
+        """The registry's definition of the task."""
+        return load_task(self.result.task)
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean over all of `of` tasks or types. `mean` is None where one is missing: no average of what is there.
+
+    `interval` is None for the first stage and the oracle, whose values per query a run does not keep.
+    """
+
+    mean: float | None
+    interval: Interval | None
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder as read: its record and the tasks that are there."""
+
+    folder: Path
+    record: RunRecord
+    tasks: dict[str, TaskScores]
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which tells two runs of one reranker apart."""
+        return self.folder.name
+
+
+def load_run(folder: Path) -> Run:
+    """The run in `folder`. ResultError if its record or a result is damaged, or values and result disagree."""
+    record = read_run(folder)
+    present = [task_id for task_id in record.tasks if (folder / task_id / RESULT_FILE).is_file()]
+    return Run(folder, record, {task_id: _load_task(folder / task_id) for task_id in present})
+
+
+def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
+    """The mean of the tasks' means, with an interval that resamples within each task."""
+    done = [run.tasks[task_id] for task_id in task_ids if task_id in run.tasks]
+    return _average(
+        done, [[scores] for scores in done], measure, row, of=len(task_ids), complete=len(done) == len(task_ids)
+    )
+
+
+def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
+    """The mean over task types of the mean over each type's tasks."""
+    types = {task_id: load_task(task_id).type for task_id in task_ids}
+    done = [run.tasks[task_id] for task_id in task_ids if task_id in run.tasks]
+    groups = [[scores for scores in done if scores.task.type == kind] for kind in TYPES if kind in types.values()]
+    whole = [
+        group
+        for group, kind in zip(groups, [t for t in TYPES if t in types.values()], strict=True)
+        if len(group) == list(types.values()).count(kind)
+    ]
+    return _average(done, groups, measure, row, of=len(groups), complete=len(whole) == len(groups), have=len(whole))
+
+
+def _average(
+    done: list[TaskScores],
+    groups: list[list[TaskScores]],
+    measure: str,
+    row: Row,
+    *,
+    of: int,
+    complete: bool,
+    have: int | None = None,
+) -> Average:
+    count = len(done) if have is None else have
+    if not complete or not done:
+        return Average(None, None, count, of)
+    means = [float(np.mean([_measures(scores, row)[measure].mean for scores in group])) for group in groups]
+    if row != "measures":
+        return Average(float(np.mean(means)), None, count, of)
+    values = [[TaskValues(s.result.task, s.values[measure], s.clusters) for s in group] for group in groups]
+    found = average_interval(values)
+    return Average(found.mean, Interval(mean=found.mean, low=found.low, high=found.high), count, of)
+
+
+def table(run: Run, measure: str = str(HEADLINE)) -> str:
+    """The run as text: for each task first stage, reranker with interval, ceiling and gain; then both averages."""
+    depths = sorted({scores.result.candidates.depth for scores in run.tasks.values()})
+    width = max([len(task_id) for task_id in run.record.tasks] + [len("average over tasks (00 of 00)")])
+    lines = [
+        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}",
+        f"{'task':<{width}}  type   first stage  reranker                 oracle    gain",
+    ]
+    reasons = {item.task: item.reason for item in run.record.not_covered}
+    for task_id in run.record.tasks:
+        scores = run.tasks.get(task_id)
+        kind = load_task(task_id).type
+        if scores is None:
+            lines.append(f"{task_id:<{width}}  {kind:<5}  not covered: {reasons.get(task_id, 'not scored yet')}")
+            continue
+        result = scores.result
+        cells = _cells(result.first_stage[measure].mean, result.measures[measure], result.oracle[measure].mean)
+        lines.append(f"{task_id:<{width}}  {kind:<5}  {cells}")
+    averages: list[tuple[str, Callable[..., Average]]] = [("tasks", average_over_tasks), ("types", average_over_types)]
+    for noun, average in averages:
+        rows: tuple[Row, ...] = ("first_stage", "measures", "oracle")
+        first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
+        label = f"average over {noun} ({own.done} of {own.of})"
+        if own.interval is None or first.mean is None or oracle.mean is None:
+            lines.append(f"{label:<{width}}         no average: {own.of - own.done} of {own.of} {noun} missing")
+        else:
+            lines.append(f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}")
+    notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
+    if notes:
+        lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
+    return "\n".join(lines)
+
+
+def _cells(first: float, own: Interval, oracle: float) -> str:
+    interval = f"[{100 * own.low:.2f}, {100 * own.high:.2f}]"
+    gain = 100 * (own.mean - first)
+    return f"{100 * first:11.2f}  {100 * own.mean:6.2f} {interval:<16}  {100 * oracle:6.2f}  {gain:+6.2f}"
+
+
+def _measures(scores: TaskScores, row: Row) -> Measures:
+    return {
+        "measures": scores.result.measures,
+        "first_stage": scores.result.first_stage,
+        "oracle": scores.result.oracle,
+    }[row]
+
+
+def _load_task(folder: Path) -> TaskScores:
+    result = read_result(folder / RESULT_FILE)
+    path = folder / PER_QUERY_FILE
+    try:
+        found = pq.read_table(path)
+        columns = {name: found.column(name).to_numpy() for name in result.measures}
+        query_ids = tuple(found.column("query_id").to_pylist())
+        clusters = found.column(CLUSTER_COLUMN).to_numpy()
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (pa.ArrowException, KeyError) as error:
+        raise ResultError(f"{path}: damaged or not a table of values per query: {error}") from error
+    for name, values in columns.items():
+        if len(values) != result.counts.queries or abs(float(values.mean()) - result.measures[name].mean) > 1e-9:
+            raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
+    return TaskScores(result, query_ids, clusters, columns)
