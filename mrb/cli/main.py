@@ -14,6 +14,7 @@ COMMANDS = {
     "candidates": ("candidates", "Make, show and check first-stage lists."),
     "leaderboard": ("leaderboard", "Build the board from runs."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
+    "schema": ("schema", "Print the JSON Schema of result files."),
     "tasks": ("tasks", "List tasks and suites."),
     "validate": ("validate", "Check result files against schema, ranges and registry."),
 }

@@ -85,11 +85,11 @@ def make_plan(
     data: TaskData, candidates: Candidates, depth: int, *, limit: int | None = None, sample: Sample | None = None
 ) -> Plan:
     """The plan for a task. `sample` is a suite's fixed sample, `limit` takes the first queries (for trials)."""
-    query_ids: Iterable[str] = data.queries
-    selection = "all"
+    taken, selection = tuple(data.queries), "all"
     if sample is not None:
-        query_ids, selection = sample_queries(data.task.id, query_ids, sample.queries), "sample"
-    taken = tuple(query_ids)
+        parts = [part.name for part in data.task.source.parts if part.name]
+        chosen = set(sample_queries(data.task.id, taken, sample.queries, parts))
+        taken, selection = tuple(query_id for query_id in taken if query_id in chosen), "sample"
     if limit is not None and limit < len(taken):
         taken, selection = taken[:limit], "limit"
     info = DataInfo(revision=data.task.revision, selection=selection, loading=data.counts)

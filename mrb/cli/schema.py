@@ -1,0 +1,17 @@
+"""`mrb schema`: the JSON Schema of the files that MRB writes."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["result", "run"]))
+def command(name: str) -> None:
+    """Print the JSON Schema of result.json or run.json (docs/schema holds both)."""
+    import json
+
+    from mrb.results import Result, RunRecord
+
+    model = {"result": Result, "run": RunRecord}[name]
+    click.echo(json.dumps(model.model_json_schema(), indent=2, sort_keys=True))

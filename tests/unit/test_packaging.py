@@ -1,0 +1,62 @@
+"""The hand-written package list of setup.cfg against the tree: a forgotten package would miss from the wheel only."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOMS = {"mrb": "mrb", "tasks": "mrb.tasks", "baselines": "mrb.baselines", "leaderboard": "mrb.leaderboard"}
+NOT_INSTALLED = {"mrb.tasks.mini.build"}  # the script that made the embedded data needs its own packages
+
+
+def _config() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return config
+
+
+def _lines(section: str, option: str) -> list[str]:
+    return [line for line in _config()[section][option].splitlines() if line]
+
+
+def test_every_package_of_the_tree_is_listed() -> None:
+    found = set()
+    for folder, name in ROOMS.items():
+        for module in (ROOT / folder).rglob("*.py"):
+            parts = module.parent.relative_to(ROOT / folder).parts
+            found.add(".".join((name, *parts)))
+    assert found - NOT_INSTALLED == set(_lines("options", "packages"))
+
+
+def test_every_data_file_is_covered_by_package_data() -> None:
+    rooms = {"mrb.tasks": ROOT / "tasks", "mrb.leaderboard": ROOT / "leaderboard"}
+    for package, folder in rooms.items():
+        patterns = [p.strip() for p in _config()["options.package_data"][package].split(",")]
+        covered = {path for pattern in patterns for path in folder.glob(pattern)}
+        wanted = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+        outside = {path for path in wanted if {"build", "results"} & set(path.relative_to(folder).parts)}
+        assert wanted - outside - covered == set(), package
+
+
+def test_nothing_but_mrb_lands_at_the_top_of_site_packages() -> None:
+    assert all(name == "mrb" or name.startswith("mrb.") for name in _lines("options", "packages"))
+
+
+def test_every_pinned_requirement_is_inside_its_stated_range() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, version = line.partition("==")
+            pins[canonicalize_name(name)] = version
+    extras = [line for extra in _config()["options.extras_require"] for line in _lines("options.extras_require", extra)]
+    for line in [*_lines("options", "install_requires"), *extras]:
+        requirement = Requirement(line)
+        if requirement.name == "mrb":
+            continue
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{name} has no pin in constraints.txt"
+        assert requirement.specifier.contains(pins[name]), line
