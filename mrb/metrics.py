@@ -1,0 +1,148 @@
+"""Measures as values, and their value for each query.
+
+A measure's text form (`nDCG@10`) is its key in files and its name on pages. The numbers are trec_eval's (Voorhees and
+Harman, 2005), through pytrec_eval (Van Gysel and de Rijke, SIGIR 2018, arXiv 1805.01597); `docs/scoring.md` has the
+formulas and `tests/golden/test_measures.py` holds them to an independent implementation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import index
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pytrec_eval
+
+Float64 = npt.NDArray[np.float64]
+Rankings = Mapping[str, Sequence[str]]
+Qrels = Mapping[str, Mapping[str, int]]
+
+MAX_GRADE = 10_000  # trec_eval keeps a counter for every grade up to the highest, so a stray one could fill the memory
+_TREC_NAMES: Mapping[str, str] = {"nDCG": "ndcg_cut", "Recall": "recall", "HitRate": "success"}
+_FORM = re.compile(r"(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured over the first `cutoff` ranks. `str(measure)` is the form in files; `parse` reads it back."""
+
+    name: str
+    cutoff: int
+
+    def __post_init__(self) -> None:
+        _check(str(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The measure written as `text`. ValueError if it is not a known name, "@" and a cutoff from 1 to 999."""
+        _check(text)
+        name, _, cutoff = text.partition("@")
+        return cls(name, int(cutoff))
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.cutoff}"
+
+
+def _check(text: str) -> None:
+    if _FORM.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not a measure: nDCG, Recall, HitRate or MRR, then @, then a cutoff up to 999")
+
+
+_TEXTS = ("nDCG@5", "nDCG@10", "HitRate@1", "HitRate@5", "HitRate@10", "Recall@5", "Recall@10", "MRR@10")
+MEASURES = tuple(Measure.parse(text) for text in _TEXTS)
+HEADLINE = Measure("nDCG", 10)
+
+
+@dataclass(frozen=True)
+class PerQuery:
+    """Each measure's value for each query: `values[measure][i]` (float64[n], fractions) is that of `query_ids[i]`."""
+
+    query_ids: tuple[str, ...]
+    values: Mapping[Measure, Float64]
+
+
+def per_query(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure] = MEASURES) -> PerQuery:
+    """The measures for every query of `qrels`, in its order.
+
+    `rankings` gives document ids, best first, by query; they may be longer than any cutoff. A query of the qrels that
+    has no ranking scores 0. Grades of 0 or less count as not relevant. The ideal of nDCG and the denominator of recall
+    are all judged positives, ranked or not.
+
+    ValueError: a query without positives (its task should have excluded it), a ranking for a query that is not in the
+    qrels, a document twice in one ranking, a grade over 10,000.
+    """
+    unknown = rankings.keys() - qrels.keys()
+    if unknown:
+        raise ValueError(f"query {min(unknown)!r} has a ranking but no judgements")
+    for query_id, ranking in rankings.items():
+        if len(set(ranking)) != len(ranking):
+            raise ValueError(f"query {query_id!r}: a document stands twice in its ranking")
+    wanted = tuple(dict.fromkeys(measures))
+    deepest = max((measure.cutoff for measure in wanted), default=0)
+    values = {measure: np.zeros(len(qrels)) for measure in wanted}
+    for depth in {_depth(measure, deepest) for measure in wanted}:
+        together = {m: values[m] for m in wanted if _depth(m, deepest) == depth}
+        _fill(together, rankings, qrels, depth)
+    for measure, array in values.items():
+        assert ((array >= 0.0) & (array <= 1.0)).all(), f"{measure} outside [0, 1]"  # NaN fails this too
+    return PerQuery(tuple(qrels), values)
+
+
+def ceiling_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
+    """The best order of `doc_ids` for all measures alike: grade descending, equal grades in the order given.
+
+    Unjudged documents count as grade 0. Its measures are the ceiling ("oracle") of a candidate list.
+    """
+    return sorted(doc_ids, key=lambda doc_id: -max(grades.get(doc_id, 0), 0))
+
+
+def _depth(measure: Measure, deepest: int) -> int:
+    """How many ranks trec_eval may see. Its reciprocal rank knows no cutoff (and drops one without a word), so the
+    ranking is cut instead; the others cut for themselves."""
+    return measure.cutoff if measure.name == "MRR" else deepest
+
+
+def _trec_name(measure: Measure, separator: str) -> str:
+    return "recip_rank" if measure.name == "MRR" else f"{_TREC_NAMES[measure.name]}{separator}{measure.cutoff}"
+
+
+def _fill(values: Mapping[Measure, Float64], rankings: Rankings, qrels: Qrels, depth: int) -> None:
+    """Write the measures over rankings cut to `depth` into `values`, whose arrays are in the order of `qrels`."""
+    judged: dict[str, dict[str, int]] = {}
+    runs: dict[str, dict[str, float]] = {}
+    for row, (query_id, grades) in enumerate(qrels.items()):
+        ranking = rankings.get(query_id, ())[:depth]
+        judged[str(row)] = _by_position(query_id, ranking, grades)
+        if ranking:
+            runs[str(row)] = _integer_scores(len(ranking))
+    found = pytrec_eval.RelevanceEvaluator(judged, {_trec_name(m, ".") for m in values}).evaluate(runs)
+    keys = {measure: _trec_name(measure, "_") for measure in values}
+    for row_id, numbers in found.items():
+        for measure, key in keys.items():
+            values[measure][int(row_id)] = numbers[key]
+
+
+def _by_position(query_id: str, ranking: Sequence[str], grades: Mapping[str, int]) -> dict[str, int]:
+    """A query's positives, ranked ones named by their position: trec_eval never sees an id.
+
+    Its C code ends a string at a NUL and crashes on text that is not valid Unicode; and a position is all it needs.
+    """
+    positives = {doc_id: index(grade) for doc_id, grade in grades.items() if grade > 0}
+    if not positives:
+        raise ValueError(f"query {query_id!r} has no positives; it cannot be scored")
+    if max(positives.values()) > MAX_GRADE:
+        raise ValueError(f"query {query_id!r} has a grade over {MAX_GRADE}")
+    ranked = {str(rank): positives.pop(doc_id) for rank, doc_id in enumerate(ranking) if doc_id in positives}
+    return ranked | {f"unranked {number}": grade for number, grade in enumerate(positives.values())}
+
+
+@cache
+def _integer_scores(length: int) -> dict[str, float]:
+    """A run of `length` documents named by position. Small integers are exact in the float32 of trec_eval, and no two
+    are equal, so that its own rule for ties (document id, descending) has nothing to decide."""
+    return {str(rank): float(length - rank) for rank in range(length)}
