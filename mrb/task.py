@@ -337,7 +337,9 @@ def all_tasks() -> list[Task]:
 
 def all_suites() -> list[Suite]:
     """Every suite that is defined, by id."""
-    return [_read(Suite, path) for path in sorted((task_folder() / "suites").glob("*.toml"))]
+    return sorted(
+        (_read(Suite, path) for path in (task_folder() / "suites").glob("*.toml")), key=lambda suite: suite.id
+    )
 
 
 def suite_tasks(suite: Suite) -> list[Task]:

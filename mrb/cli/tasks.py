@@ -1,0 +1,189 @@
+"""`mrb tasks`: list tasks, show one whole, sum queries, pairs and gigabytes."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mrb.errors import TaskError
+
+if TYPE_CHECKING:
+    from mrb.task import Sample, Suite, Task
+
+WIDTH = 100
+DEPTH_WITHOUT_SUITE = 100
+
+
+@click.command()
+@click.argument("task_id", metavar="[ID]", required=False)
+@click.option("--suite", "suite_id", metavar="ID", help="Only the tasks of this suite, in its order.")
+@click.option("--family", metavar="NAME", help="Only this family: single, cross or fused.")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only tasks of this type, e.g. t2i; repeatable.")
+@click.option("--text", metavar="WORDS", help="Only tasks with these words in id, title, description or repository.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of tasks, or one object for an ID.")
+def command(
+    task_id: str | None,
+    suite_id: str | None,
+    family: str | None,
+    types: tuple[str, ...],
+    text: str | None,
+    as_json: bool,
+) -> None:
+    """List tasks with their sums, or show the task ID whole.
+
+    Without --suite it lists every task that is defined, those outside all suites too.
+    """
+    from mrb.task import all_suites, all_tasks, filter_tasks, load_suite, load_task, suite_tasks, total
+
+    if task_id is not None:
+        if suite_id is not None or family is not None or types or text is not None:
+            raise TaskError("an ID shows one task; --suite, --family, --type and --text filter the list: give either")
+        task = load_task(task_id)
+        click.echo(_dumps(_whole(task)) if as_json else "\n".join(_page(task)))
+        return
+    suite = None if suite_id is None else load_suite(suite_id)
+    listed = all_tasks() if suite is None else suite_tasks(suite)
+    chosen = filter_tasks(listed, family=family, types=types, text=text)
+    if as_json:
+        click.echo(_dumps([_entry(task) for task in chosen]))
+        return
+    depth, sample = (DEPTH_WITHOUT_SUITE, None) if suite is None else (suite.depth, suite.sample)
+    click.echo(_list(chosen, all_suites() if suite is None else None, sample))
+    sums = total(chosen, depth=depth, sample=sample)
+    unknown = f" known, {_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
+    click.echo(
+        f"\n{_tasks(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
+        f"{sums.pairs:,} pairs at depth {depth}, {sums.gigabytes:.1f} GB{unknown}"
+    )
+
+
+def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample | None) -> str:
+    """The tasks as aligned columns; `suites`, where given, adds a column with those that list the task."""
+    from mrb.task import queries_taken
+
+    rows = [
+        ["ID", "TYPE", "QUERIES", "DOCUMENTS", "GB", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
+    ]
+    for task in tasks:
+        size = "-" if task.size.gigabytes is None else f"{task.size.gigabytes:.1f}"
+        counts = [f"{queries_taken(task, sample):,}", f"{task.size.documents:,}", size]
+        listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
+        rows.append([task.id, task.type, *counts, task.status, *listed, task.title])
+    return "\n".join(_columns(rows, right={2, 3, 4}))
+
+
+def _columns(rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        yield "  ".join(cells).rstrip()
+
+
+def _entry(task: Task) -> dict[str, Any]:
+    """A task's line in the JSON list.
+
+    `repository` and `revision` are those of the first part, `parts` names them all: one for most tasks, twelve for
+    CQADupStack.
+    """
+    from mrb.task import HEADLINE_MEASURE
+
+    parts = [
+        {"name": part.name, "repository": part.repository, "revision": part.revision or part.content}
+        for part in task.source.parts
+    ]
+    return {
+        "schema_version": task.schema_version,
+        "id": task.id,
+        "title": task.title,
+        "type": task.type,
+        "family": task.family,
+        "repository": parts[0]["repository"],
+        "revision": parts[0]["revision"],
+        "parts": parts,
+        "instruction": task.instruction,
+        "measure": HEADLINE_MEASURE,
+        "source_measure": task.source_measure,
+        "status": task.status,
+        "status_reason": task.status_reason,
+        "languages": list(task.languages),
+        "licence": task.licence,
+        "queries": task.size.queries,
+        "documents": task.size.documents,
+        "gigabytes": task.size.gigabytes,
+        "hash": task.hash,
+    }
+
+
+def _whole(task: Task) -> dict[str, Any]:
+    """Everything that is known of a task: its line in the list and its whole definition."""
+    return {**_entry(task), "definition": task.model_dump(mode="json")}
+
+
+def _page(task: Task) -> Iterator[str]:
+    """A task for people, one field a line, long ones wrapped."""
+    yield f"{task.id}: {task.title}"
+    yield ""
+    for name, value in _fields(task):
+        first, rest = f"{name:<15} ", " " * 16
+        # Addresses and hashes stay whole, however long.
+        yield from textwrap.wrap(
+            value, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+        )
+
+
+def _fields(task: Task) -> Iterator[tuple[str, str]]:
+    from mrb.task import HEADLINE_MEASURE
+
+    size, source = task.size, task.source
+    yield "type", f"{task.type} ({task.query_modality} to {task.document_modality}), family {task.family}"
+    yield "description", task.description
+    yield "instruction", task.instruction
+    mean = f", mean over {len(source.parts)} parts" if task.rules.average_over_parts else ""
+    yield "measure", f"{HEADLINE_MEASURE}{mean}; its source reports {task.source_measure}"
+    yield "status", f"{task.status}. {task.status_reason}"
+    qrels = "" if size.qrels is None else f", {size.qrels:,} judgements"
+    download = "download size unknown" if size.gigabytes is None else f"{size.gigabytes} GB"
+    yield "size", f"{size.queries:,} queries, {size.documents:,} documents{qrels}; {download}"
+    yield "languages", ", ".join(task.languages)
+    guess = "" if source.format_confirmed else " (not confirmed)"
+    yield "source", f"{source.kind}, schema family {source.schema_family}, {source.format}{guess}"
+    for part in source.parts:
+        yield part.name or "repository", f"{part.repository} @ {part.revision or part.content}"
+        for role, table in (("corpus", part.corpus), ("queries", part.queries), ("qrels", part.qrels)):
+            other = "".join(f", else {config}/{split}" for config, split in table.alternatives)
+            yield f"  {role}", f"{table.config}/{table.split}{other}"
+        for copy in part.copies:
+            yield "  copy", copy.replace("@", " @ ")
+    yield "rules", ", ".join(name for name, on in task.rules if on) or "none"
+    yield "cluster", task.cluster
+    if "image" in task.query_modality + task.document_modality:
+        yield "images", _image_limits(task)
+    for defect in task.defects:
+        yield "defect", defect
+    yield "licence", f"{task.licence}. {task.licence_note}" if task.licence_note else task.licence
+    yield "citation", task.citation
+    if task.homepage is not None:
+        yield "homepage", task.homepage
+    yield "hash", task.hash
+
+
+def _image_limits(task: Task) -> str:
+    images = task.images
+    words = [f"refused over {images.max_pixels:,} pixels or {images.max_bytes:,} bytes"]
+    if images.largest is not None:
+        words.insert(0, f"documented to {images.largest[0]} x {images.largest[1]}")
+    if images.downscale_pixels is not None:
+        words.append(f"shrunk to {images.downscale_pixels:,} pixels")
+    return ", ".join(words)
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
