@@ -100,8 +100,11 @@ class Candidates:
 
 
 def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequence[float] | Float32]]) -> Candidates:
-    """A candidate list from (query id, document ids best first, scores). CandidatesError on what no list may hold:
-    a query or document twice, more documents than the depth, scores that are not finite or that rise."""
+    """A candidate list from (query id, document ids best first, scores); a query without documents is not in it.
+
+    CandidatesError on what no list may hold: a query or document twice, more documents than the depth, scores that are
+    not finite or that rise.
+    """
     query_ids: list[str] = []
     doc_ids: list[str] = []
     scores: list[Float32] = []
@@ -109,6 +112,8 @@ def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequ
     for query_id, ids, values in lists:
         array = np.asarray(values, dtype=np.float32)
         _check_list(provenance, query_id, ids, array)
+        if not ids:
+            continue  # a file of rows cannot hold it, and the list must hash alike before and after writing
         query_ids.append(query_id)
         doc_ids.extend(ids)
         scores.append(array)
@@ -168,10 +173,14 @@ def check_task(candidates: Candidates, task: Task, where: str) -> None:
     made = candidates.provenance
     if made.task != task.id:
         raise CandidatesError(f"{where}: candidates for task {made.task!r}, not for {task.id!r}")
+    again = f"make the list again with `mrb candidates make --task {task.id}`"
     if made.revision != task.revision:
         raise CandidatesError(
-            f"{where}: made from data revision {made.revision[:12]}, task {task.id} is at {task.revision[:12]}; "
-            f"make the list again with `mrb candidates make --task {task.id}`"
+            f"{where}: made from data revision {made.revision[:12]}, task {task.id} is at {task.revision[:12]}; {again}"
+        )
+    if made.task_hash != task.hash:
+        raise CandidatesError(
+            f"{where}: made for definition {made.task_hash[:12]} of {task.id}, which is now {task.hash[:12]}; {again}"
         )
 
 

@@ -1,0 +1,88 @@
+"""From a first stage's name to a frozen candidate list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mrb.candidates import Candidates, Provenance, build
+from mrb.errors import AdapterError, CandidatesError
+from mrb.loading.data import TaskData
+from mrb.retrieval.fusion import Fusion
+from mrb.retrieval.retriever import Found, Retriever
+
+
+def load_first_stage(name: str) -> Retriever:
+    """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused."""
+    from mrb.adapters import RETRIEVERS, load_adapter
+
+    parts = name.split("+")
+    if len(set(parts)) != len(parts):
+        raise AdapterError(f"first stage {name!r} names a retriever twice")
+    retrievers: list[Retriever] = [load_adapter(part, {}, RETRIEVERS).target for part in parts]
+    return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
+
+
+def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int, track: str) -> Candidates:
+    """The task's candidate list of `depth` by `retriever`, called `name` in the list's provenance.
+
+    Self-matches, as the task's rules name them, leave before the list is cut, so that they take no place in it.
+    Positives are never put in. CandidatesError if the retriever leaves out a query or breaks its contract.
+    """
+    task = data.task
+    provenance = Provenance(
+        task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
+    )
+    selves = _self_matches(data)
+    spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
+    found = _in_order(data, name, iter(retriever.search(data, depth + spare)))
+    return build(provenance, (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found))
+
+
+def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
+    """Query id -> the documents that are the query itself, under the task's rules; queries without any are left out."""
+    rules = data.task.rules
+    matches: dict[str, set[str]] = {}
+    if rules.drop_identical_ids:
+        for query_id in data.queries:
+            if query_id in data.corpus:
+                matches.setdefault(query_id, set()).add(query_id)
+    if rules.drop_query_image_from_candidates:
+        documents = _documents_by_image(data)
+        for query_id in data.queries:
+            image = data.queries.item(query_id).image
+            same = documents.get(image.sha256) if image else None
+            if same:
+                matches.setdefault(query_id, set()).update(same)
+    return {query_id: frozenset(doc_ids) for query_id, doc_ids in matches.items()}
+
+
+def _documents_by_image(data: TaskData) -> dict[str, list[str]]:
+    """SHA-256 of the encoded image -> the documents that show it."""
+    documents: dict[str, list[str]] = {}
+    for doc_id in data.corpus:
+        image = data.corpus.item(doc_id).image
+        if image is not None:
+            documents.setdefault(image.sha256, []).append(doc_id)
+    return documents
+
+
+def _in_order(data: TaskData, name: str, search: Iterator[Found]) -> Iterator[Found]:
+    """The search's answers, held to the contract: every query of the task, once, in order, known documents only."""
+    where = f"task {data.task.id}: first stage {name}"
+    for query_id in data.queries:
+        found = next(search, None)
+        if found is None or found[0] != query_id:
+            got = "ended" if found is None else f"answered query {found[0]!r}"
+            raise CandidatesError(f"{where}: {got} where query {query_id!r} is next")
+        unknown = next((doc_id for doc_id in found[1] if doc_id not in data.corpus), None)
+        if unknown is not None:
+            raise CandidatesError(f"{where}: query {query_id!r}: document {unknown!r} is not in the corpus")
+        yield found
+    if (extra := next(search, None)) is not None:
+        raise CandidatesError(f"{where}: answered {extra[0]!r} after the last query")
+
+
+def _without(found: Found, leaving: frozenset[str], depth: int) -> Found:
+    query_id, doc_ids, scores = found
+    kept = [row for row, doc_id in enumerate(doc_ids) if doc_id not in leaving][:depth]
+    return query_id, [doc_ids[row] for row in kept], scores[kept]
