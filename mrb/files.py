@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mrb.errors import ResultError
+from mrb.errors import ResultError, one_line
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 
@@ -20,20 +22,24 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A binary file that appears at `path` only when the block ends without an error.
 
     Written beside `path` (a rename is atomic within one file system only), fsynced, renamed, and the folder fsynced so
-    that the name survives a power loss too. On any error the temporary file is removed and `path` is as it was.
+    that the name survives a power loss too. On any error the temporary file is removed and `path` is as it was. The
+    block should do nothing but write: an OSError in it (a full disk, a read-only folder) becomes a ResultError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        _remove(temporary)
+        raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
-    fsync_folder(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -54,7 +60,9 @@ def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise ResultError(f"{path}: more than {limit} bytes of JSON")
-        return json.loads(data, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        return json.loads(
+            data, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+        )
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -73,12 +81,24 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # the error that led here says more than this one would
+        temporary.unlink(missing_ok=True)
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        counted = Counter(name for name, _ in pairs)
+        twice, _ = counted.most_common(1)[0]
+        raise ValueError(f"the key {one_line(repr(twice), limit=80)} stands twice in one object")
+    return value
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{one_line(text, limit=40)} is larger than any number that MRB holds")
     return value
 
 
