@@ -1,0 +1,442 @@
+"""The task definitions: complete, pinned, consistent with each other and with what the docs print."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrb import task as tasks
+from mrb.errors import TaskError
+from mrb.hashing import sha256_json
+from mrb.metrics import HEADLINE
+from mrb.task import (
+    FAMILIES,
+    HEADLINE_MEASURE,
+    TYPES,
+    Suite,
+    Task,
+    all_suites,
+    all_tasks,
+    filter_tasks,
+    load_suite,
+    load_task,
+    queries_taken,
+    read_task,
+    suite_tasks,
+    task_folder,
+    total,
+)
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
+
+# Written down apart from the task files: id -> (first repository, its revision, queries).
+EXPECTED = {
+    "arguana": ("mteb/arguana", "c22ab2a51041ffd869aaddef7af8d8215647e41a", 1406),
+    "climate-fever": ("mteb/climate-fever", "47f2ac6acb640fc46020b02a5b59fdda04d39380", 1535),
+    "cqadupstack": ("mteb/CQADupstackAndroidRetrieval", "9be4c0e46342e8e3aff577a89b9a1ec9bc6b4af3", 13145),
+    "dbpedia": ("mteb/dbpedia", "c0f706b76e590d620bd6618b3ca8efdd34e2d659", 400),
+    "fiqa": ("mteb/fiqa", "27a168819829fe9bcd655c2df245fb19452e8e06", 648),
+    "hotpotqa": ("mteb/hotpotqa", "ab518f4d6fcca38d87c25209f94beba119d02014", 7405),
+    "msmarco": ("mteb/msmarco", "c5a29a104738b98a9e76336939199e264163d4a0", 6980),
+    "nfcorpus": ("mteb/nfcorpus", "ec0fa4fe99da2ff19ca1214b7966684033a58814", 323),
+    "nq": ("mteb/nq", "b774495ed302d8c44a3a7ea25c90dbce03968f31", 3452),
+    "scidocs": ("mteb/scidocs", "f8c2fcf00f625baaa80f62ec5bd9e1fff3b8ae88", 1000),
+    "scifact": ("mteb/scifact", "d56462d0e63a25450459c4f213e49ffdb866f7f9", 300),
+    "touche2020": ("mteb/touche2020", "a34f9a33db75fa0cbb21bb5cfc3dae8dc8bec93f", 49),
+    "trec-covid": ("mteb/trec-covid", "bb9466bac8153a0349341eb1b22e06409e78ef4e", 50),
+    "webqa-t2t": ("mteb/mbeir_webqa_task1", "17d2f7d42f1b3ef9293fb545b9039fcec1deab91", 2455),
+    "nights": ("mteb/mbeir_nights_task4", "c798fa2f5173dc9fe0c727fd0abfd2f94cbc2f23", 2120),
+    "visualnews-t2i": ("mteb/mbeir_visualnews_task0", "6ba75433fbeb6a06d9fccb27031bcafdfb8b5de1", 19995),
+    "fashion200k-t2i": ("mteb/mbeir_fashion200k_task0", "725e5e2ccb114089e0070e83cdc94b83bc104d40", 1719),
+    "mscoco-t2i": ("mteb/mbeir_mscoco_task0", "8dfc4d250094f4e241bcb93211d6c5fbc99bb0bd", 24809),
+    "flickr30k-t2i": ("mteb/flickr30kt2i", "e819702b287bfbe084e129a61f308a802b7c108e", 5000),
+    "arxivqa": ("mteb/arxivqa_test_subsampled_beir", "179762404662be6bf48c30b4fb2b2ef8c6891290", 500),
+    "docvqa": ("mteb/docvqa_test_subsampled_beir", "e78cd130055fcb8d69bb0ff4115c4712a157f3d3", 451),
+    "infovqa": ("mteb/infovqa_test_subsampled_beir", "74d396242cc281c021eeb38d0ee5f6f30afc1fad", 494),
+    "tatdqa": ("mteb/tatdqa_test_beir", "dc7924ec102addd7f85c1ccfdd8625848179f615", 1646),
+    "shift-project": ("mteb/shiftproject_test_beir", "78e6f5ad3bbc1af50ae9c0f006f57462213269fb", 100),
+    "visualnews-i2t": ("mteb/mbeir_visualnews_task3", "158d0c0ce9cdd4f292964393de7dd47dc3e87519", 20000),
+    "fashion200k-i2t": ("mteb/mbeir_fashion200k_task3", "74e9e63bf8f802f8cfb4ba6e01f48efc4f49032c", 4889),
+    "mscoco-i2t": ("mteb/mbeir_mscoco_task3", "ec63d7122301171948387e757351fabd193fc39f", 5000),
+    "flickr30k-i2t": ("mteb/flickr30ki2t", "e26fbfcb4532ab61e3c8512fdf3dd9008f2575bd", 1000),
+    "edis": ("mteb/mbeir_edis_task2", "afc3409142cdf1adab05336dd1bc5fd3c0a659dc", 3241),
+    "webqa-t2it": ("mteb/mbeir_webqa_task2", "8a9243d504a2039b3467abdef2208a127a5c0737", 2511),
+    "oven-it2t": ("mteb/mbeir_oven_task6", "88994735625f4ebf646eaf42096f7ba204880ac2", 50004),
+    "infoseek-it2t": ("mteb/mbeir_infoseek_task6", "4510aa3b456b23f39564694e053e70492cc1de9f", 11323),
+    "remuq": ("izhx/UMRB-ReMuQ", "f0bd5955d2897bd1bed56546e88082d966c90a80", 3609),
+    "okvqa": ("izhx/UMRB-OKVQA", "96a84a043f5465893670cf616f90e64086c0417a", 5046),
+    "llava": ("izhx/UMRB-LLaVA", "2a5ed414aab388d8cdd244ba2cf8c8960df4d44d", 5120),
+    "fashioniq": ("mteb/mbeir_fashioniq_task7", "469fba95d895f129f1d297619835d724db01904d", 6003),
+    "cirr": ("mteb/mbeir_cirr_task7", "bb0713ed1ed136b2974fce68df7e26388040b650", 4170),
+    "oven-it2it": ("mteb/mbeir_oven_task8", "619847759581b2e57dfc1d68e2dadedc9599b283", 14741),
+    "evqa": ("izhx/UMRB-EncyclopediaVQA", "d6eae4f06e260664eb3f276fd1bdb5d4d4c9f32b", 3743),
+    "infoseek-it2it": ("mteb/InfoSeekIT2ITRetrieval", "3baeebfd742e4130d2a75a842740ebb31ea4e6e9", 17593),
+}
+SPARE = {
+    "fever": ("mteb/fever", "bea83ef9e8fb933d90a2f1d5515737465d613e12", 6666),
+    "quora": ("mteb/quora", "e4e08e0b7dbe3c8700f0daef558ff32256715259", 10000),
+    "tabfquad": ("mteb/tabfquad_test_subsampled_beir", "24a4541c4c461f5ff4f4af4e97ec820715281a06", 280),
+    "syntheticdocqa-ai": (
+        "mteb/syntheticDocQA_artificial_intelligence_test_beir",
+        "12c5b7a81fc19d66f1844642acdb88e8ad79af16",
+        100,
+    ),
+    "syntheticdocqa-energy": ("mteb/syntheticDocQA_energy_test_beir", "eda52c9a0519252cfaacb7ae5e5da516b7d4b8cb", 100),
+    "syntheticdocqa-government": (
+        "mteb/syntheticDocQA_government_reports_test_beir",
+        "ec534abea699035a18f9fd76f215277de9db9600",
+        100,
+    ),
+    "syntheticdocqa-healthcare": (
+        "mteb/syntheticDocQA_healthcare_industry_test_beir",
+        "81d53880628d641aaf7365f3b2e65f57c814ecca",
+        100,
+    ),
+    "vidore2-esg": ("vidore/esg_reports_v2", "0542c0d03da0ec1c8cbc517c8d78e7e95c75d3d3", 228),
+    "vidore2-economics": ("vidore/economics_reports_v2", "b3e3a04b07fbbaffe79be49dabf92f691fbca252", 232),
+    "vidore2-biomedical": ("vidore/biomedical_lectures_v2", "a29202f0da409034d651614d87cd8938d254e2ea", 640),
+    "vidore2-esg-human": ("vidore/esg_reports_human_labeled_v2", "6d467dedb09a75144ede1421747e47cf036857dd", 52),
+}
+FORUMS = [
+    ("mteb/CQADupstackAndroidRetrieval", "9be4c0e46342e8e3aff577a89b9a1ec9bc6b4af3"),
+    ("mteb/cqadupstack-english", "ad9991cb51e31e31e430383c75ffb2885547b5f0"),
+    ("mteb/cqadupstack-gaming", "4885aa143210c98657558c04aaf3dc47cfb54340"),
+    ("mteb/cqadupstack-gis", "5003b3064772da1887988e05400cf3806fe491f2"),
+    ("mteb/cqadupstack-mathematica", "90fceea13679c63fe563ded68f3b6f06e50061de"),
+    ("mteb/cqadupstack-physics", "79531abbd1fb92d06c6d6315a0cbbbf5bb247ea4"),
+    ("mteb/cqadupstack-programmers", "6184bc1440d2dbc7612be22b50686b8826d22b32"),
+    ("mteb/cqadupstack-stats", "65ac3a16b8e91f9cee4c9828cc7c335575432a2a"),
+    ("mteb/cqadupstack-tex", "46989137a86843e03a6195de44b09deda022eec7"),
+    ("mteb/cqadupstack-unix", "6c6430d3a6d36f8d2a829195bc5dc94d7e063e53"),
+    ("mteb/cqadupstack-webmasters", "160c094312a0e1facb97e55eeddb698c0abe3571"),
+    ("mteb/cqadupstack-wordpress", "4ffe81d471b1924886b33c7567bfb200e9eec5c4"),
+]
+INFERRED = {"webqa-t2t", "arxivqa", "docvqa", "infovqa", "shift-project", "tatdqa"}
+
+# Frozen lists: a change is a new version of the suite and of these.
+SUITE_LISTS = {
+    "mrb": "dcec45263fc9f0d088441389203cccaf52797e5bcb98643181a6d5d1b6dc4f79",
+    "mrb-lite": "dcec45263fc9f0d088441389203cccaf52797e5bcb98643181a6d5d1b6dc4f79",
+    "mini": "342522a9b29a8d908e094001348010724dbaec740d9c2ef2c749f62fafc6ff16",
+}
+
+
+@pytest.fixture(scope="module")
+def forty() -> list[Task]:
+    return suite_tasks(load_suite("mrb"))
+
+
+@pytest.fixture(scope="module")
+def by_id() -> dict[str, Task]:
+    return {task.id: task for task in all_tasks()}
+
+
+def hub_files() -> list[Path]:
+    return sorted(path for folder in (*FAMILIES, "spare") for path in (task_folder() / folder).glob("*.toml"))
+
+
+def test_the_folders_hold_the_forty_and_the_spare_sets() -> None:
+    assert {path.stem for path in hub_files() if path.parent.name != "spare"} == set(EXPECTED)
+    assert {path.stem for path in hub_files() if path.parent.name == "spare"} == set(SPARE)
+    assert len(EXPECTED) == 40
+
+
+@pytest.mark.parametrize("path", hub_files(), ids=lambda path: path.stem)
+def test_each_file_is_a_pinned_definition(path: Path) -> None:
+    task = read_task(path)
+    assert task.id == path.stem
+    assert path.parent.name in (task.family, "spare")
+    expected = {**EXPECTED, **SPARE}[task.id]
+    assert (task.repository, task.source.parts[0].revision, task.size.queries) == expected
+    assert all(re.fullmatch("[0-9a-f]{40}", part.revision or "") for part in task.source.parts)
+    assert task.homepage == f"https://huggingface.co/datasets/{expected[0]}/tree/{expected[1]}"
+    assert task.candidates is None
+
+
+def test_counts_of_types(forty: list[Task]) -> None:
+    counts = Counter(task.type for task in forty)
+    assert [counts[name] for name in TYPES] == [14, 1, 4, 5, 4, 2, 5, 2, 3]
+
+
+def test_totals(forty: list[Task]) -> None:
+    sums = total(forty, depth=100)
+    assert (sums.tasks, sums.queries, sums.documents, sums.pairs) == (40, 253_975, 33_866_469, 25_397_500)
+    assert sums.queries == sum(queries for _, _, queries in EXPECTED.values())
+    assert (sums.gigabytes, sums.gigabytes_unknown) == (65.228, 27)
+
+
+def test_lite_takes_at_most_its_sample(forty: list[Task]) -> None:
+    lite = load_suite("mrb-lite")
+    assert lite.tasks == tuple(task.id for task in forty)
+    sums = total(forty, depth=lite.depth, sample=lite.sample)
+    assert (sums.queries, sums.pairs) == (7_599, 759_900)
+    assert [task.id for task in forty if queries_taken(task, lite.sample) < 200] == [
+        "touche2020",
+        "trec-covid",
+        "shift-project",
+    ]
+
+
+def test_a_small_corpus_bounds_the_pairs(by_id: dict[str, Task]) -> None:
+    assert total([by_id["tabfquad"]], depth=100).pairs == 280 * 70
+
+
+def test_suites_are_frozen() -> None:
+    suites = {suite.id: suite for suite in all_suites()}
+    assert {name: sha256_json(list(suites[name].tasks)) for name in SUITE_LISTS} == SUITE_LISTS
+    assert [(suites[name].version, suites[name].depth) for name in SUITE_LISTS] == [
+        ("0.9", 100),
+        ("0.9", 100),
+        ("1.0", 25),
+    ]
+
+
+def test_status(forty: list[Task]) -> None:
+    assert {task.id for task in forty if task.status == "inferred"} == INFERRED
+    assert all("Not read" in task.status_reason for task in forty)
+
+
+def test_cqadupstack_has_twelve_forums(by_id: dict[str, Task]) -> None:
+    task = by_id["cqadupstack"]
+    assert [(part.repository, part.revision) for part in task.source.parts] == FORUMS
+    assert task.rules.average_over_parts
+    assert re.fullmatch("[0-9a-f]{64}", task.revision)
+    assert [other.id for other in by_id.values() if len(other.source.parts) > 1] == ["cqadupstack"]
+
+
+def test_no_repository_serves_two_tasks(by_id: dict[str, Task]) -> None:
+    hub = [task for task in by_id.values() if task.source.kind == "hub"]
+    used = Counter(part.repository for task in hub for part in task.source.parts)
+    assert [name for name, count in used.items() if count > 1] == []
+
+
+def test_measures_of_the_sources(forty: list[Task]) -> None:
+    measures = {task.id: task.source_measure for task in forty}
+    ten = {name for name, measure in measures.items() if measure == "HitRate@10"}
+    assert ten == {"fashion200k-t2i", "fashion200k-i2t", "fashioniq", "okvqa"}
+    assert {task.type for task in forty if task.source_measure == "nDCG@5"} == {"t2vd"}
+    assert {task.source.schema_family for task in forty if task.source_measure == "nDCG@10"} == {"beir"}
+    assert str(HEADLINE) == HEADLINE_MEASURE
+
+
+def test_rules(by_id: dict[str, Task]) -> None:
+    def with_rule(name: str) -> set[str]:
+        return {task.id for task in by_id.values() if task.source.kind == "hub" and getattr(task.rules, name)}
+
+    assert with_rule("drop_qrels_outside_corpus") == {
+        "arguana",
+        "oven-it2t",
+        "oven-it2it",
+        "infoseek-it2t",
+        "infoseek-it2it",
+    }
+    assert with_rule("drop_identical_ids") == {"arguana", "fiqa", "fever", "quora"}
+    assert with_rule("drop_query_image_from_candidates") == {"cirr", "fashioniq"}
+    assert with_rule("graded") == {"dbpedia", "nfcorpus", "touche2020", "trec-covid"}
+    assert with_rule("zero_grades_listed") == {"dbpedia", "scidocs", "touche2020", "trec-covid"}
+
+
+def test_clusters_fit_the_type(by_id: dict[str, Task]) -> None:
+    for task in by_id.values():
+        if task.source.kind == "hub" and task.type in ("it2t", "it2i", "it2it"):
+            assert task.cluster == "query_image", task.id
+        if task.cluster == "query_image":
+            assert "image" in task.query_modality, task.id
+
+
+def test_image_limits_hold_the_documented_pictures(by_id: dict[str, Task]) -> None:
+    for task in by_id.values():
+        images = task.images
+        if task.type == "t2t":
+            assert images == tasks.Images(), task.id
+        elif images.largest is not None:
+            pixels = images.largest[0] * images.largest[1]
+            assert images.max_pixels == max(pixels, tasks.Images().max_pixels), task.id
+            assert (images.downscale_pixels == 4096 * 4096) == (pixels > 4096 * 4096), task.id
+
+
+def test_a_format_that_no_document_states_says_so(by_id: dict[str, Task]) -> None:
+    for task in by_id.values():
+        unsure = task.source.schema_family == "beir" and task.source.kind == "hub" and task.id != "arguana"
+        assert task.source.format_confirmed != unsure, task.id
+    assert by_id["arguana"].source.format == "json"
+
+
+def test_msmarco_is_judged_on_dev(by_id: dict[str, Task]) -> None:
+    qrels = by_id["msmarco"].source.parts[0].qrels
+    assert {qrels.split, *(split for _, split in qrels.alternatives)} == {"dev"}
+
+
+def test_filters(forty: list[Task]) -> None:
+    assert len(filter_tasks(forty, family="fused")) == 12
+    assert {task.type for task in filter_tasks(forty, types=["i2i", "t2vd"])} == {"i2i", "t2vd"}
+    assert [task.id for task in filter_tasks(forty, text="PANDEMIC")] == ["trec-covid"]
+    assert [task.id for task in filter_tasks(forty, text="mteb/MBEIR_cirr")] == ["cirr"]
+    with pytest.raises(TaskError, match="unknown family 'Cross'"):
+        filter_tasks(forty, family="Cross")
+    with pytest.raises(TaskError, match="did you mean t2t"):
+        filter_tasks(forty, types=["t2tt"])
+
+
+def test_unknown_names_are_answered_with_close_ones() -> None:
+    with pytest.raises(TaskError, match="did you mean nfcorpus"):
+        load_task("nfcorpsu")
+    with pytest.raises(TaskError, match="did you mean mrb-lite"):
+        load_suite("mrb-light")
+
+
+def definition(task_id: str) -> dict[str, Any]:
+    path = next(path for path in hub_files() if path.stem == task_id)
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["id"], "infovqa2"),
+        (["type"], "t2i"),
+        (["instruction"], "Find the page."),
+        (["cluster"], "none"),
+        (["source", "schema_family"], "mbeir"),
+        (["source", "parts", 0, "repository"], "vidore/infovqa_test_subsampled_beir"),
+        (["source", "parts", 0, "revision"], "0" * 40),
+        (["source", "parts", 0, "qrels", "split"], "train"),
+        (["source", "parts", 0, "corpus", "alternatives"], [["corpus", "corpus"]]),
+        (["rules"], {"drop_qrels_outside_corpus": True}),
+        (["rules"], {"drop_identical_ids": True}),
+        (["rules"], {"drop_query_image_from_candidates": True}),
+        (["images", "downscale_pixels"], 1_000_000),
+        (["images", "max_pixels"], 200_000_000),
+        (["images", "max_bytes"], 1_000_000),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_the_hash_changes_with_what_decides_a_score(keys: list[Any], value: object) -> None:
+    assert changed(keys, value).hash != load_task("infovqa").hash
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["title"], "Infographics"),
+        (["description"], "Other words."),
+        (["status"], "confirmed"),
+        (["status_reason"], "The paper says so."),
+        (["licence"], "unknown"),
+        (["citation"], "Nobody."),
+        (["homepage"], "https://example.org"),
+        (["defects"], []),
+        (["size", "queries"], 7),
+        (["source_measure"], "nDCG@10"),
+        (["source", "format"], "json"),
+        (["source", "format_confirmed"], False),
+        (["source", "parts", 0, "copies"], []),
+        (["images", "largest"], [1, 1]),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_the_hash_does_not_change_with_words(keys: list[Any], value: object) -> None:
+    assert changed(keys, value).hash == load_task("infovqa").hash
+
+
+def changed(keys: list[Any], value: object) -> Task:
+    fields: Any = definition("infovqa")
+    inner = fields
+    for key in keys[:-1]:
+        inner = inner[key]
+    assert inner.get(keys[-1]) != value
+    inner[keys[-1]] = value
+    return Task.model_validate(fields)
+
+
+def write(folder: Path, fields: str, name: str = "infovqa") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(fields, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "InfoVQA"', 'title = "InfoVQA"\ntiltle = "typo"', "tiltle: Extra inputs are not permitted"),
+        ("[size]", "[size]\npages = 3", "size.pages: Extra inputs"),
+        ("revision = ", 'revision = "main" #', r"source\.parts\.0\.revision"),
+        ("repository = ", 'repository = "infovqa" #', "needs `owner/name` and a revision"),
+        ("max_pixels = ", "max_pixels = 20_000_000 #", "under the documented largest"),
+        ("downscale_pixels = ", "downscale_pixels = 900_000_000 #", "between 1 and max_pixels"),
+        ('copies = ["vidore', 'copies = ["vidore space', r"source\.parts\.0\.copies"),
+        ('status = "inferred"', 'status = "guessed"', "status"),
+        ('id = "infovqa"', 'id = "other"', "differs from the file's name"),
+        ("schema_version = 1", "schema_version = ", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (task_folder() / "cross" / "infovqa.toml").read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(TaskError, match=message) as error:
+        read_task(write(tmp_path, text.replace(old, new, 1)))
+    assert "infovqa.toml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "english"', 'name = "android"', "a name each, all different"),
+        ('name = "english"\n', "", "a name each, all different"),
+        ('"mteb/cqadupstack-english"', '"mteb/cqadupstack-gaming"', "a repository is listed twice"),
+    ],
+)
+def test_parts_must_differ(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (task_folder() / "single" / "cqadupstack.toml").read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(TaskError, match=message):
+        read_task(write(tmp_path, text.replace(old, new, 1), "cqadupstack"))
+
+
+def test_a_suite_with_a_task_that_is_not_defined() -> None:
+    suite = load_suite("mrb")
+    broken = Suite.model_validate({**suite.model_dump(), "tasks": ["nights", "nowhere"]})
+    with pytest.raises(TaskError, match="'nowhere', which is not defined"):
+        suite_tasks(broken)
+
+
+def test_files_share_one_order_of_keys() -> None:
+    order = list(Task.model_fields)
+    for path in hub_files():
+        keys = list(tomllib.loads(path.read_text(encoding="utf-8")))
+        assert keys == sorted(keys, key=order.index), path.name
+
+
+def test_the_table_in_the_docs_is_the_registry(forty: list[Task]) -> None:
+    lines = DOCS.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if re.match(r"\| `[a-z0-9-]+` \| [it0-9vd]+ \|", line)]
+    spare = [task for task in all_tasks() if task.id in SPARE]
+    assert rows == [docs_row(task) for task in (*forty, *spare)]
+
+
+def docs_row(task: Task) -> str:
+    """A task's row in docs/tasks.md; to renew the table, print this for every task."""
+    parts = len(task.source.parts)
+    repository = f"[{task.repository}]({task.homepage})" + (f" and {parts - 1} more" if parts > 1 else "")
+    cells = (
+        f"`{task.id}`",
+        task.type,
+        task.title,
+        repository,
+        f"{task.size.queries:,}",
+        f"{task.size.documents:,}",
+        task.source_measure,
+        task.status,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_docs_name_every_rule_and_family(forty: list[Task]) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for name in (*tasks.Rules.model_fields, *{task.source.schema_family for task in forty}):
+        assert f"`{name}`" in text, name
