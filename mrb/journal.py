@@ -12,6 +12,7 @@ positions.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import time
@@ -33,6 +34,7 @@ from mrb.task import Model, Sha256
 MAGIC = b"MRBJRNL1"
 SYNC_SECONDS = 2.0
 MAX_PAYLOAD = 16 * 1024 * 1024
+MAX_ID_BYTES = 0xFFFF
 _HEAD = struct.Struct("<III")
 _ID_LENGTH = struct.Struct("<H")
 _FIRST = struct.Struct("<I")
@@ -100,12 +102,18 @@ class JournalWriter:
     def __init__(self, path: Path, header: Header) -> None:
         self.path = path
         found = replay(path)
-        if found.header is None:
-            with atomic_writer(path) as file:
-                file.write(MAGIC + _frame(header.model_dump_json().encode()))
-        else:
-            _cut(path, found.end)
-        self._file: BinaryIO = path.open("ab", buffering=0)
+        try:
+            if found.header is None:
+                with atomic_writer(path) as file:
+                    file.write(MAGIC + _frame(header.model_dump_json().encode()))
+            elif found.header.score_key != header.score_key:
+                raise ResultError(f"{path}: holds scores under another score key; `--fresh` starts over")
+            else:
+                _cut(path, found.end)
+            self._file: BinaryIO = path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._end = self._file.tell()
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -114,29 +122,45 @@ class JournalWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.sync()
-        self._file.close()
+        try:
+            self.sync()
+        except ResultError:
+            if error is None:  # else the first error says more
+                raise
+        finally:
+            self._file.close()
 
     def append(self, record: Record) -> None:
-        """Add one record with a single write, so that a crash leaves whole records and at most one torn end."""
+        """Add one record with a single write, so that a crash leaves whole records and at most one torn end.
+
+        A write that the disk takes in part only is taken back, so that nothing is ever written behind a torn record.
+        """
         encoded = record.query_id.encode()
+        if len(encoded) > MAX_ID_BYTES:
+            raise ResultError(f"{self.path}: a query id of {len(encoded)} bytes, at most {MAX_ID_BYTES} fit")
         payload = _ID_LENGTH.pack(len(encoded)) + encoded + _FIRST.pack(record.first)
         frame = _frame(payload + record.scores.astype("<f4").tobytes())
         try:
             written = self._file.write(frame)
+            if written != len(frame):
+                self._file.truncate(self._end)
+                raise OSError(errno.ENOSPC, f"the disk took {written} of {len(frame)} bytes")
         except OSError as error:
-            raise ResultError(
-                f"{self.path}: cannot be written: {error.strerror}; run again, nothing is lost"
-            ) from error
-        if written != len(frame):
-            raise ResultError(f"{self.path}: the disk took {written} of {len(frame)} bytes; run again, nothing is lost")
+            raise self._unwritable(error) from error
+        self._end += len(frame)
         if time.monotonic() - self._synced > SYNC_SECONDS:
             self.sync()
 
     def sync(self) -> None:
         """Put every record that was appended on the disk."""
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
         self._synced = time.monotonic()
+
+    def _unwritable(self, error: OSError) -> ResultError:
+        return ResultError(f"{self.path}: cannot be written: {error.strerror}; run again, what it holds is not lost")
 
 
 def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
