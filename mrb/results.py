@@ -2,7 +2,8 @@
 
     runs/<reranker>/run.json                     what ran, where, how long (`RunRecord`)
     runs/<reranker>/<task>/result.json           the task's numbers (`Result`)
-    runs/<reranker>/<task>/per_query.parquet     query_id, a float64 column per measure
+    runs/<reranker>/<task>/per_query.parquet     query_id, cluster (int64: queries that are not independent share one),
+                                                 a float64 column per measure
     runs/<reranker>/<task>/scores.parquet        query_id, doc_id, score (float32)
     runs/<reranker>/<task>/journal               the record that scores are kept in while the run goes on
 
@@ -28,6 +29,7 @@ RESULT_FILE = "result.json"
 RUN_FILE = "run.json"
 PER_QUERY_FILE = "per_query.parquet"
 SCORES_FILE = "scores.parquet"
+CLUSTER_COLUMN = "cluster"
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]

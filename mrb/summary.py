@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +13,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mrb import statistics as stats
 from mrb.errors import ResultError
 from mrb.metrics import HEADLINE
-from mrb.results import PER_QUERY_FILE, RESULT_FILE, Interval, Measures, Result, RunRecord, read_result, read_run
-from mrb.statistics import TaskValues, average_interval
-from mrb.task import TYPES, Task, load_task
+from mrb.results import (
+    CLUSTER_COLUMN,
+    PER_QUERY_FILE,
+    RESULT_FILE,
+    Interval,
+    Measures,
+    Result,
+    RunRecord,
+    read_result,
+    read_run,
+)
+from mrb.statistics import Averages, TaskSample, averages
+from mrb.task import Task, load_task
 
-CLUSTER_COLUMN = "cluster"
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
 
@@ -52,9 +62,9 @@ class Average:
     of: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """A run's folder as read: its record and the tasks that are there."""
+    """A run's folder as read: its record and the tasks that are there. Two of them are equal only if they are one."""
 
     folder: Path
     record: RunRecord
@@ -74,45 +84,52 @@ def load_run(folder: Path) -> Run:
 
 
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
-    """The mean of the tasks' means, with an interval that resamples within each task."""
-    done = [run.tasks[task_id] for task_id in task_ids if task_id in run.tasks]
-    return _average(
-        done, [[scores] for scores in done], measure, row, of=len(task_ids), complete=len(done) == len(task_ids)
-    )
+    """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
+    done = [task_id for task_id in task_ids if task_id in run.tasks]
+    if len(done) < len(task_ids):
+        return Average(None, None, len(done), len(task_ids))
+    means = [_measures(run.tasks[task_id], row)[measure].mean for task_id in done]
+    found = _averages(run, tuple(task_ids)).over_tasks if row == "measures" else None
+    return Average(float(np.mean(means)), _pick(run, found, measure), len(done), len(task_ids))
 
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
-    """The mean over task types of the mean over each type's tasks."""
-    types = {task_id: load_task(task_id).type for task_id in task_ids}
-    done = [run.tasks[task_id] for task_id in task_ids if task_id in run.tasks]
-    groups = [[scores for scores in done if scores.task.type == kind] for kind in TYPES if kind in types.values()]
-    whole = [
-        group
-        for group, kind in zip(groups, [t for t in TYPES if t in types.values()], strict=True)
-        if len(group) == list(types.values()).count(kind)
-    ]
-    return _average(done, groups, measure, row, of=len(groups), complete=len(whole) == len(groups), have=len(whole))
+    """The mean over task types of the mean over each type's tasks; a type counts once all its tasks are there."""
+    by_type: dict[str, list[str]] = {}
+    for task_id in task_ids:
+        by_type.setdefault(load_task(task_id).type, []).append(task_id)
+    whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
+    if len(whole) < len(by_type):
+        return Average(None, None, len(whole), len(by_type))
+    means = [np.mean([_measures(run.tasks[i], row)[measure].mean for i in ids]) for ids in whole.values()]
+    found = _averages(run, tuple(task_ids)).over_types if row == "measures" else None
+    return Average(float(np.mean(means)), _pick(run, found, measure), len(whole), len(by_type))
 
 
-def _average(
-    done: list[TaskScores],
-    groups: list[list[TaskScores]],
-    measure: str,
-    row: Row,
-    *,
-    of: int,
-    complete: bool,
-    have: int | None = None,
-) -> Average:
-    count = len(done) if have is None else have
-    if not complete or not done:
-        return Average(None, None, count, of)
-    means = [float(np.mean([_measures(scores, row)[measure].mean for scores in group])) for group in groups]
-    if row != "measures":
-        return Average(float(np.mean(means)), None, count, of)
-    values = [[TaskValues(s.result.task, s.values[measure], s.clusters) for s in group] for group in groups]
-    found = average_interval(values)
-    return Average(found.mean, Interval(mean=found.mean, low=found.low, high=found.high), count, of)
+@lru_cache(maxsize=64)
+def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
+    """Both averages of every measure at once: the resampling is shared by them all."""
+    chosen = [run.tasks[task_id] for task_id in task_ids]
+    names = list(chosen[0].result.measures)
+    return averages(
+        [
+            TaskSample(
+                scores.result.task,
+                scores.task.type,
+                np.column_stack([scores.values[name] for name in names]),
+                [str(cluster) for cluster in scores.clusters],
+            )
+            for scores in chosen
+        ]
+    )
+
+
+def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> Interval | None:
+    if found is None:
+        return None
+    names = list(next(iter(run.tasks.values())).result.measures)
+    own = found[names.index(measure)]
+    return Interval(mean=own.mean, low=own.low, high=own.high)
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
@@ -133,19 +150,21 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
         result = scores.result
         cells = _cells(result.first_stage[measure].mean, result.measures[measure], result.oracle[measure].mean)
         lines.append(f"{task_id:<{width}}  {kind:<5}  {cells}")
-    averages: list[tuple[str, Callable[..., Average]]] = [("tasks", average_over_tasks), ("types", average_over_types)]
-    for noun, average in averages:
-        rows: tuple[Row, ...] = ("first_stage", "measures", "oracle")
-        first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
-        label = f"average over {noun} ({own.done} of {own.of})"
-        if own.interval is None or first.mean is None or oracle.mean is None:
-            lines.append(f"{label:<{width}}         no average: {own.of - own.done} of {own.of} {noun} missing")
-        else:
-            lines.append(f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}")
+    lines += [_average_line(run, noun, measure, width) for noun in ("tasks", "types")]
     notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
     return "\n".join(lines)
+
+
+def _average_line(run: Run, noun: str, measure: str, width: int) -> str:
+    average = average_over_tasks if noun == "tasks" else average_over_types
+    rows: tuple[Row, ...] = ("first_stage", "measures", "oracle")
+    first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
+    label = f"average over {noun} ({own.done} of {own.of})"
+    if own.interval is None or first.mean is None or oracle.mean is None:
+        return f"{label:<{width}}         no average: {own.of - own.done} of {own.of} {noun} missing"
+    return f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}"
 
 
 def _cells(first: float, own: Interval, oracle: float) -> str:

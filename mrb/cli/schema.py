@@ -12,6 +12,7 @@ def command(name: str) -> None:
     import json
 
     from mrb.results import Result, RunRecord
+    from mrb.task import Model
 
-    model = {"result": Result, "run": RunRecord}[name]
-    click.echo(json.dumps(model.model_json_schema(), indent=2, sort_keys=True))
+    models: dict[str, type[Model]] = {"result": Result, "run": RunRecord}
+    click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))

@@ -55,4 +55,4 @@ def missing(plan: Plan, held: Mapping[str, Float32]) -> Iterator[tuple[Entry, in
     for entry in plan.entries():
         first = len(held.get(entry.query_id, _NONE))
         if first < len(entry.doc_ids):
-            yield Entry(entry.query_id, entry.doc_ids[first:], entry.first_stage_scores[first:]), first
+            yield entry.tail(first), first

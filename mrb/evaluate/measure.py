@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mrb.evaluate.plan import Entry, Float32, Plan
+from mrb.loading.data import Qrels
 from mrb.metrics import MEASURES, ceiling_ranking, per_query
 from mrb.ranking import rank_candidates, tied_across
-from mrb.results import CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
-from mrb.statistics import interval, task_seed
+from mrb.results import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
+from mrb.statistics import intervals, task_seed
 
 BLOCK = 1000
 """Queries measured at a time: bounds what the measures' string tables hold, however large the task."""
@@ -28,7 +29,8 @@ Values = dict[str, Float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """A task's result and its values per query (`query_id` and a float64 column per measure)."""
+    """A task's result and its values per query: `query_id`, `cluster` (the number of its cluster, int64) and a float64
+    column per measure."""
 
     result: Result
     per_query: pa.Table
@@ -46,6 +48,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
     """The result of `scores` (query id -> float32 scores in first-stage order, complete for the plan)."""
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
+    clusters = _clusters(plan)
     made = plan.candidates.provenance
     result = Result(
         schema_version=1,
@@ -69,15 +72,15 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
             tied_at_10=tied / len(plan.query_ids),
         ),
         source_measure=plan.data.task.source_measure,
-        measures=_intervals(plan, values[str(plan.depth)]),
-        first_stage=_intervals(plan, values["first_stage"]),
-        oracle=_intervals(plan, values["oracle"]),
+        measures=_intervals(plan, values[str(plan.depth)], clusters),
+        first_stage=_intervals(plan, values["first_stage"], clusters),
+        oracle=_intervals(plan, values["oracle"], clusters),
         depths={
             str(depth): {name: float(v.mean()) for name, v in values[str(depth)].items()}
             for depth in [*depths, plan.depth]
         },
     )
-    columns = {"query_id": pa.array(plan.query_ids, pa.string())}
+    columns = {"query_id": pa.array(plan.query_ids, pa.string()), CLUSTER_COLUMN: pa.array(clusters, pa.int64())}
     columns |= {name: pa.array(column) for name, column in values[str(plan.depth)].items()}
     return Measured(result, pa.table(columns))
 
@@ -93,12 +96,13 @@ def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tup
         qrels = {query_id: plan.data.qrels[query_id] for query_id in rankings}
         names = next(iter(rankings.values())).orders
         blocks.append(
-            {
-                name: per_query({q: ranking.orders[name] for q, ranking in rankings.items()}, qrels, MEASURES).values
-                for name in names
-            }
+            {name: _measured({q: ranking.orders[name] for q, ranking in rankings.items()}, qrels) for name in names}
         )
     return {name: _joined([block[name] for block in blocks]) for name in blocks[0]}, tied
+
+
+def _measured(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> Values:
+    return {str(name): values for name, values in per_query(rankings, qrels).values.items()}
 
 
 def _joined(blocks: list[Values]) -> Values:
@@ -120,16 +124,15 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
     return _Rankings(orders, tied)
 
 
-def _intervals(plan: Plan, values: Values) -> Measures:
+def _intervals(plan: Plan, values: Values, clusters: list[int]) -> Measures:
+    columns = np.column_stack(list(values.values()))
+    found = intervals(columns, [str(number) for number in clusters], seed=task_seed(plan.data.task.id))
+    return {name: Interval(mean=i.mean, low=i.low, high=i.high) for name, i in zip(values, found, strict=True)}
+
+
+def _clusters(plan: Plan) -> list[int]:
+    """Each query's cluster, numbered as they come; where queries are independent each has its own."""
     clusters = plan.data.clusters
-    keys = None if clusters is None else [clusters[query_id] for query_id in plan.query_ids]
-    seed = task_seed(plan.data.task.id)
-    found = {name: interval(column, keys, seed=seed) for name, column in values.items()}
-    return {name: Interval(mean=i.mean, low=i.low, high=i.high) for name, i in found.items()}
-
-
-def missing_queries(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[str]:
-    """The queries whose scores do not cover all their candidates."""
-    for entry in plan.entries():
-        if len(scores.get(entry.query_id, ())) < len(entry.doc_ids):
-            yield entry.query_id
+    numbers: dict[str, int] = {}
+    keys = plan.query_ids if clusters is None else [clusters[query_id] for query_id in plan.query_ids]
+    return [numbers.setdefault(key, len(numbers)) for key in keys]

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from mrb.candidates import Candidates
 from mrb.errors import MRBError
@@ -23,11 +24,19 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Entry:
-    """One query's candidates in first-stage order, self-matches removed, cut to the depth."""
+    """One query's candidates in first-stage order, self-matches removed, cut to the depth.
+
+    `first` is the first-stage position of the first one (0 is the best): a deeper pointwise run asks for tails only.
+    """
 
     query_id: str
     doc_ids: list[str]
     first_stage_scores: Float32
+    first: int = 0
+
+    def tail(self, first: int) -> Entry:
+        """The same entry without its first `first` candidates."""
+        return Entry(self.query_id, self.doc_ids[first:], self.first_stage_scores[first:], self.first + first)
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage:
         # Hash order keeps a pointwise adapter from handing the first stage's order back as its own score.
         order = tie_order(task.id, entry.query_id, entry.doc_ids) if kind == "pointwise" else np.arange(count)
         shown = FirstStage(
-            tuple(int(position) + 1 for position in order),
+            tuple(entry.first + int(position) + 1 for position in order),
             tuple(float(entry.first_stage_scores[position]) for position in order),
         )
         try:
@@ -127,9 +136,11 @@ def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> set[str]
     rules = data.task.rules
     own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
     if rules.drop_query_image_from_candidates:
-        picture = data.queries.item(query_id).image
-        for doc_id in doc_ids if picture is not None else ():
-            image = data.corpus.item(doc_id).image
-            if image is not None and picture is not None and image.sha256 == picture.sha256:
-                own.add(doc_id)
+        picture = data.queries.encoded(query_id)
+        if picture is not None:
+            own |= {doc_id for doc_id in doc_ids if _same(picture, data.corpus.encoded(doc_id))}
     return own
+
+
+def _same(picture: pa.Buffer, other: pa.Buffer | None) -> bool:
+    return other is not None and bool(picture.equals(other))  # compares lengths first: no hash of every image

@@ -7,10 +7,12 @@ import inspect
 import itertools
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mrb.declaration import LoadedReranker
 from mrb.errors import AdapterError, MRBError, one_line
@@ -21,26 +23,32 @@ WINDOW = 256
 """Requests in flight at most: an adapter that batches across queries sees windows of this many."""
 
 Answer = tuple[int, object]
+Float64 = npt.NDArray[np.float64]
 
 
 def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
     """Each asked request with its scores (float32, first-stage order), in the order in which they come.
 
+    `asked` is read as the adapter takes requests: one at a time, `concurrency` for an async one, and no more than
+    WINDOW ahead of the answers for one with `score_stream`, which is called once a window.
+
     AdapterError names the query (`where` names the task) when the adapter raises, returns the wrong number of scores,
     a NaN or an infinity, an order that is no permutation, or leaves a request without an answer.
     """
     iterator = iter(asked)
-    while window := list(itertools.islice(iterator, WINDOW)):
-        yield from _score_window(reranker, window, where)
+    size = WINDOW - 1 if _streams(reranker) else None
+    for first in iterator:
+        yield from _score_window(reranker, itertools.chain([first], itertools.islice(iterator, size)), where)
 
 
-def _score_window(reranker: LoadedReranker, window: list[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
-    waiting = {item.request.key: item for item in window}
-    fed: list[Asked] = []
+def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
+    waiting: dict[int, Asked] = {}
+    handed: list[str] = ["none yet"]
 
     def requests() -> Iterator[Request]:
         for item in window:
-            fed.append(item)
+            waiting[item.request.key] = item
+            handed[0] = item.entry.query_id
             yield item.request
 
     try:
@@ -48,28 +56,42 @@ def _score_window(reranker: LoadedReranker, window: list[Asked], where: str) -> 
             item = waiting.pop(key, None)
             if item is None:
                 raise AdapterError(
-                    f"task {where}: answered key {key!r}, which it was not asked or has answered already"
+                    f"task {where}: answered key {one_line(repr(key), 80)}, which it was not asked or has answered "
+                    "already"
                 )
+            if isinstance(answer, _Raised):
+                handed[0] = item.entry.query_id
+                raise answer.error
             yield item, item.in_first_stage_order(_checked(reranker, item, answer, where))
     except MRBError:
         raise
-    except Exception as error:
-        last = fed[-1].entry.query_id if fed else window[0].entry.query_id
-        raise AdapterError(f"task {where}, query {last!r}: the adapter raised {_raised(error)}") from error
-    if waiting:
-        query_id = next(iter(waiting.values())).entry.query_id
-        raise AdapterError(f"task {where}, query {query_id!r}: the adapter gave no answer ({len(waiting)} missing)")
+    except (Exception, SystemExit) as error:
+        raise AdapterError(f"task {where}, query {handed[0]!r}: the adapter raised {_raised(error)}") from error
+    unanswered = [item.entry.query_id for item in itertools.chain(waiting.values(), window)]
+    if unanswered:
+        raise AdapterError(
+            f"task {where}, query {unanswered[0]!r}: the adapter gave no answer ({len(unanswered)} missing)"
+        )
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """In place of an answer: what the adapter raised on this very request, of several in flight."""
+
+    error: Exception
+
+
+def _streams(reranker: LoadedReranker) -> bool:
+    return reranker.info.kind != "listwise" and callable(getattr(reranker.target, "score_stream", None))
 
 
 def _answers(reranker: LoadedReranker, requests: Iterator[Request]) -> Iterator[Answer]:
-    target = reranker.target
-    stream = getattr(target, "score_stream", None)
-    if callable(stream) and reranker.info.kind != "listwise":
-        yield from stream(requests)
+    if _streams(reranker):
+        yield from reranker.target.score_stream(requests)
         return
     method = _method(reranker)
     if inspect.iscoroutinefunction(method):
-        yield from _concurrently(method, requests, reranker.concurrency)
+        yield from _concurrently(reranker, method, requests)
         return
     for request in requests:
         yield request.key, method(request)
@@ -85,28 +107,37 @@ def _method(reranker: LoadedReranker) -> Callable[[Request], Any]:
 
 
 def _concurrently(
-    method: Callable[[Request], Awaitable[object]], requests: Iterator[Request], concurrency: int
+    reranker: LoadedReranker, method: Callable[[Request], Awaitable[object]], requests: Iterator[Request]
 ) -> Iterator[Answer]:
-    """Answers of an async method with `concurrency` requests in flight, as they complete."""
+    """Answers of an async method with `concurrency` requests in flight, as they complete.
+
+    The event loop is the reranker's own and outlives the call: a client that an adapter opens once stays usable.
+    """
 
     async def answer(request: Request) -> Answer:
-        return request.key, await method(request)
+        try:
+            return request.key, await method(request)
+        except Exception as error:
+            return request.key, _Raised(error)
 
-    with asyncio.Runner() as runner:
-        pending: set[asyncio.Task[Answer]] = set()
+    pending: set[asyncio.Task[Answer]] = set()
 
-        async def fill_and_wait() -> set[asyncio.Task[Answer]]:
-            for request in itertools.islice(requests, concurrency - len(pending)):
-                pending.add(asyncio.ensure_future(answer(request)))
-            if not pending:
-                return set()
-            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            return done
+    async def fill_and_wait() -> set[asyncio.Task[Answer]]:
+        for request in itertools.islice(requests, reranker.concurrency - len(pending)):
+            pending.add(asyncio.ensure_future(answer(request)))
+        if not pending:
+            return set()
+        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        return done
 
-        while done := runner.run(fill_and_wait()):
+    try:
+        while done := reranker.runner.run(fill_and_wait()):
             pending -= done
             for task in done:
                 yield task.result()
+    finally:
+        for task in pending:
+            task.cancel()
 
 
 def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) -> Float32:
@@ -119,7 +150,8 @@ def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) 
         raise AdapterError(f"{place}: {shape} for {count} candidates")
     if reranker.info.kind == "listwise":
         return _scores_of_order(values, count, place)
-    scores = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused, by name
+        scores = values.astype(np.float32)
     if not np.isfinite(scores).all():
         position = int(np.flatnonzero(~np.isfinite(scores))[0])
         doc_id = item.entry.doc_ids[int(item.order[position])]
@@ -129,18 +161,28 @@ def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) 
     return scores
 
 
-def _as_array(answer: object, place: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Numbers from a list, array or tensor; a torch tensor of any type and device too."""
+def _as_array(answer: object, place: str) -> Float64:
+    """Numbers from a list, array, tensor or generator; a torch tensor of any type and device too."""
     if hasattr(answer, "detach"):
         answer = answer.detach().float().cpu()  # numpy knows no bfloat16
     if isinstance(answer, Iterator):
         answer = list(answer)
     try:
-        return np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        return _numbers(answer)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise AdapterError(
             f"{place}: the answer is {one_line(repr(answer), 80)}, wanted one number per candidate"
         ) from error
+
+
+def _numbers(answer: object) -> Float64:
+    """float64 of what holds numbers; TypeError for text and None, which numpy alone would take for numbers."""
+    array = np.asarray(answer)
+    if array.dtype.kind == "O":
+        return np.asarray([float(value) for value in array], np.float64)
+    if array.dtype.kind in "SUcmM":
+        raise TypeError(f"{array.dtype} is no type of scores")
+    return array.astype(np.float64)
 
 
 def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
@@ -152,7 +194,7 @@ def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Fl
     return scores
 
 
-def _raised(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
     frame: Sequence[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frame[-1].filename).name}, line {frame[-1].lineno})" if frame else ""
     return one_line(f"{type(error).__name__}: {error}") + place + "; MRB_TRACEBACK=1 shows all of it"
