@@ -38,10 +38,21 @@ class ItemTable:
 
     def item(self, item_id: str) -> Item:
         """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
+        row = self._row(item_id)
+        return Item(self._text(row), self._image(item_id, row))
+
+    def encoded(self, item_id: str) -> pa.Buffer | None:
+        """The encoded bytes of an id's image as Arrow holds them, not copied; None where there is no image."""
+        row = self._row(item_id)
+        if self.images is None or not self.images[row].is_valid:
+            return None
+        return self.images[row].as_buffer()
+
+    def _row(self, item_id: str) -> int:
         row = self.rows.get(item_id)
         if row is None:
             raise DataError(f"{self.name}: no row with id {item_id!r}")
-        return Item(self._text(row), self._image(item_id, row))
+        return row
 
     def _text(self, row: int) -> str:
         value = None if self.texts is None else self.texts[row].as_py()
