@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,17 +22,26 @@ DEFAULT_CONCURRENCY = 8
 
 @dataclass(frozen=True)
 class LoadedReranker:
-    """A reranker ready to score: the adapter's object, what it declares, and its identity for results."""
+    """A reranker ready to score: the adapter's object, what it declares, and its identity for results.
+
+    `runner` holds the one event loop that an async adapter lives in, from its first request until `close`.
+    """
 
     target: Any
     info: RerankerInfo
     concurrency: int
+    runner: asyncio.Runner = field(default_factory=asyncio.Runner, compare=False, repr=False)
 
     def close(self) -> None:
-        """Tell the adapter that no more requests come, if it wants to know."""
+        """Tell the adapter that no more requests come, if it wants to know; `close` may be async."""
         close = getattr(self.target, "close", None)
-        if callable(close):
-            close()
+        try:
+            if inspect.iscoroutinefunction(close):
+                self.runner.run(close())
+            elif callable(close):
+                close()
+        finally:
+            self.runner.close()
 
 
 def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> LoadedReranker:
@@ -79,6 +90,8 @@ def _inputs(name: str, target: Any) -> tuple[Any, ...]:
     stated = getattr(target, "inputs", MODALITIES)
     if isinstance(stated, str):
         raise AdapterError(f"{name}: inputs is the text {stated!r}, wanted a collection such as ({stated!r},)")
+    if not isinstance(stated, Iterable):
+        raise AdapterError(f"{name}: inputs is {stated!r}, wanted a collection of {', '.join(MODALITIES)}")
     chosen = [_one_of(name, "inputs", value, MODALITIES) for value in stated]
     if not chosen:
         raise AdapterError(f"{name}: inputs is empty; it must take one of {', '.join(MODALITIES)}")
