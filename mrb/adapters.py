@@ -7,6 +7,7 @@ that fits. Nothing is guessed from a name's spelling, and nothing from a results
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -28,7 +29,8 @@ RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"
 _METHODS = {RERANKERS: ("score", "score_stream", "rank"), RETRIEVERS: ("search",)}
 _NOUN = {RERANKERS: "reranker", RETRIEVERS: "first stage"}
-_SPEC = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?$")
+_SPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?")
+_FROM_FILE = "_mrb_adapter_file"
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,7 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
     found = _find(spec, group)
     typed = _typed_options(found, options)
     target = _build(found, typed, group)
-    source_file = inspect.getsourcefile(inspect.unwrap(found.factory))
-    digest = sha256_file(Path(source_file)) if source_file and Path(source_file).is_file() else None
-    return Adapter(found.name, target, typed, found.source, digest)
+    return Adapter(found.name, target, typed, found.source, _source_hash(found.factory))
 
 
 def installed(group: str = RERANKERS) -> list[str]:
@@ -72,11 +72,12 @@ def installed(group: str = RERANKERS) -> list[str]:
 
 
 def _find(spec: str, group: str) -> _Found:
-    if not _SPEC.match(spec):
+    if not _SPEC.fullmatch(spec):
         raise AdapterError(
             f"{spec!r} is no {_NOUN[group]} name: give NAME or MODULE:NAME, letters, digits, '_', '-', '.'"
         )
     module_name, _, attribute = spec.partition(":")
+    module_name = module_name.removesuffix(".py")
     if not attribute:
         points = list(entry_points(group=group, name=module_name))
         if points:
@@ -96,9 +97,9 @@ def _from_entry_point(points: list[EntryPoint], group: str) -> _Found:
     point = points[0]
     try:
         return _Found(point.name, point.load(), _distribution(point))
-    except ImportError as error:
+    except (Exception, SystemExit) as error:
         raise AdapterError(
-            f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported: {error}"
+            f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported: {_said(error)}"
         ) from error
 
 
@@ -109,6 +110,9 @@ def _distribution(point: EntryPoint) -> str:
 def _module(name: str, group: str) -> tuple[ModuleType, str]:
     """The module and the words for where it is: `NAME.py` of the working folder before anything importable."""
     path = Path.cwd() / f"{name}.py"
+    if str(Path.cwd()) not in sys.path:
+        # Last, so that files beside the adapter can be imported and nothing installed is hidden by them.
+        sys.path.append(str(Path.cwd()))
     try:
         if path.is_file():
             return _module_from_file(name, path), path.name
@@ -117,11 +121,14 @@ def _module(name: str, group: str) -> tuple[ModuleType, str]:
     except SyntaxError as error:
         where = f"{Path(error.filename).name if error.filename else name}, line {error.lineno}"
         raise AdapterError(f"{where}: syntax error: {error.msg}") from error
-    except ModuleNotFoundError as error:
-        if error.name and not name.startswith(error.name):
-            raise AdapterError(f"{name}: needs the module {error.name!r}, which is not installed") from error
-    except Exception as error:
-        raise AdapterError(f"{name}: importing it fails{_last_line(error)}: {_said(error)}") from error
+    except AdapterError:
+        raise
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None:
+            raise AdapterError(f"{name}: importing it fails{_last_line(error)}: {_said(error)}") from error
+        if path.is_file() or not f"{name}.".startswith(f"{missing}."):
+            raise AdapterError(f"{name}: needs the module {missing!r}, which is not installed") from error
     known = ", ".join(installed(group)) or "none"
     raise AdapterError(
         f"unknown {_NOUN[group]} {name!r}: no installed one of that name ({known}), no {name}.py in {Path.cwd()}, "
@@ -130,9 +137,12 @@ def _module(name: str, group: str) -> tuple[ModuleType, str]:
 
 
 def _module_from_file(name: str, path: Path) -> ModuleType:
+    if not getattr(sys.modules.get(name), _FROM_FILE, name not in sys.modules):
+        raise AdapterError(f"{path.name}: a module {name!r} that MRB itself uses has this name; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(spec)
+    setattr(module, _FROM_FILE, True)
     # Registered before it runs: dataclasses and pickling look their module up by name.
     sys.modules[name] = module
     try:
@@ -179,33 +189,60 @@ def _positional(function: Callable[..., Any]) -> int:
 
 def _typed_options(found: _Found, options: Mapping[str, str]) -> dict[str, Any]:
     """`--set` values as the types that the adapter's signature states; text where it states none."""
-    from pydantic import TypeAdapter, ValidationError
+    parameters = _option_parameters(found)
+    unknown = [name for name in options if name not in parameters]
+    if unknown:
+        known = ", ".join(parameters) or "none"
+        raise AdapterError(f"{found.name} has no option {unknown[0]!r}; it has: {known}")
+    absent = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty and n not in options]
+    if absent:
+        raise AdapterError(f"{found.name}: the option {absent[0]!r} must be given: --set {absent[0]}=...")
+    types = _option_types(found, parameters) if options else {}
+    return {name: _typed(found.name, name, text, types[name]) for name, text in options.items()}
 
-    if not options:
-        return {}
-    parameters = _option_parameters(found.factory)
+
+def _option_parameters(found: _Found) -> dict[str, inspect.Parameter]:
+    """The parameters that `--set` can name: not a function's request, not `*args` and `**kwargs`."""
+    factory = found.factory
+    if not (inspect.isclass(factory) or inspect.isfunction(factory)):
+        return {}  # an object that is built already
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return {}  # a class made in C states no signature
+    if inspect.isfunction(factory):
+        parameters = parameters[1:]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {parameter.name: parameter for parameter in parameters if parameter.kind in named}
+
+
+def _option_types(found: _Found, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """The stated type of each parameter, else that of its default, else text."""
     callee = found.factory.__init__ if inspect.isclass(found.factory) else found.factory
     try:
         hints = get_type_hints(callee)
-    except NameError as error:
+    except (NameError, AttributeError, TypeError) as error:
         raise AdapterError(f"{found.name}: its signature names an unknown type: {error}") from error
-    typed: dict[str, Any] = {}
-    for name, text in options.items():
-        if name not in parameters:
-            raise AdapterError(f"{found.name} has no option {name!r}; it has: {_listed(list(parameters))}")
-        try:
-            typed[name] = TypeAdapter(hints.get(name, str)).validate_python(text, strict=False)
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-            raise AdapterError(f"{found.name}: option {name}={text!r}: {problem}") from error
-    return typed
+    plain = (bool, int, float)
+    defaults = {n: type(p.default) for n, p in parameters.items() if isinstance(p.default, plain)}
+    return {name: hints.get(name, defaults.get(name, str)) for name in parameters}
 
 
-def _option_parameters(factory: Any) -> dict[str, inspect.Parameter]:
-    parameters = dict(inspect.signature(factory).parameters)
-    if inspect.isfunction(factory):
-        parameters.pop(next(iter(parameters), ""), None)  # a function's first argument is the request
-    return parameters
+def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
+    """`text` as the wanted type: as it stands, or read as JSON (`null`, `[1, 2]`) where that does not fit."""
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        reader = TypeAdapter(wanted)
+    except PydanticUserError as error:
+        raise AdapterError(f"{adapter}: option {name!r} has the type {wanted}, which no text can give") from error
+    try:
+        return reader.validate_python(text, strict=False)
+    except ValidationError as error:
+        with contextlib.suppress(ValidationError):
+            return reader.validate_json(text)
+        problem = one_line(error.errors()[0]["msg"])
+        raise AdapterError(f"{adapter}: option {name}={one_line(repr(text), 80)}: {problem}") from error
 
 
 def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
@@ -218,13 +255,23 @@ def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
             target = factory(**options)
         except AdapterError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise AdapterError(f"{found.name}: building it fails{_last_line(error)}: {_said(error)}") from error
     else:
         target = factory
     if not any(callable(getattr(target, method, None)) for method in _METHODS[group]):
         raise AdapterError(f"{found.name}: has no method {' or '.join(_METHODS[group])}")
     return target
+
+
+def _source_hash(factory: Any) -> str | None:
+    """The SHA-256 of the file that defines the adapter; None where there is none (made in C, or typed in)."""
+    made = factory if inspect.isclass(factory) or inspect.isfunction(factory) else type(factory)
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(made))
+    except TypeError:
+        return None
+    return sha256_file(Path(file)) if file and Path(file).is_file() else None
 
 
 def _listed(names: list[str]) -> str:
