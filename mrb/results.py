@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,9 @@ CLUSTER_COLUMN = "cluster"
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Plain = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]*$")]
+# No control characters and none that turn the direction of text: these words are shown on terminals and pages.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+Plain = Annotated[str, Field(max_length=200, pattern=f"^[^{_UNSEEN}]*$")]
 RerankerName = Annotated[str, Field(max_length=96, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -87,6 +90,12 @@ class CandidatesInfo(Model):
     list_depth: int = Field(gt=0, le=10_000)
     depth: int = Field(gt=0, le=10_000)
 
+    @model_validator(mode="after")
+    def _within_list(self) -> Self:
+        if self.depth > self.list_depth:
+            raise ValueError(f"depth {self.depth} of a list that is {self.list_depth} deep")
+        return self
+
 
 class DataInfo(Model):
     """Which data: its revision, which queries were taken, and what loading counted.
@@ -132,9 +141,10 @@ class Result(Model):
     def _same_measures(self) -> Self:
         if not (set(self.measures) == set(self.first_stage) == set(self.oracle)):
             raise ValueError("measures, first_stage and oracle do not hold the same measures")
-        for name, value in self.measures.items():
-            if value.mean > self.oracle[name].mean + 1e-9:
-                raise ValueError(f"{name} is {value.mean}, above the list's ceiling of {self.oracle[name].mean}")
+        for row in (self.measures, self.first_stage):
+            for name, value in row.items():
+                if value.mean > self.oracle[name].mean + 1e-9:
+                    raise ValueError(f"{name} is {value.mean}, above the list's ceiling of {self.oracle[name].mean}")
         return self
 
 
@@ -223,6 +233,7 @@ def _check_inputs(result: Result, where: str) -> None:
 def _parse(model: type[M], path: Path) -> M:
     value = read_json(path, limit=MAX_RESULT_BYTES)
     try:
-        return model.model_validate(value)
+        # As JSON and strict: "12" is no number, 1 is no truth value, and a list serves for a tuple.
+        return model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from mrb.task import Model
+
+Rows = Annotated[int, Field(ge=0)]
 
 
 class Counts(Model):
-    """What the rules of loading did, published with every result. All are numbers of rows, queries or documents."""
+    """What the rules of loading did, published with every result. All are numbers of rows, queries or documents.
 
-    queries: int
-    documents: int
-    qrels: int
-    queries_in_table: int
-    queries_without_positives: int
-    qrels_outside_corpus: int
-    qrels_not_positive: int
+    `queries_without_positives` counts queries that were judged but have no positive left; a query of the table that
+    nobody judged is in `queries_in_table` only.
+    """
+
+    queries: Rows
+    documents: Rows
+    qrels: Rows
+    queries_in_table: Rows
+    queries_without_positives: Rows
+    qrels_outside_corpus: Rows
+    qrels_not_positive: Rows
