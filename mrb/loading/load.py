@@ -14,8 +14,11 @@ from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_ta
 from mrb.task import Part, Table, Task, task_folder
 
 
-def load_task_data(task: Task, *, decode_cache: DecodeCache | None = None) -> TaskData:
-    """The tables of `task` under its rules. DataError names the repository, table and row that do not fit."""
+def load_task_data(task: Task, *, decode_cache: DecodeCache | None = None, root: Path | None = None) -> TaskData:
+    """The tables of `task` under its rules. DataError names the repository, table and row that do not fit.
+
+    `root` is the folder that holds the embedded repositories; the installed one unless given.
+    """
     if task.source.kind == "hub":
         raise DataError(
             f"task {task.id}: this version of MRB does not yet fetch data from the Hub "
@@ -23,10 +26,11 @@ def load_task_data(task: Task, *, decode_cache: DecodeCache | None = None) -> Ta
         )
     cache = decode_cache or DecodeCache()
     (part,) = task.source.parts
-    queries = _items(task, part, part.queries, QUERY_ID_COLUMNS, cache)
-    corpus = _items(task, part, part.corpus, CORPUS_ID_COLUMNS, cache)
-    side = None if part.side is None else _items(task, part, part.side, CORPUS_ID_COLUMNS, cache)
-    judged = _judge(task, queries, corpus, qrel_rows(_raw(task, part, part.qrels), prefix=""))
+    reader = _Reader(task, part, (root or embedded_root()) / part.repository, cache)
+    queries = reader.items(part.queries, QUERY_ID_COLUMNS)
+    corpus = reader.items(part.corpus, CORPUS_ID_COLUMNS)
+    side = None if part.side is None else reader.items(part.side, CORPUS_ID_COLUMNS)
+    judged = _judge(task, queries, corpus, qrel_rows(reader.raw(part.qrels), prefix=reader.prefix))
     counts = Counts(
         queries=len(judged.qrels),
         documents=len(corpus),
@@ -47,6 +51,11 @@ def load_task_data(task: Task, *, decode_cache: DecodeCache | None = None) -> Ta
     return TaskData(task, kept, corpus, judged.qrels, counts, side)
 
 
+def embedded_root() -> Path:
+    """The installed folder of embedded data: one folder a repository, `config/split.parquet` in each."""
+    return task_folder() / "mini" / "data"
+
+
 @dataclass(frozen=True)
 class _Judged:
     qrels: Qrels
@@ -65,6 +74,7 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable, rows: Iterable[tup
         judged = grades.setdefault(query_id, {})
         if doc_id in judged:
             raise DataError(f"task {task.id}: query {query_id!r}, document {doc_id!r} is judged twice")
+        judged[doc_id] = grade
         if grade <= 0:
             not_positive += 1
         elif doc_id not in corpus:
@@ -74,24 +84,36 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable, rows: Iterable[tup
                     f"task {task.id}: query {query_id!r} has the positive {doc_id!r}, which is not in the corpus; "
                     "if the source is known for it, set rules.drop_qrels_outside_corpus in the task's file"
                 )
-        else:
-            judged[doc_id] = grade
-    kept = {query_id: grades[query_id] for query_id in queries if grades.get(query_id)}
+    positive = {
+        query_id: {doc_id: grade for doc_id, grade in judged.items() if grade > 0 and doc_id in corpus}
+        for query_id, judged in grades.items()
+    }
+    kept = {query_id: positive[query_id] for query_id in queries if positive.get(query_id)}
     return _Judged(kept, len(grades) - len(kept), outside, not_positive)
 
 
-def _items(task: Task, part: Part, table: Table, id_columns: tuple[str, ...], cache: DecodeCache) -> ItemTable:
-    prefix = f"{part.name}/" if part.name else ""
-    return item_table(_raw(task, part, table), id_columns, prefix=prefix, caps=task.images.caps, cache=cache)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the tables of one part from its folder."""
 
+    task: Task
+    part: Part
+    folder: Path
+    cache: DecodeCache
 
-def _raw(task: Task, part: Part, table: Table) -> Raw:
-    path = _embedded_folder(part) / table.config / f"{table.split}.parquet"
-    where = f"task {task.id}, {table.config}/{table.split}"
-    if not path.is_file():
-        raise DataError(f"{where}: {path} is missing; install MRB again")
-    return read_files([path], task.source.format, where)
+    @property
+    def prefix(self) -> str:
+        """What stands before every id of the part."""
+        return f"{self.part.name}/" if self.part.name else ""
 
+    def items(self, table: Table, id_columns: tuple[str, ...]) -> ItemTable:
+        """A table of queries or documents."""
+        return item_table(self.raw(table), id_columns, prefix=self.prefix, caps=self.task.images.caps, cache=self.cache)
 
-def _embedded_folder(part: Part) -> Path:
-    return task_folder() / "mini" / "data" / part.repository
+    def raw(self, table: Table) -> Raw:
+        """A table as its file holds it. DataError if the file is missing or damaged."""
+        path = self.folder / table.config / f"{table.split}.parquet"
+        where = f"task {self.task.id}, {table.config}/{table.split}"
+        if not path.is_file():
+            raise DataError(f"{where}: {path} is missing; install MRB again")
+        return read_files([path], self.task.source.format, where)

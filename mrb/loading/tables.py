@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mrb.errors import DataError
+from mrb.errors import DataError, one_line
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.data import ItemTable
 
@@ -36,6 +36,14 @@ class Raw:
         found = ", ".join(self.table.column_names)
         raise DataError(f"{self.where}: columns found: {found}; wanted one of: {', '.join(names)}")
 
+    def read(self, kind: pa.DataType, *names: str) -> pa.ChunkedArray:
+        """The first of the columns `names` as `kind`; DataError if there is none, or its values cannot be that."""
+        name = self.column(*names)
+        try:
+            return self.table.column(name).cast(kind)
+        except pa.ArrowException as error:
+            raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
+
 
 def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
@@ -44,7 +52,7 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
             data = datasets.load_dataset(file_format, data_files=[str(path) for path in paths], split="train")
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
             cause = error.__cause__ or error
-            raise DataError(f"{where}: cannot be read as {file_format}: {cause}") from error
+            raise DataError(f"{where}: cannot be read as {file_format}: {one_line(cause)}") from error
     return Raw(data.data.table, where)
 
 
@@ -52,7 +60,7 @@ def item_table(
     raw: Raw, id_columns: tuple[str, ...], *, prefix: str, caps: ImageCaps, cache: DecodeCache | None
 ) -> ItemTable:
     """A table of items: ids as strings (`prefix` before each), title and text joined, images as encoded bytes."""
-    ids = raw.table.column(raw.column(*id_columns)).cast(pa.string()).to_pylist()
+    ids = raw.read(pa.string(), *id_columns).to_pylist()
     rows = {f"{prefix}{item_id}": row for row, item_id in enumerate(ids)}
     if None in ids:
         raise DataError(f"{raw.where}: row {ids.index(None)} has no id")
@@ -65,13 +73,13 @@ def item_table(
 
 def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
     """(query id, document id, grade) for each row; a grade that is not a whole number is refused."""
-    queries = raw.table.column(raw.column("query-id")).cast(pa.string())
-    documents = raw.table.column(raw.column("corpus-id")).cast(pa.string())
-    scores = raw.table.column(raw.column("score")).cast(pa.float64())
+    queries = raw.read(pa.string(), "query-id")
+    documents = raw.read(pa.string(), "corpus-id")
+    scores = raw.read(pa.float64(), "score")
     if queries.null_count or documents.null_count or scores.null_count:
         raise DataError(f"{raw.where}: a judgement has an empty cell")
     for query_id, doc_id, score in zip(queries.to_pylist(), documents.to_pylist(), scores.to_pylist(), strict=True):
-        if score != int(score):
+        if not score.is_integer():
             raise DataError(f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score} is not whole")
         yield f"{prefix}{query_id}", f"{prefix}{doc_id}", int(score)
 
@@ -82,10 +90,10 @@ def _texts(raw: Raw) -> pa.ChunkedArray | None:
     text = next((name for name in TEXT_COLUMNS if name in names), None)
     if text is None:
         return None
-    texts = raw.table.column(text).cast(pa.string())
+    texts = raw.read(pa.string(), text)
     if "title" not in names:
         return texts
-    titles = pc.fill_null(raw.table.column("title").cast(pa.string()), "")
+    titles = pc.fill_null(raw.read(pa.string(), "title"), "")
     return pc.utf8_trim(pc.binary_join_element_wise(titles, pc.fill_null(texts, ""), " "), characters=" ")
 
 
@@ -99,8 +107,9 @@ def _images(raw: Raw) -> pa.ChunkedArray | None:
     if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
         raise DataError(f"{raw.where}: column image has type {column.type}, wanted an image feature with bytes")
     encoded = pc.struct_field(column, "bytes")
-    path = pc.struct_field(column, "path")
-    outside = pc.and_(pc.is_null(encoded), pc.is_valid(path))
+    if column.type.get_field_index("path") < 0:
+        return encoded
+    outside = pc.and_(pc.is_null(encoded), pc.is_valid(pc.struct_field(column, "path")))
     if pc.any(outside).as_py():
         row = pc.index(outside, True).as_py()
         raise DataError(f"{raw.where}: row {row} names an image file but holds no bytes; MRB opens no paths from data")
