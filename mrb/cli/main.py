@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
@@ -55,7 +56,10 @@ def main() -> None:
     With MRB_TRACEBACK=1 a mistake also shows where in the code it was found.
     """
     try:
-        cli(standalone_mode=False)
+        # Without standalone mode click hands the exit code of `Exit` back and does not end the process.
+        code = cli(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
     except click.UsageError as error:
         error.show()
         sys.exit(2)
@@ -64,11 +68,9 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; the same command goes on where it stopped", err=True)
         sys.exit(130)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
     except MRBError as error:
         if os.environ.get("MRB_TRACEBACK") == "1":
-            raise
+            traceback.print_exc()
         _fail(str(error))
     except BrokenPipeError:
         # The reader (`| head`) has gone: not an error, but Python would print one at exit.
