@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from mrb.candidates import Candidates, Provenance, build
 from mrb.errors import AdapterError, CandidatesError
+from mrb.hashing import sha256_bytes
 from mrb.loading.data import TaskData
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
@@ -47,23 +48,27 @@ def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
             if query_id in data.corpus:
                 matches.setdefault(query_id, set()).add(query_id)
     if rules.drop_query_image_from_candidates:
-        documents = _documents_by_image(data)
-        for query_id in data.queries:
-            image = data.queries.item(query_id).image
-            same = documents.get(image.sha256) if image else None
-            if same:
-                matches.setdefault(query_id, set()).update(same)
+        for query_id, doc_ids in _documents_by_query_image(data):
+            matches.setdefault(query_id, set()).update(doc_ids)
     return {query_id: frozenset(doc_ids) for query_id, doc_ids in matches.items()}
 
 
-def _documents_by_image(data: TaskData) -> dict[str, list[str]]:
-    """SHA-256 of the encoded image -> the documents that show it."""
+def _documents_by_query_image(data: TaskData) -> Iterator[tuple[str, list[str]]]:
+    """(query id, the documents whose encoded image is the query's) for the queries that have some.
+
+    Only documents of the same length in bytes as a query's image are hashed, which in a large corpus are few.
+    """
+    pictures = {query_id: data.queries.encoded(query_id) for query_id in data.queries}
+    lengths = {picture.size for picture in pictures.values() if picture is not None}
     documents: dict[str, list[str]] = {}
     for doc_id in data.corpus:
-        image = data.corpus.item(doc_id).image
-        if image is not None:
-            documents.setdefault(image.sha256, []).append(doc_id)
-    return documents
+        image = data.corpus.encoded(doc_id)
+        if image is not None and image.size in lengths:
+            documents.setdefault(sha256_bytes(image), []).append(doc_id)
+    for query_id, picture in pictures.items():
+        same = [] if picture is None else documents.get(sha256_bytes(picture), [])
+        if same:
+            yield query_id, same
 
 
 def _in_order(data: TaskData, name: str, search: Iterator[Found]) -> Iterator[Found]:

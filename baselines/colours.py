@@ -1,0 +1,104 @@
+"""Colours by name: the colour words of a text, and the share of an image that each basic colour covers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+
+# The eleven basic colour terms of English (Berlin and Kay, "Basic Color Terms", 1969), each with shades in sRGB that
+# stand for it. The shades were set by hand, from memory of common named colours; nothing was fitted to data.
+SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "black": ((0, 0, 0), (35, 35, 35), (40, 45, 52)),
+    "white": ((255, 255, 255), (240, 240, 240)),
+    "grey": ((128, 128, 128), (190, 195, 200), (90, 95, 100)),
+    "red": ((220, 20, 35), (170, 15, 30), (235, 65, 55), (120, 10, 20)),
+    "orange": ((245, 140, 25), (240, 110, 30), (255, 165, 60)),
+    "yellow": ((255, 220, 40), (250, 200, 0), (255, 235, 120), (215, 175, 50)),
+    "green": ((0, 130, 60), (60, 175, 80), (20, 90, 45), (120, 190, 60)),
+    "blue": ((0, 50, 160), (10, 30, 100), (50, 120, 215), (90, 175, 230), (150, 205, 240)),
+    "purple": ((125, 50, 155), (170, 110, 205), (85, 30, 110)),
+    "pink": ((245, 130, 170), (255, 185, 205), (230, 50, 130)),
+    "brown": ((130, 80, 45), (95, 55, 35), (165, 110, 70)),
+}
+COLOURS = tuple(SHADES)
+_OTHER_WORDS = {
+    "gray": "grey",
+    "silver": "grey",
+    "crimson": "red",
+    "scarlet": "red",
+    "maroon": "red",
+    "saffron": "orange",
+    "gold": "yellow",
+    "golden": "yellow",
+    "emerald": "green",
+    "olive": "green",
+    "azure": "blue",
+    "navy": "blue",
+    "turquoise": "blue",
+    "aqua": "blue",
+    "cyan": "blue",
+    "violet": "purple",
+    "magenta": "pink",
+    "tan": "brown",
+}
+_INDEX = {word: row for row, word in enumerate(COLOURS)} | {w: COLOURS.index(c) for w, c in _OTHER_WORDS.items()}
+_MENTION = re.compile(rf"\b({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b")
+_SOFTNESS = 14.0  # in CIE L*a*b* units: shades closer than this to a pixel share it
+
+
+def mentions(text: str) -> list[tuple[int, int]]:
+    """(position in `text`, row of `COLOURS`) of each colour word, in order."""
+    return [(match.start(), _INDEX[match.group(1)]) for match in _MENTION.finditer(text.lower())]
+
+
+def text_colours(text: str) -> Float32:
+    """The colour words of `text` as a vector over `COLOURS` of length 1 (float32); all 0 where there are none.
+
+    A colour weighs the square root of its number of mentions.
+    """
+    counts = np.zeros(len(COLOURS), np.float32)
+    for _, row in mentions(text):
+        counts[row] += 1
+    return unit(np.sqrt(counts))
+
+
+def pixel_colours(rgb: Float32) -> Float32:
+    """For pixels of sRGB values 0 to 255 (any shape, last axis 3), the share of each colour (last axis 11, sum 1).
+
+    A pixel belongs to the shades near it in CIE L*a*b*, with weights exp(-(distance / 14)^2 / 2).
+    """
+    lab = to_lab(rgb)
+    distance = ((lab[..., None, :] - _SHADE_LAB) ** 2).sum(axis=-1)
+    # The nearest shade's distance is taken away first, so that a pixel far from all shades still has an owner.
+    weight = np.exp(-(distance - distance.min(axis=-1, keepdims=True)) / (2 * _SOFTNESS**2))
+    share = weight @ _SHADE_OWNER
+    return np.asarray(share / share.sum(axis=-1, keepdims=True), np.float32)
+
+
+def to_lab(rgb: Float32) -> Float32:
+    """CIE L*a*b* (D65) of sRGB values 0 to 255; the last axis is the colour. Formulas: IEC 61966-2-1, CIE 15."""
+    value = np.asarray(rgb, np.float32) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _TO_XYZ
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    x, y, z = f[..., 0], f[..., 1], f[..., 2]
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)
+
+
+def unit(vector: Float32) -> Float32:
+    """`vector` (or each row of a matrix) at length 1; a zero vector stays zero."""
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    return np.asarray(vector / np.maximum(length, 1e-12), np.float32)
+
+
+# sRGB to CIE XYZ, each row divided by the D65 white point, transposed for row vectors.
+_TO_XYZ = (
+    np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32)
+    / np.array([[0.95047], [1.0], [1.08883]], np.float32)
+).T
+_SHADE_LAB = to_lab(np.array([shade for shades in SHADES.values() for shade in shades], np.float32))
+_SHADE_OWNER = np.repeat(np.eye(len(COLOURS), dtype=np.float32), [len(shades) for shades in SHADES.values()], axis=0)

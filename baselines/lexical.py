@@ -1,0 +1,92 @@
+"""Words: the one analyser of every lexical baseline, and BM25 over words."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+import Stemmer
+
+# Lucene's English stop list (org.apache.lucene.analysis.en.EnglishAnalyzer), written out so that no release of a
+# dependency can change a list.
+STOPWORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "for",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "such",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "will",
+        "with",
+    ]
+)
+K1 = 1.2
+B = 0.75
+_WORD = re.compile(r"\w+")
+_LOCAL = threading.local()  # a stemmer keeps a cache of its own and is not safe to share between threads
+
+
+def words(text: str) -> list[str]:
+    """The analysed words of `text`, in order: lower case, runs of letters, digits and `_`, without English stop words,
+    stemmed (Snowball's English stemmer). Text without word breaks (Chinese, Japanese) is one word a run.
+    """
+    kept = [word for word in _WORD.findall(text.lower()) if word not in STOPWORDS]
+    return list(_stemmer().stemWords(kept))
+
+
+def bm25(query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = K1, b: float = B) -> list[float]:
+    """The BM25 score of each of a few documents, with statistics from these documents alone.
+
+    Lucene's form, as `bm25s` computes it: sum over the query's words of
+    ln(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * length / mean length)).
+    """
+    counts = [Counter(document) for document in documents]
+    total = sum(len(document) for document in documents)
+    if not total:
+        return [0.0] * len(documents)
+    mean = total / len(documents)
+    idf = {word: _idf(sum(word in count for count in counts), len(documents)) for word in set(query)}
+    scores = []
+    for document, count in zip(documents, counts, strict=True):
+        norm = k1 * (1 - b + b * len(document) / mean)
+        scores.append(math.fsum(idf[word] * count[word] / (count[word] + norm) for word in query if word in count))
+    return scores
+
+
+def _idf(frequency: int, documents: int) -> float:
+    return math.log(1 + (documents - frequency + 0.5) / (frequency + 0.5))
+
+
+def _stemmer() -> Stemmer.Stemmer:
+    if not hasattr(_LOCAL, "stemmer"):
+        _LOCAL.stemmer = Stemmer.Stemmer("english")
+    return _LOCAL.stemmer
