@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from mrb.errors import CandidatesError
+from mrb.errors import CandidatesError, first_problem
 from mrb.files import atomic_writer
 from mrb.hashing import canonical_json, sha256_lines
 from mrb.task import Model, Sha256, Task
@@ -155,22 +155,26 @@ def write_trec(candidates: Candidates, path: Path) -> None:
 def read_parquet(path: Path) -> Candidates:
     """The list in `path`. CandidatesError names the file and what is wrong: schema, order, duplicates, hash."""
     table = _read_table(path)
-    try:
-        metadata = _Metadata.model_validate_json((table.schema.metadata or {})[_METADATA_KEY])
-    except KeyError:
-        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
-    except ValidationError as error:
-        raise CandidatesError(f"{path}: the file's metadata is not that of a candidate list: {error}") from error
-    provenance = Provenance(**metadata.model_dump(exclude={"schema_version", "sha256"}))
-    candidates = _from_table(path, table, provenance)
+    metadata = _metadata(path, table.schema)
+    candidates = _from_table(path, table, _provenance(metadata))
     if candidates.sha256 != metadata.sha256:
         raise CandidatesError(f"{path}: the content's hash is {candidates.sha256}, the file states {metadata.sha256}")
     return candidates
 
 
-def check_task(candidates: Candidates, task: Task, where: str) -> None:
+def read_provenance(path: Path) -> Provenance:
+    """What the list in `path` says it was made for, from the file's metadata alone: nothing of the list is read."""
+    try:
+        schema = pq.read_schema(path)
+    except OSError as error:
+        raise CandidatesError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except pa.ArrowException as error:
+        raise CandidatesError(f"{path}: damaged parquet: {error}") from error
+    return _provenance(_metadata(path, schema))
+
+
+def check_task(made: Provenance, task: Task, where: str) -> None:
     """Refuse a list that was made for another task, definition or data revision."""
-    made = candidates.provenance
     if made.task != task.id:
         raise CandidatesError(f"{where}: candidates for task {made.task!r}, not for {task.id!r}")
     again = f"make the list again with `mrb candidates make --task {task.id}`"
@@ -229,6 +233,19 @@ def _read_table(path: Path) -> pa.Table:
             f"{path}: columns {columns}; wanted query_id, doc_id (string), rank (int32), score (float)"
         )
     return table
+
+
+def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
+    try:
+        return _Metadata.model_validate_json((schema.metadata or {})[_METADATA_KEY])
+    except KeyError:
+        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
+    except ValidationError as error:
+        raise CandidatesError(f"{path}: not the metadata of a candidate list: {first_problem(error)}") from error
+
+
+def _provenance(metadata: _Metadata) -> Provenance:
+    return Provenance(**metadata.model_dump(exclude={"schema_version", "sha256"}))
 
 
 def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:

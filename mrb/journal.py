@@ -17,7 +17,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,11 +135,10 @@ class JournalWriter:
 
         A write that the disk takes in part only is taken back, so that nothing is ever written behind a torn record.
         """
-        encoded = record.query_id.encode()
-        if len(encoded) > MAX_ID_BYTES:
-            raise ResultError(f"{self.path}: a query id of {len(encoded)} bytes, at most {MAX_ID_BYTES} fit")
-        payload = _ID_LENGTH.pack(len(encoded)) + encoded + _FIRST.pack(record.first)
-        frame = _frame(payload + record.scores.astype("<f4").tobytes())
+        length = len(record.query_id.encode())
+        if length > MAX_ID_BYTES:
+            raise ResultError(f"{self.path}: a query id of {length} bytes, at most {MAX_ID_BYTES} fit")
+        frame = _frame(_payload(record))
         try:
             written = self._file.write(frame)
             if written != len(frame):
@@ -161,6 +160,20 @@ class JournalWriter:
 
     def _unwritable(self, error: OSError) -> ResultError:
         return ResultError(f"{self.path}: cannot be written: {error.strerror}; run again, what it holds is not lost")
+
+
+def rewrite(path: Path, header: Header, records: Iterable[Record]) -> None:
+    """Write the journal anew under another header, whole or not at all."""
+    with atomic_writer(path) as file:
+        file.write(MAGIC + _frame(header.model_dump_json().encode()))
+        for record in records:
+            file.write(_frame(_payload(record)))
+
+
+def _payload(record: Record) -> bytes:
+    encoded = record.query_id.encode()
+    head = _ID_LENGTH.pack(len(encoded)) + encoded + _FIRST.pack(record.first)
+    return head + record.scores.astype("<f4").tobytes()
 
 
 def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:

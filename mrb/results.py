@@ -80,6 +80,11 @@ class RerankerInfo(Model):
     source: Plain
     source_sha256: Sha256 | None
 
+    def identity(self) -> dict[str, object]:
+        """What must be equal for scores to be of one reranker: all but where its source lies and what that hashes to,
+        which a resume checks by scoring again, and what it declares of inputs and batches, which moves no score."""
+        return self.model_dump(mode="json", exclude={"source", "source_sha256", "inputs", "batch_invariant"})
+
 
 class CandidatesInfo(Model):
     """Which list was reranked and how deep: `depth` of the list's `list_depth` candidates a query."""

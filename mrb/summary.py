@@ -20,6 +20,7 @@ from mrb.results import (
     CLUSTER_COLUMN,
     PER_QUERY_FILE,
     RESULT_FILE,
+    RUN_FILE,
     Interval,
     Measures,
     Result,
@@ -80,13 +81,17 @@ def load_run(folder: Path) -> Run:
     """The run in `folder`. ResultError if its record or a result is damaged, or values and result disagree."""
     record = read_run(folder)
     present = [task_id for task_id in record.tasks if (folder / task_id / RESULT_FILE).is_file()]
-    return Run(folder, record, {task_id: _load_task(folder / task_id) for task_id in present})
+    tasks = {task_id: _load_task(folder / task_id) for task_id in present}
+    for task_id, scores in tasks.items():
+        if scores.result.task != task_id or scores.result.reranker.identity() != record.reranker.identity():
+            raise ResultError(f"{folder / task_id / RESULT_FILE}: not of the task and reranker that {RUN_FILE} names")
+    return Run(folder, record, tasks)
 
 
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
     done = [task_id for task_id in task_ids if task_id in run.tasks]
-    if len(done) < len(task_ids):
+    if len(done) < len(task_ids) or not _alike(run, done):
         return Average(None, None, len(done), len(task_ids))
     means = [_measures(run.tasks[task_id], row)[measure].mean for task_id in done]
     found = _averages(run, tuple(task_ids)).over_tasks if row == "measures" else None
@@ -99,11 +104,17 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     for task_id in task_ids:
         by_type.setdefault(load_task(task_id).type, []).append(task_id)
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
-    if len(whole) < len(by_type):
+    if len(whole) < len(by_type) or not _alike(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
     means = [np.mean([_measures(run.tasks[i], row)[measure].mean for i in ids]) for ids in whole.values()]
     found = _averages(run, tuple(task_ids)).over_types if row == "measures" else None
     return Average(float(np.mean(means)), _pick(run, found, measure), len(whole), len(by_type))
+
+
+def _alike(run: Run, task_ids: Sequence[str]) -> bool:
+    """Whether the tasks were run at one depth over one kind of selection: else their mean would mean nothing."""
+    results = [run.tasks[task_id].result for task_id in task_ids]
+    return len({(result.candidates.depth, result.data.selection) for result in results}) == 1
 
 
 @lru_cache(maxsize=64)
@@ -145,7 +156,8 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
         scores = run.tasks.get(task_id)
         kind = load_task(task_id).type
         if scores is None:
-            lines.append(f"{task_id:<{width}}  {kind:<5}  not covered: {reasons.get(task_id, 'not scored yet')}")
+            state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
+            lines.append(f"{task_id:<{width}}  {kind:<5}  {state}")
             continue
         result = scores.result
         cells = _cells(result.first_stage[measure].mean, result.measures[measure], result.oracle[measure].mean)
@@ -163,7 +175,8 @@ def _average_line(run: Run, noun: str, measure: str, width: int) -> str:
     first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
     label = f"average over {noun} ({own.done} of {own.of})"
     if own.interval is None or first.mean is None or oracle.mean is None:
-        return f"{label:<{width}}         no average: {own.of - own.done} of {own.of} {noun} missing"
+        lacking = f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth or queries differ"
+        return f"{label:<{width}}         no average: {lacking}"
     return f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}"
 
 

@@ -46,7 +46,7 @@ def command(
     from mrb.evaluate.select import select
     from mrb.summary import load_run, table
 
-    outcome = run(
+    folder = run(
         RunOptions(
             model=model,
             options=key_values(options),
@@ -60,5 +60,5 @@ def command(
         ),
         say=lambda line: click.echo(line, err=True),
     )
-    click.echo(table(load_run(outcome.folder)))
-    click.echo(f"results: {outcome.folder}")
+    click.echo(table(load_run(folder)))
+    click.echo(f"results: {folder}")

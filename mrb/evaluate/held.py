@@ -28,7 +28,7 @@ def score_key(plan: Plan, info: RerankerInfo) -> str:
             "revision": plan.data.task.revision,
             "candidates": plan.candidates.sha256,
             "depth": None if info.kind == "pointwise" else plan.depth,
-            "reranker": info.model_dump(mode="json", exclude={"source", "source_sha256", "inputs", "batch_invariant"}),
+            "reranker": info.identity(),
         }
     )
 
@@ -46,8 +46,8 @@ def held_scores(records: Iterable[Record], where: Path) -> dict[str, Float32]:
     return held
 
 
-def missing(plan: Plan, held: Mapping[str, Float32]) -> Iterator[tuple[Entry, int]]:
-    """(entry of what is not scored yet, its first position) for each query that lacks scores.
+def missing(plan: Plan, held: Mapping[str, Float32]) -> Iterator[Entry]:
+    """What is not scored yet of each query that lacks scores.
 
     A pointwise journal may hold the head of a list; the key of the other kinds has the depth in it, so theirs hold a
     query whole or not at all.
@@ -55,4 +55,4 @@ def missing(plan: Plan, held: Mapping[str, Float32]) -> Iterator[tuple[Entry, in
     for entry in plan.entries():
         first = len(held.get(entry.query_id, _NONE))
         if first < len(entry.doc_ids):
-            yield entry.tail(first), first
+            yield entry.tail(first)

@@ -34,6 +34,10 @@ class Entry:
     first_stage_scores: Float32
     first: int = 0
 
+    def head(self, count: int) -> Entry:
+        """The same entry with its first `count` candidates only."""
+        return Entry(self.query_id, self.doc_ids[:count], self.first_stage_scores[:count], self.first)
+
     def tail(self, first: int) -> Entry:
         """The same entry without its first `first` candidates."""
         return Entry(self.query_id, self.doc_ids[first:], self.first_stage_scores[first:], self.first + first)

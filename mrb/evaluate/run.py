@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrb.candidates import Candidates
+from mrb.candidates import check_ids
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
 from mrb.errors import ResultError
 from mrb.evaluate import environment
@@ -21,14 +21,16 @@ from mrb.evaluate.held import held_scores, missing, score_key
 from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import Measured, measure
 from mrb.evaluate.plan import Asked, Float32, Plan, asked, make_plan
+from mrb.evaluate.resume import agree_or_refuse
 from mrb.evaluate.score import score_all
-from mrb.evaluate.select import Selection, load_candidates
+from mrb.evaluate.select import Selection, check_candidates, load_candidates
 from mrb.files import atomic_writer
 from mrb.items import DecodeCache
 from mrb.journal import Header, JournalWriter, Record, replay
 from mrb.loading.load import load_task_data
 from mrb.results import (
     PER_QUERY_FILE,
+    RUN_FILE,
     SCORES_FILE,
     NotCovered,
     RunRecord,
@@ -37,7 +39,7 @@ from mrb.results import (
     write_result,
     write_run,
 )
-from mrb.task import Task
+from mrb.task import Task, load_suite
 
 JOURNAL_FILE = "journal"
 
@@ -57,47 +59,41 @@ class RunOptions:
     command: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class RunOutcome:
-    """Where a run lies and what it did not cover."""
-
-    folder: Path
-    record: RunRecord
-
-
-def run(options: RunOptions, say: Callable[[str], None]) -> RunOutcome:
-    """Do the run; `say` takes one line of progress at a time.
+def run(options: RunOptions, say: Callable[[str], None]) -> Path:
+    """Do the run and return its folder; `say` takes one line of progress at a time.
 
     Everything that can be refused without the model is refused before it is loaded: unknown candidates, another
     task's list. Files appear whole; what a journal already holds is not scored again.
     """
     selection = options.selection
-    lists = {task.id: load_candidates(task, options.candidates, selection.depth) for task in selection.tasks}
+    for task in selection.tasks:
+        check_candidates(task, options.candidates, selection.depth)
     reranker = load_reranker(options.model, options.options)
     folder = options.out / (options.name or reranker.info.name)
     refused = {task.id: not_covered(reranker.info, task) for task in selection.tasks}
     try:
         with locked(folder):
-            timings = _earlier_timings(folder)
+            earlier = _earlier(folder, reranker, fresh=options.fresh)
+            timings: dict[str, TaskTiming] = {}
+            # Written at once, and again after every task: a run that is killed leaves a record of what is there.
+            write_run(folder, _record(options, reranker, refused, timings, earlier))
             for task in selection.tasks:
                 reason = refused[task.id]
                 if reason is not None:
                     say(f"{task.id}: not covered: {reason}")
                     continue
-                timing = _run_task(options, task, lists[task.id], reranker, folder / task.id, say)
+                timing = _run_task(options, task, reranker, folder / task.id, say)
                 if timing is not None:
                     timings[task.id] = timing
-            record = _record(options, reranker, refused, timings)
-            write_run(folder, record)
+                    write_run(folder, _record(options, reranker, refused, timings, earlier))
     finally:
         reranker.close()
-    return RunOutcome(folder, record)
+    return folder
 
 
 def _run_task(
     options: RunOptions,
     task: Task,
-    candidates: Candidates,
     reranker: LoadedReranker,
     folder: Path,
     say: Callable[[str], None],
@@ -105,22 +101,21 @@ def _run_task(
     """Score, measure and write one task; how long scoring took, None if nothing was left to score."""
     cache = DecodeCache()
     data = load_task_data(task, decode_cache=cache)
-    from mrb.candidates import check_ids
-
+    candidates = load_candidates(task, options.candidates, options.selection.depth)
     check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
     plan = make_plan(data, candidates, options.selection.depth, limit=options.limit, sample=options.selection.sample)
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL_FILE
     if options.fresh:
         journal.unlink(missing_ok=True)
-    timing = _score(plan, reranker, journal)
+    timing = _score(plan, reranker, journal, say)
     held = held_scores(replay(journal).records, journal)
     _write_task(folder, plan, held, measure(plan, held, reranker.info))
     say(_line(task, timing, plan))
     return timing
 
 
-def _score(plan: Plan, reranker: LoadedReranker, journal: Path) -> TaskTiming | None:
+def _score(plan: Plan, reranker: LoadedReranker, journal: Path, say: Callable[[str], None]) -> TaskTiming | None:
     found = replay(journal)
     header = _header(plan, reranker)
     if found.header is not None and found.header.score_key != header.score_key:
@@ -129,18 +124,17 @@ def _score(plan: Plan, reranker: LoadedReranker, journal: Path) -> TaskTiming | 
             "candidates or depth differ); give another --name, or --fresh to start over"
         )
     held = held_scores(found.records, journal)
-    todo = list(missing(plan, held))
-    if not todo:
+    if found.header is not None:
+        agree_or_refuse(plan, reranker, found, header, held, journal, say)
+    pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
+    if not pairs:
         return None
-    firsts = {entry.query_id: first for entry, first in todo}
-    pairs = sum(len(entry.doc_ids) for entry, _ in todo)
-    requests = asked(
-        plan, (entry for entry, _ in todo), reranker.info.kind, uses_first_stage=reranker.info.uses_first_stage
-    )
+    info = reranker.info
+    requests = asked(plan, missing(plan, held), info.kind, uses_first_stage=info.uses_first_stage)
     started = time.perf_counter()
     with JournalWriter(journal, header) as writer:
         for item, scores in _with_progress(score_all(reranker, requests, plan.data.task.id), plan, pairs):
-            writer.append(Record(item.entry.query_id, firsts[item.entry.query_id], scores))
+            writer.append(Record(item.entry.query_id, item.entry.first, scores))
     return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs)
 
 
@@ -183,29 +177,49 @@ def _write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured:
     write_result(folder, measured.result)
 
 
-def _earlier_timings(folder: Path) -> dict[str, TaskTiming]:
-    """Timings of tasks that an earlier call of the same run finished: a resume must not lose them."""
-    try:
-        return dict(read_run(folder).timings)
-    except ResultError:
-        return {}
+def _earlier(folder: Path, reranker: LoadedReranker, *, fresh: bool) -> RunRecord | None:
+    """The record of an earlier call in the same folder, whose tasks this one adds to.
+
+    ResultError if the folder holds another reranker's run: its results must not come to stand beside ours.
+    """
+    if not (folder / RUN_FILE).exists():
+        return None
+    earlier = read_run(folder)
+    if earlier.reranker.identity() == reranker.info.identity():
+        return earlier
+    if fresh:
+        return None
+    raise ResultError(
+        f"{folder}: holds scores of another run of {earlier.reranker.name} (options, version or kind differ); "
+        "give another --name, or --fresh to start over"
+    )
 
 
 def _record(
-    options: RunOptions, reranker: LoadedReranker, refused: Mapping[str, str | None], timings: dict[str, TaskTiming]
+    options: RunOptions,
+    reranker: LoadedReranker,
+    refused: Mapping[str, str | None],
+    timings: Mapping[str, TaskTiming],
+    earlier: RunRecord | None,
 ) -> RunRecord:
     suite = options.selection.suite
+    if suite is None and earlier is not None and earlier.suite is not None:
+        suite = load_suite(earlier.suite)
+    known = {task.id for task in options.selection.tasks} | set(earlier.tasks if earlier else ())
+    order = suite.tasks if suite is not None else tuple(sorted(known))
+    reasons = {item.task: item.reason for item in (earlier.not_covered if earlier else ())}
+    reasons |= {task_id: reason for task_id, reason in refused.items() if reason}
     return RunRecord(
         schema_version=1,
         mrb_version=version("mrb"),
         reranker=reranker.info,
         suite=suite.id if suite else None,
         suite_version=suite.version if suite else None,
-        tasks=tuple(task.id for task in options.selection.tasks),
-        not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in refused.items() if reason),
+        tasks=tuple(task_id for task_id in (*order, *sorted(known - set(order))) if task_id in known),
+        not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
         command=tuple(options.command),
         environment=environment.environment(),
-        timings=timings,
+        timings={**(earlier.timings if earlier else {}), **timings},
     )
 
 

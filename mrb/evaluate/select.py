@@ -73,13 +73,20 @@ def candidates_path(task: Task, given: Path | None) -> Path:
     return task_folder() / task.candidates.file
 
 
+def check_candidates(task: Task, given: Path | None, depth: int) -> None:
+    """Refuse, from the file's metadata alone, a list that is missing, of another task, or not as deep as `depth`."""
+    path = candidates_path(task, given)
+    made = lists.read_provenance(path)
+    lists.check_task(made, task, str(path))
+    if depth > made.depth:
+        raise CandidatesError(f"{path}: the list is {made.depth} deep, depth {depth} was asked for")
+
+
 def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
-    """The task's list, checked against the task, the frozen hash and the wanted depth."""
+    """The task's list, checked against the task, the wanted depth and the frozen hash."""
+    check_candidates(task, given, depth)
     path = candidates_path(task, given)
     found = lists.read_parquet(path)
-    lists.check_task(found, task, str(path))
     if given is None and task.candidates is not None and found.sha256 != task.candidates.sha256:
         raise CandidatesError(f"{path}: the list's hash is {found.sha256}, task {task.id} is frozen on another")
-    if depth > found.provenance.depth:
-        raise CandidatesError(f"{path}: the list is {found.provenance.depth} deep, depth {depth} was asked for")
     return found

@@ -1,0 +1,67 @@
+"""Going on with a journal after the adapter's source or a package changed: a small sample is scored again first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mrb.declaration import LoadedReranker
+from mrb.errors import ResultError
+from mrb.evaluate.plan import Float32, Plan, asked
+from mrb.evaluate.score import score_all
+from mrb.journal import Header, Replay, rewrite
+
+SAMPLE = 4
+"""Queries scored again: few enough to cost nothing beside a run, and a changed prompt or model moves every one."""
+TOLERANCE = 1e-3
+"""Largest difference taken for numerical noise, as a share of the spread of the sample's scores."""
+
+
+def agree_or_refuse(
+    plan: Plan,
+    reranker: LoadedReranker,
+    found: Replay,
+    header: Header,
+    held: Mapping[str, Float32],
+    journal: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Do nothing if `found` was written by the same source and packages as `header` says run now.
+
+    Else score a sample of the held queries again: if it agrees, the journal's header is renewed and the run goes on;
+    if it does not, ResultError names the pair and says how to start fresh. The old scores are never mixed with new
+    ones that differ.
+    """
+    assert found.header is not None
+    changed = _changes(found.header, header)
+    entries = [plan.entry(query_id) for query_id in plan.query_ids if len(held.get(query_id, ()))]
+    if not changed or not entries:
+        return
+    step = max(1, len(entries) // SAMPLE)
+    sample = [entry.head(len(held[entry.query_id])) for entry in entries[::step][:SAMPLE]]
+    told = ", ".join(changed)
+    say(f"{plan.data.task.id}: since these scores were written, {told}; scoring {len(sample)} queries again")
+    info = reranker.info
+    requests = asked(plan, sample, info.kind, uses_first_stage=info.uses_first_stage)
+    for item, scores in score_all(reranker, requests, plan.data.task.id):
+        before = held[item.entry.query_id][: len(scores)]
+        allowed = 0.0 if info.batch_invariant else TOLERANCE * max(float(np.ptp(before)), 1e-6)
+        worst = int(np.argmax(np.abs(scores - before)))
+        if abs(float(scores[worst]) - float(before[worst])) > allowed:
+            raise ResultError(
+                f"{journal}: query {item.entry.query_id!r}, candidate {item.entry.doc_ids[worst]!r} scored "
+                f"{before[worst]} and scores {scores[worst]} now ({told}); "
+                "--fresh starts over, or give another --name"
+            )
+    rewrite(journal, header, found.records)
+
+
+def _changes(before: Header, now: Header) -> list[str]:
+    """What differs, in words; packages that only one of the two runs had imported say nothing."""
+    changed = ["the adapter's source changed"] if before.source_sha256 != now.source_sha256 else []
+    for name in sorted(before.packages.keys() & now.packages.keys()):
+        if before.packages[name] != now.packages[name]:
+            changed.append(f"{name} went from {before.packages[name]} to {now.packages[name]}")
+    return changed
