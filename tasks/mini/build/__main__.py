@@ -17,7 +17,7 @@ import write
 from registry import NOT_SHIPPED, TASKS, MiniTask
 from sources import BuildError, Library
 from splits import SPLITS
-from tables import verify
+from tables import verify, verify_disjoint
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SOURCES = Path.home() / ".cache" / "mrb-mini-sources"
@@ -62,9 +62,11 @@ def _rebuilt(
 ) -> Iterator[tuple[str, Path, list[write.Row], MiniTask, str]]:
     """Every table as rows, with its name (`task/part/split`) and where it belongs in a data folder."""
     for task in tasks:
+        seen: dict[str, str] = {}
         for split in splits:
             tables = task.build(library, split)
             verify(f"{task.id}/{split}", tables)
+            verify_disjoint(task.id, split, tables, seen)
             for part, rows in write.rows_of(task.family, tables):
                 path = folder / task.id / part / f"{split}.parquet"
                 yield f"{task.id}/{part}/{split}", path, rows, task, part

@@ -66,17 +66,21 @@ def build_it2it(library: Library, split: str) -> TaskTables:
 
 
 def _facts(library: Library, split: str) -> dict[str, str]:
-    """Paragraphs by `<iso>-<field>`; a value that several countries share word for word is left out."""
+    """Paragraphs of a split by `<iso>-<field>`, without values that countries of any split share word for word."""
+    countries = load_countries(library)
     facts = {}
-    for country in load_countries(library).values():
-        if country.split == split:
-            for field, (path, _) in FIELDS.items():
-                plain = re.split(r"[;.,]? ?\bnote\b(?: -|:)", country.texts(*path))[0]
-                text = cut(country.masked(plain), TEXT_LIMIT)
-                if len(text) >= SHORTEST and not text.startswith("none") and not CONTESTED.search(text):
-                    facts[f"{country.iso}-{field}"] = text
+    for country in countries.values():
+        for field, (path, _) in FIELDS.items():
+            plain = re.split(r"[;.,]? ?\bnote\b(?: -|:)", country.texts(*path))[0]
+            text = cut(country.masked(plain), TEXT_LIMIT)
+            if len(text) >= SHORTEST and not text.startswith("none") and not CONTESTED.search(text):
+                facts[f"{country.iso}-{field}"] = text
     shared = Counter(" ".join(text.lower().split()) for text in facts.values())
-    return {key: text for key, text in facts.items() if shared[" ".join(text.lower().split())] == 1}
+    return {
+        key: text
+        for key, text in facts.items()
+        if countries[key[:2]].split == split and shared[" ".join(text.lower().split())] == 1
+    }
 
 
 def _ask(

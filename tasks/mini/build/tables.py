@@ -57,6 +57,15 @@ def verify(name: str, tables: TaskTables) -> None:
         raise BuildError(f"{name}: the same drawing in query and document: {shared[:3]}")
 
 
+def verify_disjoint(task: str, split: str, tables: TaskTables, seen: dict[str, str]) -> None:
+    """Raise BuildError if a document or a query image of this split was seen in another; `seen` collects them all."""
+    for item in (*tables.corpus, *(query for query in tables.queries if query.image is not None)):
+        text, pixels = item.content
+        key = pixels or text or ""
+        if seen.setdefault(key, split) != split:
+            raise BuildError(f"{task}: {item.id} of {split} is also in {seen[key]}")
+
+
 def _ids(name: str, part: str, items: list[Item]) -> set[str]:
     ids = [item.id for item in items]
     if len(set(ids)) != len(ids):
