@@ -115,5 +115,8 @@ class _Reader:
         path = self.folder / table.config / f"{table.split}.parquet"
         where = f"task {self.task.id}, {table.config}/{table.split}"
         if not path.is_file():
-            raise DataError(f"{where}: {path} is missing; install MRB again")
+            raise DataError(
+                f"{where}: {path} is missing; `python tasks/mini/build` in a clone builds the training split that is too "
+                "large to ship, and a new install brings the rest"
+            )
         return read_files([path], self.task.source.format, where)
