@@ -1,0 +1,393 @@
+"""Uncertainty of means over queries: bootstrap intervals, paired tests, rank groups. numpy only, same bits everywhere.
+
+Three things make a number here the same on every machine and in every release of numpy. Draws come from PCG64's raw
+64-bit words, a stream that numpy guarantees, and not from a distribution method, which it may change. Resampled sums
+are sums of multiples of one power of two, small enough that float64 adds them without rounding, so that neither block
+size nor the matrix library's order of addition shows. Interval ends are resampled means themselves, not interpolated.
+
+What is resampled is a *unit*: a query, or a cluster of queries that share an image, a page or a text. A mean over
+clusters is the ratio estimator, sum of values over number of queries. Tasks are resampled within themselves.
+`docs/scoring.md` says how the interval was chosen and how well it covers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.hashing import sha256_json
+
+Float64 = npt.NDArray[np.float64]
+Average = Literal["tasks", "types"]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+FLIPS = 9999
+_BLOCK = 2**21  # counts or signs held at a time: 16 MB of float64, whatever the number of queries
+_BAND = 2048  # units whose signs are drawn together, a multiple of 64; another number gives other signs
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the ends of its interval, `low <= mean <= high`, in the unit of the values (fractions).
+
+    Where all units have the same value (or there is one unit) the three are equal: no spread was seen, which is not
+    the same as certainty.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class TaskSample:
+    """One task's values for averages over tasks: float64[n, m], n queries by m columns (measures, or models).
+
+    `type` is the task's type, for the mean of type means. `clusters` has one key for each query, None where queries
+    are independent. Columns mean the same in every task of an average.
+    """
+
+    task_id: str
+    type: str
+    values: Float64
+    clusters: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Averages:
+    """An interval for each column: of the mean over tasks, and of the mean over types of their tasks' means."""
+
+    over_tasks: tuple[Interval, ...]
+    over_types: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean difference a - b, its interval, and the two-sided p value of the sign-flip test."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class RankGroup:
+    """Models that share a rank, by falling mean. `rank` is one more than the number of models in better groups."""
+
+    rank: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """An estimate with its bootstrap: mean float64[m], draws float64[resamples, m], and for each task that it is
+    made of the squared standard error (float64[tasks, m], of the bootstrap) and the number of units (int[tasks])."""
+
+    mean: Float64
+    draws: Float64
+    variances: Float64
+    units: tuple[int, ...]
+
+
+def task_seed(task_id: str) -> int:
+    """The seed of a task's resampling, an unsigned 64-bit integer: the head of a SHA-256 over the task's id."""
+    return int(sha256_json(["mrb-bootstrap-v1", task_id])[:16], 16)
+
+
+def interval(
+    values: Float64,
+    clusters: Sequence[str] | None = None,
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The mean of `values` (float64[n]) and its bootstrap interval; `clusters` gives each value's cluster.
+
+    The expanded percentile interval (Hesterberg, The American Statistician 69, 2015, section 5.3): percentiles of the
+    resampled means, taken further out than (1 - level) / 2 by what the bootstrap's standard error lacks,
+    sqrt(u / (u - 1)) for u units, and by Student's quantile in place of the normal one.
+
+    ValueError: no values, a value that is not finite, as many clusters as there are not values.
+    """
+    return intervals(values[:, np.newaxis], clusters, seed=seed, level=level, resamples=resamples)[0]
+
+
+def intervals(
+    values: Float64,
+    clusters: Sequence[str] | None = None,
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> tuple[Interval, ...]:
+    """`interval` for each column of float64[n, m] at little more than the price of one: the draws are shared."""
+    return _intervals(_resample(values, clusters, seed, resamples), level)
+
+
+def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
+    """The two averages over `samples` with intervals, each task resampled within itself by its own seed.
+
+    A task's draws are those of its own interval (`task_seed`); the order of the samples does not matter. The
+    degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
+    """
+    ordered = _ordered(samples)
+    parts = [_resample(s.values, s.clusters, task_seed(s.task_id), resamples) for s in ordered]
+    by_type: dict[str, list[_Resampled]] = {}
+    for sample, part in zip(ordered, parts, strict=True):
+        by_type.setdefault(sample.type, []).append(part)
+    types = [_mean_of(by_type[name]) for name in sorted(by_type)]
+    return Averages(_intervals(_mean_of(parts), level), _intervals(_mean_of(types), level))
+
+
+def paired_test(
+    a: Float64,
+    b: Float64,
+    clusters: Sequence[str] | None = None,
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    flips: int = FLIPS,
+) -> PairedTest:
+    """Two models on the same queries: `a` and `b` are float64[n]. The interval is that of the differences.
+
+    The p value is of Fisher's randomisation test: under the hypothesis that the models are alike each unit's difference
+    could as well have the other sign. Exact if there are at most `flips` ways to choose signs, else
+    (1 + as extreme) / (1 + flips) over random ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval).
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
+    found = interval(a - b, clusters, seed=seed, level=level, resamples=resamples)
+    sums, _ = _units(np.column_stack((a, b)), clusters)
+    p = _sign_flip(sums, seed, flips)[0, 1].item()
+    return PairedTest(found.mean, found.low, found.high, p)
+
+
+def pairwise_p_values(samples: Sequence[TaskSample], *, average: Average, flips: int = FLIPS) -> Float64:
+    """The p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones on the
+    diagonal, not corrected. As in `paired_test`, every unit weighted as it is in the average."""
+    seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
+    return _sign_flip(_contributions(samples, average), seed, flips)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """`p_values` corrected for their number so that the chance of any false rejection stays below the level
+    (Holm, Scandinavian Journal of Statistics 6, 1979), in the order given."""
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for done, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - done) * p_values[position]))
+        corrected[position] = highest
+    return corrected
+
+
+def rank_groups(
+    models: Sequence[str],
+    samples: Sequence[TaskSample],
+    *,
+    average: Average = "tasks",
+    alpha: float = 0.05,
+    flips: int | None = None,
+) -> tuple[RankGroup, ...]:
+    """The models (the columns of `samples`) in groups that share a rank, best first.
+
+    A group begins only where the corrected tests separate *every* model above from *every* model below: two models in
+    different groups are always separated by their own test, and the chance that any two alike ones are is at most
+    `alpha`. `flips` follows from the number of pairs if not given; ValueError if it is too small to separate any.
+    """
+    pairs = list(combinations(range(len(models)), 2))
+    flips = max(FLIPS, math.ceil(4 * len(pairs) / alpha)) if flips is None else flips
+    if len(pairs) > alpha * (flips + 1):
+        raise ValueError(f"{flips} sign flips cannot separate any two of {len(models)} models at {alpha}")
+    raw = pairwise_p_values(samples, average=average, flips=flips)
+    separated = np.zeros(raw.shape, dtype=bool)
+    for (i, j), p in zip(pairs, holm([raw[pair].item() for pair in pairs]), strict=True):
+        separated[i, j] = separated[j, i] = p <= alpha
+    means = [math.fsum(column) for column in _contributions(samples, average).T]
+    order = sorted(range(len(models)), key=lambda i: (-means[i], models[i]))
+    begins = [k for k in range(1, len(order)) if separated[np.ix_(order[:k], order[k:])].all()]
+    return tuple(
+        RankGroup(begin + 1, tuple(models[i] for i in order[begin:end]))
+        for begin, end in pairwise([0, *begins, len(order)])
+    )
+
+
+def _ordered(samples: Sequence[TaskSample]) -> list[TaskSample]:
+    """By task id, so that sums over tasks do not depend on the order given."""
+    if not samples:
+        raise ValueError("an average over no tasks")
+    ordered = sorted(samples, key=lambda sample: sample.task_id)
+    for one, other in pairwise(ordered):
+        if one.task_id == other.task_id:
+            raise ValueError(f"task {one.task_id} stands twice in an average")
+        if one.values.shape[1:] != other.values.shape[1:]:
+            raise ValueError(f"tasks {one.task_id} and {other.task_id} have different columns")
+    return ordered
+
+
+def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Float64]:
+    """The sums of each unit's values, float64[u, m], and how many values each has, float64[u]."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"values of shape {values.shape}: at least one finite number a column is needed")
+    if clusters is None:
+        return values, np.ones(len(values))
+    if len(clusters) != len(values):
+        raise ValueError(f"{len(clusters)} cluster keys for {len(values)} values")
+    numbers: dict[str, int] = {}
+    unit = np.array([numbers.setdefault(key, len(numbers)) for key in clusters])
+    sums = [np.bincount(unit, weights=column) for column in values.T]
+    return np.column_stack(sums), np.bincount(unit).astype(np.float64)
+
+
+def _contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
+    """What each unit of each task adds to the average: float64[all units, m], whose column sums are the averages."""
+    ordered = _ordered(samples)
+    types = [sample.type for sample in ordered]
+    parts = []
+    for sample in ordered:
+        share = len(types) if average == "tasks" else len(set(types)) * types.count(sample.type)
+        parts.append(_units(sample.values, sample.clusters)[0] / (len(sample.values) * share))
+    return np.concatenate(parts)
+
+
+def _on_grid(sums: Float64) -> tuple[Float64, float]:
+    """`sums` [u, m] as integers in float64, and the size of one: small enough that sums of any u of them, and
+    differences of two such sums, lose nothing in float64's 53 bits."""
+    exponent = math.frexp(len(sums) * float(np.abs(sums).max()))[1] - 50
+    return np.rint(np.ldexp(sums, -exponent)), math.ldexp(1.0, exponent)
+
+
+def _resample(values: Float64, clusters: Sequence[str] | None, seed: int, resamples: int) -> _Resampled:
+    sums, counts = _units(values, clusters)
+    mean = np.array([math.fsum(column) for column in np.asarray(values, dtype=np.float64).T]) / len(values)
+    whole, step = _on_grid(sums)
+    table = np.column_stack((whole, counts))
+    totals = np.concatenate([drawn @ table for drawn in _draws(len(sums), seed, resamples)])
+    # What a unit adds to the ratio's deviation, to first order; their squares give its standard error.
+    influence = (sums - mean * counts[:, np.newaxis]) / len(values)
+    variance = np.array([math.fsum(column) for column in (influence * influence).T])
+    return _Resampled(mean, totals[:, :-1] * step / totals[:, -1:], variance[np.newaxis], (len(sums),))
+
+
+def _draws(units: int, seed: int, resamples: int) -> Iterator[Float64]:
+    """How often each unit is drawn, float64[block, units], for `resamples` draws of `units` with replacement.
+
+    A draw is the high half of (32-bit word x units): uniform to one part in 2^32 / units.
+    """
+    words = (units + 1) // 2  # each draw starts on a fresh 64-bit word, so that blocks may be of any size
+    generator = np.random.PCG64(seed)
+    for rows in _blocks(resamples, units):
+        halves = generator.random_raw(rows * words).astype("<u8", copy=False).view("<u4")
+        drawn = (halves.reshape(rows, 2 * words)[:, :units].astype(np.uint64) * np.uint64(units)) >> np.uint64(32)
+        flat = drawn.astype(np.int64) + np.arange(rows)[:, np.newaxis] * units
+        yield np.bincount(flat.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
+
+
+def _blocks(rows: int, width: int) -> Iterator[int]:
+    """`rows` in portions of a bounded number of elements."""
+    most = max(1, _BLOCK // width)
+    for start in range(0, rows, most):
+        yield min(most, rows - start)
+
+
+def _mean_of(parts: Sequence[_Resampled]) -> _Resampled:
+    """The unweighted mean of independent estimates."""
+    count = len(parts)
+    return _Resampled(
+        # Divided once, not weighted: a mean of ones is one. Python's sum adds in the order given, everywhere.
+        mean=np.asarray(sum(part.mean for part in parts) / count),
+        draws=np.asarray(sum(part.draws for part in parts) / count),
+        variances=np.concatenate([part.variances for part in parts]) / count**2,
+        units=tuple(units for part in parts for units in part.units),
+    )
+
+
+def _intervals(found: _Resampled, level: float) -> tuple[Interval, ...]:
+    ends = []
+    for mean, draws, variances in zip(found.mean.tolist(), found.draws.T, found.variances.T, strict=True):
+        ranked = np.sort(draws)
+        if ranked[0] == ranked[-1]:
+            ends.append(Interval(mean, mean, mean))
+            continue
+        tail = _tail(variances.tolist(), found.units, (1 - level) / 2)
+        outside = max(math.floor(tail * (len(ranked) + 1)), 1) - 1
+        # The grid of the draws may put an end a hair past a mean that it equals.
+        ends.append(Interval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
+    return tuple(ends)
+
+
+def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> float:
+    """The share of draws below the interval so that it covers as Student's would: less than `tail`.
+
+    A bootstrap's variance is (u - 1) / u of the unbiased one; Welch and Satterthwaite give the degrees of freedom of a
+    sum of several. Tasks with one unit, which show no spread, are left out of both.
+    """
+    parts = [(v, v * u / (u - 1), u - 1) for v, u in zip(variances, units, strict=True) if u > 1]
+    unbiased = math.fsum(fair for _, fair, _ in parts)
+    freedom = unbiased**2 / math.fsum(fair**2 / less for _, fair, less in parts)
+    stretch = math.sqrt(unbiased / math.fsum(biased for biased, _, _ in parts))
+    return _NORMAL.cdf(stretch * student_quantile(tail, freedom))
+
+
+def student_quantile(probability: float, freedom: float) -> float:
+    """Student's t quantile by the expansion of Abramowitz and Stegun, 26.7.5: to 1e-4 from 8 degrees of freedom on."""
+    z = _NORMAL.inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
+
+
+def _sign_flip(sums: Float64, seed: int, flips: int) -> Float64:
+    """Two-sided p values between the columns of `sums` (float64[u, m]) if each unit's sign could be the other one."""
+    whole, _ = _on_grid(sums)
+    units = len(whole)
+    exact = units < 63 and 2**units <= flips
+    observed = whole.sum(axis=0)
+    flipped = observed - 2 * (_all_subsets(whole) if exact else _random_subsets(whole, seed, flips))
+    # Rounding to the grid moves a sum by up to `units`: equal sums, observed and flipped, must count as equal.
+    reach = np.abs(observed[:, np.newaxis] - observed) - 2 * units
+    p = np.empty(reach.shape)
+    for column in range(len(observed)):
+        extreme = (np.abs(flipped[:, [column]] - flipped) >= reach[column]).sum(axis=0)
+        p[column] = extreme / 2**units if exact else (1 + extreme) / (1 + flips)
+    return p
+
+
+def _all_subsets(whole: Float64) -> Float64:
+    """The column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
+    chosen = np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1
+    return chosen.astype(np.float64) @ whole
+
+
+def _random_subsets(whole: Float64, seed: int, flips: int) -> Float64:
+    """The column sums of `flips` random subsets of the rows of `whole` (float64[u, m]): float64[flips, m].
+
+    Taken a band of rows at a time: the band then stays in the processor's cache while all subsets pass over it.
+    """
+    sums = np.zeros((flips, whole.shape[1]))
+    generator = np.random.PCG64(seed)
+    for start in range(0, len(whole), _BAND):
+        band = whole[start : start + _BAND]
+        done = 0
+        for rows in _blocks(flips, _BAND):
+            raw = generator.random_raw(rows * _BAND // 64).astype("<u8", copy=False).view(np.uint8)
+            chosen = np.unpackbits(raw.reshape(rows, -1), axis=1, count=len(band), bitorder="little")
+            sums[done : done + rows] += chosen.astype(np.float64) @ band
+            done += rows
+    return sums
