@@ -45,6 +45,17 @@ _OTHER_WORDS = {
     "magenta": "pink",
     "tan": "brown",
 }
+# The neutral yellow of a drawn face and the five tones of the Fitzpatrick scale as emoji are drawn; set by hand.
+_TONE_SHADES: dict[str, tuple[int, int, int]] = {
+    "neutral": (255, 205, 65),
+    "light": (248, 221, 198),
+    "medium-light": (234, 198, 156),
+    "medium": (202, 157, 120),
+    "medium-dark": (165, 113, 74),
+    "dark": (106, 76, 60),
+}
+TONES = tuple(_TONE_SHADES)
+_TONE_RADIUS = 14.0  # in L*a*b* units: farther from every tone is not skin
 _INDEX = {word: row for row, word in enumerate(COLOURS)} | {w: COLOURS.index(c) for w, c in _OTHER_WORDS.items()}
 _MENTION = re.compile(rf"\b({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b")
 _SOFTNESS = 14.0  # in CIE L*a*b* units: shades closer than this to a pixel share it
@@ -79,6 +90,17 @@ def pixel_colours(rgb: Float32) -> Float32:
     return np.asarray(share / share.sum(axis=-1, keepdims=True), np.float32)
 
 
+def tone_shares(rgb: Float32) -> Float32:
+    """For pixels (n, 3) of sRGB values 0 to 255, how the skin among them is shared by `TONES` (6,), sum at most 1.
+
+    Below 1 in 32 pixels of skin the sum is less than 1, so that a stray pixel says little.
+    """
+    distance = np.linalg.norm(to_lab(rgb)[:, None] - _TONE_LAB, axis=-1)
+    owner = distance.argmin(axis=-1)[distance.min(axis=-1) < _TONE_RADIUS]
+    counts = np.bincount(owner, minlength=len(TONES))
+    return np.asarray(counts / max(int(counts.sum()), len(rgb) // 32, 1), np.float32)
+
+
 def to_lab(rgb: Float32) -> Float32:
     """CIE L*a*b* (D65) of sRGB values 0 to 255; the last axis is the colour. Formulas: IEC 61966-2-1, CIE 15."""
     value = np.asarray(rgb, np.float32) / 255
@@ -102,3 +124,4 @@ _TO_XYZ = (
 ).T
 _SHADE_LAB = to_lab(np.array([shade for shades in SHADES.values() for shade in shades], np.float32))
 _SHADE_OWNER = np.repeat(np.eye(len(COLOURS), dtype=np.float32), [len(shades) for shades in SHADES.values()], axis=0)
+_TONE_LAB = to_lab(np.array(list(_TONE_SHADES.values()), np.float32))

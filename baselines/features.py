@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from mrb.baselines.colours import pixel_colours, to_lab, unit
+from mrb.baselines.colours import pixel_colours, to_lab, tone_shares, unit
 
 from mrb.items import ImageHandle
 
@@ -39,6 +39,11 @@ class Picture:
     def palette(self) -> Float32:
         """(11,): the square root of the share of the picture that each colour covers; of length 1."""
         return unit(np.sqrt(self.colour_map.mean(axis=(0, 1))))
+
+    @cached_property
+    def tones(self) -> Float32:
+        """(6,): how the picture's skin, if any, is shared by `colours.TONES`."""
+        return tone_shares(self.pixels.reshape(-1, 3).astype(np.float32))
 
     @cached_property
     def vector(self) -> Float32:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mrb.baselines.changes import changed
+from mrb.baselines.changes import changed, tone_match
 from mrb.baselines.colours import text_colours
 from mrb.baselines.features import Picture, PictureCache
 from mrb.baselines.layout import layout_match
@@ -21,7 +21,7 @@ from mrb.reranker import Request
 # Weights, set by hand while looking at the development and training splits of the mini suite.
 _TRIGRAMS = 0.3  # of the likeness of letters, beside that of words
 _COLOURS = 0.5  # of the colours that a text names, beside where it says they are
-_UNCHANGED = 0.5  # taken away for likeness to a picture that should have been changed
+_TONE = 0.2  # of the skin tone that a text asks for, beside the likeness of pictures
 _ASIDE = 0.3  # of text against picture where texts can be compared with texts
 _LENGTH = 100  # words of a document at which word counts are taken as they are
 _DATED = 0.1  # for a document that states a date or year, where the query asks when
@@ -36,8 +36,8 @@ class Surface:
     - Text and text: the share of the query's words found in the document, rarer (longer) words weighing more, counts
       damped as in BM25 with a fixed mean length, plus the cosine of letter trigrams.
     - Image and image: likeness of the hand-made picture features that `pixels` searches by. Where the query has a text
-      too and the text names a change (another colour, another skin tone, turned round), the query's picture is changed
-      first, and likeness to the unchanged picture counts against a candidate.
+      too and the text names a change (another colour, turned round), the query's picture is changed first; a skin tone
+      that it names is looked for in the candidate.
     - Text and image, either way: the colours that the text names against the colours shown, and where it says they are
       (bands, field, cross, triangle, corner). It cannot read: against a picture of a page it is no better than chance.
 
@@ -67,8 +67,7 @@ class Surface:
             score += _DATED * bool(_WHEN.search(query.text.lower()) and _DATE.search(candidate.text))
         if shown and picture:
             score += _likeness(wanted or shown, picture)
-            if wanted:
-                score -= _UNCHANGED * _likeness(shown, picture)
+            score += _TONE * tone_match(query.text, picture)
         if shown is None and picture:
             score += _told(query.text, picture)
         if shown and picture is None:
