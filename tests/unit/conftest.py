@@ -1,0 +1,134 @@
+"""Small tasks built in memory: real `TaskData`, `Candidates` and `Plan`, nothing mocked."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from mrb import candidates as lists
+from mrb.candidates import Candidates, Provenance
+from mrb.evaluate.plan import Plan, make_plan
+from mrb.items import DecodeCache
+from mrb.loading.counts import Counts
+from mrb.loading.data import ItemTable, TaskData
+from mrb.task import Task
+
+Content = str | bytes | tuple[str | None, bytes | None] | None
+
+
+def toy_task(**fields: Any) -> Task:
+    """An embedded task; any field of `Task` may be given."""
+    table = {"config": "default", "split": "test"}
+    base = {
+        "schema_version": 1,
+        "id": "toy",
+        "title": "Toy",
+        "type": "t2t",
+        "description": "A toy.",
+        "instruction": "Find it.",
+        "source_measure": "nDCG@10",
+        "status": "confirmed",
+        "status_reason": "made for a test",
+        "languages": ["en"],
+        "licence": "CC0-1.0",
+        "citation": "none",
+        "size": {"queries": 3, "documents": 5},
+        "source": {
+            "kind": "embedded",
+            "schema_family": "beir",
+            "format": "parquet",
+            "parts": [
+                {
+                    "repository": "toy",
+                    "content": "0" * 64,
+                    "corpus": {**table, "config": "corpus"},
+                    "queries": {**table, "config": "queries"},
+                    "qrels": table,
+                }
+            ],
+        },
+    }
+    return Task.model_validate({**base, **fields})
+
+
+def toy_table(name: str, rows: Mapping[str, Content]) -> ItemTable:
+    """A table of items: a text, encoded image bytes, or both for each id."""
+    pairs = [value if isinstance(value, tuple) else _pair(value) for value in rows.values()]
+    texts = pa.chunked_array([pa.array([text for text, _ in pairs], pa.string())])
+    images = pa.chunked_array([pa.array([image for _, image in pairs], pa.binary())])
+    return ItemTable(name, {item_id: row for row, item_id in enumerate(rows)}, texts, images, cache=DecodeCache())
+
+
+def toy_data(
+    queries: Mapping[str, Content],
+    corpus: Mapping[str, Content],
+    qrels: Mapping[str, Mapping[str, int]],
+    task: Task | None = None,
+) -> TaskData:
+    """A task's data held in memory."""
+    counts = Counts(
+        queries=len(queries),
+        documents=len(corpus),
+        qrels=sum(map(len, qrels.values())),
+        queries_in_table=len(queries),
+        queries_without_positives=0,
+        qrels_outside_corpus=0,
+        qrels_not_positive=0,
+    )
+    return TaskData(task or toy_task(), toy_table("queries", queries), toy_table("corpus", corpus), qrels, counts)
+
+
+def toy_candidates(rankings: Mapping[str, Sequence[str]], depth: int = 100, task: Task | None = None) -> Candidates:
+    """A list whose scores fall from 1.0 in steps of 0.001."""
+    task = task or toy_task()
+    made = Provenance(
+        task=task.id,
+        task_hash=task.hash,
+        revision=task.revision,
+        first_stage="toy",
+        track="test",
+        depth=depth,
+    )
+    return lists.build(
+        made, [(query, ids, [1.0 - 0.001 * rank for rank in range(len(ids))]) for query, ids in rankings.items()]
+    )
+
+
+def toy_plan(n_queries: int = 3, n_docs: int = 5, depth: int = 100, task: Task | None = None) -> Plan:
+    """Query `q7` has the text "query words 7", document `doc-3` "document words 3"; every query has all documents."""
+    docs = {f"doc-{n}": f"document words {n}" for n in range(n_docs)}
+    queries = {f"q{n}": f"query words {n}" for n in range(n_queries)}
+    # Each query's first-stage order is rotated, so that no two are alike.
+    names = list(docs)
+    rankings = {q: names[n % n_docs :] + names[: n % n_docs] for n, q in enumerate(queries)}
+    data = toy_data(queries, docs, {q: {names[0]: 1} for q in queries}, task)
+    return make_plan(data, toy_candidates(rankings, task=task), depth)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """`image` as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _pair(value: str | bytes | None) -> tuple[str | None, bytes | None]:
+    return (None, value) if isinstance(value, bytes) else (value, None)
+
+
+def _fixture_of(function: Callable[..., Any]) -> Any:
+    return pytest.fixture(name=function.__name__, scope="session")(lambda: function)
+
+
+# Test files are imported one by one and cannot import this one, so the builders reach them as fixtures.
+_task = _fixture_of(toy_task)
+_table = _fixture_of(toy_table)
+_data = _fixture_of(toy_data)
+_candidates = _fixture_of(toy_candidates)
+_plan = _fixture_of(toy_plan)
+_encoded = _fixture_of(encoded)

@@ -1,0 +1,449 @@
+"""From the word after `--model` to a built adapter: where it is looked for, how options are typed, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from mrb.adapters import RETRIEVERS, installed, load_adapter
+from mrb.errors import AdapterError
+from mrb.hashing import sha256_file
+
+Write = Callable[[str, str], Path]
+
+SCORER = """
+class Scorer:
+    def score(self, request):
+        return [1.0 for _ in request]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder; modules that a test imports are forgotten afterwards."""
+    path, modules = list(sys.path), set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def write(folder: Path) -> Write:
+    def write_file(name: str, text: str) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+        return path
+
+    return write_file
+
+
+@pytest.fixture
+def site(folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`site(entries, distribution)`: a distribution with entry points, installed as pip leaves it."""
+
+    def install(entries: str, distribution: str = "toys", group: str = "mrb.rerankers") -> None:
+        info = f"site/{distribution}-1.2.dist-info"
+        write(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        write(f"{info}/entry_points.txt", f"[{group}]\n{entries}\n")
+        monkeypatch.syspath_prepend(str(folder / "site"))
+
+    return install
+
+
+def refused(spec: str, options: dict[str, str] | None = None) -> str:
+    with pytest.raises(AdapterError) as caught:
+        load_adapter(spec, options or {})
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# Where it is looked for
+
+
+def test_a_file_of_the_working_folder(write: Write) -> None:
+    path = write("my_adapter.py", SCORER)
+    for spec in ("my_adapter", "my_adapter.py"):
+        adapter = load_adapter(spec, {})
+        assert adapter.name == "my_adapter"
+        assert adapter.target.score([1, 2]) == [1.0, 1.0]
+        assert adapter.source == "my_adapter.py"
+        assert adapter.source_sha256 == sha256_file(path)
+    assert load_adapter("my_adapter:Scorer", {}).name == "my_adapter:Scorer"
+
+
+def test_an_entry_point_comes_before_a_file_and_a_file_before_a_module(
+    write: Write, site: Callable[..., None], folder: Path
+) -> None:
+    write("site/toy_package.py", SCORER.replace("1.0", "3.0"))
+    write("site/toy_name.py", SCORER.replace("1.0", "2.0"))
+    write("toy_name.py", SCORER)
+    site("toy_name = toy_package:Scorer")
+    adapter = load_adapter("toy_name", {})
+    assert (adapter.target.score([0]), adapter.source) == ([3.0], "toys 1.2")
+    assert adapter.source_sha256 == sha256_file(folder / "site/toy_package.py")
+    assert "toy_name" in installed()
+    # With `:Name` a module is meant, never an entry point.
+    assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [1.0]
+    (folder / "toy_name.py").unlink()
+    del sys.modules["toy_name"]
+    assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [2.0]
+
+
+def test_a_dotted_module_and_a_package_of_the_working_folder(write: Write) -> None:
+    write("toy_models/__init__.py", "")
+    write("toy_models/small.py", SCORER)
+    adapter = load_adapter("toy_models.small", {})
+    assert (adapter.source, adapter.target.score([0])) == ("toy_models.small", [1.0])
+
+
+def test_a_file_may_import_what_lies_beside_it(write: Write) -> None:
+    write("toy_helper.py", "VALUE = 4.0\n")
+    write("my_adapter.py", "import toy_helper\ndef score(request):\n    return [toy_helper.VALUE]\n")
+    assert load_adapter("my_adapter", {}).target(None) == [4.0]
+
+
+def test_a_second_folder_gives_its_own_file(write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("one/my_adapter.py", SCORER)
+    write("two/my_adapter.py", SCORER.replace("1.0", "2.0"))
+    for place, score in (("one", 1.0), ("two", 2.0)):
+        monkeypatch.chdir(folder / place)
+        assert load_adapter("my_adapter", {}).target.score([0]) == [score]
+
+
+def test_nothing_of_that_name(site: Callable[..., None]) -> None:
+    site("toy_known = toy_package:Scorer")
+    message = refused("toy_unknown")
+    assert message.startswith("unknown reranker 'toy_unknown': no installed one of that name (")
+    assert "toy_known" in message and "no toy_unknown.py in" in message
+    assert refused("toy_unknown.part").startswith("unknown reranker 'toy_unknown.part'")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        "../adapter",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "my adapter",
+        "x;y",
+        "x\n",
+        "x:y\n",
+        "x:y:z",
+        ":Name",
+        "x:",
+        "_x",
+        ".x",
+        "-x",
+        "x\x00",
+        "ｘ",
+        "x:Name.attr",
+        "$(x)",
+    ],
+)
+def test_hostile_names_are_refused_before_anything_is_opened(spec: str) -> None:
+    assert "is no reranker name: give NAME or MODULE:NAME" in refused(spec)
+
+
+@pytest.mark.parametrize("spec", ["a..b", "a.", "mrb..adapters", "9"])
+def test_names_that_no_module_can_have_are_unknown(spec: str) -> None:
+    assert "unknown reranker" in refused(spec)
+
+
+# What a module may hold
+
+
+def test_several_classes_are_listed(write: Write) -> None:
+    write("my_adapter.py", SCORER + SCORER.replace("Scorer", "Other") + "class Helper:\n    pass\n")
+    message = refused("my_adapter")
+    assert message == "my_adapter: holds several that fit: Scorer, Other; pick one: my_adapter:Scorer"
+    assert load_adapter("my_adapter:Other", {}).target.score([0]) == [1.0]
+
+
+def test_imported_and_private_classes_do_not_count(write: Write) -> None:
+    write("toy_base.py", SCORER)
+    write(
+        "my_adapter.py",
+        "from toy_base import Scorer\nclass _Base(Scorer):\n    pass\nclass Mine(_Base):\n    pass\n",
+    )
+    assert type(load_adapter("my_adapter", {}).target).__name__ == "Mine"
+
+
+def test_a_function_serves_where_there_is_no_class(write: Write) -> None:
+    write("my_adapter.py", "def score(request):\n    return [2.0]\ndef _helper(x):\n    return x\n")
+    assert load_adapter("my_adapter", {}).target(None) == [2.0]
+    write("two_functions.py", "def score(request):\n    return [2.0]\ndef helper(x):\n    return x\n")
+    assert refused("two_functions").startswith("two_functions: holds several that fit: score, helper")
+
+
+def test_nothing_that_fits(write: Write) -> None:
+    write("my_adapter.py", "class Thing:\n    pass\ndef two(a, b):\n    return a\nX = 1\n")
+    assert "holds no class with a method score or score_stream or rank, and no function" in refused("my_adapter")
+    assert refused("my_adapter:Nothing") == ("my_adapter.py: there is no 'Nothing' in it; it holds: nothing that fits")
+    assert refused("my_adapter:Thing") == "my_adapter:Thing: has no method score or score_stream or rank"
+    assert refused("my_adapter:X") == "my_adapter:X: has no method score or score_stream or rank"
+
+
+def test_an_object_that_is_built_already(write: Write) -> None:
+    path = write("my_adapter.py", SCORER + "ready = Scorer()\n")
+    adapter = load_adapter("my_adapter:ready", {})
+    assert adapter.target.score([0]) == [1.0]
+    assert adapter.source_sha256 == sha256_file(path)
+    assert refused("my_adapter:ready", {"k": "1"}) == "my_adapter:ready has no option 'k'; it has: none"
+
+
+def test_first_stages_are_found_by_their_own_method(write: Write) -> None:
+    write("my_stage.py", "class Stage:\n    def search(self, queries, corpus):\n        return []\n")
+    assert load_adapter("my_stage", {}, RETRIEVERS).target.search([], []) == []
+    with pytest.raises(AdapterError, match="first stage"):
+        load_adapter("toy_unknown", {}, RETRIEVERS)
+
+
+# Files that do not load
+
+
+def test_a_syntax_error_has_file_and_line(write: Write) -> None:
+    write("my_adapter.py", "x = 1\ndef score(request:\n    return\n")
+    assert refused("my_adapter").startswith("my_adapter.py, line 2: syntax error: ")
+    write("toy_outer.py", "import toy_inner\n")
+    write("toy_inner.py", "x = 1\n\n  y = 2\n")
+    assert refused("toy_outer") == "toy_inner.py, line 3: syntax error: unexpected indent"
+
+
+def test_an_error_at_import_has_its_line(write: Write) -> None:
+    write("my_adapter.py", "x = 1\nraise ValueError('no\\nweights')\n")
+    assert refused("my_adapter") == ("my_adapter: importing it fails (my_adapter.py, line 2): ValueError: no weights")
+    assert "my_adapter" not in sys.modules
+
+
+def test_a_script_that_exits_at_import_does_not_end_mrb(write: Write) -> None:
+    write("my_adapter.py", "import sys\nsys.exit(0)\n")
+    assert "importing it fails (my_adapter.py, line 2): SystemExit: 0" in refused("my_adapter")
+
+
+@pytest.mark.parametrize("name", ["my_adapter", "toy_missing_reranker", "toy_missing"])
+def test_a_missing_dependency_is_named(write: Write, name: str) -> None:
+    # Also where the adapter's own name begins with that of the package that it needs.
+    write(f"{name}.py", "import toy_missing.part\n" + SCORER)
+    assert refused(name).startswith(f"{name}: needs the module 'toy_missing")
+
+
+def test_a_missing_dependency_of_a_package(write: Write) -> None:
+    write("toy_models/__init__.py", "")
+    write("toy_models/small.py", "import toy_missing\n")
+    assert refused("toy_models.small") == ("toy_models.small: needs the module 'toy_missing', which is not installed")
+
+
+def test_an_import_error_without_a_module_keeps_its_words(write: Write) -> None:
+    write("my_adapter.py", "raise ModuleNotFoundError('please install the toy extra')\n")
+    assert "please install the toy extra" in refused("my_adapter")
+    write("other_adapter.py", "from json import nothing_here\n")
+    assert "cannot import name 'nothing_here' from 'json'" in refused("other_adapter")
+
+
+def test_a_file_may_not_take_the_name_of_a_module_in_use(write: Write) -> None:
+    import json
+
+    write("json.py", SCORER)
+    assert refused("json") == "json.py: a module 'json' that MRB itself uses has this name; rename the file"
+    assert sys.modules["json"] is json
+
+
+def test_entry_points_that_do_not_load(write: Write, site: Callable[..., None]) -> None:
+    write("site/toy_package.py", "raise ValueError('broken')\n")
+    site("toy_one = toy_package:Scorer\ntoy_two = toy_gone:Scorer\ntoy_three = mrb.errors:Nothing")
+    assert refused("toy_one") == "reranker 'toy_one' (toys 1.2) cannot be imported: ValueError: broken"
+    assert "cannot be imported: ModuleNotFoundError: No module named 'toy_gone'" in refused("toy_two")
+    assert "cannot be imported: AttributeError" in refused("toy_three")
+
+
+def test_two_distributions_with_one_name(write: Write, site: Callable[..., None]) -> None:
+    site("toy_both = toy_a:Scorer", "toys")
+    site("toy_both = toy_b:Scorer", "more_toys")
+    message = refused("toy_both")
+    assert message.startswith("several installed packages offer the reranker 'toy_both': ")
+    assert "toy_a:Scorer (toys 1.2)" in message and "toy_b:Scorer (more_toys 1.2)" in message
+
+
+# Options
+
+OPTIONS = """
+from __future__ import annotations
+from typing import Literal, Optional
+
+class Scorer:
+    def __init__(self, depth: int = 3, weight: float = 0.5, fast: bool = False, model: str = "small",
+                 limit: Optional[int] = None, mode: Literal["yes", "no"] = "yes", layers: list[int] | None = None,
+                 plain=None, guessed=7, ratio=0.5, flag=True, *args, **kwargs):
+        self.options = {k: v for k, v in locals().items() if k not in ("self", "args", "kwargs")}
+
+    def score(self, request):
+        return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("depth", "12", 12),
+        ("weight", "1e-3", 0.001),
+        ("weight", "2", 2.0),
+        ("fast", "true", True),
+        ("fast", "0", False),
+        ("model", "12", "12"),
+        ("model", "", ""),
+        ("model", "null", "null"),
+        ("limit", "4", 4),
+        ("limit", "null", None),
+        ("mode", "no", "no"),
+        ("layers", "[1, 2]", [1, 2]),
+        ("plain", "12", "12"),
+        ("guessed", "12", 12),
+        ("ratio", "3", 3.0),
+        ("flag", "no", False),
+    ],
+)
+def test_options_have_the_types_of_the_signature(write: Write, name: str, text: str, value: object) -> None:
+    write("my_adapter.py", OPTIONS)
+    adapter = load_adapter("my_adapter", {name: text})
+    assert adapter.options == {name: value}
+    assert type(adapter.options[name]) is type(value)
+    assert adapter.target.options[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("depth", "3.5"),
+        ("depth", "many"),
+        ("weight", "x\ny"),
+        ("fast", "perhaps"),
+        ("mode", "maybe"),
+        ("layers", "1,2"),
+        ("layers", '["a"]'),
+        ("limit", "none at all"),
+        ("guessed", "x"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named(write: Write, name: str, text: str) -> None:
+    write("my_adapter.py", OPTIONS)
+    assert refused("my_adapter", {name: text}).startswith(f"my_adapter: option {name}={text!r}: ")
+
+
+def test_an_unknown_option_lists_those_there_are(write: Write) -> None:
+    write("my_adapter.py", OPTIONS)
+    known = "depth, weight, fast, model, limit, mode, layers, plain, guessed, ratio, flag"
+    for name in ("dpeth", "args", "kwargs", "self"):
+        assert refused("my_adapter", {name: "1"}) == f"my_adapter has no option {name!r}; it has: {known}"
+    write("no_options.py", SCORER)
+    assert refused("no_options", {"k": "1"}) == "no_options has no option 'k'; it has: none"
+
+
+def test_an_option_that_must_be_given(write: Write) -> None:
+    write(
+        "my_adapter.py",
+        """
+        class Scorer:
+            def __init__(self, model, depth: int = 3):
+                self.model = model
+            def score(self, request):
+                return []
+        """,
+    )
+    wanted = "my_adapter: the option 'model' must be given: --set model=..."
+    assert refused("my_adapter") == refused("my_adapter", {"depth": "2"}) == wanted
+    assert load_adapter("my_adapter", {"model": "x"}).target.model == "x"
+
+
+def test_types_that_no_text_can_give(write: Write) -> None:
+    write(
+        "my_adapter.py",
+        """
+        from __future__ import annotations
+        class Device:
+            pass
+        class Scorer:
+            def __init__(self, device: Device | None = None):
+                pass
+            def score(self, request):
+                return []
+        class Unknown:
+            def __init__(self, device: Nowhere = None):
+                pass
+            def score(self, request):
+                return []
+        """,
+    )
+    assert "option 'device' has the type" in refused("my_adapter:Scorer", {"device": "cpu"})
+    assert "names an unknown type: name 'Nowhere'" in refused("my_adapter:Unknown", {"device": "cpu"})
+    assert load_adapter("my_adapter:Unknown", {}).options == {}
+
+
+def test_options_of_a_dataclass(write: Write) -> None:
+    write(
+        "my_adapter.py",
+        """
+        from __future__ import annotations
+        from dataclasses import dataclass
+        @dataclass
+        class Scorer:
+            depth: int = 3
+            def score(self, request):
+                return [self.depth]
+        """,
+    )
+    assert load_adapter("my_adapter", {"depth": "9"}).target.score(None) == [9]
+
+
+def test_options_of_functions_keep_what_is_declared_on_them(write: Write) -> None:
+    path = write(
+        "my_adapter.py",
+        """
+        def score(request, *, weight: float = 1.0, name="x"):
+            return [weight]
+        score.kind = "setwise"
+        score.version = "2"
+        """,
+    )
+    adapter = load_adapter("my_adapter", {"weight": "2"})
+    assert adapter.target("request") == [2.0]
+    assert (adapter.target.kind, adapter.target.version) == ("setwise", "2")
+    assert adapter.source_sha256 == sha256_file(path)
+    assert refused("my_adapter", {"request": "1"}) == "my_adapter has no option 'request'; it has: weight, name"
+    assert load_adapter("my_adapter", {}).target("request") == [1.0]
+
+
+def test_async_functions_stay_async_with_options(write: Write) -> None:
+    import inspect
+
+    write("my_adapter.py", "async def score(request, weight: float = 1.0):\n    return [weight]\n")
+    for options, value in (({}, 1.0), ({"weight": "2"}, 2.0)):
+        target = load_adapter("my_adapter", options).target
+        assert inspect.iscoroutinefunction(target)
+        assert asyncio.run(target("request")) == [value]
+
+
+def test_an_adapter_whose_init_raises(write: Write) -> None:
+    write(
+        "my_adapter.py",
+        """
+        class Scorer:
+            def __init__(self, model: str = "small"):
+                raise OSError(f"no weights\\nfor {model}")
+            def score(self, request):
+                return []
+        """,
+    )
+    assert refused("my_adapter", {"model": "big"}) == (
+        "my_adapter: building it fails (my_adapter.py, line 4): OSError: no weights for big"
+    )

@@ -1,0 +1,492 @@
+"""Driving adapters: every form gives the same scores, every broken answer is named, nothing is fed too early."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mrb.adapters import Adapter
+from mrb.declaration import LoadedReranker, declared
+from mrb.errors import AdapterError, DataError
+from mrb.evaluate.plan import Plan, asked
+from mrb.evaluate.score import WINDOW, score_all
+from mrb.reranker import Request
+
+MakePlan = Callable[..., Plan]
+
+
+def load(target: Any) -> LoadedReranker:
+    return declared(Adapter("toy", target, {}, "test", None))
+
+
+def drive(target: Any, plan: Plan) -> dict[str, list[float]]:
+    loaded = load(target)
+    requests = asked(plan, plan.entries(), loaded.info.kind, uses_first_stage=loaded.info.uses_first_stage)
+    try:
+        return {item.entry.query_id: [float(s) for s in scores] for item, scores in score_all(loaded, requests, "toy")}
+    finally:
+        loaded.close()
+
+
+def number(request: Request) -> list[float]:
+    """A score that depends on the pair alone: (document number * 3 + query number) mod 7."""
+    query = int(request.query.text.split()[-1])
+    return [float((int(item.text.split()[-1]) * 3 + query) % 7) for item in request.candidates]
+
+
+class Plain:
+    def score(self, request: Request) -> list[float]:
+        return number(request)
+
+
+class Ints:
+    def score(self, request: Request) -> list[int]:
+        return [int(x) for x in number(request)]
+
+
+class Array:
+    def score(self, request: Request) -> np.ndarray:
+        return np.array(number(request), dtype=np.float16)
+
+
+class Tensor:
+    """Stands for a torch tensor on a device and in a type that numpy does not know."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = values
+        self.steps: list[str] = []
+
+    def detach(self) -> Tensor:
+        return self._step("detach")
+
+    def float(self) -> Tensor:
+        return self._step("float")
+
+    def cpu(self) -> Tensor:
+        return self._step("cpu")
+
+    def _step(self, name: str) -> Tensor:
+        self.steps.append(name)
+        return self
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if self.steps != ["detach", "float", "cpu"]:
+            raise TypeError("can't convert a cuda tensor to numpy")
+        return np.array(self.values, dtype=dtype)
+
+
+class Tensors:
+    def score(self, request: Request) -> Tensor:
+        return Tensor(number(request))
+
+
+class Generator:
+    def score(self, request: Request) -> Iterator[float]:
+        yield from number(request)
+
+
+class Decimals:
+    def score(self, request: Request) -> list[Decimal]:
+        return [Decimal(x) for x in number(request)]
+
+
+class Stream:
+    def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+        for request in requests:
+            yield request.key, number(request)
+
+
+class ShuffledStream:
+    def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+        window = list(requests)
+        random.Random(5).shuffle(window)
+        for request in window:
+            yield request.key, number(request)
+
+
+class Async:
+    concurrency = 3
+
+    async def score(self, request: Request) -> list[float]:
+        await asyncio.sleep(0.001 * random.Random(request.key).random())
+        return number(request)
+
+
+def function(request: Request) -> list[float]:
+    return number(request)
+
+
+async def async_function(request: Request) -> list[float]:
+    return number(request)
+
+
+FORMS = [Plain(), Ints(), Array(), Tensors(), Generator(), Decimals(), Stream(), ShuffledStream(), Async()]
+
+
+@pytest.mark.parametrize("target", [*FORMS, function, async_function], ids=lambda t: getattr(t, "__name__", type(t)))
+def test_every_form_gives_the_same_scores_in_first_stage_order(toy_plan: MakePlan, target: Any) -> None:
+    plan = toy_plan(n_queries=7, n_docs=6)
+    wanted = {
+        entry.query_id: [float((int(d.split("-")[1]) * 3 + int(entry.query_id[1:])) % 7) for d in entry.doc_ids]
+        for entry in plan.entries()
+    }
+    assert drive(target, plan) == wanted
+
+
+class Ranker:
+    kind = "listwise"
+
+    def rank(self, request: Request) -> list[int]:
+        scores = number(request)
+        return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+
+def test_a_listwise_order_becomes_falling_scores(toy_plan: MakePlan) -> None:
+    plan = toy_plan(n_queries=4, n_docs=6)
+    ordered = drive(Ranker(), plan)
+    plain = drive(Plain(), plan)
+    for query, scores in ordered.items():
+        assert sorted(scores) == [1, 2, 3, 4, 5, 6]
+        by_order = sorted(range(6), key=lambda i: -scores[i])
+        assert by_order == sorted(range(6), key=lambda i: -plain[query][i])
+
+
+@pytest.mark.parametrize("order", [[0, 1], [0, 1, 2, 3, 3], [0, 1, 2, 3, 5], [0.5, 1, 2, 3, 4], [-1, 0, 1, 2, 3]])
+def test_an_order_that_is_no_permutation_is_refused(toy_plan: MakePlan, order: list[float]) -> None:
+    class Wrong:
+        kind = "listwise"
+
+        def rank(self, request: Request) -> list[float]:
+            return order
+
+    with pytest.raises(AdapterError, match=r"task toy, query 'q0'.*(exactly once|2 values for 5)"):
+        drive(Wrong(), toy_plan())
+
+
+BROKEN = {
+    "short": ([1.0, 2.0], "2 values for 5 candidates"),
+    "long": ([1.0] * 6, "6 values for 5 candidates"),
+    "empty": ([], "0 values for 5 candidates"),
+    "column": (np.ones((5, 1)), r"an array of shape \(5, 1\)"),
+    "nan": ([1, 2, float("nan"), 4, 5], "candidate 'doc-.*nan, not a finite float32"),
+    "inf": ([1, 2, float("-inf"), 4, 5], "candidate 'doc-.*-inf, not a finite float32"),
+    "float32 overflow": ([1, 2, 1e39, 4, 5], r"candidate 'doc-.*1e\+39, not a finite float32"),
+    "too large an int": ([1, 2, 10**400, 4, 5], "wanted one number per candidate"),
+    "None": (None, "the answer is None, wanted one number per candidate"),
+    "a None": ([1, 2, None, 4, 5], "wanted one number per candidate"),
+    "text": ("12345", "the answer is '12345', wanted"),
+    "texts": (["1", "2", "3", "4", "5"], "the answer is .*'1'.*wanted"),
+    "bytes": (b"12345", "wanted one number"),
+    "a number": (0.5, "an array of shape"),
+    "complex": ([1j] * 5, "wanted one number"),
+    "ragged": ([[1], [1, 2], 3, 4, 5], "wanted one number"),
+    "a dict": (dict.fromkeys("abcde", 1.0), "wanted one number"),
+    "an object": (object(), "wanted one number"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.filterwarnings("error")
+def test_a_broken_answer_names_task_and_query(toy_plan: MakePlan, name: str) -> None:
+    answer, message = BROKEN[name]
+
+    class Broken:
+        def score(self, request: Request) -> Any:
+            return answer
+
+    class BrokenStream:
+        def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, Any]]:
+            for request in requests:
+                yield request.key, answer
+
+    for target in (Broken(), BrokenStream()):
+        with pytest.raises(AdapterError, match=f"task toy, query 'q0'.*{message}") as caught:
+            drive(target, toy_plan())
+        assert "\n" not in str(caught.value)
+
+
+def test_the_candidate_that_is_named_is_the_one_that_got_the_bad_score(toy_plan: MakePlan) -> None:
+    class Nan:
+        def score(self, request: Request) -> list[float]:
+            return [float("nan") if item.text.endswith(" 3") else 1.0 for item in request.candidates]
+
+    with pytest.raises(AdapterError, match="candidate 'doc-3'"):
+        drive(Nan(), toy_plan())
+
+
+def test_a_raising_adapter_is_named_with_its_line(toy_plan: MakePlan) -> None:
+    class Raises:
+        def score(self, request: Request) -> list[float]:
+            if request.query.text.endswith(" 2"):
+                raise KeyError("model\nhead")
+            return number(request)
+
+    with pytest.raises(AdapterError, match=r"task toy, query 'q2': the adapter raised KeyError.*test_score.py, line"):
+        drive(Raises(), toy_plan())
+
+
+def test_an_adapter_that_exits_is_an_error_not_an_exit(toy_plan: MakePlan) -> None:
+    class Exits:
+        def score(self, request: Request) -> list[float]:
+            raise SystemExit(0)
+
+    with pytest.raises(AdapterError, match="query 'q0': the adapter raised SystemExit"):
+        drive(Exits(), toy_plan())
+
+
+def test_a_raising_stream_names_the_last_query_it_took(toy_plan: MakePlan) -> None:
+    class Raises:
+        def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+            for request in requests:
+                if request.query.text.endswith(" 2"):
+                    raise ValueError("no")
+                yield request.key, number(request)
+
+    with pytest.raises(AdapterError, match="task toy, query 'q2': the adapter raised ValueError: no"):
+        drive(Raises(), toy_plan())
+
+
+def test_a_raising_async_adapter_names_the_query_that_failed_not_the_last_one_handed_out(toy_plan: MakePlan) -> None:
+    class Raises:
+        concurrency = 5
+
+        async def score(self, request: Request) -> list[float]:
+            await asyncio.sleep(0.001)
+            if request.query.text.endswith(" 1"):
+                raise ValueError("no")
+            await asyncio.sleep(0.01)
+            return number(request)
+
+    with pytest.raises(AdapterError, match="query 'q1': the adapter raised ValueError: no"):
+        drive(Raises(), toy_plan(n_queries=6))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (lambda key: [key, key], "answered key 0, which it was not asked or has answered already"),
+        (lambda key: [key + 1000], "answered key 1000"),
+        (lambda key: ["x\ny" * 100], "answered key"),
+        (lambda key: [] if key == 1 else [key], r"query 'q1': the adapter gave no answer \(1 missing\)"),
+    ],
+)
+def test_answers_are_matched_to_requests(toy_plan: MakePlan, keys: Callable[[int], list[Any]], message: str) -> None:
+    class Keys:
+        def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+            for request in requests:
+                for key in keys(request.key):
+                    yield key, number(request)
+
+    with pytest.raises(AdapterError, match=message) as caught:
+        drive(Keys(), toy_plan())
+    assert len(str(caught.value)) < 300
+
+
+def test_a_stream_that_stops_taking_requests_is_an_error(toy_plan: MakePlan) -> None:
+    class Stops:
+        def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+            request = next(requests)
+            yield request.key, number(request)
+
+    with pytest.raises(AdapterError, match=r"query 'q1': the adapter gave no answer \(6 missing\)"):
+        drive(Stops(), toy_plan(n_queries=7))
+
+
+def count_made(plan: Plan, made: list[int]) -> Iterator[Any]:
+    for item in asked(plan, plan.entries(), "pointwise", uses_first_stage=False):
+        made.append(item.request.key)
+        yield item
+
+
+def test_a_stream_is_never_fed_more_than_a_window_ahead(toy_plan: MakePlan) -> None:
+    plan = toy_plan(n_queries=2 * WINDOW + 10, n_docs=1)
+    made: list[int] = []
+    answered = 0
+    windows: list[int] = []
+
+    class Greedy:
+        def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+            taken = list(requests)
+            windows.append(len(taken))
+            for request in taken:
+                assert len(made) - answered <= WINDOW
+                yield request.key, number(request)
+
+    for _ in score_all(load(Greedy()), count_made(plan, made), "toy"):
+        answered += 1
+    assert answered == 2 * WINDOW + 10
+    assert windows == [WINDOW, WINDOW, 10]
+
+
+@pytest.mark.parametrize(("target", "ahead"), [(Plain(), 1), (Async(), Async.concurrency)])
+def test_other_adapters_are_fed_as_they_take(toy_plan: MakePlan, target: Any, ahead: int) -> None:
+    plan = toy_plan(n_queries=40, n_docs=1)
+    made: list[int] = []
+    answered = 0
+    for _ in score_all(load(target), count_made(plan, made), "toy"):
+        assert len(made) - answered <= ahead
+        answered += 1
+    assert answered == 40
+
+
+def test_async_requests_overlap_up_to_the_declared_concurrency(toy_plan: MakePlan) -> None:
+    class Slow:
+        concurrency = 5
+
+        def __init__(self) -> None:
+            self.running = 0
+            self.most = 0
+
+        async def score(self, request: Request) -> list[float]:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            await asyncio.sleep(0.001)
+            self.running -= 1
+            return number(request)
+
+    slow = Slow()
+    assert len(drive(slow, toy_plan(n_queries=50))) == 50
+    assert slow.most == 5
+
+
+def test_an_async_client_opened_once_serves_the_whole_run(toy_plan: MakePlan) -> None:
+    class Client:
+        """Bound to the event loop that it is first used in, as HTTP clients are."""
+
+        concurrency = 4
+
+        def __init__(self) -> None:
+            self.loop: asyncio.AbstractEventLoop | None = None
+            self.closed_in: asyncio.AbstractEventLoop | None = None
+
+        async def score(self, request: Request) -> list[float]:
+            self.loop = self.loop or asyncio.get_running_loop()
+            assert self.loop is asyncio.get_running_loop()
+            return number(request)
+
+        async def close(self) -> None:
+            self.closed_in = asyncio.get_running_loop()
+
+    client = Client()
+    loaded = load(client)
+    plan = toy_plan(n_queries=2 * WINDOW, n_docs=1)
+    for _ in range(2):  # two tasks of one run
+        requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+        assert len(list(score_all(loaded, requests, "toy"))) == 2 * WINDOW
+    loaded.close()
+    assert client.closed_in is client.loop
+
+
+def test_images_are_decoded_only_when_used(toy_data: Any, toy_candidates: Any, encoded: Any) -> None:
+    from mrb.evaluate.plan import make_plan
+
+    docs = {"a": encoded(Image.new("RGB", (4, 4), "red")), "b": b"not an image at all"}
+    data = toy_data({"q": "a red thing"}, docs, {"q": {"a": 1}})
+    plan = make_plan(data, toy_candidates({"q": ["a", "b"]}), 10)
+
+    class Blind:
+        def score(self, request: Request) -> list[float]:
+            assert all(item.image is not None for item in request.candidates)
+            return [0.0 for _ in request.candidates]
+
+    class Sees:
+        def score(self, request: Request) -> list[float]:
+            return [item.image.open().getpixel((0, 0))[0] for item in request.candidates if item.image]
+
+    assert drive(Blind(), plan) == {"q": [0.0, 0.0]}
+    with pytest.raises(DataError, match="corpus, 'b': not an image"):
+        drive(Sees(), plan)
+
+
+def texts_seen(plan: Plan, kind: str) -> dict[str, list[str]]:
+    seen = asked(plan, plan.entries(), kind, uses_first_stage=False)  # type: ignore[arg-type]
+    return {item.entry.query_id: [c.text for c in item.request.candidates] for item in seen}
+
+
+def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says(toy_data: Any, toy_candidates: Any) -> None:
+    from mrb.evaluate.plan import make_plan
+    from mrb.hashing import tie_hash
+
+    docs = {f"d{n}": f"text {n}" for n in range(20)}
+    data = toy_data({"q": "query"}, docs, {"q": {"d0": 1}})
+    there = make_plan(data, toy_candidates({"q": list(docs)}), 20)
+    back = make_plan(data, toy_candidates({"q": list(docs)[::-1]}), 20)
+    by_hash = [docs[d] for d in sorted(docs, key=lambda d: tie_hash("toy", "q", d))]
+    assert texts_seen(there, "pointwise") == texts_seen(back, "pointwise") == {"q": by_hash}
+    for kind in ("setwise", "listwise"):
+        assert texts_seen(there, kind) == {"q": list(docs.values())}
+        assert texts_seen(back, kind) == {"q": list(docs.values())[::-1]}
+
+
+def test_minus_the_position_gives_back_nothing_of_the_first_stage(toy_plan: MakePlan) -> None:
+    class Position:
+        def score(self, request: Request) -> list[float]:
+            return [-float(n) for n, _ in enumerate(request.candidates)]
+
+    scores = drive(Position(), toy_plan(n_queries=200, n_docs=10))
+    correlations = [np.corrcoef(values, -np.arange(10))[0, 1] for values in scores.values()]
+    assert abs(float(np.mean(correlations))) < 0.1  # the standard error is 0.024
+
+
+def test_first_stage_is_shown_only_when_declared(toy_plan: MakePlan) -> None:
+    plan = toy_plan()
+    for kind in ("pointwise", "setwise", "listwise"):
+        for item in asked(plan, plan.entries(), kind, uses_first_stage=False):  # type: ignore[arg-type]
+            assert item.request.first_stage is None
+        for item in asked(plan, plan.entries(), kind, uses_first_stage=True):  # type: ignore[arg-type]
+            shown = item.request.first_stage
+            assert shown is not None
+            for candidate, rank, score in zip(item.request.candidates, shown.ranks, shown.scores, strict=True):
+                doc_id = item.entry.doc_ids[rank - 1]
+                assert plan.data.corpus.item(doc_id).text == candidate.text
+                assert score == float(np.float32(1.0 - 0.001 * (rank - 1)))
+
+
+def public_words(value: Any, seen: set[int]) -> Iterator[str]:
+    """Every text that can be reached from `value` without an underscore: repr, attributes, items."""
+    if id(value) in seen or isinstance(value, int | float | type(None)) or callable(value):
+        return
+    seen.add(id(value))
+    if isinstance(value, str):
+        yield value
+        return
+    if isinstance(value, bytes):
+        yield value.decode("latin-1")
+        return
+    yield repr(value)
+    if isinstance(value, list | tuple | dict):
+        yield from (w for part in value for w in public_words(part, seen))
+        return
+    if isinstance(value, Image.Image):
+        yield from (w for k, v in value.info.items() for w in (*public_words(k, seen), *public_words(v, seen)))
+        yield str(getattr(value, "filename", ""))
+        return
+    names = [name for name in (*dir(value), *getattr(value, "__dict__", {})) if not name.startswith("_")]
+    for name in names:
+        part = getattr(value, name)
+        if callable(part):
+            part = part() if name == "open" else None
+        yield from public_words(part, seen)
+
+
+def test_a_request_shows_no_id_no_path_and_no_file_name(toy_data: Any, toy_candidates: Any, encoded: Any) -> None:
+    from mrb.evaluate.plan import make_plan
+
+    picture = encoded(Image.new("RGB", (4, 4), "red"))
+    docs = {"secret-doc-1": ("first words", picture), "secret-doc-2": ("more words", None)}
+    data = toy_data({"secret-query": ("asked words", picture)}, docs, {"secret-query": {"secret-doc-1": 1}})
+    plan = make_plan(data, toy_candidates({"secret-query": list(docs)}), 10)
+    (item,) = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+    words = "\n".join(public_words(item.request, set()))
+    assert (
+        "asked words" in words and "first words" in words and "more words" in words
+    )  # the walk does see what is shown
+    assert not re.search(r"secret|corpus|queries|toy|/tmp|\.parquet", words)
