@@ -21,19 +21,13 @@ BORROWED_FLAG = frozenset(
 )  # fmt: skip
 # The flag has changed since the Factbook described it, so description and drawing disagree.
 CHANGED_FLAG = frozenset(["mr", "sy"])
+# A record that is not about the one country that the flag stands for: a union, a continent, a part of a territory,
+# a territory whose record describes no flag.
+NOT_ONE_COUNTRY = frozenset(("aq", "eh", "eu", "ps"))
 # Flags that differ by shade or proportions only: either answers a description or a drawing of the other.
 SAME_LOOK = (("id", "mc"), ("ro", "td"))
 # Close relatives that stay in one split, although their drawings can be told apart.
-RELATED = (
-    ("eg", "iq"),
-    ("eg", "ye"),
-    ("id", "sg"),
-    ("lu", "nl"),
-    ("md", "ro"),
-    ("ps", "eh"),
-    ("jo", "ps"),
-    ("ad", "md"),
-)
+RELATED = (("eg", "iq"), ("eg", "ye"), ("id", "sg"), ("lu", "nl"), ("md", "ro"), ("ad", "md"))
 # Texts that touch a dispute or a war are left out: the tasks need neutral texts, not these.
 CONTESTED = re.compile(
     r"occup|disput|claim|settlement|terror|\bwars?\b|military|nuclear|annex|conflict|invasi|\bcoup\b|uprising|killed",
@@ -95,7 +89,7 @@ def load_countries(library: Library) -> dict[str, Country]:
     twemoji = _emoji_flags(library.members(TWEMOJI, "package/img/twitter/64/1f1"))
     labels = _cldr_names(library)
     records = _records(library)
-    left_out = BORROWED_FLAG | CHANGED_FLAG
+    left_out = BORROWED_FLAG | CHANGED_FLAG | NOT_ONE_COUNTRY
     usable = sorted((set(records) & set(icons) & set(noto) & set(twemoji) & set(labels)) - left_out)
     leader = groups(((a, b) for a, b in (*SAME_LOOK, *RELATED) if a in usable and b in usable), usable)
     splits = assign_splits(leader)
@@ -142,7 +136,6 @@ def _records(library: Library) -> dict[str, dict[str, Any]]:
             continue
         domain = _clean(_entry(record, ("Communications", "Internet country code")).get("text") or "")
         found = re.match(r"(?:metropolitan France - )?\.([a-z]{2})\b", domain)
-        # The Gaza Strip and the West Bank share one domain; the first (gz) has the fuller record.
         if found and found[1] not in records:
             records[found[1]] = record
     if "uk" in records:
