@@ -25,11 +25,11 @@ class ColourWords:
         query_ids, queries = _both(data.queries)
         doc_ids, documents = _both(data.corpus)
         crossed = np.concatenate([documents[:, len(COLOURS) :], documents[:, : len(COLOURS)]], axis=1)
-        used = queries.any(axis=0) & crossed.any(axis=0)
-        if not used.any():
+        halves = [slice(None, len(COLOURS)), slice(len(COLOURS), None)]
+        compared = sum(bool(queries[:, half].any() and crossed[:, half].any()) for half in halves)
+        if not compared:
             raise CandidatesError(f"task {data.task.id}: colour-words needs text on one side and images on the other")
-        halves = used[: len(COLOURS)].any() + used[len(COLOURS) :].any()
-        return nearest(data.task.id, query_ids, queries, doc_ids, crossed / np.float32(halves), depth)
+        return nearest(data.task.id, query_ids, queries, doc_ids, crossed / np.float32(compared), depth)
 
 
 def _both(table: ItemTable) -> tuple[list[str], Float32]:

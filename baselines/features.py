@@ -118,7 +118,7 @@ class PictureCache:
 def _cells(values: Float32) -> Float32:
     """(32, 32, n) values averaged to (8, 8, n)."""
     block = SIDE // 8
-    return values.reshape(8, block, 8, block, -1).mean(axis=(1, 3))
+    return np.asarray(values.reshape(8, block, 8, block, -1).mean(axis=(1, 3)), np.float32)
 
 
 def ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,180 @@
+"""`mrb candidates make|show|check`: first-stage lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mrb.errors import CandidatesError, MRBError
+
+if TYPE_CHECKING:
+    from mrb.candidates import Candidates
+    from mrb.loading.data import TaskData
+    from mrb.retrieval.quality import Quality
+    from mrb.task import Task
+
+DEPTH = 100
+TRACK = "standard"
+
+
+@click.group()
+def command() -> None:
+    """Make, show and check first-stage lists."""
+
+
+@command.command()
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Make the list of this task; may be repeated.")
+@click.option("--suite", "suite_id", metavar="ID", help="Make the lists of all tasks of this suite.")
+@click.option("--first-stage", metavar="NAME", help="A retriever, or several joined by +. Default: the task's own.")
+@click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
+@click.option("--track", metavar="NAME", help=f"Recorded in the list. Default: the task's own, else {TRACK}.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
+@click.option("--trec/--no-trec", default=True, show_default=True, help="Write a TREC run file beside each list.")
+def make(
+    task_ids: tuple[str, ...],
+    suite_id: str | None,
+    first_stage: str | None,
+    depth: int,
+    track: str | None,
+    out: Path,
+    trec: bool,
+) -> None:
+    """Search each task's corpus and write <task>.parquet and <task>.trec."""
+    from mrb.candidates import write_parquet, write_trec
+    from mrb.loading.load import load_task_data
+    from mrb.retrieval import load_first_stage, make_candidates
+    from mrb.task import load_suite, load_task, suite_tasks
+
+    if bool(task_ids) == bool(suite_id):
+        raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
+    tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    # Every name is resolved before the first search, which may take long.
+    stages = [(task, name, load_first_stage(name)) for task in tasks for name in [first_stage or _own(task)]]
+    for task, name, retriever in stages:
+        data = load_task_data(task)
+        own_track = task.candidates.track if task.candidates else TRACK
+        candidates = make_candidates(data, retriever, name, depth, track or own_track)
+        path = out / f"{task.id}.parquet"
+        write_parquet(candidates, path)
+        if trec:
+            write_trec(candidates, path.with_suffix(".trec"))
+        click.echo(f"{path}  {name}  {_counts(candidates)}  {_measures(candidates, data, depth)}")
+        click.echo(f"  sha256 {candidates.sha256}")
+
+
+@command.command()
+@click.argument("list_or_task", metavar="FILE|TASK")
+@click.option("--depth", type=click.IntRange(1, 10_000), help="Measure only the first N of each list.")
+@click.option("--query", "query_id", metavar="ID", help="Print this query's list and nothing else.")
+@click.option("--trec", "trec_path", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
+def show(list_or_task: str, depth: int | None, query_id: str | None, trec_path: Path | None) -> None:
+    """Show a candidate list: what it was made for and by, its size, its own measures and its ceiling.
+
+    TASK shows the task's published list.
+    """
+    from mrb.candidates import read_parquet, write_trec
+
+    path = _path(list_or_task)
+    candidates = read_parquet(path)
+    if trec_path is not None:
+        write_trec(candidates, trec_path)
+        click.echo(f"{trec_path}  {candidates.pairs:,} lines")
+    elif query_id is not None:
+        doc_ids, scores = candidates.get(query_id)
+        if not doc_ids:
+            raise CandidatesError(f"{path}: holds no list for query {query_id!r}")
+        for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1):
+            click.echo(f"{rank}\t{doc_id}\t{score!s}")
+    else:
+        for name, value in _page(path, candidates, depth or candidates.provenance.depth):
+            click.echo(f"{name:<12} {value}")
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--task", "task_id", metavar="ID", help="The task it must be for. Default: the one that the file names.")
+def check(files: tuple[Path, ...], task_id: str | None) -> None:
+    """Check lists: content against hash, task and data revision, every id. Exit code 2 at the first that is wrong."""
+    from mrb.candidates import read_parquet
+    from mrb.task import load_task
+
+    for path in files:
+        candidates = read_parquet(path)
+        task = load_task(task_id or candidates.provenance.task)
+        data = _checked(path, candidates, task)
+        click.echo(f"{path}: ok, {_counts(candidates)} for {len(data.queries):,} queries of {task.id}")
+
+
+def _own(task: Task) -> str:
+    if task.candidates is None:
+        raise CandidatesError(f"task {task.id} has no published list to take the first stage from; give --first-stage")
+    return task.candidates.first_stage
+
+
+def _path(list_or_task: str) -> Path:
+    path = Path(list_or_task)
+    if path.suffix == ".parquet" or path.exists():
+        return path
+    from mrb.evaluate.select import candidates_path
+    from mrb.task import load_task
+
+    return candidates_path(load_task(list_or_task), None)
+
+
+def _checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
+    """The data of the list's task, once the list is found to be the task's. CandidatesError says what does not fit."""
+    from mrb.candidates import check_ids, check_task
+    from mrb.loading.load import load_task_data
+
+    made, frozen = candidates.provenance, task.candidates
+    check_task(made, task, str(path))
+    data = load_task_data(task)
+    check_ids(candidates, data.queries.rows, data.corpus.rows, str(path))
+    like_frozen = frozen is not None and (
+        (frozen.first_stage, frozen.track, frozen.depth) == (made.first_stage, made.track, made.depth)
+    )
+    if frozen is not None and like_frozen and candidates.sha256 != frozen.sha256:
+        raise CandidatesError(
+            f"{path}: names the first stage, track and depth of the published list of {task.id}, but its hash is "
+            f"{candidates.sha256}, the published one's {frozen.sha256}"
+        )
+    return data
+
+
+def _page(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[str, str]]:
+    from mrb.task import load_task
+
+    made = candidates.provenance
+    yield "file", str(path)
+    yield "task", f"{made.task}, definition {made.task_hash}"
+    yield "data", made.revision
+    yield "first stage", made.first_stage
+    yield "track", made.track
+    yield "depth", str(made.depth)
+    yield "size", _counts(candidates)
+    yield "sha256", candidates.sha256
+    try:
+        yield "measures", _measures(candidates, _checked(path, candidates, load_task(made.task)), depth)
+    except MRBError as error:
+        # A list is worth showing where the data is not at hand, or has moved on.
+        yield "measures", f"not computed: {error}"
+
+
+def _counts(candidates: Candidates) -> str:
+    return f"{len(candidates):,} lists, {candidates.pairs:,} pairs"
+
+
+def _measures(candidates: Candidates, data: TaskData, depth: int) -> str:
+    from mrb.retrieval.quality import quality
+
+    return _words(quality(candidates, data, depth), depth)
+
+
+def _words(found: Quality, depth: int) -> str:
+    return (
+        f"nDCG@10 {100 * found.ndcg:.2f} (ceiling {100 * found.ceiling:.2f}), "
+        f"Recall@{found.cutoff} {100 * found.recall:.2f} at depth {depth}"
+    )
