@@ -1,0 +1,111 @@
+"""`mrb compare`: differences between runs, with intervals, tests and the queries behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mrb.compare import AverageComparison, Comparison, Difference, QueryDifference
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", type=click.Path(path_type=Path))
+@click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="By which measure.")
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Only this task; may be repeated.")
+@click.option(
+    "--top", type=click.IntRange(0, 1000), default=3, show_default=True, help="Largest wins and losses named."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the queries named for each task.")
+def command(runs: tuple[Path, ...], measure: str, task_ids: tuple[str, ...], top: int, as_json: bool) -> None:
+    """Compare run folders; differences are those of B, C, ... to A.
+
+    Runs compare where task definition, data, queries, candidate list and depth are the same; the averages are over the
+    tasks that all of them have.
+    """
+    from mrb.compare import compare
+    from mrb.summary import load_run
+
+    found = compare([load_run(run) for run in runs], measure=measure, task_ids=task_ids, named=top)
+    click.echo(_json(found) if as_json else "\n".join(_text(found, top)))
+
+
+def _json(found: Comparison) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps({"schema_version": 1, **asdict(found)}, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _text(found: Comparison, top: int) -> Iterator[str]:
+    base = found.runs[0]
+    yield f"{found.measure} x 100; gain over {base} with its 95 % interval; p of a paired sign-flip test,"
+    yield "and corrected (Holm) for the lines of tasks, or for the pairs of runs in an average"
+    yield ""
+    yield from _columns([_HEADER, *_task_rows(found), *_average_rows(found)], left={0, 1, 4})
+    yield ""
+    yield from _notes(found)
+    for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
+        groups = (f"{group.rank}. {', '.join(group.models)}" for group in average.rank_groups)
+        yield f"rank groups by the average over {name} (corrected for all pairs, level 0.05): {'; '.join(groups)}"
+    for number, run in enumerate(found.runs[1:]):
+        wins = [query for task in found.tasks for query in task.differences[number].wins]
+        losses = [query for task in found.tasks for query in task.differences[number].losses]
+        yield from _queries(f"largest wins of {run} over {base}", wins, top)
+        yield from _queries(f"largest losses of {run} to {base}", losses, top)
+
+
+_HEADER = ["task", "type", "queries", "base", "run", "mean", "gain", "interval", "p", "Holm", "won", "lost", "tied"]
+
+
+def _task_rows(found: Comparison) -> Iterator[list[str]]:
+    for task in found.tasks:
+        for number, one in enumerate(task.differences, start=1):
+            means = (task.means[0], task.means[number])
+            counts = [str(one.won), str(one.lost), str(one.tied)]
+            yield [task.task, task.type, str(task.queries), *_cells(means, one.mean), *counts]
+
+
+def _average_rows(found: Comparison) -> Iterator[list[str]]:
+    types = len({task.type for task in found.tasks})
+    rows: list[tuple[str, AverageComparison]] = [
+        (f"average over {len(found.tasks)} common tasks of {found.of}", found.over_tasks),
+        (f"average over their {types} types", found.over_types),
+    ]
+    for label, average in rows:
+        for number, one in enumerate(average.differences, start=1):
+            yield [label, "", "", *_cells((average.means[0], average.means[number]), one), "", "", ""]
+
+
+def _cells(means: tuple[float, float], gain: Difference) -> list[str]:
+    interval = f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
+    base, own = (f"{100 * mean:.2f}" for mean in means)
+    return [base, gain.run, own, f"{100 * gain.difference:+.2f}", interval, f"{gain.p:.4f}", f"{gain.p_holm:.4f}"]
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    for run, missing in found.missing.items():
+        yield f"{run} lacks {', '.join(missing)}"
+    if partial := sorted(set(found.selections) - {"all"}):
+        yield f"not all queries of the tasks: {', '.join(partial)}"
+
+
+def _queries(title: str, queries: Sequence[QueryDifference], top: int) -> Iterator[str]:
+    from mrb.errors import one_line
+
+    chosen = sorted(queries, key=lambda query: (-abs(query.difference), query.task, query.query_id))[:top]
+    if chosen:
+        yield f"{title}:"
+    for query in chosen:
+        gain = f"{100 * query.base:.2f} -> {100 * query.other:.2f} ({100 * query.difference:+.2f})"
+        yield f"  {query.task}  {one_line(query.query_id, 80)}  {gain}"
+
+
+def _columns(rows: Sequence[Sequence[str]], left: set[int]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        yield "  ".join(cells).rstrip()
