@@ -183,8 +183,8 @@ def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
     while len(data) - at >= _HEAD.size:
         length, payload_crc, head_crc = _HEAD.unpack_from(data, at)
         if zlib.crc32(view[at : at + 8]) != head_crc or length > MAX_PAYLOAD:
-            if not any(view[at:]):
-                return  # blocks that a power loss left zero-filled
+            if not any(view[at + _HEAD.size :]):
+                return  # a torn head: a power loss may leave the rest of its blocks zero-filled
             raise _damaged(path, at)
         start, after = at + _HEAD.size, at + _HEAD.size + length
         if after > len(data):
