@@ -1,0 +1,115 @@
+"""Reading the runs that a board is built from, and what the page says about each."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrb.errors import MRBError, ResultError
+from mrb.results import RESULT_FILE, RUN_FILE
+from mrb.summary import Run, load_run
+from mrb.task import load_task
+
+# The names that `mrb run` gives; a run's name becomes a folder of the site and part of addresses.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """A run in words: what scored, where, how fast. `pairs_per_second` is None where no timing was kept."""
+
+    name: str
+    reranker: str
+    version: str
+    kind: str
+    inputs: str
+    uses_first_stage: bool
+    options: str
+    source: str
+    command: str
+    pairs_per_second: float | None
+    hardware: str
+    software: str
+    failed_pairs: int
+    not_covered: tuple[tuple[str, str], ...]
+    record_path: str
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs in `folders`, each once, in the order given.
+
+    ResultError names the folder and what is wrong: no run, damaged, without results, a name that is no run's, or one
+    that another run has too.
+    """
+    runs: list[Run] = []
+    names: dict[str, Path] = {}
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        run = _read(folder)
+        # Compared without case: the site must unpack on file systems that ignore it.
+        other = names.setdefault(run.name.casefold(), folder)
+        if other != folder:
+            raise ResultError(f"{folder}: a run of the same name is in {other}; rename one of the two folders")
+        runs.append(run)
+    if not any(run.tasks for run in runs):
+        raise ResultError("no results in any of the runs: there is nothing to show")
+    return runs
+
+
+def card(run: Run) -> RunCard:
+    """What the page says about `run`."""
+    info, environment = run.record.reranker, run.record.environment
+    timings = [timing for task_id, timing in run.record.timings.items() if task_id in run.tasks]
+    seconds = sum(timing.seconds for timing in timings)
+    hardware = [environment.get(name, "") for name in ("gpu", "processor")]
+    cores = environment.get("cores")
+    return RunCard(
+        name=run.name,
+        reranker=info.name,
+        version=info.version,
+        kind=info.kind,
+        inputs=", ".join(info.inputs),
+        uses_first_stage=info.uses_first_stage,
+        options=", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in info.options.items()),
+        source=info.source,
+        command=shlex.join(run.record.command),
+        pairs_per_second=sum(timing.pairs for timing in timings) / seconds if seconds > 0 else None,
+        hardware=", ".join([*filter(None, hardware), *([f"{cores} cores"] if cores else [])]) or "not recorded",
+        software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),
+        failed_pairs=sum(scores.result.counts.failed_pairs for scores in run.tasks.values()),
+        not_covered=_not_covered(run),
+        record_path=f"data/{run.name}/{RUN_FILE}",
+    )
+
+
+def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
+    """Each reason once, with the tasks that it keeps out."""
+    tasks: dict[str, list[str]] = {}
+    for item in run.record.not_covered:
+        tasks.setdefault(item.reason, []).append(item.task)
+    return tuple((", ".join(task_ids), reason) for reason, task_ids in tasks.items())
+
+
+def _read(folder: Path) -> Run:
+    if not (folder / RUN_FILE).is_file():
+        raise ResultError(f"{folder}: no {RUN_FILE} here: this is no run, or one that `mrb run` has not finished yet")
+    if not _NAME.fullmatch(folder.name):
+        raise ResultError(
+            f"{folder}: a run's folder is named with letters, digits, '.', '_', '-', starting with a letter or digit"
+        )
+    run = load_run(folder)
+    for task_id, scores in run.tasks.items():
+        path = folder / task_id / RESULT_FILE
+        if scores.result.task != task_id:
+            raise ResultError(f"{path}: holds a result of task {scores.result.task!r}, not of its folder's")
+        if scores.result.reranker.identity() != run.record.reranker.identity():
+            raise ResultError(f"{path}: was scored by another reranker or with other options than {RUN_FILE} says")
+    for task_id in run.record.tasks:
+        try:
+            load_task(task_id)
+        except MRBError as error:
+            raise ResultError(f"{folder}: {error}") from error
+    return run
