@@ -29,7 +29,7 @@ class ColourWords:
         compared = sum(bool(queries[:, half].any() and crossed[:, half].any()) for half in halves)
         if not compared:
             raise CandidatesError(f"task {data.task.id}: colour-words needs text on one side and images on the other")
-        return nearest(data.task.id, query_ids, queries, doc_ids, crossed / np.float32(compared), depth)
+        return nearest(data.task.id, query_ids, queries, doc_ids, (crossed / compared).astype(np.float32), depth)
 
 
 def _both(table: ItemTable) -> tuple[list[str], Float32]:

@@ -223,29 +223,17 @@ def _read_table(path: Path) -> pa.Table:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise CandidatesError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
         table = pq.read_table(path)
+        table.validate(full=True)
+        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
     except OSError as error:
         raise CandidatesError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # a damaged page or column name may be no text
         raise CandidatesError(f"{path}: damaged parquet: {error}") from error
     if not table.schema.equals(_SCHEMA):
-        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise CandidatesError(
             f"{path}: columns {columns}; wanted query_id, doc_id (string), rank (int32), score (float)"
         )
     return table
-
-
-def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
-    try:
-        return _Metadata.model_validate_json((schema.metadata or {})[_METADATA_KEY])
-    except KeyError:
-        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
-    except ValidationError as error:
-        raise CandidatesError(f"{path}: not the metadata of a candidate list: {first_problem(error)}") from error
-
-
-def _provenance(metadata: _Metadata) -> Provenance:
-    return Provenance(**metadata.model_dump(exclude={"schema_version", "sha256"}))
 
 
 def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:
