@@ -118,7 +118,7 @@ def interval(
     resampled means, taken further out than (1 - level) / 2 by what the bootstrap's standard error lacks,
     sqrt(u / (u - 1)) for u units, and by Student's quantile in place of the normal one.
 
-    ValueError: no values, a value that is not finite, as many clusters as there are not values.
+    ValueError: no values, a value that is not finite, more or fewer cluster keys than values.
     """
     return intervals(values[:, np.newaxis], clusters, seed=seed, level=level, resamples=resamples)[0]
 
@@ -342,7 +342,7 @@ def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> floa
 
 
 def student_quantile(probability: float, freedom: float) -> float:
-    """Student's t quantile by the expansion of Abramowitz and Stegun, 26.7.5: to 1e-4 from 8 degrees of freedom on."""
+    """Student's t quantile by the expansion of Abramowitz and Stegun, 26.7.5: to 4e-4 from 8 degrees of freedom on."""
     z = _NORMAL.inv_cdf(probability)
     terms = (
         (z**3 + z) / 4,

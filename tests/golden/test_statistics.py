@@ -1,0 +1,295 @@
+"""Statistics against exact arithmetic and scipy, and the two rates that matter: coverage and false separations."""
+
+import hashlib
+import json
+import math
+from fractions import Fraction
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from mrb.statistics import (
+    TaskSample,
+    averages,
+    holm,
+    interval,
+    paired_test,
+    pairwise_p_values,
+    rank_groups,
+    student_quantile,
+    task_seed,
+)
+
+GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))
+
+
+def seed_of(*parts):
+    return int(hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:16], 16)
+
+
+def exact_draws(values, clusters, seed, resamples):
+    """The resampled means in rational arithmetic, from the definition in docs/scoring.md."""
+    units = {}
+    for value, key in zip(values, clusters, strict=True):
+        units.setdefault(key, []).append(Fraction(value))
+    units = list(units.values())
+    generator = np.random.PCG64(seed)
+    means = []
+    for _ in range(resamples):
+        words = [int(generator.random_raw()) for _ in range((len(units) + 1) // 2)]
+        halves = [half for word in words for half in (word & 0xFFFFFFFF, word >> 32)]
+        drawn = [units[half * len(units) >> 32] for half in halves[: len(units)]]
+        means.append(sum(sum(unit) for unit in drawn) / sum(len(unit) for unit in drawn))
+    return means, len(units)
+
+
+def exact_interval(values, clusters, seed, resamples, level):
+    means, units = exact_draws(values, clusters, seed, resamples)
+    stretch = math.sqrt(units / (units - 1))
+    tail = stats.norm.cdf(stretch * stats.t.ppf((1 - level) / 2, units - 1))
+    outside = max(math.floor(tail * (resamples + 1)), 1) - 1
+    means.sort()
+    return float(means[outside]), float(means[-1 - outside])
+
+
+# Derandomised: where the two ways to Student's quantile fall on either side of a whole rank, ends differ by one draw.
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.sampled_from(GAINS.tolist()), st.integers(0, 25)), min_size=30, max_size=60),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from([0.8, 0.95]),
+    st.booleans(),
+)
+def test_intervals_agree_with_exact_arithmetic(cases, seed, level, clustered):
+    values = [value for value, _ in cases]
+    keys = [str(key if clustered else i) for i, (_, key) in enumerate(cases)]
+    if len(set(keys)) < 9 or len(set(values)) == 1:
+        return  # Student's quantile is an expansion that holds from eight degrees of freedom on
+    found = interval(np.array(values), keys, seed=seed, level=level, resamples=100)
+    low, high = exact_interval(values, keys, seed, 100, level)
+    assert found.mean == pytest.approx(float(sum(map(Fraction, values)) / len(values)), abs=1e-15)
+    assert found.low == pytest.approx(min(low, found.mean), abs=1e-11)
+    assert found.high == pytest.approx(max(high, found.mean), abs=1e-11)
+
+
+class SameDraws(np.random.Generator):
+    """A generator whose `integers` hands scipy the very draws that MRB makes."""
+
+    def integers(self, low, high=None, size=None, **options):
+        count = high if high is not None else low
+        rows, columns = size
+        halves = self.bit_generator.random_raw(rows * ((columns + 1) // 2)).view("<u4").reshape(rows, -1)
+        return (halves[:, :columns].astype(np.int64) * count) >> 32
+
+
+@pytest.mark.parametrize("queries", [50, 121, 400])
+def test_percentiles_are_those_of_scipy_on_the_same_draws(queries):
+    values = np.random.default_rng(queries).choice(GAINS, queries)
+    # scipy's plain percentile at the level that the expanded one works out to.
+    tail = stats.norm.cdf(math.sqrt(queries / (queries - 1)) * stats.t.ppf(0.025, queries - 1))
+    reference = stats.bootstrap(
+        (values,), np.mean, n_resamples=2000, confidence_level=1 - 2 * tail, method="percentile", vectorized=True,
+        rng=SameDraws(np.random.PCG64(5)),
+    )  # fmt: skip
+    found = interval(values, seed=5)
+    ranked = np.sort(reference.bootstrap_distribution)
+    # scipy interpolates between two draws, MRB takes the outer one: at most one draw apart.
+    for ours, theirs in zip((found.low, found.high), reference.confidence_interval, strict=True):
+        place = np.searchsorted(ranked, ours - 1e-9)
+        assert ranked[place] == pytest.approx(ours, abs=1e-9)
+        assert ranked[max(place - 2, 0)] <= theirs <= ranked[min(place + 2, 1999)]
+
+
+def test_averages_agree_with_their_tasks_draws():
+    rng = np.random.default_rng(4)
+    kinds = ["t2t", "t2t", "t2t", "i2t", "t2vd", "t2vd"]
+    samples = [TaskSample(f"task-{i}", kind, rng.choice(GAINS, (30 + i, 1))) for i, kind in enumerate(kinds)]
+    per_task, squared, units = [], [], []
+    for sample in samples:
+        values = sample.values[:, 0]
+        seed = seed_of("mrb-bootstrap-v1", sample.task_id)
+        assert seed == task_seed(sample.task_id)
+        means, count = exact_draws(values.tolist(), range(len(values)), seed, 600)
+        per_task.append(np.array(means, dtype=float))
+        squared.append(values.var() / count)
+        units.append(count)
+    by_kind = [[i for i, kind in enumerate(kinds) if kind == name] for name in dict.fromkeys(kinds)]
+    weights = {
+        "tasks": np.full(6, 1 / 6),
+        "types": np.array([next(1 / len(by_kind) / len(g) for g in by_kind if i in g) for i in range(6)]),
+    }
+    found = averages(samples, resamples=600)
+    for name, ours in (("tasks", found.over_tasks[0]), ("types", found.over_types[0])):
+        draws = np.sort(sum(w * d for w, d in zip(weights[name], per_task, strict=True)))
+        biased = [w * w * v for w, v in zip(weights[name], squared, strict=True)]
+        fair = [v * n / (n - 1) for v, n in zip(biased, units, strict=True)]
+        freedom = sum(fair) ** 2 / sum(v * v / (n - 1) for v, n in zip(fair, units, strict=True))
+        tail = stats.norm.cdf(math.sqrt(sum(fair) / sum(biased)) * stats.t.ppf(0.025, freedom))
+        outside = math.floor(tail * 601) - 1
+        assert ours.mean == pytest.approx(sum(w * s.values.mean() for w, s in zip(weights[name], samples, strict=True)))
+        assert (ours.low, ours.high) == pytest.approx((draws[outside], draws[-1 - outside]), abs=1e-9)
+
+
+@pytest.mark.parametrize("probability", [0.005, 0.025, 0.1, 0.5, 0.9, 0.975])
+@pytest.mark.parametrize("freedom", [8, 12.5, 48, 199, 5e4])
+def test_student_quantiles_are_those_of_scipy(probability, freedom):
+    assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), abs=4e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 64), st.integers(0, 64)), min_size=2, max_size=12))
+def test_small_paired_tests_are_scipys_exact_permutation_test(pairs):
+    a, b = np.array(pairs).T / 64  # sums of these are exact in float64; of others scipy can miss a tie by rounding
+    reference = stats.permutation_test(
+        (a, b), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True,
+        n_resamples=np.inf,
+    )  # fmt: skip
+    assert paired_test(a, b, seed=1, resamples=10).p == pytest.approx(min(1.0, reference.pvalue), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(GAINS), st.sampled_from(GAINS)), min_size=1, max_size=9))
+def test_ties_between_sums_of_logarithms_are_counted_as_ties(pairs):
+    differences = [Fraction(x) - Fraction(y) for x, y in pairs]
+    observed = abs(sum(differences))
+    choices = product((1, -1), repeat=len(pairs))
+    sums = [abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in choices]
+    # Equal gains are equal numbers, so what ties in theory ties here, up to the rounding of the gains themselves.
+    expected = sum(total >= observed - Fraction(1, 10**12) for total in sums) / len(sums)
+    a, b = np.array(pairs).T
+    assert paired_test(a, b, seed=1, resamples=10).p == expected
+
+
+def test_exact_paired_tests_with_clusters_flip_whole_clusters():
+    rng = np.random.default_rng(6)
+    a, b = rng.random((2, 40))
+    keys = [str(i % 9) for i in range(40)]
+    sums = [sum(x - y for x, y, key in zip(a, b, keys, strict=True) if key == str(c)) for c in range(9)]
+    reference = stats.permutation_test(
+        (sums, np.zeros(9)), lambda x, y: np.sum(x - y), permutation_type="samples", n_resamples=np.inf
+    )
+    assert paired_test(a, b, keys, seed=1, resamples=10).p == pytest.approx(reference.pvalue, abs=1e-12)
+
+
+def test_signed_ranks_through_the_same_test_are_wilcoxons():
+    # The sign-flip test of signed ranks is the Wilcoxon test: exact, tie-free, both from first principles.
+    difference = np.random.default_rng(7).normal(0.4, 1, 12)
+    signed = np.sign(difference) * stats.rankdata(np.abs(difference))
+    reference = stats.wilcoxon(difference, method="exact").pvalue
+    assert paired_test(signed, np.zeros(12), seed=1, resamples=10).p == pytest.approx(reference, abs=1e-12)
+
+
+def test_random_flips_approach_the_exact_value():
+    rng = np.random.default_rng(8)
+    a, b = rng.random((2, 13)) + np.array([[0.15], [0.0]])
+    exact = paired_test(a, b, seed=1, flips=2**13, resamples=10).p
+    drawn = paired_test(a, b, seed=1, flips=2**13 - 1, resamples=10).p
+    assert drawn != exact
+    assert abs(drawn - exact) < 4 * math.sqrt(exact * (1 - exact) / 2**13)
+
+
+def test_a_large_sample_has_the_p_value_of_the_normal_distribution():
+    rng = np.random.default_rng(9)
+    values = rng.random((5000, 3)) + np.array([0.0, 0.01, 0.015])
+    found = pairwise_p_values([TaskSample("a", "t2t", values)], average="tasks")
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        difference = values[:, i] - values[:, j]
+        expected = 2 * stats.norm.sf(abs(difference.sum()) / math.sqrt((difference**2).sum()))
+        assert found[i, j] == found[j, i] == pytest.approx(expected, abs=0.02)
+
+
+def test_an_average_of_one_task_is_tested_like_the_task():
+    values = np.random.default_rng(10).random((12, 2))
+    one = pairwise_p_values([TaskSample("a", "t2t", values)], average="types")[0, 1]
+    assert one == paired_test(values[:, 0], values[:, 1], seed=3, resamples=10).p
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_rejects_what_its_own_definition_rejects(p_values):
+    corrected = holm(p_values)
+    for alpha in (0.01, 0.05, 0.3):
+        rejected = set()
+        for step, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+            if p_values[i] * (len(p_values) - step) > alpha:
+                break
+            rejected.add(i)
+        assert {i for i, p in enumerate(corrected) if p <= alpha} == rejected
+
+
+# Rates. Seeds are fixed, so these cannot fail by chance; their bounds are 95 % plus or minus what 300 runs leave open.
+
+
+def one_positive(rng, shape, lost, first):
+    """nDCG of one relevant document: 0 with chance `lost`, 1 with chance `first`, else at ranks 2 to 10."""
+    rest = (1 - lost - first) / 9
+    return rng.choice(GAINS, shape, p=[lost, first, *[rest] * 9])
+
+
+def expected_one_positive(lost, first):
+    return first + (1 - lost - first) / 9 * GAINS[2:].sum()
+
+
+@pytest.mark.parametrize("queries", [50, 200])
+@pytest.mark.parametrize(("lost", "first"), [(0.2, 0.45), (0.05, 0.75), (0.7, 0.08)])
+def test_task_intervals_cover(queries, lost, first):
+    rng = np.random.default_rng(11)
+    truth = expected_one_positive(lost, first)
+    found = [interval(one_positive(rng, queries, lost, first), seed=run, resamples=1000) for run in range(300)]
+    assert 0.92 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.98
+
+
+def test_clustered_intervals_cover_where_plain_ones_do_not():
+    rng = np.random.default_rng(12)
+    covered = {"clustered": 0, "plain": 0}
+    for run in range(300):
+        sizes = rng.integers(1, 9, 40)
+        ease = np.repeat(rng.beta(2, 1, 40), sizes)
+        values = (rng.random(len(ease)) < ease).astype(float)
+        keys = np.repeat(np.arange(40), sizes).astype(str).tolist()
+        for name, clusters in (("clustered", keys), ("plain", None)):
+            found = interval(values, clusters, seed=run, resamples=1000)
+            covered[name] += found.low <= 2 / 3 <= found.high
+    assert 0.92 <= covered["clustered"] / 300 <= 0.98
+    assert covered["plain"] / 300 < 0.90
+
+
+def test_averages_cover():
+    rng = np.random.default_rng(13)
+    shapes = [(50, 0.2, 0.45), (60, 0.05, 0.75), (100, 0.7, 0.08), (150, 0.02, 0.88), (200, 0.2, 0.45)]
+    kinds = ["t2t", "t2t", "t2t", "i2t", "t2vd"]
+    means = [expected_one_positive(lost, first) for _, lost, first in shapes]
+    truth = {"tasks": np.mean(means), "types": (np.mean(means[:3]) + means[3] + means[4]) / 3}
+    covered = {"tasks": 0, "types": 0}
+    for run in range(300):
+        samples = [
+            TaskSample(f"{run}-{i}", kind, one_positive(rng, (n, 1), lost, first))
+            for i, (kind, (n, lost, first)) in enumerate(zip(kinds, shapes, strict=True))
+        ]
+        found = averages(samples, resamples=1000)
+        for name, one in (("tasks", found.over_tasks[0]), ("types", found.over_types[0])):
+            covered[name] += one.low <= truth[name] <= one.high
+    assert all(0.92 <= count / 300 <= 0.98 for count in covered.values()), covered
+
+
+def test_alike_models_seldom_get_different_ranks_and_a_worse_one_does():
+    rng = np.random.default_rng(14)
+    split, found = 0, 0
+    for run in range(200):
+        samples = []
+        for number, queries in enumerate((60, 120, 200)):
+            shared = one_positive(rng, (queries, 1), 0.2, 0.45)
+            own = one_positive(rng, (queries, 5), 0.2, 0.45)
+            alike = np.where(rng.random((queries, 5)) < 0.6, shared, own)
+            worse = one_positive(rng, (queries, 1), 0.4, 0.2)
+            samples.append(TaskSample(f"{run}-{number}", "t2t", np.hstack((alike, worse))))
+        groups = rank_groups(["a", "b", "c", "d", "e", "worse"], samples, flips=1999)
+        ranks = {model: group.rank for group in groups for model in group.models}
+        assert all(one.rank + len(one.models) == other.rank for one, other in pairwise(groups))
+        split += len({ranks[model] for model in "abcde"}) > 1
+        found += ranks["worse"] == 6
+    assert split / 200 <= 0.05
+    assert found / 200 > 0.9

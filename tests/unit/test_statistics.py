@@ -1,0 +1,285 @@
+import math
+
+import numpy as np
+import pytest
+
+import mrb.statistics
+from mrb.statistics import (
+    Interval,
+    TaskSample,
+    averages,
+    holm,
+    interval,
+    intervals,
+    paired_test,
+    pairwise_p_values,
+    rank_groups,
+    student_quantile,
+    task_seed,
+)
+
+
+def task(name, values, kind="t2t", clusters=None):
+    return TaskSample(name, kind, np.asarray(values, dtype=float), clusters)
+
+
+def column(*values):
+    return np.array(values, dtype=float)[:, np.newaxis]
+
+
+def some_values(queries=120, columns=1, seed=0):
+    return np.random.default_rng(seed).random((queries, columns))
+
+
+def test_an_interval_has_the_plain_mean_inside():
+    values = some_values()[:, 0]
+    found = interval(values, seed=1)
+    assert found.mean == math.fsum(values) / len(values)
+    assert 0 < found.low < found.mean < found.high < 1
+
+
+def test_the_same_call_gives_the_same_bits_and_another_seed_does_not():
+    values = some_values()[:, 0]
+    assert interval(values, seed=1) == interval(values, seed=1)
+    assert interval(values, seed=1) != interval(values, seed=2)
+
+
+def test_intervals_are_pinned():
+    # Computed outside MRB from the definition in docs/scoring.md; a change here changes every published interval.
+    seed, values, clusters = task_seed("nfcorpus"), np.arange(40) % 7 / 8, [str(i // 3) for i in range(40)]
+    assert seed == 11370588294698679165
+    assert interval(values, seed=seed) == Interval(0.359375, 0.275, 0.440625)
+    assert interval(values, clusters, seed=seed) == Interval(0.359375, 0.27380952380952384, 0.4440789473684211)
+
+
+@pytest.mark.parametrize("block", [1, 999, 2**24])
+def test_block_size_changes_no_bit(monkeypatch, block):
+    values, clusters = some_values(101, 3), [str(i % 37) for i in range(101)]
+    samples = [task("a", values, clusters=clusters)]
+
+    def everything():
+        return intervals(values, clusters, seed=5), pairwise_p_values(samples, average="tasks", flips=500).tolist()
+
+    usual = everything()
+    monkeypatch.setattr(mrb.statistics, "_BLOCK", block)
+    assert everything() == usual
+
+
+def test_adding_up_in_another_order_changes_no_bit(monkeypatch):
+    # What a matrix library with other blocking or fused operations does: the same terms in another order.
+    values = some_values(500, 2)
+    usual = intervals(values, seed=5)
+    real = mrb.statistics._draws
+
+    class Backwards(np.ndarray):
+        def __matmul__(self, table):
+            return np.asarray(self)[:, ::-1] @ np.asarray(table)[::-1]
+
+    monkeypatch.setattr(mrb.statistics, "_draws", lambda *a: (block.view(Backwards) for block in real(*a)))
+    assert intervals(values, seed=5) == usual
+
+
+def test_columns_together_are_columns_alone():
+    values = some_values(80, 4)
+    together = intervals(values, seed=3)
+    assert all(
+        one.mean == other.mean
+        and one.low == pytest.approx(other.low, abs=1e-12)
+        and one.high == pytest.approx(other.high, abs=1e-12)
+        for one, other in zip(together, (interval(v, seed=3) for v in values.T), strict=True)
+    )
+
+
+def test_one_query_a_cluster_is_no_clustering():
+    values = some_values()[:, 0]
+    assert interval(values, [f"q{i}" for i in range(len(values))], seed=3) == interval(values, seed=3)
+
+
+def test_repeated_values_in_clusters_count_once():
+    # Thirty values, each five times: the clusters say so, and the interval is that of the thirty.
+    few = some_values(30)[:, 0]
+    many, clusters = np.repeat(few, 5), [str(i // 5) for i in range(150)]
+    clustered, naive, honest = interval(many, clusters, seed=3), interval(many, seed=3), interval(few, seed=3)
+    assert clustered.low == pytest.approx(honest.low, abs=1e-12)
+    assert clustered.high == pytest.approx(honest.high, abs=1e-12)
+    assert naive.high - naive.low < 0.6 * (honest.high - honest.low)
+
+
+def test_cluster_keys_are_compared_whole():
+    keys = ["a", "a\0", "b", "b\0"] * 10
+    assert interval(some_values(40)[:, 0], keys, seed=1) == interval(
+        some_values(40)[:, 0], ["a", "c", "b", "d"] * 10, seed=1
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("clusters", [None, ["a", "a", "b"] * 10])
+def test_without_spread_the_interval_is_the_mean(value, clusters):
+    found = interval(np.full(30, value), clusters, seed=1)
+    assert found.low == found.mean == found.high == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("values", "clusters"), [([0.25], None), ([0.0, 1.0], ["a", "a"])])
+def test_one_unit_shows_no_spread(values, clusters):
+    mean = sum(values) / len(values)
+    assert interval(np.array(values), clusters, seed=1) == Interval(mean, mean, mean)
+
+
+def test_two_units_reach_from_one_to_the_other():
+    assert interval(np.array([0.0, 1.0]), seed=1) == Interval(0.5, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "message"),
+    [
+        ([], None, "shape"),
+        ([0.5, np.nan], None, "finite"),
+        ([0.5, np.inf], None, "finite"),
+        ([0.5], ["a", "b"], "2 cl"),
+    ],
+)
+def test_bad_values_are_refused(values, clusters, message):
+    with pytest.raises(ValueError, match=message):
+        interval(np.array(values), clusters, seed=1)
+
+
+def test_an_average_of_one_task_is_that_task():
+    values = some_values(60, 2)
+    found = averages([task("nfcorpus", values)])
+    assert found.over_tasks == found.over_types == intervals(values, seed=task_seed("nfcorpus"))
+
+
+def test_the_two_averages_weigh_tasks_and_types():
+    samples = [
+        task("a", column(0.0, 0.2), "t2t"),
+        task("b", column(*[0.3] * 50), "t2t"),
+        task("c", column(0.8), "i2t"),
+    ]
+    found = averages(samples)
+    assert found.over_tasks[0].mean == pytest.approx((0.1 + 0.3 + 0.8) / 3)
+    assert found.over_types[0].mean == pytest.approx(((0.1 + 0.3) / 2 + 0.8) / 2)
+
+
+def test_the_order_of_tasks_changes_no_bit():
+    samples = [task(f"task-{i}", some_values(20 + i, seed=i), f"type-{i % 3}") for i in range(9)]
+    assert averages(samples) == averages(samples[::-1])
+
+
+def test_an_average_of_ones_is_one():
+    found = averages([task(f"task-{i}", np.ones((10, 1)), f"type-{i % 7}") for i in range(40)])
+    assert found.over_tasks == found.over_types == (Interval(1.0, 1.0, 1.0),)
+
+
+def test_an_average_is_as_wide_as_its_tasks_say():
+    # Independent tasks of one spread: the interval of the mean of sixteen is a quarter of one task's.
+    samples = [task(f"task-{i}", some_values(150, seed=i)) for i in range(16)]
+    single = np.mean([i.high - i.low for s in samples for i in averages([s]).over_tasks])
+    both = averages(samples).over_tasks[0]
+    assert both.high - both.low == pytest.approx(single / 4, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([], "no tasks"),
+        ([task("a", column(1)), task("a", column(0))], "task a stands twice"),
+        ([task("a", column(1)), task("b", [[1, 2]])], "different columns"),
+    ],
+)
+def test_bad_averages_are_refused(samples, message):
+    with pytest.raises(ValueError, match=message):
+        averages(samples)
+
+
+def test_a_model_does_not_differ_from_itself():
+    values = some_values()[:, 0]
+    found = paired_test(values, values, seed=1)
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_small_steady_gain_is_found_although_the_intervals_overlap():
+    rng = np.random.default_rng(2)
+    a = rng.random(200)
+    b = a - 0.02 + rng.normal(0, 0.03, 200)
+    assert interval(a, seed=1).low < interval(b, seed=1).high
+    found = paired_test(a, b, seed=1)
+    assert found.p < 0.001
+    assert 0 < found.low < found.difference < found.high
+    assert found.difference == pytest.approx(0.02, abs=0.01)
+    assert paired_test(b, a, seed=1).p == found.p
+
+
+def test_clusters_take_away_what_copies_pretend():
+    rng = np.random.default_rng(3)
+    difference = np.repeat(rng.normal(0.1, 0.2, 12), 20)
+    clusters = [str(i // 20) for i in range(240)]
+    zero = np.zeros(240)
+    assert paired_test(difference, zero, seed=1).p < 0.001
+    assert paired_test(difference, zero, clusters, seed=1).p > 0.05
+
+
+def test_paired_values_must_be_paired():
+    with pytest.raises(ValueError, match="different shapes"):
+        paired_test(np.zeros(3), np.zeros(1), seed=1)
+
+
+def test_holm_worked_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def ladder(steps, seed=0, queries=150):
+    """Models on the same queries with the given gains, each with a little noise of its own."""
+    rng = np.random.default_rng(seed)
+    return task("a", rng.random((queries, 1)) + np.array(steps) + rng.normal(0, 0.05, (queries, len(steps))))
+
+
+def test_clear_steps_are_ranks_and_equals_share_one():
+    sample = ladder([0.0, 0.5, 0.5, -0.5, 0.0])
+    groups = rank_groups(["c", "a", "b", "z", "d"], [sample])
+    assert [(g.rank, set(g.models)) for g in groups] == [(1, {"a", "b"}), (3, {"c", "d"}), (5, {"z"})]
+
+
+def test_models_in_different_groups_are_always_separated_by_their_own_test():
+    # A chain: the ends are apart, neighbours are not. One bridge is enough to hold two models together.
+    sample = ladder([0.0, 0.01, 0.02, 0.03, 0.5], seed=5, queries=100)
+    raw = pairwise_p_values([sample], average="tasks")
+    assert raw[0, 3] * 10 < 0.05 < min(raw[0, 1], raw[1, 2], raw[2, 3])
+    groups = rank_groups(["a", "b", "c", "d", "e"], [sample])
+    assert [(g.rank, set(g.models)) for g in groups] == [(1, {"e"}), (2, {"a", "b", "c", "d"})]
+
+
+def test_equal_means_are_listed_by_name():
+    values = np.repeat(some_values(30), 3, axis=1)
+    assert [g.models for g in rank_groups(["b", "c", "a"], [task("t", values)])] == [("a", "b", "c")]
+
+
+def test_one_model_is_first():
+    assert [(g.rank, g.models) for g in rank_groups(["only"], [task("t", some_values())])] == [(1, ("only",))]
+
+
+def test_an_average_over_types_may_order_models_otherwise():
+    few, many = np.array([[1.0, 0.0]] * 40), np.array([[0.0, 0.9]] * 40)
+    samples = [task("a", few, "i2t"), *(task(f"b{i}", many, "t2t") for i in range(3))]
+    assert [g.models for g in rank_groups(["x", "y"], samples, average="tasks")] == [("y",), ("x",)]
+    # Ahead by 0.05 with gains and losses of 0.9 and 1.0: listed first, not a rank apart.
+    assert [g.models for g in rank_groups(["x", "y"], samples, average="types")] == [("x", "y")]
+
+
+def test_too_few_flips_are_refused_because_they_could_separate_nothing():
+    with pytest.raises(ValueError, match="99 sign flips cannot separate"):
+        rank_groups(list("abcdef"), [ladder([0.0] * 6)], flips=99)
+
+
+def test_student_quantiles_of_the_table():
+    table = {(0.975, 10): 2.2281, (0.975, 30): 2.0423, (0.025, 48): -2.0106, (0.995, 20): 2.8453}
+    assert all(student_quantile(p, df) == pytest.approx(t, abs=1e-4) for (p, df), t in table.items())
+
+
+def test_the_inputs_are_left_as_they_were():
+    values = some_values(30, 2)
+    before = values.copy()
+    intervals(values, seed=1)
+    pairwise_p_values([task("a", values)], average="tasks", flips=99)
+    assert np.array_equal(values, before)
