@@ -13,6 +13,7 @@ from mrb.errors import MRBError, one_line
 # Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
 COMMANDS = {
     "candidates": ("candidates", "Make, show and check first-stage lists."),
+    "check": ("check", "Does a reranker hold what it declares? How large is its noise?"),
     "leaderboard": ("leaderboard", "Build the board from runs."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),

@@ -1,0 +1,122 @@
+"""The probe: a few queries of each task, and the ways in which the same pairs are asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mrb import candidates as lists
+from mrb.declaration import LoadedReranker
+from mrb.errors import CandidatesError, DataError
+from mrb.evaluate.plan import Asked, Entry, Plan, asked, make_plan
+from mrb.evaluate.score import score_all
+from mrb.evaluate.select import Selection, load_candidates
+from mrb.loading.load import load_task_data
+from mrb.reranker import FirstStage
+from mrb.task import Sample
+
+CHECK_QUERIES = 3
+CHECK_DEPTH = 8
+NOISE_QUERIES = 20
+
+NOT_AT_HAND = "its data lies on the Hub, from which this version does not load"
+
+Scores = dict[str, dict[str, float]]
+"""Query id -> document id -> float32 score (a Python float of the same value)."""
+
+Batches = Iterable[Sequence[Asked]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A plan of few queries for each task whose data is at hand; `elsewhere` are the ids of the other tasks."""
+
+    plans: tuple[Plan, ...]
+    elsewhere: tuple[str, ...]
+
+
+def make_probe(selection: Selection, given: Path | None, *, queries: int, depth: int) -> Probe:
+    """`queries` queries of each task, chosen by their hash, with `depth` candidates (or the selection's, if fewer).
+
+    `given` is a candidate list or a folder of them, as `mrb run --candidates` takes it. Tasks of the Hub are left out.
+    DataError if that leaves none; CandidatesError as in `mrb run`, and for a list without the queries chosen.
+    """
+    if all(task.source.kind == "hub" for task in selection.tasks):
+        raise DataError(f"task {selection.tasks[0].id}: {NOT_AT_HAND}; `mrb check` asks the embedded suite by itself")
+    depth = min(depth, selection.depth)
+    plans = []
+    for task in selection.tasks:
+        if task.source.kind == "hub":
+            continue
+        candidates = load_candidates(task, given, depth)
+        data = load_task_data(task)
+        lists.check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
+        plan = make_plan(data, candidates, depth, sample=Sample(queries=queries))
+        if not plan.pairs:
+            raise CandidatesError(f"candidates of {task.id}: none for the {queries} queries of the probe")
+        plans.append(plan)
+    elsewhere = tuple(task.id for task in selection.tasks if task.source.kind == "hub")
+    return Probe(tuple(plans), elsewhere)
+
+
+def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[Asked]:
+    """New requests for the plan's queries, in its order or from the last to the first."""
+    entries = list(plan.entries())
+    if backwards:
+        entries.reverse()
+    info = reranker.info
+    return list(asked(plan, entries, info.kind, uses_first_stage=info.uses_first_stage))
+
+
+def one_by_one(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Each request as a batch of its own: the adapter sees no other beside it."""
+    return ([item] for item in items)
+
+
+def part(item: Asked, positions: Sequence[int], key: int) -> Asked:
+    """The same query with only the candidates at `positions` of the request, in that order."""
+    request = item.request
+    chosen = [int(item.order[position]) for position in positions]
+    shown = request.first_stage
+    if shown is not None:
+        shown = FirstStage(tuple(shown.ranks[p] for p in positions), tuple(shown.scores[p] for p in positions))
+    entry = Entry(item.entry.query_id, [item.entry.doc_ids[p] for p in chosen], item.entry.first_stage_scores[chosen])
+    smaller = replace(request, candidates=tuple(request.candidates[p] for p in positions), key=key, first_stage=shown)
+    return Asked(smaller, entry, np.arange(len(positions)))
+
+
+def turned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Each request by itself, its candidates from the last to the first."""
+    return ([part(item, range(len(item.order))[::-1], 0)] for item in items)
+
+
+def thinned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """For each request two smaller ones: every other candidate, and one candidate alone."""
+    for item in items:
+        count = len(item.order)
+        yield [part(item, range(0, count, 2), 0)]
+        if count > 1:
+            yield [part(item, [1], 0)]
+
+
+def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+    """Each request as two, its candidates from the last to the first, one half after the other."""
+    for item in items:
+        backwards = range(len(item.order))[::-1]
+        middle = len(backwards) // 2
+        for half in (backwards[:middle], backwards[middle:]):
+            if half:
+                yield [part(item, half, 0)]
+
+
+def answers(reranker: LoadedReranker, task_id: str, batches: Batches) -> Scores:
+    """The scores of all requests, each batch handed to the adapter by itself; its broken answers are AdapterErrors."""
+    found: Scores = {}
+    for batch in batches:
+        for item, scores in score_all(reranker, batch, task_id):
+            pairs = zip(item.entry.doc_ids, scores.tolist(), strict=True)
+            found.setdefault(item.entry.query_id, {}).update(pairs)
+    return found

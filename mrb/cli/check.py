@@ -1,0 +1,69 @@
+"""`mrb check`: does a reranker hold what it declares?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model")
+@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
+@click.option("--suite", "suite_id", metavar="ID", help="Suite of tasks. Default: mini, unless --task names some.")
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Only this task; may be repeated.")
+@click.option("--requests", type=click.IntRange(1, 256), help="Queries of each task. Default: 3; with --noise 20.")
+@click.option("--no-reload", is_flag=True, help="Do not build a second instance, for models that load slowly.")
+@click.option("--noise", is_flag=True, help="Also measure the noise floor, at full depth, and store it.")
+@click.option(
+    "--candidates",
+    type=click.Path(exists=True, path_type=Path),
+    help="A candidate list, or a folder of <task>.parquet. Default: the task's frozen list.",
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--name", metavar="NAME", help="Folder of --out that takes noise.json. Default: the model's name.")
+def command(
+    model: str,
+    options: tuple[str, ...],
+    suite_id: str | None,
+    task_ids: tuple[str, ...],
+    requests: int | None,
+    no_reload: bool,
+    noise: bool,
+    candidates: Path | None,
+    out: Path,
+    name: str | None,
+) -> None:
+    """Ask MODEL a few requests of each task in several ways, and say whether it holds what it declares.
+
+    The exit code is 2, with a line for each, if a declaration does not hold. --noise also asks more requests under two
+    batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
+    """
+    from mrb.check.check import check
+    from mrb.check.noise import measure_noise, write_noise
+    from mrb.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
+    from mrb.check.report import check_text, noise_text, verdict
+    from mrb.cli.options import key_values, run_name
+    from mrb.declaration import LoadedReranker, load_reranker
+    from mrb.errors import one_line
+    from mrb.evaluate.select import select
+
+    selection = select(suite_id, task_ids, (), None)
+    typed, folder = key_values(options), run_name(name)
+
+    def load() -> LoadedReranker:
+        return load_reranker(model, typed)
+
+    probe = make_probe(selection, candidates, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
+    checked = check(load, probe, fresh=not no_reload)
+    click.echo(check_text(checked))
+    for line in checked.broken:
+        click.echo(f"mrb: {one_line(line, limit=1000)}", err=True)
+    if checked.broken:
+        raise click.exceptions.Exit(2)
+    click.echo(verdict(checked))
+    if noise:
+        whole = make_probe(selection, candidates, queries=requests or NOISE_QUERIES, depth=selection.depth)
+        record = measure_noise(load, whole)
+        path = write_noise(out / (folder or checked.info.name), record)
+        click.echo(f"\n{noise_text(record)}\nwritten: {path}")
