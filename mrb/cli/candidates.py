@@ -1,4 +1,4 @@
-"""`mrb candidates make|show|check`: first-stage lists."""
+"""`mrb candidates make|show|check|import`: first-stage lists."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from mrb.errors import CandidatesError, MRBError
 
 if TYPE_CHECKING:
     from mrb.candidates import Candidates
+    from mrb.imports import Format
     from mrb.loading.data import TaskData
     from mrb.retrieval.quality import Quality
     from mrb.task import Task
 
 DEPTH = 100
 TRACK = "standard"
+IMPORTED = "imported"
 
 
 @click.group()
 def command() -> None:
-    """Make, show and check first-stage lists."""
+    """Make, show, check and import first-stage lists."""
 
 
 @command.command()
@@ -106,6 +108,60 @@ def check(files: tuple[Path, ...], task_id: str | None) -> None:
         task = load_task(task_id or candidates.provenance.task)
         data = _checked(path, candidates, task)
         click.echo(f"{path}: ok, {_counts(candidates)} for {len(data.queries):,} queries of {task.id}")
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--task", "task_id", required=True, metavar="ID", help="The task that the lists are for.")
+@click.option("--first-stage", required=True, metavar="NAME", help="What made the lists; recorded in the result.")
+@click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
+@click.option("--track", metavar="NAME", default=IMPORTED, show_default=True, help="Recorded in the list.")
+@click.option("--format", "form", type=click.Choice(["trec", "mteb", "parquet"]), help="Default: by the file's name.")
+@click.option("--subset", help="Of an mteb file: which subset, if it has several.")
+@click.option("--split", help="Of an mteb file: which split, if it has several.")
+@click.option("--allow-missing", is_flag=True, help="Let queries of the task be without candidates.")
+@click.option("--skip-unknown", is_flag=True, help="Leave out queries that the task does not judge.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
+def import_(
+    file: Path,
+    task_id: str,
+    first_stage: str,
+    depth: int,
+    track: str,
+    form: Format | None,
+    subset: str | None,
+    split: str | None,
+    allow_missing: bool,
+    skip_unknown: bool,
+    out: Path,
+) -> None:
+    """Make <task>.parquet from a TREC run, an mteb prediction file, or a parquet of query_id, doc_id, score.
+
+    Scores decide the order, every id must be the task's, and self-matches leave before the lists are cut.
+    """
+    from mrb.candidates import write_parquet
+    from mrb.imports import import_candidates, read_scores
+    from mrb.loading.load import load_task_data
+    from mrb.task import load_task
+
+    data = load_task_data(load_task(task_id))
+    scores = read_scores(file, form, subset=subset, split=split)
+    found = import_candidates(
+        data,
+        scores,
+        first_stage=first_stage,
+        depth=depth,
+        track=track,
+        allow_missing=allow_missing,
+        skip_unknown=skip_unknown,
+    )
+    path = out / f"{task_id}.parquet"
+    write_parquet(found.candidates, path)
+    click.echo(f"{path}  {first_stage}  {_counts(found.candidates)}  {_measures(found.candidates, data, depth)}")
+    click.echo(f"  sha256 {found.candidates.sha256}")
+    click.echo(
+        f"  {found.missing} queries without a list, {found.skipped} left out, {found.shorter} lists under {depth}"
+    )
 
 
 def _own(task: Task) -> str:

@@ -14,9 +14,12 @@ from mrb.errors import MRBError, one_line
 COMMANDS = {
     "candidates": ("candidates", "Make, show and check first-stage lists."),
     "check": ("check", "Does a reranker hold what it declares? How large is its noise?"),
+    "compare": ("compare", "Compare runs: differences, intervals, queries won and lost."),
+    "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
     "leaderboard": ("leaderboard", "Build the board from runs."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
+    "score": ("score", "Recompute a run from its journals, or score a file of scores."),
     "tasks": ("tasks", "List tasks and suites."),
     "validate": ("validate", "Check result files against schema, ranges and registry."),
 }

@@ -1,0 +1,101 @@
+"""`mrb score`: numbers without a model, from a run's journals or from a file of scores."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mrb.imports import Format
+    from mrb.reranker import Kind
+
+
+@click.command()
+@click.argument("path", metavar="RUN|FILE", type=click.Path(exists=True, path_type=Path))
+@click.option("--candidates", type=click.Path(exists=True, path_type=Path), help="List or folder of lists, as in run.")
+@click.option("--write", is_flag=True, help="RUN: write its files again from the journals.")
+@click.option("--task", "task_id", metavar="ID", help="FILE: the task that its scores are for.")
+@click.option("--suite", "suite_id", metavar="ID", help="FILE: take depth and sample of this suite, e.g. mrb-lite.")
+@click.option("--depth", type=click.IntRange(1, 10_000), help="FILE: candidates a query. Default: the suite's.")
+@click.option("--format", "form", type=click.Choice(["trec", "mteb", "parquet"]), help="FILE: default by its name.")
+@click.option("--subset", help="FILE from mteb: which subset, if it has several.")
+@click.option("--split", help="FILE from mteb: which split, if it has several.")
+@click.option("--kind", type=click.Choice(["pointwise", "setwise", "listwise"]), default="setwise", show_default=True)
+@click.option("--blind", is_flag=True, help="FILE: state that the scores do not use first-stage ranks or scores.")
+@click.option("--name", metavar="NAME", help="FILE: the reranker's name. Default: the file's.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="FILE: write a run into this folder.")
+def command(
+    path: Path,
+    candidates: Path | None,
+    write: bool,
+    task_id: str | None,
+    suite_id: str | None,
+    depth: int | None,
+    form: Format | None,
+    subset: str | None,
+    split: str | None,
+    kind: Kind,
+    blind: bool,
+    name: str | None,
+    out: Path | None,
+) -> None:
+    """Recompute every number of RUN from its journals, or, with --task, measure the scores in FILE.
+
+    A RUN whose files say anything else ends with exit code 2 and one line for each difference. FILE is a TREC run, a
+    parquet of query_id, doc_id, score, or an mteb prediction file; it must score every candidate of the task's list.
+    """
+    from mrb.errors import ResultError
+
+    if task_id is None:
+        if path.is_file():
+            raise ResultError(f"{path}: to score a file, name its task with --task")
+        _run(path, candidates, write=write)
+        return
+    if write:
+        raise ResultError("--write is for runs; scores in a file are written with --out FOLDER")
+    from mrb.cli.options import run_name
+    from mrb.evaluate.select import select
+    from mrb.imports import read_scores
+    from mrb.rescore import as_run, file_info, score_file, write_scored
+    from mrb.summary import table
+
+    selection = select(suite_id, [task_id], [], depth)
+    info = file_info(path, selection.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
+    scores = read_scores(path, form, subset=subset, split=split)
+    scored = score_file(selection, candidates, scores, info, str(path))
+    run = as_run(scored, ("mrb", *sys.argv[1:]))
+    click.echo(table(run))
+    if out is not None:
+        write_scored(out / info.name, scored, run.record.command)
+        click.echo(f"results: {out / info.name}")
+
+
+def _run(folder: Path, candidates: Path | None, *, write: bool) -> None:
+    """Every task of the run; all are told, and the exit code is 2 if any is not what its journal gives."""
+    from mrb.errors import MRBError, one_line
+    from mrb.rescore import rescore_task
+    from mrb.results import read_run
+
+    record = read_run(folder)
+    not_covered = {item.task for item in record.not_covered}
+    wrong = 0
+    for task in (task for task in record.tasks if task not in not_covered):
+        try:
+            found = rescore_task(folder / task, candidates, write=write)
+        except MRBError as error:
+            wrong += 1
+            click.echo(one_line(f"mrb: {error}", 1000), err=True)
+            continue
+        if not found.differences:
+            click.echo(f"{task}: identical")
+        elif write:
+            click.echo(f"{task}: written again, {len(found.differences)} differences gone")
+        else:
+            wrong += 1
+            for difference in found.differences:
+                click.echo(one_line(f"mrb: {task}: {difference}", 1000), err=True)
+    if wrong:
+        raise click.exceptions.Exit(2)
