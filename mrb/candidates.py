@@ -236,6 +236,19 @@ def _read_table(path: Path) -> pa.Table:
     return table
 
 
+def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
+    try:
+        return _Metadata.model_validate_json((schema.metadata or {})[_METADATA_KEY])
+    except KeyError:
+        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
+    except ValidationError as error:
+        raise CandidatesError(f"{path}: not the metadata of a candidate list: {first_problem(error)}") from error
+
+
+def _provenance(metadata: _Metadata) -> Provenance:
+    return Provenance(**metadata.model_dump(exclude={"schema_version", "sha256"}))
+
+
 def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:
     if any(column.null_count for column in table.columns):
         raise CandidatesError(f"{path}: holds null cells")
