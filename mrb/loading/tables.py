@@ -118,13 +118,18 @@ def _images(raw: Raw) -> pa.ChunkedArray | None:
 
 @contextlib.contextmanager
 def _quiet_datasets() -> Iterator[Any]:
-    """The `datasets` module with its own progress bars off, as they were afterwards."""
+    """The `datasets` module without progress bars and without its counting of downloads; both as before afterwards.
+
+    It counts every call by a request to a server, also for local files, where offline each one waits for a time-out.
+    """
     import datasets
 
-    shown = datasets.is_progress_bar_enabled()
+    shown, counts = datasets.is_progress_bar_enabled(), datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
     datasets.disable_progress_bars()
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
     try:
         yield datasets
     finally:
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counts
         if shown:
             datasets.enable_progress_bars()
