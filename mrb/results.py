@@ -214,7 +214,10 @@ def write_run(folder: Path, record: RunRecord) -> None:
 
 def check_registry(result: Result, where: str) -> None:
     """Refuse a result whose task, definition, data revision or measure is not that of this version's registry."""
-    task = load_task(result.task)
+    try:
+        task = load_task(result.task)
+    except TaskError as error:
+        raise ResultError(f"{where}: {error}") from error
     stated: Mapping[str, tuple[object, object]] = {
         "task_hash": (result.task_hash, task.hash),
         "data.revision": (result.data.revision, task.revision),
@@ -225,14 +228,9 @@ def check_registry(result: Result, where: str) -> None:
             raise ResultError(f"{where}: {field} is {found}, the registry's {result.task} has {wanted}")
     if task.candidates is not None and task.candidates.sha256 != result.candidates.sha256:
         raise ResultError(f"{where}: scored on candidates {result.candidates.sha256}, not on the task's frozen list")
-    _check_inputs(result, where)
-
-
-def _check_inputs(result: Result, where: str) -> None:
-    task = load_task(result.task)
     for modality in (task.query_modality, task.document_modality):
         if modality not in result.reranker.inputs:
-            raise TaskError(f"{where}: the reranker does not take {modality}, which task {task.id} has")
+            raise ResultError(f"{where}: the reranker does not take {modality}, which task {task.id} has")
 
 
 def _parse(model: type[M], path: Path) -> M:
@@ -242,3 +240,5 @@ def _parse(model: type[M], path: Path) -> M:
         return model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error
+    except RecursionError as error:
+        raise ResultError(f"{path}: nested too deeply") from error

@@ -18,13 +18,20 @@ def command(files: tuple[Path, ...]) -> None:
     from mrb.results import check_registry, read_result, result_files
 
     refused = 0
-    for path in (found for file in files for found in result_files(file)):
+    for file in files:
         try:
-            result = read_result(path)
-            check_registry(result, str(path))
-            click.echo(f"{path}: valid: {result.reranker.name} on {result.task}")
+            found = result_files(file)
         except MRBError as error:
             refused += 1
             click.echo(one_line(f"refused: {error}", limit=1000), err=True)
+            continue
+        for path in found:
+            try:
+                result = read_result(path)
+                check_registry(result, str(path))
+                click.echo(f"{path}: valid: {result.reranker.name} on {result.task}")
+            except MRBError as error:
+                refused += 1
+                click.echo(one_line(f"refused: {error}", limit=1000), err=True)
     if refused:
         raise click.exceptions.Exit(2)
