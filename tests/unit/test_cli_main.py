@@ -1,0 +1,165 @@
+"""The command as a shell sees it: what it imports, what it prints on a mistake, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mrb.cli.main import COMMANDS
+from mrb.cli.options import key_values, run_name
+from mrb.errors import MRBError, one_line
+
+HEAVY = ("torch", "pandas", "numpy", "datasets", "pydantic", "pyarrow", "PIL", "asyncio", "huggingface_hub")
+
+
+def python(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A script in a new interpreter, with these arguments after its name."""
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def mrb(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return python("from mrb.cli.main import main; main()", *arguments, **environment)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], []])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = f"""
+import sys
+from mrb.cli.main import main
+try:
+    main()
+except SystemExit as exit_:
+    print("code", exit_.code)
+print("heavy", [name for name in {HEAVY!r} if name in sys.modules])
+print("commands", [name for name in sys.modules if name.startswith("mrb.cli.") and name != "mrb.cli.main"])
+"""
+    done = python(script, *arguments)
+    assert done.stdout.splitlines()[-2:] == ["heavy []", "commands []"], done.stderr
+    if arguments:
+        assert "code 0" in done.stdout
+
+
+def test_help_lists_every_command_and_each_has_its_own_help() -> None:
+    shown = mrb("--help").stdout
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    script = """
+import sys
+from mrb.cli.main import COMMANDS, cli
+for name in COMMANDS:
+    command = cli.get_command(None, name)
+    print(name, bool(command.help), bool(command.callback or command.commands))
+"""
+    assert python(script).stdout.splitlines() == [f"{name} True True" for name in COMMANDS]
+
+
+def test_an_unknown_command() -> None:
+    done = mrb("runn")
+    assert done.returncode == 2
+    assert "No such command 'runn'" in done.stderr and done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--depth", "0", "--model", "x"], ["validate", "/no/such/file"]])
+def test_wrong_usage_is_told_without_a_traceback(arguments: list[str]) -> None:
+    done = mrb(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: ") and "Traceback" not in done.stderr
+
+
+def test_a_mistake_is_one_line_and_exit_code_2() -> None:
+    done = mrb("run", "--model", "surface", "--task", "no\x1b[31m-such-task")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mrb: unknown task ") and "\x1b" not in line
+
+
+def test_the_traceback_is_shown_on_request_and_the_exit_code_stays() -> None:
+    done = mrb("run", "--model", "surface", "--task", "no-such-task", MRB_TRACEBACK="1")
+    assert done.returncode == 2
+    assert "Traceback (most recent call last)" in done.stderr and "mrb.errors.TaskError: unknown task" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("mrb: unknown task 'no-such-task'")
+
+
+def test_a_bug_shows_its_traceback() -> None:
+    done = python("from mrb.cli import main as m; m.COMMANDS['bug'] = ('no_such_module', ''); m.main()", "bug")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_a_refused_file_reaches_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"x": NaN}')
+    (tmp_path / "empty").mkdir()
+    done = mrb("validate", str(tmp_path / "empty"), str(tmp_path / "result.json"))
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("refused: ") and "holds no result" in first
+    assert second.startswith("refused: ") and "NaN is not a number" in second
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130() -> None:
+    script = f"""
+import os, signal
+import click
+from mrb.cli import main as m
+@click.command()
+def command():
+    os.kill(os.getpid(), {int(signal.SIGINT)})
+    import time; time.sleep(5)
+m.cli.get_command = lambda context, name: command
+m.main()
+"""
+    done = python(script, "run")
+    assert done.returncode == 130
+    assert done.stderr.strip() == "interrupted; the same command goes on where it stopped"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -c 'from mrb.cli.main import main; main()' tasks --suite mrb --json | head -c 10"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert len(done.stdout) == 10 and done.stderr == ""
+
+
+# Options that commands share
+
+
+def test_key_values() -> None:
+    assert key_values(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+
+
+@pytest.mark.parametrize("option", ["a", "=1", "a b=1", "1a=2", "a-b=1", ""])
+def test_key_values_that_are_none(option: str) -> None:
+    with pytest.raises(MRBError, match=f"--set {option}: wanted KEY=VALUE"):
+        key_values([option])
+
+
+def test_a_key_given_twice() -> None:
+    with pytest.raises(MRBError, match=r"--set a=\.\.\.: given twice"):
+        key_values(["a=1", "a=2"])
+
+
+@pytest.mark.parametrize("name", ["a", "A1._-", "x" * 96, None])
+def test_run_names(name: str | None) -> None:
+    assert run_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "-x", "x" * 97, "a b", "a\n", "é"])
+def test_run_names_that_are_none(name: str) -> None:
+    with pytest.raises(MRBError, match="--name"):
+        run_name(name)
+
+
+def test_one_line_is_one_line_of_what_can_be_seen() -> None:
+    assert one_line("a\n\tb\x1b[2J\u202ec\u2028d  e") == "a b [2J c d e"
+    assert one_line("x" * 400) == "x" * 299 + "…"
+    assert one_line("ü 版 ✓") == "ü 版 ✓"
