@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from mrb import candidates as lists
 from mrb.declaration import LoadedReranker
 from mrb.errors import CandidatesError, DataError
-from mrb.evaluate.plan import Asked, Entry, Plan, asked, make_plan
+from mrb.evaluate.plan import Asked, Plan, asked, make_plan
 from mrb.evaluate.score import score_all
 from mrb.evaluate.select import Selection, load_candidates
 from mrb.loading.load import load_task_data
-from mrb.reranker import FirstStage
 from mrb.task import Sample
 
 CHECK_QUERIES = 3
@@ -76,30 +73,18 @@ def one_by_one(items: Iterable[Asked]) -> Iterator[list[Asked]]:
     return ([item] for item in items)
 
 
-def part(item: Asked, positions: Sequence[int], key: int) -> Asked:
-    """The same query with only the candidates at `positions` of the request, in that order."""
-    request = item.request
-    chosen = [int(item.order[position]) for position in positions]
-    shown = request.first_stage
-    if shown is not None:
-        shown = FirstStage(tuple(shown.ranks[p] for p in positions), tuple(shown.scores[p] for p in positions))
-    entry = Entry(item.entry.query_id, [item.entry.doc_ids[p] for p in chosen], item.entry.first_stage_scores[chosen])
-    smaller = replace(request, candidates=tuple(request.candidates[p] for p in positions), key=key, first_stage=shown)
-    return Asked(smaller, entry, np.arange(len(positions)))
-
-
 def turned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
     """Each request by itself, its candidates from the last to the first."""
-    return ([part(item, range(len(item.order))[::-1], 0)] for item in items)
+    return ([item.part(range(len(item.order))[::-1], 0)] for item in items)
 
 
 def thinned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
     """For each request two smaller ones: every other candidate, and one candidate alone."""
     for item in items:
         count = len(item.order)
-        yield [part(item, range(0, count, 2), 0)]
+        yield [item.part(range(0, count, 2), 0)]
         if count > 1:
-            yield [part(item, [1], 0)]
+            yield [item.part([1], 0)]
 
 
 def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
@@ -109,7 +94,7 @@ def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
         middle = len(backwards) // 2
         for half in (backwards[:middle], backwards[middle:]):
             if half:
-                yield [part(item, half, 0)]
+                yield [item.part(half, 0)]
 
 
 def answers(reranker: LoadedReranker, task_id: str, batches: Batches) -> Scores:

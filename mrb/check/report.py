@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mrb.check.check import PROPERTIES, Checked, TaskCheck
 from mrb.check.compare import TOLERANCE, Difference
 from mrb.check.noise import NoiseRecord
+from mrb.columns import aligned
 
 _OF_SCORES = "% of the standard deviation of the task's scores"
 _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of candidate pairs that change places"}
@@ -26,7 +27,7 @@ def check_text(checked: Checked) -> str:
     lines = [
         f"{info.name}: {'; '.join(declared)}",
         f"largest difference, in {_SCALE[info.kind]} (0: the same bits; over {100 * TOLERANCE:g}: broken, marked !)",
-        *_table(rows, left=2),
+        *aligned(rows, left=2),
         *(f"{task_id}: not covered: {reason}" for task_id, reason in checked.not_covered.items()),
     ]
     if checked.elsewhere:
@@ -49,19 +50,7 @@ def noise_text(record: NoiseRecord) -> str:
         counts = (str(noise.queries), str(noise.pairs), f"{noise.largest_difference:.3g}", str(noise.rank_changes))
         rows.append((task_id, *counts, f"{100 * noise.mean_change:.3f}"))
     floor = f"noise floor: nDCG@10 moves by {100 * record.floor:.3f} a query on average (mean over tasks, times 100)"
-    return "\n".join([*_table(rows, left=1), floor])
-
-
-def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Lines with aligned columns, the first `left` of them to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    return "\n".join([*aligned(rows), floor])
 
 
 def _cell(difference: Difference | None) -> str:

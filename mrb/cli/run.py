@@ -24,6 +24,7 @@ import click
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
+@click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
 def command(
     model: str,
     options: tuple[str, ...],
@@ -36,6 +37,7 @@ def command(
     out: Path,
     name: str | None,
     fresh: bool,
+    dry: bool,
 ) -> None:
     """Score a reranker on a suite or on single tasks, and print a table.
 
@@ -46,19 +48,22 @@ def command(
     from mrb.evaluate.select import select
     from mrb.summary import load_run, table
 
-    folder = run(
-        RunOptions(
-            model=model,
-            options=key_values(options),
-            selection=select(suite_id, task_ids, types, depth),
-            out=out,
-            name=run_name(name),
-            candidates=candidates,
-            limit=limit,
-            fresh=fresh,
-            command=("mrb", *sys.argv[1:]),
-        ),
-        say=lambda line: click.echo(line, err=True),
+    asked = RunOptions(
+        model=model,
+        options=key_values(options),
+        selection=select(suite_id, task_ids, types, depth),
+        out=out,
+        name=run_name(name),
+        candidates=candidates,
+        limit=limit,
+        fresh=fresh,
+        command=("mrb", *sys.argv[1:]),
     )
+    if dry:
+        from mrb.evaluate.dry_run import dry_run
+
+        dry_run(asked, click.echo)
+        return
+    folder = run(asked, say=lambda line: click.echo(line, err=True))
     click.echo(table(load_run(folder)))
     click.echo(f"results: {folder}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -92,6 +92,19 @@ class Asked:
         restored = np.empty_like(scores)
         restored[self.order] = scores
         return restored
+
+    def part(self, positions: Sequence[int], key: int) -> Asked:
+        """The same query with only the candidates at `positions` of the request, in that order; for probes."""
+        request, shown = self.request, self.request.first_stage
+        chosen = [int(self.order[position]) for position in positions]
+        if shown is not None:
+            shown = FirstStage(tuple(shown.ranks[p] for p in positions), tuple(shown.scores[p] for p in positions))
+        smaller = replace(
+            request, candidates=tuple(request.candidates[p] for p in positions), key=key, first_stage=shown
+        )
+        doc_ids = [self.entry.doc_ids[position] for position in chosen]
+        entry = Entry(self.entry.query_id, doc_ids, self.entry.first_stage_scores[chosen])
+        return Asked(smaller, entry, np.arange(len(chosen)))
 
 
 def make_plan(

@@ -13,7 +13,7 @@ from mrb.adapters import Adapter
 from mrb.check.check import Checked, check
 from mrb.check.compare import TOLERANCE, compare, drifts
 from mrb.check.noise import NoiseRecord, measure_noise, write_noise
-from mrb.check.probe import Probe, answers, halved_backwards, part, requests, thinned, turned
+from mrb.check.probe import Probe, answers, halved_backwards, requests, thinned, turned
 from mrb.check.report import check_text, noise_text, verdict
 from mrb.declaration import LoadedReranker, declared
 from mrb.errors import AdapterError
@@ -252,7 +252,7 @@ def test_smaller_requests_keep_each_candidate_with_its_first_stage(toy_plan: Mak
     for shape in (turned, thinned, halved_backwards):
         assert {**whole["q0"], **answers(reranker, "toy", shape(requests(plan, reranker)))["q0"]} == whole["q0"]
     assert len(set(seen)) == 7
-    smaller = part(requests(plan, reranker)[0], [3, 1], 5)
+    smaller = requests(plan, reranker)[0].part([3, 1], 5)
     assert smaller.request.key == 5
     assert smaller.entry.doc_ids == [f"doc-{item.text.split()[-1]}" for item in smaller.request.candidates]
 

@@ -1,0 +1,153 @@
+"""`mrb run --dry-run`: what a run needs, counted; the first bad image, named; speed, as a range that holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mrb.adapters import Adapter
+from mrb.declaration import LoadedReranker, declared
+from mrb.errors import DataError
+from mrb.evaluate import dry_run as timing
+from mrb.evaluate.dry_run import Speed, dry_run, estimate_text, probe
+from mrb.evaluate.extent import Extent, examine, extent_text, measure_extent, registered_text
+from mrb.evaluate.plan import Plan, make_plan
+from mrb.evaluate.run import RunOptions
+from mrb.evaluate.select import select
+from mrb.reranker import Request
+from mrb.task import load_suite
+
+Make = Callable[..., Any]
+
+
+def load(target: Any) -> LoadedReranker:
+    return declared(Adapter("toy", target, {}, "test", None))
+
+
+def picture(encoded: Make, colour: str) -> bytes:
+    data: bytes = encoded(Image.new("RGB", (4, 3), colour))
+    return data
+
+
+@pytest.fixture
+def pictures(toy_data: Make, toy_candidates: Make, encoded: Make) -> Callable[..., Plan]:
+    """A plan with two queries and three documents; `bad` replaces the image of document `c`."""
+
+    def make(bad: bytes | None = None, depth: int = 3) -> Plan:
+        red, blue = picture(encoded, "red"), picture(encoded, "blue")
+        data = toy_data(
+            {"q0": ("which?", red), "q1": "a longer question"},
+            {"a": ("text", red), "b": (None, blue), "c": ("x" * 50, bad or blue)},
+            {"q0": {"a": 1}, "q1": {"b": 1}},
+        )
+        lists = toy_candidates({"q0": ["a", "b", "c"], "q1": ["b", "a"]})
+        return make_plan(data, lists, depth)
+
+    return make
+
+
+def test_images_are_counted_once_by_content(pictures: Callable[..., Plan], encoded: Make) -> None:
+    extent = measure_extent(pictures())
+    size = len(picture(encoded, "red")) + len(picture(encoded, "blue"))
+    assert (extent.images, extent.image_bytes, extent.longest_text) == (2, size, 50)
+    assert extent.plan.pairs == 5
+
+
+def test_what_no_query_is_shown_is_not_read(pictures: Callable[..., Plan]) -> None:
+    assert measure_extent(pictures(b"no image", depth=2)).longest_text == len("a longer question")
+
+
+@pytest.mark.parametrize("bad", [b"no image", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\x00"])
+def test_the_first_bad_image_is_named(pictures: Callable[..., Plan], bad: bytes) -> None:
+    with pytest.raises(DataError, match="corpus, 'c'"):
+        measure_extent(pictures(bad))
+
+
+def test_no_pixel_is_decoded(pictures: Callable[..., Plan], encoded: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrb.items.decode", None)
+    whole = picture(encoded, "green")
+    assert measure_extent(pictures(whole[:-20])).images == 3, "the header of a truncated image is sound"
+
+
+def test_the_estimate_holds_the_true_speed(toy_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.3)
+
+    def score(request: Request) -> list[float]:
+        time.sleep(0.002 * len(request.candidates))
+        return [0.0] * len(request.candidates)
+
+    started = time.perf_counter()
+    speed = probe(load(score), toy_plan(40, 25))
+    assert time.perf_counter() - started < 0.6
+    assert speed.slow < 500
+    assert speed.fast > 300
+    assert speed.slow < speed.fast
+    assert 15 <= speed.pairs <= 255
+
+
+def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(
+    toy_plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.01)
+    asked: list[int] = []
+
+    def score(request: Request) -> list[float]:
+        asked.append(len(request.candidates))
+        time.sleep(0.05)
+        return [0.0] * len(request.candidates)
+
+    speed = probe(load(score), toy_plan(3, 5))
+    assert (asked, speed.pairs) == ([1], 1)
+    assert speed.fast == pytest.approx(4 * speed.slow)
+
+
+def test_no_pair_is_asked_twice(toy_plan: Make) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def score(request: Request) -> list[float]:
+        seen.extend((request.query.text, item.text) for item in request.candidates)
+        return [0.0] * len(request.candidates)
+
+    speed = probe(load(score), toy_plan(9, 5))
+    assert len(seen) == len(set(seen)) == speed.pairs
+
+
+def test_the_registry_answers_for_tasks_of_the_hub_and_no_model_is_loaded(tmp_path: Path) -> None:
+    options = RunOptions(
+        model="no_such_model", options={}, selection=select("mrb", (), (), None), out=tmp_path / "runs"
+    )
+    said: list[str] = []
+    dry_run(options, said.append)
+    text = "\n".join(said)
+    assert all(task_id in text for task_id in load_suite("mrb").tasks)
+    assert "253,975 queries" in text
+    assert "unknown" in text and "the Hub" in text and "no estimate" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
+    def registered(suite: str, limit: int | None) -> dict[str, tuple[int, int]]:
+        selection = select(suite, ("arguana", "touche2020"), (), None)
+        _, found = examine(RunOptions(model="", options={}, selection=selection, out=tmp_path, limit=limit))
+        assert "GB to load" in registered_text(found)
+        return {entry.task.id: (entry.queries, entry.pairs) for entry in found}
+
+    assert registered("mrb", None) == {"arguana": (1406, 140_600), "touche2020": (49, 4_900)}
+    assert registered("mrb-lite", None) == {"arguana": (200, 20_000), "touche2020": (49, 4_900)}
+    assert registered("mrb-lite", 7) == {"arguana": (7, 700), "touche2020": (7, 700)}
+
+
+def test_the_report_sums_and_gives_a_range(toy_plan: Make) -> None:
+    extents = [Extent(toy_plan(30, 20), 5, 2_500_000, 1234), Extent(toy_plan(10, 20), 0, 0, 10)]
+    text = extent_text(extents)
+    assert "2.5" in text and "1,234 characters" in text
+    assert "2 tasks: 40 queries, 800 pairs, 5 distinct images of 2.5 MB" in text
+    estimate = estimate_text("toy", extents, [Speed(0.1, 1.0, 3), Speed(10.0, 40.0, 3)])
+    assert "10 min - 1.7 h" in estimate
+    assert "toy: 10 min - 1.7 h of scoring" in estimate
+    assert "takes none" in estimate_text("toy", [], [])
