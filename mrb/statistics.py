@@ -323,7 +323,7 @@ def _intervals(found: _Resampled, level: float) -> tuple[Interval, ...]:
             continue
         tail = _tail(variances.tolist(), found.units, (1 - level) / 2)
         outside = max(math.floor(tail * (len(ranked) + 1)), 1) - 1
-        # The grid of the draws may put an end a hair past a mean that it equals.
+        # The draws of skewed values are not centred on the mean: a low level could leave it outside.
         ends.append(Interval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
     return tuple(ends)
 

@@ -104,18 +104,34 @@ def test_percentiles_are_those_of_scipy_on_the_same_draws(queries):
         assert ranked[max(place - 2, 0)] <= theirs <= ranked[min(place + 2, 1999)]
 
 
+def clustered_task(rng, number, kind):
+    """30 to 35 queries in about 14 clusters that differ in size and in how easy they are; every other task has none."""
+    keys = rng.choice(14, 30 + number, p=np.arange(1, 15) / 105)
+    values = rng.choice(GAINS, len(keys)) * keys / 14
+    clusters = keys.astype(str).tolist() if number % 2 else None
+    return TaskSample(f"task-{number}", kind, values[:, np.newaxis], clusters)
+
+
+def squared_error(values, clusters):
+    """The bootstrap's squared standard error of a ratio of sums, to first order, and its number of units."""
+    off = values - values.mean()
+    sums = [sum(off[i] for i, key in enumerate(clusters) if key == unit) for unit in set(clusters)]
+    return sum(total**2 for total in sums) / len(values) ** 2, len(sums)
+
+
 def test_averages_agree_with_their_tasks_draws():
     rng = np.random.default_rng(4)
     kinds = ["t2t", "t2t", "t2t", "i2t", "t2vd", "t2vd"]
-    samples = [TaskSample(f"task-{i}", kind, rng.choice(GAINS, (30 + i, 1))) for i, kind in enumerate(kinds)]
+    samples = [clustered_task(rng, number, kind) for number, kind in enumerate(kinds)]
     per_task, squared, units = [], [], []
     for sample in samples:
         values = sample.values[:, 0]
+        clusters = sample.clusters or list(range(len(values)))
         seed = seed_of("mrb-bootstrap-v1", sample.task_id)
         assert seed == task_seed(sample.task_id)
-        means, count = exact_draws(values.tolist(), range(len(values)), seed, 600)
-        per_task.append(np.array(means, dtype=float))
-        squared.append(values.var() / count)
+        per_task.append(np.array(exact_draws(values.tolist(), clusters, seed, 600)[0], dtype=float))
+        error, count = squared_error(values, clusters)
+        squared.append(error)
         units.append(count)
     by_kind = [[i for i, kind in enumerate(kinds) if kind == name] for name in dict.fromkeys(kinds)]
     weights = {
@@ -152,15 +168,14 @@ def test_small_paired_tests_are_scipys_exact_permutation_test(pairs):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(GAINS), st.sampled_from(GAINS)), min_size=1, max_size=9))
-def test_ties_between_sums_of_logarithms_are_counted_as_ties(pairs):
-    differences = [Fraction(x) - Fraction(y) for x, y in pairs]
-    observed = abs(sum(differences))
-    choices = product((1, -1), repeat=len(pairs))
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=9))
+def test_what_ties_in_theory_ties_after_rounding(sevenths):
+    # 3/7 - 2/7 and 1/7 - 0/7 are one number, but not in binary.
+    differences = [x - y for x, y in sevenths]
+    choices = product((1, -1), repeat=len(differences))
     sums = [abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in choices]
-    # Equal gains are equal numbers, so what ties in theory ties here, up to the rounding of the gains themselves.
-    expected = sum(total >= observed - Fraction(1, 10**12) for total in sums) / len(sums)
-    a, b = np.array(pairs).T
+    expected = sum(total >= abs(sum(differences)) for total in sums) / len(sums)
+    a, b = np.array(sevenths).T / 7
     assert paired_test(a, b, seed=1, resamples=10).p == expected
 
 

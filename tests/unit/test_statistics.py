@@ -125,6 +125,12 @@ def test_one_unit_shows_no_spread(values, clusters):
     assert interval(np.array(values), clusters, seed=1) == Interval(mean, mean, mean)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_mean_is_inside_even_if_the_median_of_the_draws_is_elsewhere(sign):
+    values = sign * np.exp(np.random.default_rng(0).normal(0, 2, 20))
+    assert all((i := interval(values, seed=seed, level=0.02)).low <= i.mean <= i.high for seed in range(20))
+
+
 def test_two_units_reach_from_one_to_the_other():
     assert interval(np.array([0.0, 1.0]), seed=1) == Interval(0.5, 0.0, 1.0)
 
@@ -207,6 +213,10 @@ def test_a_small_steady_gain_is_found_although_the_intervals_overlap():
     assert 0 < found.low < found.difference < found.high
     assert found.difference == pytest.approx(0.02, abs=0.01)
     assert paired_test(b, a, seed=1).p == found.p
+
+
+def test_a_random_p_value_is_never_zero():
+    assert paired_test(np.ones(60), np.zeros(60), seed=1, flips=999).p == 1 / 1000
 
 
 def test_clusters_take_away_what_copies_pretend():
