@@ -61,18 +61,20 @@ def read_scores(
 
     ResultError names the line or pair: a score that is no finite float32 number, a document twice for one query.
     """
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
-    if size > MAX_FILE_BYTES:
+    if not path.is_file():
+        raise ResultError(f"{path}: not a file")
+    if path.stat().st_size > MAX_FILE_BYTES:
         raise ResultError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
     form = form or _form_of(path)
-    if form == "mteb":
-        return _mteb(path, subset, split)
-    if subset is not None or split is not None:
+    if form != "mteb" and (subset is not None or split is not None):
         raise ResultError(f"{path}: --subset and --split are for mteb's files, this is read as {form}")
-    return _gathered(path, _parquet(path) if form == "parquet" else _trec(path))
+    if form == "mteb":
+        scores = _mteb(path, subset, split)
+    else:
+        scores = _gathered(path, _parquet(path) if form == "parquet" else _trec(path))
+    if not scores:
+        raise ResultError(f"{path}: holds no scores")
+    return scores
 
 
 def import_candidates(
