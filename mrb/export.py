@@ -20,7 +20,7 @@ COLUMNS = (
     "run", "reranker", "task", "type", "measure", "mean", "low", "high", "first_stage", "oracle",
     "queries", "depth", "selection", "candidates", "tasks", "of",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -154,9 +154,10 @@ def _points(first: float, mean: float, low: float, high: float, oracle: float) -
 def _guarded(value: object) -> object:
     if value is None:
         return ""
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    plain = one_line(value)  # a tab or line end before a formula would not keep a spreadsheet from running it
+    return "'" + plain if plain.startswith(_FORMULA) else plain
 
 
 def _escaped(text: str) -> str:
