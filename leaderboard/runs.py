@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb.errors import MRBError, ResultError
-from mrb.results import RESULT_FILE, RUN_FILE
+from mrb.results import RUN_FILE
 from mrb.summary import Run, load_run
 from mrb.task import load_task
 
@@ -101,12 +101,6 @@ def _read(folder: Path) -> Run:
             f"{folder}: a run's folder is named with letters, digits, '.', '_', '-', starting with a letter or digit"
         )
     run = load_run(folder)
-    for task_id, scores in run.tasks.items():
-        path = folder / task_id / RESULT_FILE
-        if scores.result.task != task_id:
-            raise ResultError(f"{path}: holds a result of task {scores.result.task!r}, not of its folder's")
-        if scores.result.reranker.identity() != run.record.reranker.identity():
-            raise ResultError(f"{path}: was scored by another reranker or with other options than {RUN_FILE} says")
     for task_id in run.record.tasks:
         try:
             load_task(task_id)

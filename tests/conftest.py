@@ -18,6 +18,12 @@ def make_run(tmp_path: Path) -> MakeRun:
     return lambda name, skill=0.5, **changes: write_run_folder(tmp_path / "runs" / name, skill, **changes)
 
 
+@pytest.fixture(scope="session")
+def write_run() -> MakeRun:
+    """`write_run_folder` itself, for a folder of the caller's choice."""
+    return write_run_folder
+
+
 def write_run_folder(
     folder: Path,
     skill: float,
@@ -111,7 +117,7 @@ class _Simulated:
         found = {
             row: {
                 str(m): {"mean": i.mean, "low": i.low, "high": i.high}
-                for m, i in zip(MEASURES, intervals(values, seed=task_seed(self.task.id)), strict=True)
+                for m, i in zip(MEASURES, intervals(values, seed=task_seed(self.task.id), resamples=200), strict=True)
             }
             for row, values in columns.items()
         }

@@ -1,0 +1,230 @@
+"""The board as its readers meet it: opened from disk, in a real browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+OpenPage = Callable[..., Page]
+FIRST = "section.comparison >> nth=0 >> details.view:not([hidden]) >> nth=0"
+NAMES = ["beta", "gamma-with-a-rather-long-name", "alpha", "partial"]
+
+
+def _names(page: Page) -> list[str]:
+    """The runs of the visible table in the order in which they stand there."""
+    rows = page.locator(FIRST).locator("tbody.rows tr:visible")
+    return [row.get_attribute("data-run") or "" for row in rows.all()]
+
+
+def _head(page: Page, column: str) -> tuple[str | None, str]:
+    head = page.locator(FIRST).locator(f"th[data-column={column}]")
+    return head.get_attribute("aria-sort"), f"th[data-column={column}] button"
+
+
+def test_it_opens_from_disk_and_stands_in_the_order_of_the_average(open_page: OpenPage) -> None:
+    page = open_page()
+    assert page.title().startswith("MRB")
+    assert _names(page) == NAMES
+    caption = page.locator(FIRST).locator("caption").inner_text()
+    assert "nDCG@10 × 100" in caption and "95 % intervals" in caption
+    assert page.locator(FIRST).locator("tbody.fixed th").all_inner_texts() == ["first stage", "oracle"]
+    assert page.locator("section.comparison").count() == 2
+    assert "the depth (all 9 shared tasks)" in page.locator("p.differs").inner_text()
+
+
+def test_without_javascript_every_table_can_be_read(open_page: OpenPage) -> None:
+    page = open_page(java_script_enabled=False)
+    assert not page.locator("#toolbar").is_visible()
+    assert page.locator("th button").count() == 0
+    assert _names(page) == NAMES
+    views = page.locator("section.comparison >> nth=0 >> details.view")
+    assert views.count() == 9
+    second = views.nth(1)
+    assert not second.locator("table").is_visible()
+    second.locator("summary").click()
+    assert second.locator("table").is_visible()
+    assert "each task’s own measure × 100" in second.locator("caption").inner_text()
+    assert page.locator("figure.plots svg[role=img]").first.is_visible()
+
+
+def test_sorting_by_mouse_says_so_and_keeps_blanks_and_fixed_rows_in_place(open_page: OpenPage) -> None:
+    page = open_page()
+    state, button = _head(page, "mini-faq-t2t")
+    assert state == "none"
+    page.locator(FIRST).locator(button).click()
+    assert _head(page, "mini-faq-t2t")[0] == "descending"
+    assert _names(page)[0] == "partial"
+    _, button = _head(page, "types")
+    page.locator(FIRST).locator(button).click()
+    assert _names(page) == NAMES
+    page.locator(FIRST).locator(button).click()
+    assert _head(page, "types")[0] == "ascending"
+    assert _head(page, "mini-faq-t2t")[0] == "none"
+    assert _names(page) == ["alpha", "gamma-with-a-rather-long-name", "beta", "partial"], "blanks stay last"
+    assert page.locator(FIRST).locator("tbody").first.get_attribute("class") == "fixed"
+
+
+def test_sorting_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator(FIRST).locator("th[data-column=name] button").focus()
+    page.keyboard.press("Enter")
+    assert _head(page, "name")[0] == "ascending"
+    assert _names(page) == sorted(NAMES)
+    page.keyboard.press("Space")
+    assert _head(page, "name")[0] == "descending"
+    assert _names(page) == sorted(NAMES, reverse=True)
+    focused = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+    assert page.evaluate(focused) == "solid", "the focus can be seen"
+
+
+def test_filtering_by_name_hides_rows_and_counts_them(open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator("#filter").fill("ALPH")
+    assert _names(page) == ["alpha"]
+    assert page.locator("#status").inner_text() == "1 of 5 runs"
+    assert page.locator("g.mark.off").count() > 0
+    page.locator("#filter").fill("<img src=x onerror=alert(1)>")
+    assert _names(page) == []
+    page.locator("#reset").click()
+    assert _names(page) == NAMES
+    assert "?" not in page.url
+
+
+def test_the_measure_changes_every_table(open_page: OpenPage) -> None:
+    page = open_page()
+    before = page.locator(FIRST).locator("tbody.rows td").first.inner_text()
+    page.locator("#measure").select_option("MRR@10")
+    assert "MRR@10 × 100" in page.locator(FIRST).locator("caption").inner_text()
+    assert page.locator(FIRST).locator("tbody.rows td").first.inner_text() != before
+    assert page.locator("details.view[data-measure]:visible").count() == 2
+    page.locator("#measure").select_option("source")
+    heads = page.locator(FIRST).locator("tr.tasks th small").all_inner_texts()
+    assert len(heads) == 9 and all("@" in text for text in heads)
+    assert page.locator(FIRST).locator("th[data-column=types]").count() == 0
+
+
+def test_the_address_holds_the_state_and_brings_it_back(open_page: OpenPage) -> None:
+    page = open_page()
+    page.locator("#measure").select_option("Recall@5")
+    page.locator("#filter").fill("a")
+    page.locator(FIRST).locator("th[data-column=name] button").click()
+    page.locator(FIRST).locator("th[data-column=name] button").click()
+    query = "?" + page.url.partition("?")[2]
+    for again in (open_page(query), page):
+        if again is page:
+            page.reload()
+        assert again.locator("#measure").input_value() == "Recall@5"
+        assert again.locator("#filter").input_value() == "a"
+        assert _head(again, "name")[0] == "descending"
+        assert _names(again) == sorted(NAMES, reverse=True)
+
+
+@pytest.mark.parametrize("query", ["?measure=x&sort=y&order=z", "?sort=types&order=<b>", "?filter=%22%3E%3Cscript%3E"])
+def test_an_address_that_nobody_made_does_no_harm(open_page: OpenPage, query: str) -> None:
+    page = open_page(query)
+    assert page.locator("#measure").input_value() == "nDCG@10"
+    assert _names(page) == ([] if "filter" in query else NAMES)
+
+
+@pytest.mark.parametrize("width", [390, 820, 1440])
+@pytest.mark.parametrize("scripted", [True, False])
+def test_the_page_never_scrolls_sideways(open_page: OpenPage, width: int, scripted: bool) -> None:
+    page = open_page(width=width, java_script_enabled=scripted)
+    folded = page.locator("details:not([open]) > summary:visible")
+    while folded.count():
+        folded.first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    frames = [frame.bounding_box() for frame in page.locator(".scroll:visible, .panel:visible").all()]
+    assert frames and all(box is not None and box["x"] + box["width"] <= width for box in frames)
+
+
+def test_the_first_column_stays_when_a_table_is_scrolled_on_a_phone(open_page: OpenPage) -> None:
+    page = open_page(width=390)
+    frame, name = page.locator(FIRST).locator(".scroll"), page.locator(FIRST).locator("tbody.rows th").first
+    assert frame.evaluate("e => e.scrollWidth > e.clientWidth")
+    frame.focus()
+    before = name.bounding_box()
+    frame.evaluate("e => { e.scrollLeft = 400; }")
+    assert frame.evaluate("e => e.scrollLeft") == 400
+    assert name.bounding_box() == before
+
+
+CONTRASTS = """
+() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map((v) => v / 255)
+    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = {};
+  for (const element of document.querySelectorAll("body *:not(svg *):not(option)")) {
+    const own = Array.from(element.childNodes).some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !element.getClientRects().length) continue;
+    const [a, b] = [light(parse(getComputedStyle(element).color)), light(ground(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found[element.tagName + "." + element.className] = contrast;
+  }
+  return found;
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_scheme_and_contrast_is_enough(open_page: OpenPage, scheme: str) -> None:
+    page = open_page(color_scheme=scheme)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(int(v) for v in ground[4:-1].split(",")) < 200) == (scheme == "dark")
+    for row in page.locator(FIRST).locator("tbody.rows tr").all():
+        row.hover()
+    assert page.evaluate(CONTRASTS) == {}
+
+
+def test_tables_and_plots_say_what_they_are(open_page: OpenPage) -> None:
+    page = open_page()
+    bare = "t => Array.from(t.querySelectorAll('th')).filter(th => !th.scope).length"
+    for table in page.locator("table").all():
+        assert table.locator("caption").count() == 1
+        assert table.evaluate(bare) == 0
+    repeated = "Array.from(document.querySelectorAll('[id]'), e => e.id).filter((id, i, all) => all.indexOf(id) !== i)"
+    assert page.evaluate(repeated) == []
+    plot = page.locator("figure.plots svg[role=img]").first
+    told = plot.locator("desc").text_content() or ""
+    assert "First stage" in told and "oracle" in told and "beta: " in told and "gain +" in told
+
+
+def test_each_number_links_to_its_file(open_page: OpenPage, site: Path) -> None:
+    page = open_page()
+    link = page.locator(FIRST).locator("tr[data-run=beta] td[data-column=mini-flag-t2i] a")
+    assert link.get_attribute("href") == "data/beta/mini-flag-t2i.json"
+    shown = float(link.inner_text())
+    result = json.loads((site.parent / "data/beta/mini-flag-t2i.json").read_text())
+    assert shown == round(100 * result["measures"]["nDCG@10"]["mean"], 2)
+    link.click()
+    assert page.url.endswith("data/beta/mini-flag-t2i.json")
+
+
+def test_hostile_words_stay_words(open_page: OpenPage) -> None:
+    page = open_page()
+    row = page.locator("table.words tr[data-run=partial] >> nth=0")
+    assert "onerror=alert(1)" in row.inner_text()
+    assert "\\u{202e}" in row.inner_text()
+    assert page.locator("img, main script").count() == 0
+
+
+def test_on_paper_there_are_no_controls_and_no_frames_that_cut(open_page: OpenPage) -> None:
+    page = open_page()
+    page.emulate_media(media="print")
+    assert not page.locator("#toolbar").is_visible()
+    assert page.locator(FIRST).locator(".scroll").evaluate("e => getComputedStyle(e).overflowX") == "visible"
