@@ -37,7 +37,7 @@ def tone_match(text: str, picture: Picture) -> float:
 
 def _main_part(pixels: Pixels) -> npt.NDArray[np.bool_]:
     """The drawn pixels of the colour that most of the drawing has."""
-    owner = pixel_colours(pixels.astype(np.float32)).argmax(axis=-1)
+    owner = pixel_colours(pixels.astype(np.float64)).argmax(axis=-1)
     drawn = ink(pixels)
     if not drawn.any():
         return drawn
@@ -46,8 +46,8 @@ def _main_part(pixels: Pixels) -> npt.NDArray[np.bool_]:
 
 def _recoloured(pixels: Pixels, part: npt.NDArray[np.bool_], rgb: tuple[int, int, int]) -> Pixels:
     """`pixels` with `part` in the colour `rgb`, lighter and darker places kept as such."""
-    values = pixels.astype(np.float32)
+    values = pixels.astype(np.float64)
     if part.any():
         light = values[part].mean(axis=-1, keepdims=True)
-        values[part] = np.asarray(rgb, np.float32) + _RELIEF * (light - light.mean())
+        values[part] = np.asarray(rgb, np.float64) + _RELIEF * (light - light.mean())
     return values.clip(0, 255).astype(np.uint8)

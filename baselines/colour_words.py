@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from mrb.baselines.colours import COLOURS, text_colours
-from mrb.baselines.features import Float32, read_picture
+from mrb.baselines.features import Float64, read_picture
 
 from mrb.errors import CandidatesError
 from mrb.items import Item
@@ -29,14 +29,14 @@ class ColourWords:
         compared = sum(bool(queries[:, half].any() and crossed[:, half].any()) for half in halves)
         if not compared:
             raise CandidatesError(f"task {data.task.id}: colour-words needs text on one side and images on the other")
-        return nearest(data.task.id, query_ids, queries, doc_ids, (crossed / compared).astype(np.float32), depth)
+        return nearest(data.task.id, query_ids, queries, doc_ids, crossed / compared, depth)
 
 
-def _both(table: ItemTable) -> tuple[list[str], Float32]:
+def _both(table: ItemTable) -> tuple[list[str], Float64]:
     """(ids, rows of the text's colours followed by the image's); a missing side is all 0."""
     return list(table), np.stack([_colours(table.item(item_id)) for item_id in table])
 
 
-def _colours(item: Item) -> Float32:
-    shown = np.zeros(len(COLOURS), np.float32) if item.image is None else read_picture(item.image).palette
+def _colours(item: Item) -> Float64:
+    shown = np.zeros(len(COLOURS), np.float64) if item.image is None else read_picture(item.image).palette
     return np.concatenate([text_colours(item.text), shown])

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 # The eleven basic colour terms of English (Berlin and Kay, "Basic Color Terms", 1969), each with shades in sRGB that
 # stand for it. The shades were set by hand, from memory of common named colours; nothing was fitted to data.
@@ -66,18 +66,18 @@ def mentions(text: str) -> list[tuple[int, int]]:
     return [(match.start(), _INDEX[match.group(1)]) for match in _MENTION.finditer(text.lower())]
 
 
-def text_colours(text: str) -> Float32:
-    """The colour words of `text` as a vector over `COLOURS` of length 1 (float32); all 0 where there are none.
+def text_colours(text: str) -> Float64:
+    """The colour words of `text` as a vector over `COLOURS` of length 1 (float64); all 0 where there are none.
 
     A colour weighs the square root of its number of mentions.
     """
-    counts = np.zeros(len(COLOURS), np.float32)
+    counts = np.zeros(len(COLOURS), np.float64)
     for _, row in mentions(text):
         counts[row] += 1
     return unit(np.sqrt(counts))
 
 
-def pixel_colours(rgb: Float32) -> Float32:
+def pixel_colours(rgb: Float64) -> Float64:
     """For pixels of sRGB values 0 to 255 (any shape, last axis 3), the share of each colour (last axis 11, sum 1).
 
     A pixel belongs to the shades near it in CIE L*a*b*, with weights exp(-(distance / 14)^2 / 2).
@@ -87,10 +87,10 @@ def pixel_colours(rgb: Float32) -> Float32:
     # The nearest shade's distance is taken away first, so that a pixel far from all shades still has an owner.
     weight = np.exp(-(distance - distance.min(axis=-1, keepdims=True)) / (2 * _SOFTNESS**2))
     share = weight @ _SHADE_OWNER
-    return np.asarray(share / share.sum(axis=-1, keepdims=True), np.float32)
+    return np.asarray(share / share.sum(axis=-1, keepdims=True), np.float64)
 
 
-def tone_shares(rgb: Float32) -> Float32:
+def tone_shares(rgb: Float64) -> Float64:
     """For pixels (n, 3) of sRGB values 0 to 255, how the skin among them is shared by `TONES` (6,), sum at most 1.
 
     Below 1 in 32 pixels of skin the sum is less than 1, so that a stray pixel says little.
@@ -98,30 +98,30 @@ def tone_shares(rgb: Float32) -> Float32:
     distance = np.linalg.norm(to_lab(rgb)[:, None] - _TONE_LAB, axis=-1)
     owner = distance.argmin(axis=-1)[distance.min(axis=-1) < _TONE_RADIUS]
     counts = np.bincount(owner, minlength=len(TONES))
-    return np.asarray(counts / max(int(counts.sum()), len(rgb) // 32, 1), np.float32)
+    return np.asarray(counts / max(int(counts.sum()), len(rgb) // 32, 1), np.float64)
 
 
-def to_lab(rgb: Float32) -> Float32:
+def to_lab(rgb: Float64) -> Float64:
     """CIE L*a*b* (D65) of sRGB values 0 to 255; the last axis is the colour. Formulas: IEC 61966-2-1, CIE 15."""
-    value = np.asarray(rgb, np.float32) / 255
+    value = np.asarray(rgb, np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     xyz = linear @ _TO_XYZ
     f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float64)
 
 
-def unit(vector: Float32) -> Float32:
+def unit(vector: Float64) -> Float64:
     """`vector` (or each row of a matrix) at length 1; a zero vector stays zero."""
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.asarray(vector / np.maximum(length, 1e-12), np.float32)
+    return np.asarray(vector / np.maximum(length, 1e-12), np.float64)
 
 
 # sRGB to CIE XYZ, each row divided by the D65 white point, transposed for row vectors.
 _TO_XYZ = (
-    np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32)
-    / np.array([[0.95047], [1.0], [1.08883]], np.float32)
+    np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float64)
+    / np.array([[0.95047], [1.0], [1.08883]], np.float64)
 ).T
-_SHADE_LAB = to_lab(np.array([shade for shades in SHADES.values() for shade in shades], np.float32))
-_SHADE_OWNER = np.repeat(np.eye(len(COLOURS), dtype=np.float32), [len(shades) for shades in SHADES.values()], axis=0)
-_TONE_LAB = to_lab(np.array(list(_TONE_SHADES.values()), np.float32))
+_SHADE_LAB = to_lab(np.array([shade for shades in SHADES.values() for shade in shades], np.float64))
+_SHADE_OWNER = np.repeat(np.eye(len(COLOURS), dtype=np.float64), [len(shades) for shades in SHADES.values()], axis=0)
+_TONE_LAB = to_lab(np.array(list(_TONE_SHADES.values()), np.float64))

@@ -1,4 +1,7 @@
-"""Features of a picture: a small thumbnail, edge directions, colours by name. Hand-made, learnt nothing, numpy only."""
+"""Features of a picture: a small thumbnail, edge directions, colours by name. Hand-made, learnt nothing, numpy only.
+
+All is computed in float64: a first stage rounds what it makes of it, so that a list is the same on every machine.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mrb.baselines.colours import pixel_colours, to_lab, tone_shares, unit
 
 from mrb.items import ImageHandle
 
-Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 SIDE = 32  # pixels of the square that every feature is computed on
 _CELLS = 4  # edge cells a side
@@ -31,42 +34,42 @@ class Picture:
     pixels: npt.NDArray[np.uint8]
 
     @cached_property
-    def colour_map(self) -> Float32:
+    def colour_map(self) -> Float64:
         """(8, 8, 11): for each part of the picture the share of each colour of `colours.COLOURS`; top left first."""
-        return _cells(pixel_colours(self.pixels.astype(np.float32)))
+        return _cells(pixel_colours(self.pixels.astype(np.float64)))
 
     @cached_property
-    def palette(self) -> Float32:
+    def palette(self) -> Float64:
         """(11,): the square root of the share of the picture that each colour covers; of length 1."""
         return unit(np.sqrt(self.colour_map.mean(axis=(0, 1))))
 
     @cached_property
-    def tones(self) -> Float32:
+    def tones(self) -> Float64:
         """(6,): how the picture's skin, if any, is shared by `colours.TONES`."""
-        return tone_shares(self.pixels.reshape(-1, 3).astype(np.float32))
+        return tone_shares(self.pixels.reshape(-1, 3).astype(np.float64))
 
     @cached_property
-    def vector(self) -> Float32:
+    def vector(self) -> Float64:
         """(395,): thumbnail (8 x 8 L*a*b*, away from white), edges, colours, outline (8 x 8, where something is drawn).
 
         Each part has length 1 before it is weighted: the inner product of two vectors is their pictures' likeness, at
         most 1. An empty part (the edges of a plain field) is 0 and like nothing.
         """
-        thumbnail = _cells(to_lab(self.pixels.astype(np.float32)) - np.array([100, 0, 0], np.float32)).ravel()
+        thumbnail = _cells(to_lab(self.pixels.astype(np.float64)) - np.array([100, 0, 0], np.float64)).ravel()
         drawn = self.colour_map.mean(axis=(0, 1)) * _DRAWN_WEIGHT
-        outline = _cells(ink(self.pixels)[..., None].astype(np.float32)).ravel()
+        outline = _cells(ink(self.pixels)[..., None].astype(np.float64)).ravel()
         parts = {
             "thumbnail": thumbnail,
             "edges": self._edges,
             "colours": np.sqrt(drawn),
             "outline": outline - outline.mean(),
         }
-        return np.concatenate([unit(parts[name]) * np.sqrt(np.float32(share)) for name, share in _SHARES.items()])
+        return np.concatenate([unit(parts[name]) * np.sqrt(np.float64(share)) for name, share in _SHARES.items()])
 
     @cached_property
-    def _edges(self) -> Float32:
+    def _edges(self) -> Float64:
         """Histogram of oriented gradients (Dalal and Triggs, CVPR 2005): 4 x 4 cells, 8 unsigned directions."""
-        grey = self.pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+        grey = self.pixels.astype(np.int64) @ np.array([299, 587, 114])  # whole numbers: a flat part has no edges
         down, across = np.gradient(grey)
         strength = np.hypot(down, across)
         angle = np.mod(np.arctan2(down, across), np.pi) / np.pi * _DIRECTIONS
@@ -74,14 +77,14 @@ class Picture:
         high_share = angle - np.floor(angle)
         rows, columns = np.divmod(np.arange(SIDE * SIDE), SIDE)
         cell = (rows * _CELLS // SIDE) * _CELLS + columns * _CELLS // SIDE
-        histogram = np.zeros(_CELLS * _CELLS * _DIRECTIONS, np.float32)
+        histogram = np.zeros(_CELLS * _CELLS * _DIRECTIONS, np.float64)
         for direction, share in ((low, 1 - high_share), ((low + 1) % _DIRECTIONS, high_share)):
             np.add.at(histogram, cell * _DIRECTIONS + direction.ravel(), (strength * share).ravel())
         return np.sqrt(histogram)
 
 
 # The ground of a drawing is white: white counts for little when drawings are compared by colour.
-_DRAWN_WEIGHT = np.array([1, 0.2, 1, 1, 1, 1, 1, 1, 1, 1, 1], np.float32)
+_DRAWN_WEIGHT = np.array([1, 0.2, 1, 1, 1, 1, 1, 1, 1, 1, 1], np.float64)
 
 
 def read_picture(image: ImageHandle) -> Picture:
@@ -115,10 +118,10 @@ class PictureCache:
         return picture
 
 
-def _cells(values: Float32) -> Float32:
+def _cells(values: Float64) -> Float64:
     """(32, 32, n) values averaged to (8, 8, n)."""
     block = SIDE // 8
-    return np.asarray(values.reshape(8, block, 8, block, -1).mean(axis=(1, 3)), np.float32)
+    return np.asarray(values.reshape(8, block, 8, block, -1).mean(axis=(1, 3)), np.float64)
 
 
 def ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from mrb.baselines.bm25 import Index
+from mrb.baselines.features import Float64
 from mrb.baselines.pixels import vectors
 
 from mrb.errors import CandidatesError
@@ -48,7 +49,7 @@ class Gallery:
             yield (query_id, *best_first(data.task.id, query_id, doc_ids, scores, depth))
 
 
-def _groups(data: TaskData) -> tuple[dict[str, list[str]], np.typing.NDArray[np.float32]]:
+def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
     """(documents by gallery image, the images' features as rows in that order); a group is named by its image."""
     gallery = data.side if _has_images(data.side) else data.corpus
     assert gallery is not None  # a table that has images is there

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from mrb.baselines.colours import COLOURS, mentions
 
-Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 SIDE = 8  # cells a side, as `Picture.colour_map`
 _BRACKETS = re.compile(r"\([^()]*\)")
@@ -25,7 +25,7 @@ _UNION = re.compile(r"\bflag of the (uk|united kingdom)\b|\bunion (jack|flag)\b"
 _UNION_COLOURS = ("blue", "red", "white")
 
 
-def layout_match(text: str, colour_map: Float32) -> float:
+def layout_match(text: str, colour_map: Float64) -> float:
     """How well a picture's `colour_map` (8 x 8 x 11, see `Picture`) fits the layout that `text` describes, 0 to 1.
 
     The mean share of the expected colour over the cells for which the text says one; 0 where it says none.
@@ -36,9 +36,9 @@ def layout_match(text: str, colour_map: Float32) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _expected(text: str) -> Float32:
+def _expected(text: str) -> Float64:
     """(8, 8, 11): for each cell the colours that the text wants there; 0 where it says nothing. Later wins."""
-    expected = np.zeros((SIDE, SIDE, len(COLOURS)), np.float32)
+    expected = np.zeros((SIDE, SIDE, len(COLOURS)), np.float64)
     first = _first_clause(text)
     named = [row for _, row in mentions(first)]
     if not named:
@@ -64,13 +64,13 @@ def _first_clause(text: str) -> str:
     return _BRACKETS.sub(" ", text.lower()).split(";")[0]
 
 
-def _paint(expected: Float32, rows: slice, columns: slice, colours: list[int]) -> None:
+def _paint(expected: Float64, rows: slice, columns: slice, colours: list[int]) -> None:
     expected[rows, columns] = 0
     for colour in colours:
         expected[rows, columns, colour] += 1 / len(colours)
 
 
-def _paint_bands(expected: Float32, sequence: list[int], *, vertical: bool, text: str) -> None:
+def _paint_bands(expected: Float64, sequence: list[int], *, vertical: bool, text: str) -> None:
     """Equal bands from the top (or the hoist, at the left) in the order named; alternating ones are mixed."""
     if _ALTERNATING.search(text):
         _paint(expected, slice(None), slice(None), sequence[:2])
@@ -82,13 +82,13 @@ def _paint_bands(expected: Float32, sequence: list[int], *, vertical: bool, text
         _paint(expected, slice(None) if vertical else cells, cells if vertical else slice(None), [colour])
 
 
-def _paint_triangle(expected: Float32, colour: int) -> None:
+def _paint_triangle(expected: Float64, colour: int) -> None:
     """A triangle at the hoist: the left edge its base, its tip before the middle."""
     for row in range(1, SIDE - 1):
         _paint(expected, slice(row, row + 1), slice(0, min(row, SIDE - 1 - row)), [colour])
 
 
-def _paint_cross(expected: Float32, colour: int) -> None:
+def _paint_cross(expected: Float64, colour: int) -> None:
     """A cross whose arms reach the edges: the middle rows, and the columns at the middle or just to the hoist."""
     middle = slice(SIDE // 2 - 1, SIDE // 2 + 1)
     _paint(expected, middle, slice(None), [colour])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from mrb.baselines.features import Float32, read_picture
+from mrb.baselines.features import Float64, read_picture
 
 from mrb.errors import CandidatesError
 from mrb.loading.data import ItemTable, TaskData
@@ -27,9 +27,9 @@ class Pixels:
         return nearest(data.task.id, query_ids, queries, doc_ids, documents, depth)
 
 
-def vectors(table: ItemTable) -> tuple[list[str], Float32]:
+def vectors(table: ItemTable) -> tuple[list[str], Float64]:
     """(ids, features as rows) of the items of a table that have an image; equal images are read once."""
-    known: dict[str, Float32] = {}
+    known: dict[str, Float64] = {}
     ids, rows = [], []
     for item_id in table:
         image = table.item(item_id).image
@@ -39,4 +39,4 @@ def vectors(table: ItemTable) -> tuple[list[str], Float32]:
             known[image.sha256] = read_picture(image).vector
         ids.append(item_id)
         rows.append(known[image.sha256])
-    return ids, np.stack(rows) if rows else np.empty((0, 0), np.float32)
+    return ids, np.stack(rows) if rows else np.empty((0, 0), np.float64)

@@ -116,6 +116,18 @@ def test_nearest_is_exact_and_ties_equal_vectors() -> None:
         assert len(doc_ids) == 5
 
 
+def test_nearest_does_not_depend_on_where_a_document_stands() -> None:
+    generator = np.random.default_rng(6)
+    queries, documents = (unit(generator.normal(size=(n, 33)).astype(np.float32)) for n in (70, 400))
+    names, asked = [f"d{n}" for n in range(400)], [f"q{n}" for n in range(70)]
+    order = generator.permutation(400)
+    straight = list(nearest("t", asked, queries, names, documents, 20))
+    shuffled = list(nearest("t", asked, queries, [names[n] for n in order], documents[order], 20))
+    for (_, doc_ids, scores), (_, others, other_scores) in zip(straight, shuffled, strict=True):
+        assert doc_ids == others
+        assert scores.tobytes() == other_scores.tobytes()
+
+
 def test_bm25_is_the_formula(toy_data: MakeData) -> None:
     queries = {
         "q1": "Why are Python strings immutable?",
