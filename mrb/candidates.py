@@ -22,9 +22,9 @@ from pydantic import Field, ValidationError
 from mrb.errors import CandidatesError, first_problem
 from mrb.files import atomic_writer
 from mrb.hashing import canonical_json, sha256_lines
+from mrb.parquet import MAX_FILE_BYTES, read_untrusted
 from mrb.task import Model, Sha256, Task
 
-MAX_FILE_BYTES = 4 * 1024**3
 _METADATA_KEY = b"mrb"
 _SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
 
@@ -154,7 +154,7 @@ def write_trec(candidates: Candidates, path: Path) -> None:
 
 def read_parquet(path: Path) -> Candidates:
     """The list in `path`. CandidatesError names the file and what is wrong: schema, order, duplicates, hash."""
-    table = _read_table(path)
+    table = read_untrusted(path, _SCHEMA, CandidatesError, max_bytes=MAX_FILE_BYTES)
     metadata = _metadata(path, table.schema)
     candidates = _from_table(path, table, _provenance(metadata))
     if candidates.sha256 != metadata.sha256:
@@ -216,24 +216,6 @@ def _check_list(provenance: Provenance, query_id: str, ids: Sequence[str], score
         raise CandidatesError(f"{where}: a score is not a finite number")
     if (np.diff(scores) > 0).any():
         raise CandidatesError(f"{where}: scores rise with rank; the best comes first")
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise CandidatesError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-        table = pq.read_table(path)
-        table.validate(full=True)
-        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-    except OSError as error:
-        raise CandidatesError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (pa.ArrowException, UnicodeDecodeError) as error:  # a damaged page or column name may be no text
-        raise CandidatesError(f"{path}: damaged parquet: {error}") from error
-    if not table.schema.equals(_SCHEMA):
-        raise CandidatesError(
-            f"{path}: columns {columns}; wanted query_id, doc_id (string), rank (int32), score (float)"
-        )
-    return table
 
 
 def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
