@@ -19,6 +19,8 @@ ID_COLUMNS = ("_id", "id")
 QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
 CORPUS_ID_COLUMNS = (*ID_COLUMNS, "corpus-id")
 TEXT_COLUMNS = ("text", "query")
+ROWS_HELD = 100
+"""Rows in memory while files are turned into Arrow: a thousand, as is usual, of large pictures would be gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
     with _quiet_datasets() as datasets:
         try:
-            data = datasets.load_dataset(file_format, data_files=[str(path) for path in paths], split="train")
+            data = datasets.load_dataset(
+                file_format, data_files=[str(path) for path in paths], split="train", writer_batch_size=ROWS_HELD
+            )
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
             cause = error.__cause__ or error
             raise DataError(f"{where}: cannot be read as {file_format}: {one_line(cause)}") from error
@@ -118,18 +122,22 @@ def _images(raw: Raw) -> pa.ChunkedArray | None:
 
 @contextlib.contextmanager
 def _quiet_datasets() -> Iterator[Any]:
-    """The `datasets` module without progress bars and without its counting of downloads; both as before afterwards.
+    """The `datasets` module without progress bars, log and its counting of downloads; all as before afterwards.
 
     It counts every call by a request to a server, also for local files, where offline each one waits for a time-out.
+    What it logs of a damaged file, the error says too.
     """
     import datasets
 
     shown, counts = datasets.is_progress_bar_enabled(), datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+    verbosity = datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
     try:
         yield datasets
     finally:
         datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counts
+        datasets.logging.set_verbosity(verbosity)
         if shown:
             datasets.enable_progress_bars()
