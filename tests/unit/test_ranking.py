@@ -27,7 +27,7 @@ def ranked_ids(doc_ids, scores, **options):
     return [doc_ids[i] for i in rank_candidates("t", "q", doc_ids, np.asarray(scores, np.float32), **options)]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(LISTS)
 def test_ranks_by_score_then_by_hash(scores):
     docs = names(len(scores))
@@ -36,7 +36,7 @@ def test_ranks_by_score_then_by_hash(scores):
     assert ranked_ids(docs, scores) == expected
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(LISTS, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_changes_nothing(scores, random):
     pairs = list(zip(names(len(scores)), scores, strict=True))
