@@ -24,7 +24,7 @@ from mrb.results import read_result, read_run
 from mrb.summary import load_run
 from mrb.task import load_task
 
-TASK = load_task("mini-flag-i2t")
+TASK = load_task("mini-flag-i2t-dev")
 DEPTH, LISTED = 10, 15
 Scores = dict[str, dict[str, float]]
 
