@@ -75,8 +75,6 @@ def decode(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
         if wanted != image.size:
             image.draft("RGB", wanted)  # a JPEG is then decoded at 1/2, 1/4 or 1/8: a large one is never held whole
         image.load()
-        if image.format == "TIFF":
-            wanted = fitting_size(image.size, caps.downscale_pixels)  # Pillow turns a TIFF upright while loading it
         flat = _flatten(image)
         if flat.size != wanted:
             flat = flat.resize(wanted, Image.Resampling.BICUBIC)

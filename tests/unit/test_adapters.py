@@ -241,6 +241,8 @@ def test_a_missing_dependency_is_named(write: Write, name: str) -> None:
 def test_a_missing_dependency_of_a_package(write: Write) -> None:
     write("toy_models/__init__.py", "")
     write("toy_models/small.py", "import toy_missing\n")
+    write("toy_missing_models/__init__.py", "import toy_missing\n")
+    assert refused("toy_missing_models").startswith("toy_missing_models: needs the module 'toy_missing'")
     assert refused("toy_models.small") == ("toy_models.small: needs the module 'toy_missing', which is not installed")
 
 

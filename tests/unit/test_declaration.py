@@ -138,3 +138,15 @@ def test_close_is_called_once_and_may_be_async_or_absent() -> None:
     loaded().close()
     loaded(close="not a method").close()
     assert closed == ["plain", "async"]
+
+
+def test_the_event_loop_is_closed_even_if_close_fails() -> None:
+    def fails(self: object) -> None:
+        raise ValueError("no")
+
+    found = loaded(close=fails)
+    found.runner.get_loop()
+    with pytest.raises(ValueError):
+        found.close()
+    with pytest.raises(RuntimeError, match="Runner is closed"):
+        found.runner.get_loop()

@@ -127,3 +127,4 @@ def test_a_deeper_run_asks_for_what_is_missing_and_shows_its_true_ranks(toy_plan
         doc_id = plan.entry("q1").doc_ids[rank - 1]
         assert candidate.text == plan.data.corpus.item(doc_id).text
     assert sorted(tail.request.first_stage.ranks) == [5, 6]
+    assert spans[0].tail(1).first == 5 and spans[0].tail(1).doc_ids == plan.entry("q1").doc_ids[5:]
