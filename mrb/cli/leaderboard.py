@@ -19,7 +19,7 @@ def build(runs: tuple[Path, ...], out: Path) -> None:
     """Write one page with the results of RUNS, folders that `mrb run` made, and copies of their files.
 
     Runs that do not compare (another candidate list, depth, task definition or data) get tables of their own. The page
-    opens from disk and needs no server.
+    opens from disk and needs no server. A run's command line and machine are shown: look before you publish.
     """
     from mrb.leaderboard.build import build as build_site
 
