@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import pytest
 from mrb import journal
 from mrb.errors import ResultError
 from mrb.evaluate.held import held_scores
-from mrb.journal import MAGIC, Header, JournalWriter, Record, replay
+from mrb.journal import MAGIC, Header, JournalWriter, Record, replay, rewrite
 
 Scores = dict[str, list[float]]
 
@@ -384,3 +385,23 @@ def test_the_design_note_names_tests_that_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", note))
     assert len(named) >= 12
     assert all(f"def {name}(" in tests for name in named)
+
+
+def test_a_journal_under_a_new_header_keeps_its_records_or_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write(path, QUERIES)
+    before, records = path.read_bytes(), replay(path).records
+    changed = header().model_copy(update={"source_sha256": "c" * 64})
+    rewrite(path, changed, records)
+    assert replay(path).header == changed
+    assert scores_of(path) == as_float32(QUERIES)
+    rewrite(path, header(), records)
+    assert path.read_bytes() == before
+
+    def breaks() -> Iterator[Record]:
+        yield records[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rewrite(path, changed, breaks())
+    assert path.read_bytes() == before
