@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from mrb.errors import MRBError
 
+# Windows opens a device for these, with any suffix and in any case; runs are shared between systems.
+_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
+
 
 def key_values(options: Iterable[str]) -> dict[str, str]:
     """`KEY=VALUE` texts as a dictionary; MRBError for one without a key, or a key given twice."""
@@ -22,7 +25,12 @@ def key_values(options: Iterable[str]) -> dict[str, str]:
 
 
 def run_name(name: str | None) -> str | None:
-    """A run folder's name as given, if it is one: letters, digits, '.', '_', '-', not starting with a dot."""
+    """A run folder's name as given, if it is one: letters, digits, '.', '_', '-', not starting with a dot.
+
+    MRBError for any other, and for a name that Windows keeps for a device.
+    """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
         raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
+    if name is not None and _DEVICES.fullmatch(name):
+        raise MRBError(f"--name {name}: Windows keeps this name for a device")
     return name

@@ -153,7 +153,9 @@ def test_run_names(name: str | None) -> None:
     assert run_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "-x", "x" * 97, "a b", "a\n", "é"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", ".hidden", "-x", "x" * 97, "a b", "a\n", "é", "CON", "nul.x"]
+)
 def test_run_names_that_are_none(name: str) -> None:
     with pytest.raises(MRBError, match="--name"):
         run_name(name)
