@@ -83,7 +83,8 @@ def pixel_colours(rgb: Float64) -> Float64:
     A pixel belongs to the shades near it in CIE L*a*b*, with weights exp(-(distance / 14)^2 / 2).
     """
     lab = to_lab(rgb)
-    distance = ((lab[..., None, :] - _SHADE_LAB) ** 2).sum(axis=-1)
+    # Squared distances, less the pixel's own square, which the next line takes away in any case.
+    distance = (_SHADE_LAB**2).sum(axis=-1) - 2 * lab @ _SHADE_LAB.T
     # The nearest shade's distance is taken away first, so that a pixel far from all shades still has an owner.
     weight = np.exp(-(distance - distance.min(axis=-1, keepdims=True)) / (2 * _SOFTNESS**2))
     share = weight @ _SHADE_OWNER

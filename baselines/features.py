@@ -126,7 +126,9 @@ def _cells(values: Float64) -> Float64:
 
 def ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Where something is drawn: pixels that are not near white."""
-    return np.asarray((pixels < 255 - _INK).any(axis=-1))
+    # Channel by channel: numpy is many times slower at reducing an axis of three.
+    red, green, blue = np.moveaxis(pixels < 255 - _INK, -1, 0)
+    return np.asarray(red | green | blue)
 
 
 def _ink_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
