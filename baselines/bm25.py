@@ -11,8 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from mrb.baselines.lexical import K1, B, bm25, words
 
+from mrb.baselines.lexical import K1, B, bm25, words
 from mrb.errors import CandidatesError
 from mrb.loading.data import TaskData
 from mrb.reranker import Request

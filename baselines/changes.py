@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import numpy.typing as npt
+
 from mrb.baselines.colours import COLOURS, SHADES, TONES, mentions, pixel_colours
 from mrb.baselines.features import Picture, ink
 

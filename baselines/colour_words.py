@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from mrb.baselines.colours import COLOURS, text_colours
 from mrb.baselines.features import Float64, read_picture
-
 from mrb.errors import CandidatesError
 from mrb.items import Item
 from mrb.loading.data import ItemTable, TaskData

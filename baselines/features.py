@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from mrb.baselines.colours import pixel_colours, to_lab, tone_shares, unit
 
+from mrb.baselines.colours import pixel_colours, to_lab, tone_shares, unit
 from mrb.items import ImageHandle
 
 Float64 = npt.NDArray[np.float64]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from mrb.baselines.bm25 import Index
 from mrb.baselines.features import Float64
 from mrb.baselines.pixels import vectors
-
 from mrb.errors import CandidatesError
 from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval import Found, best_first, nearest

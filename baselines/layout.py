@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+
 from mrb.baselines.colours import COLOURS, mentions
 
 Float64 = npt.NDArray[np.float64]

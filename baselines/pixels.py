@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from mrb.baselines.features import Float64, read_picture
 
+from mrb.baselines.features import Float64, read_picture
 from mrb.errors import CandidatesError
 from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval import Found, nearest

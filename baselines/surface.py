@@ -14,7 +14,6 @@ from mrb.baselines.colours import text_colours
 from mrb.baselines.features import Picture, PictureCache
 from mrb.baselines.layout import layout_match
 from mrb.baselines.lexical import words
-
 from mrb.items import Item
 from mrb.reranker import Request
 

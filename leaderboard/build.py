@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mrb.files import write_bytes
 from mrb.leaderboard.comparisons import compare
 from mrb.leaderboard.page import render, static_files
 from mrb.leaderboard.rows import Table, result_path
 from mrb.leaderboard.runs import card, read_runs
-
-from mrb.files import write_bytes
 from mrb.results import RESULT_FILE, RUN_FILE
 from mrb.summary import Run
 

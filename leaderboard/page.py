@@ -14,10 +14,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
 from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, Panel, panels
 from mrb.leaderboard.rows import SOURCE, Table, View
 from mrb.leaderboard.runs import RunCard, card
-
 from mrb.metrics import HEADLINE
 from mrb.task import TYPES
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import groupby
 
 from mrb.leaderboard.comparisons import Comparison
-
 from mrb.metrics import HEADLINE, MEASURES
 from mrb.results import Interval, Measures
 from mrb.summary import Average, Row, Run, average_over_tasks, average_over_types

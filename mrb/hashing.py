@@ -53,7 +53,13 @@ def tie_hash(task_id: str, query_id: str, doc_id: str) -> int:
     length in bytes as 4 big-endian bytes, so that no two triples are written alike. It knows neither relevance nor
     first-stage order nor file order. A pointwise adapter is given its candidates in this order too.
     """
-    return _keyed(_TIE_PERSON, task_id, query_id, doc_id)
+    return tie_hashes(task_id, query_id, (doc_id,))[0]
+
+
+def tie_hashes(task_id: str, query_id: str, doc_ids: Iterable[str]) -> list[int]:
+    """`tie_hash` of each document of one query; task and query are hashed once for all of them."""
+    shared = _fed(hashlib.blake2b(digest_size=8, person=_TIE_PERSON), task_id, query_id)
+    return [int.from_bytes(_fed(shared.copy(), doc_id).digest(), "big") for doc_id in doc_ids]
 
 
 def sample_hash(task_id: str, query_id: str) -> int:
@@ -61,13 +67,12 @@ def sample_hash(task_id: str, query_id: str) -> int:
 
     As `tie_hash`, with `person` = "mrb-sample-v1" over (task id, query id).
     """
-    return _keyed(_SAMPLE_PERSON, task_id, query_id)
+    digest = _fed(hashlib.blake2b(digest_size=8, person=_SAMPLE_PERSON), task_id, query_id)
+    return int.from_bytes(digest.digest(), "big")
 
 
-def _keyed(person: bytes, *parts: str) -> int:
-    digest = hashlib.blake2b(digest_size=8, person=person)
+def _fed(digest: hashlib.blake2b, *parts: str) -> hashlib.blake2b:
     for part in parts:
         encoded = part.encode()
-        digest.update(len(encoded).to_bytes(4, "big"))
-        digest.update(encoded)
-    return int.from_bytes(digest.digest(), "big")
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return digest

@@ -6,14 +6,14 @@ moment) can decide a result. `docs/scoring.md` says why, `docs/design/scoring.md
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from mrb.errors import AdapterError
-from mrb.hashing import tie_hash
+from mrb.hashing import tie_hashes
 
 Float32 = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
@@ -45,17 +45,18 @@ def rank_candidates(
     same = ranked[1:] == ranked[:-1]
     if same.any():
         # Only here does a hash cost anything: scores that a model computes are seldom equal.
-        key = _tie_key(task_id, query_id, doc_ids)
         borders = np.flatnonzero(np.concatenate(([True], ~same, [True])))
         for start, stop in pairwise(borders.tolist()):
             if stop - start > 1:
-                order[start:stop] = sorted(order[start:stop].tolist(), key=key)
+                tied = order[start:stop].copy()
+                order[start:stop] = tied[tie_order(task_id, query_id, [doc_ids[position] for position in tied])]
     return order
 
 
 def tie_order(task_id: str, query_id: str, doc_ids: Sequence[str]) -> Positions:
     """The positions of `doc_ids` in hash order, int64[n]: how ties are broken and what a pointwise adapter is shown."""
-    return np.array(sorted(range(len(doc_ids)), key=_tie_key(task_id, query_id, doc_ids)), dtype=np.int64)
+    keyed = sorted(zip(tie_hashes(task_id, query_id, doc_ids), doc_ids, range(len(doc_ids)), strict=True))
+    return np.array([position for _, _, position in keyed], dtype=np.int64)
 
 
 def tied_across(ranked_scores: Float32, cutoff: int) -> bool:
@@ -66,10 +67,6 @@ def tied_across(ranked_scores: Float32, cutoff: int) -> bool:
     if cutoff < 1:
         raise ValueError(f"a cutoff is at least 1, not {cutoff}")
     return len(ranked_scores) > cutoff and bool(ranked_scores[cutoff - 1] == ranked_scores[cutoff])
-
-
-def _tie_key(task_id: str, query_id: str, doc_ids: Sequence[str]) -> Callable[[int], tuple[int, str]]:
-    return lambda position: (tie_hash(task_id, query_id, doc_ids[position]), doc_ids[position])
 
 
 def _checked(

@@ -29,7 +29,7 @@ from mrb.results import (
     read_run,
 )
 from mrb.statistics import Averages, TaskSample, averages
-from mrb.task import Task, load_task
+from mrb.task import Task, load_suite, load_task
 
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
@@ -162,17 +162,23 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
         result = scores.result
         cells = _cells(result.first_stage[measure].mean, result.measures[measure], result.oracle[measure].mean)
         lines.append(f"{task_id:<{width}}  {kind:<5}  {cells}")
-    lines += [_average_line(run, noun, measure, width) for noun in ("tasks", "types")]
+    wanted = _averaged_tasks(run)
+    lines += [_average_line(run, wanted, noun, measure, width) for noun in ("tasks", "types")]
     notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
     return "\n".join(lines)
 
 
-def _average_line(run: Run, noun: str, measure: str, width: int) -> str:
+def _averaged_tasks(run: Run) -> tuple[str, ...]:
+    """The tasks that an average must cover: all of the run's suite, or what was asked for where there is none."""
+    return run.record.tasks if run.record.suite is None else load_suite(run.record.suite).tasks
+
+
+def _average_line(run: Run, task_ids: Sequence[str], noun: str, measure: str, width: int) -> str:
     average = average_over_tasks if noun == "tasks" else average_over_types
     rows: tuple[Row, ...] = ("first_stage", "measures", "oracle")
-    first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
+    first, own, oracle = (average(run, task_ids, measure, row) for row in rows)
     label = f"average over {noun} ({own.done} of {own.of})"
     if own.interval is None or first.mean is None or oracle.mean is None:
         lacking = f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth or queries differ"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -305,6 +305,7 @@ def task_folder() -> Path:
     return Path(str(resources.files("mrb.tasks")))
 
 
+@cache
 def load_task(task_id: str) -> Task:
     """The task named `task_id`. TaskError if it is unknown (close names are offered) or malformed."""
     path = _task_files().get(task_id)
@@ -396,6 +397,7 @@ def _searched(task: Task) -> str:
     return "\n".join(words).casefold()
 
 
+@cache
 def _task_files() -> dict[str, Path]:
     root = task_folder()
     folders = [root / name for name in (*FAMILIES, "mini", "spare")]

@@ -49,6 +49,8 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
     clusters = _clusters(plan)
+    rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
+    own, first_stage, oracle = _intervals(plan, rows, clusters)
     made = plan.candidates.provenance
     result = Result(
         schema_version=1,
@@ -72,9 +74,9 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
             tied_at_10=tied / len(plan.query_ids),
         ),
         source_measure=plan.data.task.source_measure,
-        measures=_intervals(plan, values[str(plan.depth)], clusters),
-        first_stage=_intervals(plan, values["first_stage"], clusters),
-        oracle=_intervals(plan, values["oracle"], clusters),
+        measures=own,
+        first_stage=first_stage,
+        oracle=oracle,
         depths={
             str(depth): {name: float(v.mean()) for name, v in values[str(depth)].items()}
             for depth in [*depths, plan.depth]
@@ -124,10 +126,14 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
     return _Rankings(orders, tied)
 
 
-def _intervals(plan: Plan, values: Values, clusters: list[int]) -> Measures:
-    columns = np.column_stack(list(values.values()))
-    found = intervals(columns, [str(number) for number in clusters], seed=task_seed(plan.data.task.id))
-    return {name: Interval(mean=i.mean, low=i.low, high=i.high) for name, i in zip(values, found, strict=True)}
+def _intervals(plan: Plan, rows: list[Values], clusters: list[int]) -> list[Measures]:
+    """Each row's means with intervals. All rows share the resampling's draws, which cost more than the sums."""
+    columns = np.column_stack([column for values in rows for column in values.values()])
+    found = iter(intervals(columns, [str(number) for number in clusters], seed=task_seed(plan.data.task.id)))
+    return [
+        {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(values, found, strict=False)}
+        for values in rows
+    ]
 
 
 def _clusters(plan: Plan) -> list[int]:

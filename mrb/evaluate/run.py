@@ -117,7 +117,7 @@ def _run_task(
 
 def _score(plan: Plan, reranker: LoadedReranker, journal: Path, say: Callable[[str], None]) -> TaskTiming | None:
     found = replay(journal)
-    header = _header(plan, reranker)
+    header = header_of(plan, reranker)
     if found.header is not None and found.header.score_key != header.score_key:
         raise ResultError(
             f"{journal}: holds scores of another run of {found.header.reranker} (options, version, task definition, "
@@ -149,7 +149,8 @@ def _with_progress(scored: Iterator[tuple[Asked, Float32]], plan: Plan, pairs: i
             bar.update(len(scores))
 
 
-def _header(plan: Plan, reranker: LoadedReranker) -> Header:
+def header_of(plan: Plan, reranker: LoadedReranker) -> Header:
+    """The header of the journal that a plan's scores go into."""
     return Header(
         score_key=score_key(plan, reranker.info),
         task=plan.data.task.id,

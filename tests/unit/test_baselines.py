@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
+
 from mrb.baselines.changes import changed, tone_match
 from mrb.baselines.colours import COLOURS, SHADES, TONES, mentions, pixel_colours, text_colours, to_lab
 from mrb.baselines.features import PictureCache, read_picture
 from mrb.baselines.layout import layout_match
 from mrb.baselines.lexical import bm25, words
-from PIL import Image, ImageDraw
-
 from mrb.declaration import LoadedReranker, load_reranker
 from mrb.items import ImageHandle, Item
 from mrb.reranker import Request

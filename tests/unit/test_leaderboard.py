@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.comparisons import compare
 from mrb.leaderboard.page import percent, rate, signed, visible
 from mrb.leaderboard.plots import panels
 from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
 from mrb.leaderboard.runs import card, read_runs
-
-from mrb.errors import ResultError
 from mrb.summary import average_over_tasks
 from mrb.task import load_suite, load_task
 

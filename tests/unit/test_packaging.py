@@ -34,7 +34,11 @@ def test_every_data_file_is_covered_by_package_data() -> None:
     for package, folder in rooms.items():
         patterns = [p.strip() for p in _config()["options.package_data"][package].split(",")]
         covered = {path for pattern in patterns for path in folder.glob(pattern)}
-        wanted = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != ".gitignore"}
+        wanted = {
+            path
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != ".gitignore"
+        }
         outside = {path for path in wanted if {"build", "results"} & set(path.relative_to(folder).parts)}
         assert wanted - outside - covered == set(), package
 

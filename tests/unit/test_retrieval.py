@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from mrb.baselines.bm25 import BM25Retriever
 from mrb.baselines.colour_words import ColourWords
 from mrb.baselines.colours import unit
 from mrb.baselines.gallery import Gallery
 from mrb.baselines.lexical import words
 from mrb.baselines.pixels import Pixels
-from PIL import Image
-
 from mrb.errors import AdapterError, CandidatesError
 from mrb.hashing import tie_hash
 from mrb.loading.data import ItemTable, TaskData

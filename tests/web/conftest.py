@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mrb.leaderboard.build import build
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from mrb.leaderboard.build import build
 
 CHROMIUM = Path("/usr/bin/chromium")
 # Root has no sandbox; the rest keeps the browser from calling home on its own.

@@ -1,0 +1,119 @@
+"""`write FOLDER N`: a task of N queries with pictures as parquet. `run FOLDER N`: a reranker over it, peak RssAnon.
+
+Used by test_memory.py in processes of its own. Distinct pictures grow with the queries, as in real sets.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from mrb.adapters import Adapter
+from mrb.candidates import Provenance, build
+from mrb.declaration import declared
+from mrb.evaluate.held import held_scores
+from mrb.evaluate.measure import measure
+from mrb.evaluate.plan import asked, make_plan
+from mrb.evaluate.run import header_of
+from mrb.evaluate.score import score_all
+from mrb.items import DecodeCache
+from mrb.journal import JournalWriter, Record, replay
+from mrb.loading.load import load_task_data
+from mrb.task import load_task
+
+DEPTH = 20
+SIDE = 384
+"""Decoded, the few queries' pictures already fill the decode cache several times."""
+
+
+def _picture(seed: int) -> dict[str, object]:
+    noise = np.random.default_rng(seed).integers(0, 256, (SIDE // 8, SIDE // 8, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).resize((SIDE, SIDE)).save(file, "JPEG")
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def _write(folder: Path, queries: int) -> None:
+    features = datasets.Features(
+        {"id": datasets.Value("string"), "text": datasets.Value("string"), "image": datasets.Image()}
+    )
+    for table, seed in (("queries", 0), ("corpus", 1)):
+        rows = {
+            "id": [f"{table}-{n}" for n in range(queries)],
+            "text": [None] * queries,
+            "image": [_picture(seed + 2 * n) for n in range(queries)],
+        }
+        path = folder / table / "test.parquet"
+        path.parent.mkdir(parents=True)
+        # Row groups of a bounded size, as published sets of pictures have: a reader holds one at a time.
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(path, batch_size=50)
+    qrels = {
+        "query-id": [f"queries-{n}" for n in range(queries)],
+        "corpus-id": [f"corpus-{n}" for n in range(queries)],
+        "score": [1] * queries,
+    }
+    (folder / "qrels").mkdir()
+    datasets.Dataset.from_dict(qrels).to_parquet(folder / "qrels" / "test.parquet")
+
+
+class Brightness:
+    """Opens every picture, keeps none."""
+
+    def score(self, request):  # type: ignore[no-untyped-def]
+        own = np.asarray(request.query.image.open()).mean()
+        return [-abs(np.asarray(c.image.open()).mean() - own) for c in request.candidates]
+
+
+def _run(folder: Path, queries: int) -> None:
+    task = load_task("mini-emoji-i2i")
+    data = load_task_data(task, decode_cache=DecodeCache(), root=folder.parent)
+    made = Provenance(
+        task=task.id, task_hash=task.hash, revision=task.revision, first_stage="ring", track="test", depth=DEPTH
+    )
+    ring = [[f"corpus-{(n + step) % queries}" for step in range(DEPTH)] for n in range(queries)]
+    falling = list(range(DEPTH, 0, -1))
+    candidates = build(made, ((f"queries-{n}", ids, falling) for n, ids in enumerate(ring)))
+    plan = make_plan(data, candidates, DEPTH)
+    reranker = declared(Adapter("brightness", Brightness(), {}, "test", None))
+    journal = folder / "journal"
+    with JournalWriter(journal, header_of(plan, reranker)) as writer:
+        requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+        for item, scores in score_all(reranker, requests, task.id):
+            writer.append(Record(item.entry.query_id, item.entry.first, scores))
+    measure(plan, held_scores(replay(journal).records, journal), reranker.info)
+
+
+def _anonymous() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("RssAnon")).split()[1])
+
+
+def _peak_of_run(folder: Path, queries: int) -> int:
+    peak, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            peak[0] = max(peak[0], _anonymous())
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    _run(folder, queries)
+    ended.set()
+    watcher.join()
+    return peak[0]
+
+
+if __name__ == "__main__":
+    mode, place, number = sys.argv[1], Path(sys.argv[2]) / "mini-emoji-i2i", int(sys.argv[3])
+    if mode == "write":
+        _write(place, number)
+    else:
+        print(_peak_of_run(place, number))

@@ -1,0 +1,128 @@
+"""The embedded data is frozen: its rows, its pixels and its candidate lists have these hashes for good."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from functools import cache
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from mrb.candidates import check_ids, check_task, read_parquet
+from mrb.errors import DataError
+from mrb.hashing import canonical_json, sha256_bytes, sha256_json
+from mrb.loading.load import load_task_data
+from mrb.task import Task, load_suite, load_task, task_folder
+
+MINI = load_suite("mini").tasks
+DEV = load_suite("mini-dev").tasks
+TRAIN = load_suite("mini-train").tasks
+NOT_SHIPPED = "mini-page-t2vd-train"
+MAX_BYTES = 12 * 1024 * 1024
+# Task: (head of the data's content hash, head of the candidate list's hash). These do not change any more.
+FROZEN = {}
+
+
+@cache
+def _pixels(encoded: bytes) -> str:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(encoded)).convert("RGBA")
+    head = f"{picture.mode} {picture.width}x{picture.height}\n".encode()
+    return sha256_bytes(head + picture.tobytes())
+
+
+def _content(path: Path) -> str:
+    """Over rows and decoded pixels, so that neither compression nor the encoding of a picture shows."""
+    digest = hashlib.sha256()
+    for row in pq.read_table(path).to_pylist():
+        image = row.pop("image", None)
+        digest.update(canonical_json(row) + b"\t" + (_pixels(image["bytes"]).encode() if image else b"") + b"\n")
+    return digest.hexdigest()
+
+
+def _tables(task: Task) -> dict[str, Path]:
+    (part,) = task.source.parts
+    stated = {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels, "side": part.side}
+    folder = task_folder() / "mini" / "data" / part.repository
+    return {name: folder / table.config / f"{table.split}.parquet" for name, table in stated.items() if table}
+
+
+@pytest.mark.parametrize("task_id", [*MINI, *DEV])
+def test_rows_and_pixels_are_those_of_the_definition(task_id: str) -> None:
+    task = load_task(task_id)
+    (part,) = task.source.parts
+    assert part.content == sha256_json({name: _content(path) for name, path in _tables(task).items()})
+
+
+@pytest.mark.parametrize("task_id", MINI)
+def test_the_test_data_is_frozen(task_id: str) -> None:
+    task = load_task(task_id)
+    assert task.candidates is not None
+    assert FROZEN[task_id] == (task.revision[:16], task.candidates.sha256[:16])
+
+
+@pytest.mark.parametrize("task_id", MINI)
+def test_the_candidate_list_is_the_frozen_one_and_fits_its_task(task_id: str) -> None:
+    task = load_task(task_id)
+    assert task.candidates is not None
+    found = read_parquet(task_folder() / task.candidates.file)
+    data = load_task_data(task)
+    assert found.sha256 == task.candidates.sha256
+    assert found.provenance.first_stage == task.candidates.first_stage
+    assert found.provenance.depth == task.candidates.depth
+    check_task(found.provenance, task, task_id)
+    check_ids(found, data.queries.rows, data.corpus.rows, task_id)
+    assert found.query_ids == tuple(data.queries)
+
+
+@pytest.mark.parametrize("task_id", [*MINI, *DEV, *TRAIN])
+def test_sizes_are_those_of_the_definition(task_id: str) -> None:
+    task = load_task(task_id)
+    if task_id == NOT_SHIPPED:
+        with pytest.raises(DataError, match="tasks/mini/build"):
+            load_task_data(task, root=Path("nowhere"))
+        return
+    data = load_task_data(task)
+    qrels = sum(map(len, data.qrels.values()))
+    assert (len(data.queries), len(data.corpus), qrels) == (task.size.queries, task.size.documents, task.size.qrels)
+
+
+def _shown(task_id: str) -> tuple[set[str], set[str]]:
+    """(the texts of its documents, the pixels of its documents and queries)."""
+    data = load_task_data(load_task(task_id))
+    documents = [data.corpus.item(i) for i in data.corpus]
+    queries = [data.queries.item(i) for i in data.queries]
+    texts = {item.text for item in documents if item.text}
+    return texts, {_pixels(item.image.encoded) for item in [*documents, *queries] if item.image}
+
+
+@pytest.mark.parametrize("task_id", MINI)
+def test_nothing_of_the_test_data_is_seen_in_development_or_training(task_id: str) -> None:
+    texts, pixels = _shown(task_id)
+    for split in ("dev", "train"):
+        other = f"{task_id}-{split}"
+        if other != NOT_SHIPPED:
+            other_texts, other_pixels = _shown(other)
+            assert not texts & other_texts
+            assert not pixels & other_pixels
+
+
+@pytest.mark.parametrize("task_id", [*MINI, *DEV])
+def test_no_query_is_the_same_drawing_as_a_document(task_id: str) -> None:
+    data = load_task_data(load_task(task_id))
+    drawn = [{_pixels(t.item(i).image.encoded) for i in t if t.item(i).image} for t in (data.queries, data.corpus)]
+    assert not drawn[0] & drawn[1]
+
+
+def test_it_is_small_enough_and_its_checksums_are_listed() -> None:
+    folder = task_folder() / "mini"
+    shipped = [p for p in folder.rglob("*") if p.is_file() and "build" not in p.parts and "train.parquet" not in p.name]
+    assert sum(p.stat().st_size for p in shipped) < MAX_BYTES
+    tables = json.loads((folder / "data" / "checksums.json").read_text())["tables"]
+    for task_id in MINI:
+        for name, path in _tables(load_task(task_id)).items():
+            assert tables[f"{task_id}/{name}/test"]["sha256"] == _content(path)
