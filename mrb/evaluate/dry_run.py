@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mrb.columns import aligned
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
@@ -27,11 +27,11 @@ MARGIN_OF_ONE = 2.0
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Pairs per second: the slowest and fastest that a probe of `pairs` pairs makes likely."""
+class Estimate:
+    """Seconds that scoring a plan will take, at best and at worst, from a probe of `pairs` pairs."""
 
-    slow: float
-    fast: float
+    low: float
+    high: float
     pairs: int
 
 
@@ -53,55 +53,74 @@ def dry_run(options: RunOptions, say: Callable[[str], None]) -> None:
     try:
         refused = {extent.task.id: not_covered(reranker.info, extent.task) for extent in extents}
         covered = [extent for extent in extents if refused[extent.task.id] is None and extent.plan.pairs]
-        speeds = [probe(reranker, extent.plan) for extent in covered]
+        estimates = [probe(reranker, extent) for extent in covered]
     finally:
         reranker.close()
     for task_id, reason in refused.items():
         if reason is not None:
             say(f"{task_id}: not covered: {reason}")
-    say(estimate_text(reranker.info.name, covered, speeds))
+    say(estimate_text(reranker.info.name, covered, estimates))
 
 
-def probe(reranker: LoadedReranker, plan: Plan) -> Speed:
-    """Time groups of 1, 2, 4, ... pairs of new queries until PROBE_SECONDS would be over.
+def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
+    """Time groups of 1, 2, 4, ... pairs until PROBE_SECONDS would be over.
 
-    The first group is left out where there are others: it pays for what a model loads or compiles when it starts. Small
-    groups are slower a pair, so only the last three count.
+    Each group is timed twice: with queries that are new, then with its documents under other queries. The difference
+    is what a document costs once (decoding, features that the adapter keeps), the rest what every pair costs. The first group pays for what a model loads or compiles at its start, and small groups are slower a pair: only the
+    last three count, and the first one only where there is no other.
     """
-    info = reranker.info
-    requests = asked(plan, plan.entries(), info.kind, uses_first_stage=info.uses_first_stage)
-    rates: list[float] = []
-    pairs, spent = 0, 0.0
-    started = time.perf_counter()
-    for group in _groups(requests):  # making requests is part of a run's time too
+    plan, info = extent.plan, reranker.info
+    totals: list[float] = []
+    seen: set[str] = set()
+    earlier: Asked | None = None
+    pairs, spent, rate = 0, 0.0, 0.0
+    for group in _groups(asked(plan, plan.entries(), info.kind, uses_first_stage=info.uses_first_stage)):
         count = sum(len(item.order) for item in group)
-        if rates and spent + count / rates[-1] > PROBE_SECONDS:
+        if earlier is not None and spent + 2 * count / rate > PROBE_SECONDS:
             break
-        for _ in score_all(reranker, group, plan.data.task.id):
-            pass
-        now = time.perf_counter()
-        seconds = max(now - started, 1e-9)
-        pairs, spent, started = pairs + count, spent + seconds, now
-        rates.append(count / seconds)
-    last = rates[1:][-3:] or rates
+        new = {doc_id for item in group for doc_id in item.entry.doc_ids} - seen
+        first = again = _timed(reranker, group, plan)
+        if earlier is not None:
+            again = min(first, _timed(reranker, _exchanged(group, earlier), plan))
+        totals.append(extent.documents * (first - again) / max(len(new), 1) + plan.pairs * again / count)
+        seen |= new
+        earlier, rate = group[-1], count / first
+        pairs, spent = pairs + count, spent + first + again
+    last = totals[1:][-3:] or totals
     margin = MARGIN if len(last) > 1 else MARGIN_OF_ONE
-    return Speed(min(last) / margin, max(last) * margin, pairs)
+    return Estimate(min(last) / margin, max(last) * margin, pairs)
 
 
-def estimate_text(name: str, extents: Sequence[Extent], speeds: Sequence[Speed]) -> str:
-    """Pairs per second and time for each task that was probed, and the sum."""
+def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Estimate]) -> str:
+    """Time and pairs per second for each task that was probed, and the sum."""
     if not extents:
         return f"{name} takes none of these tasks; nothing was written"
-    rows = [("task", "pairs", "pairs/s", "time", "probe")]
-    low = high = 0.0
-    for extent, speed in zip(extents, speeds, strict=True):
+    rows = [("task", "pairs", "time", "pairs/s", "probe")]
+    for extent, estimate in zip(extents, estimates, strict=True):
         pairs = extent.plan.pairs
-        low, high = low + pairs / speed.fast, high + pairs / speed.slow
-        times = f"{_time(pairs / speed.fast)} - {_time(pairs / speed.slow)}"
-        rates = f"{_rate(speed.slow)} - {_rate(speed.fast)}"
-        rows.append((extent.task.id, f"{pairs:,}", rates, times, f"{speed.pairs} pairs"))
+        times = f"{_time(estimate.low)} - {_time(estimate.high)}"
+        rates = f"{_rate(pairs / estimate.high)} - {_rate(pairs / estimate.low)}"
+        rows.append((extent.task.id, f"{pairs:,}", times, rates, f"{estimate.pairs} pairs"))
+    low, high = sum(estimate.low for estimate in estimates), sum(estimate.high for estimate in estimates)
     total = f"{name}: {_time(low)} - {_time(high)} of scoring on this machine, without loading; nothing was written"
     return "\n".join([*aligned(rows), total])
+
+
+def _timed(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:
+    """Seconds that scoring the group takes, never 0."""
+    started = time.perf_counter()
+    for _ in score_all(reranker, group, plan.data.task.id):
+        pass
+    return max(time.perf_counter() - started, 1e-9)
+
+
+def _exchanged(group: Sequence[Asked], earlier: Asked) -> list[Asked]:
+    """The group with each request's query replaced by that of the request before it."""
+    before = [earlier, *group]
+    return [
+        replace(item, request=replace(item.request, query=other.request.query))
+        for item, other in zip(group, before, strict=False)
+    ]
 
 
 def _groups(requests: Iterator[Asked]) -> Iterator[Sequence[Asked]]:

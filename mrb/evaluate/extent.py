@@ -18,9 +18,11 @@ from mrb.task import Task, queries_taken
 
 @dataclass(frozen=True)
 class Extent:
-    """What a task at hand will need. `images` are distinct by content, `longest_text` is in characters."""
+    """What a task at hand will need. `documents` are those that some query has as a candidate, `images` (of queries
+    too) are distinct by content, `longest_text` is in characters."""
 
     plan: Plan
+    documents: int
     images: int
     image_bytes: int
     longest_text: int
@@ -58,12 +60,13 @@ def measure_extent(plan: Plan) -> Extent:
     first image that is damaged or over the task's caps. No pixel is decoded."""
     images: dict[str, int] = {}
     longest = 0
-    for item in _items(plan):
+    seen: set[str] = set()
+    for item in _items(plan, seen):
         longest = max(longest, len(item.text))
         if item.image is not None and item.image.sha256 not in images:
             _ = item.image.size  # reads the header, which is where a bad one is refused
             images[item.image.sha256] = len(item.image.encoded)
-    return Extent(plan, len(images), sum(images.values()), longest)
+    return Extent(plan, len(seen), len(images), sum(images.values()), longest)
 
 
 def extent_text(extents: Sequence[Extent]) -> str:
@@ -123,9 +126,8 @@ def _registered(task: Task, selection: Selection, limit: int | None) -> Register
     return Registered(task, queries, pairs, task.size.gigabytes)
 
 
-def _items(plan: Plan) -> Iterator[Item]:
-    """Every query and every candidate that the plan shows, each document once."""
-    seen: set[str] = set()
+def _items(plan: Plan, seen: set[str]) -> Iterator[Item]:
+    """Every query and every candidate that the plan shows, each document once; `seen` takes the documents' ids."""
     for entry in plan.entries():
         yield plan.data.queries.item(entry.query_id)
         for doc_id in entry.doc_ids:

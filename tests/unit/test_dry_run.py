@@ -14,7 +14,7 @@ from mrb.adapters import Adapter
 from mrb.declaration import LoadedReranker, declared
 from mrb.errors import DataError
 from mrb.evaluate import dry_run as timing
-from mrb.evaluate.dry_run import Speed, dry_run, estimate_text, probe
+from mrb.evaluate.dry_run import Estimate, dry_run, estimate_text, probe
 from mrb.evaluate.extent import Extent, examine, extent_text, measure_extent, registered_text
 from mrb.evaluate.plan import Plan, make_plan
 from mrb.evaluate.run import RunOptions
@@ -74,7 +74,7 @@ def test_no_pixel_is_decoded(pictures: Callable[..., Plan], encoded: Make, monke
     assert measure_extent(pictures(whole[:-20])).images == 3, "the header of a truncated image is sound"
 
 
-def test_the_estimate_holds_the_true_speed(toy_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_estimate_holds_the_true_time(toy_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "PROBE_SECONDS", 0.3)
 
     def score(request: Request) -> list[float]:
@@ -82,12 +82,28 @@ def test_the_estimate_holds_the_true_speed(toy_plan: Make, monkeypatch: pytest.M
         return [0.0] * len(request.candidates)
 
     started = time.perf_counter()
-    speed = probe(load(score), toy_plan(40, 25))
+    estimate = probe(load(score), measure_extent(toy_plan(40, 25)))
     assert time.perf_counter() - started < 0.6
-    assert speed.slow < 500
-    assert speed.fast > 300
-    assert speed.slow < speed.fast
-    assert 15 <= speed.pairs <= 255
+    assert 1.0 < estimate.low < 2.5
+    assert 2.0 < estimate.high < 8.0, "1,000 pairs take 2 seconds, more on a busy machine"
+    assert 7 <= estimate.pairs <= 127
+
+
+def test_what_a_document_costs_once_is_counted_once(toy_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.3)
+
+    class Keeps:
+        def __init__(self) -> None:
+            self.seen: set[str] = set()
+
+        def score(self, request: Request) -> list[float]:
+            time.sleep(0.002 * len({item.text for item in request.candidates} - self.seen))
+            self.seen |= {item.text for item in request.candidates}
+            return [0.0] * len(request.candidates)
+
+    extent = measure_extent(toy_plan(400, 25))
+    assert (extent.plan.pairs, extent.documents) == (10_000, 25)
+    assert probe(load(Keeps()), extent).low < 2.0, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
 
 
 def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(
@@ -101,20 +117,22 @@ def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(
         time.sleep(0.05)
         return [0.0] * len(request.candidates)
 
-    speed = probe(load(score), toy_plan(3, 5))
-    assert (asked, speed.pairs) == ([1], 1)
-    assert speed.fast == pytest.approx(4 * speed.slow)
+    estimate = probe(load(score), measure_extent(toy_plan(3, 5)))
+    assert (asked, estimate.pairs) == ([1], 1)
+    assert estimate.high == pytest.approx(4 * estimate.low)
+    assert estimate.low < 15 * 0.05 < estimate.high
 
 
-def test_no_pair_is_asked_twice(toy_plan: Make) -> None:
-    seen: list[tuple[str, str]] = []
+def test_a_group_comes_with_new_queries_and_then_with_earlier_ones(toy_plan: Make) -> None:
+    calls: list[tuple[str, int]] = []
 
     def score(request: Request) -> list[float]:
-        seen.extend((request.query.text, item.text) for item in request.candidates)
+        calls.append((request.query.text[-1], len(request.candidates)))
         return [0.0] * len(request.candidates)
 
-    speed = probe(load(score), toy_plan(9, 5))
-    assert len(seen) == len(set(seen)) == speed.pairs
+    estimate = probe(load(score), measure_extent(toy_plan(4, 3)))
+    assert calls == [("0", 1), ("1", 2), ("0", 2), ("2", 3), ("3", 1), ("1", 3), ("2", 1)]
+    assert estimate.pairs == 1 + 2 + 4
 
 
 def test_the_registry_answers_for_tasks_of_the_hub_and_no_model_is_loaded(tmp_path: Path) -> None:
@@ -143,11 +161,11 @@ def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_report_sums_and_gives_a_range(toy_plan: Make) -> None:
-    extents = [Extent(toy_plan(30, 20), 5, 2_500_000, 1234), Extent(toy_plan(10, 20), 0, 0, 10)]
+    extents = [Extent(toy_plan(30, 20), 20, 5, 2_500_000, 1234), Extent(toy_plan(10, 20), 20, 0, 0, 10)]
     text = extent_text(extents)
     assert "2.5" in text and "1,234 characters" in text
     assert "2 tasks: 40 queries, 800 pairs, 5 distinct images of 2.5 MB" in text
-    estimate = estimate_text("toy", extents, [Speed(0.1, 1.0, 3), Speed(10.0, 40.0, 3)])
-    assert "10 min - 1.7 h" in estimate
+    estimate = estimate_text("toy", extents, [Estimate(600, 6000, 3), Estimate(5, 20, 3)])
+    assert "10 min - 1.7 h  0.1 - 1  3 pairs" in estimate
     assert "toy: 10 min - 1.7 h of scoring" in estimate
     assert "takes none" in estimate_text("toy", [], [])
