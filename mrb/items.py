@@ -76,7 +76,7 @@ class ImageHandle:
 class DecodeCache:
     """Decoded images by key, bounded in bytes of pixels; the least recently used leave first."""
 
-    def __init__(self, max_bytes: int = 256 * 1024 * 1024) -> None:
+    def __init__(self, max_bytes: int = 64 * 1024 * 1024) -> None:
         self.max_bytes = max_bytes
         self.hits = 0
         self.misses = 0

@@ -22,8 +22,9 @@ from mrb.evaluate.held import held_scores, missing, score_key
 from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import Measured, measure
 from mrb.evaluate.plan import Float32, Plan, make_plan
-from mrb.evaluate.run import JOURNAL_FILE, _write_task
+from mrb.evaluate.run import JOURNAL_FILE
 from mrb.evaluate.select import Selection, load_candidates
+from mrb.evaluate.write import write_task
 from mrb.files import read_json
 from mrb.hashing import canonical_json, sha256_file
 from mrb.imports import Scores
@@ -100,11 +101,11 @@ def rescore_task(folder: Path, candidates: Path | None, *, write: bool = False) 
     held = _journal_of(plan, result, folder / JOURNAL_FILE)
     measured = measure(plan, held, result.reranker)
     with tempfile.TemporaryDirectory(prefix="mrb-score-") as scratch:
-        _write_task(Path(scratch), plan, held, measured)
+        write_task(Path(scratch), plan, held, measured)
         differences = tuple(_differences(folder, stated, Path(scratch)))
     if write:
         with locked(folder.parent):
-            _write_task(folder, plan, held, measured)
+            write_task(folder, plan, held, measured)
     return Rescored(result.task, differences)
 
 
@@ -198,7 +199,7 @@ def write_scored(folder: Path, scored: Scored, command: Sequence[str]) -> None:
             for query_id, scores in scored.scores.items():
                 if len(scores):
                     journal.append(Record(query_id, 0, scores))
-        _write_task(folder / task.id, scored.plan, scored.scores, scored.measured)
+        write_task(folder / task.id, scored.plan, scored.scores, scored.measured)
         write_run(folder, _record(info, task, earlier, command))
 
 

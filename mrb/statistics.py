@@ -32,6 +32,7 @@ RESAMPLES = 2000
 FLIPS = 9999
 _BLOCK = 2**21  # counts or signs held at a time: 16 MB of float64, whatever the number of queries
 _BAND = 2048  # units whose signs are drawn together, a multiple of 64; another number gives other signs
+_ROUNDING = 1e-12
 _NORMAL = NormalDist()
 
 
@@ -318,7 +319,7 @@ def _intervals(found: _Resampled, level: float) -> tuple[Interval, ...]:
     ends = []
     for mean, draws, variances in zip(found.mean.tolist(), found.draws.T, found.variances.T, strict=True):
         ranked = np.sort(draws)
-        if ranked[0] == ranked[-1]:
+        if ranked[-1] - ranked[0] <= _ROUNDING:  # equal values, divided by cluster sizes that differ
             ends.append(Interval(mean, mean, mean))
             continue
         tail = _tail(variances.tolist(), found.units, (1 - level) / 2)

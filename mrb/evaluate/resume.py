@@ -36,11 +36,11 @@ def agree_or_refuse(
     """
     assert found.header is not None
     changed = _changes(found.header, header)
-    entries = [plan.entry(query_id) for query_id in plan.query_ids if len(held.get(query_id, ()))]
-    if not changed or not entries:
+    scored = [query_id for query_id in plan.query_ids if len(held.get(query_id, ()))]
+    if not changed or not scored:
         return
-    step = max(1, len(entries) // SAMPLE)
-    sample = [entry.head(len(held[entry.query_id])) for entry in entries[::step][:SAMPLE]]
+    chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]
+    sample = [plan.entry(query_id).head(len(held[query_id])) for query_id in chosen]
     told = ", ".join(changed)
     say(f"{plan.data.task.id}: since these scores were written, {told}; scoring {len(sample)} queries again")
     info = reranker.info

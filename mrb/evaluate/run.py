@@ -9,34 +9,27 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mrb.candidates import check_ids
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
 from mrb.errors import ResultError
 from mrb.evaluate import environment
 from mrb.evaluate.held import held_scores, missing, score_key
 from mrb.evaluate.lock import locked
-from mrb.evaluate.measure import Measured, measure
+from mrb.evaluate.measure import measure
 from mrb.evaluate.plan import Asked, Float32, Plan, asked, make_plan
 from mrb.evaluate.resume import agree_or_refuse
 from mrb.evaluate.score import score_all
 from mrb.evaluate.select import Selection, check_candidates, load_candidates
-from mrb.files import atomic_writer
+from mrb.evaluate.write import discard_task, write_task
 from mrb.items import DecodeCache
 from mrb.journal import Header, JournalWriter, Record, replay
 from mrb.loading.load import load_task_data
 from mrb.results import (
-    PER_QUERY_FILE,
     RUN_FILE,
-    SCORES_FILE,
     NotCovered,
     RunRecord,
     TaskTiming,
     read_run,
-    write_result,
     write_run,
 )
 from mrb.task import Task, load_suite
@@ -107,10 +100,10 @@ def _run_task(
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL_FILE
     if options.fresh:
-        journal.unlink(missing_ok=True)
+        discard_task(folder, journal)
     timing = _score(plan, reranker, journal, say)
     held = held_scores(replay(journal).records, journal)
-    _write_task(folder, plan, held, measure(plan, held, reranker.info))
+    write_task(folder, plan, held, measure(plan, held, reranker.info))
     say(_line(task, timing, plan))
     return timing
 
@@ -158,24 +151,6 @@ def header_of(plan: Plan, reranker: LoadedReranker) -> Header:
         source_sha256=reranker.info.source_sha256,
         packages=environment.packages(),
     )
-
-
-def _write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: Measured) -> None:
-    """The task's files; the result comes last, so that where it stands the others are there too."""
-    lists = [
-        (entry, held.get(entry.query_id, np.empty(0, np.float32))[: len(entry.doc_ids)]) for entry in plan.entries()
-    ]
-    scores = pa.table(
-        {
-            "query_id": pa.array([entry.query_id for entry, _ in lists for _ in entry.doc_ids], pa.string()),
-            "doc_id": pa.array([doc_id for entry, _ in lists for doc_id in entry.doc_ids], pa.string()),
-            "score": pa.array(np.concatenate([values for _, values in lists]), pa.float32()),
-        }
-    )
-    for name, table in ((SCORES_FILE, scores), (PER_QUERY_FILE, measured.per_query)):
-        with atomic_writer(folder / name) as file:
-            pq.write_table(table, file, compression="zstd")
-    write_result(folder, measured.result)
 
 
 def _earlier(folder: Path, reranker: LoadedReranker, *, fresh: bool) -> RunRecord | None:

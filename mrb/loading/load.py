@@ -116,7 +116,7 @@ class _Reader:
         where = f"task {self.task.id}, {table.config}/{table.split}"
         if not path.is_file():
             raise DataError(
-                f"{where}: {path} is missing; `python tasks/mini/build` in a clone builds the training split that is too "
-                "large to ship, and a new install brings the rest"
+                f"{where}: {path} is missing; a new install brings it, or, if it is a training split too "
+                "large to ship, `python tasks/mini/build` in a clone"
             )
         return read_files([path], self.task.source.format, where)

@@ -293,3 +293,9 @@ def test_the_inputs_are_left_as_they_were():
     intervals(values, seed=1)
     pairwise_p_values([task("a", values)], average="tasks", flips=99)
     assert np.array_equal(values, before)
+
+
+def test_equal_values_in_unequal_clusters_have_no_spread():
+    found = interval(np.full(7, 0.1), [str(i % 3) for i in range(7)], seed=1)
+    assert (found.low, found.high) == (found.mean, found.mean)
+    assert found.mean == pytest.approx(0.1)

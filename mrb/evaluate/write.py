@@ -1,0 +1,46 @@
+"""A task's final files: whole or not at all, the result last."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrb.evaluate.measure import Measured
+from mrb.evaluate.plan import Float32, Plan
+from mrb.files import atomic_writer
+from mrb.results import PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, write_result
+
+SCORES_SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("score", pa.float32())])
+QUERIES_A_GROUP = 1000
+
+
+def write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: Measured) -> None:
+    """Write the scores, the values per query, and then the result: where it stands, the others are there too."""
+    with atomic_writer(folder / SCORES_FILE) as file:
+        _write_scores(pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd"), plan, held)
+    with atomic_writer(folder / PER_QUERY_FILE) as file:
+        pq.write_table(measured.per_query, file, compression="zstd")
+    write_result(folder, measured.result)
+
+
+def discard_task(folder: Path, journal: Path) -> None:
+    """Remove a task's files, the result first, so that no result outlives the scores that it was made of."""
+    for path in (folder / RESULT_FILE, folder / PER_QUERY_FILE, folder / SCORES_FILE, journal):
+        path.unlink(missing_ok=True)
+
+
+def _write_scores(writer: pq.ParquetWriter, plan: Plan, held: Mapping[str, Float32]) -> None:
+    """(query, document, score) for every pair, a bounded number of queries at a time."""
+    entries = (entry for entry in plan.entries() if entry.doc_ids)
+    with writer:
+        while group := list(itertools.islice(entries, QUERIES_A_GROUP)):
+            scores = [held[entry.query_id][: len(entry.doc_ids)] for entry in group]
+            query_ids = [entry.query_id for entry in group for _ in entry.doc_ids]
+            doc_ids = [doc_id for entry in group for doc_id in entry.doc_ids]
+            columns = [pa.array(query_ids), pa.array(doc_ids), pa.array(np.concatenate(scores), pa.float32())]
+            writer.write_table(pa.table(columns, schema=SCORES_SCHEMA))
