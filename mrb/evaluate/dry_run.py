@@ -66,8 +66,9 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
     """Time groups of 1, 2, 4, ... pairs until PROBE_SECONDS would be over.
 
     Each group is timed twice: with queries that are new, then with its documents under other queries. The difference
-    is what a document costs once (decoding, features that the adapter keeps), the rest what every pair costs. The first group pays for what a model loads or compiles at its start, and small groups are slower a pair: only the
-    last three count, and the first one only where there is no other.
+    is what a document costs once (decoding, features that the adapter keeps), the rest what every pair costs. The first
+    group pays for what a model loads or compiles at its start, and small groups are slower a pair: only the last three
+    count, and the first one only where there is no other.
     """
     plan, info = extent.plan, reranker.info
     totals: list[float] = []
