@@ -24,7 +24,7 @@ from mrb.evaluate.measure import Measured, measure
 from mrb.evaluate.plan import Float32, Plan, make_plan
 from mrb.evaluate.run import JOURNAL_FILE
 from mrb.evaluate.select import Selection, load_candidates
-from mrb.evaluate.write import write_task
+from mrb.evaluate.write import discard_task, write_task
 from mrb.files import read_json
 from mrb.hashing import canonical_json, sha256_file
 from mrb.imports import Scores
@@ -193,13 +193,14 @@ def write_scored(folder: Path, scored: Scored, command: Sequence[str]) -> None:
             raise ResultError(f"{folder}: holds a run of {earlier.reranker.name} of another kind; give another --name")
         if earlier is not None and not earlier.reranker.source.startswith(FILE_SOURCE):
             raise ResultError(f"{folder}: holds a run that MRB scored itself; give another --name")
-        (folder / task.id).mkdir(parents=True, exist_ok=True)
-        (folder / task.id / JOURNAL_FILE).unlink(missing_ok=True)
-        with JournalWriter(folder / task.id / JOURNAL_FILE, header) as journal:
+        path = folder / task.id / JOURNAL_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        discard_task(path.parent, path)
+        with JournalWriter(path, header) as journal:
             for query_id, scores in scored.scores.items():
                 if len(scores):
                     journal.append(Record(query_id, 0, scores))
-        write_task(folder / task.id, scored.plan, scored.scores, scored.measured)
+        write_task(path.parent, scored.plan, scored.scores, scored.measured)
         write_run(folder, _record(info, task, earlier, command))
 
 

@@ -92,7 +92,7 @@ def _run(folder: Path, candidates: Path | None, *, write: bool) -> None:
         if not found.differences:
             click.echo(f"{task}: identical")
         elif write:
-            click.echo(f"{task}: written again, {len(found.differences)} differences gone")
+            click.echo(f"{task}: written again, differences gone: {len(found.differences)}")
         else:
             wrong += 1
             for difference in found.differences:
