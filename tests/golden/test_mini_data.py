@@ -15,8 +15,7 @@ from mrb.candidates import check_ids, check_task, read_parquet
 from mrb.errors import DataError
 from mrb.hashing import canonical_json, sha256_bytes, sha256_json
 from mrb.loading.load import load_task_data
-from mrb.retrieval.first_stage import make_candidates
-from mrb.retrieval.fusion import load_first_stage
+from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.task import Task, load_suite, load_task, task_folder
 
 MINI = load_suite("mini").tasks
