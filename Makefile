@@ -23,13 +23,16 @@ test: $(READY)
 test-unit: $(READY)
 	$(BIN)/python -m pytest tests/unit
 
-# mypy sees tasks, baselines and leaderboard as what they install as: a scratch folder links every room into mrb/.
+# mypy sees baselines and leaderboard as what they install as: a scratch folder links every room into mrb/. The script
+# that made the embedded data is not part of the package and is checked by itself.
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	rm -rf $(ROOMS) && mkdir -p $(ROOMS)/mrb
-	ln -s $(CURDIR)/mrb/* $(CURDIR)/tasks $(CURDIR)/baselines $(CURDIR)/leaderboard $(ROOMS)/mrb/
+	rm -rf $(ROOMS) && mkdir -p $(ROOMS)/mrb/tasks
+	ln -s $(CURDIR)/mrb/* $(CURDIR)/baselines $(CURDIR)/leaderboard $(ROOMS)/mrb/
+	ln -s $(CURDIR)/tasks/__init__.py $(ROOMS)/mrb/tasks/
 	cd $(ROOMS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mrb
+	cd tasks/mini/build && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --explicit-package-bases .
 	$(BIN)/python -m pytest tests/unit
 
 format: $(READY)

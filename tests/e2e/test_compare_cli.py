@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +121,6 @@ def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, 
         }
         assert found["reranker"]["source"] == f"scores in {Path(form).name}"
         assert ok(mrb("score", f"runs/{name}", "--candidates", "lists")) == f"{TASK}: identical\n"
-    ok(mrb("validate", "runs/from-setwise"))
     lines = (tmp_path / "words.trec").read_text().splitlines()
     (tmp_path / "short.trec").write_text("\n".join(lines[:-1]))
     query, _, doc, *_ = lines[-1].split()
@@ -169,3 +170,19 @@ def test_csv_and_latex_leave_by_standard_output_or_file(mrb: Mrb, runs: Path, tm
     refused(mrb("export", "runs/words", "--format", "latex", "--measure", "nDCG@7"), "nDCG@7")
     refused(mrb("export", "runs/words", "--format", "trec", "--task", "nights"), "nights")
     refused(mrb("export", "nowhere", "--format", "csv"), "nowhere")
+
+
+def test_the_commands_of_the_guide_run(mrb: Mrb, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")
+    commands = [
+        line for block in re.findall(r"^```\n(.*?)^```", guide, re.DOTALL | re.MULTILINE) for line in block.splitlines()
+    ]
+    assert len(commands) > 12
+    for line in commands:
+        name, *arguments = shlex.split(line)
+        assert name == "mrb"
+        done = mrb(*arguments)
+        assert done.returncode == 0, (line, done.stderr)
+    assert (tmp_path / "runs" / "elsewhere" / "mini-flag-i2t" / "result.json").is_file()
+    assert len(list((tmp_path / "trec-runs").glob("*.trec"))) == 9
+    ok(mrb("validate", "runs/elsewhere"))

@@ -63,7 +63,7 @@ def test_make_needs_tasks_and_a_first_stage_that_exists(tmp_path: Path) -> None:
     assert "unknown task" in refused("make", "--task", "nosuch", "--first-stage", "bm25")
     assert "'nosuch'" in refused("make", "--task", TASK, "--first-stage", "bm25+nosuch", "--out", tmp_path)
     assert "BM25 needs text" in refused("make", "--task", TASK, "--first-stage", "bm25", "--out", tmp_path)
-    assert "give --first-stage" in refused("make", "--task", TASK)
+    assert "give --first-stage" in refused("make", "--task", "mini-flag-t2i-train")
     assert not list(tmp_path.iterdir())
 
 
