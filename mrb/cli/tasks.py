@@ -53,6 +53,8 @@ def command(
         return
     depth, sample = (DEPTH_WITHOUT_SUITE, None) if suite is None else (suite.depth, suite.sample)
     click.echo(_list(chosen, all_suites() if suite is None else None, sample))
+    if sample is not None and chosen:
+        click.echo("\n" + _sampling_error(chosen, sample))
     sums = total(chosen, depth=depth, sample=sample)
     unknown = f" known, {_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
     click.echo(
@@ -74,6 +76,25 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
         listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
         rows.append([task.id, task.type, *counts, task.status, *listed, task.title])
     return "\n".join(_columns(rows, right={2, 3, 4}))
+
+
+def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
+    """How far numbers on the sample may be from those on all queries: an upper bound, docs/mrb-lite.md says why."""
+    from mrb.task import queries_taken
+
+    # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
+    taken = [queries_taken(task, sample) for task in tasks]
+    variances = [0.25 / n * (1 - n / task.size.queries) for n, task in zip(taken, tasks, strict=True)]
+    types = [task.type for task in tasks]
+    weights = [len(set(types)) * types.count(name) for name in types]
+    over_types = sum(v / w**2 for v, w in zip(variances, weights, strict=True))
+    bounds = (max(variances), sum(variances) / len(tasks) ** 2, over_types)
+    one, all_tasks, all_types = (f"{100 * 1.96 * variance**0.5:.1f}" for variance in bounds)
+    return (
+        f"Samples of {sample.queries} queries a task. 95 % of such samples give a task's measures within {one} points "
+        f"of those on all queries,\nthe average over tasks within {all_tasks} and over types within {all_types}, "
+        "whatever the reranker (docs/mrb-lite.md)."
+    )
 
 
 def _columns(rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
