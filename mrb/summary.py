@@ -164,6 +164,9 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
         lines.append(f"{task_id:<{width}}  {kind:<5}  {cells}")
     wanted = _averaged_tasks(run)
     lines += [_average_line(run, wanted, noun, measure, width) for noun in ("tasks", "types")]
+    for task_id, scores in run.tasks.items():
+        if scores.result.counts.failed_pairs:
+            lines.append(f"{task_id}: {scores.result.counts.failed_pairs} pairs failed and are ranked last")
     notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")

@@ -23,6 +23,12 @@ import click
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
+@click.option(
+    "--allow-failures",
+    type=click.IntRange(0),
+    default=0,
+    help="Pairs of a task that may fail; they are ranked last, counted and published. Default: none.",
+)
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
 def command(
@@ -36,6 +42,7 @@ def command(
     candidates: Path | None,
     out: Path,
     name: str | None,
+    allow_failures: int,
     fresh: bool,
     dry: bool,
 ) -> None:
@@ -57,6 +64,7 @@ def command(
         candidates=candidates,
         limit=limit,
         fresh=fresh,
+        allow_failures=allow_failures,
         command=("mrb", *sys.argv[1:]),
     )
     if dry:

@@ -70,7 +70,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
             pairs=plan.pairs,
             queries_without_candidates=sum(not entry.doc_ids for entry in plan.entries()),
             self_matches_removed=plan.self_matches,
-            failed_pairs=0,
+            failed_pairs=_failed(plan, scores),
             tied_at_10=tied / len(plan.query_ids),
         ),
         source_measure=plan.data.task.source_measure,
@@ -118,7 +118,7 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
     tied = False
     for depth in depths:
         ids = entry.doc_ids[:depth]
-        order = rank_candidates(task_id, entry.query_id, ids, given[:depth])
+        order = rank_candidates(task_id, entry.query_id, ids, given[:depth], failed=np.isnan(given[:depth]))
         orders[str(depth)] = [ids[position] for position in order[:CUTOFF]]
         tied = tied_across(given[:depth][order], TIE_CUTOFF)  # the last is the run's own depth
     orders["first_stage"] = entry.doc_ids[:CUTOFF]
@@ -134,6 +134,11 @@ def _intervals(plan: Plan, rows: list[Values], clusters: list[int]) -> list[Meas
         {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(values, found, strict=False)}
         for values in rows
     ]
+
+
+def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
+    """Pairs of the plan without a score; only `--allow-failures` lets there be any."""
+    return sum(int(np.isnan(scores[q][: plan.depth]).sum()) for q in plan.query_ids if q in scores)
 
 
 def _clusters(plan: Plan) -> list[int]:

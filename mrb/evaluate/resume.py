@@ -36,7 +36,8 @@ def agree_or_refuse(
     """
     assert found.header is not None
     changed = _changes(found.header, header)
-    scored = [query_id for query_id in plan.query_ids if len(held.get(query_id, ()))]
+    whole = (query_id for query_id in plan.query_ids if len(held.get(query_id, ())))
+    scored = [query_id for query_id in whole if not np.isnan(held[query_id]).any()]
     if not changed or not scored:
         return
     chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]

@@ -13,6 +13,7 @@ from mrb.candidates import check_ids
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
 from mrb.errors import ResultError
 from mrb.evaluate import environment
+from mrb.evaluate.failures import Allowance, failed_pairs, score_most
 from mrb.evaluate.held import held_scores, missing, score_key
 from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import measure
@@ -49,6 +50,7 @@ class RunOptions:
     candidates: Path | None = None
     limit: int | None = None
     fresh: bool = False
+    allow_failures: int = 0
     command: Sequence[str] = ()
 
 
@@ -101,14 +103,17 @@ def _run_task(
     journal = folder / JOURNAL_FILE
     if options.fresh:
         discard_task(folder, journal)
-    timing = _score(plan, reranker, journal, say)
+    timing = _score(plan, reranker, journal, options.allow_failures, say)
     held = held_scores(replay(journal).records, journal)
     write_task(folder, plan, held, measure(plan, held, reranker.info))
     say(_line(task, timing, plan))
     return timing
 
 
-def _score(plan: Plan, reranker: LoadedReranker, journal: Path, say: Callable[[str], None]) -> TaskTiming | None:
+def _score(
+    plan: Plan, reranker: LoadedReranker, journal: Path, allow_failures: int, say: Callable[[str], None]
+) -> TaskTiming | None:
+    """Put what the journal lacks of the plan's scores into it."""
     found = replay(journal)
     header = header_of(plan, reranker)
     if found.header is not None and found.header.score_key != header.score_key:
@@ -119,6 +124,12 @@ def _score(plan: Plan, reranker: LoadedReranker, journal: Path, say: Callable[[s
     held = held_scores(found.records, journal)
     if found.header is not None:
         agree_or_refuse(plan, reranker, found, header, held, journal, say)
+    allowance = Allowance(allow_failures, failed_pairs(held))
+    if allowance.failed > allow_failures:
+        raise ResultError(
+            f"{journal}: holds {allowance.failed} failed pairs; allow them with --allow-failures {allowance.failed}, "
+            "or start over with --fresh"
+        )
     pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
     if not pairs:
         return None
@@ -126,7 +137,11 @@ def _score(plan: Plan, reranker: LoadedReranker, journal: Path, say: Callable[[s
     requests = asked(plan, missing(plan, held), info.kind, uses_first_stage=info.uses_first_stage)
     started = time.perf_counter()
     with JournalWriter(journal, header) as writer:
-        for item, scores in _with_progress(score_all(reranker, requests, plan.data.task.id), plan, pairs):
+        where = plan.data.task.id
+        scored = (
+            score_most(reranker, requests, where, allowance) if allow_failures else score_all(reranker, requests, where)
+        )
+        for item, scores in _with_progress(scored, plan, pairs):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))
     return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs)
 

@@ -35,12 +35,13 @@ def discard_task(folder: Path, journal: Path) -> None:
 
 
 def _write_scores(writer: pq.ParquetWriter, plan: Plan, held: Mapping[str, Float32]) -> None:
-    """(query, document, score) for every pair, a bounded number of queries at a time."""
+    """(query, document, score) for every pair, a bounded number of queries at a time; null for a pair that failed."""
     entries = (entry for entry in plan.entries() if entry.doc_ids)
     with writer:
         while group := list(itertools.islice(entries, QUERIES_A_GROUP)):
             scores = [held[entry.query_id][: len(entry.doc_ids)] for entry in group]
             query_ids = [entry.query_id for entry in group for _ in entry.doc_ids]
             doc_ids = [doc_id for entry in group for doc_id in entry.doc_ids]
-            columns = [pa.array(query_ids), pa.array(doc_ids), pa.array(np.concatenate(scores), pa.float32())]
+            values = np.concatenate(scores)
+            columns = [pa.array(query_ids), pa.array(doc_ids), pa.array(values, pa.float32(), mask=np.isnan(values))]
             writer.write_table(pa.table(columns, schema=SCORES_SCHEMA))

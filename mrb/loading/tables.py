@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,18 +133,21 @@ def _images(raw: Raw) -> pa.ChunkedArray | None:
 
 @contextlib.contextmanager
 def _memory_given_back() -> Iterator[None]:
-    """Arrow on the system's allocator, which returns all that reading took; the pool as before afterwards.
+    """Memory that reading took goes back to the system afterwards, whatever the number of rows.
 
-    Arrow's own (mimalloc) keeps what its threads have freed for tables to come, more the longer they read: 20 MB after
-    90 MB of pictures, and `release_unused` reaches only the calling thread's.
+    Arrow's own allocator (mimalloc) keeps for tables to come what its threads have freed, and `release_unused` reaches
+    the calling thread's share only; so Arrow is on the system's meanwhile. glibc keeps freed memory too, in one arena a
+    thread, until it is asked for (Arrow's wheels do not ask).
     """
-    before, system = pa.default_memory_pool(), pa.system_memory_pool()
-    pa.set_memory_pool(system)
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
     try:
         yield
     finally:
         pa.set_memory_pool(before)
-        system.release_unused()
+        if sys.platform == "linux":
+            with contextlib.suppress(AttributeError):  # a C library other than glibc
+                ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

@@ -176,3 +176,20 @@ def test_validate_refuses_a_changed_number(mrb: Mrb, tmp_path: Path) -> None:
         assert named in done.stderr and "Traceback" not in done.stderr
     path.write_text(good.replace("{", '{"task": "mini-faq-t2t",', 1))
     assert "stands twice" in mrb("validate", str(path)).stderr
+
+
+def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_path: Path) -> None:
+    failing = EIGHT_LINES.replace("        words", "        assert 'copy' not in request.query.text\n        words", 1)
+    (tmp_path / "my_adapter.py").write_text(failing)
+    command = ("run", "--model", "my_adapter", *FAQ)
+    _refused(mrb(*command), "AssertionError")
+    done = mrb(*command, "--allow-failures", "1000")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "result.json").read_text())
+    failed = result["counts"]["failed_pairs"]
+    assert failed > 0
+    assert f"{failed} pairs failed and are ranked last" in done.stdout
+    scores = pq.read_table(tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "scores.parquet").column("score")
+    assert scores.null_count == failed
+    _refused(mrb(*command), f"--allow-failures {failed}", "--fresh")
+    _refused(mrb(*command, "--fresh", "--allow-failures", str(failed - 1)), f"allowed: {failed - 1}")
