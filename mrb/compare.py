@@ -129,6 +129,7 @@ def compare(
     for of_task in scores.values():
         check_comparable(names, of_task, measure)
     samples = [_sample(of_task, measure) for of_task in scores.values()]
+    gains = stats.averages([replace(s, values=s.values[:, 1:] - s.values[:, :1]) for s in samples])
     return Comparison(
         measure=measure,
         runs=names,
@@ -136,8 +137,8 @@ def compare(
         of=len(asked),
         selections=tuple(sorted({of_task[0].result.data.selection for of_task in scores.values()})),
         missing={name: tasks for name, tasks in missing.items() if tasks},
-        over_tasks=_average(names, samples, "tasks"),
-        over_types=_average(names, samples, "types"),
+        over_tasks=_average(names, samples, "tasks", gains.over_tasks),
+        over_types=_average(names, samples, "types", gains.over_types),
     )
 
 
@@ -246,16 +247,16 @@ def _task_difference(
     return TaskDifference(mean, int(won.sum()), int(lost.sum()), tied, largest(won), largest(lost))
 
 
-def _average(names: Sequence[str], samples: Sequence[TaskSample], average: Average) -> AverageComparison:
+def _average(
+    names: Sequence[str], samples: Sequence[TaskSample], average: Average, gains: Sequence[stats.Interval]
+) -> AverageComparison:
     """One average's means, differences and groups. Its p values are corrected for all pairs of runs, as the groups'
     are, so that a difference and the groups never contradict each other."""
     raw = stats.pairwise_p_values(samples, average=average)
     pairs = list(combinations(range(len(names)), 2))
     corrected = dict(zip(pairs, stats.holm([float(raw[pair]) for pair in pairs]), strict=True))
-    means = _intervals(samples, average)
-    gains = _intervals([_gains(sample) for sample in samples], average)
     return AverageComparison(
-        means=tuple(found.mean for found in means),
+        means=_means(samples, average),
         differences=tuple(
             Difference(names[i], found.mean, found.low, found.high, float(raw[0, i]), corrected[0, i])
             for i, found in enumerate(gains, start=1)
@@ -264,11 +265,10 @@ def _average(names: Sequence[str], samples: Sequence[TaskSample], average: Avera
     )
 
 
-def _gains(sample: TaskSample) -> TaskSample:
-    """The sample with a column of differences to the base for each other run."""
-    return replace(sample, values=sample.values[:, 1:] - sample.values[:, :1])
-
-
-def _intervals(samples: Sequence[TaskSample], average: Average) -> tuple[stats.Interval, ...]:
-    found = stats.averages(samples)
-    return found.over_tasks if average == "tasks" else found.over_types
+def _means(samples: Sequence[TaskSample], average: Average) -> tuple[float, ...]:
+    """Each run's mean over tasks, or over types of the means of their tasks."""
+    by_type: dict[str, list[Float64]] = {}
+    for sample in samples:
+        by_type.setdefault(sample.type if average == "types" else "", []).append(sample.values.mean(axis=0))
+    means = np.mean([np.mean(of_type, axis=0) for of_type in by_type.values()], axis=0)
+    return tuple(float(mean) for mean in means)
