@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrb.errors import ResultError, one_line
+from mrb.evaluate.write import SCORES_SCHEMA
+from mrb.parquet import read_untrusted
 from mrb.ranking import Float32, rank_candidates
 from mrb.results import SCORES_FILE
 from mrb.summary import Average, Row, Run, average_over_tasks, average_over_types
@@ -39,7 +39,12 @@ def trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
     if task_id not in run.tasks:
         raise ResultError(f"{run.folder}: has no result for task {task_id}")
     for query_id, doc_ids, scores in _lists(run, task_id):
-        order = rank_candidates(task_id, query_id, doc_ids, scores).tolist()
+        failed = np.isnan(scores)
+        if raw and failed.any():
+            raise ResultError(
+                f"task {task_id}, query {query_id!r}: a pair failed and has no score; leave out --raw-scores"
+            )
+        order = rank_candidates(task_id, query_id, doc_ids, scores, failed=failed).tolist()
         for rank, position in enumerate(order, start=1):
             score = str(scores[position]) if raw else str(len(order) - rank + 1)
             _refuse_spaces(query_id, doc_ids[position])
@@ -91,15 +96,16 @@ def table_latex(run: Run, measure: str) -> str:
 def _lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
     """(query id, document ids, scores) from the task's file of scores, as it stands: first-stage order."""
     path = run.folder / task_id / SCORES_FILE
-    try:
-        table = pq.read_table(path, columns=["query_id", "doc_id", "score"])
-        query_ids, doc_ids = table.column("query_id").to_pylist(), table.column("doc_id").to_pylist()
-        scores = table.column("score").to_numpy()
-    except (OSError, pa.ArrowException) as error:
-        raise ResultError(f"{path}: damaged or not the file of scores: {one_line(error)}") from error
-    pairs = run.tasks[task_id].result.counts.pairs
-    if len(scores) != pairs or scores.dtype != np.float32 or not np.isfinite(scores).all():
-        raise ResultError(f"{path}: not the {pairs} finite scores that the result counts; `mrb score` says more")
+    table = read_untrusted(path, SCORES_SCHEMA, ResultError)
+    query_ids, doc_ids = table.column("query_id").to_pylist(), table.column("doc_id").to_pylist()
+    scores = table.column("score").to_numpy()
+    counts = run.tasks[task_id].result.counts
+    failed = int(np.isnan(scores).sum())
+    if (len(scores), failed) != (counts.pairs, counts.failed_pairs) or np.isinf(scores).any():
+        raise ResultError(
+            f"{path}: not the {counts.pairs} scores, {counts.failed_pairs} of them failed, that the result counts; "
+            "`mrb score` says more"
+        )
     starts = [row for row, query_id in enumerate(query_ids) if row == 0 or query_id != query_ids[row - 1]]
     for start, end in pairwise([*starts, len(query_ids)]):
         yield query_ids[start], doc_ids[start:end], scores[start:end]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
@@ -30,6 +29,7 @@ from mrb.hashing import canonical_json, sha256_file
 from mrb.imports import Scores
 from mrb.journal import Header, JournalWriter, Record, replay
 from mrb.loading.load import load_task_data
+from mrb.parquet import read_untrusted
 from mrb.reranker import MODALITIES, Kind
 from mrb.results import (
     CLUSTER_COLUMN,
@@ -291,16 +291,17 @@ def _table_difference(path: Path, recomputed: Path, keys: Sequence[str]) -> str 
     """The first thing in which a parquet file is not what was made again; None if there is none."""
     wanted = pq.read_table(recomputed)
     try:
-        found = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        return f"cannot be read: {one_line(error)}"
-    if found.schema != wanted.schema or len(found) != len(wanted):
-        return (
-            f"{len(found)} rows of {', '.join(found.column_names)}, recomputed {len(wanted)} of other columns or rows"
-        )
+        found = read_untrusted(path, wanted.schema, ResultError)
+    except ResultError as error:
+        return str(error).removeprefix(f"{path}: ")
+    if len(found) != len(wanted):
+        return f"{len(found)} rows, recomputed {len(wanted)}"
     for name in wanted.column_names:
         ours, theirs = (table.column(name).to_numpy() for table in (wanted, found))
-        rows = np.flatnonzero(ours != theirs)
+        same = ours == theirs
+        if ours.dtype.kind == "f":
+            same |= np.isnan(ours) & np.isnan(theirs)  # pairs that failed
+        rows = np.flatnonzero(~same)
         if len(rows):
             row = int(rows[0])
             pair = ", ".join(f"{key} {wanted.column(key)[row].as_py()!r}" for key in keys)

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrb import statistics as stats
 from mrb.errors import ResultError
 from mrb.metrics import HEADLINE
+from mrb.parquet import read_untrusted
 from mrb.results import (
     CLUSTER_COLUMN,
     PER_QUERY_FILE,
@@ -206,15 +206,15 @@ def _measures(scores: TaskScores, row: Row) -> Measures:
 def _load_task(folder: Path) -> TaskScores:
     result = read_result(folder / RESULT_FILE)
     path = folder / PER_QUERY_FILE
-    try:
-        found = pq.read_table(path)
-        columns = {name: found.column(name).to_numpy() for name in result.measures}
-        query_ids = tuple(found.column("query_id").to_pylist())
-        clusters = found.column(CLUSTER_COLUMN).to_numpy()
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (pa.ArrowException, KeyError) as error:
-        raise ResultError(f"{path}: damaged or not a table of values per query: {error}") from error
+    stated = [
+        ("query_id", pa.string()),
+        (CLUSTER_COLUMN, pa.int64()),
+        *((name, pa.float64()) for name in result.measures),
+    ]
+    found = read_untrusted(path, pa.schema(stated), ResultError)
+    columns = {name: found.column(name).to_numpy() for name in result.measures}
+    query_ids = tuple(found.column("query_id").to_pylist())
+    clusters = found.column(CLUSTER_COLUMN).to_numpy()
     for name, values in columns.items():
         if len(values) != result.counts.queries or abs(float(values.mean()) - result.measures[name].mean) > 1e-9:
             raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")

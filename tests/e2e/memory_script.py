@@ -28,7 +28,8 @@ from mrb.journal import JournalWriter, Record, replay
 from mrb.loading.load import load_task_data
 from mrb.task import load_task
 
-DEPTH = 20
+DEPTH = 10
+"""What is held of a pair is its ids, which do grow with the queries; few pairs, so that pictures are what shows."""
 SIDE = 384
 """Decoded, the few queries' pictures already fill the decode cache several times."""
 

@@ -191,5 +191,9 @@ def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_pat
     assert f"{failed} pairs failed and are ranked last" in done.stdout
     scores = pq.read_table(tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "scores.parquet").column("score")
     assert scores.null_count == failed
+    again = mrb("score", "runs/my_adapter")
+    assert "identical" in again.stdout, again.stderr
+    exported = mrb("export", "runs/my_adapter", "--format", "trec", "--out", "trec")
+    assert exported.returncode == 0, exported.stderr
     _refused(mrb(*command), f"--allow-failures {failed}", "--fresh")
     _refused(mrb(*command, "--fresh", "--allow-failures", str(failed - 1)), f"allowed: {failed - 1}")

@@ -205,7 +205,7 @@ def test_missing_rows_and_damaged_files_are_named(run: Path, candidates: Path) -
     tampered(folder / "result.json", "depths", value={})
     found = rescore_task(folder, candidates).differences
     assert any(line.startswith("scores.parquet: ") for line in found)
-    assert any(line.startswith("per_query.parquet: cannot be read") for line in found)
+    assert any(line.startswith("per_query.parquet: damaged parquet") for line in found)
     assert any(line.startswith("result.json: depths.10.nDCG@10 is missing") for line in found)
 
 
