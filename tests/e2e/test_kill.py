@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 MRB = Path(sys.executable).with_name("mrb")
-KILLS = 20
 ADAPTER = """
 import time
 
@@ -50,29 +48,10 @@ def _size(path: Path) -> int:
 
 
 def test_twenty_random_kills_end_in_the_bytes_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    chance = random.Random(20261122)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for folder in (whole, cut):
-        folder.mkdir()
-        (folder / "slow.py").write_text(ADAPTER)
-    done = subprocess.run(COMMAND, cwd=whole, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    journal = cut / "runs" / "slow" / "mini-faq-t2t" / "journal"
-    full = _size(whole / "runs" / "slow" / "mini-faq-t2t" / "journal")
-    sizes = []
-    for _ in range(KILLS):
-        process = _start(cut)
-        # A random number of bytes further: after the start, between records, and now and then before the first.
-        wanted = _size(journal) + chance.randint(0, full // (KILLS + 2))
-        assert _wait_for(lambda wanted=wanted: _size(journal) >= wanted, process), process.communicate()
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        sizes.append(_size(journal))
-    assert sizes == sorted(sizes)
-    assert full // 3 < sizes[-1] < full, "the kills must have hit a run in progress"
-    last = subprocess.run(COMMAND, cwd=cut, capture_output=True, text=True, check=False)
-    assert last.returncode == 0, last.stderr
-    assert _finished(cut) == _finished(whole)
+    campaign = [sys.executable, str(Path(__file__).with_name("kill_campaign.py")), "--kills", "20", str(tmp_path)]
+    done = subprocess.run(campaign, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 kills in 1 run: final files identical" in done.stdout
 
 
 def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
@@ -88,3 +67,25 @@ def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
     assert f"in use by process {process.pid}" in second.stderr
     assert process.returncode == 0, errors
     assert set(_finished(tmp_path)) == set(FINAL)
+
+
+def test_a_resume_under_changed_source_checks_a_sample_first(tmp_path: Path) -> None:
+    adapter = tmp_path / "slow.py"
+    adapter.write_text(ADAPTER)
+    first = subprocess.run([*COMMAND, "--limit", "40"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    adapter.write_text("# a comment that moves no score\n" + ADAPTER)
+    same = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert same.returncode == 0, same.stderr
+    assert "the adapter's source changed; scoring 4 queries again" in same.stderr
+    before = _finished(tmp_path)
+    adapter.write_text(ADAPTER.replace("(1 + len(d.text))", "(2 + len(d.text))"))
+    other = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert other.returncode == 2
+    (line,) = [line for line in other.stderr.splitlines() if line.startswith("mrb: ")]
+    assert "the adapter's source changed" in line
+    assert "--fresh" in line
+    assert _finished(tmp_path) == before
+    fresh = subprocess.run([*COMMAND, "--fresh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert fresh.returncode == 0, fresh.stderr
+    assert _finished(tmp_path) != before
