@@ -71,13 +71,15 @@ def one_run(folder: Path, kills: int, full: int, chance: random.Random) -> dict[
     before = 0
     for number in range(kills):
         # The kills spread over the journal's length, before its first record and in mid write too.
-        wanted = min(full, before + chance.randint(0, 2 * full // (kills + 2))) if number else 0
-        kill_once(folder, wanted, chance.random() * 0.02)
+        wanted = min(full, before + chance.randint(0, full // kills)) if number else 0
+        kill_once(folder, wanted, chance.random() * 0.004)
         now = size(journal)
         if now < before:
             raise SystemExit(f"the journal shrank from {before} to {now} bytes: scores were lost")
         before = now
     print(f"{folder.name}: killed {kills} times, journal at {before} of {full} bytes at the last", flush=True)
+    if not 0 < before < full:
+        raise SystemExit(f"{folder.name}: the kills did not hit a run in progress")
     return finished(folder)
 
 
