@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -10,20 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MRB = Path(sys.executable).with_name("mrb")
-ADAPTER = """
-import time
-
-class Slow:
-    batch_invariant = True
-
-    def score(self, request):
-        time.sleep(0.002)
-        words = set(request.query.text.lower().split())
-        return [len(words & set(d.text.lower().split())) / (1 + len(d.text)) for d in request.candidates]
-"""
-COMMAND = [str(MRB), "run", "--model", "slow", "--task", "mini-faq-t2t"]
-FINAL = ("result.json", "scores.parquet", "per_query.parquet")
+CAMPAIGN = Path(__file__).with_name("kill_campaign.py")
+_campaign = runpy.run_path(str(CAMPAIGN))
+ADAPTER, COMMAND, FINAL = _campaign["ADAPTER"], _campaign["COMMAND"], _campaign["FINAL"]
 
 
 def _start(folder: Path) -> subprocess.Popen[str]:
@@ -48,7 +38,7 @@ def _size(path: Path) -> int:
 
 
 def test_twenty_random_kills_end_in_the_bytes_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    campaign = [sys.executable, str(Path(__file__).with_name("kill_campaign.py")), "--kills", "20", str(tmp_path)]
+    campaign = [sys.executable, str(CAMPAIGN), "--kills", "20", str(tmp_path)]
     done = subprocess.run(campaign, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20 kills in 1 run: final files identical" in done.stdout
