@@ -17,7 +17,7 @@ from mrb.ranking import rank_candidates, tied_across
 from mrb.results import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
 from mrb.statistics import intervals, task_seed
 
-BLOCK = 1000
+BLOCK = 200
 """Queries measured at a time: bounds what the measures' string tables hold, however large the task."""
 CURVE_DEPTHS = (10, 25, 50, 100)
 CUTOFF = max(measure.cutoff for measure in MEASURES)
