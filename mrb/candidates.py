@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
@@ -27,6 +29,9 @@ from mrb.task import Model, Sha256, Task
 
 _METADATA_KEY = b"mrb"
 _SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
+
+IDS_UNPACKED = 50_000
+"""Document ids held as Python strings while a list is built: packed in Arrow they take a sixth of the memory."""
 
 Float32 = npt.NDArray[np.float32]
 
@@ -106,24 +111,29 @@ def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequ
     not finite or that rise.
     """
     query_ids: list[str] = []
+    lengths: list[int] = []
     doc_ids: list[str] = []
+    packed: list[pa.Array] = []
     scores: list[Float32] = []
-    offsets = [0]
     for query_id, ids, values in lists:
         array = np.asarray(values, dtype=np.float32)
         _check_list(provenance, query_id, ids, array)
         if not ids:
             continue  # a file of rows cannot hold it, and the list must hash alike before and after writing
         query_ids.append(query_id)
+        lengths.append(len(ids))
         doc_ids.extend(ids)
         scores.append(array)
-        offsets.append(len(doc_ids))
+        if len(doc_ids) > IDS_UNPACKED:
+            packed.append(pa.array(doc_ids, pa.string()))
+            doc_ids = []
     if len(set(query_ids)) != len(query_ids):
         twice = next(q for q in query_ids if query_ids.count(q) > 1)
         raise CandidatesError(f"candidates for {provenance.task}: query {twice!r} stands twice")
     joined = np.concatenate(scores) if scores else np.empty(0, np.float32)
-    ids_column = pa.array(doc_ids, pa.string())
-    return Candidates(provenance, tuple(query_ids), np.asarray(offsets, np.int64), ids_column, joined)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    ids_column = pa.concat_arrays([*packed, pa.array(doc_ids, pa.string())])
+    return Candidates(provenance, tuple(query_ids), offsets.astype(np.int64), ids_column, joined)
 
 
 def write_parquet(candidates: Candidates, path: Path) -> None:
@@ -234,17 +244,18 @@ def _provenance(metadata: _Metadata) -> Provenance:
 def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:
     if any(column.null_count for column in table.columns):
         raise CandidatesError(f"{path}: holds null cells")
-    query_column = table.column("query_id").to_pylist()
-    starts = [row for row, q in enumerate(query_column) if row == 0 or query_column[row - 1] != q]
-    offsets = np.asarray([*starts, len(query_column)], np.int64)
+    names = table.column("query_id").combine_chunks()
+    changed = pc.not_equal(names.slice(1), names.slice(0, max(len(names) - 1, 0))).to_numpy(zero_copy_only=False)
+    starts = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(names) else np.empty(0, np.int64)
+    offsets = np.concatenate([starts, [len(names)]]).astype(np.int64)
     ranks = table.column("rank").to_numpy()
     wanted = np.arange(len(ranks)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
     if not np.array_equal(ranks, wanted):
         raise CandidatesError(f"{path}: ranks do not run 1, 2, 3, ... within each query")
-    doc_ids = table.column("doc_id").to_pylist()
+    doc_ids = table.column("doc_id").combine_chunks()
     scores = table.column("score").to_numpy()
-    runs = zip(starts, offsets[1:], strict=True)
-    return build(provenance, ((query_column[a], doc_ids[a:b], scores[a:b]) for a, b in runs))
+    runs = pairwise(offsets.tolist())
+    return build(provenance, ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs))
 
 
 def _refuse_spaces(*ids: str) -> None:

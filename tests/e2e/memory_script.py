@@ -85,6 +85,7 @@ def _run(folder: Path, queries: int) -> None:
     plan = make_plan(data, candidates, DEPTH)
     reranker = declared(Adapter("brightness", Brightness(), {}, "test", None))
     journal = folder / "journal"
+    journal.unlink(missing_ok=True)
     with JournalWriter(journal, header_of(plan, reranker)) as writer:
         requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
