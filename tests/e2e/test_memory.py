@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("memory_script.py")
@@ -23,7 +24,10 @@ def _peak(folder: Path, queries: int) -> int:
 
 def _script(mode: str, folder: Path, queries: int) -> str:
     command = [sys.executable, str(SCRIPT), mode, str(folder), str(queries)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    # A new cache each time: the tables are converted anew, which is part of what is measured.
+    with tempfile.TemporaryDirectory() as cache:
+        environment = os.environ | {"HF_DATASETS_CACHE": cache}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
