@@ -252,7 +252,7 @@ def _average(
 ) -> AverageComparison:
     """One average's means, differences and groups. Its p values are corrected for all pairs of runs, as the groups'
     are, so that a difference and the groups never contradict each other."""
-    raw = stats.pairwise_p_values(samples, average=average)
+    raw = stats.pairwise_p_values(samples, average=average, flips=stats.flips_needed(len(names)))
     pairs = list(combinations(range(len(names)), 2))
     corrected = dict(zip(pairs, stats.holm([float(raw[pair]) for pair in pairs]), strict=True))
     return AverageComparison(

@@ -193,6 +193,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def flips_needed(models: int, alpha: float = 0.05) -> int:
+    """Sign flips that can separate a pair of `models` after correction: p can fall well below alpha / pairs."""
+    return max(FLIPS, math.ceil(4 * math.comb(models, 2) / alpha))
+
+
 def rank_groups(
     models: Sequence[str],
     samples: Sequence[TaskSample],
@@ -208,7 +213,7 @@ def rank_groups(
     `alpha`. `flips` follows from the number of pairs if not given; ValueError if it is too small to separate any.
     """
     pairs = list(combinations(range(len(models)), 2))
-    flips = max(FLIPS, math.ceil(4 * len(pairs) / alpha)) if flips is None else flips
+    flips = flips_needed(len(models), alpha) if flips is None else flips
     if len(pairs) > alpha * (flips + 1):
         raise ValueError(f"{flips} sign flips cannot separate any two of {len(models)} models at {alpha}")
     raw = pairwise_p_values(samples, average=average, flips=flips)

@@ -299,3 +299,8 @@ def test_equal_values_in_unequal_clusters_have_no_spread():
     found = interval(np.full(7, 0.1), [str(i % 3) for i in range(7)], seed=1)
     assert (found.low, found.high) == (found.mean, found.mean)
     assert found.mean == pytest.approx(0.1)
+
+
+def test_p_values_and_rank_groups_use_the_same_flips_however_many_the_models():
+    assert mrb.statistics.flips_needed(2) == mrb.statistics.FLIPS
+    assert mrb.statistics.flips_needed(30) == 4 * 435 / 0.05
