@@ -55,7 +55,10 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     with _quiet_datasets() as datasets, _memory_given_back():
         try:
             data = datasets.load_dataset(
-                file_format, data_files=[str(path) for path in paths], split="train", **_frugal(file_format)
+                "csv" if file_format == "tsv" else file_format,
+                data_files=[str(path) for path in paths],
+                split="train",
+                **_frugal(file_format),
             )
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
             cause = error.__cause__ or error
@@ -68,6 +71,9 @@ def _frugal(file_format: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"writer_batch_size": ROWS_HELD}
     if file_format == "parquet":
         settings["fragment_scan_options"] = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
+    if file_format == "tsv":  # an id that looks like a number, or like a missing value, stays the text that it is
+        settings |= {"sep": "\t", "dtype": str, "keep_default_na": False}
+        del settings["writer_batch_size"]
     return settings
 
 
