@@ -14,11 +14,11 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mrb.errors import DataError, one_line
 from mrb.hashing import sha256_file
-from mrb.loading.layout import tables_of
+from mrb.loading.layout import Tables, tables_of
 from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, write_manifest
 
 T = TypeVar("T")
@@ -157,19 +157,30 @@ def _refused(error: BaseException) -> str | None:
     return None
 
 
-def _listed(repository: str, revision: str) -> Manifest:
-    from huggingface_hub import metadata_load
-
-    files = list_files(repository, revision)
-    manifest = Manifest(repository=repository, revision=revision, files=files, tables={})
+def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
+    """The tables that these files of a repository make, by its README where it has one, which is fetched."""
     metadata = None
     if any(file.path == README for file in files):
-        manifest, (readme,) = fetch(manifest, [README])
-        try:
-            metadata = metadata_load(readme)
-        except Exception as error:  # the YAML library's errors, several classes
-            raise DataError(f"{_where(repository, revision)}: README.md: {one_line(error)}") from error
-    manifest = manifest.model_copy(update={"tables": tables_of([file.path for file in files], metadata)})
+        bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
+        metadata = _header(_checked_file(bare, README)[0], _where(repository, revision))
+    return tables_of([file.path for file in files], metadata)
+
+
+def _header(readme: Path, where: str) -> dict[str, Any] | None:
+    """The YAML header of a README, None where there is none. DataError if it is no YAML."""
+    from huggingface_hub import metadata_load
+
+    try:
+        header: dict[str, Any] | None = metadata_load(readme)
+    except Exception as error:  # the YAML library's errors, several classes
+        raise DataError(f"{where}: README.md: {one_line(error)}") from error
+    return header
+
+
+def _listed(repository: str, revision: str) -> Manifest:
+    files = list_files(repository, revision)
+    tables = listed_tables(repository, revision, files)
+    manifest = Manifest(repository=repository, revision=revision, files=files, tables=tables)
     write_manifest(manifest)
     return manifest
 

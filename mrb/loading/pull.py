@@ -129,8 +129,11 @@ def _state(task: Task) -> tuple[str, ...]:
         size_known = "?" if task.size.gigabytes is None else f"{1000 * task.size.gigabytes:,.1f}"
         state = "never fetched" if not known else "partly listed"
         return (task.id, str(files - len(gone)), "?", f"{(size - missing) / 1e6:,.1f}", size_known, "?", state)
-    read = [m.read[part_files(task, p, m)["corpus"][0]] for (m, _), p in zip(known, task.source.parts, strict=True)
-            if part_files(task, p, m)["corpus"][0] in m.read]
+    read = [
+        m.read[part_files(task, p, m)["corpus"][0]]
+        for (m, _), p in zip(known, task.source.parts, strict=True)
+        if part_files(task, p, m)["corpus"][0] in m.read
+    ]
     rows = f"{sum(table.rows for table in read):,}" if len(read) == len(known) else "?"
     state = "complete" if not gone else "incomplete"
     here = f"{(size - missing) / 1e6:,.1f}"

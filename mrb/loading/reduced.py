@@ -66,10 +66,8 @@ class Source:
     whole: Raw | None
 
 
-def reduce(
-    source: Source, needed: Needed, judged: Collection[str], caps: ImageCaps, cache: DecodeCache
-) -> Reduced:
-    """The needed rows, from the cached file or made now. DataError names a file that is damaged, an id that is twice."""
+def reduce(source: Source, needed: Needed, judged: Collection[str], caps: ImageCaps, cache: DecodeCache) -> Reduced:
+    """The needed rows, from the cached file or made now. DataError: a damaged file, an id that stands twice."""
     # Judged ids decide which rows are kept too.
     key = sha256_json([LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged)])
     path = cache_root() / "reduced" / f"{key}.arrow"

@@ -50,9 +50,7 @@ def parts_of(data: TaskData) -> list[TaskData]:
     names = [part.name for part in data.task.source.parts]
     if len(names) == 1:
         return [data]
-    parts = [
-        replace(data, queries=_of_part(data.queries, name), corpus=_of_part(data.corpus, name)) for name in names
-    ]
+    parts = [replace(data, queries=_of_part(data.queries, name), corpus=_of_part(data.corpus, name)) for name in names]
     return [part for part in parts if len(part.queries)]
 
 

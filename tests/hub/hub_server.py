@@ -27,12 +27,10 @@ class Hub:
         self.repositories = repositories
         self.faults: dict[str, list[str]] = {}
         self.requests: list[str] = []
-        hub = self
 
         class Handler(_Handler):
-            pass
+            hub = self
 
-        Handler.hub = hub
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
 
@@ -60,17 +58,18 @@ class Hub:
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # header and body in one packet: two would wait for each other's acknowledgement
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self.answer()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.answer()
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self.answer()
 
     def answer(self) -> None:
@@ -132,6 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "drop":
             self.wfile.write(data[: len(data) // 2])
+            self.wfile.flush()
             self.close_connection = True
             return
         if fault == "slow":

@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / "tasks" / "mini" / "data" / "mini-emoji-i2i" / "corpus" / "test.parquet"
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-COLOURS = "red green blue yellow black white brown orange purple pink grey".split()
-THINGS = "boat kettle ladder window violin anchor basket candle feather hammer island jacket".split()
+COLOURS = ["red", "green", "blue", "yellow", "black", "white", "brown", "orange", "purple", "pink", "grey"]
+THINGS = [
+    *("boat", "kettle", "ladder", "window", "violin", "anchor"),
+    *("basket", "candle", "feather", "hammer", "island", "jacket"),
+]
 QUERIES, UNJUDGED, DOCUMENTS = 6, 2, 12
 Files = dict[str, bytes]
 
