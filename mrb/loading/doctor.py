@@ -47,7 +47,7 @@ def examine(task: Task) -> Iterator[Finding]:
 
 def report(findings: Sequence[Finding]) -> str:
     """A row for each repository."""
-    rows = [("task", "repository", "MB", "corpus", "queries", "qrels", "state")]
+    rows: list[tuple[str, ...]] = [("task", "repository", "MB", "corpus", "queries", "qrels", "state")]
     for finding in findings:
         cells = {role: f"{name} ({'?' if count is None else f'{count:,}'})" for role, name, count, _ in finding.tables}
         size = f"{finding.size / 1e6:,.1f}" if finding.tables else "-"

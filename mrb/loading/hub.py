@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt when the Hub or the way to it fails."""
+PATIENCE = 15.0
+"""Seconds after which no further attempt begins: the client has attempts of its own, which must not multiply ours."""
 SPARE_BYTES = 64 * 1024 * 1024
 README = "README.md"
 _TRUE = ("1", "true", "yes", "on")
@@ -118,14 +120,15 @@ def attempt(action: Callable[[], T], where: str) -> T:
     from huggingface_hub.errors import HfHubHTTPError
 
     # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
-    network = (HfHubHTTPError.__bases__[0], OSError)
+    network: tuple[type[BaseException], ...] = (HfHubHTTPError.__bases__[0], OSError)
+    started = time.monotonic()
     for wait in (*WAITS, None):
         try:
             return action()
         except network as error:
             if (refused := _refused(error)) is not None:
                 raise DataError(f"{where}: {refused}") from error
-            if wait is None:
+            if wait is None or time.monotonic() - started > PATIENCE:
                 cause = one_line(error.__cause__ or error, 200)
                 raise DataError(
                     f"{where}: the Hub cannot be reached or fails ({type(error).__name__}: {cause}); check the network "

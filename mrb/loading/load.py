@@ -33,7 +33,9 @@ def load_task_data(
     else:
         parts = [_embedded(task, part, root or embedded_root(), cache) for part in task.source.parts]
     queries, corpus = joined([part.queries for part in parts]), joined([part.corpus for part in parts])
-    present = frozenset().union(*(part.present for part in parts)) if len(parts) > 1 else parts[0].present
+    present: Container[str] = parts[0].present
+    if len(parts) > 1:
+        present = {doc_id for part in parts for doc_id in part.present}
     judged = _judge(task, queries, present, itertools.chain.from_iterable(part.judgements for part in parts))
     counts = Counts(
         queries=len(judged.qrels),

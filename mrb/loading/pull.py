@@ -49,7 +49,9 @@ def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
 
 def pulled_text(pulled: Sequence[Pulled]) -> str:
     """A row for each task: what was read, what the rules dropped, and the columns that its tables have."""
-    rows = [("task", "MB", "queries", "documents", "qrels", "outside corpus", "no query", "not positive", "columns")]
+    rows: list[tuple[str, ...]] = [
+        ("task", "MB", "queries", "documents", "qrels", "outside corpus", "no query", "not positive", "columns")
+    ]
     for one in pulled:
         counts = one.counts
         numbers = (counts.queries, counts.documents, counts.qrels, counts.qrels_outside_corpus)
