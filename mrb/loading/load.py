@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def load_task_data(
     else:
         parts = [_embedded(task, part, root or embedded_root(), cache) for part in task.source.parts]
     queries, corpus = joined([part.queries for part in parts]), joined([part.corpus for part in parts])
-    present: Container[str] = parts[0].present
+    present: ItemTable | Set[str] = parts[0].present
     if len(parts) > 1:
         present = {doc_id for part in parts for doc_id in part.present}
     judged = _judge(task, queries, present, itertools.chain.from_iterable(part.judgements for part in parts))
@@ -89,7 +89,7 @@ class _Judged:
     not_positive: int
 
 
-def _judge(task: Task, queries: ItemTable, corpus: Container[str], rows: Iterable[Judgement]) -> _Judged:
+def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: Iterable[Judgement]) -> _Judged:
     """The positive judgements by query, in the order of the query table, and what was left out."""
     grades: dict[str, dict[str, int]] = {}
     outside = unknown = not_positive = 0
