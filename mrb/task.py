@@ -125,13 +125,15 @@ class Source(Model):
 class Rules(Model):
     """How raw tables become the judged task. Every rule's effect is counted at loading and published with results.
 
-    `drop_qrels_outside_corpus`: the source judges documents that its corpus lacks. `drop_identical_ids`: a query is
+    `drop_qrels_outside_corpus`: the source judges documents that its corpus lacks; `drop_qrels_outside_queries`:
+    queries that its query table lacks. `drop_identical_ids`: a query is
     itself in the corpus and leaves its own candidates. `drop_query_image_from_candidates`: so does a composed query's
     reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
     `average_over_parts`: the score is the unweighted mean over the parts.
     """
 
     drop_qrels_outside_corpus: bool = False
+    drop_qrels_outside_queries: bool = False
     drop_identical_ids: bool = False
     drop_query_image_from_candidates: bool = False
     graded: bool = False
@@ -255,6 +257,8 @@ class Task(Model):
             mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
         )
         del fields["images"]["largest"]
+        if not self.rules.drop_qrels_outside_queries:  # came after lists were frozen: where it is off, hashes stand
+            del fields["rules"]["drop_qrels_outside_queries"]
         del fields["source"]["format"]
         del fields["source"]["format_confirmed"]
         for part in fields["source"]["parts"]:

@@ -15,6 +15,7 @@ COMMANDS = {
     "candidates": ("candidates", "Make, show, check and import first-stage lists."),
     "check": ("check", "Does a reranker hold what it declares? How large is its noise?"),
     "compare": ("compare", "Compare runs: differences, intervals, queries won and lost."),
+    "data": ("data", "Fetch, list and check the data of tasks."),
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
     "leaderboard": ("leaderboard", "Build the board from runs."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),

@@ -20,7 +20,7 @@ from mrb.evaluate.measure import measure
 from mrb.evaluate.plan import Asked, Float32, Plan, asked, make_plan
 from mrb.evaluate.resume import agree_or_refuse
 from mrb.evaluate.score import score_all
-from mrb.evaluate.select import Selection, check_candidates, load_candidates
+from mrb.evaluate.select import Selection, check_candidates, load_candidates, needed
 from mrb.evaluate.write import discard_task, write_task
 from mrb.items import DecodeCache
 from mrb.journal import Header, JournalWriter, Record, replay
@@ -95,8 +95,8 @@ def _run_task(
 ) -> TaskTiming | None:
     """Score, measure and write one task; how long scoring took, None if nothing was left to score."""
     cache = DecodeCache()
-    data = load_task_data(task, decode_cache=cache)
     candidates = load_candidates(task, options.candidates, options.selection.depth)
+    data = load_task_data(task, decode_cache=cache, needed=needed(candidates))
     check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
     plan = make_plan(data, candidates, options.selection.depth, limit=options.limit, sample=options.selection.sample)
     folder.mkdir(parents=True, exist_ok=True)

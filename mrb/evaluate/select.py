@@ -9,6 +9,7 @@ from pathlib import Path
 from mrb import candidates as lists
 from mrb.candidates import Candidates
 from mrb.errors import CandidatesError, TaskError
+from mrb.loading.reduced import Needed
 from mrb.task import TYPES, Sample, Suite, Task, load_suite, load_task, task_folder
 
 DEFAULT_SUITE = "mini"
@@ -80,6 +81,11 @@ def check_candidates(task: Task, given: Path | None, depth: int) -> None:
     lists.check_task(made, task, str(path))
     if depth > made.depth:
         raise CandidatesError(f"{path}: the list is {made.depth} deep, depth {depth} was asked for")
+
+
+def needed(candidates: Candidates) -> Needed:
+    """The documents that a list names, for loading these alone."""
+    return Needed(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
 
 
 def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:

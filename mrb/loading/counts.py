@@ -24,4 +24,5 @@ class Counts(Model):
     queries_in_table: Rows
     queries_without_positives: Rows
     qrels_outside_corpus: Rows
+    qrels_outside_queries: Rows = 0
     qrels_not_positive: Rows

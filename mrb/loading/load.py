@@ -2,53 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pyarrow as pa
 
 from mrb.errors import DataError
 from mrb.items import DecodeCache
 from mrb.loading.counts import Counts
 from mrb.loading.data import ItemTable, Qrels, TaskData
+from mrb.loading.reduced import Needed
+from mrb.loading.remote import Judgement, PartTables, load_part
 from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
 from mrb.task import Part, Table, Task, task_folder
 
 
-def load_task_data(task: Task, *, decode_cache: DecodeCache | None = None, root: Path | None = None) -> TaskData:
+def load_task_data(
+    task: Task, *, decode_cache: DecodeCache | None = None, root: Path | None = None, needed: Needed | None = None
+) -> TaskData:
     """The tables of `task` under its rules. DataError names the repository, table and row that do not fit.
 
-    `root` is the folder that holds the embedded repositories; the installed one unless given.
+    `root` is the folder that holds the embedded repositories; the installed one unless given. With `needed`, the
+    corpus of a Hub task holds the documents that it names and no others; counts are those of the whole corpus.
     """
-    if task.source.kind == "hub":
-        raise DataError(
-            f"task {task.id}: this version of MRB does not yet fetch data from the Hub "
-            f"({task.source.parts[0].repository}); `--suite mini` runs on embedded data"
-        )
     cache = decode_cache or DecodeCache()
-    (part,) = task.source.parts
-    reader = _Reader(task, part, (root or embedded_root()) / part.repository, cache)
-    queries = reader.items(part.queries, QUERY_ID_COLUMNS)
-    corpus = reader.items(part.corpus, CORPUS_ID_COLUMNS)
-    side = None if part.side is None else reader.items(part.side, CORPUS_ID_COLUMNS)
-    judged = _judge(task, queries, corpus, qrel_rows(reader.raw(part.qrels), prefix=reader.prefix))
+    if task.source.kind == "hub":
+        parts = [load_part(task, part, cache, needed) for part in task.source.parts]
+    else:
+        parts = [_embedded(task, part, root or embedded_root(), cache) for part in task.source.parts]
+    queries, corpus = joined([part.queries for part in parts]), joined([part.corpus for part in parts])
+    present: ItemTable | Set[str] = parts[0].present
+    if len(parts) > 1:
+        present = {doc_id for part in parts for doc_id in part.present}
+    judged = _judge(task, queries, present, itertools.chain.from_iterable(part.judgements for part in parts))
     counts = Counts(
         queries=len(judged.qrels),
-        documents=len(corpus),
+        documents=sum(part.documents for part in parts),
         qrels=sum(len(grades) for grades in judged.qrels.values()),
         queries_in_table=len(queries),
         queries_without_positives=judged.without_positives,
         qrels_outside_corpus=judged.outside_corpus,
+        qrels_outside_queries=judged.outside_queries,
         qrels_not_positive=judged.not_positive,
     )
-    kept = ItemTable(
-        queries.name,
-        {query_id: queries.rows[query_id] for query_id in judged.qrels},
-        queries.texts,
-        queries.images,
-        queries.caps,
-        cache,
+    kept = replace(queries, rows={query_id: queries.rows[query_id] for query_id in judged.qrels})
+    return TaskData(task, kept, corpus, judged.qrels, counts, parts[0].side)
+
+
+def joined(tables: Sequence[ItemTable]) -> ItemTable:
+    """One table of the rows of several, in order; ids are unique because each part has its own prefix."""
+    if len(tables) == 1:
+        return tables[0]
+    rows: dict[str, int] = {}
+    texts, images, offset = [], [], 0
+    for table in tables:
+        rows |= {item_id: offset + row for item_id, row in table.rows.items()}
+        size = len(table.texts if table.texts is not None else table.images or ())
+        offset += size
+        texts += _chunks(table.texts, size, pa.string())
+        images += _chunks(table.images, size, pa.binary())
+    return replace(
+        tables[0],
+        rows=rows,
+        texts=pa.chunked_array(texts, pa.string()),
+        images=pa.chunked_array(images, pa.binary()),
     )
-    return TaskData(task, kept, corpus, judged.qrels, counts, side)
+
+
+def _chunks(column: pa.ChunkedArray | None, size: int, kind: pa.DataType) -> list[pa.Array]:
+    return [pa.nulls(size, kind)] if column is None else column.cast(kind).chunks
 
 
 def embedded_root() -> Path:
@@ -61,15 +85,19 @@ class _Judged:
     qrels: Qrels
     without_positives: int
     outside_corpus: int
+    outside_queries: int
     not_positive: int
 
 
-def _judge(task: Task, queries: ItemTable, corpus: ItemTable, rows: Iterable[tuple[str, str, int]]) -> _Judged:
+def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: Iterable[Judgement]) -> _Judged:
     """The positive judgements by query, in the order of the query table, and what was left out."""
     grades: dict[str, dict[str, int]] = {}
-    outside = not_positive = 0
+    outside = unknown = not_positive = 0
     for query_id, doc_id, grade in rows:
         if query_id not in queries:
+            unknown += 1
+            if task.rules.drop_qrels_outside_queries:
+                continue
             raise DataError(f"task {task.id}: qrels judge query {query_id!r}, which is not in the query table")
         judged = grades.setdefault(query_id, {})
         if doc_id in judged:
@@ -89,7 +117,15 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable, rows: Iterable[tup
         for query_id, judged in grades.items()
     }
     kept = {query_id: positive[query_id] for query_id in queries if positive.get(query_id)}
-    return _Judged(kept, len(grades) - len(kept), outside, not_positive)
+    return _Judged(kept, len(grades) - len(kept), outside, unknown, not_positive)
+
+
+def _embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTables:
+    reader = _Reader(task, part, root / part.repository, cache)
+    queries, corpus = reader.items(part.queries, QUERY_ID_COLUMNS), reader.items(part.corpus, CORPUS_ID_COLUMNS)
+    side = None if part.side is None else reader.items(part.side, CORPUS_ID_COLUMNS)
+    judgements = list(qrel_rows(reader.raw(part.qrels), prefix=reader.prefix))
+    return PartTables(queries, corpus, judgements, corpus, len(corpus), side)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import ctypes
 import sys
 from collections.abc import Iterator
@@ -54,8 +55,12 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
     with _quiet_datasets() as datasets, _memory_given_back():
         try:
+            settings = _tsv(datasets, paths[0]) if file_format == "tsv" else _frugal(file_format)
             data = datasets.load_dataset(
-                file_format, data_files=[str(path) for path in paths], split="train", **_frugal(file_format)
+                "csv" if file_format == "tsv" else file_format,
+                data_files=[str(path) for path in paths],
+                split="train",
+                **settings,
             )
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
             cause = error.__cause__ or error
@@ -69,6 +74,14 @@ def _frugal(file_format: str) -> dict[str, Any]:
     if file_format == "parquet":
         settings["fragment_scan_options"] = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
     return settings
+
+
+def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
+    """Settings for a table with tabs: an id that looks like a number, or like a missing value, stays text."""
+    with path.open(encoding="utf-8") as file:
+        names = file.readline().rstrip("\r\n").split("\t")
+    features = datasets.Features({name: datasets.Value("string") for name in names})
+    return {"sep": "\t", "features": features, "keep_default_na": False, "quoting": csv.QUOTE_NONE}
 
 
 def item_table(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from mrb.candidates import Candidates, Provenance, build
 from mrb.errors import AdapterError, CandidatesError
 from mrb.hashing import sha256_bytes
-from mrb.loading.data import TaskData
+from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
 
@@ -35,8 +37,25 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     )
     selves = _self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
-    found = _in_order(data, name, iter(retriever.search(data, depth + spare)))
+    searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
+    found = _in_order(data, name, searched)
     return build(provenance, (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found))
+
+
+def parts_of(data: TaskData) -> list[TaskData]:
+    """The task's parts, each with its own queries and documents, in order: a forum is searched alone.
+
+    One where the task has one part. A part without judged queries is left out.
+    """
+    names = [part.name for part in data.task.source.parts]
+    if len(names) == 1:
+        return [data]
+    parts = [replace(data, queries=_of_part(data.queries, name), corpus=_of_part(data.corpus, name)) for name in names]
+    return [part for part in parts if len(part.queries)]
+
+
+def _of_part(table: ItemTable, name: str) -> ItemTable:
+    return replace(table, rows={item_id: row for item_id, row in table.rows.items() if item_id.startswith(f"{name}/")})
 
 
 def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:

@@ -86,6 +86,7 @@ def test_beir(load: Callable[..., TaskData]) -> None:
         "queries_in_table": 2,
         "queries_without_positives": 0,
         "qrels_outside_corpus": 0,
+        "qrels_outside_queries": 0,
         "qrels_not_positive": 0,
     }
 
@@ -333,11 +334,3 @@ assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
-
-
-def test_hub_tasks_say_that_they_cannot_be_fetched_yet(toy_task: Builder) -> None:
-    source = toy_task().model_dump(mode="json")["source"]
-    source["kind"] = "hub"
-    source["parts"][0] |= {"repository": "org/set", "revision": "a" * 40, "content": None}
-    with pytest.raises(DataError, match=r"does not yet fetch data from the Hub \(org/set\)"):
-        load_task_data(toy_task(source=source))

@@ -69,6 +69,7 @@ def result(task: Task) -> Json:
                 "queries_in_table": 10,
                 "queries_without_positives": 0,
                 "qrels_outside_corpus": 0,
+                "qrels_outside_queries": 0,
                 "qrels_not_positive": 0,
             },
         },

@@ -1,0 +1,230 @@
+"""Files of Hub repositories at a pinned revision: listed once, fetched when missing, checked against their digests.
+
+A revision is a commit, so what was fetched stays right: a file that is here is never asked about again. Everything goes
+through `hf_hub_download`, which refuses another revision than the one asked for; `load_dataset(repository)` would fall
+back to whichever revision is in its cache.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mrb.errors import DataError, one_line
+from mrb.hashing import sha256_file
+from mrb.loading.layout import Tables, tables_of
+from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, write_manifest
+
+T = TypeVar("T")
+
+WAITS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further attempt when the Hub or the way to it fails."""
+PATIENCE = 15.0
+"""Seconds after which no further attempt begins: the client has attempts of its own, which must not multiply ours."""
+SPARE_BYTES = 64 * 1024 * 1024
+README = "README.md"
+_TRUE = ("1", "true", "yes", "on")
+
+
+def offline() -> bool:
+    """Whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE`."""
+    return any(os.environ.get(name, "").lower() in _TRUE for name in ("MRB_OFFLINE", "HF_HUB_OFFLINE"))
+
+
+def open_manifest(repository: str, revision: str) -> Manifest:
+    """The manifest of a repository; made from the Hub's listing if it is not on disk.
+
+    DataError, one line: no such repository or revision, no access, no network, offline.
+    """
+    return read_manifest(repository, revision) or _listed(repository, revision)
+
+
+def list_files(repository: str, revision: str) -> tuple[RemoteFile, ...]:
+    """The files of a repository at a revision, asked of the Hub now."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    where = _where(repository, revision)
+    if offline():
+        raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
+    tree = attempt(
+        lambda: list(HfApi().list_repo_tree(repository, recursive=True, revision=revision, repo_type="dataset")), where
+    )
+    return tuple(
+        RemoteFile(path=file.path, size=file.size, git=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
+        for file in tree
+        if isinstance(file, RepoFile)
+    )
+
+
+def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path]]:
+    """(manifest with what was checked, local files of `paths`): fetched if missing, hashed once, refetched if wrong.
+
+    DataError names the file: wrong checksum twice, no network, full disk.
+    """
+    found, changed = [], dict(manifest.checked)
+    check_space(manifest, paths)
+    for path in paths:
+        local, checked = _checked_file(manifest, path)
+        found.append(local)
+        changed[path] = checked
+    if changed != manifest.checked:
+        manifest = manifest.model_copy(update={"checked": changed})
+        write_manifest(manifest)
+    return manifest, found
+
+
+def local_file(manifest: Manifest, path: str) -> Path | None:
+    """Where `path` lies on this disk; None if it was not fetched. No request is made."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(manifest.repository, path, revision=manifest.revision, repo_type="dataset")
+    return Path(found) if isinstance(found, str) else None
+
+
+def is_right(file: RemoteFile, local: Path) -> bool:
+    """Whether the file's bytes have the digest that the Hub lists: SHA-256 of large files, git's SHA-1 of others."""
+    if local.stat().st_size != file.size:
+        return False
+    if file.sha256 is not None:
+        return sha256_file(local) == file.sha256
+    digest = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
+    digest.update(local.read_bytes())
+    return digest.hexdigest() == file.git
+
+
+def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
+    """DataError if the disk of the Hub's cache cannot take the files of `paths` that are missing."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    missing = sum(manifest.file(path).size for path in paths if local_file(manifest, path) is None)
+    folder = Path(HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if missing and missing + SPARE_BYTES > free:
+        raise DataError(
+            f"{_where(manifest.repository, manifest.revision)}: {missing / 1e6:,.1f} MB to fetch, {folder} has "
+            f"{free / 1e6:,.1f} MB left; free some or set HF_HOME to another disk"
+        )
+
+
+def attempt(action: Callable[[], T], where: str) -> T:
+    """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
+    network: tuple[type[BaseException], ...] = (HfHubHTTPError.__bases__[0], OSError)
+    started = time.monotonic()
+    for wait in (*WAITS, None):
+        try:
+            return action()
+        except network as error:
+            if (refused := _refused(error)) is not None:
+                raise DataError(f"{where}: {refused}") from error
+            if wait is None or time.monotonic() - started > PATIENCE:
+                cause = one_line(error.__cause__ or error, 200)
+                raise DataError(
+                    f"{where}: the Hub cannot be reached or fails ({type(error).__name__}: {cause}); check the network "
+                    "and run the same command again, what was fetched is kept"
+                ) from error
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _refused(error: BaseException) -> str | None:
+    """What no further attempt can change, in words; None where one may help."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "access is restricted; accept its terms on its page, then log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "no such repository, or it is private; `mrb data doctor` checks all of them"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such revision any more; MRB does not take another one in its place"
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+        return f"a listed file is missing: {one_line(error, 200)}"
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        return None if status == 429 or status >= 500 else f"the Hub answers {status}: {one_line(error, 160)}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space or set HF_HOME to another disk"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+        return f"cannot be written: {error.filename}: {error.strerror}"
+    return None
+
+
+def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
+    """The tables that these files of a repository make, by its README where it has one, which is fetched."""
+    metadata = None
+    if any(file.path == README for file in files):
+        bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
+        metadata = _header(_checked_file(bare, README)[0], _where(repository, revision))
+    return tables_of([file.path for file in files], metadata)
+
+
+def _header(readme: Path, where: str) -> dict[str, Any] | None:
+    """The YAML header of a README, None where there is none. DataError if it is no YAML."""
+    from huggingface_hub import metadata_load
+
+    try:
+        header: dict[str, Any] | None = metadata_load(readme)
+    except Exception as error:  # the YAML library's errors, several classes
+        raise DataError(f"{where}: README.md: {one_line(error)}") from error
+    return header
+
+
+def _listed(repository: str, revision: str) -> Manifest:
+    files = list_files(repository, revision)
+    tables = listed_tables(repository, revision, files)
+    manifest = Manifest(repository=repository, revision=revision, files=files, tables=tables)
+    write_manifest(manifest)
+    return manifest
+
+
+def _checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
+    """A file of the repository, right by its digest, and the record of that."""
+    file = manifest.file(path)
+    for _ in range(2):
+        local = local_file(manifest, path) or _download(manifest, path)
+        state = local.stat()
+        known = manifest.checked.get(path)
+        if known is not None and (known.size, known.modified_ns) == (state.st_size, state.st_mtime_ns):
+            return local, known
+        if is_right(file, local):
+            sha256 = file.sha256 or sha256_file(local)
+            return local, Checked(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
+        discard(local)
+    raise DataError(
+        f"{_where(manifest.repository, manifest.revision)}: {path} has another checksum than the Hub lists, twice in a "
+        "row; nothing of it was kept; if HF_ENDPOINT names a mirror, try without"
+    )
+
+
+def discard(local: Path) -> None:
+    """Remove a cached file: the name in the snapshot and the blob that it points to."""
+    blob = local.resolve()
+    local.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)
+
+
+def _download(manifest: Manifest, path: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    where = f"{_where(manifest.repository, manifest.revision)}: {path}"
+    if offline():
+        raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
+    found = attempt(
+        lambda: hf_hub_download(manifest.repository, path, revision=manifest.revision, repo_type="dataset"), where
+    )
+    return Path(found)
+
+
+def _where(repository: str, revision: str) -> str:
+    return f"{repository} at {revision[:12]}"

@@ -1,0 +1,85 @@
+"""What is known of one repository at one revision: its files with their digests, and what reading them found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from mrb.errors import DataError, first_problem
+from mrb.files import read_json, write_json
+from mrb.task import Model
+
+
+class RemoteFile(Model):
+    """A file as the Hub lists it. `sha256` is that of a large file (LFS); small ones have git's SHA-1 alone."""
+
+    path: str
+    size: int = Field(ge=0)
+    git: str
+    sha256: str | None = None
+
+
+class Checked(Model):
+    """A file on disk that was hashed and found right; size (bytes) and time say whether it is still the same one."""
+
+    sha256: str
+    size: int
+    modified_ns: int
+
+
+class ReadTable(Model):
+    """What the first reading of a table found."""
+
+    files: tuple[str, ...]
+    rows: int
+    columns: tuple[str, ...]
+
+
+class Manifest(Model):
+    """One repository at one revision. `tables` maps config -> split -> paths."""
+
+    schema_version: Literal[1] = 1
+    repository: str
+    revision: str
+    files: tuple[RemoteFile, ...]
+    tables: dict[str, dict[str, list[str]]]
+    checked: dict[str, Checked] = Field(default_factory=dict)
+    read: dict[str, ReadTable] = Field(default_factory=dict)
+
+    def file(self, path: str) -> RemoteFile:
+        """The file at `path`, which must be one of the manifest's."""
+        return next(file for file in self.files if file.path == path)
+
+
+def cache_root() -> Path:
+    """Where MRB keeps manifests and reduced tables: `MRB_CACHE`, else `mrb` in the user's cache folder."""
+    if given := os.environ.get("MRB_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrb"
+
+
+def manifest_path(repository: str, revision: str) -> Path:
+    """The manifest's file."""
+    return cache_root() / "hub" / repository.replace("/", "--") / f"{revision}.json"
+
+
+def read_manifest(repository: str, revision: str) -> Manifest | None:
+    """The manifest on disk, None if there is none; DataError if it is damaged or of something else."""
+    path = manifest_path(repository, revision)
+    if not path.is_file():
+        return None
+    try:
+        manifest = Manifest.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_problem(error)}; delete it and pull again") from error
+    if (manifest.repository, manifest.revision) != (repository, revision):
+        raise DataError(f"{path}: is of {manifest.repository} at {manifest.revision}; delete it and pull again")
+    return manifest
+
+
+def write_manifest(manifest: Manifest) -> None:
+    """Write the manifest, whole or not at all."""
+    write_json(manifest_path(manifest.repository, manifest.revision), manifest.model_dump(mode="json"))

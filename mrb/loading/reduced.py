@@ -1,0 +1,156 @@
+"""The rows of a corpus that a run needs, written once to an Arrow file and memory-mapped from then on.
+
+A corpus may have millions of rows and gigabytes of pictures, a candidate list names a share of them. Files are read a
+few rows at a time; what no list names is passed over, and no picture is decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mrb.errors import DataError, one_line
+from mrb.files import atomic_writer
+from mrb.hashing import sha256_json
+from mrb.items import DecodeCache, ImageCaps
+from mrb.loading.data import ItemTable
+from mrb.loading.manifest import cache_root
+from mrb.loading.tables import CORPUS_ID_COLUMNS, ROWS_HELD, Raw, item_table
+
+LAYOUT = 1
+"""Part of the key: raised when what a file holds changes."""
+PAGE_BUFFER = 1024 * 1024
+_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("image", pa.binary()), ("listed", pa.bool_())])
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The documents that a run will show: their ids, and the hash of the list that names them."""
+
+    sha256: str
+    doc_ids: Collection[str]
+
+
+NOTHING = Needed("none", frozenset())
+"""For counting: which judged documents the corpus has, without any content."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """`items` are the documents that the list names; `present` the ids of these and of the judged documents that the
+    corpus has; `rows` the number of rows of the whole corpus."""
+
+    items: ItemTable
+    present: frozenset[str]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus on disk: its files, their digests (which decide the content), what stands before its ids, its rows.
+
+    `whole` is its memory-mapped table, None where the files are parquet and are read row group by row group.
+    """
+
+    paths: Sequence[Path]
+    digests: Sequence[str]
+    prefix: str
+    where: str
+    rows: int
+    whole: Raw | None
+
+
+def reduce(source: Source, needed: Needed, judged: Collection[str], caps: ImageCaps, cache: DecodeCache) -> Reduced:
+    """The needed rows, from the cached file or made now. DataError: a damaged file, an id that stands twice."""
+    # Judged ids decide which rows are kept too.
+    key = sha256_json([LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged)])
+    path = cache_root() / "reduced" / f"{key}.arrow"
+    if not path.is_file():
+        _write(path, source, needed, judged)
+    return _read(path, source.where, caps, cache)
+
+
+def parquet_rows(paths: Sequence[Path], where: str) -> tuple[int, tuple[str, ...]]:
+    """(rows, columns) as the footers of the files state them; the columns are the first file's."""
+    with _named(where):
+        footers = [pq.read_metadata(path) for path in paths]
+        return sum(footer.num_rows for footer in footers), tuple(footers[0].schema.to_arrow_schema().names)
+
+
+def _write(path: Path, source: Source, needed: Needed, judged: Collection[str]) -> None:
+    whole = source.whole
+    wanted = pa.array(
+        [name.removeprefix(source.prefix) for name in {*needed.doc_ids, *judged} if name.startswith(source.prefix)],
+        pa.string(),
+    )
+    tables = _parquet(source, wanted) if whole is None else whole.table.to_batches(max_chunksize=10_000)
+    schema = _SCHEMA.with_metadata({b"rows": str(source.rows).encode()})
+    listed = needed.doc_ids if isinstance(needed.doc_ids, set | frozenset) else frozenset(needed.doc_ids)
+    with atomic_writer(path) as file, pa.ipc.new_file(file, schema) as writer:
+        for batch in tables:
+            with _named(source.where):
+                kept = _kept(pa.Table.from_batches([batch]), source.where, wanted)
+            if kept.table.num_rows:
+                writer.write_table(_columns(kept, source.prefix, listed))
+
+
+def _kept(table: pa.Table, where: str, wanted: pa.Array) -> Raw:
+    ids = Raw(table, where).read(pa.string(), *CORPUS_ID_COLUMNS)
+    return Raw(table.filter(pc.is_in(ids, value_set=wanted)), where)
+
+
+def _parquet(source: Source, wanted: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The rows of the row groups that hold a wanted id; others are passed over by their id column alone."""
+    with _named(source.where):
+        for path in source.paths:
+            # A whole row group of pictures is gigabytes: pages come through a small buffer.
+            with pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as file:
+                name = Raw(file.schema_arrow.empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
+                for group in range(file.num_row_groups):
+                    ids = file.read_row_group(group, columns=[name]).column(name).cast(pa.string())
+                    if pc.any(pc.is_in(ids, value_set=wanted)).as_py():
+                        yield from file.iter_batches(ROWS_HELD, row_groups=[group])
+
+
+def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
+    """The rows as they are stored; a row that is only judged keeps its id and no content."""
+    items = item_table(kept, CORPUS_ID_COLUMNS, prefix=prefix, caps=ImageCaps(), cache=None)
+    ids = list(items.rows)
+    shown = pa.array([item_id in listed for item_id in ids])
+    columns = [pa.array(ids, pa.string())]
+    for column, kind in ((items.texts, pa.string()), (items.images, pa.binary())):
+        full = pa.nulls(len(ids), kind) if column is None else column.cast(kind)
+        columns.append(pc.if_else(shown, full, pa.scalar(None, kind)))
+    return pa.table([*columns, shown], schema=_SCHEMA)
+
+
+def _read(path: Path, where: str, caps: ImageCaps, cache: DecodeCache) -> Reduced:
+    with _named(f"{where}: {path}"):
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    rows: dict[str, int] = {}
+    present: set[str] = set()
+    for row, (item_id, listed) in enumerate(
+        zip(table.column("id").to_pylist(), table.column("listed").to_pylist(), strict=True)
+    ):
+        if item_id in present:
+            raise DataError(f"{where}: id {item_id!r} stands twice")
+        present.add(item_id)
+        if listed:
+            rows[item_id] = row
+    items = ItemTable(where, rows, table.column("text"), table.column("image"), caps, cache)
+    return Reduced(items, frozenset(present), int(table.schema.metadata[b"rows"]))
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """What Arrow or the system says of a file becomes a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: cannot be read: {one_line(error)}") from error

@@ -1,0 +1,121 @@
+"""The tables of one part of a task from its Hub repository, read from the cached files at the pinned revision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mrb.errors import DataError
+from mrb.items import DecodeCache
+from mrb.loading.data import ItemTable
+from mrb.loading.hub import fetch, open_manifest
+from mrb.loading.layout import choose, file_format, roles
+from mrb.loading.manifest import Manifest, ReadTable, write_manifest
+from mrb.loading.reduced import Needed, Reduced, Source, parquet_rows, reduce
+from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
+from mrb.task import Part, Task
+
+Judgement = tuple[str, str, int]
+
+
+@dataclass(frozen=True)
+class PartTables:
+    """One part of a task. `present` holds at least every judged or needed id that the corpus has, `documents` is the
+    number of its rows."""
+
+    queries: ItemTable
+    corpus: ItemTable
+    judgements: Sequence[Judgement]
+    present: frozenset[str] | ItemTable
+    documents: int
+    side: ItemTable | None = None
+
+
+def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
+    """(`config/split`, its paths) of each of the part's tables by role. DataError lists what the repository has."""
+    where = f"task {task.id}, {part.repository} at {manifest.revision[:12]}"
+    found = {}
+    for role, table in roles(part).items():
+        config, split, paths = choose(manifest.tables, role, table, where)
+        found[role] = (f"{config}/{split}", paths)
+    return found
+
+
+def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None) -> PartTables:
+    """The part's tables; of the corpus only what `needed` names, all of it if None."""
+    reader = _Reader(task, part, cache)
+    prefix = f"{part.name}/" if part.name else ""
+    raw_qrels = reader.raw("qrels")
+    judgements = list(qrel_rows(raw_qrels, prefix))
+    queries = item_table(reader.raw("queries"), QUERY_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
+    if needed is None:
+        corpus = item_table(reader.raw("corpus"), CORPUS_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
+        return PartTables(queries, corpus, judgements, corpus, len(corpus))
+    judged = frozenset(doc_id for _, doc_id, grade in judgements if grade > 0)
+    reduced = reader.reduced("corpus", prefix, needed, judged)
+    return PartTables(queries, reduced.items, judgements, reduced.present, reduced.rows)
+
+
+@dataclass
+class _Reader:
+    task: Task
+    part: Part
+    cache: DecodeCache
+    manifest: Manifest = field(init=False)
+    tables: dict[str, tuple[str, list[str]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.part.revision is not None  # a Hub source has one: the definition is refused without
+        self.manifest = open_manifest(self.part.repository, self.part.revision)
+        self.tables = part_files(self.task, self.part, self.manifest)
+
+    def where(self, role: str) -> str:
+        """The table in words."""
+        return f"task {self.task.id}, {self.part.repository}, {self.tables[role][0]}"
+
+    def raw(self, role: str) -> Raw:
+        """A whole table, memory-mapped."""
+        paths = self.fetched(role)
+        raw = read_files(paths, self.form(role), self.where(role))
+        self.recorded(role, raw.table.num_rows, raw.table.column_names)
+        return raw
+
+    def reduced(self, role: str, prefix: str, needed: Needed, judged: frozenset[str]) -> Reduced:
+        """The needed rows of a table."""
+        paths, form, where = self.fetched(role), self.form(role), self.where(role)
+        whole = None if form == "parquet" else read_files(paths, form, where)
+        if whole is None:
+            rows, columns = parquet_rows(paths, where)
+        else:
+            rows, columns = whole.table.num_rows, tuple(whole.table.column_names)
+        self.recorded(role, rows, columns)
+        digests = [self.manifest.checked[path].sha256 for path in self.tables[role][1]]
+        source = Source(paths, digests, prefix, where, rows, whole)
+        return reduce(source, needed, judged, self.task.images.caps, self.cache)
+
+    def recorded(self, role: str, rows: int, columns: Sequence[str]) -> None:
+        """Note what the first reading found; DataError where a later one finds something else."""
+        name, files = self.tables[role]
+        found = ReadTable(files=tuple(files), rows=rows, columns=tuple(columns))
+        known = self.manifest.read.get(name)
+        if known is None:
+            self.manifest = self.manifest.model_copy(update={"read": {**self.manifest.read, name: found}})
+            write_manifest(self.manifest)
+        elif known != found:
+            raise DataError(
+                f"{self.where(role)}: {found.rows} rows of {', '.join(found.columns)}; the first load found "
+                f"{known.rows} of {', '.join(known.columns)}; `mrb data verify --task {self.task.id}` checks the files"
+            )
+
+    def fetched(self, role: str) -> list[Path]:
+        """The table's local files."""
+        self.manifest, found = fetch(self.manifest, self.tables[role][1])
+        return found
+
+    def form(self, role: str) -> str:
+        """How the table's files are written, by their names: definitions only guess it where no source says."""
+        forms = {file_format(path) or "" for path in self.tables[role][1]}
+        if len(forms) != 1:
+            raise DataError(f"{self.where(role)}: files of several formats: {', '.join(sorted(forms))}")
+        return forms.pop()

@@ -1,0 +1,58 @@
+"""The `mrb` command in processes of their own, against a Hub on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# pytest's importlib mode puts no test folder on the path, and these two are modules of their own, not tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from hub_fixtures import repositories
+from hub_server import Hub
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def all_files() -> dict[tuple[str, str], dict[str, bytes]]:
+    """The files of every repository of the table, by (name, revision)."""
+    return {(repository.name, repository.revision): repository.files() for repository in repositories()}
+
+
+@pytest.fixture
+def hub(all_files: dict[tuple[str, str], dict[str, bytes]]) -> Iterator[Hub]:
+    """A Hub of the test's own, with every repository."""
+    with Hub({key: dict(files) for key, files in all_files.items()}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[[Path, str], dict[str, str]]:
+    """`environment(folder, url)`: what makes a process use the Hub at `url`, with its caches in `folder`."""
+    return lambda folder, url: {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MRB_"))},
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(folder / "hf"),
+        "MRB_CACHE": str(folder / "mrb"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+@pytest.fixture
+def mrb(tmp_path: Path, hub: Hub, environment: Callable[[Path, str], dict[str, str]]) -> Callable[..., Done]:
+    """`mrb(*arguments, env={})` in `tmp_path`, against `hub`."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None, python: bool = False) -> Done:
+        command = [sys.executable] if python else [str(Path(sys.executable).with_name("mrb"))]
+        variables = {**environment(tmp_path, hub.url), **(env or {})}
+        return subprocess.run(
+            [*command, *arguments], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120
+        )
+
+    return run
