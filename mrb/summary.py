@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -127,7 +128,7 @@ def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
             TaskSample(
                 scores.result.task,
                 scores.task.type,
-                np.column_stack([scores.values[name] for name in names]),
+                np.column_stack([scores.values[name] for name in names]) * _weights(scores)[:, np.newaxis],
                 [str(cluster) for cluster in scores.clusters],
             )
             for scores in chosen
@@ -140,7 +141,8 @@ def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> I
         return None
     names = list(next(iter(run.tasks.values())).result.measures)
     own = found[names.index(measure)]
-    return Interval(mean=own.mean, low=own.low, high=own.high)
+    # Values weighted by parts can pass 1, their means cannot.
+    return Interval(mean=own.mean, low=own.low, high=min(own.high, 1.0))
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
@@ -215,7 +217,23 @@ def _load_task(folder: Path) -> TaskScores:
     columns = {name: found.column(name).to_numpy() for name in result.measures}
     query_ids = tuple(found.column("query_id").to_pylist())
     clusters = found.column(CLUSTER_COLUMN).to_numpy()
+    scores = TaskScores(result, query_ids, clusters, columns)
     for name, values in columns.items():
-        if len(values) != result.counts.queries or abs(float(values.mean()) - result.measures[name].mean) > 1e-9:
+        if len(values) != result.counts.queries or abs(_mean(scores, values) - result.measures[name].mean) > 1e-9:
             raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
-    return TaskScores(result, query_ids, clusters, columns)
+    return scores
+
+
+def _mean(scores: TaskScores, values: Float64) -> float:
+    return float((values * _weights(scores)).mean())
+
+
+def _weights(scores: TaskScores) -> Float64:
+    """What each query's value is multiplied by so that a plain mean is the task's: 1, or, where the score is the mean
+    over parts (ids are `part/id`), all queries / (parts x the part's queries)."""
+    count = len(scores.query_ids)
+    if not scores.task.rules.average_over_parts:
+        return np.ones(count)
+    names = [query_id.partition("/")[0] for query_id in scores.query_ids]
+    sizes = Counter(names)
+    return np.array([count / (len(sizes) * sizes[name]) for name in names])
