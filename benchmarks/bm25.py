@@ -57,7 +57,15 @@ def task_data(path: Path) -> TaskData:
     corpus = ItemTable("corpus", {str(row): row for row in range(len(texts))}, texts, None)
     asked = [" ".join(texts[row * len(texts) // QUERIES].as_py().split()[:8]) for row in range(QUERIES)]
     queries = ItemTable("queries", {f"q{n}": n for n in range(QUERIES)}, pa.chunked_array([pa.array(asked)]), None)
-    counts = Counts(QUERIES, len(texts), 0, QUERIES, 0, 0, 0)
+    counts = Counts(
+        queries=QUERIES,
+        documents=len(texts),
+        qrels=0,
+        queries_in_table=QUERIES,
+        queries_without_positives=0,
+        qrels_outside_corpus=0,
+        qrels_not_positive=0,
+    )
     return TaskData(load_task("mini-faq-t2t"), queries, corpus, {}, counts)
 
 
@@ -127,9 +135,8 @@ def _watch() -> list[int]:
 def table(passages: int, results: list[dict[str, float | str]]) -> str:
     """A row an engine."""
     million = passages / 1e6
-    lines = [
-        f"{'engine':8} {'index s':>8} {'s/M':>7} {'anon GB':>8} {'GB/M':>6} {'peak GB':>8} {'disk GB':>8} {'ms/query':>9}"
-    ]
+    heads = (("index s", 8), ("s/M", 7), ("anon GB", 8), ("GB/M", 6), ("peak GB", 8), ("disk GB", 8), ("ms/query", 9))
+    lines = [f"{'engine':8} " + " ".join(f"{head:>{width}}" for head, width in heads)]
     for r in results:
         anonymous, index = float(r["anonymous_bytes"]) / 1e9, float(r["index_seconds"])
         lines.append(
@@ -159,7 +166,7 @@ def main() -> None:
             folder = Path(scratch) / engine
             folder.mkdir()
             command = [sys.executable, __file__, "--engine-here", engine, str(corpus), str(folder)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{asked.passages:,} passages, {QUERIES} queries, depth {DEPTH}")
     print(table(asked.passages, results))
