@@ -8,15 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mrb.baselines.bm25_disk import FORMAT, DiskIndex
 from mrb.baselines.lexical import K1, B, bm25, words
-from mrb.errors import CandidatesError
+from mrb.errors import AdapterError, CandidatesError
+from mrb.hashing import sha256_json
 from mrb.loading.data import TaskData
 from mrb.reranker import Request
 from mrb.retrieval import Found, best_first
+from mrb.retrieval.work import table_key, work_root
+
+MEMORY_DOCUMENTS = 500_000
+"""The largest corpus that `engine="auto"` indexes in memory."""
 
 Float32 = npt.NDArray[np.float32]
 
@@ -53,21 +61,51 @@ class Index:
 class BM25Retriever:
     """BM25 (k1 = 1.2, b = 0.75, English stop words and stemmer) of the query's text against the documents' text.
 
-    Only documents that share a word with the query are found, so a list may be shorter than asked for.
+    Only documents that share a word with the query are found, so a list may be shorter than asked for. `engine` is
+    `memory` (bm25s), `disk` (shards of postings in `folder`, by default in MRB's cache) or `auto`, which takes the disk
+    above MEMORY_DOCUMENTS. Both give the same lists, so the engine is no part of a list's identity.
     """
 
-    def __init__(self, k1: float = K1, b: float = B) -> None:
+    def __init__(
+        self,
+        k1: float = K1,
+        b: float = B,
+        engine: Literal["auto", "memory", "disk"] = "auto",
+        folder: Path | None = None,
+    ) -> None:
+        if engine not in ("auto", "memory", "disk"):
+            raise AdapterError(f"bm25: engine={engine}: there are auto, memory and disk")
         self.k1 = k1
         self.b = b
+        self.engine = engine
+        self.folder = folder
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """The best documents of each query; CandidatesError if the documents have no text anywhere."""
+        on_disk = len(data.corpus) > MEMORY_DOCUMENTS if self.engine == "auto" else self.engine == "disk"
+        return self._search_disk(data, depth) if on_disk else self._search_memory(data, depth)
+
+    def _search_memory(self, data: TaskData, depth: int) -> Iterator[Found]:
         index = Index(data, self.k1, self.b)
         doc_ids = np.asarray(index.doc_ids, dtype=object)
         for query_id in data.queries:
             scores = index.scores(data.queries.item(query_id).text)
             hits = np.flatnonzero(scores > 0)
             yield (query_id, *best_first(data.task.id, query_id, doc_ids[hits].tolist(), scores[hits], depth))
+
+    def _search_disk(self, data: TaskData, depth: int) -> Iterator[Found]:
+        doc_ids = list(data.corpus)
+        index = DiskIndex(self._index_folder(data), (_text(data, doc_id) for doc_id in doc_ids), len(doc_ids))
+        query_ids = list(data.queries)
+        queries = [words(data.queries.item(query_id).text) for query_id in query_ids]
+        found = index.search(queries, depth, k1=self.k1, b=self.b)
+        for query_id, (rows, scores) in zip(query_ids, found, strict=True):
+            yield (query_id, *best_first(data.task.id, query_id, [doc_ids[row] for row in rows], scores, depth))
+
+    def _index_folder(self, data: TaskData) -> Path:
+        """Named after the documents and the format: an index is found again for the same text and for no other."""
+        tables = [table_key(data, table) for table in (data.corpus, data.side) if table is not None]
+        return (self.folder or work_root()) / f"bm25-{sha256_json([FORMAT, tables])[:32]}"
 
 
 class BM25Reranker:
