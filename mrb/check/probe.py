@@ -19,7 +19,7 @@ CHECK_QUERIES = 3
 CHECK_DEPTH = 8
 NOISE_QUERIES = 20
 
-NOT_AT_HAND = "its data lies on the Hub, from which this version does not load"
+NOT_AT_HAND = "its data lies on the Hub; a check asks about embedded data only"
 
 Scores = dict[str, dict[str, float]]
 """Query id -> document id -> float32 score (a Python float of the same value)."""

@@ -107,7 +107,7 @@ def registered_text(registered: Sequence[Registered]) -> str:
         + (f" and {_tasks(unknown)} of unknown size" if unknown else "")
     )
     why = (
-        "these are the registry's numbers: the data lies on the Hub (`mrb data pull` fetches it), and a dry run checks and "
+        "these are the registry's numbers: the data lies on the Hub (`mrb data pull` fetches it); a dry run checks and "
         "times embedded data only"
     )
     return "\n".join([*aligned(rows, left=2), total, why])
