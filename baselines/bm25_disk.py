@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -169,7 +170,9 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
         lengths.append(len(found))
     if not lengths:
         return 0
-    arrays = _postings(np.frombuffer(flat, np.int32), np.frombuffer(lengths, np.int32), len(vocabulary))
+    arrays: Sequence[npt.NDArray[Any]] = _postings(
+        np.frombuffer(flat, np.int32), np.frombuffer(lengths, np.int32), len(vocabulary)
+    )
     for name, values in zip(_ARRAYS, arrays, strict=True):
         with atomic_writer(folder / f"{name}.npy") as file:
             np.save(file, values)
