@@ -169,10 +169,12 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
         lengths.append(len(found))
     if not lengths:
         return 0
-    arrays = _postings(np.frombuffer(flat, np.int32), np.frombuffer(lengths, np.int32), len(vocabulary))
+    arrays: Sequence[npt.NDArray[np.integer]] = _postings(
+        np.frombuffer(flat, np.int32), np.frombuffer(lengths, np.int32), len(vocabulary)
+    )
     for name, values in zip(_ARRAYS, arrays, strict=True):
         with atomic_writer(folder / f"{name}.npy") as file:
-            np.save(file, values)
+            np.save(file, np.asarray(values))
     write_bytes(folder / "words.json", json.dumps(list(vocabulary), ensure_ascii=False).encode())
     write_json(folder / "shard.json", {"first": first, "documents": len(lengths), "tokens": len(flat)})
     return len(lengths)
