@@ -175,7 +175,7 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
     )
     for name, values in zip(_ARRAYS, arrays, strict=True):
         with atomic_writer(folder / f"{name}.npy") as file:
-            np.save(file, values)
+            np.save(file, np.asarray(values))
     write_bytes(folder / "words.json", json.dumps(list(vocabulary), ensure_ascii=False).encode())
     write_json(folder / "shard.json", {"first": first, "documents": len(lengths), "tokens": len(flat)})
     return len(lengths)

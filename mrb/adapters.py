@@ -27,7 +27,7 @@ from mrb.hashing import sha256_file
 
 RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"
-_METHODS = {RERANKERS: ("score", "score_stream", "rank"), RETRIEVERS: ("search",)}
+_METHODS = {RERANKERS: ("score", "score_stream", "rank"), RETRIEVERS: ("search", "encode_documents")}
 _NOUN = {RERANKERS: "reranker", RETRIEVERS: "first stage"}
 _SPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?")
 _FROM_FILE = "_mrb_adapter_file"

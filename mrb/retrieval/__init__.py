@@ -1,9 +1,20 @@
 """First stages: the `Retriever` contract, the fixed order of a list, exact vector search, fusion, candidate lists."""
 
+from mrb.retrieval.dense import Dense
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.order import best_first
-from mrb.retrieval.retriever import Found, Retriever
+from mrb.retrieval.retriever import Encoder, Found, Retriever
 from mrb.retrieval.vectors import nearest
 
-__all__ = ["Found", "Fusion", "Retriever", "best_first", "load_first_stage", "make_candidates", "nearest"]
+__all__ = [
+    "Dense",
+    "Encoder",
+    "Found",
+    "Fusion",
+    "Retriever",
+    "best_first",
+    "load_first_stage",
+    "make_candidates",
+    "nearest",
+]

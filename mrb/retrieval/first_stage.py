@@ -5,23 +5,34 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from mrb.candidates import Candidates, Provenance, build
 from mrb.errors import AdapterError, CandidatesError
 from mrb.hashing import sha256_bytes
 from mrb.loading.data import ItemTable, TaskData
+from mrb.retrieval.dense import Dense
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
 
 
-def load_first_stage(name: str) -> Retriever:
-    """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused."""
+def load_first_stage(name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Retriever:
+    """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused.
+
+    An encoder becomes a `Dense` retriever that keeps its vectors under `folder`. `options` are for a single one.
+    """
     from mrb.adapters import RETRIEVERS, load_adapter
 
     parts = name.split("+")
     if len(set(parts)) != len(parts):
         raise AdapterError(f"first stage {name!r} names a retriever twice")
-    retrievers: list[Retriever] = [load_adapter(part, {}, RETRIEVERS).target for part in parts]
+    if options and len(parts) > 1:
+        raise AdapterError(f"first stage {name!r}: options can be set for one retriever only")
+    adapters = [load_adapter(part, options or {}, RETRIEVERS) for part in parts]
+    retrievers: list[Retriever] = [
+        adapter.target if callable(getattr(adapter.target, "search", None)) else Dense(adapter, folder)
+        for adapter in adapters
+    ]
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from mrb.items import Item
 from mrb.loading.data import TaskData
 
 Float32 = npt.NDArray[np.float32]
@@ -27,4 +28,20 @@ class Retriever(Protocol):
         sees to. A list may be shorter than `depth`, or empty: a first stage names only what it found. It may read
         `data.side` and must never read `data.qrels`.
         """
+        ...
+
+
+class Encoder(Protocol):
+    """A first stage that makes vectors; `mrb.retrieval.dense` keeps and searches them.
+
+    Optional attributes: `batch_size` (items a call, 32), `version` (bumped when vectors change), `revision` (of the
+    weights) and `dtype`; the last three are recorded, and a change of `version` or `revision` encodes again.
+    """
+
+    def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
+        """(n, width) finite floats, a row an item; `instruction` is the task's. The score is the inner product."""
+        ...
+
+    def encode_documents(self, items: Sequence[Item]) -> Float32:
+        """(n, width) finite floats, a row an item."""
         ...

@@ -35,3 +35,40 @@ def nearest(
             block[:, first : first + DOCUMENT_BLOCK] = np.round(asked @ part.T, DECIMALS)
         for query_id, scores in zip(query_ids[start : start + QUERY_BLOCK], block, strict=True):
             yield (query_id, *best_first(task_id, query_id, doc_ids, scores, depth))
+
+
+class Nearest:
+    """A running answer to `nearest`, for documents that come block by block and are never together in memory.
+
+    What is found does not depend on how the documents are cut into blocks. Holds n_queries x `depth` hits.
+    """
+
+    def __init__(self, task_id: str, query_ids: Sequence[str], queries: Vectors, depth: int) -> None:
+        self._task_id = task_id
+        self._query_ids = query_ids
+        self._queries = queries
+        self._depth = depth
+        self._found: list[tuple[list[str], npt.NDArray[np.float32]]] = [([], np.empty(0, np.float32))] * len(query_ids)
+
+    def add(self, doc_ids: Sequence[str], documents: Vectors) -> None:
+        """Compare every query with a block of documents, (n_documents, width)."""
+        part = documents.astype(np.float64)
+        for start in range(0, len(self._query_ids), QUERY_BLOCK):
+            asked = self._queries[start : start + QUERY_BLOCK].astype(np.float64)
+            block = np.round(asked @ part.T, DECIMALS).astype(np.float32)
+            for row, scores in enumerate(block, start=start):
+                self._merge(row, doc_ids, scores)
+
+    def results(self) -> Iterator[Found]:
+        """The lists as they stand, in the order of the queries."""
+        for query_id, (doc_ids, scores) in zip(self._query_ids, self._found, strict=True):
+            yield query_id, doc_ids, scores
+
+    def _merge(self, row: int, doc_ids: Sequence[str], scores: npt.NDArray[np.float32]) -> None:
+        names, held = self._found[row]
+        # A document below the last of a full list can never be in it; one that ties with the last can.
+        hits = np.flatnonzero(scores >= held[-1]) if len(held) == self._depth else np.arange(len(scores))
+        if len(hits):
+            merged = [*names, *(doc_ids[hit] for hit in hits.tolist())]
+            values = np.concatenate([held, scores[hits]])
+            self._found[row] = best_first(self._task_id, self._query_ids[row], merged, values, self._depth)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mrb.hashing import sha256_json, sha256_lines
 from mrb.loading.data import ItemTable, TaskData
+from mrb.loading.manifest import cache_root
 
 
 def work_root() -> Path:
-    """The folder `first-stages` in `MRB_CACHE`, else in `mrb` of the user's cache folder."""
-    if given := os.environ.get("MRB_CACHE"):
-        return Path(given) / "first-stages"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrb" / "first-stages"
+    """The folder `first-stages` of MRB's cache."""
+    return cache_root() / "first-stages"
 
 
 def table_key(data: TaskData, table: ItemTable) -> str:

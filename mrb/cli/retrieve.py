@@ -1,0 +1,98 @@
+"""`mrb retrieve`: first-stage lists by a retriever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mrb.cli.candidates import DEPTH, TRACK
+from mrb.errors import CandidatesError
+
+if TYPE_CHECKING:
+    from mrb.candidates import Candidates
+    from mrb.retrieval.retriever import Retriever
+    from mrb.task import Task
+
+
+@click.command()
+@click.option("--model", required=True, metavar="NAME", help="A retriever, my_retriever(.py), or several joined by +.")
+@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the retriever; repeatable.")
+@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Make the list of this task; may be repeated.")
+@click.option("--suite", "suite_id", metavar="ID", help="Make the lists of all tasks of this suite.")
+@click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
+@click.option("--track", metavar="NAME", default=TRACK, show_default=True, help="Recorded in the list.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
+@click.option(
+    "--work", type=click.Path(file_okay=False, path_type=Path), help="Folder of vectors. Default: MRB's cache."
+)
+@click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
+@click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, from the registry; load nothing.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Items encoded a second, for --dry-run.")
+def command(
+    model: str,
+    options: tuple[str, ...],
+    task_ids: tuple[str, ...],
+    suite_id: str | None,
+    depth: int,
+    track: str,
+    out: Path,
+    work: Path | None,
+    keep_embeddings: bool,
+    dry: bool,
+    rate: float | None,
+) -> None:
+    """Search each task's corpus and write <task>.parquet and <task>.manifest.json.
+
+    Killed at any moment, the same command goes on after the last shard of vectors or postings that was written.
+    """
+    from mrb.cli.options import key_values
+    from mrb.task import load_suite, load_task, suite_tasks
+
+    if bool(task_ids) == bool(suite_id):
+        raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
+    tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    chosen = key_values(options)
+    if dry:
+        from mrb.retrieval.costs import costs_text
+
+        click.echo(costs_text(tasks, depth, rate))
+        return
+    from mrb.retrieval import Dense, load_first_stage
+
+    retriever = load_first_stage(model, chosen, folder=work)
+    for task in tasks:
+        _make(task, retriever, model, chosen, depth, track, out)
+        if isinstance(retriever, Dense) and not keep_embeddings:
+            retriever.discard()
+
+
+def _make(
+    task: Task, retriever: Retriever, model: str, options: dict[str, str], depth: int, track: str, out: Path
+) -> None:
+    from mrb.candidates import write_parquet
+    from mrb.loading.load import load_task_data
+    from mrb.retrieval import make_candidates
+
+    candidates = make_candidates(load_task_data(task), retriever, model, depth, track)
+    path = out / f"{task.id}.parquet"
+    write_parquet(candidates, path)
+    _write_manifest(path.with_suffix(".manifest.json"), candidates, retriever, options)
+    click.echo(f"{path}  {model}  {len(candidates):,} lists, {candidates.pairs:,} pairs")
+    click.echo(f"  sha256 {candidates.sha256}")
+
+
+def _write_manifest(path: Path, candidates: Candidates, retriever: Retriever, options: dict[str, str]) -> None:
+    """What the list was made for and by. It names no time and no machine: the same command writes the same bytes."""
+    from mrb.files import write_json
+    from mrb.retrieval.dense import describe
+
+    manifest: dict[str, Any] = {
+        "schema_version": 1,
+        **candidates.provenance.model_dump(),
+        "options": options,
+        "sha256": candidates.sha256,
+        **describe(retriever),
+    }
+    write_json(path, manifest)

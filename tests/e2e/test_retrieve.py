@@ -1,0 +1,123 @@
+"""`mrb retrieve`, killed while it indexes, encodes and searches."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MRB = Path(sys.executable).with_name("mrb")
+TASK = "mini-faq-t2t"
+FILES = (f"{TASK}.parquet", f"{TASK}.manifest.json")
+ENCODER = """
+import time
+import zlib
+import numpy as np
+import mrb.retrieval.dense as dense
+
+dense.SHARD_ROWS = 100
+
+
+class Slow:
+    batch_size = 20
+
+    def _rows(self, items):
+        time.sleep(0.02)
+        rows = np.zeros((len(items), 256), np.float32)
+        for row, item in enumerate(items):
+            for word in item.text.lower().split():
+                rows[row, zlib.crc32(word.encode()) % 256] += 1
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1)
+
+    def encode_queries(self, items, instruction):
+        return self._rows(items)
+
+    encode_documents = _rows
+"""
+POSTINGS = """
+import time
+
+import mrb.baselines.bm25_disk as disk
+from mrb.baselines.bm25 import BM25Retriever
+
+disk.SHARD_DOCUMENTS = 100
+
+
+class Disk(BM25Retriever):
+    def __init__(self):
+        super().__init__(engine="disk")
+
+    def search(self, data, depth):
+        for found in super().search(data, depth):
+            time.sleep(0.005)
+            yield found
+"""
+
+
+def _start(folder: Path, model: str) -> subprocess.Popen[bytes]:
+    command = [str(MRB), "retrieve", "--model", model, "--task", TASK, "--depth", "20"]
+    environment = {**os.environ, "MRB_CACHE": str(folder / "cache")}
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _finish(folder: Path, model: str) -> dict[str, bytes]:
+    process = _start(folder, model)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told.decode()
+    return {name: (folder / "candidates" / name).read_bytes() for name in FILES}
+
+
+def _kill_when(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> None:
+    while process.poll() is None and not condition():
+        time.sleep(0.001)
+    assert process.poll() is None, "the command ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "unit"), [("slow", ENCODER, "vectors-*/*.npy"), ("disk", POSTINGS, "bm25-*/shard-*/*.npy")]
+)
+def test_killed_anywhere_it_ends_in_the_same_files(tmp_path: Path, model: str, source: str, unit: str) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+        (folder / f"{model}.py").write_text(source)
+    wanted = _finish(whole, model)
+    chance = random.Random(7)
+    work = cut / "cache" / "first-stages"
+    written = 0
+    for _ in range(4):
+        more = written + chance.randint(1, 2)
+        _kill_when(_start(cut, model), lambda more=more: len(list(work.glob(unit))) >= more)
+        written = len(list(work.glob(unit)))
+    if model == "disk":  # the index is whole, the search is not
+        _kill_when(_start(cut, model), lambda: any(work.glob("bm25-*/manifest.json")))
+    assert not (cut / "candidates").exists()
+    assert _finish(cut, model) == wanted
+    # Vectors leave when the list is written, postings stay; nothing half-written is left by the kills' heirs.
+    assert bool(list(work.glob(unit))) == (model == "disk")
+
+
+def test_the_manifest_says_what_made_the_list(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(ENCODER)
+    manifest = json.loads(_finish(tmp_path, "slow")[f"{TASK}.manifest.json"])
+    assert (manifest["task"], manifest["first_stage"], manifest["depth"]) == (TASK, "slow", 20)
+    assert {"sha256", "revision", "dtype", "task_hash", "source_sha256", "retriever"} <= set(manifest)
+
+
+def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    command = [str(MRB), "retrieve", "--model", "bm25", "--suite", "mrb", "--dry-run", "--rate", "50"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "40 tasks" in done.stdout
+    assert "hours of encoding at 50 items a second" in done.stdout
+    assert not list(tmp_path.iterdir())

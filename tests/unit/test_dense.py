@@ -1,0 +1,170 @@
+"""Vectors in shards on disk, and the running search over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mrb.adapters import Adapter
+from mrb.errors import AdapterError, MRBError
+from mrb.items import Item
+from mrb.loading.data import TaskData
+from mrb.retrieval import Dense, load_first_stage, make_candidates, nearest
+from mrb.retrieval import dense as dense_module
+from mrb.retrieval.costs import costs_text
+from mrb.retrieval.vectors import Nearest
+from mrb.task import load_suite, load_task, suite_tasks
+
+MakeData = Callable[..., TaskData]
+WIDTH = 32
+
+
+class Letters:
+    """Counts of letters, as an encoder; notes what it was asked."""
+
+    batch_size = 8
+    version = "1"
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.documents: list[int] = []
+        self.instructions: set[str] = set()
+        self.stop_after = stop_after
+
+    def encode_queries(self, items: Sequence[Item], instruction: str) -> Any:
+        self.instructions.add(instruction)
+        return self._rows(items)
+
+    def encode_documents(self, items: Sequence[Item]) -> Any:
+        if self.stop_after is not None and sum(self.documents) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.documents.append(len(items))
+        return self._rows(items)
+
+    def _rows(self, items: Sequence[Item]) -> Any:
+        rows = np.zeros((len(items), WIDTH), np.float32)
+        for row, item in enumerate(items):
+            for letter in item.text:
+                rows[row, ord(letter) % WIDTH] += 1
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1)
+
+
+@pytest.fixture
+def data(toy_data: MakeData, monkeypatch: pytest.MonkeyPatch) -> TaskData:
+    monkeypatch.setattr(dense_module, "SHARD_ROWS", 20)
+    docs = {f"d{n}": f"text number {n % 40}" for n in range(90)}
+    return toy_data({f"q{n}": f"number {n}" for n in range(25)}, docs, {f"q{n}": {"d0": 1} for n in range(25)})
+
+
+def wrapped(encoder: Any, folder: Path, **options: Any) -> Dense:
+    return Dense(Adapter("letters", encoder, options, "test", "0" * 64), folder)
+
+
+def test_the_search_is_exact_and_shards_do_not_show(data: TaskData, tmp_path: Path) -> None:
+    encoder = Letters()
+    found = list(wrapped(encoder, tmp_path).search(data, 10))
+    items = [data.corpus.item(doc_id) for doc_id in data.corpus]
+    queries = encoder.encode_queries([data.queries.item(q) for q in data.queries], "")
+    whole = list(nearest("toy", list(data.queries), queries, list(data.corpus), encoder._rows(items), 10))
+    for (query, ids, scores), (query2, ids2, scores2) in zip(found, whole, strict=True):
+        assert (query, ids, scores.tolist()) == (query2, ids2, scores2.tolist())
+    assert data.task.instruction in encoder.instructions
+    assert encoder.documents == [8, 8, 4] * 4 + [8, 2]
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 500])
+def test_blocks_do_not_show_even_where_everything_ties(block: int) -> None:
+    draw = np.random.default_rng(2)
+    documents = draw.integers(0, 2, (300, 4)).astype(np.float32)
+    queries = draw.integers(0, 2, (70, 4)).astype(np.float32)
+    names, asked = [f"d{n}" for n in range(300)], [f"q{n}" for n in range(70)]
+    running = Nearest("t", asked, queries, 9)
+    for first in range(0, 300, block):
+        running.add(names[first : first + block], documents[first : first + block])
+    wanted = [(q, ids, s.tolist()) for q, ids, s in nearest("t", asked, queries, names, documents, 9)]
+    assert [(q, ids, s.tolist()) for q, ids, s in running.results()] == wanted
+
+
+def test_a_stopped_search_encodes_only_what_is_missing(data: TaskData, tmp_path: Path) -> None:
+    whole = make_candidates(data, wrapped(Letters(), tmp_path / "whole"), "letters", 10, "t")
+    with pytest.raises(KeyboardInterrupt):
+        list(wrapped(Letters(stop_after=50), tmp_path / "cut").search(data, 10))
+    again = Letters()
+    made = make_candidates(data, wrapped(again, tmp_path / "cut"), "letters", 10, "t")
+    assert sum(again.documents) == 90 - 40  # two shards of 20 were whole
+    assert not again.instructions  # so were the queries
+    assert made.sha256 == whole.sha256
+
+
+def test_vectors_belong_to_one_encoder_and_one_table(data: TaskData, toy_data: MakeData, tmp_path: Path) -> None:
+    list(wrapped(Letters(), tmp_path).search(data, 3))
+    kept = Letters()
+    list(wrapped(kept, tmp_path).search(data, 7))
+    assert not kept.documents
+    newer = Letters()
+    newer.version = "2"
+    list(wrapped(newer, tmp_path).search(data, 3))
+    assert sum(newer.documents) == 90
+    other = Letters()
+    list(wrapped(other, tmp_path, size="large").search(data, 3))
+    assert sum(other.documents) == 90
+    fewer = Letters()
+    docs = {f"d{n}": "text" for n in range(30)}
+    list(wrapped(fewer, tmp_path).search(toy_data({"q0": "a"}, docs, {"q0": {"d0": 1}}), 3))
+    assert sum(fewer.documents) == 30
+
+
+def test_discard_removes_what_was_used_and_nothing_else(data: TaskData, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    retriever = wrapped(Letters(), tmp_path)
+    list(retriever.search(data, 3))
+    assert len(list(tmp_path.glob("vectors-*/manifest.json"))) == 2
+    retriever.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        (lambda n: np.zeros((n, 2))[:-1], r"8 items gave vectors of shape \(7, 2\)"),
+        (lambda n: np.zeros(n), r"8 items gave vectors of shape \(8,\)"),
+        (lambda n: np.full((n, 2), np.nan), "the vector of 'd0' .* is not finite"),
+        (lambda n: np.zeros((n, n)), "differ in width"),
+        (lambda n: np.zeros((n, 5)), "queries are 32 wide, documents 5"),
+    ],
+)
+def test_wrong_vectors_are_told_in_one_line(
+    data: TaskData, tmp_path: Path, rows: Callable[[int], Any], wanted: str
+) -> None:
+    encoder = Letters()
+    encoder.encode_documents = lambda items: rows(len(items))  # type: ignore[method-assign]
+    with pytest.raises(AdapterError, match=wanted):
+        list(wrapped(encoder, tmp_path).search(data, 3))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY damaged", b"PK"])
+def test_a_damaged_shard_is_named(data: TaskData, tmp_path: Path, content: bytes) -> None:
+    list(wrapped(Letters(), tmp_path).search(data, 3))
+    shard = next(tmp_path.glob("vectors-*/000001.npy"))
+    shard.write_bytes(content)
+    with pytest.raises(MRBError, match=r"000001\.npy.*remove the file"):
+        list(wrapped(Letters(), tmp_path).search(data, 3))
+
+
+def test_options_are_for_one_retriever() -> None:
+    with pytest.raises(AdapterError, match="options can be set for one retriever only"):
+        load_first_stage("bm25+pixels", {"k1": "2"})
+
+
+def test_costs_come_from_the_registry() -> None:
+    text = costs_text([load_task("mini-faq-t2t")], 100, None)
+    assert "--rate N adds hours" in text
+    size = load_task("mini-faq-t2t").size
+    assert f"{size.queries:,} queries, {size.documents:,} documents" in text
+    task = load_task("mini-faq-t2t")
+    hours = (task.size.queries + task.size.documents) / 3600
+    assert f"{hours:,.2f} hours of encoding at 1 items a second" in costs_text([task], 100, 1.0)
+    assert "of unknown size" in costs_text(suite_tasks(load_suite("mrb")), 100, 50.0)
