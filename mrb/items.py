@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mrb.decode import ImageCaps, decode, read_header
+from mrb.decode import ImageCaps, decode, fitting_size, read_header
 from mrb.errors import DataError
 from mrb.hashing import sha256_bytes, sha256_json
 
@@ -57,6 +57,11 @@ class ImageHandle:
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels as the header states them, before rotation and downscaling; decodes no pixels."""
         return read_header(self.encoded, self._caps, self._where).size
+
+    @cached_property
+    def open_size(self) -> tuple[int, int]:
+        """(width, height) that `open` gives, up to a quarter turn; decodes no pixels. For planning by size."""
+        return fitting_size(self.size, self._caps.downscale_pixels)
 
     def open(self) -> PILImage.Image:
         """The decoded RGB image, a copy of the caller's own: upright by its EXIF, transparent parts laid on white.

@@ -1,0 +1,24 @@
+"""mxbai-rerank v2: mixedbread-ai/mxbai-rerank-base-v2 (0.5B) and -large-v2 (1.5B) on Qwen2.5, Apache-2.0 (unconfirmed).
+
+Template as in mixedbread-ai/mxbai-rerank; the logit of 1 minus the logit of 0. Takes text.
+Never run on their real weights here.
+"""
+
+from __future__ import annotations
+
+from mrb.baselines.layouts import MXBAI
+from mrb.engine.yes_no import YesNo
+
+
+class MxbaiBase(YesNo):
+    """mixedbread-ai/mxbai-rerank-base-v2."""
+
+    inputs = ("text",)
+    model = "mixedbread-ai/mxbai-rerank-base-v2"
+    prompt = MXBAI
+
+
+class MxbaiLarge(MxbaiBase):
+    """mixedbread-ai/mxbai-rerank-large-v2."""
+
+    model = "mixedbread-ai/mxbai-rerank-large-v2"

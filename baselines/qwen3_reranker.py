@@ -1,0 +1,30 @@
+"""Qwen3-Reranker (text): Qwen/Qwen3-Reranker-0.6B, -4B and -8B, Apache-2.0.
+
+Prompt and score as in the model card and QwenLM/Qwen3-Embedding. The causal model is loaded: as a model for sequence
+classification it would get a random head. Takes text. Never run on their real weights here.
+"""
+
+from __future__ import annotations
+
+from mrb.baselines.layouts import QWEN3
+from mrb.engine.yes_no import YesNo
+
+
+class Qwen3Reranker06B(YesNo):
+    """Qwen/Qwen3-Reranker-0.6B."""
+
+    inputs = ("text",)
+    model = "Qwen/Qwen3-Reranker-0.6B"
+    prompt = QWEN3
+
+
+class Qwen3Reranker4B(Qwen3Reranker06B):
+    """Qwen/Qwen3-Reranker-4B."""
+
+    model = "Qwen/Qwen3-Reranker-4B"
+
+
+class Qwen3Reranker8B(Qwen3Reranker06B):
+    """Qwen/Qwen3-Reranker-8B."""
+
+    model = "Qwen/Qwen3-Reranker-8B"

@@ -1,0 +1,135 @@
+"""An engine from an adapter's statements and a user's options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mrb.engine import checkpoint
+from mrb.engine.backbone import Backbone
+from mrb.engine.budget import probed_tokens
+from mrb.engine.engine import Engine
+from mrb.engine.layout import Layout
+from mrb.engine.pictures import Pictures
+from mrb.engine.prompt import Prompter
+from mrb.engine.stats import Stats
+from mrb.errors import AdapterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from mrb.engine.head import Head
+
+_MEGABYTE = 1024 * 1024
+_PATCHES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may set; `YesNo.__init__` says what each one means. None and 0: the adapter's own value."""
+
+    path: str | None
+    revision: str | None
+    device: str
+    dtype: str
+    attention: str | None
+    max_length: int | None
+    min_pixels: int | None
+    max_pixels: int | None
+    batch_tokens: int
+    share_prefix: bool
+    cache_mb: int
+    base_revision: str | None
+    trust_remote_code: bool
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "min_pixels", "max_pixels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise AdapterError(f"{name}={value}: wanted a whole number from 1")
+        for name in ("batch_tokens", "cache_mb"):
+            if getattr(self, name) < 0:
+                raise AdapterError(f"{name}={getattr(self, name)}: wanted a whole number from 0")
+
+
+class Stated(Protocol):
+    """What an adapter states of its model."""
+
+    name: str
+    layout: Layout
+    ignored: Sequence[str]
+
+    def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
+        """The head of the loaded model."""
+        ...
+
+
+def assemble(adapter: Stated, options: Options) -> tuple[Engine, str]:
+    """Load the checkpoint and build its engine; beside it, what identifies the weights.
+
+    AdapterError if anything is missing or does not fit.
+    """
+    if options.path is None:
+        raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
+    device = checkpoint.device_of(options.device)
+    dtype = checkpoint.dtype_of(options.dtype, device)
+    given = checkpoint.find(options.path, options.revision)
+    identity = checkpoint.identity(given)
+    model, folder = _model(adapter, given, dtype, options)
+    model = model.to(device)
+    tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
+    stats = Stats()
+    backbone = Backbone(model)
+    batch_tokens = options.batch_tokens or probed_tokens(backbone)
+    pictures = _pictures(adapter, model, folder, options, batch_tokens, stats)
+    prompter = Prompter(
+        tokenizer,
+        adapter.layout,
+        options.max_length or adapter.layout.max_length,
+        pictures.tokens if pictures is not None else None,
+    )
+    head = adapter.head(model, folder, tokenizer)
+    engine = Engine(
+        prompter, backbone, head, pictures, batch_tokens=batch_tokens, share=options.share_prefix, stats=stats
+    )
+    return engine, identity
+
+
+def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
+    """The model, LoRA weights merged, and the folder of its tokenizer and processor."""
+    below = checkpoint.adapter_base(folder)
+    tuned = folder
+    if below is not None:
+        base, revision = below
+        folder = checkpoint.find(base, options.base_revision or revision, option="base_revision")
+    model = checkpoint.load_model(
+        folder,
+        checkpoint.loader_of(folder),
+        dtype=dtype,
+        attention=options.attention,
+        trust_remote_code=options.trust_remote_code,
+        ignored=adapter.ignored,
+    )
+    return (model if below is None else checkpoint.merge_adapter(model, tuned)), folder
+
+
+def _pictures(
+    adapter: Stated, model: Any, folder: Path, options: Options, batch_tokens: int, stats: Stats
+) -> Pictures | None:
+    if not checkpoint.takes_images(folder):
+        return None
+    least = options.min_pixels or adapter.layout.min_pixels
+    most = options.max_pixels or adapter.layout.max_pixels
+    if least > most:
+        raise AdapterError(f"{adapter.name}: min_pixels={least} is over max_pixels={most}")
+    processor = checkpoint.load_image_processor(folder, least, most)
+    return Pictures(
+        model.model,
+        processor,
+        cache_bytes=options.cache_mb * _MEGABYTE,
+        batch_patches=_PATCHES_PER_TOKEN * batch_tokens,
+        stats=stats,
+    )

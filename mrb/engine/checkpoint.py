@@ -1,0 +1,263 @@
+"""A checkpoint from disk or the Hub: found at a pinned revision, loaded whole, or refused.
+
+The commonest accident of this field is a head that is silently random because a weight had another name. Nothing here
+goes on with missing, mismatched or unexpected weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrb.errors import AdapterError, one_line
+from mrb.hashing import sha256_file, sha256_json
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_BLOB = re.compile(r"[0-9a-f]{64}")
+# Tables that are recomputed from the configuration; older files still carry them.
+_RECOMPUTED = r"(rotary_emb\.inv_freq|position_ids|masked_bias)$"
+
+
+def require(adapter: str, *modules: str, extra: str = "models") -> None:
+    """AdapterError, in one line, if what the adapter needs is not installed."""
+    from importlib.util import find_spec
+
+    absent = [module for module in modules if find_spec(module) is None]
+    if absent:
+        raise AdapterError(f"{adapter} needs {' and '.join(absent)}: pip install 'mrb[{extra}]'")
+
+
+def find(path: str, revision: str | None, option: str = "revision") -> Path:
+    """The folder of a checkpoint: a local folder as it stands, or a Hub repository fetched at `revision`, which the
+    user gives by `option`.
+
+    AdapterError says what is missing: no such folder, no revision, no network, a gated or unknown repository.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise AdapterError(f"{path} is a folder; {option} is for repositories of the Hub")
+        return folder
+    if not _HUB_ID.fullmatch(path):
+        raise AdapterError(f"{path}: no such folder, and no ORGANISATION/NAME of the Hub")
+    if revision is None:
+        raise AdapterError(
+            f"{path}: give the commit to load, as a branch can change: --set {option}=COMMIT, which "
+            f"`git ls-remote https://huggingface.co/{path} HEAD` prints"
+        )
+    if not _COMMIT.fullmatch(revision):
+        raise AdapterError(f"{path}: revision {one_line(revision, 50)!r} is not a commit (40 hex digits)")
+    return _fetched(path, revision)
+
+
+def _fetched(repository: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    offline = bool(os.environ.get("MRB_OFFLINE"))
+    try:
+        return Path(
+            snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=offline)
+        )
+    except Exception as error:  # the client raises a family of its own, requests' and the system's
+        hint = "MRB_OFFLINE is set and it is not cached" if offline else "is the machine online, the name right?"
+        said = one_line(f"{type(error).__name__}: {error}", 160)
+        raise AdapterError(f"{repository}@{revision[:8]} cannot be fetched ({hint}): {said}") from error
+
+
+def identity(folder: Path) -> str:
+    """16 hex digits of a hash over the names and contents of the checkpoint's weights and configuration.
+
+    A file of the Hub's cache is known by the name of its blob, its SHA-256, and not read for this.
+    """
+    files = sorted(path for pattern in ("*.safetensors", "*.json") for path in folder.glob(pattern))
+    return sha256_json([[path.name, _content_hash(path)] for path in files])[:16]
+
+
+def _content_hash(path: Path) -> str:
+    blob = path.resolve().name
+    return blob if path.is_symlink() and _BLOB.fullmatch(blob) else sha256_file(path)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The checkpoint's config.json."""
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{path}: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise AdapterError(f"{path}: not a JSON object")
+    return content
+
+
+def takes_images(folder: Path) -> bool:
+    """Whether the checkpoint's configuration has a vision tower."""
+    return "vision_config" in read_config(folder)
+
+
+def loader_of(folder: Path) -> Any:
+    """The transformers class that loads the checkpoint with its language model head."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    return AutoModelForImageTextToText if takes_images(folder) else AutoModelForCausalLM
+
+
+def load_model(
+    folder: Path,
+    loader: Any,
+    *,
+    dtype: torch.dtype,
+    attention: str | None = None,
+    trust_remote_code: bool = False,
+    ignored: Sequence[str] = (),
+) -> Any:
+    """The model that `loader.from_pretrained` builds from `folder`, in evaluation mode, on the CPU.
+
+    `ignored` are regular expressions of weights that may be missing or left over, because no score depends on them.
+    AdapterError names the first other weight that is missing, of another shape, or left over.
+    """
+    quiet_transformers()
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": trust_remote_code}
+    if attention is not None:
+        options["attn_implementation"] = attention
+    try:
+        model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
+    except Exception as error:
+        raise AdapterError(f"{folder}: cannot be loaded: {one_line(f'{type(error).__name__}: {error}')}") from error
+    _refuse(folder, info, (_RECOMPUTED, *ignored))
+    return model.eval().requires_grad_(False)
+
+
+def _refuse(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> None:
+    def matter(kind: str) -> str | None:
+        names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in info[kind])
+        left = [name for name in names if not any(re.search(pattern, name) for pattern in ignored)]
+        return f"{left[0]} ({len(left)} such weights)" if left else None
+
+    if missing := matter("missing_keys"):
+        raise AdapterError(f"{folder}: holds no {missing}; it would be random, so it is refused")
+    if other := matter("mismatched_keys"):
+        raise AdapterError(f"{folder}: {other} has another shape than its configuration says")
+    if left := matter("unexpected_keys"):
+        raise AdapterError(f"{folder}: {left} is no part of the model that its configuration describes")
+    if info.get("error_msgs"):
+        raise AdapterError(f"{folder}: {one_line(info['error_msgs'][0])}")
+
+
+def merge_adapter(model: Any, folder: Path) -> Any:
+    """`model` with the LoRA weights of `folder` (adapter_config.json) merged into it."""
+    require("this checkpoint", "peft", extra="train")
+    import warnings
+
+    from peft import PeftModel
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        merged = PeftModel.from_pretrained(model, str(folder))
+    missing = [str(w.message) for w in seen if "missing" in str(w.message).lower()]
+    if missing:
+        raise AdapterError(f"{folder}: {one_line(missing[0])}")
+    return merged.merge_and_unload().eval().requires_grad_(False)
+
+
+def adapter_base(folder: Path) -> tuple[str, str | None] | None:
+    """(checkpoint, revision) that a folder with LoRA weights says it was trained on; None for a whole checkpoint."""
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        base, revision = content.get("base_model_name_or_path"), content.get("revision")
+    except (OSError, ValueError, AttributeError) as error:
+        raise AdapterError(f"{path}: {one_line(error)}") from error
+    if not isinstance(base, str) or not base:
+        raise AdapterError(f"{path}: names no base_model_name_or_path")
+    return base, revision if isinstance(revision, str) else None
+
+
+def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The named tensors of a checkpoint's safetensors files; AdapterError if one is not there."""
+    from safetensors import safe_open
+
+    found: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            held = set(file.keys())
+            found.update({name: file.get_tensor(name) for name in names if name in held})
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise AdapterError(f"{folder}: holds no {absent[0]}; it would be random, so it is refused")
+    return found
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """The checkpoint's fast tokenizer."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise AdapterError(f"{folder}: no tokenizer: {one_line(f'{type(error).__name__}: {error}')}") from error
+
+
+def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
+    """The checkpoint's image processor, resizing to between `min_pixels` and `max_pixels`, on Pillow and numpy: where
+    torchvision is installed its resizing gives other pixels."""
+    from transformers import AutoImageProcessor
+
+    quiet_transformers()
+    try:
+        return AutoImageProcessor.from_pretrained(
+            folder,
+            backend="pil",
+            local_files_only=True,
+            size={"shortest_edge": min_pixels, "longest_edge": max_pixels},
+        )
+    except Exception as error:
+        raise AdapterError(f"{folder}: no image processor: {one_line(f'{type(error).__name__}: {error}')}") from error
+
+
+def device_of(name: str) -> torch.device:
+    """The device that `name` means: "auto" is cuda, else mps, else cpu. AdapterError if it is not there."""
+    import torch
+
+    kind = name.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        kind = name = next(k for k in ("cuda", "mps", "cpu") if there[k])
+    if kind not in there:
+        raise AdapterError(f"device={name!r}: wanted one of {', '.join(DEVICES)}")
+    if not there[kind]:
+        raise AdapterError(f"device={name}: this machine has none that torch {torch.__version__} can use")
+    return torch.device(name)
+
+
+def dtype_of(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that `name` means: "auto" is bfloat16 on a GPU and float32 elsewhere."""
+    import torch
+
+    if name not in DTYPES:
+        raise AdapterError(f"dtype={name!r}: wanted one of {', '.join(DTYPES)}")
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def quiet_transformers() -> None:
+    """No bars and no advice on standard error: what matters is refused here with an error of its own."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()

@@ -1,0 +1,229 @@
+"""Many requests through one model: prompts, shared prefixes, batches by tokens, scores.
+
+A pointwise yes/no reranker is a prefill and two rows of a head. What is shared is computed once: the prefix of a
+query's candidates where that pays, and the features of an image wherever it stands.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mrb.engine.backbone import Backbone, Prefix, row_of
+from mrb.engine.budget import batches, out_of_memory
+from mrb.engine.head import Head
+from mrb.engine.pictures import Features, Pictures
+from mrb.engine.prompt import Prompt, Prompter
+from mrb.engine.stats import Stats
+from mrb.errors import AdapterError
+from mrb.items import ImageHandle, Item
+from mrb.reranker import Request
+
+WINDOW = 8
+"""Requests that are batched together where the query stands first: each shares its own prefix."""
+DOCUMENT_WINDOW = 64
+"""... where the document stands first: a prefix is shared by the queries that have the document in their lists."""
+LEAST_SAVED = 0.08
+"""A prefix is shared if that spares at least this part of a group's tokens: one more forward has its own cost."""
+
+Answer = tuple[int, list[float]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair to score: its prompt, and where its score goes (request in the window, candidate)."""
+
+    request: int
+    candidate: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a group's pairs begin with: so many tokens, their keys and values, the features of their images."""
+
+    tokens: int
+    prefix: Prefix
+    features: dict[str, Features]
+
+
+class Engine:
+    """Scores requests with one model on one device.
+
+    `batch_tokens` bounds rows x longest row of a batch, and is halved whenever memory runs out; `share` is "auto"
+    (a prefix is shared where the cost rule says that it pays) or "off".
+    """
+
+    def __init__(
+        self,
+        prompter: Prompter,
+        backbone: Backbone,
+        head: Head,
+        pictures: Pictures | None,
+        *,
+        batch_tokens: int,
+        share: bool,
+        stats: Stats,
+    ) -> None:
+        self.prompter = prompter
+        self.backbone = backbone
+        self.head = head
+        self.pictures = pictures
+        self.batch_tokens = batch_tokens
+        self.share = share and backbone.can_share
+        self.stats = stats
+
+    def score_stream(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """(request.key, one score per candidate) for each request, in no particular order."""
+        window = WINDOW if self.prompter.layout.first == "query" else DOCUMENT_WINDOW
+        iterator = iter(requests)
+        while held := list(itertools.islice(iterator, window)):
+            yield from self._window(held)
+
+    def close(self) -> None:
+        """Let go of threads and of what is cached."""
+        if self.pictures is not None:
+            self.pictures.close()
+
+    def _window(self, requests: Sequence[Request]) -> Iterator[Answer]:
+        scores = [np.full(len(request.candidates), np.nan) for request in requests]
+        groups = self._groups(requests)
+        shared = [group for group in groups if self._pays(group)]
+        single = [pair for group in groups if not self._pays(group) for pair in group]
+        # Longest first; the content decides among equals, so that the order of the requests does not.
+        shared.sort(key=lambda group: (-max(map(_length, group)), group[0].prompt.ids.tobytes()))
+        self._expect(shared, single)
+        left = [len(request.candidates) for request in requests]
+        for pairs, values in itertools.chain(self._whole(single), *(self._after_prefix(group) for group in shared)):
+            for pair, value in zip(pairs, values, strict=True):
+                scores[pair.request][pair.candidate] = value
+                left[pair.request] -= 1
+                if not left[pair.request]:
+                    yield requests[pair.request].key, scores[pair.request].tolist()
+        yield from ((r.key, []) for r in requests if not r.candidates)
+
+    def _groups(self, requests: Sequence[Request]) -> list[list[Pair]]:
+        """The window's pairs, those together that may share a prefix."""
+        started = time.perf_counter()
+        groups: dict[tuple[str, str], list[Pair]] = {}
+        first = self.prompter.layout.first
+        for i, request in enumerate(requests):
+            prompts = self.prompter.prompts(request.instruction, [(request.query, item) for item in request.candidates])
+            for j, (item, prompt) in enumerate(zip(request.candidates, prompts, strict=True)):
+                shown: Item = request.query if first == "query" else item
+                key = (request.instruction, shown.content_hash)
+                groups.setdefault(key, []).append(Pair(i, j, prompt))
+                self.stats.cut_prompts += bool(prompt.cut)
+                self.stats.cut_tokens += prompt.cut
+        self.stats.add("tokenise", time.perf_counter() - started)
+        return list(groups.values())
+
+    def _pictures(self) -> Pictures:
+        if self.pictures is None:
+            raise AdapterError("this model takes no images")
+        return self.pictures
+
+    def _pays(self, group: Sequence[Pair]) -> bool:
+        if not self.share or len(group) < 2:
+            return False
+        spared = _common(group) * (len(group) - 1)
+        return spared >= LEAST_SAVED * sum(map(_length, group))
+
+    def _expect(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
+        """Tell the pictures in which order they will be wanted: as the batches below come."""
+        if self.pictures is not None:
+            lengths = [_length(pair) for pair in single]
+            ordered = [single[i] for batch in batches(lengths, self.batch_tokens) for i in batch]
+            for group in shared:
+                ordered += sorted(group, key=_length, reverse=True)
+            self.pictures.expect(image for pair in ordered for image in _images(pair.prompt))
+
+    def _whole(self, pairs: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
+        yield from self._batched(pairs, None)
+
+    def _after_prefix(self, group: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
+        shared = _common(group)
+        prompt = group[0].prompt
+        features = self._features(_images(prompt, end=shared))
+        started = time.perf_counter()
+        prefix = self.backbone.prefix(row_of(prompt, features, end=shared), features)
+        self.stats.synchronised("prefill", started, self.backbone.device)
+        self.stats.tokens += shared
+        self.stats.shared += shared * (len(group) - 1)
+        yield from self._batched(group, Start(shared, prefix, features))
+
+    def _batched(self, pairs: Sequence[Pair], start: Start | None) -> Iterator[tuple[Sequence[Pair], list[float]]]:
+        """Scores batch by batch; a batch that does not fit into memory is asked again under half the budget."""
+        waiting = sorted(pairs, key=lambda pair: (-_length(pair), pair.prompt.ids.tobytes()))
+        spared = start.tokens if start is not None else 0
+        while waiting:
+            # Sorted already: a batch is a stretch from the front.
+            count = len(next(batches([_length(pair) - spared for pair in waiting], self.batch_tokens)))
+            try:
+                values = self._scores(waiting[:count], start)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                self._halve(count, _length(waiting[0]) - spared, error)
+                continue
+            yield waiting[:count], values
+            del waiting[:count]
+
+    def _halve(self, rows: int, length: int, error: BaseException) -> None:
+        if rows == 1:
+            raise AdapterError(f"one prompt of {length} tokens does not fit into memory; lower max_length") from error
+        self.batch_tokens = max(1, rows * length // 2)
+        self.stats.halvings += 1
+        if self.backbone.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _scores(self, pairs: Sequence[Pair], start: Start | None) -> list[float]:
+        spared = start.tokens if start is not None else 0
+        features = self._features(image for pair in pairs for image in _images(pair.prompt, start=spared))
+        known = features | start.features if start is not None else features
+        rows = [row_of(pair.prompt, known, start=spared) for pair in pairs]
+        device = self.backbone.device
+        started = time.perf_counter()
+        hidden = self.backbone.last_hidden(rows, features, start.prefix if start is not None else None)
+        self.stats.synchronised("prefill", started, device)
+        started = time.perf_counter()
+        values: list[float] = self.head(hidden).tolist()
+        self.stats.synchronised("head", started, device)
+        real = sum(len(row.ids) for row in rows)
+        self.stats.pairs += len(rows)
+        self.stats.batches += 1
+        self.stats.tokens += real
+        self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
+        return values
+
+    def _features(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
+        wanted = list(images)
+        return self._pictures().features(wanted) if wanted else {}
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.prompt.ids)
+
+
+def _images(prompt: Prompt, start: int = 0, end: int | None = None) -> list[ImageHandle]:
+    end = len(prompt.ids) if end is None else end
+    return [placed.image for placed in prompt.images if start <= placed.start < end]
+
+
+def _common(group: Sequence[Pair]) -> int:
+    """How many leading tokens all pairs of a group share, before the seam and before each pair's last token."""
+    first = group[0].prompt
+    common = min(min(pair.prompt.shared, _length(pair) - 1) for pair in group)
+    for pair in group[1:]:
+        differs = np.flatnonzero(pair.prompt.ids[:common] != first.ids[:common])
+        common = int(differs[0]) if len(differs) else common
+    # A prefix ends before an image or after it.
+    for placed in first.images:
+        if placed.start < common < placed.start + placed.count:
+            common = placed.start
+    return common

@@ -1,0 +1,169 @@
+"""From a pair to the tokens that the model reads, cut to length where only text may be cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.engine.layout import Layout, Rendered, Segment, render
+from mrb.errors import AdapterError
+from mrb.items import ImageHandle, Item
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An image in a prompt: its tokens are `ids[start : start + count]`."""
+
+    image: ImageHandle
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A pair as the model reads it.
+
+    `ids` int64[length], an image's placeholder repeated once per token; `shared`: how many leading tokens lie wholly
+    before the layout's seam; `cut`: text tokens that were left out to fit the maximum length.
+    """
+
+    ids: Ids
+    images: tuple[Placed, ...]
+    shared: int
+    cut: int
+
+
+class Prompter:
+    """Makes prompts of one layout with one tokenizer.
+
+    `image_tokens(image)` is the number of tokens that an image takes. The tokenizer must be a fast one: the places of
+    the texts come from its offsets.
+    """
+
+    def __init__(
+        self, tokenizer: Any, layout: Layout, max_length: int, image_tokens: Callable[[ImageHandle], int] | None
+    ) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise AdapterError(f"{type(tokenizer).__name__} gives no offsets; MRB needs a tokenizer.json")
+        self.tokenizer = tokenizer
+        self.layout = layout
+        self.max_length = max_length
+        self.image_tokens = image_tokens
+        self._control = _control_pattern(tokenizer)
+        self._image_id = _image_id(tokenizer, layout) if image_tokens is not None else -1
+
+    def prompts(self, instruction: str, pairs: Sequence[tuple[Item, Item]]) -> list[Prompt]:
+        """One prompt for each (query, document). AdapterError if a pair does not fit even without its texts."""
+        rendered = [render(self.layout, instruction, query, document, self._control) for query, document in pairs]
+        segments = [segment for pair in rendered for segment in pair.segments]
+        tokens = iter(self._tokenised(segments))
+        return [self._prompt(pair, [next(tokens) for _ in pair.segments]) for pair in rendered]
+
+    def _tokenised(self, segments: Sequence[Segment]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Ids and character offsets of each segment."""
+        found: list[tuple[list[int], list[tuple[int, int]]]] = [([], [])] * len(segments)
+        for literal in (False, True):
+            chosen = [i for i, segment in enumerate(segments) if segment.literal == literal and segment.text]
+            if not chosen:
+                continue
+            batch = self.tokenizer(
+                [segments[i].text for i in chosen],
+                add_special_tokens=False,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+                split_special_tokens=literal,
+                verbose=False,
+            )
+            for i, ids, offsets in zip(chosen, batch["input_ids"], batch["offset_mapping"], strict=True):
+                found[i] = (ids, offsets)
+        return found
+
+    def _prompt(self, pair: Rendered, tokens: Sequence[tuple[list[int], list[tuple[int, int]]]]) -> Prompt:
+        starts = np.cumsum([0, *(len(ids) for ids, _ in tokens)])
+        ids = [token for segment, _ in tokens for token in segment]
+        if self.layout.final_token is not None:
+            ids.append(self.layout.final_token)
+        counts = [self.image_tokens(image) for image in pair.images] if self.image_tokens else []
+        if ids.count(self._image_id) != len(pair.images):
+            raise AdapterError(f"{len(pair.images)} images, but {ids.count(self._image_id)} image tokens in the prompt")
+        over = len(ids) + sum(counts) - len(counts) - self.max_length
+        removed = 0
+        # The document gives way first; a query that alone fills the prompt is cut too.
+        dropped: set[int] = set()
+        for place in (pair.document_text, pair.query_text):
+            if over > removed and place is not None:
+                span = _span(tokens[place[0]][1], place[1], place[2]) + int(starts[place[0]])
+                last = span[max(0, len(span) - (over - removed)) :]
+                dropped.update(last.tolist())
+                removed += len(last)
+        if over > removed:
+            raise AdapterError(
+                f"a prompt of {self.max_length + over} tokens, {sum(counts)} of them of images, cannot be cut to "
+                f"max_length={self.max_length}; raise max_length or lower max_pixels"
+            )
+        segment, character = pair.seam
+        shared = int(starts[segment]) + sum(end <= character for _, end in tokens[segment][1])
+        return self._expanded(ids, pair.images, counts, shared, dropped)
+
+    def _expanded(
+        self, ids: list[int], images: Sequence[ImageHandle], counts: Sequence[int], shared: int, dropped: set[int]
+    ) -> Prompt:
+        """Each image's one placeholder repeated to its count, the dropped tokens left out."""
+        array = np.asarray(ids, np.int64)
+        repeats = np.ones(len(ids), np.int64)
+        repeats[sorted(dropped)] = 0
+        at = np.flatnonzero(array == self._image_id) if counts else np.empty(0, np.int64)
+        repeats[at] = counts
+        ends = np.cumsum(repeats)
+        placed = tuple(
+            Placed(image, int(ends[position]) - count, count)
+            for image, position, count in zip(images, at, counts, strict=True)
+        )
+        return Prompt(np.repeat(array, repeats), placed, int(ends[shared - 1]) if shared else 0, len(dropped))
+
+
+def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
+    """The positions of the tokens that lie wholly inside the characters start..end."""
+    if not offsets:
+        return np.empty(0, np.int64)
+    bounds = np.asarray(offsets, np.int64)
+    return np.flatnonzero((bounds[:, 0] >= start) & (bounds[:, 1] <= end) & (bounds[:, 1] > bounds[:, 0]))
+
+
+def _control_pattern(tokenizer: Any) -> re.Pattern[str] | None:
+    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return re.compile("|".join(re.escape(text) for text in sorted(special, key=len, reverse=True))) if special else None
+
+
+def _image_id(tokenizer: Any, layout: Layout) -> int:
+    """The id of the one token of the layout's image marker that is repeated for each patch."""
+    ids = tokenizer(layout.image, add_special_tokens=False)["input_ids"]
+    pads = [i for i in ids if "image_pad" in str(tokenizer.convert_ids_to_tokens(i))]
+    if len(pads) != 1:
+        raise AdapterError(f"layout {layout.name}: {layout.image!r} holds no single image token of this tokenizer")
+    return int(pads[0])
+
+
+def label_ids(tokenizer: Any, layout: Layout) -> tuple[int, int | None]:
+    """The token ids of the layout's labels; AdapterError if one is not a single known token."""
+    found: list[int | None] = []
+    for label in layout.labels:
+        if label is None:
+            found.append(None)
+            continue
+        ids = tokenizer(label, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1 or ids[0] == tokenizer.unk_token_id:
+            raise AdapterError(f"layout {layout.name}: {label!r} is not one token of this tokenizer but {len(ids)}")
+        found.append(int(ids[0]))
+    positive, negative = found
+    assert positive is not None  # only the second label may be None
+    if positive == negative:
+        raise AdapterError(f"layout {layout.name}: both labels are the token {positive}")
+    return positive, negative

@@ -1,0 +1,54 @@
+"""Where the time of an engine goes, and what it saved."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+PARTS = ("decode", "preprocess", "tokenise", "vision", "prefill", "head")
+
+
+@dataclass
+class Stats:
+    """Counters of one engine, from its start.
+
+    `seconds` by part: decode and preprocess are summed over threads and run beside the rest. `tokens` is what the
+    language model read, `padding` how many more it computed, `shared` how many it was spared because a prefix was
+    reused. `cut_prompts` prompts lost `cut_tokens` tokens of text to the maximum length.
+    """
+
+    pairs: int = 0
+    batches: int = 0
+    tokens: int = 0
+    padding: int = 0
+    shared: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cut_prompts: int = 0
+    cut_tokens: int = 0
+    halvings: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, part: str, seconds: float) -> None:
+        """Add time to a part; safe from several threads."""
+        with self._lock:
+            self.seconds[part] += seconds
+
+    def synchronised(self, part: str, started: float, device: torch.device) -> None:
+        """Add the time since `started`, once a GPU has done what it was told."""
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.synchronize(device)
+        self.add(part, time.perf_counter() - started)
+
+    @property
+    def padding_share(self) -> float:
+        """Padding among all computed tokens, 0 to 1."""
+        return self.padding / (self.tokens + self.padding) if self.tokens else 0.0

@@ -1,0 +1,27 @@
+"""Tiny random checkpoints of real architectures, saved to disk, and requests of every modality."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny("qwen2_5_vl")` is the folder of a checkpoint of that architecture, made once a session."""
+    import tiny as builders
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    made: dict[str, Path] = {}
+
+    def get(architecture: str) -> Path:
+        if architecture not in made:
+            made[architecture] = builders.build(architecture, root / architecture)
+        return made[architecture]
+
+    return get
