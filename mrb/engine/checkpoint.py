@@ -129,6 +129,7 @@ def load_model(
     """
     quiet_transformers()
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": trust_remote_code}
+    options["ignore_mismatched_sizes"] = True  # they are then listed, and refused below by name
     if attention is not None:
         options["attn_implementation"] = attention
     try:

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,11 +37,15 @@ Answer = tuple[int, list[float]]
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair to score: its prompt, and where its score goes (request in the window, candidate)."""
+    """A prompt to score, and where its score goes: (request in the window, candidate), several for equal candidates."""
 
-    request: int
-    candidate: int
     prompt: Prompt
+    places: list[tuple[int, int]]
+
+    @cached_property
+    def order(self) -> tuple[int, bytes, tuple[str, ...]]:
+        """The place in a batch: longest first, and by content among equals, so that no other order matters."""
+        return -len(self.prompt.ids), self.prompt.ids.tobytes(), tuple(p.image.sha256 for p in self.prompt.images)
 
 
 @dataclass(frozen=True)
@@ -95,33 +100,34 @@ class Engine:
         groups = self._groups(requests)
         shared = [group for group in groups if self._pays(group)]
         single = [pair for group in groups if not self._pays(group) for pair in group]
-        # Longest first; the content decides among equals, so that the order of the requests does not.
-        shared.sort(key=lambda group: (-max(map(_length, group)), group[0].prompt.ids.tobytes()))
+        shared.sort(key=lambda group: min(pair.order for pair in group))
         self._expect(shared, single)
         left = [len(request.candidates) for request in requests]
         for pairs, values in itertools.chain(self._whole(single), *(self._after_prefix(group) for group in shared)):
             for pair, value in zip(pairs, values, strict=True):
-                scores[pair.request][pair.candidate] = value
-                left[pair.request] -= 1
-                if not left[pair.request]:
-                    yield requests[pair.request].key, scores[pair.request].tolist()
+                for request, candidate in pair.places:
+                    scores[request][candidate] = value
+                    left[request] -= 1
+                    if not left[request]:
+                        yield requests[request].key, scores[request].tolist()
         yield from ((r.key, []) for r in requests if not r.candidates)
 
     def _groups(self, requests: Sequence[Request]) -> list[list[Pair]]:
         """The window's pairs, those together that may share a prefix."""
         started = time.perf_counter()
-        groups: dict[tuple[str, str], list[Pair]] = {}
+        groups: dict[tuple[str, str], dict[tuple[int, bytes, tuple[str, ...]], Pair]] = {}
         first = self.prompter.layout.first
         for i, request in enumerate(requests):
             prompts = self.prompter.prompts(request.instruction, [(request.query, item) for item in request.candidates])
             for j, (item, prompt) in enumerate(zip(request.candidates, prompts, strict=True)):
                 shown: Item = request.query if first == "query" else item
                 key = (request.instruction, shown.content_hash)
-                groups.setdefault(key, []).append(Pair(i, j, prompt))
+                pair = Pair(prompt, [])
+                groups.setdefault(key, {}).setdefault(pair.order, pair).places.append((i, j))
                 self.stats.cut_prompts += bool(prompt.cut)
                 self.stats.cut_tokens += prompt.cut
         self.stats.add("tokenise", time.perf_counter() - started)
-        return list(groups.values())
+        return [list(group.values()) for group in groups.values()]
 
     def _pictures(self) -> Pictures:
         if self.pictures is None:
@@ -137,10 +143,9 @@ class Engine:
     def _expect(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
         """Tell the pictures in which order they will be wanted: as the batches below come."""
         if self.pictures is not None:
-            lengths = [_length(pair) for pair in single]
-            ordered = [single[i] for batch in batches(lengths, self.batch_tokens) for i in batch]
+            ordered = sorted(single, key=lambda pair: pair.order)
             for group in shared:
-                ordered += sorted(group, key=_length, reverse=True)
+                ordered += sorted(group, key=lambda pair: pair.order)
             self.pictures.expect(image for pair in ordered for image in _images(pair.prompt))
 
     def _whole(self, pairs: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
@@ -159,7 +164,7 @@ class Engine:
 
     def _batched(self, pairs: Sequence[Pair], start: Start | None) -> Iterator[tuple[Sequence[Pair], list[float]]]:
         """Scores batch by batch; a batch that does not fit into memory is asked again under half the budget."""
-        waiting = sorted(pairs, key=lambda pair: (-_length(pair), pair.prompt.ids.tobytes()))
+        waiting = sorted(pairs, key=lambda pair: pair.order)
         spared = start.tokens if start is not None else 0
         while waiting:
             # Sorted already: a batch is a stretch from the front.
@@ -195,7 +200,7 @@ class Engine:
         values: list[float] = self.head(hidden).tolist()
         self.stats.synchronised("head", started, device)
         real = sum(len(row.ids) for row in rows)
-        self.stats.pairs += len(rows)
+        self.stats.pairs += sum(len(pair.places) for pair in pairs)
         self.stats.batches += 1
         self.stats.tokens += real
         self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
