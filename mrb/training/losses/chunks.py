@@ -39,20 +39,21 @@ class PointwiseLoss(GroupLoss, Protocol):
 class OnePass:
     """Chunks of a pointwise loss: each document's term needs nothing of the others.
 
-    `labels` has a bool tensor [n] for each query. TrainingError: a loss that is not pointwise, a query without
-    positives, no queries.
+    `labels` is bool [n] for all documents, `sizes` the number of documents of each query in turn. TrainingError: a
+    loss that is not pointwise, and whatever `split_groups` refuses.
     """
 
-    def __init__(self, loss: PointwiseLoss, labels: Sequence[Tensor], queries: int | None = None) -> None:
+    def __init__(self, loss: PointwiseLoss, labels: Tensor, sizes: Sequence[int], queries: int | None = None) -> None:
         if not loss.pointwise:
             raise TrainingError("this loss compares the documents of a query: use TwoPass")
-        self._queries = step_queries(len(labels), queries)
+        self._queries = step_queries(len(sizes), queries)
         self._loss = loss
-        blank = Documents.of([Group(torch.zeros(len(own)), torch.zeros(len(own)), own) for own in labels])
-        self._labels, self._sizes = blank.labels, blank.sizes
+        unseen = torch.zeros(labels.shape, device=labels.device)
+        documents = Documents.of(split_groups(unseen, unseen, labels, sizes))
+        self._labels, self._sizes = documents.labels, documents.sizes
 
     def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
-        """The share of the loss of the documents `part` (a slice, or their numbers, int64 [n]), from their logits [n]."""
+        """What the documents `part` (a slice, or their numbers, int64 [n]) add to the loss, from their logits [n]."""
         return self._loss.terms(Documents(yes, no, self._labels[part], self._sizes[part])).sum() / self._queries
 
 
@@ -71,7 +72,7 @@ class TwoPass:
         self._yes, self._no = first.yes.detach().clone(), first.no.detach().clone()
         with torch.enable_grad():
             logits = [values.clone().requires_grad_() for values in (self._yes, self._no)]
-            value = loss(split_groups(*logits, first.labels, [len(group) for group in groups]), queries)
+            value = loss(split_groups(logits[0], logits[1], first.labels, [len(group) for group in groups]), queries)
             slopes = torch.autograd.grad(value, logits, allow_unused=True, materialize_grads=True)
         self._yes_slope, self._no_slope = slopes
         self.value = value.detach()

@@ -37,7 +37,7 @@ class Contrastive:
         check_positive("temperature", self.temperature)
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default: these)."""
+        """The loss, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
         divisor = step_queries(len(groups), queries)
         return torch.stack([self._one(group) for group in groups]).sum() / divisor
 

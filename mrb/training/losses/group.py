@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from mrb.errors import TrainingError
+from mrb.errors import TrainingError, one_line
 
 _PRECISE = (torch.float32, torch.float64)
 
@@ -78,11 +78,11 @@ def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) 
     """
     _check(yes, no, labels)
     if sum(sizes) != len(labels) or min(sizes, default=0) < 1:
-        raise TrainingError(
-            f"group sizes add up to {sum(sizes)}, documents are {len(labels)}: give a size above 0 each"
-        )
+        raise TrainingError(f"group sizes {one_line(list(sizes), 60)} do not cut {len(labels)} documents into groups")
     groups = []
-    for place, parts in enumerate(zip(*(values.split(list(sizes)) for values in (yes, no, labels)), strict=True)):
+    for place, parts in enumerate(
+        zip(*(torch.split(values, list(sizes)) for values in (yes, no, labels)), strict=True)
+    ):
         try:
             groups.append(Group(*parts))
         except TrainingError as error:

@@ -28,8 +28,8 @@ class LabelRows(nn.Module):
         if yes.ndim != 2 or no.ndim != 2 or yes.shape[1] != no.shape[1] or not (len(yes) and len(no)):
             shapes = f"yes {list(yes.shape)}, no {list(no.shape)}"
             raise TrainingError(f"label rows have shapes {shapes}: give [tokens, width] each, of one width")
-        self.yes = nn.Parameter(_precise(yes.detach()).clone(), requires_grad=trainable)
-        self.no = nn.Parameter(_precise(no.detach()).clone(), requires_grad=trainable)
+        self.yes = nn.Parameter(_precise(yes), requires_grad=trainable)
+        self.no = nn.Parameter(_precise(no), requires_grad=trainable)
 
     @classmethod
     def from_head(cls, head: Tensor, yes_ids: Sequence[int], no_ids: Sequence[int], *, trainable: bool = False) -> Self:
@@ -57,11 +57,11 @@ class LabelRows(nn.Module):
         """z_yes and z_no, [...] each, of hidden states [..., width]. TrainingError for another width."""
         if hidden.shape[-1] != self.yes.shape[1]:
             raise TrainingError(f"hidden states are {hidden.shape[-1]} wide, label rows {self.yes.shape[1]}")
+        dtype = torch.promote_types(torch.promote_types(hidden.dtype, self.yes.dtype), torch.float32)
         with torch.autocast(hidden.device.type, enabled=False):
-            wide = _precise(hidden)
-            yes, no = (wide @ _precise(rows).to(wide.dtype).T for rows in (self.yes, self.no))
+            yes, no = (hidden.to(dtype) @ rows.to(dtype).T for rows in (self.yes, self.no))
             return yes.logsumexp(dim=-1), no.logsumexp(dim=-1)
 
 
-def _precise(values: Tensor) -> Tensor:
-    return values if values.dtype == torch.float64 else values.float()
+def _precise(rows: Tensor) -> Tensor:
+    return rows.detach().to(torch.promote_types(rows.dtype, torch.float32), copy=True)

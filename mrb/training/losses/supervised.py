@@ -39,7 +39,7 @@ class Supervised:
         check_positive("positive_weight", self.positive_weight)
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default: these)."""
+        """The loss, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
         divisor = step_queries(len(groups), queries)
         return self.terms(Documents.of(groups)).sum() / divisor
 

@@ -71,7 +71,7 @@ class Unified:
         return self.weight != "cl"
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The surrogate, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default: these)."""
+        """The surrogate, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
         divisor = step_queries(len(groups), queries)
         weights = torch.cat([self.weights(group) for group in groups])
         return self._weighted(weights, Documents.of(groups)).sum() / divisor
@@ -97,11 +97,11 @@ class Unified:
         if self.weight == "sft":
             return supervised_weights(yes, no, labels)
         if self.weight == "base":
-            return torch.ones_like(yes, requires_grad=False)
-        if self.tau is None:
-            raise TrainingError(f"weight {self.weight!r} needs all documents of a query: give groups, or use TwoPass")
-        # The weight of SFT is the probability of the wrong label: what the mask compares with tau.
-        return (supervised_weights(yes, no, labels) >= self.tau).to(yes.dtype)
+            return torch.ones_like(yes)
+        if self.tau is not None:
+            # SFT's weight is the probability of the wrong label: what the mask compares with tau.
+            return (supervised_weights(yes, no, labels) >= self.tau).to(yes.dtype)
+        raise TrainingError(f"weight {self.weight!r} compares the documents of a query: use TwoPass")
 
     def _weighted(self, weights: Tensor, documents: Documents) -> Tensor:
         score = documents.yes if self.direction == "cl" else documents.yes - documents.no
