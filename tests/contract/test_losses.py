@@ -9,22 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from mrb.errors import MRBError, TrainingError
 from mrb.training.losses import (
     Contrastive,
-    Documents,
     Group,
     LabelRows,
-    OnePass,
     Supervised,
-    TwoPass,
     Unified,
     contrastive_weights,
-    split_groups,
-    supervised_weights,
 )
 
 WIDTH = 6
@@ -228,14 +222,12 @@ def test_contrastive_weights_do_not_cancel_to_zero() -> None:
 def test_masked_weights_are_zero_exactly_below_tau() -> None:
     tau = 0.2
     edge = math.log(0.25)  # the margin at which p_yes = 0.2
-    margins = torch.tensor([edge - 1e-9, edge + 1e-9, -edge + 1e-9, -edge - 1e-9, 60, -60, 0], dtype=torch.float64)
-    group = Group(margins, torch.zeros_like(margins), torch.ones(7, dtype=torch.bool))
-    #                 p_no: 0.8+  0.8-  0.2-  0.2+  0   1   0.5
-    assert Unified("masked", "sft", tau=tau).weights(group).tolist() == [1, 1, 0, 1, 0, 1, 1]
-    down = supervised_weights(margins, torch.zeros_like(margins), ~group.labels) >= tau
-    assert down.tolist() == [False, True, True, True, True, False, True]
-    part = Documents(margins, torch.zeros_like(margins), ~group.labels, torch.full((7,), 8))
-    assert (Unified("masked", "cl", tau=tau).terms(part) != 0).tolist() == [False, True, True, True, True, False, True]
+    margins = torch.tensor([edge - 1e-9, edge + 1e-9, 0, -edge + 1e-9, -edge - 1e-9, 60, -60], dtype=torch.float64)
+    positives = [1, 1, 1, 0, 1, 0, 1]  # by p_no: 0.8+ 0.8- 0.5 0.2- 0.2+ 0 1
+    negatives = [0, 1, 1, 1, 1, 1, 0]  # by p_yes: 0.2- 0.2+ 0.5 0.8+ 0.8- 1 0
+    group = Group(margins.repeat(2), torch.zeros(14, dtype=torch.float64), torch.arange(14) < 7)
+    for direction in ("cl", "sft"):
+        assert Unified("masked", direction, tau=tau).weights(group).tolist() == positives + negatives
 
 
 def test_a_masked_document_does_not_move() -> None:
