@@ -344,6 +344,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "token outside": (lambda: LabelRows.from_head(torch.ones(4, 2), [1], [4]), "not all in a vocabulary of 4"),
     "token below 0": (lambda: LabelRows.from_head(torch.ones(4, 2), [1], [-1]), "not all in a vocabulary"),
     "no token": (lambda: LabelRows.from_head(torch.ones(4, 2), [], [1]), "a label has no token"),
+    "random rows of 0": (lambda: LabelRows.random(3, 0, std=0), "std is 0"),
     "hidden width": (lambda: LabelRows.random(3, 0)(torch.ones(2, 4)), "hidden states are 4 wide, label rows 3"),
 }
 

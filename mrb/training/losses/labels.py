@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mrb.errors import TrainingError
+from mrb.training.losses.checks import check_positive
 
 
 class LabelRows(nn.Module):
@@ -48,8 +49,9 @@ class LabelRows(nn.Module):
         """One trainable random row for each label, normal with `std`: D_rand of arXiv 2510.14824.
 
         How that paper draws them is not known to us; 0.02 is what Qwen2.5-VL's own rows start from
-        (`initializer_range` of its configuration).
+        (`initializer_range` of its configuration). TrainingError: a `std` not above 0.
         """
+        check_positive("std", std)
         rows = torch.randn(2, 1, width, generator=torch.Generator().manual_seed(seed)) * std
         return cls(rows[0], rows[1], trainable=True)
 
