@@ -228,6 +228,8 @@ def test_masked_weights_are_zero_exactly_below_tau() -> None:
     group = Group(margins.repeat(2), torch.zeros(14, dtype=torch.float64), torch.arange(14) < 7)
     for direction in ("cl", "sft"):
         assert Unified("masked", direction, tau=tau).weights(group).tolist() == positives + negatives
+    half = Unified("masked", "cl", tau=0.5).weights(group)
+    assert half.tolist() == [1, 1, 1, 0, 0, 0, 1, 0, 0, 1, 1, 1, 1, 0]  # a probability of tau itself is kept
 
 
 def test_a_masked_document_does_not_move() -> None:
@@ -244,6 +246,8 @@ def test_a_masked_document_does_not_move() -> None:
 def test_tau_zero_is_base() -> None:
     for group in ragged():
         same([Unified("masked", "cl", tau=0).weights(group)], [Unified("base", "cl").weights(group)])
+    sure = Group(torch.tensor([1e5]), torch.tensor([0.0]), torch.tensor([True]))  # p_no is 0 in float32
+    assert Unified("masked", "cl", tau=0).weights(sure).tolist() == [1]
 
 
 def test_magnitudes_are_the_means_of_the_weights() -> None:

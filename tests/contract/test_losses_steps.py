@@ -274,6 +274,10 @@ def test_trainable_rows_learn_and_leave_the_head_alone() -> None:
     with torch.no_grad():
         head[3] += 1
     assert frozen.yes[0].equal(before[3])
+    own = drawn(1, WIDTH)
+    kept = LabelRows(own, own)
+    own += 1
+    assert not kept.yes.equal(own)
 
 
 def test_random_rows_come_from_their_seed() -> None:
