@@ -36,6 +36,10 @@ class ResultError(MRBError):
     """A run, result or journal that is damaged, incomplete or not what it says."""
 
 
+class TrainingError(MRBError):
+    """Training settings or groups that no loss can use."""
+
+
 def one_line(text: object, limit: int = 300) -> str:
     """Text fit for a terminal line: control characters removed, white space folded, cut at `limit` characters."""
     folded = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())

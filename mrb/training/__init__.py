@@ -1,0 +1,1 @@
+"""Training of yes/no rerankers. Needs the extra `train`; nothing else in MRB imports it."""

@@ -1,0 +1,100 @@
+"""A step whose documents do not fit into memory together: the same gradient from one chunk after another.
+
+The documents of all groups are numbered in order, group after group. A plan gives each chunk of them a scalar to
+call `backward` on; if the chunks hold every document once, the scalars add up to the loss and their gradients to its
+gradient. Memory is that of one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mrb.errors import TrainingError
+from mrb.training.losses.checks import step_queries
+from mrb.training.losses.group import Documents, Group, split_groups
+
+
+class GroupLoss(Protocol):
+    """A loss of whole groups: `Contrastive`, `Supervised`, `Unified`."""
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a document's term needs no other document of its query."""
+
+    def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
+        """The loss, a scalar: the sum over `groups` divided by `queries` (default: their number)."""
+
+
+class PointwiseLoss(GroupLoss, Protocol):
+    """A loss that is a sum over documents, and may know it only when it runs (`pointwise`)."""
+
+    def terms(self, documents: Documents) -> Tensor:
+        """What each document adds to its query's loss, [n]."""
+
+
+class OnePass:
+    """Chunks of a pointwise loss: each document's term needs nothing of the others.
+
+    `labels` is bool [n] for all documents, `sizes` the number of documents of each query in turn. TrainingError: a
+    loss that is not pointwise, and whatever `split_groups` refuses.
+    """
+
+    def __init__(self, loss: PointwiseLoss, labels: Tensor, sizes: Sequence[int], queries: int | None = None) -> None:
+        if not loss.pointwise:
+            raise TrainingError("this loss compares the documents of a query: use TwoPass")
+        self._queries = step_queries(len(sizes), queries)
+        self._loss = loss
+        unseen = torch.zeros(labels.shape, device=labels.device)
+        documents = Documents.of(split_groups(unseen, unseen, labels, sizes))
+        self._labels, self._sizes = documents.labels, documents.sizes
+
+    def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
+        """What the documents `part` (a slice, or their numbers, int64 [n]) add to the loss, from their logits [n]."""
+        return self._loss.terms(Documents(yes, no, self._labels[part], self._sizes[part])).sum() / self._queries
+
+
+class TwoPass:
+    """Chunks of any loss, from the logits of a first pass without gradient.
+
+    A loss depends on the model through the logits alone, so its derivatives by the logits of the first pass, held
+    constant, give every chunk its exact gradient: by the chain rule the sum over i of (dL/dz_i) (dz_i/dtheta), a chunk
+    at a time (gradient caching, arXiv 2101.06983). For CL and URL these derivatives are the detached, signed weights.
+    It costs one more forward pass, and holds only if both passes compute the same: no dropout, or the same random
+    state again. `drift` measures that.
+    """
+
+    def __init__(self, loss: GroupLoss, groups: Sequence[Group], queries: int | None = None) -> None:
+        first = Documents.of(groups)
+        self._yes, self._no = first.yes.detach().clone(), first.no.detach().clone()
+        with torch.enable_grad():
+            logits = [values.clone().requires_grad_() for values in (self._yes, self._no)]
+            value = loss(split_groups(logits[0], logits[1], first.labels, [len(group) for group in groups]), queries)
+            slopes = torch.autograd.grad(value, logits, allow_unused=True, materialize_grads=True)
+        self._yes_slope, self._no_slope = slopes
+        self.value = value.detach()
+        """The loss of the whole step, a scalar without gradient."""
+
+    def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
+        """The chunk's scalar, for the documents `part` (a slice, or their numbers, int64 [n]) and their logits [n].
+
+        Its gradient is the chunk's own share; its value is the share of the whole by number of documents.
+        """
+        self._check(part, yes, no)
+        slope = (self._yes_slope[part] * (yes - yes.detach()) + self._no_slope[part] * (no - no.detach())).sum()
+        return slope + self.value * (len(yes) / len(self._yes))
+
+    def drift(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> float:
+        """The largest difference between a logit now and in the first pass; 0 for a model that repeats exactly."""
+        self._check(part, yes, no)
+        with torch.no_grad():
+            return float(torch.maximum((yes - self._yes[part]).abs(), (no - self._no[part]).abs()).max())
+
+    def _check(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> None:
+        asked = self._yes[part].shape
+        if yes.shape != asked or no.shape != asked:
+            shapes = f"yes {list(yes.shape)}, no {list(no.shape)}"
+            raise TrainingError(f"a chunk of {asked[0]} documents came with logits of shapes {shapes}")

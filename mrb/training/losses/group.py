@@ -1,0 +1,105 @@
+"""A group: the documents of one query, with two logits each, and which of them are relevant.
+
+Every loss here sees a document through two logits, z_yes = h . M_yes and z_no = h . M_no, where h is the last hidden
+state at the position of the answer (`LabelRows` makes them). Full logits over the vocabulary are never needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from mrb.errors import TrainingError, one_line
+
+_PRECISE = (torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Documents of one query or of several, in a row: all of a step, or the part that one forward pass holds.
+
+    `yes` and `no` are logits [n], float32 or float64; `labels` is bool [n], true for a relevant document; `sizes`
+    is int64 [n]: how many documents the whole group of each document has. TrainingError: other shapes or types.
+    """
+
+    yes: Tensor
+    no: Tensor
+    labels: Tensor
+    sizes: Tensor
+
+    def __post_init__(self) -> None:
+        _check(self.yes, self.no, self.labels)
+        if self.sizes.shape != self.labels.shape:
+            raise TrainingError(f"sizes have shape {_shape(self.sizes)}, labels {_shape(self.labels)}: give one each")
+
+    @classmethod
+    def of(cls, groups: Sequence[Group]) -> Self:
+        """The documents of `groups`, one group after the other. TrainingError if there are none."""
+        if not groups:
+            raise TrainingError("no groups: a loss needs at least one query")
+        return cls(
+            torch.cat([group.yes for group in groups]),
+            torch.cat([group.no for group in groups]),
+            torch.cat([group.labels for group in groups]),
+            torch.cat([torch.full_like(group.labels, len(group), dtype=torch.int64) for group in groups]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """All documents of one query in one step: `yes` and `no` are logits [n], `labels` is bool [n].
+
+    Several documents may be relevant, at least one must be. Negatives may be missing; losses that compare refuse
+    that. TrainingError: no positive, shapes that differ, labels that are not bool, logits in half precision (near 10,
+    bfloat16 has steps of 0.06, so the two rows are applied in float32).
+    """
+
+    yes: Tensor
+    no: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        _check(self.yes, self.no, self.labels)
+        if not self.labels.any():
+            raise TrainingError(f"no positive among {len(self)} documents: every group needs one")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Group, ...]:
+    """The groups of a flat batch: `yes`, `no`, `labels` are [n], `sizes` the number of documents of each query in turn.
+
+    TrainingError: sizes that do not add up to n, and whatever `Group` refuses, with the group's number from 0.
+    """
+    _check(yes, no, labels)
+    if sum(sizes) != len(labels) or min(sizes, default=0) < 1:
+        raise TrainingError(f"group sizes {one_line(list(sizes), 60)} do not cut {len(labels)} documents into groups")
+    groups = []
+    for place, parts in enumerate(
+        zip(*(torch.split(values, list(sizes)) for values in (yes, no, labels)), strict=True)
+    ):
+        try:
+            groups.append(Group(*parts))
+        except TrainingError as error:
+            raise TrainingError(f"group {place}: {error}") from None
+    return tuple(groups)
+
+
+def _check(yes: Tensor, no: Tensor, labels: Tensor) -> None:
+    if yes.ndim != 1 or yes.shape != no.shape or yes.shape != labels.shape:
+        shapes = f"yes {_shape(yes)}, no {_shape(no)}, labels {_shape(labels)}"
+        raise TrainingError(f"shapes differ or are not [documents]: {shapes}")
+    if labels.dtype != torch.bool:
+        raise TrainingError(f"labels are {labels.dtype}: give bool, true for relevant")
+    for name, values in (("yes", yes), ("no", no)):
+        if values.dtype not in _PRECISE:
+            raise TrainingError(f"the {name} logits are {values.dtype}: give float32 or float64, as LabelRows does")
+
+
+def _shape(values: Tensor) -> list[int]:
+    return list(values.shape)

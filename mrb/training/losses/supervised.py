@@ -1,0 +1,62 @@
+"""SFT: cross-entropy on the two labels of each document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from mrb.training.losses.checks import Reduction, check_choice, check_positive, step_queries
+from mrb.training.losses.group import Documents, Group
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The loss of a document is the cross-entropy of its label under a softmax over the two labels only:
+
+        L_i = -log p_yes = -log sigmoid(z_yes - z_no)    if relevant, times `positive_weight`
+        L_i = -log p_no  = -log sigmoid(z_no - z_yes)    if not
+
+    which is binary cross-entropy with logit z_yes - z_no. The label softmax for reranking is that of arXiv 2003.06713
+    (monoT5); arXiv 2510.14824 calls the loss SFT. A query's documents are joined by `reduction`, and calling it gives
+    the mean over queries. That paper reports no positive weight (so 1) and does not say how documents are joined; the
+    sum puts its gradient on the scale of InfoNCE's, the mean is 1/n of it for n documents.
+
+    Needs no other document of the query: see `OnePass`. TrainingError: an unknown reduction, a weight not above 0.
+    """
+
+    reduction: Reduction = "sum"
+    positive_weight: float = 1.0
+
+    pointwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_choice("reduction", self.reduction, get_args(Reduction))
+        check_positive("positive_weight", self.positive_weight)
+
+    def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
+        """The loss, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
+        divisor = step_queries(len(groups), queries)
+        return self.terms(Documents.of(groups)).sum() / divisor
+
+    def terms(self, documents: Documents) -> Tensor:
+        """What each document adds to its query's loss, [n]."""
+        margin = documents.yes - documents.no
+        terms = -torch.where(documents.labels, self.positive_weight * logsigmoid(margin), logsigmoid(-margin))
+        return terms / documents.sizes if self.reduction == "mean" else terms
+
+
+def supervised_weights(yes: Tensor, no: Tensor, labels: Tensor) -> Tensor:
+    """The size of the summed SFT gradient by each margin z_yes - z_no, [n], from logits and bool labels [n]:
+
+        W+ = p_no = sigmoid(z_no - z_yes)        W_i- = p_yes = sigmoid(z_yes - z_no)
+
+    the probability of the wrong label (arXiv 2510.14824; W- follows by differentiation). No gradient flows through.
+    """
+    with torch.no_grad():
+        margin = yes - no
+        return torch.where(labels, -margin, margin).sigmoid()

@@ -1,0 +1,109 @@
+"""URL, the unified reranking loss: the weights of one loss with the direction of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mrb.errors import TrainingError
+from mrb.training.losses.checks import Reduction, check_choice, check_positive, check_tau, step_queries
+from mrb.training.losses.contrastive import contrastive_weights
+from mrb.training.losses.group import Documents, Group
+from mrb.training.losses.supervised import supervised_weights
+
+Weight = Literal["cl", "sft", "base", "masked"]
+Direction = Literal["cl", "sft"]
+
+
+@dataclass(frozen=True)
+class Unified:
+    """How far each document moves (`weight`) and along what (`direction`), chosen apart (arXiv 2510.14824):
+
+        L = sum over positives of -W+ d(h)  +  sum over negatives of W- d(h)        W is constant: no gradient
+
+    so that the gradient by a positive's h is -W+ D and by a negative's +W- D, with D = dd/dh.
+
+    `direction`: `cl` is d = z_yes (D = M_yes), `sft` is d = z_yes - z_no (D = M_yes - M_no). Rank by the d that was
+    trained. Random learnable rows, rows of their own and several tokens for a label are other `LabelRows`, with
+    either direction.
+
+    `weight`: `cl` (InfoNCE's at `temperature`), `sft` (the probability of the wrong label), `base` (all 1), `masked`
+    (1, and 0 where the document is already on its side: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being the
+    two-label probability whatever the direction). The paper's tau is not known to us, so it has no default.
+
+    With reduction `sum` and positive weight 1, (cl, cl) has InfoNCE's gradient and (sft, sft) that of the summed SFT
+    loss. `mean` divides a query's terms by its number of documents; `positive_weight` multiplies W+. Calling it gives
+    the mean over queries. The value is not that of the true losses and may be negative: log those beside it.
+
+    TrainingError: an unknown name; tau outside [0, 1), missing for `masked` or given without it; a temperature or
+    positive weight not above 0; a temperature for another weight than `cl`; `cl` weights for a group without negatives.
+    """
+
+    weight: Weight
+    direction: Direction
+    tau: float | None = None
+    temperature: float = 1.0
+    reduction: Reduction = "sum"
+    positive_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("weight", self.weight, get_args(Weight))
+        check_choice("direction", self.direction, get_args(Direction))
+        check_choice("reduction", self.reduction, get_args(Reduction))
+        check_positive("temperature", self.temperature)
+        check_positive("positive_weight", self.positive_weight)
+        if (self.tau is None) == (self.weight == "masked"):
+            raise TrainingError(
+                f"tau is {self.tau}, weight is {self.weight!r}: give tau with weight 'masked', only there"
+            )
+        if self.tau is not None:
+            check_tau(self.tau)
+        if self.temperature != 1 and self.weight != "cl":
+            raise TrainingError(f"temperature is {self.temperature}, but weight {self.weight!r} has none: leave it out")
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a document's term needs no other document of its query."""
+        return self.weight != "cl"
+
+    def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
+        """The surrogate, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
+        divisor = step_queries(len(groups), queries)
+        weights = torch.cat([self.weights(group) for group in groups])
+        return self._weighted(weights, Documents.of(groups)).sum() / divisor
+
+    def terms(self, documents: Documents) -> Tensor:
+        """What each document adds to its query's loss, [n]. TrainingError for `cl` weights, which need the group."""
+        return self._weighted(self._own_weights(documents.yes, documents.no, documents.labels), documents)
+
+    def weights(self, group: Group) -> Tensor:
+        """W+ and W- of the group's documents, [n], all >= 0, before positive weight and reduction; detached."""
+        if self.weight == "cl":
+            return contrastive_weights(group, self.temperature)
+        return self._own_weights(group.yes, group.no, group.labels)
+
+    def magnitudes(self, groups: Sequence[Group]) -> dict[str, float]:
+        """For the log: the mean W+ over all positives and the mean W- over all negatives (absent if there are none)."""
+        weights = torch.cat([self.weights(group) for group in groups])
+        labels = Documents.of(groups).labels
+        found = {"weight_positive": weights[labels], "weight_negative": weights[~labels]}
+        return {name: float(values.mean()) for name, values in found.items() if len(values)}
+
+    def _own_weights(self, yes: Tensor, no: Tensor, labels: Tensor) -> Tensor:
+        if self.weight == "sft":
+            return supervised_weights(yes, no, labels)
+        if self.weight == "base":
+            return torch.ones_like(yes)
+        if self.tau is not None:
+            # SFT's weight is the probability of the wrong label: what the mask compares with tau.
+            return (supervised_weights(yes, no, labels) >= self.tau).to(yes.dtype)
+        raise TrainingError(f"weight {self.weight!r} compares the documents of a query: use TwoPass")
+
+    def _weighted(self, weights: Tensor, documents: Documents) -> Tensor:
+        score = documents.yes if self.direction == "cl" else documents.yes - documents.no
+        terms = torch.where(documents.labels, -self.positive_weight * weights * score, weights * score)
+        return terms / documents.sizes if self.reduction == "mean" else terms
