@@ -102,12 +102,17 @@ class Pictures:
         self._start()
         return found
 
+    def forget(self) -> None:
+        """Let go of all features that are kept."""
+        self._held.clear()
+        self._held_bytes = 0
+
     def close(self) -> None:
         """Stop the threads and let go of all that is held."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._queue.clear()
         self._waiting.clear()
-        self._held.clear()
+        self.forget()
 
     def _patches(self, width: int, height: int) -> int:
         if max(height, width) > LONGEST * min(height, width):

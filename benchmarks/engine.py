@@ -1,0 +1,206 @@
+"""MRB's engine against other ways of scoring the same pairs with the same weights.
+
+    python benchmarks/engine.py --out engine.json
+    python benchmarks/engine.py --shape 3b --layers 2 --queries 2 --depth 8 --cases vl
+
+Weights are random, in realistic proportions: "small" has 12 decoder layers and about 120M parameters, of which the
+embeddings (shared with the head) are about 3 %; "3b" has the shape of Qwen2.5-VL-3B, cut to --layers. The ways:
+
+    engine  MRB's adapter
+    loop    one pair at a time, the logits of every position (as model cards show it)
+    sorted  batches sorted by length, logits_to_keep=1, the best of several batch sizes
+    st      sentence-transformers' CrossEncoder, the best of several batch sizes, where it runs
+    mteb    mteb's reranking path with that CrossEncoder, for the encoder
+
+A figure is CPU seconds of this process per pair, one thread, the least of --rounds rounds in which the ways take turns;
+reading and resizing images is part of it. Ratios over 1 mean that the engine is faster. `difference` is the largest
+difference of a score from the engine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from engine_cases import Case, build, cases
+from engine_ways import BATCHES, Plain, Scores, Way, engine, mteb, sentence_transformers
+
+from mrb.engine.checkpoint import quiet_transformers
+
+
+def matmul_peak() -> float:
+    """Billions of float32 operations a second that one matrix product reaches here: the best of several."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    best = 0.0
+    for _ in range(8):
+        started = time.process_time()
+        for _ in range(4):
+            a @ b
+        best = max(best, 4 * 2 * 1024**3 / (time.process_time() - started) / 1e9)
+    return best
+
+
+def ways_of(case: Case, folder: Path, chosen: Sequence[str]) -> tuple[dict[str, list[Way]], Any]:
+    """For each way the functions to try (one for each batch size), and the engine's statistics."""
+    run, stats = engine(case, folder)
+    found: dict[str, list[Way]] = {"engine": [run]}
+    plain = Plain(case, folder)
+    if "loop" in chosen:
+        found["loop"] = [plain.loop]
+    if "sorted" in chosen:
+        found["sorted"] = [plain.sorted(size) for size in BATCHES]
+    if "st" in chosen and case.architecture != "vl":
+        found["st"] = [sentence_transformers(case, folder)(size) for size in BATCHES]
+    if "mteb" in chosen and case.architecture == "encoder":
+        found["mteb"] = [mteb(case, folder)(size) for size in BATCHES]
+    return found, stats
+
+
+def timed(way: Way, case: Case) -> tuple[float, Scores]:
+    """CPU seconds per pair, and the scores."""
+    started = time.process_time()
+    scores = way(case.requests)
+    return (time.process_time() - started) / case.pairs, scores
+
+
+def tuned(case: Case, ways: Sequence[Way]) -> Way:
+    """The fastest on the first request; with one to choose from, that one."""
+    if len(ways) == 1:
+        return ways[0]
+    small = Case(case.name, case.architecture, case.requests[:1])
+    for way in ways[:1]:
+        timed(way, small)  # what is loaded at the first call is not the batch size's doing
+    return min(ways, key=lambda way: timed(way, small)[0])
+
+
+def measure(case: Case, folder: Path, chosen: Sequence[str], rounds: int) -> dict[str, Any]:
+    """All ways on one case, taking turns."""
+    ways, stats = ways_of(case, folder, chosen)
+    best = {name: tuned(case, functions) for name, functions in ways.items()}
+    seconds: dict[str, float] = {}
+    scores: dict[str, Scores] = {}
+    for number in range(rounds):
+        for name, way in best.items():
+            if name == "engine" and stats is not None and number == rounds - 1:
+                stats.__init__()  # the last round's figures alone
+            spent, scores[name] = timed(way, case)
+            seconds[name] = min(spent, seconds.get(name, float("inf")))
+    ours = _flat(scores["engine"])
+    return {
+        "case": case.name,
+        "pairs": case.pairs,
+        "seconds_per_pair": seconds,
+        "batch": {n: BATCHES[ways[n].index(best[n])] for n in ways if len(ways[n]) > 1},
+        "ratios": {name: spent / seconds["engine"] for name, spent in seconds.items() if name != "engine"},
+        "difference": {n: float(np.abs(_flat(s) - ours).max()) for n, s in scores.items() if n != "engine"},
+        "spread": float(ours.std()),
+        "engine": _profile(stats),
+    }
+
+
+def _flat(scores: Scores) -> np.ndarray[Any, Any]:
+    return np.concatenate([scores[key] for key in sorted(scores)])
+
+
+def _profile(stats: Any) -> dict[str, Any]:
+    if stats is None:
+        return {}
+    return {
+        "seconds": {part: round(spent, 3) for part, spent in stats.seconds.items()},
+        "tokens": stats.tokens,
+        "padding_share": stats.padding_share,
+        "shared_tokens": stats.shared,
+        "cache_hits": stats.cache_hits,
+        "cache_misses": stats.cache_misses,
+    }
+
+
+def _decoder_flops(folder: Path, tokens: int) -> float:
+    """Operations of the language model's matrix products for so many tokens (attention itself not counted)."""
+    config = json.loads((folder / "config.json").read_text())
+    text = config.get("text_config", config)
+    hidden, inner = text["hidden_size"], text["intermediate_size"]
+    head = text.get("head_dim") or hidden // text["num_attention_heads"]
+    heads = text["num_attention_heads"] * 2 + text["num_key_value_heads"] * 2
+    return 2.0 * tokens * text["num_hidden_layers"] * (heads * head * hidden + 3 * hidden * inner)
+
+
+def report(results: Sequence[dict[str, Any]], peak: float) -> str:
+    """The tables as text."""
+    lines = [f"{'case':26s} {'pairs':>5s} {'engine s/pair':>13s}  ratios over the engine's time (batch)"]
+    for r in results:
+        ratios = ", ".join(
+            f"{name} {ratio:.2f}" + (f" ({r['batch'][name]})" if name in r["batch"] else "")
+            for name, ratio in r["ratios"].items()
+        )
+        lines.append(f"{r['case']:26s} {r['pairs']:5d} {r['seconds_per_pair']['engine']:13.4f}  {ratios}")
+    lines.append("")
+    lines.append(f"{'case':26s} largest difference  decode/resize/vision/prefill/head s  padding  hits  peak share")
+    for r in results:
+        profile = r["engine"]
+        difference = f"{max(r['difference'].values(), default=0.0):.1e} of sd {r['spread']:.2f}"
+        if not profile:
+            lines.append(f"{r['case']:26s} {difference}")
+            continue
+        s = profile["seconds"]
+        split = "/".join(f"{s[p]:.2f}" for p in ("decode", "preprocess", "vision", "prefill", "head"))
+        seen = profile["cache_hits"] + profile["cache_misses"]
+        hits = f"{profile['cache_hits'] / seen:.0%}" if seen else "-"
+        share = f"{r['flops'] / s['prefill'] / 1e9 / peak:.0%}"
+        lines.append(
+            f"{r['case']:26s} {difference:18s}  {split:>35s}  {profile['padding_share']:6.1%}  {hits:>4s}  {share}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=("small", "3b"), default="small")
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--queries", type=int, default=3)
+    parser.add_argument("--depth", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--ways", default="loop,sorted,st,mteb")
+    parser.add_argument("--cases", help="only cases of these architectures: vl, lm, encoder")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    chosen = arguments.ways.split(",")
+    if "mteb" in chosen and importlib.util.find_spec("mteb") is None:
+        print("mteb is not installed (pip install 'mrb[bench]'): left out")
+        chosen.remove("mteb")
+    torch.set_num_threads(1)
+    quiet_transformers()
+    with tempfile.TemporaryDirectory() as folder:
+        built = build(arguments.shape, arguments.layers, Path(folder))
+        peak = matmul_peak()
+        wanted = (arguments.cases or "vl,lm,encoder").split(",")
+        results = []
+        for case in cases(arguments.queries, arguments.depth):
+            if case.architecture in built and case.architecture in wanted:
+                result = measure(case, built[case.architecture], chosen, arguments.rounds)
+                result["flops"] = _decoder_flops(built[case.architecture], result["engine"].get("tokens", 0))
+                results.append(result)
+                print(f"{case.name}: done", flush=True)
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"\nshape {arguments.shape}, layers {arguments.layers or 'all'}, torch {torch.__version__}, one thread")
+    print(report(results, peak))
+    print(
+        f"\nmatrix products reach {peak:.0f} GFLOP/s here; peak resident memory {gigabytes:.1f} GB, all ways together"
+    )
+    if arguments.out:
+        machine = {"processor": platform.processor(), "peak_gflops": peak, "peak_resident_gb": gigabytes}
+        arguments.out.write_text(json.dumps({"machine": machine, "cases": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
