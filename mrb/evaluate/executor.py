@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Protocol
 
 from mrb.declaration import LoadedReranker, load_reranker
@@ -14,6 +15,17 @@ from mrb.evaluate.plan import Entry, Plan, asked
 from mrb.evaluate.score import score_all
 from mrb.journal import Record
 from mrb.results import RerankerInfo
+
+
+class Score(Protocol):
+    """Scores entries of one plan."""
+
+    def __call__(self, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+        """The scores of each entry, in the order in which they come.
+
+        Without an allowance the first failure is raised, as `score_all` does; with one, as `score_most`.
+        """
+        ...
 
 
 class Executor(Protocol):
@@ -33,15 +45,8 @@ class Executor(Protocol):
         """Versions of the packages that are imported now where the reranker runs."""
         ...
 
-    def open(self, choice: Choice, plan: Plan) -> None:
-        """Make ready to score entries of `plan`, which was made of `choice`; does nothing if that is done."""
-        ...
-
-    def score(self, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
-        """The scores of each of the opened plan's `entries`, in the order in which they come.
-
-        Without an allowance the first failure is raised, as `score_all` does; with one, `score_most`.
-        """
+    def open(self, choice: Choice, plan: Plan) -> Score:
+        """Make ready to score entries of `plan`, which was made of `choice`, and give the function that does it."""
         ...
 
 
@@ -56,7 +61,6 @@ class InProcess:
 
     def __init__(self, reranker: LoadedReranker) -> None:
         self._reranker = reranker
-        self._plan: Plan | None = None
 
     @property
     def info(self) -> RerankerInfo:
@@ -67,15 +71,13 @@ class InProcess:
         """Versions of the packages that are imported now."""
         return environment.packages()
 
-    def open(self, choice: Choice, plan: Plan) -> None:
-        """Score from this plan; its data is loaded."""
-        self._plan = plan
+    def open(self, choice: Choice, plan: Plan) -> Score:
+        """Nothing is to be made ready: the plan's data is loaded."""
+        return partial(self._score, plan)
 
-    def score(self, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
-        """As `Executor.score`."""
-        assert self._plan is not None, "a plan is opened before it is scored"
-        info, where = self.info, self._plan.data.task.id
-        requests = asked(self._plan, entries, info.kind, uses_first_stage=info.uses_first_stage)
+    def _score(self, plan: Plan, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+        info, where = self.info, plan.data.task.id
+        requests = asked(plan, entries, info.kind, uses_first_stage=info.uses_first_stage)
         if allowance is None:
             scored = score_all(self._reranker, requests, where)
         else:

@@ -45,8 +45,8 @@ def agree_or_refuse(
     sample = [plan.entry(query_id).head(len(held[query_id])) for query_id in chosen]
     told = ", ".join(changed)
     say(f"{plan.data.task.id}: since these scores were written, {told}; scoring {len(sample)} queries again")
-    executor.open(choice, plan)
-    for record in executor.score(sample):
+    score = executor.open(choice, plan)
+    for record in score(sample):
         scores, before = record.scores, held[record.query_id][: len(record.scores)]
         allowed = 0.0 if executor.info.batch_invariant else TOLERANCE * max(float(np.ptp(before)), 1e-6)
         worst = int(np.argmax(np.abs(scores - before)))

@@ -124,10 +124,10 @@ def _score(
     pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
     if not pairs:
         return None
-    executor.open(choice, plan)
+    score = executor.open(choice, plan)
     started = time.perf_counter()
     with JournalWriter(journal, header) as writer:
-        scored = executor.score(missing(plan, held), allowance if allow_failures else None)
+        scored = score(missing(plan, held), allowance if allow_failures else None)
         for record in _with_progress(scored, plan.data.task.id, pairs):
             writer.append(record)
     return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs)
