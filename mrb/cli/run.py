@@ -81,6 +81,8 @@ def command(
         from mrb.evaluate.dry_run import dry_run
 
         dry_run(asked, click.echo)
+        if workers > 1:
+            click.echo(f"timed in one process; {workers} workers would share the scoring")
         return
     start = in_process if workers == 1 else on_processes(workers)
     folder = run(asked, say=lambda line: click.echo(line, err=True), start=start)
