@@ -23,6 +23,7 @@ from mrb.evaluate.resume import agree_or_refuse
 from mrb.evaluate.select import Selection, check_candidates
 from mrb.evaluate.write import discard_task, write_task
 from mrb.journal import Header, JournalWriter, Record, replay
+from mrb.noise import read_noise
 from mrb.results import (
     RUN_FILE,
     NotCovered,
@@ -68,6 +69,7 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
         refused = {task.id: not_covered(executor.info, task) for task in selection.tasks}
         with locked(folder):
             earlier = _earlier(folder, executor.info, fresh=options.fresh)
+            read_noise(folder)  # the table at the end shows it: one that is damaged is refused before hours of scoring
             timings: dict[str, TaskTiming] = {}
             # Written at once, and again after every task: a run that is killed leaves a record of what is there.
             write_run(folder, _record(options, executor, refused, timings, earlier))
