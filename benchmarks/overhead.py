@@ -1,0 +1,184 @@
+"""How much of a run's time the harness takes: `mrb run` over the mini suite with an adapter that only burns CPU time.
+
+    python benchmarks/overhead.py --limit 8 --out overhead.json
+    python benchmarks/overhead.py --limit 8 --ms-per-pair 1
+
+The adapter reads the text and opens the image of every item, as a model's would, and then spins for `--ms-per-pair` of
+CPU time for each candidate. Only the spinning is the adapter's; opening an image, with decoding, is the harness's.
+What is left of the wall clock is overhead: start-up (interpreter, imports, checks, until the adapter is built), `data`
+(before a task's first request: loading it, and measuring and writing the task before), `requests` (making requests,
+images, checking answers, journal), `end` (measuring and writing the last task, averages, table).
+
+The default, 150 ms, is what a model of 100 million parameters (BERT-base's shape, 85 million of them in its layers)
+takes for a pair of 64 tokens on one core here, in float32, batches of 25, best of 3: `--calibrate` measures it. A page
+or picture is 200 tokens and more, so most pairs of the suite would take longer. On a large GPU the same model may take
+less than 1 ms; the share follows from `harness ms/pair`, which does not depend on the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+MRB = Path(sys.executable).with_name("mrb")
+MS_PER_PAIR = 150.0
+ADAPTER = """
+import json, time
+
+class Burner:
+    batch_invariant = True
+
+    def __init__(self, ms: float, log: str):
+        self.ms, self.log = ms, log
+        self.built, self.requests = time.monotonic(), []
+
+    def score(self, request):
+        begun = time.monotonic()
+        scores = [self.looked_at(item) for item in (request.query, *request.candidates)][1:]
+        spun = time.monotonic()
+        end = time.thread_time() + self.ms / 1000 * len(scores)
+        while time.thread_time() < end:
+            pass
+        self.requests.append((begun, spun, time.monotonic(), len(scores)))
+        return scores
+
+    def looked_at(self, item):
+        if item.image is not None:
+            item.image.open()
+        return float(len(item.text))
+
+    def close(self):
+        with open(self.log, "w") as file:
+            json.dump({"built": self.built, "requests": self.requests}, file)
+"""
+
+Row = dict[str, Any]
+
+
+def measure(limit: int | None, ms_per_pair: float) -> Row:
+    """One run in a process of its own: seconds of the whole and of its parts, and a row for each task."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "burner.py").write_text(ADAPTER)
+        command = [str(MRB), "run", "--model", "burner", "--set", f"ms={ms_per_pair}", "--set", "log=log.json"]
+        command += [] if limit is None else ["--limit", str(limit)]
+        started = time.monotonic()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        ended = time.monotonic()
+        log = json.loads((folder / "log.json").read_text())
+        timings = json.loads((folder / "runs" / "burner" / "run.json").read_text())["timings"]
+    tasks = rows(log, timings)
+    wall, adapter = ended - started, sum(row["adapter"] for row in tasks)
+    return {
+        "ms_per_pair": ms_per_pair,
+        "limit": limit,
+        "pairs": sum(row["pairs"] for row in tasks),
+        "wall": wall,
+        "adapter": adapter,
+        "start_up": log["built"] - started,
+        "end": ended - log["requests"][-1][2],
+        "tasks": tasks,
+        "overhead": (wall - adapter) / wall,
+        "overhead_without_start_up": 1 - adapter / (ended - log["built"]),
+    }
+
+
+def rows(log: Row, timings: dict[str, Row]) -> list[Row]:
+    """Seconds of each task. The adapter is not told which task it scores; their order and numbers of pairs say it."""
+    found, before = [], log["built"]
+    requests = iter(log["requests"])
+    for task_id, timing in timings.items():
+        taken: list[list[float]] = []
+        while sum(pairs for *_, pairs in taken) < timing["pairs"]:
+            taken.append(next(requests))
+        first, last = taken[0][0], taken[-1][2]
+        adapter = sum(end - spun for _, spun, end, _ in taken)
+        found.append(
+            {
+                "task": task_id,
+                "pairs": timing["pairs"],
+                "adapter": adapter,
+                "data": first - before,
+                "requests": last - first - adapter,
+            }
+        )
+        before = last
+    return found
+
+
+def table(result: Row) -> str:
+    """A row a task, what is not of one task, and the shares."""
+    heads = (
+        ("pairs", 6),
+        ("adapter s", 10),
+        ("data s", 7),
+        ("requests s", 10),
+        ("overhead", 9),
+        ("harness ms/pair", 15),
+    )
+    lines = [f"{'task':<16} " + " ".join(f"{head:>{width}}" for head, width in heads)]
+    for row in result["tasks"]:
+        harness = row["data"] + row["requests"]
+        lines.append(
+            f"{row['task']:<16} {row['pairs']:6} {row['adapter']:10.2f} {row['data']:7.2f} {row['requests']:10.2f} "
+            f"{100 * harness / (harness + row['adapter']):7.2f} % {1000 * harness / row['pairs']:15.2f}"
+        )
+    harness = result["wall"] - result["start_up"] - result["adapter"]
+    whole, later = 100 * result["overhead"], 100 * result["overhead_without_start_up"]
+    lines.append(
+        f"end {result['end']:.2f} s; start-up {result['start_up']:.2f} s; all {result['wall']:.1f} s, "
+        f"{result['pairs']} pairs at {result['ms_per_pair']:g} ms"
+    )
+    lines.append(
+        f"overhead {whole:.2f} % of the wall clock, {later:.2f} % without start-up "
+        f"({1000 * harness / result['pairs']:.2f} ms a pair)"
+    )
+    return "\n".join(lines)
+
+
+def calibrate() -> str:
+    """Milliseconds of CPU time that a model of 100 million parameters takes for a pair, by its length, on one core."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.set_num_threads(1)
+    model = BertModel(BertConfig(vocab_size=19_000)).eval()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    lines = [f"{parameters / 1e6:.0f} million parameters, one thread, float32, batches of 25"]
+    for tokens in (64, 128, 256):
+        ids = torch.randint(5, 19_000, (25, tokens))
+        times = []
+        with torch.inference_mode():
+            model(ids)
+            for _ in range(3):
+                started = time.thread_time()
+                model(ids)
+                times.append(time.thread_time() - started)
+        lines.append(f"{tokens:4} tokens: {1000 * min(times) / len(ids):6.0f} ms a pair")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ms-per-pair", type=float, default=MS_PER_PAIR)
+    parser.add_argument("--limit", type=int, help="the first N queries of each task; default: all")
+    parser.add_argument("--out", type=Path, help="write the numbers as JSON")
+    parser.add_argument("--calibrate", action="store_true", help="measure what the default stands for, with torch")
+    asked = parser.parse_args()
+    if asked.calibrate:
+        print(calibrate())
+        return
+    result = measure(asked.limit, asked.ms_per_pair)
+    print(table(result))
+    if asked.out:
+        asked.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
