@@ -85,7 +85,9 @@ class WorkerProcess:
 def _code() -> str:
     """What the new interpreter runs. No fork: CUDA and threads do not survive one. It imports from where this process
     does, as an adapter in a file or module needs, and from nowhere else first (-P)."""
-    return f"import sys; sys.path[:] = {sys.path!r}; from mrb.workers.worker import main; main(*map(int, sys.argv[1:]))"
+    folders = [str(folder) for folder in sys.path]
+    serve = "from mrb.workers.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+    return f"import sys; sys.path[:] = {folders!r}; {serve}"
 
 
 def _ending(code: int) -> str:
