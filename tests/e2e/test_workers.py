@@ -341,3 +341,10 @@ def test_no_workers_are_refused(mrb: Mrb, workers: str) -> None:
     done = mrb("run", "--model", "random", "--workers", workers)
     assert done.returncode == 2
     assert "--workers" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_dry_run_says_that_its_estimate_is_of_one_process(mrb: Mrb, tmp_path: Path) -> None:
+    done = mrb("run", "--model", "random", *FAQ, "--dry-run", "--workers", "4")
+    assert done.returncode == 0, done.stderr
+    assert "4 workers would share the scoring" in done.stdout
+    assert not (tmp_path / "runs").exists()
