@@ -10,6 +10,7 @@ from mrb.leaderboard.comparisons import compare
 from mrb.leaderboard.page import render, static_files
 from mrb.leaderboard.rows import Table, result_path
 from mrb.leaderboard.runs import card, read_runs
+from mrb.noise import NOISE_FILE
 from mrb.results import RESULT_FILE, RUN_FILE
 from mrb.summary import Run
 
@@ -37,4 +38,6 @@ def build(folders: Sequence[Path], out: Path) -> Path:
 def _copies(run: Run) -> dict[str, Path]:
     """The files that the page's numbers link to, and where each comes from."""
     results = {result_path(run, task_id): run.folder / task_id / RESULT_FILE for task_id in run.tasks}
-    return {card(run).record_path: run.folder / RUN_FILE, **results}
+    about = card(run)
+    noise = {about.noise_path: run.folder / NOISE_FILE} if about.noise_path else {}
+    return {about.record_path: run.folder / RUN_FILE, **noise, **results}

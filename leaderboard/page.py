@@ -64,6 +64,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}"
 
 
+def small(fraction: float) -> str:
+    """A small fraction times 100, three decimals; what is there but rounds to nothing is not shown as nothing."""
+    return f"{100 * fraction:.3f}" if fraction == 0 or 100 * fraction >= 0.0005 else "< 0.001"
+
+
 def signed(fraction: float) -> str:
     """A difference times 100 with its sign, two decimals; what rounds to nothing has none."""
     text = f"{100 * fraction:+.2f}"
@@ -98,7 +103,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "signed": signed, "rate": rate}
+    environment.filters |= {"percent": percent, "small": small, "signed": signed, "rate": rate}
     return environment
 
 

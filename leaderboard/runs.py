@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb.errors import MRBError, ResultError
+from mrb.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
 from mrb.results import RUN_FILE
 from mrb.summary import Run, load_run
 from mrb.task import load_task
@@ -20,7 +21,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", re.ASCII)
 
 @dataclass(frozen=True)
 class RunCard:
-    """A run in words: what scored, where, how fast. `pairs_per_second` is None where no timing was kept."""
+    """A run in words: what scored, where, how fast. `pairs_per_second` is None where no timing was kept, `noise_floor`
+    (a fraction) and the path of its file where none was measured on this reranker; `noise_note` then says so."""
 
     name: str
     reranker: str
@@ -37,6 +39,9 @@ class RunCard:
     failed_pairs: int
     not_covered: tuple[tuple[str, str], ...]
     record_path: str
+    noise_floor: float | None
+    noise_note: str
+    noise_path: str | None
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -66,6 +71,7 @@ def card(run: Run) -> RunCard:
     seconds = sum(timing.seconds for timing in timings)
     hardware = [environment.get(name, "") for name in ("gpu", "processor")]
     cores = environment.get("cores")
+    noise, note = _noise(run)
     return RunCard(
         name=run.name,
         reranker=info.name,
@@ -82,7 +88,20 @@ def card(run: Run) -> RunCard:
         failed_pairs=sum(scores.result.counts.failed_pairs for scores in run.tasks.values()),
         not_covered=_not_covered(run),
         record_path=f"data/{run.name}/{RUN_FILE}",
+        noise_floor=noise.floor if noise else None,
+        noise_note=note,
+        noise_path=f"data/{run.name}/{NOISE_FILE}" if noise else None,
     )
+
+
+def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
+    """The noise measured on the run's own reranker, and over what; or None, and why there is none."""
+    noise = read_noise(run.folder)
+    if noise is None:
+        return None, "not measured"
+    if other := other_reranker(noise, run.record.reranker):
+        return None, other
+    return noise, noise.extent
 
 
 def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:

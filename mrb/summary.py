@@ -16,6 +16,7 @@ import pyarrow as pa
 from mrb import statistics as stats
 from mrb.errors import ResultError
 from mrb.metrics import HEADLINE
+from mrb.noise import NOISE_FILE, other_reranker, read_noise
 from mrb.parquet import read_untrusted
 from mrb.results import (
     CLUSTER_COLUMN,
@@ -170,9 +171,24 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
         if scores.result.counts.failed_pairs:
             lines.append(f"{task_id}: {scores.result.counts.failed_pairs} pairs failed and are ranked last")
     notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
+    lines += noise_line(run)
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
     return "\n".join(lines)
+
+
+def noise_line(run: Run) -> list[str]:
+    """One line with the noise floor that `mrb check --noise` has stored in the run's folder; none if it has not.
+
+    ResultError for a file that does not fit. Noise that was measured on another reranker is named and not shown.
+    """
+    noise = read_noise(run.folder)
+    if noise is None:
+        return []
+    if other := other_reranker(noise, run.record.reranker):
+        return [f"{NOISE_FILE} is not used: {other}; `mrb check --noise` measures it again"]
+    moves = f"{HEADLINE} moves by {100 * noise.floor:.3f} a query on average between two batch plans"
+    return [f"noise floor: {moves} ({noise.extent})"]
 
 
 def _averaged_tasks(run: Run) -> tuple[str, ...]:

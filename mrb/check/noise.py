@@ -4,67 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
 from mrb.check.compare import spread
 from mrb.check.probe import Probe, Scores, answers, halved_backwards, one_by_one, requests
 from mrb.declaration import LoadedReranker, not_covered
 from mrb.evaluate import environment
 from mrb.evaluate.plan import Plan
-from mrb.files import write_json
 from mrb.metrics import HEADLINE, per_query
+from mrb.noise import NoiseRecord, TaskNoise
 from mrb.ranking import rank_candidates
-from mrb.results import Fraction, Plain, RerankerInfo
-from mrb.task import Model, Sha256, Slug
 
-NOISE_FILE = "noise.json"
 TOP = HEADLINE.cutoff
 TOGETHER = "all requests at once, in the task's order"
 ALONE = "each request by itself, from the last to the first"
 HALVES = ALONE + ", its candidates from the last to the first in two halves"
-
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Number = Annotated[int, Field(ge=0)]
-
-
-class TaskNoise(Model):
-    """One task under both plans.
-
-    `spread` is the standard deviation of the scores, `largest_difference` the largest change of one (of a listwise
-    model: of a rank). `rank_changes` counts candidates whose rank differs, `top_changes` queries whose first ten
-    candidates are not the same ones. `first` and `second` are nDCG@10 under the two plans, `mean_change` and
-    `largest_change` the mean and the largest absolute change of a query's, all fractions.
-    """
-
-    candidates: Sha256
-    queries: Number
-    pairs: Number
-    spread: Amount
-    largest_difference: Amount
-    rank_changes: Number
-    top_changes: Number
-    first: Fraction
-    second: Fraction
-    mean_change: Fraction
-    largest_change: Fraction
-
-
-class NoiseRecord(Model):
-    """`noise.json`: what was asked, on what machine, and how far it moved. `floor` is the mean of the tasks'
-    `mean_change`: differences of that size between two runs of one model say nothing."""
-
-    schema_version: Literal[1]
-    mrb_version: Plain
-    reranker: RerankerInfo
-    plans: tuple[Plain, Plain]
-    depth: int = Field(gt=0)
-    tasks: dict[Slug, TaskNoise]
-    floor: Fraction
-    environment: dict[Plain, Plain]
 
 
 def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseRecord:
@@ -88,13 +43,6 @@ def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseReco
         floor=float(np.mean([noise.mean_change for noise in tasks.values()])),
         environment=environment.environment(),
     )
-
-
-def write_noise(folder: Path, record: NoiseRecord) -> Path:
-    """Write `noise.json` into a run's folder, whole or not at all; its path."""
-    path = folder / NOISE_FILE
-    write_json(path, record.model_dump(mode="json"))
-    return path
 
 
 def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:

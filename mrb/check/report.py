@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mrb.check.check import PROPERTIES, Checked, TaskCheck
 from mrb.check.compare import TOLERANCE, Difference
-from mrb.check.noise import NoiseRecord
 from mrb.columns import aligned
+from mrb.noise import NoiseRecord
 
 _OF_SCORES = "% of the standard deviation of the task's scores"
 _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of candidate pairs that change places"}

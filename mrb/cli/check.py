@@ -40,13 +40,14 @@ def command(
     batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
     """
     from mrb.check.check import check
-    from mrb.check.noise import measure_noise, write_noise
+    from mrb.check.noise import measure_noise
     from mrb.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
     from mrb.check.report import check_text, noise_text, verdict
     from mrb.cli.options import key_values, run_name
     from mrb.declaration import LoadedReranker, load_reranker
     from mrb.errors import one_line
     from mrb.evaluate.select import select
+    from mrb.noise import write_noise
 
     selection = select(suite_id, task_ids, (), None)
     typed, folder = key_values(options), run_name(name)

@@ -29,6 +29,13 @@ import click
     default=0,
     help="Pairs of a task that may fail; they are ranked last, counted and published. Default: none.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Processes that score, with one instance of the reranker each, and one GPU where there are any.",
+)
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
 def command(
@@ -43,6 +50,7 @@ def command(
     out: Path,
     name: str | None,
     allow_failures: int,
+    workers: int,
     fresh: bool,
     dry: bool,
 ) -> None:
@@ -51,9 +59,11 @@ def command(
     Killed at any moment, the same command goes on where it stopped.
     """
     from mrb.cli.options import key_values, run_name
+    from mrb.evaluate.executor import in_process
     from mrb.evaluate.run import RunOptions, run
     from mrb.evaluate.select import select
     from mrb.summary import load_run, table
+    from mrb.workers.pool import on_processes
 
     asked = RunOptions(
         model=model,
@@ -71,7 +81,10 @@ def command(
         from mrb.evaluate.dry_run import dry_run
 
         dry_run(asked, click.echo)
+        if workers > 1:
+            click.echo(f"timed in one process; {workers} workers would share the scoring")
         return
-    folder = run(asked, say=lambda line: click.echo(line, err=True))
+    start = in_process if workers == 1 else on_processes(workers)
+    folder = run(asked, say=lambda line: click.echo(line, err=True), start=start)
     click.echo(table(load_run(folder)))
     click.echo(f"results: {folder}")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mrb.declaration import LoadedReranker
 from mrb.errors import ResultError
-from mrb.evaluate.plan import Float32, Plan, asked
-from mrb.evaluate.score import score_all
+from mrb.evaluate.choice import Choice
+from mrb.evaluate.executor import Executor
+from mrb.evaluate.plan import Float32, Plan
 from mrb.journal import Header, Replay, rewrite
 
 SAMPLE = 4
@@ -20,8 +20,9 @@ TOLERANCE = 1e-3
 
 
 def agree_or_refuse(
+    choice: Choice,
     plan: Plan,
-    reranker: LoadedReranker,
+    executor: Executor,
     found: Replay,
     header: Header,
     held: Mapping[str, Float32],
@@ -44,16 +45,15 @@ def agree_or_refuse(
     sample = [plan.entry(query_id).head(len(held[query_id])) for query_id in chosen]
     told = ", ".join(changed)
     say(f"{plan.data.task.id}: since these scores were written, {told}; scoring {len(sample)} queries again")
-    info = reranker.info
-    requests = asked(plan, sample, info.kind, uses_first_stage=info.uses_first_stage)
-    for item, scores in score_all(reranker, requests, plan.data.task.id):
-        before = held[item.entry.query_id][: len(scores)]
-        allowed = 0.0 if info.batch_invariant else TOLERANCE * max(float(np.ptp(before)), 1e-6)
+    score = executor.open(choice, plan)
+    for record in score(sample):
+        scores, before = record.scores, held[record.query_id][: len(record.scores)]
+        allowed = 0.0 if executor.info.batch_invariant else TOLERANCE * max(float(np.ptp(before)), 1e-6)
         worst = int(np.argmax(np.abs(scores - before)))
         if abs(float(scores[worst]) - float(before[worst])) > allowed:
             raise ResultError(
-                f"{journal}: query {item.entry.query_id!r}, candidate {item.entry.doc_ids[worst]!r} scored "
-                f"{before[worst]} and scores {scores[worst]} now ({told}); "
+                f"{journal}: query {record.query_id!r}, candidate {plan.entry(record.query_id).doc_ids[worst]!r} "
+                f"scored {before[worst]} and scores {scores[worst]} now ({told}); "
                 "--fresh starts over, or give another --name"
             )
     rewrite(journal, header, found.records)

@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mrb.candidates import check_ids
-from mrb.declaration import LoadedReranker, load_reranker, not_covered
+from mrb.declaration import not_covered
 from mrb.errors import ResultError
 from mrb.evaluate import environment
-from mrb.evaluate.failures import Allowance, failed_pairs, score_most
+from mrb.evaluate.choice import Choice, open_plan
+from mrb.evaluate.executor import Executor, Start, in_process
+from mrb.evaluate.failures import Allowance, failed_pairs
 from mrb.evaluate.held import held_scores, missing, score_key
 from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import measure
-from mrb.evaluate.plan import Asked, Float32, Plan, asked, make_plan
+from mrb.evaluate.plan import Plan
 from mrb.evaluate.resume import agree_or_refuse
-from mrb.evaluate.score import score_all
-from mrb.evaluate.select import Selection, check_candidates, load_candidates, needed
+from mrb.evaluate.select import Selection, check_candidates
 from mrb.evaluate.write import discard_task, write_task
-from mrb.items import DecodeCache
 from mrb.journal import Header, JournalWriter, Record, replay
-from mrb.loading.load import load_task_data
+from mrb.noise import read_noise
 from mrb.results import (
     RUN_FILE,
     NotCovered,
+    RerankerInfo,
     RunRecord,
     TaskTiming,
     read_run,
@@ -54,68 +54,61 @@ class RunOptions:
     command: Sequence[str] = ()
 
 
-def run(options: RunOptions, say: Callable[[str], None]) -> Path:
+def run(options: RunOptions, say: Callable[[str], None], start: Start = in_process) -> Path:
     """Do the run and return its folder; `say` takes one line of progress at a time.
 
-    Everything that can be refused without the model is refused before it is loaded: unknown candidates, another
-    task's list. Files appear whole; what a journal already holds is not scored again.
+    `start` makes the executor: this process unless given. Everything that can be refused without the model is refused
+    before it is loaded: unknown candidates, another task's list. Files appear whole, and only this process writes
+    them; what a journal already holds is not scored again.
     """
     selection = options.selection
     for task in selection.tasks:
         check_candidates(task, options.candidates, selection.depth)
-    reranker = load_reranker(options.model, options.options)
-    folder = options.out / (options.name or reranker.info.name)
-    refused = {task.id: not_covered(reranker.info, task) for task in selection.tasks}
-    try:
+    with start(options.model, options.options) as executor:
+        folder = options.out / (options.name or executor.info.name)
+        refused = {task.id: not_covered(executor.info, task) for task in selection.tasks}
         with locked(folder):
-            earlier = _earlier(folder, reranker, fresh=options.fresh)
+            earlier = _earlier(folder, executor.info, fresh=options.fresh)
+            read_noise(folder)  # the table at the end shows it: one that is damaged is refused before hours of scoring
             timings: dict[str, TaskTiming] = {}
             # Written at once, and again after every task: a run that is killed leaves a record of what is there.
-            write_run(folder, _record(options, reranker, refused, timings, earlier))
+            write_run(folder, _record(options, executor, refused, timings, earlier))
             for task in selection.tasks:
                 reason = refused[task.id]
                 if reason is not None:
                     say(f"{task.id}: not covered: {reason}")
                     continue
-                timing = _run_task(options, task, reranker, folder / task.id, say)
+                timing = _run_task(options, task, executor, folder / task.id, say)
                 if timing is not None:
                     timings[task.id] = timing
-                    write_run(folder, _record(options, reranker, refused, timings, earlier))
-    finally:
-        reranker.close()
+                    write_run(folder, _record(options, executor, refused, timings, earlier))
     return folder
 
 
 def _run_task(
-    options: RunOptions,
-    task: Task,
-    reranker: LoadedReranker,
-    folder: Path,
-    say: Callable[[str], None],
+    options: RunOptions, task: Task, executor: Executor, folder: Path, say: Callable[[str], None]
 ) -> TaskTiming | None:
     """Score, measure and write one task; how long scoring took, None if nothing was left to score."""
-    cache = DecodeCache()
-    candidates = load_candidates(task, options.candidates, options.selection.depth)
-    data = load_task_data(task, decode_cache=cache, needed=needed(candidates))
-    check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
-    plan = make_plan(data, candidates, options.selection.depth, limit=options.limit, sample=options.selection.sample)
+    selection = options.selection
+    choice = Choice(task, selection.depth, options.candidates, options.limit, selection.sample)
+    plan = open_plan(choice)
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL_FILE
     if options.fresh:
         discard_task(folder, journal)
-    timing = _score(plan, reranker, journal, options.allow_failures, say)
+    timing = _score(choice, plan, executor, journal, options.allow_failures, say)
     held = held_scores(replay(journal).records, journal)
-    write_task(folder, plan, held, measure(plan, held, reranker.info))
+    write_task(folder, plan, held, measure(plan, held, executor.info))
     say(_line(task, timing, plan))
     return timing
 
 
 def _score(
-    plan: Plan, reranker: LoadedReranker, journal: Path, allow_failures: int, say: Callable[[str], None]
+    choice: Choice, plan: Plan, executor: Executor, journal: Path, allow_failures: int, say: Callable[[str], None]
 ) -> TaskTiming | None:
     """Put what the journal lacks of the plan's scores into it."""
     found = replay(journal)
-    header = header_of(plan, reranker)
+    header = header_of(plan, executor.info, executor.packages())
     if found.header is not None and found.header.score_key != header.score_key:
         raise ResultError(
             f"{journal}: holds scores of another run of {found.header.reranker} (options, version, task definition, "
@@ -123,7 +116,7 @@ def _score(
         )
     held = held_scores(found.records, journal)
     if found.header is not None:
-        agree_or_refuse(plan, reranker, found, header, held, journal, say)
+        agree_or_refuse(choice, plan, executor, found, header, held, journal, say)
     allowance = Allowance(allow_failures, failed_pairs(held))
     if allowance.failed > allow_failures:
         raise ResultError(
@@ -133,42 +126,37 @@ def _score(
     pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
     if not pairs:
         return None
-    info = reranker.info
-    requests = asked(plan, missing(plan, held), info.kind, uses_first_stage=info.uses_first_stage)
+    score = executor.open(choice, plan)
     started = time.perf_counter()
     with JournalWriter(journal, header) as writer:
-        where = plan.data.task.id
-        scored = (
-            score_most(reranker, requests, where, allowance) if allow_failures else score_all(reranker, requests, where)
-        )
-        for item, scores in _with_progress(scored, plan, pairs):
-            writer.append(Record(item.entry.query_id, item.entry.first, scores))
+        scored = score(missing(plan, held), allowance if allow_failures else None)
+        for record in _with_progress(scored, plan.data.task.id, pairs):
+            writer.append(record)
     return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs)
 
 
-def _with_progress(scored: Iterator[tuple[Asked, Float32]], plan: Plan, pairs: int) -> Iterator[tuple[Asked, Float32]]:
-    """The same answers, with a bar of pairs per second and time left where a person is watching."""
+def _with_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:
+    """The same records, with a bar of pairs per second and time left where a person is watching."""
     from tqdm import tqdm
 
-    label = plan.data.task.id
     with tqdm(total=pairs, unit="pair", desc=label, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for item, scores in scored:
-            yield item, scores
-            bar.update(len(scores))
+        for record in scored:
+            yield record
+            bar.update(len(record.scores))
 
 
-def header_of(plan: Plan, reranker: LoadedReranker) -> Header:
-    """The header of the journal that a plan's scores go into."""
+def header_of(plan: Plan, info: RerankerInfo, packages: Mapping[str, str]) -> Header:
+    """The header of the journal that a plan's scores go into; `packages` are those of where the reranker runs."""
     return Header(
-        score_key=score_key(plan, reranker.info),
+        score_key=score_key(plan, info),
         task=plan.data.task.id,
-        reranker=reranker.info.name,
-        source_sha256=reranker.info.source_sha256,
-        packages=environment.packages(),
+        reranker=info.name,
+        source_sha256=info.source_sha256,
+        packages=dict(packages),
     )
 
 
-def _earlier(folder: Path, reranker: LoadedReranker, *, fresh: bool) -> RunRecord | None:
+def _earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
     """The record of an earlier call in the same folder, whose tasks this one adds to.
 
     ResultError if the folder holds another reranker's run: its results must not come to stand beside ours.
@@ -176,7 +164,7 @@ def _earlier(folder: Path, reranker: LoadedReranker, *, fresh: bool) -> RunRecor
     if not (folder / RUN_FILE).exists():
         return None
     earlier = read_run(folder)
-    if earlier.reranker.identity() == reranker.info.identity():
+    if earlier.reranker.identity() == info.identity():
         return earlier
     if fresh:
         return None
@@ -188,7 +176,7 @@ def _earlier(folder: Path, reranker: LoadedReranker, *, fresh: bool) -> RunRecor
 
 def _record(
     options: RunOptions,
-    reranker: LoadedReranker,
+    executor: Executor,
     refused: Mapping[str, str | None],
     timings: Mapping[str, TaskTiming],
     earlier: RunRecord | None,
@@ -203,13 +191,13 @@ def _record(
     return RunRecord(
         schema_version=1,
         mrb_version=version("mrb"),
-        reranker=reranker.info,
+        reranker=executor.info,
         suite=suite.id if suite else None,
         suite_version=suite.version if suite else None,
         tasks=tuple(task_id for task_id in (*order, *sorted(known - set(order))) if task_id in known),
         not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
         command=tuple(options.command),
-        environment=environment.environment(),
+        environment={**environment.environment(), **executor.packages(), "workers": str(executor.workers)},
         timings={**(earlier.timings if earlier else {}), **timings},
     )
 

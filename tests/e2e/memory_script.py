@@ -18,6 +18,7 @@ from PIL import Image
 from mrb.adapters import Adapter
 from mrb.candidates import Provenance, build
 from mrb.declaration import declared
+from mrb.evaluate import environment
 from mrb.evaluate.held import held_scores
 from mrb.evaluate.measure import measure
 from mrb.evaluate.plan import asked, make_plan
@@ -86,7 +87,7 @@ def _run(folder: Path, queries: int) -> None:
     reranker = declared(Adapter("brightness", Brightness(), {}, "test", None))
     journal = folder / "journal"
     journal.unlink(missing_ok=True)
-    with JournalWriter(journal, header_of(plan, reranker)) as writer:
+    with JournalWriter(journal, header_of(plan, reranker.info, environment.packages())) as writer:
         requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))

@@ -98,3 +98,18 @@ def test_mistakes_end_in_one_line(mrb: Mrb, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert done.stderr.count("\n") == 1 and done.stderr.startswith("mrb: ")
+
+
+def test_a_run_shows_the_stored_floor_and_refuses_a_damaged_one_before_it_scores(mrb: Mrb, tmp_path: Path) -> None:
+    (tmp_path / "my_adapter.py").write_text(HONEST)
+    run = ("run", "--model", "my_adapter", *FAQ, "--limit", "5")
+    assert "noise" not in mrb(*run).stdout
+    assert mrb("check", "my_adapter", *FAQ, "--noise", "--requests", "4").returncode == 0
+    assert mrb(*run).stdout.count("noise floor: nDCG@10 moves by 0.000 a query") == 1
+    path = tmp_path / "runs" / "my_adapter" / "noise.json"
+    path.write_text(path.read_text().replace('"floor": 0.0', '"floor": 0.5'))
+    refused = mrb(*run, "--fresh")
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "noise.json: the whole: Value error, floor is 0.5" in line
+    assert (tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "result.json").exists(), "refused before it discards"

@@ -64,7 +64,9 @@ def walked(
             tasks = {repository.task for repository in TABLE if repository.type == kind}
             named = [word for task in sorted(tasks) for word in ("--task", task)]
             mrb("candidates", "make", *named, "--first-stage", first_stage, "--depth", str(DEPTH), "--no-trec")
-        mrb("run", "--suite", "mrb", "--model", "surface", "--candidates", "candidates", "--depth", str(DEPTH))
+        run = ("run", "--suite", "mrb", "--model", "surface", "--candidates", "candidates", "--depth", str(DEPTH))
+        mrb(*run)
+        mrb(*run, "--workers", "2", "--name", "two")
         yield Walked(folder, {line.split()[0]: line.split() for line in lines[1:]}, list(hub.requests))
 
 
@@ -85,6 +87,13 @@ def test_the_registry_names_the_repositories_of_the_table() -> None:
         for part in task.source.parts
     }
     assert registered == {(r.task, r.name, r.revision, r.type) for r in TABLE}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_workers_that_read_the_data_themselves_end_in_the_same_bytes(task: str, walked: Walked) -> None:
+    for name in ("result.json", "scores.parquet", "per_query.parquet"):
+        one, two = (walked.folder / "runs" / run / task / name for run in ("surface", "two"))
+        assert one.read_bytes() == two.read_bytes(), name
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -12,12 +12,13 @@ import pytest
 from mrb.adapters import Adapter
 from mrb.check.check import Checked, check
 from mrb.check.compare import TOLERANCE, compare, drifts
-from mrb.check.noise import NoiseRecord, measure_noise, write_noise
+from mrb.check.noise import measure_noise
 from mrb.check.probe import Probe, answers, halved_backwards, requests, thinned, turned
 from mrb.check.report import check_text, noise_text, verdict
 from mrb.declaration import LoadedReranker, declared
 from mrb.errors import AdapterError
 from mrb.evaluate.plan import Plan
+from mrb.noise import read_noise, write_noise
 from mrb.reranker import Request
 
 MakePlan = Callable[..., Plan]
@@ -288,6 +289,6 @@ def test_the_noise_floor_is_what_moved_between_two_plans(toy_plan: MakePlan, tmp
     assert noise.rank_changes > 0
     assert noise.mean_change >= abs(noise.second - noise.first) > 0
     assert moved.floor == noise.mean_change <= noise.largest_change
-    path = write_noise(tmp_path / "runs" / "toy", moved)
-    assert NoiseRecord.model_validate_json(path.read_bytes(), strict=True) == moved
+    write_noise(tmp_path / "runs" / "toy", moved)
+    assert read_noise(tmp_path / "runs" / "toy") == moved
     assert f"moves by {100 * moved.floor:.3f} a query" in noise_text(moved)

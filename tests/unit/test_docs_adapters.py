@@ -97,7 +97,7 @@ def test_the_packaging_example_is_toml_with_our_group() -> None:
 
 
 def test_every_error_of_the_page_is_one_of_the_code() -> None:
-    files = ("adapters.py", "declaration.py", "decode.py", "evaluate/score.py")
+    files = ("adapters.py", "declaration.py", "decode.py", "evaluate/score.py", "workers/pool.py", "workers/process.py")
     code = "\n".join((ROOT / "mrb" / name).read_text(encoding="utf-8") for name in files)
     code = re.sub(r'"\s*\n\s*f?"', "", code.replace("{_NOUN[group]}", "reranker"))  # texts over several lines
     messages = re.findall(r"^\| `([^`]*…[^`]*|[^`]+)` \|", GUIDE.split("## Errors you may meet")[1], re.MULTILINE)

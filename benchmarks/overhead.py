@@ -1,0 +1,200 @@
+"""How much of a run's time the harness takes: `mrb run` over the mini suite with an adapter that only burns CPU time.
+
+    python benchmarks/overhead.py --limit 8 --out overhead.json
+    python benchmarks/overhead.py --limit 8 --ms-per-pair 1
+
+The adapter reads the text and opens the image of every item, as a model's would, and then spins for `--ms-per-pair` of
+CPU time for each candidate. Only the spinning is the adapter's; opening an image, with decoding, is the harness's.
+What is left of the wall clock is overhead: start-up (interpreter, imports, checks, until the adapter is built), `data`
+(before a task's first request: loading it, and measuring and writing the task before), `requests` (making requests,
+images, checking answers, journal), `end` (measuring and writing the last task, averages, table).
+
+Beside other work the spinning takes longer than its CPU time. The adapter is then taken to have had its CPU time only,
+and the harness what it took on the busy machine, so that the share is an upper bound; how busy it was is printed.
+
+The default, 150 ms, is what a model of 100 million parameters (BERT-base's shape, 85 million of them in its layers)
+takes for a pair of 64 tokens on one core of an EPYC server, in float32, batches of 25, best of 3: `--calibrate` measures
+it. A page or picture is 200 tokens and more, so most pairs of the suite would take longer. A GPU is faster: the last line
+of the table has the same harness time beside faster models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+MRB = Path(sys.executable).with_name("mrb")
+MS_PER_PAIR = 150.0
+OTHERS = (150.0, 10.0, 1.0)
+"""Milliseconds a pair of other models, for the last line."""
+ADAPTER = """
+import json, time
+
+class Burner:
+    batch_invariant = True
+
+    def __init__(self, ms: float, log: str):
+        self.ms, self.log = ms, log
+        self.built, self.requests = time.monotonic(), []
+
+    def score(self, request):
+        begun = time.monotonic()
+        scores = [self.looked_at(item) for item in (request.query, *request.candidates)][1:]
+        spun = time.monotonic()
+        end = time.thread_time() + self.ms / 1000 * len(scores)
+        while time.thread_time() < end:
+            pass
+        self.requests.append((begun, spun, time.monotonic(), len(scores)))
+        return scores
+
+    def looked_at(self, item):
+        if item.image is not None:
+            item.image.open()
+        return float(len(item.text))
+
+    def close(self):
+        with open(self.log, "w") as file:
+            json.dump({"built": self.built, "requests": self.requests}, file)
+"""
+
+Row = dict[str, Any]
+
+
+def measure(limit: int | None, ms_per_pair: float) -> Row:
+    """One run in a process of its own: seconds of the whole and of its parts, and a row for each task."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "burner.py").write_text(ADAPTER)
+        command = [str(MRB), "run", "--model", "burner", "--set", f"ms={ms_per_pair}", "--set", "log=log.json"]
+        command += [] if limit is None else ["--limit", str(limit)]
+        started = time.monotonic()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        ended = time.monotonic()
+        log = json.loads((folder / "log.json").read_text())
+        timings = json.loads((folder / "runs" / "burner" / "run.json").read_text())["timings"]
+    tasks = rows(log, timings)
+    spinning = sum(end - spun for _, spun, end, _ in log["requests"])
+    pairs = sum(row["pairs"] for row in tasks)
+    harness = ended - started - spinning
+    return {
+        "ms_per_pair": ms_per_pair,
+        "limit": limit,
+        "pairs": pairs,
+        "wall": ended - started,
+        "adapter": ms_per_pair / 1000 * pairs,
+        "adapter_wall": spinning,
+        "harness": harness,
+        "start_up": log["built"] - started,
+        "end": ended - log["requests"][-1][2],
+        "tasks": tasks,
+        "overhead": share(harness, ms_per_pair, pairs),
+        "overhead_without_start_up": share(harness - (log["built"] - started), ms_per_pair, pairs),
+    }
+
+
+def share(harness: float, ms_per_pair: float, pairs: int) -> float:
+    """The share of `harness` seconds in a run of `pairs` pairs."""
+    return harness / (harness + ms_per_pair / 1000 * pairs)
+
+
+def rows(log: Row, timings: dict[str, Row]) -> list[Row]:
+    """Seconds of each task. The adapter is not told which task it scores; their order and numbers of pairs say it."""
+    found, before = [], log["built"]
+    requests = iter(log["requests"])
+    for task_id, timing in timings.items():
+        taken: list[list[float]] = []
+        while sum(pairs for *_, pairs in taken) < timing["pairs"]:
+            taken.append(next(requests))
+        first, last = taken[0][0], taken[-1][2]
+        spinning = sum(end - spun for _, spun, end, _ in taken)
+        found.append(
+            {
+                "task": task_id,
+                "pairs": timing["pairs"],
+                "adapter_wall": spinning,
+                "data": first - before,
+                "requests": last - first - spinning,
+            }
+        )
+        before = last
+    return found
+
+
+def table(result: Row) -> str:
+    """A row a task, what is not of one task, and the shares."""
+    heads = (
+        ("pairs", 6),
+        ("adapter s", 10),
+        ("data s", 7),
+        ("requests s", 10),
+        ("overhead", 9),
+        ("harness ms/pair", 15),
+    )
+    lines = [f"{'task':<16} " + " ".join(f"{head:>{width}}" for head, width in heads)]
+    speed, pairs, harness = result["ms_per_pair"], result["pairs"], result["harness"]
+    for row in result["tasks"]:
+        own = row["data"] + row["requests"]
+        lines.append(
+            f"{row['task']:<16} {row['pairs']:6} {speed / 1000 * row['pairs']:10.2f} {row['data']:7.2f} "
+            f"{row['requests']:10.2f} {100 * share(own, speed, row['pairs']):7.2f} % {1000 * own / row['pairs']:15.2f}"
+        )
+    busy = result["adapter_wall"] / result["adapter"]
+    lines.append(
+        f"start-up {result['start_up']:.2f} s, end {result['end']:.2f} s; {pairs} pairs at {speed:g} ms; "
+        f"spinning took {busy:.2f} times its CPU time"
+    )
+    lines.append(
+        f"overhead {100 * result['overhead']:.2f} % ({harness:.1f} s beside {result['adapter']:.1f} s), without "
+        f"start-up {100 * result['overhead_without_start_up']:.2f} %"
+    )
+    others = ", ".join(f"{100 * share(harness, other, pairs):.1f} % at {other:g} ms" for other in OTHERS)
+    lines.append(f"the same harness time beside models of other speeds: {others} a pair")
+    return "\n".join(lines)
+
+
+def calibrate() -> str:
+    """Milliseconds of CPU time that a model of 100 million parameters takes for a pair, by its length, on one core."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.set_num_threads(1)
+    model = BertModel(BertConfig(vocab_size=19_000)).eval()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    lines = [f"{parameters / 1e6:.0f} million parameters, one thread, float32, batches of 25"]
+    for tokens in (64, 128, 256):
+        ids = torch.randint(5, 19_000, (25, tokens))
+        times = []
+        with torch.inference_mode():
+            model(ids)
+            for _ in range(3):
+                started = time.thread_time()
+                model(ids)
+                times.append(time.thread_time() - started)
+        lines.append(f"{tokens:4} tokens: {1000 * min(times) / len(ids):6.0f} ms a pair")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ms-per-pair", type=float, default=MS_PER_PAIR)
+    parser.add_argument("--limit", type=int, help="the first N queries of each task; default: all")
+    parser.add_argument("--out", type=Path, help="write the numbers as JSON")
+    parser.add_argument("--calibrate", action="store_true", help="measure what the default stands for, with torch")
+    asked = parser.parse_args()
+    if asked.calibrate:
+        print(calibrate())
+        return
+    result = measure(asked.limit, asked.ms_per_pair)
+    print(table(result))
+    if asked.out:
+        asked.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
