@@ -7,8 +7,6 @@ after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mrb.errors import TaskError
+from mrb.errors import TaskError, close_names
 from mrb.hashing import sha256_json
 from mrb.items import ImageCaps
 
@@ -292,18 +290,6 @@ class Suite(Model):
         return self
 
 
-@dataclass(frozen=True)
-class Totals:
-    """Sums over tasks. `gigabytes` counts the tasks whose download is documented, `gigabytes_unknown` the others."""
-
-    tasks: int
-    queries: int
-    documents: int
-    pairs: int
-    gigabytes: float
-    gigabytes_unknown: int
-
-
 def task_folder() -> Path:
     """The folder that holds the installed task definitions and the embedded data."""
     return Path(str(resources.files("mrb.tasks")))
@@ -314,7 +300,7 @@ def load_task(task_id: str) -> Task:
     """The task named `task_id`. TaskError if it is unknown (close names are offered) or malformed."""
     path = _task_files().get(task_id)
     if path is None:
-        raise TaskError(f"unknown task {task_id!r}{_close(task_id, list(_task_files()))}; `mrb tasks` lists them")
+        raise TaskError(f"unknown task {task_id!r}{close_names(task_id, list(_task_files()))}; `mrb tasks` lists them")
     return read_task(path)
 
 
@@ -331,7 +317,7 @@ def load_suite(suite_id: str) -> Suite:
     folder = task_folder() / "suites"
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
-        raise TaskError(f"unknown suite {suite_id!r}{_close(suite_id, known)}; there are: {', '.join(known)}")
+        raise TaskError(f"unknown suite {suite_id!r}{close_names(suite_id, known)}; there are: {', '.join(known)}")
     return _read(Suite, folder / f"{suite_id}.toml")
 
 
@@ -356,51 +342,6 @@ def suite_tasks(suite: Suite) -> list[Task]:
     return [read_task(files[task_id]) for task_id in suite.tasks]
 
 
-def filter_tasks(
-    tasks: Iterable[Task], *, family: str | None = None, types: Collection[str] = (), text: str | None = None
-) -> list[Task]:
-    """The tasks of a family, of one of `types`, with `text` (in any case) in their words; each where it is given.
-
-    TaskError for a family or type that does not exist.
-    """
-    if family is not None and family not in FAMILIES:
-        raise TaskError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
-    for name in types:
-        if name not in TYPES:
-            raise TaskError(f"unknown type {name!r}{_close(name, list(TYPES))}; there are: {', '.join(TYPES)}")
-    return [
-        task
-        for task in tasks
-        if (family is None or task.family == family)
-        and (not types or task.type in types)
-        and (text is None or text.casefold() in _searched(task))
-    ]
-
-
-def queries_taken(task: Task, sample: Sample | None) -> int:
-    """How many queries of `task` a suite with this sample runs."""
-    return task.size.queries if sample is None else min(sample.queries, task.size.queries)
-
-
-def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
-    """Sums of the documented sizes; a query has `depth` candidates, or as many as there are documents."""
-    taken = {task.id: queries_taken(task, sample) for task in tasks}
-    known = [task.size.gigabytes for task in tasks if task.size.gigabytes is not None]
-    return Totals(
-        tasks=len(tasks),
-        queries=sum(taken.values()),
-        documents=sum(task.size.documents for task in tasks),
-        pairs=sum(taken[task.id] * min(depth, task.size.documents) for task in tasks),
-        gigabytes=round(sum(known), 3),
-        gigabytes_unknown=len(tasks) - len(known),
-    )
-
-
-def _searched(task: Task) -> str:
-    words = (task.id, task.title, task.description, *(part.repository for part in task.source.parts))
-    return "\n".join(words).casefold()
-
-
 @cache
 def _task_files() -> dict[str, Path]:
     root = task_folder()
@@ -423,10 +364,3 @@ def _read(model: type[M], path: Path) -> M:
 
 def _modality(letters: str) -> Modality:
     return _MODALITIES[letters]
-
-
-def _close(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=3)
-    return f" (did you mean {', '.join(close)}?)" if close else ""

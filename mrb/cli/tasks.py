@@ -37,7 +37,8 @@ def command(
 
     Without --suite it lists every task that is defined, those outside all suites too.
     """
-    from mrb.task import all_suites, all_tasks, filter_tasks, load_suite, load_task, suite_tasks, total
+    from mrb.catalogue import filter_tasks, total
+    from mrb.task import all_suites, all_tasks, load_suite, load_task, suite_tasks
 
     if task_id is not None:
         if suite_id is not None or family is not None or types or text is not None:
@@ -65,7 +66,7 @@ def command(
 
 def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample | None) -> str:
     """The tasks as aligned columns; `suites`, where given, adds a column with those that list the task."""
-    from mrb.task import queries_taken
+    from mrb.catalogue import queries_taken
 
     rows = [
         ["ID", "TYPE", "QUERIES", "DOCUMENTS", "GB", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
@@ -80,7 +81,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     """How far numbers on the sample may be from those on all queries: an upper bound, docs/mrb-lite.md says why."""
-    from mrb.task import queries_taken
+    from mrb.catalogue import queries_taken
 
     # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
     taken = [queries_taken(task, sample) for task in tasks]

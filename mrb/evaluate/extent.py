@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from mrb import candidates as lists
 from mrb.candidates import Candidates
+from mrb.catalogue import queries_taken
 from mrb.columns import aligned
 from mrb.evaluate.plan import Plan, make_plan
 from mrb.evaluate.run import RunOptions
 from mrb.evaluate.select import Selection, load_candidates
 from mrb.items import Item
 from mrb.loading.load import load_task_data
-from mrb.task import Task, queries_taken
+from mrb.task import Task
 
 
 @dataclass(frozen=True)

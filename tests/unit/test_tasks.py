@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mrb import task as tasks
+from mrb.catalogue import filter_tasks, queries_taken, total
 from mrb.errors import TaskError
 from mrb.hashing import sha256_json
 from mrb.metrics import HEADLINE
@@ -22,14 +23,11 @@ from mrb.task import (
     Task,
     all_suites,
     all_tasks,
-    filter_tasks,
     load_suite,
     load_task,
-    queries_taken,
     read_task,
     suite_tasks,
     task_folder,
-    total,
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
