@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -31,6 +30,7 @@ from mrb.results import (
 )
 from mrb.statistics import Averages, TaskSample, averages
 from mrb.task import Task, load_suite, load_task
+from mrb.weights import parts_of, task_mean
 
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
@@ -49,6 +49,17 @@ class TaskScores:
     def task(self) -> Task:
         """The registry's definition of the task."""
         return load_task(self.result.task)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...] | None:
+        """The part of each query where the task's score is the mean over its parts, None where it is over queries."""
+        return parts_of(self.task, self.query_ids)
+
+    def sample(self, measures: Sequence[str]) -> TaskSample:
+        """The values of `measures` for statistics, a column each."""
+        values = np.column_stack([self.values[name] for name in measures])
+        clusters = [str(cluster) for cluster in self.clusters]
+        return TaskSample(self.result.task, self.task.type, values, clusters, self.parts)
 
 
 @dataclass(frozen=True)
@@ -123,17 +134,7 @@ def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
     """Both averages of every measure at once: the resampling is shared by them all."""
     chosen = [run.tasks[task_id] for task_id in task_ids]
     names = list(chosen[0].result.measures)
-    return averages(
-        [
-            TaskSample(
-                scores.result.task,
-                scores.task.type,
-                np.column_stack([scores.values[name] for name in names]) * _weights(scores)[:, np.newaxis],
-                [str(cluster) for cluster in scores.clusters],
-            )
-            for scores in chosen
-        ]
-    )
+    return averages([scores.sample(names) for scores in chosen])
 
 
 def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> Interval | None:
@@ -141,8 +142,7 @@ def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> I
         return None
     names = list(next(iter(run.tasks.values())).result.measures)
     own = found[names.index(measure)]
-    # Values weighted by parts can pass 1, their means cannot.
-    return Interval(mean=own.mean, low=own.low, high=min(own.high, 1.0))
+    return Interval(mean=own.mean, low=own.low, high=own.high)
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
@@ -219,21 +219,9 @@ def _load_task(folder: Path) -> TaskScores:
     clusters = found.column(CLUSTER_COLUMN).to_numpy()
     scores = TaskScores(result, query_ids, clusters, columns)
     for name, values in columns.items():
-        if len(values) != result.counts.queries or abs(_mean(scores, values) - result.measures[name].mean) > 1e-9:
+        if (
+            len(values) != result.counts.queries
+            or abs(task_mean(values, scores.parts) - result.measures[name].mean) > 1e-9
+        ):
             raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
     return scores
-
-
-def _mean(scores: TaskScores, values: Float64) -> float:
-    return float((values * _weights(scores)).mean())
-
-
-def _weights(scores: TaskScores) -> Float64:
-    """What each query's value is multiplied by so that a plain mean is the task's: 1, or, where the score is the mean
-    over parts (ids are `part/id`), all queries / (parts x the part's queries)."""
-    count = len(scores.query_ids)
-    if not scores.task.rules.average_over_parts:
-        return np.ones(count)
-    names = [query_id.partition("/")[0] for query_id in scores.query_ids]
-    sizes = Counter(names)
-    return np.array([count / (len(sizes) * sizes[name]) for name in names])

@@ -91,6 +91,9 @@ class _Simulated:
         moved = np.maximum(1, np.rint(first * (1 - skill) * rng.lognormal(0.0, 0.4, queries))).astype(int)
         own = first if skill == 0 else np.where(first == 0, 0, np.minimum(moved, depth))
         self.task, self.queries, self.depth = task, queries, depth
+        # Ids are `part/id` where a task has parts; these are of unequal size.
+        names = [part.name for part in task.source.parts]
+        self.query_ids = [f"{names[(i * i) % len(names)]}/q{i}" if names[0] else f"q{i}" for i in range(queries)]
         self.ranks = {"measures": own, "first_stage": first, "oracle": np.minimum(first, 1)}
 
     def values(self, row: str, measure: Any) -> Any:
@@ -112,12 +115,16 @@ class _Simulated:
         from mrb.metrics import MEASURES
         from mrb.results import PER_QUERY_FILE, Result, write_result
         from mrb.statistics import intervals, task_seed
+        from mrb.weights import parts_of
 
+        parts = parts_of(self.task, self.query_ids)
         columns = {row: np.column_stack([self.values(row, m) for m in MEASURES]) for row in self.ranks}
         found = {
             row: {
                 str(m): {"mean": i.mean, "low": i.low, "high": i.high}
-                for m, i in zip(MEASURES, intervals(values, seed=task_seed(self.task.id), resamples=200), strict=True)
+                for m, i in zip(
+                    MEASURES, intervals(values, None, parts, seed=task_seed(self.task.id), resamples=200), strict=True
+                )
             }
             for row, values in columns.items()
         }
@@ -153,6 +160,6 @@ class _Simulated:
             }
         )
         write_result(folder, result)
-        table = {"query_id": [f"q{i}" for i in range(n)], "cluster": np.arange(n)}
+        table = {"query_id": self.query_ids, "cluster": np.arange(n)}
         table |= {str(m): columns["measures"][:, k] for k, m in enumerate(MEASURES)}
         pq.write_table(pa.table(table), folder / PER_QUERY_FILE)
