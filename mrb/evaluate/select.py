@@ -58,6 +58,13 @@ def _depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
     return mini.depth if embedded else DEFAULT_DEPTH
 
 
+def has_candidates(task: Task, given: Path | None) -> bool:
+    """Whether `candidates_path` would find the task's list."""
+    if given is None:
+        return task.candidates is not None
+    return (given / f"{task.id}.parquet" if given.is_dir() else given).is_file()
+
+
 def candidates_path(task: Task, given: Path | None) -> Path:
     """The file of the task's list: `given` (a file, or a folder that holds `<task>.parquet`), else the frozen one."""
     if given is not None:
