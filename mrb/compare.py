@@ -94,8 +94,8 @@ class Comparison:
     """Runs compared by one measure; the first is the base.
 
     `tasks` are those that every run has, `of` is how many tasks the runs were asked for together, and `missing` names
-    for each run those that it lacks. `selections` says which queries the tasks took (`DataInfo`). `over_tasks` and
-    `over_types` are averages over the common tasks and no others.
+    for each run those that it lacks. `selections` says which queries the tasks took, `qrels` which judgements counted
+    (`DataInfo`). `over_tasks` and `over_types` are averages over the common tasks and no others.
     """
 
     measure: str
@@ -103,6 +103,7 @@ class Comparison:
     tasks: tuple[TaskComparison, ...]
     of: int
     selections: tuple[str, ...]
+    qrels: tuple[str, ...]
     missing: Mapping[str, tuple[str, ...]]
     over_tasks: AverageComparison
     over_types: AverageComparison
@@ -137,6 +138,7 @@ def compare(
         tasks=_tasks(names, scores, samples, named),
         of=len(asked),
         selections=tuple(sorted({of_task[0].result.data.selection for of_task in scores.values()})),
+        qrels=tuple(sorted({of_task[0].result.data.qrels for of_task in scores.values()})),
         missing={name: tasks for name, tasks in missing.items() if tasks},
         over_tasks=_average(names, samples, "tasks", gains.over_tasks),
         over_types=_average(names, samples, "types", gains.over_types),
@@ -146,6 +148,7 @@ def compare(
 def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str) -> None:
     """Refuse results of one task that do not belong in one column; ResultError names the first field that differs."""
     fields: dict[str, Callable[[TaskScores], object]] = {
+        "data.qrels": lambda one: one.result.data.qrels,
         "task_hash": lambda one: one.result.task_hash,
         "data.revision": lambda one: one.result.data.revision,
         "data.selection": lambda one: one.result.data.selection,

@@ -57,6 +57,7 @@ class _OfCandidates(BaseModel):
 class _OfData(BaseModel):
     revision: str
     selection: Literal["all", "sample", "limit"]
+    qrels: Literal["cleaned", "raw"] = "cleaned"
 
 
 class _OfCounts(BaseModel):
@@ -225,7 +226,7 @@ def _plan_of(result: _Basis, folder: Path, candidates: Path | None) -> Plan:
     """The plan that `result` was made of."""
     if result.task != folder.name:
         raise ResultError(f"{folder / RESULT_FILE}: a result of task {result.task} in the folder of {folder.name}")
-    task = load_task(result.task)
+    task = load_task(result.task).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{folder / RESULT_FILE}: made with another definition of {task.id} than this version's")
     found = load_candidates(task, candidates, result.candidates.depth)

@@ -35,6 +35,8 @@ from mrb.weights import parts_of, task_mean
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
 
+RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers do not compare with cleaned ones."
+
 
 @dataclass(frozen=True)
 class TaskScores:
@@ -124,9 +126,10 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
 
 
 def _alike(run: Run, task_ids: Sequence[str]) -> bool:
-    """Whether the tasks were run at one depth over one kind of selection: else their mean would mean nothing."""
+    """Whether the tasks were run at one depth, over one kind of selection and of judgements: else their mean would mean
+    nothing."""
     results = [run.tasks[task_id].result for task_id in task_ids]
-    return len({(result.candidates.depth, result.data.selection) for result in results}) == 1
+    return len({(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}) == 1
 
 
 @lru_cache(maxsize=64)
@@ -172,6 +175,8 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
     notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
+    if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()):
+        lines.append(RAW)
     return "\n".join(lines)
 
 
@@ -186,7 +191,9 @@ def _average_line(run: Run, task_ids: Sequence[str], noun: str, measure: str, wi
     first, own, oracle = (average(run, task_ids, measure, row) for row in rows)
     label = f"average over {noun} ({own.done} of {own.of})"
     if own.interval is None or first.mean is None or oracle.mean is None:
-        lacking = f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth or queries differ"
+        lacking = (
+            f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth, queries or qrels differ"
+        )
         return f"{label:<{width}}         no average: {lacking}"
     return f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}"
 

@@ -127,7 +127,8 @@ class Rules(Model):
     queries that its query table lacks. `drop_identical_ids`: a query is
     itself in the corpus and leaves its own candidates. `drop_query_image_from_candidates`: so does a composed query's
     reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
-    `average_over_parts`: the score is the unweighted mean over the parts.
+    `average_over_parts`: the score is the unweighted mean over the parts. `raw_qrels` is in no definition that ships:
+    `--raw-qrels` sets it, and what `drop_qrels_outside_corpus` would drop is kept, in the ideal of nDCG too.
     """
 
     drop_qrels_outside_corpus: bool = False
@@ -137,6 +138,7 @@ class Rules(Model):
     graded: bool = False
     zero_grades_listed: bool = False
     average_over_parts: bool = False
+    raw_qrels: bool = False
 
 
 class Images(Model):
@@ -255,13 +257,27 @@ class Task(Model):
             mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
         )
         del fields["images"]["largest"]
-        if not self.rules.drop_qrels_outside_queries:  # came after lists were frozen: where it is off, hashes stand
-            del fields["rules"]["drop_qrels_outside_queries"]
+        for name in ("drop_qrels_outside_queries", "raw_qrels"):
+            if not fields["rules"][name]:  # these came after lists were frozen: where they are off, hashes stand
+                del fields["rules"][name]
         del fields["source"]["format"]
         del fields["source"]["format_confirmed"]
         for part in fields["source"]["parts"]:
             del part["copies"]
         return sha256_json(fields)
+
+    @property
+    def qrels(self) -> Literal["cleaned", "raw"]:
+        """Whether judgements outside the corpus were dropped, as the rules say, or kept."""
+        return "raw" if self.rules.raw_qrels else "cleaned"
+
+    def with_qrels(self, qrels: Literal["cleaned", "raw"]) -> Task:
+        """The same task with cleaned or raw judgements: another hash, so that results of the two never compare."""
+        if qrels == self.qrels:
+            return self
+        # Not a copy: that would keep the hash.
+        fields = self.model_dump()
+        return Task.model_validate({**fields, "rules": {**fields["rules"], "raw_qrels": qrels == "raw"}})
 
 
 class Sample(Model):

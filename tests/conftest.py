@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -35,6 +35,7 @@ def write_run_folder(
     depth: int = 25,
     candidates: str = HASH,
     selection: str = "all",
+    qrels: Literal["cleaned", "raw"] = "cleaned",
     reranker: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
 ) -> Path:
@@ -59,7 +60,7 @@ def write_run_folder(
         "source_sha256": HASH,
     } | (reranker or {})
     for task_id in covered:
-        made = _Simulated(load_task(task_id), skill, queries, depth)
+        made = _Simulated(load_task(task_id).with_qrels(qrels), skill, queries, depth)
         made.write(folder / task_id, RerankerInfo(**info), candidates, selection)
     fields = {
         "schema_version": 1,
@@ -145,7 +146,12 @@ class _Simulated:
                     "list_depth": max(25, self.depth),
                     "depth": self.depth,
                 },
-                "data": {"revision": self.task.revision, "selection": selection, "loading": counts},
+                "data": {
+                    "revision": self.task.revision,
+                    "selection": selection,
+                    "qrels": self.task.qrels,
+                    "loading": counts,
+                },
                 "counts": {
                     "queries": n,
                     "pairs": n * self.depth,

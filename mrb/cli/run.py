@@ -29,6 +29,9 @@ import click
     default=0,
     help="Pairs of a task that may fail; they are ranked last, counted and published. Default: none.",
 )
+@click.option(
+    "--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks; compares with none."
+)
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
 def command(
@@ -43,6 +46,7 @@ def command(
     out: Path,
     name: str | None,
     allow_failures: int,
+    raw_qrels: bool,
     fresh: bool,
     dry: bool,
 ) -> None:
@@ -58,7 +62,7 @@ def command(
     asked = RunOptions(
         model=model,
         options=key_values(options),
-        selection=select(suite_id, task_ids, types, depth),
+        selection=select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned"),
         out=out,
         name=run_name(name),
         candidates=candidates,

@@ -239,6 +239,15 @@ def test_rules(by_id: dict[str, Task]) -> None:
     assert with_rule("zero_grades_listed") == {"dbpedia", "scidocs", "touche2020", "trec-covid"}
 
 
+def test_raw_judgements_make_another_task(by_id: dict[str, Task]) -> None:
+    task = by_id["oven-it2t"]
+    raw = task.with_qrels("raw")
+    assert (task.qrels, raw.qrels, raw.rules.drop_qrels_outside_corpus) == ("cleaned", "raw", True)
+    assert raw.hash != task.hash == raw.with_qrels("cleaned").hash
+    assert raw.with_qrels("raw") is raw and raw.with_qrels("cleaned") == task
+    assert not any(task.rules.raw_qrels for task in by_id.values())
+
+
 def test_clusters_fit_the_type(by_id: dict[str, Task]) -> None:
     for task in by_id.values():
         if task.source.kind == "hub" and task.type in ("it2t", "it2i", "it2it"):
