@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from mrb.errors import MRBError
+
 
 @click.command()
 @click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
@@ -34,6 +36,9 @@ import click
 )
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="Pairs a second, for --dry-run: no data or model is loaded."
+)
 def command(
     model: str,
     options: tuple[str, ...],
@@ -49,6 +54,7 @@ def command(
     raw_qrels: bool,
     fresh: bool,
     dry: bool,
+    rate: float | None,
 ) -> None:
     """Score a reranker on a suite or on single tasks, and print a table.
 
@@ -59,6 +65,8 @@ def command(
     from mrb.evaluate.select import select
     from mrb.summary import load_run, table
 
+    if rate is not None and not dry:
+        raise MRBError("--rate is for --dry-run")
     asked = RunOptions(
         model=model,
         options=key_values(options),
@@ -74,7 +82,7 @@ def command(
     if dry:
         from mrb.evaluate.dry_run import dry_run
 
-        dry_run(asked, click.echo)
+        dry_run(asked, click.echo, rate)
         return
     folder = run(asked, say=lambda line: click.echo(line, err=True))
     click.echo(table(load_run(folder)))
