@@ -80,8 +80,10 @@ def command(
 def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
     from mrb.retrieval.costs import Rate, costs_text
 
+    rates: dict[str, Rate] = {}
     if rate is not None:
-        click.echo(costs_text(tasks, depth, {task.type: Rate(rate, rate) for task in tasks}))
+        rates.update((task.type, Rate(rate, rate)) for task in tasks)
+        click.echo(costs_text(tasks, depth, rates))
         click.echo(f"the registry's numbers at {rate:g} items a second; neither data nor model was loaded")
         return
     from mrb.loading.load import load_task_data
@@ -91,7 +93,6 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
 
     retriever = load_first_stage(model, options)
     types = {task.type for task in tasks}
-    rates = {}
     for small in suite_tasks(load_suite("mini")):
         if small.type in types:
             try:

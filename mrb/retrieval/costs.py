@@ -53,7 +53,7 @@ def probe_rate(retriever: Retriever, data: TaskData) -> Rate:
 def costs_text(tasks: Sequence[Task], depth: int, rates: Mapping[str, Rate]) -> str:
     """A row a task and the sums: queries, documents, pairs of the list, what is to fetch, and how long encoding every
     query and every document once takes at the rate of the task's type; a type without a rate has no time."""
-    rows = [("task", "type", "queries", "documents", "pairs", "to fetch", "items/s", "time")]
+    rows: list[tuple[str, ...]] = [("task", "type", "queries", "documents", "pairs", "to fetch", "items/s", "time")]
     for task in tasks:
         size, rate = task.size, rates.get(task.type)
         counts = (size.queries, size.documents, size.queries * min(depth, size.documents))
