@@ -18,6 +18,7 @@ from mrb.task import TYPES, Suite, Task, load_suite, load_task
 
 SAME = 1e-9
 _WORDS = {
+    "qrels": "whether judgements outside the corpus count (raw) or not (cleaned)",
     "task_hash": "the task's definition",
     "revision": "the data's revision",
     "candidates": "the candidate list",
@@ -37,6 +38,7 @@ class Identity:
     depth: int
     selection: str
     queries: str
+    qrels: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Comparison:
     def selections(self) -> tuple[str, ...]:
         """Which queries were taken: "all", "sample", "limit"."""
         return tuple(sorted({identity.selection for identity in self.identities.values()}))
+
+    @property
+    def qrels(self) -> tuple[str, ...]:
+        """Which judgements count: "cleaned", "raw"."""
+        return tuple(sorted({identity.qrels for identity in self.identities.values()}))
 
 
 @dataclass
@@ -127,11 +134,12 @@ def _identity(scores: TaskScores) -> Identity:
         depth=result.candidates.depth,
         selection=result.data.selection,
         queries=sha256_lines(query_id.encode() for query_id in scores.query_ids),
+        qrels=result.data.qrels,
     )
 
 
-def _conditions(found: dict[str, Identity]) -> set[tuple[int, str]]:
-    return {(identity.depth, identity.selection) for identity in found.values()}
+def _conditions(found: dict[str, Identity]) -> set[tuple[int, str, str]]:
+    return {(identity.depth, identity.selection, identity.qrels) for identity in found.values()}
 
 
 def _suite(run: Run) -> Suite | None:
@@ -189,6 +197,9 @@ def _differences(table: Comparison, earlier: list[Comparison]) -> tuple[str, ...
             if value != getattr(first.identities[task_id], name):
                 found.setdefault(name, []).append(task_id)
     if "selection" in found:
+        found.pop("queries", None)
+    if "qrels" in found:  # the definition's hash and the judged queries follow from it
+        found.pop("task_hash", None)
         found.pop("queries", None)
     return tuple(f"{words} ({_some(found[name], len(shared))})" for name, words in _WORDS.items() if name in found)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
+from mrb.amounts import tasks_text
 from mrb.leaderboard.comparisons import Comparison
 from mrb.metrics import HEADLINE, MEASURES
 from mrb.results import Interval, Measures
@@ -129,7 +130,7 @@ class Table:
         """The table of types in the headline: the mean over each type's tasks, blank where one is missing."""
         measure = str(HEADLINE)
         columns = tuple(
-            Column(name, _tasks(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
+            Column(name, tasks_text(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
             for name in self.type_names
         )
 
@@ -225,10 +226,6 @@ def _with_gains(row: TableRow, first: TableRow) -> TableRow:
         if cell.mean is not None and base is not None:
             cells[key] = replace(cell, gain=cell.mean - base)
     return replace(row, cells=cells)
-
-
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"
 
 
 def _spans(names: list[str]) -> list[tuple[str, int]]:

@@ -192,7 +192,8 @@ def check_task(made: Provenance, task: Task, where: str) -> None:
         raise CandidatesError(
             f"{where}: made from data revision {made.revision[:12]}, task {task.id} is at {task.revision[:12]}; {again}"
         )
-    if made.task_hash != task.hash:
+    # What a first stage finds does not depend on the judgements: a list made for the cleaned ones serves both.
+    if made.task_hash not in (task.hash, task.with_qrels("cleaned").hash):
         raise CandidatesError(
             f"{where}: made for definition {made.task_hash[:12]} of {task.id}, which is now {task.hash[:12]}; {again}"
         )

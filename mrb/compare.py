@@ -18,6 +18,7 @@ from mrb.errors import ResultError
 from mrb.metrics import HEADLINE
 from mrb.statistics import Average, RankGroup, TaskSample
 from mrb.summary import Run, TaskScores
+from mrb.weights import task_mean
 
 Float64 = npt.NDArray[np.float64]
 
@@ -93,8 +94,8 @@ class Comparison:
     """Runs compared by one measure; the first is the base.
 
     `tasks` are those that every run has, `of` is how many tasks the runs were asked for together, and `missing` names
-    for each run those that it lacks. `selections` says which queries the tasks took (`DataInfo`). `over_tasks` and
-    `over_types` are averages over the common tasks and no others.
+    for each run those that it lacks. `selections` says which queries the tasks took, `qrels` which judgements counted
+    (`DataInfo`). `over_tasks` and `over_types` are averages over the common tasks and no others.
     """
 
     measure: str
@@ -102,6 +103,7 @@ class Comparison:
     tasks: tuple[TaskComparison, ...]
     of: int
     selections: tuple[str, ...]
+    qrels: tuple[str, ...]
     missing: Mapping[str, tuple[str, ...]]
     over_tasks: AverageComparison
     over_types: AverageComparison
@@ -136,6 +138,7 @@ def compare(
         tasks=_tasks(names, scores, samples, named),
         of=len(asked),
         selections=tuple(sorted({of_task[0].result.data.selection for of_task in scores.values()})),
+        qrels=tuple(sorted({of_task[0].result.data.qrels for of_task in scores.values()})),
         missing={name: tasks for name, tasks in missing.items() if tasks},
         over_tasks=_average(names, samples, "tasks", gains.over_tasks),
         over_types=_average(names, samples, "types", gains.over_types),
@@ -145,6 +148,7 @@ def compare(
 def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str) -> None:
     """Refuse results of one task that do not belong in one column; ResultError names the first field that differs."""
     fields: dict[str, Callable[[TaskScores], object]] = {
+        "data.qrels": lambda one: one.result.data.qrels,
         "task_hash": lambda one: one.result.task_hash,
         "data.revision": lambda one: one.result.data.revision,
         "data.selection": lambda one: one.result.data.selection,
@@ -192,13 +196,7 @@ def _check_asked(
 
 def _sample(scores: Sequence[TaskScores], measure: str) -> TaskSample:
     """One task's values with a column for each run."""
-    first = scores[0]
-    return TaskSample(
-        first.result.task,
-        first.task.type,
-        np.column_stack([one.values[measure] for one in scores]),
-        [str(cluster) for cluster in first.clusters],
-    )
+    return replace(scores[0].sample([measure]), values=np.column_stack([one.values[measure] for one in scores]))
 
 
 def _tasks(
@@ -214,15 +212,14 @@ def _tasks(
             _task_difference(_difference(names[column], test, next(corrected)), sample, query_ids, column, named)
             for column, test in zip(columns, of_task, strict=True)
         )
-        means = tuple(float(mean) for mean in sample.values.mean(axis=0))
-        units = len(set(sample.clusters or ()))
-        compared.append(TaskComparison(sample.task_id, sample.type, len(query_ids), units, means, differences))
+        means = tuple(task_mean(sample.values, sample.parts).tolist())
+        compared.append(TaskComparison(sample.task_id, sample.type, len(query_ids), sample.units, means, differences))
     return tuple(compared)
 
 
 def _paired(sample: TaskSample, column: int) -> stats.PairedTest:
-    values = sample.values
-    return stats.paired_test(values[:, column], values[:, 0], sample.clusters, seed=stats.task_seed(sample.task_id))
+    values, seed = sample.values, stats.task_seed(sample.task_id)
+    return stats.paired_test(values[:, column], values[:, 0], sample.clusters, sample.parts, seed=seed)
 
 
 def _difference(name: str, found: stats.PairedTest, p_holm: float) -> Difference:
@@ -269,6 +266,7 @@ def _means(samples: Sequence[TaskSample], average: Average) -> tuple[float, ...]
     """Each run's mean over tasks, or over types of the means of their tasks."""
     by_type: dict[str, list[Float64]] = {}
     for sample in samples:
-        by_type.setdefault(sample.type if average == "types" else "", []).append(sample.values.mean(axis=0))
+        mean = task_mean(sample.values, sample.parts)
+        by_type.setdefault(sample.type if average == "types" else "", []).append(mean)
     means = np.mean([np.mean(of_type, axis=0) for of_type in by_type.values()], axis=0)
     return tuple(float(mean) for mean in means)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import ValidationError
 
 
@@ -51,3 +53,11 @@ def first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
     return one_line(f"{where}: {first['msg']} ({error.error_count()} problem(s) in all)")
+
+
+def close_names(name: str, known: Sequence[str]) -> str:
+    """The names among `known` that `name` may have meant, as the end of an error; empty where none is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3)
+    return f" (did you mean {', '.join(close)}?)" if close else ""

@@ -18,7 +18,7 @@ from mrb.summary import Average, Row, Run, average_over_tasks, average_over_type
 
 COLUMNS = (
     "run", "reranker", "task", "type", "measure", "mean", "low", "high", "first_stage", "oracle",
-    "queries", "depth", "selection", "candidates", "tasks", "of",
+    "queries", "depth", "selection", "qrels", "candidates", "tasks", "of",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@")
 _LATEX = {
@@ -68,10 +68,11 @@ def table_csv(run: Run) -> str:
 def table_latex(run: Run, measure: str) -> str:
     """A table for a paper (it needs the package booktabs): each task's first stage, reranker with its 95 % interval,
     and ceiling, in points (fractions times 100), then the averages. ResultError if a result lacks the measure."""
+    raw = ", raw qrels" if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()) else ""
     lines = [
         r"\begin{tabular}{llrrlr}",
         r"\toprule",
-        rf"\multicolumn{{6}}{{l}}{{{_escaped(run.name)}: {_escaped(measure)} $\times$ 100, 95\,\% intervals}} \\",
+        rf"\multicolumn{{6}}{{l}}{{{_escaped(run.name)}: {_escaped(measure)} $\times$ 100, 95\,\% intervals{raw}}} \\",
         r"\midrule",
         r"Task & Type & First stage & Reranker & Interval & Ceiling \\",
         r"\midrule",
@@ -120,7 +121,8 @@ def _rows(run: Run) -> Iterator[dict[str, object]]:
                 "measure": measure, "mean": own.mean, "low": own.low, "high": own.high,
                 "first_stage": result.first_stage[measure].mean, "oracle": result.oracle[measure].mean,
                 "queries": result.counts.queries, "depth": result.candidates.depth,
-                "selection": result.data.selection, "candidates": result.candidates.sha256,
+                "selection": result.data.selection, "qrels": result.data.qrels,
+                "candidates": result.candidates.sha256,
             }  # fmt: skip
     measures = next(iter(run.tasks.values())).result.measures if run.tasks else ()
     for measure in measures:

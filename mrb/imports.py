@@ -116,7 +116,7 @@ def import_candidates(
     made = make_candidates(data, _Scored(scores), first_stage, depth, track)
     lengths = np.diff(made.offsets)
     longest = int(lengths.max(initial=0))
-    if longest < min(depth, len(data.corpus) - 1):
+    if longest < min(depth, data.counts.documents - 1):  # the corpus may hold the file's documents alone
         raise CandidatesError(f"the longest list for {task.id} holds {longest} documents; give --depth {longest}")
     return Imported(made, len(missing), len(unknown), int((lengths < depth).sum()))
 

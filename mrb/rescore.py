@@ -22,7 +22,7 @@ from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import Measured, measure
 from mrb.evaluate.plan import Float32, Plan, make_plan
 from mrb.evaluate.run import JOURNAL_FILE
-from mrb.evaluate.select import Selection, load_candidates
+from mrb.evaluate.select import Selection, load_candidates, needed
 from mrb.evaluate.write import discard_task, write_task
 from mrb.files import read_json
 from mrb.hashing import canonical_json, sha256_file
@@ -57,6 +57,7 @@ class _OfCandidates(BaseModel):
 class _OfData(BaseModel):
     revision: str
     selection: Literal["all", "sample", "limit"]
+    qrels: Literal["cleaned", "raw"] = "cleaned"
 
 
 class _OfCounts(BaseModel):
@@ -126,8 +127,8 @@ def score_file(selection: Selection, candidates: Path | None, scores: Scores, in
     rules take out of the list may have one, which is not read. ResultError names the first pair that does not fit.
     """
     (task,) = selection.tasks
-    data = load_task_data(task)
     found = load_candidates(task, candidates, selection.depth)
+    data = load_task_data(task, needed=needed(found))
     check_ids(found, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
     plan = make_plan(data, found, selection.depth, sample=selection.sample)
     unknown = scores.keys() - set(plan.query_ids)
@@ -225,16 +226,16 @@ def _plan_of(result: _Basis, folder: Path, candidates: Path | None) -> Plan:
     """The plan that `result` was made of."""
     if result.task != folder.name:
         raise ResultError(f"{folder / RESULT_FILE}: a result of task {result.task} in the folder of {folder.name}")
-    task = load_task(result.task)
+    task = load_task(result.task).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{folder / RESULT_FILE}: made with another definition of {task.id} than this version's")
-    data = load_task_data(task)
     found = load_candidates(task, candidates, result.candidates.depth)
     if found.sha256 != result.candidates.sha256:
         raise ResultError(
             f"{folder / RESULT_FILE}: scored on candidates {result.candidates.sha256[:12]}, these are "
             f"{found.sha256[:12]}; name the list with --candidates"
         )
+    data = load_task_data(task, needed=needed(found))
     check_ids(found, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
     limit = result.counts.queries if result.data.selection == "limit" else None
     return make_plan(data, found, result.candidates.depth, limit=limit, sample=_sample(result, folder))

@@ -106,11 +106,13 @@ class DataInfo(Model):
     """Which data: its revision, which queries were taken, and what loading counted.
 
     `selection` is "all", "sample" (a suite's fixed sample) or "limit" (the first queries of `--limit`, for trials);
-    numbers over different selections do not compare.
+    numbers over different selections do not compare. Nor do those over "cleaned" `qrels` (without judgements of
+    documents that the corpus lacks) and "raw" ones.
     """
 
     revision: Plain
     selection: Literal["all", "sample", "limit"]
+    qrels: Literal["cleaned", "raw"] = "cleaned"
     loading: Counts
 
 
@@ -215,7 +217,7 @@ def write_run(folder: Path, record: RunRecord) -> None:
 def check_registry(result: Result, where: str) -> None:
     """Refuse a result whose task, definition, data revision or measure is not that of this version's registry."""
     try:
-        task = load_task(result.task)
+        task = load_task(result.task).with_qrels(result.data.qrels)
     except TaskError as error:
         raise ResultError(f"{where}: {error}") from error
     stated: Mapping[str, tuple[object, object]] = {

@@ -6,14 +6,15 @@ are sums of multiples of one power of two, small enough that float64 adds them w
 size nor the matrix library's order of addition shows. Interval ends are resampled means themselves, not interpolated.
 
 What is resampled is a *unit*: a query, or a cluster of queries that share an image, a page or a text. A mean over
-clusters is the ratio estimator, sum of values over number of queries. Tasks are resampled within themselves.
+clusters is the ratio estimator, sum of values over number of queries. Tasks are resampled within themselves; so are the
+parts of a task whose score is the mean over its parts (`mrb.weights`), where a cluster ends with its part.
 `docs/scoring.md` says how the interval was chosen and how well it covers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import NormalDist
@@ -22,7 +23,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mrb.draws import on_grid, sign_flip, unit_counts
 from mrb.hashing import sha256_json
+from mrb.weights import query_weights, rows_by_part
 
 Float64 = npt.NDArray[np.float64]
 Average = Literal["tasks", "types"]
@@ -30,8 +33,6 @@ Average = Literal["tasks", "types"]
 LEVEL = 0.95
 RESAMPLES = 2000
 FLIPS = 9999
-_BLOCK = 2**17  # counts or signs held at a time: 1 MB of float64, whatever the number of queries
-_BAND = 2048  # units whose signs are drawn together, a multiple of 64; another number gives other signs
 _ROUNDING = 1e-12
 _NORMAL = NormalDist()
 
@@ -54,13 +55,21 @@ class TaskSample:
     """One task's values for averages over tasks: float64[n, m], n queries by m columns (measures, or models).
 
     `type` is the task's type, for the mean of type means. `clusters` has one key for each query, None where queries
-    are independent. Columns mean the same in every task of an average.
+    are independent. `parts` has the part of each query where the task's score is the mean over its parts, None where it
+    is that over queries. Columns mean the same in every task of an average.
     """
 
     task_id: str
     type: str
     values: Float64
     clusters: Sequence[str] | None = None
+    parts: Sequence[str] | None = None
+
+    @property
+    def units(self) -> int:
+        """How many units are resampled."""
+        keys = _unit_keys(self.clusters, self.parts)
+        return len(self.values) if keys is None else len(set(keys))
 
 
 @dataclass(frozen=True)
@@ -105,15 +114,22 @@ def task_seed(task_id: str) -> int:
     return int(sha256_json(["mrb-bootstrap-v1", task_id])[:16], 16)
 
 
+def part_seed(seed: int, part: str) -> int:
+    """The seed of a part's resampling in a task of this seed."""
+    return int(sha256_json(["mrb-bootstrap-v1", seed, part])[:16], 16)
+
+
 def interval(
     values: Float64,
     clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     *,
     seed: int,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """The mean of `values` (float64[n]) and its bootstrap interval; `clusters` gives each value's cluster.
+    """The mean of `values` (float64[n]) and its bootstrap interval; `clusters` gives each value's cluster. With
+    `parts`, the part of each value, it is the mean over parts of their means.
 
     The expanded percentile interval (Hesterberg, The American Statistician 69, 2015, section 5.3): percentiles of the
     resampled means, taken further out than (1 - level) / 2 by what the bootstrap's standard error lacks,
@@ -121,19 +137,20 @@ def interval(
 
     ValueError: no values, a value that is not finite, more or fewer cluster keys than values.
     """
-    return intervals(values[:, np.newaxis], clusters, seed=seed, level=level, resamples=resamples)[0]
+    return intervals(values[:, np.newaxis], clusters, parts, seed=seed, level=level, resamples=resamples)[0]
 
 
 def intervals(
     values: Float64,
     clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     *,
     seed: int,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> tuple[Interval, ...]:
     """`interval` for each column of float64[n, m] at little more than the price of one: the draws are shared."""
-    return _intervals(_resample(values, clusters, seed, resamples), level)
+    return _intervals(_resample(values, clusters, parts, seed, resamples), level)
 
 
 def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
@@ -143,18 +160,19 @@ def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: 
     degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
     """
     ordered = _ordered(samples)
-    parts = [_resample(s.values, s.clusters, task_seed(s.task_id), resamples) for s in ordered]
+    tasks = [_resample(s.values, s.clusters, s.parts, task_seed(s.task_id), resamples) for s in ordered]
     by_type: dict[str, list[_Resampled]] = {}
-    for sample, part in zip(ordered, parts, strict=True):
-        by_type.setdefault(sample.type, []).append(part)
+    for sample, resampled in zip(ordered, tasks, strict=True):
+        by_type.setdefault(sample.type, []).append(resampled)
     types = [_mean_of(by_type[name]) for name in sorted(by_type)]
-    return Averages(_intervals(_mean_of(parts), level), _intervals(_mean_of(types), level))
+    return Averages(_intervals(_mean_of(tasks), level), _intervals(_mean_of(types), level))
 
 
 def paired_test(
     a: Float64,
     b: Float64,
     clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     *,
     seed: int,
     level: float = LEVEL,
@@ -165,13 +183,13 @@ def paired_test(
 
     The p value is of Fisher's randomisation test: under the hypothesis that the models are alike each unit's difference
     could as well have the other sign. Exact if there are at most `flips` ways to choose signs, else
-    (1 + as extreme) / (1 + flips) over random ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval).
+    (1 + as extreme) / (1 + flips) over random ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval). With
+    `parts` a unit's difference has the weight that its queries have in the task's score.
     """
     if a.shape != b.shape:
         raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
-    found = interval(a - b, clusters, seed=seed, level=level, resamples=resamples)
-    sums, _ = _units(np.column_stack((a, b)), clusters)
-    p = _sign_flip(sums, seed, flips)[0, 1].item()
+    found = interval(a - b, clusters, parts, seed=seed, level=level, resamples=resamples)
+    p = sign_flip(_weighted_units(np.column_stack((a, b)), clusters, parts), seed, flips)[0, 1].item()
     return PairedTest(found.mean, found.low, found.high, p)
 
 
@@ -179,7 +197,7 @@ def pairwise_p_values(samples: Sequence[TaskSample], *, average: Average, flips:
     """The p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones on the
     diagonal, not corrected. As in `paired_test`, every unit weighted as it is in the average."""
     seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
-    return _sign_flip(_contributions(samples, average), seed, flips)
+    return sign_flip(_contributions(samples, average), seed, flips)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -257,55 +275,56 @@ def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Fl
     return np.column_stack(sums), np.bincount(unit).astype(np.float64)
 
 
+def _weighted_units(values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Float64:
+    """The sums of each unit's values, float64[u, m], every value times its query's weight in the task's score."""
+    weighted = values * query_weights(parts, len(values))[:, np.newaxis]
+    return _units(weighted, _unit_keys(clusters, parts))[0]
+
+
+def _unit_keys(clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Sequence[str] | None:
+    """The key of each query's unit, None where each is its own: its cluster, within its part."""
+    if clusters is None or parts is None:
+        return clusters
+    return [f"{part} {cluster}" for part, cluster in zip(parts, clusters, strict=True)]  # no part has a space
+
+
 def _contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
     """What each unit of each task adds to the average: float64[all units, m], whose column sums are the averages."""
     ordered = _ordered(samples)
     types = [sample.type for sample in ordered]
-    parts = []
+    added = []
     for sample in ordered:
         share = len(types) if average == "tasks" else len(set(types)) * types.count(sample.type)
-        parts.append(_units(sample.values, sample.clusters)[0] / (len(sample.values) * share))
-    return np.concatenate(parts)
+        sums = _weighted_units(sample.values, sample.clusters, sample.parts)
+        added.append(sums / (len(sample.values) * share))
+    return np.concatenate(added)
 
 
-def _on_grid(sums: Float64) -> tuple[Float64, float]:
-    """`sums` [u, m] as integers in float64, and the size of one: small enough that sums of any u of them, and
-    differences of two such sums, lose nothing in float64's 53 bits."""
-    exponent = math.frexp(len(sums) * float(np.abs(sums).max()))[1] - 50
-    return np.rint(np.ldexp(sums, -exponent)), math.ldexp(1.0, exponent)
-
-
-def _resample(values: Float64, clusters: Sequence[str] | None, seed: int, resamples: int) -> _Resampled:
+def _resample(
+    values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None, seed: int, resamples: int
+) -> _Resampled:
+    if parts is not None:
+        if len(parts) != len(values):
+            raise ValueError(f"{len(parts)} parts for {len(values)} values")
+        return _mean_of(
+            [
+                _resample(values[rows], _taken(clusters, rows), None, part_seed(seed, name), resamples)
+                for name, rows in rows_by_part(parts).items()
+            ]
+        )
     sums, counts = _units(values, clusters)
     mean = np.array([math.fsum(column) for column in np.asarray(values, dtype=np.float64).T]) / len(values)
-    whole, step = _on_grid(sums)
+    whole, step = on_grid(sums)
     table = np.column_stack((whole, counts))
-    totals = np.concatenate([drawn @ table for drawn in _draws(len(sums), seed, resamples)])
+    totals = np.concatenate([drawn @ table for drawn in unit_counts(len(sums), seed, resamples)])
     # What a unit adds to the ratio's deviation, to first order; their squares give its standard error.
     influence = (sums - mean * counts[:, np.newaxis]) / len(values)
     variance = np.array([math.fsum(column) for column in (influence * influence).T])
     return _Resampled(mean, totals[:, :-1] * step / totals[:, -1:], variance[np.newaxis], (len(sums),))
 
 
-def _draws(units: int, seed: int, resamples: int) -> Iterator[Float64]:
-    """How often each unit is drawn, float64[block, units], for `resamples` draws of `units` with replacement.
-
-    A draw is the high half of (32-bit word x units): uniform to one part in 2^32 / units.
-    """
-    words = (units + 1) // 2  # each draw starts on a fresh 64-bit word, so that blocks may be of any size
-    generator = np.random.PCG64(seed)
-    for rows in _blocks(resamples, units):
-        halves = generator.random_raw(rows * words).astype("<u8", copy=False).view("<u4")
-        drawn = (halves.reshape(rows, 2 * words)[:, :units].astype(np.uint64) * np.uint64(units)) >> np.uint64(32)
-        flat = drawn.astype(np.int64) + np.arange(rows)[:, np.newaxis] * units
-        yield np.bincount(flat.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
-
-
-def _blocks(rows: int, width: int) -> Iterator[int]:
-    """`rows` in portions of a bounded number of elements."""
-    most = max(1, _BLOCK // width)
-    for start in range(0, rows, most):
-        yield min(most, rows - start)
+def _taken(keys: Sequence[str] | None, rows: npt.NDArray[np.int64]) -> Sequence[str] | None:
+    return None if keys is None else [keys[row] for row in rows.tolist()]
 
 
 def _mean_of(parts: Sequence[_Resampled]) -> _Resampled:
@@ -357,43 +376,3 @@ def student_quantile(probability: float, freedom: float) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
-
-
-def _sign_flip(sums: Float64, seed: int, flips: int) -> Float64:
-    """Two-sided p values between the columns of `sums` (float64[u, m]) if each unit's sign could be the other one."""
-    whole, _ = _on_grid(sums)
-    units = len(whole)
-    exact = units < 63 and 2**units <= flips
-    observed = whole.sum(axis=0)
-    flipped = observed - 2 * (_all_subsets(whole) if exact else _random_subsets(whole, seed, flips))
-    # Rounding to the grid moves a sum by up to `units`: equal sums, observed and flipped, must count as equal.
-    reach = np.abs(observed[:, np.newaxis] - observed) - 2 * units
-    p = np.empty(reach.shape)
-    for column in range(len(observed)):
-        extreme = (np.abs(flipped[:, [column]] - flipped) >= reach[column]).sum(axis=0)
-        p[column] = extreme / 2**units if exact else (1 + extreme) / (1 + flips)
-    return p
-
-
-def _all_subsets(whole: Float64) -> Float64:
-    """The column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
-    chosen = np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1
-    return chosen.astype(np.float64) @ whole
-
-
-def _random_subsets(whole: Float64, seed: int, flips: int) -> Float64:
-    """The column sums of `flips` random subsets of the rows of `whole` (float64[u, m]): float64[flips, m].
-
-    Taken a band of rows at a time: the band then stays in the processor's cache while all subsets pass over it.
-    """
-    sums = np.zeros((flips, whole.shape[1]))
-    generator = np.random.PCG64(seed)
-    for start in range(0, len(whole), _BAND):
-        band = whole[start : start + _BAND]
-        done = 0
-        for rows in _blocks(flips, _BAND):
-            raw = generator.random_raw(rows * _BAND // 64).astype("<u8", copy=False).view(np.uint8)
-            chosen = np.unpackbits(raw.reshape(rows, -1), axis=1, count=len(band), bitorder="little")
-            sums[done : done + rows] += chosen.astype(np.float64) @ band
-            done += rows
-    return sums

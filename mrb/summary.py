@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -32,9 +31,12 @@ from mrb.results import (
 )
 from mrb.statistics import Averages, TaskSample, averages
 from mrb.task import Task, load_suite, load_task
+from mrb.weights import parts_of, task_mean
 
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
+
+RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers do not compare with cleaned ones."
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,17 @@ class TaskScores:
     def task(self) -> Task:
         """The registry's definition of the task."""
         return load_task(self.result.task)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...] | None:
+        """The part of each query where the task's score is the mean over its parts, None where it is over queries."""
+        return parts_of(self.task, self.query_ids)
+
+    def sample(self, measures: Sequence[str]) -> TaskSample:
+        """The values of `measures` for statistics, a column each."""
+        values = np.column_stack([self.values[name] for name in measures])
+        clusters = [str(cluster) for cluster in self.clusters]
+        return TaskSample(self.result.task, self.task.type, values, clusters, self.parts)
 
 
 @dataclass(frozen=True)
@@ -114,9 +127,10 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
 
 
 def _alike(run: Run, task_ids: Sequence[str]) -> bool:
-    """Whether the tasks were run at one depth over one kind of selection: else their mean would mean nothing."""
+    """Whether the tasks were run at one depth, over one kind of selection and of judgements: else their mean would mean
+    nothing."""
     results = [run.tasks[task_id].result for task_id in task_ids]
-    return len({(result.candidates.depth, result.data.selection) for result in results}) == 1
+    return len({(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}) == 1
 
 
 @lru_cache(maxsize=64)
@@ -124,17 +138,7 @@ def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
     """Both averages of every measure at once: the resampling is shared by them all."""
     chosen = [run.tasks[task_id] for task_id in task_ids]
     names = list(chosen[0].result.measures)
-    return averages(
-        [
-            TaskSample(
-                scores.result.task,
-                scores.task.type,
-                np.column_stack([scores.values[name] for name in names]) * _weights(scores)[:, np.newaxis],
-                [str(cluster) for cluster in scores.clusters],
-            )
-            for scores in chosen
-        ]
-    )
+    return averages([scores.sample(names) for scores in chosen])
 
 
 def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> Interval | None:
@@ -142,8 +146,7 @@ def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> I
         return None
     names = list(next(iter(run.tasks.values())).result.measures)
     own = found[names.index(measure)]
-    # Values weighted by parts can pass 1, their means cannot.
-    return Interval(mean=own.mean, low=own.low, high=min(own.high, 1.0))
+    return Interval(mean=own.mean, low=own.low, high=own.high)
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
@@ -174,6 +177,8 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
     lines += noise_line(run)
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
+    if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()):
+        lines.append(RAW)
     return "\n".join(lines)
 
 
@@ -202,7 +207,9 @@ def _average_line(run: Run, task_ids: Sequence[str], noun: str, measure: str, wi
     first, own, oracle = (average(run, task_ids, measure, row) for row in rows)
     label = f"average over {noun} ({own.done} of {own.of})"
     if own.interval is None or first.mean is None or oracle.mean is None:
-        lacking = f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth or queries differ"
+        lacking = (
+            f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth, queries or qrels differ"
+        )
         return f"{label:<{width}}         no average: {lacking}"
     return f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}"
 
@@ -235,21 +242,9 @@ def _load_task(folder: Path) -> TaskScores:
     clusters = found.column(CLUSTER_COLUMN).to_numpy()
     scores = TaskScores(result, query_ids, clusters, columns)
     for name, values in columns.items():
-        if len(values) != result.counts.queries or abs(_mean(scores, values) - result.measures[name].mean) > 1e-9:
+        if (
+            len(values) != result.counts.queries
+            or abs(task_mean(values, scores.parts) - result.measures[name].mean) > 1e-9
+        ):
             raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
     return scores
-
-
-def _mean(scores: TaskScores, values: Float64) -> float:
-    return float((values * _weights(scores)).mean())
-
-
-def _weights(scores: TaskScores) -> Float64:
-    """What each query's value is multiplied by so that a plain mean is the task's: 1, or, where the score is the mean
-    over parts (ids are `part/id`), all queries / (parts x the part's queries)."""
-    count = len(scores.query_ids)
-    if not scores.task.rules.average_over_parts:
-        return np.ones(count)
-    names = [query_id.partition("/")[0] for query_id in scores.query_ids]
-    sizes = Counter(names)
-    return np.array([count / (len(sizes) * sizes[name]) for name in names])

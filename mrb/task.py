@@ -7,8 +7,6 @@ after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mrb.errors import TaskError
+from mrb.errors import TaskError, close_names
 from mrb.hashing import sha256_json
 from mrb.items import ImageCaps
 
@@ -129,7 +127,8 @@ class Rules(Model):
     queries that its query table lacks. `drop_identical_ids`: a query is
     itself in the corpus and leaves its own candidates. `drop_query_image_from_candidates`: so does a composed query's
     reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
-    `average_over_parts`: the score is the unweighted mean over the parts.
+    `average_over_parts`: the score is the unweighted mean over the parts. `raw_qrels` is in no definition that ships:
+    `--raw-qrels` sets it, and what `drop_qrels_outside_corpus` would drop is kept, in the ideal of nDCG too.
     """
 
     drop_qrels_outside_corpus: bool = False
@@ -139,6 +138,7 @@ class Rules(Model):
     graded: bool = False
     zero_grades_listed: bool = False
     average_over_parts: bool = False
+    raw_qrels: bool = False
 
 
 class Images(Model):
@@ -257,13 +257,27 @@ class Task(Model):
             mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
         )
         del fields["images"]["largest"]
-        if not self.rules.drop_qrels_outside_queries:  # came after lists were frozen: where it is off, hashes stand
-            del fields["rules"]["drop_qrels_outside_queries"]
+        for name in ("drop_qrels_outside_queries", "raw_qrels"):
+            if not fields["rules"][name]:  # these came after lists were frozen: where they are off, hashes stand
+                del fields["rules"][name]
         del fields["source"]["format"]
         del fields["source"]["format_confirmed"]
         for part in fields["source"]["parts"]:
             del part["copies"]
         return sha256_json(fields)
+
+    @property
+    def qrels(self) -> Literal["cleaned", "raw"]:
+        """Whether judgements outside the corpus were dropped, as the rules say, or kept."""
+        return "raw" if self.rules.raw_qrels else "cleaned"
+
+    def with_qrels(self, qrels: Literal["cleaned", "raw"]) -> Task:
+        """The same task with cleaned or raw judgements: another hash, so that results of the two never compare."""
+        if qrels == self.qrels:
+            return self
+        # Not a copy: that would keep the hash.
+        fields = self.model_dump()
+        return Task.model_validate({**fields, "rules": {**fields["rules"], "raw_qrels": qrels == "raw"}})
 
 
 class Sample(Model):
@@ -292,18 +306,6 @@ class Suite(Model):
         return self
 
 
-@dataclass(frozen=True)
-class Totals:
-    """Sums over tasks. `gigabytes` counts the tasks whose download is documented, `gigabytes_unknown` the others."""
-
-    tasks: int
-    queries: int
-    documents: int
-    pairs: int
-    gigabytes: float
-    gigabytes_unknown: int
-
-
 def task_folder() -> Path:
     """The folder that holds the installed task definitions and the embedded data."""
     return Path(str(resources.files("mrb.tasks")))
@@ -314,7 +316,7 @@ def load_task(task_id: str) -> Task:
     """The task named `task_id`. TaskError if it is unknown (close names are offered) or malformed."""
     path = _task_files().get(task_id)
     if path is None:
-        raise TaskError(f"unknown task {task_id!r}{_close(task_id, list(_task_files()))}; `mrb tasks` lists them")
+        raise TaskError(f"unknown task {task_id!r}{close_names(task_id, list(_task_files()))}; `mrb tasks` lists them")
     return read_task(path)
 
 
@@ -331,7 +333,7 @@ def load_suite(suite_id: str) -> Suite:
     folder = task_folder() / "suites"
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
-        raise TaskError(f"unknown suite {suite_id!r}{_close(suite_id, known)}; there are: {', '.join(known)}")
+        raise TaskError(f"unknown suite {suite_id!r}{close_names(suite_id, known)}; there are: {', '.join(known)}")
     return _read(Suite, folder / f"{suite_id}.toml")
 
 
@@ -356,51 +358,6 @@ def suite_tasks(suite: Suite) -> list[Task]:
     return [read_task(files[task_id]) for task_id in suite.tasks]
 
 
-def filter_tasks(
-    tasks: Iterable[Task], *, family: str | None = None, types: Collection[str] = (), text: str | None = None
-) -> list[Task]:
-    """The tasks of a family, of one of `types`, with `text` (in any case) in their words; each where it is given.
-
-    TaskError for a family or type that does not exist.
-    """
-    if family is not None and family not in FAMILIES:
-        raise TaskError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
-    for name in types:
-        if name not in TYPES:
-            raise TaskError(f"unknown type {name!r}{_close(name, list(TYPES))}; there are: {', '.join(TYPES)}")
-    return [
-        task
-        for task in tasks
-        if (family is None or task.family == family)
-        and (not types or task.type in types)
-        and (text is None or text.casefold() in _searched(task))
-    ]
-
-
-def queries_taken(task: Task, sample: Sample | None) -> int:
-    """How many queries of `task` a suite with this sample runs."""
-    return task.size.queries if sample is None else min(sample.queries, task.size.queries)
-
-
-def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
-    """Sums of the documented sizes; a query has `depth` candidates, or as many as there are documents."""
-    taken = {task.id: queries_taken(task, sample) for task in tasks}
-    known = [task.size.gigabytes for task in tasks if task.size.gigabytes is not None]
-    return Totals(
-        tasks=len(tasks),
-        queries=sum(taken.values()),
-        documents=sum(task.size.documents for task in tasks),
-        pairs=sum(taken[task.id] * min(depth, task.size.documents) for task in tasks),
-        gigabytes=round(sum(known), 3),
-        gigabytes_unknown=len(tasks) - len(known),
-    )
-
-
-def _searched(task: Task) -> str:
-    words = (task.id, task.title, task.description, *(part.repository for part in task.source.parts))
-    return "\n".join(words).casefold()
-
-
 @cache
 def _task_files() -> dict[str, Path]:
     root = task_folder()
@@ -423,10 +380,3 @@ def _read(model: type[M], path: Path) -> M:
 
 def _modality(letters: str) -> Modality:
     return _MODALITIES[letters]
-
-
-def _close(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, n=3)
-    return f" (did you mean {', '.join(close)}?)" if close else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -35,6 +35,7 @@ def write_run_folder(
     depth: int = 25,
     candidates: str = HASH,
     selection: str = "all",
+    qrels: Literal["cleaned", "raw"] = "cleaned",
     reranker: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
 ) -> Path:
@@ -59,7 +60,7 @@ def write_run_folder(
         "source_sha256": HASH,
     } | (reranker or {})
     for task_id in covered:
-        made = _Simulated(load_task(task_id), skill, queries, depth)
+        made = _Simulated(load_task(task_id).with_qrels(qrels), skill, queries, depth)
         made.write(folder / task_id, RerankerInfo(**info), candidates, selection)
     fields = {
         "schema_version": 1,
@@ -91,6 +92,9 @@ class _Simulated:
         moved = np.maximum(1, np.rint(first * (1 - skill) * rng.lognormal(0.0, 0.4, queries))).astype(int)
         own = first if skill == 0 else np.where(first == 0, 0, np.minimum(moved, depth))
         self.task, self.queries, self.depth = task, queries, depth
+        # Ids are `part/id` where a task has parts; these are of unequal size.
+        names = [part.name for part in task.source.parts]
+        self.query_ids = [f"{names[(i * i) % len(names)]}/q{i}" if names[0] else f"q{i}" for i in range(queries)]
         self.ranks = {"measures": own, "first_stage": first, "oracle": np.minimum(first, 1)}
 
     def values(self, row: str, measure: Any) -> Any:
@@ -112,12 +116,16 @@ class _Simulated:
         from mrb.metrics import MEASURES
         from mrb.results import PER_QUERY_FILE, Result, write_result
         from mrb.statistics import intervals, task_seed
+        from mrb.weights import parts_of
 
+        parts = parts_of(self.task, self.query_ids)
         columns = {row: np.column_stack([self.values(row, m) for m in MEASURES]) for row in self.ranks}
         found = {
             row: {
                 str(m): {"mean": i.mean, "low": i.low, "high": i.high}
-                for m, i in zip(MEASURES, intervals(values, seed=task_seed(self.task.id), resamples=200), strict=True)
+                for m, i in zip(
+                    MEASURES, intervals(values, None, parts, seed=task_seed(self.task.id), resamples=200), strict=True
+                )
             }
             for row, values in columns.items()
         }
@@ -138,7 +146,12 @@ class _Simulated:
                     "list_depth": max(25, self.depth),
                     "depth": self.depth,
                 },
-                "data": {"revision": self.task.revision, "selection": selection, "loading": counts},
+                "data": {
+                    "revision": self.task.revision,
+                    "selection": selection,
+                    "qrels": self.task.qrels,
+                    "loading": counts,
+                },
                 "counts": {
                     "queries": n,
                     "pairs": n * self.depth,
@@ -153,6 +166,6 @@ class _Simulated:
             }
         )
         write_result(folder, result)
-        table = {"query_id": [f"q{i}" for i in range(n)], "cluster": np.arange(n)}
+        table = {"query_id": self.query_ids, "cluster": np.arange(n)}
         table |= {str(m): columns["measures"][:, k] for k, m in enumerate(MEASURES)}
         pq.write_table(pa.table(table), folder / PER_QUERY_FILE)

@@ -69,7 +69,7 @@ class Checked:
     info: RerankerInfo
     tasks: tuple[TaskCheck, ...]
     not_covered: Mapping[str, str]
-    elsewhere: tuple[str, ...]
+    elsewhere: Mapping[str, str]
     broken: tuple[str, ...]
 
     @property

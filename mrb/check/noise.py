@@ -15,6 +15,7 @@ from mrb.evaluate.plan import Plan
 from mrb.metrics import HEADLINE, per_query
 from mrb.noise import NoiseRecord, TaskNoise
 from mrb.ranking import rank_candidates
+from mrb.weights import parts_of, task_mean
 
 TOP = HEADLINE.cutoff
 TOGETHER = "all requests at once, in the task's order"
@@ -53,6 +54,7 @@ def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
     before, after = _rankings(plan, first), _rankings(plan, second)
     ndcg = [_ndcg(plan, ranking) for ranking in (before, after)]
     change = np.abs(ndcg[1] - ndcg[0])
+    parts = parts_of(plan.data.task, plan.query_ids)
     return TaskNoise(
         candidates=plan.candidates.sha256,
         queries=len(plan.query_ids),
@@ -61,9 +63,9 @@ def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
         largest_difference=max(abs(second[q][doc] - score) for q, of in first.items() for doc, score in of.items()),
         rank_changes=sum(a != b for q in before for a, b in zip(before[q], after[q], strict=True)),
         top_changes=sum(set(before[q][:TOP]) != set(after[q][:TOP]) for q in before),
-        first=float(ndcg[0].mean()),
-        second=float(ndcg[1].mean()),
-        mean_change=float(change.mean()),
+        first=float(task_mean(ndcg[0], parts)),
+        second=float(task_mean(ndcg[1], parts)),
+        mean_change=float(task_mean(change, parts)),
         largest_change=float(change.max()),
     )
 

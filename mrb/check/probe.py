@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,17 @@ from mrb.declaration import LoadedReranker
 from mrb.errors import CandidatesError, DataError
 from mrb.evaluate.plan import Asked, Plan, asked, make_plan
 from mrb.evaluate.score import score_all
-from mrb.evaluate.select import Selection, load_candidates
+from mrb.evaluate.select import Selection, has_candidates, load_candidates, needed
 from mrb.loading.load import load_task_data
-from mrb.task import Sample
+from mrb.loading.pull import at_hand
+from mrb.task import Sample, Task
 
 CHECK_QUERIES = 3
 CHECK_DEPTH = 8
 NOISE_QUERIES = 20
 
-NOT_AT_HAND = "its data lies on the Hub; a check asks about embedded data only"
+NO_LIST = "its data lies on the Hub and no candidate list is given (--candidates)"
+NOT_HERE = "its data is not on this disk (`mrb data pull` fetches it)"
 
 Scores = dict[str, dict[str, float]]
 """Query id -> document id -> float32 score (a Python float of the same value)."""
@@ -29,34 +31,46 @@ Batches = Iterable[Sequence[Asked]]
 
 @dataclass(frozen=True)
 class Probe:
-    """A plan of few queries for each task whose data is at hand; `elsewhere` are the ids of the other tasks."""
+    """A plan of few queries for each task whose data is at hand; `elsewhere` says of each other task why it is not."""
 
     plans: tuple[Plan, ...]
-    elsewhere: tuple[str, ...]
+    elsewhere: Mapping[str, str]
 
 
 def make_probe(selection: Selection, given: Path | None, *, queries: int, depth: int) -> Probe:
     """`queries` queries of each task, chosen by their hash, with `depth` candidates (or the selection's, if fewer).
 
-    `given` is a candidate list or a folder of them, as `mrb run --candidates` takes it. Tasks of the Hub are left out.
-    DataError if that leaves none; CandidatesError as in `mrb run`, and for a list without the queries chosen.
+    `given` is a candidate list or a folder of them, as `mrb run --candidates` takes it. Tasks of the Hub are asked
+    about where they have a list and their files are on this disk: a check fetches nothing. DataError if no task is
+    left; CandidatesError as in `mrb run`, and for a list without the queries chosen.
     """
-    if all(task.source.kind == "hub" for task in selection.tasks):
-        raise DataError(f"task {selection.tasks[0].id}: {NOT_AT_HAND}; `mrb check` asks the embedded suite by itself")
+    reasons = {task.id: _elsewhere(task, given) for task in selection.tasks}
+    elsewhere = {task_id: reason for task_id, reason in reasons.items() if reason is not None}
+    if len(elsewhere) == len(selection.tasks):
+        first = selection.tasks[0].id
+        raise DataError(f"task {first}: {elsewhere[first]}; `mrb check` asks the embedded suite by itself")
     depth = min(depth, selection.depth)
     plans = []
     for task in selection.tasks:
-        if task.source.kind == "hub":
+        if task.id in elsewhere:
             continue
         candidates = load_candidates(task, given, depth)
-        data = load_task_data(task)
+        data = load_task_data(task, needed=needed(candidates))
         lists.check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
         plan = make_plan(data, candidates, depth, sample=Sample(queries=queries))
         if not plan.pairs:
             raise CandidatesError(f"candidates of {task.id}: none for the {queries} queries of the probe")
         plans.append(plan)
-    elsewhere = tuple(task.id for task in selection.tasks if task.source.kind == "hub")
     return Probe(tuple(plans), elsewhere)
+
+
+def _elsewhere(task: Task, given: Path | None) -> str | None:
+    """Why a check cannot ask about the task; None where it can."""
+    if task.source.kind != "hub":
+        return None
+    if not has_candidates(task, given):
+        return NO_LIST
+    return None if at_hand(task) else NOT_HERE
 
 
 def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[Asked]:

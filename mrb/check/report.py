@@ -30,8 +30,9 @@ def check_text(checked: Checked) -> str:
         *aligned(rows, left=2),
         *(f"{task_id}: not covered: {reason}" for task_id, reason in checked.not_covered.items()),
     ]
-    if checked.elsewhere:
-        lines.append(f"not asked, as their data is not part of the package: {', '.join(checked.elsewhere)}")
+    for reason in dict.fromkeys(checked.elsewhere.values()):
+        task_ids = [task_id for task_id, why in checked.elsewhere.items() if why == reason]
+        lines.append(f"not asked: {reason}: {', '.join(task_ids)}")
     return "\n".join([*lines, _total(checked.tasks)])
 
 

@@ -142,10 +142,12 @@ def import_(
     from mrb.candidates import write_parquet
     from mrb.imports import import_candidates, read_scores
     from mrb.loading.load import load_task_data
+    from mrb.loading.reduced import Needed
     from mrb.task import load_task
 
-    data = load_task_data(load_task(task_id))
+    task = load_task(task_id)
     scores = read_scores(file, form, subset=subset, split=split)
+    data = load_task_data(task, needed=Needed.of(doc_id for found in scores.values() for doc_id in found))
     found = import_candidates(
         data,
         scores,
@@ -183,11 +185,12 @@ def _path(list_or_task: str) -> Path:
 def _checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
     """The data of the list's task, once the list is found to be the task's. CandidatesError says what does not fit."""
     from mrb.candidates import check_ids, check_task
+    from mrb.evaluate.select import needed
     from mrb.loading.load import load_task_data
 
     made, frozen = candidates.provenance, task.candidates
     check_task(made, task, str(path))
-    data = load_task_data(task)
+    data = load_task_data(task, needed=needed(candidates))
     check_ids(candidates, data.queries.rows, data.corpus.rows, str(path))
     like_frozen = frozen is not None and (
         (frozen.first_stage, frozen.track, frozen.depth) == (made.first_stage, made.track, made.depth)

@@ -87,10 +87,14 @@ def _cells(means: tuple[float, float], gain: Difference) -> list[str]:
 
 
 def _notes(found: Comparison) -> Iterator[str]:
+    from mrb.summary import RAW
+
     for run, missing in found.missing.items():
         yield f"{run} lacks {', '.join(missing)}"
     if partial := sorted(set(found.selections) - {"all"}):
         yield f"not all queries of the tasks: {', '.join(partial)}"
+    if "raw" in found.qrels:
+        yield RAW
 
 
 def _queries(title: str, queries: Sequence[QueryDifference], top: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`mrb data pull|info|verify|doctor`: the data behind the tasks."""
+"""`mrb data pull|info|table|verify|doctor`: the data behind the tasks."""
 
 from __future__ import annotations
 
@@ -51,6 +51,18 @@ def info(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     from mrb.loading.pull import info_text
 
     click.echo(info_text(_tasks(task_ids, suite_id)))
+
+
+@command.command()
+@_chosen
+def table(task_ids: tuple[str, ...], suite_id: str | None) -> None:
+    """Print what loading found: rows read, judgements dropped, columns; or that a task was never loaded live.
+
+    Reads the files on this disk, without a request. Default: the suite mrb.
+    """
+    from mrb.loading.overview import table as table_text
+
+    click.echo(table_text(_tasks(task_ids, suite_id)))
 
 
 @command.command()

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrb.cli.candidates import DEPTH, TRACK
-from mrb.errors import CandidatesError
+from mrb.errors import CandidatesError, MRBError
 
 if TYPE_CHECKING:
     from mrb.candidates import Candidates
     from mrb.retrieval.retriever import Retriever
     from mrb.task import Task
+
+PROBED = (
+    "sizes are the registry's. The rate was probed on the embedded suite's task of the same type, whose texts and "
+    "pictures may be smaller, and where few documents are compared with a query; --rate N names one"
+)
 
 
 @click.command()
@@ -28,8 +33,12 @@ if TYPE_CHECKING:
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Folder of vectors. Default: MRB's cache."
 )
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
-@click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, from the registry; load nothing.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Items encoded a second, for --dry-run.")
+@click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, by the registry's numbers.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Items encoded a second, for --dry-run: no data or model is loaded.",
+)
 def command(
     model: str,
     options: tuple[str, ...],
@@ -54,10 +63,10 @@ def command(
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
     tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
     chosen = key_values(options)
+    if rate is not None and not dry:
+        raise MRBError("--rate is for --dry-run")
     if dry:
-        from mrb.retrieval.costs import costs_text
-
-        click.echo(costs_text(tasks, depth, rate))
+        _dry_run(tasks, depth, rate, model, chosen)
         return
     from mrb.retrieval import Dense, load_first_stage
 
@@ -66,6 +75,32 @@ def command(
         _make(task, retriever, model, chosen, depth, track, out)
         if isinstance(retriever, Dense) and not keep_embeddings:
             retriever.discard()
+
+
+def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
+    from mrb.retrieval.costs import Rate, costs_text
+
+    rates: dict[str, Rate] = {}
+    if rate is not None:
+        rates.update((task.type, Rate(rate, rate)) for task in tasks)
+        click.echo(costs_text(tasks, depth, rates))
+        click.echo(f"the registry's numbers at {rate:g} items a second; neither data nor model was loaded")
+        return
+    from mrb.loading.load import load_task_data
+    from mrb.retrieval import load_first_stage
+    from mrb.retrieval.costs import probe_rate
+    from mrb.task import load_suite, suite_tasks
+
+    retriever = load_first_stage(model, options)
+    types = {task.type for task in tasks}
+    for small in suite_tasks(load_suite("mini")):
+        if small.type in types:
+            try:
+                rates[small.type] = probe_rate(retriever, load_task_data(small))
+            except MRBError as error:
+                click.echo(f"{small.type}: not timed: {error}")
+    click.echo(costs_text(tasks, depth, rates))
+    click.echo(PROBED)
 
 
 def _make(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from mrb.errors import MRBError
+
 
 @click.command()
 @click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
@@ -36,8 +38,14 @@ import click
     show_default=True,
     help="Processes that score, with one instance of the reranker each, and one GPU where there are any.",
 )
+@click.option(
+    "--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks; compares with none."
+)
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="Pairs a second, for --dry-run: no data or model is loaded."
+)
 def command(
     model: str,
     options: tuple[str, ...],
@@ -51,8 +59,10 @@ def command(
     name: str | None,
     allow_failures: int,
     workers: int,
+    raw_qrels: bool,
     fresh: bool,
     dry: bool,
+    rate: float | None,
 ) -> None:
     """Score a reranker on a suite or on single tasks, and print a table.
 
@@ -65,10 +75,12 @@ def command(
     from mrb.summary import load_run, table
     from mrb.workers.pool import on_processes
 
+    if rate is not None and not dry:
+        raise MRBError("--rate is for --dry-run")
     asked = RunOptions(
         model=model,
         options=key_values(options),
-        selection=select(suite_id, task_ids, types, depth),
+        selection=select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned"),
         out=out,
         name=run_name(name),
         candidates=candidates,
@@ -80,7 +92,7 @@ def command(
     if dry:
         from mrb.evaluate.dry_run import dry_run
 
-        dry_run(asked, click.echo)
+        dry_run(asked, click.echo, rate)
         if workers > 1:
             click.echo(f"timed in one process; {workers} workers would share the scoring")
         return

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--split", help="FILE from mteb: which split, if it has several.")
 @click.option("--kind", type=click.Choice(["pointwise", "setwise", "listwise"]), default="setwise", show_default=True)
 @click.option("--blind", is_flag=True, help="FILE: state that the scores do not use first-stage ranks or scores.")
+@click.option("--raw-qrels", is_flag=True, help="FILE: keep judgements of documents that the corpus lacks.")
 @click.option("--name", metavar="NAME", help="FILE: the reranker's name. Default: the file's.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="FILE: write a run into this folder.")
 def command(
@@ -39,6 +40,7 @@ def command(
     split: str | None,
     kind: Kind,
     blind: bool,
+    raw_qrels: bool,
     name: str | None,
     out: Path | None,
 ) -> None:
@@ -52,6 +54,8 @@ def command(
     if task_id is None:
         if path.is_file():
             raise ResultError(f"{path}: to score a file, name its task with --task")
+        if raw_qrels:
+            raise ResultError("--raw-qrels is for a FILE, with --task; a run is scored as its results say")
         _run(path, candidates, write=write)
         return
     if write:
@@ -62,7 +66,7 @@ def command(
     from mrb.rescore import as_run, file_info, score_file, write_scored
     from mrb.summary import table
 
-    selection = select(suite_id, [task_id], [], depth)
+    selection = select(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = file_info(path, selection.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(path, form, subset=subset, split=split)
     scored = score_file(selection, candidates, scores, info, str(path))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mrb.amounts import size_text, tasks_text
 from mrb.errors import TaskError
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def command(
 
     Without --suite it lists every task that is defined, those outside all suites too.
     """
-    from mrb.task import all_suites, all_tasks, filter_tasks, load_suite, load_task, suite_tasks, total
+    from mrb.catalogue import filter_tasks, total
+    from mrb.task import all_suites, all_tasks, load_suite, load_task, suite_tasks
 
     if task_id is not None:
         if suite_id is not None or family is not None or types or text is not None:
@@ -56,22 +58,22 @@ def command(
     if sample is not None and chosen:
         click.echo("\n" + _sampling_error(chosen, sample))
     sums = total(chosen, depth=depth, sample=sample)
-    unknown = f" known, {_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
+    unknown = f" known, {tasks_text(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
     click.echo(
-        f"\n{_tasks(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
-        f"{sums.pairs:,} pairs at depth {depth}, {sums.gigabytes:.1f} GB{unknown}"
+        f"\n{tasks_text(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
+        f"{sums.pairs:,} pairs at depth {depth}, {size_text(sums.gigabytes)}{unknown}"
     )
 
 
 def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample | None) -> str:
     """The tasks as aligned columns; `suites`, where given, adds a column with those that list the task."""
-    from mrb.task import queries_taken
+    from mrb.catalogue import queries_taken
 
     rows = [
-        ["ID", "TYPE", "QUERIES", "DOCUMENTS", "GB", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
+        ["ID", "TYPE", "QUERIES", "DOCUMENTS", "SIZE", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
     ]
     for task in tasks:
-        size = "-" if task.size.gigabytes is None else f"{task.size.gigabytes:.1f}"
+        size = "-" if task.size.gigabytes is None else size_text(task.size.gigabytes)
         counts = [f"{queries_taken(task, sample):,}", f"{task.size.documents:,}", size]
         listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
         rows.append([task.id, task.type, *counts, task.status, *listed, task.title])
@@ -80,7 +82,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     """How far numbers on the sample may be from those on all queries: an upper bound, docs/mrb-lite.md says why."""
-    from mrb.task import queries_taken
+    from mrb.catalogue import queries_taken
 
     # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
     taken = [queries_taken(task, sample) for task in tasks]
@@ -167,7 +169,7 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "measure", f"{HEADLINE_MEASURE}{mean}; its source reports {task.source_measure}"
     yield "status", f"{task.status}. {task.status_reason}"
     qrels = "" if size.qrels is None else f", {size.qrels:,} judgements"
-    download = "download size unknown" if size.gigabytes is None else f"{size.gigabytes} GB"
+    download = "download size unknown" if size.gigabytes is None else size_text(size.gigabytes)
     yield "size", f"{size.queries:,} queries, {size.documents:,} documents{qrels}; {download}"
     yield "languages", ", ".join(task.languages)
     guess = "" if source.format_confirmed else " (not confirmed)"
@@ -200,10 +202,6 @@ def _image_limits(task: Task) -> str:
     if images.downscale_pixels is not None:
         words.append(f"shrunk to {images.downscale_pixels:,} pixels")
     return ", ".join(words)
-
-
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"
 
 
 def _dumps(value: object) -> str:

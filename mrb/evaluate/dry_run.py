@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mrb.amounts import rate_text, time_text
 from mrb.columns import aligned
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
-from mrb.evaluate.extent import Extent, examine, extent_text, registered_text
+from mrb.evaluate.extent import Extent, examine, extent_text, stand_ins
 from mrb.evaluate.plan import Asked, Plan, asked
+from mrb.evaluate.registered import Speed, registered, registered_text
 from mrb.evaluate.run import RunOptions
 from mrb.evaluate.score import score_all
 
@@ -24,6 +26,10 @@ MARGIN = 1.25
 """What few pairs do not show (longer texts, larger images) may make a run so much slower or faster."""
 MARGIN_OF_ONE = 2.0
 """The same where only one measurement fitted into the time."""
+PROBED = (
+    "sizes are the registry's: the data lies on the Hub (`mrb data pull` fetches it) and was not read. The rate was "
+    "probed on the embedded suite's task of the same type, whose texts and pictures may be smaller; --rate N names one"
+)
 
 
 @dataclass(frozen=True)
@@ -35,31 +41,52 @@ class Estimate:
     pairs: int
 
 
-def dry_run(options: RunOptions, say: Callable[[str], None]) -> None:
+def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None = None) -> None:
     """Check the data of a run, then time the model; `say` takes the report, a piece at a time.
 
-    DataError or CandidatesError names what is wrong with the data; the model is not loaded then, nor where no task has
-    its data at hand.
+    With `rate`, pairs a second, nothing is loaded, neither data nor model: all numbers are the registry's. Without it,
+    tasks of the Hub get the speed that the model has on the embedded suite's data of the same type.
+
+    DataError or CandidatesError names what is wrong with the data; the model is not loaded then.
     """
-    extents, registered = examine(options)
+    selection = options.selection
+    if rate is not None:
+        entries = registered(selection.tasks, selection, options.limit)
+        say(registered_text(entries, {task.type: Speed(rate, rate) for task in selection.tasks}))
+        say(f"the registry's numbers at {rate:g} pairs a second; neither data nor model was loaded")
+        return
+    extents = examine(options)
     if extents:
         say(extent_text(extents))
-    if registered:
-        say(registered_text(registered))
-    if not extents:
-        say("no estimate: there is nothing at hand to time the model on, so it was not loaded")
-        return
+    far = [task for task in selection.tasks if task.source.kind == "hub"]
+    others = stand_ins({task.type for task in far}) if far else ()
     reranker = load_reranker(options.model, options.options)
     try:
-        refused = {extent.task.id: not_covered(reranker.info, extent.task) for extent in extents}
-        covered = [extent for extent in extents if refused[extent.task.id] is None and extent.plan.pairs]
-        estimates = [probe(reranker, extent) for extent in covered]
+        timed, elsewhere = _timed(reranker, extents), _timed(reranker, others)
     finally:
         reranker.close()
-    for task_id, reason in refused.items():
-        if reason is not None:
-            say(f"{task_id}: not covered: {reason}")
-    say(estimate_text(reranker.info.name, covered, estimates))
+    for task in selection.tasks:
+        if (reason := not_covered(reranker.info, task)) is not None:
+            say(f"{task.id}: not covered: {reason}")
+    if extents:
+        say(estimate_text(reranker.info.name, *timed))
+    if far:
+        say(registered_text(registered(far, selection, options.limit), _speeds(*elsewhere)))
+        say(PROBED)
+
+
+def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:
+    """The tasks that the reranker takes, and how long each will take."""
+    covered = [e for e in extents if not_covered(reranker.info, e.task) is None and e.plan.pairs]
+    return covered, [probe(reranker, extent) for extent in covered]
+
+
+def _speeds(extents: Sequence[Extent], estimates: Sequence[Estimate]) -> dict[str, Speed]:
+    """Pairs a second by type."""
+    return {
+        extent.task.type: Speed(extent.plan.pairs / estimate.high, extent.plan.pairs / estimate.low)
+        for extent, estimate in zip(extents, estimates, strict=True)
+    }
 
 
 def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
@@ -80,9 +107,9 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
         if earlier is not None and spent + 2 * count / rate > PROBE_SECONDS:
             break
         new = {doc_id for item in group for doc_id in item.entry.doc_ids} - seen
-        first = again = _timed(reranker, group, plan)
+        first = again = _seconds(reranker, group, plan)
         if earlier is not None:
-            again = min(first, _timed(reranker, _exchanged(group, earlier), plan))
+            again = min(first, _seconds(reranker, _exchanged(group, earlier), plan))
         totals.append(extent.documents * (first - again) / max(len(new), 1) + plan.pairs * again / count)
         seen |= new
         earlier, rate = group[-1], count / first
@@ -99,15 +126,17 @@ def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Esti
     rows = [("task", "pairs", "time", "pairs/s", "probe")]
     for extent, estimate in zip(extents, estimates, strict=True):
         pairs = extent.plan.pairs
-        times = f"{_time(estimate.low)} - {_time(estimate.high)}"
-        rates = f"{_rate(pairs / estimate.high)} - {_rate(pairs / estimate.low)}"
+        times = f"{time_text(estimate.low)} - {time_text(estimate.high)}"
+        rates = f"{rate_text(pairs / estimate.high)} - {rate_text(pairs / estimate.low)}"
         rows.append((extent.task.id, f"{pairs:,}", times, rates, f"{estimate.pairs} pairs"))
     low, high = sum(estimate.low for estimate in estimates), sum(estimate.high for estimate in estimates)
-    total = f"{name}: {_time(low)} - {_time(high)} of scoring on this machine, without loading; nothing was written"
+    total = (
+        f"{name}: {time_text(low)} - {time_text(high)} of scoring on this machine, without loading; nothing was written"
+    )
     return "\n".join([*aligned(rows), total])
 
 
-def _timed(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:
+def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:
     """Seconds that scoring the group takes, never 0."""
     started = time.perf_counter()
     for _ in score_all(reranker, group, plan.data.task.id):
@@ -139,13 +168,3 @@ def _groups(requests: Iterator[Asked]) -> Iterator[Sequence[Asked]]:
             return
         yield group
         size *= 2
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"

@@ -1,19 +1,20 @@
-"""What a run would need: read from the data where it is at hand, from the registry where it is not."""
+"""What a run would need, read from the data itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mrb import candidates as lists
+from mrb.amounts import tasks_text
 from mrb.candidates import Candidates
 from mrb.columns import aligned
 from mrb.evaluate.plan import Plan, make_plan
 from mrb.evaluate.run import RunOptions
-from mrb.evaluate.select import Selection, load_candidates
+from mrb.evaluate.select import Selection, load_candidates, select
 from mrb.items import Item
 from mrb.loading.load import load_task_data
-from mrb.task import Task, queries_taken
+from mrb.task import Task
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,23 @@ class Extent:
         return self.plan.data.task
 
 
-@dataclass(frozen=True)
-class Registered:
-    """What the registry says of a task whose data is not at hand; `gigabytes` is None where no source states it."""
-
-    task: Task
-    queries: int
-    pairs: int
-    gigabytes: float | None
-
-
-def examine(options: RunOptions) -> tuple[tuple[Extent, ...], tuple[Registered, ...]]:
-    """The selected tasks whose data is at hand, all of it checked, and the others.
+def examine(options: RunOptions) -> tuple[Extent, ...]:
+    """The selected tasks whose data is embedded, all of it checked.
 
     DataError or CandidatesError names the first image, id or list that is wrong.
     """
     selection = options.selection
     here = [task for task in selection.tasks if task.source.kind == "embedded"]
     candidates = {task.id: load_candidates(task, options.candidates, selection.depth) for task in here}
-    extents = tuple(_extent(task, candidates[task.id], options) for task in here)
-    return extents, tuple(_registered(task, selection, options.limit) for task in selection.tasks if task not in here)
+    return tuple(_extent(task, candidates[task.id], selection, options.limit) for task in here)
+
+
+def stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
+    """The task of the embedded suite for each of `types`, in which a model can be timed for tasks of the Hub."""
+    selection = select(None, (), sorted(types), None)
+    return tuple(
+        _extent(task, load_candidates(task, None, selection.depth), selection, None) for task in selection.tasks
+    )
 
 
 def measure_extent(plan: Plan) -> Extent:
@@ -86,44 +84,16 @@ def extent_text(extents: Sequence[Extent]) -> str:
     queries, pairs = sum(len(e.plan.query_ids) for e in extents), sum(e.plan.pairs for e in extents)
     images, size = sum(e.images for e in extents), sum(e.image_bytes for e in extents)
     total = (
-        f"{_tasks(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
+        f"{tasks_text(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
         f"{_megabytes(size)} MB; ids are known, image headers are sound"
     )
     return "\n".join([*aligned(rows, left=2), total])
 
 
-def registered_text(registered: Sequence[Registered]) -> str:
-    """A row for each task whose data is not at hand, the sums, and what stands in the way of a run."""
-    rows = [("task", "type", "queries", "pairs", "GB to load", "candidates")]
-    for entry in registered:
-        size = "unknown" if entry.gigabytes is None else f"{entry.gigabytes:,.1f}"
-        frozen = "frozen" if entry.task.candidates else "none yet"
-        rows.append((entry.task.id, entry.task.type, f"{entry.queries:,}", f"{entry.pairs:,}", size, frozen))
-    known = [entry.gigabytes for entry in registered if entry.gigabytes is not None]
-    unknown = len(registered) - len(known)
-    total = (
-        f"{_tasks(len(registered))}: {sum(e.queries for e in registered):,} queries, "
-        f"{sum(e.pairs for e in registered):,} pairs, {sum(known):,.1f} GB"
-        + (f" and {_tasks(unknown)} of unknown size" if unknown else "")
-    )
-    why = (
-        "these are the registry's numbers: the data lies on the Hub (`mrb data pull` fetches it); a dry run checks and "
-        "times embedded data only"
-    )
-    return "\n".join([*aligned(rows, left=2), total, why])
-
-
-def _extent(task: Task, candidates: Candidates, options: RunOptions) -> Extent:
+def _extent(task: Task, candidates: Candidates, selection: Selection, limit: int | None) -> Extent:
     data = load_task_data(task)
     lists.check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
-    selection = options.selection
-    return measure_extent(make_plan(data, candidates, selection.depth, limit=options.limit, sample=selection.sample))
-
-
-def _registered(task: Task, selection: Selection, limit: int | None) -> Registered:
-    queries = min(queries_taken(task, selection.sample), limit or task.size.queries)
-    pairs = queries * min(selection.depth, task.size.documents)
-    return Registered(task, queries, pairs, task.size.gigabytes)
+    return measure_extent(make_plan(data, candidates, selection.depth, limit=limit, sample=selection.sample))
 
 
 def _items(plan: Plan, seen: set[str]) -> Iterator[Item]:
@@ -138,7 +108,3 @@ def _items(plan: Plan, seen: set[str]) -> Iterator[Item]:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f}" if size >= 1e6 else f"{size / 1e6:.2g}"
-
-
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"

@@ -15,7 +15,8 @@ from mrb.loading.data import Qrels
 from mrb.metrics import MEASURES, ceiling_ranking, per_query
 from mrb.ranking import rank_candidates, tied_across
 from mrb.results import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
-from mrb.statistics import TaskSample, averages, intervals, task_seed
+from mrb.statistics import intervals, task_seed
+from mrb.weights import parts_of, task_mean
 
 BLOCK = 200
 """Queries measured at a time: bounds what the measures' string tables hold, however large the task."""
@@ -48,9 +49,9 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
     """The result of `scores` (query id -> float32 scores in first-stage order, complete for the plan)."""
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
-    clusters = _clusters(plan)
+    clusters, parts = _clusters(plan), parts_of(plan.data.task, plan.query_ids)
     rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
-    own, first_stage, oracle = _intervals(plan, rows, clusters)
+    own, first_stage, oracle = _intervals(plan, rows, clusters, parts)
     made = plan.candidates.provenance
     result = Result(
         schema_version=1,
@@ -78,7 +79,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
         first_stage=first_stage,
         oracle=oracle,
         depths={
-            str(depth): {name: _mean(plan, v) for name, v in values[str(depth)].items()}
+            str(depth): {name: float(task_mean(v, parts)) for name, v in values[str(depth)].items()}
             for depth in [*depths, plan.depth]
         },
     )
@@ -126,42 +127,15 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
     return _Rankings(orders, tied)
 
 
-def _intervals(plan: Plan, rows: list[Values], clusters: list[int]) -> list[Measures]:
-    """Each row's means with intervals, over queries or over parts. All rows share the resampling's draws, which cost
-    more than the sums."""
+def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple[str, ...] | None) -> list[Measures]:
+    """Each row's means with intervals. All rows share the resampling's draws, which cost more than the sums."""
     columns = np.column_stack([column for values in rows for column in values.values()])
     keys = [str(number) for number in clusters]
-    task = plan.data.task
-    if task.rules.average_over_parts:
-        samples = [
-            TaskSample(f"{task.id}/{name}", task.type, columns[own], [keys[row] for row in own])
-            for name, own in _parts(plan).items()
-        ]
-        found = iter(averages(samples).over_tasks)
-    else:
-        found = iter(intervals(columns, keys, seed=task_seed(task.id)))
+    found = iter(intervals(columns, keys, parts, seed=task_seed(plan.data.task.id)))
     return [
         {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(values, found, strict=False)}
         for values in rows
     ]
-
-
-def _parts(plan: Plan) -> dict[str, list[int]]:
-    """The rows of each part's queries (ids are `part/id`), for a task whose score is the mean over its parts.
-
-    A part whose queries a limit or sample left out is not in it.
-    """
-    rows: dict[str, list[int]] = {}
-    for row, query_id in enumerate(plan.query_ids):
-        rows.setdefault(query_id.partition("/")[0], []).append(row)
-    return rows
-
-
-def _mean(plan: Plan, values: Float64) -> float:
-    """The mean over queries; over parts of their means where the task says so."""
-    if not plan.data.task.rules.average_over_parts:
-        return float(values.mean())
-    return float(np.mean([values[own].mean() for own in _parts(plan).values()]))
 
 
 def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:

@@ -118,7 +118,7 @@ def make_plan(
         taken, selection = tuple(query_id for query_id in taken if query_id in chosen), "sample"
     if limit is not None and limit < len(taken):
         taken, selection = taken[:limit], "limit"
-    info = DataInfo(revision=data.task.revision, selection=selection, loading=data.counts)
+    info = DataInfo(revision=data.task.revision, selection=selection, qrels=data.task.qrels, loading=data.counts)
     return Plan(data, candidates, depth, taken, info)
 
 

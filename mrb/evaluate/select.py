@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mrb import candidates as lists
 from mrb.candidates import Candidates
@@ -26,8 +27,14 @@ class Selection:
     sample: Sample | None
 
 
-def select(suite_id: str | None, task_ids: Sequence[str], types: Sequence[str], depth: int | None) -> Selection:
-    """The tasks named by `--suite`, `--task` and `--type`.
+def select(
+    suite_id: str | None,
+    task_ids: Sequence[str],
+    types: Sequence[str],
+    depth: int | None,
+    qrels: Literal["cleaned", "raw"] = "cleaned",
+) -> Selection:
+    """The tasks named by `--suite`, `--task` and `--type`, with cleaned or raw judgements.
 
     Without `--task`, the suite's (default: mini); with it, those tasks, which must be the suite's if one is named.
     `--type` keeps the tasks of these types. The depth is the suite's unless given; for single tasks it is that of the
@@ -44,7 +51,7 @@ def select(suite_id: str | None, task_ids: Sequence[str], types: Sequence[str], 
                 f"task {outside[0]!r} is not in suite {suite.id!r}; `mrb tasks --suite {suite.id}` lists it"
             )
     wanted = list(dict.fromkeys(task_ids)) or list(suite.tasks if suite else ())
-    tasks = tuple(task for task in map(load_task, wanted) if not types or task.type in types)
+    tasks = tuple(task.with_qrels(qrels) for task in map(load_task, wanted) if not types or task.type in types)
     if not tasks:
         raise TaskError(f"no task is left: none of {len(wanted)} has type {' or '.join(types)}")
     return Selection(tasks, suite, depth or _depth(suite, tasks), suite.sample if suite else None)
@@ -56,6 +63,13 @@ def _depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
     mini = load_suite(DEFAULT_SUITE)
     embedded = all(task.source.kind == "embedded" for task in tasks)
     return mini.depth if embedded else DEFAULT_DEPTH
+
+
+def has_candidates(task: Task, given: Path | None) -> bool:
+    """Whether `candidates_path` would find the task's list."""
+    if given is None:
+        return task.candidates is not None
+    return (given / f"{task.id}.parquet" if given.is_dir() else given).is_file()
 
 
 def candidates_path(task: Task, given: Path | None) -> Path:

@@ -15,7 +15,8 @@ class Counts(Model):
     """What the rules of loading did, published with every result. All are numbers of rows, queries or documents.
 
     `queries_without_positives` counts queries that were judged but have no positive left; a query of the table that
-    nobody judged is in `queries_in_table` only.
+    nobody judged is in `queries_in_table` only. `qrels_outside_corpus` were dropped, or, where the judgements are raw,
+    counted and kept.
     """
 
     queries: Rows

@@ -37,6 +37,14 @@ def offline() -> bool:
     return any(os.environ.get(name, "").lower() in _TRUE for name in ("MRB_OFFLINE", "HF_HUB_OFFLINE"))
 
 
+def endpoint() -> str:
+    """The address of the Hub: `HF_ENDPOINT`, else the live one."""
+    from huggingface_hub import constants
+
+    address: str = constants.ENDPOINT
+    return address
+
+
 def open_manifest(repository: str, revision: str) -> Manifest:
     """The manifest of a repository; made from the Hub's listing if it is not on disk.
 
@@ -183,7 +191,7 @@ def _header(readme: Path, where: str) -> dict[str, Any] | None:
 def _listed(repository: str, revision: str) -> Manifest:
     files = list_files(repository, revision)
     tables = listed_tables(repository, revision, files)
-    manifest = Manifest(repository=repository, revision=revision, files=files, tables=tables)
+    manifest = Manifest(repository=repository, revision=revision, endpoint=endpoint(), files=files, tables=tables)
     write_manifest(manifest)
     return manifest
 

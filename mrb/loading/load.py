@@ -113,7 +113,7 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: I
                     "if the source is known for it, set rules.drop_qrels_outside_corpus in the task's file"
                 )
     positive = {
-        query_id: {doc_id: grade for doc_id, grade in judged.items() if grade > 0 and doc_id in corpus}
+        query_id: {d: grade for d, grade in judged.items() if grade > 0 and (task.rules.raw_qrels or d in corpus)}
         for query_id, judged in grades.items()
     }
     kept = {query_id: positive[query_id] for query_id in queries if positive.get(query_id)}

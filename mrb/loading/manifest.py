@@ -39,11 +39,13 @@ class ReadTable(Model):
 
 
 class Manifest(Model):
-    """One repository at one revision. `tables` maps config -> split -> paths."""
+    """One repository at one revision. `tables` maps config -> split -> paths. `endpoint` is the address of the Hub that
+    listed it, empty in manifests of earlier versions."""
 
     schema_version: Literal[1] = 1
     repository: str
     revision: str
+    endpoint: str = ""
     files: tuple[RemoteFile, ...]
     tables: dict[str, dict[str, list[str]]]
     checked: dict[str, Checked] = Field(default_factory=dict)

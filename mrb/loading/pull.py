@@ -64,6 +64,17 @@ def pulled_text(pulled: Sequence[Pulled]) -> str:
     return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
 
 
+def at_hand(task: Task) -> bool:
+    """Whether every file of the task's tables is on this disk; no request is made. Embedded data always is."""
+    if task.source.kind != "hub":
+        return True
+    manifests = [(read_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
+    return all(
+        manifest is not None and all(local_file(manifest, path) for path in _paths(task, part, manifest))
+        for manifest, part in manifests
+    )
+
+
 def info_text(tasks: Sequence[Task]) -> str:
     """What is on this disk of each task, without a request: files and bytes here, of how many, and rows read."""
     rows: list[tuple[str, ...]] = [("task", "files here", "of", "MB here", "of", "documents", "state")]

@@ -7,9 +7,10 @@ few rows at a time; what no list names is passed over, and no picture is decoded
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from mrb.errors import DataError, one_line
 from mrb.files import atomic_writer
-from mrb.hashing import sha256_json
+from mrb.hashing import sha256_json, sha256_lines
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.data import ItemTable
 from mrb.loading.manifest import cache_root
@@ -35,6 +36,12 @@ class Needed:
 
     sha256: str
     doc_ids: Collection[str]
+
+    @classmethod
+    def of(cls, doc_ids: Iterable[str]) -> Self:
+        """Documents that no frozen list names: their ids are hashed."""
+        ids = frozenset(doc_ids)
+        return cls(sha256_lines(doc_id.encode() for doc_id in sorted(ids)), ids)
 
 
 NOTHING = Needed("none", frozenset())

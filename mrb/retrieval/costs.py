@@ -1,35 +1,105 @@
-"""What making first-stage lists would take, from the registry alone."""
+"""What making first-stage lists would take, from the registry alone, at a rate that is given or was probed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
+from mrb.amounts import rate_text, size_text, tasks_text, time_text
 from mrb.columns import aligned
+from mrb.items import Item
+from mrb.loading.data import ItemTable, TaskData
+from mrb.retrieval.dense import Dense
+from mrb.retrieval.retriever import Retriever
 from mrb.task import Task
 
+PROBE_SECONDS = 1.0
+"""About how long encoding queries, and documents, is timed; at least one batch of each is."""
+PROBE_DEPTH = 100
+WARM_UP = 4
+"""Items of each table that are encoded or searched before the clock runs."""
 
-def costs_text(tasks: Sequence[Task], depth: int, rate: float | None) -> str:
-    """A row a task and the sums: queries, documents, pairs of the list, gigabytes to load, and hours of encoding at
-    `rate` items a second (every query and every document once), where a rate is given."""
-    head = ("task", "type", "queries", "documents", "pairs", "GB to load")
-    rows = [(*head, "hours") if rate else head]
+
+@dataclass(frozen=True)
+class Rate:
+    """Items a second: queries and documents, each taken once."""
+
+    queries: float
+    documents: float
+
+    def seconds(self, task: Task) -> float:
+        """How long the task's queries and documents take."""
+        return task.size.queries / self.queries + task.size.documents / self.documents
+
+
+def probe_rate(retriever: Retriever, data: TaskData) -> Rate:
+    """The rate of `retriever` on the data of a small task: an encoder's calls are timed, of another retriever a whole
+    search. MRBError as the retriever raises it, for data that it cannot take."""
+    if isinstance(retriever, Dense):
+        own = retriever.adapter.target
+        size = retriever.batch_size
+        return Rate(
+            _encoded(data.queries, size, lambda items: own.encode_queries(items, data.task.instruction)),
+            _encoded(data.corpus, size, own.encode_documents),
+        )
+    few = replace(data, queries=_head(data.queries, WARM_UP), corpus=_head(data.corpus, WARM_UP))
+    _search(retriever, few)
+    rate = (len(data.queries) + len(data.corpus)) / _search(retriever, data)
+    return Rate(rate, rate)
+
+
+def costs_text(tasks: Sequence[Task], depth: int, rates: Mapping[str, Rate]) -> str:
+    """A row a task and the sums: queries, documents, pairs of the list, what is to fetch, and how long encoding every
+    query and every document once takes at the rate of the task's type; a type without a rate has no time."""
+    rows: list[tuple[str, ...]] = [("task", "type", "queries", "documents", "pairs", "to fetch", "items/s", "time")]
     for task in tasks:
-        size = task.size
-        pairs = size.queries * min(depth, size.documents)
-        gigabytes = "unknown" if size.gigabytes is None else f"{size.gigabytes:,.1f}"
-        cells = (task.id, task.type, f"{size.queries:,}", f"{size.documents:,}", f"{pairs:,}", gigabytes)
-        rows.append((*cells, _hours(size.queries + size.documents, rate)) if rate else cells)
-    queries, documents = sum(t.size.queries for t in tasks), sum(t.size.documents for t in tasks)
-    known = [t.size.gigabytes for t in tasks if t.size.gigabytes is not None]
-    unknown = len(tasks) - len(known)
+        size, rate = task.size, rates.get(task.type)
+        counts = (size.queries, size.documents, size.queries * min(depth, size.documents))
+        told = ("-", "-") if rate is None else (_items(rate), time_text(rate.seconds(task)))
+        rows.append((task.id, task.type, *(f"{count:,}" for count in counts), _fetched(task), *told))
+    known = [task.size.gigabytes or 0.0 for task in tasks if task.source.kind == "hub"]
+    unknown = sum(task.source.kind == "hub" and task.size.gigabytes is None for task in tasks)
+    timed = [rates[task.type].seconds(task) for task in tasks if task.type in rates]
     total = (
-        f"{len(tasks)} tasks: {queries:,} queries, {documents:,} documents, {sum(known):,.1f} GB"
+        f"{tasks_text(len(tasks))}: {sum(t.size.queries for t in tasks):,} queries, "
+        f"{sum(t.size.documents for t in tasks):,} documents, {size_text(sum(known))} to fetch"
         + (f" and {unknown} of unknown size" if unknown else "")
-        + (f", {_hours(queries + documents, rate)} hours of encoding at {rate:g} items a second" if rate else "")
+        + (f", {time_text(sum(timed))} of encoding" if timed else "")
+        + (f" for {len(timed)} of {len(tasks)}" if 0 < len(timed) < len(tasks) else "")
     )
-    note = "the registry's numbers; nothing was loaded" + ("" if rate else "; --rate N adds hours")
-    return "\n".join([*aligned(rows, left=2), total, note])
+    return "\n".join([*aligned(rows, left=2), total])
 
 
-def _hours(items: int, rate: float) -> str:
-    return f"{items / rate / 3600:,.2f}"
+def _fetched(task: Task) -> str:
+    return size_text(task.size.gigabytes) if task.source.kind == "hub" else "-"
+
+
+def _items(rate: Rate) -> str:
+    """Queries and documents a second, or one number where they are the same."""
+    return " / ".join(dict.fromkeys((rate_text(rate.queries), rate_text(rate.documents))))
+
+
+def _encoded(table: ItemTable, size: int, encode: Callable[[Sequence[Item]], object]) -> float:
+    """Items a second, in batches of `size`."""
+    encode([table.item(item_id) for item_id in islice(table, WARM_UP)])
+    rest, count, spent = iter(table), 0, 0.0
+    while spent < PROBE_SECONDS and (batch := [table.item(item_id) for item_id in islice(rest, size)]):
+        started = time.perf_counter()
+        encode(batch)
+        spent += time.perf_counter() - started
+        count += len(batch)
+    return count / max(spent, 1e-9)
+
+
+def _search(retriever: Retriever, data: TaskData) -> float:
+    """Seconds that a search takes, never 0."""
+    started = time.perf_counter()
+    for _ in retriever.search(data, PROBE_DEPTH):
+        pass
+    return max(time.perf_counter() - started, 1e-9)
+
+
+def _head(table: ItemTable, count: int) -> ItemTable:
+    return replace(table, rows=dict(islice(table.rows.items(), count)))

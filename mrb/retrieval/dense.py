@@ -49,6 +49,11 @@ class Dense:
             **{name: _stated(target, name) for name in ("version", "revision", "dtype")},
         }
 
+    @property
+    def batch_size(self) -> int:
+        """Items that the encoder is given at a time."""
+        return int(getattr(self.adapter.target, "batch_size", BATCH))
+
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """The documents with the greatest inner product; one shard of documents is in memory at a time."""
         target, task = self.adapter.target, data.task
@@ -98,7 +103,7 @@ class Dense:
     def _encoded(
         self, table: ItemTable, ids: Sequence[str], encode: Callable[[Sequence[Item]], Any], bar: tqdm[Any]
     ) -> Float32:
-        size = int(getattr(self.adapter.target, "batch_size", BATCH))
+        size = self.batch_size
         parts = []
         for first in range(0, len(ids), size):
             batch = ids[first : first + size]

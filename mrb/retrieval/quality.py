@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from mrb.candidates import Candidates
 from mrb.loading.data import TaskData
 from mrb.metrics import HEADLINE, Measure, ceiling_ranking, per_query
+from mrb.weights import parts_of, task_mean
 
 MAX_CUTOFF = 999  # that a measure can have
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over the task's queries, as fractions: nDCG@10 in first-stage order, nDCG@10 in the best order of the same
-    documents (the ceiling of any reranker), and recall at the whole depth. `cutoff` is the depth that recall is at.
+    """The task's means (over its parts where its score is theirs), as fractions: nDCG@10 in first-stage order, nDCG@10
+    in the best order of the same documents (the ceiling of any reranker), and recall at the whole depth. `cutoff` is
+    the depth that recall is at.
     """
 
     ndcg: float
@@ -30,4 +32,6 @@ def quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
     best = {query_id: ceiling_ranking(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}
     found = per_query(order, data.qrels, [HEADLINE, recall]).values
     ceiling = per_query(best, data.qrels, [HEADLINE]).values[HEADLINE]
-    return Quality(float(found[HEADLINE].mean()), float(ceiling.mean()), float(found[recall].mean()), recall.cutoff)
+    parts = parts_of(data.task, data.qrels)
+    own, best_own, recalled = (float(task_mean(v, parts)) for v in (found[HEADLINE], ceiling, found[recall]))
+    return Quality(own, best_own, recalled, recall.cutoff)

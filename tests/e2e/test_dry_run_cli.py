@@ -36,11 +36,22 @@ def test_its_pairs_are_those_of_the_run(mrb: Mrb, tmp_path: Path) -> None:
 
 
 def test_the_whole_benchmark_is_told_from_the_registry(mrb: Mrb, tmp_path: Path) -> None:
-    done = mrb("run", "--model", "no_such_model", "--suite", "mrb", "--dry-run")
+    done = mrb(
+        "run", "--model", "no_such_model", "--suite", "mrb", "--dry-run", "--rate", "5", env={"MRB_OFFLINE": "1"}
+    )
     assert done.returncode == 0, done.stderr
-    assert "40 tasks: " in done.stdout
-    assert "the Hub" in done.stdout
+    assert "40 tasks: " in done.stdout and "1,411.0 h of scoring" in done.stdout
     assert list(tmp_path.iterdir()) == []
+    refused = mrb("run", "--model", "surface", "--rate", "5")
+    assert refused.returncode == 2 and refused.stderr == "mrb: --rate is for --dry-run\n"
+
+
+def test_without_a_rate_the_model_is_timed_on_embedded_data(mrb: Mrb, tmp_path: Path) -> None:
+    (tmp_path / "my_adapter.py").write_text(TEXT_ONLY)
+    done = mrb("run", "--model", "my_adapter", "--suite", "mrb", "--dry-run", env={"MRB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "of scoring for 14 of 40" in done.stdout and "probed on the embedded suite" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["my_adapter.py"]
 
 
 def test_a_model_that_cannot_be_loaded_is_refused_after_the_data(mrb: Mrb) -> None:

@@ -150,6 +150,48 @@ def test_averages_agree_with_their_tasks_draws():
         assert (ours.low, ours.high) == pytest.approx((draws[outside], draws[-1 - outside]), abs=1e-9)
 
 
+def test_a_mean_over_parts_agrees_with_its_parts_draws():
+    rng = np.random.default_rng(12)
+    sizes = {"b": 9, "a": 40, "c": 17}
+    parts = [name for name, size in sizes.items() for _ in range(size)]
+    values = rng.choice(GAINS, len(parts)) * np.array([{"a": 0.2, "b": 1.0, "c": 0.6}[name] for name in parts])
+    clusters = rng.integers(0, 30, len(parts)).astype(str).tolist()
+    seed, per_part, fair, biased, units = task_seed("cqadupstack"), [], [], [], []
+    for name in sizes:
+        own = [row for row, part in enumerate(parts) if part == name]
+        keys = [clusters[row] for row in own]
+        part_seed = seed_of("mrb-bootstrap-v1", seed, name)
+        per_part.append(np.array(exact_draws(values[own].tolist(), keys, part_seed, 600)[0], dtype=float))
+        error, count = squared_error(values[own], keys)
+        biased.append(error / 9)
+        fair.append(error / 9 * count / (count - 1))
+        units.append(count)
+    draws = np.sort(np.mean(per_part, axis=0))
+    freedom = sum(fair) ** 2 / sum(v * v / (n - 1) for v, n in zip(fair, units, strict=True))
+    tail = stats.norm.cdf(math.sqrt(sum(fair) / sum(biased)) * stats.t.ppf(0.025, freedom))
+    outside = math.floor(tail * 601) - 1
+    found = interval(values, clusters, parts, seed=seed, resamples=600)
+    expected = np.mean([values[[part == name for part in parts]].mean() for name in sizes])
+    assert found.mean == pytest.approx(expected, abs=1e-15)
+    assert abs(found.mean - values.mean()) > 0.05
+    assert (found.low, found.high) == pytest.approx((draws[outside], draws[-1 - outside]), abs=1e-9)
+
+
+def test_paired_tests_over_parts_weigh_each_query_as_the_mean_does():
+    rng = np.random.default_rng(3)
+    parts = ["a"] * 8 + ["b"] * 2 + ["c"]
+    a, b = rng.choice(GAINS, 11), rng.choice(GAINS, 11)
+    weights = np.array([1 / (3 * parts.count(name)) for name in parts])
+    flipped = np.array([np.dot(signs, weights * (a - b)) for signs in product((1, -1), repeat=11)])
+    expected = np.mean(np.abs(flipped) >= abs(np.dot(weights, a - b)) - 1e-12)
+    found = paired_test(a, b, None, parts, seed=1)
+    assert found.p == pytest.approx(expected, abs=1e-12)
+    assert found.difference == pytest.approx(np.dot(weights, a - b), abs=1e-15)
+    assert abs(found.p - paired_test(a, b, seed=1).p) > 0.01
+    sample = TaskSample("t", "t2t", np.column_stack((a, b)), None, parts)
+    assert pairwise_p_values([sample], average="tasks")[0, 1] == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("probability", [0.005, 0.025, 0.1, 0.5, 0.9, 0.975])
 @pytest.mark.parametrize("freedom", [8, 12.5, 48, 199, 5e4])
 def test_student_quantiles_are_those_of_scipy(probability, freedom):

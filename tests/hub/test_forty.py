@@ -33,10 +33,14 @@ DEPTH = 8
 
 @dataclass(frozen=True)
 class Walked:
-    """What the commands left: the folder, the summary that `mrb data pull` printed, by task, and the requests made."""
+    """What the commands left: the folder, the summaries that `mrb data pull` and `mrb data table` printed, by task, the
+    table's last line, and the requests made."""
 
     folder: Path
+    url: str
     summary: dict[str, list[str]]
+    table: dict[str, list[str]]
+    told: str
     after_pull: list[str]
 
 
@@ -67,7 +71,13 @@ def walked(
         run = ("run", "--suite", "mrb", "--model", "surface", "--candidates", "candidates", "--depth", str(DEPTH))
         mrb(*run)
         mrb(*run, "--workers", "2", "--name", "two")
-        yield Walked(folder, {line.split()[0]: line.split() for line in lines[1:]}, list(hub.requests))
+        *table, told = mrb("data", "table").splitlines()
+        print("\n".join(table))
+        yield Walked(folder, hub.url, _by_task(lines), _by_task(table), told, list(hub.requests))
+
+
+def _by_task(lines: list[str]) -> dict[str, list[str]]:
+    return {line.split()[0]: line.split() for line in lines[1:]}
 
 
 def of(task: str) -> list[Repository]:
@@ -126,6 +136,14 @@ def test_task(task: str, walked: Walked) -> None:
         )
     ]
     assert "query-id" in walked.summary[task]
+    read = (
+        (QUERIES + 2) * len(parts),
+        result["data"]["loading"]["documents"],
+        7 * len(parts) + outside + no_query + zeros,
+    )
+    row = walked.table[task]
+    assert row[1:9] == [str(n) for n in (*read, 7 * len(parts), outside, no_query, zeros)] + [walked.url]
+    assert row[9] == "queries:" and {"corpus:", "qrels:", "query-id", "corpus-id", "score"} <= set(row)
     assert result["counts"]["queries_without_candidates"] == 0
     assert 0 < result["measures"]["nDCG@10"]["mean"] <= result["oracle"]["nDCG@10"]["mean"] <= 1
     scores = pq.read_table(walked.folder / "runs" / "surface" / task / "scores.parquet")
@@ -134,6 +152,18 @@ def test_task(task: str, walked: Walked) -> None:
         assert not any(
             q == d for q, d in zip(scores["query_id"].to_pylist(), scores["doc_id"].to_pylist(), strict=True)
         )
+
+
+def test_the_table_lists_the_forty_and_calls_none_live(walked: Walked) -> None:
+    assert sorted(walked.table) == sorted(TASKS) and len(walked.table) == 40
+    assert walked.told == "0 of 40 were loaded from the live Hub (https://huggingface.co)"
+
+
+def test_an_empty_disk_says_never_loaded_live(hub: Hub, mrb: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = mrb("data", "table")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("never loaded live") == 40 and "0 of 40" in done.stdout
+    assert hub.requests == []
 
 
 def test_nothing_is_asked_for_after_the_pull(walked: Walked) -> None:

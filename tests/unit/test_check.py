@@ -136,7 +136,9 @@ class RandomOrder(Listwise):
 
 
 def run(build: Callable[[], Any], toy_plan: MakePlan, n: int = 9, *, fresh: bool = True) -> Checked:
-    return check(loader(build), Probe((toy_plan(n, 8),), ("elsewhere",)), fresh=fresh)
+    return check(
+        loader(build), Probe((toy_plan(n, 8),), {"far": "not here", "away": "no list", "off": "not here"}), fresh=fresh
+    )
 
 
 def setwise(kind: type[Any]) -> type[Any]:
@@ -231,7 +233,7 @@ def test_the_report_shows_every_property_and_what_was_not_asked(toy_plan: MakePl
     assert "pointwise; takes text, image, image+text" in text
     assert "twice" in text and "fresh" in text
     assert "!" in text.splitlines()[3]
-    assert "not asked, as their data is not part of the package: elsewhere" in text
+    assert "not asked: not here: far, off\nnot asked: no list: away\n" in text
     assert "72 pairs in 9 requests" in text
 
 

@@ -64,7 +64,7 @@ def test_sums_of_a_suite() -> None:
     )
     assert "40 tasks, 7,599 queries" in tasks("--suite", "mrb-lite").splitlines()[-1]
     assert tasks("--suite", "mrb", "--type", "i2i").splitlines()[-1] == (
-        "1 task, 2,120 queries, 40,038 documents, 212,000 pairs at depth 100, 0.6 GB"
+        "1 task, 2,120 queries, 40,038 documents, 212,000 pairs at depth 100, 634 MB"
     )
 
 
@@ -88,7 +88,7 @@ def test_filters_combine() -> None:
     assert [entry["id"] for entry in listed] == ["oven-it2t", "oven-it2it"]
     assert json.loads(tasks("--suite", "mrb", "--family", "single", "--type", "t2i", "--json")) == []
     assert tasks("--suite", "mrb", "--text", "nothing like it").endswith(
-        "0 tasks, 0 queries, 0 documents, 0 pairs at depth 100, 0.0 GB\n"
+        "0 tasks, 0 queries, 0 documents, 0 pairs at depth 100, 0 MB\n"
     )
 
 

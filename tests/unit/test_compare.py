@@ -153,6 +153,7 @@ def test_only_common_tasks_are_compared_and_the_rest_named(base: Run) -> None:
         ("candidates", {"sha256": "0" * 64}, "candidates.sha256"),
         ("candidates", {"depth": 10}, "candidates.depth"),
         ("counts", {"queries": 59}, "counts.queries"),
+        ("data", {"qrels": "raw"}, "data.qrels"),
     ],
 )
 def test_what_is_not_comparable_is_refused_by_field(

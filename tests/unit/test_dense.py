@@ -15,7 +15,7 @@ from mrb.items import Item
 from mrb.loading.data import TaskData
 from mrb.retrieval import Dense, load_first_stage, make_candidates, nearest
 from mrb.retrieval import dense as dense_module
-from mrb.retrieval.costs import costs_text
+from mrb.retrieval.costs import Rate, costs_text, probe_rate
 from mrb.retrieval.vectors import Nearest
 from mrb.task import load_suite, load_task, suite_tasks
 
@@ -160,11 +160,52 @@ def test_options_are_for_one_retriever() -> None:
 
 
 def test_costs_come_from_the_registry() -> None:
-    text = costs_text([load_task("mini-faq-t2t")], 100, None)
-    assert "--rate N adds hours" in text
-    size = load_task("mini-faq-t2t").size
-    assert f"{size.queries:,} queries, {size.documents:,} documents" in text
-    task = load_task("mini-faq-t2t")
-    hours = (task.size.queries + task.size.documents) / 3600
-    assert f"{hours:,.2f} hours of encoding at 1 items a second" in costs_text([task], 100, 1.0)
-    assert "of unknown size" in costs_text(suite_tasks(load_suite("mrb")), 100, 50.0)
+    forty = suite_tasks(load_suite("mrb"))
+    text = costs_text(forty, 100, {task.type: Rate(50.0, 50.0) for task in forty})
+    items = sum(task.size.queries + task.size.documents for task in forty)
+    assert f"65.2 GB to fetch and 27 of unknown size, {items / 50 / 3600:,.1f} h of encoding" in text
+    assert "634 MB" in text and " 0.0 GB" not in text
+    nights = load_task("nights")
+    apart = costs_text([nights], 100, {"i2i": Rate(10.0, 1000.0)})
+    assert "10 / 1,000" in apart and "1 task: " in apart
+    assert "4 min of encoding" in apart, "2,120 / 10 + 40,038 / 1,000 seconds"
+    assert "encoding" not in costs_text([nights], 100, {})
+
+
+def test_the_rate_of_an_encoder_is_timed_for_queries_and_documents(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr("mrb.retrieval.costs.time", clock)
+
+    class Timed(Letters):
+        def encode_queries(self, items: Any, instruction: str) -> Any:
+            clock.now += 0.1 * len(items)
+            return super().encode_queries(items, instruction)
+
+        def encode_documents(self, items: Any) -> Any:
+            clock.now += 0.01 * len(items)
+            return super().encode_documents(items)
+
+    rate = probe_rate(wrapped(Timed(), tmp_path), data)
+    assert (rate.queries, rate.documents) == pytest.approx((10.0, 100.0))
+    assert not list(tmp_path.iterdir()), "vectors of a probe are not kept"
+
+
+def test_the_rate_of_a_search_is_that_of_the_whole(data: TaskData, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Searches:
+        def search(self, part: TaskData, depth: int) -> Any:
+            seen.append((len(part.queries), len(part.corpus)))
+            return iter(())
+
+    rate = probe_rate(Searches(), data)
+    assert seen == [(min(4, len(data.queries)), 4), (len(data.queries), len(data.corpus))]
+    assert rate.queries == rate.documents > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ import pytest
 from PIL import Image
 
 from mrb.adapters import Adapter
+from mrb.amounts import size_text
 from mrb.declaration import LoadedReranker, declared
 from mrb.errors import DataError
 from mrb.evaluate import dry_run as timing
 from mrb.evaluate.dry_run import Estimate, dry_run, estimate_text, probe
-from mrb.evaluate.extent import Extent, examine, extent_text, measure_extent, registered_text
+from mrb.evaluate.extent import Extent, extent_text, measure_extent
 from mrb.evaluate.plan import Plan, make_plan
+from mrb.evaluate.registered import registered
 from mrb.evaluate.run import RunOptions
 from mrb.evaluate.select import select
 from mrb.reranker import Request
@@ -74,52 +75,65 @@ def test_no_pixel_is_decoded(pictures: Callable[..., Plan], encoded: Make, monke
     assert measure_extent(pictures(whole[:-20])).images == 3, "the header of a truncated image is sound"
 
 
-def test_the_estimate_holds_the_true_time(toy_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.3)
+class Clock:
+    """The time that adapters of these tests say they take, in place of the machine's, which may be busy."""
 
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the probe reads its times from."""
+    found = Clock()
+    monkeypatch.setattr(timing, "time", found)
+    return found
+
+
+def test_the_estimate_holds_the_true_time(toy_plan: Make, clock: Clock) -> None:
     def score(request: Request) -> list[float]:
-        time.sleep(0.002 * len(request.candidates))
+        clock.sleep(0.002 * len(request.candidates))
         return [0.0] * len(request.candidates)
 
     estimate = probe(load(score), measure_extent(toy_plan(40, 25)))
-    # Sleep takes at least as long as asked, longer on a busy machine: only the lower bounds are certain.
-    assert 1.0 < estimate.low < estimate.high
-    assert estimate.high > 2.0, "1,000 pairs take 2 seconds"
-    assert 1 <= estimate.pairs <= 127
+    # 1,000 pairs take 2 seconds; 1 + 2 + ... + 64 pairs, each twice, fit into one, 128 more do not.
+    assert (estimate.low, estimate.high) == pytest.approx((2 / timing.MARGIN, 2 * timing.MARGIN))
+    assert estimate.pairs == 127
+    assert clock.now <= timing.PROBE_SECONDS
 
 
-def test_what_a_document_costs_once_is_counted_once(toy_plan: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.3)
-
+def test_what_a_document_costs_once_is_counted_once(toy_plan: Make, clock: Clock) -> None:
     class Keeps:
         def __init__(self) -> None:
             self.seen: set[str] = set()
 
         def score(self, request: Request) -> list[float]:
-            time.sleep(0.002 * len({item.text for item in request.candidates} - self.seen))
+            clock.sleep(0.002 * len({item.text for item in request.candidates} - self.seen))
             self.seen |= {item.text for item in request.candidates}
             return [0.0] * len(request.candidates)
 
     extent = measure_extent(toy_plan(400, 25))
     assert (extent.plan.pairs, extent.documents) == (10_000, 25)
-    assert probe(load(Keeps()), extent).low < 2.0, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
+    assert probe(load(Keeps()), extent).high < 0.1, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
 
 
-def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(
-    toy_plan: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.01)
+def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(toy_plan: Make, clock: Clock) -> None:
     asked: list[int] = []
 
     def score(request: Request) -> list[float]:
         asked.append(len(request.candidates))
-        time.sleep(0.05)
+        clock.sleep(5.0)
         return [0.0] * len(request.candidates)
 
     estimate = probe(load(score), measure_extent(toy_plan(3, 5)))
     assert (asked, estimate.pairs) == ([1], 1)
-    assert estimate.high == pytest.approx(4 * estimate.low)
-    assert estimate.low < 15 * 0.05 < estimate.high
+    assert (estimate.low, estimate.high) == pytest.approx((15 * 5.0 / 2, 15 * 5.0 * 2))
 
 
 def test_a_group_comes_with_new_queries_and_then_with_earlier_ones(toy_plan: Make) -> None:
@@ -134,29 +148,75 @@ def test_a_group_comes_with_new_queries_and_then_with_earlier_ones(toy_plan: Mak
     assert estimate.pairs == 1 + 2 + 4
 
 
-def test_the_registry_answers_for_tasks_of_the_hub_and_no_model_is_loaded(tmp_path: Path) -> None:
-    options = RunOptions(
-        model="no_such_model", options={}, selection=select("mrb", (), (), None), out=tmp_path / "runs"
-    )
-    said: list[str] = []
-    dry_run(options, said.append)
-    text = "\n".join(said)
+def options(
+    suite: str, tmp_path: Path, *task_ids: str, model: str = "no_such_model", limit: int | None = None
+) -> RunOptions:
+    selection = select(suite, task_ids, (), None)
+    return RunOptions(model=model, options={}, selection=selection, out=tmp_path / "runs", limit=limit)
+
+
+def said(asked: RunOptions, rate: float | None = None) -> str:
+    lines: list[str] = []
+    dry_run(asked, lines.append, rate)
+    return "\n".join(lines)
+
+
+def test_at_a_given_rate_the_registry_answers_and_nothing_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mrb.evaluate.extent.load_task_data", None)
+    monkeypatch.setattr("mrb.evaluate.extent.load_candidates", None)
+    text = said(options("mrb", tmp_path), 5.0)
     assert all(task_id in text for task_id in load_suite("mrb").tasks)
-    assert "253,975 queries" in text
-    assert "unknown" in text and "the Hub" in text and "no estimate" in text
+    assert (
+        "40 tasks: 253,975 queries, 25,397,500 pairs, 65.2 GB to fetch and 27 tasks of unknown size, "
+        "1,411.0 h of scoring"
+    ) in text
+    assert "neither data nor model was loaded" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("nights ")]
+    assert line.split() == ["nights", "i2i", "2,120", "212,000", "634", "MB", "none", "yet", "5", "11.8", "h"]
+    assert " 0.0 GB" not in text and " 0 MB" not in text
+    mini = said(options("mini", tmp_path), 5.0)
+    assert "9 tasks: 1,506 queries, 37,650 pairs, 0 MB to fetch, 2.1 h of scoring" in mini
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tasks_of_the_hub_get_the_speed_on_embedded_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PROBE_SECONDS", 0.05)
+    (tmp_path / "words.py").write_text(
+        "class Words:\n    inputs = ('text',)\n"
+        "    def score(self, request):\n        return [1.0 for _ in request.candidates]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    text = said(options("mrb", tmp_path, "scifact", "nights", model="words"))
+    assert "nights: not covered: " in text and "probed on the embedded suite's task of the same type" in text
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert rows["nights"].split()[-2:] == ["-", "-"]
+    assert "30,000" in rows["scifact"] and rows["scifact"].count(" - ") == 2, "speed and time are ranges"
+    assert "of scoring for 1 of 2" in text and "mini-" not in text
+
+
 def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
-    def registered(suite: str, limit: int | None) -> dict[str, tuple[int, int]]:
-        selection = select(suite, ("arguana", "touche2020"), (), None)
-        _, found = examine(RunOptions(model="", options={}, selection=selection, out=tmp_path, limit=limit))
-        assert "GB to load" in registered_text(found)
+    def counted(suite: str, limit: int | None) -> dict[str, tuple[int, int]]:
+        asked = options(suite, tmp_path, "arguana", "touche2020", limit=limit)
+        found = registered(asked.selection.tasks, asked.selection, limit)
         return {entry.task.id: (entry.queries, entry.pairs) for entry in found}
 
-    assert registered("mrb", None) == {"arguana": (1406, 140_600), "touche2020": (49, 4_900)}
-    assert registered("mrb-lite", None) == {"arguana": (200, 20_000), "touche2020": (49, 4_900)}
-    assert registered("mrb-lite", 7) == {"arguana": (7, 700), "touche2020": (7, 700)}
+    assert counted("mrb", None) == {"arguana": (1406, 140_600), "touche2020": (49, 4_900)}
+    assert counted("mrb-lite", None) == {"arguana": (200, 20_000), "touche2020": (49, 4_900)}
+    assert counted("mrb-lite", 7) == {"arguana": (7, 700), "touche2020": (7, 700)}
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "text"),
+    [
+        (20.1, "20.1 GB"), (1.0, "1.0 GB"), (0.634, "634 MB"), (0.08, "80 MB"), (0.0018, "1.8 MB"),
+        (0.00003, "0.03 MB"),
+        (0.0, "0 MB"), (None, "unknown"),
+    ],
+)  # fmt: skip
+def test_sizes_under_a_gigabyte_are_in_megabytes(gigabytes: float | None, text: str) -> None:
+    assert size_text(gigabytes) == text
 
 
 def test_the_report_sums_and_gives_a_range(toy_plan: Make) -> None:

@@ -109,6 +109,7 @@ def test_a_task_that_no_run_covers_leaves_first_stage_and_oracle_without_average
         ({"candidates": "cd" * 32}, "the candidate list"),
         ({"selection": "limit"}, "which queries are taken"),
         ({"queries": 30}, "the queries"),
+        ({"qrels": "raw"}, "whether judgements outside the corpus count (raw) or not (cleaned) (all 9 shared tasks)"),
     ],
 )
 def test_what_does_not_compare_gets_a_table_of_its_own(

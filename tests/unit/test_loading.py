@@ -191,6 +191,23 @@ def test_judgements_outside_the_corpus(load: Callable[..., TaskData]) -> None:
     assert load(qrels={**qrels, "score": [1, 0, 0]}).counts.qrels_not_positive == 2
 
 
+def test_raw_judgements_keep_what_the_corpus_lacks(load: Callable[..., TaskData]) -> None:
+    qrels = {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d9", "d8"], "score": [1, 2, 1]}
+    cleaned = load(qrels=qrels, rules={"drop_qrels_outside_corpus": True})
+    assert cleaned.qrels == {"q1": {"d1": 1}}
+    raw = load(qrels=qrels, rules={"drop_qrels_outside_corpus": True, "raw_qrels": True})
+    assert raw.qrels == {"q1": {"d1": 1, "d9": 2}, "q2": {"d8": 1}} and list(raw.queries) == ["q1", "q2"]
+    assert (cleaned.counts.qrels_outside_corpus, cleaned.counts.qrels, cleaned.counts.queries_without_positives) == (
+        2,
+        1,
+        1,
+    )
+    assert (raw.counts.qrels_outside_corpus, raw.counts.qrels, raw.counts.queries_without_positives) == (2, 3, 0)
+    assert "q9" not in raw.corpus and "set rules.drop_qrels_outside_corpus" in refused(
+        load, qrels=qrels, rules={"raw_qrels": True}
+    )
+
+
 @pytest.mark.parametrize("cluster", ["none", "document", "query_text", "query_image"])
 def test_clusters(load: Callable[..., TaskData], encoded: Builder, cluster: str) -> None:
     red, blue = (encoded(Image.new("RGB", (2, 2), colour)) for colour in ("red", "blue"))

@@ -62,6 +62,7 @@ def result(task: Task) -> Json:
         "data": {
             "revision": task.revision,
             "selection": "all",
+            "qrels": "cleaned",
             "loading": {
                 "queries": 10,
                 "documents": 20,

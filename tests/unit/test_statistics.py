@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+import mrb.draws
 import mrb.statistics
 from mrb.statistics import (
     Interval,
@@ -61,7 +62,7 @@ def test_block_size_changes_no_bit(monkeypatch, block):
         return intervals(values, clusters, seed=5), pairwise_p_values(samples, average="tasks", flips=500).tolist()
 
     usual = everything()
-    monkeypatch.setattr(mrb.statistics, "_BLOCK", block)
+    monkeypatch.setattr(mrb.draws, "BLOCK", block)
     assert everything() == usual
 
 
@@ -69,13 +70,13 @@ def test_adding_up_in_another_order_changes_no_bit(monkeypatch):
     # What a matrix library with other blocking or fused operations does: the same terms in another order.
     values = some_values(500, 2)
     usual = intervals(values, seed=5)
-    real = mrb.statistics._draws
+    real = mrb.statistics.unit_counts
 
     class Backwards(np.ndarray):
         def __matmul__(self, table):
             return np.asarray(self)[:, ::-1] @ np.asarray(table)[::-1]
 
-    monkeypatch.setattr(mrb.statistics, "_draws", lambda *a: (block.view(Backwards) for block in real(*a)))
+    monkeypatch.setattr(mrb.statistics, "unit_counts", lambda *a: (block.view(Backwards) for block in real(*a)))
     assert intervals(values, seed=5) == usual
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mrb import task as tasks
+from mrb.catalogue import filter_tasks, queries_taken, total
 from mrb.errors import TaskError
 from mrb.hashing import sha256_json
 from mrb.metrics import HEADLINE
@@ -22,14 +23,11 @@ from mrb.task import (
     Task,
     all_suites,
     all_tasks,
-    filter_tasks,
     load_suite,
     load_task,
-    queries_taken,
     read_task,
     suite_tasks,
     task_folder,
-    total,
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
@@ -239,6 +237,15 @@ def test_rules(by_id: dict[str, Task]) -> None:
     assert with_rule("drop_query_image_from_candidates") == {"cirr", "fashioniq"}
     assert with_rule("graded") == {"dbpedia", "nfcorpus", "touche2020", "trec-covid"}
     assert with_rule("zero_grades_listed") == {"dbpedia", "scidocs", "touche2020", "trec-covid"}
+
+
+def test_raw_judgements_make_another_task(by_id: dict[str, Task]) -> None:
+    task = by_id["oven-it2t"]
+    raw = task.with_qrels("raw")
+    assert (task.qrels, raw.qrels, raw.rules.drop_qrels_outside_corpus) == ("cleaned", "raw", True)
+    assert raw.hash != task.hash == raw.with_qrels("cleaned").hash
+    assert raw.with_qrels("raw") is raw and raw.with_qrels("cleaned") == task
+    assert not any(task.rules.raw_qrels for task in by_id.values())
 
 
 def test_clusters_fit_the_type(by_id: dict[str, Task]) -> None:

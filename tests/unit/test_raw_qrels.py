@@ -1,0 +1,65 @@
+"""Raw judgements make another experiment: it is named wherever its numbers stand, and mixes with no other."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mrb.candidates import Provenance, check_task
+from mrb.errors import CandidatesError, ResultError
+from mrb.evaluate.select import select
+from mrb.export import table_csv, table_latex
+from mrb.leaderboard.build import build
+from mrb.results import check_registry
+from mrb.summary import RAW, average_over_tasks, load_run, table
+from mrb.task import load_task
+
+MakeRun = Callable[..., Path]
+TASKS = ("mini-faq-t2t", "mini-flag-t2i")
+
+
+def test_tables_and_files_name_it(make_run: MakeRun, tmp_path: Path) -> None:
+    raw, cleaned = (load_run(make_run(name, tasks=TASKS, qrels=name)) for name in ("raw", "cleaned"))
+    assert RAW in table(raw) and RAW not in table(cleaned)
+    assert {row["qrels"] for row in csv.DictReader(io.StringIO(table_csv(raw))) if row["type"]} == {"raw"}
+    assert "raw qrels" in table_latex(raw, "nDCG@10") and "raw qrels" not in table_latex(cleaned, "nDCG@10")
+    page = build([raw.folder, cleaned.folder], tmp_path / "site").read_text()
+    assert page.count('<section class="comparison"') == 2
+    assert page.count("raw judgements: documents that the corpus lacks count as missed") == 1
+
+
+def test_no_average_mixes_the_two(make_run: MakeRun) -> None:
+    folder = make_run("mixed", suite=None, tasks=TASKS[:1], qrels="raw")
+    make_run("mixed", suite=None, tasks=TASKS, cover=TASKS[1:])
+    run = load_run(folder)
+    assert set(run.tasks) == set(TASKS)
+    assert average_over_tasks(run, TASKS, "nDCG@10").mean is None
+    assert "depth, queries or qrels differ" in table(run)
+
+
+def test_a_result_must_be_of_the_definition_that_it_names(make_run: MakeRun) -> None:
+    result = load_run(make_run("raw", tasks=TASKS, qrels="raw", candidates="ab" * 32)).tasks[TASKS[0]].result
+    with pytest.raises(ResultError, match="not on the task's frozen list"):  # the definition is accepted
+        check_registry(result, "here")
+    renamed = result.model_copy(update={"data": result.data.model_copy(update={"qrels": "cleaned"})})
+    with pytest.raises(ResultError, match="task_hash"):
+        check_registry(renamed, "here")
+
+
+def test_a_list_for_cleaned_judgements_serves_raw_ones_and_not_the_reverse() -> None:
+    (raw,) = select(None, ["oven-it2t"], [], None, "raw").tasks
+    cleaned = load_task("oven-it2t")
+
+    def made(hash_: str) -> Provenance:
+        return Provenance(
+            task="oven-it2t", task_hash=hash_, revision=cleaned.revision, first_stage="x", track="x", depth=1
+        )
+
+    check_task(made(cleaned.hash), raw, "here")
+    check_task(made(raw.hash), raw, "here")
+    with pytest.raises(CandidatesError, match="made for definition"):
+        check_task(made(raw.hash), cleaned, "here")
