@@ -27,9 +27,13 @@ WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt when the Hub or the way to it fails."""
 PATIENCE = 15.0
 """Seconds after which no further attempt begins: the client has attempts of its own, which must not multiply ours."""
+PATIENCE_UNREACHED = 1.5
+"""The same while nothing has answered at all: a wrong address or no network is said soon."""
+CONNECT_SECONDS = 10.0
 SPARE_BYTES = 64 * 1024 * 1024
 README = "README.md"
 _TRUE = ("1", "true", "yes", "on")
+_reached: set[str] = set()  # the endpoints that have answered this process
 
 
 def offline() -> bool:
@@ -117,6 +121,7 @@ def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
 
 def attempt(action: Callable[[], T], where: str) -> T:
     """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line."""
+    from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import HfHubHTTPError
 
     # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
@@ -124,11 +129,13 @@ def attempt(action: Callable[[], T], where: str) -> T:
     started = time.monotonic()
     for wait in (*WAITS, None):
         try:
+            _reach(ENDPOINT)
             return action()
         except network as error:
             if (refused := _refused(error)) is not None:
                 raise DataError(f"{where}: {refused}") from error
-            if wait is None or time.monotonic() - started > PATIENCE:
+            patience = PATIENCE if ENDPOINT in _reached else PATIENCE_UNREACHED
+            if wait is None or time.monotonic() - started > patience:
                 cause = one_line(error.__cause__ or error, 200)
                 raise DataError(
                     f"{where}: the Hub cannot be reached or fails ({type(error).__name__}: {cause}); check the network "
@@ -136,6 +143,15 @@ def attempt(action: Callable[[], T], where: str) -> T:
                 ) from error
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _reach(endpoint: str) -> None:
+    """See that the Hub answers anything, once in a process: where nothing does, the client itself retries for 25 s."""
+    from huggingface_hub.utils import get_session
+
+    if endpoint not in _reached:
+        get_session().head(endpoint, timeout=CONNECT_SECONDS)
+        _reached.add(endpoint)
 
 
 def _refused(error: BaseException) -> str | None:

@@ -87,7 +87,9 @@ except DataError as error:
     print(error)
 """
     env = {"HF_ENDPOINT": "http://127.0.0.1:9"} if network == "none" else {"MRB_OFFLINE": "1"}
+    started = time.monotonic()
     done = mrb("-c", script, env=env, python=True)
+    assert time.monotonic() - started < 15  # the client alone goes on for 25 seconds
     assert done.returncode == 0, done.stderr
     assert "bbbbbbbbbbbb" in done.stdout and ("cannot be reached" in done.stdout or "offline" in done.stdout)
 
