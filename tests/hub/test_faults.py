@@ -42,6 +42,14 @@ def test_a_listing_that_fails_once_is_asked_for_again(fault: str, hub: Hub, mrb:
     assert mrb(*PULL).returncode == 0
 
 
+def test_a_listing_in_pages_is_read_to_its_end(hub: Hub, mrb: Mrb) -> None:
+    hub.page = 2
+    assert mrb(*PULL).returncode == 0
+    files = len(hub.repositories[NIGHTS])
+    assert sum("/tree/" in asked for asked in hub.requests) == -(-files // 2) > 2
+    assert mrb("data", "verify", "--task", "nights").returncode == 0
+
+
 def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
     hub.faults[f"GET /datasets/{NIGHTS[0]}/resolve/{NIGHTS[1]}/{CORPUS}"] = ["corrupt", "corrupt"]
     refused(mrb(*PULL), CORPUS, "checksum", "twice")
