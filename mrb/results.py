@@ -25,6 +25,7 @@ from mrb.files import read_json, write_json
 from mrb.loading.counts import Counts
 from mrb.reranker import Kind
 from mrb.task import MeasureName, Modality, Model, Sha256, Slug, load_task
+from mrb.words import Plain
 
 RESULT_FILE = "result.json"
 RUN_FILE = "run.json"
@@ -34,9 +35,6 @@ CLUSTER_COLUMN = "cluster"
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-# No control characters and none that turn the direction of text: these words are shown on terminals and pages.
-_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-Plain = Annotated[str, Field(max_length=200, pattern=f"^[^{_UNSEEN}]*$")]
 RerankerName = Annotated[str, Field(max_length=96, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 

@@ -18,8 +18,9 @@ from mrb.evaluate.plan import Plan
 from mrb.files import write_json
 from mrb.metrics import HEADLINE, per_query
 from mrb.ranking import rank_candidates
-from mrb.results import Fraction, Plain, RerankerInfo
+from mrb.results import Fraction, RerankerInfo
 from mrb.task import Model, Sha256, Slug
+from mrb.words import Plain
 
 NOISE_FILE = "noise.json"
 TOP = HEADLINE.cutoff

@@ -94,7 +94,9 @@ class Uploads:
             elif line["key"] == "lfsFile":
                 files[value["path"]] = self.hub.uploads[value["oid"]]
         commit = self.keep(name, branch, files)
-        self.json({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}"})
+        self.json(
+            {"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}"}
+        )
 
     def keep(self, name: str, branch: str, files: Files) -> str:
         """A new commit on top of the branch; its name."""
