@@ -14,6 +14,9 @@ from pydantic import Field, model_validator
 from mrb.errors import CandidatesError, TaskError
 from mrb.task import TYPES, Model, Repository, Sha1, Sha256, Slug, Task, load_task, read_toml, task_folder
 
+STANDARD_TRACK = "standard"
+"""The track of the frozen lists that are part of the package, and of lists made without a name."""
+
 Kind = Literal["text", "image", "page", "image+text"]
 TrackId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+][a-z0-9]+)*$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -30,7 +33,7 @@ class Estimate(Model):
 
 
 class Encoder(Model):
-    """A retriever that runs a model: its checkpoint, and the arithmetic of one item of each kind in 10^12 operations."""
+    """A retriever that runs a model: its checkpoint, and the arithmetic of an item of each kind in 10^12 operations."""
 
     id: str
     model: str
@@ -165,7 +168,8 @@ def check_track(track_id: str, first_stage: str, depth: int, task: Task, where: 
     track = named_track(track_id)
     if track is None or (first_stage, depth) == (track.first_stage(task), track.depth):
         return
+    stated = f"{track.first_stage(task)} at depth {track.depth}"
     raise CandidatesError(
-        f"{where}: track {track.id} has the list of {task.id} made by {track.first_stage(task)} at depth {track.depth}, "
-        f"not by {first_stage!r} at depth {depth}; give it another track name"
+        f"{where}: track {track.id} has the list of {task.id} made by {stated}, not by {first_stage!r} at depth {depth}; "
+        "give it another track name"
     )
