@@ -35,6 +35,9 @@ CLUSTER_COLUMN = "cluster"
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+ListAddress = Annotated[
+    str, Field(max_length=1000, pattern=r"^hf://datasets(/[A-Za-z0-9._-]+){2}@[0-9a-f]{40}(/[A-Za-z0-9._+-]+)*$")
+]
 RerankerName = Annotated[str, Field(max_length=96, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -166,7 +169,10 @@ class NotCovered(Model):
 
 
 class RunRecord(Model):
-    """What ran: the suite, the command, the environment and timings. Varies from machine to machine."""
+    """What ran: the suite, the command, the environment and timings. Varies from machine to machine.
+
+    `pulled` says, by task, from which folder of the Hub and at which commit a list was pulled for the run.
+    """
 
     schema_version: Literal[1]
     mrb_version: Plain
@@ -175,6 +181,7 @@ class RunRecord(Model):
     suite_version: Plain | None
     tasks: tuple[Slug, ...]
     not_covered: tuple[NotCovered, ...]
+    pulled: dict[Slug, ListAddress] = Field(default_factory=dict)
     command: tuple[Annotated[str, Field(max_length=4000)], ...]
     environment: dict[Plain, Plain]
     timings: dict[Slug, TaskTiming]

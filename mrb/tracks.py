@@ -170,6 +170,6 @@ def check_track(track_id: str, first_stage: str, depth: int, task: Task, where: 
         return
     stated = f"{track.first_stage(task)} at depth {track.depth}"
     raise CandidatesError(
-        f"{where}: track {track.id} has the list of {task.id} made by {stated}, not by {first_stage!r} at depth {depth}; "
-        "give it another track name"
+        f"{where}: track {track.id} has the list of {task.id} made by {stated}, not by {first_stage!r} at depth {depth}"
+        "; give it another track name"
     )

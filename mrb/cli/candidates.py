@@ -1,4 +1,4 @@
-"""`mrb candidates make|show|check|import`: first-stage lists."""
+"""`mrb candidates make|show|check|import|push|pull`: first-stage lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb.cli.sharing import pull, push
 from mrb.errors import CandidatesError, MRBError
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ IMPORTED = "imported"
 
 @click.group()
 def command() -> None:
-    """Make, show, check and import first-stage lists."""
+    """Make, show, check, import and share first-stage lists."""
+
+
+command.add_command(push)
+command.add_command(pull)
 
 
 @command.command()

@@ -41,6 +41,7 @@ def environment() -> Callable[[Path, str], dict[str, str]]:
         "HF_HOME": str(folder / "hf"),
         "MRB_CACHE": str(folder / "mrb"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
     }
 
 
