@@ -158,7 +158,7 @@ def attempt(action: Callable[[], T], where: str) -> T:
 
 def _reach(endpoint: str) -> None:
     """See that the Hub answers anything, once in a process: where nothing does, the client itself retries for 25 s."""
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     if endpoint not in _reached:
         get_session().head(endpoint, timeout=CONNECT_SECONDS)

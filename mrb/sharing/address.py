@@ -11,6 +11,7 @@ from mrb.errors import CandidatesError, one_line
 SCHEME = "hf://"
 FORM = "hf://datasets/ORG/NAME[@REVISION][/FOLDER]"
 _ADDRESS = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?((?:/[^/]+)*)/?")
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 _FOLDER = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -52,17 +53,14 @@ def parse_address(text: str) -> HubFolder:
 
     A slash in a revision is written %2F.
     """
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
-
     shown = one_line(text, 200)
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise CandidatesError(f"{shown}: not an address of lists on the Hub: wanted {FORM}")
     repository, revision, folder = match[1], match[2] and unquote(match[2]), match[3].strip("/")
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise CandidatesError(f"{shown}: {one_line(error)}") from error
+    named_well = all(_NAME.fullmatch(part) for part in repository.split("/"))
+    if not named_well or "--" in repository or ".." in repository or repository.endswith(".git"):
+        raise CandidatesError(f"{shown}: {one_line(repository)!r} is no name of a data set on the Hub")
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise CandidatesError(f"{shown}: {one_line(revision)!r} is no revision: wanted a branch, a tag or a commit")
     if any(not _FOLDER.fullmatch(part) for part in folder.split("/") if folder) or folder.endswith(".parquet"):

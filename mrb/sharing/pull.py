@@ -72,7 +72,8 @@ def pull(source: HubFolder, tasks: Sequence[Task], say: Say) -> Pulled:
     """
     pinned = resolve(source)
     folder = cache_root() / "candidates" / _name(pinned) / (pinned.revision or "") / pinned.folder
-    manifest, passed_over = None, ()
+    manifest: Manifest | None = None
+    passed_over: tuple[str, ...] = ()
     if not tasks and offline():
         names = [path.name for path in sorted(folder.glob(f"*{SUFFIX}"))]
         tasks, passed_over = _of_tasks(names)
