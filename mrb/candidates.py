@@ -263,7 +263,11 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
     doc_ids = table.column("doc_id").combine_chunks()
     scores = table.column("score").to_numpy()
     runs = pairwise(offsets.tolist())
-    return build(provenance, ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs))
+    rows = ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs)
+    try:
+        return build(provenance, rows)
+    except CandidatesError as error:
+        raise CandidatesError(f"{path}: {error}") from error
 
 
 def _refuse_spaces(*ids: str) -> None:

@@ -7,7 +7,6 @@ back to whichever revision is in its cache.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mrb.errors import DataError, one_line
+from mrb.files import DISK_FULL, UNWRITABLE
 from mrb.hashing import sha256_file
 from mrb.loading.layout import Tables, tables_of
 from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, write_manifest
@@ -180,9 +180,9 @@ def _refused(error: BaseException) -> str | None:
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         return None if status == 429 or status >= 500 else f"the Hub answers {status}: {one_line(error, 160)}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "the disk is full; free some space or set HF_HOME to another disk"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG):
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return f"cannot be written: {error.filename}: {error.strerror}"
     return None
 

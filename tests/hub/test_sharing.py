@@ -8,33 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hub_lists import TASKS
 from hub_server import TOKEN, Hub
 
 Done = subprocess.CompletedProcess[str]
 Mrb = Callable[..., Done]
-TASKS = ("mini-faq-t2t-dev", "mini-flag-t2i-dev")
 PLACE = "hf://datasets/org/lists"
 LOGGED_IN = {"HF_TOKEN": TOKEN}
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, str], dict[str, str]]) -> Path:
-    """A folder with the lists of two tasks, one of them with the manifest of its retriever."""
-    import sys
-
-    folder = tmp_path_factory.mktemp("made")
-    command = [str(Path(sys.executable).with_name("mrb")), "retrieve", "--out", "lists"]
-    for task, model in zip(TASKS, ("bm25", "colour-words"), strict=True):
-        done = subprocess.run(
-            [*command, "--task", task, "--model", model, "--depth", "30", "--track", "tried"],
-            cwd=folder,
-            env=environment(folder, "http://127.0.0.1:9"),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-    (folder / "lists" / f"{TASKS[1]}.manifest.json").unlink()
-    return folder / "lists"
 
 
 @pytest.fixture
@@ -198,3 +178,83 @@ def test_a_track_without_published_lists(mrb: Mrb, hub: Hub) -> None:
     refused(mrb("candidates", "pull", "bm25+siglip", "--task", "nights"), "no list of it has been published yet")
     refused(mrb("candidates", "pull", "gme"), "unknown track", "gme-2b, bm25+siglip")
     assert hub.requests == []
+
+
+class Claimed(bytes):
+    """A file that the Hub lists as five gigabytes."""
+
+    def __len__(self) -> int:
+        return 5 * 1024**3
+
+
+def rewritten(made: Path, **changed: object) -> bytes:
+    """The first task's list with other metadata."""
+    import io
+
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(made / f"{TASKS[0]}.parquet")
+    metadata = {**json.loads(table.schema.metadata[b"mrb"]), **changed}
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({b"mrb": json.dumps(metadata).encode()}), file)
+    return file.getvalue()
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "no parquet": (lambda made: b"#!/bin/sh\nrm -rf /\n", "damaged parquet"),
+    "half a file": (lambda made: (made / f"{TASKS[0]}.parquet").read_bytes()[:-100], "damaged parquet"),
+    "another task's": (lambda made: (made / f"{TASKS[1]}.parquet").read_bytes(), "not for"),
+    "another definition": (lambda made: rewritten(made, task_hash="0" * 64), "made for definition 000000000000"),
+    "another revision": (lambda made: rewritten(made, revision="0" * 64), "made from data revision 000000000000"),
+    "another content": (lambda made: rewritten(made, sha256="0" * 64), "the content's hash is"),
+    "shallower than it is": (lambda made: rewritten(made, depth=3), "in a list of depth 3"),
+    "not on its track": (lambda made: rewritten(made, track="gme-2b"), "track gme-2b has the list"),
+    "words for a terminal": (lambda made: rewritten(made, track="own\x1b[2J"), "track"),
+    "keys of its own": (lambda made: rewritten(made, run="rm -rf /"), "run"),
+    "too large": (lambda made: Claimed(b"PAR1"), "larger than"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_no_list_of_its_task_is_refused_by_name_and_not_kept(
+    name: str, hub: Hub, mrb: Mrb, made: Path, tmp_path: Path
+) -> None:
+    data, why = HOSTILE[name]
+    hub.repositories["org/lists", "1" * 40] = {f"first/{TASKS[0]}.parquet": data(made)}
+    hub.branches["org/lists", "main"] = "1" * 40
+    done = mrb("candidates", "pull", f"{PLACE}/first")
+    refused(done, f"{PLACE}@{'1' * 40}/first", f"first/{TASKS[0]}.parquet", why)
+    assert str(tmp_path) not in done.stderr and "\x1b" not in done.stderr
+    assert not [*(tmp_path / "hf").rglob("*.parquet"), *(tmp_path / "mrb").rglob("*.parquet")]
+    run = mrb("run", "--model", "surface", "--task", TASKS[0], "--candidates", f"{PLACE}/first")
+    refused(run, why)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_files_beside_lists_are_passed_over(hub: Hub, mrb: Mrb, made: Path, tmp_path: Path) -> None:
+    files = {f"{TASKS[0]}.parquet": (made / f"{TASKS[0]}.parquet").read_bytes(), "no-task.parquet": b"PAR1"}
+    files |= {"README.md": b"# Lists\n", f"sub/{TASKS[1]}.parquet": b"PAR1", f".{TASKS[1]}.parquet.1.tmp": b"PAR1"}
+    hub.repositories["org/lists", "1" * 40] = files
+    hub.branches["org/lists", "main"] = "1" * 40
+    done = mrb("candidates", "pull", PLACE, "--out", "copied")
+    assert done.returncode == 0, done.stderr
+    assert list(hashes(done.stdout)) == [TASKS[0]] and "passed over: no-task.parquet" in done.stdout
+    assert [path.name for path in (tmp_path / "copied").iterdir()] == [f"{TASKS[0]}.parquet"]
+    assert [asked for asked in hub.requests if "GET" in asked and "/resolve/" in asked] == [
+        f"GET /datasets/org/lists/resolve/{'1' * 40}/{TASKS[0]}.parquet"
+    ]
+
+
+@pytest.mark.parametrize("fault", ["drop", "429", "500", "slow", "corrupt"])
+def test_a_passing_fault_of_a_pull_is_overcome(fault: str, hub: Hub, mrb: Mrb, pushed: str) -> None:
+    hub.faults[f"GET /datasets/org/lists/resolve/{pushed}/first/{TASKS[0]}"] = [fault]
+    done = mrb("candidates", "pull", f"{PLACE}/first")
+    assert done.returncode == 0 and len(hashes(done.stdout)) == 2, done.stderr
+    assert hub.faults == {key: [] for key in hub.faults}
+
+
+def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, pushed: str, tmp_path: Path) -> None:
+    hub.faults[f"GET /datasets/org/lists/resolve/{pushed}/first/{TASKS[0]}"] = ["corrupt", "corrupt"]
+    refused(mrb("candidates", "pull", f"{PLACE}/first"), f"first/{TASKS[0]}.parquet", "checksum", "twice")
+    assert not list(tmp_path.rglob(f"{TASKS[0]}.parquet"))
+    assert mrb("candidates", "pull", f"{PLACE}/first").returncode == 0
