@@ -258,3 +258,27 @@ def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, push
     refused(mrb("candidates", "pull", f"{PLACE}/first"), f"first/{TASKS[0]}.parquet", "checksum", "twice")
     assert not list(tmp_path.rglob(f"{TASKS[0]}.parquet"))
     assert mrb("candidates", "pull", f"{PLACE}/first").returncode == 0
+
+
+def test_published_lists_are_held_to_their_hash(hub: Hub, mrb: Mrb, pushed: str) -> None:
+    script = """
+import sys
+from mrb.errors import CandidatesError
+from mrb.sharing.pull import pull_published
+from mrb.tracks import PublishedList
+commit, task, sha256, track = sys.argv[1:]
+about = {"task": task, "repository": "org/lists", "commit": commit, "folder": "first"}
+try:
+    (found,) = pull_published([PublishedList(track=track, sha256=sha256, **about)], print)
+    print(found.lists[task].sha256)
+except CandidatesError as error:
+    print("refused:", error)
+"""
+    sha256 = hashes(mrb("candidates", "pull", f"{PLACE}/first").stdout)[TASKS[0]]
+    for stated, track, words in (
+        (sha256, "tried", sha256),
+        ("0" * 64, "tried", f"refused: {PLACE}@{pushed}/first: the list of {TASKS[0]} has hash {sha256}"),
+        (sha256, "other", "on track tried; published is"),
+    ):
+        done = mrb("-c", script, pushed, TASKS[0], stated, track, python=True)
+        assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
