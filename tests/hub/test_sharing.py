@@ -280,5 +280,5 @@ except CandidatesError as error:
         ("0" * 64, "tried", f"refused: {PLACE}@{pushed}/first: the list of {TASKS[0]} has hash {sha256}"),
         (sha256, "other", "on track tried; published is"),
     ):
-        done = mrb("-c", script, pushed, TASKS[0], stated, track, python=True)
+        done = mrb("-P", "-c", script, pushed, TASKS[0], stated, track, python=True)
         assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
