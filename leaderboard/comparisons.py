@@ -68,6 +68,11 @@ class Comparison:
         return tuple(sorted({identity.depth for identity in self.identities.values()}))
 
     @property
+    def tracks(self) -> tuple[str, ...]:
+        """The tracks of the candidate lists."""
+        return tuple(sorted({scores.result.candidates.track for _, scores in self.reference.values()}))
+
+    @property
     def selections(self) -> tuple[str, ...]:
         """Which queries were taken: "all", "sample", "limit"."""
         return tuple(sorted({identity.selection for identity in self.identities.values()}))

@@ -26,6 +26,7 @@ from mrb.files import atomic_writer
 from mrb.hashing import canonical_json, sha256_lines
 from mrb.parquet import MAX_FILE_BYTES, read_untrusted
 from mrb.task import Model, Sha256, Task
+from mrb.words import Plain
 
 _METADATA_KEY = b"mrb"
 _SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
@@ -48,7 +49,11 @@ class Provenance(Model):
 
 
 class _Metadata(Provenance):
+    """What stands in a file, which may come from a stranger: its words are shown on terminals and pages."""
+
     schema_version: Literal[1]
+    first_stage: Plain
+    track: Plain
     sha256: Sha256
 
 
@@ -146,7 +151,10 @@ def write_parquet(candidates: Candidates, path: Path) -> None:
         "rank": pa.array(np.concatenate(ranks) if ranks else [], pa.int32()),
         "score": pa.array(candidates.scores, pa.float32()),
     }
-    metadata = _Metadata(schema_version=1, sha256=candidates.sha256, **candidates.provenance.model_dump())
+    try:
+        metadata = _Metadata(schema_version=1, sha256=candidates.sha256, **candidates.provenance.model_dump())
+    except ValidationError as error:
+        raise CandidatesError(f"{path}: {first_problem(error)}") from error
     table = pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.model_dump_json().encode()}))
     with atomic_writer(path) as file:
         pq.write_table(table, file, compression="zstd")
@@ -256,7 +264,11 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
     doc_ids = table.column("doc_id").combine_chunks()
     scores = table.column("score").to_numpy()
     runs = pairwise(offsets.tolist())
-    return build(provenance, ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs))
+    rows = ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs)
+    try:
+        return build(provenance, rows)
+    except CandidatesError as error:
+        raise CandidatesError(f"{path}: {error}") from error
 
 
 def _refuse_spaces(*ids: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,6 +16,9 @@ from typing import Any, BinaryIO
 from mrb.errors import ResultError, one_line
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+UNWRITABLE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+"""What the system says where a file cannot be written; the same command may work with more room or another folder."""
 
 
 @contextmanager

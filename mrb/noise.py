@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mrb.files import write_json
-from mrb.results import Fraction, Plain, RerankerInfo, parse_file
+from mrb.results import Fraction, RerankerInfo, parse_file
 from mrb.task import Model, Sha256, Slug
+from mrb.words import Plain
 
 NOISE_FILE = "noise.json"
 _ROUNDING = 1e-9

@@ -25,6 +25,7 @@ from mrb.files import read_json, write_json
 from mrb.loading.counts import Counts
 from mrb.reranker import Kind
 from mrb.task import MeasureName, Modality, Model, Sha256, Slug, load_task
+from mrb.words import Plain
 
 RESULT_FILE = "result.json"
 RUN_FILE = "run.json"
@@ -34,9 +35,9 @@ CLUSTER_COLUMN = "cluster"
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-# No control characters and none that turn the direction of text: these words are shown on terminals and pages.
-_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
-Plain = Annotated[str, Field(max_length=200, pattern=f"^[^{_UNSEEN}]*$")]
+ListAddress = Annotated[
+    str, Field(max_length=1000, pattern=r"^hf://datasets(/[A-Za-z0-9._-]+){2}@[0-9a-f]{40}(/[A-Za-z0-9._+-]+)*$")
+]
 RerankerName = Annotated[str, Field(max_length=96, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -170,7 +171,10 @@ class NotCovered(Model):
 
 
 class RunRecord(Model):
-    """What ran: the suite, the command, the environment and timings. Varies from machine to machine."""
+    """What ran: the suite, the command, the environment and timings. Varies from machine to machine.
+
+    `pulled` says, by task, from which folder of the Hub and at which commit a list was pulled for the run.
+    """
 
     schema_version: Literal[1]
     mrb_version: Plain
@@ -179,6 +183,7 @@ class RunRecord(Model):
     suite_version: Plain | None
     tasks: tuple[Slug, ...]
     not_covered: tuple[NotCovered, ...]
+    pulled: dict[Slug, ListAddress] = Field(default_factory=dict)
     command: tuple[Annotated[str, Field(max_length=4000)], ...]
     environment: dict[Plain, Plain]
     timings: dict[Slug, TaskTiming]

@@ -31,6 +31,7 @@ from mrb.results import (
 )
 from mrb.statistics import Averages, TaskSample, averages
 from mrb.task import Task, load_suite, load_task
+from mrb.tracks import STANDARD_TRACK
 from mrb.weights import parts_of, task_mean
 
 Row = Literal["measures", "first_stage", "oracle"]
@@ -150,11 +151,16 @@ def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> I
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
-    """The run as text: for each task first stage, reranker with interval, ceiling and gain; then both averages."""
+    """The run as text: for each task first stage, reranker with interval, ceiling and gain; then both averages.
+
+    The track of the candidates is named where it is not that of the frozen lists.
+    """
     depths = sorted({scores.result.candidates.depth for scores in run.tasks.values()})
+    tracks = sorted({scores.result.candidates.track for scores in run.tasks.values()})
+    own = f", track {', '.join(tracks)}" if tracks not in ([], [STANDARD_TRACK]) else ""
     width = max([len(task_id) for task_id in run.record.tasks] + [len("average over tasks (00 of 00)")])
     lines = [
-        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}",
+        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{own}",
         f"{'task':<{width}}  type   first stage  reranker                 oracle    gain",
     ]
     reasons = {item.task: item.reason for item in run.record.not_covered}

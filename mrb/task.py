@@ -180,7 +180,7 @@ class Size(Model):
 
 
 class FrozenCandidates(Model):
-    """The task's published candidate list. `file` is relative to the task folder, or an `hf://` address."""
+    """The task's published candidate list. `file` is relative to the task folder."""
 
     file: str
     sha256: Sha256
@@ -322,7 +322,7 @@ def load_task(task_id: str) -> Task:
 
 def read_task(path: Path) -> Task:
     """The task defined in the TOML file `path`. TaskError names the file and the first wrong field."""
-    task = _read(Task, path)
+    task = read_toml(Task, path)
     if task.id != path.stem:
         raise TaskError(f"{path}: the id {task.id!r} differs from the file's name")
     return task
@@ -334,7 +334,7 @@ def load_suite(suite_id: str) -> Suite:
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
         raise TaskError(f"unknown suite {suite_id!r}{close_names(suite_id, known)}; there are: {', '.join(known)}")
-    return _read(Suite, folder / f"{suite_id}.toml")
+    return read_toml(Suite, folder / f"{suite_id}.toml")
 
 
 def all_tasks() -> list[Task]:
@@ -345,7 +345,7 @@ def all_tasks() -> list[Task]:
 def all_suites() -> list[Suite]:
     """Every suite that is defined, by id."""
     return sorted(
-        (_read(Suite, path) for path in (task_folder() / "suites").glob("*.toml")), key=lambda suite: suite.id
+        (read_toml(Suite, path) for path in (task_folder() / "suites").glob("*.toml")), key=lambda suite: suite.id
     )
 
 
@@ -365,7 +365,8 @@ def _task_files() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
-def _read(model: type[M], path: Path) -> M:
+def read_toml(model: type[M], path: Path) -> M:
+    """The definition in a TOML file. TaskError names the file and the first wrong field."""
     try:
         return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

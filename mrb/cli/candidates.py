@@ -1,4 +1,4 @@
-"""`mrb candidates make|show|check|import`: first-stage lists."""
+"""`mrb candidates make|show|check|import|push|pull`: first-stage lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb.cli.sharing import pull, push
 from mrb.errors import CandidatesError, MRBError
 
 if TYPE_CHECKING:
@@ -24,15 +25,23 @@ IMPORTED = "imported"
 
 @click.group()
 def command() -> None:
-    """Make, show, check and import first-stage lists."""
+    """Make, show, check, import and share first-stage lists."""
+
+
+command.add_command(push)
+command.add_command(pull)
 
 
 @command.command()
 @click.option("--task", "task_ids", multiple=True, metavar="ID", help="Make the list of this task; may be repeated.")
 @click.option("--suite", "suite_id", metavar="ID", help="Make the lists of all tasks of this suite.")
-@click.option("--first-stage", metavar="NAME", help="A retriever, or several joined by +. Default: the task's own.")
+@click.option(
+    "--first-stage", metavar="NAME", help="A retriever, or several joined by +. Default: the track's or task's."
+)
 @click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
-@click.option("--track", metavar="NAME", help=f"Recorded in the list. Default: the task's own, else {TRACK}.")
+@click.option(
+    "--track", metavar="NAME", help=f"A track (`mrb tracks`) or a name of yours. Default: the task's, else {TRACK}."
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
 @click.option("--trec/--no-trec", default=True, show_default=True, help="Write a TREC run file beside each list.")
 def make(
@@ -49,12 +58,16 @@ def make(
     from mrb.loading.load import load_task_data
     from mrb.retrieval import load_first_stage, make_candidates
     from mrb.task import load_suite, load_task, suite_tasks
+    from mrb.tracks import check_track
 
     if bool(task_ids) == bool(suite_id):
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
     tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
     # Every name is resolved before the first search, which may take long.
-    stages = [(task, name, load_first_stage(name)) for task in tasks for name in [first_stage or _own(task)]]
+    names = [first_stage or _own(task, track) for task in tasks]
+    for task, name in zip(tasks, names, strict=True):
+        check_track(track or "", name, depth, task, f"task {task.id}")
+    stages = [(task, name, load_first_stage(name)) for task, name in zip(tasks, names, strict=True)]
     for task, name, retriever in stages:
         data = load_task_data(task)
         own_track = task.candidates.track if task.candidates else TRACK
@@ -166,7 +179,12 @@ def import_(
     )
 
 
-def _own(task: Task) -> str:
+def _own(task: Task, track: str | None) -> str:
+    """The first stage of the named track, else that of the task's published list."""
+    from mrb.tracks import named_track
+
+    if (named := named_track(track)) is not None:
+        return named.first_stage(task)
     if task.candidates is None:
         raise CandidatesError(f"task {task.id} has no published list to take the first stage from; give --first-stage")
     return task.candidates.first_stage

@@ -12,7 +12,7 @@ from mrb.errors import MRBError, one_line
 
 # Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
 COMMANDS = {
-    "candidates": ("candidates", "Make, show, check and import first-stage lists."),
+    "candidates": ("candidates", "Make, show, check, import and share first-stage lists."),
     "check": ("check", "Does a reranker hold what it declares? How large is its noise?"),
     "compare": ("compare", "Compare runs: differences, intervals, queries won and lost."),
     "data": ("data", "Fetch, list and check the data of tasks."),
@@ -23,6 +23,7 @@ COMMANDS = {
     "schema": ("schema", "Print the JSON Schema of result files."),
     "score": ("score", "Recompute a run from its journals, or score a file of scores."),
     "tasks": ("tasks", "List tasks and suites."),
+    "tracks": ("tracks", "List tracks of first-stage lists and what they cost."),
     "validate": ("validate", "Check result files against schema, ranges and registry."),
 }
 

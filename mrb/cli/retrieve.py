@@ -27,7 +27,7 @@ PROBED = (
 @click.option("--task", "task_ids", multiple=True, metavar="ID", help="Make the list of this task; may be repeated.")
 @click.option("--suite", "suite_id", metavar="ID", help="Make the lists of all tasks of this suite.")
 @click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
-@click.option("--track", metavar="NAME", default=TRACK, show_default=True, help="Recorded in the list.")
+@click.option("--track", metavar="NAME", default=TRACK, show_default=True, help="A track or a name of yours.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
 @click.option(
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Folder of vectors. Default: MRB's cache."
@@ -69,7 +69,10 @@ def command(
         _dry_run(tasks, depth, rate, model, chosen)
         return
     from mrb.retrieval import Dense, load_first_stage
+    from mrb.tracks import check_track
 
+    for task in tasks:
+        check_track(track, model, depth, task, f"task {task.id}")
     retriever = load_first_stage(model, chosen, folder=work)
     for task in tasks:
         _make(task, retriever, model, chosen, depth, track, out)

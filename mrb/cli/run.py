@@ -20,8 +20,8 @@ from mrb.errors import MRBError
 @click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task, for trials.")
 @click.option(
     "--candidates",
-    type=click.Path(exists=True, path_type=Path),
-    help="A candidate list, or a folder of <task>.parquet. Default: the task's frozen list.",
+    metavar="PATH|hf://...",
+    help="A list, a folder of <task>.parquet, or hf://datasets/ORG/NAME[@REV][/FOLDER]. Default: the frozen list.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
@@ -54,7 +54,7 @@ def command(
     types: tuple[str, ...],
     depth: int | None,
     limit: int | None,
-    candidates: Path | None,
+    candidates: str | None,
     out: Path,
     name: str | None,
     allow_failures: int,
@@ -72,18 +72,22 @@ def command(
     from mrb.evaluate.executor import in_process
     from mrb.evaluate.run import RunOptions, run
     from mrb.evaluate.select import select
+    from mrb.sharing.pull import local_lists
     from mrb.summary import load_run, table
     from mrb.workers.pool import on_processes
 
     if rate is not None and not dry:
         raise MRBError("--rate is for --dry-run")
+    selection = select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
+    lists, pulled = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))
     asked = RunOptions(
         model=model,
         options=key_values(options),
-        selection=select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned"),
+        selection=selection,
         out=out,
         name=run_name(name),
-        candidates=candidates,
+        candidates=lists,
+        pulled=pulled,
         limit=limit,
         fresh=fresh,
         allow_failures=allow_failures,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", metavar="RUN|FILE", type=click.Path(exists=True, path_type=Path))
-@click.option("--candidates", type=click.Path(exists=True, path_type=Path), help="List or folder of lists, as in run.")
+@click.option("--candidates", metavar="PATH|hf://...", help="A list, or a folder of lists, as in run.")
 @click.option("--write", is_flag=True, help="RUN: write its files again from the journals.")
 @click.option("--task", "task_id", metavar="ID", help="FILE: the task that its scores are for.")
 @click.option("--suite", "suite_id", metavar="ID", help="FILE: take depth and sample of this suite, e.g. mrb-lite.")
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="FILE: write a run into this folder.")
 def command(
     path: Path,
-    candidates: Path | None,
+    candidates: str | None,
     write: bool,
     task_id: str | None,
     suite_id: str | None,
@@ -64,12 +64,14 @@ def command(
     from mrb.evaluate.select import select
     from mrb.imports import read_scores
     from mrb.rescore import as_run, file_info, score_file, write_scored
+    from mrb.sharing.pull import local_lists
     from mrb.summary import table
 
     selection = select(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = file_info(path, selection.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(path, form, subset=subset, split=split)
-    scored = score_file(selection, candidates, scores, info, str(path))
+    lists, _ = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))
+    scored = score_file(selection, lists, scores, info, str(path))
     run = as_run(scored, ("mrb", *sys.argv[1:]))
     click.echo(table(run))
     if out is not None:
@@ -77,18 +79,22 @@ def command(
         click.echo(f"results: {out / info.name}")
 
 
-def _run(folder: Path, candidates: Path | None, *, write: bool) -> None:
+def _run(folder: Path, candidates: str | None, *, write: bool) -> None:
     """Every task of the run; all are told, and the exit code is 2 if any is not what its journal gives."""
     from mrb.errors import MRBError, one_line
     from mrb.rescore import rescore_task
     from mrb.results import read_run
+    from mrb.sharing.pull import local_lists
+    from mrb.task import load_task
 
     record = read_run(folder)
     not_covered = {item.task for item in record.not_covered}
+    scored = [task for task in record.tasks if task not in not_covered]
+    lists, _ = local_lists(candidates, [load_task(task) for task in scored], lambda line: click.echo(line, err=True))
     wrong = 0
-    for task in (task for task in record.tasks if task not in not_covered):
+    for task in scored:
         try:
-            found = rescore_task(folder / task, candidates, write=write)
+            found = rescore_task(folder / task, lists, write=write)
         except MRBError as error:
             wrong += 1
             click.echo(one_line(f"mrb: {error}", 1000), err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,7 +40,7 @@ JOURNAL_FILE = "journal"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `mrb run` was asked for."""
+    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it."""
 
     model: str
     options: Mapping[str, str]
@@ -48,6 +48,7 @@ class RunOptions:
     out: Path
     name: str | None = None
     candidates: Path | None = None
+    pulled: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     fresh: bool = False
     allow_failures: int = 0
@@ -188,6 +189,8 @@ def _record(
     order = suite.tasks if suite is not None else tuple(sorted(known))
     reasons = {item.task: item.reason for item in (earlier.not_covered if earlier else ())}
     reasons |= {task_id: reason for task_id, reason in refused.items() if reason}
+    taken = {task.id for task in options.selection.tasks}
+    pulled = {task: address for task, address in (earlier.pulled if earlier else {}).items() if task not in taken}
     return RunRecord(
         schema_version=1,
         mrb_version=version("mrb"),
@@ -196,6 +199,7 @@ def _record(
         suite_version=suite.version if suite else None,
         tasks=tuple(task_id for task_id in (*order, *sorted(known - set(order))) if task_id in known),
         not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
+        pulled={**pulled, **options.pulled},
         command=tuple(options.command),
         environment={**environment.environment(), **executor.packages(), "workers": str(executor.workers)},
         timings={**(earlier.timings if earlier else {}), **timings},

@@ -12,6 +12,7 @@ from mrb.candidates import Candidates
 from mrb.errors import CandidatesError, TaskError
 from mrb.loading.reduced import Needed
 from mrb.task import TYPES, Sample, Suite, Task, load_suite, load_task, task_folder
+from mrb.tracks import check_track
 
 DEFAULT_SUITE = "mini"
 DEFAULT_DEPTH = 100
@@ -93,6 +94,7 @@ def check_candidates(task: Task, given: Path | None, depth: int) -> None:
     path = candidates_path(task, given)
     made = lists.read_provenance(path)
     lists.check_task(made, task, str(path))
+    check_track(made.track, made.first_stage, made.depth, task, str(path))
     if depth > made.depth:
         raise CandidatesError(f"{path}: the list is {made.depth} deep, depth {depth} was asked for")
 

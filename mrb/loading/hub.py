@@ -7,8 +7,8 @@ back to whichever revision is in its cache.
 
 from __future__ import annotations
 
-import errno
 import hashlib
+import itertools
 import os
 import shutil
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mrb.errors import DataError, one_line
+from mrb.files import DISK_FULL, UNWRITABLE
 from mrb.hashing import sha256_file
 from mrb.loading.layout import Tables, tables_of
 from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, write_manifest
@@ -27,9 +28,15 @@ WAITS = (0.5, 1.0, 2.0, 4.0)
 """Seconds before each further attempt when the Hub or the way to it fails."""
 PATIENCE = 15.0
 """Seconds after which no further attempt begins: the client has attempts of its own, which must not multiply ours."""
+PATIENCE_UNREACHED = 1.5
+"""The same while nothing has answered at all: a wrong address or no network is said soon."""
+CONNECT_SECONDS = 10.0
 SPARE_BYTES = 64 * 1024 * 1024
+MAX_FILES = 100_000
+"""Of one listing: a stranger's repository must not fill the memory."""
 README = "README.md"
 _TRUE = ("1", "true", "yes", "on")
+_reached: set[str] = set()  # the endpoints that have answered this process
 
 
 def offline() -> bool:
@@ -53,17 +60,25 @@ def open_manifest(repository: str, revision: str) -> Manifest:
     return read_manifest(repository, revision) or _listed(repository, revision)
 
 
-def list_files(repository: str, revision: str) -> tuple[RemoteFile, ...]:
-    """The files of a repository at a revision, asked of the Hub now."""
+def list_files(repository: str, revision: str, folder: str | None = None) -> tuple[RemoteFile, ...]:
+    """The files of a repository at a revision, asked of the Hub now: all of them, or those that `folder` ("" is the
+    top) holds itself."""
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
 
     where = _where(repository, revision)
     if offline():
         raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
-    tree = attempt(
-        lambda: list(HfApi().list_repo_tree(repository, recursive=True, revision=revision, repo_type="dataset")), where
-    )
+
+    def entries() -> list[RepoFile | RepoFolder]:
+        found = HfApi().list_repo_tree(
+            repository, folder or None, recursive=folder is None, revision=revision, repo_type="dataset"
+        )
+        return list(itertools.islice(found, MAX_FILES + 1))
+
+    tree = attempt(entries, where)
+    if len(tree) > MAX_FILES:
+        raise DataError(f"{where}: more than {MAX_FILES} files")
     return tuple(
         RemoteFile(path=file.path, size=file.size, git=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
         for file in tree
@@ -79,7 +94,7 @@ def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path
     found, changed = [], dict(manifest.checked)
     check_space(manifest, paths)
     for path in paths:
-        local, checked = _checked_file(manifest, path)
+        local, checked = checked_file(manifest, path)
         found.append(local)
         changed[path] = checked
     if changed != manifest.checked:
@@ -125,6 +140,7 @@ def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
 
 def attempt(action: Callable[[], T], where: str) -> T:
     """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line."""
+    from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.errors import HfHubHTTPError
 
     # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
@@ -132,11 +148,13 @@ def attempt(action: Callable[[], T], where: str) -> T:
     started = time.monotonic()
     for wait in (*WAITS, None):
         try:
+            _reach(ENDPOINT)
             return action()
         except network as error:
             if (refused := _refused(error)) is not None:
                 raise DataError(f"{where}: {refused}") from error
-            if wait is None or time.monotonic() - started > PATIENCE:
+            patience = PATIENCE if ENDPOINT in _reached else PATIENCE_UNREACHED
+            if wait is None or time.monotonic() - started > patience:
                 cause = one_line(error.__cause__ or error, 200)
                 raise DataError(
                     f"{where}: the Hub cannot be reached or fails ({type(error).__name__}: {cause}); check the network "
@@ -146,6 +164,15 @@ def attempt(action: Callable[[], T], where: str) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
+def _reach(endpoint: str) -> None:
+    """See that the Hub answers anything, once in a process: where nothing does, the client itself retries for 25 s."""
+    from huggingface_hub import get_session
+
+    if endpoint not in _reached:
+        get_session().head(endpoint, timeout=CONNECT_SECONDS)
+        _reached.add(endpoint)
+
+
 def _refused(error: BaseException) -> str | None:
     """What no further attempt can change, in words; None where one may help."""
     from huggingface_hub import errors
@@ -153,17 +180,17 @@ def _refused(error: BaseException) -> str | None:
     if isinstance(error, errors.GatedRepoError):
         return "access is restricted; accept its terms on its page, then log in with `hf auth login`"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "no such repository, or it is private; `mrb data doctor` checks all of them"
+        return "no such repository, or it is private: then log in with `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
-        return "the repository has no such revision any more; MRB does not take another one in its place"
+        return "the repository has no such revision, or not any more; MRB does not take another one in its place"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-        return f"a listed file is missing: {one_line(error, 200)}"
+        return f"no such file or folder: {one_line(error, 200)}"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         return None if status == 429 or status >= 500 else f"the Hub answers {status}: {one_line(error, 160)}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "the disk is full; free some space or set HF_HOME to another disk"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return f"cannot be written: {error.filename}: {error.strerror}"
     return None
 
@@ -173,7 +200,7 @@ def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -
     metadata = None
     if any(file.path == README for file in files):
         bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
-        metadata = _header(_checked_file(bare, README)[0], _where(repository, revision))
+        metadata = _header(checked_file(bare, README)[0], _where(repository, revision))
     return tables_of([file.path for file in files], metadata)
 
 
@@ -196,8 +223,11 @@ def _listed(repository: str, revision: str) -> Manifest:
     return manifest
 
 
-def _checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
-    """A file of the repository, right by its digest, and the record of that."""
+def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
+    """A file of the repository, fetched if missing and right by its digest, and the record of that.
+
+    DataError names the file: wrong checksum twice, no network, full disk.
+    """
     file = manifest.file(path)
     for _ in range(2):
         local = local_file(manifest, path) or _download(manifest, path)

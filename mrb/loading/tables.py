@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 
 from mrb.errors import DataError, one_line
+from mrb.files import UNWRITABLE
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.data import ItemTable
 
@@ -64,6 +65,9 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
             )
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
             cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno in UNWRITABLE:
+                other = "HF_DATASETS_CACHE names another folder for tables"
+                raise DataError(f"{where}: cannot be turned into a table: {one_line(cause)}; {other}") from error
             raise DataError(f"{where}: cannot be read as {file_format}: {one_line(cause)}") from error
     return Raw(data.data.table, where)
 

@@ -14,6 +14,7 @@ from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
+from mrb.tracks import check_track
 
 
 def load_first_stage(name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Retriever:
@@ -40,9 +41,11 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     """The task's candidate list of `depth` by `retriever`, called `name` in the list's provenance.
 
     Self-matches, as the task's rules name them, leave before the list is cut, so that they take no place in it.
-    Positives are never put in. CandidatesError if the retriever leaves out a query or breaks its contract.
+    Positives are never put in. CandidatesError if the retriever leaves out a query or breaks its contract, or if
+    `track` is a named one that makes its lists in another way.
     """
     task = data.task
+    check_track(track, name, depth, task, f"task {task.id}")
     provenance = Provenance(
         task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
     )

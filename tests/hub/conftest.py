@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-# pytest's importlib mode puts no test folder on the path, and these two are modules of their own, not tests.
+# pytest's importlib mode puts no test folder on the path, and these are modules of their own, not tests.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hub_fixtures import repositories
+from hub_lists import TASKS
 from hub_server import Hub
 
 Done = subprocess.CompletedProcess[str]
@@ -41,7 +42,26 @@ def environment() -> Callable[[Path, str], dict[str, str]]:
         "HF_HOME": str(folder / "hf"),
         "MRB_CACHE": str(folder / "mrb"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, str], dict[str, str]]) -> Path:
+    """A folder with the lists of two tasks, one of them with the manifest of its retriever."""
+    folder = tmp_path_factory.mktemp("made")
+    command = [str(Path(sys.executable).with_name("mrb")), "retrieve", "--out", "lists"]
+    for task, model in zip(TASKS, ("bm25", "colour-words"), strict=True):
+        done = subprocess.run(
+            [*command, "--task", task, "--model", model, "--depth", "30", "--track", "tried"],
+            cwd=folder,
+            env=environment(folder, "http://127.0.0.1:9"),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    (folder / "lists" / f"{TASKS[1]}.manifest.json").unlink()
+    return folder / "lists"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""A Hub on loopback: the part of its HTTP API that `huggingface_hub` and `datasets` use to read data sets.
+"""A Hub on loopback: the part of its HTTP API that `huggingface_hub` and `datasets` use to read data sets and to write
+them (`hub_upload.py`).
 
-Listing of a revision, file contents with ETag and Range; and, on demand, the faults of the real one.
+Listing of a revision, in pages, file contents with ETag and Range; and, on demand, the faults of the real one.
 """
 
 from __future__ import annotations
@@ -10,25 +11,38 @@ import json
 import re
 import threading
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 Files = dict[str, bytes]
-_ROUTE = re.compile(r"/(?:api/)?datasets/([^/]+/[^/]+)/(resolve|tree|revision|paths-info)/([^/]+)/?(.*)")
+_REPOSITORY = r"/(?:api/)?datasets/([^/]+/[^/]+)"
+_ROUTE = re.compile(_REPOSITORY + r"/(resolve|tree|revision|paths-info|preupload|commit)/([^/]+)/?(.*)")
+_INFO = re.compile(r"/api/datasets/([^/]+/[^/]+)")
+TOKEN = "hf_writes_on_loopback"
 
 
 class Hub:
-    """Serves `repositories`: {(name, revision): {path: bytes}}. `faults` maps a part of a URL to the faults of the
-    next requests that hold it: `drop`, `429`, `500`, `slow`, `corrupt`, `gated`. `requests` lists what was asked."""
+    """Serves `repositories`: {(name, commit): {path: bytes}}. `faults` maps a part of a URL to the faults of the
+    next requests that hold it: `drop`, `429`, `500`, `slow`, `corrupt`, `gated`, `forbidden`. `requests` lists what was
+    asked. `branches` maps (name, branch) to a commit; `private` repositories, and all writing, want `TOKEN`. Listings
+    come in pages of `page` entries."""
 
     def __init__(self, repositories: dict[tuple[str, str], Files]) -> None:
         self.repositories = repositories
+        self.branches: dict[tuple[str, str], str] = {}
+        self.private: set[str] = set()
+        self.uploads: dict[str, bytes] = {}
+        self.page = 1000
         self.faults: dict[str, list[str]] = {}
         self.requests: list[str] = []
+        self.lock = threading.Lock()
 
-        class Handler(_Handler):
+        from hub_upload import Uploads
+
+        class Handler(Uploads, _Handler):
             hub = self
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -45,6 +59,14 @@ class Hub:
             if part in url and faults:
                 return faults.pop(0)
         return None
+
+    def has(self, name: str) -> bool:
+        """Whether there is a repository of this name, at any commit."""
+        return any(repository == name for repository, _ in self.repositories)
+
+    def commit(self, name: str, revision: str) -> str:
+        """The commit of a branch; anything else is taken for a commit."""
+        return self.branches.get((name, revision), revision)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -72,8 +94,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.answer()
 
+    def do_PUT(self) -> None:
+        self.answer()
+
+    @property
+    def known(self) -> bool:
+        """Whether the request carries the token."""
+        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+
+    def upload(self, path: str, body: bytes) -> bool:
+        """Answer a request that writes; False if it is none."""
+        raise NotImplementedError
+
     def answer(self) -> None:
-        url = unquote(urlsplit(self.path).path)
+        asked = urlsplit(self.path)
+        url = unquote(asked.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.requests.append(f"{self.command} {url}")
         fault = self.hub.fault(f"{self.command} {url}")
@@ -81,33 +116,57 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send(int(fault), b"{}", {"Retry-After": "1"} if fault == "429" else {})
         if fault == "gated":
             return self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
-        match = _ROUTE.fullmatch(url)
+        if fault == "forbidden":
+            return self.send(403, b'{"error": "You have no write access"}', {"Content-Type": "application/json"})
+        if self.upload(asked.path, body):
+            return None
+        match = _ROUTE.fullmatch(asked.path) or _INFO.fullmatch(asked.path)
         if match is None:
             return self.send(404, b"{}", {})
-        name, action, revision, path = match.groups()
-        if not any(repository == name for repository, _ in self.hub.repositories):
-            return self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        files = self.hub.repositories.get((name, revision))
+        name, action, revision, path = (unquote(part) for part in (*match.groups(), "revision", "main", "")[:4])
+        if not self.hub.has(name) or (name in self.hub.private and not self.known):
+            return self.send(401 if name in self.hub.private else 404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        commit = self.hub.commit(name, revision)
+        files = self.hub.repositories.get((name, commit))
         if files is None:
             return self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         if action == "resolve":
-            return self.resolve(files, revision, path, fault)
+            return self.resolve(files, commit, path, fault)
         if action == "revision":
-            return self.json({"_id": "0", "id": name, "sha": revision, "private": False, "tags": [], "siblings": []})
+            about = {"_id": "0", "id": name, "sha": commit, "private": name in self.hub.private}
+            return self.json({**about, "tags": [], "siblings": []})
         if action == "paths-info":
             wanted = re.findall(r"paths=([^&]*)", body.decode()) or json.loads(body or b"{}").get("paths", [])
             wanted = [unquote(one) for one in wanted]
-            return self.json([_entry(one, files[one]) for one in wanted if one in files])
-        return self.json([_entry(one, data) for one, data in sorted(files.items())])
+            return self.json([entry(one, files[one]) for one in wanted if one in files])
+        return self.tree(files, path, {key: values[0] for key, values in parse_qs(asked.query).items()})
+
+    def tree(self, files: Files, folder: str, asked: Mapping[str, str]) -> None:
+        prefix = f"{folder}/" if folder else ""
+        below = {path: data for path, data in files.items() if path.startswith(prefix)}
+        if folder and not below:
+            return self.send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+        entries = [entry(path, data) for path, data in sorted(below.items())]
+        if asked.get("recursive", "").lower() != "true":
+            inner = {path[len(prefix) :].partition("/")[0] for path in below if "/" in path[len(prefix) :]}
+            folders = [{"type": "directory", "path": prefix + one, "size": 0, "oid": "0" * 40} for one in sorted(inner)]
+            entries = [*folders, *(one for one in entries if "/" not in one["path"][len(prefix) :])]
+        start = int(asked.get("cursor", 0))
+        headers = {"Content-Type": "application/json"}
+        if start + self.hub.page < len(entries):
+            more = "&".join(f"{key}={quote(value)}" for key, value in asked.items() if key != "cursor")
+            address = f"{self.hub.url}{urlsplit(self.path).path}?{more}&cursor={start + self.hub.page}"
+            headers["Link"] = f'<{address}>; rel="next"'
+        return self.send(200, json.dumps(entries[start : start + self.hub.page]).encode(), headers)
 
     def resolve(self, files: Files, revision: str, path: str, fault: str | None) -> None:
         data = files.get(path)
         commit = {"X-Repo-Commit": revision}
         if data is None:
             return self.send(404, b"", {**commit, "X-Error-Code": "EntryNotFound"})
-        etag = _sha256(data) if _is_large(path) else _git(data)
+        etag = sha256(data) if is_large(path) else git(data)
         headers = {**commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
-        if _is_large(path):
+        if is_large(path):
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(data))}
         if fault == "corrupt":
             data = bytes([data[0] ^ 1]) + data[1:]
@@ -143,20 +202,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _is_large(path: str) -> bool:
+def is_large(path: str) -> bool:
+    """Whether the Hub keeps the file in its large file storage."""
     return path.endswith((".parquet", ".jsonl"))
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
+    """The digest of a large file."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _git(data: bytes) -> str:
+def git(data: bytes) -> str:
+    """The digest of a file in git."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _entry(path: str, data: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": _git(data)}
-    if _is_large(path):
-        entry["lfs"] = {"oid": _sha256(data), "size": len(data), "pointerSize": 130}
-    return entry
+def entry(path: str, data: bytes) -> dict[str, Any]:
+    """A file in a listing."""
+    found: dict[str, Any] = {"type": "file", "path": path, "size": len(data), "oid": git(data)}
+    if is_large(path):
+        found["lfs"] = {"oid": sha256(data), "size": len(data), "pointerSize": 130}
+    return found

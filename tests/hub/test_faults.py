@@ -42,6 +42,14 @@ def test_a_listing_that_fails_once_is_asked_for_again(fault: str, hub: Hub, mrb:
     assert mrb(*PULL).returncode == 0
 
 
+def test_a_listing_in_pages_is_read_to_its_end(hub: Hub, mrb: Mrb) -> None:
+    hub.page = 2
+    assert mrb(*PULL).returncode == 0
+    files = len(hub.repositories[NIGHTS])
+    assert sum("/tree/" in asked for asked in hub.requests) == -(-files // 2) > 2
+    assert mrb("data", "verify", "--task", "nights").returncode == 0
+
+
 def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
     hub.faults[f"GET /datasets/{NIGHTS[0]}/resolve/{NIGHTS[1]}/{CORPUS}"] = ["corrupt", "corrupt"]
     refused(mrb(*PULL), CORPUS, "checksum", "twice")
@@ -87,7 +95,9 @@ except DataError as error:
     print(error)
 """
     env = {"HF_ENDPOINT": "http://127.0.0.1:9"} if network == "none" else {"MRB_OFFLINE": "1"}
+    started = time.monotonic()
     done = mrb("-c", script, env=env, python=True)
+    assert time.monotonic() - started < 15  # the client alone goes on for 25 seconds
     assert done.returncode == 0, done.stderr
     assert "bbbbbbbbbbbb" in done.stdout and ("cannot be reached" in done.stdout or "offline" in done.stdout)
 

@@ -17,7 +17,7 @@ from mrb.leaderboard.page import percent, rate, signed, visible
 from mrb.leaderboard.plots import panels
 from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
 from mrb.leaderboard.runs import card, read_runs
-from mrb.summary import average_over_tasks
+from mrb.summary import average_over_tasks, load_run, table
 from mrb.task import load_suite, load_task
 
 MakeRun = Callable[..., Path]
@@ -265,6 +265,17 @@ def test_the_site_is_whole_links_only_to_itself_and_is_built_alike(make_run: Mak
         assert link == "data:," or (link[1:] in ids if link.startswith("#") else Path(link) in files), link
     copied = first.parent / "data" / "one" / "mini-flag-t2i.json"
     assert copied.read_bytes() == (folders[0] / "mini-flag-t2i" / "result.json").read_bytes()
+
+
+def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run("one", 0.5)
+    assert "25 candidates a query · track standard ·" in Page(build([folder], tmp_path / "site")).text
+    assert table(load_run(folder)).splitlines()[0].endswith("depth 25")
+    for name in ("mini-flag-t2i", "mini-faq-t2t"):
+        path = folder / name / "result.json"
+        path.write_text(path.read_text().replace('"track": "standard"', '"track": "gme-2b"'))
+    assert "· tracks gme-2b and standard ·" in Page(build([folder], tmp_path / "mixed")).text
+    assert table(load_run(folder)).splitlines()[0].endswith("depth 25, track gme-2b, standard")
 
 
 def test_hostile_words_are_text(make_run: MakeRun, tmp_path: Path) -> None:

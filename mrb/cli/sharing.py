@@ -1,0 +1,84 @@
+"""`mrb candidates push|pull`: lists to and from the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mrb.sharing.pull import About, Pulled
+
+
+@click.command()
+@click.argument("lists", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+@click.argument("address", metavar="hf://datasets/ORG/NAME[/FOLDER]")
+@click.option("--private", is_flag=True, help="Make the data set private; refused if it is there and public.")
+def push(lists: Path, address: str, private: bool) -> None:
+    """Put lists into a data set of the Hub, as <task>.parquet, all in one commit.
+
+    Each is first read whole and found to be right for its task. The token is the one that the Hub's own tools use:
+    `hf auth login`, or HF_TOKEN.
+    """
+    from mrb.sharing.address import parse_address
+    from mrb.sharing.push import lists_to_push
+    from mrb.sharing.push import push as push_lists
+
+    target = parse_address(address)
+    found = lists_to_push(lists)
+    pushed = push_lists(found, target, private=private)
+    click.echo(_table(one.about for one in found))
+    click.echo(f"pushed: {pushed}")
+
+
+@click.command()
+@click.argument("source", metavar="hf://datasets/ORG/NAME[@REVISION][/FOLDER]|TRACK")
+@click.option(
+    "--task", "task_ids", multiple=True, metavar="ID", help="The list of this task; repeatable. Default: all."
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the lists into this folder too.")
+def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
+    """Fetch lists from the Hub at a commit, and check each: content, task, definition, data revision, track.
+
+    They stay in MRB's cache, where `mrb run --candidates` finds them under the address that is printed, without network
+    too. TRACK stands for the published lists of a track (`mrb tracks`). Killed, the same command goes on.
+    """
+    from mrb.sharing.address import is_address, parse_address
+    from mrb.sharing.pull import copy_list, pull_published
+    from mrb.sharing.pull import pull as pull_lists
+    from mrb.task import load_task
+    from mrb.tracks import find_track, published_on
+
+    tasks = [load_task(task_id) for task_id in dict.fromkeys(task_ids)]
+    pulled: list[Pulled]
+    if is_address(source):
+        pulled = [pull_lists(parse_address(source), tasks, _say)]
+    else:
+        pulled = pull_published(published_on(find_track(source), [task.id for task in tasks]), _say)
+    click.echo(_table(about for one in pulled for about in one.lists.values()))
+    for one in pulled:
+        for name in one.passed_over:
+            click.echo(f"passed over: {name}: no task has this name")
+        for task_id in one.lists if out is not None else ():
+            copy_list(one.file(task_id), out or Path())
+        click.echo(f"pulled: {one.source}")
+    if out is not None:
+        click.echo(f"copied to: {out}")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _table(lists: Iterable[About]) -> str:
+    """A row for each list; the hash is its identity, as in every result."""
+    from mrb.columns import aligned
+
+    rows = [("task", "first stage", "track", "depth", "lists", "pairs", "sha256")]
+    for about in lists:
+        made = about.provenance
+        numbers = (str(made.depth), f"{about.queries:,}", f"{about.pairs:,}")
+        rows.append((made.task, made.first_stage, made.track, *numbers, about.sha256))
+    return "\n".join(aligned(rows, left=3))

@@ -1,0 +1,112 @@
+"""`mrb tracks`: the named tracks of first-stage lists, and what making them is estimated to cost."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mrb.task import Task
+    from mrb.tracks import Track
+
+SUITE = "mrb"
+WIDTH = 100
+
+
+@click.command()
+@click.argument("track_id", metavar="[ID]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every track with its tasks, or the one of an ID.")
+def command(track_id: str | None, as_json: bool) -> None:
+    """List the tracks and their first stage for each task type, or the track ID task by task.
+
+    GPU-hours are estimates over the 40 tasks of the suite mrb; nothing was measured on a GPU.
+    """
+    from mrb.task import load_suite, suite_tasks
+    from mrb.tracks import find_track, load_tracks
+
+    known = load_tracks()
+    tracks = known.tracks if track_id is None else (find_track(track_id),)
+    tasks = suite_tasks(load_suite(SUITE))
+    if as_json:
+        about = [_entry(track, tasks) for track in tracks]
+        shown = {"schema_version": 1, "estimate": known.estimate.model_dump(mode="json")}
+        click.echo(json.dumps({**shown, "tracks": about}, indent=2, ensure_ascii=False))
+        return
+    click.echo("\n".join(_by_type(tracks, tasks) if track_id is None else _by_task(tracks[0], tasks)))
+    click.echo("\n" + textwrap.fill(f"GPU-hours: {known.estimate.basis}", WIDTH))
+
+
+def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
+    """The tracks in words, then a row for each type: how many tasks, and first stage and hours on each track."""
+    from mrb.columns import aligned
+    from mrb.task import TYPES
+    from mrb.tracks import load_published, load_tracks
+
+    hours = load_tracks().gpu_hours
+    for track in tracks:
+        published = sum(one.track == track.id for one in load_published().lists)
+        yield f"{track.id}: {track.title}, depth {track.depth}; {published} of {len(tasks)} lists published"
+        yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    yield ""
+    rows = [["type", "tasks", *(word for track in tracks for word in (track.id, "GPU-hours"))]]
+    for kind in TYPES:
+        of_type = [task for task in tasks if task.type == kind]
+        rows.append([kind, str(len(of_type))])
+        for track in tracks:
+            rows[-1] += [track.first_stages[kind], _hours(sum(hours(track, task) for task in of_type))]
+    rows.append(["all", str(len(tasks))])
+    for track in tracks:
+        rows[-1] += ["", _hours(sum(hours(track, task) for task in tasks))]
+    yield from aligned(rows)
+
+
+def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
+    from mrb.columns import aligned
+    from mrb.tracks import load_tracks
+
+    yield f"{track.id}: {track.title}, depth {track.depth}"
+    yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    yield ""
+    rows = [("task", "type", "first stage", "queries", "documents", "GPU-hours", "list")]
+    for task in tasks:
+        sizes = (f"{task.size.queries:,}", f"{task.size.documents:,}")
+        published = "published" if _published(track, task) else "none yet"
+        hours = _hours(load_tracks().gpu_hours(track, task))
+        rows.append((task.id, task.type, track.first_stage(task), *sizes, hours, published))
+    yield from aligned(rows, left=3)
+    yield f"all: {_hours(sum(load_tracks().gpu_hours(track, task) for task in tasks))} GPU-hours"
+
+
+def _entry(track: Track, tasks: Sequence[Task]) -> dict[str, Any]:
+    """A track with each task's first stage, estimate and published list (null where there is none)."""
+    from mrb.tracks import load_tracks
+
+    rows = [
+        {
+            "task": task.id,
+            "first_stage": track.first_stage(task),
+            "gpu_hours_estimated": round(load_tracks().gpu_hours(track, task), 3),
+            "published": _published(track, task),
+        }
+        for task in tasks
+    ]
+    return {**track.model_dump(mode="json"), "tasks": rows}
+
+
+def _published(track: Track, task: Task) -> dict[str, str] | None:
+    from mrb.tracks import load_published
+
+    found = (one for one in load_published().lists if (one.track, one.task) == (track.id, task.id))
+    return next((one.model_dump(mode="json") for one in found), None)
+
+
+def _hours(hours: float) -> str:
+    if hours == 0:
+        return "-"
+    if hours < 0.01:
+        return "<0.01"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2f}"

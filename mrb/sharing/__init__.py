@@ -1,0 +1,1 @@
+"""Candidate lists on the Hub: pushed, and pulled at a commit."""

@@ -1,0 +1,107 @@
+"""Pushing candidate lists to a data set of the Hub, all of them in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mrb.candidates import read_provenance
+from mrb.errors import CandidatesError, DataError, one_line
+from mrb.files import read_json
+from mrb.loading.hub import attempt, offline
+from mrb.sharing.address import HubFolder
+from mrb.sharing.pull import SUFFIX, About, checked
+from mrb.task import load_task
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+MANIFEST = ".manifest.json"
+MAX_MANIFEST_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LocalList:
+    """A list of this disk that is right for its task; `manifest` says of some what their retriever was."""
+
+    path: Path
+    about: About
+    manifest: Path | None
+
+
+def lists_to_push(given: Path) -> list[LocalList]:
+    """The lists of a file or folder, each read whole and found to be one for the task that it names.
+
+    CandidatesError names the first that is not, a folder without lists, two lists of one task.
+    """
+    paths = sorted(given.glob(f"*{SUFFIX}")) if given.is_dir() else [given]
+    if not paths:
+        raise CandidatesError(f"{given}: no candidate list in this folder: wanted files <task>{SUFFIX}")
+    found: dict[str, LocalList] = {}
+    for path in paths:
+        task = load_task(read_provenance(path).task)
+        if task.id in found:
+            raise CandidatesError(f"{path}: a second list for task {task.id}, beside {found[task.id].path.name}")
+        about = checked(path, task, str(path))
+        manifest = path.with_name(f"{path.stem}{MANIFEST}")
+        found[task.id] = LocalList(path, about, _checked_manifest(manifest, about) if manifest.exists() else None)
+    return list(found.values())
+
+
+def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
+    """Make the data set if it is not there, and put the lists into it in one commit; the folder at that commit.
+
+    The token is the one that the Hub's own client finds (`hf auth login`, HF_TOKEN); it is never shown. DataError or
+    CandidatesError: a revision in the address, no token, offline, no access, asked private and is public, no network.
+    """
+    if target.revision is not None:
+        raise CandidatesError(f"{target}: lists are pushed to the main branch; leave @{target.revision} out")
+    if offline():
+        raise CandidatesError(f"{target}: pushing needs the network, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
+    from huggingface_hub import HfApi, get_token
+
+    if get_token() is None:
+        raise CandidatesError(f"{target}: pushing needs a token: log in with `hf auth login`, or set HF_TOKEN")
+    api, where = HfApi(), str(target)
+    attempt(
+        lambda: api.create_repo(target.repository, private=private or None, repo_type="dataset", exist_ok=True), where
+    )
+    if private and not attempt(lambda: api.repo_info(target.repository, repo_type="dataset"), where).private:
+        raise CandidatesError(
+            f"{target}: --private was asked for, but the data set is there and public; nothing was sent"
+        )
+    return target.at(attempt(lambda: _commit(api, lists, target), where))
+
+
+def _commit(api: HfApi, lists: Sequence[LocalList], target: HubFolder) -> str:
+    """One commit with every list; its name. What has not changed is not sent again."""
+    from huggingface_hub import CommitOperationAdd
+
+    adds = []
+    for one in lists:
+        task_id = one.about.provenance.task
+        adds.append(CommitOperationAdd(target.path(f"{task_id}{SUFFIX}"), str(one.path)))
+        if one.manifest is not None:
+            adds.append(CommitOperationAdd(target.path(f"{task_id}{MANIFEST}"), str(one.manifest)))
+    names = ", ".join(one.about.provenance.task for one in lists)
+    message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
+    try:
+        commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid
+    except (RuntimeError, ValueError) as error:
+        # How the client hands on what went wrong while a file was sent: the reason is its cause, if it has one.
+        if isinstance(error.__cause__, Exception):
+            raise error.__cause__ from error
+        raise DataError(f"{target}: the Hub did not take the files: {one_line(error)}") from error
+    return commit
+
+
+def _checked_manifest(path: Path, about: About) -> Path:
+    """The manifest, if it is of the same list."""
+    stated = read_json(path, limit=MAX_MANIFEST_BYTES)
+    if not isinstance(stated, dict) or stated.get("sha256") != about.sha256:
+        raise CandidatesError(
+            f"{path}: is not of the list beside it, whose hash is {about.sha256}; remove one of the two"
+        )
+    return path

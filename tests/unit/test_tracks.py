@@ -1,0 +1,125 @@
+"""The named tracks: what the file says, the estimate by hand, lists that say a track's name, and what is published."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mrb import tracks
+from mrb.candidates import Provenance, build, read_parquet, write_parquet
+from mrb.cli.candidates import command as candidates_command
+from mrb.cli.tracks import command
+from mrb.errors import CandidatesError, MRBError, TaskError
+from mrb.evaluate.select import check_candidates
+from mrb.task import TYPES, load_suite, load_task, read_toml, suite_tasks
+
+DOCS = Path(__file__).parents[2] / "docs" / "first-stages.md"
+FILE = Path(tracks.__file__).parents[1] / "tasks" / "tracks.toml"
+
+
+def said(*arguments: str) -> str:
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_two_tracks_name_a_first_stage_for_every_type() -> None:
+    assert [track.id for track in tracks.load_tracks().tracks] == ["gme-2b", "bm25+siglip"]
+    gme, cheap = tracks.load_tracks().tracks
+    assert gme.depth == cheap.depth == 100
+    assert set(gme.first_stages) == set(cheap.first_stages) == set(TYPES)
+    for kind, first_stage in cheap.first_stages.items():
+        query, document = kind.split("2")
+        both_text = "t" in query and document in ("t", "it")
+        image = "i" in query or document != "t"
+        assert first_stage == "+".join([*(["bm25"] if both_text else []), *(["siglip"] if image else [])])
+
+
+def test_gpu_hours_by_hand() -> None:
+    known = tracks.load_tracks()
+    gme, cheap = known.tracks
+    # scifact: 300 queries and 5183 passages, 0.45e12 operations each, 40e12 a second.
+    assert known.gpu_hours(gme, load_task("scifact")) == pytest.approx(5483 * 0.45 / 40 / 3600)
+    assert known.gpu_hours(cheap, load_task("scifact")) == 0
+    # visualnews-t2i: 19995 texts of 0.053e12, of which 755 a second; 542246 images of 0.67e12 at 59.7 a second.
+    assert known.gpu_hours(cheap, load_task("visualnews-t2i")) == pytest.approx(
+        (19995 * 0.053 / 40 + 542246 * 0.67 / 40) / 3600
+    )
+    # shift-project on SigLIP: 1000 pages at 0.67e12 would be 60 a second, under the 100 that reading lets through.
+    fast = known.model_copy(update={"estimate": known.estimate.model_copy(update={"sustained_teraflops": 1e6})})
+    assert fast.gpu_hours(cheap, load_task("shift-project")) == pytest.approx((100 / 2000 + 1000 / 100) / 3600)
+
+
+def test_the_command_says_what_the_file_says_and_that_it_is_an_estimate() -> None:
+    text, rows = said(), said("bm25+siglip")
+    assert "nothing was measured on a GPU" in " ".join(text.split()) and "0 of 40 lists published" in text
+    assert [line.split()[0] for line in rows.splitlines() if line.endswith("none yet")] == [
+        task.id for task in suite_tasks(load_suite("mrb"))
+    ]
+    found = json.loads(said("--json"))
+    hours = {track["id"]: sum(row["gpu_hours_estimated"] for row in track["tasks"]) for track in found["tracks"]}
+    assert hours == {"gme-2b": pytest.approx(153.7, abs=0.1), "bm25+siglip": pytest.approx(17.4, abs=0.1)}
+    assert all(row["published"] is None for track in found["tracks"] for row in track["tasks"])
+    assert json.loads(said("gme-2b", "--json"))["tracks"] == found["tracks"][:1]
+    with pytest.raises(TaskError, match="unknown track 'gme'; there are: gme-2b, bm25\\+siglip"):
+        CliRunner().invoke(command, ["gme"], catch_exceptions=False)
+
+
+def test_the_table_in_the_docs_is_what_the_command_prints() -> None:
+    table = re.search(r"```\n(type   tasks.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert table and table.group(1) in said()
+
+
+def test_a_track_that_leaves_a_type_out_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tracks.toml"
+    path.write_text(FILE.read_text().replace('i2i = "gme-2b"\n', "", 1))
+    with pytest.raises(TaskError, match="must name a first stage for each of"):
+        read_toml(tracks.Tracks, path)
+    path.write_text(FILE.read_text().replace('i2i = "siglip"', 'i2i = "clip"'))
+    with pytest.raises(TaskError, match="'clip', of which no cost is stated"):
+        read_toml(tracks.Tracks, path)
+
+
+@pytest.mark.parametrize(("first_stage", "depth"), [("bm25", 100), ("gme-2b", 50)])
+def test_a_list_that_says_a_track_it_is_not_on_is_refused(first_stage: str, depth: int, tmp_path: Path) -> None:
+    task = load_task("scifact")
+    about = {"task": task.id, "task_hash": task.hash, "revision": task.revision, "track": "gme-2b"}
+    lists = [("q1", ["d1", "d2"], [2.0, 1.0])]
+    path = tmp_path / "scifact.parquet"
+    write_parquet(build(Provenance(**about, first_stage=first_stage, depth=depth), lists), path)
+    with pytest.raises(CandidatesError, match="track gme-2b has the list of scifact made by gme-2b at depth 100"):
+        check_candidates(task, path, 10)
+    write_parquet(build(Provenance(**about, first_stage="gme-2b", depth=100), lists), path)
+    check_candidates(task, path, 10)
+
+
+def test_make_takes_the_first_stage_of_the_track(tmp_path: Path) -> None:
+    arguments = ["make", "--task", "mini-faq-t2t-dev", "--track", "bm25+siglip", "--out", str(tmp_path), "--no-trec"]
+    done = CliRunner().invoke(candidates_command, arguments)
+    assert done.exit_code == 0, done.output
+    made = read_parquet(tmp_path / "mini-faq-t2t-dev.parquet").provenance
+    assert (made.first_stage, made.track, made.depth) == ("bm25", "bm25+siglip", 100)
+    for more in (["--first-stage", "pixels"], ["--depth", "50"]):
+        failed = CliRunner().invoke(candidates_command, [*arguments, *more])
+        assert isinstance(failed.exception, MRBError) and "track bm25+siglip has the list" in str(failed.exception)
+
+
+def test_no_list_is_published_and_that_is_said() -> None:
+    assert tracks.load_published().lists == ()
+    with pytest.raises(CandidatesError, match="no list of it has been published yet"):
+        tracks.published_on(tracks.find_track("gme-2b"), [])
+
+
+def test_an_entry_of_the_published_lists_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "published_lists.toml"
+    entry = f'track = "gme-2b"\ntask = "nights"\nrepository = "o/n"\ncommit = "{"a" * 40}"\nsha256 = "{"b" * 64}"\n'
+    path.write_text(f"schema_version = 1\n[[lists]]\n{entry}")
+    (found,) = read_toml(tracks.PublishedLists, path).lists
+    assert (found.track, found.task, found.folder) == ("gme-2b", "nights", "")
+    path.write_text(f"schema_version = 1\n[[lists]]\n{entry}[[lists]]\n{entry}")
+    with pytest.raises(TaskError, match="a task is listed twice on one track"):
+        read_toml(tracks.PublishedLists, path)
