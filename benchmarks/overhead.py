@@ -10,18 +10,20 @@ What is left of the wall clock is overhead: start-up (interpreter, imports, chec
 images, checking answers, journal), `end` (measuring and writing the last task, averages, table).
 
 Beside other work the spinning takes longer than its CPU time. The adapter is then taken to have had its CPU time only,
-and the harness what it took on the busy machine, so that the share is an upper bound; how busy it was is printed.
+and the harness what it took on the busy machine, so that its share is an upper bound. How busy it was is printed, and
+the share of CPU time, which other work hardly moves but which leaves out waiting for the disk.
 
 The default, 150 ms, is what a model of 100 million parameters (BERT-base's shape, 85 million of them in its layers)
-takes for a pair of 64 tokens on one core of an EPYC server, in float32, batches of 25, best of 3: `--calibrate` measures
-it. A page or picture is 200 tokens and more, so most pairs of the suite would take longer. A GPU is faster: the last line
-of the table has the same harness time beside faster models.
+takes for a pair of 64 tokens on one core of an EPYC server in float32, in batches of 25, best of 3 (`--calibrate`
+measures it). A page or picture is 200 tokens and more, so most pairs of the suite would take longer. A GPU is faster:
+the last line has the same harness beside faster models.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -47,10 +49,10 @@ class Burner:
         begun = time.monotonic()
         scores = [self.looked_at(item) for item in (request.query, *request.candidates)][1:]
         spun = time.monotonic()
-        end = time.thread_time() + self.ms / 1000 * len(scores)
-        while time.thread_time() < end:
+        cpu = time.thread_time()
+        while time.thread_time() < cpu + self.ms / 1000 * len(scores):
             pass
-        self.requests.append((begun, spun, time.monotonic(), len(scores)))
+        self.requests.append((begun, spun, time.monotonic(), len(scores), time.thread_time() - cpu))
         return scores
 
     def looked_at(self, item):
@@ -76,12 +78,14 @@ def measure(limit: int | None, ms_per_pair: float) -> Row:
         started = time.monotonic()
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         ended = time.monotonic()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         log = json.loads((folder / "log.json").read_text())
         timings = json.loads((folder / "runs" / "burner" / "run.json").read_text())["timings"]
     tasks = rows(log, timings)
-    spinning = sum(end - spun for _, spun, end, _ in log["requests"])
+    spinning = sum(end - spun for _, spun, end, *_ in log["requests"])
     pairs = sum(row["pairs"] for row in tasks)
     harness = ended - started - spinning
+    spun = sum(cpu for *_, cpu in log["requests"])
     return {
         "ms_per_pair": ms_per_pair,
         "limit": limit,
@@ -90,6 +94,7 @@ def measure(limit: int | None, ms_per_pair: float) -> Row:
         "adapter": ms_per_pair / 1000 * pairs,
         "adapter_wall": spinning,
         "harness": harness,
+        "harness_cpu": used.ru_utime + used.ru_stime - spun,
         "start_up": log["built"] - started,
         "end": ended - log["requests"][-1][2],
         "tasks": tasks,
@@ -109,10 +114,10 @@ def rows(log: Row, timings: dict[str, Row]) -> list[Row]:
     requests = iter(log["requests"])
     for task_id, timing in timings.items():
         taken: list[list[float]] = []
-        while sum(pairs for *_, pairs in taken) < timing["pairs"]:
+        while sum(item[3] for item in taken) < timing["pairs"]:
             taken.append(next(requests))
         first, last = taken[0][0], taken[-1][2]
-        spinning = sum(end - spun for _, spun, end, _ in taken)
+        spinning = sum(end - spun for _, spun, end, *_ in taken)
         found.append(
             {
                 "task": task_id,
@@ -149,12 +154,14 @@ def table(result: Row) -> str:
         f"start-up {result['start_up']:.2f} s, end {result['end']:.2f} s; {pairs} pairs at {speed:g} ms; "
         f"spinning took {busy:.2f} times its CPU time"
     )
+    whole, later = 100 * result["overhead"], 100 * result["overhead_without_start_up"]
     lines.append(
-        f"overhead {100 * result['overhead']:.2f} % ({harness:.1f} s beside {result['adapter']:.1f} s), without "
-        f"start-up {100 * result['overhead_without_start_up']:.2f} %"
+        f"overhead {whole:.2f} % ({harness:.1f} s beside {result['adapter']:.1f} s), without start-up {later:.2f} %; "
+        f"of CPU time {100 * share(result['harness_cpu'], speed, pairs):.2f} % ({result['harness_cpu']:.1f} s)"
     )
-    others = ", ".join(f"{100 * share(harness, other, pairs):.1f} % at {other:g} ms" for other in OTHERS)
-    lines.append(f"the same harness time beside models of other speeds: {others} a pair")
+    cpu = result["harness_cpu"]
+    others = ", ".join(f"{100 * share(cpu, other, pairs):.2f} % at {other:g} ms" for other in OTHERS)
+    lines.append(f"the same CPU time of the harness beside models of other speeds: {others} a pair")
     return "\n".join(lines)
 
 
