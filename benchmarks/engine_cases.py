@@ -134,7 +134,9 @@ def _vl(tok: Any, folder: Path, shape: str, layers: int | None) -> None:
     head = text["hidden_size"] // text["num_attention_heads"]
     section = [head // 8, head * 3 // 16, head * 3 // 16]
     text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": section}
-    small = {"hidden_size": 320, "depth": 8, "num_heads": 5, "intermediate_size": 1024, "fullatt_block_indexes": [3, 7]}
+    # A quarter of the decoder's parameters, as in the 3B model.
+    small = {"hidden_size": 384, "depth": 12, "num_heads": 6, "intermediate_size": 1280}
+    small["fullatt_block_indexes"] = [2, 5, 8, 11]
     large = {"hidden_size": 1280, "depth": layers or 32, "num_heads": 16, "intermediate_size": 3420}
     vision = (small if shape == "small" else large) | {"out_hidden_size": text["hidden_size"]}
     ids = {
@@ -155,7 +157,8 @@ def _lm(tok: Any, folder: Path, shape: str, layers: int | None) -> None:
         f"<Instruct>: {INSTRUCTION}\n"
         '<Query>: {{ messages | selectattr("role", "eq", "query") | map(attribute="content") | first }}\n'
         '<Document>: {{ messages | selectattr("role", "eq", "document") | map(attribute="content") | first }}'
-        "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+        # Jinja drops a template's last line break.
+        '<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n{{ "\\n" }}'
     )
     tok.save_pretrained(folder)
     config = transformers.Qwen3Config(**_text_shape(shape, layers), head_dim=64, tie_word_embeddings=True)
