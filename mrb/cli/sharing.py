@@ -28,6 +28,7 @@ def push(lists: Path, address: str, private: bool) -> None:
 
     target = parse_address(address)
     found = lists_to_push(lists)
+    _say(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
     pushed = push_lists(found, target, private=private)
     click.echo(_table(one.about for one in found))
     click.echo(f"pushed: {pushed}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -141,10 +142,8 @@ def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
 def attempt(action: Callable[[], T], where: str) -> T:
     """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line."""
     from huggingface_hub.constants import ENDPOINT
-    from huggingface_hub.errors import HfHubHTTPError
 
-    # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
-    network: tuple[type[BaseException], ...] = (HfHubHTTPError.__bases__[0], OSError)
+    network = network_errors()
     started = time.monotonic()
     for wait in (*WAITS, None):
         try:
@@ -155,13 +154,21 @@ def attempt(action: Callable[[], T], where: str) -> T:
                 raise DataError(f"{where}: {refused}") from error
             patience = PATIENCE if ENDPOINT in _reached else PATIENCE_UNREACHED
             if wait is None or time.monotonic() - started > patience:
-                cause = one_line(error.__cause__ or error, 200)
+                cause = in_words(error.__cause__ or error)
                 raise DataError(
                     f"{where}: the Hub cannot be reached or fails ({type(error).__name__}: {cause}); check the network "
                     "and run the same command again, what was fetched is kept"
                 ) from error
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
+
+
+def network_errors() -> tuple[type[BaseException], ...]:
+    """What the client raises of its own accord when the Hub, the network or the disk fails."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
+    return HfHubHTTPError.__bases__[0], OSError
 
 
 def _reach(endpoint: str) -> None:
@@ -184,15 +191,21 @@ def _refused(error: BaseException) -> str | None:
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such revision, or not any more; MRB does not take another one in its place"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-        return f"no such file or folder: {one_line(error, 200)}"
+        return f"no such file or folder: {in_words(error)}"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
-        return None if status == 429 or status >= 500 else f"the Hub answers {status}: {one_line(error, 160)}"
+        return None if status == 429 or status >= 500 else f"the Hub answers {status}: {in_words(error)}"
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "the disk is full; free some space or set HF_HOME to another disk"
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return f"cannot be written: {error.filename}: {error.strerror}"
     return None
+
+
+def in_words(error: BaseException) -> str:
+    """What the client says, on one line. What follows a ? in an address may be a signature that lets its reader in, and
+    is left out."""
+    return one_line(re.sub(r"\?\S+", "", str(error)), 240)
 
 
 def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
@@ -235,7 +248,11 @@ def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
         known = manifest.checked.get(path)
         if known is not None and (known.size, known.modified_ns) == (state.st_size, state.st_mtime_ns):
             return local, known
-        if is_right(file, local):
+        try:
+            right = is_right(file, local)
+        except OSError as error:
+            raise DataError(f"{local}: cannot be read: {error.strerror}") from error
+        if right:
             sha256 = file.sha256 or sha256_file(local)
             return local, Checked(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
         discard(local)
@@ -246,10 +263,13 @@ def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
 
 
 def discard(local: Path) -> None:
-    """Remove a cached file: the name in the snapshot and the blob that it points to."""
+    """Remove a cached file: the name in the snapshot and the blob that it points to. DataError if that cannot be."""
     blob = local.resolve()
-    local.unlink(missing_ok=True)
-    blob.unlink(missing_ok=True)
+    try:
+        local.unlink(missing_ok=True)
+        blob.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{local}: is not what it should be and cannot be removed: {error.strerror}") from error
 
 
 def _download(manifest: Manifest, path: str) -> Path:

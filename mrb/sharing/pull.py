@@ -171,7 +171,7 @@ def checked(path: Path, task: Task, where: str) -> About:
 
 
 def _held(path: Path, task: Task) -> About | None:
-    """The list in the cache; None if it is not there or not right any more, in which case it is removed."""
+    """The list in the cache; None if it is not there, or not right any more where it can be fetched again."""
     if not path.is_file():
         return None
     try:
@@ -179,7 +179,6 @@ def _held(path: Path, task: Task) -> About | None:
     except CandidatesError:
         if offline():
             raise
-        path.unlink()
         return None
 
 

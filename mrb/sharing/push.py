@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrb.candidates import read_provenance
-from mrb.errors import CandidatesError, DataError, one_line
+from mrb.errors import CandidatesError, DataError
 from mrb.files import read_json
-from mrb.loading.hub import attempt, offline
+from mrb.loading.hub import attempt, in_words, network_errors, offline
 from mrb.sharing.address import HubFolder
 from mrb.sharing.pull import SUFFIX, About, checked
 from mrb.task import load_task
@@ -88,13 +89,30 @@ def _commit(api: HfApi, lists: Sequence[LocalList], target: HubFolder) -> str:
     names = ", ".join(one.about.provenance.task for one in lists)
     message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
     try:
-        commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid
+        with _no_bars():
+            commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid
     except (RuntimeError, ValueError) as error:
         # How the client hands on what went wrong while a file was sent: the reason is its cause, if it has one.
-        if isinstance(error.__cause__, Exception):
-            raise error.__cause__ from error
-        raise DataError(f"{target}: the Hub did not take the files: {one_line(error)}") from error
+        cause = error.__cause__
+        if isinstance(cause, network_errors()):
+            raise cause from error
+        raise DataError(f"{target}: the Hub did not take the files: {in_words(cause or error)}") from error
     return commit
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """The client leaves the bar of a file that it could not send open, to be drawn after the line that says why."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    if shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _checked_manifest(path: Path, about: About) -> Path:

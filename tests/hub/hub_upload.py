@@ -70,7 +70,7 @@ class Uploads:
         objects = []
         for one in asked["objects"]:
             address = f"{self.hub.url}/lfs/{one['oid']}"
-            actions = {"upload": {"href": address}, "verify": {"href": f"{address}/verify"}}
+            actions = {"upload": {"href": f"{address}?X-Amz-Signature=signed"}, "verify": {"href": f"{address}/verify"}}
             objects.append({**one} if one["oid"] in self.hub.uploads else {**one, "actions": actions})
         self.json({"transfer": "basic", "objects": objects})
 

@@ -36,7 +36,7 @@ def refused(done: Done, *words: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert lines[-1].startswith("mrb: ") and "Traceback" not in done.stderr
     assert all(word in lines[-1] for word in words), lines[-1]
-    assert TOKEN not in done.stdout + done.stderr
+    assert TOKEN not in done.stdout + done.stderr and "signed" not in done.stdout + done.stderr
 
 
 def test_what_is_pushed_is_what_is_pulled(
@@ -149,6 +149,11 @@ def test_private_lists_want_the_token(hub: Hub, mrb: Mrb, made: Path) -> None:
     hub.faults["/preupload/"] = ["forbidden"]
     refused(mrb(*push, env=LOGGED_IN), "403", "permissions")
     refused(mrb(*push[:-1], f"{PLACE}@main", env=LOGGED_IN), "main branch")
+    hub.faults["PUT /lfs/"] = ["forbidden"]
+    hub.uploads.clear()
+    refused(mrb(*push[:-1], f"{PLACE}/new", env=LOGGED_IN), "403", "permissions")
+    hub.faults["/batch"] = ["gated"]
+    refused(mrb(*push[:-1], f"{PLACE}/new", env=LOGGED_IN), "restricted")
     assert hub.branches["org/lists", "main"] == before
 
 

@@ -155,6 +155,15 @@ def test_caches_that_hold_everything_are_read_where_they_cannot_be_written(
     one_line(shell(f"{closed}; {words(DATA)}; echo exit $?"), "Read-only file system", "HF_DATASETS_CACHE")
 
 
+def test_a_damaged_file_that_cannot_be_removed(shell: Callable[..., Done], mrb: Mrb, tmp_path: Path) -> None:
+    assert mrb(*DATA).returncode == 0
+    blob = next((tmp_path / "hf").rglob(CORPUS)).resolve()
+    blob.write_bytes(b"PAR1" + blob.read_bytes()[4:-4] + b"PAR2")
+    closed = "mount --bind hf hf; mount -o remount,bind,ro hf"
+    done = shell(f"{closed}; {words(DATA)}; echo exit $?")
+    one_line(done, CORPUS, "cannot be removed", "Read-only file system")
+
+
 def test_the_disk_of_the_tables_is_full(shell: Callable[..., Done]) -> None:
     script = f"""
         mkdir tables; mount -t tmpfs -o size=4k tmpfs tables; export HF_DATASETS_CACHE=tables
