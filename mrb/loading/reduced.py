@@ -91,38 +91,48 @@ def parquet_rows(paths: Sequence[Path], where: str) -> tuple[int, tuple[str, ...
 
 
 def _write(path: Path, source: Source, needed: Needed, judged: Collection[str]) -> None:
-    whole = source.whole
-    wanted = pa.array(
-        [name.removeprefix(source.prefix) for name in {*needed.doc_ids, *judged} if name.startswith(source.prefix)],
-        pa.string(),
-    )
-    tables = _parquet(source, wanted) if whole is None else whole.table.to_batches(max_chunksize=10_000)
+    named = (name for name in {*needed.doc_ids, *judged} if name.startswith(source.prefix))
+    wanted = frozenset(name.removeprefix(source.prefix) for name in named)
+    tables = _of_parquet(source, wanted) if source.whole is None else _of_table(source.whole, wanted)
     schema = _SCHEMA.with_metadata({b"rows": str(source.rows).encode()})
     listed = needed.doc_ids if isinstance(needed.doc_ids, set | frozenset) else frozenset(needed.doc_ids)
     with atomic_writer(path) as file, pa.ipc.new_file(file, schema) as writer:
-        for batch in tables:
-            with _named(source.where):
-                kept = _kept(pa.Table.from_batches([batch]), source.where, wanted)
-            if kept.table.num_rows:
-                writer.write_table(_columns(kept, source.prefix, listed))
+        for kept in tables:
+            writer.write_table(_columns(Raw(kept, source.where), source.prefix, listed))
 
 
-def _kept(table: pa.Table, where: str, wanted: pa.Array) -> Raw:
-    ids = Raw(table, where).read(pa.string(), *CORPUS_ID_COLUMNS)
-    return Raw(table.filter(pc.is_in(ids, value_set=wanted)), where)
+def _of_table(whole: Raw, wanted: frozenset[str]) -> Iterator[pa.Table]:
+    """The wanted rows of a memory-mapped table, a piece at a time."""
+    for batch in whole.table.to_batches(max_chunksize=10_000):
+        piece = pa.Table.from_batches([batch])
+        with _named(whole.where):
+            mask = _wanted(Raw(piece, whole.where).read(pa.string(), *CORPUS_ID_COLUMNS), wanted)
+            if mask.true_count:
+                yield piece.filter(mask)
 
 
-def _parquet(source: Source, wanted: pa.Array) -> Iterator[pa.RecordBatch]:
-    """The rows of the row groups that hold a wanted id; others are passed over by their id column alone."""
+def _of_parquet(source: Source, wanted: frozenset[str]) -> Iterator[pa.Table]:
+    """The wanted rows of the row groups that hold any; others are passed over by their id column alone."""
     with _named(source.where):
         for path in source.paths:
             # A whole row group of pictures is gigabytes: pages come through a small buffer.
             with pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as file:
                 name = Raw(file.schema_arrow.empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
                 for group in range(file.num_row_groups):
-                    ids = file.read_row_group(group, columns=[name]).column(name).cast(pa.string())
-                    if pc.any(pc.is_in(ids, value_set=wanted)).as_py():
-                        yield from file.iter_batches(ROWS_HELD, row_groups=[group])
+                    ids = Raw(file.read_row_group(group, columns=[name]), source.where).read(pa.string(), name)
+                    mask, start = _wanted(ids, wanted), 0
+                    if not mask.true_count:
+                        continue
+                    for batch in file.iter_batches(ROWS_HELD, row_groups=[group]):
+                        own = mask.slice(start, batch.num_rows)
+                        start += batch.num_rows
+                        if own.true_count:
+                            yield pa.Table.from_batches([batch]).filter(own)
+
+
+def _wanted(ids: pa.ChunkedArray, wanted: frozenset[str]) -> pa.BooleanArray:
+    """Which of `ids` are wanted. Arrow's own `is_in` would hash all that is wanted again for every piece."""
+    return pa.array([item_id in wanted for item_id in ids.to_pylist()], pa.bool_())
 
 
 def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
