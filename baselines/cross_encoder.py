@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mrb.baselines.optional import complete_weights, folder_or_hub_id, needed
 from mrb.errors import AdapterError, one_line
 from mrb.items import Item
+from mrb.loading.hub import offline
 from mrb.reranker import Request
 from mrb.task import Modality
 
@@ -60,6 +61,7 @@ class CrossEncoder:
                     device=device,
                     max_length=max_length,
                     model_kwargs={"dtype": dtype},
+                    local_files_only=offline(),
                     trust_remote_code=trust_remote_code,
                 )
         except (OSError, ValueError, RuntimeError, ImportError) as error:

@@ -44,6 +44,7 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
     reports: list[Mapping[str, Any]] = []
 
     def reporting(cls: type[Any], /, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        kwargs["ignore_mismatched_sizes"] = True  # they are in the report, and refused with the rest
         model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
         reports.append(report)
         return (model, report) if output_loading_info else model
@@ -69,6 +70,6 @@ def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> Non
     absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if absent:
         raise AdapterError(
-            f"{adapter}: {path}: {len(absent)} weights are not in the checkpoint and would be random, among them "
-            f"{one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
+            f"{adapter}: {path}: {len(absent)} weights are not in the checkpoint, or of another shape, and would be "
+            f"random, among them {one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
         )
