@@ -49,15 +49,14 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
         reports.append(report)
         return (model, report) if output_loading_info else model
 
-    log = logging.getLogger("transformers.modeling_utils")  # prints as a table what is judged here
-    level = log.level
-    log.setLevel(logging.ERROR)
+    log = logging.getLogger("transformers.modeling_utils")
+    log.addFilter(_no_report)
     PreTrainedModel.from_pretrained = classmethod(reporting)  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
         PreTrainedModel.from_pretrained = original  # type: ignore[method-assign]
-        log.setLevel(level)
+        log.removeFilter(_no_report)
     if not reports:
         raise AdapterError(f"{adapter}: {path}: cannot tell whether all of its weights were loaded")
     for report in reports:
@@ -73,3 +72,8 @@ def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> Non
             f"{adapter}: {path}: {len(absent)} weights are not in the checkpoint, or of another shape, and would be "
             f"random, among them {one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
         )
+
+
+def _no_report(record: logging.LogRecord) -> bool:
+    """Whether a message of transformers is anything but the table of what is judged here."""
+    return "LOAD REPORT" not in record.getMessage()
