@@ -51,7 +51,7 @@ def test_scores_are_the_cosines_of_plain_transformers(reranker: LoadedReranker) 
     vectors = torch.stack([embedded(text) for text in TEXTS])
     expected = (vectors @ vectors.T).numpy()
     assert np.abs(np.array([found[key] for key in range(len(TEXTS))]) - expected).max() < 1e-4
-    assert found[0][3] > 0.4 > found[2][3]  # a kitten is nearer to a cat than a kernel is
+    assert found[0][3] > found[2][3] + 0.2  # a kitten is nearer to a cat than a kernel is
 
 
 def test_each_text_is_embedded_once_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
