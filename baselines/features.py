@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from mrb.baselines.colours import pixel_colours, to_lab, tone_shares, unit
 from mrb.items import ImageHandle
 
 Float64 = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 SIDE = 32  # pixels of the square that every feature is computed on
 _CELLS = 4  # edge cells a side
@@ -97,25 +99,31 @@ def read_picture(image: ImageHandle) -> Picture:
     return Picture(np.asarray(small))
 
 
-class PictureCache:
-    """Pictures, or what else is computed of an image, by the image's SHA-256; the least recently used leave first."""
+class ImageCache(Generic[T]):
+    """What is computed of an image, by the image's SHA-256; the least recently used leave first."""
 
-    def __init__(self, compute: Callable[[ImageHandle], Picture] = read_picture, limit: int = 10_000) -> None:
+    def __init__(self, compute: Callable[[ImageHandle], T], limit: int) -> None:
         self._compute = compute
         self._limit = limit
-        self._held: OrderedDict[str, Picture] = OrderedDict()
+        self._held: OrderedDict[str, T] = OrderedDict()
 
-    def __call__(self, image: ImageHandle) -> Picture:
-        """The picture of `image`, computed once while it is held."""
+    def __call__(self, image: ImageHandle) -> T:
+        """What is computed of `image`, once while it is held."""
         key = image.sha256
-        picture = self._held.get(key)
-        if picture is None:
-            picture = self._held[key] = self._compute(image)
-            if len(self._held) > self._limit:
-                self._held.popitem(last=False)
-        else:
+        if key in self._held:
             self._held.move_to_end(key)
-        return picture
+            return self._held[key]
+        made = self._held[key] = self._compute(image)
+        if len(self._held) > self._limit:
+            self._held.popitem(last=False)
+        return made
+
+
+class PictureCache(ImageCache[Picture]):
+    """Pictures as `read_picture` gives them."""
+
+    def __init__(self, compute: Callable[[ImageHandle], Picture] = read_picture, limit: int = 10_000) -> None:
+        super().__init__(compute, limit)
 
 
 def _cells(values: Float64) -> Float64:

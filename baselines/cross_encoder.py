@@ -1,0 +1,147 @@
+"""`cross-encoder`: any reranker that sentence-transformers loads as a CrossEncoder, from the Hub or a folder.
+
+Source of the interface: sentence-transformers 6.2 (Apache-2.0), sbert.net/docs/cross_encoder. Licence of the weights:
+each model's own. Tested here on tiny checkpoints of random weights; never run on published weights here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Literal
+
+from mrb.baselines.optional import complete_weights, folder_or_hub_id, needed
+from mrb.errors import AdapterError, one_line
+from mrb.items import Item
+from mrb.loading.hub import offline
+from mrb.reranker import Request
+from mrb.task import Modality
+
+_BATCHES_AHEAD = 16
+"""Batches' worth of pairs that are sorted by length together."""
+_PIXELS_PER_LETTER = 200
+"""A token is about four letters, or 28 x 28 pixels: only for putting pairs of like length side by side."""
+
+
+class CrossEncoder:
+    """Scores are the model's raw logits, never passed through a sigmoid, which ties what is far from 0.5.
+
+    Options: `path` (Hub id or folder), `revision`, `device` (the fastest there is unless stated), `dtype`, `max_length`
+    (tokens of a pair, cut as the tokenizer does; the model's own unless stated), `batch_size`, `instruction` (pass the
+    task's instruction as the model's prompt; off: the model's own prompt), `trust_remote_code` (off).
+
+    Covers text, and image and image+text where the model's modalities say so. AdapterError if the model gives more
+    than one score a pair, or if a weight is missing from the checkpoint and would be random.
+    """
+
+    kind = "pointwise"
+    version = "1"
+    name = "cross-encoder"
+
+    def __init__(
+        self,
+        path: str,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
+        max_length: int | None = None,
+        batch_size: int = 32,
+        instruction: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 1")
+        folder_or_hub_id(self.name, path)
+        library = needed(self.name, "sentence_transformers", "pip install 'mrb[cross-encoder]'")
+        try:
+            with complete_weights(self.name, path):
+                self._model = library.CrossEncoder(
+                    path,
+                    revision=revision,
+                    device=device,
+                    max_length=max_length,
+                    model_kwargs={"dtype": dtype},
+                    local_files_only=offline(),
+                    trust_remote_code=trust_remote_code,
+                )
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise AdapterError(f"{self.name}: {path} cannot be loaded: {one_line(error, 200)}") from error
+        _check_head(self.name, path, self._model)
+        self.inputs = _inputs(self.name, path, self._model)
+        self._as_parts = _takes_parts(self._model)
+        self._batch_size = batch_size
+        self._instruction = instruction
+
+    def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
+        """(key, logits) of each request; pairs of several requests share a batch, the longest first."""
+        waiting: list[Request] = []
+        for request in requests:
+            waiting.append(request)
+            if sum(len(r.candidates) for r in waiting) >= _BATCHES_AHEAD * self._batch_size:
+                yield from self._scored(waiting)
+                waiting = []
+        yield from self._scored(waiting)
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._model = None
+
+    def _scored(self, requests: list[Request]) -> Iterator[tuple[int, Sequence[float]]]:
+        pairs = [(request, place) for request in requests for place in range(len(request.candidates))]
+        found: dict[int, list[float]] = {request.key: [0.0] * len(request.candidates) for request in requests}
+        # One instruction a batch: the library takes one prompt for all of a call's pairs.
+        pairs.sort(key=lambda pair: (pair[0].instruction, -_length(pair[0].query, pair[0].candidates[pair[1]])))
+        for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
+            alike = list(same)
+            for start in range(0, len(alike), self._batch_size):
+                batch = alike[start : start + self._batch_size]
+                scores = self._predict([(r.query, r.candidates[place]) for r, place in batch], instruction)
+                for (request, place), score in zip(batch, scores, strict=True):
+                    found[request.key][place] = score
+        yield from found.items()
+
+    def _predict(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
+        import torch
+
+        scores = self._model.predict(
+            [tuple(self._side(item) for item in pair) for pair in pairs],
+            prompt=instruction if self._instruction else None,
+            batch_size=len(pairs),
+            show_progress_bar=False,
+            activation_fn=torch.nn.Identity(),
+        )
+        return [float(score) for score in scores]
+
+    def _side(self, item: Item) -> str | dict[str, Any]:
+        """One side of a pair. A bare text that looks like an address or path of a picture would be opened as one by a
+        model that takes pictures; under its own name it stays a text."""
+        if not self._as_parts:
+            return item.text
+        parts: dict[str, Any] = {"image": item.image.open()} if item.image else {}
+        return parts | ({"text": item.text} if item.text or not parts else {})
+
+
+def _length(query: Item, candidate: Item) -> int:
+    letters = len(query.text) + len(candidate.text)
+    pictures = [item.image.size for item in (query, candidate) if item.image]
+    return letters + sum(width * height for width, height in pictures) // _PIXELS_PER_LETTER
+
+
+def _check_head(name: str, path: str, model: Any) -> None:
+    if model.num_labels != 1:
+        raise AdapterError(f"{name}: {path} gives {model.num_labels} scores a pair; a reranker gives one")
+    for module in model:
+        if hasattr(module, "true_token_id") and module.true_token_id == module.false_token_id:
+            raise AdapterError(f"{name}: {path}: its tokenizer has no two tokens for yes and no; all scores would be 0")
+
+
+def _inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:
+    if not model.supports("text"):
+        raise AdapterError(f"{name}: {path} takes no text; it takes {', '.join(map(str, model.modalities))}")
+    return ("text", "image", "image+text") if model.supports("image") else ("text",)
+
+
+def _takes_parts(model: Any) -> bool:
+    """Whether a pair becomes messages with typed parts; else it is two plain texts."""
+    config = getattr(model[0], "modality_config", {}).get("message")
+    return config is not None and config.get("format") != "flat"

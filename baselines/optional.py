@@ -1,0 +1,79 @@
+"""Packages and weights that an adapter needs and may lack: one line that says what is missing and what to do."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mrb.errors import AdapterError, one_line
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def needed(adapter: str, module: str, install: str) -> Any:
+    """The imported module; AdapterError with the command that installs it if that fails."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise AdapterError(f"{adapter}: {module} cannot be imported ({one_line(error, 120)}); {install}") from error
+
+
+def folder_or_hub_id(adapter: str, path: str) -> str:
+    """`path` if it can name weights; AdapterError for a folder that is not there."""
+    if Path(path).is_dir() or _HUB_ID.fullmatch(path):
+        return path
+    raise AdapterError(f"{adapter}: path={one_line(path, 120)}: there is no such folder, and a Hub id is NAME/MODEL")
+
+
+@contextmanager
+def complete_weights(adapter: str, path: str) -> Iterator[None]:
+    """Whatever transformers model is loaded inside must get every weight from its checkpoint, or AdapterError.
+
+    transformers fills a weight that a checkpoint lacks with random numbers and only logs it; a head that is random
+    gives scores that look like scores. Libraries that load a model for us do not hand on what it reported, so
+    `from_pretrained` is asked for its report here, and restored at the end.
+    """
+    from transformers import PreTrainedModel
+
+    original = PreTrainedModel.__dict__["from_pretrained"]
+    reports: list[Mapping[str, Any]] = []
+
+    def reporting(cls: type[Any], /, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        kwargs["ignore_mismatched_sizes"] = True  # they are in the report, and refused with the rest
+        model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
+        reports.append(report)
+        return (model, report) if output_loading_info else model
+
+    log = logging.getLogger("transformers.modeling_utils")
+    log.addFilter(_no_report)
+    PreTrainedModel.from_pretrained = classmethod(reporting)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        PreTrainedModel.from_pretrained = original  # type: ignore[method-assign]
+        log.removeFilter(_no_report)
+    if not reports:
+        raise AdapterError(f"{adapter}: {path}: cannot tell whether all of its weights were loaded")
+    for report in reports:
+        refuse_incomplete(adapter, path, report)
+
+
+def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> None:
+    """AdapterError if `report` (transformers' loading info) names a weight that was not in the checkpoint, or did not
+    fit."""
+    absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
+    if absent:
+        raise AdapterError(
+            f"{adapter}: {path}: {len(absent)} weights are not in the checkpoint, or of another shape, and would be "
+            f"random, among them {one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
+        )
+
+
+def _no_report(record: logging.LogRecord) -> bool:
+    """Whether a message of transformers is anything but the table of what is judged here."""
+    return "LOAD REPORT" not in record.getMessage()
