@@ -1,0 +1,59 @@
+"""The rows of a corpus that a list names: the right ones, whatever the row groups and the pieces they are read in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mrb.items import DecodeCache, ImageCaps
+from mrb.loading.reduced import Needed, Source, reduce
+from mrb.loading.tables import ROWS_HELD, Raw
+
+ROWS = 7 * ROWS_HELD + 31
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def document(row: int) -> tuple[str, bytes | None]:
+    return f"words of {row}", b"picture %d" % row if row % 3 else None
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
+    """ROWS documents with integer ids, every third without a picture; MRB's cache lies in a folder of the test."""
+    monkeypatch.setenv("MRB_CACHE", str(tmp_path / "cache"))
+    rows = [document(row) for row in range(ROWS)]
+    cells = [None if picture is None else {"bytes": picture, "path": None} for _, picture in rows]
+    return pa.table(
+        {"id": pa.array(range(ROWS), pa.int64()), "text": [text for text, _ in rows], "image": pa.array(cells, IMAGE)}
+    )
+
+
+@pytest.mark.parametrize("group", [1, 17, ROWS_HELD, 2 * ROWS_HELD + 9, 100_000, None])
+def test_listed_rows_come_with_content_and_judged_ones_without(
+    corpus: pa.Table, tmp_path: Path, group: int | None
+) -> None:
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    if group is not None:
+        for path, part in zip(paths, (corpus.slice(0, 301), corpus.slice(301)), strict=True):
+            pq.write_table(part, path, row_group_size=group)
+    whole = Raw(corpus, "the table") if group is None else None
+    source = Source(paths, ["digest"], "part/", "the corpus", ROWS, whole)
+    listed = {0, 1, 99, 100, 300, 301, 302, 555, ROWS - 1}
+    ids = {f"part/{row}" for row in listed}
+    needed = Needed.of([*ids, "part/nowhere", "other/5"])
+    found = reduce(source, needed, ["part/5", "part/555", "part/gone"], ImageCaps(), DecodeCache())
+    assert set(found.items) == ids and found.rows == ROWS
+    assert found.present == ids | {"part/5"}
+    for row in listed:
+        text, picture = document(row)
+        encoded = found.items.encoded(f"part/{row}")
+        assert found.items.item(f"part/{row}").text == text
+        assert (None if encoded is None else encoded.to_pybytes()) == picture
+    assert len(list((tmp_path / "cache" / "reduced").iterdir())) == 1
+
+
+def test_needed_ids_are_known_by_content_and_not_by_order() -> None:
+    assert Needed.of(["b", "a", "b"]) == Needed.of(["a", "b"]) != Needed.of(["a"])
