@@ -99,6 +99,26 @@ def _qwen2_vl(tok: Any, folder: Path) -> None:
     _image_processor(folder)
 
 
+def _gme(tok: Any, folder: Path) -> None:
+    """As the Hub has it: a flat configuration with remote code, the old names of weights, no vocabulary head."""
+    from safetensors.torch import load_file, save_file
+
+    _qwen2_vl(tok, folder)
+    weights = load_file(folder / "model.safetensors")
+    assert {name.split(".")[0] for name in weights} == {"model", "visual"}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    text = config.pop("text_config")
+    rope = text.pop("rope_parameters")
+    text.pop("layer_types")
+    config |= text | {"rope_theta": rope["rope_theta"], "model_type": "qwen2_vl", "tie_word_embeddings": False}
+    config["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    config["vision_config"] = {k: v for k, v in config["vision_config"].items() if k != "rope_parameters"}
+    config["architectures"] = ["GmeQwen2VLForVision2Seq"]
+    config["auto_map"] = {"AutoConfig": "modeling.GmeQwen2VLConfig", "AutoModel": "modeling.GmeQwen2VL"}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def _qwen2_5_vl(tok: Any, folder: Path) -> None:
     config = transformers.Qwen2_5_VLConfig(
         text_config=dict(TEXT, vocab_size=len(tok), rope_parameters=THREE_D),
@@ -185,6 +205,7 @@ def _mono_lora(tok: Any, folder: Path) -> None:
 
 _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
     "qwen2_vl": _qwen2_vl,
+    "gme": _gme,
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen3_vl": _qwen3_vl,
     "qwen3": _qwen3,
