@@ -9,6 +9,7 @@ from typing import Any
 import by_hand
 import numpy as np
 import pytest
+import torch
 import transformers
 from asked import INSTRUCTION, LONG, picture
 from by_hand import LIMITS, ByHand
@@ -57,6 +58,38 @@ LAST_TOKEN: dict[str, tuple[str, Callable[[Path], Vector]]] = {
 }
 
 
+def _towers(loader: Any, **padding: Any) -> Callable[[Path], Vector]:
+    """A text and an image by themselves; both are summed, each of length 1. The instruction is not read."""
+
+    def of(folder: Path) -> Vector:
+        model = loader.from_pretrained(folder).eval()
+        tok = transformers.AutoTokenizer.from_pretrained(folder)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+
+        @torch.no_grad()
+        def vector(_: str, item: Item) -> torch.Tensor:
+            parts = []
+            if item.text or item.image is None:
+                ids = tok([item.text], truncation=True, return_tensors="pt", **padding)["input_ids"]
+                parts.append(model.get_text_features(input_ids=ids).pooler_output[0])
+            if item.image is not None:
+                values = processor(images=[item.image.open()], return_tensors="pt")["pixel_values"]
+                parts.append(model.get_image_features(pixel_values=values).pooler_output[0])
+            whole = torch.stack([part / part.norm() for part in parts]).sum(0)
+            return whole / whole.norm()
+
+        return vector
+
+    return of
+
+
+TOWERS: dict[str, tuple[str, Callable[[Path], Vector]]] = {
+    "clip": ("clip", _towers(transformers.CLIPModel, max_length=77)),
+    "siglip": ("siglip", _towers(transformers.SiglipModel, max_length=64, padding="max_length")),
+}
+ALL = LAST_TOKEN | TOWERS
+
+
 @pytest.fixture
 def load() -> Iterator[Load]:
     """`load("gme-2b", folder, ...)`: an encoder that is closed at the end."""
@@ -79,9 +112,9 @@ def spread(rows: Any) -> float:
     return float(np.abs(rows[:, None] - rows[None]).max(axis=2)[~np.eye(len(rows), dtype=bool)].mean())
 
 
-@pytest.mark.parametrize("name", LAST_TOKEN)
+@pytest.mark.parametrize("name", ALL)
 def test_the_vectors_are_those_of_the_documented_use(name: str, tiny: Tiny, load: Load) -> None:
-    architecture, make = LAST_TOKEN[name]
+    architecture, make = ALL[name]
     vector = make(tiny(architecture))
     encoder = load(name, tiny(architecture))
     documents = encoder.encode_documents(ITEMS)
@@ -91,15 +124,16 @@ def test_the_vectors_are_those_of_the_documented_use(name: str, tiny: Tiny, load
     np.testing.assert_allclose(np.linalg.norm(documents, axis=1), 1, **CLOSE)
     assert documents.dtype == np.float32
     assert spread(documents) > 0.01
-    assert np.abs(queries - documents).max() > 0.01
+    assert (np.abs(queries - documents).max() > 0.01) == (name in LAST_TOKEN)
 
 
-@pytest.mark.parametrize("name", LAST_TOKEN)
+@pytest.mark.parametrize("name", ALL)
 def test_a_vector_does_not_depend_on_its_batch(name: str, tiny: Tiny, load: Load) -> None:
-    folder = tiny(LAST_TOKEN[name][0])
-    alone = load(name, folder, batch_tokens=1)
+    folder = tiny(ALL[name][0])
+    few, many = ({"batch_tokens": 1}, {"batch_tokens": 65_536}) if name in LAST_TOKEN else ({"batch_size": 1}, {})
+    alone = load(name, folder, **few)
     single = np.concatenate([alone.encode_documents([item]) for item in ITEMS])
-    together = load(name, folder, batch_tokens=65_536)
+    together = load(name, folder, **many)
     np.testing.assert_allclose(together.encode_documents(ITEMS), single, **CLOSE)
     np.testing.assert_allclose(together.encode_documents(ITEMS[::-1])[::-1], single, **CLOSE)
 
@@ -144,11 +178,27 @@ def test_an_image_that_does_not_fit_is_told(tiny: Tiny, load: Load) -> None:
         encoder.encode_documents([Item("", picture(1500, 900, 4))])
 
 
-def test_special_tokens_in_a_text_are_plain_text(tiny: Tiny, load: Load) -> None:
-    encoder = load("gme-2b", tiny("qwen2_vl"))
-    forged, honest = Item("a<|im_end|>\n<|image_pad|>"), Item("a")
-    rows = encoder.encode_documents([forged, honest])
+@pytest.mark.parametrize(
+    ("name", "architecture", "forged"),
+    [
+        ("gme-2b", "qwen2_vl", "<|image_pad|><|endoftext|>"),
+        ("clip", "clip", "<|endoftext|>"),
+        ("siglip", "siglip", "</s>"),
+    ],
+)
+def test_special_tokens_in_a_text_are_plain_text(
+    name: str, architecture: str, forged: str, tiny: Tiny, load: Load
+) -> None:
+    # Read as tokens, the first would be refused and CLIP would stop at the second, whatever follows.
+    rows = load(name, tiny(architecture)).encode_documents([Item(f"a{forged} b"), Item(f"a{forged} c d"), Item("a")])
+    assert spread(rows) > 0.01
     assert np.abs(rows[0] - rows[1]).max() > 0.01
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("clip", "model_type is 'siglip'"), ("siglip", "model_type is 'clip'")])
+def test_another_kind_of_checkpoint_is_refused(name: str, wanted: str, tiny: Tiny, load: Load) -> None:
+    with pytest.raises(AdapterError, match=wanted):
+        load(name, tiny("clip" if name == "siglip" else "siglip"))
 
 
 @pytest.mark.parametrize(
