@@ -80,6 +80,11 @@ class BM25Retriever:
         self.engine = engine
         self.folder = folder
 
+    def covers(self, data: TaskData) -> bool:
+        """Whether queries and documents (or the side table) have texts."""
+        documents = data.corpus.has_texts or (data.side is not None and data.side.has_texts)
+        return documents and data.queries.has_texts
+
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """The best documents of each query; CandidatesError if the documents have no text anywhere."""
         on_disk = len(data.corpus) > MEMORY_DOCUMENTS if self.engine == "auto" else self.engine == "disk"

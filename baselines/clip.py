@@ -1,4 +1,5 @@
-"""CLIP (arXiv 2103.00020): openai/clip-vit-base-patch32, MIT licence (151M weights, 512 wide).
+"""CLIP (arXiv 2103.00020): openai/clip-vit-base-patch32 (151M weights, 512 wide), MIT as its code; the card
+states no licence of the weights (unconfirmed).
 
 `--set path=openai/clip-vit-large-patch14` or another takes its place; the commit must hold safetensors. No prompt:
 texts as they stand, cut at 77 tokens, which the model has been trained on; CLIP's own image processor (short side to

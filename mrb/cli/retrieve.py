@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 @click.option(
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Folder of vectors. Default: MRB's cache."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Processes that make vectors, with one encoder each, and one GPU where there are any.",
+)
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, from the registry; load nothing.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Items encoded a second, for --dry-run.")
@@ -39,6 +46,7 @@ def command(
     track: str,
     out: Path,
     work: Path | None,
+    workers: int,
     keep_embeddings: bool,
     dry: bool,
     rate: float | None,
@@ -59,13 +67,17 @@ def command(
 
         click.echo(costs_text(tasks, depth, rate))
         return
-    from mrb.retrieval import Dense, load_first_stage
+    from mrb.retrieval.first_stage import close, dense_of, load_first_stage
 
-    retriever = load_first_stage(model, chosen, folder=work)
-    for task in tasks:
-        _make(task, retriever, model, chosen, depth, track, out)
-        if isinstance(retriever, Dense) and not keep_embeddings:
-            retriever.discard()
+    retriever = load_first_stage(model, chosen, folder=work, workers=workers)
+    try:
+        for task in tasks:
+            _make(task, retriever, model, chosen, depth, track, out)
+            if not keep_embeddings:
+                for dense in dense_of(retriever):
+                    dense.discard()
+    finally:
+        close(retriever)
 
 
 def _make(
@@ -86,7 +98,7 @@ def _make(
 def _write_manifest(path: Path, candidates: Candidates, retriever: Retriever, options: dict[str, str]) -> None:
     """What the list was made for and by. It names no time and no machine: the same command writes the same bytes."""
     from mrb.files import write_json
-    from mrb.retrieval.dense import describe
+    from mrb.retrieval.first_stage import describe
 
     manifest: dict[str, Any] = {
         "schema_version": 1,

@@ -10,7 +10,6 @@ import numpy as np
 
 from mrb.errors import AdapterError
 from mrb.items import ImageHandle, Item
-from mrb.loading.data import TaskData
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +29,7 @@ class TwoTowers:
     """
 
     version = "1"
+    needs_images = True  # two texts are not what the towers were trained on
     model: str
     model_type: str
     loader: str
@@ -79,10 +79,6 @@ class TwoTowers:
         self.revision = revision
         self.dtype = str(kind).removeprefix("torch.")
         self._threads = min(MOST_THREADS, max(2, torch.get_num_threads()))
-
-    def covers(self, data: TaskData) -> bool:
-        """Whether the task's queries or documents have images: two texts are not what the towers were trained on."""
-        return data.queries.has_images or data.corpus.has_images
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
         """(n, width) float32, rows of length 1."""

@@ -41,6 +41,11 @@ class ItemTable:
         """Whether any row of the table has an image."""
         return self.images is not None and self.images.null_count < len(self.images)
 
+    @cached_property
+    def has_texts(self) -> bool:
+        """Whether any row of the table has a text that is not empty."""
+        return self.texts is not None and any(self._text(row) for row in self.rows.values())
+
     def item(self, item_id: str) -> Item:
         """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
         row = self._row(item_id)

@@ -21,13 +21,11 @@ ENCODER = """
 import time
 import zlib
 import numpy as np
-import mrb.retrieval.dense as dense
-
-dense.SHARD_ROWS = 100
 
 
 class Slow:
     batch_size = 20
+    shard_rows = 100
 
     def _rows(self, items):
         time.sleep(0.02)
