@@ -44,7 +44,8 @@ class ItemTable:
     @cached_property
     def has_texts(self) -> bool:
         """Whether any row of the table has a text that is not empty."""
-        return self.texts is not None and any(self._text(row) for row in self.rows.values())
+        texts = self.texts
+        return texts is not None and texts.null_count < len(texts) and any(map(self._text, self.rows.values()))
 
     def item(self, item_id: str) -> Item:
         """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
