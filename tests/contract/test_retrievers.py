@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import transformers
 from asked import INSTRUCTION, LONG, picture
 from by_hand import LIMITS, ByHand
+from safetensors.torch import load_file, save_file
 
 from mrb.adapters import RETRIEVERS, load_adapter
 from mrb.errors import AdapterError
@@ -222,3 +224,24 @@ def test_wrong_options_are_told_in_one_line(options: dict[str, Any], wanted: str
 def test_the_hubs_older_form_of_a_checkpoint_gives_the_same_vectors(tiny: Tiny, load: Load) -> None:
     flat, nested = load("gme-7b", tiny("gme")), load("gme-7b", tiny("qwen2_vl"))
     np.testing.assert_array_equal(flat.encode_documents(ITEMS), nested.encode_documents(ITEMS))
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda weights: weights.pop("model.layers.1.mlp.down_proj.weight"), "it would be random, so it is refused"),
+        (lambda weights: weights.pop("visual.merger.mlp.0.weight"), "it would be random, so it is refused"),
+        (lambda weights: weights.update({"model.extra": weights["model.norm.weight"] * 1}), "is no part of the model"),
+        (lambda weights: weights.update({"model.norm.weight": weights["model.norm.weight"][1:] * 1}), "another shape"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    change: Callable[[dict[str, Any]], object], wanted: str, tiny: Tiny, load: Load, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny("qwen2_vl"), tmp_path / "checkpoint"))
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(AdapterError, match=wanted) as caught:
+        load("gme-2b", folder)
+    assert "\n" not in str(caught.value)
