@@ -244,8 +244,9 @@ def _siglip(tok: Any, folder: Path) -> None:
         tokenizer_object=backend, eos_token="</s>", pad_token="</s>", model_max_length=64
     )
     own.save_pretrained(folder)
+    text = TOWER | {"vocab_size": len(own), "bos_token_id": None, "eos_token_id": end}
     config = transformers.SiglipConfig(
-        text_config=TOWER | {"vocab_size": len(own), "max_position_embeddings": 64, "pad_token_id": end},
+        text_config=text | {"max_position_embeddings": 64, "pad_token_id": end},
         vision_config=TOWER | {"image_size": 48, "patch_size": 16},
     )
     transformers.SiglipModel(config).save_pretrained(folder)
