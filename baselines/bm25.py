@@ -66,6 +66,8 @@ class BM25Retriever:
     above MEMORY_DOCUMENTS. Both give the same lists, so the engine is no part of a list's identity.
     """
 
+    version = "1"
+
     def __init__(
         self,
         k1: float = K1,

@@ -9,7 +9,7 @@ published figures were made so is unconfirmed). Images take 4 to 1,280 tokens, a
 says 256 to 1,280: `--set min_pixels=200704`. It is also cut otherwise: the authors cut a prompt of over 1,800 tokens
 at its end, MRB cuts the text and keeps the closing tokens. Special tokens in a text are read as plain text, and an
 image is resized once. float16 on a GPU, as the authors run it. Takes text, image and both.
-Never run on its real weights here.
+The commits are those that mteb names. Never run on its real weights here.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class GME2B(LastToken):
     """Alibaba-NLP/gme-Qwen2-VL-2B-Instruct."""
 
     model = "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct"
+    revision = "ce765ae71b8cdb208203cd8fb64a170b1b84293a"
     prompt = PROMPT
     half = "float16"
 
@@ -47,3 +48,4 @@ class GME7B(GME2B):
     """Alibaba-NLP/gme-Qwen2-VL-7B-Instruct."""
 
     model = "Alibaba-NLP/gme-Qwen2-VL-7B-Instruct"
+    revision = "477027a6480f8630363be77751f169cc3434b673"

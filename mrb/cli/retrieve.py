@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,6 @@ from mrb.cli.candidates import DEPTH, TRACK
 from mrb.errors import CandidatesError
 
 if TYPE_CHECKING:
-    from mrb.candidates import Candidates
     from mrb.retrieval.retriever import Retriever
     from mrb.task import Task
 
@@ -53,7 +52,8 @@ def command(
 ) -> None:
     """Search each task's corpus and write <task>.parquet and <task>.manifest.json.
 
-    Killed at any moment, the same command goes on after the last shard of vectors or postings that was written.
+    Killed at any moment, the same command goes on after the last list, or shard of vectors or postings, that was
+    written.
     """
     from mrb.cli.options import key_values
     from mrb.task import load_suite, load_task, suite_tasks
@@ -84,27 +84,20 @@ def _make(
     task: Task, retriever: Retriever, model: str, options: dict[str, str], depth: int, track: str, out: Path
 ) -> None:
     from mrb.candidates import write_parquet
-    from mrb.loading.load import load_task_data
-    from mrb.retrieval import make_candidates
-
-    candidates = make_candidates(load_task_data(task), retriever, model, depth, track)
-    path = out / f"{task.id}.parquet"
-    write_parquet(candidates, path)
-    _write_manifest(path.with_suffix(".manifest.json"), candidates, retriever, options)
-    click.echo(f"{path}  {model}  {len(candidates):,} lists, {candidates.pairs:,} pairs")
-    click.echo(f"  sha256 {candidates.sha256}")
-
-
-def _write_manifest(path: Path, candidates: Candidates, retriever: Retriever, options: dict[str, str]) -> None:
-    """What the list was made for and by. It names no time and no machine: the same command writes the same bytes."""
     from mrb.files import write_json
-    from mrb.retrieval.first_stage import describe
+    from mrb.loading.load import load_task_data
+    from mrb.retrieval.first_stage import dense_of, make_candidates, provenance
+    from mrb.retrieval.manifest import held, manifest
 
-    manifest: dict[str, Any] = {
-        "schema_version": 1,
-        **candidates.provenance.model_dump(),
-        "options": options,
-        "sha256": candidates.sha256,
-        **describe(retriever),
-    }
-    write_json(path, manifest)
+    path = out / f"{task.id}.parquet"
+    made = provenance(task, model, depth, track)
+    # Encoding a suite takes days: a killed command does not start again at its first task.
+    candidates = held(path, made, retriever, options) if dense_of(retriever) else None
+    if candidates is not None:
+        click.echo(f"{path}  is there already, made by this command; remove it to make it again")
+    else:
+        candidates = make_candidates(load_task_data(task), retriever, model, depth, track)
+        write_parquet(candidates, path)
+        write_json(path.with_suffix(".manifest.json"), manifest(made, candidates.sha256, retriever, options))
+        click.echo(f"{path}  {model}  {len(candidates):,} lists, {candidates.pairs:,} pairs")
+    click.echo(f"  sha256 {candidates.sha256}")

@@ -23,7 +23,8 @@ class TwoTowers:
     """An encoder. A text's vector and an image's vector have length 1; that of an item with both is their sum, brought
     to length 1. An item with neither has the empty text's. A task's instruction is not read.
 
-    A subclass states its checkpoint: `model` (a Hub repository; a user may name another, or a folder), `model_type`
+    A subclass states its checkpoint: `model` (a Hub repository; a user may name another, or a folder) and the `commit`
+    of it to load (None where a user must name one), `model_type`
     (that of its config.json) with `loader` (its transformers class), and how texts are padded (`padding`), to at most
     `text_tokens` tokens, beyond which they are cut.
     """
@@ -31,6 +32,7 @@ class TwoTowers:
     version = "1"
     needs_images = True  # two texts are not what the towers were trained on
     model: str
+    commit: str | None = None
     model_type: str
     loader: str
     padding: Literal["longest", "max_length"]
@@ -65,6 +67,7 @@ class TwoTowers:
 
         self._device = checkpoint.device_of(device)
         kind = checkpoint.dtype_of(dtype, self._device)
+        revision = revision if path else revision or self.commit
         folder = checkpoint.find(path or self.model, revision)
         found = checkpoint.read_config(folder).get("model_type")
         if found != self.model_type:

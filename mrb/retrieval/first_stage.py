@@ -16,6 +16,7 @@ from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
+from mrb.task import Task
 
 
 def load_first_stage(
@@ -78,8 +79,14 @@ def describe(retriever: Retriever) -> dict[str, Any]:
     """What a list's manifest says of the retriever that made it: an encoder's identity, or those of the fused ones."""
     if isinstance(retriever, Dense):
         return retriever.identity
-    fused = [part.identity for part in dense_of(retriever)]
-    return {"retrievers": fused} if fused else {}
+    if not dense_of(retriever):
+        return {}
+    assert isinstance(retriever, Fusion)
+    return {"retrievers": [describe(part) or _plain(part) for part in retriever.retrievers]}
+
+
+def _plain(retriever: Retriever) -> dict[str, Any]:
+    return {"retriever": type(retriever).__name__, "version": getattr(retriever, "version", None)}
 
 
 def close(retriever: Retriever) -> None:
@@ -94,15 +101,21 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     Self-matches, as the task's rules name them, leave before the list is cut, so that they take no place in it.
     Positives are never put in. CandidatesError if the retriever leaves out a query or breaks its contract.
     """
-    task = data.task
-    provenance = Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
-    )
     selves = _self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
     found = _in_order(data, name, searched)
-    return build(provenance, (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found))
+    return build(
+        provenance(data.task, name, depth, track),
+        (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
+    )
+
+
+def provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
+    """What a list of the first stage `name` says that it was made for."""
+    return Provenance(
+        task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
+    )
 
 
 def parts_of(data: TaskData) -> list[TaskData]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,6 +175,7 @@ def test_a_killed_worker_is_told_in_one_line_and_the_same_command_goes_on(
     after = {path: path.stat().st_mtime_ns for path in _shards(folder)}
     assert len(after) > len(kept)
     assert {path: after[path] for path in kept} == kept, "what was made is not made again"
+    shutil.rmtree(folder / "candidates")
     assert _finish(folder, *SLOW) == wanted, "one process goes on with what several have made"
 
 
