@@ -66,6 +66,8 @@ class BM25Retriever:
     above MEMORY_DOCUMENTS. Both give the same lists, so the engine is no part of a list's identity.
     """
 
+    version = "1"
+
     def __init__(
         self,
         k1: float = K1,
@@ -79,6 +81,11 @@ class BM25Retriever:
         self.b = b
         self.engine = engine
         self.folder = folder
+
+    def covers(self, data: TaskData) -> bool:
+        """Whether queries and documents (or the side table) have texts."""
+        documents = data.corpus.has_texts or (data.side is not None and data.side.has_texts)
+        return documents and data.queries.has_texts
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """The best documents of each query; CandidatesError if the documents have no text anywhere."""

@@ -10,7 +10,7 @@ from mrb.baselines.bm25 import Index
 from mrb.baselines.features import Float64
 from mrb.baselines.pixels import vectors
 from mrb.errors import CandidatesError
-from mrb.loading.data import ItemTable, TaskData
+from mrb.loading.data import TaskData
 from mrb.retrieval import Found, best_first, nearest
 
 
@@ -51,8 +51,7 @@ class Gallery:
 
 def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
     """(documents by gallery image, the images' features as rows in that order); a group is named by its image."""
-    gallery = data.side if _has_images(data.side) else data.corpus
-    assert gallery is not None  # a table that has images is there
+    gallery = data.side if data.side is not None and data.side.has_images else data.corpus
     groups: dict[str, list[str]] = {}
     for doc_id in gallery:
         image = gallery.item(doc_id).image
@@ -61,7 +60,3 @@ def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
     ids, rows = vectors(gallery)
     row_of = {doc_id: row for row, doc_id in enumerate(ids)}
     return groups, rows[[row_of[doc_ids[0]] for doc_ids in groups.values()]]
-
-
-def _has_images(table: ItemTable | None) -> bool:
-    return table is not None and table.images is not None and table.images.null_count < len(table.images)

@@ -66,6 +66,12 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
     return Adapter(found.name, target, typed, found.source, _source_hash(found.factory))
 
 
+def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
+    """Whether `spec` names a class that has the method; nothing is built. AdapterError as from `load_adapter`."""
+    factory = _find(spec, group).factory
+    return inspect.isclass(factory) and callable(getattr(factory, method, None))
+
+
 def installed(group: str = RERANKERS) -> list[str]:
     """The names of the installed adapters of a group, sorted."""
     return sorted({point.name for point in entry_points(group=group)})

@@ -12,11 +12,14 @@ _DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECA
 
 
 def key_values(options: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a dictionary; MRBError for one without a key, or a key given twice."""
+    """`KEY=VALUE` texts as a dictionary; MRBError for one without a key, or a key given twice.
+
+    `NAME.KEY` sets an option of one among several adapters.
+    """
     found: dict[str, str] = {}
     for option in options:
         key, equals, value = option.partition("=")
-        if not equals or not key.isidentifier():
+        if not equals or not key.rpartition(".")[2].isidentifier():
             raise MRBError(f"--set {option}: wanted KEY=VALUE, the key a Python name")
         if key in found:
             raise MRBError(f"--set {key}=...: given twice")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +11,6 @@ from mrb.cli.candidates import DEPTH, TRACK
 from mrb.errors import CandidatesError, MRBError
 
 if TYPE_CHECKING:
-    from mrb.candidates import Candidates
     from mrb.retrieval.retriever import Retriever
     from mrb.task import Task
 
@@ -32,6 +31,13 @@ PROBED = (
 @click.option(
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Folder of vectors. Default: MRB's cache."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Processes that make vectors, with one encoder each, and one GPU where there are any.",
+)
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, by the registry's numbers.")
 @click.option(
@@ -48,13 +54,15 @@ def command(
     track: str,
     out: Path,
     work: Path | None,
+    workers: int,
     keep_embeddings: bool,
     dry: bool,
     rate: float | None,
 ) -> None:
     """Search each task's corpus and write <task>.parquet and <task>.manifest.json.
 
-    Killed at any moment, the same command goes on after the last shard of vectors or postings that was written.
+    Killed at any moment, the same command goes on after the last list, or shard of vectors or postings, that was
+    written.
     """
     from mrb.cli.options import key_values
     from mrb.task import load_suite, load_task, suite_tasks
@@ -68,16 +76,20 @@ def command(
     if dry:
         _dry_run(tasks, depth, rate, model, chosen)
         return
-    from mrb.retrieval import Dense, load_first_stage
+    from mrb.retrieval.first_stage import close, dense_of, load_first_stage
     from mrb.tracks import check_track
 
     for task in tasks:
         check_track(track, model, depth, task, f"task {task.id}")
-    retriever = load_first_stage(model, chosen, folder=work)
-    for task in tasks:
-        _make(task, retriever, model, chosen, depth, track, out)
-        if isinstance(retriever, Dense) and not keep_embeddings:
-            retriever.discard()
+    retriever = load_first_stage(model, chosen, folder=work, workers=workers)
+    try:
+        for task in tasks:
+            _make(task, retriever, model, chosen, depth, track, out)
+            if not keep_embeddings:
+                for dense in dense_of(retriever):
+                    dense.discard()
+    finally:
+        close(retriever)
 
 
 def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
@@ -90,18 +102,21 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
         click.echo(f"the registry's numbers at {rate:g} items a second; neither data nor model was loaded")
         return
     from mrb.loading.load import load_task_data
-    from mrb.retrieval import load_first_stage
     from mrb.retrieval.costs import probe_rate
+    from mrb.retrieval.first_stage import close, load_first_stage
     from mrb.task import load_suite, suite_tasks
 
     retriever = load_first_stage(model, options)
     types = {task.type for task in tasks}
-    for small in suite_tasks(load_suite("mini")):
-        if small.type in types:
-            try:
-                rates[small.type] = probe_rate(retriever, load_task_data(small))
-            except MRBError as error:
-                click.echo(f"{small.type}: not timed: {error}")
+    try:
+        for small in suite_tasks(load_suite("mini")):
+            if small.type in types:
+                try:
+                    rates[small.type] = probe_rate(retriever, load_task_data(small))
+                except MRBError as error:
+                    click.echo(f"{small.type}: not timed: {error}")
+    finally:
+        close(retriever)
     click.echo(costs_text(tasks, depth, rates))
     click.echo(PROBED)
 
@@ -110,27 +125,20 @@ def _make(
     task: Task, retriever: Retriever, model: str, options: dict[str, str], depth: int, track: str, out: Path
 ) -> None:
     from mrb.candidates import write_parquet
-    from mrb.loading.load import load_task_data
-    from mrb.retrieval import make_candidates
-
-    candidates = make_candidates(load_task_data(task), retriever, model, depth, track)
-    path = out / f"{task.id}.parquet"
-    write_parquet(candidates, path)
-    _write_manifest(path.with_suffix(".manifest.json"), candidates, retriever, options)
-    click.echo(f"{path}  {model}  {len(candidates):,} lists, {candidates.pairs:,} pairs")
-    click.echo(f"  sha256 {candidates.sha256}")
-
-
-def _write_manifest(path: Path, candidates: Candidates, retriever: Retriever, options: dict[str, str]) -> None:
-    """What the list was made for and by. It names no time and no machine: the same command writes the same bytes."""
     from mrb.files import write_json
-    from mrb.retrieval.dense import describe
+    from mrb.loading.load import load_task_data
+    from mrb.retrieval.first_stage import dense_of, make_candidates, provenance
+    from mrb.retrieval.manifest import held, manifest
 
-    manifest: dict[str, Any] = {
-        "schema_version": 1,
-        **candidates.provenance.model_dump(),
-        "options": options,
-        "sha256": candidates.sha256,
-        **describe(retriever),
-    }
-    write_json(path, manifest)
+    path = out / f"{task.id}.parquet"
+    made = provenance(task, model, depth, track)
+    # Encoding a suite takes days: a killed command does not start again at its first task.
+    candidates = held(path, made, retriever, options) if dense_of(retriever) else None
+    if candidates is not None:
+        click.echo(f"{path}  is there already, made by this command; remove it to make it again")
+    else:
+        candidates = make_candidates(load_task_data(task), retriever, model, depth, track)
+        write_parquet(candidates, path)
+        write_json(path.with_suffix(".manifest.json"), manifest(made, candidates.sha256, retriever, options))
+        click.echo(f"{path}  {model}  {len(candidates):,} lists, {candidates.pairs:,} pairs")
+    click.echo(f"  sha256 {candidates.sha256}")

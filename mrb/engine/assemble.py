@@ -1,4 +1,4 @@
-"""An engine from an adapter's statements and a user's options."""
+"""An engine, or an embedder, from an adapter's statements and a user's options."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
+
 from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone
 from mrb.engine.budget import probed_tokens
+from mrb.engine.embedder import Embedder
 from mrb.engine.engine import Engine
 from mrb.engine.layout import Layout
 from mrb.engine.pictures import Pictures
@@ -18,8 +21,6 @@ from mrb.errors import AdapterError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import torch
 
     from mrb.engine.head import Head
 
@@ -62,23 +63,70 @@ class Stated(Protocol):
     layout: Layout
     ignored: Sequence[str]
 
+
+class Headed(Stated, Protocol):
+    """An adapter whose scores a head makes."""
+
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """The head of the loaded model."""
         ...
 
 
-def assemble(adapter: Stated, options: Options) -> tuple[Engine, str]:
+@dataclass(frozen=True)
+class _Parts:
+    """A checkpoint, ready to be asked. `weights` identifies it, `folder` has its tokenizer."""
+
+    model: Any
+    folder: Path
+    weights: str
+    tokenizer: Any
+    prompter: Prompter
+    backbone: Backbone
+    pictures: Pictures | None
+    batch_tokens: int
+    stats: Stats
+
+
+def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
     """Load the checkpoint and build its engine; beside it, what identifies the weights.
 
     AdapterError if anything is missing or does not fit.
     """
+    parts = _parts(adapter, options)
+    engine = Engine(
+        parts.prompter,
+        parts.backbone,
+        adapter.head(parts.model, parts.folder, parts.tokenizer),
+        parts.pictures,
+        batch_tokens=parts.batch_tokens,
+        share=options.share_prefix,
+        stats=parts.stats,
+    )
+    return engine, parts.weights
+
+
+def assemble_embedder(adapter: Stated, options: Options) -> tuple[Embedder, str]:
+    """Load the checkpoint without its vocabulary head and build its embedder; beside it, what identifies the weights.
+
+    AdapterError as from `assemble`.
+    """
+    parts = _parts(adapter, options, headless=True)
+    embedder = Embedder(
+        parts.prompter, parts.backbone, parts.pictures, batch_tokens=parts.batch_tokens, stats=parts.stats
+    )
+    return embedder, parts.weights
+
+
+def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
     if options.path is None:
         raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
     device = checkpoint.device_of(options.device)
     dtype = checkpoint.dtype_of(options.dtype, device)
     given = checkpoint.find(options.path, options.revision)
-    identity = checkpoint.identity(given)
+    weights = checkpoint.identity(given)
     model, folder = _model(adapter, given, dtype, options)
+    if headless:
+        model.lm_head = torch.nn.Identity()  # a gigabyte in the large models
     model = model.to(device)
     tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
     stats = Stats()
@@ -91,11 +139,7 @@ def assemble(adapter: Stated, options: Options) -> tuple[Engine, str]:
         options.max_length or adapter.layout.max_length,
         pictures.tokens if pictures is not None else None,
     )
-    head = adapter.head(model, folder, tokenizer)
-    engine = Engine(
-        prompter, backbone, head, pictures, batch_tokens=batch_tokens, share=options.share_prefix, stats=stats
-    )
-    return engine, identity
+    return _Parts(model, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
 
 
 def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:

@@ -86,6 +86,7 @@ class Backbone:
         self._decoder = getattr(inner, "language_model", inner)
         self._three = self._decoder is not inner
         self.device = model.device
+        self.dtype: torch.dtype = model.dtype
         kinds = getattr(self._decoder.config, "layer_types", None) or ()
         # A window of attention would have to be cut out of the shared keys; such models run each pair whole.
         self.can_share = not any(kind != "full_attention" for kind in kinds)

@@ -215,16 +215,20 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
 def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
     """The checkpoint's image processor, resizing to between `min_pixels` and `max_pixels`, on Pillow and numpy: where
     torchvision is installed its resizing gives other pixels."""
+    return _image_processor(folder, size={"shortest_edge": min_pixels, "longest_edge": max_pixels})
+
+
+def load_plain_image_processor(folder: Path) -> Any:
+    """The checkpoint's image processor with its own sizes, on Pillow and numpy."""
+    return _image_processor(folder)
+
+
+def _image_processor(folder: Path, **options: Any) -> Any:
     from transformers import AutoImageProcessor
 
     quiet_transformers()
     try:
-        return AutoImageProcessor.from_pretrained(
-            folder,
-            backend="pil",
-            local_files_only=True,
-            size={"shortest_edge": min_pixels, "longest_edge": max_pixels},
-        )
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True, **options)
     except Exception as error:
         raise AdapterError(f"{folder}: no image processor: {one_line(f'{type(error).__name__}: {error}')}") from error
 

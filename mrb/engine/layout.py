@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True)
 class Layout:
-    """A pointwise prompt.
+    """A pointwise prompt; or that of an embedding model, which has a query's side only.
 
     `template` holds placeholders: `{instruction}`, `{query}` and `{document}` (short for `{query_image}{query_text}`
     and so on: the picture before the text), `{seam}` where what all candidates of a query share ends (for a layout

@@ -36,6 +36,17 @@ class ItemTable:
     def __contains__(self, item_id: str) -> bool:
         return item_id in self.rows
 
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether any row of the table has an image."""
+        return self.images is not None and self.images.null_count < len(self.images)
+
+    @cached_property
+    def has_texts(self) -> bool:
+        """Whether any row of the table has a text that is not empty."""
+        texts = self.texts
+        return texts is not None and texts.null_count < len(texts) and any(map(self._text, self.rows.values()))
+
     def item(self, item_id: str) -> Item:
         """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
         row = self._row(item_id)

@@ -12,6 +12,8 @@ from mrb.columns import aligned
 from mrb.items import Item
 from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.dense import Dense
+from mrb.retrieval.encoding import Encoding
+from mrb.retrieval.first_stage import dense_of
 from mrb.retrieval.retriever import Retriever
 from mrb.task import Task
 
@@ -37,16 +39,19 @@ class Rate:
 def probe_rate(retriever: Retriever, data: TaskData) -> Rate:
     """The rate of `retriever` on the data of a small task: an encoder's calls are timed, of another retriever a whole
     search. MRBError as the retriever raises it, for data that it cannot take."""
-    if isinstance(retriever, Dense):
-        own = retriever.adapter.target
-        size = retriever.batch_size
+    if isinstance(retriever, Dense) and isinstance(retriever.maker, Encoding):
+        own, size = retriever.maker.target, retriever.maker.batch_size
         return Rate(
             _encoded(data.queries, size, lambda items: own.encode_queries(items, data.task.instruction)),
             _encoded(data.corpus, size, own.encode_documents),
         )
     few = replace(data, queries=_head(data.queries, WARM_UP), corpus=_head(data.corpus, WARM_UP))
-    _search(retriever, few)
-    rate = (len(data.queries) + len(data.corpus)) / _search(retriever, data)
+    try:
+        _search(retriever, few)
+        rate = (len(data.queries) + len(data.corpus)) / _search(retriever, data)
+    finally:
+        for dense in dense_of(retriever):
+            dense.discard()
     return Rate(rate, rate)
 
 

@@ -3,38 +3,97 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mrb.candidates import Candidates, Provenance, build
 from mrb.errors import AdapterError, CandidatesError
 from mrb.hashing import sha256_bytes
 from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.dense import Dense
+from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
+from mrb.task import Task
 from mrb.tracks import check_track
 
 
-def load_first_stage(name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Retriever:
+def load_first_stage(
+    name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None, workers: int = 1
+) -> Retriever:
     """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused.
 
-    An encoder becomes a `Dense` retriever that keeps its vectors under `folder`. `options` are for a single one.
+    An encoder becomes a `Dense` retriever that keeps its vectors under `folder`, made by `workers` processes where
+    these are more than one. `options` of one among several are named `NAME.KEY`. `close` it at the end.
     """
-    from mrb.adapters import RETRIEVERS, load_adapter
-
     parts = name.split("+")
     if len(set(parts)) != len(parts):
         raise AdapterError(f"first stage {name!r} names a retriever twice")
-    if options and len(parts) > 1:
-        raise AdapterError(f"first stage {name!r}: options can be set for one retriever only")
-    adapters = [load_adapter(part, options or {}, RETRIEVERS) for part in parts]
-    retrievers: list[Retriever] = [
-        adapter.target if callable(getattr(adapter.target, "search", None)) else Dense(adapter, folder)
-        for adapter in adapters
-    ]
+    chosen = {parts[0]: options or {}} if len(parts) == 1 else _options_of(name, parts, options or {})
+    retrievers: list[Retriever] = []
+    try:
+        for part in parts:
+            retrievers.append(_loaded(part, chosen[part], folder, workers))
+    except BaseException:
+        for retriever in retrievers:
+            close(retriever)
+        raise
+    if workers > 1 and not any(isinstance(retriever, Dense) for retriever in retrievers):
+        raise AdapterError(f"{name} searches by itself, in one process; leave --workers out")
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
+
+
+def _loaded(name: str, options: Mapping[str, str], folder: Path | None, workers: int) -> Retriever:
+    from mrb.adapters import RETRIEVERS, is_class_with, load_adapter
+
+    if workers > 1 and not is_class_with(name, "search", RETRIEVERS):
+        from mrb.retrieval.workers import Workers
+
+        return Dense(Workers(name, options, workers), folder)
+    adapter = load_adapter(name, options, RETRIEVERS)
+    retriever: Retriever = adapter.target
+    return retriever if callable(getattr(retriever, "search", None)) else Dense(Encoding(adapter), folder)
+
+
+def _options_of(name: str, parts: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {part: {} for part in parts}
+    for option, value in options.items():
+        part, _, key = option.rpartition(".")
+        if part not in found:
+            raise AdapterError(
+                f"first stage {name!r}: --set {option}=...: say whose option it is: --set {parts[0]}.{option}=... "
+                f"(there are {', '.join(parts)})"
+            )
+        found[part][key] = value
+    return found
+
+
+def dense_of(retriever: Retriever) -> list[Dense]:
+    """The dense retrievers that this one is, or is fused of."""
+    parts = retriever.retrievers if isinstance(retriever, Fusion) else (retriever,)
+    return [part for part in parts if isinstance(part, Dense)]
+
+
+def describe(retriever: Retriever) -> dict[str, Any]:
+    """What a list's manifest says of the retriever that made it: an encoder's identity, or those of the fused ones."""
+    if isinstance(retriever, Dense):
+        return retriever.identity
+    if not dense_of(retriever):
+        return {}
+    assert isinstance(retriever, Fusion)
+    return {"retrievers": [describe(part) or _plain(part) for part in retriever.retrievers]}
+
+
+def _plain(retriever: Retriever) -> dict[str, Any]:
+    return {"retriever": type(retriever).__name__, "version": getattr(retriever, "version", None)}
+
+
+def close(retriever: Retriever) -> None:
+    """Let go of the retriever's encoders and worker processes."""
+    for part in dense_of(retriever):
+        part.close()
 
 
 def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int, track: str) -> Candidates:
@@ -44,16 +103,22 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     Positives are never put in. CandidatesError if the retriever leaves out a query or breaks its contract, or if
     `track` is a named one that makes its lists in another way.
     """
-    task = data.task
-    check_track(track, name, depth, task, f"task {task.id}")
-    provenance = Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
-    )
+    check_track(track, name, depth, data.task, f"task {data.task.id}")
     selves = _self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
     found = _in_order(data, name, searched)
-    return build(provenance, (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found))
+    return build(
+        provenance(data.task, name, depth, track),
+        (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
+    )
+
+
+def provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
+    """What a list of the first stage `name` says that it was made for."""
+    return Provenance(
+        task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
+    )
 
 
 def parts_of(data: TaskData) -> list[TaskData]:

@@ -18,6 +18,9 @@ Found = tuple[str, list[str], Float32]
 class Retriever(Protocol):
     """A first stage: any object with this one method. Installed ones are found by the entry-point group
     `mrb.retrievers`; `docs/first-stages.md` is the guide.
+
+    Optional: `covers(data)`, whether it has anything to say about a task; one that has not is left out where several
+    are fused.
     """
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
@@ -34,8 +37,10 @@ class Retriever(Protocol):
 class Encoder(Protocol):
     """A first stage that makes vectors; `mrb.retrieval.dense` keeps and searches them.
 
-    Optional attributes: `batch_size` (items a call, 32), `version` (bumped when vectors change), `revision` (of the
-    weights) and `dtype`; the last three are recorded, and a change of `version` or `revision` encodes again.
+    Optional attributes: `batch_size` (items a call, 32), `shard_rows` (vectors that a killed command may have to make
+    again, 4,096), `needs_images` (left out of a fusion where neither queries nor documents have any), `version`
+    (bumped when vectors change), `revision` (of the weights) and `dtype`; the last three are recorded, and a change of
+    one encodes again. `close()` is called at the end.
     """
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:

@@ -86,6 +86,15 @@ def jina(instruction: str, q: Item, d: Item) -> str:
     return f"**Document**:\n{side(d)}\n**Query**:\n{side(q)}"
 
 
+def gme(instruction: str, item: Item, _: Item) -> str:
+    """Ends in the token at which the vector is read."""
+    return turn(side(item), instruction or "You are a helpful assistant.") + "<|endoftext|>"
+
+
+def qwen3_vl_embedding(instruction: str, item: Item, _: Item) -> str:
+    return turn(side(item, "NULL"), instruction or "Represent the user's input.") + "<|endoftext|>"
+
+
 class ByHand:
     """Scores pairs with the checkpoint in `folder`, as a script on a model card would."""
 
@@ -137,3 +146,9 @@ class ByHand:
     def difference(self, instruction: str, q: Item, d: Item, labels: tuple[str, str] = ("yes", "no")) -> float:
         z = self.logits(instruction, q, d)
         return float(z[self.token(labels[0])] - z[self.token(labels[1])])
+
+    @torch.no_grad()
+    def vector(self, instruction: str, item: Item) -> torch.Tensor:
+        """float32[hidden] of length 1: the last hidden state of the prompt's last token."""
+        hidden = self.model.model(**self.inputs(instruction, item, Item())).last_hidden_state[0, -1].float()
+        return hidden / hidden.norm()

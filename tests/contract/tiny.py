@@ -34,6 +34,15 @@ TEXT = {
     "initializer_range": 0.12,
     "max_position_embeddings": 8192,
 }
+TOWERS = ("clip", "siglip")
+TOWER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "initializer_range": 0.5,
+    "initializer_factor": 12.0,
+}
 THREE_D = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}
 
 
@@ -41,7 +50,8 @@ def build(architecture: str, folder: Path) -> Path:
     """Save a checkpoint of `architecture`, with tokenizer and image processor, to `folder`."""
     torch.manual_seed(7)
     tok = tokenizer()
-    tok.save_pretrained(folder)
+    if architecture not in TOWERS:
+        tok.save_pretrained(folder)
     _BUILDERS[architecture](tok, folder)
     return folder
 
@@ -97,6 +107,26 @@ def _qwen2_vl(tok: Any, folder: Path) -> None:
     )
     transformers.Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
     _image_processor(folder)
+
+
+def _gme(tok: Any, folder: Path) -> None:
+    """As the Hub has it: a flat configuration with remote code, the old names of weights, no vocabulary head."""
+    from safetensors.torch import load_file, save_file
+
+    _qwen2_vl(tok, folder)
+    weights = load_file(folder / "model.safetensors")
+    assert {name.split(".")[0] for name in weights} == {"model", "visual"}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    text = config.pop("text_config")
+    rope = text.pop("rope_parameters")
+    text.pop("layer_types")
+    config |= text | {"rope_theta": rope["rope_theta"], "model_type": "qwen2_vl", "tie_word_embeddings": False}
+    config["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    config["vision_config"] = {k: v for k, v in config["vision_config"].items() if k != "rope_parameters"}
+    config["architectures"] = ["GmeQwen2VLForVision2Seq"]
+    config["auto_map"] = {"AutoConfig": "modeling.GmeQwen2VLConfig", "AutoModel": "modeling.GmeQwen2VL"}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _qwen2_5_vl(tok: Any, folder: Path) -> None:
@@ -183,8 +213,49 @@ def _mono_lora(tok: Any, folder: Path) -> None:
     tuned.save_pretrained(folder)
 
 
+def _clip(tok: Any, folder: Path) -> None:
+    """With CLIP's own tokenizer, whose words end in </w>, of single letters and a few merges."""
+    letters = [*pre_tokenizers.ByteLevel.alphabet()]
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    own = transformers.CLIPTokenizer(vocab=vocab, merges=[("t", "h"), ("th", "e</w>")], model_max_length=77)
+    own.save_pretrained(folder)
+    text = TOWER | {"vocab_size": len(vocab), "eos_token_id": own.eos_token_id, "bos_token_id": own.bos_token_id}
+    config = transformers.CLIPConfig(
+        text_config=text | {"pad_token_id": own.pad_token_id, "projection_dim": 24},
+        vision_config=TOWER | {"image_size": 48, "patch_size": 16, "projection_dim": 24},
+        projection_dim=24,
+        initializer_factor=12.0,
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    size = {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}}
+    transformers.CLIPImageProcessorPil(**size).save_pretrained(folder)
+
+
+def _siglip(tok: Any, folder: Path) -> None:
+    """Its tokenizer ends a text by </s> and pads with it, as the real one, which needs sentencepiece."""
+    from tokenizers import processors
+
+    backend = Tokenizer.from_str(tok.backend_tokenizer.to_str())
+    backend.add_special_tokens(["</s>"])
+    end = backend.token_to_id("</s>")
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
+    own = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", pad_token="</s>", model_max_length=64
+    )
+    own.save_pretrained(folder)
+    text = TOWER | {"vocab_size": len(own), "bos_token_id": None, "eos_token_id": end}
+    config = transformers.SiglipConfig(
+        text_config=text | {"max_position_embeddings": 64, "pad_token_id": end},
+        vision_config=TOWER | {"image_size": 48, "patch_size": 16},
+    )
+    transformers.SiglipModel(config).save_pretrained(folder)
+    transformers.SiglipImageProcessorPil(size={"height": 48, "width": 48}).save_pretrained(folder)
+
+
 _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
     "qwen2_vl": _qwen2_vl,
+    "gme": _gme,
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen3_vl": _qwen3_vl,
     "qwen3": _qwen3,
@@ -192,4 +263,6 @@ _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
     "gemma": _gemma,
     "jina_m0": _jina_m0,
     "mono_lora": _mono_lora,
+    "clip": _clip,
+    "siglip": _siglip,
 }

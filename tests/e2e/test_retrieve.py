@@ -21,13 +21,11 @@ ENCODER = """
 import time
 import zlib
 import numpy as np
-import mrb.retrieval.dense as dense
-
-dense.SHARD_ROWS = 100
 
 
 class Slow:
     batch_size = 20
+    shard_rows = 100
 
     def _rows(self, items):
         time.sleep(0.02)
@@ -105,6 +103,29 @@ def test_killed_anywhere_it_ends_in_the_same_files(tmp_path: Path, model: str, s
     assert _finish(cut, model) == wanted
     # Vectors leave when the list is written, postings stay; nothing half-written is left by the kills' heirs.
     assert bool(list(work.glob(unit))) == (model == "disk")
+
+
+def test_a_list_that_is_there_is_not_made_again_unless_something_differs(tmp_path: Path) -> None:
+    def lines(*options: str) -> list[str]:
+        command = [str(MRB), "retrieve", "--model", "slow", "--task", TASK, *options]
+        environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache")}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    (tmp_path / "slow.py").write_text(ENCODER)
+    first, digest = lines("--depth", "20")
+    assert "is there already" not in first
+    again, same = lines("--depth", "20")
+    assert "is there already, made by this command" in again
+    assert same == digest
+    path = tmp_path / "candidates" / f"{TASK}.parquet"
+    written = path.read_bytes()
+    path.write_bytes(written[:-1] + b"x")
+    assert "is there already" not in lines("--depth", "20")[0]
+    assert path.read_bytes() == written
+    assert "is there already" not in lines("--depth", "10")[0]
+    (tmp_path / "slow.py").write_text(ENCODER + "\n# changed\n")
+    assert "is there already" not in lines("--depth", "10")[0]
 
 
 def test_the_manifest_says_what_made_the_list(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from mrb.adapters import Adapter
 from mrb.errors import AdapterError, MRBError
 from mrb.items import Item
 from mrb.loading.data import TaskData
-from mrb.retrieval import Dense, load_first_stage, make_candidates, nearest
-from mrb.retrieval import dense as dense_module
+from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, nearest
+from mrb.retrieval import encoding as encoding_module
 from mrb.retrieval.costs import Rate, costs_text, probe_rate
+from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.vectors import Nearest
 from mrb.task import load_suite, load_task, suite_tasks
 
@@ -54,13 +55,13 @@ class Letters:
 
 @pytest.fixture
 def data(toy_data: MakeData, monkeypatch: pytest.MonkeyPatch) -> TaskData:
-    monkeypatch.setattr(dense_module, "SHARD_ROWS", 20)
+    monkeypatch.setattr(encoding_module, "SHARD_ROWS", 20)
     docs = {f"d{n}": f"text number {n % 40}" for n in range(90)}
     return toy_data({f"q{n}": f"number {n}" for n in range(25)}, docs, {f"q{n}": {"d0": 1} for n in range(25)})
 
 
 def wrapped(encoder: Any, folder: Path, **options: Any) -> Dense:
-    return Dense(Adapter("letters", encoder, options, "test", "0" * 64), folder)
+    return Dense(Encoding(Adapter("letters", encoder, options, "test", "0" * 64)), folder)
 
 
 def test_the_search_is_exact_and_shards_do_not_show(data: TaskData, tmp_path: Path) -> None:
@@ -154,9 +155,14 @@ def test_a_damaged_shard_is_named(data: TaskData, tmp_path: Path, content: bytes
         list(wrapped(Letters(), tmp_path).search(data, 3))
 
 
-def test_options_are_for_one_retriever() -> None:
-    with pytest.raises(AdapterError, match="options can be set for one retriever only"):
+def test_options_of_several_say_whose_they_are() -> None:
+    fused = load_first_stage("bm25+pixels", {"bm25.k1": "2"})
+    assert isinstance(fused, Fusion)
+    assert [getattr(part, "k1", None) for part in fused.retrievers] == [2.0, None]
+    with pytest.raises(AdapterError, match=r"--set bm25\.k1=\.\.\. \(there are bm25, pixels\)"):
         load_first_stage("bm25+pixels", {"k1": "2"})
+    with pytest.raises(AdapterError, match="say whose option it is"):
+        load_first_stage("bm25+pixels", {"gallery.k1": "2"})
 
 
 def test_costs_come_from_the_registry() -> None:

@@ -1,0 +1,24 @@
+"""SigLIP (arXiv 2303.15343): google/siglip-base-patch16-224, Apache-2.0 (203M weights, 768 wide).
+
+`--set path=google/siglip-so400m-patch14-384` or another takes its place. No prompt: texts as they stand, padded to 64
+tokens and not masked, as in training (the vector is read at the last place, so other padding gives other vectors), and
+cut there; the checkpoint's image processor squeezes an image into a square. An item with text and image has the sum of
+the two vectors, each of length 1. Instructions are not read. The real tokenizer needs `sentencepiece` and `protobuf`.
+The commit is the one that mteb names. Never run on its real weights here.
+"""
+
+from __future__ import annotations
+
+from mrb.engine.two_towers import TwoTowers
+
+
+class SigLIP(TwoTowers):
+    """google/siglip-base-patch16-224."""
+
+    model = "google/siglip-base-patch16-224"
+    commit = "7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed"
+    model_type = "siglip"
+    loader = "SiglipModel"
+    padding = "max_length"
+    text_tokens = 64
+    masked = False

@@ -1,0 +1,91 @@
+"""Items through an embedding model: prompts, batches by tokens, the last token's hidden state as a vector."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mrb.engine.backbone import Backbone, row_of
+from mrb.engine.budget import batches, out_of_memory
+from mrb.engine.pictures import Pictures
+from mrb.engine.prompt import Prompt, Prompter
+from mrb.engine.stats import Stats
+from mrb.errors import AdapterError
+from mrb.items import Item
+
+Float32 = npt.NDArray[np.float32]
+_NOTHING = Item()
+
+
+class Embedder:
+    """Makes vectors with one model on one device. `batch_tokens` bounds rows x longest row of a batch, and is halved
+    whenever memory runs out."""
+
+    def __init__(
+        self, prompter: Prompter, backbone: Backbone, pictures: Pictures | None, *, batch_tokens: int, stats: Stats
+    ) -> None:
+        self.prompter = prompter
+        self.backbone = backbone
+        self.pictures = pictures
+        self.batch_tokens = batch_tokens
+        self.stats = stats
+
+    def vectors(self, instruction: str, items: Sequence[Item]) -> Float32:
+        """(n, hidden) float32, a row of length 1 an item: the last hidden state of the prompt's last token.
+
+        The layout has a query's side only. A row does not depend on the other items, but for rounding.
+        """
+        started = time.perf_counter()
+        prompts = self.prompter.prompts(instruction, [(item, _NOTHING) for item in items])
+        self.stats.add("tokenise", time.perf_counter() - started)
+        self.stats.cut_prompts += sum(bool(prompt.cut) for prompt in prompts)
+        self.stats.cut_tokens += sum(prompt.cut for prompt in prompts)
+        # Longest first, which is the order of `batches`: what does not fit into memory shows at once.
+        waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
+        if self.pictures is not None:
+            self.pictures.expect(placed.image for i in waiting for placed in prompts[i].images)
+        rows: dict[int, Float32] = {}
+        while waiting:
+            count = len(next(batches([len(prompts[i].ids) for i in waiting], self.batch_tokens)))
+            try:
+                found = self._batch([prompts[i] for i in waiting[:count]])
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                self._halve(count, len(prompts[waiting[0]].ids), error)
+                continue
+            rows.update(zip(waiting[:count], found, strict=True))
+            del waiting[:count]
+        return np.stack([rows[i] for i in range(len(prompts))])
+
+    def close(self) -> None:
+        """Let go of threads and of what is cached."""
+        if self.pictures is not None:
+            self.pictures.close()
+
+    def _batch(self, prompts: Sequence[Prompt]) -> Float32:
+        images = [placed.image for prompt in prompts for placed in prompt.images]
+        features = self.pictures.features(images) if self.pictures is not None and images else {}
+        rows = [row_of(prompt, features) for prompt in prompts]
+        started = time.perf_counter()
+        hidden = self.backbone.last_hidden(rows, features)
+        found: Float32 = torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy()
+        self.stats.synchronised("prefill", started, self.backbone.device)
+        real = sum(len(row.ids) for row in rows)
+        self.stats.pairs += len(rows)
+        self.stats.batches += 1
+        self.stats.tokens += real
+        self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
+        return found
+
+    def _halve(self, rows: int, length: int, error: BaseException) -> None:
+        if rows == 1:
+            raise AdapterError(f"one item of {length} tokens does not fit into memory; lower max_length") from error
+        self.batch_tokens = max(1, rows * length // 2)
+        self.stats.halvings += 1
+        if self.backbone.device.type == "cuda":
+            torch.cuda.empty_cache()

@@ -1,0 +1,123 @@
+"""The base of every embedding model that reads a prompt's last token: a checkpoint, a layout, what a user may set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from mrb.engine.layout import Layout
+from mrb.errors import AdapterError
+from mrb.items import Item
+
+if TYPE_CHECKING:
+    from mrb.retrieval.retriever import Float32
+
+_LOG = logging.getLogger("mrb.engine")
+
+
+class LastToken:
+    """An encoder: the vector of an item is the last hidden state of its prompt's last token, brought to length 1.
+
+    A subclass states its checkpoint and its prompt:
+
+    - `model`, `revision`: a Hub repository and the commit to load; None where a user must name one;
+    - `prompt`: the layout, with a query's side only; its default instruction is what documents get;
+    - `half`: the dtype on a GPU where the user names none;
+    - `as_instruction` where the model wants a task's instruction in another form.
+    """
+
+    version = "1"
+    model: str | None = None
+    revision: str | None = None
+    prompt: Layout
+    half = "bfloat16"
+    ignored: Sequence[str] = (r"^lm_head\.",)
+    batch_size = 256
+
+    def __init__(
+        self,
+        path: str | None = None,
+        revision: str | None = None,
+        instruction: Literal["task", "default"] = "task",
+        device: str = "auto",
+        dtype: str = "auto",
+        attention: str | None = None,
+        max_length: int | None = None,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        batch_tokens: int = 0,
+        cache_mb: int = 256,
+        shard_rows: int = 1024,
+        base_revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Load the model.
+
+        `path`: a local folder or ORGANISATION/NAME, with `revision` (a commit), instead of the retriever's own;
+        `instruction`: what queries are told, the task's instruction or the model's default; `shard_rows`: vectors that
+        a killed command may have to make again. The others are those of `mrb.engine.yes_no.YesNo`.
+        AdapterError if something is missing or does not fit.
+        """
+        from mrb.engine.checkpoint import require
+
+        self.name = type(self).__name__
+        if instruction not in ("task", "default"):
+            raise AdapterError(f"{self.name}: instruction={instruction}: there are task and default")
+        if shard_rows < 1:
+            raise AdapterError(f"{self.name}: shard_rows={shard_rows}: wanted a whole number from 1")
+        require(self.name, "torch", "transformers")
+        from mrb.engine.assemble import Options, assemble_embedder
+        from mrb.engine.checkpoint import device_of
+
+        if dtype == "auto" and device_of(device).type == "cuda":
+            dtype = self.half
+        self.layout = self.prompt
+        self.shard_rows = shard_rows
+        self._told = instruction == "task"
+        options = Options(
+            path=path or self.model,
+            revision=revision if path else revision or self.revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            max_length=max_length,
+            min_pixels=min_pixels,
+            max_pixels=max_pixels,
+            batch_tokens=batch_tokens,
+            share_prefix=False,
+            cache_mb=cache_mb,
+            base_revision=base_revision,
+            trust_remote_code=trust_remote_code,
+        )
+        self.embedder, weights = assemble_embedder(self, options)
+        self.revision = options.revision
+        self.dtype = str(self.embedder.backbone.dtype).removeprefix("torch.")
+        # Vectors of other weights in the same folder are other vectors.
+        self.version = f"{self.version}+{weights}"
+
+    def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
+        """(n, hidden) float32, rows of length 1, under the task's instruction unless the default was asked for."""
+        return self.embedder.vectors(self.as_instruction(instruction) if self._told else "", items)
+
+    def encode_documents(self, items: Sequence[Item]) -> Float32:
+        """(n, hidden) float32, rows of length 1, always under the model's default instruction."""
+        return self.embedder.vectors("", items)
+
+    def as_instruction(self, instruction: str) -> str:
+        """A task's instruction in the form that the model was trained with."""
+        return instruction
+
+    def close(self) -> None:
+        """Say what was cut, and let go of the model's threads."""
+        stats = self.embedder.stats
+        if stats.cut_prompts:
+            _LOG.warning(
+                "%s: %d of %d items lost %d tokens of text to max_length=%d",
+                self.name,
+                stats.cut_prompts,
+                stats.pairs,
+                stats.cut_tokens,
+                self.embedder.prompter.max_length,
+            )
+        self.embedder.close()

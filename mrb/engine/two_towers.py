@@ -1,0 +1,155 @@
+"""The base of the models with a tower for texts and one for images, whose vectors can be compared: CLIP and its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mrb.errors import AdapterError
+from mrb.items import ImageHandle, Item
+
+if TYPE_CHECKING:
+    import torch
+
+    from mrb.retrieval.retriever import Float32
+
+MOST_THREADS = 16
+
+
+class TwoTowers:
+    """An encoder. A text's vector and an image's vector have length 1; that of an item with both is their sum, brought
+    to length 1. An item with neither has the empty text's. A task's instruction is not read.
+
+    A subclass states its checkpoint: `model` (a Hub repository; a user may name another, or a folder) and the `commit`
+    of it to load (None where a user must name one), `model_type`
+    (that of its config.json) with `loader` (its transformers class), and how texts are padded (`padding`), to at most
+    `text_tokens` tokens, beyond which they are cut.
+    """
+
+    version = "1"
+    needs_images = True  # two texts are not what the towers were trained on
+    model: str
+    commit: str | None = None
+    model_type: str
+    loader: str
+    padding: Literal["longest", "max_length"]
+    text_tokens: int
+    masked: bool
+
+    def __init__(
+        self,
+        path: str | None = None,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 64,
+        shard_rows: int = 4096,
+    ) -> None:
+        """Load the model.
+
+        `path`: a local folder or ORGANISATION/NAME, with `revision` (a commit); `device`: auto, cpu, cuda(:n), mps;
+        `dtype`: auto (bfloat16 on a GPU, else float32), float32, bfloat16, float16; `batch_size`: texts or images a
+        forward; `shard_rows`: vectors that a killed command may have to make again.
+        AdapterError if something is missing or does not fit.
+        """
+        from mrb.engine import checkpoint
+
+        self.name = type(self).__name__
+        for option, value in (("batch_size", batch_size), ("shard_rows", shard_rows)):
+            if value < 1:
+                raise AdapterError(f"{self.name}: {option}={value}: wanted a whole number from 1")
+        checkpoint.require(self.name, "torch", "transformers")
+        import torch
+        import transformers
+
+        self._device = checkpoint.device_of(device)
+        kind = checkpoint.dtype_of(dtype, self._device)
+        revision = revision if path else revision or self.commit
+        folder = checkpoint.find(path or self.model, revision)
+        found = checkpoint.read_config(folder).get("model_type")
+        if found != self.model_type:
+            raise AdapterError(f"{folder}: model_type is {found!r}, wanted {self.model_type!r}")
+        self.version = f"{self.version}+{checkpoint.identity(folder)}"
+        self._tokenizer = checkpoint.load_tokenizer(folder)
+        self._processor = checkpoint.load_plain_image_processor(folder)
+        self._model = checkpoint.load_model(folder, getattr(transformers, self.loader), dtype=kind).to(self._device)
+        self._rows = batch_size
+        self.batch_size = max(batch_size, 512)  # items a call: images are made ready ahead within one
+        self.shard_rows = shard_rows
+        self.revision = revision
+        self.dtype = str(kind).removeprefix("torch.")
+        self._threads = min(MOST_THREADS, max(2, torch.get_num_threads()))
+
+    def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
+        """(n, width) float32, rows of length 1."""
+        return self.encode_documents(items)
+
+    def encode_documents(self, items: Sequence[Item]) -> Float32:
+        """(n, width) float32, rows of length 1."""
+        texts = {item.text: None for item in items if item.text or item.image is None}
+        images = {item.image.sha256: item.image for item in items if item.image is not None}
+        of_text = dict(zip(texts, self._each(self._texts(list(texts))), strict=True))
+        of_image = dict(zip(images, self._each(self._images(images.values())), strict=True))
+        rows = []
+        for item in items:
+            parts = [of_text[item.text]] if item.text or item.image is None else []
+            parts += [of_image[item.image.sha256]] if item.image is not None else []
+            rows.append(parts[0] if len(parts) == 1 else _unit(parts[0] + parts[1]))
+        return np.stack(rows)
+
+    def _each(self, blocks: Iterator[torch.Tensor]) -> Iterator[Float32]:
+        """The rows of the towers' outputs, brought to length 1."""
+        for block in blocks:
+            for row in block.float().cpu().numpy():
+                yield _unit(row)
+
+    def _texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
+        import torch
+
+        for first in range(0, len(texts), self._rows):
+            made = self._tokenizer(
+                texts[first : first + self._rows],
+                padding=self.padding,
+                truncation=True,
+                max_length=self.text_tokens,
+                split_special_tokens=True,  # a text that spells the end token must not act as one
+                return_attention_mask=self.masked,
+                return_tensors="pt",
+            )
+            names = ("input_ids", "attention_mask") if self.masked else ("input_ids",)
+            with torch.inference_mode():
+                yield _pooled(self._model.get_text_features(**{name: made[name].to(self._device) for name in names}))
+
+    def _images(self, images: Iterable[ImageHandle]) -> Iterator[torch.Tensor]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        import torch
+
+        from mrb.engine.ahead import ahead
+
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="mrb-pixels") as pool:
+            ready = ahead(pool, self._pixels, images, 2 * self._rows)
+            while block := list(islice(ready, self._rows)):
+                values = torch.from_numpy(np.stack(block)).to(self._device, self._model.dtype)
+                with torch.inference_mode():
+                    yield _pooled(self._model.get_image_features(pixel_values=values))
+
+    def _pixels(self, image: ImageHandle) -> Any:
+        return self._processor(images=image.open(), return_tensors="np")["pixel_values"][0]
+
+    def close(self) -> None:
+        """Nothing is held beyond the model."""
+
+
+def _pooled(output: Any) -> torch.Tensor:
+    found: torch.Tensor = output.pooler_output
+    return found
+
+
+def _unit(row: Float32) -> Float32:
+    length = np.linalg.norm(row)
+    unit: Float32 = row / length if length else row
+    return unit

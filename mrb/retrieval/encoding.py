@@ -1,0 +1,96 @@
+"""An encoder at work: what its vectors depend on, and shards made in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from mrb.adapters import Adapter
+from mrb.errors import AdapterError
+from mrb.items import Item
+from mrb.loading.data import TaskData
+from mrb.retrieval.retriever import Float32
+from mrb.retrieval.shards import SHARD_ROWS, Shards
+
+BATCH = 32
+
+
+class Maker(Protocol):
+    """Makes shards, in this process (`Encoding`) or in others (`mrb.retrieval.workers`)."""
+
+    name: str
+    identity: dict[str, Any]
+    shard_rows: int
+    needs_images: bool
+
+    def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
+        """Make what is missing of the tables, if that is better done at once than shard by shard."""
+        ...
+
+    def make(self, shards: Shards, number: int, made: Callable[[int], object]) -> None:
+        """Make one shard that is missing; `made` is told of items as they are done."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the encoder."""
+        ...
+
+
+class Encoding:
+    """An encoder in this process, given `batch_size` items at a time. AdapterError if it breaks its contract."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.name = adapter.name
+        self.target = adapter.target
+        self.shard_rows = int(getattr(self.target, "shard_rows", SHARD_ROWS))
+        self.needs_images = bool(getattr(self.target, "needs_images", False))
+        self.batch_size = int(getattr(self.target, "batch_size", BATCH))
+        self.identity: dict[str, Any] = {
+            "retriever": adapter.name,
+            "options": {key: str(value) for key, value in adapter.options.items()},
+            "source_sha256": adapter.source_sha256,
+            **{name: _stated(self.target, name) for name in ("version", "revision", "dtype")},
+        }
+
+    def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
+        """Nothing: shards are made when they are wanted."""
+
+    def make(self, shards: Shards, number: int, made: Callable[[int], object] = lambda _: None) -> None:
+        """Encode a shard, a batch at a time, and write it."""
+        parts: list[Float32] = []
+        ids = shards.part(number)
+        for first in range(0, len(ids), self.batch_size):
+            batch = ids[first : first + self.batch_size]
+            parts.append(self._rows(shards, batch))
+            made(len(batch))
+        if len({rows.shape[1] for rows in parts}) > 1:
+            raise AdapterError(f"{self.name}: vectors of one table differ in width")
+        shards.write(number, np.concatenate(parts))
+
+    def _rows(self, shards: Shards, ids: Sequence[str]) -> Float32:
+        table = shards.table
+        rows = np.asarray(self._encoded(shards, [table.item(item_id) for item_id in ids]), np.float32)
+        if rows.ndim != 2 or len(rows) != len(ids):
+            raise AdapterError(f"{self.name}: {len(ids)} items gave vectors of shape {rows.shape}")
+        if not np.isfinite(rows).all():
+            bad = ids[int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])]
+            raise AdapterError(f"{self.name}: the vector of {bad!r} ({table.name}) is not finite")
+        return rows
+
+    def _encoded(self, shards: Shards, items: Sequence[Item]) -> Any:
+        if shards.kind == "queries":
+            return self.target.encode_queries(items, shards.instruction)
+        return self.target.encode_documents(items)
+
+    def close(self) -> None:
+        """Close the encoder, if it can be."""
+        close = getattr(self.target, "close", None)
+        if callable(close):
+            close()
+
+
+def _stated(target: object, name: str) -> str | None:
+    value = getattr(target, name, None)
+    return None if value is None else str(value)

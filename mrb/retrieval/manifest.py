@@ -1,0 +1,40 @@
+"""What stands beside a list that `mrb retrieve` writes: what it was made for and by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mrb.candidates import Candidates, Provenance, read_parquet
+from mrb.errors import MRBError
+from mrb.files import read_json
+from mrb.retrieval.first_stage import describe
+from mrb.retrieval.retriever import Retriever
+
+
+def manifest(made: Provenance, sha256: str, retriever: Retriever, options: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest of a list of this hash. It names no time and no machine: the same command writes the same bytes."""
+    return {
+        "schema_version": 1,
+        **made.model_dump(),
+        "options": dict(options),
+        "sha256": sha256,
+        **describe(retriever),
+    }
+
+
+def held(path: Path, made: Provenance, retriever: Retriever, options: Mapping[str, str]) -> Candidates | None:
+    """The list in `path`, if its manifest is the one that making it again would give; None if it is another or damaged.
+
+    What the retriever does not say of itself cannot be compared: ask for those that state their weights.
+    """
+    beside = path.with_suffix(".manifest.json")
+    if not beside.is_file() or not path.is_file():
+        return None
+    try:
+        found = read_json(beside)
+        candidates = read_parquet(path)
+    except MRBError:
+        return None
+    return candidates if found == manifest(made, candidates.sha256, retriever, options) else None
