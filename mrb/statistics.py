@@ -65,10 +65,11 @@ class TaskSample:
 
 @dataclass(frozen=True)
 class Averages:
-    """An interval for each column: of the mean over tasks, and of the mean over types of their tasks' means."""
+    """An interval for each column: of the mean over tasks, over types of their tasks' means, and of each type's."""
 
     over_tasks: tuple[Interval, ...]
     over_types: tuple[Interval, ...]
+    of_types: dict[str, tuple[Interval, ...]]
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,9 @@ def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: 
     by_type: dict[str, list[_Resampled]] = {}
     for sample, part in zip(ordered, parts, strict=True):
         by_type.setdefault(sample.type, []).append(part)
-    types = [_mean_of(by_type[name]) for name in sorted(by_type)]
-    return Averages(_intervals(_mean_of(parts), level), _intervals(_mean_of(types), level))
+    types = {name: _mean_of(by_type[name]) for name in sorted(by_type)}
+    over = [_intervals(_mean_of(some), level) for some in (parts, list(types.values()))]
+    return Averages(over[0], over[1], {name: _intervals(found, level) for name, found in types.items()})
 
 
 def paired_test(
@@ -377,8 +379,7 @@ def _sign_flip(sums: Float64, seed: int, flips: int) -> Float64:
 
 def _all_subsets(whole: Float64) -> Float64:
     """The column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
-    chosen = np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1
-    return chosen.astype(np.float64) @ whole
+    return (np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1).astype(np.float64) @ whole
 
 
 def _random_subsets(whole: Float64, seed: int, flips: int) -> Float64:

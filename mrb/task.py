@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,7 +20,8 @@ from mrb.errors import TaskError
 from mrb.hashing import sha256_json
 from mrb.items import ImageCaps
 
-TYPES = ("t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it")
+TypeName = Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
+TYPES: tuple[TypeName, ...] = get_args(TypeName)
 FAMILY_OF_TYPE = {
     "t2t": "single",
     "i2i": "single",
@@ -199,7 +200,7 @@ class Task(Model):
     schema_version: Literal[1]
     id: Slug
     title: str = Field(max_length=80)
-    type: Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
+    type: TypeName
     description: str = Field(max_length=1000)
     instruction: str = Field(min_length=1, max_length=500)
     source_measure: MeasureName
