@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from typing import Any, BinaryIO
 from mrb.errors import ResultError, one_line
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
+# Windows opens a device for these, with any suffix and in any case; files are shared between systems.
+_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
 
 
 @contextmanager
@@ -67,6 +70,11 @@ def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not valid JSON: {error}") from error
+
+
+def is_device_name(name: str) -> bool:
+    """Whether Windows keeps this file name for a device."""
+    return _DEVICES.fullmatch(name) is not None
 
 
 def fsync_folder(folder: Path) -> None:
