@@ -109,6 +109,16 @@ def load_run(folder: Path) -> Run:
     return Run(folder, record, tasks)
 
 
+def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
+    """A result with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
+    return TaskScores(
+        result,
+        tuple(per_query.column("query_id").to_pylist()),
+        per_query.column(CLUSTER_COLUMN).to_numpy(),
+        {name: per_query.column(name).to_numpy() for name in result.measures},
+    )
+
+
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
     done = [task_id for task_id in task_ids if task_id in run.tasks]
@@ -270,11 +280,8 @@ def _load_task(folder: Path) -> TaskScores:
         *((name, pa.float64()) for name in result.measures),
     ]
     found = read_untrusted(path, pa.schema(stated), ResultError)
-    columns = {name: found.column(name).to_numpy() for name in result.measures}
-    query_ids = tuple(found.column("query_id").to_pylist())
-    clusters = found.column(CLUSTER_COLUMN).to_numpy()
-    scores = TaskScores(result, query_ids, clusters, columns)
-    for name, values in columns.items():
+    scores = task_scores(result, found)
+    for name, values in scores.values.items():
         if len(values) != result.counts.queries or abs(_mean(scores, values) - result.measures[name].mean) > 1e-9:
             raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
     return scores

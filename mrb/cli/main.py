@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
     "score": ("score", "Recompute a run from its journals, or score a file of scores."),
+    "submit": ("submit", "Make a submission of a run, to be published."),
     "tasks": ("tasks", "List tasks and suites."),
     "validate": ("validate", "Check result files against schema, ranges and registry."),
 }

@@ -104,6 +104,17 @@ def verify(task: Task) -> Iterator[str]:
         yield f"{task.id}: {counts.queries:,} queries, {counts.documents:,} documents: rows as at the first load"
 
 
+def at_hand(task: Task) -> bool:
+    """Whether all data of the task is on this disk: part of MRB, or every file pulled. Nothing is asked of the Hub."""
+    if task.source.kind != "hub":
+        return True
+    manifests = [(read_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
+    return all(
+        manifest is not None and all(local_file(manifest, path) is not None for path in _paths(task, part, manifest))
+        for manifest, part in manifests
+    )
+
+
 def _paths(task: Task, part: Part, manifest: Manifest) -> list[str]:
     return [path for _, paths in part_files(task, part, manifest).values() for path in paths]
 
