@@ -193,12 +193,12 @@ class RunRecord(Model):
 
 def read_result(path: Path) -> Result:
     """The result in `path`. ResultError names the file and the first field that does not fit."""
-    return _parse(Result, path)
+    return read_model(Result, path)
 
 
 def read_run(folder: Path) -> RunRecord:
     """The record of the run in `folder`. ResultError if there is none or it does not fit."""
-    return _parse(RunRecord, folder / RUN_FILE)
+    return read_model(RunRecord, folder / RUN_FILE)
 
 
 def result_files(path: Path) -> list[Path]:
@@ -242,7 +242,8 @@ def check_registry(result: Result, where: str) -> None:
             raise ResultError(f"{where}: the reranker does not take {modality}, which task {task.id} has")
 
 
-def _parse(model: type[M], path: Path) -> M:
+def read_model(model: type[M], path: Path) -> M:
+    """The JSON in `path` as `model`. ResultError names the file and the first field that does not fit."""
     value = read_json(path, limit=MAX_RESULT_BYTES)
     try:
         # As JSON and strict: "12" is no number, 1 is no truth value, and a list serves for a tuple.

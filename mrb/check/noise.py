@@ -18,7 +18,7 @@ from mrb.evaluate.plan import Plan
 from mrb.files import write_json
 from mrb.metrics import HEADLINE, per_query
 from mrb.ranking import rank_candidates
-from mrb.results import Fraction, Plain, RerankerInfo
+from mrb.results import Fraction, Plain, RerankerInfo, read_model
 from mrb.task import Model, Sha256, Slug
 
 NOISE_FILE = "noise.json"
@@ -95,6 +95,11 @@ def write_noise(folder: Path, record: NoiseRecord) -> Path:
     path = folder / NOISE_FILE
     write_json(path, record.model_dump(mode="json"))
     return path
+
+
+def read_noise(path: Path) -> NoiseRecord:
+    """The record in `path`. ResultError names the first field that does not fit."""
+    return read_model(NoiseRecord, path)
 
 
 def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:

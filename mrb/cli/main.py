@@ -24,7 +24,8 @@ COMMANDS = {
     "score": ("score", "Recompute a run from its journals, or score a file of scores."),
     "submit": ("submit", "Make a submission of a run, to be published."),
     "tasks": ("tasks", "List tasks and suites."),
-    "validate": ("validate", "Check result files against schema, ranges and registry."),
+    "validate": ("validate", "Check submissions and result files: every number again."),
+    "verify": ("verify", "Score a part of a submission again with its model."),
 }
 
 

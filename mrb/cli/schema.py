@@ -6,13 +6,20 @@ import click
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["result", "run"]))
+@click.argument("name", type=click.Choice(["result", "run", "submission", "verified"]))
 def command(name: str) -> None:
-    """Print the JSON Schema of result.json or run.json (docs/schema holds both)."""
+    """Print the JSON Schema of result.json, run.json, submission.json, or a record of `mrb verify` (see docs/schema)."""
     import json
 
     from mrb.results import Result, RunRecord
+    from mrb.submission.schema import Submission
+    from mrb.submission.verify import Verified
     from mrb.task import Model
 
-    models: dict[str, type[Model]] = {"result": Result, "run": RunRecord}
+    models: dict[str, type[Model]] = {
+        "result": Result,
+        "run": RunRecord,
+        "submission": Submission,
+        "verified": Verified,
+    }
     click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))

@@ -103,7 +103,7 @@ def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[
     table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
     with atomic_writer(path) as file:
         pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False)
-    return columns["query_id"]
+    return [row.query_id for row in found]
 
 
 def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
