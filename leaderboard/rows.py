@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import groupby
 
 from mrb.leaderboard.comparisons import Comparison
+from mrb.leaderboard.runs import result_path
 from mrb.metrics import HEADLINE, MEASURES
 from mrb.results import Interval, Measures
 from mrb.summary import Average, Row, Run, average_over_tasks, average_over_types
@@ -192,11 +193,6 @@ def average(
     """`over` (one of the two averages) of the engine; a task whose result lacks the measure counts as missing."""
     there = {i: scores for i, scores in run.tasks.items() if i not in task_ids or measure in scores.result.measures}
     return over(run if len(there) == len(run.tasks) else replace(run, tasks=there), task_ids, measure, row)
-
-
-def result_path(run: Run, task_id: str) -> str:
-    """Where the site keeps the copy of a result, relative to its page."""
-    return f"data/{run.name}/{task_id}.json"
 
 
 def _cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:

@@ -17,7 +17,7 @@ COMMANDS = {
     "compare": ("compare", "Compare runs: differences, intervals, queries won and lost."),
     "data": ("data", "Fetch, list and check the data of tasks."),
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
-    "leaderboard": ("leaderboard", "Build the board from runs."),
+    "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
     "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
