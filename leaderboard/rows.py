@@ -219,7 +219,7 @@ def _with_gains(row: TableRow, first: TableRow) -> TableRow:
     for key, cell in cells.items():
         base = first.cells[key].mean
         if cell.mean is not None and base is not None:
-            cells[key] = replace(cell, gain=cell.mean - base)
+            cells[key] = Cell(cell.mean, cell.low, cell.high, cell.mean - base, cell.href, cell.note)
     return replace(row, cells=cells)
 
 

@@ -110,9 +110,7 @@ def _expanded(folder: Path) -> list[Path]:
 
 def _read(folder: Path) -> Run:
     if not (folder / RUN_FILE).is_file():
-        raise ResultError(
-            f"{folder}: no {RUN_FILE} here and no submission: this is no run, or one that `mrb run` has not finished yet"
-        )
+        raise ResultError(f"{folder}: no {RUN_FILE} here: this is no run, or one that `mrb run` has not finished yet")
     if not _NAME.fullmatch(folder.name):
         raise ResultError(
             f"{folder}: a run's folder is named with letters, digits, '.', '_', '-', starting with a letter or digit"

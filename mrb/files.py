@@ -58,16 +58,27 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
     """The JSON value in `path`. Files over `limit` bytes, duplicate keys, NaN and infinities are refused by name."""
+    return parse_json(read_limited(path, limit), path)
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The bytes of `path`; ResultError if it cannot be read or holds more than `limit`."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
-        if len(data) > limit:
-            raise ResultError(f"{path}: more than {limit} bytes of JSON")
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise ResultError(f"{path}: more than {limit} bytes of JSON")
+    return data
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    """The JSON value in `data`, which was read from `path`, under the rules of `read_json`."""
+    try:
         return json.loads(
             data, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
         )
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not valid JSON: {error}") from error
 

@@ -327,6 +327,7 @@ def read_task(path: Path) -> Task:
     return task
 
 
+@cache
 def load_suite(suite_id: str) -> Suite:
     """The suite named `suite_id`. TaskError if it is unknown or malformed."""
     folder = task_folder() / "suites"

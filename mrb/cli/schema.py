@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("name", type=click.Choice(["result", "run", "submission", "verified"]))
 def command(name: str) -> None:
-    """Print the JSON Schema of result.json, run.json, submission.json or of `mrb verify`'s record, as in docs/schema."""
+    """Print the JSON Schema of result.json, run.json, submission.json or a record of `mrb verify`."""
     import json
 
     from mrb.results import Result, RunRecord

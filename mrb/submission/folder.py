@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mrb.errors import MRBError, ResultError, first_problem, one_line
-from mrb.files import is_device_name, read_json
+from mrb.files import is_device_name, parse_json, read_limited
 from mrb.metrics import MEASURES
 from mrb.results import check_registry
 from mrb.submission.migrate import to_newest
@@ -82,9 +82,12 @@ def receive(folder: Path, *, neighbours: bool = True) -> Received:
 
 def read_submission(path: Path) -> Submission:
     """`submission.json` of any version, as the newest. ResultError names the file and the first field that is wrong."""
-    value = to_newest(read_json(path, limit=MAX_SUBMISSION_BYTES), str(path))
+    data = read_limited(path, MAX_SUBMISSION_BYTES)
+    stated = parse_json(data, path)
+    newest = to_newest(stated, str(path))
     try:
-        return Submission.model_validate_json(json.dumps(value), strict=True)
+        # The bytes that were looked at; writing the value as JSON again would take as long as reading it.
+        return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error
     except RecursionError as error:
