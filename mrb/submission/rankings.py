@@ -213,5 +213,8 @@ def _row(where: str, query_id: str, order: bytes, rest: list[object], *, scores:
     if len(packed) != 4 * len(order):
         raise ResultError(f"{where}: {len(packed)} bytes of scores for {len(order)} candidates")
     values = np.frombuffer(packed, "<f4").astype(np.float32)
-    missing = np.isnan(values)
-    return Ranked(query_id, positions, values, int(missing.sum()), tied_across(values, TIE_CUTOFF))
+    missing = int(np.isnan(values).sum())
+    present = values[: len(values) - missing]
+    if not np.isfinite(present).all() or (np.diff(present) > 0).any():
+        raise ResultError(f"{where}: scores that are not finite, or rise with rank; the best comes first")
+    return Ranked(query_id, positions, values, missing, tied_across(values, TIE_CUTOFF))

@@ -197,7 +197,8 @@ PATH, HOST, KEY = "a path", "an address or host name", "something that looks lik
         ("bob@example.org", HOST), ("sk-abcdefghijklmnop1234", KEY),
         ("hf_abcdefghijklmnopqrst", KEY),
         ("Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MEFCQ0RFRg", KEY),
-        ("surface", None), ("Alibaba-NLP/gme-Qwen2-VL-2B", None), ("a" * 40, None), ("2.13.0", None), ("yes / no", None),
+        ("surface", None), ("Alibaba-NLP/gme-Qwen2-VL-2B", None), ("a" * 40, None), ("2.13.0", None),
+        ("yes / no", None),
         ("Intel(R) Xeon(R) CPU @ 2.20GHz", None), ("hf://datasets/org/name", None), ("Is it yes/no and/or both?", None),
     ],
 )  # fmt: skip
