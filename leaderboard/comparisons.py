@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from mrb.errors import MRBError, ResultError
-from mrb.hashing import sha256_lines
 from mrb.summary import Run, TaskScores
 from mrb.task import TYPES, Suite, Task, load_suite, load_task
 
@@ -138,7 +137,7 @@ def _identity(scores: TaskScores) -> Identity:
         candidates=result.candidates.sha256,
         depth=result.candidates.depth,
         selection=result.data.selection,
-        queries=sha256_lines(query_id.encode() for query_id in scores.query_ids),
+        queries=scores.queries,
         qrels=result.data.qrels,
     )
 

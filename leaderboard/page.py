@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, Panel, panels
+from mrb.leaderboard.published import published
 from mrb.leaderboard.rows import SOURCE, Table, View
 from mrb.leaderboard.runs import RunCard, card
 from mrb.metrics import HEADLINE
@@ -49,6 +50,7 @@ def render(tables: Sequence[Table]) -> str:
         headline=str(HEADLINE),
         source=SOURCE,
         type_words=TYPE_WORDS,
+        published=published(),
         plot={"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS},
         version=version("mrb"),
     )

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from mrb.amounts import tasks_text
 from mrb.leaderboard.comparisons import Comparison
+from mrb.leaderboard.runs import result_path
 from mrb.metrics import HEADLINE, MEASURES
 from mrb.results import Interval, Measures
 from mrb.summary import Average, Row, Run, average_over_tasks, average_over_types
@@ -195,11 +196,6 @@ def average(
     return over(run if len(there) == len(run.tasks) else replace(run, tasks=there), task_ids, measure, row)
 
 
-def result_path(run: Run, task_id: str) -> str:
-    """Where the site keeps the copy of a result, relative to its page."""
-    return f"data/{run.name}/{task_id}.json"
-
-
 def _cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:
     if interval is None:
         return Cell(mean, href=href)
@@ -224,7 +220,7 @@ def _with_gains(row: TableRow, first: TableRow) -> TableRow:
     for key, cell in cells.items():
         base = first.cells[key].mean
         if cell.mean is not None and base is not None:
-            cells[key] = replace(cell, gain=cell.mean - base)
+            cells[key] = Cell(cell.mean, cell.low, cell.high, cell.mean - base, cell.href, cell.note)
     return replace(row, cells=cells)
 
 

@@ -1,4 +1,4 @@
-"""Reading the runs that a board is built from, and what the page says about each."""
+"""Reading the runs and submissions that a board is built from, and what the page says about each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from mrb.errors import MRBError, ResultError
 from mrb.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
 from mrb.results import RUN_FILE
+from mrb.submission.folder import is_submission, receive, submission_folders
+from mrb.submission.row import as_run
+from mrb.submission.schema import SUBMISSION_FILE
 from mrb.summary import Run, load_run
 from mrb.task import load_task
 
@@ -45,15 +48,15 @@ class RunCard:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs in `folders`, each once, in the order given.
+    """The runs and submissions in `folders`, each once, in the order given; a folder may hold many submissions.
 
-    ResultError names the folder and what is wrong: no run, damaged, without results, a name that is no run's, or one
-    that another run has too.
+    ResultError names the folder and what is wrong: neither of them, damaged, without results, a name that is no run's,
+    or one that another has too.
     """
     runs: list[Run] = []
     names: dict[str, Path] = {}
-    for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        run = _read(folder)
+    for folder in dict.fromkeys(path for given in folders for path in _expanded(given.resolve())):
+        run = as_run(receive(folder, neighbours=False)) if is_submission(folder) else _read(folder)
         # Compared without case: the site must unpack on file systems that ignore it.
         other = names.setdefault(run.name.casefold(), folder)
         if other != folder:
@@ -87,7 +90,7 @@ def card(run: Run) -> RunCard:
         software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),
         failed_pairs=sum(scores.result.counts.failed_pairs for scores in run.tasks.values()),
         not_covered=_not_covered(run),
-        record_path=f"data/{run.name}/{RUN_FILE}",
+        record_path=f"data/{run.name}/{SUBMISSION_FILE if run.stored else RUN_FILE}",
         noise_floor=noise.floor if noise else None,
         noise_note=note,
         noise_path=f"data/{run.name}/{NOISE_FILE}" if noise else None,
@@ -110,6 +113,18 @@ def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
     for item in run.record.not_covered:
         tasks.setdefault(item.reason, []).append(item.task)
     return tuple((", ".join(task_ids), reason) for reason, task_ids in tasks.items())
+
+
+def result_path(run: Run, task_id: str) -> str:
+    """Where the site keeps the file that a number comes from, relative to its page."""
+    return f"data/{run.name}/{SUBMISSION_FILE}" if run.stored else f"data/{run.name}/{task_id}.json"
+
+
+def _expanded(folder: Path) -> list[Path]:
+    """A run, a submission, or the submissions in a folder of them."""
+    if is_submission(folder) or not folder.is_dir() or (folder / RUN_FILE).exists():
+        return [folder]
+    return submission_folders(folder) or [folder]
 
 
 def _read(folder: Path) -> Run:

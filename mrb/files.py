@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNWRITABLE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 """What the system says where a file cannot be written; the same command may work with more room or another folder."""
+# Windows opens a device for these, with any suffix and in any case; files are shared between systems.
+_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
 
 
 @contextmanager
@@ -59,18 +62,34 @@ def write_json(path: Path, value: object) -> None:
 
 def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
     """The JSON value in `path`. Files over `limit` bytes, duplicate keys, NaN and infinities are refused by name."""
+    return parse_json(read_limited(path, limit), path)
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The bytes of `path`; ResultError if it cannot be read or holds more than `limit`."""
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
-        if len(data) > limit:
-            raise ResultError(f"{path}: more than {limit} bytes of JSON")
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise ResultError(f"{path}: more than {limit} bytes of JSON")
+    return data
+
+
+def parse_json(data: bytes, path: Path) -> Any:
+    """The JSON value in `data`, which was read from `path`, under the rules of `read_json`."""
+    try:
         return json.loads(
             data, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
         )
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not valid JSON: {error}") from error
+
+
+def is_device_name(name: str) -> bool:
+    """Whether Windows keeps this file name for a device."""
+    return _DEVICES.fullmatch(name) is not None
 
 
 def fsync_folder(folder: Path) -> None:

@@ -1,11 +1,14 @@
 """Parquet files from strangers: read under caps, so that a small file cannot fill the memory.
 
 Compression and dictionaries let a file of a few kilobytes stand for terabytes. So the columns, and the sizes that the
-file states, are looked at before any page is read, and texts stay in their dictionaries until the longest is known.
+file states, are looked at before any page is read, and texts (and bytes) stay in their dictionaries until the longest
+is known. What a file's own pages may still hide is met by `bounded_memory`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +31,7 @@ def read_untrusted(
 
     `error` names the file and says what is wrong: unreadable, damaged, other columns, too large.
     """
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
     try:
         if path.stat().st_size > max_bytes:
             raise error(f"{path}: larger than {max_bytes} bytes")
@@ -45,6 +48,30 @@ def read_untrusted(
         raise error(f"{path}: cannot be read: {problem.strerror or one_line(problem)}") from problem
     except (pa.ArrowException, UnicodeDecodeError) as problem:  # a damaged page or column name may be no text
         raise error(f"{path}: damaged parquet: {one_line(problem)}") from problem
+
+
+@contextmanager
+def bounded_memory(more: int) -> Iterator[None]:
+    """Within the block the process cannot take more than `more` further bytes: what asks for them fails (MemoryError).
+
+    A damaged or hostile file may state one size and unpack to another; this is the last line. It holds on Linux; where
+    the system knows no such limit (Windows, macOS) the block runs without it.
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = pages * resource.getpagesize() + more
+    soft = wanted if before[0] == resource.RLIM_INFINITY else min(wanted, before[0])
+    resource.setrlimit(resource.RLIMIT_AS, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema, path: Path, error: type[MRBError]) -> None:

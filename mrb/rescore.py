@@ -32,18 +32,18 @@ from mrb.loading.load import load_task_data
 from mrb.parquet import read_untrusted
 from mrb.reranker import MODALITIES, Kind
 from mrb.results import (
-    CLUSTER_COLUMN,
     MAX_RESULT_BYTES,
     PER_QUERY_FILE,
     RESULT_FILE,
     RUN_FILE,
     SCORES_FILE,
     RerankerInfo,
+    Result,
     RunRecord,
     read_run,
     write_run,
 )
-from mrb.summary import Run, TaskScores
+from mrb.summary import Run, task_scores
 from mrb.task import Sample, Sha256, Slug, Task, load_suite, load_task
 
 FILE_SOURCE = "scores in "
@@ -83,31 +83,55 @@ class Rescored:
     differences: tuple[str, ...]
 
 
-def rescore_task(folder: Path, candidates: Path | None, *, write: bool = False) -> Rescored:
-    """Recompute the files of one task of a run (`runs/<reranker>/<task>`) from its journal and compare them.
+@dataclass(frozen=True)
+class Recomputed:
+    """A task of a run made again from its journal: what its result states, the plan, the scores, the measures."""
+
+    stated: object
+    plan: Plan
+    held: Mapping[str, Float32]
+    measured: Measured
+
+
+def recompute_task(folder: Path, candidates: Path | None) -> Recomputed:
+    """Measure one task of a run (`runs/<reranker>/<task>`) again from its journal.
 
     Task, data and list come from the registry and the task's frozen list, or from `candidates` (a file or a folder).
     What is not measured (reranker, depth, which queries) is read from the result and checked against the journal's
-    score key. With `write` the files are written again, with the bytes that the run would write.
+    score key.
 
     ResultError: no result, no journal, a journal that lacks a score or belongs to other scores, a result of another
     definition of the task or of another candidate list.
     """
-    stated = read_json(folder / RESULT_FILE, limit=MAX_RESULT_BYTES)
+    path = folder / RESULT_FILE
+    stated = read_json(path, limit=MAX_RESULT_BYTES)
     try:
         result = _Basis.model_validate_json(canonical_json(stated), strict=True)
     except ValidationError as error:
-        raise ResultError(f"{folder / RESULT_FILE}: {first_problem(error)}") from error
-    plan = _plan_of(result, folder, candidates)
+        raise ResultError(f"{path}: {first_problem(error)}") from error
+    if result.task != folder.name:
+        raise ResultError(f"{path}: a result of task {result.task} in the folder of {folder.name}")
+    plan = plan_of(result, _sample(result, folder), candidates, str(path))
     held = _journal_of(plan, result, folder / JOURNAL_FILE)
-    measured = measure(plan, held, result.reranker)
+    return Recomputed(stated, plan, held, measure(plan, held, result.reranker))
+
+
+def differences(folder: Path, found: Recomputed) -> tuple[str, ...]:
+    """What the task's files in `folder` say other than `found`: a line for each thing."""
     with tempfile.TemporaryDirectory(prefix="mrb-score-") as scratch:
-        write_task(Path(scratch), plan, held, measured)
-        differences = tuple(_differences(folder, stated, Path(scratch)))
+        write_task(Path(scratch), found.plan, found.held, found.measured)
+        return tuple(_differences(folder, found.stated, Path(scratch)))
+
+
+def rescore_task(folder: Path, candidates: Path | None, *, write: bool = False) -> Rescored:
+    """Recompute the files of one task of a run from its journal (`recompute_task`) and compare them. With `write` they
+    are written again, with the bytes that the run would write."""
+    found = recompute_task(folder, candidates)
+    told = differences(folder, found)
     if write:
         with locked(folder.parent):
-            write_task(folder, plan, held, measured)
-    return Rescored(result.task, differences)
+            write_task(folder, found.plan, found.held, found.measured)
+    return Rescored(found.plan.data.task.id, told)
 
 
 @dataclass(frozen=True)
@@ -165,13 +189,8 @@ def file_info(path: Path, task: Task, *, name: str | None, kind: Kind, uses_firs
 
 def as_run(scored: Scored, command: Sequence[str]) -> Run:
     """The scored task as a run that was never written, for tables."""
-    result, values = scored.measured.result, scored.measured.per_query
-    found = TaskScores(
-        result,
-        tuple(values.column("query_id").to_pylist()),
-        values.column(CLUSTER_COLUMN).to_numpy(),
-        {name: values.column(name).to_numpy() for name in result.measures},
-    )
+    result = scored.measured.result
+    found = task_scores(result, scored.measured.per_query)
     record = _record(result.reranker, scored.plan.data.task, None, command)
     return Run(Path(result.reranker.name), record, {result.task: found})
 
@@ -222,23 +241,21 @@ def _record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: 
     )
 
 
-def _plan_of(result: _Basis, folder: Path, candidates: Path | None) -> Plan:
-    """The plan that `result` was made of."""
-    if result.task != folder.name:
-        raise ResultError(f"{folder / RESULT_FILE}: a result of task {result.task} in the folder of {folder.name}")
+def plan_of(result: Result | _Basis, sample: Sample | None, candidates: Path | None, where: str) -> Plan:
+    """The plan that `result` was made of; `sample` is that of its suite, if any."""
     task = load_task(result.task).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
-        raise ResultError(f"{folder / RESULT_FILE}: made with another definition of {task.id} than this version's")
+        raise ResultError(f"{where}: made with another definition of {task.id} than this version's")
     found = load_candidates(task, candidates, result.candidates.depth)
     if found.sha256 != result.candidates.sha256:
         raise ResultError(
-            f"{folder / RESULT_FILE}: scored on candidates {result.candidates.sha256[:12]}, these are "
+            f"{where}: scored on candidates {result.candidates.sha256[:12]}, these are "
             f"{found.sha256[:12]}; name the list with --candidates"
         )
     data = load_task_data(task, needed=needed(found))
     check_ids(found, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
     limit = result.counts.queries if result.data.selection == "limit" else None
-    return make_plan(data, found, result.candidates.depth, limit=limit, sample=_sample(result, folder))
+    return make_plan(data, found, result.candidates.depth, limit=limit, sample=sample)
 
 
 def _sample(result: _Basis, folder: Path) -> Sample | None:
@@ -268,8 +285,8 @@ def _journal_of(plan: Plan, result: _Basis, path: Path) -> dict[str, Float32]:
 
 def _differences(folder: Path, stated: object, recomputed: Path) -> Iterator[str]:
     """What the files of `folder` say other than those that were made again."""
-    again = dict(_leaves(read_json(recomputed / RESULT_FILE)))
-    for field, value in _leaves(stated):
+    again = dict(leaves(read_json(recomputed / RESULT_FILE)))
+    for field, value in leaves(stated):
         if (wanted := again.pop(field, None)) != value:
             yield f"{RESULT_FILE}: {field} is {value}, recomputed {wanted}"
     yield from (f"{RESULT_FILE}: {field} is missing, recomputed {value}" for field, value in again.items())
@@ -279,13 +296,13 @@ def _differences(folder: Path, stated: object, recomputed: Path) -> Iterator[str
             yield f"{name}: {difference}"
 
 
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """(dotted path, value) of everything in a JSON object that is not an object itself."""
     if not isinstance(value, dict):
         yield path, value
         return
     for key, inner in value.items():
-        yield from _leaves(inner, f"{path}.{key}" if path else key)
+        yield from leaves(inner, f"{path}.{key}" if path else key)
 
 
 def _table_difference(path: Path, recomputed: Path, keys: Sequence[str]) -> str | None:

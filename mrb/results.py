@@ -24,7 +24,7 @@ from mrb.errors import ResultError, TaskError, first_problem
 from mrb.files import read_json, write_json
 from mrb.loading.counts import Counts
 from mrb.reranker import Kind
-from mrb.task import MeasureName, Modality, Model, Sha256, Slug, load_task
+from mrb.task import MeasureName, Modality, Model, Sha256, Slug, TypeName, load_task
 from mrb.words import Plain
 
 RESULT_FILE = "result.json"
@@ -66,6 +66,15 @@ class Interval(Model):
 
 
 Measures = dict[MeasureName, Interval]
+
+
+class SuiteAverages(Model):
+    """A suite's averages with intervals: over its tasks, over its types, and over the tasks of each type. What lacks
+    a task is None, or missing from `of_types`: there is no average of what happens to be there."""
+
+    tasks: Measures | None
+    types: Measures | None
+    of_types: dict[TypeName, Measures]
 
 
 class RerankerInfo(Model):

@@ -74,10 +74,11 @@ class TaskSample:
 
 @dataclass(frozen=True)
 class Averages:
-    """An interval for each column: of the mean over tasks, and of the mean over types of their tasks' means."""
+    """An interval for each column: of the mean over tasks, over types of their tasks' means, and of each type's."""
 
     over_tasks: tuple[Interval, ...]
     over_types: tuple[Interval, ...]
+    of_types: dict[str, tuple[Interval, ...]]
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,9 @@ def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: 
     by_type: dict[str, list[_Resampled]] = {}
     for sample, resampled in zip(ordered, tasks, strict=True):
         by_type.setdefault(sample.type, []).append(resampled)
-    types = [_mean_of(by_type[name]) for name in sorted(by_type)]
-    return Averages(_intervals(_mean_of(tasks), level), _intervals(_mean_of(types), level))
+    types = {name: _mean_of(by_type[name]) for name in sorted(by_type)}
+    over = [_intervals(_mean_of(some), level) for some in (tasks, list(types.values()))]
+    return Averages(over[0], over[1], {name: _intervals(found, level) for name, found in types.items()})
 
 
 def paired_test(

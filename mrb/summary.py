@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mrb import statistics as stats
 from mrb.errors import ResultError
+from mrb.hashing import sha256_lines
 from mrb.metrics import HEADLINE
 from mrb.noise import NOISE_FILE, other_reranker, read_noise
 from mrb.parquet import read_untrusted
@@ -26,11 +27,12 @@ from mrb.results import (
     Measures,
     Result,
     RunRecord,
+    SuiteAverages,
     read_result,
     read_run,
 )
 from mrb.statistics import Averages, TaskSample, averages
-from mrb.task import Task, load_suite, load_task
+from mrb.task import Suite, Task, TypeName, load_suite, load_task
 from mrb.tracks import STANDARD_TRACK
 from mrb.weights import parts_of, task_mean
 
@@ -42,12 +44,21 @@ RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers
 
 @dataclass(frozen=True)
 class TaskScores:
-    """One task of a run: its result, and each query's values (float64) by measure, in the task's query order."""
+    """One task of a run: its result, and each query's values (float64) by measure, in the task's query order.
+
+    Of a submission the values are not read: `values` is empty, and `stated_queries` is the hash of the query ids.
+    """
 
     result: Result
     query_ids: tuple[str, ...]
     clusters: npt.NDArray[np.int64]
     values: dict[str, Float64]
+    stated_queries: str | None = None
+
+    @cached_property
+    def queries(self) -> str:
+        """A hash over the ids of the queries, in order."""
+        return self.stated_queries or queries_hash(self.query_ids)
 
     @cached_property
     def task(self) -> Task:
@@ -81,16 +92,25 @@ class Average:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run's folder as read: its record and the tasks that are there. Two of them are equal only if they are one."""
+    """A run's folder as read: its record and the tasks that are there. Two of them are equal only if they are one.
+
+    `stored` are the averages of the run's suite where they were computed before (a submission's), else None.
+    """
 
     folder: Path
     record: RunRecord
     tasks: dict[str, TaskScores]
+    stored: SuiteAverages | None = None
 
     @property
     def name(self) -> str:
         """The folder's name, which tells two runs of one reranker apart."""
         return self.folder.name
+
+
+def queries_hash(query_ids: Iterable[str]) -> str:
+    """The SHA-256 over query ids, one a line, in order: which queries a result is about."""
+    return sha256_lines(query_id.encode() for query_id in query_ids)
 
 
 def load_run(folder: Path) -> Run:
@@ -104,14 +124,24 @@ def load_run(folder: Path) -> Run:
     return Run(folder, record, tasks)
 
 
+def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
+    """A result with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
+    return TaskScores(
+        result,
+        tuple(per_query.column("query_id").to_pylist()),
+        per_query.column(CLUSTER_COLUMN).to_numpy(),
+        {name: per_query.column(name).to_numpy() for name in result.measures},
+    )
+
+
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
     done = [task_id for task_id in task_ids if task_id in run.tasks]
     if len(done) < len(task_ids) or not _alike(run, done):
         return Average(None, None, len(done), len(task_ids))
     means = [_measures(run.tasks[task_id], row)[measure].mean for task_id in done]
-    found = _averages(run, tuple(task_ids)).over_tasks if row == "measures" else None
-    return Average(float(np.mean(means)), _pick(run, found, measure), len(done), len(task_ids))
+    interval = _interval(run, task_ids, measure, "tasks") if row == "measures" else None
+    return Average(float(np.mean(means)), interval, len(done), len(task_ids))
 
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
@@ -123,8 +153,24 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     if len(whole) < len(by_type) or not _alike(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
     means = [np.mean([_measures(run.tasks[i], row)[measure].mean for i in ids]) for ids in whole.values()]
-    found = _averages(run, tuple(task_ids)).over_types if row == "measures" else None
-    return Average(float(np.mean(means)), _pick(run, found, measure), len(whole), len(by_type))
+    interval = _interval(run, task_ids, measure, "types") if row == "measures" else None
+    return Average(float(np.mean(means)), interval, len(whole), len(by_type))
+
+
+def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
+    """All averages of `suite` that the run's tasks allow, resampled now."""
+    by_type: dict[TypeName, list[str]] = {}
+    for task_id in suite.tasks:
+        by_type.setdefault(load_task(task_id).type, []).append(task_id)
+    there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _alike(run, ids)}
+    if len(there) == len(by_type) and _alike(run, suite.tasks):
+        found = _averages(run, suite.tasks)
+        of_types = {kind: _named(run, found.of_types[kind]) for kind in by_type}
+        return SuiteAverages(
+            tasks=_named(run, found.over_tasks), types=_named(run, found.over_types), of_types=of_types
+        )
+    of_types = {kind: _named(run, _averages(run, tuple(ids)).over_tasks) for kind, ids in there.items()}
+    return SuiteAverages(tasks=None, types=None, of_types=of_types)
 
 
 def _alike(run: Run, task_ids: Sequence[str]) -> bool:
@@ -142,12 +188,29 @@ def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
     return averages([scores.sample(names) for scores in chosen])
 
 
-def _pick(run: Run, found: tuple[stats.Interval, ...] | None, measure: str) -> Interval | None:
-    if found is None:
-        return None
-    names = list(next(iter(run.tasks.values())).result.measures)
-    own = found[names.index(measure)]
-    return Interval(mean=own.mean, low=own.low, high=own.high)
+def _interval(run: Run, task_ids: Sequence[str], measure: str, over: stats.Average) -> Interval | None:
+    if run.stored is not None:
+        return _stored(run, run.stored, task_ids, measure, over)
+    found = _averages(run, tuple(task_ids))
+    return _named(run, found.over_tasks if over == "tasks" else found.over_types)[measure]
+
+
+def _stored(
+    run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
+) -> Interval | None:
+    """The interval that stands for this average, None if these tasks are no average of the run's suite."""
+    types = {load_task(task_id).type for task_id in task_ids}
+    if set(task_ids) == set(_averaged_tasks(run)):
+        measures = stored.tasks if over == "tasks" else stored.types
+    else:
+        measures = stored.of_types.get(types.pop()) if len(types) == 1 else None
+    return None if measures is None else measures.get(measure)
+
+
+def _named(run: Run, found: Sequence[stats.Interval]) -> Measures:
+    """Intervals in the order of the run's measures, by name."""
+    names = next(iter(run.tasks.values())).result.measures
+    return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
@@ -243,11 +306,8 @@ def _load_task(folder: Path) -> TaskScores:
         *((name, pa.float64()) for name in result.measures),
     ]
     found = read_untrusted(path, pa.schema(stated), ResultError)
-    columns = {name: found.column(name).to_numpy() for name in result.measures}
-    query_ids = tuple(found.column("query_id").to_pylist())
-    clusters = found.column(CLUSTER_COLUMN).to_numpy()
-    scores = TaskScores(result, query_ids, clusters, columns)
-    for name, values in columns.items():
+    scores = task_scores(result, found)
+    for name, values in scores.values.items():
         if (
             len(values) != result.counts.queries
             or abs(task_mean(values, scores.parts) - result.measures[name].mean) > 1e-9

@@ -10,7 +10,7 @@ import tomllib
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,7 +18,8 @@ from mrb.errors import TaskError, close_names
 from mrb.hashing import sha256_json
 from mrb.items import ImageCaps
 
-TYPES = ("t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it")
+TypeName = Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
+TYPES: tuple[TypeName, ...] = get_args(TypeName)
 FAMILY_OF_TYPE = {
     "t2t": "single",
     "i2i": "single",
@@ -199,7 +200,7 @@ class Task(Model):
     schema_version: Literal[1]
     id: Slug
     title: str = Field(max_length=80)
-    type: Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
+    type: TypeName
     description: str = Field(max_length=1000)
     instruction: str = Field(min_length=1, max_length=500)
     source_measure: MeasureName
@@ -328,6 +329,7 @@ def read_task(path: Path) -> Task:
     return task
 
 
+@cache
 def load_suite(suite_id: str) -> Suite:
     """The suite named `suite_id`. TaskError if it is unknown or malformed."""
     folder = task_folder() / "suites"

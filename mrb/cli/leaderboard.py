@@ -1,4 +1,4 @@
-"""`mrb leaderboard`: static pages from runs."""
+"""`mrb leaderboard`: static pages from runs and submissions."""
 
 from __future__ import annotations
 
@@ -6,21 +6,28 @@ from pathlib import Path
 
 import click
 
+RESULTS = Path("leaderboard") / "results"
+
 
 @click.group()
 def command() -> None:
-    """Build the board from runs."""
+    """Build the board from runs and submissions."""
 
 
 @command.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("site"), show_default=True)
-def build(runs: tuple[Path, ...], out: Path) -> None:
-    """Write one page with the results of RUNS, folders that `mrb run` made, and copies of their files.
+def build(folders: tuple[Path, ...], out: Path) -> None:
+    """Write one page with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
 
-    Runs that do not compare (another candidate list, depth, task definition or data) get tables of their own. The page
-    opens from disk and needs no server. A run's command line and machine are shown: look before you publish.
+    A folder is a run that `mrb run` made, a submission, or one of many submissions. Rows that do not compare (another
+    candidate list, depth, task definition or data) get tables of their own. The page opens from disk and needs no
+    server. A run's command line and machine are shown: look before you publish. Submissions are not checked again
+    here: `mrb validate` does that.
     """
+    from mrb.errors import ResultError
     from mrb.leaderboard.build import build as build_site
 
-    click.echo(f"board: {build_site(runs, out)}")
+    if not folders and not RESULTS.is_dir():
+        raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
+    click.echo(f"board: {build_site(folders or (RESULTS,), out)}")

@@ -17,14 +17,16 @@ COMMANDS = {
     "compare": ("compare", "Compare runs: differences, intervals, queries won and lost."),
     "data": ("data", "Fetch, list and check the data of tasks."),
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
-    "leaderboard": ("leaderboard", "Build the board from runs."),
+    "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
     "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
     "score": ("score", "Recompute a run from its journals, or score a file of scores."),
+    "submit": ("submit", "Make a submission of a run, to be published."),
     "tasks": ("tasks", "List tasks and suites."),
     "tracks": ("tracks", "List tracks of first-stage lists and what they cost."),
-    "validate": ("validate", "Check result files against schema, ranges and registry."),
+    "validate": ("validate", "Check submissions and result files: every number again."),
+    "verify": ("verify", "Score a part of a submission again with its model."),
 }
 
 

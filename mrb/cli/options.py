@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable
 
 from mrb.errors import MRBError
-
-# Windows opens a device for these, with any suffix and in any case; runs are shared between systems.
-_DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
+from mrb.files import is_device_name
 
 
 def key_values(options: Iterable[str]) -> dict[str, str]:
@@ -34,6 +32,6 @@ def run_name(name: str | None) -> str | None:
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
         raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
-    if name is not None and _DEVICES.fullmatch(name):
+    if name is not None and is_device_name(name):
         raise MRBError(f"--name {name}: Windows keeps this name for a device")
     return name

@@ -6,14 +6,22 @@ import click
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["result", "run", "noise"]))
+@click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified"]))
 def command(name: str) -> None:
-    """Print the JSON Schema of result.json, run.json or noise.json (docs/schema holds them)."""
+    """Print the JSON Schema of result.json, run.json, noise.json, submission.json or a record of `mrb verify`."""
     import json
 
     from mrb.noise import NoiseRecord
     from mrb.results import Result, RunRecord
+    from mrb.submission.schema import Submission
+    from mrb.submission.verify import Verified
     from mrb.task import Model
 
-    models: dict[str, type[Model]] = {"result": Result, "run": RunRecord, "noise": NoiseRecord}
+    models: dict[str, type[Model]] = {
+        "result": Result,
+        "run": RunRecord,
+        "noise": NoiseRecord,
+        "submission": Submission,
+        "verified": Verified,
+    }
     click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))

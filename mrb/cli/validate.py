@@ -1,37 +1,89 @@
-"""`mrb validate`: are these result files what they should be?"""
+"""`mrb validate`: are these results and submissions what they should be?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
+
+T = TypeVar("T")
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-def command(files: tuple[Path, ...]) -> None:
-    """Check result files, or the result files of run folders: schema, ranges, and the registry's tasks.
+@click.option(
+    "--candidates",
+    type=click.Path(exists=True, path_type=Path),
+    help="Submissions: the candidate list, or a folder of <task>.parquet, that they were scored on.",
+)
+@click.option(
+    "--allow-not-recomputed", is_flag=True, help="Submissions: accept tasks whose data or list is not on this disk."
+)
+def command(files: tuple[Path, ...], candidates: Path | None, allow_not_recomputed: bool) -> None:
+    """Check submissions (or folders of them), result files, or the result files of run folders.
 
-    Every file is checked and told; the exit code is 2 if any is refused. Nothing in a file is executed or fetched.
+    A submission is valid if every number is what its rankings give on the task's data, to 1e-9. Of results: schema,
+    ranges and the registry's tasks. Every one is checked and told; the exit code is 2 if any is refused. Nothing in a
+    file is executed or fetched.
     """
     from mrb.errors import MRBError, one_line
-    from mrb.results import check_registry, read_result, result_files
+    from mrb.submission.folder import is_submission
 
     refused = 0
-    for file in files:
+
+    def attempt(action: Callable[[], T]) -> T | None:
+        nonlocal refused
         try:
-            found = result_files(file)
+            return action()
         except MRBError as error:
             refused += 1
             click.echo(one_line(f"refused: {error}", limit=1000), err=True)
-            continue
-        for path in found:
-            try:
-                result = read_result(path)
-                check_registry(result, str(path))
-                click.echo(f"{path}: valid: {result.reranker.name} on {result.task}")
-            except MRBError as error:
-                refused += 1
-                click.echo(one_line(f"refused: {error}", limit=1000), err=True)
+            return None
+
+    for file in files:
+        for path in attempt(partial(_targets, file)) or ():
+            if is_submission(path):
+                attempt(partial(_submission, path, candidates, allow=allow_not_recomputed))
+            else:
+                attempt(partial(_result, path))
     if refused:
         raise click.exceptions.Exit(2)
+
+
+def _targets(file: Path) -> list[Path]:
+    """A submission's folder, the submissions in a folder, or result files."""
+    from mrb.results import result_files
+    from mrb.submission.folder import is_submission, submission_folders
+
+    if is_submission(file):
+        return [file]
+    return (submission_folders(file) if file.is_dir() else []) or result_files(file)
+
+
+def _result(path: Path) -> None:
+    from mrb.results import check_registry, read_result
+
+    result = read_result(path)
+    check_registry(result, str(path))
+    click.echo(f"{path}: valid: {result.reranker.name} on {result.task}")
+
+
+def _submission(folder: Path, candidates: Path | None, *, allow: bool) -> None:
+    from mrb.errors import ResultError
+    from mrb.submission.check import check_submission
+    from mrb.submission.folder import receive
+
+    received = receive(folder)
+    checked = check_submission(received, candidates)
+    for task_id, reason in checked.not_recomputed.items():
+        click.echo(f"{folder}: {task_id}: not recomputed: {reason}")
+    if checked.not_recomputed and not allow:
+        raise ResultError(
+            f"{folder}: {len(checked.not_recomputed)} of {len(received.submission.results)} tasks were not recomputed; "
+            "check it where their data is, or accept it as it is with --allow-not-recomputed"
+        )
+    done, of = len(checked.recomputed), len(received.submission.results)
+    click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")

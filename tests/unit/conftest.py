@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -125,6 +127,48 @@ def _fixture_of(function: Callable[..., Any]) -> Any:
     return pytest.fixture(name=function.__name__, scope="session")(lambda: function)
 
 
+def trial_run(
+    out: Path, *, model: str = "random", limit: int = 12, tasks: Sequence[str] = ("mini-faq-t2t",), **options: str
+) -> Path:
+    """A real run of the first queries of tasks of mini, its command as a user's with paths in it."""
+    from mrb.evaluate.run import RunOptions, run
+    from mrb.evaluate.select import select
+
+    command = ["mrb", "run", "--model", model, "--suite", "mini", "--out", "/home/somebody/runs"]
+    command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
+    asked = RunOptions(model, options, select("mini", tasks, (), None), out, limit=limit, command=command)
+    return run(asked, say=lambda line: None)
+
+
+def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **card: Any) -> Path:
+    """The submission of a run of mini, by "mrb", training unknown."""
+    from mrb.submission.make import Declared, submit
+    from mrb.submission.schema import Mark, ModelCard
+    from mrb.task import load_suite
+
+    made = ModelCard(**{"organisation": "mrb", "name": "random", "parameters": 1000, **card})
+    training: dict[str, Mark] = dict.fromkeys(load_suite("mini").tasks, "unknown")
+    return submit(run_folder, Declared(made, training), to, lambda line: None, allow_incomplete=allow_incomplete)
+
+
+@pytest.fixture(scope="session")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `random` on 12 queries of one task of mini; not to be changed."""
+    return trial_run(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def pristine(trial: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The submission of `trial`; not to be changed."""
+    return submitted(trial, tmp_path_factory.mktemp("submissions"))
+
+
+@pytest.fixture
+def submission(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    return Path(shutil.copytree(pristine, tmp_path / pristine.name))
+
+
 # Test files are imported one by one and cannot import this one, so the builders reach them as fixtures.
 _task = _fixture_of(toy_task)
 _table = _fixture_of(toy_table)
@@ -132,3 +176,5 @@ _data = _fixture_of(toy_data)
 _candidates = _fixture_of(toy_candidates)
 _plan = _fixture_of(toy_plan)
 _encoded = _fixture_of(encoded)
+_trial_run = _fixture_of(trial_run)
+_submitted = _fixture_of(submitted)

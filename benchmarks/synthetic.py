@@ -1,0 +1,236 @@
+"""Submissions that nobody made: N models over a suite, for tests and measurements at scale.
+
+    python benchmarks/synthetic.py 100 --out /tmp/hundred --rankings
+
+Each task has one relevant document a query, which the first stage ranks somewhere (or does not find) and a model moves.
+The order of every list, and the measures that follow from it, are as real ones are; intervals are those of the normal
+distribution, which cost nothing. Without `rankings` the files of rankings are empty: enough for the board, which does
+not open them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.hashing import sha256_bytes, sha256_file, sha256_json
+from mrb.metrics import MEASURES, Measure
+from mrb.submission.rankings import Ranked, write_rankings
+from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE
+from mrb.summary import queries_hash
+from mrb.task import Suite, Task, load_suite, load_task
+
+Ints = npt.NDArray[np.int64]
+Json = dict[str, Any]
+SIZES = (10**8, 5 * 10**8, 2 * 10**9, 4 * 10**9, 8 * 10**9)
+MARKS = ("trained-on", "related", "clean", "unknown")
+
+
+@dataclass(frozen=True)
+class SyntheticTask:
+    """A task's first stage: `first` (int[queries]) is the rank of the relevant document, 0 where it is not found."""
+
+    task: Task
+    queries: int
+    depth: int
+
+    @cached_property
+    def first(self) -> Ints:
+        """Drawn once, the same for every model."""
+        rng = np.random.default_rng(int(sha256_json(["synthetic", self.task.id])[:8], 16))
+        ranks = rng.geometric(rng.uniform(0.03, 0.2), self.queries)
+        return np.where(ranks > self.depth, 0, ranks)
+
+    @cached_property
+    def query_ids(self) -> list[str]:
+        """q0, q1, ..."""
+        return [f"q{number}" for number in range(self.queries)]
+
+    @cached_property
+    def queries_hash(self) -> str:
+        """Their hash."""
+        return queries_hash(self.query_ids)
+
+    @cached_property
+    def fixed(self) -> tuple[Json, Json]:
+        """The measures of the first stage and of the oracle."""
+        return _measures(self.first), _measures(np.minimum(self.first, 1))
+
+    def ranks(self, model: int, skill: float) -> Ints:
+        """Where a model puts the relevant documents: 0 leaves the first stage's order, 1 is the oracle."""
+        rng = np.random.default_rng(int(sha256_json([model, self.task.id])[:8], 16))
+        moved = np.rint(self.first * (1 - skill) * rng.lognormal(0.0, 0.4, self.queries))
+        return np.where(self.first == 0, 0, np.clip(moved, 1, self.depth)).astype(np.int64)
+
+    def orders(self, ranks: Ints) -> Iterator[Ranked]:
+        """The lists with the relevant document moved to its rank."""
+        for query_id, before, after in zip(self.query_ids, self.first.tolist(), ranks.tolist(), strict=True):
+            order = np.arange(self.depth, dtype=np.uint8)
+            if before:
+                order = np.insert(np.delete(order, before - 1), after - 1, before - 1).astype(np.uint8)
+            yield Ranked(query_id, order, None, 0, False)
+
+
+def write_submissions(
+    folder: Path, models: int, *, suite_id: str = "mrb", queries: int = 200, rankings: bool = False
+) -> list[Path]:
+    """Write `models` submissions of a whole suite (one without a sample, so that no scores go along) into `folder`."""
+    suite = load_suite(suite_id)
+    tasks = [SyntheticTask(load_task(task_id), queries, suite.depth) for task_id in suite.tasks]
+    return [_write(folder, number, suite, tasks, rankings=rankings) for number in range(models)]
+
+
+def _write(folder: Path, number: int, suite: Suite, tasks: list[SyntheticTask], *, rankings: bool) -> Path:
+    card = {
+        "organisation": "synthetic",
+        "name": f"model-{number:04}",
+        "variant": "",
+        "parameters": SIZES[number % len(SIZES)],
+        "active_parameters": None,
+        "links": ["https://example.org/model"],
+        "licence": "Apache-2.0",
+        "open_weights": number % 3 > 0,
+        "kind": "cross-encoder",
+    }
+    home = folder / f"synthetic__model-{number:04}"
+    (home / RANKINGS_FOLDER).mkdir(parents=True)
+    skill = float(np.random.default_rng(number).uniform(0.0, 0.7))
+    files, results = {}, {}
+    for task in tasks:
+        ranks = task.ranks(number, skill)
+        path = home / RANKINGS_FOLDER / f"{task.task.id}.parquet"
+        if rankings:
+            write_rankings(path, task.orders(ranks), scores=False)
+        else:
+            path.touch()
+        digest = sha256_file(path) if rankings else sha256_bytes(b"")
+        files[task.task.id] = {"sha256": digest, "scores": False, "queries": task.queries_hash}
+        results[task.task.id] = _result(task, ranks)
+    value = {
+        "schema_version": 1,
+        "mrb_version": version("mrb"),
+        "model": card,
+        "suite": suite.id,
+        "suite_version": suite.version,
+        "reranker": _RERANKER,
+        "training": {task.task.id: MARKS[place % 4] for place, task in enumerate(tasks)},
+        "not_covered": [],
+        "command": ["mrb", "run", "--model", "synthetic", "--suite", suite.id],
+        "environment": {"mrb": version("mrb"), "processor": "none", "cores": "1"},
+        "timings": {task.task.id: {"seconds": 10.0 + number, "pairs": task.queries * task.depth} for task in tasks},
+        "rankings": files,
+        "averages": _averages(results, {task.task.id: task.task.type for task in tasks}),
+        "results": results,
+    }
+    (home / SUBMISSION_FILE).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    return home
+
+
+_RERANKER: Json = {
+    "name": "synthetic",
+    "kind": "pointwise",
+    "inputs": ["text", "image", "image+text"],
+    "version": "1",
+    "uses_first_stage": False,
+    "batch_invariant": True,
+    "options": {},
+    "source": "synthetic.py",
+    "source_sha256": None,
+}
+
+
+def _result(task: SyntheticTask, ranks: Ints) -> Json:
+    first, oracle = task.fixed
+    counts = dict.fromkeys(("queries_without_positives", "qrels_outside_corpus", "qrels_not_positive"), 0)
+    counts |= dict.fromkeys(("queries", "qrels", "queries_in_table"), task.queries)
+    return {
+        "schema_version": 1,
+        "task": task.task.id,
+        "task_hash": task.task.hash,
+        "reranker": _RERANKER,
+        "candidates": {
+            "sha256": sha256_json(["synthetic", task.task.id]),
+            "first_stage": "synthetic",
+            "track": "standard",
+            "list_depth": task.depth,
+            "depth": task.depth,
+        },
+        "data": {
+            "revision": task.task.revision,
+            "selection": "all",
+            "loading": {**counts, "documents": task.depth, "qrels_outside_queries": 0},
+        },
+        "counts": {
+            "queries": task.queries,
+            "pairs": task.queries * task.depth,
+            "queries_without_candidates": 0,
+            "self_matches_removed": 0,
+            "failed_pairs": 0,
+            "tied_at_10": 0.0,
+        },
+        "source_measure": task.task.source_measure,
+        "measures": _measures(ranks),
+        "first_stage": first,
+        "oracle": oracle,
+        "depths": {str(task.depth): {str(m): float(_values(m, ranks).mean()) for m in MEASURES}},
+    }
+
+
+def _values(measure: Measure, ranks: Ints) -> npt.NDArray[np.float64]:
+    inside = (ranks > 0) & (ranks <= measure.cutoff)
+    safe = np.maximum(ranks, 1)
+    gains = {"nDCG": 1 / np.log2(1 + safe), "MRR": 1 / safe}.get(measure.name, np.ones(len(ranks)))
+    return np.where(inside, gains, 0.0)
+
+
+def _measures(ranks: Ints) -> Json:
+    values = {str(measure): _values(measure, ranks) for measure in MEASURES}
+    return {name: _interval(float(v.mean()), 1.96 * float(v.std()) / len(v) ** 0.5) for name, v in values.items()}
+
+
+def _interval(mean: float, half: float) -> Json:
+    return {"mean": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 1.0)}
+
+
+def _averages(results: Mapping[str, Json], types: Mapping[str, str]) -> Json:
+    def over(task_ids: list[str], name: str) -> float:
+        return float(np.mean([results[task_id]["measures"][name]["mean"] for task_id in task_ids]))
+
+    by_type: dict[str, list[str]] = {}
+    for task_id in results:
+        by_type.setdefault(types[task_id], []).append(task_id)
+    of_types = {kind: {str(m): _interval(over(ids, str(m)), 0.02) for m in MEASURES} for kind, ids in by_type.items()}
+    means = {str(m): float(np.mean([of_types[kind][str(m)]["mean"] for kind in of_types])) for m in MEASURES}
+    return {
+        "tasks": {str(m): _interval(over(list(results), str(m)), 0.01) for m in MEASURES},
+        "types": {name: _interval(mean, 0.01) for name, mean in means.items()},
+        "of_types": of_types,
+    }
+
+
+def main() -> None:
+    """Write submissions where the command line says."""
+    parser = argparse.ArgumentParser(description="Write synthetic submissions.")
+    parser.add_argument("models", type=int)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--suite", default="mrb")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--rankings", action="store_true", help="write the rankings too (30 kB a task and model)")
+    given = parser.parse_args()
+    made = write_submissions(
+        given.out, given.models, suite_id=given.suite, queries=given.queries, rankings=given.rankings
+    )
+    print(f"{len(made)} submissions in {given.out}")
+
+
+if __name__ == "__main__":
+    main()

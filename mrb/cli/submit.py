@@ -1,0 +1,88 @@
+"""`mrb submit`: a run as a folder that can be published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--organisation", required=True, metavar="NAME", help="Who submits: letters, digits, '.', '_', '-'.")
+@click.option("--model-name", required=True, metavar="NAME", help="The model: letters, digits, '.', '_', '-'.")
+@click.option("--variant", default="", metavar="NAME", help="Tells submissions of one model apart, e.g. by suite.")
+@click.option("--to", default="submissions", show_default=True, metavar="FOLDER", help="Where its folder is made.")
+@click.option("--size", metavar="N", help="Parameters, such as 3.75B or 560M.")
+@click.option("--active-size", metavar="N", help="Parameters that one token passes through, where that is fewer.")
+@click.option("--links", multiple=True, metavar="URL", help="https only: weights, paper, code; may be repeated.")
+@click.option("--licence", default="", metavar="NAME", help="Of the weights, such as Apache-2.0.")
+@click.option("--open-weights", is_flag=True, help="The weights can be downloaded.")
+@click.option(
+    "--kind",
+    type=click.Choice(["lexical", "bi-encoder", "cross-encoder", "generative", "api", "other"]),
+    default="other",
+    show_default=True,
+    help="How the model is built.",
+)
+@click.option(
+    "--training",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML: trained-on, related, clean or unknown for each task. Default: unknown.",
+)
+@click.option("--candidates", type=click.Path(exists=True, path_type=Path), help="List or folder of lists, as in run.")
+@click.option("--allow-incomplete", is_flag=True, help="Submit a run that lacks tasks or queries of its suite.")
+def command(
+    run: Path,
+    organisation: str,
+    model_name: str,
+    variant: str,
+    to: str,
+    size: str | None,
+    active_size: str | None,
+    links: tuple[str, ...],
+    licence: str,
+    open_weights: bool,
+    kind: str,
+    training: Path | None,
+    candidates: Path | None,
+    allow_incomplete: bool,
+) -> None:
+    """Make a submission of RUN: results, and the order of every query's candidates, from its journals.
+
+    Nothing else of the run goes along: no path, address, host name or key. docs/submitting.md says what to do with the
+    folder.
+    """
+    from pydantic import ValidationError
+
+    from mrb.errors import MRBError, first_problem
+    from mrb.submission.make import Declared, parse_size, read_training, run_suite, submit
+    from mrb.submission.schema import ModelCard
+
+    if "://" in to:
+        raise MRBError(f"--to {to}: only folders are written; make one and upload it with `hf upload`")
+    stated = {
+        "organisation": organisation,
+        "name": model_name,
+        "variant": variant,
+        "parameters": parse_size(size) if size else None,
+        "active_parameters": parse_size(active_size) if active_size else None,
+        "links": links,
+        "licence": licence,
+        "open_weights": open_weights,
+        "kind": kind,
+    }
+    try:
+        card = ModelCard.model_validate(stated)
+    except ValidationError as error:
+        raise MRBError(f"the model's card: {first_problem(error)}") from error
+    declared = Declared(card, read_training(training, run_suite(run)))
+    folder = submit(
+        run,
+        declared,
+        Path(to),
+        lambda line: click.echo(line, err=True),
+        candidates=candidates,
+        allow_incomplete=allow_incomplete,
+    )
+    click.echo(f"submission: {folder}")

@@ -1,0 +1,173 @@
+"""Reading a submission's folder as a stranger's: names, kinds of files and sizes before any content."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mrb.errors import MRBError, ResultError, first_problem, one_line
+from mrb.files import is_device_name, parse_json, read_limited
+from mrb.metrics import MEASURES
+from mrb.results import check_registry
+from mrb.submission.migrate import to_newest
+from mrb.submission.rankings import MAX_RANKING_BYTES
+from mrb.submission.schema import MAX_SUBMISSION_BYTES, MAX_TASKS, RANKINGS_FOLDER, SUBMISSION_FILE, Submission
+from mrb.task import Suite, load_suite
+
+MAX_TOTAL_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Received:
+    """A submission as read from `folder`; nothing in it was recomputed yet."""
+
+    folder: Path
+    submission: Submission
+    suite: Suite
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the row's."""
+        return self.submission.model.folder
+
+    def ranking_path(self, task_id: str) -> Path:
+        """Where a task's rankings lie."""
+        return self.folder / RANKINGS_FOLDER / f"{task_id}.parquet"
+
+
+def is_submission(path: Path) -> bool:
+    """Whether `path` is meant as a submission's folder: it has the file, of whatever kind."""
+    return os.path.lexists(path / SUBMISSION_FILE)
+
+
+def submission_folders(path: Path) -> list[Path]:
+    """The submissions that lie in a folder, by name. ResultError for two whose names differ only in capitals."""
+    found = sorted(entry for entry in path.iterdir() if is_submission(entry))
+    names: dict[str, Path] = {}
+    for entry in found:
+        other = names.setdefault(entry.name.casefold(), entry)
+        if other != entry:
+            raise ResultError(f"{entry}: {other.name!r} beside it differs only in capitals; give a --variant")
+    return found
+
+
+def receive(folder: Path, *, neighbours: bool = True) -> Received:
+    """The submission in `folder`, its files' names, kinds and sizes checked, its text read under the schema, and
+    held to the registry. ResultError names the file and what is wrong with it.
+
+    `neighbours`: also refuse a folder beside it that some file systems would take for the same.
+    """
+    _check_folder(folder)
+    submission = read_submission(folder / SUBMISSION_FILE)
+    # realpath: `.` is the folder it stands for; that it is no symlink was checked.
+    name = Path(os.path.realpath(folder)).name
+    if name != submission.model.folder:
+        raise ResultError(f"{folder}: {SUBMISSION_FILE} is of {submission.model.folder!r}; the folder must be named so")
+    if neighbours:
+        _check_neighbours(folder)
+    suite = _check_suite(folder, submission)
+    _check_files(folder, {f"{task_id}.parquet" for task_id in submission.rankings})
+    for task_id, result in submission.results.items():
+        where = f"{folder / SUBMISSION_FILE}: results.{task_id}"
+        check_registry(result, where)
+        if result.measures.keys() != {str(measure) for measure in MEASURES}:
+            raise ResultError(f"{where}.measures: wanted {', '.join(map(str, MEASURES))}")
+    return Received(folder, submission, suite)
+
+
+def read_submission(path: Path) -> Submission:
+    """`submission.json` of any version, as the newest. ResultError names the file and the first field that is wrong."""
+    data = read_limited(path, MAX_SUBMISSION_BYTES)
+    stated = parse_json(data, path)
+    newest = to_newest(stated, str(path))
+    try:
+        # The bytes that were looked at; writing the value as JSON again would take as long as reading it.
+        return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)
+    except ValidationError as error:
+        raise ResultError(f"{path}: {first_problem(error)}") from error
+    except RecursionError as error:
+        raise ResultError(f"{path}: nested too deeply") from error
+
+
+def _check_suite(folder: Path, submission: Submission) -> Suite:
+    where = folder / SUBMISSION_FILE
+    try:
+        suite = load_suite(submission.suite)
+    except MRBError as error:
+        raise ResultError(f"{where}: {error}") from error
+    if suite.version != submission.suite_version:
+        raise ResultError(f"{where}: of suite {suite.id} {submission.suite_version}; this MRB has {suite.version}")
+    stated = [*submission.results, *submission.training, *(item.task for item in submission.not_covered)]
+    strange = sorted(set(stated) - set(suite.tasks))
+    if strange:
+        raise ResultError(f"{where}: {strange[0]!r} is no task of suite {suite.id}")
+    undeclared = [task_id for task_id in suite.tasks if task_id not in submission.training]
+    if undeclared:
+        raise ResultError(f"{where}: training says nothing of {undeclared[0]}; `unknown` is a word for it")
+    return suite
+
+
+def _check_folder(folder: Path) -> None:
+    """The folder itself and what lies in it: one file and one folder, neither a link."""
+    _expect(folder, stat.S_ISDIR, "a folder")
+    if is_device_name(Path(os.path.realpath(folder)).name):
+        raise ResultError(f"{folder}: Windows keeps this name for a device")
+    wanted = {SUBMISSION_FILE, RANKINGS_FOLDER}
+    _refuse_others(folder, wanted)
+    _expect(folder / SUBMISSION_FILE, stat.S_ISREG, "a file")
+    _expect(folder / RANKINGS_FOLDER, stat.S_ISDIR, "a folder")
+    size = (folder / SUBMISSION_FILE).lstat().st_size
+    if size > MAX_SUBMISSION_BYTES:
+        raise ResultError(f"{folder / SUBMISSION_FILE}: {size} bytes, more than {MAX_SUBMISSION_BYTES}")
+
+
+def _check_files(folder: Path, wanted: set[str]) -> None:
+    """The files of rankings: just those that are stated, each a plain file under its cap."""
+    rankings = folder / RANKINGS_FOLDER
+    _refuse_others(rankings, wanted)
+    total = 0
+    for name in sorted(wanted):
+        size = _expect(rankings / name, stat.S_ISREG, "a file").st_size
+        total += size
+        if size > MAX_RANKING_BYTES:
+            raise ResultError(f"{rankings / name}: {size} bytes, more than {MAX_RANKING_BYTES}")
+    if total > MAX_TOTAL_BYTES:
+        raise ResultError(f"{rankings}: {total} bytes in all, more than {MAX_TOTAL_BYTES}")
+
+
+def _refuse_others(folder: Path, wanted: set[str]) -> None:
+    """Nothing but `wanted` may lie in the folder; the first other name is told, however many there are."""
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            if entry.name not in wanted or count > MAX_TASKS:
+                raise ResultError(
+                    f"{folder}: holds {one_line(repr(entry.name), 80)}, which is no part of a submission; wanted "
+                    f"{one_line(', '.join(sorted(wanted)), 200)}"
+                )
+
+
+def _expect(path: Path, kind: object, words: str) -> os.stat_result:
+    """The status of `path`, which must be of this kind and no link."""
+    assert callable(kind)
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
+    if stat.S_ISLNK(found.st_mode):
+        raise ResultError(f"{path}: a symbolic link; a submission holds plain files")
+    if not kind(found.st_mode):
+        raise ResultError(f"{path}: not {words}")
+    return found
+
+
+def _check_neighbours(folder: Path) -> None:
+    """No other folder beside it may have its name in other letters: on some systems they would be one."""
+    real = Path(os.path.realpath(folder))
+    for entry in os.scandir(real.parent):
+        if entry.name != real.name and entry.name.casefold() == real.name.casefold():
+            raise ResultError(f"{folder}: {entry.name!r} beside it differs only in capitals; give a --variant")

@@ -1,0 +1,33 @@
+"""Older versions of `submission.json` as the newest: one pure function a step, each with a fixture in the tests.
+
+Version 1 is the first. What changes the schema raises `SCHEMA_VERSION`, adds the step from the version before to
+`STEPS`, and leaves a file of that version in `tests/unit/submissions/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mrb.errors import ResultError, one_line
+from mrb.submission.schema import SCHEMA_VERSION
+
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+
+STEPS: Mapping[int, Step] = {}
+"""From version n to n + 1: takes a value, leaves it as it is, and returns the new one."""
+
+
+def to_newest(value: object, where: str, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION) -> object:
+    """`value` at version `newest`. ResultError: no version, a newer one, or one that is no longer read."""
+    if not isinstance(value, dict):
+        raise ResultError(f"{where}: not an object")
+    version = value.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ResultError(f"{where}: schema_version is {one_line(repr(version), 40)}, wanted a whole number")
+    while version < newest and version in steps:
+        value, version = steps[version](value), version + 1
+    if version != newest:
+        words = "newer than" if version > newest else "older than what is read by"
+        raise ResultError(f"{where}: schema_version {one_line(version, 40)} is {words} this MRB ({newest})")
+    return value

@@ -1,0 +1,220 @@
+"""`rankings/<task>.parquet`: for each query the order of its candidates, from which every measure follows.
+
+| column | |
+|---|---|
+| `query_id` | the task's queries in its order, those without candidates too |
+| `order` | bytes: positions in the task's candidate list (0 is the first stage's best), the reranker's best first |
+| `scores` | where they are small enough to go along: little-endian float32 in the same order, NaN for a failed pair |
+| `failed` | else: how many pairs at the end of the order have no score |
+| `tied` | else: whether ranks 10 and 11 have the same score |
+
+Columns are neither compressed nor coded: orders hardly shrink, and a file cannot unpack to more than its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrb.errors import AdapterError, ResultError, one_line
+from mrb.evaluate.measure import TIE_CUTOFF
+from mrb.evaluate.plan import Entry, Float32, Plan
+from mrb.files import atomic_writer
+from mrb.parquet import bounded_memory, read_untrusted
+from mrb.ranking import rank_candidates, tied_across
+from mrb.task import Task
+
+MAX_POSITIONS = 256
+"""Candidates of a query: a position is one byte."""
+MAX_RANKING_BYTES = 64 * 1024 * 1024
+_MEMORY = 1024**3
+_BASE = [("query_id", pa.string()), ("order", pa.binary())]
+SCORED = pa.schema([*_BASE, ("scores", pa.binary())])
+UNSCORED = pa.schema([*_BASE, ("failed", pa.uint16()), ("tied", pa.bool_())])
+_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One query: positions in the list, best first; float32 scores in that order where the file holds them, and what
+    else is said: the number of failed pairs (the last ones), and whether a tie lies across rank 10."""
+
+    query_id: str
+    order: npt.NDArray[np.uint8]
+    scores: Float32 | None
+    failed: int
+    tied: bool
+
+
+def with_scores(task: Task, selection: str) -> bool:
+    """Whether the scores of a task go along: of embedded data and of samples, which are small."""
+    return task.source.kind == "embedded" or selection != "all"
+
+
+def ranked(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool) -> Iterator[Ranked]:
+    """Every query of the plan as it is submitted; `scores` are in first-stage order, as a journal holds them.
+
+    ResultError for a list that one byte cannot count.
+    """
+    for entry in plan.entries():
+        positions = list_positions(plan, entry)
+        given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(entry.doc_ids)]
+        missing = np.isnan(given)
+        order = rank_candidates(plan.data.task.id, entry.query_id, entry.doc_ids, given, failed=missing)
+        yield Ranked(
+            query_id=entry.query_id,
+            order=positions[order].astype(np.uint8),
+            scores=given[order] if keep_scores else None,
+            failed=int(missing.sum()),
+            tied=tied_across(given[order], TIE_CUTOFF),
+        )
+
+
+def list_positions(plan: Plan, entry: Entry) -> npt.NDArray[np.int64]:
+    """Where the entry's candidates stand in the list, int64[n]: they skip what left it as the query itself."""
+    listed, _ = plan.candidates.get(entry.query_id)
+    if len(listed) > MAX_POSITIONS:
+        raise ResultError(
+            f"task {plan.data.task.id}: a list of {len(listed)} candidates; a submission holds up to {MAX_POSITIONS}"
+        )
+    if listed[: len(entry.doc_ids)] == entry.doc_ids:
+        return np.arange(len(entry.doc_ids))
+    places = {doc_id: place for place, doc_id in enumerate(listed)}
+    return np.array([places[doc_id] for doc_id in entry.doc_ids], np.int64)
+
+
+def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[str]:
+    """Write the file, whole or not at all; the query ids that it holds."""
+    found = list(rows)
+    columns = {
+        "query_id": [row.query_id for row in found],
+        "order": [row.order.tobytes() for row in found],
+        "scores": [b"" if row.scores is None else row.scores.astype("<f4").tobytes() for row in found],
+        "failed": [row.failed for row in found],
+        "tied": [row.tied for row in found],
+    }
+    schema = SCORED if scores else UNSCORED
+    table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+    with atomic_writer(path) as file:
+        pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False)
+    return [row.query_id for row in found]
+
+
+def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
+    """The rows of a file from a stranger. ResultError names the file and the first query that does not fit."""
+    schema = SCORED if scores else UNSCORED
+    _check_stated(path, queries)
+    try:
+        with bounded_memory(_MEMORY):
+            table = read_untrusted(path, schema, ResultError, max_bytes=MAX_RANKING_BYTES)
+    except MemoryError as error:
+        raise ResultError(f"{path}: unpacks to more than {_MEMORY} bytes") from error
+    if any(column.null_count for column in table.columns):
+        raise ResultError(f"{path}: holds null cells")
+    columns = [table.column(field.name).to_pylist() for field in schema]
+    seen: set[str] = set()
+    found = []
+    for query_id, order, *rest in zip(*columns, strict=True):
+        where = f"{path}: query {one_line(repr(query_id), 80)}"
+        if query_id in seen:
+            raise ResultError(f"{where} stands twice")
+        seen.add(query_id)
+        found.append(_row(where, query_id, order, rest, scores=scores))
+    return found
+
+
+def scores_of(plan: Plan, rows: list[Ranked], path: Path) -> dict[str, Float32]:
+    """Scores in first-stage order that give just these orders by the ranking rule: the file's own where it has them.
+
+    ResultError names the query whose order is not one of its candidates, or does not follow from its scores.
+    """
+    wanted = plan.query_ids
+    if len(rows) != len(wanted):
+        raise ResultError(f"{path}: {len(rows)} queries, the task has {len(wanted)}")
+    held = {}
+    for row, query_id in zip(rows, wanted, strict=True):
+        if row.query_id != query_id:
+            raise ResultError(f"{path}: query {row.query_id!r} where {query_id!r} belongs")
+        entry = plan.entry(query_id)
+        places = {int(place): index for index, place in enumerate(list_positions(plan, entry))}
+        if sorted(places) != sorted(row.order.tolist()):
+            raise ResultError(f"{path}: query {query_id!r}: the order is not one of its {len(places)} candidates")
+        order = np.array([places[place] for place in row.order.tolist()], np.int64)
+        scores = np.empty(len(order), np.float32)
+        scores[order] = stand_in(row) if row.scores is None else row.scores
+        try:
+            again = rank_candidates(plan.data.task.id, query_id, entry.doc_ids, scores, failed=np.isnan(scores))
+        except AdapterError as error:
+            raise ResultError(f"{path}: {error}") from error
+        if not np.array_equal(again, order):
+            rank = int(np.argmax(again != order)) + 1
+            raise ResultError(
+                f"{path}: query {query_id!r}: the order does not follow from its scores by the ranking rule, "
+                f"first at rank {rank}"
+            )
+        held[query_id] = scores
+    return held
+
+
+def stand_in(row: Ranked) -> Float32:
+    """Scores, best first, that give the order of a row without scores: n, n - 1, ... 1; the same at ranks 10 and 11
+    where a tie is stated, NaN for the failed pairs."""
+    count = len(row.order)
+    scores = np.arange(count, 0, -1, dtype=np.float32)
+    if row.tied:
+        scores[TIE_CUTOFF] = scores[TIE_CUTOFF - 1]
+    scores[count - row.failed :] = np.nan
+    return scores
+
+
+def _check_stated(path: Path, queries: int) -> None:
+    """Refuse, from the file's footer alone, other rows than the result counts, and pages that are packed or coded."""
+    try:
+        stated = pq.read_metadata(path)
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise ResultError(f"{path}: damaged parquet: {one_line(error)}") from error
+    if stated.num_rows != queries:
+        raise ResultError(f"{path}: {stated.num_rows} rows; the result counts {queries} queries")
+    if stated.num_row_groups > stated.num_rows:
+        raise ResultError(f"{path}: more groups of rows than rows")
+    for group in range(stated.num_row_groups):
+        for number in range(stated.num_columns):
+            column = stated.row_group(group).column(number)
+            if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _ENCODINGS:
+                coded = ", ".join(map(str, column.encodings))
+                raise ResultError(
+                    f"{path}: column {one_line(column.path_in_schema, 80)} is packed or coded "
+                    f"({column.compression}, {coded}); rankings are written plain, as `mrb submit` does"
+                )
+
+
+def _row(where: str, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> Ranked:
+    positions = np.frombuffer(order, np.uint8)
+    if len(set(order)) != len(order):
+        raise ResultError(f"{where}: a position stands twice in its order")
+    if not scores:
+        failed, tied = rest
+        assert isinstance(failed, int) and isinstance(tied, bool)
+        if failed > len(order) or (tied and len(order) - failed <= TIE_CUTOFF):
+            raise ResultError(
+                f"{where}: {failed} failed pairs or a tie at rank {TIE_CUTOFF} in {len(order)} candidates"
+            )
+        return Ranked(query_id, positions, None, failed, tied)
+    (packed,) = rest
+    assert isinstance(packed, bytes)
+    if len(packed) != 4 * len(order):
+        raise ResultError(f"{where}: {len(packed)} bytes of scores for {len(order)} candidates")
+    values = np.frombuffer(packed, "<f4").astype(np.float32)
+    missing = int(np.isnan(values).sum())
+    present = values[: len(values) - missing]
+    if not np.isfinite(present).all() or (np.diff(present) > 0).any():
+        raise ResultError(f"{where}: scores that are not finite, or rise with rank; the best comes first")
+    return Ranked(query_id, positions, values, missing, tied_across(values, TIE_CUTOFF))

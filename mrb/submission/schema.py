@@ -1,0 +1,151 @@
+"""`submission.json`: what a submission says, and the names that it may have.
+
+    <organisation>__<model>[__<variant>]/submission.json            `Submission`
+    <organisation>__<model>[__<variant>]/rankings/<task>.parquet    the order of every query's candidates
+
+`schema/submission.json` in docs is the model as JSON Schema. `docs/submitting.md` says what each part is for.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mrb.files import is_device_name
+from mrb.hashing import sha256_json
+from mrb.results import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
+from mrb.submission.private import personal_name, private, secret_name
+from mrb.task import Model, Sha256, Slug
+from mrb.words import Plain
+
+SCHEMA_VERSION = 1
+SUBMISSION_FILE = "submission.json"
+RANKINGS_FOLDER = "rankings"
+MAX_SUBMISSION_BYTES = 4 * 1024 * 1024
+MAX_TASKS = 200
+MARKS = ("trained-on", "related", "clean", "unknown")
+
+Mark = Literal["trained-on", "related", "clean", "unknown"]
+ModelKind = Literal["lexical", "bi-encoder", "cross-encoder", "generative", "api", "other"]
+# Letters of ASCII alone, so that no name can pass for another; no dot or underscore at the end, none doubled.
+_NAME = r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*"
+# No user, no port, no host of one word; ASCII alone, so that a host cannot pass for another.
+_LINK = r"^https://[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,24}(/[A-Za-z0-9._~+%/?&=#:,-]*)?$"
+
+
+def _not_private(text: str) -> str:
+    found = private(text)
+    if found is not None:
+        raise ValueError(f"holds {found}, which does not belong into a submission")
+    return text
+
+
+def _no_device(name: str) -> str:
+    if is_device_name(name):
+        raise ValueError("is a name that Windows keeps for a device")
+    return name
+
+
+Name = Annotated[str, Field(max_length=46, pattern=f"^{_NAME}$"), AfterValidator(_no_device)]
+Link = Annotated[str, Field(max_length=300, pattern=_LINK)]
+Word = Annotated[str, Field(max_length=4000), AfterValidator(_not_private)]
+Parameters = Annotated[int, Field(gt=0, le=10**14)]
+
+
+class ModelCard(Model):
+    """What is said of the model, by those who submit it: nothing here can be computed.
+
+    `parameters` counts all of them, `active_parameters` those that one token passes through. `kind` says how it is
+    built; what it sees of a list is `reranker.kind`. `variant` tells submissions of one model apart.
+    """
+
+    organisation: Name
+    name: Name
+    variant: Name | Literal[""] = ""
+    parameters: Parameters | None = None
+    active_parameters: Parameters | None = None
+    links: tuple[Link, ...] = Field(default=(), max_length=10)
+    licence: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9.+() -]*$")] = ""
+    open_weights: bool = False
+    kind: ModelKind = "other"
+
+    @property
+    def folder(self) -> str:
+        """The name of the submission's folder."""
+        return "__".join(filter(None, (self.organisation, self.name, self.variant)))
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.active_parameters is not None and self.active_parameters > (self.parameters or 0):
+            raise ValueError("more active parameters than parameters")
+        if len(self.folder) > 96:
+            raise ValueError(f"the folder's name {self.folder} is longer than 96 letters")
+        return self
+
+
+class RankingInfo(Model):
+    """One file of rankings: its SHA-256, whether it holds scores, and the hash of its query ids, one a line."""
+
+    sha256: Sha256
+    scores: bool
+    queries: Sha256
+
+
+class Submission(Model):
+    """A run that is submitted: who, what was run, every result, and the hash of every file of rankings.
+
+    `training` says for each task of the suite what of it the model was trained on: its training split or the test set
+    itself (trained-on), data made from the same source (related), none of these (clean), or unknown.
+    """
+
+    schema_version: Literal[1]
+    mrb_version: Plain
+    model: ModelCard
+    suite: Slug
+    suite_version: Plain
+    reranker: RerankerInfo
+    training: dict[Slug, Mark] = Field(max_length=MAX_TASKS)
+    not_covered: tuple[NotCovered, ...] = Field(max_length=MAX_TASKS)
+    command: tuple[Word, ...] = Field(max_length=200)
+    environment: dict[Plain, Plain] = Field(max_length=64)
+    timings: dict[Slug, TaskTiming] = Field(max_length=MAX_TASKS)
+    rankings: dict[Slug, RankingInfo] = Field(max_length=MAX_TASKS)
+    averages: SuiteAverages
+    results: dict[Slug, Result] = Field(min_length=1, max_length=MAX_TASKS)
+
+    @property
+    def content_hash(self) -> str:
+        """The submission's identity: of everything it says and, through their hashes, of its rankings."""
+        return sha256_json(self.model_dump(mode="json"))
+
+    @model_validator(mode="after")
+    def _one_run(self) -> Self:
+        if self.results.keys() != self.rankings.keys():
+            raise ValueError("results and rankings are not of the same tasks")
+        for task_id, result in self.results.items():
+            if result.task != task_id or result.reranker != self.reranker:
+                raise ValueError(f"results.{task_id} is of another task or reranker")
+        strange = sorted(self.timings.keys() - self.results.keys())
+        if strange:
+            raise ValueError(f"timings.{strange[0]} is of a task without a result")
+        if any(item.task in self.results for item in self.not_covered):
+            raise ValueError("a task that has a result is said not to be covered")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_private(self) -> Self:
+        options, environment = self.reranker.options, self.environment
+        texts = {"reranker.source": self.reranker.source, "reranker.version": self.reranker.version}
+        texts |= {f"reranker.options.{name}": value for name, value in options.items() if isinstance(value, str)}
+        texts |= {f"environment.{name}": value for name, value in environment.items()}
+        for where, text in texts.items():
+            found = private(text)
+            if found is None and secret_name(where.rpartition(".")[2]) and text and not text.startswith("("):
+                found = "a secret"
+            if found is not None:
+                raise ValueError(f"{where} holds {found}, which does not belong into a submission")
+        personal = next((name for name in environment if personal_name(name)), None)
+        if personal is not None:
+            raise ValueError(f"environment.{personal} names a machine or a person")
+        return self

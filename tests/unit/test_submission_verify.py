@@ -1,0 +1,241 @@
+"""`mrb verify`: what only scoring again can tell, and which queries it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrb.check.noise import NoiseRecord, measure_noise, read_noise, write_noise
+from mrb.check.probe import make_probe
+from mrb.declaration import LoadedReranker, load_reranker
+from mrb.errors import ResultError
+from mrb.evaluate.measure import measure
+from mrb.evaluate.plan import Plan
+from mrb.evaluate.select import select
+from mrb.hashing import sha256_file
+from mrb.metrics import ceiling_ranking
+from mrb.rescore import plan_of
+from mrb.results import read_model
+from mrb.submission.check import check_submission
+from mrb.submission.folder import receive
+from mrb.submission.rankings import ranked, write_rankings
+from mrb.submission.verify import CHANGE_FLOOR, SCORE_FLOOR, Verified, choose, verify, write_verified
+from mrb.summary import Run, suite_averages, task_scores
+from mrb.task import load_suite
+
+TASK = "mini-faq-t2t"
+Make = Callable[..., Path]
+Scores = dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
+Forge = Callable[[Path, Callable[[Plan, str], list[float]]], Path]
+
+ADAPTER = """
+class Noisy:
+    \"\"\"Scores by length, moved by at most `by` in a way that differs from instance to instance only by `by`.\"\"\"
+
+    kind = "{kind}"
+
+    def __init__(self, by: float = 0.0):
+        self.by = by
+
+    def score(self, request):
+        return [len(d.text) % 97 + self.by * (-1) ** len(d.text) for d in request.candidates]
+
+    def rank(self, request):
+        scores = self.score(request)
+        return sorted(range(len(scores)), key=lambda place: -scores[place])
+"""
+
+
+def _plan(folder: Path) -> Plan:
+    return plan_of(receive(folder).submission.results[TASK], None, None, "here")
+
+
+@pytest.fixture
+def forge() -> Forge:
+    """Rewrites a submission so that its order is that of other scores, and all of it fits together again."""
+
+    def write(folder: Path, scores_of: Callable[[Plan, str], list[float]]) -> Path:
+        received = receive(folder)
+        made, plan = received.submission, _plan(folder)
+        scores = {query_id: np.array(scores_of(plan, query_id), np.float32) for query_id in plan.query_ids}
+        measured = measure(plan, scores, made.reranker)
+        path = received.ranking_path(TASK)
+        write_rankings(path, ranked(plan, scores, keep_scores=made.rankings[TASK].scores), scores=True)
+        value = json.loads((folder / "submission.json").read_text())
+        value["results"][TASK] = measured.result.model_dump(mode="json")
+        value["rankings"][TASK]["sha256"] = sha256_file(path)
+        run = Run(folder, None, {TASK: task_scores(measured.result, measured.per_query)})  # type: ignore[arg-type]
+        value["averages"] = suite_averages(run, load_suite("mini")).model_dump(mode="json")
+        (folder / "submission.json").write_text(json.dumps(value))
+        return folder
+
+    return write
+
+
+def _oracle(plan: Plan, query_id: str) -> list[float]:
+    doc_ids = plan.entry(query_id).doc_ids
+    best = ceiling_ranking(doc_ids, plan.data.qrels[query_id])
+    return [float(len(best) - best.index(doc_id)) for doc_id in doc_ids]
+
+
+def _random() -> LoadedReranker:
+    return load_reranker("random")
+
+
+def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Path, tmp_path: Path) -> None:
+    received = receive(submission)
+    record = verify(received, _random(), salt="drawn after it came", queries=5)
+    assert record.tasks[TASK].queries == 5 and record.tasks[TASK].pairs == 125
+    assert record.largest_difference == 0.0 and record.tasks[TASK].mean_change == 0.0
+    assert (record.tasks[TASK].allowed_difference, record.tasks[TASK].allowed_change) == (SCORE_FLOOR, CHANGE_FLOOR)
+    assert record.content == received.submission.content_hash and record.salt == "drawn after it came"
+    assert abs((date.today() - date.fromisoformat(record.date)).days) <= 1
+    assert record.environment["machine"] and record.environment["cores"]
+    path = write_verified(tmp_path / "verified", record)
+    assert path.name == "mrb__random.json" and read_model(Verified, path) == record
+
+
+def test_an_order_from_the_judgements_recomputes_perfectly_and_only_the_model_tells(
+    submission: Path, forge: Forge
+) -> None:
+    honest = receive(submission).submission.results[TASK]
+    forged = receive(forge(submission, _oracle))
+    result = forged.submission.results[TASK]
+    assert result.measures == result.oracle != honest.measures
+    assert check_submission(forged).recomputed == (TASK,)
+    with pytest.raises(
+        ResultError, match=r"mini-faq-t2t.parquet: query '.*': candidate '.*' is submitted with .*the model"
+    ):
+        verify(forged, _random(), salt="any")
+
+
+def test_a_single_forged_query_is_found_once_it_is_chosen(submission: Path, forge: Forge) -> None:
+    plan, reranker = _plan(submission), _random()
+    rows = {query_id: plan.entry(query_id) for query_id in plan.query_ids}
+    honest = _scores(submission)
+    victim = plan.query_ids[3]
+    forge(
+        submission, lambda plan, query_id: _oracle(plan, query_id) if query_id == victim else honest[query_id].tolist()
+    )
+    received = receive(submission)
+    with pytest.raises(ResultError, match=f"query '{victim}'"):
+        verify(received, reranker, salt="s", queries=len(rows))
+    content = received.submission.content_hash
+    salts = [str(n) for n in range(50) if victim not in choose(TASK, plan.query_ids, content, str(n), 3)]
+    assert 25 < len(salts) < 50
+    assert verify(received, _random(), salt=salts[0], queries=3).tasks[TASK].queries == 3
+
+
+def _scores(folder: Path) -> Scores:
+    from mrb.submission.check import checked_rows
+    from mrb.submission.rankings import scores_of
+
+    received = receive(folder)
+    return scores_of(_plan(folder), checked_rows(received, TASK), received.ranking_path(TASK))
+
+
+def test_the_choice_depends_on_salt_content_and_task_and_on_nothing_else() -> None:
+    ids = [f"q{n}" for n in range(500)]
+    chosen = choose("nfcorpus", ids, "ab" * 32, "salt", 20)
+    assert len(chosen) == 20 == len(set(chosen)) and list(chosen) == sorted(chosen, key=ids.index)
+    assert set(choose("nfcorpus", ids[::-1], "ab" * 32, "salt", 20)) == set(chosen)
+    for other in (("scifact", "ab" * 32, "salt"), ("nfcorpus", "cd" * 32, "salt"), ("nfcorpus", "ab" * 32, "Salt")):
+        assert len(set(chosen) & set(choose(other[0], ids, other[1], other[2], 20))) < 8
+    # Written out: a record must be repeatable by later versions, and by others.
+    texts = {q: f'["mrb-verify-v1","salt","{"ab" * 32}","nfcorpus","{q}"]' for q in ids}
+    assert set(chosen) == set(sorted(ids, key=lambda q: hashlib.sha256(texts[q].encode()).hexdigest())[:20])
+
+
+@pytest.mark.parametrize("model", ["constant", "surface"])
+def test_another_model_is_refused_by_what_differs(submission: Path, model: str) -> None:
+    with pytest.raises(ResultError, match=rf"reranker\.name is 'random', that of --model is '{model}'"):
+        verify(receive(submission), load_reranker(model), salt="any")
+
+
+def _noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Callable[[float], LoadedReranker]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "noisy.py").write_text(ADAPTER.format(kind=kind))
+    honest = load_reranker("noisy")
+
+    def load(by: float) -> LoadedReranker:
+        """The same declared reranker, whose scores have moved."""
+        moved = load_reranker("noisy", {"by": str(by)})
+        return replace(moved, info=honest.info)
+
+    return load
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_noise_passes_and_more_than_noise_does_not(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trial_run: Make,
+    submitted: Make,
+    scored: bool,
+) -> None:
+    for module in ("make", "check"):
+        monkeypatch.setattr(f"mrb.submission.{module}.with_scores", lambda task, selection: scored)
+    load = _noisy(tmp_path, monkeypatch, "pointwise")
+    folder = submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy")
+    received = receive(folder)
+    assert received.submission.rankings[TASK].scores == scored
+    assert check_submission(received).recomputed == (TASK,)
+    # The spread of `length % 97` is about 28: a floor of 5 % is 1.4.
+    record = verify(received, load(0.2), salt="any")
+    assert 0 < record.largest_difference < 0.01 if scored else record.largest_difference < 0.01
+    words = "is submitted with" if scored else "is submitted above"
+    with pytest.raises(ResultError, match=rf"query '.*': candidate '.*' {words} .*the noise floor is"):
+        verify(received, load(9.0), salt="any")
+
+
+def test_a_noise_record_widens_the_floor_for_its_own_model_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
+) -> None:
+    load = _noisy(tmp_path, monkeypatch, "pointwise")
+    received = receive(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
+    probe = make_probe(select("mini", [TASK], [], None), None, queries=3, depth=8)
+    quiet = measure_noise(lambda: load_reranker("noisy"), probe)
+    path = write_noise(tmp_path, quiet)
+    loud = NoiseRecord.model_validate(
+        quiet.model_dump()
+        | {"tasks": {TASK: quiet.tasks[TASK].model_copy(update={"largest_difference": 9.0, "mean_change": 0.4})}}
+    )
+    with pytest.raises(ResultError, match="the noise floor is"):
+        verify(received, load(9.0), salt="any", noise=read_noise(path))
+    record = verify(received, load(9.0), salt="any", noise=loud)
+    assert record.noise and record.tasks[TASK].allowed_change == 0.8
+    with pytest.raises(ResultError, match="the noise record is of noisy with other options"):
+        strange = quiet.model_copy(update={"reranker": quiet.reranker.model_copy(update={"version": "2"})})
+        verify(received, load(0.0), salt="any", noise=strange)
+
+
+def test_a_listwise_model_is_held_to_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
+) -> None:
+    load = _noisy(tmp_path, monkeypatch, "listwise")
+    received = receive(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
+    assert verify(received, load(0.0), salt="any").largest_difference == 0.0
+    with pytest.raises(
+        ResultError, match=r"the model orders the chosen queries otherwise|nDCG@10 of the chosen queries"
+    ):
+        verify(received, load(40.0), salt="any")
+
+
+def test_queries_with_failed_pairs_are_not_chosen(submission: Path, forge: Forge) -> None:
+    honest, victim = _scores(submission), _plan(submission).query_ids[2]
+
+    def with_a_hole(plan: Plan, query_id: str) -> list[float]:
+        scores = honest[query_id].tolist()
+        return [float("nan"), *scores[1:]] if query_id == victim else scores
+
+    received = receive(forge(submission, with_a_hole))
+    counts = received.submission.results[TASK].counts
+    assert counts.failed_pairs == 1 and check_submission(received).recomputed == (TASK,)
+    assert verify(received, _random(), salt="any", queries=1000).tasks[TASK].queries == counts.queries - 1
