@@ -19,6 +19,7 @@ from mrb.task import Modality
 
 _BATCHES_AHEAD = 16
 """Batches' worth of pairs that are sorted by length together."""
+_INSTALL = "pip install 'mrb[cross-encoder]'"
 _PIXELS_PER_LETTER = 200
 """A token is about four letters, or 28 x 28 pixels: only for putting pairs of like length side by side."""
 
@@ -52,7 +53,7 @@ class CrossEncoder:
         if batch_size < 1:
             raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 1")
         folder_or_hub_id(self.name, path)
-        library = needed(self.name, "sentence_transformers", "pip install 'mrb[cross-encoder]'")
+        library = needed(self.name, "sentence_transformers", _INSTALL)
         try:
             with complete_weights(self.name, path):
                 self._model = library.CrossEncoder(
@@ -71,6 +72,7 @@ class CrossEncoder:
         self._as_parts = _takes_parts(self._model)
         self._batch_size = batch_size
         self._instruction = instruction
+        self._raw = needed(self.name, "torch", _INSTALL).nn.Identity()
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         """(key, logits) of each request; pairs of several requests share a batch, the longest first."""
@@ -101,14 +103,12 @@ class CrossEncoder:
         yield from found.items()
 
     def _predict(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
-        import torch
-
         scores = self._model.predict(
             [tuple(self._side(item) for item in pair) for pair in pairs],
             prompt=instruction if self._instruction else None,
             batch_size=len(pairs),
             show_progress_bar=False,
-            activation_fn=torch.nn.Identity(),
+            activation_fn=self._raw,
         )
         return [float(score) for score in scores]
 

@@ -38,9 +38,8 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
     gives scores that look like scores. Libraries that load a model for us do not hand on what it reported, so
     `from_pretrained` is asked for its report here, and restored at the end.
     """
-    from transformers import PreTrainedModel
-
-    original = PreTrainedModel.__dict__["from_pretrained"]
+    models = needed(adapter, "transformers", "pip install 'mrb[models]'").PreTrainedModel
+    original = models.__dict__["from_pretrained"]
     reports: list[Mapping[str, Any]] = []
 
     def reporting(cls: type[Any], /, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
@@ -51,11 +50,11 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
 
     log = logging.getLogger("transformers.modeling_utils")
     log.addFilter(_no_report)
-    PreTrainedModel.from_pretrained = classmethod(reporting)  # type: ignore[assignment, method-assign]
+    models.from_pretrained = classmethod(reporting)
     try:
         yield
     finally:
-        PreTrainedModel.from_pretrained = original  # type: ignore[method-assign]
+        models.from_pretrained = original
         log.removeFilter(_no_report)
     if not reports:
         raise AdapterError(f"{adapter}: {path}: cannot tell whether all of its weights were loaded")
