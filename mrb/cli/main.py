@@ -23,6 +23,7 @@ COMMANDS = {
     "schema": ("schema", "Print the JSON Schema of result files."),
     "score": ("score", "Recompute a run from its journals, or score a file of scores."),
     "tasks": ("tasks", "List tasks and suites."),
+    "train": ("train", "Train a reranker; make groups to train on."),
     "validate": ("validate", "Check result files against schema, ranges and registry."),
 }
 
