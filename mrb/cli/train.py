@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,58 @@ if TYPE_CHECKING:
     from mrb.training.data.files import Form
 
 
-@click.group()
+class RecipeGroup(click.Group):
+    """A group whose first word is a recipe unless it is one of its commands."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named, else the hidden one that trains the recipe that is."""
+        name = args[0] if args and args[0] in self.commands else RECIPE
+        return name, self.commands[name], args[1:] if name != RECIPE else args
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(name for name in self.commands if name != RECIPE)
+
+
+RECIPE = "recipe"
+
+
+@click.group(
+    cls=RecipeGroup,
+    subcommand_metavar="RECIPE [--set SECTION.NAME=VALUE] [--out FOLDER] [--dry-run] [--fresh] | COMMAND [ARGS]...",
+)
 def command() -> None:
-    """Train rerankers."""
+    """Train the reranker that RECIPE describes: a .toml file, or the name of one that ships.
+
+    `mrb train RECIPE --help` tells more. Killed at any moment, the same command goes on after its last checkpoint.
+    """
+
+
+@command.command(RECIPE)
+@click.argument("recipe", metavar="RECIPE")
+@click.option("--set", "changes", multiple=True, metavar="SECTION.NAME=VALUE", help="A setting of the recipe; repeat.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: training/RECIPE.")
+@click.option("--fresh", is_flag=True, help="Discard the run that the folder holds and start over.")
+@click.option("--dry-run", "dry", is_flag=True, help="Print data, steps, tokens and memory; load no weights.")
+def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool, dry: bool) -> None:
+    """Train the reranker that RECIPE describes: a .toml file, or the name of one that ships.
+
+    Several processes: accelerate launch --num_processes N -m mrb train RECIPE ...
+    """
+    from mrb.training.recipe import load_recipe
+
+    loaded = load_recipe(recipe, changes)
+    from mrb.training.run import train
+
+    folder = train(
+        loaded,
+        out or Path("training") / loaded.name,
+        fresh=fresh,
+        command=("mrb", *sys.argv[1:]),
+        say=click.echo,
+    )
+    click.echo(f"model: {folder}")
 
 
 @command.command()

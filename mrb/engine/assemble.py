@@ -10,6 +10,7 @@ from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone
 from mrb.engine.budget import probed_tokens
 from mrb.engine.engine import Engine
+from mrb.engine.head import own_rows
 from mrb.engine.layout import Layout
 from mrb.engine.pictures import Pictures
 from mrb.engine.prompt import Prompter
@@ -91,7 +92,7 @@ def assemble(adapter: Stated, options: Options) -> tuple[Engine, str]:
         options.max_length or adapter.layout.max_length,
         pictures.tokens if pictures is not None else None,
     )
-    head = adapter.head(model, folder, tokenizer)
+    head = own_rows(given, adapter.layout.score, device) or adapter.head(model, folder, tokenizer)
     engine = Engine(
         prompter, backbone, head, pictures, batch_tokens=batch_tokens, share=options.share_prefix, stats=stats
     )

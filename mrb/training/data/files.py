@@ -278,6 +278,16 @@ class _JsonRows:
         return (self[row] for row in range(len(self)))
 
 
+def _unpack(path: Path, unpacked: Path) -> None:
+    with (
+        pq.ParquetFile(path) as file,
+        atomic_writer(unpacked) as out,
+        pa.ipc.new_file(out, file.schema_arrow) as writer,
+    ):
+        for batch in file.iter_batches(ROWS_HELD):
+            writer.write_batch(batch)
+
+
 class _ParquetRows:
     """The rows of a parquet file, unpacked once into MRB's cache and memory-mapped: parquet has no single rows."""
 
@@ -286,10 +296,7 @@ class _ParquetRows:
         unpacked = cache_root() / "groups" / f"{sha256}.arrow"
         try:
             if not unpacked.is_file():
-                with pq.ParquetFile(path) as file, atomic_writer(unpacked) as out:
-                    with pa.ipc.new_file(out, file.schema_arrow) as writer:
-                        for batch in file.iter_batches(ROWS_HELD):
-                            writer.write_batch(batch)
+                _unpack(path, unpacked)
             self._table = pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
         except (pa.ArrowException, OSError) as error:
             raise TrainingError(f"{path}: cannot be read: {one_line(error)}") from error
