@@ -125,8 +125,10 @@ def with_tuning(recipe: Recipe, model: Any, start: Start) -> Learner:
             raise TrainingError("tuning.vision is 'trained', but the model has no vision tower")
         learner.tower.float().requires_grad_(True)
     if recipe.memory.gradient_checkpointing:
-        # The other kind gives no gradients behind frozen embeddings.
+        # The reentrant kind gives no gradients behind frozen embeddings, unless hooks make these ask for one; the hooks
+        # that come with it all the same would make a frozen vision tower keep its activations.
         learner.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        learner.base.disable_input_require_grads()
     if not recipe.loss.pointwise:
         _refuse_dropout(learner)
     return learner

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,8 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     """
     recipe = loaded.recipe
     quiet_transformers()
+    # Names that transformers and accelerate are about to change are no user's business.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
     here = PartialState(cpu=not _accelerated())
     say_once: Say = say if here.is_main_process else _nothing
     start = find_start(recipe)

@@ -7,6 +7,7 @@ fit into one chunk (`TwoPass`); any other is split freely.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -70,14 +71,15 @@ class Done:
 class Stepper:
     """Does a part of a step: computes the loss of a batch and puts its gradient into the parameters.
 
-    `forward` is the model as it is wrapped for several processes; `backward(scalar, last)` goes backward, `last` for
-    the last time in this batch: only then may processes meet. `queries`: those of the whole step, by which the sum over
-    queries is divided.
+    `forward` is the model as it is wrapped for several processes, `backward` goes back from a scalar. All but the last
+    chunk are gone through inside of `apart()`, where processes do not meet. `queries`: those of the whole step, by
+    which the sum over queries is divided.
     """
 
     loss: Loss
     forward: Forward
-    backward: Callable[[Tensor, bool], None]
+    backward: Callable[[Tensor], None]
+    apart: Callable[[], AbstractContextManager[None]]
     chunk_tokens: int
     queries: int
 
@@ -87,21 +89,25 @@ class Stepper:
         labels = batch.labels
         parts = chunks(batch, self.chunk_tokens)
         leaves = {key: _cut(one) for key, one in features.items()} if len(parts) > 1 else dict(features)
-        plan, drift, first = self._plan(batch, rows, parts, leaves)
+        plan, first = self._plan(batch, rows, parts, leaves)
+        drift = 0.0
         total: Tensor | None = None
         found: list[Logits] = []
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
-            yes, no = self.forward([rows[i] for i in part.tolist()], features if last else leaves)
-            scalar = plan.chunk(part, yes, no)
+            with nullcontext() if last else self.apart():
+                yes, no = self.forward([rows[i] for i in part.tolist()], features if last else leaves)
+                scalar = plan.chunk(part, yes, no)
+                if last:
+                    scalar = scalar + _surrogate(features, leaves) + _unseen(features, batch)
+                if not scalar.isfinite():
+                    raise TrainingError(
+                        f"the loss is {scalar.item()}: lower schedule.learning_rate, or look at the data"
+                    )
+                self.backward(scalar)
             if isinstance(plan, TwoPass):
                 drift = max(drift, plan.drift(part, yes, no))
-            if last:
-                scalar = scalar + _surrogate(features, leaves) + _unseen(features, batch)
             total = scalar.detach() if total is None else total + scalar.detach()
-            if not total.isfinite():
-                raise TrainingError(f"the loss is {total.item()}: lower the learning rate, or look at the data")
-            self.backward(scalar, last)
             found.append((yes.detach(), no.detach()))
         assert total is not None
         yes, no = first or _in_order(found, parts)
@@ -109,17 +115,18 @@ class Stepper:
 
     def _plan(
         self, batch: Batch, rows: Sequence[Row], parts: Sequence[Tensor], features: Mapping[str, Features]
-    ) -> tuple[Plan, float, Logits | None]:
+    ) -> tuple[Plan, Logits | None]:
+        """The plan, and the logits of a first pass if one was made."""
         if self.loss.pointwise:
             assert not isinstance(self.loss, Contrastive)
-            return OnePass(self.loss, batch.labels, batch.sizes, self.queries), 0.0, None
+            return OnePass(self.loss, batch.labels, batch.sizes, self.queries), None
         if len(parts) == 1:
-            return _Whole(self.loss, batch, self.queries), 0.0, None
+            return _Whole(self.loss, batch, self.queries), None
         with torch.no_grad():
             found = [self.forward([rows[i] for i in part.tolist()], features) for part in parts]
         yes, no = _in_order(found, parts)
         groups = split_groups(yes, no, batch.labels, batch.sizes)
-        return TwoPass(self.loss, groups, self.queries), 0.0, (yes, no)
+        return TwoPass(self.loss, groups, self.queries), (yes, no)
 
 
 @dataclass(frozen=True)

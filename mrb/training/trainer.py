@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from mrb.engine.pictures import Features, Pictures
 from mrb.errors import TrainingError
@@ -24,7 +24,7 @@ Save = Callable[[Path, dict[str, Tensor] | None], None]
 """Writes into a folder; with the parameters by name where they were gathered from several processes."""
 
 WATCHED_STEPS = 3
-"""One half of LoRA has no gradient while the other is 0: until a step is taken whose learning rate is not 0 (warm-up)."""
+"""One half of LoRA has no gradient while the other is 0, and warm-up starts with a rate of 0."""
 
 
 def build_loss(settings: LossSettings) -> Loss:
@@ -109,6 +109,7 @@ class RerankerTrainer(Trainer):
         callbacks: list[TrainerCallback],
     ) -> None:
         super().__init__(model=learner, args=args, train_dataset=feed, data_collator=collate, callbacks=callbacks)
+        self.remove_callback(PrinterCallback)
         # Where the model is believed to divide by the parts of a step itself, or not, changes nothing here:
         # `training_step` is our own. Said all the same, for what else of the loop may ask.
         self.model_accepts_loss_kwargs = False
@@ -130,7 +131,12 @@ class RerankerTrainer(Trainer):
         batch = Batch(batch.prompts, batch.labels.to(self.args.device), batch.sizes, batch.missing)
         model.train()
         stepper = Stepper(
-            self.loss, model, self._backward_of(model), self.recipe.memory.chunk_tokens, self._queries_of_a_process
+            self.loss,
+            forward=model,
+            backward=self.accelerator.backward,
+            apart=lambda: self._apart(model),
+            chunk_tokens=self.recipe.memory.chunk_tokens,
+            queries=self._queries_of_a_process,
         )
         done = stepper(batch, self.features(batch.images))
         if self.state.global_step < WATCHED_STEPS:
@@ -144,16 +150,9 @@ class RerankerTrainer(Trainer):
         # Gradients are averaged over processes, so each divides by its own queries of the step.
         return int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps)
 
-    def _backward_of(self, model: torch.nn.Module) -> Callable[[Tensor, bool], None]:
-        def backward(scalar: Tensor, last: bool) -> None:
-            with contextlib.nullcontext() if last else self._apart(model):
-                self.accelerator.backward(scalar)
-
-        return backward
-
     @contextlib.contextmanager
     def _apart(self, model: torch.nn.Module) -> Iterator[None]:
-        """Backward without meeting the other processes, nor taking a step where the backend does that."""
+        """Forward and backward without meeting the other processes; no backend takes a step here."""
         state = self.accelerator.gradient_state
         meets = bool(state.sync_gradients)
         state._set_sync_gradients(False)
