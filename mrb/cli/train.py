@@ -53,19 +53,20 @@ def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool,
 
     Several processes: accelerate launch --num_processes N -m mrb train RECIPE ...
     """
+    from mrb.engine.checkpoint import require
     from mrb.training.recipe import load_recipe
 
     loaded = load_recipe(recipe, changes)
+    require("training", "torch", "transformers", "accelerate", "peft", extra="train")
+    if dry:
+        from mrb.training.dry_run import dry_run
+
+        dry_run(loaded, click.echo)
+        return
     from mrb.training.run import train
 
-    folder = train(
-        loaded,
-        out or Path("training") / loaded.name,
-        fresh=fresh,
-        command=("mrb", *sys.argv[1:]),
-        say=click.echo,
-    )
-    click.echo(f"model: {folder}")
+    folder = out or Path("training") / loaded.name
+    train(loaded, folder, fresh=fresh, command=("mrb", *sys.argv[1:]), say=click.echo)
 
 
 @command.command()

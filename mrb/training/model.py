@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,13 @@ class Start:
     layout: Layout
 
 
+def quiet() -> None:
+    """No bars and no advice of libraries on standard error."""
+    checkpoint.quiet_transformers()
+    # Names that transformers and accelerate are about to change are no user's business.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
+
+
 def layout_of(recipe: Recipe) -> Layout:
     """The recipe's layout. TrainingError if there is none of that name, or if it does not rank by what is trained."""
     (point,) = entry_points(group=RERANKERS, name=_ANY_LAYOUT)
@@ -94,7 +102,6 @@ def layout_of(recipe: Recipe) -> Layout:
 
 def find_start(recipe: Recipe) -> Start:
     """The recipe's checkpoint, fetched if it is one of the Hub. TrainingError or AdapterError if it is not there."""
-    checkpoint.require("training", "torch", "transformers", "accelerate", "peft", extra="train")
     layout = layout_of(recipe)
     folder = checkpoint.find(recipe.model.path, recipe.model.revision, option="model.revision")
     if checkpoint.adapter_base(folder) is not None:
@@ -111,15 +118,17 @@ def build_learner(recipe: Recipe, start: Start) -> Learner:
         dtype=torch.float32 if precise else torch.bfloat16,
         attention=recipe.model.attention,
     )
-    return with_tuning(recipe, model, start)
+    return tuned(recipe, model, label_rows(recipe, model, start))
 
 
-def with_tuning(recipe: Recipe, model: Any, start: Start) -> Learner:
-    """`model`, frozen whole, as what the recipe trains of it. TrainingError if the two do not fit."""
+def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
+    """`model` and label rows as what the recipe trains of them. TrainingError if they do not fit."""
     model.requires_grad_(False)
-    rows = label_rows(recipe, model, start)
-    tuned = _lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _full(recipe.tuning, model)
-    learner = Learner(tuned, rows)
+    if recipe.loss.along == "cl":  # the loss does not see it
+        rows.no.requires_grad_(False)
+    learner = Learner(
+        _lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _full(recipe.tuning, model), rows
+    )
     if recipe.tuning.vision == "trained":
         if learner.tower is None:
             raise TrainingError("tuning.vision is 'trained', but the model has no vision tower")
@@ -135,20 +144,16 @@ def with_tuning(recipe: Recipe, model: Any, start: Start) -> Learner:
 
 
 def label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
-    """The label rows of a recipe; one that the loss does not use never learns."""
+    """The label rows of a recipe."""
     settings = recipe.rows
     head = model.get_output_embeddings()
     if head is None:
         raise TrainingError(f"{type(model).__name__} has no language model head to take label rows from")
     weight: Tensor = head.weight
     if settings.start == "random":
-        rows = LabelRows.random(weight.shape[1], recipe.schedule.seed)
-    else:
-        yes, no = token_ids(recipe, start)
-        rows = LabelRows.from_head(weight, yes, no, trainable=settings.trainable)
-    if recipe.loss.along == "cl":
-        rows.no.requires_grad_(False)
-    return rows
+        return LabelRows.random(weight.shape[1], recipe.schedule.seed)
+    yes, no = token_ids(recipe, start)
+    return LabelRows.from_head(weight, yes, no, trainable=settings.trainable)
 
 
 def token_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:

@@ -295,11 +295,14 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on `base`: tables are joined; what is not a table replaces. `paper` adds to the base's."""
+    """`over` on `base`: tables are joined; what is not a table replaces, and so does a loss that is named: the other's
+    settings are not its own. `paper` adds to the base's."""
     merged = dict(base)
     for key, value in over.items():
         if key == "paper":
             merged[key] = [*base.get(key, ()), *value]
+        elif key == "loss" and "name" in value:
+            merged[key] = value
         elif isinstance(value, dict) and isinstance(base.get(key), dict):
             merged[key] = _merged(base[key], value)
         else:
@@ -320,6 +323,8 @@ def _change(content: dict[str, Any], change: str) -> str:
     table = content.setdefault(section, {})
     if not isinstance(table, dict):
         raise TrainingError(f"--set {name}: {section} is no section of a recipe")
+    if name == "loss.name":
+        table.clear()
     if value == "none":  # TOML has no null, and an optional setting must be able to leave
         table.pop(key, None)
     else:

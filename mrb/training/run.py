@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from accelerate import PartialState
 from torch import Tensor
 from transformers import TrainerCallback, set_seed
 
-from mrb.engine.checkpoint import load_image_processor, quiet_transformers, takes_images
+from mrb.engine.checkpoint import load_image_processor, takes_images
 from mrb.engine.pictures import Pictures
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
@@ -35,7 +34,7 @@ from mrb.training.dev import Dev, DevResult
 from mrb.training.export import Exporter
 from mrb.training.feed import Feed
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
-from mrb.training.model import Learner, Start, build_learner, find_start, matched_text
+from mrb.training.model import Learner, Start, build_learner, find_start, matched_text, quiet
 from mrb.training.recipe import LoadedRecipe, Recipe
 from mrb.training.record import DevRecord, TrainingRecord, make_record, read_training_record, write_training_record
 from mrb.training.trainer import RerankerTrainer, arguments
@@ -63,9 +62,7 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     TrainingError: settings, data or a model that do not fit; a folder that holds another run.
     """
     recipe = loaded.recipe
-    quiet_transformers()
-    # Names that transformers and accelerate are about to change are no user's business.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
+    quiet()
     here = PartialState(cpu=not _accelerated())
     say_once: Say = say if here.is_main_process else _nothing
     start = find_start(recipe)
@@ -95,6 +92,7 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         record = record.model_copy(update={"finished": True, "results": found})
         write_training_record(out, record)
         write_card(folder, record)
+        say(f"model: {folder}")
     here.wait_for_everyone()
     return folder
 
