@@ -3,7 +3,7 @@
 LoRA weights are a folder of their own that names its base; a whole model is a folder like the one it came from. Label
 rows that are not the head's own rows of the layout's labels are put into the head of a whole model where that is apart
 from the input embeddings and each label has one token; else they lie beside the weights in a file that MRB's engine
-reads (`mrb.engine.head.ROWS_FILE`).
+reads (`mrb.engine.head.ROWS_FILE`). A text model whose head has its rows is a CrossEncoder of sentence-transformers too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from mrb.engine.head import ROWS_FILE
 from mrb.engine.prompt import label_ids
 from mrb.errors import TrainingError
+from mrb.training.cross_encoder import fits, write_cross_encoder
 from mrb.training.model import Learner, Start
 
 STATE_FILE = "trained.safetensors"
@@ -67,6 +68,9 @@ class Exporter:
         self.start.tokenizer.save_pretrained(folder)
         if apart:
             save_file({"yes": rows[0].contiguous(), "no": rows[1].contiguous()}, folder / ROWS_FILE)
+        elif self.learner.tower is None and fits(self.start.layout):
+            positive, negative = label_ids(self.start.tokenizer, self.start.layout)
+            write_cross_encoder(folder, self.start.layout, positive, negative)
 
     def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
         """Write what `load` needs: the parameters that learn."""
