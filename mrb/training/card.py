@@ -24,8 +24,9 @@ def card(folder: Path, record: TrainingRecord) -> Iterator[str]:
     yield f"# {record.name}"
     yield ""
     kind = "LoRA weights on" if lora else "A model trained from"
-    yield f"{recipe.title}. {kind} `{_base(record)}`, trained with MRB {record.mrb_version} by the recipe `{record.name}`"
-    yield f"(settings' SHA-256 `{record.recipe_sha256}`) for {record.steps:,} steps of {recipe.schedule.queries} queries."
+    yield f"{recipe.title}. {kind} `{_base(record)}`, trained with MRB {record.mrb_version}"
+    yield f"by the recipe `{record.name}` for {record.steps:,} steps of {recipe.schedule.queries} queries."
+    yield f"SHA-256 of its settings: `{record.recipe_sha256}`."
     yield ""
     yield from _use(folder, record)
     yield from _results(record)

@@ -1,7 +1,7 @@
-"""A saved text reranker as a CrossEncoder of sentence-transformers: its prompt as a chat template, its score as modules.
+"""A saved text reranker as a CrossEncoder of sentence-transformers: its prompt as a template, its score as modules.
 
-The files are those that sentence-transformers 6.2 writes (`CrossEncoder.save`): a `Transformer` that gives the logits of
-the last token, and a `LogitScore` that reads the labels'. The instruction is the `system` message, which
+The files are those that sentence-transformers 6.2 writes (`CrossEncoder.save`): a `Transformer` that gives the last
+token's logits, and a `LogitScore` that reads the labels'. The instruction is the `system` message, which
 `CrossEncoder.predict(..., prompt=...)` sets.
 """
 

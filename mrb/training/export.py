@@ -3,7 +3,8 @@
 LoRA weights are a folder of their own that names its base; a whole model is a folder like the one it came from. Label
 rows that are not the head's own rows of the layout's labels are put into the head of a whole model where that is apart
 from the input embeddings and each label has one token; else they lie beside the weights in a file that MRB's engine
-reads (`mrb.engine.head.ROWS_FILE`). A text model whose head has its rows is a CrossEncoder of sentence-transformers too.
+reads (`mrb.engine.head.ROWS_FILE`). A text model with its rows in its head is a CrossEncoder of sentence-transformers
+too.
 """
 
 from __future__ import annotations

@@ -52,6 +52,11 @@ class _Image(_Row):
     encoded: Annotated[str | bytes | None, Field(alias="bytes")] = None
     path: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _path(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
     @model_validator(mode="after")
     def _either(self) -> _Image:
         if (self.encoded is None) == (self.path is None):
@@ -61,7 +66,7 @@ class _Image(_Row):
 
 class _Item(_Row):
     text: str | None = None
-    image: str | _Image | None = None
+    image: _Image | None = None
     id: str | None = None
     rank: Annotated[int, Field(ge=1)] | None = None
     score: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -125,12 +130,10 @@ class GroupFile:
             raise TrainingError(f"{self._where(row)}: an item with neither text nor image")
         return TrainingItem(Item(found.text or "", image), found.id or "", found.rank, found.score)
 
-    def _image(self, row: int, image: str | _Image) -> ImageHandle:
-        path = image if isinstance(image, str) else image.path
-        if path is not None:
-            place = self._inside(row, path)
-            return ImageHandle(lambda: _read(place), where=f"{self._where(row)}, image {path}")
-        assert isinstance(image, _Image)
+    def _image(self, row: int, image: _Image) -> ImageHandle:
+        if image.path is not None:
+            place = self._inside(row, image.path)
+            return ImageHandle(lambda: _read(place), where=f"{self._where(row)}, image {image.path}")
         data = image.encoded
         if isinstance(data, str):
             try:
