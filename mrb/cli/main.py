@@ -25,6 +25,7 @@ COMMANDS = {
     "submit": ("submit", "Make a submission of a run, to be published."),
     "tasks": ("tasks", "List tasks and suites."),
     "tracks": ("tracks", "List tracks of first-stage lists and what they cost."),
+    "train": ("train", "Train a reranker; make groups to train on."),
     "validate": ("validate", "Check submissions and result files: every number again."),
     "verify": ("verify", "Score a part of a submission again with its model."),
 }

@@ -13,6 +13,7 @@ from mrb.engine.backbone import Backbone
 from mrb.engine.budget import probed_tokens
 from mrb.engine.embedder import Embedder
 from mrb.engine.engine import Engine
+from mrb.engine.head import own_rows
 from mrb.engine.layout import Layout
 from mrb.engine.pictures import Pictures
 from mrb.engine.prompt import Prompter
@@ -74,9 +75,11 @@ class Headed(Stated, Protocol):
 
 @dataclass(frozen=True)
 class _Parts:
-    """A checkpoint, ready to be asked. `weights` identifies it, `folder` has its tokenizer."""
+    """A checkpoint, ready to be asked: the folder that was `given`, the one with the tokenizer (the base's, under LoRA
+    weights), and what identifies the `weights`."""
 
     model: Any
+    given: Path
     folder: Path
     weights: str
     tokenizer: Any
@@ -93,10 +96,11 @@ def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
     AdapterError if anything is missing or does not fit.
     """
     parts = _parts(adapter, options)
+    own = own_rows(parts.given, adapter.layout.score, parts.model.device)
     engine = Engine(
         parts.prompter,
         parts.backbone,
-        adapter.head(parts.model, parts.folder, parts.tokenizer),
+        own or adapter.head(parts.model, parts.folder, parts.tokenizer),
         parts.pictures,
         batch_tokens=parts.batch_tokens,
         share=options.share_prefix,
@@ -139,7 +143,7 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
         options.max_length or adapter.layout.max_length,
         pictures.tokens if pictures is not None else None,
     )
-    return _Parts(model, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
+    return _Parts(model, given, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
 
 
 def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:

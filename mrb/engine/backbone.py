@@ -95,7 +95,7 @@ class Backbone:
     def prefix(self, row: Row, features: Mapping[str, Features]) -> Prefix:
         """Keys and values of a row, for the rows that follow it."""
         cache = DynamicCache(config=self._decoder.config)
-        self._forward([row], features, cache)
+        self._states([row], features, cache)
         layers: list[Any] = cache.layers
         return [(layer.keys, layer.values) for layer in layers]
 
@@ -107,11 +107,17 @@ class Backbone:
         cache = None
         if prefix is not None:
             cache = Cache(layers=[_SharedLayer(keys, values) for keys, values in prefix])
-        hidden = self._forward(rows, features, cache)
+        return self.forward(rows, features, cache)
+
+    def forward(
+        self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None = None
+    ) -> torch.Tensor:
+        """As `last_hidden`, and gradients flow: to the decoder, its embeddings, and the features."""
+        hidden = self._states(rows, features, cache)
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=self.device)
         return hidden[torch.arange(len(rows), device=self.device), ends]
 
-    def _forward(self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None) -> torch.Tensor:
+    def _states(self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None) -> torch.Tensor:
         length = max(len(row.ids) for row in rows)
         ids = torch.from_numpy(np.stack([np.pad(row.ids, (0, length - len(row.ids))) for row in rows])).to(self.device)
         positions = np.stack([_counted_on(row.positions, length) for row in rows], axis=1)

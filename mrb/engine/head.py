@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrb.engine.layout import Score
@@ -10,6 +11,9 @@ from mrb.errors import AdapterError
 
 if TYPE_CHECKING:
     import torch
+
+ROWS_FILE = "label_rows.safetensors"
+"""Label rows that a checkpoint was trained with and that are not in its head: `yes` and `no`, [tokens, hidden] each."""
 
 Head = Callable[["torch.Tensor"], "torch.Tensor"]
 """Hidden states [n, hidden] of any float type -> scores float32[n]."""
@@ -46,3 +50,25 @@ def mlp(weights: tuple[torch.Tensor, ...], shift: float) -> Head:
         return (inner @ w2.T + b2)[:, 0] - shift
 
     return score
+
+
+def own_rows(folder: Path, score: Score, device: torch.device) -> Head | None:
+    """The head of a checkpoint that has label rows of its own (ROWS_FILE), None if it has none.
+
+    A label's logit is the log of the sum of exp over its tokens, as in training (`mrb.training.losses.LabelRows`).
+    """
+    path = folder / ROWS_FILE
+    if not path.is_file():
+        return None
+    from safetensors.torch import load_file
+
+    held = load_file(path)
+    if set(held) != {"yes", "no"} or any(rows.ndim != 2 for rows in held.values()):
+        raise AdapterError(f"{path}: wanted `yes` and `no`, two tables of rows")
+    yes, no = (held[name].float().to(device) for name in ("yes", "no"))
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        positive = (hidden.float() @ yes.T).logsumexp(dim=-1)
+        return positive - (hidden.float() @ no.T).logsumexp(dim=-1) if score == "difference" else positive
+
+    return head

@@ -93,12 +93,17 @@ class Pictures:
                 found[key] = held
         self._stats.cache_hits += len(found)
         self._stats.cache_misses += len(missing)
-        for batch in self._batches(missing):
-            for image, features in zip(batch, self._seen([self._taken(image) for image in batch]), strict=True):
-                if features.embeds.shape[0] != self.tokens(image):
-                    raise AdapterError("an image decodes to another size than its header states")
-                found[image.sha256] = features
-                self._keep(image.sha256, features)
+        for image, features in self._encoded(missing):
+            found[image.sha256] = features
+            self._keep(image.sha256, features)
+        self._start()
+        return found
+
+    def fresh(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
+        """The features of the images by their hash, computed now and not kept: for a tower that learns."""
+        distinct = {image.sha256: image for image in images}
+        self._stats.cache_misses += len(distinct)
+        found = {image.sha256: features for image, features in self._encoded(list(distinct.values()))}
         self._start()
         return found
 
@@ -149,6 +154,13 @@ class Pictures:
         self._stats.add("decode", decoded - started)
         self._stats.add("preprocess", time.perf_counter() - decoded)
         return Pixels(values, (t, h, w))
+
+    def _encoded(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
+        for batch in self._batches(images):
+            for image, features in zip(batch, self._seen([self._taken(image) for image in batch]), strict=True):
+                if features.embeds.shape[0] != self.tokens(image):
+                    raise AdapterError("an image decodes to another size than its header states")
+                yield image, features
 
     def _batches(self, images: Sequence[ImageHandle]) -> Iterator[list[ImageHandle]]:
         batch: list[ImageHandle] = []

@@ -1,0 +1,315 @@
+"""Files of groups: JSON lines or parquet, one group a row, read one at a time.
+
+A row has `instruction`, `source`, `query`, `positives` and `negatives`. A document is an object with `text`, `image`,
+`id`, and for a mined negative `rank` and `score`; all may be left out. An image is a path relative to the file's folder
+and inside it, or its encoded bytes (base64 in JSON lines).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mrb.errors import DataError, TrainingError, first_problem, one_line
+from mrb.files import atomic_writer
+from mrb.hashing import sha256_file
+from mrb.items import ImageHandle, Item
+from mrb.loading.manifest import cache_root
+from mrb.training.data.group import TrainingGroup, TrainingItem
+
+Form = Literal["jsonl", "parquet"]
+ROWS_HELD = 64
+MAX_LINE_BYTES = 256 * 1024 * 1024
+
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_ITEM = pa.struct(
+    [("text", pa.string()), ("image", _IMAGE), ("id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())]
+)
+SCHEMA = pa.schema(
+    [
+        ("instruction", pa.string()),
+        ("source", pa.string()),
+        ("query", _ITEM),
+        ("positives", pa.list_(_ITEM)),
+        ("negatives", pa.list_(_ITEM)),
+    ]
+)
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Image(_Row):
+    encoded: Annotated[str | bytes | None, Field(alias="bytes")] = None
+    path: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path(cls, given: Any) -> Any:
+        return {"path": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _either(self) -> _Image:
+        if (self.encoded is None) == (self.path is None):
+            raise ValueError("an image is a path or bytes, one of the two")
+        return self
+
+
+class _Item(_Row):
+    text: str | None = None
+    image: _Image | None = None
+    id: str | None = None
+    rank: Annotated[int, Field(ge=1)] | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class _Group(_Row):
+    instruction: str | None = None
+    source: str = Field(min_length=1, max_length=200)
+    query: _Item
+    positives: list[_Item] = Field(min_length=1)
+    negatives: list[_Item]
+
+
+class GroupFile:
+    """The groups of a file, by row; a row is read when it is asked for, its images when they are opened.
+
+    Opening it reads every row once: TrainingError names the first that is not a group. `sources` names each row's
+    source. An image outside the file's folder is refused, so that a file from elsewhere reads nothing else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
+        self.folder = path.parent.resolve()
+        self.sha256 = sha256_file(path)
+        form = form_of(path)
+        self._rows: _JsonRows | _ParquetRows = _JsonRows(path) if form == "jsonl" else _ParquetRows(path, self.sha256)
+        self.sources = [self._checked(row, content).source for row, content in enumerate(self._rows)]
+        if not self.sources:
+            raise TrainingError(f"{path}: holds no group")
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, row: int) -> TrainingGroup:
+        found = self._checked(row, self._rows[row])
+        return TrainingGroup(
+            instruction=found.instruction or "",
+            source=found.source,
+            query=self._item(row, found.query),
+            positives=tuple(self._item(row, item) for item in found.positives),
+            negatives=tuple(self._item(row, item) for item in found.negatives),
+        )
+
+    def __iter__(self) -> Iterator[TrainingGroup]:
+        return (self[row] for row in range(len(self)))
+
+    def _where(self, row: int) -> str:
+        return f"{self.path}, row {row + 1}"
+
+    def _checked(self, row: int, content: Mapping[str, Any]) -> _Group:
+        try:
+            return _Group.model_validate(content)
+        except ValidationError as error:
+            raise TrainingError(f"{self._where(row)}: not a group: {first_problem(error)}") from error
+
+    def _item(self, row: int, found: _Item) -> TrainingItem:
+        image = None if found.image is None else self._image(row, found.image)
+        if image is None and not found.text:
+            raise TrainingError(f"{self._where(row)}: an item with neither text nor image")
+        return TrainingItem(Item(found.text or "", image), found.id or "", found.rank, found.score)
+
+    def _image(self, row: int, image: _Image) -> ImageHandle:
+        if image.path is not None:
+            place = self._inside(row, image.path)
+            return ImageHandle(lambda: _read(place), where=f"{self._where(row)}, image {image.path}")
+        data = image.encoded
+        if isinstance(data, str):
+            try:
+                data = base64.b64decode(data, validate=True)
+            except binascii.Error as error:
+                raise TrainingError(f"{self._where(row)}: the bytes of an image are not base64: {error}") from error
+        encoded = data or b""
+        return ImageHandle(lambda: encoded, where=f"{self._where(row)}, an image given as bytes")
+
+    def _inside(self, row: int, path: str) -> Path:
+        place = (self.folder / path).resolve()
+        if Path(path).is_absolute() or not place.is_relative_to(self.folder):
+            raise TrainingError(
+                f"{self._where(row)}: image {one_line(path, 80)!r} lies outside {self.folder}; paths are relative to "
+                "the file's folder and stay inside it"
+            )
+        return place
+
+
+def form_of(path: Path) -> Form:
+    """The form that a file's name states. TrainingError for another."""
+    if path.suffix == ".jsonl":
+        return "jsonl"
+    if path.suffix == ".parquet":
+        return "parquet"
+    raise TrainingError(f"{path}: a file of groups ends in .jsonl or .parquet")
+
+
+def write_groups(path: Path, groups: Iterator[TrainingGroup], *, embed: bool = False) -> int:
+    """Write groups to `path`, whole or not at all; how many. Its name says whether as JSON lines or parquet.
+
+    Images go to `images/` beside it, one file for each content; with `embed` into the file itself.
+    """
+    images = None if embed else path.parent / "images"
+    rows = (_row(group, images, path.parent) for group in groups)
+    return _write_jsonl(path, rows) if form_of(path) == "jsonl" else _write_parquet(path, rows)
+
+
+def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    count = 0
+    with atomic_writer(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=_base64).encode() + b"\n")
+            count += 1
+    return count
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    count = 0
+    with atomic_writer(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        held: list[dict[str, Any]] = []
+        for row in rows:
+            held.append(_as_structs(row))
+            count += 1
+            if len(held) == ROWS_HELD:
+                writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
+                held = []
+        if held:
+            writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
+    return count
+
+
+def _row(group: TrainingGroup, images: Path | None, folder: Path) -> dict[str, Any]:
+    def item(one: TrainingItem) -> dict[str, Any]:
+        row: dict[str, Any] = {"id": one.id, "text": one.item.text}
+        if one.item.image is not None:
+            row["image"] = _stored(one.item.image, images, folder)
+        if one.rank is not None:
+            row |= {"rank": one.rank, "score": one.score}
+        return row
+
+    return {
+        "instruction": group.instruction,
+        "source": group.source,
+        "query": item(group.query),
+        "positives": [item(one) for one in group.positives],
+        "negatives": [item(one) for one in group.negatives],
+    }
+
+
+def _stored(image: ImageHandle, images: Path | None, folder: Path) -> str | dict[str, bytes]:
+    if images is None:
+        return {"bytes": image.encoded}
+    place = images / image.sha256[:2] / image.sha256
+    if not place.is_file():
+        with atomic_writer(place) as file:
+            file.write(image.encoded)
+    return place.relative_to(folder).as_posix()
+
+
+def _base64(value: object) -> str:
+    assert isinstance(value, bytes)
+    return base64.b64encode(value).decode()
+
+
+def _as_structs(row: dict[str, Any]) -> dict[str, Any]:
+    def item(one: dict[str, Any]) -> dict[str, Any]:
+        image = one.get("image")
+        return {**one, "image": {"path": image} if isinstance(image, str) else image}
+
+    listed = {side: [item(one) for one in row[side]] for side in ("positives", "negatives")}
+    return {**row, "query": item(row["query"]), **listed}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+class _JsonRows:
+    """The lines of a file, by their places in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._starts: list[int] = []
+        self._lengths: list[int] = []
+        at = 0
+        with path.open("rb") as file:
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                if len(line) > MAX_LINE_BYTES:
+                    raise TrainingError(f"{path}, row {len(self._starts) + 1}: longer than {MAX_LINE_BYTES} bytes")
+                if line.strip():
+                    self._starts.append(at)
+                    self._lengths.append(len(line))
+                at += len(line)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, row: int) -> Mapping[str, Any]:
+        with self.path.open("rb") as file:
+            file.seek(self._starts[row])
+            line = file.read(self._lengths[row])
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise TrainingError(f"{self.path}, row {row + 1}: not JSON: {one_line(error)}") from error
+        if not isinstance(content, dict):
+            raise TrainingError(f"{self.path}, row {row + 1}: not a JSON object")
+        return content
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return (self[row] for row in range(len(self)))
+
+
+def _unpack(path: Path, unpacked: Path) -> None:
+    with (
+        pq.ParquetFile(path) as file,
+        atomic_writer(unpacked) as out,
+        pa.ipc.new_file(out, file.schema_arrow) as writer,
+    ):
+        for batch in file.iter_batches(ROWS_HELD):
+            writer.write_batch(batch)
+
+
+class _ParquetRows:
+    """The rows of a parquet file, unpacked once into MRB's cache and memory-mapped: parquet has no single rows."""
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self.path = path
+        unpacked = cache_root() / "groups" / f"{sha256}.arrow"
+        try:
+            if not unpacked.is_file():
+                _unpack(path, unpacked)
+            self._table = pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise TrainingError(f"{path}: cannot be read: {one_line(error)}") from error
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, row: int) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self._table.slice(row, 1).to_pylist()[0]
+        return found
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return (self[row] for row in range(len(self)))

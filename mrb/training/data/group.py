@@ -1,0 +1,42 @@
+"""A training group: one query, its relevant documents and its negatives, as they lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mrb.items import Item
+
+
+@dataclass(frozen=True)
+class TrainingItem:
+    """A query or a document. `id` is the source's own, for people.
+
+    A hard negative has the `rank` (from 1) and `score` that a first stage gave it; a random one has neither.
+    """
+
+    item: Item
+    id: str = ""
+    rank: int | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingGroup:
+    """One query with its documents. How many of them a step sees, and which, is decided when a model is trained."""
+
+    instruction: str
+    source: str
+    query: TrainingItem
+    positives: Sequence[TrainingItem]
+    negatives: Sequence[TrainingItem]
+
+    @property
+    def hard(self) -> list[TrainingItem]:
+        """The negatives that a first stage found, best rank first."""
+        return sorted((n for n in self.negatives if n.rank is not None), key=lambda n: n.rank or 0)
+
+    @property
+    def random(self) -> list[TrainingItem]:
+        """The negatives that were drawn from the corpus."""
+        return [negative for negative in self.negatives if negative.rank is None]

@@ -1,0 +1,200 @@
+"""`mrb train RECIPE --dry-run`: data, steps, tokens and memory, before any weight is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrb.columns import aligned
+from mrb.engine.layout import Layout, render
+from mrb.errors import MRBError
+from mrb.items import ImageHandle
+from mrb.training.data.sampling import Drawn, draw, order
+from mrb.training.data.sources import Prepared, prepare
+from mrb.training.recipe import LoadedRecipe, Recipe, settings
+from mrb.training.shape import Shape, load_config, measure, shape_folder
+
+GROUPS_READ = 200
+"""Groups that lengths are taken from."""
+CARD_GB = 80
+CHARACTERS_A_TOKEN = 4
+_GB = 1e9
+_CONTEXT_BYTES = 1_500_000_000
+"""What a GPU's runtime takes before the first tensor, about."""
+_ADAM = 4 + 4 + 4
+"""Bytes a trained parameter needs beside itself: its gradient and AdamW's two moments, in float32."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of prompts, of a sample of groups: int64[documents]; `images` the part of them that are images'; whether
+    the model's own tokenizer counted the text."""
+
+    tokens: np.ndarray[tuple[int], np.dtype[np.int64]]
+    images: int
+    exact: bool
+    groups: int
+
+
+def dry_run(loaded: LoadedRecipe, say: Callable[[str], None]) -> None:
+    """Print what training would take."""
+    recipe = loaded.recipe
+    from mrb.training.model import layout_of, quiet
+    from mrb.training.run import total_steps
+
+    quiet()
+    layout = layout_of(recipe)
+    prepared = prepare(recipe.data, say)
+    steps = total_steps(recipe, prepared.groups)
+    say(f"recipe {loaded.name}: {recipe.title}, sha256 {loaded.sha256[:16]}")
+    for part in (
+        _data_lines(prepared),
+        _step_lines(recipe, prepared, steps),
+        _token_lines(recipe, measure_lengths(recipe, layout, prepared, steps), steps),
+        memory_lines(recipe, measure(recipe)),
+        _setting_lines(loaded),
+    ):
+        for line in part:
+            say(line)
+
+
+def _data_lines(prepared: Prepared) -> Iterator[str]:
+    yield f"data: {prepared.groups:,} groups from {len(prepared.sources)} sources"
+    rows = [("source", "groups", "first stage")]
+    rows += [(source.name, f"{source.groups:,}", source.first_stage or "-") for source in prepared.records]
+    yield from (f"  {line}" for line in aligned(rows))
+    found = prepared.contamination
+    dropped = found.dropped
+    yield (
+        f"  held against {len(found.checked)} tasks ({len(found.unknown)} unknown, as their data is not here): dropped "
+        f"{dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} negatives"
+    )
+
+
+def _step_lines(recipe: Recipe, prepared: Prepared, steps: int) -> Iterator[str]:
+    schedule, sampling = recipe.schedule, recipe.sampling
+    seen = steps * schedule.queries
+    yield (
+        f"steps: {steps:,} of {schedule.queries} queries x {sampling.positives + sampling.negatives} documents; "
+        f"{seen:,} groups, {seen / prepared.groups:.2f} times the data"
+    )
+
+
+def measure_lengths(recipe: Recipe, layout: Layout, prepared: Prepared, steps: int) -> Lengths:
+    """The lengths of the first groups of the run. With a tokenizer on this disk they are those that training has."""
+    count = min(GROUPS_READ, steps * recipe.schedule.queries)
+    seed = recipe.schedule.seed
+    places = order(
+        [len(source) for source in prepared.sources], steps * recipe.schedule.queries, recipe.sampling.by_size, seed
+    )
+    # Spread over the run: the groups of one source lie together nowhere.
+    taken = places[np.linspace(0, len(places) - 1, count).astype(int)]
+    drawn = [
+        draw(prepared.sources[int(s)].group(int(r)), recipe.sampling, (seed, int(s), int(r), int(v)))
+        for s, r, v in taken
+    ]
+    image_tokens = _image_tokens(recipe)
+    exact = _exact(recipe, layout, drawn, image_tokens)
+    if exact is not None:
+        return exact
+    tokens: list[int] = []
+    images = 0
+    for one in drawn:
+        for document in one.documents:
+            rendered = render(layout, one.group.instruction, one.group.query.item, document.item)
+            own = sum(image_tokens(image) for image in rendered.images)
+            images += own
+            tokens.append(min(recipe.model.max_length, own + math.ceil(len(rendered.text) / CHARACTERS_A_TOKEN)))
+    return Lengths(np.asarray(tokens, np.int64), images, False, len(drawn))
+
+
+def _exact(
+    recipe: Recipe, layout: Layout, drawn: Sequence[Drawn], image_tokens: Callable[[ImageHandle], int]
+) -> Lengths | None:
+    """Lengths by the model's own tokenizer, None if that is not on this disk."""
+    from mrb.engine.checkpoint import load_tokenizer
+    from mrb.engine.prompt import Prompter
+    from mrb.training.feed import prompts_of
+
+    folder = shape_folder(recipe)
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return None
+    images = None if not hasattr(load_config(folder), "vision_config") else image_tokens
+    prompter = Prompter(load_tokenizer(folder), layout, recipe.model.max_length, images)
+    prompts = [prompt for one in drawn for prompt in prompts_of(prompter, one)]
+    own = sum(placed.count for prompt in prompts for placed in prompt.images)
+    return Lengths(np.asarray([len(prompt.ids) for prompt in prompts], np.int64), own, True, len(drawn))
+
+
+def _image_tokens(recipe: Recipe) -> Callable[[ImageHandle], int]:
+    """Tokens of an image by its header, as Qwen-VL resizes."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    folder = shape_folder(recipe)
+    vision = getattr(load_config(folder), "vision_config", None) if folder is not None else None
+    side = (vision.patch_size * vision.spatial_merge_size) if vision is not None else 28
+
+    def tokens(image: ImageHandle) -> int:
+        width, height = image.open_size
+        try:
+            high, wide = smart_resize(height, width, side, recipe.model.min_pixels, recipe.model.max_pixels)
+        except ValueError as error:
+            raise MRBError(f"an image of {width} x {height} pixels: {error}") from error
+        return int(high // side) * int(wide // side)
+
+    return tokens
+
+
+def _token_lines(recipe: Recipe, lengths: Lengths, steps: int) -> Iterator[str]:
+    tokens = lengths.tokens
+    mean, total = float(tokens.mean()), int(tokens.sum())
+    how = "by the model's tokenizer" if lengths.exact else f"text at {CHARACTERS_A_TOKEN} characters a token, roughly"
+    yield (
+        f"tokens: {mean:,.0f} a prompt (95 % under {np.quantile(tokens, 0.95):,.0f}, longest {tokens.max():,}), "
+        f"{100 * lengths.images / total:.0f} % of images; of {lengths.groups} groups, {how}"
+    )
+    a_step = total / lengths.groups * recipe.schedule.queries
+    passes = "" if recipe.loss.pointwise else "; each forward twice where a group is cut into chunks"
+    yield f"  {a_step:,.0f} a step, {a_step * steps:,.0f} in all{passes}"
+
+
+def memory_lines(recipe: Recipe, shape: Shape) -> Iterator[str]:
+    """The memory of one process, by parts."""
+    parts = memory_parts(recipe, shape)
+    total = sum(parts.values())
+    yield f"model: {shape.parameters:,} parameters, {shape.trained:,} trained"
+    shown = ", ".join(f"{name} {size / _GB:.1f}" for name, size in parts.items())
+    verdict = "fits" if total < CARD_GB * _GB else "does not fit"
+    yield f"memory of a process, GB: {shown}; {total / _GB:.1f} in all: {verdict} a card of {CARD_GB}"
+    yield "  an estimate: weights are counted, a layer is measured on the CPU, nothing was run on a GPU"
+    if recipe.tuning.vision == "trained":
+        yield "  what the vision tower keeps for the way back is not in it"
+
+
+def memory_parts(recipe: Recipe, shape: Shape) -> dict[str, float]:
+    """Bytes of one process that holds the whole model, by what they are for."""
+    memory = recipe.memory
+    tokens = max(memory.chunk_tokens, recipe.model.max_length)
+    layer = tokens * shape.layer_bytes
+    states = tokens * shape.hidden * shape.state_bytes * shape.layers
+    kept = states + layer if memory.gradient_checkpointing else shape.layers * layer
+    documents = memory.queries * (1 + recipe.sampling.positives + recipe.sampling.negatives)
+    features = documents * recipe.model.max_length * shape.hidden * shape.state_bytes
+    return {
+        "weights": float(shape.weight_bytes),
+        "gradients and optimiser": float(shape.trained * _ADAM),
+        # Going back through a layer makes about as much again as it kept.
+        "activations": kept + layer,
+        "image features": features + memory.image_cache_mb * 1024.0 * 1024.0,
+        "the rest": float(_CONTEXT_BYTES),
+    }
+
+
+def _setting_lines(loaded: LoadedRecipe) -> Iterator[str]:
+    yield "settings (paper: stated there; ours: our choice; changed: yours)"
+    for name, value in settings(loaded.recipe):
+        shown = ", ".join(task.task for task in value) if name == "data.tasks" else value
+        yield f"  {loaded.origin(name):<7}  {name} = {shown}"

@@ -1,0 +1,138 @@
+"""Checkpoints that can be used: what was trained, saved so that MRB and others load it.
+
+LoRA weights are a folder of their own that names its base; a whole model is a folder like the one it came from. Label
+rows that are not the head's own rows of the layout's labels are put into the head of a whole model where that is apart
+from the input embeddings and each label has one token; else they lie beside the weights in a file that MRB's engine
+reads (`mrb.engine.head.ROWS_FILE`). A text model with its rows in its head is a CrossEncoder of sentence-transformers
+too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mrb.engine.head import ROWS_FILE
+from mrb.engine.prompt import label_ids
+from mrb.errors import TrainingError
+from mrb.training.cross_encoder import fits, write_cross_encoder
+from mrb.training.model import Learner, Start
+
+STATE_FILE = "trained.safetensors"
+"""In a checkpoint to go on from: the parameters that learn, as exactly as they are held."""
+COPIED = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "generation_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+)
+"""What a whole model's folder takes from its base's, beside weights, configuration and tokenizer."""
+
+Rows = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Saves a learner into folders and loads it back.
+
+    `base` and `revision` are what LoRA weights name as their base: a Hub repository and its commit, or a local folder.
+    A whole model is written in `dtype`.
+    """
+
+    learner: Learner
+    start: Start
+    base: str
+    revision: str | None
+    dtype: torch.dtype
+
+    def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write weights, configuration and tokenizer into `folder`. `state`: the learner's parameters by name, where
+        they had to be gathered from several processes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        held = dict(self.learner.named_parameters()) if state is None else state
+        rows = held["rows.yes"].detach().cpu(), held["rows.no"].detach().cpu()
+        weights = {name.removeprefix("model."): v for name, v in held.items() if name.startswith("model.")}
+        if self.learner.with_lora:
+            self._save_lora(folder, weights if state is not None else None)
+            apart = not self._of_head(rows)
+        else:
+            apart = self._save_whole(folder, rows, weights if state is not None else None)
+        self.start.tokenizer.save_pretrained(folder)
+        if apart:
+            save_file({"yes": rows[0].contiguous(), "no": rows[1].contiguous()}, folder / ROWS_FILE)
+        elif self.learner.tower is None and fits(self.start.layout):
+            positive, negative = label_ids(self.start.tokenizer, self.start.layout)
+            write_cross_encoder(folder, self.start.layout, positive, negative)
+
+    def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write what `load` needs: the parameters that learn."""
+        held = dict(self.learner.named_parameters()) if state is None else state
+        trained = {name: held[name].detach().cpu().contiguous() for name, _ in self.learner.trained()}
+        save_file(trained, folder / STATE_FILE)
+
+    def load(self, folder: Path) -> None:
+        """Put what `save_state` wrote back into the learner. TrainingError if it is of another model."""
+        path = folder / STATE_FILE
+        if not path.is_file():
+            raise TrainingError(f"{folder}: holds no {STATE_FILE}; it is no checkpoint to go on from")
+        state, wanted = load_file(path), dict(self.learner.trained())
+        odd = sorted(state.keys() ^ wanted.keys())
+        if odd:
+            raise TrainingError(f"{path}: {odd[0]} is missing there, or nothing that this recipe trains")
+        with torch.no_grad():
+            for name, values in wanted.items():
+                values.copy_(state[name])
+
+    def _save_lora(self, folder: Path, state: Mapping[str, Tensor] | None) -> None:
+        config = self.learner.model.peft_config["default"]
+        config.base_model_name_or_path = self.base
+        config.revision = self.revision
+        self.learner.model.save_pretrained(folder, state_dict=state)
+
+    def _save_whole(self, folder: Path, rows: Rows, state: Mapping[str, Tensor] | None) -> bool:
+        """Save a whole model; whether the label rows must lie beside it."""
+        model = self.learner.model
+        weights = {name: v.to(self.dtype) for name, v in (model.state_dict() if state is None else state).items()}
+        output = model.get_output_embeddings()
+        tied = output.weight is model.get_input_embeddings().weight
+        ids = self._single_ids(rows)
+        apart = not self._of_head(rows)
+        if apart and not tied and ids is not None:
+            name = next(name for name, module in model.named_modules() if module is output)
+            head = weights[f"{name}.weight"].clone()
+            head[ids] = torch.cat(rows).to(head.dtype).to(head.device)
+            weights[f"{name}.weight"] = head
+            apart = False
+        kept = model.config.dtype
+        model.config.dtype = self.dtype
+        try:
+            model.save_pretrained(folder, state_dict=weights)
+        finally:
+            model.config.dtype = kept
+        for name in COPIED:
+            if (self.start.folder / name).is_file():
+                shutil.copyfile(self.start.folder / name, folder / name)
+        return apart
+
+    def _single_ids(self, rows: Rows) -> list[int] | None:
+        """The ids of the layout's labels, if the rows are one each."""
+        positive, negative = label_ids(self.start.tokenizer, self.start.layout)
+        return [positive, negative] if negative is not None and all(len(row) == 1 for row in rows) else None
+
+    def _of_head(self, rows: Rows) -> bool:
+        """Whether the rows are what the model's head has for the layout's labels: then nothing need be saved."""
+        ids = self._single_ids(rows)
+        if ids is None:
+            return False
+        head: Any = self.learner.base.get_output_embeddings().weight
+        own = head[ids].detach().float().cpu()
+        return bool(torch.equal(own, torch.cat(rows).float()))

@@ -1,0 +1,72 @@
+"""From groups on disk to batches: the order of a run, the documents of each group, their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from mrb.engine.prompt import Prompt, Prompter
+from mrb.items import Item
+from mrb.training.data.sampling import Drawn, Ints, Sampling, draw
+from mrb.training.data.sources import Source
+from mrb.training.step import Batch
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One group as a step sees it: a prompt for each document, the relevant ones first."""
+
+    prompts: Sequence[Prompt]
+    positives: int
+    missing: int
+
+
+class Feed(Dataset[Asked]):
+    """The groups of a whole run in order: item i is what `order` [n, 3] (source, row, visit) says at i.
+
+    An item depends on the seed and its place alone, so processes and restarts see the same.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], order: Ints, sampling: Sampling, seed: int, prompter: Prompter
+    ) -> None:
+        self.sources = sources
+        self.order = order
+        self.sampling = sampling
+        self.seed = seed
+        self.prompter = prompter
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def drawn(self, place: int) -> Drawn:
+        """The documents at a place of the run."""
+        source, row, visit = (int(number) for number in self.order[place])
+        return draw(self.sources[source].group(row), self.sampling, (self.seed, source, row, visit))
+
+    def __getitem__(self, place: int) -> Asked:
+        drawn = self.drawn(place)
+        return Asked(prompts_of(self.prompter, drawn), len(drawn.positives), drawn.missing)
+
+
+def prompts_of(prompter: Prompter, drawn: Drawn) -> list[Prompt]:
+    """A prompt for each document of a drawn group."""
+    query = drawn.group.query.item
+    pairs: list[tuple[Item, Item]] = [(query, document.item) for document in drawn.documents]
+    return prompter.prompts(drawn.group.instruction, pairs)
+
+
+def collate(asked: Sequence[Asked]) -> dict[str, Batch]:
+    """The batch of some groups; in a dictionary, as a data loader passes those on untouched."""
+    labels = [place < one.positives for one in asked for place in range(len(one.prompts))]
+    return {
+        "batch": Batch(
+            prompts=[prompt for one in asked for prompt in one.prompts],
+            labels=torch.tensor(labels),
+            sizes=[len(one.prompts) for one in asked],
+            missing=sum(one.missing for one in asked),
+        )
+    }

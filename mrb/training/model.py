@@ -1,0 +1,242 @@
+"""The model that learns: a checkpoint with what is frozen, what is trained, and the label rows, by a recipe."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mrb.adapters import RERANKERS
+from mrb.engine import checkpoint
+from mrb.engine.backbone import Backbone, Row
+from mrb.engine.layout import Layout
+from mrb.engine.pictures import Features
+from mrb.engine.prompt import label_ids
+from mrb.errors import TrainingError
+from mrb.training.losses import LabelRows
+from mrb.training.recipe import Recipe, Tuning
+
+_ANY_LAYOUT = "yes-no"
+_SCORE = {"cl": "positive", "sft": "difference"}
+
+
+class Learner(nn.Module):
+    """A language model, or one with low-rank additions, and the label rows.
+
+    Called with rows of tokens and the features of their images it gives the logits z_yes and z_no, float32[rows] each,
+    at each row's last token. Logits of the whole vocabulary are never made.
+    """
+
+    def __init__(self, model: Any, rows: LabelRows) -> None:
+        super().__init__()
+        self.model = model
+        self.rows = rows
+
+    @property
+    def base(self) -> Any:
+        """The transformers model; its layers carry the additions, if there are any."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+
+    @property
+    def with_lora(self) -> bool:
+        """Whether the model is one with low-rank additions."""
+        return self.base is not self.model
+
+    @property
+    def tower(self) -> nn.Module | None:
+        """The vision tower with its projector, if there is one."""
+        found: nn.Module | None = getattr(self.base.model, "visual", None)
+        return found
+
+    def forward(self, rows: Sequence[Row], features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
+        """z_yes and z_no of each row."""
+        hidden = Backbone(self.base).forward(rows, features)
+        yes, no = self.rows(hidden)
+        return yes, no
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters that learn, by name."""
+        return ((name, values) for name, values in self.named_parameters() if values.requires_grad)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A checkpoint to start from: its folder, its tokenizer and its layout."""
+
+    folder: Path
+    tokenizer: Any
+    layout: Layout
+
+
+def quiet() -> None:
+    """No bars and no advice of libraries on standard error."""
+    checkpoint.quiet_transformers()
+    # Names that transformers and accelerate are about to change are no user's business.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
+
+
+def layout_of(recipe: Recipe) -> Layout:
+    """The recipe's layout. TrainingError if there is none of that name, or if it does not rank by what is trained."""
+    (point,) = entry_points(group=RERANKERS, name=_ANY_LAYOUT)
+    known: dict[str, Layout] = {layout.name: layout for layout in point.load().other_prompts}
+    layout = known.get(recipe.model.layout)
+    if layout is None:
+        raise TrainingError(f"model.layout {recipe.model.layout!r}: wanted one of {', '.join(sorted(known))}")
+    wanted = _SCORE[recipe.loss.along]
+    if layout.score != wanted:
+        fitting = [name for name, other in known.items() if other.score == wanted and other.labels == layout.labels]
+        raise TrainingError(
+            f"model.layout {layout.name} ranks by its {layout.score} logit, the loss trains the {wanted}; such layouts "
+            f"are: {', '.join(sorted(fitting))}"
+        )
+    return layout
+
+
+def find_start(recipe: Recipe) -> Start:
+    """The recipe's checkpoint, fetched if it is one of the Hub. TrainingError or AdapterError if it is not there."""
+    layout = layout_of(recipe)
+    folder = checkpoint.find(recipe.model.path, recipe.model.revision, option="model.revision")
+    if checkpoint.adapter_base(folder) is not None:
+        raise TrainingError(f"{folder}: holds LoRA weights; training starts from a whole checkpoint")
+    return Start(folder, checkpoint.load_tokenizer(folder), layout)
+
+
+def build_learner(recipe: Recipe, start: Start) -> Learner:
+    """The model of the checkpoint with what the recipe trains; on the CPU."""
+    precise = recipe.memory.precision == "fp32" or recipe.tuning.method == "full"
+    model = checkpoint.load_model(
+        start.folder,
+        checkpoint.loader_of(start.folder),
+        dtype=torch.float32 if precise else torch.bfloat16,
+        attention=recipe.model.attention,
+    )
+    return tuned(recipe, model, label_rows(recipe, model, start))
+
+
+def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
+    """`model` and label rows as what the recipe trains of them. TrainingError if they do not fit."""
+    model.requires_grad_(False)
+    if recipe.loss.along == "cl":  # the loss does not see it
+        rows.no.requires_grad_(False)
+    learner = Learner(
+        _lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _full(recipe.tuning, model), rows
+    )
+    if recipe.tuning.vision == "trained":
+        if learner.tower is None:
+            raise TrainingError("tuning.vision is 'trained', but the model has no vision tower")
+        learner.tower.float().requires_grad_(True)
+    if recipe.memory.gradient_checkpointing:
+        # The reentrant kind gives no gradients behind frozen embeddings, unless hooks make these ask for one; the hooks
+        # that come with it all the same would make a frozen vision tower keep its activations.
+        learner.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        learner.base.disable_input_require_grads()
+    if not recipe.loss.pointwise:
+        _refuse_dropout(learner)
+    return learner
+
+
+def label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
+    """The label rows of a recipe."""
+    settings = recipe.rows
+    head = model.get_output_embeddings()
+    if head is None:
+        raise TrainingError(f"{type(model).__name__} has no language model head to take label rows from")
+    weight: Tensor = head.weight
+    if settings.start == "random":
+        return LabelRows.random(weight.shape[1], recipe.schedule.seed)
+    yes, no = token_ids(recipe, start)
+    return LabelRows.from_head(weight, yes, no, trainable=settings.trainable)
+
+
+def token_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
+    """The ids of the recipe's label tokens. TrainingError if one is no single token."""
+    if not recipe.rows.yes:
+        positive, negative = label_ids(start.tokenizer, start.layout)
+        if negative is None:
+            raise TrainingError(f"layout {start.layout.name} has one label, training needs two")
+        return [positive], [negative]
+
+    def ids(tokens: Sequence[str]) -> list[int]:
+        found = [start.tokenizer(token, add_special_tokens=False)["input_ids"] for token in tokens]
+        for token, own in zip(tokens, found, strict=True):
+            if len(own) != 1 or own[0] == start.tokenizer.unk_token_id:
+                raise TrainingError(f"label token {token!r} is {len(own)} tokens of this tokenizer: wanted one")
+        return [int(own[0]) for own in found]
+
+    return ids(recipe.rows.yes), ids(recipe.rows.no)
+
+
+def _lora(tuning: Tuning, model: Any) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    try:
+        matched = [name for name in names if re.fullmatch(tuning.targets, name)]
+    except re.error as error:
+        raise TrainingError(f"tuning.targets is no regular expression: {error}") from error
+    if not matched:
+        raise TrainingError(
+            f"tuning.targets matches none of the model's {len(names)} linear layers, such as {names[0]}"
+        )
+    inside = [name for name in matched if "visual" in name.split(".")]
+    if inside:
+        raise TrainingError(f"tuning.targets matches the vision tower ({inside[0]}): anchor it on the language model")
+    config = LoraConfig(
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,  # type: ignore[arg-type]  # a float is fine: it is only divided
+        lora_dropout=tuning.dropout,
+        target_modules=tuning.targets,
+        bias="none",
+    )
+    return get_peft_model(model, config)
+
+
+def _full(tuning: Tuning, model: Any) -> Any:
+    decoder = getattr(model.model, "language_model", model.model)
+    for name, values in decoder.named_parameters():
+        values.requires_grad_(tuning.embeddings == "trained" or not name.startswith("embed_tokens."))
+    return model
+
+
+def _refuse_dropout(learner: Learner) -> None:
+    """Two passes must compute the same."""
+    active = [name for name, module in learner.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
+    config = learner.base.config.get_text_config()
+    if getattr(config, "attention_dropout", 0):
+        active.append("attention_dropout")
+    if active:
+        raise TrainingError(f"this loss needs two passes that compute the same, but the model has dropout: {active[0]}")
+
+
+def matched_text(learner: Learner) -> str:
+    """What learns, for people: modules by their last name, and how many numbers."""
+    total = sum(values.numel() for values in learner.parameters())
+    trained = dict(learner.trained())
+    count = sum(values.numel() for values in trained.values())
+    lines = [f"trained: {count:,} of {total:,} parameters ({100 * count / total:.2f} %)"]
+    for part, words in _PARTS.items():
+        own = [name for name in trained if _part(name) == part]
+        if own:
+            kinds = Counter(name.removesuffix(".default.weight").split(".")[-2] for name in own)
+            shown = ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items()))
+            lines.append(f"  {words}: {sum(trained[name].numel() for name in own):,} in {len(own)} tensors ({shown})")
+    return "\n".join(lines)
+
+
+_PARTS = {"tower": "vision tower", "lora": "LoRA in the language model", "text": "language model", "rows": "label rows"}
+
+
+def _part(name: str) -> str:
+    if name.startswith("rows."):
+        return "rows"
+    if ".visual." in name:
+        return "tower"
+    return "lora" if ".lora_" in name else "text"

@@ -1,0 +1,332 @@
+"""Recipes: what is trained, on what, how, as TOML. Unknown keys are refused.
+
+A recipe may `extend` another and then holds only what differs. `paper` names the settings that a paper states; all
+others are this package's own choices, and are shown as such.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from mrb.errors import TrainingError, first_problem, one_line
+from mrb.hashing import sha256_json
+from mrb.task import Model, Slug
+from mrb.training.data.sampling import Sampling
+
+LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
+"""The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
+the vision tower of Qwen2.5-VL, whose layers are called `blocks`."""
+
+
+class ModelSettings(Model):
+    """The model to start from: a folder, or a Hub repository at a commit. `shape` names its configuration as this
+    package holds it, for estimates before it is fetched; `layout` is one of the adapter `yes-no`."""
+
+    path: str
+    revision: str | None = None
+    shape: str | None = None
+    layout: str = "gmr"
+    max_length: int = Field(default=3200, ge=16)
+    min_pixels: int = Field(default=4 * 28 * 28, ge=1)
+    max_pixels: int = Field(default=1280 * 28 * 28, ge=1)
+    attention: str | None = None
+
+    @model_validator(mode="after")
+    def _pixels(self) -> ModelSettings:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} is over max_pixels {self.max_pixels}")
+        return self
+
+
+class Tuning(Model):
+    """What learns. `lora`: low-rank additions to the modules whose whole name `targets` matches; `full`: the language
+    model's weights, and its input embeddings if `embeddings` is `trained`. `vision`: the vision tower with its
+    projector, all of it."""
+
+    method: Literal["lora", "full"] = "lora"
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0, ge=0, lt=1)
+    targets: str = LANGUAGE_MODEL
+    vision: Literal["frozen", "trained"] = "frozen"
+    embeddings: Literal["frozen", "trained"] = "frozen"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Tuning:
+        if self.method == "lora" and self.embeddings == "trained":
+            raise ValueError("embeddings are trained with method 'full' only")
+        return self
+
+
+class RowSettings(Model):
+    """The label rows: copies of the head's rows of the tokens `yes` and `no` (default: the layout's labels), or random
+    ones, which always learn. `trainable` copies learn apart from the head."""
+
+    start: Literal["head", "random"] = "head"
+    trainable: bool = False
+    yes: tuple[str, ...] = ()
+    no: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> RowSettings:
+        if bool(self.yes) != bool(self.no):
+            raise ValueError("give tokens for both labels, or for none")
+        if self.start == "random" and self.yes:
+            raise ValueError("random rows stand for no tokens")
+        return self
+
+
+class LossSettings(Model):
+    """The loss, docs/losses.md: `weight`, `direction` and `tau` are those of `unified`."""
+
+    name: Literal["supervised", "contrastive", "unified"] = "supervised"
+    weight: Literal["cl", "sft", "base", "masked"] | None = None
+    direction: Literal["cl", "sft"] | None = None
+    tau: float | None = Field(default=None, ge=0, lt=1)
+    temperature: float = Field(default=1, gt=0)
+    reduction: Literal["sum", "mean"] = "sum"
+    positive_weight: float = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> LossSettings:
+        given = self.weight is not None, self.direction is not None
+        if given != ((True, True) if self.name == "unified" else (False, False)):
+            raise ValueError("weight and direction are given with the loss 'unified', both, and with no other")
+        if (self.tau is None) == (self.weight == "masked"):
+            raise ValueError("tau is given with the weight 'masked', and with no other")
+        if self.name == "contrastive" and (self.reduction != "sum" or self.positive_weight != 1):
+            raise ValueError("the loss 'contrastive' has neither reduction nor positive_weight")
+        if self.temperature != 1 and self.name != "contrastive" and self.weight != "cl":
+            raise ValueError("this loss has no temperature")
+        return self
+
+    @property
+    def along(self) -> Literal["cl", "sft"]:
+        """What the loss moves and what the model ranks by: `cl` is z_yes, `sft` is z_yes - z_no."""
+        if self.direction is not None:
+            return self.direction
+        return "cl" if self.name == "contrastive" else "sft"
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a document's term needs no other document of its query."""
+        return self.name == "supervised" or (self.name == "unified" and self.weight != "cl")
+
+
+class DataTask(Model):
+    """A task that groups are built from; `first_stage` finds its hard negatives (default: the task's own)."""
+
+    task: Slug
+    first_stage: str | None = None
+
+
+class DataSettings(Model):
+    """What is trained on: `groups` are files that `mrb train data` wrote, or others of that form; `tasks` are built
+    when they are first needed, with hard negatives to `depth` and `random` others, and kept in MRB's cache."""
+
+    groups: tuple[str, ...] = ()
+    tasks: tuple[DataTask, ...] = ()
+    depth: int = Field(default=100, ge=0)
+    random: int = Field(default=32, ge=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> DataSettings:
+        if not self.groups and not self.tasks:
+            raise ValueError("give groups or tasks")
+        return self
+
+
+class Schedule(Model):
+    """How long and how fast: `queries` groups a step over all processes, `steps` steps (default: as many as `epochs`
+    over the groups need), `warmup` as a share of them, AdamW."""
+
+    queries: int = Field(default=64, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float = Field(default=1, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = Field(default=0.06, ge=0, le=1)
+    weight_decay: float = Field(default=0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(default=1e-8, gt=0)
+    clip: float = Field(default=1, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class Memory(Model):
+    """What one process holds at a time: `queries` groups in a part of a step, whose documents go through the model in
+    chunks of at most `chunk_tokens` (rows times the longest). `image_cache_mb`: features kept of a frozen tower."""
+
+    precision: Literal["bf16", "fp32"] = "bf16"
+    queries: int = Field(default=1, ge=1)
+    chunk_tokens: int = Field(default=16384, ge=1)
+    gradient_checkpointing: bool = True
+    image_cache_mb: int = Field(default=256, ge=0)
+
+
+class Evaluation(Model):
+    """Development tasks, scored every so many steps (0: at the end alone) on their own candidate lists."""
+
+    tasks: tuple[Slug, ...] = ()
+    every: int = Field(default=0, ge=0)
+    depth: int = Field(default=25, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+
+
+class Output(Model):
+    """A checkpoint every `save_every` steps (0: at the end alone), the last `keep` of which stay; a line in the log
+    every `log_every`; `report_to`: also to tensorboard or wandb, if installed."""
+
+    save_every: int = Field(default=500, ge=0)
+    keep: int = Field(default=2, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+
+
+class Recipe(Model):
+    """Everything that decides a training run. `paper` lists settings as `section.name`."""
+
+    schema_version: Literal[1]
+    title: str = Field(max_length=120)
+    paper: tuple[str, ...] = ()
+    model: ModelSettings
+    tuning: Tuning = Tuning()
+    rows: RowSettings = RowSettings()
+    loss: LossSettings = LossSettings()
+    data: DataSettings
+    sampling: Sampling = Sampling()
+    schedule: Schedule = Schedule()
+    memory: Memory = Memory()
+    evaluation: Evaluation = Evaluation()
+    output: Output = Output()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.tuning.dropout and not self.loss.pointwise:
+            raise ValueError("this loss needs two passes that compute the same: tuning.dropout must be 0")
+        if self.schedule.queries % self.memory.queries:
+            raise ValueError(
+                f"schedule.queries {self.schedule.queries} is no multiple of memory.queries {self.memory.queries}"
+            )
+        known = dict(settings(self))
+        unknown = [name for name in self.paper if name not in known]
+        if unknown:
+            raise ValueError(f"paper names {unknown[0]!r}, which is no setting")
+        return self
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe with where it came from: its name, and the settings that the user changed."""
+
+    name: str
+    recipe: Recipe
+    changed: tuple[str, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of all settings."""
+        return sha256_json(self.recipe.model_dump(mode="json"))
+
+    def origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
+        """Who chose a setting: the paper, this package, or the user."""
+        if setting in self.changed:
+            return "changed"
+        return "paper" if setting in self.recipe.paper else "ours"
+
+
+def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """(section.name, value) of every setting, in the recipe's order."""
+    for section, value in recipe:
+        if isinstance(value, Model):
+            for name, own in value:
+                yield f"{section}.{name}", own
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship."""
+    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
+
+
+def recipe_folder() -> Path:
+    """The folder of the recipes that ship."""
+    return Path(str(resources.files("mrb.baselines"))) / "recipes"
+
+
+def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
+    """The recipe in the file `name` (ends in .toml), or the shipped one of that name, with `section.name=value`
+    changes. TrainingError names the file and the first wrong setting."""
+    path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
+    if not path.is_file():
+        raise TrainingError(
+            f"no recipe {name!r}: give a .toml file or one of {', '.join(recipe_names())}, or a command: data"
+        )
+    content = _extended(path, seen=())
+    changed = [_change(content, change) for change in changes]
+    try:
+        return LoadedRecipe(path.stem, Recipe.model_validate(content), tuple(changed))
+    except ValidationError as error:
+        raise TrainingError(f"recipe {path}: {first_problem(error)}") from error
+
+
+def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path in seen:
+        raise TrainingError(f"recipe {path}: extends itself")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"recipe {path}: {one_line(error)}") from error
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    beside = path.parent / f"{base}.toml"
+    below = beside if beside.is_file() else recipe_folder() / f"{base}.toml"
+    if not below.is_file():
+        raise TrainingError(f"recipe {path}: extends {base!r}, and there is no such recipe")
+    return _merged(_extended(below, (*seen, path)), content)
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on `base`: tables are joined; what is not a table replaces, and so does a loss that is named: the other's
+    settings are not its own. `paper` adds to the base's."""
+    merged = dict(base)
+    for key, value in over.items():
+        if key == "paper":
+            merged[key] = [*base.get(key, ()), *value]
+        elif key == "loss" and "name" in value:
+            merged[key] = value
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = _merged(base[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _change(content: dict[str, Any], change: str) -> str:
+    """Apply `section.name=value`; the value is TOML, or a text as it stands."""
+    name, equals, text = change.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equals and dot and section.isidentifier() and key.isidentifier()):
+        raise TrainingError(f"--set {one_line(change, 60)}: wanted SECTION.NAME=VALUE, such as schedule.steps=100")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    table = content.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise TrainingError(f"--set {name}: {section} is no section of a recipe")
+    if name == "loss.name":
+        table.clear()
+    if value == "none":  # TOML has no null, and an optional setting must be able to leave
+        table.pop(key, None)
+    else:
+        table[key] = value
+    return name

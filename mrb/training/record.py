@@ -1,0 +1,95 @@
+"""The record of a training run: what was trained, on what, against which test data it was held, what came out."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from mrb.errors import TrainingError, first_problem
+from mrb.evaluate import environment
+from mrb.files import read_json, write_json
+from mrb.task import Model, Sha256
+from mrb.training.data.sources import Contamination, Prepared, SourceRecord
+from mrb.training.recipe import LoadedRecipe, Recipe
+
+RECORD_FILE = "training.json"
+_MAY_CHANGE = {"output", "evaluation", "title", "paper"}
+"""Sections that decide neither the data nor the weights: a run goes on under others."""
+
+
+class DevRecord(Model):
+    """A development task's result at the end of training: means as fractions, with a 95 % interval."""
+
+    task: str
+    measure: str
+    value: float
+    low: float
+    high: float
+    first_stage: float
+    oracle: float
+
+
+class TrainingRecord(Model):
+    """Stands in the run's folder from its start; `results` are there once it is finished.
+
+    `recipe` holds every setting, `paper` the names of those that a paper states, `changed` of those that the user set.
+    """
+
+    schema_version: Literal[1] = 1
+    mrb_version: str
+    name: str
+    recipe: Recipe
+    changed: tuple[str, ...]
+    recipe_sha256: Sha256
+    sources: tuple[SourceRecord, ...]
+    contamination: Contamination
+    groups: int
+    steps: int
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    packages: dict[str, str]
+    finished: bool = False
+    results: tuple[DevRecord, ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a run to go on after another's checkpoint."""
+        recipe = self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE)
+        sources = [(source.name, source.sha256, source.groups) for source in self.sources]
+        return {"recipe": recipe, "sources": sources, "steps": self.steps}
+
+
+def make_record(loaded: LoadedRecipe, prepared: Prepared, steps: int, command: tuple[str, ...]) -> TrainingRecord:
+    """The record of a run that is about to start."""
+    return TrainingRecord(
+        mrb_version=version("mrb"),
+        name=loaded.name,
+        recipe=loaded.recipe,
+        changed=loaded.changed,
+        recipe_sha256=loaded.sha256,
+        sources=prepared.records,
+        contamination=prepared.contamination,
+        groups=prepared.groups,
+        steps=steps,
+        command=command,
+        environment=environment.environment(),
+        packages=environment.packages() | {name: version(name) for name in ("accelerate", "peft")},
+    )
+
+
+def read_training_record(folder: Path) -> TrainingRecord | None:
+    """The record in `folder`, None if there is none. TrainingError if it is damaged."""
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        return None
+    try:
+        return TrainingRecord.model_validate(read_json(path))
+    except ValidationError as error:
+        raise TrainingError(f"{path}: {first_problem(error)}") from error
+
+
+def write_training_record(folder: Path, record: TrainingRecord) -> None:
+    """Write the record, whole or not at all."""
+    write_json(folder / RECORD_FILE, record.model_dump(mode="json"))

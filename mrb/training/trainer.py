@@ -1,0 +1,258 @@
+"""The trainer: transformers' loop, accelerate's processes, and steps that go through whole groups."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from mrb.engine.pictures import Features, Pictures
+from mrb.errors import TrainingError
+from mrb.items import ImageHandle
+from mrb.training.feed import Feed, collate
+from mrb.training.losses import Contrastive, Supervised, Unified
+from mrb.training.model import Learner
+from mrb.training.recipe import LossSettings, Recipe
+from mrb.training.step import Batch, Done, Loss, Stepper
+
+Save = Callable[[Path, dict[str, Tensor] | None], None]
+"""Writes into a folder; with the parameters by name where they were gathered from several processes."""
+
+WATCHED_STEPS = 3
+"""One half of LoRA has no gradient while the other is 0, and warm-up starts with a rate of 0."""
+
+
+def build_loss(settings: LossSettings) -> Loss:
+    """The loss of a recipe."""
+    if settings.name == "contrastive":
+        return Contrastive(settings.temperature)
+    if settings.name == "supervised":
+        return Supervised(settings.reduction, settings.positive_weight)
+    assert settings.weight is not None and settings.direction is not None  # the recipe is refused without
+    return Unified(
+        settings.weight,
+        settings.direction,
+        tau=settings.tau,
+        temperature=settings.temperature,
+        reduction=settings.reduction,
+        positive_weight=settings.positive_weight,
+    )
+
+
+def arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> TrainingArguments:
+    """The recipe in transformers' words. TrainingError if a step cannot be divided among the processes."""
+    schedule, memory, output = recipe.schedule, recipe.memory, recipe.output
+    at_once = memory.queries * processes
+    if schedule.queries % at_once:
+        raise TrainingError(
+            f"schedule.queries {schedule.queries} cannot be divided by {processes} processes x {memory.queries} "
+            "(memory.queries)"
+        )
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=memory.queries,
+        gradient_accumulation_steps=schedule.queries // at_once,
+        learning_rate=schedule.learning_rate,
+        lr_scheduler_type=schedule.decay if schedule.decay != "constant" else "constant_with_warmup",
+        warmup_steps=round(schedule.warmup * steps),
+        weight_decay=schedule.weight_decay,
+        adam_beta1=schedule.betas[0],
+        adam_beta2=schedule.betas[1],
+        adam_epsilon=schedule.epsilon,
+        max_grad_norm=schedule.clip,
+        optim="adamw_torch",
+        seed=schedule.seed,
+        bf16=memory.precision == "bf16",
+        use_cpu=cpu,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataloader_num_workers=0 if cpu else 2,
+        dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        save_strategy="steps" if output.save_every else "no",
+        save_steps=output.save_every or steps,
+        save_total_limit=output.keep,
+        logging_steps=output.log_every,
+        logging_nan_inf_filter=False,
+        report_to=list(output.report_to) or "none",
+        disable_tqdm=True,
+    )
+
+
+class RerankerTrainer(Trainer):
+    """Trains a `Learner` on a `Feed`.
+
+    A step's loss is the mean over its queries, in however many parts and processes it is done: the loss of a part is
+    divided by the queries of the whole step, and nothing is divided by the number of parts. `save` writes a checkpoint
+    to go on from into a folder, `load` reads it back into the learner, `save_final` writes the model alone.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        feed: Feed,
+        args: TrainingArguments,
+        recipe: Recipe,
+        pictures: Pictures | None,
+        *,
+        save: Save,
+        save_final: Save,
+        load: Callable[[Path], None],
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        super().__init__(model=learner, args=args, train_dataset=feed, data_collator=collate, callbacks=callbacks)
+        self.remove_callback(PrinterCallback)
+        # Where the model is believed to divide by the parts of a step itself, or not, changes nothing here:
+        # `training_step` is our own. Said all the same, for what else of the loop may ask.
+        self.model_accepts_loss_kwargs = False
+        self.learner = learner
+        self.recipe = recipe
+        self.pictures = pictures
+        self.loss = build_loss(recipe.loss)
+        self._saving = self._save_to = save
+        self._save_final_to = save_final
+        self._load_checkpoint_from = load
+        self._watch = GradientWatch(learner)
+        self._sums: dict[str, list[float]] = {}
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward of one part of a step; its share of the step's loss, without gradient."""
+        batch: Batch = inputs["batch"]
+        batch = Batch(batch.prompts, batch.labels.to(self.args.device), batch.sizes, batch.missing)
+        model.train()
+        stepper = Stepper(
+            self.loss,
+            forward=model,
+            backward=self.accelerator.backward,
+            apart=lambda: self._apart(model),
+            chunk_tokens=self.recipe.memory.chunk_tokens,
+            queries=self._queries_of_a_process,
+        )
+        done = stepper(batch, self.features(batch.images))
+        if self.state.global_step < WATCHED_STEPS:
+            last = self.state.global_step == WATCHED_STEPS - 1 and bool(self.accelerator.sync_gradients)
+            self._watch.look(images=bool(batch.images), last=last)
+        self._note(batch, done)
+        return done.value
+
+    @property
+    def _queries_of_a_process(self) -> int:
+        # Gradients are averaged over processes, so each divides by its own queries of the step.
+        return int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps)
+
+    @contextlib.contextmanager
+    def _apart(self, model: torch.nn.Module) -> Iterator[None]:
+        """Forward and backward without meeting the other processes; no backend takes a step here."""
+        state = self.accelerator.gradient_state
+        meets = bool(state.sync_gradients)
+        state._set_sync_gradients(False)
+        try:
+            with self.accelerator.no_sync(model):
+                yield
+        finally:
+            state._set_sync_gradients(meets)
+
+    def features(self, images: list[ImageHandle]) -> dict[str, Features]:
+        """The features of a batch's images, each distinct one through the tower once; with a graph if that learns."""
+        if self.pictures is None:
+            if images:
+                raise TrainingError("a group has an image, but the model takes none")
+            return {}
+        if self.recipe.tuning.vision == "trained":
+            if not images and self.args.world_size > 1:
+                images = [blank()]
+            with self.accelerator.autocast():
+                return self.pictures.fresh(images)
+        # A frozen tower must keep nothing for a way back.
+        with torch.no_grad():
+            return self.pictures.features(images)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """The parts of a step; their images are decoded ahead from here on."""
+        parts, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.pictures is not None:
+            self.pictures.expect(image for part in parts for image in part["batch"].images)
+        return parts, count
+
+    def _note(self, batch: Batch, done: Done) -> None:
+        """Values to log beside the loss: those of the true losses, which URL's own is not."""
+        values = {"sft": float(Supervised()(done.groups)), "drift": done.drift, "tokens": float(batch.tokens)}
+        if all((~group.labels).any() for group in done.groups):
+            values["cl"] = float(Contrastive()(done.groups))
+            if isinstance(self.loss, Unified):
+                values |= self.loss.magnitudes(done.groups)
+        values["missing"] = float(batch.missing)
+        for name, value in values.items():
+            self._sums.setdefault(name, []).append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log the loop's values with our own: means over the parts of the steps since the last line."""
+        if "loss" in logs:
+            names = ["sft", "cl", "weight_positive", "weight_negative", "drift", "tokens", "missing"]
+            sums = torch.tensor([[sum(self._sums.get(n, ())), len(self._sums.get(n, ()))] for n in names])
+            total = self.accelerator.reduce(sums.to(self.args.device), "sum").tolist()
+            means = {n: value / count for n, (value, count) in zip(names, total, strict=True) if count}
+            for name in ("tokens", "missing"):  # these are counted, not averaged
+                means[name] = total[names.index(name)][0]
+            logs |= means
+            self._sums = {}
+        super().log(logs, start_time)
+
+    def save_final(self, folder: Path) -> None:
+        """Write the trained model into `folder`."""
+        self._saving = self._save_final_to
+        try:
+            self.save_model(str(folder))
+        finally:
+            self._saving = self._save_to
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if self.args.should_save:
+            self._saving(Path(output_dir or str(self.args.output_dir)), state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        self._load_checkpoint_from(Path(resume_from_checkpoint))
+
+
+class GradientWatch:
+    """Sees to it that what is to learn does: after the first steps each parameter has had a gradient other than 0."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._waiting = {name for name, _ in learner.trained()}
+        self._images = False
+
+    def look(self, *, images: bool, last: bool) -> None:
+        """After a part of a step, before the optimiser's. TrainingError after the last if a parameter had none."""
+        self._images = self._images or images
+        for name, values in self._learner.trained():
+            if name in self._waiting and values.grad is not None and bool(values.grad.any()):
+                self._waiting.discard(name)
+        # A tower that has seen no image cannot have learnt from one.
+        left = sorted(name for name in self._waiting if self._images or ".visual." not in name)
+        if last and left:
+            raise TrainingError(
+                f"{left[0]} had no gradient in {WATCHED_STEPS} steps ({len(left)} such parameters): it would not learn"
+            )
+
+
+def blank() -> ImageHandle:
+    """A small white picture."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (56, 56), "white").save(buffer, "PNG")
+    data = buffer.getvalue()
+    return ImageHandle(lambda: data, where="a blank picture")
