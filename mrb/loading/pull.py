@@ -9,7 +9,7 @@ from mrb.columns import aligned
 from mrb.errors import DataError
 from mrb.loading.counts import Counts
 from mrb.loading.hub import check_space, discard, fetch, is_right, local_file, open_manifest
-from mrb.loading.load import embedded_root, load_task_data
+from mrb.loading.load import load_task_data
 from mrb.loading.manifest import Manifest, read_manifest
 from mrb.loading.reduced import NOTHING
 from mrb.loading.remote import part_files
@@ -81,19 +81,6 @@ def info_text(tasks: Sequence[Task]) -> str:
     for task in tasks:
         rows.append(_state(task))
     return "\n".join(aligned(rows))
-
-
-def at_hand(task: Task) -> bool:
-    """Whether all of the task's data is on this disk, found out without a request."""
-    if task.source.kind != "hub":
-        parts = [(embedded_root() / part.repository, part) for part in task.source.parts]
-        tables = [(folder, table) for folder, part in parts for table in (part.corpus, part.queries, part.qrels)]
-        return all((folder / table.config / f"{table.split}.parquet").is_file() for folder, table in tables)
-    for part in task.source.parts:
-        manifest = read_manifest(part.repository, part.revision or "")
-        if manifest is None or any(local_file(manifest, path) is None for path in _paths(task, part, manifest)):
-            return False
-    return True
 
 
 def verify(task: Task) -> Iterator[str]:

@@ -63,7 +63,8 @@ class LiveReranker:
 
         def head(hidden: torch.Tensor) -> torch.Tensor:
             yes, no = learner.rows(hidden)
-            return yes - no if score == "difference" else yes
+            difference: torch.Tensor = yes - no
+            return difference if score == "difference" else yes
 
         self.engine = Engine(prompter, backbone, head, pictures, batch_tokens=batch_tokens, share=True, stats=stats)
 
