@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrb.check.noise import NoiseRecord, measure_noise, read_noise, write_noise
+from mrb.check.noise import measure_noise
 from mrb.check.probe import make_probe
 from mrb.declaration import LoadedReranker, load_reranker
 from mrb.errors import ResultError
@@ -21,8 +21,9 @@ from mrb.evaluate.plan import Plan
 from mrb.evaluate.select import select
 from mrb.hashing import sha256_file
 from mrb.metrics import ceiling_ranking
+from mrb.noise import NoiseRecord, read_noise, write_noise
 from mrb.rescore import plan_of
-from mrb.results import read_model
+from mrb.results import parse_file
 from mrb.submission.check import check_submission
 from mrb.submission.folder import receive
 from mrb.submission.rankings import ranked, write_rankings
@@ -99,7 +100,7 @@ def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Pa
     assert abs((date.today() - date.fromisoformat(record.date)).days) <= 1
     assert record.environment["machine"] and record.environment["cores"]
     path = write_verified(tmp_path / "verified", record)
-    assert path.name == "mrb__random.json" and read_model(Verified, path) == record
+    assert path.name == "mrb__random.json" and parse_file(Verified, path) == record
 
 
 def test_an_order_from_the_judgements_recomputes_perfectly_and_only_the_model_tells(
@@ -202,13 +203,13 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
     received = receive(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
     probe = make_probe(select("mini", [TASK], [], None), None, queries=3, depth=8)
     quiet = measure_noise(lambda: load_reranker("noisy"), probe)
-    path = write_noise(tmp_path, quiet)
+    write_noise(tmp_path, quiet)
     loud = NoiseRecord.model_validate(
         quiet.model_dump()
         | {"tasks": {TASK: quiet.tasks[TASK].model_copy(update={"largest_difference": 9.0, "mean_change": 0.4})}}
     )
     with pytest.raises(ResultError, match="the noise floor is"):
-        verify(received, load(9.0), salt="any", noise=read_noise(path))
+        verify(received, load(9.0), salt="any", noise=read_noise(tmp_path))
     record = verify(received, load(9.0), salt="any", noise=loud)
     assert record.noise and record.tasks[TASK].allowed_change == 0.8
     with pytest.raises(ResultError, match="the noise record is of noisy with other options"):
