@@ -179,3 +179,44 @@ def llama(folder: Path, *special: str, template: str | None = None, headless: bo
     (model.model if headless else model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def qwen3_5(folder: Path, *special: str) -> Path:
+    """A Qwen3.5 with vision, the class of LightOn-rerank: one layer of linear and one of full attention."""
+    import torch
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    tokenizer = byte_tokenizer(*special, "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+        "initializer_range": SPREAD,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    vision = {"hidden_size": 32, "intermediate_size": 48, "depth": 1, "num_heads": 2, "out_hidden_size": 32}
+    ids = {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
+        for name, token in {
+            "image": "<|image_pad|>",
+            "video": "<|video_pad|>",
+            "vision_start": "<|vision_start|>",
+            "vision_end": "<|vision_end|>",
+        }.items()
+    }
+    torch.manual_seed(0)
+    Qwen3_5ForConditionalGeneration(Qwen3_5Config(text_config=text, vision_config=vision, **ids)).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
