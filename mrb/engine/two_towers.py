@@ -88,7 +88,19 @@ class TwoTowers:
         return self.encode_documents(items)
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
-        """(n, width) float32, rows of length 1."""
+        """(n, width) float32, rows of length 1. AdapterError if a batch does not fit into memory."""
+        from mrb.engine.budget import out_of_memory
+
+        try:
+            return self._encoded(items)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise AdapterError(
+                f"{self.name}: batch_size={self._rows} does not fit into memory; lower it: --set batch_size=..."
+            ) from error
+
+    def _encoded(self, items: Sequence[Item]) -> Float32:
         texts = {item.text: None for item in items if item.text or item.image is None}
         images = {item.image.sha256: item.image for item in items if item.image is not None}
         of_text = dict(zip(texts, self._each(self._texts(list(texts))), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from mrb.adapters import RETRIEVERS, load_adapter
 from mrb.errors import AdapterError
-from mrb.items import Item
+from mrb.items import ImageHandle, Item
 from mrb.retrieval.retriever import Encoder
 
 Tiny = Callable[[str], Path]
@@ -245,3 +246,52 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     with pytest.raises(AdapterError, match=wanted) as caught:
         load("gme-2b", folder)
     assert "\n" not in str(caught.value)
+
+
+def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
+    wanted = load("gme-2b", tiny("qwen2_vl")).encode_documents(ITEMS)
+    encoder = load("gme-2b", tiny("qwen2_vl"), batch_tokens=65_536)
+    decoder = type(encoder.embedder.backbone._decoder)
+    forward = decoder.forward
+
+    def small(self: Any, **inputs: Any) -> Any:
+        if inputs["inputs_embeds"].shape[0] > 2:
+            raise torch.OutOfMemoryError("a device of two rows")
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(decoder, "forward", small)
+    np.testing.assert_allclose(encoder.encode_documents(ITEMS), wanted, **CLOSE)
+    assert encoder.embedder.stats.halvings > 0
+
+    def none(self: Any, **inputs: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(decoder, "forward", none)
+    with pytest.raises(AdapterError, match=r"one item of \d+ tokens does not fit into memory; lower max_length"):
+        encoder.encode_documents(ITEMS)
+
+
+def test_towers_say_which_batch_does_not_fit(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
+    def none(self: Any, **inputs: Any) -> Any:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(transformers.CLIPModel, "get_image_features", none)
+    with pytest.raises(AdapterError, match="CLIP: batch_size=7 does not fit into memory; lower it"):
+        load("clip", tiny("clip"), batch_size=7).encode_documents(ITEMS)
+
+
+@pytest.mark.parametrize(("name", "architecture"), [("gme-2b", "qwen2_vl"), ("siglip", "siglip")])
+def test_images_are_made_ready_in_threads_and_once_each(
+    name: str, architecture: str, tiny: Tiny, load: Load, monkeypatch: Any
+) -> None:
+    opened: list[tuple[str, str]] = []
+    real = ImageHandle.open
+
+    def noted(self: ImageHandle) -> Any:
+        opened.append((threading.current_thread().name, self.sha256))
+        return real(self)
+
+    monkeypatch.setattr(ImageHandle, "open", noted)
+    load(name, tiny(architecture)).encode_documents(ITEMS)
+    assert {thread.partition("_")[0] for thread, _ in opened} == {"mrb-pixels"}
+    assert len(opened) == len({digest for _, digest in opened}) == 4

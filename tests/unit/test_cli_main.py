@@ -135,6 +135,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_key_values() -> None:
     assert key_values(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    assert key_values(["my-model.a=1.5"]) == {"my-model.a": "1.5"}
 
 
 @pytest.mark.parametrize("option", ["a", "=1", "a b=1", "1a=2", "a-b=1", ""])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 from mrb.adapters import Adapter
-from mrb.errors import AdapterError, MRBError
+from mrb.baselines.bm25 import BM25Retriever
+from mrb.engine.ahead import ahead
+from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.items import Item
 from mrb.loading.data import TaskData
 from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, nearest
@@ -215,3 +219,55 @@ def test_the_rate_of_a_search_is_that_of_the_whole(data: TaskData, monkeypatch: 
     rate = probe_rate(Searches(), data)
     assert seen == [(min(4, len(data.queries)), 4), (len(data.queries), len(data.corpus))]
     assert rate.queries == rate.documents > 0
+
+
+class Looks(Letters):
+    """An encoder that has nothing to say of texts alone."""
+
+    needs_images = True
+
+
+def test_a_fusion_leaves_out_what_does_not_cover_a_task(data: TaskData, toy_data: MakeData, tmp_path: Path) -> None:
+    looks, words = wrapped(Looks(), tmp_path / "looks"), BM25Retriever()
+    fused = list(Fusion([words, looks]).search(data, 5))
+    alone = list(words.search(data, 5))
+    assert [(query, ids, scores.tolist()) for query, ids, scores in fused] == [
+        (query, ids, scores.tolist()) for query, ids, scores in alone
+    ]
+    assert not list(tmp_path.rglob("*.npy")), "nothing is encoded for it"
+    pictures = toy_data({"q0": "a"}, {"d0": b"png", "d1": b"jpeg"}, {"q0": {"d0": 1}})
+    assert (words.covers(pictures), looks.covers(pictures)) == (False, True)
+    nothing = toy_data({"q0": ("", None)}, {"d0": "text"}, {"q0": {"d0": 1}})
+    with pytest.raises(CandidatesError, match="none of the fused first stages covers it"):
+        Fusion([words, looks]).search(nothing, 5)
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_results_come_in_order_and_no_more_than_so_many_are_ahead(most: int) -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.001 * (number % 3))
+        return number
+
+    taken = 0
+    with ThreadPoolExecutor(4) as pool:
+        for result in ahead(pool, work, range(30), most):
+            assert result == taken
+            taken += 1
+            assert len(begun) <= taken + most
+    assert taken == 30
+
+
+def test_an_error_ahead_is_raised_where_its_result_would_be() -> None:
+    def work(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    got: list[int] = []
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="three"):
+        for result in ahead(pool, work, range(10), 4):
+            got.append(result)
+    assert got == [0, 1, 2]
