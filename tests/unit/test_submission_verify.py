@@ -204,10 +204,8 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
     probe = make_probe(select("mini", [TASK], [], None), None, queries=3, depth=8)
     quiet = measure_noise(lambda: load_reranker("noisy"), probe)
     write_noise(tmp_path, quiet)
-    loud = NoiseRecord.model_validate(
-        quiet.model_dump()
-        | {"tasks": {TASK: quiet.tasks[TASK].model_copy(update={"largest_difference": 9.0, "mean_change": 0.4})}}
-    )
+    moved = quiet.tasks[TASK].model_copy(update={"largest_difference": 9.0, "mean_change": 0.4, "largest_change": 0.4})
+    loud = NoiseRecord.model_validate(quiet.model_dump() | {"tasks": {TASK: moved}, "floor": 0.4})
     with pytest.raises(ResultError, match="the noise floor is"):
         verify(received, load(9.0), salt="any", noise=read_noise(tmp_path))
     record = verify(received, load(9.0), salt="any", noise=loud)
