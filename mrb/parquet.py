@@ -2,13 +2,11 @@
 
 Compression and dictionaries let a file of a few kilobytes stand for terabytes. So the columns, and the sizes that the
 file states, are looked at before any page is read, and texts (and bytes) stay in their dictionaries until the longest
-is known. What a file's own pages may still hide is met by `bounded_memory`.
+is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,10 +23,11 @@ MAX_TEXT_BYTES = 4096
 
 
 def read_untrusted(
-    path: Path, schema: pa.Schema, error: type[MRBError], *, max_bytes: int = MAX_FILE_BYTES
+    path: Path, schema: pa.Schema, error: type[MRBError], *, max_bytes: int = MAX_FILE_BYTES, threads: bool = True
 ) -> pa.Table:
     """The table in the file `path`, with exactly the columns of `schema`; the file's metadata stays with it.
 
+    `threads`: whether Arrow may use several, whose stacks may not fit where memory is bounded.
     `error` names the file and says what is wrong: unreadable, damaged, other columns, too large.
     """
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
@@ -39,7 +38,7 @@ def read_untrusted(
             _check_columns(file.schema_arrow, schema, path, error)
             _check_stated(file.metadata, max_bytes, path, error)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
-            table = file.read()
+            table = file.read(use_threads=threads)
         table.validate(full=True)
         for name in texts:
             _check_texts(table.column(name), f"{path}: column {name}", error)
@@ -48,30 +47,6 @@ def read_untrusted(
         raise error(f"{path}: cannot be read: {problem.strerror or one_line(problem)}") from problem
     except (pa.ArrowException, UnicodeDecodeError) as problem:  # a damaged page or column name may be no text
         raise error(f"{path}: damaged parquet: {one_line(problem)}") from problem
-
-
-@contextmanager
-def bounded_memory(more: int) -> Iterator[None]:
-    """Within the block the process cannot take more than `more` further bytes: what asks for them fails (MemoryError).
-
-    A damaged or hostile file may state one size and unpack to another; this is the last line. It holds on Linux; where
-    the system knows no such limit (Windows, macOS) the block runs without it.
-    """
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except (ImportError, OSError):
-        yield
-        return
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = pages * resource.getpagesize() + more
-    soft = wanted if before[0] == resource.RLIM_INFINITY else min(wanted, before[0])
-    resource.setrlimit(resource.RLIMIT_AS, (soft, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema, path: Path, error: type[MRBError]) -> None:

@@ -26,18 +26,16 @@ from mrb.errors import AdapterError, ResultError, one_line
 from mrb.evaluate.measure import TIE_CUTOFF
 from mrb.evaluate.plan import Entry, Float32, Plan
 from mrb.files import atomic_writer
-from mrb.parquet import bounded_memory, read_untrusted
 from mrb.ranking import rank_candidates, tied_across
+from mrb.submission.reader import reader
 from mrb.task import Task
 
 MAX_POSITIONS = 256
 """Candidates of a query: a position is one byte."""
 MAX_RANKING_BYTES = 64 * 1024 * 1024
-_MEMORY = 1024**3
 _BASE = [("query_id", pa.string()), ("order", pa.binary())]
 SCORED = pa.schema([*_BASE, ("scores", pa.binary())])
 UNSCORED = pa.schema([*_BASE, ("failed", pa.uint16()), ("tied", pa.bool_())])
-_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
 
 
 @dataclass(frozen=True)
@@ -108,16 +106,8 @@ def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[
 
 def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
     """The rows of a file from a stranger. ResultError names the file and the first query that does not fit."""
-    schema = SCORED if scores else UNSCORED
-    _check_stated(path, queries)
-    try:
-        with bounded_memory(_MEMORY):
-            table = read_untrusted(path, schema, ResultError, max_bytes=MAX_RANKING_BYTES)
-    except MemoryError as error:
-        raise ResultError(f"{path}: unpacks to more than {_MEMORY} bytes") from error
-    if any(column.null_count for column in table.columns):
-        raise ResultError(f"{path}: holds null cells")
-    columns = [table.column(field.name).to_pylist() for field in schema]
+    table = reader().table(path, SCORED if scores else UNSCORED, rows=queries, max_bytes=MAX_RANKING_BYTES)
+    columns = [column.to_pylist() for column in table.columns]
     seen: set[str] = set()
     found = []
     for query_id, order, *rest in zip(*columns, strict=True):
@@ -171,29 +161,6 @@ def stand_in(row: Ranked) -> Float32:
         scores[TIE_CUTOFF] = scores[TIE_CUTOFF - 1]
     scores[count - row.failed :] = np.nan
     return scores
-
-
-def _check_stated(path: Path, queries: int) -> None:
-    """Refuse, from the file's footer alone, other rows than the result counts, and pages that are packed or coded."""
-    try:
-        stated = pq.read_metadata(path)
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise ResultError(f"{path}: damaged parquet: {one_line(error)}") from error
-    if stated.num_rows != queries:
-        raise ResultError(f"{path}: {stated.num_rows} rows; the result counts {queries} queries")
-    if stated.num_row_groups > stated.num_rows:
-        raise ResultError(f"{path}: more groups of rows than rows")
-    for group in range(stated.num_row_groups):
-        for number in range(stated.num_columns):
-            column = stated.row_group(group).column(number)
-            if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _ENCODINGS:
-                coded = ", ".join(map(str, column.encodings))
-                raise ResultError(
-                    f"{path}: column {one_line(column.path_in_schema, 80)} is packed or coded "
-                    f"({column.compression}, {coded}); rankings are written plain, as `mrb submit` does"
-                )
 
 
 def _row(where: str, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> Ranked:

@@ -66,7 +66,7 @@ class ModelCard(Model):
     parameters: Parameters | None = None
     active_parameters: Parameters | None = None
     links: tuple[Link, ...] = Field(default=(), max_length=10)
-    licence: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9.+() -]*$")] = ""
+    licence: Annotated[str, Field(max_length=64, pattern=r"^([A-Za-z0-9][A-Za-z0-9.+() -]*)?$")] = ""
     open_weights: bool = False
     kind: ModelKind = "other"
 

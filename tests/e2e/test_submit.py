@@ -1,0 +1,112 @@
+"""From a run to the board as a user goes: run, submit, validate, verify, build; and what a changed byte does."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "submitting.md"
+Mrb = Callable[..., subprocess.CompletedProcess[str]]
+MODELS = ("random", "surface", "bm25")
+
+
+def submission(mrb: Mrb, model: str) -> str:
+    """Run and submit a model on a part of mini; the submission's folder."""
+    done = mrb("run", "--model", model, "--suite", "mini", "--limit", "10")
+    assert done.returncode == 0, done.stderr
+    names = ("--organisation", "mrb", "--model-name", model)
+    refused = mrb("submit", f"runs/{model}", *names)
+    assert refused.returncode == 2 and "--allow-incomplete" in refused.stderr
+    done = mrb("submit", f"runs/{model}", *names, "--allow-incomplete")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.removeprefix("submission: ").strip()
+
+
+def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
+    folders = [submission(mrb, model) for model in MODELS]
+    assert folders == [f"submissions/mrb__{model}" for model in MODELS]
+    done = mrb("validate", *folders)
+    assert done.returncode == 0, done.stderr
+    assert [line.rpartition("valid: ")[2] for line in done.stdout.splitlines()] == [
+        "mrb__random, 9 of 9 tasks recomputed, mini",
+        "mrb__surface, 9 of 9 tasks recomputed, mini",
+        "mrb__bm25, 4 of 4 tasks recomputed, mini",
+    ]
+    done = mrb("leaderboard", "build", "submissions", "--out", "site")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "index.html").read_text()
+    for model in MODELS:
+        assert f'href="data/mrb__{model}/submission.json"' in page
+    done = mrb("verify", folders[0], "--model", "random", "--queries", "3", "--salt", "again")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "verified" / "mrb__random.json").read_text())
+    assert record["salt"] == "again" and len(record["tasks"]) == 9
+    done = mrb("verify", folders[0], "--model", "surface")
+    assert done.returncode == 2 and "reranker.name is 'random'" in done.stderr
+
+    _flipped_bytes(mrb, tmp_path, folders[1])
+    _changed_numbers(mrb, tmp_path, folders[1])
+
+
+def _flipped_bytes(mrb: Mrb, home: Path, folder: str) -> None:
+    """One byte of every file of rankings, at its beginning, middle and end: refused with the file named."""
+    for number, path in enumerate(sorted((home / folder / "rankings").iterdir())):
+        data = path.read_bytes()
+        place = (0, len(data) // 2, len(data) - 1)[number % 3]
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        done = mrb("validate", folder)
+        assert done.returncode == 2 and done.stdout == ""
+        (line,) = done.stderr.splitlines()
+        assert f"{path.name}: its SHA-256 is" in line
+        path.write_bytes(data)
+    assert mrb("validate", folder).returncode == 0
+
+
+def _changed_numbers(mrb: Mrb, home: Path, folder: str) -> None:
+    """A number of each kind, changed in the seventh digit: refused with the number named."""
+    path = home / folder / "submission.json"
+    original = json.loads(path.read_text())
+    fields = (
+        "results/mini-flag-t2i/measures/nDCG@10/mean",
+        "results/mini-fact-it2t/measures/MRR@10/high",
+        "results/mini-page-t2vd/depths/10/Recall@5",
+        "averages/tasks/nDCG@10/low",
+        "averages/of_types/i2i/HitRate@1/high",
+    )
+    for field in fields:
+        value = json.loads(json.dumps(original))
+        *outer, leaf = field.split("/")
+        inner = value
+        for name in outer:
+            inner = inner[name]
+        inner[leaf] -= 1e-7 if leaf == "low" else -1e-7
+        path.write_text(json.dumps(value))
+        done = mrb("validate", folder)
+        assert done.returncode == 2 and ".".join(outer) in done.stderr, done.stderr
+    path.write_text(json.dumps(original))
+    assert mrb("validate", folder).returncode == 0
+
+
+def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path) -> None:
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    assert len(commands) == 5
+    for command in commands:
+        words = shlex.split(command)
+        done = mrb(*words[1:])
+        assert words[0] == "mrb" and done.returncode == 0, f"{command}: {done.stderr}"
+    assert (tmp_path / "verified" / "example-lab__surface.json").is_file()
+    assert (tmp_path / "site" / "index.html").is_file()
+    (training,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "training.toml").write_text(training)
+    shutil.rmtree(tmp_path / "submissions")
+    words = "submit runs/surface --organisation example-lab --model-name surface --size 1k --training training.toml"
+    assert mrb(*words.split()).returncode == 0
+    made = json.loads((tmp_path / "submissions" / "example-lab__surface" / "submission.json").read_text())
+    assert made["training"]["mini-faq-t2t"] == "trained-on" and made["training"]["mini-page-t2vd"] == "clean"

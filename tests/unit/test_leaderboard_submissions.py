@@ -1,0 +1,159 @@
+"""The board from submissions: beside runs, with their stored averages, many at once; and what was not recomputed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from click.testing import CliRunner
+
+from mrb.cli.main import cli
+from mrb.errors import MRBError, ResultError
+from mrb.leaderboard.build import build
+from mrb.leaderboard.comparisons import compare
+from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
+from mrb.leaderboard.runs import read_runs
+from mrb.submission.check import check_submission
+from mrb.submission.folder import receive
+from mrb.submission.row import as_run
+from mrb.summary import average_over_tasks, average_over_types, load_run, suite_averages
+from mrb.task import load_suite, load_task
+
+Make = Callable[..., Path]
+MINI = load_suite("mini")
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "synthetic.py"
+    spec = importlib.util.spec_from_file_location("synthetic", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def many(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve synthetic submissions of mrb."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    assert len(synthetic.write_submissions(folder, 12, queries=30, rankings=True)) == 12
+    return folder
+
+
+def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path, trial_run: Make, submitted: Make) -> None:
+    run = trial_run(tmp_path, tasks=MINI.tasks, limit=4)
+    folder = submitted(run, tmp_path / "results")
+    (comparison,) = compare(read_runs([run, tmp_path / "results"]))
+    view = Table(comparison).view("nDCG@10")
+    rows = {row.key: row for row in view.rows}
+    assert set(rows) == {"random", "mrb__random"}
+    for column in (*MINI.tasks, AVERAGE_TASKS, AVERAGE_TYPES):
+        one, other = rows["random"].cells[column], rows["mrb__random"].cells[column]
+        assert (one.mean, one.low, one.high, one.gain) == (other.mean, other.low, other.high, other.gain)
+    types = {row.key: row for row in Table(comparison).by_type().rows}
+    assert types["random"].cells["t2t"].low == types["mrb__random"].cells["t2t"].low
+    page = build([run, folder], tmp_path / "site")
+    text = page.read_text()
+    assert 'href="data/mrb__random/submission.json"' in text and 'href="data/random/mini-faq-t2t.json"' in text
+    copied = page.parent / "data" / "mrb__random" / "submission.json"
+    assert copied.read_bytes() == (folder / "submission.json").read_bytes()
+    assert not list(page.parent.rglob("*.parquet"))
+
+
+def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path, trial_run: Make, submitted: Make) -> None:
+    run = load_run(trial_run(tmp_path, tasks=MINI.tasks, limit=4))
+    received = receive(submitted(run.folder, tmp_path))
+    stored = as_run(received)
+    assert received.submission.averages == suite_averages(run, MINI)
+    for measure in ("nDCG@10", "MRR@10"):
+        for average in (average_over_tasks, average_over_types):
+            assert average(run, MINI.tasks, measure) == average(stored, MINI.tasks, measure)
+        of_type = average_over_tasks(stored, ["mini-faq-t2t"], measure)
+        assert of_type == average_over_tasks(run, ["mini-faq-t2t"], measure)
+    assert average_over_tasks(stored, MINI.tasks[:2], "MRR@10").interval is None, "no average of the suite"
+
+
+def test_a_part_of_a_suite_has_averages_of_whole_types_only(trial: Path, pristine: Path) -> None:
+    found = receive(pristine).submission.averages
+    assert found.tasks is None and found.types is None and set(found.of_types) == {"t2t"}
+    run = as_run(receive(pristine))
+    assert average_over_tasks(run, MINI.tasks, "nDCG@10").mean is None
+    assert load_run(trial).tasks["mini-faq-t2t"].queries == run.tasks["mini-faq-t2t"].queries
+
+
+def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
+    page = build([many], tmp_path / "site")
+    (comparison,) = compare(read_runs([many]))
+    view = Table(comparison).view("nDCG@10")
+    assert len(view.rows) == 12 and len(view.columns) == 40
+    assert all(row.cells[AVERAGE_TYPES].low is not None and row.done == 40 for row in view.rows)
+    means = [row.cells[AVERAGE_TYPES].mean or 0.0 for row in view.rows]
+    assert means == sorted(means, reverse=True) and means[0] > means[-1]
+    assert page.read_text().count("data/synthetic__model-0007/submission.json") > 40
+
+
+def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many: Path) -> None:
+    checked = check_submission(receive(many / "synthetic__model-0003"))
+    assert checked.recomputed == () and set(checked.not_recomputed) == set(load_suite("mrb").tasks)
+    assert "no published candidate list" in checked.not_recomputed["nfcorpus"]
+    plain = CliRunner().invoke(cli, ["validate", str(many / "synthetic__model-0003")])
+    assert plain.exit_code == 2 and "40 of 40 tasks were not recomputed" in plain.output
+    assert plain.output.count("not recomputed: it has no published candidate list") == 40
+    allowed = CliRunner().invoke(cli, ["validate", str(many / "synthetic__model-0003"), "--allow-not-recomputed"])
+    assert allowed.exit_code == 0 and "valid: synthetic__model-0003, 0 of 40 tasks recomputed, mrb" in allowed.output
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (("results", "nfcorpus", "counts", "pairs"), "counts.pairs is 3001, nfcorpus.parquet gives 3000"),
+        (("results", "nfcorpus", "counts", "failed_pairs"), "counts.failed_pairs is 1, nfcorpus.parquet gives 0"),
+        (("averages", "tasks", "nDCG@10", "mean"), "averages.tasks.nDCG@10 is"),
+        (("averages", "of_types", "i2i", "MRR@10", "mean"), "averages.of_types.i2i.MRR@10 is"),
+    ],
+)
+def test_what_can_be_checked_without_data_is_checked(
+    many: Path, tmp_path: Path, field: tuple[str, ...], words: str
+) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(many / "synthetic__model-0001", tmp_path / "synthetic__model-0001"))
+    value = json.loads((folder / "submission.json").read_text())
+    inner = value
+    for name in field[:-1]:
+        inner = inner[name]
+    inner[field[-1]] += 1 if isinstance(inner[field[-1]], int) else 1e-6
+    (folder / "submission.json").write_text(json.dumps(value))
+    with pytest.raises(ResultError, match=words):
+        check_submission(receive(folder))
+
+
+def test_the_default_folder_is_the_repositorys(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    nothing = CliRunner().invoke(cli, ["leaderboard", "build"])
+    assert isinstance(nothing.exception, MRBError) and "no folder leaderboard/results here" in str(nothing.exception)
+    shutil.copytree(pristine, tmp_path / "leaderboard" / "results" / pristine.name)
+    (tmp_path / "leaderboard" / "results" / "README.md").write_text("")
+    done = CliRunner().invoke(cli, ["leaderboard", "build"])
+    assert done.exit_code == 0, done.output
+    assert "mrb__random" in (tmp_path / "site" / "index.html").read_text()
+    (tmp_path / "empty").mkdir()
+    empty = CliRunner().invoke(cli, ["leaderboard", "build", "empty"])
+    assert isinstance(empty.exception, ResultError) and "no run.json here" in str(empty.exception)
+
+
+def test_synthetic_tasks_keep_their_first_stage(synthetic: ModuleType) -> None:
+    task = synthetic.SyntheticTask(load_task("nfcorpus"), 50, 100)
+    ranks = task.ranks(1, 0.5)
+    for row, before, after in zip(task.orders(ranks), task.first.tolist(), ranks.tolist(), strict=True):
+        assert sorted(row.order.tolist()) == list(range(100))
+        assert (after == 0) if before == 0 else row.order[after - 1] == before - 1
