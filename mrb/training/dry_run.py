@@ -180,11 +180,12 @@ def memory_parts(recipe: Recipe, shape: Shape) -> dict[str, float]:
     tokens = max(memory.chunk_tokens, recipe.model.max_length)
     layer = tokens * shape.layer_bytes
     states = tokens * shape.hidden * shape.state_bytes * shape.layers
+    # With checkpointing the input of each layer is kept, and one layer whole.
     kept = states + layer if memory.gradient_checkpointing else shape.layers * layer
     documents = memory.queries * (1 + recipe.sampling.positives + recipe.sampling.negatives)
     features = documents * recipe.model.max_length * shape.hidden * shape.state_bytes
     return {
-        "weights": float(shape.weight_bytes),
+        "weights": shape.weight_bytes + shape.layers * shape.layer_fixed,
         "gradients and optimiser": float(shape.trained * _ADAM),
         # Going back through a layer makes about as much again as it kept.
         "activations": kept + layer,

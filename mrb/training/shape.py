@@ -20,7 +20,8 @@ from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, tuned
 from mrb.training.recipe import Recipe, recipe_folder
 
-PROBE_TOKENS = 32
+PROBES = (8, 24)
+"""Tokens of the two rows that a layer is measured with: what grows with them is told from what does not."""
 _FEW = 512
 """Vocabulary of the measured layer: its embeddings are not what is measured."""
 
@@ -28,15 +29,17 @@ _FEW = 512
 @dataclass(frozen=True)
 class Shape:
     """Sizes of a recipe's model: parameters in all and learning, bytes of weights as they are held, hidden size,
-    layers, bytes that one layer keeps of each token for the way back, bytes of a hidden state."""
+    layers, bytes of a hidden state; bytes that one layer keeps for the way back, of each token and beside them (copies
+    of weights in another precision)."""
 
     parameters: int
     trained: int
     weight_bytes: int
     hidden: int
     layers: int
-    layer_bytes: float
     state_bytes: int
+    layer_bytes: float
+    layer_fixed: float
 
 
 def shape_folder(recipe: Recipe) -> Path | None:
@@ -62,14 +65,17 @@ def measure(recipe: Recipe) -> Shape:
     text = config.get_text_config()
     seen = {id(values): values for values in learner.parameters()}
     one, two = (_kept_bytes(recipe, config, layers) for layers in (1, 2))
+    few, many = (two[tokens] - one[tokens] for tokens in PROBES)
+    slope = (many - few) / (PROBES[1] - PROBES[0])
     return Shape(
         parameters=sum(values.numel() for values in seen.values()),
         trained=sum(values.numel() for _, values in learner.trained()),
         weight_bytes=sum(values.numel() * values.element_size() for values in seen.values()),
         hidden=text.hidden_size,
         layers=text.num_hidden_layers,
-        layer_bytes=(two - one) / PROBE_TOKENS,
         state_bytes=2 if recipe.memory.precision == "bf16" else 4,
+        layer_bytes=slope,
+        layer_fixed=max(0.0, few - PROBES[0] * slope),
     )
 
 
@@ -114,19 +120,22 @@ def cut_config(config: Any, layers: int, vocabulary: int | None = None) -> Any:
     return small
 
 
-def _kept_bytes(recipe: Recipe, config: Any, layers: int) -> int:
-    """Bytes that PROBE_TOKENS tokens keep for the way back through so many layers, without gradient checkpointing."""
+def _kept_bytes(recipe: Recipe, config: Any, layers: int) -> dict[int, int]:
+    """Bytes that so many layers keep for the way back, by the number of tokens, without gradient checkpointing."""
     plain = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"gradient_checkpointing": False})})
     with torch.device("meta"):
         learner = empty_learner(plain, cut_config(config, layers, _FEW))
-    learner = learner.to_empty(device="cpu")
+    learner = learner.to_empty(device="cpu").train()
     for values in learner.parameters():
         nn.init.zeros_(values)
-    row = Row(np.zeros(PROBE_TOKENS, np.int64), (), np.tile(np.arange(PROBE_TOKENS), (3, 1)))
+    return {tokens: kept_bytes(learner, tokens, recipe.memory.precision == "bf16") for tokens in PROBES}
+
+
+def kept_bytes(learner: Learner, tokens: int, half: bool) -> int:
+    """Bytes that one row of so many tokens keeps for the way back, weights not counted; on the CPU."""
+    row = Row(np.zeros(tokens, np.int64), (), np.tile(np.arange(tokens), (3, 1)))
     weights = {values.untyped_storage().data_ptr() for values in learner.parameters()}
-    learner.train()
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=recipe.memory.precision == "bf16")
-    with kept_storages() as kept, autocast:
+    with kept_storages() as kept, torch.autocast("cpu", torch.bfloat16, enabled=half):
         learner([row], {})
     return sum(size for place, size in kept.items() if place not in weights)
 
