@@ -49,9 +49,10 @@ class Case:
 def cases(queries: int, depth: int) -> list[Case]:
     """The four cases of modality, and the text one on a text model and on an encoder."""
     faq = load_task_data(load_task("mini-faq-t2t"))
-    asked = [faq.queries.item(q).text for q in list(faq.queries)[:queries]]
+    many = [faq.queries.item(q).text for q in list(faq.queries)[: 2 * queries]]
+    asked = many[:queries]
     passages = _passages(faq)
-    pages = _pictures("mini-page-t2vd", depth, 448)
+    pages = _pictures("mini-page-t2vd", depth // 2, 448)
     flags = _pictures("mini-flag-t2i", queries + depth, 448)
 
     def request(key: int, query: Item, documents: Sequence[Item]) -> Request:
@@ -62,7 +63,8 @@ def cases(queries: int, depth: int) -> list[Case]:
 
     text = [request(n, Item(q), [Item(p) for p in window(n)]) for n, q in enumerate(asked)]
     image_query = [request(n, Item("", flags[n]), [Item(p) for p in window(n)]) for n in range(queries)]
-    shared_pages = [request(n, Item(q), [Item("", page) for page in pages]) for n, q in enumerate(asked)]
+    # As many pairs as the others, of more queries: each page is in every list.
+    shared_pages = [request(n, Item(q), [Item("", page) for page in pages]) for n, q in enumerate(many)]
     both = [
         request(n, Item(q, flags[n]), [Item(p, flags[queries + i]) for i, p in enumerate(window(n))])
         for n, q in enumerate(asked)
