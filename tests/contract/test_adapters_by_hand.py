@@ -129,8 +129,11 @@ def asked_of(architecture: str) -> list[Request]:
     return texts() if architecture in ("qwen2", "qwen3", "gemma") else [*texts(), *mixed()]
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("share", ["true", "false"])
+WHOLE = ("gmr-7b", "qwen3-vl-reranker-2b", "monoqwen2-vl", "qwen3-reranker-4b")
+"""One of each kind of model, asked once more without shared prefixes."""
+
+
+@pytest.mark.parametrize(("case", "share"), [*((case, "true") for case in CASES), *((case, "false") for case in WHOLE)])
 def test_the_scores_are_those_of_the_documented_use(case: str, share: str, tiny: Tiny) -> None:
     architecture, make, options = CASES[case]
     folder = tiny(architecture)
