@@ -122,8 +122,8 @@ def test_the_fused_track_asks_each_for_what_it_can(tiny: Tiny, tmp_path: Path) -
 
 def test_the_fused_tracks_manifest_names_the_weights(tiny: Tiny, tmp_path: Path) -> None:
     options = [f"--set=siglip.path={tiny('siglip')}", "--set=siglip.device=cpu", "--workers", "2"]
-    found, manifest = _finish(tmp_path, "bm25+siglip", *options, "--track", "bm25+siglip", task="mini-flag-t2it-dev")
-    assert (manifest["first_stage"], manifest["track"]) == ("bm25+siglip", "bm25+siglip")
+    found, manifest = _finish(tmp_path, "bm25+siglip", *options, task="mini-flag-t2it-dev")
+    assert manifest["first_stage"] == "bm25+siglip"
     words, weights = manifest["retrievers"]  # type: ignore[misc]
     assert words == {"retriever": "BM25Retriever", "version": "1"}
     assert weights["version"] == f"1+{identity(tiny('siglip'))}"
