@@ -59,6 +59,12 @@ class Track(Model):
         """What makes the task's list on this track, as `--first-stage` takes it."""
         return self.first_stages[task.type]
 
+    def names(self, task: Task) -> tuple[str, ...]:
+        """The names under which a list of the task may have been made: the task's first stage, or the fusion of all
+        that the track has, which leaves out those that do not cover the task and so gives the same list."""
+        parts = dict.fromkeys(part for name in self.first_stages.values() for part in name.split("+"))
+        return tuple(dict.fromkeys((self.first_stage(task), "+".join(parts))))
+
 
 class Tracks(Model):
     """The file `tracks.toml`."""
@@ -166,7 +172,7 @@ def named_track(track_id: str | None) -> Track | None:
 def check_track(track_id: str, first_stage: str, depth: int, task: Task, where: str) -> None:
     """Refuse a list that has the name of a track but is made in another way; other names are anybody's."""
     track = named_track(track_id)
-    if track is None or (first_stage, depth) == (track.first_stage(task), track.depth):
+    if track is None or (first_stage in track.names(task) and depth == track.depth):
         return
     stated = f"{track.first_stage(task)} at depth {track.depth}"
     raise CandidatesError(

@@ -231,8 +231,12 @@ def test_what_is_no_list_of_its_task_is_refused_by_name_and_not_kept(
     refused(done, f"{PLACE}@{'1' * 40}/first", f"first/{TASKS[0]}.parquet", why)
     assert str(tmp_path) not in done.stderr and "\x1b" not in done.stderr
     assert not [*(tmp_path / "hf").rglob("*.parquet"), *(tmp_path / "mrb").rglob("*.parquet")]
-    run = mrb("run", "--model", "surface", "--task", TASKS[0], "--candidates", f"{PLACE}/first")
-    refused(run, why)
+
+
+def test_a_run_on_what_is_no_list_leaves_nothing(hub: Hub, mrb: Mrb, made: Path, tmp_path: Path) -> None:
+    hub.repositories["org/lists", "1" * 40] = {f"{TASKS[0]}.parquet": rewritten(made, sha256="0" * 64)}
+    hub.branches["org/lists", "main"] = "1" * 40
+    refused(mrb("run", "--model", "surface", "--task", TASKS[0], "--candidates", PLACE), "the content's hash is")
     assert not (tmp_path / "runs").exists()
 
 
