@@ -70,6 +70,10 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         prepared = prepare(recipe.data, say_once)
     record = make_record(loaded, prepared, total_steps(recipe, prepared.groups), tuple(command))
     checkpoint = _checkpoint(out, record, fresh=fresh)
+    folder = out / MODEL_FOLDER
+    if not fresh and _finished(out) and folder.is_dir():
+        say_once(f"model: {folder} (this run is finished; --fresh starts over)")
+        return folder
     here.wait_for_everyone()
     set_seed(recipe.schedule.seed)
     parts = build_parts(recipe, start)
@@ -86,7 +90,6 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         say_once(f"going on after {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     results.at_end(record.steps)
-    folder = out / MODEL_FOLDER
     trainer.save_final(folder)
     if here.is_main_process:
         found = tuple(DevRecord(measure=str(HEADLINE), **vars(result)) for result in results.last)
@@ -219,6 +222,11 @@ def _checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | Non
         )
     whole = [folder for folder in out.glob("checkpoint-*") if (folder / _STATE).is_file()]
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+
+
+def _finished(out: Path) -> bool:
+    record = read_training_record(out)
+    return record is not None and record.finished
 
 
 def _clear(out: Path, checkpoint: Path | None) -> None:
