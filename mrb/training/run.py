@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from torch import Tensor
-from transformers import TrainerCallback, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from mrb.engine.checkpoint import load_image_processor, takes_images
 from mrb.engine.pictures import Pictures
@@ -70,22 +70,26 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         prepared = prepare(recipe.data, say_once)
     record = make_record(loaded, prepared, total_steps(recipe, prepared.groups), tuple(command))
     checkpoint = _checkpoint(out, record, fresh=fresh)
+    folder = out / MODEL_FOLDER
+    if not fresh and _finished(out) and folder.is_dir():
+        say_once(f"model: {folder} (this run is finished; --fresh starts over)")
+        return folder
     here.wait_for_everyone()
     set_seed(recipe.schedule.seed)
     parts = build_parts(recipe, start)
     say_once(matched_text(parts.learner))
     dev = Dev(recipe.evaluation, parts.learner, parts.prompter, parts.processor)
     dev.check()
+    args = arguments(recipe, out, record.steps, here.num_processes)
     if here.is_main_process:
         _clear(out, checkpoint)
         write_training_record(out, record)
     here.wait_for_everyone()
-    trainer, results = _trainer(recipe, out, parts, prepared, record.steps, dev, say_once)
+    trainer, results = _trainer(recipe, args, parts, prepared, dev, say_once)
     if checkpoint is not None:
         say_once(f"going on after {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     results.at_end(record.steps)
-    folder = out / MODEL_FOLDER
     trainer.save_final(folder)
     if here.is_main_process:
         found = tuple(DevRecord(measure=str(HEADLINE), **vars(result)) for result in results.last)
@@ -136,12 +140,11 @@ def parts_of(recipe: Recipe, start: Start, learner: Learner) -> Parts:
 
 
 def _trainer(
-    recipe: Recipe, out: Path, parts: Parts, prepared: Prepared, steps: int, dev: Dev, say: Say
+    recipe: Recipe, args: TrainingArguments, parts: Parts, prepared: Prepared, dev: Dev, say: Say
 ) -> tuple[RerankerTrainer, DevCallback]:
-    args = arguments(recipe, out, steps, PartialState().num_processes)
-    schedule = recipe.schedule
+    out, schedule = Path(str(args.output_dir)), recipe.schedule
     sizes = [len(source) for source in prepared.sources]
-    places = order(sizes, steps * schedule.queries, recipe.sampling.by_size, schedule.seed)
+    places = order(sizes, args.max_steps * schedule.queries, recipe.sampling.by_size, schedule.seed)
     feed = Feed(prepared.sources, places, recipe.sampling, schedule.seed, parts.prompter)
     results = DevCallback(dev, recipe.evaluation.every, Table(out / "dev.csv", DEV_COLUMNS), say)
     callbacks: list[TrainerCallback] = [LogCallback(Table(out / "log.csv", COLUMNS), say), results]
@@ -219,6 +222,11 @@ def _checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | Non
         )
     whole = [folder for folder in out.glob("checkpoint-*") if (folder / _STATE).is_file()]
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+
+
+def _finished(out: Path) -> bool:
+    record = read_training_record(out)
+    return record is not None and record.finished
 
 
 def _clear(out: Path, checkpoint: Path | None) -> None:

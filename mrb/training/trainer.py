@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> Train
             f"schedule.queries {schedule.queries} cannot be divided by {processes} processes x {memory.queries} "
             "(memory.queries)"
         )
+    absent = [name for name in output.report_to if find_spec(name) is None]
+    if absent:
+        raise TrainingError(f"output.report_to names {absent[0]}, which is not installed: pip install {absent[0]}")
     cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     return TrainingArguments(
         output_dir=str(folder),

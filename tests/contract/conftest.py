@@ -25,3 +25,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[architecture]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def training_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MRB's cache for tests that train: test data is hashed once a session."""
+    return tmp_path_factory.mktemp("training-cache")

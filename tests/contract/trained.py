@@ -22,19 +22,21 @@ WORDS = ("red", "green", "blue", "white", "black", "yellow", "round", "square", 
 
 
 def toy_groups(folder: Path, count: int = 8, *, pictures: bool = True, negatives: int = 4) -> Path:
-    """A file of `count` groups: a word as the query, the same word and a picture of its own as the document."""
+    """A file of `count` groups: a word as the query, the same word and a picture of its own as the document. Every
+    fourth group has no picture."""
     rng = np.random.default_rng(0)
-
-    def document(word: int) -> Item:
-        image = picture(60 + 5 * word, 60, word) if pictures and word % 2 else None
-        return Item(f"it is {WORDS[word]}", image)
 
     def group(row: int) -> TrainingGroup:
         word = row % len(WORDS)
+        shown = pictures and row % 4 != 2
+
+        def document(word: int) -> Item:
+            return Item(f"it is {WORDS[word]}", picture(60 + 5 * word, 60, word) if shown and word % 2 else None)
+
         others = [int(n) for n in rng.permutation(len(WORDS)) if n != word][: 2 * negatives]
         hard = [TrainingItem(document(n), f"h{n}", rank, 1 / rank) for rank, n in enumerate(others[:negatives], 1)]
         random = [TrainingItem(document(n), f"r{n}") for n in others[negatives:]]
-        query = Item(f"what is {WORDS[word]}?", picture(56, 60, 100 + word) if pictures and row % 3 == 0 else None)
+        query = Item(f"what is {WORDS[word]}?", picture(56, 60, 100 + word) if shown and row % 3 == 0 else None)
         return TrainingGroup("Find it.", "toy", TrainingItem(query), [TrainingItem(document(word))], [*hard, *random])
 
     path = folder / "toy.jsonl"
