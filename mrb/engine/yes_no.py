@@ -67,16 +67,21 @@ class YesNo:
         LoRA weights.
         AdapterError if something is missing or does not fit.
         """
-        from mrb.engine.checkpoint import require
+        from mrb.engine.checkpoint import find, require
 
         self.name = type(self).__name__
         self.layout = self._chosen(layout)
         require(self.name, "torch", "transformers")
+        given = path or self.model
+        if given is None:
+            raise AdapterError(f"{self.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
+        # Before torch is imported: what is wrong here is told at once.
+        folder = find(given, revision if path else revision or self.revision)
         from mrb.engine.assemble import Options, assemble
 
         options = Options(
-            path=path or self.model,
-            revision=revision if path else revision or self.revision,
+            path=str(folder),
+            revision=None,
             device=device,
             dtype=dtype,
             attention=attention,
