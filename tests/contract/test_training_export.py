@@ -21,7 +21,7 @@ from mrb.training.run import Parts
 
 Tiny = Callable[[str], Path]
 CL = ("loss.name=contrastive", "model.layout=gmr-cl")
-TOKENS = ("rows.yes=['yes', 'true']", "rows.no=['no', 'false']")
+TOKENS = ("rows.yes=['yes', 'True']", "rows.no=['no', 'False']")
 FULL = ("tuning.method=full", "tuning.embeddings=trained")
 CASES: dict[str, tuple[str, tuple[str, ...], bool]] = {
     # architecture, changes, whether label rows lie beside the weights
