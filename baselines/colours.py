@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -58,12 +59,23 @@ TONES = tuple(_TONE_SHADES)
 _TONE_RADIUS = 14.0  # in L*a*b* units: farther from every tone is not skin
 _INDEX = {word: row for row, word in enumerate(COLOURS)} | {w: COLOURS.index(c) for w, c in _OTHER_WORDS.items()}
 _MENTION = re.compile(rf"\b({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b")
+_SHADED = re.compile(rf"\b(light |dark |deep |bright |pale |sky )?({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b", re.I)
 _SOFTNESS = 14.0  # in CIE L*a*b* units: shades closer than this to a pixel share it
 
 
 def mentions(text: str) -> list[tuple[int, int]]:
     """(position in `text`, row of `COLOURS`) of each colour word, in order."""
     return [(match.start(), _INDEX[match.group(1)]) for match in _MENTION.finditer(text.lower())]
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """`text` with each colour word of a colour in `names` replaced by that name; "light" or "dark" before it leaves."""
+
+    def name(match: re.Match[str]) -> str:
+        other = names.get(COLOURS[_INDEX[match.group(2).lower()]])
+        return match.group(0) if other is None else other
+
+    return _SHADED.sub(name, text)
 
 
 def text_colours(text: str) -> Float64:

@@ -122,5 +122,16 @@ MXBAI = Layout(
     max_length=8192,
 )
 
-LAYOUTS = (GMR, GMR_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
+# gmr-tiny, which ships with MRB: no system turn and no instruction, as every token counts; the pictures of both sides lie
+# a fixed number of tokens apart.
+GMR_TINY = Layout(
+    "gmr-tiny",
+    "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>",
+    score="positive",
+    max_length=160,
+    min_pixels=32 * 32,
+    max_pixels=64 * 64,
+)
+
+LAYOUTS = (GMR, GMR_CL, GMR_TINY, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
 """Those that end in one of two tokens: what `--model yes-no` takes."""

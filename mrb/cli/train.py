@@ -98,6 +98,7 @@ def data(
 
     What stands in the test data of a task on this disk is left out, and counted.
     """
+    from mrb.loading.load import load_task_data
     from mrb.task import load_suite, load_task, suite_tasks
     from mrb.training.data.build import BuildOptions
     from mrb.training.data.contamination import held_out_index, held_out_tasks
@@ -109,8 +110,9 @@ def data(
     options = BuildOptions(depth, random)
     index = held_out_index(held_out_tasks(), lambda line: click.echo(line, err=True))
     for task in tasks:
+        data = load_task_data(task)
         record = make_groups(
-            task, out, index, first_stage=first_stage, candidates=candidates, options=options, form=form, embed=embed
+            data, out, index, first_stage=first_stage, candidates=candidates, options=options, form=form, embed=embed
         )
         for line in summary(record, out / f"{task.id}.{form}"):
             click.echo(line)

@@ -41,8 +41,9 @@ def card(folder: Path, record: TrainingRecord) -> Iterator[str]:
 def _header(record: TrainingRecord, library: str) -> Iterator[str]:
     yield "---"
     yield f"library_name: {library}"
-    if not Path(record.recipe.model.path).expanduser().is_dir():
-        yield f"base_model: {json.dumps(record.recipe.model.path)}"
+    path = record.recipe.model.path
+    if path is not None and not Path(path).expanduser().is_dir():
+        yield f"base_model: {json.dumps(path)}"
     yield "pipeline_tag: text-ranking"
     yield "tags: [reranker, mrb]"
     yield "---"
@@ -50,7 +51,7 @@ def _header(record: TrainingRecord, library: str) -> Iterator[str]:
 
 def _base(record: TrainingRecord) -> str:
     model = record.recipe.model
-    return model.path if model.revision is None else f"{model.path}@{model.revision}"
+    return model.name if model.revision is None else f"{model.name}@{model.revision}"
 
 
 def _use(folder: Path, record: TrainingRecord) -> Iterator[str]:

@@ -100,10 +100,15 @@ def layout_of(recipe: Recipe) -> Layout:
     return layout
 
 
-def find_start(recipe: Recipe) -> Start:
-    """The recipe's checkpoint, fetched if it is one of the Hub. TrainingError or AdapterError if it is not there."""
+def find_start(recipe: Recipe, made: Path | None = None) -> Start:
+    """The recipe's checkpoint, fetched if it is one of the Hub; `made` is the folder of a random start.
+
+    TrainingError or AdapterError if it is not there.
+    """
     layout = layout_of(recipe)
-    folder = checkpoint.find(recipe.model.path, recipe.model.revision, option="model.revision")
+    path = recipe.model.path if made is None else str(made)
+    assert path is not None  # a recipe without a path has a random start
+    folder = checkpoint.find(path, recipe.model.revision, option="model.revision")
     if checkpoint.adapter_base(folder) is not None:
         raise TrainingError(f"{folder}: holds LoRA weights; training starts from a whole checkpoint")
     return Start(folder, checkpoint.load_tokenizer(folder), layout)

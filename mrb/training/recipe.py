@@ -28,9 +28,11 @@ the vision tower of Qwen2.5-VL, whose layers are called `blocks`."""
 
 class ModelSettings(Model):
     """The model to start from: a folder, or a Hub repository at a commit. `shape` names its configuration as this
-    package holds it, for estimates before it is fetched; `layout` is one of the adapter `yes-no`."""
+    package holds it, for estimates before it is fetched; `layout` is one of the adapter `yes-no`. `vocabulary` instead
+    of a path: random weights of `shape`, with a tokenizer of so many tokens learnt from the groups."""
 
-    path: str
+    path: str | None = None
+    vocabulary: int | None = Field(default=None, ge=300, le=100_000)
     revision: str | None = None
     shape: str | None = None
     layout: str = "gmr"
@@ -39,8 +41,17 @@ class ModelSettings(Model):
     max_pixels: int = Field(default=1280 * 28 * 28, ge=1)
     attention: str | None = None
 
+    @property
+    def name(self) -> str:
+        """The model to start from, for people."""
+        return f"random weights of the shape {self.shape}" if self.path is None else self.path
+
     @model_validator(mode="after")
-    def _pixels(self) -> ModelSettings:
+    def _fits(self) -> ModelSettings:
+        if (self.path is None) == (self.vocabulary is None):
+            raise ValueError("give a path, or a vocabulary for a random start, one of the two")
+        if self.vocabulary is not None and self.shape is None:
+            raise ValueError("a random start needs a shape")
         if self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels {self.min_pixels} is over max_pixels {self.max_pixels}")
         return self
@@ -122,10 +133,19 @@ class LossSettings(Model):
 
 
 class DataTask(Model):
-    """A task that groups are built from; `first_stage` finds its hard negatives (default: the task's own)."""
+    """A task that groups are built from; `first_stage` finds its hard negatives (default: the task's own). `derived`
+    names what makes other data of it, with so many `copies` of each query (entry points `mrb.derived_data`)."""
 
     task: Slug
     first_stage: str | None = None
+    derived: str | None = None
+    copies: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataTask:
+        if self.derived is None and self.copies != 1:
+            raise ValueError("copies are made of derived data only")
+        return self
 
 
 class DataSettings(Model):

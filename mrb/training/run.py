@@ -1,5 +1,6 @@
 """`mrb train RECIPE`: from a recipe to a folder with a model, its record, its log and its card.
 
+OUT/start/             random weights that training starts from, where the recipe names no checkpoint
 OUT/training.json      the recipe as it was run, its data, what test data it was held against, results
 OUT/log.csv, dev.csv   the loss curve, and development results
 OUT/checkpoint-N/      what a restart goes on from
@@ -37,10 +38,12 @@ from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
 from mrb.training.model import Learner, Start, build_learner, find_start, matched_text, quiet
 from mrb.training.recipe import LoadedRecipe, Recipe
 from mrb.training.record import DevRecord, TrainingRecord, make_record, read_training_record, write_training_record
+from mrb.training.start import make_random_start
 from mrb.training.trainer import RerankerTrainer, arguments
 
 Say = Callable[[str], None]
 MODEL_FOLDER = "model"
+START_FOLDER = "start"
 _MEGABYTE = 1024 * 1024
 _STATE = "trainer_state.json"
 
@@ -65,7 +68,8 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     quiet()
     here = PartialState(cpu=not _accelerated())
     say_once: Say = say if here.is_main_process else _nothing
-    start = find_start(recipe)
+    # What is missing is told before data are built.
+    start = None if recipe.model.path is None else find_start(recipe)
     with here.main_process_first():  # the others find built what the first has built
         prepared = prepare(recipe.data, say_once)
     record = make_record(loaded, prepared, total_steps(recipe, prepared.groups), tuple(command))
@@ -75,6 +79,9 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         say_once(f"model: {folder} (this run is finished; --fresh starts over)")
         return folder
     here.wait_for_everyone()
+    if start is None:
+        with here.main_process_first():
+            start = _random_start(recipe, prepared, out / START_FOLDER, fresh=fresh and here.is_main_process)
     set_seed(recipe.schedule.seed)
     parts = build_parts(recipe, start)
     say_once(matched_text(parts.learner))
@@ -99,6 +106,18 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         say(f"model: {folder}")
     here.wait_for_everyone()
     return folder
+
+
+def _random_start(recipe: Recipe, prepared: Prepared, folder: Path, *, fresh: bool) -> Start:
+    """The random checkpoint in `folder`, made if it is not there."""
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not folder.is_dir():
+        half = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(half, ignore_errors=True)
+        make_random_start(half, recipe, prepared.sources)
+        half.rename(folder)
+    return find_start(recipe, folder)
 
 
 def total_steps(recipe: Recipe, groups: int) -> int:
@@ -128,11 +147,11 @@ def parts_of(recipe: Recipe, start: Start, learner: Learner) -> Parts:
         )
     tokens = None if pictures is None else pictures.tokens
     prompter = Prompter(start.tokenizer, start.layout, settings.max_length, tokens)
-    local = Path(settings.path).expanduser().is_dir()
+    local = settings.path is None or Path(settings.path).expanduser().is_dir()
     exporter = Exporter(
         learner,
         start,
-        base=str(start.folder.resolve()) if local else settings.path,
+        base=str(start.folder.resolve()) if local else settings.name,
         revision=settings.revision,
         dtype=torch.bfloat16 if recipe.memory.precision == "bf16" else torch.float32,
     )

@@ -44,8 +44,7 @@ class Shape:
 
 def shape_folder(recipe: Recipe) -> Path | None:
     """A folder with the model's configuration: the checkpoint's if it is on this disk, else the one that ships."""
-    local = Path(recipe.model.path).expanduser()
-    if local.is_dir():
+    if recipe.model.path is not None and (local := Path(recipe.model.path).expanduser()).is_dir():
         return local
     shipped = recipe_folder() / "shapes" / (recipe.model.shape or "-")
     return shipped if shipped.is_dir() else None
@@ -56,7 +55,7 @@ def measure(recipe: Recipe) -> Shape:
     folder = shape_folder(recipe)
     if folder is None:
         raise TrainingError(
-            f"{recipe.model.path} is not on this disk, and model.shape names none of the shapes that ship: "
+            f"{recipe.model.name} is not on this disk, and model.shape names none of the shapes that ship: "
             + ", ".join(sorted(path.name for path in (recipe_folder() / "shapes").iterdir()))
         )
     config = load_config(folder)

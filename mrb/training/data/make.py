@@ -15,7 +15,6 @@ from mrb.evaluate.select import load_candidates
 from mrb.files import read_json, write_json
 from mrb.hashing import sha256_file
 from mrb.loading.data import TaskData
-from mrb.loading.load import load_task_data
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.task import Model, Sha256, Task, load_task
 from mrb.training.data.build import Builder, BuildOptions
@@ -76,7 +75,7 @@ def read_record(path: Path) -> DataRecord | None:
 
 
 def make_groups(
-    task: Task,
+    data: TaskData,
     folder: Path,
     index: HeldOutIndex,
     *,
@@ -86,13 +85,13 @@ def make_groups(
     form: Form = "jsonl",
     embed: bool = False,
 ) -> DataRecord:
-    """Write `<folder>/<task>.<form>` with its images and its record, and return the record.
+    """Write `<folder>/<task>.<form>` of a task's data, with its images and its record, and return the record.
 
     Hard negatives come from `candidates`, or from a list made now by `first_stage` (default: that of the task, or of
     the test split of the same name). TrainingError if nothing is left, or if no first stage is known.
     """
     options = options or BuildOptions()
-    data = load_task_data(task)
+    task = data.task
     found = _candidates(data, first_stage, candidates, options.depth)
     builder, checker = Builder(data, found, options), Checker(index)
     path = folder / f"{task.id}.{form}"
@@ -159,8 +158,8 @@ def _candidates(data: TaskData, first_stage: str | None, given: Path | None, dep
 
 def _of_test_split(task: Task) -> str:
     """The first stage of the task that this one is the training split of."""
-    whole = task.id.removesuffix("-train")
-    candidates = load_task(whole).candidates if whole != task.id else None
+    whole, training, _ = task.id.partition("-train")
+    candidates = load_task(whole).candidates if training else None
     if candidates is None:
         raise TrainingError(
             f"task {task.id} has no candidate list: give --candidates, or --first-stage NAME to make one, or --depth 0"

@@ -13,6 +13,8 @@ from mrb.hashing import sha256_json
 from mrb.loading.manifest import cache_root
 from mrb.task import Model, load_task
 from mrb.training.data.build import BuildOptions
+from mrb.loading.load import load_task_data
+from mrb.training.data.derived import derive, derived_id
 from mrb.training.data.contamination import Checker, HeldOutIndex, held_out_index, held_out_tasks
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
@@ -118,12 +120,16 @@ def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Ca
     listed = task.candidates.sha256 if task.candidates else None
     key = sha256_json(
         [LAYOUT, task.hash, task.revision, asked.first_stage, listed, options.depth, options.random, index.identity]
+        + ([] if asked.derived is None else [asked.derived, asked.copies])
     )
     folder = cache_root() / "built" / key[:32]
-    path = folder / f"{task.id}.jsonl"
+    path = folder / f"{derived_id(task.id, asked.derived)}.jsonl"
     if not record_path(path).is_file():  # written last
-        say(f"{task.id}: building groups, once")
-        make_groups(task, folder, index, first_stage=asked.first_stage, options=options)
+        say(f"{path.stem}: building groups, once")
+        data = load_task_data(task)
+        if asked.derived is not None:
+            data = derive(asked.derived, data, asked.copies)
+        make_groups(data, folder, index, first_stage=asked.first_stage, options=options)
     return path
 
 

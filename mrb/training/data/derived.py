@@ -1,0 +1,33 @@
+"""Data made of a training task's data by a plug-in (entry points `mrb.derived_data`), such as `recoloured`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import entry_points
+
+from mrb.errors import TrainingError
+from mrb.loading.data import TaskData
+
+DERIVED = "mrb.derived_data"
+Derive = Callable[[TaskData, int], TaskData]
+"""Gives so many copies of each query of a task's data, in whatever way; the task itself stays as it is."""
+
+
+def derive(name: str, data: TaskData, copies: int) -> TaskData:
+    """The data that `name` makes of `data`, under a task id of their own and without a candidate list.
+
+    TrainingError if nothing of that name is installed.
+    """
+    known = {point.name: point for point in entry_points(group=DERIVED)}
+    if name not in known:
+        raise TrainingError(f"data.tasks: derived {name!r}: wanted one of {', '.join(sorted(known))}")
+    make: Derive = known[name].load()
+    made = make(data, copies)
+    task = data.task.model_copy(update={"id": derived_id(data.task.id, name), "candidates": None})
+    return replace(made, task=task)
+
+
+def derived_id(task_id: str, name: str | None) -> str:
+    """The id under which derived data are known; that of the task where `name` is None."""
+    return task_id if name is None else f"{task_id}-{name}"
