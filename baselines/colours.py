@@ -59,7 +59,9 @@ TONES = tuple(_TONE_SHADES)
 _TONE_RADIUS = 14.0  # in L*a*b* units: farther from every tone is not skin
 _INDEX = {word: row for row, word in enumerate(COLOURS)} | {w: COLOURS.index(c) for w, c in _OTHER_WORDS.items()}
 _MENTION = re.compile(rf"\b({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b")
-_SHADED = re.compile(rf"\b(light |dark |deep |bright |pale |sky )?({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b", re.I)
+_SHADED = re.compile(
+    rf"\b(light |dark |deep |bright |pale |sky )?({'|'.join(sorted(_INDEX, key=len, reverse=True))})s?\b", re.I
+)
 _SOFTNESS = 14.0  # in CIE L*a*b* units: shades closer than this to a pixel share it
 
 

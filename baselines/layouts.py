@@ -122,16 +122,11 @@ MXBAI = Layout(
     max_length=8192,
 )
 
-# gmr-tiny, which ships with MRB: no system turn and no instruction, as every token counts; the pictures of both sides lie
-# a fixed number of tokens apart.
-GMR_TINY = Layout(
-    "gmr-tiny",
-    "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>",
-    score="positive",
-    max_length=160,
-    min_pixels=32 * 32,
-    max_pixels=64 * 64,
-)
+# gmr-tiny, which ships with MRB: no system turn and no instruction, as every token counts. The text of a query comes
+# first, so that the pictures of both sides lie a fixed number of tokens apart.
+_TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"
+GMR_TINY = Layout("gmr-tiny", _TINY, max_length=56, min_pixels=32 * 32, max_pixels=64 * 48)
+GMR_TINY_CL = Layout("gmr-tiny-cl", _TINY, score="positive", max_length=56, min_pixels=32 * 32, max_pixels=64 * 48)
 
-LAYOUTS = (GMR, GMR_CL, GMR_TINY, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
+LAYOUTS = (GMR, GMR_CL, GMR_TINY, GMR_TINY_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
 """Those that end in one of two tokens: what `--model yes-no` takes."""

@@ -20,6 +20,7 @@ from mrb.baselines.colours import COLOURS, SHADES, pixel_colours, renamed
 from mrb.hashing import sample_hash
 from mrb.items import ImageHandle, Item
 from mrb.loading.data import ItemTable, TaskData
+from mrb.task import Task
 
 PALETTE = ("red", "white", "blue", "green", "yellow", "black", "orange")
 """The colours that change places: those of flags."""
@@ -35,25 +36,33 @@ def recoloured(data: TaskData, copies: int) -> TaskData:
     """`data` with `copies` of each query and its first positive, each copy in other colours, the same in every build.
 
     Colours of `PALETTE` are permuted, in pictures and words of query and document together; white stays where a
-    picture lies on white paper. Documents without a query are left out, and so is a side table.
+    picture lies on white paper. Documents without a query are left out, and so is a side table. Ids are
+    `copy/query id`, and each copy is a part of the task.
     """
     painter = _Painter()
-    queries, corpus, qrels = _Rows(), _Rows(), {}
-    for query_id in data.queries:
-        query = data.queries.item(query_id)
-        doc_id = next(iter(data.qrels[query_id]))
-        document = data.corpus.item(doc_id)
-        paper = any(item.image is not None and painter.split(item.image).on_paper for item in (query, document))
-        for copy in range(copies):
-            rng = np.random.default_rng(sample_hash(data.task.id, f"{query_id}/{copy}"))
-            names = _permutation(rng, paper)
-            queries.add(f"{query_id}/{copy}", painter.item(query, names, rng))
-            corpus.add(f"{query_id}/{copy}", painter.item(document, names, rng))
-            qrels[f"{query_id}/{copy}"] = {f"{query_id}/{copy}": 1}
-    return TaskData(data.task, queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
+    queries, corpus = _Rows(), _Rows()
+    qrels: dict[str, dict[str, int]] = {}
+    for copy in range(copies):
+        for query_id in data.queries:
+            query = data.queries.item(query_id)
+            document = data.corpus.item(next(iter(data.qrels[query_id])))
+            rng = np.random.default_rng(sample_hash(data.task.id, f"{copy}/{query_id}"))
+            names = _permutation(rng, paper=painter.on_paper(query) or painter.on_paper(document))
+            own = f"{copy}/{query_id}"
+            queries.add(own, painter.item(query, names, rng))
+            corpus.add(own, painter.item(document, names, rng))
+            qrels[own] = {own: 1}
+    return TaskData(_in_parts(data.task, copies), queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
 
 
-def _permutation(rng: np.random.Generator, paper: bool) -> dict[str, str]:
+def _in_parts(task: Task, copies: int) -> Task:
+    """The task with a part for each copy: its documents are searched alone, so lists are as hard as the task's own."""
+    (part,) = task.source.parts
+    parts = tuple(part.model_copy(update={"name": str(copy)}) for copy in range(copies))
+    return task.model_copy(update={"source": task.source.model_copy(update={"parts": parts})})
+
+
+def _permutation(rng: np.random.Generator, *, paper: bool) -> dict[str, str]:
     moved = [name for name in PALETTE if not (paper and name == "white")]
     return dict(zip(moved, rng.permutation(moved).tolist(), strict=True))
 
@@ -75,14 +84,18 @@ class _Painter:
     def __init__(self) -> None:
         self._splits: dict[str, _Split] = {}
 
-    def split(self, image: ImageHandle) -> _Split:
+    def on_paper(self, item: Item) -> bool:
+        """Whether the item has a picture whose corners are white."""
+        return item.image is not None and self._split(item.image).on_paper
+
+    def _split(self, image: ImageHandle) -> _Split:
         if image.sha256 not in self._splits:
             self._splits[image.sha256] = _split(np.asarray(image.open()))
         return self._splits[image.sha256]
 
     def item(self, item: Item, names: dict[str, str], rng: np.random.Generator) -> tuple[str, bytes | None]:
         """(text, PNG) of the item in other colours."""
-        return renamed(item.text, names), None if item.image is None else self._png(self.split(item.image), names, rng)
+        return renamed(item.text, names), None if item.image is None else self._png(self._split(item.image), names, rng)
 
     def _png(self, split: _Split, names: dict[str, str], rng: np.random.Generator) -> bytes:
         from PIL import Image

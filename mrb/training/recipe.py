@@ -29,7 +29,7 @@ the vision tower of Qwen2.5-VL, whose layers are called `blocks`."""
 class ModelSettings(Model):
     """The model to start from: a folder, or a Hub repository at a commit. `shape` names its configuration as this
     package holds it, for estimates before it is fetched; `layout` is one of the adapter `yes-no`. `vocabulary` instead
-    of a path: random weights of `shape`, with a tokenizer of so many tokens learnt from the groups."""
+    of a path: random weights of `shape`, with a tokenizer of at most so many tokens learnt from the groups."""
 
     path: str | None = None
     vocabulary: int | None = Field(default=None, ge=300, le=100_000)

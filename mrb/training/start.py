@@ -26,6 +26,7 @@ SPECIALS = {
     "<|video_pad|>": "video_token_id",
 }
 """Qwen2.5-VL's special tokens that are used, and where its configuration names them."""
+_ROLES = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 _LABELS = ("yes", "no")
 
 
@@ -54,7 +55,9 @@ def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -
     # Temporal patches, merging and sizes are those of the tower; pixel limits are the recipe's.
     vision = config.vision_config
     Qwen2VLImageProcessorPil(
-        patch_size=vision.patch_size, merge_size=vision.spatial_merge_size, temporal_patch_size=vision.temporal_patch_size
+        patch_size=vision.patch_size,
+        merge_size=vision.spatial_merge_size,
+        temporal_patch_size=vision.temporal_patch_size,
     ).save_pretrained(folder)
     model.save_pretrained(folder)
 
@@ -75,7 +78,8 @@ def _texts(group: TrainingGroup) -> Iterator[str]:
 
 
 def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:
-    """A byte-level BPE tokenizer of Qwen2's kind with so many tokens, learnt from `corpus`; yes and no are one each."""
+    """A byte-level BPE tokenizer of Qwen2's kind with at most so many tokens, learnt from `corpus`. Yes and no are one
+    token each."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import Qwen2Tokenizer
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
@@ -99,9 +103,7 @@ def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:
     tokenizer = Qwen2Tokenizer(
         vocab=content["vocab"],
         merges=[tuple(merge) for merge in content["merges"]],
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token="<|endoftext|>",
+        **_ROLES,
     )
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS], special_tokens=True)
     return tokenizer

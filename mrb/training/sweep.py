@@ -24,10 +24,10 @@ Say = Callable[[str], None]
 
 
 class Arm(Model):
-    """One arm: `set` holds what differs from the sweep's recipe, as `section.name`."""
+    """One arm: `set` holds what differs from the sweep's recipe, a table for each section."""
 
     name: Slug
-    set: dict[str, Any]
+    set: dict[str, dict[str, str | bool | int | float]]
 
 
 class SweepSettings(Model):
@@ -124,10 +124,11 @@ def _run(recipe: str, arm: Arm, seed: int, changes: Sequence[str], out: Path) ->
     return Run(arm.name, seed, loaded, out / arm.name / f"seed-{seed}")
 
 
-def _named(changes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _named(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
     """(section.name, value), a loss's name first: it clears what other losses set."""
     for section, values in changes.items():
-        yield from sorted(((f"{section}.{name}", v) for name, v in values.items()), key=lambda pair: pair[0] != "loss.name")
+        for name in sorted(values, key=lambda name: name != "name"):
+            yield f"{section}.{name}", values[name]
 
 
 def _toml(value: Any) -> str:

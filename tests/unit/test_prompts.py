@@ -10,6 +10,8 @@ from mrb.baselines.layouts import (
     BGE_GEMMA,
     GMR,
     GMR_CL,
+    GMR_TINY,
+    GMR_TINY_CL,
     JINA_M0,
     LAMRA_QWEN2,
     LAMRA_QWEN25,
@@ -110,6 +112,12 @@ def test_bge_gemma_joins_pieces_that_are_tokenised_apart() -> None:
     pieces = [segment.text for segment in rendered.segments]
     assert pieces == ["<bos>", "A: a query", "\n", "B: a document", "\n", ask]
     assert (BGE_GEMMA.labels, BGE_GEMMA.score) == (("Yes", None), "positive")
+
+
+def test_gmr_tiny_spends_no_token_on_an_instruction() -> None:
+    for layout in (GMR_TINY, GMR_TINY_CL):
+        assert shown(layout, BOTH, DOCUMENT) == f"its text{IMAGE}<|im_start|>a document<|im_end|>"
+    assert (GMR_TINY.score, GMR_TINY_CL.score) == ("difference", "positive")
 
 
 def test_mxbai_has_a_line_for_an_instruction_only_where_there_is_one() -> None:

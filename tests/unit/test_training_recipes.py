@@ -22,7 +22,20 @@ def written(tmp_path: Path, text: str, name: str = "mine") -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+OWN = {"gmr-tiny", "tiny-arm"}
+"""Recipes of no paper, which start from random weights."""
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_the_tiny_recipes_start_from_a_shape_that_ships(name: str) -> None:
+    recipe = load_recipe(name).recipe
+    assert recipe.paper == ()
+    assert recipe.model.path is None
+    assert (recipe_folder() / "shapes" / str(recipe.model.shape) / "config.json").is_file()
+    assert recipe.model.layout == ("gmr-tiny-cl" if recipe.loss.along == "cl" else "gmr-tiny")
+
+
+@pytest.mark.parametrize("name", sorted({*recipe_names()} - OWN))
 def test_every_recipe_that_ships_is_whole(name: str) -> None:
     loaded = load_recipe(name)
     known = dict(settings(loaded.recipe))

@@ -15,7 +15,7 @@ Derive = Callable[[TaskData, int], TaskData]
 
 
 def derive(name: str, data: TaskData, copies: int) -> TaskData:
-    """The data that `name` makes of `data`, under a task id of their own and without a candidate list.
+    """The data that `name` makes of `data`, under a task id of their own and without the task's candidate list.
 
     TrainingError if nothing of that name is installed.
     """
@@ -24,7 +24,7 @@ def derive(name: str, data: TaskData, copies: int) -> TaskData:
         raise TrainingError(f"data.tasks: derived {name!r}: wanted one of {', '.join(sorted(known))}")
     make: Derive = known[name].load()
     made = make(data, copies)
-    task = data.task.model_copy(update={"id": derived_id(data.task.id, name), "candidates": None})
+    task = made.task.model_copy(update={"id": derived_id(data.task.id, name), "candidates": None})
     return replace(made, task=task)
 
 

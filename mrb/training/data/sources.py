@@ -10,12 +10,12 @@ import numpy as np
 
 from mrb.errors import TrainingError
 from mrb.hashing import sha256_json
+from mrb.loading.load import load_task_data
 from mrb.loading.manifest import cache_root
 from mrb.task import Model, load_task
 from mrb.training.data.build import BuildOptions
-from mrb.loading.load import load_task_data
-from mrb.training.data.derived import derive, derived_id
 from mrb.training.data.contamination import Checker, HeldOutIndex, held_out_index, held_out_tasks
+from mrb.training.data.derived import derive, derived_id
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
 from mrb.training.data.make import Dropped, make_groups, read_record, record_path
@@ -23,7 +23,8 @@ from mrb.training.data.sampling import Ints
 from mrb.training.recipe import DataSettings, DataTask
 
 LAYOUT = 1
-"""Part of a built file's key: raised when building changes."""
+DERIVED_LAYOUT = 2
+"""Parts of a built file's key: raised when building changes, and when what makes derived data does."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Ca
     listed = task.candidates.sha256 if task.candidates else None
     key = sha256_json(
         [LAYOUT, task.hash, task.revision, asked.first_stage, listed, options.depth, options.random, index.identity]
-        + ([] if asked.derived is None else [asked.derived, asked.copies])
+        + ([] if asked.derived is None else [asked.derived, asked.copies, DERIVED_LAYOUT])
     )
     folder = cache_root() / "built" / key[:32]
     path = folder / f"{derived_id(task.id, asked.derived)}.jsonl"

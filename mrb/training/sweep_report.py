@@ -1,0 +1,263 @@
+"""The report of a sweep: what its finished runs scored, arm against arm, and how large the weights were."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrb.files import write_bytes
+from mrb.statistics import student_quantile
+from mrb.training.log import COLUMNS, Table
+from mrb.training.plot import interval_plot, line_plot
+from mrb.training.record import TrainingRecord
+from mrb.training.sweep import Run, Sweep
+
+REPORT = "report.md"
+_FEWEST = 3
+"""Seeds below which no interval is given: with two there is one difference to judge by."""
+_GRID = ("cl", "sft")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over seeds with its 95 % interval by Student's t (None below 3 seeds)."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of one value a seed."""
+        mean = statistics.fmean(values)
+        if len(values) < _FEWEST:
+            return cls(mean, None, None, len(values))
+        half = student_quantile(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+        return cls(mean, mean - half, mean + half, len(values))
+
+    def text(self, sign: str = "") -> str:
+        """The mean with its interval, in hundredths."""
+        mean = f"{100 * self.mean:{sign}.2f}"
+        if self.low is None or self.high is None:
+            return mean
+        return f"{mean} [{100 * self.low:{sign}.2f}, {100 * self.high:{sign}.2f}]"
+
+    @property
+    def verdict(self) -> str:
+        """Which side of 0 the interval lies on."""
+        if self.low is None or self.high is None:
+            return "too few seeds to tell"
+        if self.low > 0:
+            return "above 0"
+        return "below 0" if self.high < 0 else "not told from 0"
+
+
+Scores = Mapping[tuple[str, int], Mapping[str, float]]
+"""(arm, seed) -> task -> headline measure; the mean over tasks as task MEAN."""
+MEAN = "mean"
+
+
+def write_report(sweep: Sweep, out: Path, command: str) -> Path:
+    """Write report.md and its pictures into `out`, and return the report's path."""
+    finished = sweep.finished()
+    scores = _scores(finished)
+    curves = {name: _curves(sweep, finished, name) for name in ("weight_positive", "weight_negative")}
+    words = {"weight_positive": "positives", "weight_negative": "negatives"}
+    for name, lines in curves.items():
+        title = f"Mean weight of {words[name]}, mean over seeds"
+        write_bytes(out / f"{name}.svg", line_plot(title, "step", lines).encode())
+    differences = {
+        arm: (100 * spread.mean, 100 * spread.low, 100 * spread.high)
+        for arm, spread in _differences(sweep, scores).items()
+        if spread.low is not None and spread.high is not None
+    }
+    title = f"Mean nDCG@10 x 100 less that of {sweep.settings.reference}, 95 % over seeds"
+    write_bytes(out / "differences.svg", interval_plot(title, differences).encode())
+    path = out / REPORT
+    write_bytes(path, ("\n".join(_lines(sweep, finished, scores, command)) + "\n").encode())
+    return path
+
+
+def _scores(finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]]) -> Scores:
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for key, (_, record) in finished.items():
+        own = {result.task: result.value for result in record.results}
+        if own:
+            found[key] = own | {MEAN: statistics.fmean(own.values())}
+    return found
+
+
+def _lines(
+    sweep: Sweep,
+    finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]],
+    scores: Scores,
+    command: str,
+) -> Iterator[str]:
+    settings = sweep.settings
+    yield f"# {settings.title}"
+    yield ""
+    yield f"Written by `{command}`: {len(finished)} of {len(sweep.runs)} runs are finished."
+    if not scores:
+        return
+    record = next(iter(finished.values()))[1]
+    yield (
+        f"Each run starts from {record.recipe.model.name} and takes {record.steps:,} steps of "
+        f"{record.recipe.schedule.queries} queries with {record.recipe.sampling.negatives} negatives each. Arms of one "
+        "seed see the same start, the same queries and the same documents in the same order."
+    )
+    yield ""
+    yield from _table_of_scores(sweep, scores, record)
+    yield from _table_of_differences(sweep, scores)
+    yield from _effects(sweep, scores)
+    yield "## Size of the weights"
+    yield ""
+    yield "![Mean weight of positives](weight_positive.svg)"
+    yield "![Mean weight of negatives](weight_negative.svg)"
+    yield ""
+    yield "## Every run"
+    yield ""
+    tasks = _tasks(scores)
+    rows = [
+        [arm, str(seed), *(f"{100 * scores[arm, seed][task]:.2f}" for task in tasks)]
+        for arm, seed in sorted(scores, key=lambda key: (sweep.arms.index(key[0]), key[1]))
+    ]
+    yield from _table(["arm", "seed", *tasks], rows)
+
+
+def _table_of_scores(sweep: Sweep, scores: Scores, record: TrainingRecord) -> Iterator[str]:
+    tasks = _tasks(scores)
+    yield "## Scores"
+    yield ""
+    depth = record.recipe.evaluation.depth
+    yield f"{record.results[0].measure} x 100 at depth {depth}: mean over seeds, 95 % interval."
+    yield ""
+    first = {result.task: result.first_stage for result in record.results}
+    first[MEAN] = statistics.fmean(first.values())
+    rows = [["first stage", "-", *(f"{100 * first[task]:.2f}" for task in tasks)]]
+    for arm in sweep.arms:
+        own = [values for (name, _), values in scores.items() if name == arm]
+        if own:
+            rows.append([arm, str(len(own)), *(Spread.of([one[task] for one in own]).text() for task in tasks)])
+    yield from _table(["arm", "seeds", *tasks], rows)
+
+
+def _table_of_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
+    found = _differences(sweep, scores)
+    if not found:
+        return
+    yield f"## Against {sweep.settings.reference}"
+    yield ""
+    yield "Differences of the mean over tasks, seed by seed. Intervals are not corrected for their number."
+    yield ""
+    rows = [[arm, str(spread.seeds), spread.text("+"), spread.verdict] for arm, spread in found.items()]
+    yield from _table(["arm", "seeds", "difference", "interval is"], rows)
+    yield "![Differences](differences.svg)"
+    yield ""
+
+
+def _differences(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
+    reference = sweep.settings.reference
+    found = {}
+    for arm in sweep.arms:
+        both = [seed for seed in sweep.settings.seeds if (arm, seed) in scores and (reference, seed) in scores]
+        if arm != reference and both:
+            found[arm] = Spread.of([scores[arm, seed][MEAN] - scores[reference, seed][MEAN] for seed in both])
+    return found
+
+
+def _effects(sweep: Sweep, scores: Scores) -> Iterator[str]:
+    """The two questions of the paper, from the four arms of weight x direction."""
+    grid = _grid(sweep)
+    if grid is None:
+        return
+    seeds = [seed for seed in sweep.settings.seeds if all((arm, seed) in scores for arm in grid.values())]
+    if not seeds:
+        return
+
+    def effect(of_weight: bool, seed: int) -> float:
+        def mean(value: str) -> float:
+            arms = [grid[value, other] if of_weight else grid[other, value] for other in _GRID]
+            return statistics.fmean(scores[arm, seed][MEAN] for arm in arms)
+
+        return mean("sft") - mean("cl")
+
+    weight = Spread.of([effect(True, seed) for seed in seeds])
+    direction = Spread.of([effect(False, seed) for seed in seeds])
+    apart = Spread.of([effect(True, seed) - effect(False, seed) for seed in seeds])
+    yield "## Weight or direction"
+    yield ""
+    yield (
+        "The paper finds that SFT's advantage over CL comes from its weights and not from its direction. Here, over "
+        f"the four arms and {len(seeds)} seeds, in points of mean nDCG@10 x 100:"
+    )
+    yield ""
+    yield from _table(
+        ["SFT's in place of CL's", "effect", "interval is"],
+        [
+            ["weight", weight.text("+"), weight.verdict],
+            ["direction", direction.text("+"), direction.verdict],
+            ["weight less direction", apart.text("+"), apart.verdict],
+        ],
+    )
+    yield _conclusion(weight, direction, apart)
+    yield ""
+
+
+def _conclusion(weight: Spread, direction: Spread, apart: Spread) -> str:
+    if weight.low is None:
+        return "Too few seeds to say whether that holds at this scale."
+    first = {
+        "above 0": "SFT's weights help at this scale, as the paper says.",
+        "below 0": "SFT's weights hurt at this scale, against what the paper says.",
+    }.get(weight.verdict, "At this scale SFT's weights are not told from CL's.")
+    second = {
+        "above 0": "SFT's direction helps as well.",
+        "below 0": "SFT's direction hurts.",
+    }.get(direction.verdict, "The directions are not told apart.")
+    third = {
+        "above 0": "The weight matters more than the direction.",
+        "below 0": "The direction matters more than the weight.",
+    }.get(apart.verdict, "Which of the two matters more is not told.")
+    return f"{first} {second} {third}"
+
+
+def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
+    """(weight, direction) -> arm of the four that the unified loss spans on the model's own rows; None if one lacks."""
+    found: dict[tuple[str, str], str] = {}
+    for run in sweep.runs:
+        loss, rows = run.loaded.recipe.loss, run.loaded.recipe.rows
+        if loss.name == "unified" and loss.weight in _GRID and loss.direction in _GRID and rows.start == "head":
+            found.setdefault((loss.weight, loss.direction), run.arm)
+    return found if len(found) == len(_GRID) ** 2 else None
+
+
+def _curves(
+    sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], column: str
+) -> dict[str, list[tuple[float, float]]]:
+    """For each arm the mean of a log's column over seeds, by step."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for arm in sweep.arms:
+        by_step: dict[int, list[float]] = {}
+        for (name, _), (run, _) in finished.items():
+            for row in Table(run.folder / "log.csv", COLUMNS).rows() if name == arm else ():
+                if row[column]:
+                    by_step.setdefault(int(row["step"]), []).append(float(row[column]))
+        found[arm] = [(float(step), statistics.fmean(values)) for step, values in sorted(by_step.items())]
+    return found
+
+
+def _tasks(scores: Scores) -> list[str]:
+    own = next(iter(scores.values()))
+    return [*(task for task in own if task != MEAN), MEAN]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + "---|" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""

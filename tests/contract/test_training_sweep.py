@@ -1,0 +1,204 @@
+"""Sweeps: every arm and seed once, whatever kills them; a report of what is there. Random starts and derived data."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trained import recipe_of, toy_groups
+
+from mrb.baselines.colours import COLOURS, pixel_colours
+from mrb.baselines.recoloured import recoloured
+from mrb.errors import TrainingError
+from mrb.loading.data import TaskData
+from mrb.loading.load import load_task_data
+from mrb.task import load_task
+from mrb.training.data.derived import derive
+from mrb.training.recipe import load_recipe
+from mrb.training.run import train
+from mrb.training.sweep import Run, Sweep, load_sweep, run_sweep
+from mrb.training.sweep_report import Spread, write_report
+
+Tiny = Callable[[str], Path]
+DEV = "mini-flag-t2i-dev"
+SWEEP = """
+schema_version = 1
+title = "two arms"
+recipe = "small"
+seeds = [0, 1]
+reference = "one"
+[[arms]]
+name = "one"
+set.loss = { name = "unified", weight = "sft", direction = "sft" }
+[[arms]]
+name = "two"
+set.loss = { name = "unified", weight = "cl", direction = "cl" }
+set.model = { layout = "gmr-cl" }
+"""
+CHANGES = ("schedule.steps=2", f"evaluation.tasks=['{DEV}']", "evaluation.limit=2", "evaluation.depth=3")
+
+
+@pytest.fixture(autouse=True)
+def cache(training_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MRB_CACHE", str(training_cache))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, tiny: Tiny) -> Sweep:
+    recipe_of(tmp_path, tiny("qwen2_5_vl"), toy_groups(tmp_path))
+    (tmp_path / "both.toml").write_text(SWEEP)
+    return load_sweep(str(tmp_path / "both.toml"), tmp_path / "out", CHANGES)
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_repeats_nothing(sweep: Sweep, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made: list[tuple[str, int]] = []
+
+    def go(run: Run) -> None:
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        train(run.loaded, run.folder, fresh=False, command=("mrb", "train"), say=lambda line: None)
+        made.append((run.arm, run.seed))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep, go, lambda: write_report(sweep, out, "mrb train sweep both"), lambda line: None)
+    # All arms of a seed before the next seed's, so that a part of a sweep can be compared.
+    assert made == [("one", 0), ("two", 0), ("one", 1)]
+    assert "3 of 4 runs are finished" in (out / "report.md").read_text()
+    before = {run.folder: (run.folder / "log.csv").stat().st_mtime_ns for run in sweep.runs[:3]}
+
+    def rest(run: Run) -> None:
+        made.append((run.arm, run.seed))
+        train(run.loaded, run.folder, fresh=False, command=("mrb", "train"), say=lambda line: None)
+
+    run_sweep(sweep, rest, lambda: write_report(sweep, out, "mrb train sweep both"), lambda line: None)
+    assert made[3:] == [("two", 1)]
+    assert before == {run.folder: (run.folder / "log.csv").stat().st_mtime_ns for run in sweep.runs[:3]}
+    report = (out / "report.md").read_text()
+    values = {run: json.loads((out / run / "training.json").read_text())["results"][0]["value"] for run in NAMES}
+    for name, value in values.items():
+        arm, seed = name.split("/seed-")
+        assert f"| {arm} | {seed} | {100 * value:.2f} |" in report
+    assert "too few seeds to tell" in report
+    for name in ("weight_positive", "weight_negative", "differences"):
+        assert ET.parse(out / f"{name}.svg").getroot().tag.endswith("svg")
+    # Both arms log their weights: two lines of two steps.
+    assert (out / "weight_positive.svg").read_text().count("<polyline") == 2
+
+
+NAMES = ("one/seed-0", "two/seed-0", "one/seed-1", "two/seed-1")
+
+
+def test_the_shipped_sweep_has_the_papers_arms_from_one_start() -> None:
+    sweep = load_sweep("url-grid", Path("out"))
+    assert len(sweep.settings.seeds) >= 5
+    by_arm = {run.arm: run.loaded.recipe for run in sweep.runs if run.seed == 0}
+    loss = {arm: (recipe.loss.weight, recipe.loss.direction) for arm, recipe in by_arm.items()}
+    assert {("sft", "sft"), ("sft", "cl"), ("cl", "sft"), ("cl", "cl"), ("base", "sft"), ("masked", "sft")} == set(
+        loss.values()
+    )
+    assert [arm for arm, recipe in by_arm.items() if recipe.rows.start == "random"] == ["sft-random"]
+    starts = {(r.model.shape, r.model.vocabulary, r.data, r.sampling, r.schedule) for r in by_arm.values()}
+    assert len({str(start) for start in starts}) == 1
+    assert {run.loaded.recipe.schedule.seed for run in sweep.runs} == set(sweep.settings.seeds)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SWEEP.replace("seeds = [0, 1]", "seeds = [0, 0]"), "twice"),
+        (SWEEP.replace('reference = "one"', 'reference = "three"'), "none of the arms"),
+        (SWEEP.replace('weight = "cl"', 'weight = "no"'), "weight"),
+        (SWEEP.replace("schema_version = 1", "schema_version ="), "both.toml"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    recipe_of(tmp_path, tmp_path, tmp_path / "g.jsonl")
+    (tmp_path / "both.toml").write_text(text)
+    with pytest.raises(TrainingError, match=said):
+        load_sweep(str(tmp_path / "both.toml"), tmp_path / "out")
+
+
+def test_intervals_over_seeds_are_students() -> None:
+    spread = Spread.of([0.1, 0.2, 0.3, 0.4, 0.5])
+    # scipy.stats.t.ppf(0.975, 4) = 2.776445, standard error sqrt(0.025 / 5)
+    assert spread.low == pytest.approx(0.3 - 2.776445 * 0.0707107, abs=1e-4)
+    assert spread.verdict == "above 0"
+    assert Spread.of([0.1, 0.9]).low is None
+
+
+def test_a_random_start_is_the_same_twice_and_trains(tmp_path: Path) -> None:
+    toy_groups(tmp_path)
+    recipe = tmp_path / "random.toml"
+    recipe.write_text(
+        f"""
+        schema_version = 1
+        title = "random"
+        [model]
+        vocabulary = 400
+        shape = "gmr-tiny"
+        layout = "gmr-tiny-cl"
+        max_length = 60
+        max_pixels = 4096
+        min_pixels = 1024
+        [tuning]
+        method = "full"
+        [loss]
+        name = "contrastive"
+        [data]
+        groups = ["{tmp_path / "toy.jsonl"}"]
+        [sampling]
+        negatives = 2
+        [schedule]
+        queries = 2
+        steps = 1
+        [memory]
+        precision = "fp32"
+        """
+    )
+    loaded = load_recipe(str(recipe))
+    for name in ("one", "two"):
+        train(loaded, tmp_path / name, fresh=False, command=(), say=lambda line: None)
+    starts = [(tmp_path / name / "start" / "model.safetensors").read_bytes() for name in ("one", "two")]
+    assert starts[0] == starts[1]
+    size = json.loads((tmp_path / "one/model/config.json").read_text())["text_config"]["vocab_size"]
+    assert 270 < size <= 400  # few texts give fewer tokens than were asked for
+    assert "random weights of the shape gmr-tiny" in (tmp_path / "one/model/README.md").read_text()
+    other = load_recipe(str(recipe), ["schedule.seed=1"])
+    train(other, tmp_path / "three", fresh=False, command=(), say=lambda line: None)
+    assert (tmp_path / "three/start/model.safetensors").read_bytes() != starts[0]
+
+
+def pictures(data: TaskData) -> list[str]:
+    return [image.sha256 for doc_id in data.corpus if (image := data.corpus.item(doc_id).image) is not None]
+
+
+def test_recoloured_flags_change_pictures_and_words_alike() -> None:
+    data = load_task_data(load_task("mini-flag-t2i-train"))
+    made = derive("recoloured", data, 2)
+    assert made.task.id == "mini-flag-t2i-train-recoloured"
+    assert made.task.candidates is None
+    assert len(made.queries) == len(made.corpus) == 2 * len(data.queries)
+    again = recoloured(data, 2)
+    assert pictures(made) == pictures(again)
+    assert len(set(pictures(made))) > 1.9 * len(data.queries)
+    # Each copy is searched alone, so that a list is as hard as the task's own.
+    assert [part.name for part in made.task.source.parts] == ["0", "1"]
+    for query_id in ("0/ae-look", "1/ae-look"):
+        text = made.queries.item(query_id).text
+        assert text != data.queries.item("ae-look").text
+        top, rest = re.match(r"three equal horizontal bands of (\w+) \(top\), (\w+), and", text).groups()  # type: ignore[union-attr]
+        image = made.corpus.item(query_id).image
+        assert image is not None
+        picture = np.asarray(image.open(), np.float64)
+        height, width = picture.shape[:2]
+        for name, row in ((top, height // 6), (rest, height // 2)):
+            shares = pixel_colours(picture[row, width // 2])
+            assert COLOURS[int(shares.argmax())] == name
+    with pytest.raises(TrainingError, match="recoloured"):
+        derive("nothing", data, 1)
