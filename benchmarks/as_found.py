@@ -1,6 +1,6 @@
 """The first stage's own order as a run, so that others can be compared with it query by query.
 
-    cd benchmarks && mrb run --model as_found
+cd benchmarks && mrb run --model as_found
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def table(found: Path, model: Path, seeds: Sequence[Path], others: Mapping[str, 
     spread = [f"{len(runs)} seeds, lowest to highest"] if seeds else []
     yield _row(["task", "type", "first stage", "gmr-tiny", "gain", *spread, *others, "best order"])
     yield _row(["---"] * (6 + len(spread) + len(others)))
-    tasks = sorted((path.parent.name for path in model.glob("*/result.json")), key=lambda task: (load_task(task).type, task))
+    tasks = sorted(
+        (path.parent.name for path in model.glob("*/result.json")), key=lambda task: (load_task(task).type, task)
+    )
     clear = 0
     for task in tasks:
         result = read_result(model / task / "result.json")

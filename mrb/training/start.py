@@ -100,9 +100,10 @@ def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:
     labels = [word for word in _LABELS for _ in range(max(1000, len(corpus)))]
     learnt.train_from_iterator([*corpus, *labels], trainer)
     content = json.loads(learnt.to_str())["model"]
+    merges: Any = [tuple(merge) for merge in content["merges"]]  # pairs, though it says strings
     tokenizer = Qwen2Tokenizer(
         vocab=content["vocab"],
-        merges=[tuple(merge) for merge in content["merges"]],
+        merges=merges,
         **_ROLES,
     )
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS], special_tokens=True)

@@ -16,7 +16,7 @@ from mrb.task import TYPES, load_task
 
 Tiny = Callable[[str], Path]
 COMMAND = Path(sys.executable).with_name("mrb")
-RUNS_HERE = {"random", "constant", "bm25", "surface", "minilm", "ocr-bm25"}
+RUNS_HERE = {"gmr-tiny", "random", "constant", "bm25", "surface", "minilm", "ocr-bm25"}
 
 
 def mrb(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
