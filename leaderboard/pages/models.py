@@ -31,6 +31,7 @@ def pages(site: Site) -> Iterator[Page]:
     for run in site.runs:
         table_id = site.table_of(run)
         table = site.tables[table_id]
+        lines = task_lines(table, run)
         yield render(
             "model.html.jinja",
             model_page(run.name),
@@ -39,7 +40,8 @@ def pages(site: Site) -> Iterator[Page]:
             submission=site.submissions.get(run.name),
             table_id=table_id,
             table=table,
-            lines=task_lines(table, run),
+            lines=lines,
+            other_measures=any(line.source_measure != str(HEADLINE) for line in lines),
             averages=averages(table, run),
         )
 
@@ -57,7 +59,7 @@ def task_lines(table: Table, run: Run) -> list[TaskLine]:
 
 
 def averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
-    """What is averaged over ("types", "tasks"), then first stage, run and oracle; none where no suite fixes the tasks."""
+    """What is averaged over ("types", "tasks"), first stage, run, oracle; none where no suite fixes the tasks."""
     view = table.view_of(str(HEADLINE))
     first, oracle = view.fixed
     return [(name, first.cells[name], view.row(run.name).cells[name], oracle.cells[name]) for name in view.averages]

@@ -27,7 +27,8 @@ class TaskTable:
 
 def pages(site: Site) -> Iterator[Page]:
     """`tasks.html` and `tasks/<id>.html`."""
-    yield render("tasks.html.jinja", "tasks.html", site=site, covered={task.id: _runs(site, task.id) for task in site.tasks})
+    covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
+    yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
     for task in site.tasks:
         tables = [task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()]
         yield render("task.html.jinja", task_page(task.id), site=site, task=task, tables=tables)
@@ -57,8 +58,3 @@ def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
         tuple(fixed),
         tuple(sorted(rows, key=place)),
     )
-
-
-def _runs(site: Site, task_id: str) -> int:
-    """How many runs cover the task."""
-    return sum(task_id in run.tasks for run in site.runs)

@@ -1,6 +1,7 @@
 // Sorting of every table.sortable by its heads with data-column (data-kind="text" where it holds words): cells of that
-// data-column are compared by data-value, those without are blanks. And the filter over all rows with data-search, which
-// have their key in data-run or data-task. Needs the toolbar of controls.html.jinja.
+// data-column are compared by data-value, those without are blanks. And the filter over all rows with data-search. Rows
+// have their key in data-run or data-task, which the column "name" is sorted by. Needs the toolbar of
+// controls.html.jinja.
 (function () {
   "use strict";
 
@@ -8,7 +9,8 @@
   const tables = Array.from(document.querySelectorAll("table.sortable"));
   const filter = document.querySelector("[data-field=filter]");
   const status = document.getElementById("status");
-  const heads = (table) => Array.from(table.querySelectorAll("th[data-column]")).filter((th) => th.closest("thead"));
+  const heads = (table) => Array.from(table.querySelectorAll("th[data-column]"));
+  const name = (row) => row.dataset.run || row.dataset.task;
   let state = {};
 
   // A row that stands in several tables is counted once.
@@ -17,11 +19,10 @@
     const shown = new Set();
     const all = new Set();
     for (const row of document.querySelectorAll("tr[data-search]")) {
-      const key = row.dataset.run || row.dataset.task;
       row.hidden = !row.dataset.search.toLowerCase().includes(wanted);
-      all.add(key);
+      all.add(name(row));
       if (!row.hidden) {
-        shown.add(key);
+        shown.add(name(row));
       }
     }
     return shown.size + " of " + all.size + " " + status.dataset.noun;
@@ -29,6 +30,9 @@
 
   // What a row is sorted by: null for a blank, which stays last in both directions.
   function sortKey(row, column, isText) {
+    if (column === "name") {
+      return name(row).toLowerCase();
+    }
     const cell = Array.from(row.cells).find((one) => one.dataset.column === column);
     if (!cell || cell.dataset.value === undefined) {
       return null;
