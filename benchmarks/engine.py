@@ -1,7 +1,7 @@
 """MRB's engine against other ways of scoring the same pairs with the same weights.
 
     python benchmarks/engine.py --out engine.json
-    python benchmarks/engine.py --shape 3b --layers 2 --queries 2 --depth 8 --cases vl
+    python benchmarks/engine.py --shape 3b --layers 2 --queries 2 --depth 4 --cases vl
 
 Weights are random, in realistic proportions: "small" has 12 decoder layers and about 120M parameters, of which the
 embeddings (shared with the head) are about 3 %; "3b" has the shape of Qwen2.5-VL-3B, cut to --layers. The ways:
@@ -12,9 +12,10 @@ embeddings (shared with the head) are about 3 %; "3b" has the shape of Qwen2.5-V
     st      sentence-transformers' CrossEncoder, the best of several batch sizes, where it runs
     mteb    mteb's reranking path with that CrossEncoder, for the encoder
 
-A figure is CPU seconds of this process per pair, one thread, the least of --rounds rounds in which the ways take turns;
-reading and resizing images is part of it. Ratios over 1 mean that the engine is faster. `difference` is the largest
-difference of a score from the engine's.
+A figure is CPU seconds of this process per pair, one thread, the least of --rounds rounds in which the ways take turns:
+reading and resizing images is part of it. Ratios over 1 mean that the engine is faster. Batch sizes are tuned on the
+first requests. `difference` is the largest difference of a score from the engine's. The engine's split of its time is
+in CPU seconds too; `peak share` is what its language model's matrix products reach of one large product's speed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,12 @@ from engine_cases import Case, build, cases
 from engine_ways import BATCHES, Plain, Scores, Way, engine, mteb, sentence_transformers
 
 from mrb.engine.checkpoint import quiet_transformers
+from mrb.engine.stats import PARTS
+from mrb.reranker import Request
+
+TUNING_PAIRS = 6
+LOOP_PAIRS = 3
+"""The loop takes a pair the same time whatever else there is: a few show it."""
 
 
 def matmul_peak() -> float:
@@ -55,14 +62,15 @@ def ways_of(case: Case, folder: Path, chosen: Sequence[str]) -> tuple[dict[str, 
     run, stats = engine(case, folder)
     found: dict[str, list[Way]] = {"engine": [run]}
     plain = Plain(case, folder)
+    sizes = _sizes(case)
     if "loop" in chosen:
         found["loop"] = [plain.loop]
     if "sorted" in chosen:
-        found["sorted"] = [plain.sorted(size) for size in BATCHES]
+        found["sorted"] = [plain.sorted(size) for size in sizes]
     if "st" in chosen and case.architecture != "vl":
-        found["st"] = [sentence_transformers(case, folder)(size) for size in BATCHES]
+        found["st"] = [*map(sentence_transformers(case, folder), sizes)]
     if "mteb" in chosen and case.architecture == "encoder":
-        found["mteb"] = [mteb(case, folder)(size) for size in BATCHES]
+        found["mteb"] = [*map(mteb(case, folder), sizes)]
     return found, stats
 
 
@@ -73,8 +81,14 @@ def timed(way: Way, case: Case) -> tuple[float, Scores]:
     return (time.process_time() - started) / case.pairs, scores
 
 
+def _sizes(case: Case) -> list[int]:
+    """Batch sizes that the first requests can tell apart."""
+    pairs = _first(case).pairs
+    return [size for size, below in zip(BATCHES, (0, *BATCHES), strict=False) if below < pairs]
+
+
 def tuned(case: Case, ways: Sequence[Way]) -> Way:
-    """The fastest on the first request; with one to choose from, that one."""
+    """The fastest on the first requests; with one to choose from, that one."""
     if len(ways) == 1:
         return ways[0]
     return min(ways, key=lambda way: timed(way, _first(case))[0])
@@ -89,16 +103,15 @@ def measure(case: Case, folder: Path, chosen: Sequence[str], rounds: int) -> dic
     for number in range(rounds):
         for name, way in best.items():
             if name == "engine" and stats is not None and number == rounds - 1:
-                stats.__init__()  # the last round's figures alone
-            # The loop takes a pair the same time whatever else there is: one request shows it.
-            spent, scores[name] = timed(way, _first(case) if name == "loop" else case)
+                stats.__init__(clock=time.thread_time)  # the last round's figures alone
+            spent, scores[name] = timed(way, _few(case) if name == "loop" else case)
             seconds[name] = min(spent, seconds.get(name, float("inf")))
     ours = scores["engine"]
     return {
         "case": case.name,
         "pairs": case.pairs,
         "seconds_per_pair": seconds,
-        "batch": {n: BATCHES[ways[n].index(best[n])] for n in ways if len(ways[n]) > 1},
+        "batch": {n: _sizes(case)[ways[n].index(best[n])] for n in ways if len(ways[n]) > 1},
         "ratios": {name: spent / seconds["engine"] for name, spent in seconds.items() if name != "engine"},
         "difference": {n: _difference(s, ours) for n, s in scores.items() if n != "engine"},
         "spread": float(np.std(np.concatenate(list(ours.values())))),
@@ -107,18 +120,27 @@ def measure(case: Case, folder: Path, chosen: Sequence[str], rounds: int) -> dic
 
 
 def _first(case: Case) -> Case:
-    return Case(case.name, case.architecture, case.requests[:1])
+    """The first requests that have TUNING_PAIRS pairs together."""
+    pairs = np.cumsum([len(request.candidates) for request in case.requests])
+    return Case(case.name, case.architecture, case.requests[: int(np.searchsorted(pairs, TUNING_PAIRS)) + 1])
+
+
+def _few(case: Case) -> Case:
+    first = case.requests[0]
+    few = Request(first.instruction, first.query, list(first.candidates)[:LOOP_PAIRS], first.key)
+    return Case(case.name, case.architecture, [few])
 
 
 def _difference(scores: Scores, ours: Scores) -> float:
-    return max(float(np.abs(np.subtract(scores[key], ours[key])).max()) for key in scores)
+    pairs = [(a, b) for key, found in scores.items() for a, b in zip(found, ours[key], strict=False)]
+    return max(abs(a - b) for a, b in pairs)
 
 
 def _profile(stats: Any) -> dict[str, Any]:
     if stats is None:
         return {}
     return {
-        "seconds": {part: round(spent, 3) for part, spent in stats.seconds.items()},
+        "seconds": {part: round(stats.seconds[part], 3) for part in PARTS},
         "tokens": stats.tokens,
         "padding_share": stats.padding_share,
         "shared_tokens": stats.shared,
@@ -129,6 +151,8 @@ def _profile(stats: Any) -> dict[str, Any]:
 
 def _decoder_flops(folder: Path, tokens: int) -> float:
     """Operations of the language model's matrix products for so many tokens (attention itself not counted)."""
+    if not tokens:
+        return 0.0
     config = json.loads((folder / "config.json").read_text())
     text = config.get("text_config", config)
     hidden, inner = text["hidden_size"], text["intermediate_size"]
@@ -137,7 +161,7 @@ def _decoder_flops(folder: Path, tokens: int) -> float:
     return 2.0 * tokens * text["num_hidden_layers"] * (heads * head * hidden + 3 * hidden * inner)
 
 
-def report(results: Sequence[dict[str, Any]], peak: float) -> str:
+def report(results: Sequence[dict[str, Any]]) -> str:
     """The tables as text."""
     lines = [f"{'case':26s} {'pairs':>5s} {'engine s/pair':>13s}  ratios over the engine's time (batch)"]
     for r in results:
@@ -147,7 +171,9 @@ def report(results: Sequence[dict[str, Any]], peak: float) -> str:
         )
         lines.append(f"{r['case']:26s} {r['pairs']:5d} {r['seconds_per_pair']['engine']:13.4f}  {ratios}")
     lines.append("")
-    lines.append(f"{'case':26s} largest difference  decode/resize/vision/prefill/head s  padding  hits  peak share")
+    lines.append(
+        f"{'case':26s} largest difference  decode/resize/tokens/vision/prefill/head s  padding spared  hits  peak share"
+    )
     for r in results:
         profile = r["engine"]
         difference = f"{max(r['difference'].values(), default=0.0):.1e} of sd {r['spread']:.2f}"
@@ -155,12 +181,14 @@ def report(results: Sequence[dict[str, Any]], peak: float) -> str:
             lines.append(f"{r['case']:26s} {difference}")
             continue
         s = profile["seconds"]
-        split = "/".join(f"{s[p]:.2f}" for p in ("decode", "preprocess", "vision", "prefill", "head"))
+        split = "/".join(f"{s[p]:.2f}" for p in PARTS)
         seen = profile["cache_hits"] + profile["cache_misses"]
         hits = f"{profile['cache_hits'] / seen:.0%}" if seen else "-"
-        share = f"{r['flops'] / s['prefill'] / 1e9 / peak:.0%}"
+        share = f"{r['flops'] / s['prefill'] / 1e9 / r['peak_gflops']:.0%}"
+        spared = profile["shared_tokens"] / (profile["shared_tokens"] + profile["tokens"])
         lines.append(
-            f"{r['case']:26s} {difference:18s}  {split:>35s}  {profile['padding_share']:6.1%}  {hits:>4s}  {share}"
+            f"{r['case']:26s} {difference:18s}  {split:>40s}  {profile['padding_share']:7.1%}  {spared:5.0%}  "
+            f"{hits:>4s}  {share}"
         )
     return "\n".join(lines)
 
@@ -183,24 +211,27 @@ def main() -> None:
     torch.set_num_threads(1)
     quiet_transformers()
     with tempfile.TemporaryDirectory() as folder:
-        built = build(arguments.shape, arguments.layers, Path(folder))
-        peak = matmul_peak()
         wanted = (arguments.cases or "vl,lm,encoder").split(",")
+        built = build(arguments.shape, arguments.layers, Path(folder), wanted)
         results = []
         for case in cases(arguments.queries, arguments.depth):
-            if case.architecture in built and case.architecture in wanted:
+            if case.architecture in built:
+                peak = matmul_peak()
                 result = measure(case, built[case.architecture], chosen, arguments.rounds)
-                result["flops"] = _decoder_flops(built[case.architecture], result["engine"].get("tokens", 0))
+                tokens = result["engine"].get("tokens", 0)
+                result |= {"peak_gflops": peak, "flops": _decoder_flops(built[case.architecture], tokens)}
                 results.append(result)
-                print(f"{case.name}: done", flush=True)
+                print(f"{case.name}: {result['ratios']}", flush=True)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"\nshape {arguments.shape}, layers {arguments.layers or 'all'}, torch {torch.__version__}, one thread")
-    print(report(results, peak))
+    print(report(results))
+    peaks = [result["peak_gflops"] for result in results]
     print(
-        f"\nmatrix products reach {peak:.0f} GFLOP/s here; peak resident memory {gigabytes:.1f} GB, all ways together"
+        f"\nmatrix products reach {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s here, measured before each case; peak "
+        f"resident memory {gigabytes:.1f} GB, all ways together"
     )
     if arguments.out:
-        machine = {"processor": platform.processor(), "peak_gflops": peak, "peak_resident_gb": gigabytes}
+        machine = {"processor": platform.processor(), "peak_resident_gb": gigabytes}
         arguments.out.write_text(json.dumps({"machine": machine, "cases": results}, indent=1))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -145,14 +144,14 @@ class Pictures:
         return future.result()
 
     def _pixels(self, image: ImageHandle) -> Pixels:
-        started = time.perf_counter()
+        started = self._stats.clock()
         opened = image.open()
-        decoded = time.perf_counter()
+        decoded = self._stats.clock()
         made = self._processor(images=[opened], return_tensors="np")
         t, h, w = (int(n) for n in made["image_grid_thw"][0])
         values = torch.from_numpy(np.ascontiguousarray(made["pixel_values"], dtype=np.float32))
         self._stats.add("decode", decoded - started)
-        self._stats.add("preprocess", time.perf_counter() - decoded)
+        self._stats.add("preprocess", self._stats.clock() - decoded)
         return Pixels(values, (t, h, w))
 
     def _encoded(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
@@ -177,7 +176,7 @@ class Pictures:
 
     def _seen(self, pixels: Sequence[Pixels]) -> list[Features]:
         """The vision tower's output for each image."""
-        started = time.perf_counter()
+        started = self._stats.clock()
         device = self._model.device
         grids = torch.tensor([p.grid for p in pixels], device=device)
         values = torch.cat([p.values for p in pixels]).to(device)

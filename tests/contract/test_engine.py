@@ -140,9 +140,19 @@ def test_the_order_of_requests_and_candidates_changes_no_bit(tiny: Tiny, load: L
 
 
 def test_batches_are_longest_first_within_the_budget() -> None:
-    assert list(batches([5, 9, 2, 9], 18)) == [[1, 3], [0, 2]]
-    assert list(batches([50, 3], 10)) == [[0], [1]]
-    assert list(batches([], 10)) == []
+    assert batches([5, 9, 5, 9], 18) == [[1, 3], [0, 2]]
+    assert batches([50, 3], 10) == [[0], [1]]
+    assert batches([], 10) == []
+
+
+def test_a_batch_ends_where_padding_would_cost_more_than_another_forward() -> None:
+    assert batches([100, 100, 20, 20], 512) == [[0, 1], [2, 3]]
+    assert batches([100, 100, 95, 90], 512) == [[0, 1, 2, 3]]
+    lengths = np.random.default_rng(1).integers(1, 200, 60).tolist()
+    found = batches(lengths, 512)
+    assert sorted(i for batch in found for i in batch) == list(range(60))
+    assert all(len(batch) * lengths[batch[0]] <= 512 for batch in found)
+    assert [lengths[i] for batch in found for i in batch] == sorted(lengths, reverse=True)
 
 
 def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
