@@ -12,10 +12,10 @@ embeddings (shared with the head) are about 3 %; "3b" has the shape of Qwen2.5-V
     st      sentence-transformers' CrossEncoder, the best of several batch sizes, where it runs
     mteb    mteb's reranking path with that CrossEncoder, for the encoder
 
-A figure is CPU seconds of this process per pair, one thread, the least of --rounds rounds in which the ways take turns:
-reading and resizing images is part of it. Ratios over 1 mean that the engine is faster. Batch sizes are tuned on the
-first requests. `difference` is the largest difference of a score from the engine's. The engine's split of its time is
-in CPU seconds too; `peak share` is what its language model's matrix products reach of one large product's speed.
+A figure is CPU seconds of this process per pair, one thread, the least of --rounds rounds in which the ways take turns;
+reading and resizing images is part of it. Ratios over 1 mean that the engine is faster. `difference` is the largest
+difference of a score from the engine's. The engine's split of its time is in CPU seconds too; `peak share` is what its
+language model's matrix products reach of one large product's speed.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ from typing import Any
 import numpy as np
 import torch
 from engine_cases import Case, build, cases
-from engine_ways import BATCHES, Plain, Scores, Way, engine, mteb, sentence_transformers
+from engine_ways import Plain, Scores, Way, engine, mteb, sentence_transformers
 
 from mrb.engine.checkpoint import quiet_transformers
 from mrb.engine.stats import PARTS
 from mrb.reranker import Request
 
-TUNING_PAIRS = 6
 LOOP_PAIRS = 3
 """The loop takes a pair the same time whatever else there is: a few show it."""
 
@@ -57,12 +56,11 @@ def matmul_peak() -> float:
     return best
 
 
-def ways_of(case: Case, folder: Path, chosen: Sequence[str]) -> tuple[dict[str, list[Way]], Any]:
+def ways_of(case: Case, folder: Path, chosen: Sequence[str], sizes: Sequence[int]) -> tuple[dict[str, list[Way]], Any]:
     """For each way the functions to try (one for each batch size), and the engine's statistics."""
     run, stats = engine(case, folder)
     found: dict[str, list[Way]] = {"engine": [run]}
     plain = Plain(case, folder)
-    sizes = _sizes(case)
     if "loop" in chosen:
         found["loop"] = [plain.loop]
     if "sorted" in chosen:
@@ -81,48 +79,32 @@ def timed(way: Way, case: Case) -> tuple[float, Scores]:
     return (time.process_time() - started) / case.pairs, scores
 
 
-def _sizes(case: Case) -> list[int]:
-    """Batch sizes that the first requests can tell apart."""
-    pairs = _first(case).pairs
-    return [size for size, below in zip(BATCHES, (0, *BATCHES), strict=False) if below < pairs]
-
-
-def tuned(case: Case, ways: Sequence[Way]) -> Way:
-    """The fastest on the first requests; with one to choose from, that one."""
-    if len(ways) == 1:
-        return ways[0]
-    return min(ways, key=lambda way: timed(way, _first(case))[0])
-
-
-def measure(case: Case, folder: Path, chosen: Sequence[str], rounds: int) -> dict[str, Any]:
-    """All ways on one case, taking turns."""
-    ways, stats = ways_of(case, folder, chosen)
-    best = {name: tuned(case, functions) for name, functions in ways.items()}
+def measure(case: Case, folder: Path, chosen: Sequence[str], sizes: Sequence[int], rounds: int) -> dict[str, Any]:
+    """All ways on one case, taking turns; of a way with several batch sizes the best counts."""
+    ways, stats = ways_of(case, folder, chosen, sizes)
     seconds: dict[str, float] = {}
+    batch: dict[str, int] = {}
     scores: dict[str, Scores] = {}
     for number in range(rounds):
-        for name, way in best.items():
+        for name, functions in ways.items():
             if name == "engine" and stats is not None and number == rounds - 1:
                 stats.__init__(clock=time.thread_time)  # the last round's figures alone
-            spent, scores[name] = timed(way, _few(case) if name == "loop" else case)
-            seconds[name] = min(spent, seconds.get(name, float("inf")))
+            for place, way in enumerate(functions):
+                spent, scores[name] = timed(way, _few(case) if name == "loop" else case)
+                if spent < seconds.get(name, float("inf")):
+                    seconds[name] = spent
+                    batch |= {name: sizes[place]} if len(functions) > 1 else {}
     ours = scores["engine"]
     return {
         "case": case.name,
         "pairs": case.pairs,
         "seconds_per_pair": seconds,
-        "batch": {n: _sizes(case)[ways[n].index(best[n])] for n in ways if len(ways[n]) > 1},
+        "batch": batch,
         "ratios": {name: spent / seconds["engine"] for name, spent in seconds.items() if name != "engine"},
         "difference": {n: _difference(s, ours) for n, s in scores.items() if n != "engine"},
         "spread": float(np.std(np.concatenate(list(ours.values())))),
         "engine": _profile(stats),
     }
-
-
-def _first(case: Case) -> Case:
-    """The first requests that have TUNING_PAIRS pairs together."""
-    pairs = np.cumsum([len(request.candidates) for request in case.requests])
-    return Case(case.name, case.architecture, case.requests[: int(np.searchsorted(pairs, TUNING_PAIRS)) + 1])
 
 
 def _few(case: Case) -> Case:
@@ -199,12 +181,14 @@ def main() -> None:
     parser.add_argument("--layers", type=int)
     parser.add_argument("--queries", type=int, default=3)
     parser.add_argument("--depth", type=int, default=16)
+    parser.add_argument("--batches", default="2,4,8,16", help="sizes of which the other ways' best counts")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--ways", default="loop,sorted,st,mteb")
     parser.add_argument("--cases", help="only cases of these architectures: vl, lm, encoder")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     chosen = arguments.ways.split(",")
+    sizes = [int(size) for size in arguments.batches.split(",")]
     if "mteb" in chosen and importlib.util.find_spec("mteb") is None:
         print("mteb is not installed (pip install 'mrb[bench]'): left out")
         chosen.remove("mteb")
@@ -217,7 +201,7 @@ def main() -> None:
         for case in cases(arguments.queries, arguments.depth):
             if case.architecture in built:
                 peak = matmul_peak()
-                result = measure(case, built[case.architecture], chosen, arguments.rounds)
+                result = measure(case, built[case.architecture], chosen, sizes, arguments.rounds)
                 tokens = result["engine"].get("tokens", 0)
                 result |= {"peak_gflops": peak, "flops": _decoder_flops(built[case.architecture], tokens)}
                 results.append(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from asked import INSTRUCTION, LONG, mixed, picture, texts
 from by_hand import LIMITS
 from safetensors.torch import load_file, save_file
@@ -73,10 +75,47 @@ def test_a_document_that_stands_first_is_shared_by_the_queries_that_have_it(tiny
     assert shared.target.engine.stats.shared > 0.5 * whole.target.engine.stats.tokens
 
 
-def test_a_prefix_that_spares_little_is_not_shared(tiny: Tiny, load: Load) -> None:
+def test_a_prefix_is_shared_where_it_spares_enough(tiny: Tiny, load: Load) -> None:
     reranker = load("gmr-7b", tiny("qwen2_5_vl"))
-    ask(reranker, [Request(INSTRUCTION, Item("q"), [Item(LONG * 4)], 1)])
-    assert reranker.target.engine.stats.shared == 0
+    stats = reranker.target.engine.stats
+    long, short = [[Item(f"{i} " + text) for i in range(3)] for text in (LONG * 2, "brief")]
+    ask(reranker, [Request(INSTRUCTION, Item("q"), long, 1)])
+    assert stats.shared == 0, "a prefix of a few tokens in a hundred is not worth a forward of its own"
+    ask(reranker, [Request(INSTRUCTION, Item("q"), short, 1)])
+    assert stats.shared > 0
+
+
+def test_logits_of_the_vocabulary_are_never_formed(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
+    rows = []
+    linear = torch.nn.functional.linear
+
+    def noted(inputs: Any, weight: Any, bias: Any = None) -> Any:
+        rows.append(weight.shape[0])
+        return linear(inputs, weight, bias)
+
+    reranker = load("gmr-7b", tiny("qwen2_5_vl"))
+    monkeypatch.setattr(torch.nn.functional, "linear", noted)
+    ask(reranker, mixed())
+    assert rows
+    assert max(rows) < len(tokenizer()), "no product with as many rows as the vocabulary"
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"), [("qwen3-vl-reranker-2b", "qwen3_vl"), ("monoqwen2-vl", "mono_base")]
+)
+def test_the_side_on_which_a_tokenizer_pads_changes_nothing(
+    name: str, architecture: str, tiny: Tiny, load: Load, tmp_path: Path
+) -> None:
+    source = tiny(architecture) if architecture != "mono_base" else tiny("mono_lora").parent / "mono_base"
+    found = []
+    for side in ("left", "right"):
+        folder = tmp_path / side
+        shutil.copytree(source, folder)
+        settings = folder / "tokenizer_config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"padding_side": side}))
+        assert transformers.AutoTokenizer.from_pretrained(folder).padding_side == side
+        found.append(ask(load(name, folder), [*texts(), *mixed()]))
+    assert found[0] == found[1]
 
 
 def test_equal_candidates_are_scored_once_and_alike(tiny: Tiny, load: Load) -> None:
@@ -137,6 +176,18 @@ def test_the_order_of_requests_and_candidates_changes_no_bit(tiny: Tiny, load: L
     turned = [Request(r.instruction, r.query, list(r.candidates)[::-1], r.key) for r in requests]
     found = ask(load("gmr-7b", tiny("qwen2_5_vl")), turned)
     assert {key: scores[::-1] for key, scores in found.items()} == wanted
+
+
+def test_the_order_of_many_windows_changes_no_more_than_rounding(tiny: Tiny, load: Load) -> None:
+    """Which requests share a window then differs, and with it the shapes of batches."""
+    pages = [picture(90, 60, seed) for seed in range(4)]
+    requests = [
+        Request(INSTRUCTION, Item(LONG[: 7 * i]), [Item(LONG[: 31 * i]), Item("", pages[i % 4]), Item("x")], i)
+        for i in range(3 * engine_module.WINDOW)
+    ]
+    wanted = ask(load("gmr-7b", tiny("qwen2_5_vl")), requests)
+    random.Random(5).shuffle(requests)
+    near(ask(load("gmr-7b", tiny("qwen2_5_vl")), requests), wanted)
 
 
 def test_batches_are_longest_first_within_the_budget() -> None:
