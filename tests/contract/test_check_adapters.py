@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from mrb.cli.check import command
+from mrb.cli.main import main
+from mrb.declaration import load_reranker
+from mrb.errors import AdapterError
 
 from .services_tools import llama, xlm_roberta
 from .test_services_rerank_api import Server
@@ -93,6 +97,42 @@ def test_check_holds(name: str, arguments: Callable[[str], tuple[str, ...]], mon
     done = CliRunner().invoke(command, [name, "--requests", "1", *arguments(name)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert f"{name} holds what it declares" in done.stdout
+
+
+MISSING = {
+    "yes-no": "yes-no: name the layout: --set layout=... one of bge-reranker-v2-gemma, gmr, ",
+    "gmr-3b": "gmr-3b: name the checkpoint: --set path=",
+    "rerank-api": "rerank-api: the option 'url' must be given: --set url=...",
+    "vllm": "vllm: the option 'model' must be given: --set model=...",
+    "cross-encoder": "cross-encoder: the option 'path' must be given: --set path=...",
+    "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3 cannot be loaded: ",
+    "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
+}
+PINNED = ("qwen3-vl-reranker-2b", "qwen3-vl-reranker-8b", "qwen3-reranker-0.6b", "qwen3-reranker-4b")
+PINNED += ("qwen3-reranker-8b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2")
+
+
+@pytest.mark.parametrize("name", sorted({*ON_THE_ENGINE, *SERVED, *OTHERS}))
+def test_what_is_missing_is_said_in_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MRB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(sys, "argv", ["mrb", "check", name, *TEXT_TASK, "--requests", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert told.startswith("mrb: ")
+    assert len(told.splitlines()) == 1, told
+    usual = "is set and it is not cached" if name in PINNED else "give the commit to load"
+    assert MISSING.get(name, usual) in told
+
+
+@pytest.mark.parametrize("option", ["device=cuda", "device=mps"])
+def test_a_gpu_that_is_not_there_is_said_in_one_line(option: str, tiny: Tiny) -> None:
+    with pytest.raises(AdapterError, match=f"^{option}: this machine has none that torch .* can use$"):
+        load_reranker("gmr-7b", dict(word.split("=") for word in (f"path={tiny('qwen2_5_vl')}", option)))
 
 
 @pytest.mark.parametrize("point", ADAPTERS.values(), ids=lambda point: point.name)
