@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,7 @@ def test_pictures_and_texts_on_both_sides(vision: Path) -> None:
 
 def mixed_items() -> list[Item]:
     red, wide = picture(Image.new("RGB", (30, 40), "red")), picture(noise())
+    tiny, huge = picture(Image.new("RGB", (2, 2), "blue")), picture(noise().resize((1500, 900)))
     return [
         Item("red fox"),
         Item("", red),
@@ -260,6 +262,8 @@ def mixed_items() -> list[Item]:
         Item(""),
         Item("", wide),
         Item("", red),
+        Item("", tiny),
+        Item("huge", huge),
         Item("x " * 60),
     ]
 
@@ -268,9 +272,13 @@ def noise() -> Image.Image:
     return Image.fromarray(np.random.default_rng(3).integers(0, 256, (35, 90, 3), dtype=np.uint8))
 
 
+@cache
+def llava(folder: Path) -> tuple[Any, Any]:
+    return AutoProcessor.from_pretrained(folder), LlavaForConditionalGeneration.from_pretrained(folder).eval()
+
+
 def vision_by_hand(folder: Path, query: Item, candidate: Item) -> float:
-    processor = AutoProcessor.from_pretrained(folder)
-    model = LlavaForConditionalGeneration.from_pretrained(folder).eval()
+    processor, model = llava(folder)
     rendered = {"query": query, "document": candidate}
     text = "".join(f"{role}:{'<image>' if item.image else ''}{item.text};" for role, item in rendered.items())
     images = [item.image.open() for item in (query, candidate) if item.image]

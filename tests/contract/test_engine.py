@@ -20,7 +20,7 @@ from tiny import tokenizer
 
 from mrb.declaration import LoadedReranker, load_reranker
 from mrb.engine import engine as engine_module
-from mrb.engine.budget import batches
+from mrb.engine.budget import batches, probed_tokens
 from mrb.engine.layout import Layout
 from mrb.engine.prompt import label_ids
 from mrb.errors import AdapterError, DataError
@@ -223,6 +223,29 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Loa
     assert reranker.target.engine.stats.halvings > 0
 
 
+@pytest.mark.parametrize(
+    ("used", "free", "wanted"),
+    [(2**20, 2**34, 8192), (2**20, 2**34 + 2**33, 8192), (2**10, 2**36, 65_536), (2**30, 2**31, 1024)],
+    ids=["a power of two", "rounded down", "the most", "the least"],
+)
+def test_the_budget_of_a_gpu_is_what_half_of_its_free_memory_holds(
+    used: int, free: int, wanted: int, monkeypatch: Any
+) -> None:
+    """`used` bytes a token in a forward of 1,024, on a stand-in for a GPU."""
+
+    class Probed:
+        device = torch.device("cuda")
+
+        def last_hidden(self, rows: list[Any], features: dict[str, Any]) -> None:
+            assert [len(row.ids) for row in rows] == [1024]
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 + used * 1024)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 0))
+    assert probed_tokens(Probed()) == wanted
+
+
 def test_one_prompt_that_does_not_fit_is_named(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
     reranker = load("gmr-7b", tiny("qwen2_5_vl"))
 
@@ -281,6 +304,11 @@ def test_special_tokens_in_a_text_are_text(tiny: Tiny, load: Load) -> None:
 def test_a_picture_too_thin_for_the_model_is_named(tiny: Tiny, load: Load) -> None:
     with pytest.raises(DataError, match="3000 x 10 pixels is too thin"):
         ask(load("gmr-7b", tiny("qwen2_5_vl")), [Request("", Item("q"), [Item("", picture(3000, 10))], 1)])
+
+
+def test_a_licence_that_forbids_commercial_use_is_told(tiny: Tiny, load: Load, caplog: Any) -> None:
+    load("jina-reranker-m0", tiny("jina_m0"))
+    assert "jina-reranker-m0: the weights' licence is CC-BY-NC-4.0: not for commercial use" in caplog.text
 
 
 def test_a_request_without_candidates_is_answered(tiny: Tiny, load: Load) -> None:
