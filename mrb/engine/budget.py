@@ -31,7 +31,7 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     cost = [0.0]  # of the first n, at best
     begins = [0]  # where the last batch of the first n begins
     for end in range(1, len(order) + 1):
-        least, begin = np.inf, end - 1
+        least, begin = float("inf"), end - 1
         for start in range(end - 1, -1, -1):
             tokens = (end - start) * lengths[order[start]]
             if tokens > budget and start < end - 1:
@@ -40,7 +40,8 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
                 least, begin = cost[start] + tokens, start
         cost.append(least + _SHARE_OF_FORWARD * budget)
         begins.append(begin)
-    found, end = [], len(order)
+    found: list[list[int]] = []
+    end = len(order)
     while end:
         found.append(order[begins[end] : end])
         end = begins[end]

@@ -78,7 +78,7 @@ def test_a_document_that_stands_first_is_shared_by_the_queries_that_have_it(tiny
 def test_a_prefix_is_shared_where_it_spares_enough(tiny: Tiny, load: Load) -> None:
     reranker = load("gmr-7b", tiny("qwen2_5_vl"))
     stats = reranker.target.engine.stats
-    long, short = [[Item(f"{i} " + text) for i in range(3)] for text in (LONG * 2, "brief")]
+    long, short = [[Item(f"{i} " + text) for i in range(3)] for text in (LONG * 3, "brief")]
     ask(reranker, [Request(INSTRUCTION, Item("q"), long, 1)])
     assert stats.shared == 0, "a prefix of a few tokens in a hundred is not worth a forward of its own"
     ask(reranker, [Request(INSTRUCTION, Item("q"), short, 1)])
