@@ -56,11 +56,13 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, int] = {}
-    texts, images, offset = [], [], 0
+    titled = any(table.titles is not None for table in tables)
+    titles, texts, images, offset = [], [], [], 0
     for table in tables:
         rows |= {item_id: offset + row for item_id, row in table.rows.items()}
         size = len(table.texts if table.texts is not None else table.images or ())
         offset += size
+        titles += _chunks(table.titles, size, pa.string())
         texts += _chunks(table.texts, size, pa.string())
         images += _chunks(table.images, size, pa.binary())
     return replace(
@@ -68,6 +70,7 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
         rows=rows,
         texts=pa.chunked_array(texts, pa.string()),
         images=pa.chunked_array(images, pa.binary()),
+        titles=pa.chunked_array(titles, pa.string()) if titled else None,
     )
 
 
