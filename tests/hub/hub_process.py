@@ -29,7 +29,7 @@ BENEATH = (
     *("mrb.cli.main", "mrb.evaluate.run", "mrb.loading.pull", "mrb.rescore", "mrb.retrieval", "mrb.summary"),
 )
 CLIENTS = {"huggingface_hub", "datasets"}
-SECONDS = 120
+SECONDS = 600
 
 
 class Commands:
