@@ -103,6 +103,14 @@ def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData], toy
     assert only.corpus.has_texts and not only.corpus.has_images
 
 
+def test_titles_and_texts_stay_on_the_disk(load: Callable[..., TaskData]) -> None:
+    ids = [f"d{n}" for n in range(2000)]
+    before = pa.total_allocated_bytes()
+    data = load({"_id": ids, "title": [f"Title of {name}" for name in ids], "text": ["words " * 800] * len(ids)})
+    assert data.corpus.item("d7").text == "Title of d7 " + ("words " * 800).strip()
+    assert pa.total_allocated_bytes() - before < 1_000_000 < len(ids) * 4800
+
+
 def test_parts_with_and_without_titles_are_one_table(load: Callable[..., TaskData]) -> None:
     titled, plain = load({**CORPUS, "title": ["Title", "", None]}).corpus, load().corpus
     other = replace(plain, rows={f"other/{doc_id}": row for doc_id, row in plain.rows.items()})
