@@ -21,7 +21,8 @@ class ItemTable:
     """A table of items by id: `texts` (strings, null where there is none) and `images` (encoded bytes, or null).
 
     With `titles`, a text is its title, a space and the text, without white space at its ends, as BEIR joins them
-    (arXiv 2104.08663). They are joined when asked for: a corpus of millions would be copied into memory otherwise.
+    (arXiv 2104.08663); `ends` names the characters to strip where it is less. They are joined when asked for: a corpus
+    of millions would be copied into memory otherwise.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ItemTable:
     caps: ImageCaps = field(default_factory=ImageCaps)
     cache: DecodeCache | None = None
     titles: pa.ChunkedArray | None = None
+    ends: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -72,7 +74,7 @@ class ItemTable:
 
     def _text(self, row: int) -> str:
         text = _cell(self.texts, row)
-        return text if self.titles is None else f"{_cell(self.titles, row)} {text}".strip()
+        return text if self.titles is None else f"{_cell(self.titles, row)} {text}".strip(self.ends)
 
     def _image(self, item_id: str, row: int) -> ImageHandle | None:
         images = self.images

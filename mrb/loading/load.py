@@ -83,6 +83,10 @@ def embedded_root() -> Path:
     return task_folder() / "mini" / "data"
 
 
+FROZEN_ENDS = " "
+"""The embedded texts are frozen as they were first joined: some end in a line break, which stays."""
+
+
 @dataclass(frozen=True)
 class _Judged:
     qrels: Qrels
@@ -147,7 +151,9 @@ class _Reader:
 
     def items(self, table: Table, id_columns: tuple[str, ...]) -> ItemTable:
         """A table of queries or documents."""
-        return item_table(self.raw(table), id_columns, prefix=self.prefix, caps=self.task.images.caps, cache=self.cache)
+        raw, caps = self.raw(table), self.task.images.caps
+        items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache)
+        return replace(items, ends=FROZEN_ENDS)
 
     def raw(self, table: Table) -> Raw:
         """A table as its file holds it. DataError if the file is missing or damaged."""

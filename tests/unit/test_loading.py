@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 from mrb.errors import DataError
+from mrb.items import ImageCaps
 from mrb.loading.data import TaskData
 from mrb.loading.load import joined, load_task_data
+from mrb.loading.tables import CORPUS_ID_COLUMNS, Raw, item_table
 
 Builder = Callable[..., Any]
 Columns = dict[str, Any]
@@ -92,12 +94,17 @@ def test_beir(load: Callable[..., TaskData]) -> None:
     }
 
 
-def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData], toy_task: Builder) -> None:
+def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData]) -> None:
     titles, bodies = ["Title", None, "  Only ", "", "T"], ["words\n", " no title\t", None, None, "two\nlines"]
     corpus = {"_id": [f"d{n}" for n in range(1, 6)], "text": bodies, "title": titles}
-    wanted = [f"{title or ''} {body or ''}".strip() for title, body in zip(titles, bodies, strict=True)]
-    assert list(texts(load(corpus)).values()) == wanted == ["Title words", "no title", "Only", "", "T two\nlines"]
-    # A table without titles is left as it is.
+    table = item_table(
+        Raw(pa.table(corpus), "corpus"), CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None
+    )  # of the Hub
+    assert [table.item(doc_id).text for doc_id in table] == [
+        f"{title or ''} {body or ''}".strip() for title, body in zip(titles, bodies, strict=True)
+    ]
+    # Embedded texts are frozen with their line breaks, and a table without titles is left as it is.
+    assert list(texts(load(corpus)).values()) == ["Title words\n", "no title\t", "Only", "", "T two\nlines"]
     assert texts(load({**CORPUS, "text": ["one\n", " two", None]})) == {"d1": "one\n", "d2": " two", "d3": ""}
     only = load({"_id": ["d1", "d3"], "text": pa.nulls(2, pa.string()), "title": [None, "x"]})
     assert only.corpus.has_texts and not only.corpus.has_images
