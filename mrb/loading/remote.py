@@ -58,9 +58,10 @@ def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> 
     The column of a modality that the task does not use may be missing, or be there and empty.
     """
     wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
-    if role != "qrels":
-        modality = _modality(task, role)
-        wanted += [names for name, names in (("text", TEXT_COLUMNS), ("image", ("image",))) if name in modality]
+    if role != "qrels" and "text" in _modality(task, role):
+        wanted.append(TEXT_COLUMNS)
+    if role != "qrels" and "image" in _modality(task, role):
+        wanted.append(("image",))
     for names in wanted:
         if not set(names) & set(columns):
             raise DataError(f"{where}: columns found: {', '.join(columns)}; wanted one of: {', '.join(names)}")
