@@ -83,6 +83,6 @@ def mrb(
         if not python:
             return commands.run(arguments, tmp_path, variables)
         command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
 
     return run
