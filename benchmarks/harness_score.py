@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pytrec_eval
 
 from mrb.candidates import Candidates, Provenance, build
 from mrb.evaluate.held import held_scores
@@ -19,12 +17,11 @@ from mrb.evaluate.measure import measure
 from mrb.evaluate.plan import Plan, make_plan
 from mrb.evaluate.run import header_of
 from mrb.evaluate.write import write_task
-from mrb.hashing import tie_hashes
 from mrb.journal import JournalWriter, Record, replay
 from mrb.loading.counts import Counts
 from mrb.loading.data import ItemTable, TaskData
 from mrb.results import RerankerInfo
-from mrb.task import Task, load_suite, load_task
+from mrb.task import Task
 
 DEPTH = 100
 CORPUS = 100_000

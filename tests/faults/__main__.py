@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from campaign import Scale, faults  # noqa: E402
-from tools import Row, tried  # noqa: E402
+from campaign import Scale, faults
+from tools import Row, tried
 
 _INSIDE = "MRB_FAULTS_INSIDE"
 
@@ -55,7 +55,7 @@ def main() -> None:
     folder = options.out.absolute() if options.out else Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for number, fault in enumerate(faults(folder, Scale(options.kills, options.seed, quick=options.quick))):
+    for number, fault in enumerate(faults(Scale(options.kills, options.seed, quick=options.quick))):
         if options.only and not any(word in fault.name for word in options.only.split(",")):
             continue
         row = tried(fault, folder / f"{number:02d}")

@@ -19,7 +19,7 @@ Outcome = str | None
 """What became of one trial: None if the fault was survived and nothing was lost, else what went wrong."""
 
 
-class Lost(Exception):
+class Lost(Exception):  # noqa: N818  (what was lost, not what is wrong)
     """A fault was not survived, or something was lost; says what."""
 
 

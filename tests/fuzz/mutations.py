@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
+from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
@@ -102,7 +102,7 @@ def _near(old: Json) -> st.SearchStrategy[Json]:
     return st.just(None)
 
 
-def put(path: os.PathLike[str], data: bytes) -> None:
+def put(path: Path, data: bytes) -> None:
     """Write in place: thousands of new names would be what is slow."""
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.write(data)
