@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -225,7 +224,7 @@ def _write(path: Path, text: str) -> None:
 
 def _linked(link: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
-    os.symlink(target, link)
+    link.symlink_to(target)
 
 
 def _without_file_times(name: str, data: bytes) -> bytes:

@@ -26,7 +26,7 @@ def full(command: Command, folder: Path, sizes: list[int]) -> Iterator[Outcome]:
 
 
 def _goes_on_with_room(command: Command, place: Path, done: Done, whole: Files) -> None:
-    if "No space left" not in refused_in_one_line(done) and "full" not in refused_in_one_line(done):
+    if not any(word in refused_in_one_line(done) for word in ("space", "MB left")):
         raise Lost(f"a full disk is not named: {refused_in_one_line(done)}")
     whole_or_absent(command, place, whole)
     kept = command.kept(place)

@@ -13,8 +13,7 @@ from tools import MRB, Lost, Outcome, ended, outcome, refused_in_one_line, start
 
 AT = 40
 """The query at which the adapter goes wrong, if the variable WRONG says how."""
-WRONG = (
-    """
+WRONG = """
 import ctypes, os, resource, sys, time
 
 asked = 0
@@ -31,7 +30,7 @@ def wrong():
         if not held:
             resource.setrlimit(resource.RLIMIT_AS, (size() + (300 << 20), -1))
         held.append(bytearray(8 << 20))
-    if asked != %d:
+    if asked != WHEN:
         return
     if how == "hang":
         time.sleep(3600)
@@ -49,9 +48,7 @@ def wrong():
 
 def size():
     return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-"""
-    % AT
-)
+""".replace("WHEN", str(AT))
 ASKED = "        time.sleep("
 REFUSED = ("memory", "leak")
 KILLED = ("segfault", "exit")
