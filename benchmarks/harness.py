@@ -127,8 +127,8 @@ def _beside(rows: dict[str, dict[str, Any]], kind: str) -> None:
     for name, row in rows.items():
         row["harness"] = row["cpu"] - row["model_cpu"]
         print(
-            f"{kind}, {name}: {row['pairs']} pairs, nDCG@10 {row['ndcg']:.5f}; CPU {row['cpu']:.2f} s, of it the scorer "
-            f"{row['model_cpu']:.2f} s, the harness {row['harness']:.2f} s; with start-up {row['whole_cpu']:.2f} s; "
+            f"{kind}, {name}: {row['pairs']} pairs, nDCG@10 {row['ndcg']:.5f}; CPU {row['cpu']:.2f} s, of it the "
+            f"scorer {row['model_cpu']:.2f} s, the harness {row['harness']:.2f} s; with start-up {row['whole_cpu']:.2f} s; "
             f"wall {row['wall']:.1f} s; memory grew by {row['growth_mb']:.0f} MB"
         )
     ours, theirs = rows["mrb"], rows["mteb"]

@@ -19,13 +19,13 @@ def _table(folder: Path, *options: str) -> dict[str, tuple[int, int, str]]:
 
 
 def test_the_short_campaign_loses_nothing(tmp_path: Path) -> None:
-    found = _table(tmp_path, "--kills", "12")
+    found = _table(tmp_path, "--kills", "6")
     tried, survived, lost = found.pop("**all**")
     assert (tried, survived, lost) == (sum(row[0] for row in found.values()), tried, "nothing")
     assert all(row[0] > 0 and row[0] == row[1] for row in found.values())
     kills = [row[0] for name, row in found.items() if name.startswith("SIGKILL at a random moment")]
-    assert len(kills) == 5 and sum(kills) >= 12
-    assert {name.partition(",")[0] for name in found} >= {"full disk", "read-only file system"}
+    assert len(kills) == 5 and sum(kills) >= 6
+    assert {name.partition(",")[0] for name in found} >= {"journal damaged at a byte", "adapter: hang"}
 
 
 def test_a_fault_that_is_not_survived_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fuzz targets: a few seconds in `make test`, 1,500 inputs for each target with the long profile (10,500 for files from others).
+"""Fuzz targets: a few seconds in `make test`; with the long profile 1,500 inputs for each.
 
 python -m pytest tests/fuzz --hypothesis-profile=long --hypothesis-show-statistics
 """
