@@ -126,10 +126,10 @@ def mteb(rounds: int = 1) -> None:
 def _beside(rows: dict[str, dict[str, Any]], kind: str) -> None:
     for name, row in rows.items():
         row["harness"] = row["cpu"] - row["model_cpu"]
+        times = f"CPU {row['cpu']:.2f} s, of it the scorer {row['model_cpu']:.2f} s, the harness {row['harness']:.2f} s"
         print(
-            f"{kind}, {name}: {row['pairs']} pairs, nDCG@10 {row['ndcg']:.5f}; CPU {row['cpu']:.2f} s, of it the "
-            f"scorer {row['model_cpu']:.2f} s, the harness {row['harness']:.2f} s; with start-up {row['whole_cpu']:.2f} s; "
-            f"wall {row['wall']:.1f} s; memory grew by {row['growth_mb']:.0f} MB"
+            f"{kind}, {name}: {row['pairs']} pairs, nDCG@10 {row['ndcg']:.5f}; {times}; with start-up "
+            f"{row['whole_cpu']:.2f} s; wall {row['wall']:.1f} s; memory grew by {row['growth_mb']:.0f} MB"
         )
     ours, theirs = rows["mrb"], rows["mteb"]
     ratios = {key: theirs[key] / ours[key] for key in ("harness", "cpu", "whole_cpu", "wall", "growth_mb")}
