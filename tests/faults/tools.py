@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +66,10 @@ def outcome(trial: Callable[[], object]) -> Outcome:
     return None
 
 
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(folder: Path, arguments: Sequence[object], variables: Mapping[str, str] | None = None) -> subprocess.Popen:
     """A command that runs in `folder`, in a process group of its own."""
     return subprocess.Popen(
@@ -77,6 +82,8 @@ def started(folder: Path, arguments: Sequence[object], variables: Mapping[str, s
         text=True,
         errors="replace",
         start_new_session=True,
+        # A shell that starts something in the background has it ignore Ctrl-C, and so all that it starts.
+        preexec_fn=_interruptible,
     )
 
 
