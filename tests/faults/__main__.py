@@ -2,7 +2,7 @@
 
     python tests/faults --kills 200 --out FOLDER      all of it, half an hour
     python tests/faults --quick --out FOLDER          a few of each
-    python tests/faults --only kill,journal           the faults whose names hold one of these words
+    python tests/faults --only clock --only train     the faults whose names hold one of these
 
 Needs Linux, and for mounts either root or user namespaces. Rows that need `strace` or `faketime` (packages of these
 names) say so where they are not installed. Exit code 1 if a fault was not survived or something was lost.
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="random kills over all commands")
     parser.add_argument("--quick", action="store_true", help="a few trials of each fault, and no training")
-    parser.add_argument("--only", default="", help="words, comma between: faults whose names hold one of them")
+    parser.add_argument("--only", action="append", metavar="WORDS", help="faults whose names hold this; repeat")
     parser.add_argument("--seed", type=int, default=20261127)
     parser.add_argument("--out", type=Path, help="a new folder to work in; default: a temporary one")
     options = parser.parse_args()
@@ -56,7 +56,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, fault in enumerate(faults(Scale(options.kills, options.seed, quick=options.quick))):
-        if options.only and not any(word in fault.name for word in options.only.split(",")):
+        if options.only and not any(words in fault.name for words in options.only):
             continue
         row = tried(fault, folder / f"{number:02d}")
         rows.append(row)
