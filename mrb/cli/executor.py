@@ -12,6 +12,7 @@ from mrb.workers.cluster.connect import Wanted
 
 if TYPE_CHECKING:
     from mrb.evaluate.executor import Start
+    from mrb.retrieval.first_stage import Start as Makers
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,3 +63,21 @@ def executor_of(executor: str, wanted: Wanted, say: Callable[[str], None], timeo
     from mrb.workers.pool import on_processes
 
     return on_processes(workers, timeout)
+
+
+def makers_of(executor: str, wanted: Wanted, say: Callable[[str], None]) -> Makers | None:
+    """Who makes vectors; None for this process."""
+    refuse_without_ray(executor, wanted)
+    if executor == "ray":
+        from functools import partial
+
+        from mrb.retrieval.cluster import RayMaker
+
+        return partial(RayMaker, wanted=wanted, say=say)
+    if wanted.workers in (None, 1):
+        return None
+    from functools import partial
+
+    from mrb.retrieval.workers import Workers
+
+    return partial(Workers, workers=wanted.workers)

@@ -44,8 +44,8 @@ PARTS_FOLDER = "shards"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it; `part`
-    is the part of each task's queries that is taken, into a folder of its own."""
+    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it.
+    `part` is the part of each task's queries that is taken, into a folder of its own."""
 
     model: str
     options: Mapping[str, str]

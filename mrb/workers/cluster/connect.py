@@ -6,6 +6,7 @@ when it is imported.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -70,8 +71,13 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
 
     from mrb.workers.cluster.crew import Crew
 
+    if ray.is_initialized():
+        raise MRBError(
+            "a command has the workers of one encoder on a cluster: make the vectors of each alone, with "
+            "--keep-embeddings, then the list of all without --executor"
+        )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
     try:

@@ -6,7 +6,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mrb.errors import AdapterError, one_line
-from mrb.workers.cluster.relay import Died, Joined, Relay, Seat
+from mrb.workers.cluster.member import Died, Joined, Lost, Member, Seat
+from mrb.workers.cluster.relay import Relay
 from mrb.workers.machine import THREADS
 from mrb.workers.process import KEPT, silent
 
@@ -26,33 +26,6 @@ UNUSED = 3
 """So many workers in a row that end before they have done anything mean that none will."""
 ALONE = 2
 """A piece of work that was the only one in the hands of so many workers when they were lost is what ends them."""
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A worker has ended, or cannot be reached any more. `with_node`: its node is gone too."""
-
-    how: str
-    with_node: bool
-
-
-@dataclass(eq=False)
-class Member:
-    """A worker as the command sees it. `doing` is "" while nothing has been asked of it that is not done."""
-
-    name: str
-    actor: Any
-    stream: Any
-    node: str | None = None
-    doing: str = "being started"
-    in_hand: dict[str, Any] = field(default_factory=dict)
-    since: float = field(default_factory=time.monotonic)
-
-    def tell(self, message: object, doing: str | None = None) -> None:
-        """Give it a command, of which it is `doing` something until it says `Done`, or an answer."""
-        self.doing = self.doing if doing is None else doing
-        self.since = time.monotonic()
-        self.actor.tell.remote(message)
 
 
 class Crew:
@@ -69,7 +42,8 @@ class Crew:
         self._alone: Counter[str] = Counter()
         self._looked = self._waiting = float("-inf")
         self._room = 1
-        self._relay = ray.remote(num_cpus=1, num_gpus=gpus, concurrency_groups={"said": 1})(Relay)
+        remote: Any = ray.remote  # its types know no concurrency groups
+        self._relay = remote(num_cpus=1, num_gpus=gpus, concurrency_groups={"said": 1})(Relay)
 
     @property
     def size(self) -> int:
@@ -108,7 +82,7 @@ class Crew:
         self._unused = 0
 
     def unused(self, told: str, lost: Lost) -> None:
-        """Count a worker that ended with nothing in hand. AdapterError, with what is `told` of it, if none will last."""
+        """Count one that ended with nothing in hand; AdapterError, with what is `told` of it, if none will last."""
         self._unused += not lost.with_node
         if self._unused >= UNUSED:
             raise AdapterError(f"{told}, as did {UNUSED - 1} before it; {KEPT}")

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from mrb.evaluate.choice import Choice
 from mrb.evaluate.failures import Allowance
-from mrb.workers.cluster.crew import Member
+from mrb.workers.cluster.member import Member
 from mrb.workers.messages import Span
 from mrb.workers.sharing import Shares
 
 
 class Handing:
-    """The queries of one call of `Score`. A worker's `in_hand` has the spans of it that it has not answered, by query."""
+    """The queries of one call of `Score`. A worker's `in_hand` has the spans that it has not answered, by query."""
 
     def __init__(self, choice: Choice, spans: Iterable[Span], allowance: Allowance | None) -> None:
         self.choice = choice

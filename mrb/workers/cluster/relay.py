@@ -1,7 +1,7 @@
 """The actor of one worker: it starts the worker process on its node and passes on what it and the run say.
 
-The worker itself is the process that `--workers` starts on one machine, so that an adapter that crashes takes no part of
-Ray with it, and how it ended can be told. It ends when its actor ends, however that happens.
+The worker itself is the process that `--workers` starts on one machine, so that an adapter that crashes takes no part
+of Ray with it, and how it ended can be told. It ends when its actor ends, however that happens.
 """
 
 from __future__ import annotations
@@ -10,46 +10,18 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from mrb.workers.cluster.member import Died, Joined, Seat
 from mrb.workers.machine import THREADS
 from mrb.workers.process import WorkerProcess
 
 LOOK_SECONDS = 1.0
 """How often a silent process is looked at: a child of it may hold its pipe open."""
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Where and how a worker runs: the run's folder, variables of its environment, the module that it serves with, and
-    how many others at most share its node."""
-
-    name: str
-    folder: str
-    environment: dict[str, str]
-    serve: str
-    gpus: float
-    workers: int
-
-
-@dataclass(frozen=True)
-class Joined:
-    """The first that is said: the process is started on this node."""
-
-    node: str
-    host: str
-
-
-@dataclass(frozen=True)
-class Died:
-    """The last that is said: how the process ended."""
-
-    how: str
 
 
 class Relay:

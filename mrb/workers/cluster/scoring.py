@@ -14,9 +14,9 @@ from mrb.evaluate.failures import Allowance
 from mrb.evaluate.plan import Entry, Plan
 from mrb.journal import Record
 from mrb.results import RerankerInfo
-from mrb.workers.cluster.crew import Crew, Lost, Member
+from mrb.workers.cluster.crew import Crew
 from mrb.workers.cluster.handing import Handing
-from mrb.workers.cluster.relay import Joined
+from mrb.workers.cluster.member import Joined, Lost, Member
 from mrb.workers.messages import Ask, Build, Close, Done, Failed, Open, Packages, Raised, Span, Work
 from mrb.workers.process import KEPT, doing_what
 
