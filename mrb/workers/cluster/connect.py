@@ -78,7 +78,7 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
         )
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray says so too where a node of ours is slow to start, or versions differ
         raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
     try:
         found = ray.cluster_resources().get("GPU", 0.0)
