@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,8 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from watching import alive, built, finals, told, wait_until
 
+from mrb.cli.run import command as run_command
+from mrb.journal import replay
+
+DOCS = Path(__file__).parents[2] / "docs"
 MRB = Path(sys.executable).with_name("mrb")
 FAQ = ("--task", "mini-faq-t2t")
 WORDS = ("--model", "words:Words", "--name", "words")
@@ -292,6 +299,50 @@ def test_without_an_address_a_cluster_is_started_and_leaves_nothing(tmp_path: Pa
         assert soon(lambda: not _of_folder(scratch)), "Ray's own processes have ended too"
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def test_the_commands_of_the_page_run(cluster: Any, second: Any, tmp_path: Path) -> None:
+    for path in (DOCS / "examples").glob("*.sh"):
+        shutil.copy(path, tmp_path)
+    blocks = re.findall(r"```console\n(.*?)```", (DOCS / "cluster.md").read_text(encoding="utf-8"), re.DOTALL)
+    commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    run_here = [command for command in commands if command.startswith(("mrb ", "torchrun ", "SLURM"))]
+    assert len(run_here) == 7
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PATH": f"{MRB.parent}:{os.environ['PATH']}"}
+    environment["MRB_CACHE"] = str(tmp_path / "cache")
+    for command in run_here:
+        words = command.replace("torchrun", f"{sys.executable} -m torch.distributed.run", 1)
+        done = subprocess.run(
+            ["bash", "-c", words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    runs = tmp_path / "runs"
+    assert finals(runs / "surface") == finals(runs / "parts") != {}
+    held = [
+        len(replay(path / "mini-faq-t2t" / "journal").records) for path in sorted((runs / "torch/shards").iterdir())
+    ]
+    assert held == [10, 10]
+    assert len(replay(runs / "array" / "shards" / "1-of-4" / "mini-faq-t2t" / "journal").records) == 5
+    assert (tmp_path / "candidates" / "mini-flag-t2i.parquet").is_file()
+
+
+def test_the_examples_fit_what_they_are_for(cluster: Any) -> None:
+    import jsonschema
+    import ray
+
+    examples = DOCS / "examples"
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    jsonschema.validate(yaml.safe_load((examples / "ray-autoscaler.yaml").read_text()), schema)
+    job = yaml.safe_load((examples / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["spec"]["rayClusterSpec"]["rayVersion"] == ray.__version__
+    page = (DOCS / "cluster.md").read_text(encoding="utf-8")
+    submitted = re.findall(r"-- (mrb run .*)", page)
+    assert len(submitted) == 1
+    for command in (job["spec"]["entrypoint"], *submitted):
+        words = shlex.split(command)
+        assert words[:2] == ["mrb", "run"]
+        assert run_command.make_context("run", words[2:]).params["executor"] == "ray"
 
 
 def _of_folder(folder: str) -> list[str]:
