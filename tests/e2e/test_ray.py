@@ -28,15 +28,22 @@ DOCS = Path(__file__).parents[2] / "docs"
 MRB = Path(sys.executable).with_name("mrb")
 FAQ = ("--task", "mini-faq-t2t")
 WORDS = ("--model", "words:Words", "--name", "words")
-SLOW = "0.02"
 STORE = 80 * 1024 * 1024
 
-ADAPTER = """
+ADAPTER = '''
 import os, time
 import numpy as np
 
 with open("built", "a") as file:
     file.write(f"{os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\\n")
+
+
+def held():
+    """Says that work is in hand, and does none of it while the test holds."""
+    with open(f"asked-{os.getpid()}", "w"):
+        pass
+    while os.path.exists("hold"):
+        time.sleep(0.01)
 
 
 class Words:
@@ -53,8 +60,7 @@ class Words:
             if self.bad == "hang":
                 time.sleep(600)
             assert self.bad != "raise"
-        with open("pace") as file:
-            time.sleep(float(file.read()))
+        held()
         with open(f"scored-{os.getpid()}", "a") as file:
             file.write("x")
         words = set(request.query.text.lower().split())
@@ -66,8 +72,7 @@ class Rows:
     shard_rows = 50
 
     def encode_documents(self, items):
-        with open("pace") as file:
-            time.sleep(float(file.read()))
+        held()
         with open(f"scored-{os.getpid()}", "a") as file:
             file.write("x" * len(items))
         rows = np.ones((len(items), 26), np.float32)
@@ -78,7 +83,7 @@ class Rows:
 
     def encode_queries(self, items, instruction):
         return self.encode_documents(items)
-"""
+'''
 
 
 def patiently(start: Callable[[], Any]) -> Any:
@@ -139,9 +144,10 @@ def soon(condition: Callable[[], bool]) -> bool:
     return wait_until(condition, seconds=120)
 
 
-def prepared(folder: Path, pace: str = "0") -> Path:
+def prepared(folder: Path, *, hold: bool = False) -> Path:
     (folder / "words.py").write_text(ADAPTER)
-    (folder / "pace").write_text(pace)
+    if hold:
+        (folder / "hold").touch()
     return folder
 
 
@@ -164,6 +170,11 @@ def started(folder: Path, cluster: Any, *options: str, workers: int = 2) -> Iter
         process.communicate()
 
 
+def asked(folder: Path) -> set[int]:
+    """The workers that have, or have had, work in hand."""
+    return {int(path.name.partition("-")[2]) for path in folder.glob("asked-*")}
+
+
 def scored(folder: Path) -> dict[int, int]:
     """How many queries, or items, each worker has done."""
     return {int(path.name.partition("-")[2]): path.stat().st_size for path in folder.glob("scored-*")}
@@ -178,38 +189,39 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 def test_workers_on_two_nodes_write_the_same_bytes_though_one_is_killed(
     cluster: Any, second: Any, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    prepared(tmp_path, SLOW)
+    prepared(tmp_path, hold=True)
     with started(tmp_path, cluster) as process:
-        assert soon(lambda: len(scored(tmp_path)) == 2 and min(scored(tmp_path).values()) > 8)
+        assert soon(lambda: len(asked(tmp_path)) == 2)
         victim = built(tmp_path)[0]
         os.kill(victim, signal.SIGKILL)
+        assert soon(lambda: len(asked(tmp_path)) == 3), "another takes its place"
+        (tmp_path / "hold").unlink()
         stderr = ended(process)
     assert f"(process {victim}) was killed by SIGKILL" in stderr
-    assert "while scoring task mini-faq-t2t, query '" in stderr
-    assert "handed out again, the run goes on" in stderr
+    assert "while scoring task mini-faq-t2t, query '" in stderr and " and 7 more in hand; handed out again" in stderr
     run = tmp_path / "runs" / "words"
     assert finals(run) == whole
     assert json.loads((run / "run.json").read_text())["environment"]["workers"] == "2"
-    assert 0 <= sum(scored(tmp_path).values()) - 166 <= 1, "at most what was being scored is scored again"
+    assert len(scored(tmp_path)) == 2 and sum(scored(tmp_path).values()) == 166, "each query once, by both"
     assert soon(lambda: not any(alive(pid) for pid in built(tmp_path)))
 
 
 def test_a_lost_node_is_gone_on_without_and_a_new_one_is_used(
     cluster: Any, second: Any, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    prepared(tmp_path, "0.1")
+    prepared(tmp_path, hold=True)
     with started(tmp_path, cluster) as process:
-        assert soon(lambda: len(scored(tmp_path)) == 2)
-        before = set(scored(tmp_path))
+        assert soon(lambda: len(asked(tmp_path)) == 2)
+        before = asked(tmp_path)
         cluster.remove_node(second, allow_graceful=False)
         assert soon(lambda: sum(alive(pid) for pid in before) == 1)
         added(cluster)
-        assert soon(lambda: len(set(scored(tmp_path)) - before) == 1)
-        (tmp_path / "pace").write_text("0")
+        assert soon(lambda: len(asked(tmp_path)) == 3)
+        (tmp_path / "hold").unlink()
         stderr = ended(process)
     assert "was lost (" in stderr and "the run goes on" in stderr
     assert finals(tmp_path / "runs" / "words") == whole
-    assert 0 <= sum(scored(tmp_path).values()) - 166 <= 1
+    assert len(scored(tmp_path)) == 2 and sum(scored(tmp_path).values()) == 166
 
 
 def test_a_query_that_ends_workers_ends_the_run_in_a_line_with_its_name(
@@ -245,14 +257,15 @@ def test_an_error_of_the_adapter_ends_the_run_as_in_one_process(cluster: Any, se
 def test_when_the_run_is_ended_no_worker_stays(
     cluster: Any, second: Any, tmp_path: Path, whole: dict[str, bytes], how: signal.Signals
 ) -> None:
-    prepared(tmp_path, SLOW)
+    prepared(tmp_path, hold=True)
     with started(tmp_path, cluster) as process:
-        assert soon(lambda: len(scored(tmp_path)) == 2)
+        assert soon(lambda: len(asked(tmp_path)) == 2)
         process.send_signal(how)
         process.communicate(timeout=60)
     assert process.returncode == (130 if how is signal.SIGINT else -how)
-    assert soon(lambda: not any(alive(pid) for pid in scored(tmp_path)))
+    assert soon(lambda: not any(alive(pid) for pid in asked(tmp_path)))
     if how is signal.SIGKILL:
+        (tmp_path / "hold").unlink()
         done = subprocess.run(
             [str(MRB), "run", *WORDS, *FAQ], cwd=tmp_path, capture_output=True, text=True, check=False
         )
@@ -261,7 +274,7 @@ def test_when_the_run_is_ended_no_worker_stays(
 
 
 def test_vectors_are_made_by_workers_one_of_which_is_killed(cluster: Any, second: Any, tmp_path: Path) -> None:
-    prepared(tmp_path, "0.05")
+    prepared(tmp_path, hold=True)
     environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache")}
     command = [str(MRB), "retrieve", "--model", "words:Rows", *FAQ, "--depth", "20"]
     on_ray = ["--executor", "ray", "--address", cluster.address, "--workers", "2", "--out", "rayed"]
@@ -269,15 +282,15 @@ def test_vectors_are_made_by_workers_one_of_which_is_killed(cluster: Any, second
         [*command, *on_ray], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert soon(lambda: len(scored(tmp_path)) == 2)
-        victim = next(iter(scored(tmp_path)))
+        assert soon(lambda: len(asked(tmp_path)) == 2)
+        victim = next(iter(asked(tmp_path)))
         os.kill(victim, signal.SIGKILL)
+        (tmp_path / "hold").unlink()
         stderr = ended(process)
     finally:
         process.kill()
         process.communicate()
     assert f"(process {victim}) was killed by SIGKILL" in stderr and "handed out again" in stderr
-    (tmp_path / "pace").write_text("0")
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in ("mini-faq-t2t.parquet", "mini-faq-t2t.manifest.json"):

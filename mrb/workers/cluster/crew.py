@@ -64,9 +64,9 @@ class Crew:
         while len(self.members) < self.size:
             self._start()
         self._tell_if_nobody_comes()
-        late = [m for m in self.members if timeout and m.in_hand and time.monotonic() > m.since + timeout]
-        if late:
-            yield late[0], self._gone(late[0], silent(timeout or 0), with_node=False)
+        late = next((member for member in self.members if timeout and _late(member, timeout)), None)
+        if late is not None:
+            yield late, self._gone(late, silent(timeout or 0), with_node=False)
             return
         ready, _ = ray.wait([member.stream for member in self.members], timeout=LOOK_SECONDS)
         for member in [member for member in self.members if member.stream in ready]:
@@ -142,6 +142,12 @@ class Crew:
                 f"the cluster has no room for a worker yet (1 CPU, {self._gpus:g} GPUs; it has {there.get('CPU', 0):g} "
                 f"and {there.get('GPU', 0):g}); waiting"
             )
+
+
+def _late(member: Member, timeout: float) -> bool:
+    """Whether it has held work in silence for so long; what it has said while nobody listened is no silence."""
+    silence = bool(member.in_hand) and time.monotonic() > member.since + timeout
+    return silence and not ray.wait([member.stream], timeout=0)[0]
 
 
 def _alive(node: str | None) -> bool:
