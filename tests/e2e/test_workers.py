@@ -287,6 +287,18 @@ def test_failures_of_all_workers_are_counted_together(mrb: Mrb, tmp_path: Path) 
     assert f"(failed pairs: {failed}, allowed: {failed - 1})" in told(fewer.stderr)
 
 
+def test_a_worker_that_hangs_is_ended_and_named(mrb: Mrb, tmp_path: Path) -> None:
+    body = (
+        "class A:\n    def score(self, request):\n        if 'copy an object' in request.query.text: time.sleep(600)\n"
+    )
+    adapter(tmp_path, body + "        return numbers(request)\n")
+    done = mrb("run", "--model", "words", *FAQ, "--timeout", "3")
+    assert done.returncode == 2, done.stdout
+    line = told(done.stderr)
+    assert "gave no answer for 3 seconds (--timeout) while scoring task mini-faq-t2t, query '" in line
+    assert not any(alive(pid) for pid in built(tmp_path))
+
+
 def test_a_resume_after_a_change_scores_its_sample_in_the_workers(mrb: Mrb, tmp_path: Path) -> None:
     path = adapter(tmp_path)
     command = ("run", "--model", "words", *FAQ, "--workers", "2")

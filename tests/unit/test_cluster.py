@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from typing import Any, cast
 
 import pytest
 
+from mrb.cli.executor import refuse_without_ray
 from mrb.errors import AdapterError, MRBError
 from mrb.evaluate.part import Part, part_of
 from mrb.results import RerankerInfo
+from mrb.workers.cluster.connect import Wanted
 from mrb.workers.cluster.handing import Handing
 from mrb.workers.cluster.member import Joined, Lost, Member
 from mrb.workers.messages import Build, Done, Packages
@@ -81,6 +84,22 @@ def test_what_a_lost_worker_held_is_handed_out_one_by_one() -> None:
     assert [span[0] for span in given.take(third, 3)] == held[1:2]
     given.give_back(third)
     assert [span[0] for span in given.take(third, 3)] == held[2:3], "the others first"
+
+
+@pytest.mark.parametrize(
+    ("executor", "wanted", "line"),
+    [
+        ("ray", Wanted(), r"pip install 'mrb\[ray\]'"),
+        ("local", Wanted(address="auto"), "are for --executor ray"),
+        ("local", Wanted(gpus=1.0), "are for --executor ray"),
+    ],
+)
+def test_options_of_the_other_executor_and_a_missing_ray_are_refused(
+    monkeypatch: pytest.MonkeyPatch, executor: str, wanted: Wanted, line: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(MRBError, match=line):
+        refuse_without_ray(executor, wanted)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "-1/2", "a/b", "1/2/3", "1/1000000", "", "١/٢"])
