@@ -108,6 +108,7 @@ def cluster() -> Iterator[Any]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_TMPDIR": folder,
+        "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than Ray's half minute
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stated.items():
@@ -141,7 +142,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    return wait_until(condition, seconds=120)
+    return wait_until(condition, seconds=300)
 
 
 def prepared(folder: Path, *, hold: bool = False) -> Path:
@@ -181,7 +182,7 @@ def scored(folder: Path) -> dict[int, int]:
 
 
 def ended(process: subprocess.Popen[str], code: int = 0) -> str:
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=500)
     assert process.returncode == code, stderr
     return stderr
 

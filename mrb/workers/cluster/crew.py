@@ -29,11 +29,13 @@ ALONE = 2
 
 
 class Crew:
-    """As many workers as are wanted, or as the cluster has room for. One that is lost is asked for anew."""
+    """As many workers as are wanted, or as the cluster has room for. While it is `hiring`, one that is lost is asked
+    for anew."""
 
     def __init__(self, wanted: int | None, gpus: float, serve: str, say: Callable[[str], None]) -> None:
         self.members: list[Member] = []
         self.say = say
+        self.hiring = True
         self._wanted = wanted
         self._gpus = gpus
         self._serve = serve
@@ -61,7 +63,7 @@ class Crew:
         """What one worker has said by now, if any has within a moment: messages, `Joined` first, or `Lost`, after which
         it is none of the members. With a `timeout`, one that says nothing for so many seconds with work in hand is
         ended, and lost."""
-        while len(self.members) < self.size:
+        while self.hiring and len(self.members) < self.size:
             self._start()
         self._tell_if_nobody_comes()
         late = next((member for member in self.members if timeout and _late(member, timeout)), None)

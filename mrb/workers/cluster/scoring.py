@@ -75,7 +75,7 @@ class OnRay:
 
     def close(self) -> None:
         """Let each worker that is not in the middle of something close its reranker."""
-        self._open = None
+        self._open, self._crew.hiring = None, False
         closing = [member for member in self._crew.members if not member.doing]
         for member in closing:
             member.tell(Close(), CLOSING)
