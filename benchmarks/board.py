@@ -4,7 +4,8 @@
     python benchmarks/board.py --models 100 --queries 50
 
 Prints a table: seconds by the clock and of this process's own computing time (the two differ where the machine does
-other work too), for reading and checking the submissions, making rows and page, and writing everything.
+other work too), for reading and checking the submissions, making rows and every page, and all of it with the writing;
+and the overview's size.
 """
 
 from __future__ import annotations
@@ -20,12 +21,9 @@ from typing import TypeVar
 
 from synthetic import write_submissions
 
-from mrb.leaderboard.build import build
-from mrb.leaderboard.comparisons import compare
-from mrb.leaderboard.page import render
-from mrb.leaderboard.rows import Table
-from mrb.leaderboard.runs import read_runs
-from mrb.summary import Run
+from mrb.leaderboard.build import build, site_pages
+from mrb.leaderboard.runs import Entry, read_entries
+from mrb.leaderboard.site import make_site
 
 T = TypeVar("T")
 TARGETS = {100: 5.0, 1000: 60.0}
@@ -45,19 +43,19 @@ def measure(models: int, queries: int) -> list[str]:
     try:
         write_submissions(scratch / "results", models, queries=queries)
         results = scratch / "results"
-        runs, reading = timed(partial(read_runs, [results]))
-        _, page = timed(partial(_page, runs))
-        runs.clear()
+        entries, reading = timed(partial(read_entries, [results]))
+        _, pages = timed(partial(_pages, entries))
+        entries.clear()
         built, whole = timed(partial(build, [results], scratch / "site"))
         size = f"{built.stat().st_size / 1e6:.1f}"
     finally:
         shutil.rmtree(scratch)
     target = f"{TARGETS[models]:.0f}" if models in TARGETS else "-"
-    return [f"{models:,}", *(f"{clock:.1f} / {own:.1f}" for clock, own in (reading, page, whole)), target, size]
+    return [f"{models:,}", *(f"{clock:.1f} / {own:.1f}" for clock, own in (reading, pages, whole)), target, size]
 
 
-def _page(runs: list[Run]) -> str:
-    return render([Table(comparison) for comparison in compare(runs)])
+def _pages(entries: list[Entry]) -> int:
+    return sum(len(page.data) for page in site_pages(make_site(entries)))
 
 
 def main() -> None:
@@ -67,7 +65,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     given = parser.parse_args()
     print("seconds by the clock / of computing")
-    print("| models x 40 tasks | read | rows and page | whole build | target | page, MB |")
+    print("| models x 40 tasks | read | rows and pages | whole build | target | overview, MB |")
     print("|---|---|---|---|---|---|")
     for models in given.models:
         print("| " + " | ".join(measure(models, given.queries)) + " |", flush=True)

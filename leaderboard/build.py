@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from mrb.files import write_bytes
-from mrb.leaderboard.comparisons import compare
-from mrb.leaderboard.page import render, static_files
-from mrb.leaderboard.rows import Table
-from mrb.leaderboard.runs import card, read_runs, result_path
-from mrb.noise import NOISE_FILE
-from mrb.results import RESULT_FILE, RUN_FILE
-from mrb.submission.schema import SUBMISSION_FILE
-from mrb.summary import Run
+from mrb.leaderboard.page import Page
+from mrb.leaderboard.pages import about, assets, models, overview, records, tasks
+from mrb.leaderboard.runs import read_entries
+from mrb.leaderboard.site import Site, make_site
 
-PAGE_FILE = "index.html"
+
+class PageKind(Protocol):
+    """A module of `mrb.leaderboard.pages`."""
+
+    def pages(self, site: Site) -> Iterator[Page]:
+        """The files of this kind, made one after the other: never all of them at once in memory."""
+
+
+KINDS: tuple[PageKind, ...] = (overview, tasks, models, about, records, assets)
+"""All that a site consists of. Written from the last to the first, so that whoever can open the overview finds all that
+it links to."""
 
 
 def build(folders: Sequence[Path], out: Path) -> Path:
-    """Write the board of the runs and submissions in `folders` into `out`; where its page is.
+    """Write the board of the runs and submissions in `folders` into `out`; where its overview is.
 
     The same ones give the same bytes. ResultError, before anything is written, for a folder that is neither or is
-    damaged.
+    damaged. Nothing in `out` is removed: what an earlier board wrote and this one lacks stays.
     """
-    runs = read_runs(folders)
-    page = render([Table(comparison) for comparison in compare(runs)])
-    for run in runs:
-        for path, source in _copies(run).items():
-            write_bytes(out / path, source.read_bytes())
-    for name, data in static_files().items():
-        write_bytes(out / "static" / name, data)
-    # Last, so that a page that can be opened finds everything it links to.
-    write_bytes(out / PAGE_FILE, page.encode())
-    return out / PAGE_FILE
+    site = make_site(read_entries(folders))
+    for page in site_pages(site):
+        write_bytes(out / page.path, page.data)
+    return out / overview.PATH
 
 
-def _copies(run: Run) -> dict[str, Path]:
-    """The files that the page's numbers link to, and where each comes from."""
-    if run.stored is not None:
-        return {card(run).record_path: run.folder / SUBMISSION_FILE}
-    results = {result_path(run, task_id): run.folder / task_id / RESULT_FILE for task_id in run.tasks}
-    about = card(run)
-    noise = {about.noise_path: run.folder / NOISE_FILE} if about.noise_path else {}
-    return {about.record_path: run.folder / RUN_FILE, **noise, **results}
+def site_pages(site: Site) -> Iterator[Page]:
+    """Every file of the site in the order of writing. ValueError if two would be one file where case is ignored."""
+    taken: set[str] = set()
+    for kind in reversed(KINDS):
+        for page in kind.pages(site):
+            if page.path.casefold() in taken:
+                raise ValueError(f"{page.path} is written twice")
+            taken.add(page.path.casefold())
+            yield page

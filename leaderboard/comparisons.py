@@ -62,6 +62,11 @@ class Comparison:
         return tuple(task.id for task in self.tasks)
 
     @property
+    def title(self) -> str:
+        """The suite with its version."""
+        return f"{self.suite.title} {self.suite.version}" if self.suite else "Single tasks"
+
+    @property
     def depths(self) -> tuple[int, ...]:
         """The depths that occur; one, unless a run mixed them."""
         return tuple(sorted({identity.depth for identity in self.identities.values()}))

@@ -1,4 +1,4 @@
-"""From tables to HTML: the Jinja environment and how numbers and strange text are written.
+"""One file of the site, and how a template becomes one: the Jinja environment, links, how strange text is written.
 
 Everything that comes out of a file is text to the templates: escaped, and with its invisible characters shown, so that
 no name can pass for another or turn the line around.
@@ -6,8 +6,9 @@ no name can pass for another or turn the line around.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -15,50 +16,67 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, Panel, panels
-from mrb.leaderboard.published import published
-from mrb.leaderboard.rows import SOURCE, Table, View
-from mrb.leaderboard.runs import RunCard, card
+from mrb.amounts import size_text
+from mrb.files import is_device_name
+from mrb.leaderboard.rows import SOURCE
 from mrb.metrics import HEADLINE
 from mrb.task import TYPES
 
+NAVIGATION = (
+    ("Overview", "index.html"),
+    ("Tasks", "tasks.html"),
+    ("Models", "models.html"),
+    ("About", "about.html"),
+)
+"""The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""
 MINUS = "\u2212"
 _LETTERS = {"t": "text", "i": "image", "vd": "page image", "it": "image with text"}
 TYPE_WORDS = {name: " to ".join(_LETTERS[side] for side in name.split("2")) for name in TYPES}
+# What needs no escaping in an address and is a name on every file system.
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Section:
-    """One table of the page with its plots. `types` is None where each type has one task: the table says it all."""
+class Page:
+    """A file of the site: its path, relative to the site's root with `/` between folders, and its bytes.
 
-    id: str
-    table: Table
-    views: tuple[View, ...]
-    panels: list[Panel]
-    types: View | None
-    cards: dict[str, RunCard]
+    ValueError for a path that is not the same file everywhere, or that could lead out of the site.
+    """
 
+    path: str
+    data: bytes
 
-def render(tables: Sequence[Table]) -> str:
-    """The board's page."""
-    sections = [_section(number, table) for number, table in enumerate(tables, start=1)]
-    measures = dict.fromkeys(view.measure for section in sections for view in section.views if view.measure != SOURCE)
-    page = _environment().get_template("index.html.jinja")
-    return page.render(
-        sections=sections,
-        measures=[str(HEADLINE), *(name for name in measures if name != str(HEADLINE))],
-        headline=str(HEADLINE),
-        source=SOURCE,
-        type_words=TYPE_WORDS,
-        published=published(),
-        plot={"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS},
-        version=version("mrb"),
-    )
+    def __post_init__(self) -> None:
+        if not all(is_file_name(part) for part in self.path.split("/")):
+            raise ValueError(f"{self.path!r} is no path of the site")
 
 
-def static_files() -> dict[str, bytes]:
-    """The page's style and script by file name."""
-    return {path.name: path.read_bytes() for path in sorted((_folder() / "static").iterdir()) if path.is_file()}
+def is_file_name(name: str) -> bool:
+    """Whether `name` can be a file or folder of the site: ASCII letters, digits, '.', '_', '-', a letter or digit
+    first, no dot last (Windows drops it), and no device of Windows."""
+    return _NAME.fullmatch(name) is not None and not is_device_name(name)
+
+
+def task_page(task_id: str) -> str:
+    """The path of a task's page."""
+    return f"tasks/{task_id}.html"
+
+
+def model_page(run_name: str) -> str:
+    """The path of a run's page: its name, which `read_runs` has found to be a file name that no other run has."""
+    return f"models/{run_name}.html"
+
+
+def render(template: str, path: str, **values: object) -> Page:
+    """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
+
+    Templates also have `link(target)`: the relative address, from this page, of a path of the site.
+    """
+    up = "../" * path.count("/")
+    section = path if "/" not in path else path.partition("/")[0] + ".html"
+    found = _environment().get_template(template)
+    text = found.render(path=path, section=section, link=lambda target: up + target, **values)
+    return Page(path, text.encode())
 
 
 def percent(fraction: float) -> str:
@@ -82,6 +100,11 @@ def rate(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
+def billions(parameters: int) -> str:
+    """A count of parameters in billions, three digits."""
+    return f"{parameters / 1e9:.3g} B"
+
+
 def visible(value: object) -> object:
     """Text with its control, bidirectional and other invisible characters written out; other values as they are."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
@@ -89,25 +112,37 @@ def visible(value: object) -> object:
     return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in value)
 
 
-def _section(number: int, table: Table) -> Section:
-    types = table.by_type()
-    several = any(len(table.tasks_of(name)) > 1 for name in table.type_names)
-    cards = {run.name: card(run) for run in table.runs}
-    return Section(f"table-{number}", table, table.views, panels(types), types if several else None, cards)
+def package_folder() -> Path:
+    """The folder that holds the board's templates and static files."""
+    return Path(str(resources.files("mrb.leaderboard")))
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_folder() / "templates"),
+        loader=FileSystemLoader(package_folder() / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "small": small, "signed": signed, "rate": rate}
+    environment.filters |= {
+        "percent": percent,
+        "small": small,
+        "signed": signed,
+        "rate": rate,
+        "billions": billions,
+        "count": "{:,}".format,
+        "size": size_text,
+    }
+    environment.globals |= {
+        "navigation": NAVIGATION,
+        "type_words": TYPE_WORDS,
+        "headline": str(HEADLINE),
+        "source": SOURCE,
+        "task_page": task_page,
+        "model_page": model_page,
+        "version": version("mrb"),
+    }
     return environment
-
-
-def _folder() -> Path:
-    return Path(str(resources.files("mrb.leaderboard")))

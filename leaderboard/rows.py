@@ -79,6 +79,14 @@ class View:
         """The types of the columns in order, each with how many columns it spans."""
         return _spans([column.type for column in self.columns])
 
+    def row(self, key: str) -> TableRow:
+        """The run's row of that key."""
+        return self._rows[key]
+
+    @cached_property
+    def _rows(self) -> dict[str, TableRow]:
+        return {row.key: row for row in self.rows}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -103,6 +111,14 @@ class Table:
         """The table in the headline, in each source's own measure, and in every other measure."""
         first, *others = self.measures
         return tuple(self.view(measure) for measure in (first, SOURCE, *others))
+
+    def view_of(self, measure: str) -> View:
+        """The one of `views` in `measure`; made once, where `view` makes it anew."""
+        return self._views[measure]
+
+    @cached_property
+    def _views(self) -> dict[str, View]:
+        return {view.measure: view for view in self.views}
 
     @cached_property
     def type_names(self) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb.errors import MRBError, ResultError
+from mrb.files import is_device_name
 from mrb.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
 from mrb.results import RUN_FILE
 from mrb.submission.folder import is_submission, receive, submission_folders
 from mrb.submission.row import as_run
-from mrb.submission.schema import SUBMISSION_FILE
+from mrb.submission.schema import SUBMISSION_FILE, Submission
 from mrb.summary import Run, load_run
 from mrb.task import load_task
 
@@ -47,24 +48,37 @@ class RunCard:
     noise_path: str | None
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a row is read from: a run, and the submission that it came in, if it came in one."""
+
+    run: Run
+    submission: Submission | None = None
+
+
 def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs of `read_entries`."""
+    return [entry.run for entry in read_entries(folders)]
+
+
+def read_entries(folders: Sequence[Path]) -> list[Entry]:
     """The runs and submissions in `folders`, each once, in the order given; a folder may hold many submissions.
 
-    ResultError names the folder and what is wrong: neither of them, damaged, without results, a name that is no run's,
-    or one that another has too.
+    ResultError names the folder and what is wrong: neither of them, damaged, without results, a name that is no run's
+    or no file's, or one that another has too.
     """
-    runs: list[Run] = []
+    entries: list[Entry] = []
     names: dict[str, Path] = {}
     for folder in dict.fromkeys(path for given in folders for path in _expanded(given.resolve())):
-        run = as_run(receive(folder, neighbours=False)) if is_submission(folder) else _read(folder)
+        entry = _read_submission(folder) if is_submission(folder) else Entry(_read(folder))
         # Compared without case: the site must unpack on file systems that ignore it.
-        other = names.setdefault(run.name.casefold(), folder)
+        other = names.setdefault(entry.run.name.casefold(), folder)
         if other != folder:
             raise ResultError(f"{folder}: a run of the same name is in {other}; rename one of the two folders")
-        runs.append(run)
-    if not any(run.tasks for run in runs):
+        entries.append(entry)
+    if not any(entry.run.tasks for entry in entries):
         raise ResultError("no results in any of the runs: there is nothing to show")
-    return runs
+    return entries
 
 
 def card(run: Run) -> RunCard:
@@ -116,7 +130,7 @@ def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
 
 
 def result_path(run: Run, task_id: str) -> str:
-    """Where the site keeps the file that a number comes from, relative to its page."""
+    """Where the site keeps the file that a number comes from, relative to its root."""
     return f"data/{run.name}/{SUBMISSION_FILE}" if run.stored else f"data/{run.name}/{task_id}.json"
 
 
@@ -127,6 +141,11 @@ def _expanded(folder: Path) -> list[Path]:
     return submission_folders(folder) or [folder]
 
 
+def _read_submission(folder: Path) -> Entry:
+    received = receive(folder, neighbours=False)
+    return Entry(as_run(received), received.submission)
+
+
 def _read(folder: Path) -> Run:
     if not (folder / RUN_FILE).is_file():
         raise ResultError(f"{folder}: no {RUN_FILE} here: this is no run, or one that `mrb run` has not finished yet")
@@ -134,6 +153,8 @@ def _read(folder: Path) -> Run:
         raise ResultError(
             f"{folder}: a run's folder is named with letters, digits, '.', '_', '-', starting with a letter or digit"
         )
+    if is_device_name(folder.name) or folder.name.endswith("."):
+        raise ResultError(f"{folder}: Windows cannot have a file of this name, and the site would; rename the folder")
     run = load_run(folder)
     for task_id in run.record.tasks:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,44 @@ def make_run(tmp_path: Path) -> MakeRun:
 def write_run() -> MakeRun:
     """`write_run_folder` itself, for a folder of the caller's choice."""
     return write_run_folder
+
+
+@pytest.fixture(scope="session")
+def site_pages() -> Callable[[Path], dict[str, Html]]:
+    """`site_pages(root)`: the pages of a built board as a browser would read them, by path."""
+    return lambda root: {str(path.relative_to(root)): Html(path) for path in sorted(root.rglob("*.html"))}
+
+
+class Html(HTMLParser):
+    """What a browser would make of a page: its tags with attributes, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """Its words, with single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def links(self) -> list[str]:
+        """Every address in it."""
+        return [attributes[name] or "" for _, attributes in self.tags for name in ("href", "src") if name in attributes]
+
+    @property
+    def ids(self) -> list[str]:
+        """What its parts are called, in order."""
+        return [attributes["id"] or "" for _, attributes in self.tags if "id" in attributes]
 
 
 def write_run_folder(

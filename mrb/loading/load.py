@@ -15,8 +15,11 @@ from mrb.loading.counts import Counts
 from mrb.loading.data import ItemTable, Qrels, TaskData
 from mrb.loading.reduced import Needed
 from mrb.loading.remote import Judgement, PartTables, load_part
-from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
+from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files, read_small
 from mrb.task import Part, Table, Task, task_folder
+
+SMALL = 4 * 1024 * 1024
+"""Bytes up to which a file of embedded data is read into memory; a larger one becomes a memory-mapped table."""
 
 
 def load_task_data(
@@ -155,4 +158,7 @@ class _Reader:
                 f"{where}: {path} is missing; a new install brings it, or, if it is a training split too "
                 "large to ship, `python tasks/mini/build` in a clone"
             )
-        return read_files([path], self.task.source.format, where)
+        form = self.task.source.format
+        if form == "parquet" and path.stat().st_size <= SMALL:
+            return read_small(path, where)
+        return read_files([path], form, where)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
+import pyarrow.parquet as pq
 
 from mrb.errors import DataError, one_line
 from mrb.files import UNWRITABLE
@@ -52,6 +52,16 @@ class Raw:
             raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
 
 
+def read_small(path: Path, where: str) -> Raw:
+    """The rows of a parquet file as one Arrow table in memory, without `datasets`, whose import takes longer than
+    reading: for files of ours that are small. DataError if the file is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return Raw(file.read(), where)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: cannot be read as parquet: {one_line(error)}") from error
+
+
 def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
     with _quiet_datasets() as datasets, _memory_given_back():
@@ -76,6 +86,8 @@ def _frugal(file_format: str) -> dict[str, Any]:
     """Settings under which turning files into memory-mapped Arrow holds a few rows, not whole files of pictures."""
     settings: dict[str, Any] = {"writer_batch_size": ROWS_HELD}
     if file_format == "parquet":
+        import pyarrow.dataset  # with `datasets`, which needs it too
+
         settings["fragment_scan_options"] = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
     return settings
 

@@ -141,10 +141,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return found
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    return wait_until(condition, seconds=300)
-
-
 def prepared(folder: Path, *, hold: bool = False) -> Path:
     (folder / "words.py").write_text(ADAPTER)
     if hold:
@@ -192,10 +188,10 @@ def test_workers_on_two_nodes_write_the_same_bytes_though_one_is_killed(
 ) -> None:
     prepared(tmp_path, hold=True)
     with started(tmp_path, cluster) as process:
-        assert soon(lambda: len(asked(tmp_path)) == 2)
+        assert wait_until(lambda: len(asked(tmp_path)) == 2)
         victim = built(tmp_path)[0]
         os.kill(victim, signal.SIGKILL)
-        assert soon(lambda: len(asked(tmp_path)) == 3), "another takes its place"
+        assert wait_until(lambda: len(asked(tmp_path)) == 3), "another takes its place"
         (tmp_path / "hold").unlink()
         stderr = ended(process)
     assert f"(process {victim}) was killed by SIGKILL" in stderr
@@ -204,7 +200,7 @@ def test_workers_on_two_nodes_write_the_same_bytes_though_one_is_killed(
     assert finals(run) == whole
     assert json.loads((run / "run.json").read_text())["environment"]["workers"] == "2"
     assert len(scored(tmp_path)) == 2 and sum(scored(tmp_path).values()) == 166, "each query once, by both"
-    assert soon(lambda: not any(alive(pid) for pid in built(tmp_path)))
+    assert wait_until(lambda: not any(alive(pid) for pid in built(tmp_path)))
 
 
 def test_a_lost_node_is_gone_on_without_and_a_new_one_is_used(
@@ -212,12 +208,12 @@ def test_a_lost_node_is_gone_on_without_and_a_new_one_is_used(
 ) -> None:
     prepared(tmp_path, hold=True)
     with started(tmp_path, cluster) as process:
-        assert soon(lambda: len(asked(tmp_path)) == 2)
+        assert wait_until(lambda: len(asked(tmp_path)) == 2)
         before = asked(tmp_path)
         cluster.remove_node(second, allow_graceful=False)
-        assert soon(lambda: sum(alive(pid) for pid in before) == 1)
+        assert wait_until(lambda: sum(alive(pid) for pid in before) == 1)
         added(cluster)
-        assert soon(lambda: len(asked(tmp_path)) == 3)
+        assert wait_until(lambda: len(asked(tmp_path)) == 3)
         (tmp_path / "hold").unlink()
         stderr = ended(process)
     assert "was lost (" in stderr and "the run goes on" in stderr
@@ -251,7 +247,7 @@ def test_an_error_of_the_adapter_ends_the_run_as_in_one_process(cluster: Any, se
     prepared(tmp_path)
     with started(tmp_path, cluster, "--set", "bad=raise") as process:
         assert "the adapter raised AssertionError" in told(ended(process, 2))
-    assert soon(lambda: not any(alive(pid) for pid in built(tmp_path)))
+    assert wait_until(lambda: not any(alive(pid) for pid in built(tmp_path)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
@@ -260,11 +256,11 @@ def test_when_the_run_is_ended_no_worker_stays(
 ) -> None:
     prepared(tmp_path, hold=True)
     with started(tmp_path, cluster) as process:
-        assert soon(lambda: len(asked(tmp_path)) == 2)
+        assert wait_until(lambda: len(asked(tmp_path)) == 2)
         process.send_signal(how)
         process.communicate(timeout=60)
     assert process.returncode == (130 if how is signal.SIGINT else -how)
-    assert soon(lambda: not any(alive(pid) for pid in asked(tmp_path)))
+    assert wait_until(lambda: not any(alive(pid) for pid in asked(tmp_path)))
     if how is signal.SIGKILL:
         (tmp_path / "hold").unlink()
         done = subprocess.run(
@@ -283,7 +279,7 @@ def test_vectors_are_made_by_workers_one_of_which_is_killed(cluster: Any, second
         [*command, *on_ray], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        assert soon(lambda: len(asked(tmp_path)) == 2)
+        assert wait_until(lambda: len(asked(tmp_path)) == 2)
         victim = next(iter(asked(tmp_path)))
         os.kill(victim, signal.SIGKILL)
         (tmp_path / "hold").unlink()
@@ -310,7 +306,7 @@ def test_without_an_address_a_cluster_is_started_and_leaves_nothing(tmp_path: Pa
         assert done.returncode == 0, done.stderr
         assert finals(tmp_path / "runs" / "words") == whole
         assert not list(home.iterdir())
-        assert soon(lambda: not _of_folder(scratch)), "Ray's own processes have ended too"
+        assert wait_until(lambda: not _of_folder(scratch)), "Ray's own processes have ended too"
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -68,7 +68,7 @@ def _start(folder: Path, model: str) -> subprocess.Popen[bytes]:
 
 def _finish(folder: Path, model: str) -> dict[str, bytes]:
     process = _start(folder, model)
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told.decode()
     return {name: (folder / "candidates" / name).read_bytes() for name in FILES}
 

@@ -72,7 +72,7 @@ def mrb(tmp_path: Path, hub: Hub, environment: Callable[[Path, str], dict[str, s
         command = [sys.executable] if python else [str(Path(sys.executable).with_name("mrb"))]
         variables = {**environment(tmp_path, hub.url), **(env or {})}
         return subprocess.run(
-            [*command, *arguments], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120
+            [*command, *arguments], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300
         )
 
     return run

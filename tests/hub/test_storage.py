@@ -46,7 +46,7 @@ def shell(tmp_path: Path, hub: Hub, environment: Environment) -> Callable[..., D
         unshare = prefix or ("unshare", "--mount", "--user", "--map-root-user")
         variables = environment(tmp_path, hub.url)
         command = [*unshare, "bash", "-c", script]
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
 
     return run
 

@@ -16,6 +16,7 @@ from PIL import Image
 from mrb.errors import DataError
 from mrb.loading.data import TaskData
 from mrb.loading.load import load_task_data
+from mrb.task import load_task
 
 Builder = Callable[..., Any]
 Columns = dict[str, Any]
@@ -321,8 +322,17 @@ def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path, toy_task:
         load_task_data(toy_task(), root=tmp_path)
 
 
+@pytest.mark.parametrize("small", [0, 2**20], ids=["mapped", "in memory"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
-def test_damaged_parquet(load: Callable[..., TaskData], tmp_path: Path, toy_task: Builder, damage: str) -> None:
+def test_damaged_parquet(
+    load: Callable[..., TaskData],
+    tmp_path: Path,
+    toy_task: Builder,
+    damage: str,
+    small: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mrb.loading.load.SMALL", small)
     load()
     path = tmp_path / "toy/corpus/test.parquet"
     data = path.read_bytes()
@@ -351,3 +361,29 @@ assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
+
+
+def test_embedded_data_is_loaded_without_datasets() -> None:
+    script = """
+import sys
+from mrb.loading.load import load_task_data
+from mrb.task import load_task
+from mrb.task import load_task
+assert len(load_task_data(load_task("mini-flag-t2i")).corpus)
+print(sorted({"datasets", "scipy", "torch"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("task_id", ["mini-faq-t2t", "mini-fact-it2it"])
+def test_small_files_and_large_ones_are_read_alike(task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def content(data: TaskData) -> list[Any]:
+        tables = [table for table in (data.queries, data.corpus, data.side) if table is not None]
+        items = [(item_id, table.item(item_id)) for table in tables for item_id in table]
+        shown = [(item_id, item.text, item.image and item.image.encoded) for item_id, item in items]
+        return [shown, data.qrels, data.counts, data.clusters]
+
+    small = content(load_task_data(load_task(task_id)))
+    monkeypatch.setattr("mrb.loading.load.SMALL", 0)
+    assert content(load_task_data(load_task(task_id))) == small

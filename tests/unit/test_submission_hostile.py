@@ -9,7 +9,6 @@ import resource
 import shutil
 import zipfile
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ TEXTS = {"markup": MARKUP, "bidi": BIDI, "control": CONTROL, "formula": FORMULA,
 Json = dict[str, Any]
 Change = Callable[[Json], object]
 Damage = Callable[[Path], object]
+SitePages = Callable[[Path], dict[str, Any]]
 
 
 def edit(folder: Path, change: Change) -> Path:
@@ -103,19 +103,9 @@ def test_links_that_are_no_plain_https_are_refused(submission: Path, link: str) 
     assert "model.links.0" in refusal(submission)
 
 
-class _Page(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-
 @pytest.mark.parametrize("kind", ["markup", "formula"])
 def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
-    submission: Path, tmp_path: Path, kind: str
+    submission: Path, tmp_path: Path, site_pages: SitePages, kind: str
 ) -> None:
     text = TEXTS[kind].replace("://", "")
 
@@ -129,14 +119,19 @@ def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
 
     edit(submission, hostile)
     assert check_submission(receive(submission)).recomputed == (TASK,)
-    text = build([submission], tmp_path / "site").read_text()
-    tags = _Page(text).tags
-    assert [attributes for tag, attributes in tags if tag == "script"] == [{"src": "static/board.js", "defer": None}]
-    assert not {tag for tag, _ in tags} & {"img", "iframe", "object", "style", "base", "form action"}
-    assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"]
-    links = [attributes[name] or "" for _, attributes in tags for name in ("href", "src") if name in attributes]
-    assert not [link for link in links if ":" in link and not link.startswith(("https://arxiv.org/", "data:,"))]
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", text)
+    pages = site_pages(build([submission], tmp_path / "site").parent)
+    stated = receive(submission).submission.model.links
+    for name in ("index.html", f"models/{submission.name}.html", f"tasks/{TASK}.html", "models.html"):
+        tags, links = pages[name].tags, pages[name].links
+        scripts = [attributes for tag, attributes in tags if tag == "script"]
+        assert scripts and all(attributes.keys() == {"src", "defer"} for attributes in scripts)
+        assert all((attributes["src"] or "").removeprefix("../").startswith("static/") for attributes in scripts)
+        assert not {tag for tag, _ in tags} & {"img", "iframe", "object", "style", "base", "form action"}
+        assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"]
+        assert not [
+            link for link in links if ":" in link and not link.startswith(("https://arxiv.org/", "data:,", *stated))
+        ]
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", pages[name].source)
     cells = [cell for line in table_csv(as_run(receive(submission))).splitlines() for cell in line.split(",")]
     assert cells and not [cell for cell in cells if cell.startswith(("=", "+", "@")) or re.match("-[^0-9]", cell)]
 

@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path
 
 @pytest.fixture
 def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
-    """`open_page(query="", **context)` opens the board from disk in a context of its own.
+    """`open_page(query="", path="index.html", **context)` opens a page of the board from disk in a context of its own.
 
     At the end the test fails if any page said something on the console (a violation of the content policy does),
     raised an error, showed a dialog or asked for anything but the site's own files.
@@ -65,13 +65,13 @@ def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
         page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: _allowed(request.url) or said.append(f"request: {request.url}"))
 
-    def open_(query: str = "", *, width: int = 1440, **options: Any) -> Page:
+    def open_(query: str = "", *, path: str = "index.html", width: int = 1440, **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         context.set_default_timeout(10_000)
         contexts.append(context)
         page = context.new_page()
         watch(page)
-        page.goto(f"{site.as_uri()}{query}")
+        page.goto(f"{site.parent.as_uri()}/{path}{query}")
         return page
 
     def _allowed(url: str) -> bool:

@@ -11,6 +11,7 @@ from playwright.sync_api import Page
 
 OpenPage = Callable[..., Page]
 FIRST = "section.comparison >> nth=0 >> details.view:not([hidden]) >> nth=0"
+PATHS = ("tasks.html", "tasks/mini-flag-t2i.html", "models.html", "models/partial.html", "about.html", "index.html")
 NAMES = ["beta", "gamma-with-a-rather-long-name", "alpha", "partial"]
 
 
@@ -133,14 +134,17 @@ def test_an_address_that_nobody_made_does_no_harm(open_page: OpenPage, query: st
 
 @pytest.mark.parametrize("width", [390, 820, 1440])
 @pytest.mark.parametrize("scripted", [True, False])
-def test_the_page_never_scrolls_sideways(open_page: OpenPage, width: int, scripted: bool) -> None:
+def test_no_page_scrolls_sideways(open_page: OpenPage, site: Path, width: int, scripted: bool) -> None:
     page = open_page(width=width, java_script_enabled=scripted)
-    folded = page.locator("details:not([open]) > summary:visible")
-    while folded.count():
-        folded.first.click()
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    frames = [frame.bounding_box() for frame in page.locator(".scroll:visible, .panel:visible").all()]
-    assert frames and all(box is not None and box["x"] + box["width"] <= width for box in frames)
+    for path in PATHS:
+        page.goto(f"{site.parent.as_uri()}/{path}")
+        page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == width, path
+        frames = page.evaluate(
+            "Array.from(document.querySelectorAll('.scroll, .panel'), e => e.getBoundingClientRect().right)"
+        )
+        assert any(frames) or path == "about.html"
+        assert all(right <= width for right in frames), path
 
 
 def test_the_first_column_stays_when_a_table_is_scrolled_on_a_phone(open_page: OpenPage) -> None:
@@ -182,23 +186,28 @@ CONTRASTS = """
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_follow_the_scheme_and_contrast_is_enough(open_page: OpenPage, scheme: str) -> None:
+def test_colours_follow_the_scheme_and_contrast_is_enough(open_page: OpenPage, site: Path, scheme: str) -> None:
     page = open_page(color_scheme=scheme)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(int(v) for v in ground[4:-1].split(",")) < 200) == (scheme == "dark")
     for row in page.locator(FIRST).locator("tbody.rows tr").all():
         row.hover()
     assert page.evaluate(CONTRASTS) == {}
+    for path in PATHS:
+        page.goto(f"{site.parent.as_uri()}/{path}")
+        assert page.evaluate(CONTRASTS) == {}, path
 
 
-def test_tables_and_plots_say_what_they_are(open_page: OpenPage) -> None:
+def test_tables_and_plots_say_what_they_are(open_page: OpenPage, site: Path) -> None:
     page = open_page()
-    bare = "t => Array.from(t.querySelectorAll('th')).filter(th => !th.scope).length"
-    for table in page.locator("table").all():
-        assert table.locator("caption").count() == 1
-        assert table.evaluate(bare) == 0
+    captions = "Array.from(document.querySelectorAll('table'), t => t.querySelectorAll('caption').length)"
+    bare = "document.querySelectorAll('table th:not([scope])').length"
     repeated = "Array.from(document.querySelectorAll('[id]'), e => e.id).filter((id, i, all) => all.indexOf(id) !== i)"
-    assert page.evaluate(repeated) == []
+    for path in PATHS:
+        page.goto(f"{site.parent.as_uri()}/{path}")
+        assert set(page.evaluate(captions)) <= {1}, path
+        assert page.evaluate(bare) == 0, path
+        assert page.evaluate(repeated) == [], path
     plot = page.locator("figure.plots svg[role=img]").first
     told = plot.locator("desc").text_content() or ""
     assert "First stage" in told and "oracle" in told and "beta: " in told and "gain +" in told
@@ -221,6 +230,50 @@ def test_hostile_words_stay_words(open_page: OpenPage) -> None:
     assert "onerror=alert(1)" in row.inner_text()
     assert "\\u{202e}" in row.inner_text()
     assert page.locator("img, main script").count() == 0
+    page = open_page(path="models/partial.html")
+    card = page.locator("dl.facts").inner_text()
+    assert card.count("onerror=alert(1)") == 3 and "\\u{202e}" in card
+    assert page.locator("img, main script").count() == 0
+
+
+def test_one_goes_from_the_overview_to_a_task_to_a_model_and_back(open_page: OpenPage) -> None:
+    page = open_page()
+    shown = page.locator(FIRST).locator("tr[data-run=beta] td[data-column=mini-flag-t2i] a").inner_text()
+    page.locator(FIRST).locator("th[data-column=mini-flag-t2i] a").click()
+    assert page.url.endswith("/tasks/mini-flag-t2i.html")
+    table = page.locator("table.scores >> nth=0")
+    assert table.locator("tr[data-run=beta] td[data-column='nDCG@10'] a").inner_text() == shown
+    table.locator("tr[data-run=beta] th a").click()
+    assert page.url.endswith("/models/beta.html")
+    assert page.locator("h1").inner_text() == "beta"
+    assert page.locator("tr[data-task=mini-flag-t2i] td[data-column=own] a").inner_text() == shown
+    page.get_by_role("link", name="beside the other runs").click()
+    assert page.url.endswith("/index.html#table-1")
+
+
+def test_a_task_page_is_sorted_and_filtered_with_all_state_in_the_address(open_page: OpenPage) -> None:
+    page = open_page(path="tasks/mini-faq-t2t.html")
+    rows = page.locator("table.scores >> nth=0 >> tbody.rows tr:visible")
+    by_headline = [row.get_attribute("data-run") for row in rows.all()]
+    assert by_headline[0] == "partial" and len(by_headline) == 4
+    page.locator("th[data-column=name] button >> nth=0").click()
+    assert [row.get_attribute("data-run") for row in rows.all()] == sorted(NAMES)
+    page.locator("#filter").fill("a")
+    assert page.locator("#status").inner_text() == "5 of 5 runs, sorted by name, ascending"
+    page.locator("#filter").fill("beta")
+    assert page.evaluate("location.search") == "?filter=beta&sort=name&order=ascending"
+    page.reload()
+    assert [row.get_attribute("data-run") for row in rows.all()] == ["beta"]
+    assert page.locator("#filter").input_value() == "beta"
+
+
+def test_the_list_of_tasks_is_filtered_and_sorted_by_number(open_page: OpenPage) -> None:
+    page = open_page(path="tasks.html", query="?sort=documents")
+    cells = page.locator("tbody.rows tr:visible td[data-column=documents]")
+    numbers = [int(text.replace(",", "")) for text in cells.all_inner_texts()]
+    assert len(numbers) == 9 and numbers == sorted(numbers, reverse=True)
+    page.locator("#filter").fill("fused")
+    assert page.locator("#status").inner_text() == "4 of 9 tasks, sorted by documents, descending"
 
 
 def test_on_paper_there_are_no_controls_and_no_frames_that_cut(open_page: OpenPage) -> None:

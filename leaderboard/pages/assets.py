@@ -1,0 +1,15 @@
+"""The styles and scripts of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mrb.leaderboard.page import Page, package_folder
+from mrb.leaderboard.site import Site
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """Every file of `static/`."""
+    for path in sorted((package_folder() / "static").iterdir()):
+        if path.is_file():
+            yield Page(f"static/{path.name}", path.read_bytes())

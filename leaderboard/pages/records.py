@@ -1,0 +1,30 @@
+"""Copies of the files that the numbers come from: every number links to its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mrb.leaderboard.page import Page
+from mrb.leaderboard.runs import RunCard, result_path
+from mrb.leaderboard.site import Site
+from mrb.noise import NOISE_FILE
+from mrb.results import RESULT_FILE, RUN_FILE
+from mrb.submission.schema import SUBMISSION_FILE
+from mrb.summary import Run
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """The records and results of every run, byte for byte."""
+    for run in site.runs:
+        for path, source in _copies(run, site.cards[run.name]).items():
+            yield Page(path, source.read_bytes())
+
+
+def _copies(run: Run, card: RunCard) -> dict[str, Path]:
+    """Where the site has each file, and where it comes from."""
+    if run.stored is not None:
+        return {card.record_path: run.folder / SUBMISSION_FILE}
+    results = {result_path(run, task_id): run.folder / task_id / RESULT_FILE for task_id in run.tasks}
+    noise = {card.noise_path: run.folder / NOISE_FILE} if card.noise_path else {}
+    return {card.record_path: run.folder / RUN_FILE, **noise, **results}

@@ -1,0 +1,60 @@
+"""The list of the board's tasks, and a page for each with all that ran on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mrb.leaderboard.comparisons import Comparison, Identity
+from mrb.leaderboard.page import Page, render, task_page
+from mrb.leaderboard.rows import SOURCE, Table, TableRow
+from mrb.leaderboard.site import Site
+from mrb.metrics import HEADLINE
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """One task in one table of the board: a column for each measure, a row for each run. Rows stand in the order of the
+    headline on this task, blanks last. The cells of a row are by measure."""
+
+    table_id: str
+    comparison: Comparison
+    identity: Identity
+    measures: tuple[str, ...]
+    fixed: tuple[TableRow, ...]
+    rows: tuple[TableRow, ...]
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """`tasks.html` and `tasks/<id>.html`."""
+    covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
+    yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
+    for task in site.tasks:
+        tables = [task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()]
+        yield render("task.html.jinja", task_page(task.id), site=site, task=task, tables=tables)
+
+
+def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
+    """The task's column of `table` in every measure. KeyError if no run of the table covers the task."""
+    views = [view for view in table.views if view.measure != SOURCE]
+    headline = table.view_of(str(HEADLINE))
+
+    def turned(rows: list[TableRow]) -> TableRow:
+        """One row from the same row of every view."""
+        cells = {view.measure: row.cells[task_id] for view, row in zip(views, rows, strict=True)}
+        return replace(rows[0], cells=cells)
+
+    def place(row: TableRow) -> tuple[bool, float, str]:
+        mean = row.cells[str(HEADLINE)].mean
+        return (mean is None, -(mean or 0.0), row.key)
+
+    fixed = (turned([view.fixed[number] for view in views]) for number in range(len(headline.fixed)))
+    rows = (turned([view.row(row.key) for view in views]) for row in headline.rows)
+    return TaskTable(
+        table_id,
+        table.comparison,
+        table.comparison.identities[task_id],
+        tuple(view.measure for view in views),
+        tuple(fixed),
+        tuple(sorted(rows, key=place)),
+    )

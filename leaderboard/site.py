@@ -1,0 +1,62 @@
+"""The site as one value: everything that its pages are made from, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mrb.leaderboard.comparisons import compare
+from mrb.leaderboard.rows import Table
+from mrb.leaderboard.runs import Entry, RunCard, card
+from mrb.submission.schema import Submission
+from mrb.summary import Run
+from mrb.task import TYPES, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """What the pages show.
+
+    `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
+    `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was.
+    A run's name is unique without regard to case and is a safe file name; it stays the same whatever else is on the
+    board, so pages and addresses use it as it is.
+    """
+
+    tables: dict[str, Table]
+    cards: dict[str, RunCard]
+    submissions: dict[str, Submission]
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Every run, in the order in which the tables have them."""
+        return tuple(run for table in self.tables.values() for run in table.runs)
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task that is a column of a table, by type."""
+        found = {task.id: task for table in self.tables.values() for task in table.comparison.tasks}
+        return tuple(sorted(found.values(), key=lambda task: TYPES.index(task.type)))
+
+    def table_of(self, run: Run) -> str:
+        """The id of the one table that `run` is in."""
+        return self._table_ids[run.name]
+
+    def tables_of(self, task_id: str) -> dict[str, Table]:
+        """The tables, by id, in which at least one run covers the task."""
+        return {name: table for name, table in self.tables.items() if task_id in table.comparison.reference}
+
+    @cached_property
+    def _table_ids(self) -> dict[str, str]:
+        return {run.name: name for name, table in self.tables.items() for run in table.runs}
+
+
+def make_site(entries: Sequence[Entry]) -> Site:
+    """The site of these runs, the same whatever their order. ResultError if they contradict each other (`compare`)."""
+    tables = [Table(comparison) for comparison in compare(entry.run for entry in entries)]
+    return Site(
+        {f"table-{number}": table for number, table in enumerate(tables, start=1)},
+        {entry.run.name: card(entry.run) for entry in entries},
+        {entry.run.name: entry.submission for entry in entries if entry.submission is not None},
+    )
