@@ -164,7 +164,8 @@ def started(folder: Path, cluster: Any, *options: str, workers: int = 2) -> Iter
         yield process
     finally:
         process.kill()
-        process.communicate()
+        with contextlib.suppress(ValueError):  # it was read to its end
+            print(process.communicate()[1])  # shown where the test fails
 
 
 def asked(folder: Path) -> set[int]:
