@@ -108,7 +108,9 @@ def cluster() -> Iterator[Any]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_TMPDIR": folder,
-        "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than Ray's half minute
+        # A busy machine needs more than Ray's half minute for a node and for its agents.
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stated.items():

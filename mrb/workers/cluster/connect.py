@@ -96,7 +96,10 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
 
 def _of_our_own(wanted: Wanted) -> dict[str, Any]:
     """Options of a cluster that is started here: small, silent, and closed to others on the network."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A busy machine needs more than Ray's half minute for a node and its agents.
+    patience = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000"}
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **patience}.items():
+        os.environ.setdefault(name, value)
     if "RAY_AUTH_MODE" not in os.environ:
         # Ray listens on all interfaces, and who reaches it may run anything. Its own token would lie in the home.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
