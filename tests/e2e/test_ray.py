@@ -336,7 +336,7 @@ def test_the_commands_of_the_page_run(cluster: Any, second: Any, tmp_path: Path)
     ]
     assert held == [10, 10]
     assert len(replay(runs / "array" / "shards" / "1-of-4" / "mini-faq-t2t" / "journal").records) == 5
-    assert (tmp_path / "candidates" / "mini-flag-t2i.parquet").is_file()
+    assert (tmp_path / "candidates" / "mini-emoji-i2i.parquet").is_file()
 
 
 def test_the_examples_fit_what_they_are_for(cluster: Any) -> None:
