@@ -45,8 +45,8 @@ ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "mxbai-rerank-large-v2": ("qwen2", (), TEXT_TASK),
 }
 WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
-WITH_THEIR_WEIGHTS = ("minilm", "ocr-bm25")
-"""Run on the weights that a package carries."""
+WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
+"""Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
 OTHERS = ("cross-encoder", "bge-reranker-v2-m3", "listwise")
 
