@@ -9,6 +9,7 @@ from typing import Protocol
 from mrb.files import write_bytes
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.pages import about, assets, models, overview, records, tasks
+from mrb.leaderboard.pictures import PICTURES
 from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
 
@@ -38,10 +39,15 @@ def build(folders: Sequence[Path], out: Path) -> Path:
 
 
 def site_pages(site: Site) -> Iterator[Page]:
-    """Every file of the site in the order of writing. ValueError if two would be one file where case is ignored."""
+    """Every file of the site in the order of writing. ValueError if two would be one file where case is ignored.
+
+    Pictures alone may be asked for by several kinds of page: they are named by what they hold, and come once.
+    """
     taken: set[str] = set()
     for kind in reversed(KINDS):
         for page in kind.pages(site):
+            if page.path in taken and page.path.startswith(PICTURES):
+                continue
             if page.path.casefold() in taken:
                 raise ValueError(f"{page.path} is written twice")
             taken.add(page.path.casefold())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from mrb.leaderboard.comparisons import compare
 from mrb.leaderboard.rows import Table
 from mrb.leaderboard.runs import Entry, RunCard, card
 from mrb.submission.schema import Submission
+from mrb.submission.verify import Verified
 from mrb.summary import Run
 from mrb.task import TYPES, Task
 
@@ -19,7 +20,8 @@ class Site:
     """What the pages show.
 
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
-    `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was.
+    `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was, and
+    `verified` the record that a re-run of it agreed.
     A run's name is unique without regard to case and is a safe file name; it stays the same whatever else is on the
     board, so pages and addresses use it as it is.
     """
@@ -27,6 +29,7 @@ class Site:
     tables: dict[str, Table]
     cards: dict[str, RunCard]
     submissions: dict[str, Submission]
+    verified: dict[str, Verified] = field(default_factory=dict)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:

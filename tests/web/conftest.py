@@ -67,7 +67,7 @@ def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
 
     def open_(query: str = "", *, path: str = "index.html", width: int = 1440, **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)  # a guard against hanging, not a limit
         contexts.append(context)
         page = context.new_page()
         watch(page)
