@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mrb.files import write_bytes
 from mrb.leaderboard.page import Page
-from mrb.leaderboard.pages import about, assets, models, overview, records, tasks
+from mrb.leaderboard.pages import about, assets, compare, models, overview, queries, records, tasks
 from mrb.leaderboard.pictures import PICTURES
 from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
@@ -21,7 +21,7 @@ class PageKind(Protocol):
         """The files of this kind, made one after the other: never all of them at once in memory."""
 
 
-KINDS: tuple[PageKind, ...] = (overview, tasks, models, about, records, assets)
+KINDS: tuple[PageKind, ...] = (overview, tasks, models, compare, queries, about, records, assets)
 """All that a site consists of. Written from the last to the first, so that whoever can open the overview finds all that
 it links to."""
 

@@ -24,8 +24,8 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spread:
-    """One row: `shares` of the queries by band, `quantiles` of the values, both fractions; `run` is empty for the list as
-    it came."""
+    """One row: `shares` of the queries by band, `quantiles` of the values, both fractions; `run` is empty for the list
+    as it came."""
 
     label: str
     run: str

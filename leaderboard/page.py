@@ -26,6 +26,8 @@ NAVIGATION = (
     ("Overview", "index.html"),
     ("Tasks", "tasks.html"),
     ("Models", "models.html"),
+    ("Compare", "compare.html"),
+    ("Queries", "queries.html"),
     ("About", "about.html"),
 )
 """The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""
@@ -67,6 +69,16 @@ def model_page(run_name: str) -> str:
     return f"models/{run_name}.html"
 
 
+def queries_page(task_id: str) -> str:
+    """The path of the list of a task's queries in the explorer."""
+    return f"queries/{task_id}.html"
+
+
+def query_page(task_id: str, page: int) -> str:
+    """The path of a page of them, counted from 1."""
+    return f"queries/{task_id}/{page}.html"
+
+
 def render(template: str, path: str, **values: object) -> Page:
     """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
@@ -93,6 +105,16 @@ def signed(fraction: float) -> str:
     """A difference times 100 with its sign, two decimals; what rounds to nothing has none."""
     text = f"{100 * fraction:+.2f}"
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+
+
+def points(hundredths: int) -> str:
+    """Hundredths of a point as people read them: 6309 is 63.09."""
+    return f"{hundredths / 100:.2f}"
+
+
+def gained(hundredths: int) -> str:
+    """The same with its sign; nothing has none."""
+    return points(0) if hundredths == 0 else f"{'+' if hundredths > 0 else MINUS}{points(abs(hundredths))}"
 
 
 def rate(per_second: float) -> str:
@@ -131,6 +153,8 @@ def _environment() -> Environment:
         "percent": percent,
         "small": small,
         "signed": signed,
+        "points": points,
+        "gained": gained,
         "rate": rate,
         "billions": billions,
         "count": "{:,}".format,
@@ -143,6 +167,8 @@ def _environment() -> Environment:
         "source": SOURCE,
         "task_page": task_page,
         "model_page": model_page,
+        "queries_page": queries_page,
+        "query_page": query_page,
         "version": version("mrb"),
     }
     return environment
