@@ -33,7 +33,7 @@ def build(folders: Sequence[Path], out: Path) -> Path:
     """
     site = make_site(read_entries(folders))
     for page in site_pages(site):
-        write_bytes(out / page.path, page.data)
+        write_bytes(out / page.path, page.data, durable=False)
     return out / overview.PATH
 
 
