@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from markupsafe import escape
-
 from mrb.leaderboard import cells, facts
-from mrb.leaderboard.cells import Shown, blank, shown
+from mrb.leaderboard.cells import Shown, blank, run_head, safe, shown, under_name
 from mrb.leaderboard.facts import MARK_LETTERS, Source
-from mrb.leaderboard.page import TYPE_WORDS, model_page, task_page
+from mrb.leaderboard.page import TYPE_WORDS, task_page
 from mrb.leaderboard.ranks import Rank
 from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
-from mrb.leaderboard.runs import RunCard
 from mrb.metrics import HEADLINE
 from mrb.summary import Run
 
@@ -88,8 +85,14 @@ class Board:
             return tab
         return self._tasks_tab(tab.key, tab.title, self.table.comparison.task_ids, SOURCE)
 
+    def measures_of(self, tab: Tab) -> tuple[str, ...]:
+        """The measures in which the tab has pages: every one for the first; and each task's own for all tasks. In all
+        measures together a task is on its own page."""
+        own = (str(HEADLINE), SOURCE) if tab.key == TASKS else (str(HEADLINE),)
+        return tuple(self.summaries) if tab.key == SUMMARY else own
+
     def path(self, tab: Tab, number: int = 1, measure: str = str(HEADLINE)) -> str:
-        """The page of a tab, from 1 on; other measures than the headline have pages in the tab of all tasks."""
+        """The page of a tab, from 1 on, in one of `measures_of` the tab."""
         own = "" if measure == str(HEADLINE) else "-" + slug(measure)
         return f"tables/{self.id}/{tab.key}{own}{f'-{number}' if number > 1 else ''}.html"
 
@@ -132,11 +135,11 @@ class Board:
         """The facts of each run, by column."""
         return {name: facts.facts(source) for name, source in self.sources.items()}
 
-    def rows(self, tab: Tab, measure: str) -> Iterator[tuple[Run, list[Shown]]]:
-        """Every run with its cells in the order of the tab's heads, the name left out."""
+    def rows(self, tab: Tab, measure: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[Run, list[Shown]]]:
+        """Runs (from `start` to `stop`) with their cells in the order of the tab's heads, the name left out."""
         view = self.view(tab.part, measure)
         keys = [head.key for head in tab.heads if head.key != "name"]
-        for run, row in zip(self.table.runs, view.rows, strict=True):
+        for run, row in zip(self.table.runs[start:stop], view.rows[start:stop], strict=True):
             yield run, self._cells(keys, row, run)
 
     def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[Shown]]]:
@@ -149,10 +152,9 @@ class Board:
 
     def html(self, up: str, tab: Tab, measure: str, start: int, count: int) -> str:
         """`count` rows from `start` on, as they stand on a page."""
-        found = list(self.rows(tab, measure))[start : start + count]
         return "\n".join(
-            cells.row_html(up, head(up, self.sources[run.name].card), row, f' data-run="{escape(run.name)}"')
-            for run, row in found
+            cells.row_html(up, run_head(up, self.sources[run.name].card), row, f' data-run="{safe(run.name)}"')
+            for run, row in self.rows(tab, measure, start, start + count)
         )
 
     def fixed_html(self, up: str, tab: Tab, measure: str) -> str:
@@ -189,7 +191,10 @@ class Board:
         for key in keys:
             if key in row.cells:
                 marked = source.submission is not None and key in source.submission.training
-                found.append(shown(row.cells[key], *([_mark(source.mark(key))] if marked else [])))
+                cell = row.cells[key]
+                if key == AVERAGE_TYPES and "gain" in keys:
+                    cell = cell._replace(gain=None)  # it has a column of its own
+                found.append(shown(cell, _mark(source.mark(key))) if marked else shown(cell))
             elif key == "rank":
                 found.append(self.ranks[run.name].shown)
             elif key == "gain":
@@ -246,24 +251,6 @@ def slug(measure: str) -> str:
 def head_small(measure: str, queries: int) -> str:
     """The small line of a task's head: its measure where there are several, and its queries."""
     return " · ".join(filter(None, (measure, f"{queries:,} q" if queries else "no run")))
-
-
-def under_name(card: RunCard) -> list[list[str]]:
-    """What must stand beside every number of a run: class and words."""
-    lines = [["who", f"{card.kind} · {card.inputs}"]]
-    if card.uses_first_stage:
-        lines.append(["flag", "sees the first stage’s scores"])
-    if card.failed_pairs:
-        lines.append(["failed", f"{card.failed_pairs} pairs failed"])
-    return lines
-
-
-def head(up: str, card: RunCard) -> str:
-    """The head of a run's row: its name, linked to its page, and what belongs beside it."""
-    lines = "".join(f'<small class="{kind}">{escape(cells.visible(words))}</small>' for kind, words in under_name(card))
-    return (
-        f'<th scope="row"><a href="{up}{escape(model_page(card.name))}"><bdi>{escape(card.name)}</bdi></a>{lines}</th>'
-    )
 
 
 def _mark(mark: str) -> tuple[str, str]:

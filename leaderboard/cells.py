@@ -7,11 +7,13 @@ become text here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mrb.leaderboard.rows import Cell
+from mrb.leaderboard.runs import RunCard
 
 MINUS = "\u2212"
 BLANK = "blank"
@@ -38,6 +40,11 @@ def signed(fraction: float) -> str:
     """A difference times 100 with its sign, two decimals; what rounds to nothing has none."""
     text = f"{100 * fraction:+.2f}"
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+
+
+def safe(text: str) -> str:
+    """Text as it may stand in HTML, in an attribute too: escaped, its invisible characters written out."""
+    return escape(text if text.isprintable() else str(visible(text)))
 
 
 def visible(value: object) -> object:
@@ -74,7 +81,7 @@ def number(up: str, cell: Cell, column: str, measure: str = "") -> Markup:
     page to the site's root. `measure` where the column has several."""
     one = shown(cell, *((("", measure),) if measure else ()))
     stated = f' data-value="{one.value}"' if one.value is not None else ""
-    return Markup(html(up, one, f' data-column="{escape(column)}"{stated}'))  # noqa: S704
+    return Markup(html(up, one, f' data-column="{safe(column)}"{stated}'))  # noqa: S704
 
 
 def html(up: str, cell: Shown, attributes: str = "") -> str:
@@ -82,15 +89,33 @@ def html(up: str, cell: Shown, attributes: str = "") -> str:
     if cell.kind == BLANK:
         text = '<span aria-hidden="true">–</span>'
     elif cell.href:
-        text = f'<a href="{up}{escape(cell.href)}">{escape(visible(cell.text))}</a>'
+        text = f'<a href="{up}{safe(cell.href)}">{safe(cell.text)}</a>'
     else:
-        text = f"<b>{escape(visible(cell.text))}</b>"
+        text = f"<b>{safe(cell.text)}</b>"
     kind = f' class="{cell.kind}"' if cell.kind else ""
-    smalls = "".join(
-        f'<small class="{kind}">{escape(visible(words))}</small>' if kind else f"<small>{escape(visible(words))}</small>"
-        for kind, words in cell.smalls
+    return f"<td{kind}{attributes}>{text}{_smalls(cell.smalls)}</td>"
+
+
+def _smalls(lines: Sequence[tuple[str, str]]) -> str:
+    return "".join(
+        [f'<small class="{kind}">{safe(words)}</small>' if kind else f"<small>{safe(words)}</small>" for kind, words in lines]
     )
-    return f"<td{kind}{attributes}>{text}{smalls}</td>"
+
+
+def under_name(card: RunCard) -> list[tuple[str, str]]:
+    """What must stand beside every number of a run: class and words."""
+    lines = [("who", f"{card.kind} · {card.inputs}")]
+    if card.uses_first_stage:
+        lines.append(("flag", "sees the first stage’s scores"))
+    if card.failed_pairs:
+        lines.append(("failed", f"{card.failed_pairs} pairs failed"))
+    return lines
+
+
+def run_head(up: str, card: RunCard) -> Markup:
+    """The head of a run's row: its name, linked to its page, and what belongs beside it."""
+    name, lines = safe(card.name), _smalls(under_name(card))
+    return Markup(f'<th scope="row"><a href="{up}models/{name}.html"><bdi>{name}</bdi></a>{lines}</th>')  # noqa: S704
 
 
 def data(cell: Shown) -> Json:

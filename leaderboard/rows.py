@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -264,8 +264,17 @@ def average(
     run: Run, task_ids: tuple[str, ...], measure: str, over: Callable[..., Average], row: Row = "measures"
 ) -> Average:
     """`over` (one of the two averages) of the engine; a task whose result lacks the measure counts as missing."""
+    if measure in _measures_of_all(run):
+        return over(run, task_ids, measure, row)
     there = {i: scores for i, scores in run.tasks.items() if i not in task_ids or measure in scores.result.measures}
-    return over(run if len(there) == len(run.tasks) else replace(run, tasks=there), task_ids, measure, row)
+    return over(replace(run, tasks=there), task_ids, measure, row)
+
+
+@lru_cache(maxsize=4096)
+def _measures_of_all(run: Run) -> frozenset[str]:
+    """The measures that every result of the run holds."""
+    held = [scores.result.measures.keys() for scores in run.tasks.values()]
+    return frozenset(held[0]).intersection(*held[1:]) if held else frozenset()
 
 
 def _cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:

@@ -100,7 +100,7 @@ def _data(board: Board) -> Iterator[Page]:
 def _tables(board: Board) -> Iterator[Page]:
     yield render("columns.html.jinja", f"tables/{board.id}/columns.html", section="index.html", board=board)
     for tab in board.tabs:
-        for measure in board.measures if tab.key == TASKS else [str(HEADLINE)]:
+        for measure in board.measures_of(tab):
             for number, path in enumerate(board.pages(tab, measure)):
                 frame = Frame(board, board.tab_of(tab, measure), measure, number * PAGE_ROWS, PAGE_ROWS, path)
                 yield render(
