@@ -16,9 +16,10 @@ from mrb.leaderboard import cells, facts
 from mrb.leaderboard.cells import Shown, blank, run_head, safe, shown, under_name
 from mrb.leaderboard.facts import MARK_LETTERS, Source
 from mrb.leaderboard.page import TYPE_WORDS, task_page
-from mrb.leaderboard.ranks import Rank
+from mrb.leaderboard.ranks import Standing
 from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
 from mrb.metrics import HEADLINE
+from mrb.statistics import Interval
 from mrb.summary import Run
 
 PAGE_ROWS = 50
@@ -59,12 +60,12 @@ class Tab:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """One table with all that its rows say. `sources` and `ranks` are by run."""
+    """One table with all that its rows say. `sources` are by run."""
 
     id: str
     table: Table
     sources: dict[str, Source]
-    ranks: dict[str, Rank]
+    standing: Standing
 
     @cached_property
     def tabs(self) -> tuple[Tab, ...]:
@@ -121,8 +122,17 @@ class Board:
 
     @property
     def ranked(self) -> str:
-        """How the ranks came about, in words; empty where nobody has one."""
-        return ""
+        """How the ranks came about, in words."""
+        count, of = self.standing.ranked, len(self.table.runs)
+        if not count:
+            return "" if self.table.comparison.suite is None else (
+                "No ranks: they need every query’s value of all tasks, which are not here for any row."
+            )
+        rest = "" if count == of else f" (of {of}; those without a rank are not placed among them)"
+        return (
+            f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. Two share a "
+            "rank unless a paired test, corrected for all pairs, tells every one above from every one below (5 %)."
+        )
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -140,7 +150,7 @@ class Board:
         view = self.view(tab.part, measure)
         keys = [head.key for head in tab.heads if head.key != "name"]
         for run, row in zip(self.table.runs[start:stop], view.rows[start:stop], strict=True):
-            yield run, self._cells(keys, row, run)
+            yield run, self._cells(keys, view, row, run)
 
     def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[Shown]]]:
         """First stage and oracle: what they are called and their cells."""
@@ -185,7 +195,7 @@ class Board:
             "cells": [cells.data(cell) for cell in row],
         }
 
-    def _cells(self, keys: Sequence[str], row: TableRow, run: Run) -> list[Shown]:
+    def _cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[Shown]:
         own, source = self.facts[run.name], self.sources[run.name]
         found = []
         for key in keys:
@@ -196,9 +206,9 @@ class Board:
                     cell = cell._replace(gain=None)  # it has a column of its own
                 found.append(shown(cell, _mark(source.mark(key))) if marked else shown(cell))
             elif key == "rank":
-                found.append(self.ranks[run.name].shown)
+                found.append(self.standing.ranks[run.name].shown)
             elif key == "gain":
-                found.append(_gain(row))
+                found.append(_gain(row, self.standing.gains.get(run.name) if view.measure == str(HEADLINE) else None))
             else:
                 found.append(own.get(key) or blank("no average over different measures"))
         return found
@@ -257,11 +267,12 @@ def _mark(mark: str) -> tuple[str, str]:
     return f"mark {mark}", MARK_LETTERS[mark]
 
 
-def _gain(row: TableRow) -> Shown:
+def _gain(row: TableRow, found: Interval | None) -> Shown:
     cell = row.cells.get(AVERAGE_TYPES)
     if cell is None or cell.gain is None:
         return blank("no average")
-    return Shown(cell.gain, cells.signed(cell.gain), kind=cells.direction(cell.gain))
+    smalls = (("", f"{cells.signed(found.low)} to {cells.signed(found.high)}"),) if found else ()
+    return Shown(cell.gain, cells.signed(cell.gain), "", smalls, cells.direction(cell.gain))
 
 
 def _of_fixed(key: str, row: TableRow) -> Shown:

@@ -9,7 +9,7 @@ from functools import cached_property
 from mrb.leaderboard.board import Board
 from mrb.leaderboard.comparisons import compare, table_ids
 from mrb.leaderboard.facts import Source
-from mrb.leaderboard.ranks import ranks
+from mrb.leaderboard.ranks import standing
 from mrb.leaderboard.rows import Table
 from mrb.leaderboard.runs import Entry, RunCard, card
 from mrb.submission.schema import Submission
@@ -50,7 +50,7 @@ class Site:
             )
             for run in table.runs
         }
-        return Board(name, table, sources, ranks(table))
+        return Board(name, table, sources, standing(table))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
