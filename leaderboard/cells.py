@@ -7,6 +7,7 @@ become text here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ def signed(fraction: float) -> str:
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
 
 
+@lru_cache(maxsize=2**17)
 def safe(text: str) -> str:
     """Text as it may stand in HTML, in an attribute too: escaped, its invisible characters written out."""
     return escape(text if text.isprintable() else str(visible(text)))

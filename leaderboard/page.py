@@ -27,6 +27,7 @@ NAVIGATION = (
     ("Overview", "index.html"),
     ("Tasks", "tasks.html"),
     ("Models", "models.html"),
+    ("Reported", "reported.html"),
     ("About", "about.html"),
 )
 """The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""

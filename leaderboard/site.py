@@ -12,6 +12,7 @@ from mrb.leaderboard.facts import Source
 from mrb.leaderboard.ranks import standing
 from mrb.leaderboard.rows import Table
 from mrb.leaderboard.runs import Entry, RunCard, card
+from mrb.leaderboard.verified import fitting
 from mrb.submission.schema import Submission
 from mrb.submission.verify import Verified
 from mrb.summary import Run
@@ -76,11 +77,13 @@ class Site:
         return {run.name: name for name, table in self.tables.items() for run in table.runs}
 
 
-def make_site(entries: Sequence[Entry]) -> Site:
+def make_site(entries: Sequence[Entry], verified: Sequence[Verified] = ()) -> Site:
     """The site of these runs, the same whatever their order. ResultError if they contradict each other (`compare`)."""
+    submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
     comparisons = compare(entry.run for entry in entries)
     return Site(
         {name: Table(one) for name, one in zip(table_ids(comparisons), comparisons, strict=True)},
         {entry.run.name: card(entry.run) for entry in entries},
-        {entry.run.name: entry.submission for entry in entries if entry.submission is not None},
+        submissions,
+        fitting(verified, submissions),
     )
