@@ -14,7 +14,7 @@ import numpy as np
 
 from mrb.items import Item
 from mrb.leaderboard.orders import Explored, Float64, Orders
-from mrb.leaderboard.page import MINUS
+from mrb.leaderboard.cells import MINUS
 from mrb.leaderboard.pictures import Picture, Pictures
 
 TOP = 10

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from mrb.amounts import size_text
 from mrb.files import is_device_name
+from mrb.leaderboard.cells import number, percent, run_head, signed, visible
+from mrb.leaderboard.facts import rate, size
 from mrb.leaderboard.rows import SOURCE
 from mrb.metrics import HEADLINE
 from mrb.task import TYPES
@@ -28,10 +29,10 @@ NAVIGATION = (
     ("Models", "models.html"),
     ("Compare", "compare.html"),
     ("Queries", "queries.html"),
+    ("Reported", "reported.html"),
     ("About", "about.html"),
 )
 """The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""
-MINUS = "\u2212"
 _LETTERS = {"t": "text", "i": "image", "vd": "page image", "it": "image with text"}
 TYPE_WORDS = {name: " to ".join(_LETTERS[side] for side in name.split("2")) for name in TYPES}
 # What needs no escaping in an address and is a name on every file system.
@@ -79,32 +80,30 @@ def query_page(task_id: str, page: int) -> str:
     return f"queries/{task_id}/{page}.html"
 
 
-def render(template: str, path: str, **values: object) -> Page:
+def render(template: str, path: str, *, section: str | None = None, **values: object) -> Page:
     """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
-    Templates also have `link(target)`: the relative address, from this page, of a path of the site.
+    Templates also have `link(target)`: the relative address, from this page, of a path of the site; and
+    `number_cell(cell, column, measure="")` and `run_head_cell(card)`, a cell and a row's head. `section` is the page of the navigation under which this
+    one stands, if it is not that of its folder's name.
     """
     up = "../" * path.count("/")
-    section = path if "/" not in path else path.partition("/")[0] + ".html"
+    section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
     found = _environment().get_template(template)
-    text = found.render(path=path, section=section, link=lambda target: up + target, **values)
+    text = found.render(
+        path=path,
+        section=section,
+        link=lambda target: up + target,
+        number_cell=partial(number, up),
+        run_head_cell=partial(run_head, up),
+        **values,
+    )
     return Page(path, text.encode())
-
-
-def percent(fraction: float) -> str:
-    """A fraction times 100, two decimals."""
-    return f"{100 * fraction:.2f}"
 
 
 def small(fraction: float) -> str:
     """A small fraction times 100, three decimals; what is there but rounds to nothing is not shown as nothing."""
     return f"{100 * fraction:.3f}" if fraction == 0 or 100 * fraction >= 0.0005 else "< 0.001"
-
-
-def signed(fraction: float) -> str:
-    """A difference times 100 with its sign, two decimals; what rounds to nothing has none."""
-    text = f"{100 * fraction:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
 
 
 def points(hundredths: int) -> str:
@@ -115,23 +114,6 @@ def points(hundredths: int) -> str:
 def gained(hundredths: int) -> str:
     """The same with its sign; nothing has none."""
     return points(0) if hundredths == 0 else f"{'+' if hundredths > 0 else MINUS}{points(abs(hundredths))}"
-
-
-def rate(per_second: float) -> str:
-    """A rate as people read it: three digits where it is small, thousands apart where it is large."""
-    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
-
-
-def billions(parameters: int) -> str:
-    """A count of parameters in billions, three digits."""
-    return f"{parameters / 1e9:.3g} B"
-
-
-def visible(value: object) -> object:
-    """Text with its control, bidirectional and other invisible characters written out; other values as they are."""
-    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
-        return value
-    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in value)
 
 
 def package_folder() -> Path:
@@ -156,7 +138,7 @@ def _environment() -> Environment:
         "points": points,
         "gained": gained,
         "rate": rate,
-        "billions": billions,
+        "billions": size,
         "count": "{:,}".format,
         "size": size_text,
     }

@@ -43,8 +43,9 @@ class Panel:
 
 
 def panels(view: View) -> list[Panel]:
-    """A panel for each column of a view of types whose first stage and oracle are known."""
-    return [panel for column in view.columns if (panel := _panel(view, column.key, column.title)) is not None]
+    """A panel for each column of one type whose first stage and oracle are known."""
+    typed = [column for column in view.columns if column.type]
+    return [panel for column in typed if (panel := _panel(view, column.key, column.title)) is not None]
 
 
 def _panel(view: View, key: str, tasks: str) -> Panel | None:
