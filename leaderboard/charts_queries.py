@@ -62,9 +62,10 @@ class SpreadPlot:
     height: float
 
 
-def spread_plot(runs: list[Run], task_id: str) -> SpreadPlot | None:
-    """The spread of `runs` (those that cover the task, in the order of the table); None if no run has values."""
-    spreads: list[Spread] = []
+def spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> SpreadPlot | None:
+    """The spread of the list as it came (`first`, its values per query, where they are known) and of `runs` (those that
+    cover the task, in the order of the table); None if no run has values."""
+    spreads = [] if first is None else [spread("first stage", "", first)]
     missing: list[str] = []
     for run in runs:
         values = run.tasks[task_id].values.get(str(HEADLINE))
@@ -72,7 +73,7 @@ def spread_plot(runs: list[Run], task_id: str) -> SpreadPlot | None:
             missing.append(run.name)
         else:
             spreads.append(spread(run.name, run.name, values))
-    if not spreads:
+    if len(missing) == len(runs):
         return None
     bars = tuple(_bar(one, TOP + ROW * place) for place, one in enumerate(spreads[:MAX_ROWS]))
     bottom = TOP + ROW * len(bars)

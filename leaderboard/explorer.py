@@ -13,8 +13,8 @@ from math import isnan
 import numpy as np
 
 from mrb.items import Item
-from mrb.leaderboard.orders import Explored, Float64, Orders
 from mrb.leaderboard.cells import MINUS
+from mrb.leaderboard.orders import Explored, Float64, Orders
 from mrb.leaderboard.pictures import Picture, Pictures
 
 TOP = 10

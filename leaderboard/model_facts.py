@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mrb.leaderboard.facts import UNKNOWN
 from mrb.leaderboard.rows import SOURCE, Cell, Column, Table
 from mrb.leaderboard.runs import result_path
 from mrb.metrics import HEADLINE
@@ -14,7 +15,6 @@ from mrb.summary import Run
 
 EXTREMES = 3
 """Tasks in each of the lists of best and worst ones."""
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)

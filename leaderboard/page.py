@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrb.amounts import size_text
 from mrb.files import is_device_name
-from mrb.leaderboard.cells import number, percent, run_head, signed, visible
+from mrb.leaderboard.cells import MINUS, number, percent, run_head, signed, visible
 from mrb.leaderboard.facts import rate, size
 from mrb.leaderboard.rows import SOURCE
 from mrb.metrics import HEADLINE

@@ -12,6 +12,7 @@ from mrb.leaderboard.page import Page, render, task_page
 from mrb.leaderboard.pictures import Pictures
 from mrb.leaderboard.rows import SOURCE, Table, TableRow
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.values import first_stage_values
 from mrb.loading.overview import NEVER, served_live
 from mrb.metrics import HEADLINE
 from mrb.task import Task
@@ -83,5 +84,9 @@ def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
         tuple(view.measure for view in views),
         tuple(fixed),
         tuple(rows),
-        spread_plot([runs[row.key] for row in rows if row.key in runs], task_id),
+        spread_plot(
+            [runs[row.key] for row in rows if row.key in runs],
+            task_id,
+            first_stage_values(table.comparison, task_id),
+        ),
     )

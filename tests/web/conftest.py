@@ -50,6 +50,22 @@ def site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path
     return build(runs, root / "site")
 
 
+@pytest.fixture(scope="session")
+def kinds_of_pages() -> Callable[[Path], list[str]]:
+    """`kinds_of_pages(root)`: a page of each kind, told by folder and depth: the largest of it."""
+
+    def kinds(root: Path) -> list[str]:
+        found: dict[tuple[str, ...], Path] = {}
+        for path in sorted(root.rglob("*.html")):
+            parts = path.relative_to(root).parts
+            kind = parts if len(parts) == 1 else (parts[0], str(len(parts)))
+            if kind not in found or path.stat().st_size > found[kind].stat().st_size:
+                found[kind] = path
+        return [str(path.relative_to(root)) for path in found.values()]
+
+    return kinds
+
+
 @pytest.fixture
 def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
     """`open_page(query="", path="index.html", **context)` opens a page of the board from disk in a context of its own.
