@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from mrb.cli.main import cli
 from mrb.leaderboard.build import build
+from mrb.task import load_suite
 
 CHROMIUM = Path("/usr/bin/chromium")
 # Root has no sandbox; the rest keeps the browser from calling home on its own.
@@ -23,6 +28,17 @@ ARGUMENTS = (
     "--disable-sync",
 )
 HOSTILE = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>\u202e"
+
+WORDS = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(2)><svg onload=alert(3)>",
+    "\" autofocus onfocus=alert(4) x='",
+    "<a href='javascript:alert(5)'>x</a><iframe srcdoc='<script>alert(6)</script>'></iframe>",
+    "{{ 7*7 }}{% raw %}${alert(7)}<!--]]>",
+    "=HYPERLINK(1);@SUM(1)+cmd|' /C calc'!A0",
+)
+UNSEEN = "\u202egnp.exe\u2066\x1b[2J\x07"
+MINI = load_suite("mini").tasks
 
 OpenPage = Callable[..., Page]
 
@@ -48,6 +64,61 @@ def site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path
     runs.append(write_run(root / "runs" / "partial", 0.9, cover=["mini-faq-t2t"], reranker=hostile))
     runs.append(write_run(root / "runs" / "shallow", 0.5, depth=10))
     return build(runs, root / "site")
+
+
+def _hostile_submission(folder: Path) -> Path:
+    """A real submission of a few queries, with hostile words wherever a valid one may have any."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for command in (
+            "run --model random --suite mini --limit 4 --out raw",
+            "submit raw/random --organisation mrb --model-name random --allow-incomplete",
+        ):
+            done = CliRunner().invoke(cli, command.split())
+            assert done.exit_code == 0, done.output
+    finally:
+        os.chdir(before)
+    made = folder / "submissions" / "mrb__random"
+    path = made / "submission.json"
+    value: dict[str, Any] = json.loads(path.read_text())
+    # What looks like a path is refused before it could be shown: these do not.
+    words = [word for word in WORDS if "/" not in word]
+    closing = "</script><img src=x onerror=alert(8)>"
+    for reranker in (value["reranker"], *(result["reranker"] for result in value["results"].values())):
+        reranker |= {"version": closing, "source": words[0]}
+        reranker["options"] = {word: word + UNSEEN for word in words} | {"__proto__": "x"}
+    value["environment"] |= {"processor": closing, "cores": words[1], "note": words[2]}
+    value["command"] += [word + UNSEEN for word in (*words, closing)]
+    path.write_text(json.dumps(value))
+    return made
+
+
+@pytest.fixture(scope="session")
+def full_site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Path:
+    """A board with pages of every kind: of a hostile submission, a hostile run, and two that mean well."""
+    root = tmp_path_factory.mktemp("hostile")
+    info = {"version": WORDS[0], "source": WORDS[1], "options": {word: word + UNSEEN for word in WORDS}}
+    record = {
+        "command": tuple(word + UNSEEN for word in WORDS),
+        "environment": {word: word for word in WORDS} | {"processor": WORDS[0], "date": WORDS[2]},
+        "not_covered": [{"task": task_id, "reason": WORDS[1]} for task_id in MINI[2:]],
+    }
+    runs = [write_run(root / "runs" / name, 0.5) for name in ("well", "meant")]
+    runs.append(write_run(root / "runs" / "hostile", 0.7, cover=MINI[:2], reranker=info, record=record))
+    return build([*runs, _hostile_submission(root)], root / "site")
+
+
+@pytest.fixture(scope="session")
+def hostile_words() -> tuple[str, ...]:
+    """What the hostile ones say."""
+    return WORDS
+
+
+@pytest.fixture(scope="session")
+def unseen() -> str:
+    """Characters among their words that steer a reader's eye or terminal."""
+    return UNSEEN
 
 
 @pytest.fixture(scope="session")
