@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from mrb.leaderboard import board
 from mrb.leaderboard.build import build
+from mrb.leaderboard.pages import overview
 
 CHROMIUM = Path("/usr/bin/chromium")
 # Root has no sandbox; the rest keeps the browser from calling home on its own.
@@ -48,6 +50,17 @@ def site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path
     runs.append(write_run(root / "runs" / "partial", 0.9, cover=["mini-faq-t2t"], reranker=hostile))
     runs.append(write_run(root / "runs" / "shallow", 0.5, depth=10))
     return build(runs, root / "site")
+
+
+@pytest.fixture(scope="session")
+def long_site(site: Path, write_run: Callable[..., Path]) -> Path:
+    """A board of one table with more rows than a page takes, beside the other: five rows, two to a page."""
+    root = site.parent / "long"
+    runs = [write_run(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((board, "PAGE_ROWS"), (overview, "PAGE_ROWS"), (overview, "OVERVIEW_ROWS")):
+            patch.setattr(module, name, 2)
+        return build(runs, root / "site").parent
 
 
 @pytest.fixture
