@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mrb.leaderboard.rows import Cell, View
 
-MAX_ROWS = 20
+MAX_ROWS = 10
 """Rerankers in a panel: with more nobody reads it. The page says so, and the tables have them all."""
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 112, 328, 8, 19
 _LABEL_LETTERS = 15

@@ -88,7 +88,8 @@ def table_csv(board: Board, tab: Tab) -> str:
             if key in numbers:
                 line += _numbers(row.cells[key])
             else:
-                line.append(_fact(shown.get(row.key, {}).get(key)))
+                cell = shown.get(row.key, {}).get(key)
+                line.append(cell.text if cell and key == "rank" and cell.kind != BLANK else _fact(cell))
         lines.append(line)
     return _csv(lines)
 
@@ -178,7 +179,10 @@ def citation() -> str:
     """The paper behind the benchmark, and this board by its version."""
     return (
         "@misc{mrb,\n"
-        "  title = {MRB: rerankers on multimodal retrieval},\n"
-        f"  note = {{Board built by MRB {version('mrb')}; benchmark of arXiv:2510.14824}},\n"
-        "  eprint = {2510.14824},\n  archivePrefix = {arXiv}\n}\n"
+        "  title = {MRB: a benchmark for multimodal rerankers},\n  author = {{The MRB authors}},\n"
+        f"  note = {{Version {version('mrb')}}}\n}}\n\n"
+        "@misc{mrb-paper,\n"
+        "  title = {Supervised Fine-Tuning or Contrastive Learning? Towards Better Multimodal LLM Reranking},\n"
+        "  eprint = {2510.14824},\n  archivePrefix = {arXiv},\n"
+        "  url = {https://arxiv.org/abs/2510.14824}\n}\n"
     )

@@ -12,13 +12,23 @@ from mrb.leaderboard.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab
 from mrb.leaderboard.facts import MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, panels
+from mrb.leaderboard import scatter
+from mrb.leaderboard.scatter import scatters
 from mrb.leaderboard.site import Site
 from mrb.metrics import HEADLINE
 
 PATH = "index.html"
-FEWER_ROWS = 15
-"""Rows of a table on the overview where there are several tables; their own pages have them all."""
+OVERVIEW_ROWS, FEWER_ROWS = 40, 15
+"""Rows of a table on the overview where it is alone, and where there are several; its own pages have them all."""
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS}
+
+BOX = {
+    "width": scatter.WIDTH,
+    "height": scatter.HEIGHT,
+    "left": scatter.LEFT,
+    "right": scatter.RIGHT,
+    "bottom": scatter.BOTTOM,
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ def pages(site: Site) -> Iterator[Page]:
         yield from _tables(board)
     fewer = len(site.boards) > 1
     frames = [
-        Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if fewer else PAGE_ROWS, PATH)
+        Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if fewer else OVERVIEW_ROWS, PATH)
         for board in site.boards.values()
     ]
     yield render(
@@ -83,7 +93,9 @@ def pages(site: Site) -> Iterator[Page]:
         PATH,
         frames=frames,
         panels={frame.board.id: panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
+        plots={frame.board.id: scatters(frame.board) for frame in frames},
         plot=PLOT,
+        box=BOX,
         **_choices(frames),
     )
 

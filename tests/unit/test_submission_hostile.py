@@ -223,19 +223,18 @@ def test_counts_are_capped(submission: Path, change: Change, words: str) -> None
     assert words in refusal(edit(submission, change))
 
 
-LATE = "\\ud800"  # half a character: no text that could be written anywhere
+HALF = r"\ud800"  # half a character: no text that could be written anywhere
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda text: "\ufeff" + text, "not valid JSON|Invalid JSON"), (lambda text: text + "{}", "Extra data"),
-        (lambda text: text.replace('"options": {}', '"options": {"x": "' + LATE + '"}'), "surrogate"),
-        (lambda text: text.replace('"options": {}', '"options": {"' + LATE + '": 1}'), "surrogate"),
-        (lambda text: text.replace('"environment": {', '"environment": {"gpu": "' + LATE + '", '), "surrogate"),
+        (lambda text: text.replace('"options": {}', '"options": {"x": "' + HALF + '"}'), "surrogate"),
+        (lambda text: text.replace('"options": {}', '"options": {"' + HALF + '": 1}'), "surrogate"),
+        (lambda text: text.replace('"environment": {', '"environment": {"gpu": "' + HALF + '", '), "surrogate"),
         (lambda text: text.replace('"options": {}', '"options": {"x": 1, "x": 2}'), "'x' stands twice"),
         (lambda text: text.replace('"organisation": "mrb"', '"organisation": "m\u0433b"'), "model.organisation"),
-        (lambda text: text.replace('"options": {}', '"options": {"x": ' + "9" * 4000 + "}"), "submission.json"),
     ],
 )  # fmt: skip
 def test_text_that_is_no_text_is_refused(submission: Path, change: Callable[[str], str], words: str) -> None:

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from mrb.cli.main import cli
+from mrb.leaderboard import board
 from mrb.leaderboard.build import build
+from mrb.leaderboard.pages import overview
 from mrb.task import load_suite
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -135,6 +137,17 @@ def kinds_of_pages() -> Callable[[Path], list[str]]:
         return [str(path.relative_to(root)) for path in found.values()]
 
     return kinds
+
+
+@pytest.fixture(scope="session")
+def long_site(site: Path, write_run: Callable[..., Path]) -> Path:
+    """A board of one table with more rows than a page takes, beside the other: five rows, two to a page."""
+    root = site.parent / "long"
+    runs = [write_run(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((board, "PAGE_ROWS"), (overview, "PAGE_ROWS"), (overview, "OVERVIEW_ROWS")):
+            patch.setattr(module, name, 2)
+        return build(runs, root / "site").parent
 
 
 @pytest.fixture
