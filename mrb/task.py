@@ -7,6 +7,7 @@ after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in 
 from __future__ import annotations
 
 import tomllib
+from datetime import date
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -97,13 +98,15 @@ class Source(Model):
     """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each).
 
     `format` is how the files at the pinned revision are written (`json`: one object a line); `format_confirmed` is
-    false where no public document says so.
+    false where no public document says so. `seen_live` is the day on which `mrb data doctor` found the live Hub to have
+    what stands here; None: nobody has loaded it live.
     """
 
     kind: Literal["hub", "embedded"]
     schema_family: Literal["beir", "mbeir", "umrb", "flickr", "vidore"]
     format: Literal["parquet", "json"]
     format_confirmed: bool = True
+    seen_live: date | None = None
     parts: tuple[Part, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -250,7 +253,8 @@ class Task(Model):
     def hash(self) -> str:
         """The definition's hash (64 hex digits) over the fields that decide a score, all listed here.
 
-        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written,
+        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written and
+        whether that was seen,
         the published candidate list (which has its own hash) and the source's own measure (a view of the same ranking)
         are left out.
         """
@@ -261,8 +265,8 @@ class Task(Model):
         for name in ("drop_qrels_outside_queries", "raw_qrels"):
             if not fields["rules"][name]:  # these came after lists were frozen: where they are off, hashes stand
                 del fields["rules"][name]
-        del fields["source"]["format"]
-        del fields["source"]["format_confirmed"]
+        for name in ("format", "format_confirmed", "seen_live"):
+            del fields["source"][name]
         for part in fields["source"]["parts"]:
             del part["copies"]
         return sha256_json(fields)

@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGSTOP)
     second = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
     os.kill(process.pid, signal.SIGCONT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert second.returncode == 2
     assert f"in use by process {process.pid}" in second.stderr
     assert process.returncode == 0, errors
