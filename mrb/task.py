@@ -6,7 +6,6 @@ after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in 
 
 from __future__ import annotations
 
-import tomllib
 from datetime import date
 from functools import cache, cached_property
 from importlib import resources
@@ -16,6 +15,7 @@ from typing import Annotated, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mrb.errors import TaskError, close_names
+from mrb.files import parse_toml
 from mrb.hashing import sha256_json
 from mrb.items import ImageCaps
 
@@ -374,15 +374,15 @@ def _task_files() -> dict[str, Path]:
 def read_toml(model: type[M], path: Path) -> M:
     """The definition in a TOML file. TaskError names the file and the first wrong field."""
     try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return model.model_validate(parse_toml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TaskError(f"{path}: {where}: {first['msg']} ({error.error_count()} in all)") from error
+    except ValueError as error:
+        raise TaskError(f"{path}: not valid TOML: {error}") from error
 
 
 def _modality(letters: str) -> Modality:
