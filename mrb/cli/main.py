@@ -30,6 +30,8 @@ COMMANDS = {
     "verify": ("verify", "Score a part of a submission again with its model."),
 }
 
+_NO_MEMORY = "out of memory; what was written is kept, and the same command goes on where there is more"
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and summaries without importing them."""
@@ -78,10 +80,10 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; the same command goes on where it stopped", err=True)
         sys.exit(130)
-    except MRBError as error:
+    except (MRBError, MemoryError) as error:
         if os.environ.get("MRB_TRACEBACK") == "1":
             traceback.print_exc()
-        _fail(str(error))
+        _fail(str(error) if isinstance(error, MRBError) else _NO_MEMORY)
     except BrokenPipeError:
         # The reader (`| head`) has gone: not an error, but Python would print one at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

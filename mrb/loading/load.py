@@ -59,11 +59,13 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, int] = {}
-    texts, images, offset = [], [], 0
+    titled = any(table.titles is not None for table in tables)
+    titles, texts, images, offset = [], [], [], 0
     for table in tables:
         rows |= {item_id: offset + row for item_id, row in table.rows.items()}
         size = len(table.texts if table.texts is not None else table.images or ())
         offset += size
+        titles += _chunks(table.titles, size, pa.string())
         texts += _chunks(table.texts, size, pa.string())
         images += _chunks(table.images, size, pa.binary())
     return replace(
@@ -71,6 +73,7 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
         rows=rows,
         texts=pa.chunked_array(texts, pa.string()),
         images=pa.chunked_array(images, pa.binary()),
+        titles=pa.chunked_array(titles, pa.string()) if titled else None,
     )
 
 
@@ -81,6 +84,10 @@ def _chunks(column: pa.ChunkedArray | None, size: int, kind: pa.DataType) -> lis
 def embedded_root() -> Path:
     """The installed folder of embedded data: one folder a repository, `config/split.parquet` in each."""
     return task_folder() / "mini" / "data"
+
+
+FROZEN_ENDS = " "
+"""The embedded texts are frozen as they were first joined: some end in a line break, which stays."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,9 @@ class _Reader:
 
     def items(self, table: Table, id_columns: tuple[str, ...]) -> ItemTable:
         """A table of queries or documents."""
-        return item_table(self.raw(table), id_columns, prefix=self.prefix, caps=self.task.images.caps, cache=self.cache)
+        raw, caps = self.raw(table), self.task.images.caps
+        items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache)
+        return replace(items, ends=FROZEN_ENDS)
 
     def raw(self, table: Table) -> Raw:
         """A table as its file holds it. DataError if the file is missing or damaged."""

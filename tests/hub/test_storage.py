@@ -196,6 +196,8 @@ def test_killed_in_mid_pull_the_same_command_finishes(
     again = mrb(*command, env=elsewhere)
     assert again.returncode == 0, again.stderr
     assert again.stdout == whole.stdout  # hashes for lists, counts for data
+    (one,), (other,) = (list((tmp_path / hf).rglob(SLOW[command])) for hf in ("hf", "hf2"))
+    assert one.resolve().name == other.resolve().name == sha256(other.read_bytes())
     if command == DATA:
         assert mrb("data", "verify", "--task", "nights", env=elsewhere).returncode == 0
 

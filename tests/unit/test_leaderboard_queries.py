@@ -84,7 +84,7 @@ def test_every_link_and_picture_of_the_explorer_leads_somewhere(
     root: Path, pages: dict[str, Any], broken_links: Callable[[Path, dict[str, Any]], list[str]]
 ) -> None:
     assert broken_links(root, pages) == []
-    assert any("?run=surface#q" in link for link in pages["compare.html"].links), "compared queries lead here"
+    assert any("?run=random#q" in link for link in pages["compare.html"].links), "compared queries lead here"
     scripts = {link.rpartition("/")[2] for page in pages.values() for link in page.links if link.endswith(".js")}
     assert {"queries.js", "lists.js", "gains.js", "compare.js"} <= scripts
 

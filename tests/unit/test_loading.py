@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from PIL import Image
 
 from mrb.errors import DataError
+from mrb.items import ImageCaps
 from mrb.loading.data import TaskData
-from mrb.loading.load import load_task_data
+from mrb.loading.load import joined, load_task_data
+from mrb.loading.tables import CORPUS_ID_COLUMNS, Raw, item_table
 from mrb.task import load_task
 
 Builder = Callable[..., Any]
@@ -90,6 +93,42 @@ def test_beir(load: Callable[..., TaskData]) -> None:
         "qrels_outside_queries": 0,
         "qrels_not_positive": 0,
     }
+
+
+def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData]) -> None:
+    titles, bodies = ["Title", None, "  Only ", "", "T"], ["words\n", " no title\t", None, None, "two\nlines"]
+    corpus = {"_id": [f"d{n}" for n in range(1, 6)], "text": bodies, "title": titles}
+    table = item_table(
+        Raw(pa.table(corpus), "corpus"), CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None
+    )  # of the Hub
+    assert [table.item(doc_id).text for doc_id in table] == [
+        f"{title or ''} {body or ''}".strip() for title, body in zip(titles, bodies, strict=True)
+    ]
+    # Embedded texts are frozen with their line breaks, and a table without titles is left as it is.
+    assert list(texts(load(corpus)).values()) == ["Title words\n", "no title\t", "Only", "", "T two\nlines"]
+    assert texts(load({**CORPUS, "text": ["one\n", " two", None]})) == {"d1": "one\n", "d2": " two", "d3": ""}
+    only = load({"_id": ["d1", "d3"], "text": pa.nulls(2, pa.string()), "title": [None, "x"]})
+    assert only.corpus.has_texts and not only.corpus.has_images
+
+
+def test_titles_and_texts_stay_on_the_disk(load: Callable[..., TaskData], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrb.loading.load.SMALL", 0)
+    ids = [f"d{n}" for n in range(2000)]
+    before = pa.total_allocated_bytes()
+    data = load({"_id": ids, "title": [f"Title of {name}" for name in ids], "text": ["words " * 800] * len(ids)})
+    assert data.corpus.item("d7").text == "Title of d7 " + ("words " * 800).strip()
+    assert pa.total_allocated_bytes() - before < 1_000_000 < len(ids) * 4800
+
+
+def test_parts_with_and_without_titles_are_one_table(load: Callable[..., TaskData]) -> None:
+    titled, plain = load({**CORPUS, "title": ["Title", "", None]}).corpus, load().corpus
+    other = replace(plain, rows={f"other/{doc_id}": row for doc_id, row in plain.rows.items()})
+    for tables in ([titled, other], [other, titled]):
+        whole = joined(tables)
+        assert [whole.item(doc_id).text for doc_id in ("d1", "d2", "other/d1", "other/d3")] == [
+            *("Title one", "two", "one", "three")
+        ]
+        assert joined([plain, other]).titles is None
 
 
 def test_mbeir(load: Callable[..., TaskData], encoded: Builder) -> None:
