@@ -18,6 +18,7 @@ COMMANDS = {
     "data": ("data", "Fetch, list and check the data of tasks."),
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
     "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
+    "merge": ("merge", "Put the parts of a run together (run --shard I/N)."),
     "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
