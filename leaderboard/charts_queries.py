@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.leaderboard.charts_types import x_of
-from mrb.leaderboard.plots import MAX_ROWS
 from mrb.metrics import HEADLINE
 from mrb.summary import Run
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 116, 378, 4, 19
+MAX_ROWS = 20
+"""Rows of the plot; its table has all."""
 BANDS = ("100", "75 to under 100", "50 to under 75", "over 0 to under 50", "0")
 """What a query's value × 100 is, best first. Bounds in `_shares`."""
 QUANTILES = (10, 25, 50, 75, 90)

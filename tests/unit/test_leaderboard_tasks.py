@@ -55,6 +55,9 @@ def test_runs_whose_values_are_not_at_hand_are_named(make_run: Make) -> None:
     plot = spread_plot([runs[0], bare], MINI[0])
     assert plot is not None and plot.missing == ("two",)
     assert spread_plot([bare], MINI[0]) is None
+    with_list = spread_plot(runs, MINI[0], np.array([1.0, 0.0]))
+    assert with_list is not None and with_list.bars[0].spread.label == "first stage"
+    assert with_list.bars[0].spread.shares == (0.5, 0, 0, 0, 0.5) and len(with_list.bars) == 3
 
 
 def test_examples_are_the_task_s_own_and_every_picture_is_there_once() -> None:
