@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOMS := build/rooms
 DEMO_MODEL ?= surface
+# Tests run in a process a core, each process a run of neighbours, so that what a file's tests share is made once; who
+# is done takes from the others. More than four gain nothing and cost memory. Threads beside that only wait.
+PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-unit check format clean
 
@@ -18,10 +22,10 @@ demo: $(READY)
 	$(BIN)/mrb leaderboard build runs/* --out site
 
 test: $(READY)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(PARALLEL) tests
 
 test-unit: $(READY)
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 # mypy sees baselines and leaderboard as what they install as: a scratch folder links every room into mrb/. The script
 # that made the embedded data is not part of the package and is checked by itself.
@@ -33,7 +37,7 @@ check: $(READY)
 	ln -s $(CURDIR)/tasks/__init__.py $(ROOMS)/mrb/tasks/
 	cd $(ROOMS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mrb
 	cd tasks/mini/build && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --explicit-package-bases .
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -24,6 +24,6 @@ class BgeRerankerV2M3(CrossEncoder):
         device: str | None = None,
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         max_length: int = 1024,
-        batch_size: int = 32,
+        batch_size: int = 0,
     ) -> None:
         super().__init__(path, revision, device, dtype, max_length, batch_size)

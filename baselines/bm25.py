@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mrb.baselines.bm25_disk import FORMAT, DiskIndex
+from mrb.baselines.bm25_disk import FORMAT, NO_TEXT, DiskIndex
 from mrb.baselines.lexical import K1, B, bm25, words
 from mrb.errors import AdapterError, CandidatesError
 from mrb.hashing import sha256_json
@@ -45,7 +45,7 @@ class Index:
             for doc_id in self.doc_ids
         ]
         if not vocabulary:
-            raise CandidatesError(f"task {data.task.id}: BM25 needs text; neither documents nor side table hold any")
+            raise CandidatesError(f"task {data.task.id}: {NO_TEXT}")
         self._vocabulary = vocabulary
         self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
         self._bm25.index((ids, vocabulary), create_empty_token=False, show_progress=False)

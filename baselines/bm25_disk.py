@@ -29,6 +29,10 @@ FORMAT = 1
 SHARD_DOCUMENTS = 200_000
 SHARD_TOKENS = 16_000_000
 """A shard is full at either limit; building one takes about 60 bytes a token."""
+NO_TEXT = (
+    "BM25 needs text; neither documents nor side table hold any; take a first stage that reads images, as "
+    "`mrb tracks` lists them for each type"
+)
 _ARRAYS = ("starts", "rows", "counts", "lengths")
 
 Float32 = npt.NDArray[np.float32]
@@ -153,7 +157,7 @@ def _build(folder: Path, texts: Iterator[str], documents: int) -> None:
             done, tokens = done + size, tokens + int(part["tokens"])
             bar.update(size)
     if not tokens:
-        raise CandidatesError("BM25 needs text; neither documents nor side table hold any")
+        raise CandidatesError(f"{folder}: {NO_TEXT}")
     write_json(
         folder / "manifest.json", {"schema_version": FORMAT, "documents": documents, "tokens": tokens, "shards": names}
     )

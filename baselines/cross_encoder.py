@@ -11,25 +11,30 @@ from itertools import groupby
 from typing import Any, Literal
 
 from mrb.baselines.optional import complete_weights, folder_or_hub_id, needed
+from mrb.engine.budget import CPU_TOKENS, batches
 from mrb.errors import AdapterError, one_line
 from mrb.items import Item
 from mrb.loading.hub import offline
 from mrb.reranker import Request
 from mrb.task import Modality
 
-_BATCHES_AHEAD = 16
-"""Batches' worth of pairs that are sorted by length together."""
+_PAIRS_AHEAD = 512
+"""Pairs that are sorted by length together."""
+_ROWS = 32
+"""Rows of a batch where the device is no CPU and the user says nothing."""
 _INSTALL = "pip install 'mrb[cross-encoder]'"
-_PIXELS_PER_LETTER = 200
-"""A token is about four letters, or 28 x 28 pixels: only for putting pairs of like length side by side."""
+_BYTES_PER_TOKEN = 4
+_PIXELS_PER_TOKEN = 28 * 28
+"""About so much is a token: only for putting pairs of like length side by side."""
 
 
 class CrossEncoder:
     """Scores are the model's raw logits, never passed through a sigmoid, which ties what is far from 0.5.
 
     Options: `path` (Hub id or folder), `revision`, `device` (the fastest there is unless stated), `dtype`, `max_length`
-    (tokens of a pair, cut as the tokenizer does; the model's own unless stated), `batch_size`, `instruction` (pass the
-    task's instruction as the model's prompt; off: the model's own prompt), `trust_remote_code` (off).
+    (tokens of a pair, cut as the tokenizer does; the model's own unless stated), `batch_size` (0: on a CPU as many as
+    come to about 512 tokens, elsewhere 32), `instruction` (pass the task's instruction as the model's prompt; off: the
+    model's own prompt), `trust_remote_code` (off).
 
     Covers text, and image and image+text where the model's modalities say so. AdapterError if the model gives more
     than one score a pair, or if a weight is missing from the checkpoint and would be random.
@@ -46,12 +51,12 @@ class CrossEncoder:
         device: str | None = None,
         dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
         max_length: int | None = None,
-        batch_size: int = 32,
+        batch_size: int = 0,
         instruction: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
-        if batch_size < 1:
-            raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 1")
+        if batch_size < 0:
+            raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 0")
         folder_or_hub_id(self.name, path)
         library = needed(self.name, "sentence_transformers", _INSTALL)
         try:
@@ -70,7 +75,7 @@ class CrossEncoder:
         _check_head(self.name, path, self._model)
         self.inputs = _inputs(self.name, path, self._model)
         self._as_parts = _takes_parts(self._model)
-        self._batch_size = batch_size
+        self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
         self._raw = needed(self.name, "torch", _INSTALL).nn.Identity()
 
@@ -79,7 +84,7 @@ class CrossEncoder:
         waiting: list[Request] = []
         for request in requests:
             waiting.append(request)
-            if sum(len(r.candidates) for r in waiting) >= _BATCHES_AHEAD * self._batch_size:
+            if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
                 yield from self._scored(waiting)
                 waiting = []
         yield from self._scored(waiting)
@@ -95,12 +100,18 @@ class CrossEncoder:
         pairs.sort(key=lambda pair: (pair[0].instruction, -_length(pair[0].query, pair[0].candidates[pair[1]])))
         for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
             alike = list(same)
-            for start in range(0, len(alike), self._batch_size):
-                batch = alike[start : start + self._batch_size]
+            for batch in self._batches(alike):
                 scores = self._predict([(r.query, r.candidates[place]) for r, place in batch], instruction)
                 for (request, place), score in zip(batch, scores, strict=True):
                     found[request.key][place] = score
         yield from found.items()
+
+    def _batches(self, pairs: list[tuple[Request, int]]) -> Iterator[list[tuple[Request, int]]]:
+        """Pairs that come longest first, in batches: of so many rows, or within a CPU's budget of tokens."""
+        if self._batch_size:
+            return (pairs[at : at + self._batch_size] for at in range(0, len(pairs), self._batch_size))
+        lengths = [_length(request.query, request.candidates[place]) for request, place in pairs]
+        return ([pairs[i] for i in batch] for batch in batches(lengths, CPU_TOKENS))
 
     def _predict(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
         scores = self._model.predict(
@@ -122,9 +133,10 @@ class CrossEncoder:
 
 
 def _length(query: Item, candidate: Item) -> int:
-    letters = len(query.text) + len(candidate.text)
+    """Tokens, roughly."""
+    letters = sum(len(item.text.encode()) for item in (query, candidate))
     pictures = [item.image.size for item in (query, candidate) if item.image]
-    return letters + sum(width * height for width, height in pictures) // _PIXELS_PER_LETTER
+    return 1 + letters // _BYTES_PER_TOKEN + sum(width * height for width, height in pictures) // _PIXELS_PER_TOKEN
 
 
 def _check_head(name: str, path: str, model: Any) -> None:

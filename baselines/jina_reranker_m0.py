@@ -9,6 +9,7 @@ other sides, which is MRB's reading. Never run on its real weights here.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from mrb.engine.yes_no import YesNo
 if TYPE_CHECKING:
     from mrb.engine.head import Head
 
+_LOG = logging.getLogger("mrb.engine")
 SHIFT = 2.65
 _HEAD = ("score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias")
 
@@ -35,6 +37,7 @@ class JinaRerankerM0(YesNo):
         from mrb.engine.checkpoint import read_weights
         from mrb.engine.head import mlp
 
+        _LOG.warning("%s: the weights' licence is CC-BY-NC-4.0: not for commercial use", self.name)
         weights = read_weights(folder, _HEAD)
         w1, b1, w2, b2 = (weights[name].to(model.device) for name in _HEAD)
         return mlp((w1, b1, w2, b2), SHIFT)

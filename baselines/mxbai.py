@@ -1,7 +1,7 @@
 """mxbai-rerank v2: mixedbread-ai/mxbai-rerank-base-v2 (0.5B) and -large-v2 (1.5B) on Qwen2.5, Apache-2.0 (unconfirmed).
 
 Template as in mixedbread-ai/mxbai-rerank; the logit of 1 minus the logit of 0. Takes text.
-Never run on their real weights here.
+The commits are those that mteb 2.26 names. Never run on their real weights here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ class MxbaiBase(YesNo):
 
     inputs = ("text",)
     model = "mixedbread-ai/mxbai-rerank-base-v2"
+    revision = "3ea9d4dffa7d12a4f366be8e275c349de9fc9865"
     prompt = MXBAI
 
 
@@ -22,3 +23,4 @@ class MxbaiLarge(MxbaiBase):
     """mixedbread-ai/mxbai-rerank-large-v2."""
 
     model = "mixedbread-ai/mxbai-rerank-large-v2"
+    revision = "ca7e1ee484c37c0ddd8d178a9a5c33cec575c5e6"

@@ -1,7 +1,7 @@
 """MRB's engine against other ways of scoring the same pairs with the same weights.
 
     python benchmarks/engine.py --out engine.json
-    python benchmarks/engine.py --shape 3b --layers 2 --queries 2 --depth 8 --cases vl
+    python benchmarks/engine.py --shape 3b --layers 2 --queries 2 --depth 4 --cases vl
 
 Weights are random, in realistic proportions: "small" has 12 decoder layers and about 120M parameters, of which the
 embeddings (shared with the head) are about 3 %; "3b" has the shape of Qwen2.5-VL-3B, cut to --layers. The ways:
@@ -14,7 +14,8 @@ embeddings (shared with the head) are about 3 %; "3b" has the shape of Qwen2.5-V
 
 A figure is CPU seconds of this process per pair, one thread, the least of --rounds rounds in which the ways take turns;
 reading and resizing images is part of it. Ratios over 1 mean that the engine is faster. `difference` is the largest
-difference of a score from the engine's.
+difference of a score from the engine's. The engine's split of its time is in CPU seconds too; `peak share` is what its
+language model's matrix products reach of one large product's speed.
 """
 
 from __future__ import annotations
@@ -33,9 +34,14 @@ from typing import Any
 import numpy as np
 import torch
 from engine_cases import Case, build, cases
-from engine_ways import BATCHES, Plain, Scores, Way, engine, mteb, sentence_transformers
+from engine_ways import Plain, Scores, Way, engine, mteb, sentence_transformers
 
 from mrb.engine.checkpoint import quiet_transformers
+from mrb.engine.stats import PARTS
+from mrb.reranker import Request
+
+LOOP_PAIRS = 3
+"""The loop takes a pair the same time whatever else there is: a few show it."""
 
 
 def matmul_peak() -> float:
@@ -50,7 +56,7 @@ def matmul_peak() -> float:
     return best
 
 
-def ways_of(case: Case, folder: Path, chosen: Sequence[str]) -> tuple[dict[str, list[Way]], Any]:
+def ways_of(case: Case, folder: Path, chosen: Sequence[str], sizes: Sequence[int]) -> tuple[dict[str, list[Way]], Any]:
     """For each way the functions to try (one for each batch size), and the engine's statistics."""
     run, stats = engine(case, folder)
     found: dict[str, list[Way]] = {"engine": [run]}
@@ -58,11 +64,11 @@ def ways_of(case: Case, folder: Path, chosen: Sequence[str]) -> tuple[dict[str, 
     if "loop" in chosen:
         found["loop"] = [plain.loop]
     if "sorted" in chosen:
-        found["sorted"] = [plain.sorted(size) for size in BATCHES]
+        found["sorted"] = [plain.sorted(size) for size in sizes]
     if "st" in chosen and case.architecture != "vl":
-        found["st"] = [sentence_transformers(case, folder)(size) for size in BATCHES]
+        found["st"] = [*map(sentence_transformers(case, folder), sizes)]
     if "mteb" in chosen and case.architecture == "encoder":
-        found["mteb"] = [mteb(case, folder)(size) for size in BATCHES]
+        found["mteb"] = [*map(mteb(case, folder), sizes)]
     return found, stats
 
 
@@ -73,32 +79,27 @@ def timed(way: Way, case: Case) -> tuple[float, Scores]:
     return (time.process_time() - started) / case.pairs, scores
 
 
-def tuned(case: Case, ways: Sequence[Way]) -> Way:
-    """The fastest on the first request; with one to choose from, that one."""
-    if len(ways) == 1:
-        return ways[0]
-    return min(ways, key=lambda way: timed(way, _first(case))[0])
-
-
-def measure(case: Case, folder: Path, chosen: Sequence[str], rounds: int) -> dict[str, Any]:
-    """All ways on one case, taking turns."""
-    ways, stats = ways_of(case, folder, chosen)
-    best = {name: tuned(case, functions) for name, functions in ways.items()}
+def measure(case: Case, folder: Path, chosen: Sequence[str], sizes: Sequence[int], rounds: int) -> dict[str, Any]:
+    """All ways on one case, taking turns; of a way with several batch sizes the best counts."""
+    ways, stats = ways_of(case, folder, chosen, sizes)
     seconds: dict[str, float] = {}
+    batch: dict[str, int] = {}
     scores: dict[str, Scores] = {}
     for number in range(rounds):
-        for name, way in best.items():
+        for name, functions in ways.items():
             if name == "engine" and stats is not None and number == rounds - 1:
-                stats.__init__()  # the last round's figures alone
-            # The loop takes a pair the same time whatever else there is: one request shows it.
-            spent, scores[name] = timed(way, _first(case) if name == "loop" else case)
-            seconds[name] = min(spent, seconds.get(name, float("inf")))
+                stats.__init__(clock=time.thread_time)  # the last round's figures alone
+            for place, way in enumerate(functions):
+                spent, scores[name] = timed(way, _few(case) if name == "loop" else case)
+                if spent < seconds.get(name, float("inf")):
+                    seconds[name] = spent
+                    batch |= {name: sizes[place]} if len(functions) > 1 else {}
     ours = scores["engine"]
     return {
         "case": case.name,
         "pairs": case.pairs,
         "seconds_per_pair": seconds,
-        "batch": {n: BATCHES[ways[n].index(best[n])] for n in ways if len(ways[n]) > 1},
+        "batch": batch,
         "ratios": {name: spent / seconds["engine"] for name, spent in seconds.items() if name != "engine"},
         "difference": {n: _difference(s, ours) for n, s in scores.items() if n != "engine"},
         "spread": float(np.std(np.concatenate(list(ours.values())))),
@@ -106,19 +107,22 @@ def measure(case: Case, folder: Path, chosen: Sequence[str], rounds: int) -> dic
     }
 
 
-def _first(case: Case) -> Case:
-    return Case(case.name, case.architecture, case.requests[:1])
+def _few(case: Case) -> Case:
+    first = case.requests[0]
+    few = Request(first.instruction, first.query, list(first.candidates)[:LOOP_PAIRS], first.key)
+    return Case(case.name, case.architecture, [few])
 
 
 def _difference(scores: Scores, ours: Scores) -> float:
-    return max(float(np.abs(np.subtract(scores[key], ours[key])).max()) for key in scores)
+    pairs = [(a, b) for key, found in scores.items() for a, b in zip(found, ours[key], strict=False)]
+    return max(abs(a - b) for a, b in pairs)
 
 
 def _profile(stats: Any) -> dict[str, Any]:
     if stats is None:
         return {}
     return {
-        "seconds": {part: round(spent, 3) for part, spent in stats.seconds.items()},
+        "seconds": {part: round(stats.seconds[part], 3) for part in PARTS},
         "tokens": stats.tokens,
         "padding_share": stats.padding_share,
         "shared_tokens": stats.shared,
@@ -129,6 +133,8 @@ def _profile(stats: Any) -> dict[str, Any]:
 
 def _decoder_flops(folder: Path, tokens: int) -> float:
     """Operations of the language model's matrix products for so many tokens (attention itself not counted)."""
+    if not tokens:
+        return 0.0
     config = json.loads((folder / "config.json").read_text())
     text = config.get("text_config", config)
     hidden, inner = text["hidden_size"], text["intermediate_size"]
@@ -137,7 +143,7 @@ def _decoder_flops(folder: Path, tokens: int) -> float:
     return 2.0 * tokens * text["num_hidden_layers"] * (heads * head * hidden + 3 * hidden * inner)
 
 
-def report(results: Sequence[dict[str, Any]], peak: float) -> str:
+def report(results: Sequence[dict[str, Any]]) -> str:
     """The tables as text."""
     lines = [f"{'case':26s} {'pairs':>5s} {'engine s/pair':>13s}  ratios over the engine's time (batch)"]
     for r in results:
@@ -147,7 +153,9 @@ def report(results: Sequence[dict[str, Any]], peak: float) -> str:
         )
         lines.append(f"{r['case']:26s} {r['pairs']:5d} {r['seconds_per_pair']['engine']:13.4f}  {ratios}")
     lines.append("")
-    lines.append(f"{'case':26s} largest difference  decode/resize/vision/prefill/head s  padding  hits  peak share")
+    lines.append(
+        f"{'case':26s} largest difference  decode/resize/tokens/vision/prefill/head s  padding spared  hits  peak share"
+    )
     for r in results:
         profile = r["engine"]
         difference = f"{max(r['difference'].values(), default=0.0):.1e} of sd {r['spread']:.2f}"
@@ -155,12 +163,14 @@ def report(results: Sequence[dict[str, Any]], peak: float) -> str:
             lines.append(f"{r['case']:26s} {difference}")
             continue
         s = profile["seconds"]
-        split = "/".join(f"{s[p]:.2f}" for p in ("decode", "preprocess", "vision", "prefill", "head"))
+        split = "/".join(f"{s[p]:.2f}" for p in PARTS)
         seen = profile["cache_hits"] + profile["cache_misses"]
         hits = f"{profile['cache_hits'] / seen:.0%}" if seen else "-"
-        share = f"{r['flops'] / s['prefill'] / 1e9 / peak:.0%}"
+        share = f"{r['flops'] / s['prefill'] / 1e9 / r['peak_gflops']:.0%}"
+        spared = profile["shared_tokens"] / (profile["shared_tokens"] + profile["tokens"])
         lines.append(
-            f"{r['case']:26s} {difference:18s}  {split:>35s}  {profile['padding_share']:6.1%}  {hits:>4s}  {share}"
+            f"{r['case']:26s} {difference:18s}  {split:>40s}  {profile['padding_share']:7.1%}  {spared:5.0%}  "
+            f"{hits:>4s}  {share}"
         )
     return "\n".join(lines)
 
@@ -171,36 +181,41 @@ def main() -> None:
     parser.add_argument("--layers", type=int)
     parser.add_argument("--queries", type=int, default=3)
     parser.add_argument("--depth", type=int, default=16)
+    parser.add_argument("--batches", default="2,4,8,16", help="sizes of which the other ways' best counts")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--ways", default="loop,sorted,st,mteb")
     parser.add_argument("--cases", help="only cases of these architectures: vl, lm, encoder")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     chosen = arguments.ways.split(",")
+    sizes = [int(size) for size in arguments.batches.split(",")]
     if "mteb" in chosen and importlib.util.find_spec("mteb") is None:
         print("mteb is not installed (pip install 'mrb[bench]'): left out")
         chosen.remove("mteb")
     torch.set_num_threads(1)
     quiet_transformers()
     with tempfile.TemporaryDirectory() as folder:
-        built = build(arguments.shape, arguments.layers, Path(folder))
-        peak = matmul_peak()
         wanted = (arguments.cases or "vl,lm,encoder").split(",")
+        built = build(arguments.shape, arguments.layers, Path(folder), wanted)
         results = []
         for case in cases(arguments.queries, arguments.depth):
-            if case.architecture in built and case.architecture in wanted:
-                result = measure(case, built[case.architecture], chosen, arguments.rounds)
-                result["flops"] = _decoder_flops(built[case.architecture], result["engine"].get("tokens", 0))
+            if case.architecture in built:
+                peak = matmul_peak()
+                result = measure(case, built[case.architecture], chosen, sizes, arguments.rounds)
+                tokens = result["engine"].get("tokens", 0)
+                result |= {"peak_gflops": peak, "flops": _decoder_flops(built[case.architecture], tokens)}
                 results.append(result)
-                print(f"{case.name}: done", flush=True)
+                print(f"{case.name}: {result['ratios']}", flush=True)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"\nshape {arguments.shape}, layers {arguments.layers or 'all'}, torch {torch.__version__}, one thread")
-    print(report(results, peak))
+    print(report(results))
+    peaks = [result["peak_gflops"] for result in results]
     print(
-        f"\nmatrix products reach {peak:.0f} GFLOP/s here; peak resident memory {gigabytes:.1f} GB, all ways together"
+        f"\nmatrix products reach {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s here, measured before each case; peak "
+        f"resident memory {gigabytes:.1f} GB, all ways together"
     )
     if arguments.out:
-        machine = {"processor": platform.processor(), "peak_gflops": peak, "peak_resident_gb": gigabytes}
+        machine = {"processor": platform.processor(), "peak_resident_gb": gigabytes}
         arguments.out.write_text(json.dumps({"machine": machine, "cases": results}, indent=1))
 
 

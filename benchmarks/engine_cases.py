@@ -49,10 +49,10 @@ class Case:
 def cases(queries: int, depth: int) -> list[Case]:
     """The four cases of modality, and the text one on a text model and on an encoder."""
     faq = load_task_data(load_task("mini-faq-t2t"))
-    many = [faq.queries.item(q).text for q in list(faq.queries)[: 2 * queries]]
+    many = [faq.queries.item(q).text for q in list(faq.queries)[: 6 * queries]]
     asked = many[:queries]
     passages = _passages(faq)
-    pages = _pictures("mini-page-t2vd", depth // 2, 448)
+    pages = _pictures("mini-page-t2vd", max(2, depth // 4), 448)
     flags = _pictures("mini-flag-t2i", queries + depth, 448)
 
     def request(key: int, query: Item, documents: Sequence[Item]) -> Request:
@@ -63,7 +63,7 @@ def cases(queries: int, depth: int) -> list[Case]:
 
     text = [request(n, Item(q), [Item(p) for p in window(n)]) for n, q in enumerate(asked)]
     image_query = [request(n, Item("", flags[n]), [Item(p) for p in window(n)]) for n in range(queries)]
-    # As many pairs as the others, of more queries: each page is in every list.
+    # Each page is in the lists of many queries.
     shared_pages = [request(n, Item(q), [Item("", page) for page in pages]) for n, q in enumerate(many)]
     both = [
         request(n, Item(q, flags[n]), [Item(p, flags[queries + i]) for i, p in enumerate(window(n))])
@@ -106,14 +106,16 @@ def _pictures(task: str, count: int, side: int) -> list[ImageHandle]:
     return found
 
 
-def build(shape: str, layers: int | None, root: Path) -> dict[str, Path]:
-    """Save a checkpoint for each architecture; folder by architecture.
+def build(shape: str, layers: int | None, root: Path, wanted: Sequence[str]) -> dict[str, Path]:
+    """Save a checkpoint for each wanted architecture that the shape has; folder by architecture.
 
     "small": about 120M parameters, 12 decoder layers; "3b": the shape of Qwen2.5-VL-3B, cut to `layers` layers in the
     language model and in the vision tower.
     """
     made = {}
     for architecture in ("vl", "lm", "encoder") if shape == "small" else ("vl",):
+        if architecture not in wanted:
+            continue
         folder = root / architecture
         torch.manual_seed(3)
         tok = _tokenizer(4096 if shape == "small" else 151_936)

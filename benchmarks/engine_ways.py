@@ -20,7 +20,6 @@ from mrb.reranker import Request
 
 Scores = dict[int, list[float]]
 Way = Callable[[Sequence[Request]], Scores]
-BATCHES = (2, 4, 8, 16)
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 JUDGE = (
     "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "

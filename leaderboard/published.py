@@ -6,7 +6,6 @@ interval, a rank or a gain, and they never share a table with a computed row.
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from mrb.errors import ResultError, first_problem
+from mrb.files import parse_toml
 from mrb.submission.schema import Link
 from mrb.task import Model
 from mrb.words import Plain
@@ -94,10 +94,10 @@ def published() -> Published:
 def read_published(path: Path) -> Published:
     """The rows in `path`. ResultError names the file and the first field that does not fit."""
     try:
-        return Published.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Published.model_validate(parse_toml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ResultError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error
+    except ValueError as error:
+        raise ResultError(f"{path}: not valid TOML: {error}") from error

@@ -77,6 +77,12 @@ def installed(group: str = RERANKERS) -> list[str]:
     return sorted({point.name for point in entry_points(group=group)})
 
 
+def name_of(factory: type, group: str = RERANKERS) -> str:
+    """The name under which a class is installed, which is what a user types; the class's own if it is not."""
+    where = f"{factory.__module__}:{factory.__qualname__}"
+    return next((point.name for point in entry_points(group=group) if point.value == where), factory.__qualname__)
+
+
 def _find(spec: str, group: str) -> _Found:
     if not _SPEC.fullmatch(spec):
         raise AdapterError(

@@ -93,6 +93,17 @@ class Candidates:
         start, end = int(self.offsets[row]), int(self.offsets[row + 1])
         return self.doc_ids.slice(start, end - start).to_pylist(), self.scores[start:end]
 
+    def ids(self, query_id: str) -> pa.Array:
+        """The document ids of a query as Arrow strings, not copied; empty where the list does not name it."""
+        row = self._rows.get(query_id)
+        start, end = (0, 0) if row is None else (int(self.offsets[row]), int(self.offsets[row + 1]))
+        return self.doc_ids.slice(start, end - start)
+
+    def count(self, query_id: str) -> int:
+        """How many documents a query's list has; 0 where the list does not name it."""
+        row = self._rows.get(query_id)
+        return 0 if row is None else int(self.offsets[row + 1] - self.offsets[row])
+
     def lists(self) -> Iterator[tuple[str, list[str], Float32]]:
         """(query id, document ids, scores) for every query, in the list's order."""
         for query_id in self.query_ids:

@@ -16,7 +16,9 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 BLOCK = 2**17
-"""Counts or signs held at a time: 1 MB of float64, whatever the number of queries."""
+"""Counts or signs held at a time: 1 MB of float64, unless a draw alone is longer."""
+_ROWS = 16
+"""Draws of many units taken together at least: the table of values is read from memory once for all of them."""
 _BAND = 2048  # units whose signs are drawn together, a multiple of 64; another number gives other signs
 
 
@@ -34,16 +36,20 @@ def unit_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
     """
     words = (units + 1) // 2  # each draw starts on a fresh 64-bit word, so that blocks may be of any size
     generator = np.random.PCG64(seed)
-    for rows in _blocks(resamples, units):
+    most = min(resamples, max(_ROWS, BLOCK // units))
+    buffer = np.empty((most, units), np.uint64)
+    offsets = np.arange(most)[:, np.newaxis] * units
+    for rows in _blocks(resamples, most):
         halves = generator.random_raw(rows * words).astype("<u8", copy=False).view("<u4")
-        drawn = (halves.reshape(rows, 2 * words)[:, :units].astype(np.uint64) * np.uint64(units)) >> np.uint64(32)
-        flat = drawn.astype(np.int64) + np.arange(rows)[:, np.newaxis] * units
+        # In place: what is written and read again is then still in the processor's cache.
+        drawn = np.multiply(halves.reshape(rows, 2 * words)[:, :units], np.uint64(units), out=buffer[:rows])
+        flat = np.right_shift(drawn, np.uint64(32), out=drawn).view(np.int64)
+        flat += offsets[:rows]
         yield np.bincount(flat.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
 
 
-def _blocks(rows: int, width: int) -> Iterator[int]:
-    """`rows` in portions of a bounded number of elements."""
-    most = max(1, BLOCK // width)
+def _blocks(rows: int, most: int) -> Iterator[int]:
+    """`rows` in portions of at most `most`."""
     for start in range(0, rows, most):
         yield min(most, rows - start)
 
@@ -86,7 +92,7 @@ def _random_subsets(whole: Float64, seed: int, flips: int) -> Float64:
     for start in range(0, len(whole), _BAND):
         band = whole[start : start + _BAND]
         done = 0
-        for rows in _blocks(flips, _BAND):
+        for rows in _blocks(flips, max(1, BLOCK // _BAND)):
             raw = generator.random_raw(rows * _BAND // 64).astype("<u8", copy=False).view(np.uint8)
             chosen = np.unpackbits(raw.reshape(rows, -1), axis=1, count=len(band), bitorder="little")
             sums[done : done + rows] += chosen.astype(np.float64) @ band

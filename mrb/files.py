@@ -8,6 +8,7 @@ import math
 import os
 import re
 import secrets
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -90,6 +91,14 @@ def parse_json(data: bytes, path: Path) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{path}: not valid JSON: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The TOML in `text`. ValueError: not TOML, nested too deeply, or a number with more digits than Python reads."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def is_device_name(name: str) -> bool:

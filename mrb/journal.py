@@ -143,7 +143,7 @@ class JournalWriter:
             written = self._file.write(frame)
             if written != len(frame):
                 self._file.truncate(self._end)
-                raise OSError(errno.ENOSPC, f"the disk took {written} of {len(frame)} bytes")
+                raise OSError(errno.ENOSPC, f"no space left, the disk took {written} of {len(frame)} bytes")
         except OSError as error:
             raise self._unwritable(error) from error
         self._end += len(frame)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from operator import index
 from typing import Self
 
@@ -98,7 +99,9 @@ def ceiling_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[s
 
     Unjudged documents count as grade 0. Its measures are the ceiling ("oracle") of a candidate list.
     """
-    return sorted(doc_ids, key=lambda doc_id: -max(grades.get(doc_id, 0), 0))
+    positives = {doc_id for doc_id, grade in grades.items() if grade > 0}
+    found = sorted([doc_id for doc_id in doc_ids if doc_id in positives], key=lambda doc_id: -grades[doc_id])
+    return found + [doc_id for doc_id in doc_ids if doc_id not in positives]
 
 
 def _depth(measure: Measure, deepest: int) -> int:
@@ -111,34 +114,55 @@ def _trec_name(measure: Measure, separator: str) -> str:
     return "recip_rank" if measure.name == "MRR" else f"{_TREC_NAMES[measure.name]}{separator}{measure.cutoff}"
 
 
+_Pattern = tuple[tuple[int, ...], tuple[int, ...]]
+"""What trec_eval looks at of one ranking: the grade at each rank (0: not relevant), and the grades of the positives
+that are not ranked, falling."""
+
+
 def _fill(values: Mapping[Measure, Float64], rankings: Rankings, qrels: Qrels, depth: int) -> None:
-    """Write the measures over rankings cut to `depth` into `values`, whose arrays are in the order of `qrels`."""
+    """Write the measures over rankings cut to `depth` into `values`, whose arrays are in the order of `qrels`.
+
+    Most queries have few positives and so few patterns: trec_eval is asked once for each, not once for each query.
+    """
+    patterns: dict[_Pattern, int] = {}
+    numbers = np.empty(len(qrels), np.int64)
+    for row, (query_id, grades) in enumerate(qrels.items()):
+        pattern = _pattern(query_id, rankings.get(query_id, ())[:depth], grades)
+        numbers[row] = patterns.setdefault(pattern, len(patterns))
+    for measure, found in _of_patterns(list(values), list(patterns)).items():
+        values[measure][:] = found[numbers]
+
+
+def _of_patterns(measures: Sequence[Measure], patterns: Sequence[_Pattern]) -> dict[Measure, Float64]:
+    """The measures of each pattern. One without a ranking scores 0: trec_eval leaves it out.
+
+    trec_eval never sees an id: its C code ends a string at a NUL and crashes on text that is not valid Unicode; and a
+    position is all it needs.
+    """
     judged: dict[str, dict[str, int]] = {}
     runs: dict[str, dict[str, float]] = {}
-    for row, (query_id, grades) in enumerate(qrels.items()):
-        ranking = rankings.get(query_id, ())[:depth]
-        judged[str(row)] = _by_position(query_id, ranking, grades)
-        if ranking:
-            runs[str(row)] = _integer_scores(len(ranking))
-    found = pytrec_eval.RelevanceEvaluator(judged, {_trec_name(m, ".") for m in values}).evaluate(runs)
-    keys = {measure: _trec_name(measure, "_") for measure in values}
+    for row, (ranked, unranked) in enumerate(patterns):
+        judged[str(row)] = {str(rank): grade for rank, grade in enumerate(ranked) if grade}
+        judged[str(row)] |= {f"unranked {number}": grade for number, grade in enumerate(unranked)}
+        if ranked:
+            runs[str(row)] = _integer_scores(len(ranked))
+    found = pytrec_eval.RelevanceEvaluator(judged, {_trec_name(m, ".") for m in measures}).evaluate(runs)
+    values = {measure: np.zeros(len(patterns)) for measure in measures}
+    keys = {measure: _trec_name(measure, "_") for measure in measures}
     for row_id, numbers in found.items():
         for measure, key in keys.items():
             values[measure][int(row_id)] = numbers[key]
+    return values
 
 
-def _by_position(query_id: str, ranking: Sequence[str], grades: Mapping[str, int]) -> dict[str, int]:
-    """A query's positives, ranked ones named by their position: trec_eval never sees an id.
-
-    Its C code ends a string at a NUL and crashes on text that is not valid Unicode; and a position is all it needs.
-    """
+def _pattern(query_id: str, ranking: Sequence[str], grades: Mapping[str, int]) -> _Pattern:
     positives = {doc_id: index(grade) for doc_id, grade in grades.items() if grade > 0}
     if not positives:
         raise ValueError(f"query {query_id!r} has no positives; it cannot be scored")
     if max(positives.values()) > MAX_GRADE:
         raise ValueError(f"query {query_id!r} has a grade over {MAX_GRADE}")
-    ranked = {str(rank): positives.pop(doc_id) for rank, doc_id in enumerate(ranking) if doc_id in positives}
-    return ranked | {f"unranked {number}": grade for number, grade in enumerate(positives.values())}
+    ranked = tuple(map(positives.pop, ranking, repeat(0)))
+    return ranked, tuple(sorted(positives.values(), reverse=True))
 
 
 @cache

@@ -79,8 +79,11 @@ def _checked(
     """`scores` as float32[n], failed pairs at minus infinity; AdapterError if they are not n finite numbers."""
     where = f"task {task_id}, query {query_id!r}"
     try:
-        with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below, by name
-            values = np.array(scores, dtype=np.float32)
+        if isinstance(scores, np.ndarray) and scores.dtype == np.float32:
+            values = scores.copy()
+        else:
+            with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below, by name
+                values = np.array(scores, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise AdapterError(f"{where}: the scores are not a list of numbers: {error}") from error
     if values.ndim != 1:

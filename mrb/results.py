@@ -6,6 +6,7 @@
                                                  a float64 column per measure
     runs/<reranker>/<task>/scores.parquet        query_id, doc_id, score (float32)
     runs/<reranker>/<task>/journal               the record that scores are kept in while the run goes on
+    runs/<reranker>/shards/<i>-of-<n>/           a part of a run: run.json, shard.json (`PartRecord`), <task>/journal
 
 `schema/result.json` and `schema/run.json` in docs are these models as JSON Schema.
 """
@@ -29,6 +30,7 @@ from mrb.words import Plain
 
 RESULT_FILE = "result.json"
 RUN_FILE = "run.json"
+PART_FILE = "shard.json"
 PER_QUERY_FILE = "per_query.parquet"
 SCORES_FILE = "scores.parquet"
 CLUSTER_COLUMN = "cluster"
@@ -198,6 +200,25 @@ class RunRecord(Model):
     timings: dict[Slug, TaskTiming]
 
 
+class PartRecord(Model):
+    """What a run of one part of the queries was asked for: part `number` (from 1) of `of`, and what decides which
+    queries and pairs those of all parts are."""
+
+    schema_version: Literal[1]
+    number: int = Field(ge=1)
+    of: int = Field(ge=1)
+    depth: int = Field(gt=0, le=10_000)
+    limit: int | None = Field(ge=1)
+    qrels: Literal["cleaned", "raw"]
+    allow_failures: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.number > self.of:
+            raise ValueError(f"part {self.number} of {self.of}")
+        return self
+
+
 def read_result(path: Path) -> Result:
     """The result in `path`. ResultError names the file and the first field that does not fit."""
     return parse_file(Result, path)
@@ -206,6 +227,11 @@ def read_result(path: Path) -> Result:
 def read_run(folder: Path) -> RunRecord:
     """The record of the run in `folder`. ResultError if there is none or it does not fit."""
     return parse_file(RunRecord, folder / RUN_FILE)
+
+
+def read_part(folder: Path) -> PartRecord:
+    """The record of the part in `folder`. ResultError if there is none or it does not fit."""
+    return parse_file(PartRecord, folder / PART_FILE)
 
 
 def result_files(path: Path) -> list[Path]:
@@ -226,6 +252,11 @@ def write_result(folder: Path, result: Result) -> None:
 def write_run(folder: Path, record: RunRecord) -> None:
     """Write the run's record, whole or not at all."""
     write_json(folder / RUN_FILE, record.model_dump(mode="json"))
+
+
+def write_part(folder: Path, record: PartRecord) -> None:
+    """Write a part's record, whole or not at all."""
+    write_json(folder / PART_FILE, record.model_dump(mode="json"))
 
 
 def check_registry(result: Result, where: str) -> None:

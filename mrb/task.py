@@ -6,7 +6,7 @@ after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in 
 
 from __future__ import annotations
 
-import tomllib
+from datetime import date
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mrb.errors import TaskError, close_names
+from mrb.files import parse_toml
 from mrb.hashing import sha256_json
 from mrb.items import ImageCaps
 
@@ -97,13 +98,15 @@ class Source(Model):
     """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each).
 
     `format` is how the files at the pinned revision are written (`json`: one object a line); `format_confirmed` is
-    false where no public document says so.
+    false where no public document says so. `seen_live` is the day on which `mrb data doctor` found the live Hub to have
+    what stands here; None: nobody has loaded it live.
     """
 
     kind: Literal["hub", "embedded"]
     schema_family: Literal["beir", "mbeir", "umrb", "flickr", "vidore"]
     format: Literal["parquet", "json"]
     format_confirmed: bool = True
+    seen_live: date | None = None
     parts: tuple[Part, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -250,7 +253,8 @@ class Task(Model):
     def hash(self) -> str:
         """The definition's hash (64 hex digits) over the fields that decide a score, all listed here.
 
-        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written,
+        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written and
+        whether that was seen,
         the published candidate list (which has its own hash) and the source's own measure (a view of the same ranking)
         are left out.
         """
@@ -261,8 +265,8 @@ class Task(Model):
         for name in ("drop_qrels_outside_queries", "raw_qrels"):
             if not fields["rules"][name]:  # these came after lists were frozen: where they are off, hashes stand
                 del fields["rules"][name]
-        del fields["source"]["format"]
-        del fields["source"]["format_confirmed"]
+        for name in ("format", "format_confirmed", "seen_live"):
+            del fields["source"][name]
         for part in fields["source"]["parts"]:
             del part["copies"]
         return sha256_json(fields)
@@ -370,15 +374,15 @@ def _task_files() -> dict[str, Path]:
 def read_toml(model: type[M], path: Path) -> M:
     """The definition in a TOML file. TaskError names the file and the first wrong field."""
     try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return model.model_validate(parse_toml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TaskError(f"{path}: {where}: {first['msg']} ({error.error_count()} in all)") from error
+    except ValueError as error:
+        raise TaskError(f"{path}: not valid TOML: {error}") from error
 
 
 def _modality(letters: str) -> Modality:

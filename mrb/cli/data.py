@@ -10,6 +10,7 @@ import click
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
+    from mrb.loading.pull import Pulled
     from mrb.task import Task
 
 Command = Callable[..., Any]
@@ -39,9 +40,16 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     if not task_ids and suite_id is None:
         raise DataError("name what to fetch: --task ID (may be repeated) or --suite ID; `mrb tasks` lists sizes")
-    pulled = [pull_task(task, lambda line: click.echo(line, err=True)) for task in _tasks(task_ids, suite_id)]
-    found = [one for one in pulled if one is not None]
-    click.echo(pulled_text(found) if found else "nothing to fetch: the data of these tasks is part of the package")
+    found: list[Pulled] = []
+    try:
+        for task in _tasks(task_ids, suite_id):
+            if (one := pull_task(task, lambda line: click.echo(line, err=True))) is not None:
+                found.append(one)
+    finally:  # one task that fails does not hide what was read of those before it
+        if found:
+            click.echo(pulled_text(found))
+    if not found:
+        click.echo("nothing to fetch: the data of these tasks is part of the package")
 
 
 @command.command()

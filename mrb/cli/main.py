@@ -18,6 +18,7 @@ COMMANDS = {
     "data": ("data", "Fetch, list and check the data of tasks."),
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
     "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
+    "merge": ("merge", "Put the parts of a run together (run --shard I/N)."),
     "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
@@ -29,6 +30,8 @@ COMMANDS = {
     "validate": ("validate", "Check submissions and result files: every number again."),
     "verify": ("verify", "Score a part of a submission again with its model."),
 }
+
+_NO_MEMORY = "out of memory; what was written is kept, and the same command goes on where there is more"
 
 
 class LazyGroup(click.Group):
@@ -78,10 +81,10 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted; the same command goes on where it stopped", err=True)
         sys.exit(130)
-    except MRBError as error:
+    except (MRBError, MemoryError) as error:
         if os.environ.get("MRB_TRACEBACK") == "1":
             traceback.print_exc()
-        _fail(str(error))
+        _fail(str(error) if isinstance(error, MRBError) else _NO_MEMORY)
     except BrokenPipeError:
         # The reader (`| head`) has gone: not an error, but Python would print one at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.cli.candidates import DEPTH, TRACK
+from mrb.cli.executor import cluster_options, makers_of
 from mrb.errors import CandidatesError, MRBError
+from mrb.workers.cluster.connect import Wanted
 
 if TYPE_CHECKING:
     from mrb.retrieval.retriever import Retriever
@@ -34,10 +36,9 @@ PROBED = (
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    help="Processes that make vectors, with one encoder each, and one GPU where there are any.",
+    help="Processes that make vectors, with one encoder each. Default: 1; with ray, all there is room for.",
 )
+@cluster_options
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, by the registry's numbers.")
 @click.option(
@@ -54,7 +55,10 @@ def command(
     track: str,
     out: Path,
     work: Path | None,
-    workers: int,
+    workers: int | None,
+    executor: str,
+    gpus_per_worker: float | None,
+    address: str | None,
     keep_embeddings: bool,
     dry: bool,
     rate: float | None,
@@ -71,6 +75,7 @@ def command(
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
     tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
     chosen = key_values(options)
+    elsewhere = makers_of(executor, Wanted(workers, gpus_per_worker, address), lambda line: click.echo(line, err=True))
     if rate is not None and not dry:
         raise MRBError("--rate is for --dry-run")
     if dry:
@@ -81,7 +86,7 @@ def command(
 
     for task in tasks:
         check_track(track, model, depth, task, f"task {task.id}")
-    retriever = load_first_stage(model, chosen, folder=work, workers=workers)
+    retriever = load_first_stage(model, chosen, folder=work, elsewhere=elsewhere)
     try:
         for task in tasks:
             _make(task, retriever, model, chosen, depth, track, out)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from mrb.cli.executor import cluster_options, executor_of
 from mrb.errors import MRBError
+from mrb.workers.cluster.connect import Wanted
 
 
 @click.command()
@@ -34,9 +36,17 @@ from mrb.errors import MRBError
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    default=1,
-    show_default=True,
-    help="Processes that score, with one instance of the reranker each, and one GPU where there are any.",
+    help="Processes that score, with one instance of the reranker each. Default: 1; with ray, all there is room for.",
+)
+@cluster_options
+@click.option(
+    "--shard", metavar="I/N", help="Score the Ith of N parts of each task's queries, for `mrb merge` to put together."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="With workers: end one that holds queries and gives no answer for so long.",
 )
 @click.option(
     "--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks; compares with none."
@@ -58,7 +68,12 @@ def command(
     out: Path,
     name: str | None,
     allow_failures: int,
-    workers: int,
+    workers: int | None,
+    executor: str,
+    gpus_per_worker: float | None,
+    address: str | None,
+    shard: str | None,
+    timeout: float | None,
     raw_qrels: bool,
     fresh: bool,
     dry: bool,
@@ -69,17 +84,17 @@ def command(
     Killed at any moment, the same command goes on where it stopped.
     """
     from mrb.cli.options import key_values, run_name
-    from mrb.evaluate.executor import in_process
+    from mrb.evaluate.part import part_of
     from mrb.evaluate.run import RunOptions, run
     from mrb.evaluate.select import select
     from mrb.sharing.pull import local_lists
     from mrb.summary import load_run, table
-    from mrb.workers.pool import on_processes
 
     if rate is not None and not dry:
         raise MRBError("--rate is for --dry-run")
+    start = executor_of(executor, Wanted(workers, gpus_per_worker, address), say, timeout)
     selection = select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
-    lists, pulled = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))
+    lists, pulled = local_lists(candidates, selection.tasks, say)
     asked = RunOptions(
         model=model,
         options=key_values(options),
@@ -88,6 +103,7 @@ def command(
         name=run_name(name),
         candidates=lists,
         pulled=pulled,
+        part=part_of(shard),
         limit=limit,
         fresh=fresh,
         allow_failures=allow_failures,
@@ -97,10 +113,17 @@ def command(
         from mrb.evaluate.dry_run import dry_run
 
         dry_run(asked, click.echo, rate)
-        if workers > 1:
-            click.echo(f"timed in one process; {workers} workers would share the scoring")
+        if executor == "ray" or (workers or 1) > 1:
+            click.echo(f"timed in one process; {workers or 'several'} workers would share the scoring")
         return
-    start = in_process if workers == 1 else on_processes(workers)
-    folder = run(asked, say=lambda line: click.echo(line, err=True), start=start)
+    folder = run(asked, say, start=start)
+    if asked.part is not None:
+        click.echo(f"part {asked.part} is scored: {folder}; `mrb merge` puts the parts together")
+        return
     click.echo(table(load_run(folder)))
     click.echo(f"results: {folder}")
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    click.echo(line, err=True)

@@ -137,6 +137,7 @@ def _entry(task: Task) -> dict[str, Any]:
         "queries": task.size.queries,
         "documents": task.size.documents,
         "gigabytes": task.size.gigabytes,
+        "seen_live": None if task.source.seen_live is None else task.source.seen_live.isoformat(),
         "hash": task.hash,
     }
 
@@ -174,6 +175,8 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "languages", ", ".join(task.languages)
     guess = "" if source.format_confirmed else " (not confirmed)"
     yield "source", f"{source.kind}, schema family {source.schema_family}, {source.format}{guess}"
+    if source.kind == "hub":
+        yield "live Hub", _seen(task)
     for part in source.parts:
         yield part.name or "repository", f"{part.repository} @ {part.revision or part.content}"
         for role, table in (("corpus", part.corpus), ("queries", part.queries), ("qrels", part.qrels)):
@@ -192,6 +195,12 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     if task.homepage is not None:
         yield "homepage", task.homepage
     yield "hash", task.hash
+
+
+def _seen(task: Task) -> str:
+    """Whether anybody has found the live Hub to have what the definition says."""
+    day = task.source.seen_live
+    return f"never loaded live; `mrb data doctor --task {task.id}` compares" if day is None else f"as stated on {day}"
 
 
 def _image_limits(task: Task) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,26 +12,40 @@ from mrb.errors import AdapterError
 if TYPE_CHECKING:
     from mrb.engine.backbone import Backbone
 
-T = TypeVar("T")
-
 CPU_TOKENS = 512
 """On a CPU small batches stay in its caches; benchmarks/engine.py measures this."""
 LARGEST_TOKENS = 65_536
 _PROBE_TOKENS = 1024
 _SHARE_OF_FREE = 0.5
+_SHARE_OF_FORWARD = 1 / 16
+"""What a forward costs beside its tokens (reading all weights once), as a part of the budget."""
 
 
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Positions into `lengths`, longest first, cut so that rows x longest row stays within `budget` (one row at least).
 
-    The first batch is the largest: what does not fit into memory shows at once.
+    Of all such cuts the one that computes least: padding against the fixed cost of one more forward. Long ones come
+    first, so that what does not fit into memory shows at once.
     """
     order = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
-    start = 0
-    while start < len(order):
-        count = max(1, budget // max(1, lengths[order[start]]))
-        yield order[start : start + count]
-        start += count
+    cost = [0.0]  # of the first n, at best
+    begins = [0]  # where the last batch of the first n begins
+    for end in range(1, len(order) + 1):
+        least, begin = float("inf"), end - 1
+        for start in range(end - 1, -1, -1):
+            tokens = (end - start) * lengths[order[start]]
+            if tokens > budget and start < end - 1:
+                break
+            if cost[start] + tokens < least:
+                least, begin = cost[start] + tokens, start
+        cost.append(least + _SHARE_OF_FORWARD * budget)
+        begins.append(begin)
+    found: list[list[int]] = []
+    end = len(order)
+    while end:
+        found.append(order[begins[end] : end])
+        end = begins[end]
+    return found[::-1]
 
 
 def probed_tokens(backbone: Backbone) -> int:

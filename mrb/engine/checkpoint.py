@@ -25,6 +25,8 @@ _WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOB = re.compile(r"[0-9a-f]{64}")
+# LoRA weights saved before transformers 4.52 have the module names of then; those of today are left as they are.
+_OLD_NAMES = {r"^model(?=\.layers\.)": "model.language_model", r"^visual(?=\.)": "model.visual"}
 # Tables that are recomputed from the configuration; older files still carry them.
 _RECOMPUTED = r"(rotary_emb\.inv_freq|position_ids|masked_bias)$"
 
@@ -157,18 +159,31 @@ def _refuse(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> No
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
-    """`model` with the LoRA weights of `folder` (adapter_config.json) merged into it."""
+    """`model` with the LoRA weights of `folder` (adapter_config.json) merged into it.
+
+    AdapterError names the first weight of the adapter that is missing, of another shape, or left over.
+    """
     require("this checkpoint", "peft", extra="train")
     import warnings
 
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils.save_and_load import load_peft_weights
 
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        merged = PeftModel.from_pretrained(model, str(folder))
+    names = _OLD_NAMES if hasattr(model.model, "language_model") else None
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            merged = PeftModel.from_pretrained(model, str(folder), key_mapping=names)
+        held = load_peft_weights(str(folder), device="cpu", key_mapping=names)
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise AdapterError(f"{folder}: its LoRA weights cannot be loaded: {said}") from error
     missing = [str(w.message) for w in seen if "missing" in str(w.message).lower()]
     if missing:
-        raise AdapterError(f"{folder}: {one_line(missing[0])}")
+        raise AdapterError(f"{folder}: {one_line(missing[0])}; they would be random, so they are refused")
+    # peft drops what it has no place for and says nothing.
+    if left := sorted(held.keys() - get_peft_model_state_dict(merged).keys()):
+        raise AdapterError(f"{folder}: {left[0]} ({len(left)} such weights) belongs to no part of the model below it")
     return merged.merge_and_unload().eval().requires_grad_(False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,9 +38,9 @@ class Embedder:
 
         The layout has a query's side only. A row does not depend on the other items, but for rounding.
         """
-        started = time.perf_counter()
+        started = self.stats.clock()
         prompts = self.prompter.prompts(instruction, [(item, _NOTHING) for item in items])
-        self.stats.add("tokenise", time.perf_counter() - started)
+        self.stats.add("tokenise", self.stats.clock() - started)
         self.stats.cut_prompts += sum(bool(prompt.cut) for prompt in prompts)
         self.stats.cut_tokens += sum(prompt.cut for prompt in prompts)
         # Longest first, which is the order of `batches`: what does not fit into memory shows at once.
@@ -50,16 +49,17 @@ class Embedder:
             self.pictures.expect(placed.image for i in waiting for placed in prompts[i].images)
         rows: dict[int, Float32] = {}
         while waiting:
-            count = len(next(batches([len(prompts[i].ids) for i in waiting], self.batch_tokens)))
-            try:
-                found = self._batch([prompts[i] for i in waiting[:count]])
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                self._halve(count, len(prompts[waiting[0]].ids), error)
-                continue
-            rows.update(zip(waiting[:count], found, strict=True))
-            del waiting[:count]
+            for batch in batches([len(prompts[i].ids) for i in waiting], self.batch_tokens):
+                chosen = waiting[: len(batch)]
+                try:
+                    found = self._batch([prompts[i] for i in chosen])
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    self._halve(len(chosen), len(prompts[chosen[0]].ids), error)
+                    break
+                rows.update(zip(chosen, found, strict=True))
+                del waiting[: len(batch)]
         return np.stack([rows[i] for i in range(len(prompts))])
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Embedder:
         images = [placed.image for prompt in prompts for placed in prompt.images]
         features = self.pictures.features(images) if self.pictures is not None and images else {}
         rows = [row_of(prompt, features) for prompt in prompts]
-        started = time.perf_counter()
+        started = self.stats.clock()
         hidden = self.backbone.last_hidden(rows, features)
         found: Float32 = torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy()
         self.stats.synchronised("prefill", started, self.backbone.device)

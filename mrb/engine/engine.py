@@ -7,7 +7,6 @@ query's candidates where that pays, and the features of an image wherever it sta
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,7 +113,7 @@ class Engine:
 
     def _groups(self, requests: Sequence[Request]) -> list[list[Pair]]:
         """The window's pairs, those together that may share a prefix."""
-        started = time.perf_counter()
+        started = self.stats.clock()
         groups: dict[tuple[str, str], dict[tuple[int, bytes, tuple[str, ...]], Pair]] = {}
         first = self.prompter.layout.first
         for i, request in enumerate(requests):
@@ -126,7 +125,7 @@ class Engine:
                 groups.setdefault(key, {}).setdefault(pair.order, pair).places.append((i, j))
                 self.stats.cut_prompts += bool(prompt.cut)
                 self.stats.cut_tokens += prompt.cut
-        self.stats.add("tokenise", time.perf_counter() - started)
+        self.stats.add("tokenise", self.stats.clock() - started)
         return [list(group.values()) for group in groups.values()]
 
     def _pictures(self) -> Pictures:
@@ -155,7 +154,7 @@ class Engine:
         shared = _common(group)
         prompt = group[0].prompt
         features = self._features(_images(prompt, end=shared))
-        started = time.perf_counter()
+        started = self.stats.clock()
         prefix = self.backbone.prefix(row_of(prompt, features, end=shared), features)
         self.stats.synchronised("prefill", started, self.backbone.device)
         self.stats.tokens += shared
@@ -168,16 +167,17 @@ class Engine:
         spared = start.tokens if start is not None else 0
         while waiting:
             # Sorted already: a batch is a stretch from the front.
-            count = len(next(batches([_length(pair) - spared for pair in waiting], self.batch_tokens)))
-            try:
-                values = self._scores(waiting[:count], start)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                self._halve(count, _length(waiting[0]) - spared, error)
-                continue
-            yield waiting[:count], values
-            del waiting[:count]
+            for batch in batches([_length(pair) - spared for pair in waiting], self.batch_tokens):
+                chosen = waiting[: len(batch)]
+                try:
+                    values = self._scores(chosen, start)
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    self._halve(len(chosen), _length(chosen[0]) - spared, error)
+                    break
+                yield chosen, values
+                del waiting[: len(batch)]
 
     def _halve(self, rows: int, length: int, error: BaseException) -> None:
         if rows == 1:
@@ -193,10 +193,10 @@ class Engine:
         known = features | start.features if start is not None else features
         rows = [row_of(pair.prompt, known, start=spared) for pair in pairs]
         device = self.backbone.device
-        started = time.perf_counter()
+        started = self.stats.clock()
         hidden = self.backbone.last_hidden(rows, features, start.prefix if start is not None else None)
         self.stats.synchronised("prefill", started, device)
-        started = time.perf_counter()
+        started = self.stats.clock()
         values: list[float] = self.head(hidden).tolist()
         self.stats.synchronised("head", started, device)
         real = sum(len(row.ids) for row in rows)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from mrb.adapters import RETRIEVERS, name_of
 from mrb.engine.layout import Layout
 from mrb.errors import AdapterError
 from mrb.items import Item
@@ -61,7 +62,7 @@ class LastToken:
         """
         from mrb.engine.checkpoint import require
 
-        self.name = type(self).__name__
+        self.name = name_of(type(self), RETRIEVERS)
         if instruction not in ("task", "default"):
             raise AdapterError(f"{self.name}: instruction={instruction}: there are task and default")
         if shard_rows < 1:

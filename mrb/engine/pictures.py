@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ class Pictures:
         self._held: OrderedDict[str, Features] = OrderedDict()
         self._held_bytes = 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mrb-pixels")
-        self._queue: deque[ImageHandle] = deque()
-        self._waiting: dict[str, Future[Pixels]] = {}
+        self._queue: dict[str, ImageHandle] = {}
+        self._waiting: dict[str, tuple[Future[Pixels], int]] = {}
         self._waiting_bytes = 0
 
     def tokens(self, image: ImageHandle) -> int:
@@ -76,8 +75,15 @@ class Pictures:
         return self._patches(*image.open_size) // self._merge**2
 
     def expect(self, images: Iterable[ImageHandle]) -> None:
-        """Say in which order images will be wanted: threads decode and resize them ahead, within AHEAD_BYTES."""
-        self._queue.extend(images)
+        """Say in which order images will be wanted: threads decode and resize them ahead, within AHEAD_BYTES.
+
+        What was expected before and never wanted makes room.
+        """
+        self._queue = {image.sha256: image for image in images}
+        for key in self._waiting.keys() - self._queue.keys():
+            future, size = self._waiting.pop(key)
+            future.cancel()
+            self._waiting_bytes -= size
         self._start()
 
     def features(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
@@ -132,27 +138,30 @@ class Pictures:
     def _start(self) -> None:
         """Hand images to the threads while there is room for their pixels; one at least, however large."""
         while self._queue and (self._waiting_bytes < AHEAD_BYTES or not self._waiting):
-            image = self._queue.popleft()
-            if image.sha256 not in self._held and image.sha256 not in self._waiting:
-                self._waiting[image.sha256] = self._pool.submit(self._pixels, image)
-                self._waiting_bytes += self._bytes(image)
+            key = next(iter(self._queue))
+            image = self._queue.pop(key)
+            if key not in self._held and key not in self._waiting:
+                size = self._bytes(image)
+                self._waiting[key] = self._pool.submit(self._pixels, image), size
+                self._waiting_bytes += size
 
     def _taken(self, image: ImageHandle) -> Pixels:
-        future = self._waiting.pop(image.sha256, None)
-        if future is None:
+        self._queue.pop(image.sha256, None)  # made now, so not ahead
+        if image.sha256 not in self._waiting:
             return self._pixels(image)
-        self._waiting_bytes -= self._bytes(image)
+        future, size = self._waiting.pop(image.sha256)
+        self._waiting_bytes -= size
         return future.result()
 
     def _pixels(self, image: ImageHandle) -> Pixels:
-        started = time.perf_counter()
+        started = self._stats.clock()
         opened = image.open()
-        decoded = time.perf_counter()
+        decoded = self._stats.clock()
         made = self._processor(images=[opened], return_tensors="np")
         t, h, w = (int(n) for n in made["image_grid_thw"][0])
         values = torch.from_numpy(np.ascontiguousarray(made["pixel_values"], dtype=np.float32))
         self._stats.add("decode", decoded - started)
-        self._stats.add("preprocess", time.perf_counter() - decoded)
+        self._stats.add("preprocess", self._stats.clock() - decoded)
         return Pixels(values, (t, h, w))
 
     def _encoded(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
@@ -177,7 +186,7 @@ class Pictures:
 
     def _seen(self, pixels: Sequence[Pixels]) -> list[Features]:
         """The vision tower's output for each image."""
-        started = time.perf_counter()
+        started = self._stats.clock()
         device = self._model.device
         grids = torch.tensor([p.grid for p in pixels], device=device)
         values = torch.cat([p.values for p in pixels]).to(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,9 @@ PARTS = ("decode", "preprocess", "tokenise", "vision", "prefill", "head")
 class Stats:
     """Counters of one engine, from its start.
 
-    `seconds` by part: decode and preprocess are summed over threads and run beside the rest. `tokens` is what the
-    language model read, `padding` how many more it computed, `shared` how many it was spared because a prefix was
-    reused. `cut_prompts` prompts lost `cut_tokens` tokens of text to the maximum length.
+    `seconds` by part, on `clock`: decode and preprocess are summed over threads and run beside the rest. `tokens` is
+    what the language model read, `padding` how many more it computed, `shared` how many it was spared because a prefix
+    was reused. `cut_prompts` prompts lost `cut_tokens` tokens of text to the maximum length.
     """
 
     pairs: int = 0
@@ -33,6 +34,7 @@ class Stats:
     cut_tokens: int = 0
     halvings: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, part: str, seconds: float) -> None:
@@ -46,7 +48,7 @@ class Stats:
             import torch
 
             torch.cuda.synchronize(device)
-        self.add(part, time.perf_counter() - started)
+        self.add(part, self.clock() - started)
 
     @property
     def padding_share(self) -> float:

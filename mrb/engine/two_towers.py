@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mrb.adapters import RETRIEVERS, name_of
 from mrb.errors import AdapterError
 from mrb.items import ImageHandle, Item
 
@@ -57,7 +58,7 @@ class TwoTowers:
         """
         from mrb.engine import checkpoint
 
-        self.name = type(self).__name__
+        self.name = name_of(type(self), RETRIEVERS)
         for option, value in (("batch_size", batch_size), ("shard_rows", shard_rows)):
             if value < 1:
                 raise AdapterError(f"{self.name}: {option}={value}: wanted a whole number from 1")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrb.adapters import name_of
 from mrb.engine.layout import Layout
 from mrb.errors import AdapterError
 from mrb.reranker import Request
@@ -69,7 +70,7 @@ class YesNo:
         """
         from mrb.engine.checkpoint import find, require
 
-        self.name = type(self).__name__
+        self.name = name_of(type(self))
         self.layout = self._chosen(layout)
         require(self.name, "torch", "transformers")
         given = path or self.model

@@ -52,7 +52,7 @@ def missing(plan: Plan, held: Mapping[str, Float32]) -> Iterator[Entry]:
     A pointwise journal may hold the head of a list; the key of the other kinds has the depth in it, so theirs hold a
     query whole or not at all.
     """
-    for entry in plan.entries():
-        first = len(held.get(entry.query_id, _NONE))
-        if first < len(entry.doc_ids):
-            yield entry.tail(first)
+    for query_id in plan.query_ids:
+        first = len(held.get(query_id, _NONE))
+        if first < plan.size(query_id):
+            yield plan.entry(query_id).tail(first)

@@ -28,9 +28,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise ResultError(
-            f"{folder}: in use by {_owner(owner)}; wait for it, or give another --out or --name"
-        ) from None
+        raise ResultError(f"{folder}: in use by {_owner(owner)}; wait for it, or give another --out") from None
     except OSError as error:
         raise ResultError(f"{folder}: cannot be written: {error.strerror}; give another folder with --out") from error
     try:

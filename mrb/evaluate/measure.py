@@ -18,8 +18,8 @@ from mrb.results import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, Rera
 from mrb.statistics import intervals, task_seed
 from mrb.weights import parts_of, task_mean
 
-BLOCK = 200
-"""Queries measured at a time: bounds what the measures' string tables hold, however large the task."""
+BLOCK = 2000
+"""Queries measured at a time: bounds how many rankings are held, however large the task."""
 CURVE_DEPTHS = (10, 25, 50, 100)
 CUTOFF = max(measure.cutoff for measure in MEASURES)
 TIE_CUTOFF = 10
@@ -69,7 +69,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
         counts=RunCounts(
             queries=len(plan.query_ids),
             pairs=plan.pairs,
-            queries_without_candidates=sum(not entry.doc_ids for entry in plan.entries()),
+            queries_without_candidates=sum(not plan.size(query_id) for query_id in plan.query_ids),
             self_matches_removed=plan.self_matches,
             failed_pairs=_failed(plan, scores),
             tied_at_10=tied / len(plan.query_ids),
@@ -113,18 +113,17 @@ def _joined(blocks: list[Values]) -> Values:
 
 
 def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[int]) -> _Rankings:
-    task_id, qrels = plan.data.task.id, plan.data.qrels[entry.query_id]
-    given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(entry.doc_ids)]
+    ids, qrels = entry.doc_ids, plan.data.qrels[entry.query_id]
+    given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(ids)]
+    order = rank_candidates(plan.data.task.id, entry.query_id, ids, given, failed=np.isnan(given))
     orders: dict[str, Sequence[str]] = {}
-    tied = False
     for depth in depths:
-        ids = entry.doc_ids[:depth]
-        order = rank_candidates(task_id, entry.query_id, ids, given[:depth], failed=np.isnan(given[:depth]))
-        orders[str(depth)] = [ids[position] for position in order[:CUTOFF]]
-        tied = tied_across(given[:depth][order], TIE_CUTOFF)  # the last is the run's own depth
-    orders["first_stage"] = entry.doc_ids[:CUTOFF]
-    orders["oracle"] = ceiling_ranking(entry.doc_ids, qrels)[:CUTOFF]
-    return _Rankings(orders, tied)
+        # No other candidate moves two of them, so the ranking of a shorter list is what is left of the longer one's.
+        best = (order if depth >= len(order) else order[order < depth])[:CUTOFF].tolist()
+        orders[str(depth)] = [ids[position] for position in best]
+    orders["first_stage"] = ids[:CUTOFF]
+    orders["oracle"] = ceiling_ranking(ids, qrels)[:CUTOFF]
+    return _Rankings(orders, tied_across(given[order], TIE_CUTOFF))
 
 
 def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple[str, ...] | None) -> list[Measures]:

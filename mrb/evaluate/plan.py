@@ -20,6 +20,7 @@ from mrb.sampling import sample_queries
 from mrb.task import Sample
 
 Float32 = npt.NDArray[np.float32]
+_NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -56,27 +57,50 @@ class Plan:
     @cached_property
     def pairs(self) -> int:
         """How many (query, candidate) pairs the plan scores."""
-        return sum(len(entry.doc_ids) for entry in self.entries())
+        return sum(map(self.size, self.query_ids))
 
     @cached_property
     def self_matches(self) -> int:
         """How many candidates were removed because they are the query itself."""
-        return sum(
-            len(_self_matches(self.data, query_id, self.candidates.get(query_id)[0])) for query_id in self.query_ids
-        )
+        return sum(len(self._own(query_id)) for query_id in self.query_ids)
+
+    def size(self, query_id: str) -> int:
+        """How many candidates `entry` has, without reading their ids."""
+        return min(self.candidates.count(query_id) - len(self._own(query_id)), self.depth)
 
     def entry(self, query_id: str) -> Entry:
         """The candidates of one query (rule 3: self-matches leave the list before it is cut)."""
         doc_ids, scores = self.candidates.get(query_id)
-        own = _self_matches(self.data, query_id, doc_ids)
+        own = self._own(query_id)
         if own:
             keep = [position for position, doc_id in enumerate(doc_ids) if doc_id not in own]
             doc_ids, scores = [doc_ids[position] for position in keep], scores[keep]
         return Entry(query_id, doc_ids[: self.depth], scores[: self.depth])
 
+    def doc_ids(self, query_id: str) -> pa.Array:
+        """The ids of `entry` as Arrow strings, cut out of the list where it holds them in one piece."""
+        if self._own(query_id):
+            return pa.array(self.entry(query_id).doc_ids, pa.string())
+        return self.candidates.ids(query_id)[: self.depth]
+
     def entries(self) -> Iterator[Entry]:
         """Every query's entry, in order."""
         return (self.entry(query_id) for query_id in self.query_ids)
+
+    def _own(self, query_id: str) -> frozenset[str]:
+        """The candidates that are the query itself. Kept once found: comparing pictures for every pass would cost."""
+        rules = self.data.task.rules
+        if not (rules.drop_identical_ids or rules.drop_query_image_from_candidates):
+            return _NOTHING
+        found = self._own_found.get(query_id)
+        if found is None:
+            found = _self_matches(self.data, query_id, self.candidates.get(query_id)[0]) or _NOTHING
+            self._own_found[query_id] = found
+        return found
+
+    @cached_property
+    def _own_found(self) -> dict[str, frozenset[str]]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -148,7 +172,7 @@ def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage:
         yield Asked(request, entry, order)
 
 
-def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> set[str]:
+def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
     """The candidates that are the query itself: its own id, or its own picture, where the task's rules say so."""
     rules = data.task.rules
     own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
@@ -156,7 +180,7 @@ def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> set[str]
         picture = data.queries.encoded(query_id)
         if picture is not None:
             own |= {doc_id for doc_id in doc_ids if _same(picture, data.corpus.encoded(doc_id))}
-    return own
+    return frozenset(own)
 
 
 def _same(picture: pa.Buffer, other: pa.Buffer | None) -> bool:

@@ -18,6 +18,7 @@ from mrb.evaluate.failures import Allowance, failed_pairs
 from mrb.evaluate.held import held_scores, missing, score_key
 from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import measure
+from mrb.evaluate.part import Part
 from mrb.evaluate.plan import Plan
 from mrb.evaluate.resume import agree_or_refuse
 from mrb.evaluate.select import Selection, check_candidates
@@ -27,20 +28,24 @@ from mrb.noise import read_noise
 from mrb.results import (
     RUN_FILE,
     NotCovered,
+    PartRecord,
     RerankerInfo,
     RunRecord,
     TaskTiming,
     read_run,
+    write_part,
     write_run,
 )
 from mrb.task import Task, load_suite
 
 JOURNAL_FILE = "journal"
+PARTS_FOLDER = "shards"
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it."""
+    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it.
+    `part` is the part of each task's queries that is taken, into a folder of its own."""
 
     model: str
     options: Mapping[str, str]
@@ -50,6 +55,7 @@ class RunOptions:
     candidates: Path | None = None
     pulled: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
+    part: Part | None = None
     fresh: bool = False
     allow_failures: int = 0
     command: Sequence[str] = ()
@@ -67,6 +73,8 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
         check_candidates(task, options.candidates, selection.depth)
     with start(options.model, options.options) as executor:
         folder = options.out / (options.name or executor.info.name)
+        if options.part is not None:
+            folder = folder / PARTS_FOLDER / options.part.folder
         refused = {task.id: not_covered(executor.info, task) for task in selection.tasks}
         with locked(folder):
             earlier = _earlier(folder, executor.info, fresh=options.fresh)
@@ -74,6 +82,8 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
             timings: dict[str, TaskTiming] = {}
             # Written at once, and again after every task: a run that is killed leaves a record of what is there.
             write_run(folder, _record(options, executor, refused, timings, earlier))
+            if options.part is not None:
+                write_part(folder, _part_record(options, options.part))
             for task in selection.tasks:
                 reason = refused[task.id]
                 if reason is not None:
@@ -89,17 +99,21 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
 def _run_task(
     options: RunOptions, task: Task, executor: Executor, folder: Path, say: Callable[[str], None]
 ) -> TaskTiming | None:
-    """Score, measure and write one task; how long scoring took, None if nothing was left to score."""
+    """Score, measure and write one task; how long scoring took, None if nothing was left to score.
+
+    Of a part there is nothing to measure: only the journal is kept.
+    """
     selection = options.selection
     choice = Choice(task, selection.depth, options.candidates, options.limit, selection.sample)
-    plan = open_plan(choice)
+    plan = open_plan(choice) if options.part is None else options.part.of_plan(open_plan(choice))
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL_FILE
     if options.fresh:
         discard_task(folder, journal)
     timing = _score(choice, plan, executor, journal, options.allow_failures, say)
-    held = held_scores(replay(journal).records, journal)
-    write_task(folder, plan, held, measure(plan, held, executor.info))
+    if options.part is None:
+        held = held_scores(replay(journal).records, journal)
+        write_task(folder, plan, held, measure(plan, held, executor.info))
     say(_line(task, timing, plan))
     return timing
 
@@ -203,6 +217,19 @@ def _record(
         command=tuple(options.command),
         environment={**environment.environment(), **executor.packages(), "workers": str(executor.workers)},
         timings={**(earlier.timings if earlier else {}), **timings},
+    )
+
+
+def _part_record(options: RunOptions, part: Part) -> PartRecord:
+    selection = options.selection
+    return PartRecord(
+        schema_version=1,
+        number=part.number,
+        of=part.of,
+        depth=selection.depth,
+        limit=options.limit,
+        qrels=selection.tasks[0].qrels,
+        allow_failures=options.allow_failures,
     )
 
 

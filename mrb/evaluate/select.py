@@ -83,7 +83,7 @@ def candidates_path(task: Task, given: Path | None) -> Path:
     if task.candidates is None:
         raise CandidatesError(
             f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "
-            f"be loaded with `mrb candidates make --task {task.id} --first-stage bm25 --out candidates`, "
+            f"be loaded with `mrb candidates make --task {task.id} --track bm25+siglip --out candidates`, "
             "then run with `--candidates candidates`"
         )
     return task_folder() / task.candidates.file

@@ -22,7 +22,9 @@ QUERIES_A_GROUP = 1000
 def write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: Measured) -> None:
     """Write the scores, the values per query, and then the result: where it stands, the others are there too."""
     with atomic_writer(folder / SCORES_FILE) as file:
-        _write_scores(pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd"), plan, held)
+        # Ids come again and again, scores hardly ever do: a dictionary of them costs time and room.
+        ids = [field.name for field in SCORES_SCHEMA if field.type == pa.string()]
+        _write_scores(pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd", use_dictionary=ids), plan, held)
     with atomic_writer(folder / PER_QUERY_FILE) as file:
         pq.write_table(measured.per_query, file, compression="zstd")
     write_result(folder, measured.result)
@@ -36,12 +38,12 @@ def discard_task(folder: Path, journal: Path) -> None:
 
 def _write_scores(writer: pq.ParquetWriter, plan: Plan, held: Mapping[str, Float32]) -> None:
     """(query, document, score) for every pair, a bounded number of queries at a time; null for a pair that failed."""
-    entries = (entry for entry in plan.entries() if entry.doc_ids)
+    queries = (query_id for query_id in plan.query_ids if plan.size(query_id))
     with writer:
-        while group := list(itertools.islice(entries, QUERIES_A_GROUP)):
-            scores = [held[entry.query_id][: len(entry.doc_ids)] for entry in group]
-            query_ids = [entry.query_id for entry in group for _ in entry.doc_ids]
-            doc_ids = [doc_id for entry in group for doc_id in entry.doc_ids]
-            values = np.concatenate(scores)
-            columns = [pa.array(query_ids), pa.array(doc_ids), pa.array(values, pa.float32(), mask=np.isnan(values))]
+        while group := list(itertools.islice(queries, QUERIES_A_GROUP)):
+            sizes = [plan.size(query_id) for query_id in group]
+            values = np.concatenate([held[query_id][:size] for query_id, size in zip(group, sizes, strict=True)])
+            rows = pa.array(np.repeat(np.arange(len(group)), sizes))
+            doc_ids = pa.concat_arrays([plan.doc_ids(query_id) for query_id in group])
+            columns = [pa.array(group).take(rows), doc_ids, pa.array(values, pa.float32(), mask=np.isnan(values))]
             writer.write_table(pa.table(columns, schema=SCORES_SCHEMA))

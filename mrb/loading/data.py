@@ -18,7 +18,12 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class ItemTable:
-    """A table of items by id: `texts` (strings, null where there is none) and `images` (encoded bytes, or null)."""
+    """A table of items by id: `texts` (strings, null where there is none) and `images` (encoded bytes, or null).
+
+    With `titles`, a text is its title, a space and the text, without white space at its ends, as BEIR joins them
+    (arXiv 2104.08663); `ends` names the characters to strip where it is less. They are joined when asked for: a corpus
+    of millions would be copied into memory otherwise.
+    """
 
     name: str
     rows: Mapping[str, int]
@@ -26,6 +31,8 @@ class ItemTable:
     images: pa.ChunkedArray | None
     caps: ImageCaps = field(default_factory=ImageCaps)
     cache: DecodeCache | None = None
+    titles: pa.ChunkedArray | None = None
+    ends: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,8 +51,8 @@ class ItemTable:
     @cached_property
     def has_texts(self) -> bool:
         """Whether any row of the table has a text that is not empty."""
-        texts = self.texts
-        return texts is not None and texts.null_count < len(texts) and any(map(self._text, self.rows.values()))
+        columns = [column for column in (self.titles, self.texts) if column is not None]
+        return any(c.null_count < len(c) for c in columns) and any(map(self._text, self.rows.values()))
 
     def item(self, item_id: str) -> Item:
         """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
@@ -66,8 +73,8 @@ class ItemTable:
         return row
 
     def _text(self, row: int) -> str:
-        value = None if self.texts is None else self.texts[row].as_py()
-        return value or ""
+        text = _cell(self.texts, row)
+        return text if self.titles is None else f"{_cell(self.titles, row)} {text}".strip(self.ends)
 
     def _image(self, item_id: str, row: int) -> ImageHandle | None:
         images = self.images
@@ -79,6 +86,11 @@ class ItemTable:
             return encoded
 
         return ImageHandle(read, where=f"{self.name}, {item_id!r}", caps=self.caps, cache=self.cache)
+
+
+def _cell(column: pa.ChunkedArray | None, row: int) -> str:
+    value = None if column is None else column[row].as_py()
+    return value or ""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ from mrb.columns import aligned
 from mrb.errors import DataError, MRBError
 from mrb.loading.hub import attempt, list_files, listed_tables, offline
 from mrb.loading.layout import choose, file_format, roles
-from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
+from mrb.loading.remote import check_columns
 from mrb.task import Part, Task
 
 BLOCK = 64 * 1024
 """Bytes asked for at a time: enough for most footers, and for the first lines of a JSON file."""
-_IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
-_QRELS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(frozen=True)
@@ -70,22 +68,9 @@ def _examine(task: Task, part: Part) -> Finding:
         size += sum(sizes[path] for path in paths)
         peeked = [attempt(partial(_peek, part.repository, revision, path), where) for path in paths]
         rows = None if any(count is None for count, _ in peeked) else sum(count or 0 for count, _ in peeked)
-        _check_columns(role, peeked[0][1], task, f"{where}: {config}/{split}")
+        check_columns(task, role, peeked[0][1], f"{where}: {config}/{split}")
         found.append((role, f"{config}/{split}", rows, peeked[0][1]))
     return Finding(task.id, part.repository, tuple(found), size)
-
-
-def _check_columns(role: str, columns: Sequence[str], task: Task, where: str) -> None:
-    """DataError if the table lacks a column that loading needs."""
-    modality = task.query_modality if role == "queries" else task.document_modality
-    wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
-    if role != "qrels" and "text" in modality:
-        wanted.append(TEXT_COLUMNS)
-    if role != "qrels" and "image" in modality:
-        wanted.append(("image",))
-    for names in wanted:
-        if not set(names) & set(columns):
-            raise DataError(f"{where}: columns found: {', '.join(columns)}; wanted one of: {', '.join(names)}")
 
 
 def _peek(repository: str, revision: str, path: str) -> tuple[int | None, tuple[str, ...]]:

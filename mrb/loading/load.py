@@ -15,8 +15,11 @@ from mrb.loading.counts import Counts
 from mrb.loading.data import ItemTable, Qrels, TaskData
 from mrb.loading.reduced import Needed
 from mrb.loading.remote import Judgement, PartTables, load_part
-from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
+from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files, read_small
 from mrb.task import Part, Table, Task, task_folder
+
+SMALL = 4 * 1024 * 1024
+"""Bytes up to which a file of embedded data is read into memory; a larger one becomes a memory-mapped table."""
 
 
 def load_task_data(
@@ -56,11 +59,13 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, int] = {}
-    texts, images, offset = [], [], 0
+    titled = any(table.titles is not None for table in tables)
+    titles, texts, images, offset = [], [], [], 0
     for table in tables:
         rows |= {item_id: offset + row for item_id, row in table.rows.items()}
         size = len(table.texts if table.texts is not None else table.images or ())
         offset += size
+        titles += _chunks(table.titles, size, pa.string())
         texts += _chunks(table.texts, size, pa.string())
         images += _chunks(table.images, size, pa.binary())
     return replace(
@@ -68,6 +73,7 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
         rows=rows,
         texts=pa.chunked_array(texts, pa.string()),
         images=pa.chunked_array(images, pa.binary()),
+        titles=pa.chunked_array(titles, pa.string()) if titled else None,
     )
 
 
@@ -78,6 +84,10 @@ def _chunks(column: pa.ChunkedArray | None, size: int, kind: pa.DataType) -> lis
 def embedded_root() -> Path:
     """The installed folder of embedded data: one folder a repository, `config/split.parquet` in each."""
     return task_folder() / "mini" / "data"
+
+
+FROZEN_ENDS = " "
+"""The embedded texts are frozen as they were first joined: some end in a line break, which stays."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,9 @@ class _Reader:
 
     def items(self, table: Table, id_columns: tuple[str, ...]) -> ItemTable:
         """A table of queries or documents."""
-        return item_table(self.raw(table), id_columns, prefix=self.prefix, caps=self.task.images.caps, cache=self.cache)
+        raw, caps = self.raw(table), self.task.images.caps
+        items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache)
+        return replace(items, ends=FROZEN_ENDS)
 
     def raw(self, table: Table) -> Raw:
         """A table as its file holds it. DataError if the file is missing or damaged."""
@@ -155,4 +167,7 @@ class _Reader:
                 f"{where}: {path} is missing; a new install brings it, or, if it is a training split too "
                 "large to ship, `python tasks/mini/build` in a clone"
             )
-        return read_files([path], self.task.source.format, where)
+        form = self.task.source.format
+        if form == "parquet" and path.stat().st_size <= SMALL:
+            return read_small(path, where)
+        return read_files([path], form, where)

@@ -24,7 +24,7 @@ from mrb.loading.data import ItemTable
 from mrb.loading.manifest import cache_root
 from mrb.loading.tables import CORPUS_ID_COLUMNS, ROWS_HELD, Raw, item_table
 
-LAYOUT = 1
+LAYOUT = 2
 """Part of the key: raised when what a file holds changes."""
 PAGE_BUFFER = 1024 * 1024
 _SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("image", pa.binary()), ("listed", pa.bool_())])
@@ -139,12 +139,11 @@ def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
     """The rows as they are stored; a row that is only judged keeps its id and no content."""
     items = item_table(kept, CORPUS_ID_COLUMNS, prefix=prefix, caps=ImageCaps(), cache=None)
     ids = list(items.rows)
-    shown = pa.array([item_id in listed for item_id in ids])
-    columns = [pa.array(ids, pa.string())]
-    for column, kind in ((items.texts, pa.string()), (items.images, pa.binary())):
-        full = pa.nulls(len(ids), kind) if column is None else column.cast(kind)
-        columns.append(pc.if_else(shown, full, pa.scalar(None, kind)))
-    return pa.table([*columns, shown], schema=_SCHEMA)
+    shown = [item_id in listed for item_id in ids]
+    texts = [items.item(item_id).text if one else None for item_id, one in zip(ids, shown, strict=True)]
+    images = pa.nulls(len(ids), pa.binary()) if items.images is None else items.images.cast(pa.binary())
+    images = pc.if_else(pa.array(shown), images, pa.scalar(None, pa.binary()))
+    return pa.table([ids, texts, images, shown], schema=_SCHEMA)
 
 
 def _read(path: Path, where: str, caps: ImageCaps, cache: DecodeCache) -> Reduced:

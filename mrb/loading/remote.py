@@ -13,10 +13,20 @@ from mrb.loading.hub import fetch, open_manifest
 from mrb.loading.layout import choose, file_format, roles
 from mrb.loading.manifest import Manifest, ReadTable, write_manifest
 from mrb.loading.reduced import Needed, Reduced, Source, parquet_rows, reduce
-from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
+from mrb.loading.tables import (
+    CORPUS_ID_COLUMNS,
+    QUERY_ID_COLUMNS,
+    TEXT_COLUMNS,
+    Raw,
+    item_table,
+    qrel_rows,
+    read_files,
+)
 from mrb.task import Part, Task
 
 Judgement = tuple[str, str, int]
+_IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
+_QRELS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,21 @@ def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[st
     return found
 
 
+def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> None:
+    """DataError if a table lacks a column that the task cannot do without: ids, grades, its own text or images.
+
+    The column of a modality that the task does not use may be missing, or be there and empty.
+    """
+    wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
+    if role != "qrels" and "text" in _modality(task, role):
+        wanted.append(TEXT_COLUMNS)
+    if role != "qrels" and "image" in _modality(task, role):
+        wanted.append(("image",))
+    for names in wanted:
+        if not set(names) & set(columns):
+            raise DataError(f"{where}: columns found: {', '.join(columns)}; wanted one of: {', '.join(names)}")
+
+
 def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None) -> PartTables:
     """The part's tables; of the corpus only what `needed` names, all of it if None."""
     reader = _Reader(task, part, cache)
@@ -49,12 +74,27 @@ def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None)
     raw_qrels = reader.raw("qrels")
     judgements = list(qrel_rows(raw_qrels, prefix))
     queries = item_table(reader.raw("queries"), QUERY_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
+    _check_content(task, "queries", queries)
     if needed is None:
         corpus = item_table(reader.raw("corpus"), CORPUS_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
+        _check_content(task, "corpus", corpus)
         return PartTables(queries, corpus, judgements, corpus, len(corpus))
     judged = frozenset(doc_id for _, doc_id, grade in judgements if grade > 0)
     reduced = reader.reduced("corpus", prefix, needed, judged)
+    _check_content(task, "corpus", reduced.items)
     return PartTables(queries, reduced.items, judgements, reduced.present, reduced.rows)
+
+
+def _check_content(task: Task, role: str, items: ItemTable) -> None:
+    """DataError if no row has what the task's items are made of: some uploads lost their pictures."""
+    modality = _modality(task, role)
+    for name in ("text", "image"):
+        if name in modality and len(items) and not (items.has_texts if name == "text" else items.has_images):
+            raise DataError(f"{items.name}: none of {len(items)} rows has {name}, which the task's {role} are made of")
+
+
+def _modality(task: Task, role: str) -> str:
+    return task.query_modality if role == "queries" else task.document_modality
 
 
 @dataclass
@@ -96,6 +136,7 @@ class _Reader:
 
     def recorded(self, role: str, rows: int, columns: Sequence[str]) -> None:
         """Note what the first reading found; DataError where a later one finds something else."""
+        check_columns(self.task, role, columns, self.where(role))
         name, files = self.tables[role]
         found = ReadTable(files=tuple(files), rows=rows, columns=tuple(columns))
         known = self.manifest.read.get(name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
+import pyarrow.parquet as pq
 
 from mrb.errors import DataError, one_line
 from mrb.files import UNWRITABLE
@@ -52,6 +52,16 @@ class Raw:
             raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
 
 
+def read_small(path: Path, where: str) -> Raw:
+    """The rows of a parquet file as one Arrow table in memory, without `datasets`, whose import takes longer than
+    reading: for files of ours that are small. DataError if the file is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return Raw(file.read(), where)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: cannot be read as parquet: {one_line(error)}") from error
+
+
 def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
     with _quiet_datasets() as datasets, _memory_given_back():
@@ -76,6 +86,8 @@ def _frugal(file_format: str) -> dict[str, Any]:
     """Settings under which turning files into memory-mapped Arrow holds a few rows, not whole files of pictures."""
     settings: dict[str, Any] = {"writer_batch_size": ROWS_HELD}
     if file_format == "parquet":
+        import pyarrow.dataset  # with `datasets`, which needs it too
+
         settings["fragment_scan_options"] = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
     return settings
 
@@ -91,16 +103,20 @@ def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
 def item_table(
     raw: Raw, id_columns: tuple[str, ...], *, prefix: str, caps: ImageCaps, cache: DecodeCache | None
 ) -> ItemTable:
-    """A table of items: ids as strings (`prefix` before each), title and text joined, images as encoded bytes."""
+    """A table of items: ids as strings (`prefix` before each), titles and texts, images as encoded bytes."""
     ids = raw.read(pa.string(), *id_columns).to_pylist()
-    rows = {f"{prefix}{item_id}": row for row, item_id in enumerate(ids)}
+    rows = {f"{prefix}{item_id}" if prefix else item_id: row for row, item_id in enumerate(ids)}
     if None in ids:
         raise DataError(f"{raw.where}: row {ids.index(None)} has no id")
     if len(rows) != len(ids):
         seen: set[str] = set()
         twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
         raise DataError(f"{raw.where}: id {twice!r} stands twice")
-    return ItemTable(raw.where, rows, _texts(raw), _images(raw), caps, cache)
+    names = raw.table.column_names
+    text = next((name for name in TEXT_COLUMNS if name in names), None)
+    texts = None if text is None else raw.read(pa.string(), text)
+    titles = raw.read(pa.string(), "title") if text is not None and "title" in names else None
+    return ItemTable(raw.where, rows, texts, _images(raw), caps, cache, titles)
 
 
 def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
@@ -114,19 +130,6 @@ def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
         if not score.is_integer():
             raise DataError(f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score} is not whole")
         yield f"{prefix}{query_id}", f"{prefix}{doc_id}", int(score)
-
-
-def _texts(raw: Raw) -> pa.ChunkedArray | None:
-    """The text column; a BEIR document is its title, a space and its text, without the space where one is empty."""
-    names = raw.table.column_names
-    text = next((name for name in TEXT_COLUMNS if name in names), None)
-    if text is None:
-        return None
-    texts = raw.read(pa.string(), text)
-    if "title" not in names:
-        return texts
-    titles = pc.fill_null(raw.read(pa.string(), "title"), "")
-    return pc.utf8_trim(pc.binary_join_element_wise(titles, pc.fill_null(texts, ""), " "), characters=" ")
 
 
 def _images(raw: Raw) -> pa.ChunkedArray | None:

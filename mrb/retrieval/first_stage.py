@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,23 @@ from mrb.errors import AdapterError, CandidatesError
 from mrb.hashing import sha256_bytes
 from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.dense import Dense
-from mrb.retrieval.encoding import Encoding
+from mrb.retrieval.encoding import Encoding, Maker
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
 from mrb.task import Task
 from mrb.tracks import check_track
 
+Start = Callable[[str, Mapping[str, str]], Maker]
+"""From an encoder's name and options to worker processes that each hold one."""
+
 
 def load_first_stage(
-    name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None, workers: int = 1
+    name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None, elsewhere: Start | None = None
 ) -> Retriever:
     """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused.
 
-    An encoder becomes a `Dense` retriever that keeps its vectors under `folder`, made by `workers` processes where
-    these are more than one. `options` of one among several are named `NAME.KEY`. `close` it at the end.
+    An encoder becomes a `Dense` retriever that keeps its vectors under `folder`, made in this process, or by the worker
+    processes that `elsewhere` starts. `options` of one among several are named `NAME.KEY`. `close` it at the end.
     """
     parts = name.split("+")
     if len(set(parts)) != len(parts):
@@ -35,23 +38,21 @@ def load_first_stage(
     retrievers: list[Retriever] = []
     try:
         for part in parts:
-            retrievers.append(_loaded(part, chosen[part], folder, workers))
+            retrievers.append(_loaded(part, chosen[part], folder, elsewhere))
     except BaseException:
         for retriever in retrievers:
             close(retriever)
         raise
-    if workers > 1 and not any(isinstance(retriever, Dense) for retriever in retrievers):
+    if elsewhere and not any(isinstance(retriever, Dense) for retriever in retrievers):
         raise AdapterError(f"{name} searches by itself, in one process; leave --workers out")
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
 
 
-def _loaded(name: str, options: Mapping[str, str], folder: Path | None, workers: int) -> Retriever:
+def _loaded(name: str, options: Mapping[str, str], folder: Path | None, elsewhere: Start | None) -> Retriever:
     from mrb.adapters import RETRIEVERS, is_class_with, load_adapter
 
-    if workers > 1 and not is_class_with(name, "search", RETRIEVERS):
-        from mrb.retrieval.workers import Workers
-
-        return Dense(Workers(name, options, workers), folder)
+    if elsewhere and not is_class_with(name, "search", RETRIEVERS):
+        return Dense(elsewhere(name, options), folder)
     adapter = load_adapter(name, options, RETRIEVERS)
     retriever: Retriever = adapter.target
     return retriever if callable(getattr(retriever, "search", None)) else Dense(Encoding(adapter), folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from mrb.errors import MRBError, ResultError, first_problem
-from mrb.files import write_json
+from mrb.files import parse_toml, write_json
 from mrb.hashing import sha256_file
 from mrb.rescore import Recomputed, differences, recompute_task
 from mrb.results import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
@@ -88,15 +87,15 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
     if path is None:
         return dict.fromkeys(suite.tasks, "unknown")
     try:
-        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+        stated = parse_toml(path.read_text(encoding="utf-8"))
         default = TypeAdapter[Mark](Mark).validate_python(stated.pop("default", "unknown"))
         tasks = TypeAdapter(dict[str, Mark]).validate_python(stated.pop("tasks", {}))
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ResultError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error
+    except ValueError as error:
+        raise ResultError(f"{path}: not valid TOML: {error}") from error
     strange = [*stated, *(task_id for task_id in tasks if task_id not in suite.tasks)]
     if strange:
         raise ResultError(f"{path}: {strange[0]!r} is no task of suite {suite.id}; wanted `default` and [tasks]")

@@ -50,11 +50,11 @@ class Table:
             writer.writerow({name: _plain(value) for name, value in values.items()})
 
     def rows(self) -> list[dict[str, str]]:
-        """The lines so far."""
+        """The lines so far; a last one that was cut in its middle (no power, a full disk) is none."""
         if not self.path.is_file():
             return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if row.get("step")]
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [row for row in csv.DictReader(line for line in lines if line.endswith("\n")) if row.get("step")]
 
     def cut(self, step: int) -> None:
         """Take back the lines after `step`: they are about to be made again."""

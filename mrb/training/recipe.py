@@ -6,7 +6,6 @@ others are this package's own choices, and are shown as such.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from mrb.errors import TrainingError, first_problem, one_line
+from mrb.files import parse_toml
 from mrb.hashing import sha256_json
 from mrb.task import Model, Slug
 from mrb.training.data.sampling import Sampling
@@ -281,7 +281,7 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise TrainingError(f"recipe {path}: extends itself")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(f"recipe {path}: {one_line(error)}") from error
     base = content.pop("extends", None)
@@ -317,8 +317,8 @@ def _change(content: dict[str, Any], change: str) -> str:
     if not (equals and dot and section.isidentifier() and key.isidentifier()):
         raise TrainingError(f"--set {one_line(change, 60)}: wanted SECTION.NAME=VALUE, such as schedule.steps=100")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     table = content.setdefault(section, {})
     if not isinstance(table, dict):

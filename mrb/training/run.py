@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mrb.engine.pictures import Pictures
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
+from mrb.evaluate.lock import locked
 from mrb.metrics import HEADLINE
 from mrb.training.card import write_card
 from mrb.training.data.sampling import order
@@ -59,11 +61,19 @@ class Parts:
 def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str], say: Say) -> Path:
     """Train, and return the folder of the model. The same call goes on after the last checkpoint if it was killed.
 
-    TrainingError: settings, data or a model that do not fit; a folder that holds another run.
+    TrainingError: settings, data or a model that do not fit; a folder that holds another run. ResultError: a folder
+    in which another process trains.
     """
-    recipe = loaded.recipe
     quiet()
     here = PartialState(cpu=not _accelerated())
+    with locked(out) if here.is_main_process else nullcontext():
+        return _train(loaded, out, here, say, fresh=fresh, command=command)
+
+
+def _train(
+    loaded: LoadedRecipe, out: Path, here: PartialState, say: Say, *, fresh: bool, command: Sequence[str]
+) -> Path:
+    recipe = loaded.recipe
     say_once: Say = say if here.is_main_process else _nothing
     start = find_start(recipe)
     with here.main_process_first():  # the others find built what the first has built
@@ -94,8 +104,8 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     if here.is_main_process:
         found = tuple(DevRecord(measure=str(HEADLINE), **vars(result)) for result in results.last)
         record = record.model_copy(update={"finished": True, "results": found})
-        write_training_record(out, record)
         write_card(folder, record)
+        write_training_record(out, record)  # last: a run that says it is finished has its card
         say(f"model: {folder}")
     here.wait_for_everyone()
     return folder

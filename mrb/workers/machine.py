@@ -24,7 +24,7 @@ def worker_environment(number: int, workers: int, gpus: list[str]) -> dict[str, 
     found = dict(os.environ)
     if gpus:
         found[VISIBLE] = gpus[number % len(gpus)]
-    found.setdefault(THREADS, str(max(1, _cores() // workers)))
+    found.setdefault(THREADS, str(max(1, cores() // workers)))
     return found
 
 
@@ -53,7 +53,7 @@ def _count() -> int:
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

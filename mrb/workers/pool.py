@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -24,15 +25,18 @@ LOOK_SECONDS = 1.0
 """How often silent workers are looked at: a child of one that died may hold its pipe open."""
 
 
-def on_processes(workers: int) -> Start:
-    """An executor of `workers` processes, each with a reranker of its own, for `mrb.evaluate.run.run`."""
+def on_processes(workers: int, timeout: float | None = None) -> Start:
+    """An executor of `workers` processes, each with a reranker of its own, for `mrb.evaluate.run.run`.
+
+    A worker that holds queries and gives no answer for `timeout` seconds ends the run, as one that dies does.
+    """
 
     if os.name != "posix":
         raise AdapterError("several workers need Linux or macOS; leave --workers out")
 
     @contextmanager
     def start(model: str, options: Mapping[str, str]) -> Iterator[Pool]:
-        pool = Pool(workers)
+        pool = Pool(workers, timeout)
         try:
             pool.build(model, options)
             yield pool
@@ -46,8 +50,9 @@ def on_processes(workers: int) -> Start:
 class Pool:
     """Worker processes that all do the same. A mistake in one, or its death, is raised here; `kill` ends the others."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, timeout: float | None = None) -> None:
         self.workers = workers
+        self._timeout = timeout
         self._processes: list[WorkerProcess] = []
         self._info: RerankerInfo | None = None
         self._opened: Choice | None = None
@@ -129,6 +134,7 @@ class Pool:
         while busy:
             ready = connection.wait([process.connection for process in busy], LOOK_SECONDS)
             for process in [process for process in busy if process.connection in ready]:
+                process.heard = time.monotonic()
                 message = process.receive()
                 if isinstance(message, Raised):
                     raise message.error
@@ -137,6 +143,12 @@ class Pool:
                 yield process, message
             if not ready:
                 _look(busy)
+            self._hurry(busy)
+
+    def _hurry(self, busy: Iterable[WorkerProcess]) -> None:
+        for process in busy:
+            if self._timeout and process.in_hand and time.monotonic() > process.heard + self._timeout:
+                raise process.late(self._timeout)
 
 
 def _look(silent: Iterable[WorkerProcess]) -> None:

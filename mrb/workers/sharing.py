@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 from mrb.workers.messages import Span
 
@@ -11,12 +12,14 @@ AT_ONCE = 8
 
 
 class Shares:
-    """The queries of a task that are still to be handed out to `workers` processes."""
+    """The queries of a task that are still to be handed out to `workers` processes; their number may change."""
 
-    def __init__(self, spans: Sequence[Span], workers: int) -> None:
-        self._spans = spans
-        self._workers = workers
-        self._next = 0
+    def __init__(self, spans: Iterable[Span], workers: int) -> None:
+        self._left = deque(spans)
+        self.workers = workers
+
+    def __len__(self) -> int:
+        return len(self._left)
 
     def take(self, in_hand: int) -> Sequence[Span]:
         """The next queries for a worker that has `in_hand` of them unanswered; none if there are no more for it now.
@@ -25,7 +28,9 @@ class Shares:
         worker holds at most an equal share of what is not handed out yet: shares get smaller towards the end, and all
         workers end at about the same time. A worker that holds nothing always gets what there is.
         """
-        left = len(self._spans) - self._next
-        share = -(-left // self._workers)
-        first, self._next = self._next, self._next + min(AT_ONCE, max(0, share - in_hand))
-        return self._spans[first : self._next]
+        share = -(-len(self._left) // self.workers)
+        return [self._left.popleft() for _ in range(min(AT_ONCE, max(0, share - in_hand)))]
+
+    def give_back(self, spans: Sequence[Span]) -> None:
+        """Put spans that were taken and not scored before all others."""
+        self._left.extendleft(reversed(spans))

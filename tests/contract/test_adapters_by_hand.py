@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from asked import mixed, texts
+from asked import INSTRUCTION, LONG, mixed, texts
 from by_hand import LIMITS, ByHand
 
 from mrb.declaration import load_reranker
@@ -145,3 +145,25 @@ def test_the_scores_are_those_of_the_documented_use(case: str, share: str, tiny:
         np.testing.assert_allclose(found[request.key], wanted, atol=1e-4, rtol=0)
     spread = np.std(np.concatenate([found[request.key] for request in requests]))
     assert spread > 0.01, "scores that hardly differ would agree whatever the prompt is"
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_of_a_very_long_document_the_model_reads_the_beginning(case: str, tiny: Tiny) -> None:
+    """What is left out is the document's end: the score is that of the longest document that fits."""
+    architecture, make, options = CASES[case]
+    folder = tiny(architecture)
+    tok = transformers.AutoTokenizer.from_pretrained(
+        folder if architecture != "mono_lora" else folder.parent / "mono_base"
+    )
+    query, words = Item("which one?"), LONG.split()
+    ends = [end for _, end in tok(LONG * 8, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]]
+    kept = len(tok(" ".join(words[:40]), add_special_tokens=False)["input_ids"])
+    whole, shown = Item(LONG * 8), Item(LONG[: ends[kept - 1]])
+    name = case.partition(" ")[0]
+    limits = {key: str(value) for key, value in LIMITS.items()}
+    reranker = load_reranker(name, {"path": str(folder), "device": "cpu", **limits, **options})
+    length = len(reranker.target.engine.prompter.prompts(INSTRUCTION, [(query, shown)])[0].ids)
+    reranker.close()
+    found = scores_of(name, folder, [Request(INSTRUCTION, query, [whole], 1)], max_length=str(length), **options)
+    wanted = make(folder)(INSTRUCTION, query, shown)
+    np.testing.assert_allclose(found[1], [wanted], atol=1e-4, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from asked import INSTRUCTION, LONG, mixed, picture, texts
 from by_hand import LIMITS
 from safetensors.torch import load_file, save_file
@@ -18,7 +20,7 @@ from tiny import tokenizer
 
 from mrb.declaration import LoadedReranker, load_reranker
 from mrb.engine import engine as engine_module
-from mrb.engine.budget import batches
+from mrb.engine.budget import batches, probed_tokens
 from mrb.engine.layout import Layout
 from mrb.engine.prompt import label_ids
 from mrb.errors import AdapterError, DataError
@@ -73,10 +75,47 @@ def test_a_document_that_stands_first_is_shared_by_the_queries_that_have_it(tiny
     assert shared.target.engine.stats.shared > 0.5 * whole.target.engine.stats.tokens
 
 
-def test_a_prefix_that_spares_little_is_not_shared(tiny: Tiny, load: Load) -> None:
+def test_a_prefix_is_shared_where_it_spares_enough(tiny: Tiny, load: Load) -> None:
     reranker = load("gmr-7b", tiny("qwen2_5_vl"))
-    ask(reranker, [Request(INSTRUCTION, Item("q"), [Item(LONG * 4)], 1)])
-    assert reranker.target.engine.stats.shared == 0
+    stats = reranker.target.engine.stats
+    long, short = [[Item(f"{i} " + text) for i in range(3)] for text in (LONG * 3, "brief")]
+    ask(reranker, [Request(INSTRUCTION, Item("q"), long, 1)])
+    assert stats.shared == 0, "a prefix of a few tokens in a hundred is not worth a forward of its own"
+    ask(reranker, [Request(INSTRUCTION, Item("q"), short, 1)])
+    assert stats.shared > 0
+
+
+def test_logits_of_the_vocabulary_are_never_formed(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
+    rows = []
+    linear = torch.nn.functional.linear
+
+    def noted(inputs: Any, weight: Any, bias: Any = None) -> Any:
+        rows.append(weight.shape[0])
+        return linear(inputs, weight, bias)
+
+    reranker = load("gmr-7b", tiny("qwen2_5_vl"))
+    monkeypatch.setattr(torch.nn.functional, "linear", noted)
+    ask(reranker, mixed())
+    assert rows
+    assert max(rows) < len(tokenizer()), "no product with as many rows as the vocabulary"
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"), [("qwen3-vl-reranker-2b", "qwen3_vl"), ("monoqwen2-vl", "mono_base")]
+)
+def test_the_side_on_which_a_tokenizer_pads_changes_nothing(
+    name: str, architecture: str, tiny: Tiny, load: Load, tmp_path: Path
+) -> None:
+    source = tiny(architecture) if architecture != "mono_base" else tiny("mono_lora").parent / "mono_base"
+    found = []
+    for side in ("left", "right"):
+        folder = tmp_path / side
+        shutil.copytree(source, folder)
+        settings = folder / "tokenizer_config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"padding_side": side}))
+        assert transformers.AutoTokenizer.from_pretrained(folder).padding_side == side
+        found.append(ask(load(name, folder), [*texts(), *mixed()]))
+    assert found[0] == found[1]
 
 
 def test_equal_candidates_are_scored_once_and_alike(tiny: Tiny, load: Load) -> None:
@@ -139,10 +178,32 @@ def test_the_order_of_requests_and_candidates_changes_no_bit(tiny: Tiny, load: L
     assert {key: scores[::-1] for key, scores in found.items()} == wanted
 
 
+def test_the_order_of_many_windows_changes_no_more_than_rounding(tiny: Tiny, load: Load) -> None:
+    """Which requests share a window then differs, and with it the shapes of batches."""
+    pages = [picture(90, 60, seed) for seed in range(4)]
+    requests = [
+        Request(INSTRUCTION, Item(LONG[: 7 * i]), [Item(LONG[: 31 * i]), Item("", pages[i % 4]), Item("x")], i)
+        for i in range(3 * engine_module.WINDOW)
+    ]
+    wanted = ask(load("gmr-7b", tiny("qwen2_5_vl")), requests)
+    random.Random(5).shuffle(requests)
+    near(ask(load("gmr-7b", tiny("qwen2_5_vl")), requests), wanted)
+
+
 def test_batches_are_longest_first_within_the_budget() -> None:
-    assert list(batches([5, 9, 2, 9], 18)) == [[1, 3], [0, 2]]
-    assert list(batches([50, 3], 10)) == [[0], [1]]
-    assert list(batches([], 10)) == []
+    assert batches([5, 9, 5, 9], 18) == [[1, 3], [0, 2]]
+    assert batches([50, 3], 10) == [[0], [1]]
+    assert batches([], 10) == []
+
+
+def test_a_batch_ends_where_padding_would_cost_more_than_another_forward() -> None:
+    assert batches([100, 100, 20, 20], 512) == [[0, 1], [2, 3]]
+    assert batches([100, 100, 95, 90], 512) == [[0, 1, 2, 3]]
+    lengths = np.random.default_rng(1).integers(1, 200, 60).tolist()
+    found = batches(lengths, 512)
+    assert sorted(i for batch in found for i in batch) == list(range(60))
+    assert all(len(batch) * lengths[batch[0]] <= 512 for batch in found)
+    assert [lengths[i] for batch in found for i in batch] == sorted(lengths, reverse=True)
 
 
 def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
@@ -160,6 +221,29 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Loa
     monkeypatch.setattr(type(decoder), "forward", small)
     near(ask(reranker, requests), wanted)
     assert reranker.target.engine.stats.halvings > 0
+
+
+@pytest.mark.parametrize(
+    ("used", "free", "wanted"),
+    [(2**20, 2**34, 8192), (2**20, 2**34 + 2**33, 8192), (2**10, 2**36, 65_536), (2**30, 2**31, 1024)],
+    ids=["a power of two", "rounded down", "the most", "the least"],
+)
+def test_the_budget_of_a_gpu_is_what_half_of_its_free_memory_holds(
+    used: int, free: int, wanted: int, monkeypatch: Any
+) -> None:
+    """`used` bytes a token in a forward of 1,024, on a stand-in for a GPU."""
+
+    class Probed:
+        device = torch.device("cuda")
+
+        def last_hidden(self, rows: list[Any], features: dict[str, Any]) -> None:
+            assert [len(row.ids) for row in rows] == [1024]
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 + used * 1024)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 0))
+    assert probed_tokens(Probed()) == wanted
 
 
 def test_one_prompt_that_does_not_fit_is_named(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
@@ -220,6 +304,11 @@ def test_special_tokens_in_a_text_are_text(tiny: Tiny, load: Load) -> None:
 def test_a_picture_too_thin_for_the_model_is_named(tiny: Tiny, load: Load) -> None:
     with pytest.raises(DataError, match="3000 x 10 pixels is too thin"):
         ask(load("gmr-7b", tiny("qwen2_5_vl")), [Request("", Item("q"), [Item("", picture(3000, 10))], 1)])
+
+
+def test_a_licence_that_forbids_commercial_use_is_told(tiny: Tiny, load: Load, caplog: Any) -> None:
+    load("jina-reranker-m0", tiny("jina_m0"))
+    assert "jina-reranker-m0: the weights' licence is CC-BY-NC-4.0: not for commercial use" in caplog.text
 
 
 def test_a_request_without_candidates_is_answered(tiny: Tiny, load: Load) -> None:

@@ -276,7 +276,7 @@ def test_towers_say_which_batch_does_not_fit(tiny: Tiny, load: Load, monkeypatch
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(transformers.CLIPModel, "get_image_features", none)
-    with pytest.raises(AdapterError, match="CLIP: batch_size=7 does not fit into memory; lower it"):
+    with pytest.raises(AdapterError, match="clip: batch_size=7 does not fit into memory; lower it"):
         load("clip", tiny("clip"), batch_size=7).encode_documents(ITEMS)
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# pytest's importlib mode puts no test folder on the path, and `watching` is a module of its own, not a test.
+sys.path.insert(0, str(Path(__file__).parent))
+
 Done = subprocess.CompletedProcess[str]
 Mrb = Callable[..., Done]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -11,9 +10,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-CAMPAIGN = Path(__file__).with_name("kill_campaign.py")
-_campaign = runpy.run_path(str(CAMPAIGN))
-ADAPTER, COMMAND, FINAL = _campaign["ADAPTER"], _campaign["COMMAND"], _campaign["FINAL"]
+MRB = Path(sys.executable).with_name("mrb")
+ADAPTER = """
+import time
+
+class Slow:
+    batch_invariant = True
+
+    def score(self, request):
+        time.sleep(0.002)
+        words = set(request.query.text.lower().split())
+        return [len(words & set(d.text.lower().split())) / (1 + len(d.text)) for d in request.candidates]
+"""
+COMMAND = [str(MRB), "run", "--model", "slow", "--task", "mini-faq-t2t"]
+FINAL = ("result.json", "scores.parquet", "per_query.parquet")
 
 
 def _start(folder: Path) -> subprocess.Popen[str]:
@@ -37,13 +47,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def test_twenty_random_kills_end_in_the_bytes_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    campaign = [sys.executable, str(CAMPAIGN), "--kills", "20", str(tmp_path)]
-    done = subprocess.run(campaign, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 kills in 1 run: final files identical" in done.stdout
-
-
 def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(ADAPTER)
     journal = tmp_path / "runs" / "slow" / "mini-faq-t2t" / "journal"
@@ -52,7 +55,7 @@ def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGSTOP)
     second = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
     os.kill(process.pid, signal.SIGCONT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert second.returncode == 2
     assert f"in use by process {process.pid}" in second.stderr
     assert process.returncode == 0, errors

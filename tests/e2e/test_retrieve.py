@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,25 @@ class Slow:
 
     encode_documents = _rows
 """
+SEARCH = """
+
+from pathlib import Path
+
+from mrb.retrieval.vectors import Nearest
+
+add = Nearest.add
+
+
+def slowly(self, doc_ids, documents):
+    add(self, doc_ids, documents)
+    if Path("slowly").exists():
+        with open("searching", "a") as file:
+            file.write("x")
+        time.sleep(0.3)
+
+
+Nearest.add = slowly
+"""
 POSTINGS = """
 import time
 
@@ -60,15 +80,15 @@ class Disk(BM25Retriever):
 """
 
 
-def _start(folder: Path, model: str) -> subprocess.Popen[bytes]:
-    command = [str(MRB), "retrieve", "--model", model, "--task", TASK, "--depth", "20"]
+def _start(folder: Path, model: str, *options: str) -> subprocess.Popen[bytes]:
+    command = [str(MRB), "retrieve", "--model", model, "--task", TASK, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache")}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def _finish(folder: Path, model: str) -> dict[str, bytes]:
-    process = _start(folder, model)
-    _, told = process.communicate(timeout=120)
+def _finish(folder: Path, model: str, *options: str) -> dict[str, bytes]:
+    process = _start(folder, model, *options)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told.decode()
     return {name: (folder / "candidates" / name).read_bytes() for name in FILES}
 
@@ -103,6 +123,21 @@ def test_killed_anywhere_it_ends_in_the_same_files(tmp_path: Path, model: str, s
     assert _finish(cut, model) == wanted
     # Vectors leave when the list is written, postings stay; nothing half-written is left by the kills' heirs.
     assert bool(list(work.glob(unit))) == (model == "disk")
+
+
+def test_killed_in_a_dense_search_it_ends_in_the_same_files(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(ENCODER + SEARCH)
+    wanted = _finish(tmp_path, "slow", "--keep-embeddings")
+    shards = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/first-stages/vectors-*/*.npy")}
+    assert len(shards) > 5
+    shutil.rmtree(tmp_path / "candidates")
+    (tmp_path / "slowly").touch()
+    process = _start(tmp_path, "slow", "--keep-embeddings")
+    _kill_when(process, lambda: (tmp_path / "searching").exists() and (tmp_path / "searching").stat().st_size >= 3)
+    assert not (tmp_path / "candidates").exists()
+    (tmp_path / "slowly").unlink()
+    assert _finish(tmp_path, "slow", "--keep-embeddings") == wanted
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards, "nothing is encoded again"
 
 
 def test_a_list_that_is_there_is_not_made_again_unless_something_differs(tmp_path: Path) -> None:

@@ -54,24 +54,37 @@ def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
     _changed_numbers(mrb, tmp_path, folders[1])
 
 
+def _refused(mrb: Mrb, home: Path, damaged: list[Path], wanted: list[str]) -> None:
+    """All in one command: each folder is refused in a line of its own, which names what is wanted of it."""
+    done = mrb("validate", *[str(path.relative_to(home)) for path in damaged])
+    assert done.returncode == 2 and done.stdout == "", done.stdout
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(wanted) == len(damaged), done.stderr
+    for line, folder, words in zip(lines, damaged, wanted, strict=True):
+        assert str(folder.relative_to(home)) in line and words in line, line
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to / folder.name))
+
+
 def _flipped_bytes(mrb: Mrb, home: Path, folder: str) -> None:
     """One byte of every file of rankings, at its beginning, middle and end: refused with the file named."""
+    damaged, wanted = [], []
     for number, path in enumerate(sorted((home / folder / "rankings").iterdir())):
+        copy = _copy(home / folder, home / f"flipped-{number}")
         data = path.read_bytes()
         place = (0, len(data) // 2, len(data) - 1)[number % 3]
-        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
-        done = mrb("validate", folder)
-        assert done.returncode == 2 and done.stdout == ""
-        (line,) = done.stderr.splitlines()
-        assert f"{path.name}: its SHA-256 is" in line
-        path.write_bytes(data)
-    assert mrb("validate", folder).returncode == 0
+        (copy / "rankings" / path.name).write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        damaged.append(copy)
+        wanted.append(f"{path.name}: its SHA-256 is")
+    assert len(damaged) == 9
+    _refused(mrb, home, damaged, wanted)
 
 
 def _changed_numbers(mrb: Mrb, home: Path, folder: str) -> None:
     """A number of each kind, changed in the seventh digit: refused with the number named."""
-    path = home / folder / "submission.json"
-    original = json.loads(path.read_text())
+    original = (home / folder / "submission.json").read_text()
     fields = (
         "results/mini-flag-t2i/measures/nDCG@10/mean",
         "results/mini-fact-it2t/measures/MRR@10/high",
@@ -79,18 +92,18 @@ def _changed_numbers(mrb: Mrb, home: Path, folder: str) -> None:
         "averages/tasks/nDCG@10/low",
         "averages/of_types/i2i/HitRate@1/high",
     )
-    for field in fields:
-        value = json.loads(json.dumps(original))
+    damaged, wanted = [], []
+    for number, field in enumerate(fields):
+        value = json.loads(original)
         *outer, leaf = field.split("/")
         inner = value
         for name in outer:
             inner = inner[name]
         inner[leaf] -= 1e-7 if leaf == "low" else -1e-7
-        path.write_text(json.dumps(value))
-        done = mrb("validate", folder)
-        assert done.returncode == 2 and ".".join(outer) in done.stderr, done.stderr
-    path.write_text(json.dumps(original))
-    assert mrb("validate", folder).returncode == 0
+        damaged.append(_copy(home / folder, home / f"changed-{number}"))
+        (damaged[-1] / "submission.json").write_text(json.dumps(value))
+        wanted.append(".".join(outer))
+    _refused(mrb, home, damaged, wanted)
 
 
 def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path) -> None:

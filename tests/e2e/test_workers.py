@@ -8,18 +8,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from watching import alive, built, finals, told, wait_until
 
 Done = subprocess.CompletedProcess[str]
 Mrb = Callable[..., Done]
 
 MRB = Path(sys.executable).with_name("mrb")
 FAQ = ("--task", "mini-faq-t2t")
-FINAL = ("result.json", "scores.parquet", "per_query.parquet")
 
 COMMON = """
 import asyncio, os, time
@@ -77,40 +76,6 @@ def adapter(folder: Path, body: str = FORMS["plain"], name: str = "words") -> Pa
     return path
 
 
-def finals(run: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(run)): p.read_bytes() for p in sorted(run.rglob("*")) if p.name in FINAL}
-
-
-def built(folder: Path) -> list[int]:
-    """The processes that have imported the adapter, in order."""
-    path = folder / "built"
-    return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and that nobody has collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return condition()
-
-
-def told(stderr: str) -> str:
-    """The one line that a refusal is."""
-    (line,) = [line for line in stderr.splitlines() if line.startswith("mrb: ")]
-    assert "Traceback" not in stderr
-    return line
-
-
 @contextlib.contextmanager
 def midway(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A run that has journalled some of its queries and not all; ended at the end, whatever has become of it."""
@@ -146,7 +111,7 @@ def test_one_two_and_three_workers_write_the_same_bytes(mrb: Mrb, tmp_path: Path
         run = tmp_path / "runs" / f"on-{workers}"
         assert json.loads((run / "run.json").read_text())["environment"]["workers"] == str(workers)
         found.append(finals(run))
-    assert len(found[0]) == 2 * len(FINAL)
+    assert len(found[0]) == 2 * 3
     assert found[0] == found[1] == found[2]
     pids = built(tmp_path)
     assert len(pids) == len(set(pids)) == 1 + 2 + 3, "one instance in each process, none in a run that has workers"
@@ -207,7 +172,7 @@ def test_a_killed_worker_is_named_and_the_same_command_goes_on(
     with midway(tmp_path, "--workers", "2") as process:
         first, second = built(tmp_path)
         os.kill(second, signal.SIGKILL)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=300)
     line = told(stderr)
     assert process.returncode == 2
     assert f"(process {second}) was killed by SIGKILL" in line
@@ -226,14 +191,14 @@ def test_a_worker_that_dies_is_noticed_though_its_child_holds_the_pipe(tmp_path:
 if os.fork() == 0:
     with open("children", "a") as file:
         file.write(f"{os.getpid()}\\n")
-    time.sleep(120)
+    time.sleep(900)  # longer than anything here waits
     os._exit(0)
 """
     adapter(tmp_path, forks + FORMS["plain"])
     with midway(tmp_path, "--workers", "2") as process:
         assert wait_until(lambda: len((tmp_path / "children").read_text().split()) == 2)
         os.kill(built(tmp_path)[0], signal.SIGKILL)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=300)
     assert "was killed by SIGKILL" in told(stderr)
     children = [int(line) for line in (tmp_path / "children").read_text().split()]
     assert wait_until(lambda: not any(alive(pid) for pid in [*built(tmp_path), *children]))
@@ -246,8 +211,8 @@ def test_when_the_run_is_ended_no_worker_stays(
     with midway(tmp_path, "--workers", "2") as process:
         assert len(built(tmp_path)) == 2
         process.send_signal(how)
-        _, stderr = process.communicate(timeout=30)
-    assert wait_until(lambda: not any(alive(pid) for pid in built(tmp_path)), seconds=5)
+        _, stderr = process.communicate(timeout=300)
+    assert wait_until(lambda: not any(alive(pid) for pid in built(tmp_path)))
     assert "Traceback" not in stderr
     if how is signal.SIGINT:
         assert process.returncode == 130
@@ -320,6 +285,18 @@ def test_failures_of_all_workers_are_counted_together(mrb: Mrb, tmp_path: Path) 
     fewer = mrb("run", "--model", "words", *FAQ, "--allow-failures", str(failed - 1), "--workers", "2")
     assert fewer.returncode == 2
     assert f"(failed pairs: {failed}, allowed: {failed - 1})" in told(fewer.stderr)
+
+
+def test_a_worker_that_hangs_is_ended_and_named(mrb: Mrb, tmp_path: Path) -> None:
+    body = (
+        "class A:\n    def score(self, request):\n        if 'copy an object' in request.query.text: time.sleep(600)\n"
+    )
+    adapter(tmp_path, body + "        return numbers(request)\n")
+    done = mrb("run", "--model", "words", *FAQ, "--timeout", "3")
+    assert done.returncode == 2, done.stdout
+    line = told(done.stderr)
+    assert "gave no answer for 3 seconds (--timeout) while scoring task mini-faq-t2t, query '" in line
+    assert not any(alive(pid) for pid in built(tmp_path))
 
 
 def test_a_resume_after_a_change_scores_its_sample_in_the_workers(mrb: Mrb, tmp_path: Path) -> None:

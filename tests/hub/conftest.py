@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from hub_fixtures import repositories
 from hub_lists import TASKS
+from hub_process import Commands
 from hub_server import Hub
 
 Done = subprocess.CompletedProcess[str]
@@ -64,15 +65,24 @@ def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, 
     return folder / "lists"
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """What starts commands with most of their imports done."""
+    with Commands() as commands:
+        yield commands
+
+
 @pytest.fixture
-def mrb(tmp_path: Path, hub: Hub, environment: Callable[[Path, str], dict[str, str]]) -> Callable[..., Done]:
-    """`mrb(*arguments, env={})` in `tmp_path`, against `hub`."""
+def mrb(
+    tmp_path: Path, hub: Hub, commands: Commands, environment: Callable[[Path, str], dict[str, str]]
+) -> Callable[..., Done]:
+    """`mrb(*arguments, env={})` in `tmp_path`, against `hub`, or with `python` the interpreter."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, python: bool = False) -> Done:
-        command = [sys.executable] if python else [str(Path(sys.executable).with_name("mrb"))]
         variables = {**environment(tmp_path, hub.url), **(env or {})}
-        return subprocess.run(
-            [*command, *arguments], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120
-        )
+        if not python:
+            return commands.run(arguments, tmp_path, variables)
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
 
     return run

@@ -90,10 +90,8 @@ class _Build:
         name = "id" if new else "_id"
         own = "query_is_document" in self.odd
         query = (lambda n: f"d{n + 100}" if n == 5 else f"q{n}") if own else (lambda n: f"q{n}")
-        corpus = [
-            {name: f"d{n}", "title": "" if n % 3 == 0 else THINGS[n % 12].title(), "text": text(n)}
-            for n in range(DOCUMENTS)
-        ]
+        titles = ["" if n % 3 == 0 or "empty_titles" in self.odd else THINGS[n % 12].title() for n in range(DOCUMENTS)]
+        corpus = [{name: f"d{n}", "title": titles[n], "text": text(n)} for n in range(DOCUMENTS)]
         if own:
             corpus.append({name: "d105", "title": "", "text": text(5)})
         queries = [{name: query(n), "text": text(n)} for n in range(QUERIES + UNJUDGED)]

@@ -26,9 +26,10 @@ TOKEN = "hf_writes_on_loopback"
 
 class Hub:
     """Serves `repositories`: {(name, commit): {path: bytes}}. `faults` maps a part of a URL to the faults of the
-    next requests that hold it: `drop`, `429`, `500`, `slow`, `corrupt`, `gated`, `forbidden`. `requests` lists what was
-    asked. `branches` maps (name, branch) to a commit; `private` repositories, and all writing, want `TOKEN`. Listings
-    come in pages of `page` entries."""
+    next requests that hold it: `drop`, `429`, `500`, `slow`, `stall`, `corrupt`, `gated`, `forbidden`. `requests` lists
+    what was asked, `sent` counts the bytes of files that went out. A `429` asks to wait `retry_after` seconds, a
+    `stall` sends half and then nothing for `stall` seconds. `branches` maps (name, branch) to a commit; `private`
+    repositories, and all writing, want `TOKEN`. Listings come in pages of `page` entries."""
 
     def __init__(self, repositories: dict[tuple[str, str], Files]) -> None:
         self.repositories = repositories
@@ -38,6 +39,9 @@ class Hub:
         self.page = 1000
         self.faults: dict[str, list[str]] = {}
         self.requests: list[str] = []
+        self.sent = 0
+        self.retry_after = 1
+        self.stall = 2.0
         self.lock = threading.Lock()
 
         from hub_upload import Uploads
@@ -113,7 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {url}")
         fault = self.hub.fault(f"{self.command} {url}")
         if fault in ("429", "500"):
-            return self.send(int(fault), b"{}", {"Retry-After": "1"} if fault == "429" else {})
+            wait = {"Retry-After": str(self.hub.retry_after)} if fault == "429" else {}
+            return self.send(int(fault), b"{}", wait)
         if fault == "gated":
             return self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         if fault == "forbidden":
@@ -176,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
             end = min(int(wanted[2]) if wanted[1] and wanted[2] else len(data) - 1, len(data) - 1)
             headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
             data, status = data[start : end + 1], 206
+        if self.command == "GET":
+            self.hub.sent += len(data)
         return self.send(status, data, headers, fault)
 
     def json(self, value: object) -> None:
@@ -188,10 +195,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if fault == "drop":
+        if fault in ("drop", "stall"):
             self.wfile.write(data[: len(data) // 2])
             self.wfile.flush()
             self.close_connection = True
+            if fault == "stall":
+                time.sleep(self.hub.stall)
             return
         if fault == "slow":
             for start in range(0, len(data), max(1, len(data) // 8)):

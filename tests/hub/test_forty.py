@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +15,9 @@ import pytest
 from hub_fixtures import DOCUMENTS, QUERIES, Repository, repositories
 from hub_server import Hub
 
+from mrb.loading.layout import file_format
+
+Mrb = Callable[..., subprocess.CompletedProcess[str]]
 TABLE = repositories()
 TASKS = list(dict.fromkeys(repository.task for repository in TABLE))
 FIRST_STAGES = {
@@ -34,13 +37,14 @@ DEPTH = 8
 @dataclass(frozen=True)
 class Walked:
     """What the commands left: the folder, the summaries that `mrb data pull` and `mrb data table` printed, by task, the
-    table's last line, and the requests made."""
+    table's last line, the rows that `mrb data doctor` printed, and the requests made after the pull."""
 
     folder: Path
     url: str
     summary: dict[str, list[str]]
     table: dict[str, list[str]]
     told: str
+    doctor: list[str]
     after_pull: list[str]
 
 
@@ -62,6 +66,7 @@ def walked(
             assert done.returncode == 0, done.stderr
             return done.stdout
 
+        doctor = mrb("data", "doctor").splitlines()[1:]
         lines = mrb("data", "pull", "--suite", "mrb").splitlines()
         hub.requests.clear()
         for kind, first_stage in FIRST_STAGES.items():
@@ -73,7 +78,7 @@ def walked(
         mrb(*run, "--workers", "2", "--name", "two")
         *table, told = mrb("data", "table").splitlines()
         print("\n".join(table))
-        yield Walked(folder, hub.url, _by_task(lines), _by_task(table), told, list(hub.requests))
+        yield Walked(folder, hub.url, _by_task(lines), _by_task(table), told, doctor, list(hub.requests))
 
 
 def _by_task(lines: list[str]) -> dict[str, list[str]]:
@@ -159,7 +164,30 @@ def test_the_table_lists_the_forty_and_calls_none_live(walked: Walked) -> None:
     assert walked.told == "0 of 40 were loaded from the live Hub (https://huggingface.co)"
 
 
-def test_an_empty_disk_says_never_loaded_live(hub: Hub, mrb: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_the_doctor_finds_each_repository_as_the_registry_says(walked: Walked) -> None:
+    rows = [line.split() for line in walked.doctor]
+    assert sorted((row[0], row[1]) for row in rows) == sorted((r.task, r.name) for r in TABLE)
+    assert {row[-1] for row in rows} == {"ok"}
+
+
+def test_the_other_format_is_read_alike(hub: Hub, mrb: Mrb, walked: Walked) -> None:
+    """No public document says of most BEIR repositories whether they hold JSON lines or parquet."""
+    tasks = {repository.task for repository in TABLE if repository.layout == "beir"}
+    for repository in TABLE:
+        if repository.task in tasks:
+            odd = set(repository.odd) - {"tsv"} ^ {"parquet"}
+            other = replace(repository, odd=tuple(sorted(odd))).files()
+            assert not set(other) & {path for path in repository.files() if file_format(path) is not None}
+            hub.repositories[repository.name, repository.revision] = other
+    done = mrb("data", "pull", *(word for task in sorted(tasks) for word in ("--task", task)))
+    assert done.returncode == 0, done.stderr
+    found = _by_task(done.stdout.splitlines())
+    assert len(tasks) == 13 and {task: row[2:8] for task, row in found.items()} == {
+        task: walked.summary[task][2:8] for task in tasks
+    }
+
+
+def test_an_empty_disk_says_never_loaded_live(hub: Hub, mrb: Mrb) -> None:
     done = mrb("data", "table")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("never loaded live") == 40 and "0 of 40" in done.stdout

@@ -46,7 +46,7 @@ def shell(tmp_path: Path, hub: Hub, environment: Environment) -> Callable[..., D
         unshare = prefix or ("unshare", "--mount", "--user", "--map-root-user")
         variables = environment(tmp_path, hub.url)
         command = [*unshare, "bash", "-c", script]
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
 
     return run
 
@@ -196,6 +196,8 @@ def test_killed_in_mid_pull_the_same_command_finishes(
     again = mrb(*command, env=elsewhere)
     assert again.returncode == 0, again.stderr
     assert again.stdout == whole.stdout  # hashes for lists, counts for data
+    (one,), (other,) = (list((tmp_path / hf).rglob(SLOW[command])) for hf in ("hf", "hf2"))
+    assert one.resolve().name == other.resolve().name == sha256(other.read_bytes())
     if command == DATA:
         assert mrb("data", "verify", "--task", "nights", env=elsewhere).returncode == 0
 

@@ -97,6 +97,13 @@ def test_a_bug_shows_its_traceback() -> None:
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
+def test_no_more_memory_is_one_line_and_exit_code_2() -> None:
+    done = python("from mrb.cli import main as m; m.cli = lambda **options: bytearray(1 << 60); m.main()")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mrb: out of memory; ") and "the same command goes on" in line
+
+
 def test_a_refused_file_reaches_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"x": NaN}')
     (tmp_path / "empty").mkdir()

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from datetime import date
 from typing import Any
 
 import pytest
@@ -101,6 +102,17 @@ def test_one_task_whole() -> None:
     shown = json.loads(tasks("infovqa", "--json"))
     assert shown["id"] == "infovqa"
     assert shown["definition"]["images"]["max_pixels"] == 171_723_750
+
+
+def test_a_task_of_the_hub_says_whether_it_was_ever_loaded_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "live Hub        never loaded live; `mrb data doctor --task nights` compares" in tasks("nights")
+    assert "live Hub" not in tasks("mini-faq-t2t")
+    assert {entry["seen_live"] for entry in json.loads(tasks("--suite", "mrb", "--json"))} == {None}
+    task = load_task("nights")
+    seen = task.source.model_copy(update={"seen_live": date(2027, 1, 31)})
+    monkeypatch.setattr("mrb.task.load_task", lambda _: task.model_copy(update={"source": seen}))
+    assert "live Hub        as stated on 2027-01-31" in tasks("nights")
+    assert json.loads(tasks("nights", "--json"))["seen_live"] == "2027-01-31"
 
 
 @pytest.mark.parametrize(

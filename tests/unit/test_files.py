@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrb.errors import ResultError
-from mrb.files import atomic_writer, read_json, write_bytes, write_json
+from mrb.files import atomic_writer, parse_toml, read_json, write_bytes, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -167,3 +167,10 @@ def test_what_is_not_there_or_no_file(tmp_path: Path) -> None:
         read_json(tmp_path / "gone.json")
     with pytest.raises(ResultError, match="cannot be read: Is a directory"):
         read_json(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 1000, "a = 1" + "0" * 5000, "a = ", "a = 1\na = 2"])
+def test_what_is_no_toml_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_toml(text)
+    assert parse_toml("a = [[1]]") == {"a": [[1]]}

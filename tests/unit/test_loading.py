@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from PIL import Image
 
 from mrb.errors import DataError
+from mrb.items import ImageCaps
 from mrb.loading.data import TaskData
-from mrb.loading.load import load_task_data
+from mrb.loading.load import joined, load_task_data
+from mrb.loading.tables import CORPUS_ID_COLUMNS, Raw, item_table
+from mrb.task import load_task
 
 Builder = Callable[..., Any]
 Columns = dict[str, Any]
@@ -89,6 +93,42 @@ def test_beir(load: Callable[..., TaskData]) -> None:
         "qrels_outside_queries": 0,
         "qrels_not_positive": 0,
     }
+
+
+def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData]) -> None:
+    titles, bodies = ["Title", None, "  Only ", "", "T"], ["words\n", " no title\t", None, None, "two\nlines"]
+    corpus = {"_id": [f"d{n}" for n in range(1, 6)], "text": bodies, "title": titles}
+    table = item_table(
+        Raw(pa.table(corpus), "corpus"), CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None
+    )  # of the Hub
+    assert [table.item(doc_id).text for doc_id in table] == [
+        f"{title or ''} {body or ''}".strip() for title, body in zip(titles, bodies, strict=True)
+    ]
+    # Embedded texts are frozen with their line breaks, and a table without titles is left as it is.
+    assert list(texts(load(corpus)).values()) == ["Title words\n", "no title\t", "Only", "", "T two\nlines"]
+    assert texts(load({**CORPUS, "text": ["one\n", " two", None]})) == {"d1": "one\n", "d2": " two", "d3": ""}
+    only = load({"_id": ["d1", "d3"], "text": pa.nulls(2, pa.string()), "title": [None, "x"]})
+    assert only.corpus.has_texts and not only.corpus.has_images
+
+
+def test_titles_and_texts_stay_on_the_disk(load: Callable[..., TaskData], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrb.loading.load.SMALL", 0)
+    ids = [f"d{n}" for n in range(2000)]
+    before = pa.total_allocated_bytes()
+    data = load({"_id": ids, "title": [f"Title of {name}" for name in ids], "text": ["words " * 800] * len(ids)})
+    assert data.corpus.item("d7").text == "Title of d7 " + ("words " * 800).strip()
+    assert pa.total_allocated_bytes() - before < 1_000_000 < len(ids) * 4800
+
+
+def test_parts_with_and_without_titles_are_one_table(load: Callable[..., TaskData]) -> None:
+    titled, plain = load({**CORPUS, "title": ["Title", "", None]}).corpus, load().corpus
+    other = replace(plain, rows={f"other/{doc_id}": row for doc_id, row in plain.rows.items()})
+    for tables in ([titled, other], [other, titled]):
+        whole = joined(tables)
+        assert [whole.item(doc_id).text for doc_id in ("d1", "d2", "other/d1", "other/d3")] == [
+            *("Title one", "two", "one", "three")
+        ]
+        assert joined([plain, other]).titles is None
 
 
 def test_mbeir(load: Callable[..., TaskData], encoded: Builder) -> None:
@@ -321,8 +361,17 @@ def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path, toy_task:
         load_task_data(toy_task(), root=tmp_path)
 
 
+@pytest.mark.parametrize("small", [0, 2**20], ids=["mapped", "in memory"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
-def test_damaged_parquet(load: Callable[..., TaskData], tmp_path: Path, toy_task: Builder, damage: str) -> None:
+def test_damaged_parquet(
+    load: Callable[..., TaskData],
+    tmp_path: Path,
+    toy_task: Builder,
+    damage: str,
+    small: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mrb.loading.load.SMALL", small)
     load()
     path = tmp_path / "toy/corpus/test.parquet"
     data = path.read_bytes()
@@ -351,3 +400,29 @@ assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
+
+
+def test_embedded_data_is_loaded_without_datasets() -> None:
+    script = """
+import sys
+from mrb.loading.load import load_task_data
+from mrb.task import load_task
+from mrb.task import load_task
+assert len(load_task_data(load_task("mini-flag-t2i")).corpus)
+print(sorted({"datasets", "scipy", "torch"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("task_id", ["mini-faq-t2t", "mini-fact-it2it"])
+def test_small_files_and_large_ones_are_read_alike(task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def content(data: TaskData) -> list[Any]:
+        tables = [table for table in (data.queries, data.corpus, data.side) if table is not None]
+        items = [(item_id, table.item(item_id)) for table in tables for item_id in table]
+        shown = [(item_id, item.text, item.image and item.image.encoded) for item_id, item in items]
+        return [shown, data.qrels, data.counts, data.clusters]
+
+    small = content(load_task_data(load_task(task_id)))
+    monkeypatch.setattr("mrb.loading.load.SMALL", 0)
+    assert content(load_task_data(load_task(task_id))) == small

@@ -342,6 +342,7 @@ def test_the_hash_changes_with_what_decides_a_score(keys: list[Any], value: obje
         (["source_measure"], "nDCG@10"),
         (["source", "format"], "json"),
         (["source", "format_confirmed"], False),
+        (["source", "seen_live"], "2027-01-31"),
         (["source", "parts", 0, "copies"], []),
         (["images", "largest"], [1, 1]),
     ],

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Parts of a run as a SLURM array: sbatch slurm.sh MODEL [OPTIONS OF mrb run]
+# The working folder must be on a file system that all nodes share. A part that was stopped goes on where it was when it
+# is submitted again, alone too: sbatch --array=3 slurm.sh MODEL ...
+#SBATCH --job-name=mrb
+#SBATCH --array=1-4
+#SBATCH --ntasks=1
+#SBATCH --gpus-per-task=1
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+set -euo pipefail
+parts=4 # as many as --array has; SLURM's own count is 1 where one part is submitted again
+exec mrb run --model "$1" --shard "$SLURM_ARRAY_TASK_ID/$parts" "${@:2}"
