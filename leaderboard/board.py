@@ -125,13 +125,15 @@ class Board:
         """How the ranks came about, in words."""
         count, of = self.standing.ranked, len(self.table.runs)
         if not count:
-            return "" if self.table.comparison.suite is None else (
-                "No ranks: they need every query’s value of all tasks, which are not here for any row."
+            return (
+                ""
+                if self.table.comparison.suite is None
+                else ("No ranks: they need every query’s value of all tasks, which are not here for any row.")
             )
         rest = "" if count == of else f" (of {of}; those without a rank are not placed among them)"
         return (
-            f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. Two share a "
-            "rank unless a paired test, corrected for all pairs, tells every one above from every one below (5 %)."
+            f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. "
+            "Two share a rank unless a paired test, corrected for all pairs, tells every one above from every one below."
         )
 
     @property
@@ -145,7 +147,9 @@ class Board:
         """The facts of each run, by column."""
         return {name: facts.facts(source) for name, source in self.sources.items()}
 
-    def rows(self, tab: Tab, measure: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[Run, list[Shown]]]:
+    def rows(
+        self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[Run, list[Shown]]]:
         """Runs (from `start` to `stop`) with their cells in the order of the tab's heads, the name left out."""
         view = self.view(tab.part, measure)
         keys = [head.key for head in tab.heads if head.key != "name"]
@@ -231,7 +235,9 @@ class Board:
                 ids = self.table.tasks_of(column.key)
                 path = task_page(ids[0]) if len(ids) == 1 else f"tables/{self.id}/{column.key}.html"
                 heads.append(
-                    Head(column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key])
+                    Head(
+                        column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
+                    )
                 )
         return Tab(SUMMARY, "averages", SUMMARY, (*_FIRST, _PARAMETERS, *heads, *_facts()))
 

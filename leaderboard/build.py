@@ -64,7 +64,7 @@ def build(
     The same ones give the same bytes. ResultError, before anything is written, for a folder that is neither or is
     damaged. Nothing in `out` is removed: what an earlier board wrote and this one lacks stays.
     """
-    with _uncollected():
+    with uncollected():
         site = make_site(read_entries(folders), read_verified(verified))
         if snapshot_name is not None:
             return snapshot(out, snapshot_name, partial(_write, site))
@@ -78,7 +78,7 @@ def _write(site: Site, out: Path) -> Path:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """No search for garbage: a board is a great many values that live to its end, and looking through them again and
     again takes a third of the time."""
     was = gc.isenabled()

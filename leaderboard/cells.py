@@ -100,7 +100,10 @@ def html(up: str, cell: Shown, attributes: str = "") -> str:
 
 def _smalls(lines: Sequence[tuple[str, str]]) -> str:
     return "".join(
-        [f'<small class="{kind}">{safe(words)}</small>' if kind else f"<small>{safe(words)}</small>" for kind, words in lines]
+        [
+            f'<small class="{kind}">{safe(words)}</small>' if kind else f"<small>{safe(words)}</small>"
+            for kind, words in lines
+        ]
     )
 
 

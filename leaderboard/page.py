@@ -83,9 +83,9 @@ def query_page(task_id: str, page: int) -> str:
 def render(template: str, path: str, *, section: str | None = None, **values: object) -> Page:
     """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
-    Templates also have `link(target)`: the relative address, from this page, of a path of the site; and
-    `number_cell(cell, column, measure="")` and `run_head_cell(card)`, a cell and a row's head. `section` is the page of the navigation under which this
-    one stands, if it is not that of its folder's name.
+    Templates also have `link(target)`, the relative address, from this page, of a path of the site;
+    `number_cell(cell, column, measure="")` and `run_head_cell(card)`, a cell and a row's head. `section` is the page of
+    the navigation under which this one stands, if it is not that of its folder's name.
     """
     up = "../" * path.count("/")
     section = section or (path if "/" not in path else path.partition("/")[0] + ".html")

@@ -89,8 +89,6 @@ def _gains(table: Table, names: list[str], samples: list[TaskSample]) -> dict[st
         if first is None:
             return {}
         gained.append(
-            TaskSample(
-                sample.task_id, sample.type, sample.values - first[:, np.newaxis], sample.clusters, sample.parts
-            )
+            TaskSample(sample.task_id, sample.type, sample.values - first[:, np.newaxis], sample.clusters, sample.parts)
         )
     return dict(zip(names, stats.averages(gained).over_types, strict=True))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
+    "; frame-ancestors 'none'"
 )
 """That of the pages, and what only a header can say."""
 HOST = "127.0.0.1"

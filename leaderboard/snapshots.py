@@ -20,7 +20,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 def check_name(name: str) -> None:
     """ResultError for a name that cannot be a snapshot's."""
     if _NAME.fullmatch(name) is None or not is_file_name(name) or name == "index.html":
-        raise ResultError(f"{name!r} is no name of a snapshot: small letters, digits, '.', '_', '-', a letter or digit first")
+        raise ResultError(
+            f"{name!r} is no name of a snapshot: small letters, digits, '.', '_', '-', a letter or digit first"
+        )
 
 
 def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
@@ -48,6 +50,8 @@ def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
 def write_index(out: Path) -> None:
     """Write `snapshots/index.html`, which lists every snapshot there is."""
     folder = out / FOLDER
-    names = sorted(entry.name for entry in folder.iterdir() if (entry / "index.html").is_file() and entry.name[0] != ".")
+    names = sorted(
+        entry.name for entry in folder.iterdir() if (entry / "index.html").is_file() and entry.name[0] != "."
+    )
     page = render("snapshots.html.jinja", f"{FOLDER}/index.html", section="about.html", names=names)
     write_bytes(out / page.path, page.data)

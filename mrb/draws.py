@@ -73,7 +73,7 @@ def sign_flip(sums: Float64, seed: int, flips: int) -> Float64:
 def flipped_sums(whole: Float64, seed: int, flips: int) -> Float64:
     """The column sums of `whole` (float64[u, m], on the grid) under `flips` random choices of each row's sign:
     float64[flips, m]."""
-    return whole.sum(axis=0) - 2 * _random_subsets(whole, seed, flips)
+    return np.asarray(whole.sum(axis=0) - 2 * _random_subsets(whole, seed, flips))
 
 
 def _all_subsets(whole: Float64) -> Float64:

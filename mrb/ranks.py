@@ -1,7 +1,7 @@
-"""Rank groups of many models by one paired test: a maximum over all pairs, so that no number of models needs more draws.
+"""Rank groups of many models by one paired test: a maximum over all pairs, so that more models need no more draws.
 
-`mrb.statistics.rank_groups` corrects single tests (Holm), and must draw more signs the more pairs there are: right for a
-handful of runs, too slow for a board. Here one distribution serves all pairs (Westfall and Young, Resampling-Based
+`mrb.statistics.rank_groups` corrects single tests (Holm), and must draw more signs the more pairs there are: right for
+a handful of runs, too slow for a board. Here one distribution serves all pairs (Westfall and Young, Resampling-Based
 Multiple Testing, 1993, the single-step maximum): signs of all units are flipped together, and a pair is separated if
 its own difference, in units of its own spread, is larger than the largest of any pair in all but 5 % of the draws. The
 chance that any two alike models are separated is at most that.
@@ -26,8 +26,8 @@ MANY = 200
 
 
 def separated(sums: Float64, seed: int, *, alpha: float = ALPHA, flips: int = FLIPS) -> npt.NDArray[np.bool_]:
-    """Which columns of `sums` (float64[units, m], what each unit adds to each model's mean) a corrected paired test tells
-    apart: bool[m, m], symmetric."""
+    """Which columns of `sums` (float64[units, m], what each unit adds to each model's mean) a corrected paired test
+    tells apart: bool[m, m], symmetric."""
     whole, _ = on_grid(sums) if np.any(sums) else (sums, 1.0)
     count = whole.shape[1]
     # The spread of a pair's differences is the same whatever their signs.

@@ -127,7 +127,9 @@ def as_json(board: Board) -> str:
     """The table as JSON: under what conditions, every row with its facts, every number (fractions, null for none)."""
     comparison = board.table.comparison
     rows = {
-        run.name: {key: {"text": visible(cell.text), "value": cell.value} for key, cell in board.facts[run.name].items()}
+        run.name: {
+            key: {"text": visible(cell.text), "value": cell.value} for key, cell in board.facts[run.name].items()
+        }
         | {"rank": [board.standing.ranks[run.name].best, board.standing.ranks[run.name].worst]}
         for run in board.table.runs
     }

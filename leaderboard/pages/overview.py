@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from mrb.leaderboard import scatter
 from mrb.leaderboard.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab
 from mrb.leaderboard.facts import MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, panels
-from mrb.leaderboard import scatter
 from mrb.leaderboard.scatter import scatters
 from mrb.leaderboard.site import Site
 from mrb.metrics import HEADLINE

@@ -71,8 +71,9 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(
     wanted |= {f"tables/{name}/columns.html" for name in ("mini-25", "mini-10", "single-100")}
     measures = ("", "-ndcg-5", "-hitrate-1", "-hitrate-5", "-hitrate-10", "-recall-5", "-recall-10", "-mrr-10")
     wanted |= {f"tables/{name}/overview{own}.html" for name in ("mini-25", "mini-10") for own in measures}
-    tables = ("mini-25", "mini-10", "single-100")
-    wanted |= {f"tables/{name}/tasks{own}.html" for name in tables for own in ("", "-source")}
+    wanted |= {
+        f"tables/{name}/tasks{own}.html" for name in ("mini-25", "mini-10", "single-100") for own in ("", "-source")
+    }
     assert set(pages) == wanted
     assert broken_links(root, pages) == []
     linked = {
@@ -105,8 +106,9 @@ def test_a_link_that_leads_nowhere_is_found(
 def test_the_site_links_outside_only_where_sources_are(pages: dict[str, Any]) -> None:
     homepages = {load_task(task_id).homepage for task_id in ("scifact", "arxivqa")}
     for path, page in pages.items():
-        allowed = SOURCES if path == "reported.html" else homepages if "tasks/" in path else set()
-        assert _outside(page) <= allowed, path
+        assert _outside(page) <= (SOURCES if path == "reported.html" else homepages if "tasks/" in path else set()), (
+            path
+        )
         outside = [attributes for tag, attributes in page.tags if tag == "a" and ":" in (attributes["href"] or "")]
         assert all(attributes["rel"] == "noopener nofollow" for attributes in outside), path
 

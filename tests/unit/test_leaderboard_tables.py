@@ -70,7 +70,9 @@ def test_the_corrected_test_agrees_with_the_single_one_where_there_is_one_pair()
         groups = rank_groups(["a", "b"], sample, average="tasks")
         if abs(p - 0.05) > 0.01:
             assert (len(groups) == 2) == (p < 0.05)
-    assert [group.models for group in rank_groups(["a", "b"], [TaskSample("toy", "t2t", np.ones((9, 2)))])] == [("a", "b")]
+    assert [group.models for group in rank_groups(["a", "b"], [TaskSample("toy", "t2t", np.ones((9, 2)))])] == [
+        ("a", "b")
+    ]
 
 
 def test_models_that_are_alike_are_hardly_ever_separated() -> None:
@@ -87,7 +89,10 @@ def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(
     for _ in range(2):  # computed, then from the cache
         (board,) = _site(run, folder).boards.values()
         ranks = board.standing.ranks
-        assert {name: (rank.best, rank.worst) for name, rank in ranks.items()} == {"random": (1, 2), "mrb__random": (1, 2)}
+        assert {name: (rank.best, rank.worst) for name, rank in ranks.items()} == {
+            "random": (1, 2),
+            "mrb__random": (1, 2),
+        }
         assert board.standing.gains["random"] == board.standing.gains["mrb__random"]
     gain = board.standing.gains["random"]
     cell = board.summaries["nDCG@10"].row("random").cells["types"]
