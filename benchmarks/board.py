@@ -1,32 +1,45 @@
-"""How long the board takes to build from submissions: 100 and 1,000 models over the 40 tasks of mrb.
+"""How long the board takes to build from submissions, and to answer in a browser: 100 and 1,000 models over mrb.
 
     python benchmarks/board.py
     python benchmarks/board.py --models 100 --queries 50
+    python benchmarks/board.py --models 1000 --keep /tmp/thousand --browser
 
 Prints a table: seconds by the clock and of this process's own computing time (the two differ where the machine does
 other work too), for reading and checking the submissions, making rows and every page, and all of it with the writing;
-and the overview's size.
+and what the first view of the overview loads. With --browser another: milliseconds from a change of what is shown to
+the rows standing, in Chromium, whose time is that of the clock. --keep writes the submissions there, or takes those
+that are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 from synthetic import write_submissions
 
-from mrb.leaderboard.build import build, site_pages
+from mrb.leaderboard.build import build, site_pages, uncollected
 from mrb.leaderboard.runs import Entry, read_entries
 from mrb.leaderboard.site import make_site
 
 T = TypeVar("T")
 TARGETS = {100: 5.0, 1000: 60.0}
+CHROMIUM = "/usr/bin/chromium"
+REPEATS = 9
+CHANGES = {
+    "sort": ("{sort: 'single', order: 'ascending'}", "{sort: 'types', order: 'descending'}"),
+    "filter": ("{filter: '7'}", "{filter: ''}"),
+    "page": ("{page: '3'}", "{page: '1'}"),
+    "columns": ("{columns: 'rank.types.licence'}", "{columns: ''}"),
+}
 Times = tuple[float, float]
 
 
@@ -37,25 +50,49 @@ def timed(action: Callable[[], T]) -> tuple[T, Times]:
     return found, (time.perf_counter() - clock, time.process_time() - own)
 
 
-def measure(models: int, queries: int) -> list[str]:
-    """A row of the table."""
-    scratch = Path(tempfile.mkdtemp(prefix="mrb-board-"))
-    try:
-        write_submissions(scratch / "results", models, queries=queries)
-        results = scratch / "results"
+def measure(results: Path, site: Path, models: int) -> list[str]:
+    """A row of the table; the site is left for the browser."""
+    with uncollected():
         entries, reading = timed(partial(read_entries, [results]))
         _, pages = timed(partial(_pages, entries))
-        entries.clear()
-        built, whole = timed(partial(build, [results], scratch / "site"))
-        size = f"{built.stat().st_size / 1e6:.1f}"
-    finally:
-        shutil.rmtree(scratch)
+    entries.clear()
+    built, whole = timed(partial(build, [results], site))
     target = f"{TARGETS[models]:.0f}" if models in TARGETS else "-"
-    return [f"{models:,}", *(f"{clock:.1f} / {own:.1f}" for clock, own in (reading, pages, whole)), target, size]
+    times = [f"{clock:.1f} / {own:.1f}" for clock, own in (reading, pages, whole)]
+    return [f"{models:,}", *times, target, f"{first_view(built) / 1000:.0f}"]
+
+
+def first_view(page: Path) -> int:
+    """The bytes of a page with its styles and scripts."""
+    own = set(re.findall(r'"(static/[^"]+)"', page.read_text(encoding="utf-8")))
+    return page.stat().st_size + sum((page.parent / name).stat().st_size for name in own)
 
 
 def _pages(entries: list[Entry]) -> int:
     return sum(len(page.data) for page in site_pages(make_site(entries)))
+
+
+def interactions(page_path: Path) -> dict[str, list[float]]:
+    """Milliseconds of each change, repeated: from the call to the end of the next layout."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(page_path.resolve().as_uri(), timeout=120_000)
+        page.evaluate("BOARD.change({sort: 'types'})")
+        page.wait_for_selector("table.board[data-drawn]", timeout=120_000)
+        found: dict[str, list[float]] = {}
+        for name, changes in CHANGES.items():
+            for _ in range(REPEATS):
+                for change in changes:
+                    code = (
+                        f"() => {{ const start = performance.now(); BOARD.change({change}); "
+                        "document.body.getBoundingClientRect(); return performance.now() - start; }"
+                    )
+                    found.setdefault(name, []).append(page.evaluate(code))
+        browser.close()
+    return found
 
 
 def main() -> None:
@@ -63,12 +100,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the board's build.")
     parser.add_argument("--models", type=int, nargs="*", default=list(TARGETS))
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--keep", type=Path, help="write the submissions here, or take those that are here")
+    parser.add_argument("--browser", action="store_true", help="also time changes of the overview in Chromium")
     given = parser.parse_args()
     print("seconds by the clock / of computing")
-    print("| models x 40 tasks | read | rows and pages | whole build | target | overview, MB |")
+    print("| models x 40 tasks | read | rows and pages | whole build | target | first view, kB |")
     print("|---|---|---|---|---|---|")
+    answers: dict[int, dict[str, list[float]]] = {}
     for models in given.models:
-        print("| " + " | ".join(measure(models, given.queries)) + " |", flush=True)
+        scratch = Path(tempfile.mkdtemp(prefix="mrb-board-"))
+        try:
+            results = given.keep or scratch / "results"
+            if not results.is_dir():
+                write_submissions(results, models, queries=given.queries)
+            print("| " + " | ".join(measure(results, scratch / "site", models)) + " |", flush=True)
+            if given.browser:
+                answers[models] = interactions(scratch / "site" / "index.html")
+        finally:
+            shutil.rmtree(scratch)
+    if answers:
+        print("\nmilliseconds in Chromium, median and most, of the overview")
+        print("| rows | " + " | ".join(CHANGES) + " |")
+        print("|---|" + "---|" * len(CHANGES))
+    for models, found in answers.items():
+        cells = [f"{median(times):.0f}, {max(times):.0f}" for times in found.values()]
+        print(f"| {models:,} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

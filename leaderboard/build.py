@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from mrb.files import write_bytes
 from mrb.leaderboard.page import Page
-from mrb.leaderboard.pages import about, assets, models, overview, records, tasks
+from mrb.leaderboard.pages import (
+    about,
+    assets,
+    compare,
+    exports,
+    models,
+    overview,
+    queries,
+    records,
+    reported,
+    tasks,
+)
+from mrb.leaderboard.pictures import PICTURES
 from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
+from mrb.leaderboard.snapshots import snapshot
+from mrb.leaderboard.verified import read_verified
 
 
 class PageKind(Protocol):
@@ -20,28 +37,69 @@ class PageKind(Protocol):
         """The files of this kind, made one after the other: never all of them at once in memory."""
 
 
-KINDS: tuple[PageKind, ...] = (overview, tasks, models, about, records, assets)
+KINDS: tuple[PageKind, ...] = (
+    overview,
+    tasks,
+    models,
+    compare,
+    queries,
+    reported,
+    about,
+    exports,
+    records,
+    assets,
+)
 """All that a site consists of. Written from the last to the first, so that whoever can open the overview finds all that
 it links to."""
 
 
-def build(folders: Sequence[Path], out: Path) -> Path:
+def build(
+    folders: Sequence[Path], out: Path, *, verified: Sequence[Path] = (), snapshot_name: str | None = None
+) -> Path:
     """Write the board of the runs and submissions in `folders` into `out`; where its overview is.
+
+    `verified` are folders of `mrb verify`'s records. With `snapshot_name` the board goes into `out`/snapshots/ of that
+    name instead, which must be new.
 
     The same ones give the same bytes. ResultError, before anything is written, for a folder that is neither or is
     damaged. Nothing in `out` is removed: what an earlier board wrote and this one lacks stays.
     """
-    site = make_site(read_entries(folders))
+    with uncollected():
+        site = make_site(read_entries(folders), read_verified(verified))
+        if snapshot_name is not None:
+            return snapshot(out, snapshot_name, partial(_write, site))
+        return _write(site, out)
+
+
+def _write(site: Site, out: Path) -> Path:
     for page in site_pages(site):
-        write_bytes(out / page.path, page.data)
+        write_bytes(out / page.path, page.data, durable=False)
     return out / overview.PATH
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage: a board is a great many values that live to its end, and looking through them again and
+    again takes a third of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def site_pages(site: Site) -> Iterator[Page]:
-    """Every file of the site in the order of writing. ValueError if two would be one file where case is ignored."""
+    """Every file of the site in the order of writing. ValueError if two would be one file where case is ignored.
+
+    Pictures alone may be asked for by several kinds of page: they are named by what they hold, and come once.
+    """
     taken: set[str] = set()
     for kind in reversed(KINDS):
         for page in kind.pages(site):
+            if page.path.startswith(PICTURES) and page.path in taken:
+                continue
             if page.path.casefold() in taken:
                 raise ValueError(f"{page.path} is written twice")
             taken.add(page.path.casefold())

@@ -7,13 +7,16 @@ they differ. A number never shares a column with one that does not compare.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from mrb.errors import MRBError, ResultError
+from mrb.hashing import sha256_json
 from mrb.summary import Run, TaskScores
 from mrb.task import TYPES, Suite, Task, load_suite, load_task
+from mrb.tracks import STANDARD_TRACK
 
 SAME = 1e-9
 _WORDS = {
@@ -127,6 +130,44 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
         table = _finish(draft)
         finished.append(replace(table, differences=_differences(table, finished)))
     return finished
+
+
+def table_ids(comparisons: Sequence[Comparison]) -> list[str]:
+    """What each table is called in addresses, e.g. `mrb-100`: its suite and depth, and what else is not as usual.
+
+    The same whatever else is on the board. Only where two tables differ in nothing but hashes (another list, another
+    revision) do all but the one of this version's definitions have the head of a hash of their columns at the end.
+    """
+    words = [_table_words(table) for table in comparisons]
+    ids: list[str] = []
+    for table, name in zip(comparisons, words, strict=True):
+        rivals = [other for other, word in zip(comparisons, words, strict=True) if word == name]
+        if rivals and table is not min(rivals, key=lambda one: (not _current(one), _columns_hash(one))):
+            name += f"-{_columns_hash(table)[:8]}"
+        ids.append(name)
+    return ids
+
+
+def _table_words(table: Comparison) -> str:
+    usual = "all" if table.suite is None or table.suite.sample is None else "sample"
+    parts = [table.suite.id if table.suite else "single", *map(str, table.depths)]
+    parts += [track for track in table.tracks if track != (table.suite.track if table.suite else STANDARD_TRACK)]
+    parts += [selection for selection in table.selections if selection != usual]
+    parts += ["raw"] if "raw" in table.qrels else []
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
+
+
+def _current(table: Comparison) -> bool:
+    """Whether every column is of the definitions and data that this version of MRB has."""
+    return all(
+        (identity.task_hash, identity.revision) == (task.hash, task.revision)
+        for task_id, identity in table.identities.items()
+        for task in (load_task(task_id).with_qrels("raw" if identity.qrels == "raw" else "cleaned"),)
+    )
+
+
+def _columns_hash(table: Comparison) -> str:
+    return sha256_json({task_id: asdict(identity) for task_id, identity in sorted(table.identities.items())})
 
 
 def identities(run: Run) -> dict[str, Identity]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from mrb.amounts import size_text
 from mrb.files import is_device_name
+from mrb.leaderboard.cells import MINUS, number, percent, run_head, signed, visible
+from mrb.leaderboard.facts import rate, size
 from mrb.leaderboard.rows import SOURCE
 from mrb.metrics import HEADLINE
 from mrb.task import TYPES
@@ -26,10 +27,12 @@ NAVIGATION = (
     ("Overview", "index.html"),
     ("Tasks", "tasks.html"),
     ("Models", "models.html"),
+    ("Compare", "compare.html"),
+    ("Queries", "queries.html"),
+    ("Reported", "reported.html"),
     ("About", "about.html"),
 )
 """The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""
-MINUS = "\u2212"
 _LETTERS = {"t": "text", "i": "image", "vd": "page image", "it": "image with text"}
 TYPE_WORDS = {name: " to ".join(_LETTERS[side] for side in name.split("2")) for name in TYPES}
 # What needs no escaping in an address and is a name on every file system.
@@ -67,21 +70,35 @@ def model_page(run_name: str) -> str:
     return f"models/{run_name}.html"
 
 
-def render(template: str, path: str, **values: object) -> Page:
+def queries_page(task_id: str) -> str:
+    """The path of the list of a task's queries in the explorer."""
+    return f"queries/{task_id}.html"
+
+
+def query_page(task_id: str, page: int) -> str:
+    """The path of a page of them, counted from 1."""
+    return f"queries/{task_id}/{page}.html"
+
+
+def render(template: str, path: str, *, section: str | None = None, **values: object) -> Page:
     """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
-    Templates also have `link(target)`: the relative address, from this page, of a path of the site.
+    Templates also have `link(target)`, the relative address, from this page, of a path of the site;
+    `number_cell(cell, column, measure="")` and `run_head_cell(card)`, a cell and a row's head. `section` is the page of
+    the navigation under which this one stands, if it is not that of its folder's name.
     """
     up = "../" * path.count("/")
-    section = path if "/" not in path else path.partition("/")[0] + ".html"
+    section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
     found = _environment().get_template(template)
-    text = found.render(path=path, section=section, link=lambda target: up + target, **values)
+    text = found.render(
+        path=path,
+        section=section,
+        link=lambda target: up + target,
+        number_cell=partial(number, up),
+        run_head_cell=partial(run_head, up),
+        **values,
+    )
     return Page(path, text.encode())
-
-
-def percent(fraction: float) -> str:
-    """A fraction times 100, two decimals."""
-    return f"{100 * fraction:.2f}"
 
 
 def small(fraction: float) -> str:
@@ -89,27 +106,14 @@ def small(fraction: float) -> str:
     return f"{100 * fraction:.3f}" if fraction == 0 or 100 * fraction >= 0.0005 else "< 0.001"
 
 
-def signed(fraction: float) -> str:
-    """A difference times 100 with its sign, two decimals; what rounds to nothing has none."""
-    text = f"{100 * fraction:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+def points(hundredths: int) -> str:
+    """Hundredths of a point as people read them: 6309 is 63.09."""
+    return f"{hundredths / 100:.2f}"
 
 
-def rate(per_second: float) -> str:
-    """A rate as people read it: three digits where it is small, thousands apart where it is large."""
-    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
-
-
-def billions(parameters: int) -> str:
-    """A count of parameters in billions, three digits."""
-    return f"{parameters / 1e9:.3g} B"
-
-
-def visible(value: object) -> object:
-    """Text with its control, bidirectional and other invisible characters written out; other values as they are."""
-    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
-        return value
-    return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in value)
+def gained(hundredths: int) -> str:
+    """The same with its sign; nothing has none."""
+    return points(0) if hundredths == 0 else f"{'+' if hundredths > 0 else MINUS}{points(abs(hundredths))}"
 
 
 def package_folder() -> Path:
@@ -131,8 +135,10 @@ def _environment() -> Environment:
         "percent": percent,
         "small": small,
         "signed": signed,
+        "points": points,
+        "gained": gained,
         "rate": rate,
-        "billions": billions,
+        "billions": size,
         "count": "{:,}".format,
         "size": size_text,
     }
@@ -143,6 +149,8 @@ def _environment() -> Environment:
         "source": SOURCE,
         "task_page": task_page,
         "model_page": model_page,
+        "queries_page": queries_page,
+        "query_page": query_page,
         "version": version("mrb"),
     }
     return environment

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mrb.leaderboard.rows import Cell, View
 
-MAX_ROWS = 20
+MAX_ROWS = 10
 """Rerankers in a panel: with more nobody reads it. The page says so, and the tables have them all."""
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 112, 328, 8, 19
 _LABEL_LETTERS = 15
@@ -43,8 +43,9 @@ class Panel:
 
 
 def panels(view: View) -> list[Panel]:
-    """A panel for each column of a view of types whose first stage and oracle are known."""
-    return [panel for column in view.columns if (panel := _panel(view, column.key, column.title)) is not None]
+    """A panel for each column of one type whose first stage and oracle are known."""
+    typed = [column for column in view.columns if column.type]
+    return [panel for column in typed if (panel := _panel(view, column.key, column.title)) is not None]
 
 
 def _panel(view: View, key: str, tasks: str) -> Panel | None:

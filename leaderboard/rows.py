@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
 
 from mrb.amounts import tasks_text
 from mrb.leaderboard.comparisons import Comparison
@@ -18,11 +21,12 @@ from mrb.task import FAMILY_OF_TYPE, Task
 SOURCE = "source"
 """The view in which each task stands in the measure that its source uses."""
 AVERAGE_TYPES, AVERAGE_TASKS = "types", "tasks"
+COMMON = "common"
+"""The mean over those tasks that every run of the table has, which is no average of the suite; on demand."""
 _AVERAGES = {AVERAGE_TYPES: average_over_types, AVERAGE_TASKS: average_over_tasks}
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One number with its interval and its gain over the first stage, all fractions, and the file it comes from.
 
     `mean` is None for a blank; `note` says why, or what stands in the way of a number.
@@ -170,6 +174,58 @@ class Table:
         return View(measure, columns, averages, (first, oracle), rows)
 
     @cached_property
+    def families(self) -> tuple[str, ...]:
+        """The families of the columns, in their fixed order."""
+        return tuple(dict.fromkeys(task.family for task in self.comparison.tasks))
+
+    @cached_property
+    def common(self) -> tuple[str, ...]:
+        """The tasks that every run with a result has, in the columns' order."""
+        there = [run.tasks.keys() for run in self.runs if run.tasks]
+        return tuple(task_id for task_id in self.comparison.task_ids if all(task_id in tasks for tasks in there))
+
+    def summary(self, measure: str) -> View:
+        """The table of averages in `measure`: over types, over tasks and over the common tasks; of each family over its
+        types; of each type over its tasks. Each is blank where one of its tasks is missing."""
+        suite = self.comparison.suite is not None
+        of_family = {name: self._tasks_where(family=name) for name in self.families if suite}
+        of_type = {name: self.tasks_of(name) for name in self.type_names}
+        columns = (
+            *(Column(key, key, "", key, measure, 0) for key in of_family),
+            *(Column(key, tasks_text(len(ids)), key, FAMILY_OF_TYPE[key], measure, 0) for key, ids in of_type.items()),
+        )
+
+        def row(run: Run, kind: Row) -> TableRow:
+            cells = {}
+            if suite:
+                for name, over in _AVERAGES.items():
+                    cells[name] = _average_cell(average(run, self.comparison.task_ids, measure, over, kind), name)
+            cells[COMMON] = self._common_cell(run, measure, kind)
+            for name, ids in of_family.items():
+                cells[name] = _average_cell(average(run, ids, measure, average_over_types, kind), AVERAGE_TYPES)
+            for name, ids in of_type.items():
+                cells[name] = _average_cell(average(run, ids, measure, average_over_tasks, kind), AVERAGE_TASKS)
+            done = sum(task_id in run.tasks for task_id in self.comparison.task_ids)
+            return _table_row(run, kind, cells, done, len(self.comparison.task_ids))
+
+        averages = (*(tuple(_AVERAGES) if suite else ()), COMMON)
+        return self._view(measure, columns, averages, row)
+
+    def _tasks_where(self, family: str) -> tuple[str, ...]:
+        return tuple(task.id for task in self.comparison.tasks if task.family == family)
+
+    def _common_cell(self, run: Run, measure: str, kind: Row) -> Cell:
+        """The plain mean over the common tasks; without an interval, which belongs to the averages of a suite."""
+        if not self.common:
+            return Cell(None, note="no task that all have")
+        if any(task_id not in run.tasks for task_id in self.common):
+            return Cell(None, note="not run")
+        found = [getattr(run.tasks[task_id].result, kind) for task_id in self.common]
+        if any(measure not in measures for measures in found):
+            return Cell(None, note=f"a result does not hold {measure}")
+        return Cell(float(np.mean([measures[measure].mean for measures in found])))
+
+    @cached_property
     def _reference(self) -> Run:
         """All covered tasks as one run: what the first stage and the oracle are read from."""
         found = {task_id: scores for task_id, (_, scores) in self.comparison.reference.items()}
@@ -208,8 +264,17 @@ def average(
     run: Run, task_ids: tuple[str, ...], measure: str, over: Callable[..., Average], row: Row = "measures"
 ) -> Average:
     """`over` (one of the two averages) of the engine; a task whose result lacks the measure counts as missing."""
+    if measure in _measures_of_all(run):
+        return over(run, task_ids, measure, row)
     there = {i: scores for i, scores in run.tasks.items() if i not in task_ids or measure in scores.result.measures}
-    return over(run if len(there) == len(run.tasks) else replace(run, tasks=there), task_ids, measure, row)
+    return over(replace(run, tasks=there), task_ids, measure, row)
+
+
+@lru_cache(maxsize=4096)
+def _measures_of_all(run: Run) -> frozenset[str]:
+    """The measures that every result of the run holds."""
+    held = [scores.result.measures.keys() for scores in run.tasks.values()]
+    return frozenset(held[0]).intersection(*held[1:]) if held else frozenset()
 
 
 def _cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:
@@ -236,7 +301,7 @@ def _with_gains(row: TableRow, first: TableRow) -> TableRow:
     for key, cell in cells.items():
         base = first.cells[key].mean
         if cell.mean is not None and base is not None:
-            cells[key] = Cell(cell.mean, cell.low, cell.high, cell.mean - base, cell.href, cell.note)
+            cells[key] = cell._replace(gain=cell.mean - base)
     return replace(row, cells=cells)
 
 

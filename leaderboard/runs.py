@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mrb.errors import MRBError, ResultError
 from mrb.files import is_device_name
+from mrb.leaderboard.values import with_values
 from mrb.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
 from mrb.results import RUN_FILE
 from mrb.submission.folder import is_submission, receive, submission_folders
@@ -143,7 +144,7 @@ def _expanded(folder: Path) -> list[Path]:
 
 def _read_submission(folder: Path) -> Entry:
     received = receive(folder, neighbours=False)
-    return Entry(as_run(received), received.submission)
+    return Entry(with_values(as_run(received), received), received.submission)
 
 
 def _read(folder: Path) -> Run:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from mrb.leaderboard.comparisons import compare
+from mrb.leaderboard.board import Board
+from mrb.leaderboard.comparisons import compare, table_ids
+from mrb.leaderboard.facts import Source
+from mrb.leaderboard.ranks import standing
 from mrb.leaderboard.rows import Table
 from mrb.leaderboard.runs import Entry, RunCard, card
+from mrb.leaderboard.verified import fitting
 from mrb.submission.schema import Submission
+from mrb.submission.verify import Verified
 from mrb.summary import Run
 from mrb.task import TYPES, Task
 
@@ -19,7 +24,8 @@ class Site:
     """What the pages show.
 
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
-    `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was.
+    `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was, and
+    `verified` the record that a re-run of it agreed.
     A run's name is unique without regard to case and is a safe file name; it stays the same whatever else is on the
     board, so pages and addresses use it as it is.
     """
@@ -27,6 +33,25 @@ class Site:
     tables: dict[str, Table]
     cards: dict[str, RunCard]
     submissions: dict[str, Submission]
+    verified: dict[str, Verified] = field(default_factory=dict)
+
+    @cached_property
+    def boards(self) -> dict[str, Board]:
+        """Every table with all that its rows say, by its id."""
+        return {name: self._board(name, table) for name, table in self.tables.items()}
+
+    def _board(self, name: str, table: Table) -> Board:
+        sources = {
+            run.name: Source(
+                run,
+                self.cards[run.name],
+                table.comparison,
+                self.submissions.get(run.name),
+                self.verified.get(run.name),
+            )
+            for run in table.runs
+        }
+        return Board(name, table, sources, standing(table))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -52,11 +77,13 @@ class Site:
         return {run.name: name for name, table in self.tables.items() for run in table.runs}
 
 
-def make_site(entries: Sequence[Entry]) -> Site:
+def make_site(entries: Sequence[Entry], verified: Sequence[Verified] = ()) -> Site:
     """The site of these runs, the same whatever their order. ResultError if they contradict each other (`compare`)."""
-    tables = [Table(comparison) for comparison in compare(entry.run for entry in entries)]
+    submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
+    comparisons = compare(entry.run for entry in entries)
     return Site(
-        {f"table-{number}": table for number, table in enumerate(tables, start=1)},
+        {name: Table(one) for name, one in zip(table_ids(comparisons), comparisons, strict=True)},
         {entry.run.name: card(entry.run) for entry in entries},
-        {entry.run.name: entry.submission for entry in entries if entry.submission is not None},
+        submissions,
+        fitting(verified, submissions),
     )

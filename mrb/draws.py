@@ -70,6 +70,12 @@ def sign_flip(sums: Float64, seed: int, flips: int) -> Float64:
     return p
 
 
+def flipped_sums(whole: Float64, seed: int, flips: int) -> Float64:
+    """The column sums of `whole` (float64[u, m], on the grid) under `flips` random choices of each row's sign:
+    float64[flips, m]."""
+    return np.asarray(whole.sum(axis=0) - 2 * _random_subsets(whole, seed, flips))
+
+
 def _all_subsets(whole: Float64) -> Float64:
     """The column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
     chosen = np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1

@@ -26,12 +26,15 @@ _DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECA
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """A binary file that appears at `path` only when the block ends without an error.
 
     Written beside `path` (a rename is atomic within one file system only), fsynced, renamed, and the folder fsynced so
     that the name survives a power loss too. On any error the temporary file is removed and `path` is as it was. The
     block should do nothing but write: an OSError in it (a full disk, a read-only folder) becomes a ResultError.
+
+    Not `durable`: without waiting for the disk, for thousands of files that the same command makes again. They still
+    appear whole, but a power loss soon after may leave one empty.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -39,9 +42,11 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
-        fsync_folder(path.parent)
+        if durable:
+            fsync_folder(path.parent)
     except OSError as error:
         _remove(temporary)
         raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -50,9 +55,9 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
-    with atomic_writer(path) as file:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path`, whole or not at all; `durable` as for `atomic_writer`."""
+    with atomic_writer(path, durable=durable) as file:
         file.write(data)
 
 

@@ -199,7 +199,7 @@ def pairwise_p_values(samples: Sequence[TaskSample], *, average: Average, flips:
     """The p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones on the
     diagonal, not corrected. As in `paired_test`, every unit weighted as it is in the average."""
     seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
-    return sign_flip(_contributions(samples, average), seed, flips)
+    return sign_flip(contributions(samples, average), seed, flips)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -240,7 +240,7 @@ def rank_groups(
     separated = np.zeros(raw.shape, dtype=bool)
     for (i, j), p in zip(pairs, holm([raw[pair].item() for pair in pairs]), strict=True):
         separated[i, j] = separated[j, i] = p <= alpha
-    means = [math.fsum(column) for column in _contributions(samples, average).T]
+    means = [math.fsum(column) for column in contributions(samples, average).T]
     order = sorted(range(len(models)), key=lambda i: (-means[i], models[i]))
     begins = [k for k in range(1, len(order)) if separated[np.ix_(order[:k], order[k:])].all()]
     return tuple(
@@ -290,7 +290,7 @@ def _unit_keys(clusters: Sequence[str] | None, parts: Sequence[str] | None) -> S
     return [f"{part} {cluster}" for part, cluster in zip(parts, clusters, strict=True)]  # no part has a space
 
 
-def _contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
+def contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
     """What each unit of each task adds to the average: float64[all units, m], whose column sums are the averages."""
     ordered = _ordered(samples)
     types = [sample.type for sample in ordered]

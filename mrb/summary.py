@@ -107,6 +107,11 @@ class Run:
         """The folder's name, which tells two runs of one reranker apart."""
         return self.folder.name
 
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all tasks were run at one depth, over one kind of selection and of judgements."""
+        return _alike(list(self.tasks.values()))
+
 
 def queries_hash(query_ids: Iterable[str]) -> str:
     """The SHA-256 over query ids, one a line, in order: which queries a result is about."""
@@ -137,7 +142,7 @@ def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
     done = [task_id for task_id in task_ids if task_id in run.tasks]
-    if len(done) < len(task_ids) or not _alike(run, done):
+    if len(done) < len(task_ids) or not _averageable(run, done):
         return Average(None, None, len(done), len(task_ids))
     means = [_measures(run.tasks[task_id], row)[measure].mean for task_id in done]
     interval = _interval(run, task_ids, measure, "tasks") if row == "measures" else None
@@ -150,7 +155,7 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     for task_id in task_ids:
         by_type.setdefault(load_task(task_id).type, []).append(task_id)
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
-    if len(whole) < len(by_type) or not _alike(run, task_ids):
+    if len(whole) < len(by_type) or not _averageable(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
     means = [np.mean([_measures(run.tasks[i], row)[measure].mean for i in ids]) for ids in whole.values()]
     interval = _interval(run, task_ids, measure, "types") if row == "measures" else None
@@ -162,8 +167,8 @@ def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
     by_type: dict[TypeName, list[str]] = {}
     for task_id in suite.tasks:
         by_type.setdefault(load_task(task_id).type, []).append(task_id)
-    there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _alike(run, ids)}
-    if len(there) == len(by_type) and _alike(run, suite.tasks):
+    there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _averageable(run, ids)}
+    if len(there) == len(by_type) and _averageable(run, suite.tasks):
         found = _averages(run, suite.tasks)
         of_types = {kind: _named(run, found.of_types[kind]) for kind in by_type}
         return SuiteAverages(
@@ -173,10 +178,13 @@ def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
     return SuiteAverages(tasks=None, types=None, of_types=of_types)
 
 
-def _alike(run: Run, task_ids: Sequence[str]) -> bool:
-    """Whether the tasks were run at one depth, over one kind of selection and of judgements: else their mean would mean
-    nothing."""
-    results = [run.tasks[task_id].result for task_id in task_ids]
+def _averageable(run: Run, task_ids: Sequence[str]) -> bool:
+    """Whether these tasks of the run are alike: else their mean would mean nothing."""
+    return (run.alike and len(task_ids) > 0) or _alike([run.tasks[task_id] for task_id in task_ids])
+
+
+def _alike(tasks: Sequence[TaskScores]) -> bool:
+    results = [scores.result for scores in tasks]
     return len({(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -29,6 +30,27 @@ def write_run() -> MakeRun:
 def site_pages() -> Callable[[Path], dict[str, Html]]:
     """`site_pages(root)`: the pages of a built board as a browser would read them, by path."""
     return lambda root: {str(path.relative_to(root)): Html(path) for path in sorted(root.rglob("*.html"))}
+
+
+@pytest.fixture(scope="session")
+def broken_links() -> Callable[[Path, dict[str, Html]], list[str]]:
+    """`broken_links(root, pages)`: the links within the site that lead nowhere, to no file or no part of a page."""
+    return _broken_links
+
+
+def _broken_links(root: Path, pages: dict[str, Html]) -> list[str]:
+    found = []
+    for path, page in pages.items():
+        for link in page.links:
+            if ":" in link:
+                continue
+            address, _, part = link.partition("#")
+            target = address.partition("?")[0]
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target)) if target else path
+            inside = not place.startswith(("..", "/")) and (root / place).is_file()
+            if not inside or (part and part not in pages[place].ids):
+                found.append(f"{path}: {link}")
+    return found
 
 
 class Html(HTMLParser):

@@ -1,49 +1,130 @@
-"""The overview: a section for each table with its views and plots, the runs, and what others report."""
+"""The overview, and the pages of each table: one for each tab, several where there are many rows."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
+from mrb.leaderboard import scatter
+from mrb.leaderboard.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab
+from mrb.leaderboard.facts import MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.page import Page, render
-from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, Panel, panels
-from mrb.leaderboard.published import published
-from mrb.leaderboard.rows import SOURCE, Table, View
-from mrb.leaderboard.runs import RunCard
+from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, panels
+from mrb.leaderboard.scatter import scatters
 from mrb.leaderboard.site import Site
 from mrb.metrics import HEADLINE
 
 PATH = "index.html"
+OVERVIEW_ROWS, FEWER_ROWS = 40, 15
+"""Rows of a table on the overview where it is alone, and where there are several; its own pages have them all."""
+PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS}
+
+BOX = {
+    "width": scatter.WIDTH,
+    "height": scatter.HEIGHT,
+    "left": scatter.LEFT,
+    "right": scatter.RIGHT,
+    "bottom": scatter.BOTTOM,
+}
 
 
 @dataclass(frozen=True)
-class Section:
-    """One table of the page with its plots. `types` is None where each type has one task: the table says it all."""
+class Frame:
+    """What a page shows of a table: rows `start` to `start + size` of a tab in a measure, and the tab's other pages."""
 
-    id: str
-    table: Table
-    views: tuple[View, ...]
-    panels: list[Panel]
-    types: View | None
-    cards: dict[str, RunCard]
+    board: Board
+    tab: Tab
+    measure: str
+    start: int
+    size: int
+    path: str
+
+    @property
+    def up(self) -> str:
+        """From the page to the site's root."""
+        return "../" * self.path.count("/")
+
+    @property
+    def id(self) -> str:
+        """The table's id on the page."""
+        return f"{self.board.id}-{self.tab.key}"
+
+    @property
+    def fixed(self) -> Markup:
+        """The rows of first stage and oracle; everything in them is escaped where they are made."""
+        return Markup(self.board.fixed_html(self.up, self.tab, self.measure))  # noqa: S704
+
+    @property
+    def rows(self) -> Markup:
+        """The rows; everything in them is escaped where they are made."""
+        return Markup(self.board.html(self.up, self.tab, self.measure, self.start, self.size))  # noqa: S704
+
+    @property
+    def total(self) -> int:
+        """How many rows the table has."""
+        return len(self.board.table.runs)
+
+    @property
+    def pages(self) -> list[str]:
+        """The tab's pages."""
+        return self.board.pages(self.tab, self.measure)
+
+    @property
+    def measures(self) -> list[str]:
+        """The measures that the script may show here."""
+        return [name for name in self.board.measures if self.tab.part == TASKS or name in self.board.summaries]
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The one page."""
-    sections = [_section(name, table, site) for name, table in site.tables.items()]
-    measures = dict.fromkeys(view.measure for section in sections for view in section.views if view.measure != SOURCE)
+    """Data and pages of every table, and the overview, which links to them, last."""
+    for board in site.boards.values():
+        yield from _data(board)
+        yield from _tables(board)
+    fewer = len(site.boards) > 1
+    frames = [
+        Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if fewer else OVERVIEW_ROWS, PATH)
+        for board in site.boards.values()
+    ]
     yield render(
         "index.html.jinja",
         PATH,
-        sections=sections,
-        measures=[str(HEADLINE), *(name for name in measures if name != str(HEADLINE))],
-        published=published(),
-        plot={"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS},
+        frames=frames,
+        panels={frame.board.id: panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
+        plots={frame.board.id: scatters(frame.board) for frame in frames},
+        plot=PLOT,
+        box=BOX,
+        **_choices(frames),
     )
 
 
-def _section(name: str, table: Table, site: Site) -> Section:
-    types = table.by_type()
-    several = any(len(table.tasks_of(kind)) > 1 for kind in table.type_names)
-    cards = {run.name: site.cards[run.name] for run in table.runs}
-    return Section(name, table, table.views, panels(types), types if several else None, cards)
+def _data(board: Board) -> Iterator[Page]:
+    parts = dict.fromkeys(tab.part for tab in board.tabs)
+    for part in parts:
+        for measure in board.measures if part == TASKS else board.summaries:
+            path = board.data_path(part, measure)
+            text = json.dumps(board.data(part, measure), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+            yield Page(path, f'BOARD_ROWS.add("{path}",{text});\n'.encode())
+
+
+def _tables(board: Board) -> Iterator[Page]:
+    yield render("columns.html.jinja", f"tables/{board.id}/columns.html", section="index.html", board=board)
+    for tab in board.tabs:
+        for measure in board.measures_of(tab):
+            for number, path in enumerate(board.pages(tab, measure)):
+                frame = Frame(board, board.tab_of(tab, measure), measure, number * PAGE_ROWS, PAGE_ROWS, path)
+                yield render(
+                    "tables.html.jinja", path, section="index.html", frame=frame, number=number + 1, **_choices([frame])
+                )
+
+
+def _choices(frames: list[Frame]) -> dict[str, object]:
+    """What the controls of a page offer, and the words of its marks."""
+    measures = dict.fromkeys(name for frame in frames for name in frame.measures)
+    return {
+        "measures": list(measures),
+        "marks": [(MARK_LETTERS[mark], words) for mark, words in MARK_WORDS.items()],
+        "summary": SUMMARY,
+    }

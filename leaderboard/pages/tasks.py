@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from mrb.leaderboard.charts_queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, spread_plot
 from mrb.leaderboard.comparisons import Comparison, Identity
+from mrb.leaderboard.examples import examples
 from mrb.leaderboard.page import Page, render, task_page
+from mrb.leaderboard.pictures import Pictures
 from mrb.leaderboard.rows import SOURCE, Table, TableRow
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.values import first_stage_values
+from mrb.loading.overview import NEVER, served_live
 from mrb.metrics import HEADLINE
+from mrb.task import Task
+
+PLOT = {"width": WIDTH, "left": LEFT, "bands": BANDS, "quantiles": QUANTILES}
 
 
 @dataclass(frozen=True)
 class TaskTable:
     """One task in one table of the board: a column for each measure, a row for each run. Rows stand in the order of the
-    headline on this task, blanks last. The cells of a row are by measure."""
+    headline on this task, blanks last. The cells of a row are by measure. `spread` is None where no values per query
+    are at hand."""
 
     table_id: str
     comparison: Comparison
@@ -23,15 +32,32 @@ class TaskTable:
     measures: tuple[str, ...]
     fixed: tuple[TableRow, ...]
     rows: tuple[TableRow, ...]
+    spread: SpreadPlot | None
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """`tasks.html` and `tasks/<id>.html`."""
+    """`tasks.html`, `tasks/<id>.html`, and the pictures of their examples."""
     covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
     yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
+    pictures = Pictures()
     for task in site.tasks:
-        tables = [task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()]
-        yield render("task.html.jinja", task_page(task.id), site=site, task=task, tables=tables)
+        shown = examples(task, pictures)
+        yield from pictures.take()
+        yield render(
+            "task.html.jinja",
+            task_page(task.id),
+            site=site,
+            task=task,
+            tables=[task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()],
+            examples=shown,
+            never_live=_never_live(task),
+            plot=PLOT,
+        )
+
+
+def _never_live(task: Task) -> str:
+    """What must be said of a Hub task's definition that nobody here has tried; empty otherwise."""
+    return "" if task.source.kind == "embedded" or served_live(task) else NEVER
 
 
 def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
@@ -49,12 +75,18 @@ def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
         return (mean is None, -(mean or 0.0), row.key)
 
     fixed = (turned([view.fixed[number] for view in views]) for number in range(len(headline.fixed)))
-    rows = (turned([view.row(row.key) for view in views]) for row in headline.rows)
+    rows = sorted((turned([view.row(row.key) for view in views]) for row in headline.rows), key=place)
+    runs = {run.name: run for run in table.runs if task_id in run.tasks}
     return TaskTable(
         table_id,
         table.comparison,
         table.comparison.identities[task_id],
         tuple(view.measure for view in views),
         tuple(fixed),
-        tuple(sorted(rows, key=place)),
+        tuple(rows),
+        spread_plot(
+            [runs[row.key] for row in rows if row.key in runs],
+            task_id,
+            first_stage_values(table.comparison, task_id),
+        ),
     )

@@ -1,4 +1,4 @@
-"""`mrb leaderboard`: static pages from runs and submissions."""
+"""`mrb leaderboard`: static pages from runs and submissions, and a server to look at them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,59 @@ from pathlib import Path
 import click
 
 RESULTS = Path("leaderboard") / "results"
+VERIFIED = Path("leaderboard") / "verified"
 
 
 @click.group()
 def command() -> None:
-    """Build the board from runs and submissions."""
+    """Build the board from runs and submissions, and look at it."""
 
 
 @command.command()
 @click.argument("folders", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("site"), show_default=True)
-def build(folders: tuple[Path, ...], out: Path) -> None:
+@click.option(
+    "--verified",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of records of `mrb verify`; may be repeated. Default: leaderboard/verified, if it is there.",
+)
+@click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
+def build(folders: tuple[Path, ...], out: Path, verified: tuple[Path, ...], snapshot: str | None) -> None:
     """Write a site with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
 
     A folder is a run that `mrb run` made, a submission, or one of many submissions. Rows that do not compare (another
     candidate list, depth, task definition or data) get tables of their own. The pages open from disk and need no
-    server. A run's command line and machine are shown: look before you publish. Submissions are not checked again
-    here: `mrb validate` does that. Nothing in the --out folder is removed: for a board without the pages of runs that
-    are gone, name a new folder.
+    server. A run's command line and machine are shown: look before you publish. Submissions are checked again only
+    where their data is here: `mrb validate` does more. Nothing in the --out folder is removed: for a board without the
+    pages of runs that are gone, name a new folder.
     """
     from mrb.errors import ResultError
     from mrb.leaderboard.build import build as build_site
 
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
-    click.echo(f"board: {build_site(folders or (RESULTS,), out)}")
+    records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
+    click.echo(f"board: {build_site(folders or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
+
+
+@command.command()
+@click.argument("site", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("site"))
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+def serve(site: Path, port: int) -> None:
+    """Serve SITE (default: site) on this machine alone, until interrupted."""
+    from mrb.errors import ResultError
+    from mrb.leaderboard.serve import HOST, server
+
+    if not (site / "index.html").is_file():
+        raise ResultError(f"{site}: no board here; `mrb leaderboard build --out {site}` writes one")
+    try:
+        running = server(site, port)
+    except OSError as error:
+        raise ResultError(f"port {port}: {error.strerror}; choose another with --port") from error
+    with running:
+        click.echo(f"http://{HOST}:{running.server_port}/")
+        try:
+            running.serve_forever()
+        except KeyboardInterrupt:
+            click.echo("stopped")

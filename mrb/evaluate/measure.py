@@ -49,7 +49,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
     """The result of `scores` (query id -> float32 scores in first-stage order, complete for the plan)."""
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
-    clusters, parts = _clusters(plan), parts_of(plan.data.task, plan.query_ids)
+    clusters, parts = cluster_numbers(plan), parts_of(plan.data.task, plan.query_ids)
     rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
     own, first_stage, oracle = _intervals(plan, rows, clusters, parts)
     made = plan.candidates.provenance
@@ -142,7 +142,7 @@ def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
     return sum(int(np.isnan(scores[q][: plan.depth]).sum()) for q in plan.query_ids if q in scores)
 
 
-def _clusters(plan: Plan) -> list[int]:
+def cluster_numbers(plan: Plan) -> list[int]:
     """Each query's cluster, numbered as they come; where queries are independent each has its own."""
     clusters = plan.data.clusters
     numbers: dict[str, int] = {}

@@ -48,6 +48,13 @@ def loaded(task: Task) -> Loaded | None:
     )
 
 
+def served_live(task: Task) -> bool:
+    """Whether the files of a Hub task on this disk are all here and came from the live Hub; reads no table."""
+    if task.source.kind != "hub" or not at_hand(task):
+        return False
+    return all(_manifest(part.repository, part.revision).endpoint == LIVE for part in task.source.parts)
+
+
 def table(tasks: Sequence[Task]) -> str:
     """A row for each task: rows read, judgements kept and dropped, the Hub and the columns; or that it was never loaded
     live. Reads what is on this disk, and makes no request."""

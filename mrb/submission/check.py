@@ -49,13 +49,19 @@ def check_submission(received: Received, candidates: Path | None = None) -> Chec
     missing: dict[str, str] = {}
     for task_id in received.submission.results:
         rows = checked_rows(received, task_id)
-        reason = _not_at_hand(load_task(task_id), candidates)
+        reason = not_at_hand(load_task(task_id), candidates)
         if reason is not None:
             missing[task_id] = reason
         else:
             again[task_id] = _recompute(received, task_id, rows, candidates)
     _check_averages(received, again)
     return Checked(tuple(again), missing)
+
+
+def recomputed(received: Received, task_id: str) -> TaskScores:
+    """A task's result with its values per query, from rankings, judgements and the frozen list, which must be at hand
+    (`not_at_hand`). ResultError names what does not fit, as in `check_submission`."""
+    return _recompute(received, task_id, checked_rows(received, task_id), None)
 
 
 def checked_rows(received: Received, task_id: str) -> list[Ranked]:
@@ -103,7 +109,8 @@ def _check_selection(received: Received, result: Result) -> None:
         raise ResultError(f"{received.ranking_path(result.task)}: scores {words} go along with this task")
 
 
-def _not_at_hand(task: Task, candidates: Path | None) -> str | None:
+def not_at_hand(task: Task, candidates: Path | None = None) -> str | None:
+    """Why the task's results cannot be computed again here; None if they can."""
     if task.candidates is None and candidates is None:
         return "it has no published candidate list; give the one it was scored on with --candidates"
     if not at_hand(task):

@@ -43,6 +43,8 @@ def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
     page = (tmp_path / "site" / "index.html").read_text()
     for model in MODELS:
         assert f'href="data/mrb__{model}/submission.json"' in page
+    for folder in folders:
+        _pages(tmp_path, folder)
     done = mrb("verify", folders[0], "--model", "random", "--queries", "3", "--salt", "again")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "verified" / "mrb__random.json").read_text())
@@ -52,6 +54,24 @@ def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
 
     _flipped_bytes(mrb, tmp_path, folders[1])
     _changed_numbers(mrb, tmp_path, folders[1])
+
+
+def _pages(home: Path, folder: str) -> None:
+    """The page of the model and those of its tasks have the submission's own numbers, and lead to its record."""
+    site, name = home / "site", Path(folder).name
+    submission = json.loads((home / folder / "submission.json").read_text())
+    assert (site / "data" / name / "submission.json").read_bytes() == (home / folder / "submission.json").read_bytes()
+    model = (site / "models" / f"{name}.html").read_text()
+    for task_id, result in submission["results"].items():
+        task = (site / "tasks" / f"{task_id}.html").read_text()
+        found = result["measures"]["nDCG@10"]
+        number = f'<a href="../data/{name}/submission.json">{100 * found["mean"]:.2f}</a>'
+        interval = f"{100 * found['low']:.2f}–{100 * found['high']:.2f}"
+        for page in (model, task):
+            assert number in page and interval in page, task_id
+        assert submission["rankings"][task_id]["sha256"] in model
+        assert f'href="../models/{name}.html"' in task
+        assert f'<g class="mark" data-run="{name}">' in task, "its values per query are at hand"
 
 
 def _refused(mrb: Mrb, home: Path, damaged: list[Path], wanted: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,14 @@ def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **ca
     made = ModelCard(**{"organisation": "mrb", "name": "random", "parameters": 1000, **card})
     training: dict[str, Mark] = dict.fromkeys(load_suite("mini").tasks, "unknown")
     return submit(run_folder, Declared(made, training), to, lambda line: None, allow_incomplete=allow_incomplete)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What MRB keeps between commands goes into a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MRB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,9 @@ def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path, trial_
     assert types["random"].cells["t2t"].low == types["mrb__random"].cells["t2t"].low
     page = build([run, folder], tmp_path / "site")
     text = page.read_text()
-    assert 'href="data/mrb__random/submission.json"' in text and 'href="data/random/mini-faq-t2t.json"' in text
+    assert 'href="data/mrb__random/submission.json"' in text
+    tasks = (page.parent / "tables" / "mini-25-limit" / "tasks.html").read_text()
+    assert 'href="../../data/random/mini-faq-t2t.json"' in tasks
     copied = page.parent / "data" / "mrb__random" / "submission.json"
     assert copied.read_bytes() == (folder / "submission.json").read_bytes()
     assert not list(page.parent.rglob("*.parquet"))
@@ -96,7 +98,8 @@ def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
     assert all(row.cells[AVERAGE_TYPES].low is not None and row.done == 40 for row in view.rows)
     means = [row.cells[AVERAGE_TYPES].mean or 0.0 for row in view.rows]
     assert means == sorted(means, reverse=True) and means[0] > means[-1]
-    assert page.read_text().count("data/synthetic__model-0007/submission.json") > 40
+    tasks = (page.parent / "tables" / "mrb-100" / "tasks.html").read_text()
+    assert tasks.count("data/synthetic__model-0007/submission.json") > 40
 
 
 def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many: Path) -> None:

@@ -1,4 +1,18 @@
-"""Submissions that mean harm: each is refused by name, or what it says is shown as dead text."""
+"""Submissions that mean harm: each is refused by name, or what it says is shown as dead text.
+
+| threat | here | what becomes of it |
+|---|---|---|
+| markup, formulas | names, words, environment, command, options | names refused; words dead on pages and in exports |
+| script URLs, lookalike hosts | links | refused |
+| bidirectional, control and half characters, other encodings | every text | refused, or written out (`\\u{202e}`) |
+| huge, infinite and false numbers | model, options, results | refused |
+| deep nesting, keys that stand twice, too many of anything | submission.json | refused |
+| paths, Windows names, names that differ in capitals | tasks, organisation, files | refused |
+| links, pipes, folders, stray files, 100 MB files | the folder | refused, unread |
+| zip and parquet bombs, lying footers, readers that hang | rankings | refused in a process that can be ended |
+
+`tests/web/test_hostile.py` opens what is rendered in Chromium, on every kind of page.
+"""
 
 from __future__ import annotations
 
@@ -209,6 +223,42 @@ def test_counts_are_capped(submission: Path, change: Change, words: str) -> None
     assert words in refusal(edit(submission, change))
 
 
+HALF = r"\ud800"  # half a character: no text that could be written anywhere
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "\ufeff" + text, "not valid JSON|Invalid JSON"), (lambda text: text + "{}", "Extra data"),
+        (lambda text: text.replace('"options": {}', '"options": {"x": "' + HALF + '"}'), "Invalid JSON"),
+        (lambda text: text.replace('"options": {}', '"options": {"' + HALF + '": 1}'), "Invalid JSON"),
+        (lambda text: text.replace('"environment": {', '"environment": {"gpu": "' + HALF + '", '), "Invalid JSON"),
+        (lambda text: text.replace('"options": {}', '"options": {"x": 1, "x": 2}'), "'x' stands twice"),
+        (lambda text: text.replace('"organisation": "mrb"', '"organisation": "m\u0433b"'), "model.organisation"),
+    ],
+)  # fmt: skip
+def test_text_that_is_no_text_is_refused(submission: Path, change: Callable[[str], str], words: str) -> None:
+    path = submission / "submission.json"
+    original = path.read_text()
+    path.write_text(change(original))
+    assert path.read_text() != original
+    assert re.search(words, refusal(submission))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-7"])
+def test_another_encoding_is_refused(submission: Path, encoding: str) -> None:
+    path = submission / "submission.json"
+    path.write_bytes(path.read_text().replace('"mini"', '"mini\u00e9"').encode(encoding))
+    assert "submission.json" in refusal(submission)
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty"])
+def test_names_that_scripts_know_are_words(submission: Path, tmp_path: Path, name: str) -> None:
+    edit(submission, lambda v: _identity(v, "options", {name: "x"}))
+    page = build([submission], tmp_path / "site").parent / "models" / f"{submission.name}.html"
+    assert f"{name}=&#34;x&#34;" in page.read_text()
+
+
 # Names and kinds of files
 
 
@@ -257,6 +307,10 @@ def _sparse(name: str) -> Damage:
     return damage
 
 
+def _hard_link(folder: Path) -> None:
+    os.link(folder / "submission.json", folder / "rankings" / "more.parquet")
+
+
 def _added(name: str) -> Damage:
     return lambda folder: (folder / name).write_bytes(b"")
 
@@ -281,6 +335,9 @@ def _renamed(name: str) -> Damage:
         (_added(f"rankings/{TASK.upper()}.parquet"), "'MINI-FAQ-T2T.parquet', which is no part"),
         (_added("rankings/a\u202eb"), "which is no part"), (_added("rankings/a\x1b[2Jb\n"), "which is no part"),
         (_added("verified.json"), "'verified.json', which is no part"), (_renamed("x.parquet"), "'x.parquet'"),
+        (_added("rankings/mini-faq-t2t.parquet."), "t2t.parquet.', which is no part"),
+        (_added("rankings/mini-faq-t2t.parquet "), "t2t.parquet ', which is no part"),
+        (_added("rankings/..%2f..%2fx.parquet"), "x.parquet', which is no part"), (_hard_link, "'more.parquet'"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_part_of_a_submission_are_refused_by_name(

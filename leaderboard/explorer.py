@@ -1,0 +1,178 @@
+"""What the explorer's pages say of each query: plain values for the templates, and the same for the scripts.
+
+Numbers are whole hundredths of a point (6309 is 63.09), as they are printed: so a gain is the difference of the two
+numbers beside it, and a script that shows another run has nothing to round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+
+from mrb.items import Item
+from mrb.leaderboard.cells import MINUS
+from mrb.leaderboard.orders import Explored, Float64, Orders
+from mrb.leaderboard.pictures import Picture, Pictures
+
+TOP = 10
+"""Candidates of a query that are shown before and after: as many as the headline looks at."""
+PER_PAGE = 15
+_CLIP = 200
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An item as people see it: id, text (clipped, on one line), picture."""
+
+    id: str
+    text: str
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate in one of the two lists: its rank there, and in the other (`moved`); its grade (0: not judged
+    relevant) and, where the list is the run's, its score as text."""
+
+    item: Shown
+    rank: int
+    moved: int
+    grade: int
+    score: str = ""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query with its lists. `number` counts from 1 in the task's order; `unlisted` are relevant documents that the
+    list does not hold; `before` and `after` are values in hundredths of a point."""
+
+    number: int
+    item: Shown
+    before: int
+    after: int
+    first: tuple[Candidate, ...]
+    own: tuple[Candidate, ...]
+    candidates: int
+    relevant: int
+    unlisted: int
+
+    @property
+    def gain(self) -> int:
+        """What the run gained, in hundredths of a point."""
+        return self.after - self.before
+
+
+def hundredths(values: Float64) -> list[int]:
+    """Fractions as whole hundredths of a point."""
+    return [int(number) for number in np.rint(values * 10_000)]
+
+
+def page_of(number: int) -> int:
+    """The page, from 1, that the query `number` (from 1) is on."""
+    return (number - 1) // PER_PAGE + 1
+
+
+def shown_item(item_id: str, item: Item, pictures: Pictures) -> Shown:
+    """The item for a page; its picture is asked of `pictures`."""
+    return Shown(item_id, short(item.text, _CLIP), pictures.of(item.image))
+
+
+def short(text: str, letters: int) -> str:
+    """The text on one line, cut to so many letters."""
+    line = " ".join(text.split())
+    return line if len(line) <= letters else line[: letters - 1].rstrip() + "…"
+
+
+def queries(shown: Explored, orders: Orders, pictures: Pictures) -> list[Query]:
+    """Every query of the task with its lists before and after the run of `orders`."""
+    plan, corpus = shown.plan, shown.plan.data.corpus
+    known: dict[str, Shown] = {}
+
+    def document(doc_id: str) -> Shown:
+        if doc_id not in known:
+            known[doc_id] = shown_item(doc_id, corpus.item(doc_id), pictures)
+        return known[doc_id]
+
+    found = []
+    before, after = hundredths(shown.first_values), hundredths(orders.values)
+    for row, entry in enumerate(plan.entries()):
+        grades, order = plan.data.qrels[entry.query_id], orders.orders[row].tolist()
+        ranks = _ranks(order)
+        ids = [document(doc_id) for doc_id in entry.doc_ids[:TOP]]
+        own_ids = [entry.doc_ids[place] for place in order[:TOP]]
+        scores = score_texts(orders.scores[row][:TOP].tolist())
+        first = [Candidate(one, place + 1, ranks[place], grades.get(one.id, 0)) for place, one in enumerate(ids)]
+        own = [
+            Candidate(document(doc_id), rank, place + 1, grades.get(doc_id, 0), score)
+            for rank, (doc_id, place, score) in enumerate(zip(own_ids, order, scores, strict=False), start=1)
+        ]
+        item = shown_item(entry.query_id, plan.data.queries.item(entry.query_id), pictures)
+        unlisted = sum(doc_id not in set(entry.doc_ids) for doc_id in grades)
+        found.append(
+            Query(
+                row + 1,
+                item,
+                before[row],
+                after[row],
+                tuple(first),
+                tuple(own),
+                len(entry.doc_ids),
+                len(grades),
+                unlisted,
+            )
+        )
+    return found
+
+
+def run_data(orders: Orders) -> dict[str, object]:
+    """What the script needs of a run: for each query the value, the places (from 0) in the list of the run's first
+    ten, their scores, and the run's ranks (from 1) of the list's first ten."""
+    placed = [order.tolist() for order in orders.orders]
+    return {
+        "values": hundredths(orders.values),
+        "top": [order[:TOP] for order in placed],
+        "scores": [score_texts(scores[:TOP].tolist()) for scores in orders.scores],
+        "ranks": [_ranks(order)[:TOP] for order in placed],
+    }
+
+
+def list_data(shown: Explored, pictures: Pictures) -> dict[str, object]:
+    """What the script needs of a task: the documents that its lists hold ([id, text], and where there is a picture its
+    path, width and height), and for each query the value of its list, the list as places in these documents, and the
+    grades of those judged ([place in the list, grade])."""
+    documents: dict[str, int] = {}
+    lists, judged = [], []
+    for entry in shown.plan.entries():
+        grades = shown.plan.data.qrels[entry.query_id]
+        lists.append([documents.setdefault(doc_id, len(documents)) for doc_id in entry.doc_ids])
+        judged.append([[place, grades[d]] for place, d in enumerate(entry.doc_ids) if d in grades])
+    corpus = shown.plan.data.corpus
+    items = (shown_item(doc_id, corpus.item(doc_id), pictures) for doc_id in documents)
+    return {
+        "documents": [_document(item) for item in items],
+        "values": hundredths(shown.first_values),
+        "lists": lists,
+        "judged": judged,
+    }
+
+
+def score_texts(scores: Sequence[float]) -> list[str]:
+    """Scores with four digits; what failed has none."""
+    return ["failed" if isnan(score) else f"{score:.4g}".replace("-", MINUS) for score in scores]
+
+
+def _document(item: Shown) -> list[object]:
+    picture = item.picture
+    size = [picture.path, picture.width, picture.height] if picture else []
+    return [item.id, item.text, *size]
+
+
+def _ranks(order: Sequence[int]) -> list[int]:
+    """The rank, from 1, of each place of the list."""
+    ranks = [0] * len(order)
+    for rank, place in enumerate(order, start=1):
+        ranks[place] = rank
+    return ranks

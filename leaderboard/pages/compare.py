@@ -1,0 +1,141 @@
+"""Two or three runs against each other: `compare.html` with every pair of each table, and a page for each pair.
+
+What a pair's page shows is made once, as text, and is both what the template prints and what the script puts in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from mrb.compare import QueryDifference
+from mrb.leaderboard.explorer import page_of, short
+from mrb.leaderboard.orders import Explored, explored, read_orders, with_values
+from mrb.leaderboard.page import Page, percent, query_page, render, signed, task_page
+from mrb.leaderboard.pairs import MAX_RUNS, Line, Pair, Plot, compared_runs, pairs_of
+from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.site import Site
+from mrb.summary import Run, TaskScores
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as text: its head, the path it links to ("" for none), its cells, and the sign of the difference."""
+
+    head: str
+    href: str
+    cells: tuple[str, ...]
+    sign: str
+
+
+@dataclass(frozen=True)
+class PairView:
+    """A pair as text, for the page and for the script."""
+
+    base: str
+    other: str
+    averages: tuple[Row, ...]
+    tasks: tuple[Row, ...]
+    wins: tuple[Row, ...]
+    losses: tuple[Row, ...]
+    plots: tuple[Plot, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A table's pairs: its runs that are compared, in its order, and each pair's cell of the matrix by (base, other).
+    `able` counts the runs that could be compared, `of` all of them."""
+
+    title: str
+    runs: tuple[Run, ...]
+    cells: Mapping[tuple[str, str], Row]
+    able: int
+    of: int
+
+
+EMPTY = PairView("", "", (), (), (), (), ())
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """`data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
+    known = {one.task.id: one for one in explored(site)}
+    values = _submitted(site, known)
+    tables: list[Compared] = []
+    first: PairView | None = None
+    for table in site.tables.values():
+        runs = compared_runs(table, values)
+        cells: dict[tuple[str, str], Row] = {}
+        for pair in pairs_of(runs):
+            view = pair_view(pair, known)
+            first = first or view
+            cells[pair.base, pair.other] = _matrix_cell(pair)
+            yield data_script(f"compare/{pair.base}/{pair.other}", asdict(view))
+            yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view, of=len(runs))
+        able = [run for run in table.runs if _has_values(run, known)]
+        tables.append(Compared(table.comparison.title, tuple(runs), cells, len(able), len(table.runs)))
+    common = {"empty": EMPTY, "max_runs": MAX_RUNS, "pair_page": pair_page}
+    yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
+
+
+def pair_page(base: str, other: str) -> str:
+    """The path of a pair's page: run names are file names, and a folder cannot be mistaken for part of one."""
+    return f"compare/{base}/{other}.html"
+
+
+def pair_view(pair: Pair, known: Mapping[str, Explored]) -> PairView:
+    """The pair as text."""
+    averages = tuple(_row(line, f"average over {line.key}", "") for line in pair.averages)
+    tasks = tuple(_row(line, line.key, task_page(line.key)) for line in pair.tasks)
+    wins, losses = (
+        tuple(_query(one, pair.other, known.get(one.task)) for one in some) for some in (pair.wins, pair.losses)
+    )
+    return PairView(pair.base, pair.other, averages, tasks, wins, losses, pair.plots)
+
+
+def p_text(p: float) -> str:
+    """A p value with three decimals; what is smaller is said to be."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _row(line: Line, head: str, href: str) -> Row:
+    counts = ("", "", "") if line.counts is None else tuple(str(count) for count in line.counts)
+    interval = f"{signed(line.low)} to {signed(line.high)}"
+    means = (percent(line.base), percent(line.other))
+    return Row(head, href, (*means, signed(line.difference), interval, p_text(line.p), *counts), _sign(line.difference))
+
+
+def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
+    """A query with its two values; where the explorer has it, in its words and with a link to it."""
+    head, href = one.query_id, ""
+    if shown is not None and one.query_id in shown.plan.data.queries:
+        number = shown.plan.query_ids.index(one.query_id) + 1
+        head = short(shown.plan.data.queries.item(one.query_id).text, 80) or f"query {number}"
+        chosen = f"?run={other}" if other in {run.name for run in shown.runs} else ""
+        href = f"{query_page(one.task, page_of(number))}{chosen}#q{number}"
+    cells = (one.task, percent(one.base), percent(one.other), signed(one.difference))
+    return Row(head, href, cells, _sign(one.difference))
+
+
+def _matrix_cell(pair: Pair) -> Row:
+    line = pair.main
+    return Row(signed(line.difference), "", (p_text(line.p), str(len(pair.tasks))), _sign(line.difference))
+
+
+def _sign(difference: float) -> str:
+    return "gain" if difference > 0 else "loss" if difference < 0 else "same"
+
+
+def _has_values(run: Run, known: Mapping[str, Explored]) -> bool:
+    """Whether the values per query of any task are here, or can be made again."""
+    return any(scores.values or (i in known and run in known[i].runs) for i, scores in run.tasks.items())
+
+
+def _submitted(site: Site, known: Mapping[str, Explored]) -> dict[tuple[str, str], TaskScores]:
+    """The values per query of submissions, made from their rankings, where the task's data comes with MRB; of each
+    table no more runs than are compared."""
+    found: dict[tuple[str, str], TaskScores] = {}
+    for task_id, one in known.items():
+        for run in one.runs[:MAX_RUNS]:
+            if run.stored is not None:
+                found[run.name, task_id] = with_values(one, run, read_orders(one, run, site))
+    return found

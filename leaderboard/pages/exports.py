@@ -1,0 +1,190 @@
+"""Every table as files to take along: CSV, JSON and LaTeX, and how to cite the board.
+
+A cell that a spreadsheet would take for a formula has a quote before it; LaTeX's own characters are escaped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from mrb.leaderboard.board import SUMMARY, TASKS, Board, Tab
+from mrb.leaderboard.cells import BLANK, Shown, visible
+from mrb.leaderboard.page import Page
+from mrb.leaderboard.rows import Cell
+from mrb.leaderboard.site import Site
+from mrb.metrics import HEADLINE
+
+CITATION = "data/citation.bib"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\u2212": "$-$",
+    "–": "--",
+    "✓": "",
+    "◆": "",
+    "○": "",
+}
+_LATEX_FACTS = ("rank", "parameters", "gain", "coverage")
+LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """The files of every table, and the citation."""
+    for board in site.boards.values():
+        for tab in board.tabs:
+            if tab.key in (SUMMARY, TASKS):
+                yield Page(path(board, tab, "csv"), table_csv(board, tab).encode())
+                yield Page(path(board, tab, "tex"), latex(board, tab).encode())
+        yield Page(long_path(board, "csv"), long_csv(board).encode())
+        yield Page(long_path(board, "json"), as_json(board).encode())
+    yield Page(CITATION, citation().encode())
+
+
+def path(board: Board, tab: Tab, suffix: str) -> str:
+    """Where a tab's file is."""
+    return f"data/tables/{board.id}/{tab.key}.{suffix}"
+
+
+def long_path(board: Board, suffix: str) -> str:
+    """Where the file with every number of a table is."""
+    return f"data/tables/{board.id}/all.{suffix}"
+
+
+def plain(text: object) -> str:
+    """A cell for a spreadsheet: no formula, no invisible character."""
+    words = str(visible(text))
+    return "'" + words if words.startswith(_FORMULA) and not _is_number(words) else words
+
+
+def _is_number(words: str) -> bool:
+    try:
+        float(words)
+    except ValueError:
+        return False
+    return True
+
+
+def table_csv(board: Board, tab: Tab) -> str:
+    """A tab as it stands on the page, fractions in full; intervals in columns of their own."""
+    view = board.view(tab.part, str(HEADLINE))
+    keys = [head.key for head in tab.heads if head.key != "name"]
+    numbers = {column.key for column in view.columns} | set(view.averages)
+    head = ["reranker"]
+    for key in keys:
+        head += [key, f"{key} low", f"{key} high"] if key in numbers else [key]
+    lines = [head]
+    shown = {run.name: dict(zip(keys, cells, strict=True)) for run, cells in board.rows(tab, str(HEADLINE))}
+    for row in (*view.fixed, *view.rows):
+        line = [row.key]
+        for key in keys:
+            if key in numbers:
+                line += _numbers(row.cells[key])
+            else:
+                cell = shown.get(row.key, {}).get(key)
+                line.append(cell.text if cell and key == "rank" and cell.kind != BLANK else _fact(cell))
+        lines.append(line)
+    return _csv(lines)
+
+
+def _numbers(cell: Cell) -> list[str]:
+    return ["" if value is None else repr(float(value)) for value in (cell.mean, cell.low, cell.high)]
+
+
+def _fact(cell: Shown | None) -> str:
+    if cell is None or cell.kind == BLANK or cell.value is None:
+        return ""
+    return repr(cell.value) if isinstance(cell.value, float) and not cell.text.endswith(("B", "M")) else cell.text
+
+
+def _csv(lines: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([[plain(cell) for cell in line] for line in lines])
+    return text.getvalue()
+
+
+def long_csv(board: Board) -> str:
+    """Every number of the table, a line each."""
+    return _csv([list(LONG_FIELDS), *([str("" if v is None else v) for v in line] for line in _long(board))])
+
+
+def _long(board: Board) -> Iterator[list[str | float | None]]:
+    for measure in board.table.measures:
+        view = board.table.view_of(measure)
+        for row in (*view.fixed, *view.rows):
+            for key, cell in row.cells.items():
+                yield [row.key, key, measure, cell.mean, cell.low, cell.high, cell.gain, cell.note]
+
+
+def as_json(board: Board) -> str:
+    """The table as JSON: under what conditions, every row with its facts, every number (fractions, null for none)."""
+    comparison = board.table.comparison
+    rows = {
+        run.name: {
+            key: {"text": visible(cell.text), "value": cell.value} for key, cell in board.facts[run.name].items()
+        }
+        | {"rank": [board.standing.ranks[run.name].best, board.standing.ranks[run.name].worst]}
+        for run in board.table.runs
+    }
+    value = {
+        "schema_version": 1,
+        "mrb_version": version("mrb"),
+        "table": board.id,
+        "suite": comparison.suite.id if comparison.suite else None,
+        "suite_version": comparison.suite.version if comparison.suite else None,
+        "depths": comparison.depths,
+        "tracks": comparison.tracks,
+        "rows": rows,
+        "fields": LONG_FIELDS,
+        "numbers": list(_long(board)),
+    }
+    return json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def latex(board: Board, tab: Tab) -> str:
+    """The tab in the headline as a `tabular` with booktabs: rank, size, the numbers and the coverage."""
+    view = board.view(tab.part, str(HEADLINE))
+    keys = [column.key for column in view.columns]
+    wanted = [h for h in tab.heads[2:] if h.key in keys or h.key in view.averages or h.key in _LATEX_FACTS]
+    places = {head.key: place for place, head in enumerate(h for h in tab.heads if h.key != "name")}
+    lines = [
+        "% " + tex(f"{board.table.comparison.title}, {HEADLINE} x 100, depth {board.table.comparison.depths}"),
+        r"\begin{tabular}{rl" + "r" * len(wanted) + "}",
+        r"\toprule",
+        " & ".join(["rank", "reranker", *(tex(head.title) for head in wanted)]) + r" \\",
+        r"\midrule",
+    ]
+    fixed = [(role, cells) for role, cells in board.fixed(tab, str(HEADLINE))]
+    rows = [(run.name, cells) for run, cells in board.rows(tab, str(HEADLINE))]
+    for number, (name, cells) in enumerate([*fixed, *rows]):
+        if number == len(fixed):
+            lines.append(r"\midrule")
+        texts = [cells[0], *(cells[places[head.key]] for head in wanted)]
+        first, *others = ["--" if cell.kind == BLANK else tex(cell.text) for cell in texts]
+        lines.append(" & ".join([first, tex(name), *others]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def tex(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return "".join(_LATEX.get(letter, letter) for letter in str(visible(text)))
+
+
+def citation() -> str:
+    """The paper behind the benchmark, and this board by its version."""
+    return (
+        "@misc{mrb,\n"
+        "  title = {MRB: a benchmark for multimodal rerankers},\n  author = {{The MRB authors}},\n"
+        f"  note = {{Version {version('mrb')}}}\n}}\n\n"
+        "@misc{mrb-paper,\n"
+        "  title = {Supervised Fine-Tuning or Contrastive Learning? Towards Better Multimodal LLM Reranking},\n"
+        "  eprint = {2510.14824},\n  archivePrefix = {arXiv},\n"
+        "  url = {https://arxiv.org/abs/2510.14824}\n}\n"
+    )

@@ -1,0 +1,73 @@
+"""The query explorer: for each task whose data comes with MRB, its queries with the candidates before and after.
+
+The pages show the best run of the task; a script puts another in its place, from that run's data alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mrb.leaderboard.explorer import PER_PAGE, TOP, Query, list_data, page_of, queries, run_data
+from mrb.leaderboard.orders import Explored, explored, read_orders
+from mrb.leaderboard.page import Page, queries_page, query_page, render
+from mrb.leaderboard.pictures import Pictures
+from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.site import Site
+
+_LARGE = 256
+"""Pixels: pictures with a longer side are shown larger, and open alone."""
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """The data and pictures, `queries/<task>/<n>.html`, `queries/<task>.html`, `queries.html`."""
+    pictures = Pictures()
+    shown = []
+    for one in explored(site):
+        shown.append((one, len(one.plan.query_ids)))
+        yield from _task(one, site, pictures)
+    tasks = {one.task.id for one, _ in shown}
+    others = [task for task in site.tasks if task.id not in tasks]
+    yield render("queries.html.jinja", "queries.html", shown=shown, others=others, per_page=PER_PAGE)
+
+
+def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
+    """All files of one task; the orders of one run at a time."""
+    found: list[Query] = []
+    for run in one.runs:
+        orders = read_orders(one, run, site)
+        yield data_script(f"queries/{one.task.id}/{run.name}", run_data(orders))
+        found = found or queries(one, orders, pictures)
+    yield data_script(f"corpus/{one.task.id}", list_data(one, pictures))
+    yield from pictures.take()
+    count = -(-len(found) // PER_PAGE)
+    common = {
+        "site": site,
+        "shown": one,
+        "task": one.task,
+        "run": one.runs[0],
+        "pages": count,
+        "all": len(found),
+        "top": TOP,
+    }
+    common |= {"layout": _layout(one), "page_of": page_of}
+    for number in range(1, count + 1):
+        part = found[(number - 1) * PER_PAGE : number * PER_PAGE]
+        path = query_page(one.task.id, number)
+        yield render("queries_part.html.jinja", path, queries=part, number=number, **common)
+    ordered = sorted(found, key=lambda query: (-query.gain, query.number))
+    counts = {
+        "won": sum(query.gain > 0 for query in found),
+        "tied": sum(query.gain == 0 for query in found),
+        "lost": sum(query.gain < 0 for query in found),
+    }
+    values = {"queries": ordered, "counts": counts}
+    yield render("queries_task.html.jinja", queries_page(one.task.id), **common, **values)
+
+
+def _layout(one: Explored) -> str:
+    """How a list is laid out: "lines" where documents have words, else pictures side by side, "sheets" if large."""
+    corpus = one.plan.data.corpus
+    if corpus.has_texts:
+        return "lines"
+    sizes = [item.image.size for doc_id in list(corpus)[:1] if (item := corpus.item(doc_id)).image is not None]
+    return "sheets" if any(max(size) > _LARGE for size in sizes) else "strip"

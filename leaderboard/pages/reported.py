@@ -1,0 +1,16 @@
+"""What others report, on a page of its own: never in one table with a computed number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mrb.leaderboard.page import Page, render
+from mrb.leaderboard.published import published
+from mrb.leaderboard.site import Site
+
+PATH = "reported.html"
+
+
+def pages(site: Site) -> Iterator[Page]:
+    """The one page."""
+    yield render("reported.html.jinja", PATH, published=published())

@@ -1,0 +1,57 @@
+"""Snapshots: a board as it was, kept for good under `snapshots/NAME/`, with a page that lists them all."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from mrb.errors import ResultError
+from mrb.files import write_bytes
+from mrb.leaderboard.page import is_file_name, render
+
+FOLDER = "snapshots"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+
+
+def check_name(name: str) -> None:
+    """ResultError for a name that cannot be a snapshot's."""
+    if _NAME.fullmatch(name) is None or not is_file_name(name) or name == "index.html":
+        raise ResultError(
+            f"{name!r} is no name of a snapshot: small letters, digits, '.', '_', '-', a letter or digit first"
+        )
+
+
+def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
+    """Write a snapshot of a board into `out`/snapshots/`name` and list it; where its overview is.
+
+    `write` writes the board's files into the folder that it is given. The snapshot appears whole or not at all.
+    ResultError, and nothing is touched, if there is one of this name.
+    """
+    check_name(name)
+    home = out / FOLDER / name
+    if os.path.lexists(home):
+        raise ResultError(f"{home}: there is a snapshot of this name, and none is ever overwritten; choose another")
+    scratch = out / FOLDER / f".{name}.{secrets.token_hex(4)}.tmp"
+    try:
+        write(scratch)
+        scratch.rename(home)
+    except OSError as error:
+        raise ResultError(f"{home}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    write_index(out)
+    return home / "index.html"
+
+
+def write_index(out: Path) -> None:
+    """Write `snapshots/index.html`, which lists every snapshot there is."""
+    folder = out / FOLDER
+    names = sorted(
+        entry.name for entry in folder.iterdir() if (entry / "index.html").is_file() and entry.name[0] != "."
+    )
+    page = render("snapshots.html.jinja", f"{FOLDER}/index.html", section="about.html", names=names)
+    write_bytes(out / page.path, page.data)

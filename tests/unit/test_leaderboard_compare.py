@@ -1,0 +1,110 @@
+"""Comparisons on the board: the numbers of `mrb compare`, which pairs there are, what is said where there are none."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mrb.compare import compare
+from mrb.leaderboard import pairs as pairing
+from mrb.leaderboard.build import build
+from mrb.leaderboard.pages.compare import p_text
+from mrb.leaderboard.pairs import compared_runs, dots, pairs_of
+from mrb.leaderboard.runs import read_entries
+from mrb.leaderboard.site import make_site
+from mrb.statistics import holm
+from mrb.summary import Run, load_run
+
+Build = Callable[..., Path]
+TASKS = ["mini-faq-t2t", "mini-flag-t2i"]
+
+
+def _runs(*folders: Path) -> list[Run]:
+    (table,) = make_site(read_entries(folders)).tables.values()
+    return compared_runs(table, {})
+
+
+def test_every_two_runs_are_compared_as_mrb_compare_does(make_run: Build) -> None:
+    folders = {name: make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.8, "b": 0.5, "c": 0.49}.items()}
+    folders["part"] = make_run("part", 0.3, tasks=TASKS, cover=TASKS[:1])
+    runs = _runs(*folders.values())
+    found = pairs_of(runs)
+    order = [run.name for run in runs]
+    assert order[-1] == "part" and len(found) == 6
+    raw = []
+    for pair in found:
+        assert order.index(pair.other) < order.index(pair.base), "the one that stands higher is shown over the other"
+        alone = compare([load_run(folders[pair.base]), load_run(folders[pair.other])])
+        assert [line.key for line in pair.tasks] == [task.task for task in alone.tasks]
+        for line, task in zip(pair.tasks, alone.tasks, strict=True):
+            (one,) = task.differences
+            assert (line.base, line.other) == task.means
+            assert (line.difference, line.low, line.high) == (one.mean.difference, one.mean.low, one.mean.high)
+            assert line.p == one.mean.p_holm and line.counts == (one.won, one.tied, one.lost)
+        average = alone.over_types.differences[0]
+        assert (pair.main.difference, pair.main.low, pair.main.high) == pytest.approx(
+            (average.difference, average.low, average.high), abs=1e-12
+        )
+        raw.append(average.p)
+        assert [query.difference for query in pair.wins] == sorted((q.difference for q in pair.wins), reverse=True)
+        assert all(query.difference < 0 for query in pair.losses)
+    assert [pair.main.p for pair in found] == pytest.approx(holm(raw), abs=0.01)
+
+
+def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
+    make_run: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site_pages: Callable[[Path], dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(pairing, "MAX_RUNS", 2)
+    monkeypatch.setattr("mrb.leaderboard.pages.compare.MAX_RUNS", 2)
+    folders = [make_run(name, skill) for name, skill in {"a": 0.1, "b": 0.9, "c": 0.5}.items()]
+    pages = site_pages(build(folders, tmp_path / "site").parent)
+    assert [path for path in pages if path.startswith("compare/")] == ["compare/c/b.html"]
+    assert "Compared are the first 2 of 3 runs" in pages["compare.html"].text
+
+
+def test_where_nothing_compares_the_page_says_why(
+    make_run: Build, tmp_path: Path, submission: Path, site_pages: Callable[[Path], dict[str, Any]]
+) -> None:
+    folders = [make_run("a", 0.5, tasks=TASKS[:1]), make_run("b", 0.5, tasks=TASKS[:1], depth=10)]
+    pages = site_pages(build(folders, tmp_path / "site").parent)
+    assert "nothing to compare" in pages["compare.html"].text
+    assert not [path for path in pages if path.startswith("compare/")]
+
+
+def test_submissions_of_embedded_tasks_are_compared_by_their_rankings(
+    trial_run: Build, submitted: Build, tmp_path: Path
+) -> None:
+    runs = [trial_run(tmp_path / "runs", model=model, tasks=TASKS[:1]) for model in ("random", "constant")]
+    made = [submitted(run, tmp_path / "made", name=run.name) for run in runs]
+    shown = []
+    for number, folders in enumerate((runs, made)):
+        root = build(folders, tmp_path / f"site-{number}").parent
+        (path,) = root.glob("data/compare/*/*.js")
+        value = json.loads(path.read_text().removeprefix("DATA.put(...").removesuffix(");\n"))[1]
+        shown.append([value[name] for name in ("averages", "tasks", "plots")])
+    assert shown[0] == shown[1]
+
+
+def test_a_pairs_page_and_its_data_say_the_same(
+    make_run: Build, tmp_path: Path, site_pages: Callable[[Path], dict[str, Any]]
+) -> None:
+    root = build([make_run("a", 0.2, tasks=TASKS), make_run("b", 0.7, tasks=TASKS)], tmp_path / "site").parent
+    pages = site_pages(root)
+    data = json.loads((root / "data/compare/b/a.js").read_text().removeprefix("DATA.put(...").removesuffix(");\n"))[1]
+    for path in ("compare.html", "compare/b/a.html"):
+        for row in (*data["averages"], *data["tasks"], *data["wins"]):
+            assert " ".join([row["head"], *filter(None, row["cells"])]) in pages[path].text, path
+    assert [plot["task"] for plot in data["plots"]] == TASKS
+
+
+def test_dots_stand_for_every_query_once() -> None:
+    right, up = np.array([0.0, 0.0, 1.0] + [0.5] * 12), np.array([1.0, 1.0, 0.25] + [0.5] * 12)
+    assert dots(right, up) == ("M100 75h0", "M0 0h0", "M50 50h0")
+    assert not re.search(r"[^M0-9 h]", "".join(dots(right, up)))
+    assert (p_text(0.0001), p_text(0.0421)) == ("< 0.001", "0.042")

@@ -1,0 +1,129 @@
+"""The page of a model: its card, its plot by type, best and worst tasks, and the record that its numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrb.hashing import sha256_file
+from mrb.leaderboard.build import build
+from mrb.leaderboard.charts_types import LEFT, RIGHT, type_plot
+from mrb.leaderboard.model_facts import extremes, record_lines, task_lines, training
+from mrb.leaderboard.pages import models
+from mrb.leaderboard.runs import read_entries
+from mrb.leaderboard.site import Site, make_site
+from mrb.submission.folder import receive
+from mrb.submission.verify import TaskVerified, Verified
+from mrb.task import load_suite
+
+Make = Callable[..., Path]
+SitePages = Callable[[Path], dict[str, Any]]
+MINI = load_suite("mini").tasks
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, write_run: Make) -> Site:
+    folder = tmp_path_factory.mktemp("runs")
+    good, partial = write_run(folder / "good", 0.8), write_run(folder / "partial", 0.9, cover=MINI[:1])
+    return make_site(read_entries([good, partial]))
+
+
+def _text(site: Site, name: str) -> str:
+    (page,) = (page for page in models.pages(site) if page.path == f"models/{name}.html")
+    return " ".join(page.data.decode().split())
+
+
+def test_the_plot_has_the_numbers_of_the_table_of_types(site: Site) -> None:
+    (table,) = site.tables.values()
+    view = table.by_type()
+    plot = type_plot(view, "good")
+    assert plot is not None and [mark.type for mark in plot.marks] == list(table.type_names)
+    text = _text(site, "good")
+    for mark in plot.marks:
+        own, first = view.row("good").cells[mark.type], view.fixed[0].cells[mark.type]
+        assert mark.own == own and own.mean is not None and first.mean is not None
+        assert mark.x == pytest.approx(LEFT + own.mean * (RIGHT - LEFT), abs=0.1)
+        assert mark.low is not None and mark.x is not None and mark.high is not None
+        assert mark.low <= mark.x <= mark.high
+        words = f"{mark.type}: first stage {100 * first.mean:.2f}, this run {100 * own.mean:.2f}, from "
+        assert words in text
+        assert f'<td class="number">{100 * own.mean:.2f}</td>' in text
+
+
+def test_a_type_without_a_number_is_said_to_have_none(site: Site) -> None:
+    (table,) = site.tables.values()
+    plot = type_plot(table.by_type(), "partial")
+    assert plot is not None
+    assert [mark.type for mark in plot.marks if mark.x is not None] == ["t2t"]
+    text = _text(site, "partial")
+    assert text.count("this run has no number") == 8
+    assert "Largest and smallest gains" not in text, "one task has no best and worst"
+
+
+def test_best_and_worst_tasks_are_those_of_the_largest_and_smallest_gain(site: Site) -> None:
+    (table,) = site.tables.values()
+    lines = task_lines(table, site.runs[0], None)
+    best, worst = extremes(lines)
+    gains = sorted(line.own.gain or 0.0 for line in lines)
+    assert [line.own.gain for line in best] == gains[::-1][:3]
+    assert [line.own.gain for line in worst] == gains[:3]
+    two_best, two_worst = extremes(lines[:3])
+    assert len(two_best) == len(two_worst) == 1 and two_best != two_worst
+    assert extremes(lines[:1]) == ([], [])
+
+
+def test_the_card_of_a_run_says_what_nobody_stated(site: Site) -> None:
+    text = _text(site, "good")
+    assert "not stated: this is a run, not a submission" in text
+    assert "unknown: nothing was declared" in text and "a run of whoever built this board" in text
+    assert text.count('data-value="unknown"') == len(MINI)
+
+
+def test_the_card_of_a_submission(trial: Path, submitted: Make, tmp_path: Path, site_pages: SitePages) -> None:
+    stated = {"organisation": "lab", "name": "model", "parameters": 3_750_000_000, "active_parameters": 10**9}
+    more = {"licence": "Apache-2.0", "open_weights": True, "kind": "cross-encoder", "links": ("https://example.org/m",)}
+    folder = submitted(trial, tmp_path, **stated, **more)
+    received = receive(folder)
+    page = site_pages(build([folder], tmp_path / "site").parent)["models/lab__model.html"]
+    for words in (
+        "model by lab",
+        "3.75 B parameters, 1 B active",
+        "open; licence Apache-2.0",
+        "cross-encoder, pointwise",
+    ):
+        assert words in page.text
+    assert "unknown 9 of 9 tasks" in page.text and "nobody has re-run the model" in page.text
+    assert received.submission.content_hash in page.text
+    assert sha256_file(received.ranking_path("mini-faq-t2t")) in page.text
+    links = [attributes for tag, attributes in page.tags if tag == "a" and ":" in (attributes["href"] or "")]
+    assert links == [{"href": "https://example.org/m", "rel": "noopener nofollow"}]
+    site = make_site(read_entries([folder]))
+    (line,) = record_lines(site.runs[0], received.submission)
+    assert line.task == "mini-faq-t2t" and line.href == "data/lab__model/submission.json"
+    assert line.seconds and line.pairs_per_second == pytest.approx(line.result.counts.pairs / line.seconds)
+
+    marks = dict.fromkeys(MINI, "clean") | {MINI[0]: "trained-on", MINI[1]: "related"}
+    declared = received.submission.model_copy(update={"training": marks})
+    assert training(declared, MINI) == [("trained-on", 1), ("related", 1), ("clean", 7)]
+    task = {"queries": 3, "pairs": 60, "largest_difference": 0.00125, "allowed_difference": 0.1}
+    record = Verified(
+        schema_version=1,
+        mrb_version="0.1.0",
+        submission=received.name,
+        content=received.submission.content_hash,
+        date="2026-11-27",
+        salt="x",
+        queries=3,
+        reranker=received.submission.reranker,
+        noise=None,
+        tasks={"mini-faq-t2t": TaskVerified(**task, mean_change=0.0, allowed_change=0.01)},
+        not_verified={},
+        environment={},
+    )
+    text = _text(replace(site, verified={"lab__model": record}), "lab__model")
+    assert "verified by a re-run on 2026-11-27" in text
+    assert "the largest difference is 0.0013 standard deviations" in text

@@ -1,0 +1,238 @@
+"""The explorer's data and files: what runs did with each query, pictures that are safe, words that stay words."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, PngImagePlugin
+
+from mrb.errors import DataError, ResultError
+from mrb.items import ImageCaps, ImageHandle
+from mrb.leaderboard.build import build, site_pages
+from mrb.leaderboard.explorer import PER_PAGE, TOP, hundredths, score_texts, short
+from mrb.leaderboard.orders import explored, read_orders
+from mrb.leaderboard.page import gained, points
+from mrb.leaderboard.pictures import plain_kind, safe_copy
+from mrb.leaderboard.runs import read_entries
+from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.site import make_site
+from mrb.loading.load import load_task_data
+from mrb.task import load_task
+
+TASKS = ("mini-faq-t2t", "mini-flag-t2i")
+LIMIT = PER_PAGE + 2
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, trial_run: Build) -> list[Path]:
+    out = tmp_path_factory.mktemp("explorer") / "runs"
+    return [trial_run(out, model=model, limit=LIMIT, tasks=TASKS) for model in ("surface", "random")]
+
+
+@pytest.fixture(scope="module")
+def root(runs: list[Path]) -> Path:
+    return build(runs, runs[0].parent.parent / "site").parent
+
+
+@pytest.fixture(scope="module")
+def pages(root: Path, site_pages: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    return site_pages(root)
+
+
+def _data(path: Path) -> Any:
+    text = path.read_text(encoding="ascii")
+    assert text.startswith("DATA.put(...[") and text.endswith("]);\n")
+    key, value = json.loads(text.removeprefix("DATA.put(...").removesuffix(");\n"))
+    assert path.as_posix().endswith(f"data/{key}.js")
+    return value
+
+
+def _values(page: Any, name: str) -> list[str]:
+    return [attributes[name] for _, attributes in page.tags if name in attributes]
+
+
+def test_every_query_has_one_place_and_every_picture_is_there(root: Path, pages: dict[str, Any]) -> None:
+    for task_id in TASKS:
+        parts = [pages[f"queries/{task_id}/{number}.html"] for number in (1, 2)]
+        assert f"queries/{task_id}/3.html" not in pages
+        anchors = [name for part in parts for name in part.ids if name[1:].isdigit()]
+        assert anchors == [f"q{number}" for number in range(1, LIMIT + 1)]
+        index = pages[f"queries/{task_id}.html"]
+        assert sorted(map(int, _values(index, "data-number"))) == list(range(1, LIMIT + 1))
+        assert f"queries/{task_id}.html" in pages["queries.html"].links
+    images = [attributes for tag, attributes in pages["queries/mini-flag-t2i/1.html"].tags if tag == "img"]
+    assert len(images) == 2 * TOP * PER_PAGE
+    for image in images:
+        assert image["loading"] == "lazy" and image["alt"].startswith("picture of ")
+        with Image.open(root / "queries" / "mini-flag-t2i" / image["src"]) as opened:
+            assert (str(opened.width), str(opened.height)) == (image["width"], image["height"])
+            assert not opened.info.keys() & {"exif", "xmp", "Comment"}
+    assert pages["queries/mini-faq-t2t/1.html"].text.count("✓ relevant") > 10
+
+
+def test_every_link_and_picture_of_the_explorer_leads_somewhere(
+    root: Path, pages: dict[str, Any], broken_links: Callable[[Path, dict[str, Any]], list[str]]
+) -> None:
+    assert broken_links(root, pages) == []
+    assert any("?run=random#q" in link for link in pages["compare.html"].links), "compared queries lead here"
+    scripts = {link.rpartition("/")[2] for page in pages.values() for link in page.links if link.endswith(".js")}
+    assert {"queries.js", "lists.js", "gains.js", "compare.js"} <= scripts
+
+
+def test_what_is_shown_is_what_the_run_wrote(runs: list[Path], root: Path, pages: dict[str, Any]) -> None:
+    for run in runs:
+        for task_id in TASKS:
+            data, listed = (
+                _data(root / f"data/queries/{task_id}/{run.name}.js"),
+                _data(root / f"data/corpus/{task_id}.js"),
+            )
+            table = pq.read_table(run / task_id / "per_query.parquet")
+            assert data["values"] == hundredths(table.column("nDCG@10").to_numpy())
+            scored = pq.read_table(run / task_id / "scores.parquet").to_pylist()
+            for row, query_id in enumerate(table.column("query_id").to_pylist()):
+                pairs = {pair["doc_id"]: pair["score"] for pair in scored if pair["query_id"] == query_id}
+                documents = [listed["documents"][place][0] for place in listed["lists"][row]]
+                assert documents == list(pairs)
+                own = [documents[place] for place in data["top"][row]]
+                assert [pairs[doc_id] for doc_id in own] == sorted(pairs.values(), reverse=True)[:TOP]
+                for place, rank in enumerate(data["ranks"][row]):
+                    assert (rank <= TOP) == (documents[place] in own)
+                    if rank <= TOP:
+                        assert own[rank - 1] == documents[place]
+    first, data = _data(root / "data/corpus/mini-faq-t2t.js"), _data(root / "data/queries/mini-faq-t2t/surface.js")
+    shown = pages["queries/mini-faq-t2t/1.html"].text
+    query = load_task_data(load_task("mini-faq-t2t")).queries.item("ask-faq/design#1").text
+    before, after = first["values"][0], data["values"][0]
+    assert f"1 {query} nDCG@10 {points(before)} → {points(after)} {gained(after - before)} ask-faq/design#1" in shown
+
+
+def test_judged_documents_are_those_of_the_qrels(root: Path) -> None:
+    data = load_task_data(load_task("mini-faq-t2t"))
+    listed = _data(root / "data/corpus/mini-faq-t2t.js")
+    for query_id, places, judged in zip(data.queries, listed["lists"], listed["judged"], strict=False):
+        ids = [listed["documents"][place][0] for place in places]
+        assert {ids[place]: grade for place, grade in judged} == {
+            doc_id: grade for doc_id, grade in data.qrels[query_id].items() if doc_id in ids
+        }
+
+
+def test_a_submission_shows_the_same_orders_as_its_run(runs: list[Path], tmp_path: Path, submitted: Build) -> None:
+    made = submitted(runs[1], tmp_path)
+    for task_id in TASKS:
+        values = []
+        for folder in (runs[1], made):
+            site = make_site(read_entries([folder]))
+            one = next(one for one in explored(site) if one.task.id == task_id)
+            orders = read_orders(one, one.runs[0], site)
+            values.append([order.tolist() for order in orders.orders] + [orders.values.tolist()])
+        assert values[0] == values[1]
+
+
+def _damaged(runs: list[Path], tmp_path: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+    copy = shutil.copytree(runs[0], tmp_path / "copy")
+    path = copy / TASKS[0] / "scores.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.slice(1), "not the scores of its candidates"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "pairs, the task has"),
+        (lambda table: table.drop_columns(["score"]), "columns query_id string, doc_id string; wanted"),
+        (
+            lambda table: table.set_column(2, "score", pa.array(np.arange(len(table)), pa.float32())),
+            "its orders give",
+        ),
+    ],
+)
+def test_scores_that_are_not_those_of_the_result_are_refused(
+    runs: list[Path], tmp_path: Path, change: Callable[[pa.Table], pa.Table], words: str
+) -> None:
+    site = make_site(read_entries([_damaged(runs, tmp_path, change)]))
+    with pytest.raises(ResultError, match=words) as error:
+        list(site_pages(site))
+    assert "copy" in str(error.value)
+
+
+def test_runs_that_cannot_be_shown_are_named_with_the_reason(
+    runs: list[Path], tmp_path: Path, trial_run: Build, make_run: Build
+) -> None:
+    bare = shutil.copytree(runs[0], tmp_path / "bare")
+    for path in bare.glob("*/scores.parquet"):
+        path.unlink()
+    shorter = trial_run(tmp_path / "shorter", limit=3, tasks=TASKS).rename(tmp_path / "shorter" / "three")
+    site = make_site(read_entries([*runs, bare, shorter, make_run("other-list", 0.5, tasks=TASKS)]))
+    one = next(explored(site))
+    assert {run.name for run in one.runs} == {"surface", "random"}
+    assert dict(one.left_out) == {
+        "bare": "has no scores.parquet",
+        "three": "in another table: its numbers do not compare with these",
+        "other-list": "scored on another list than the frozen one",
+    }
+
+
+def test_hostile_words_in_data_are_inert_and_come_back_as_written() -> None:
+    hostile = "</script><script>alert(1)</script>\u2028\u202e\x00 é &amp;"
+    page = data_script("queries/t/x", {"values": [[hostile, 1.5, None]]})
+    assert page.path == "data/queries/t/x.js"
+    assert page.data.isascii() and not set(b"<>&\x00") & set(page.data)
+    (found, *_), *_ = json.loads(page.data.decode().removeprefix("DATA.put(...").removesuffix(");\n"))[1]["values"]
+    assert found == "</script><script>alert(1)</script>\\u{2028}\\u{202e}\\u{0} é &amp;"
+    with pytest.raises(ValueError, match="JSON"):
+        data_script("x", float("nan"))
+
+
+def _handle(data: bytes, **caps: int) -> ImageHandle:
+    return ImageHandle(lambda: data, where="a test", caps=ImageCaps(**caps))
+
+
+def test_a_plain_picture_is_copied_and_any_other_encoded_anew(encoded: Callable[..., bytes]) -> None:
+    image = Image.effect_noise((20, 10), 50).convert("RGB")
+    plain = encoded(image)
+    assert safe_copy(_handle(plain)) == ("png", plain, (20, 10))
+    webp = encoded(image, "WEBP")
+    assert safe_copy(_handle(webp))[:2] == ("webp", webp)
+    words = PngImagePlugin.PngInfo()
+    words.add_text("Comment", "<script>alert(1)</script>")
+    exif = Image.Exif()
+    exif[0x010E] = "somebody"
+    exif[0x0112] = 6
+    others = {
+        "words": encoded(image, pnginfo=words),
+        "behind the end": plain + b"<script>",
+        "jpeg": encoded(image, "JPEG", exif=exif.tobytes()),
+        "webp with exif": encoded(image, "WEBP", exif=exif.tobytes()),
+        "gif": encoded(image, "GIF"),
+    }
+    for name, data in others.items():
+        kind, made, size = safe_copy(_handle(data))
+        assert (kind, plain_kind(made)) == ("webp", "webp"), name
+        assert b"script" not in made and b"somebody" not in made, name
+        with Image.open(io.BytesIO(made)) as opened:
+            assert opened.size == size == ((10, 20) if "exif" in name or name == "jpeg" else (20, 10)), name
+
+
+def test_a_picture_that_cannot_be_decoded_or_is_too_large_is_refused(encoded: Callable[..., bytes]) -> None:
+    plain = encoded(Image.new("RGB", (40, 40)))
+    for data, caps in ((plain[:60], {}), (b"<svg onload=alert(1)>", {}), (plain, {"max_pixels": 100})):
+        with pytest.raises(DataError, match="a test"):
+            safe_copy(_handle(data, **caps))
+
+
+def test_numbers_and_texts_for_people() -> None:
+    assert hundredths(np.array([0.0, 0.63092975, 1.0])) == [0, 6309, 10_000]
+    assert (points(6309), gained(6309), gained(-5), gained(0)) == ("63.09", "+63.09", "\u22120.05", "0.00")
+    assert score_texts([-1.5, float("nan"), 123456.0]) == ["\u22121.5", "failed", "1.235e+05"]
+    assert short(" a \n b ", 10) == "a b" and short("abcdef", 4) == "abc…"

@@ -1,0 +1,223 @@
+"""What the board's tables add: ids, ranks, gains, facts, exports, snapshots, plots, records of re-runs, the server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrb.errors import ResultError
+from mrb.leaderboard.build import build
+from mrb.leaderboard.comparisons import compare, table_ids
+from mrb.leaderboard.pages.exports import latex, long_csv, plain, table_csv, tex
+from mrb.leaderboard.rows import COMMON
+from mrb.leaderboard.runs import read_entries, read_runs
+from mrb.leaderboard.scatter import scatters
+from mrb.leaderboard.serve import POLICY, server
+from mrb.leaderboard.site import Site, make_site
+from mrb.leaderboard.verified import fitting, read_verified
+from mrb.ranks import rank_groups, separated
+from mrb.statistics import TaskSample, pairwise_p_values
+from mrb.submission.folder import receive
+from mrb.task import load_suite
+
+Make = Callable[..., Path]
+MINI = load_suite("mini").tasks
+
+
+def _site(*folders: Path) -> Site:
+    return make_site(read_entries(folders))
+
+
+def test_a_table_keeps_its_id_whatever_else_is_on_the_board(make_run: Make) -> None:
+    usual, deep = make_run("usual", 0.5), make_run("deep", 0.5, depth=10)
+    single = make_run("single", 0.5, suite=None, tasks=["scifact"], depth=100)
+    assert list(_site(usual).tables) == ["mini-25"]
+    assert sorted(_site(usual, deep, single).tables) == ["mini-10", "mini-25", "single-100"]
+    limited, raw = make_run("limited", 0.5, selection="limit"), make_run("raw", 0.5, qrels="raw")
+    assert sorted(_site(usual, limited, raw).tables) == ["mini-25", "mini-25-limit", "mini-25-raw"]
+    others = [make_run("other", 0.5, candidates="cd" * 32), make_run("another", 0.5, candidates="ef" * 32)]
+    ids = table_ids(compare(read_runs([usual, *others])))
+    assert len(set(ids)) == 3 and sum(name == "mini-25" for name in ids) == 1
+    assert sorted(ids) == sorted(table_ids(compare(read_runs([*others[::-1], usual]))))
+
+
+def test_ranks_are_shared_until_a_test_separates(make_run: Make) -> None:
+    skills = {"best": 0.95, "good": 0.6, "alike": 0.601, "none": 0.0}
+    runs = [make_run(name, skill) for name, skill in skills.items()]
+    (board,) = _site(*runs, make_run("partial", 0.9, cover=["mini-faq-t2t"])).boards.values()
+    ranks = board.standing.ranks
+    assert ranks["best"].shown.text == "1" and ranks["none"].shown.text == "4"
+    assert ranks["good"].shown.text == ranks["alike"].shown.text == "2–3"
+    assert ranks["partial"].best is None and ranks["partial"].note == "not all tasks"
+    assert "among the 4 rerankers" in board.ranked and "(of 5;" in board.ranked
+    assert board.standing.gains == {}, "the list of a toy is not the task’s own: no first stage to compare with"
+
+
+def test_the_corrected_test_agrees_with_the_single_one_where_there_is_one_pair() -> None:
+    rng = np.random.default_rng(3)
+    for shift in (0.0, 0.05, 0.2):
+        values = rng.normal(size=(80, 2)) + np.array([0.0, shift])
+        sample = [TaskSample("toy", "t2t", values)]
+        (p,) = pairwise_p_values(sample, average="tasks")[0, 1:]
+        groups = rank_groups(["a", "b"], sample, average="tasks")
+        if abs(p - 0.05) > 0.01:
+            assert (len(groups) == 2) == (p < 0.05)
+    assert [group.models for group in rank_groups(["a", "b"], [TaskSample("toy", "t2t", np.ones((9, 2)))])] == [
+        ("a", "b")
+    ]
+
+
+def test_models_that_are_alike_are_hardly_ever_separated() -> None:
+    rng = np.random.default_rng(7)
+    found = [separated(rng.normal(size=(40, 6)), seed, flips=399).any() for seed in range(60)]
+    assert sum(found) <= 9  # 3 are expected; more than 9 has a probability of 1e-3
+
+
+def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(
+    tmp_path: Path, trial_run: Make, submitted: Make
+) -> None:
+    run = trial_run(tmp_path, tasks=MINI, limit=4)
+    folder = submitted(run, tmp_path / "results", open_weights=True, licence="MIT", parameters=2 * 10**9)
+    for _ in range(2):  # computed, then from the cache
+        (board,) = _site(run, folder).boards.values()
+        ranks = board.standing.ranks
+        assert {name: (rank.best, rank.worst) for name, rank in ranks.items()} == {
+            "random": (1, 2),
+            "mrb__random": (1, 2),
+        }
+        assert board.standing.gains["random"] == board.standing.gains["mrb__random"]
+    gain = board.standing.gains["random"]
+    cell = board.summaries["nDCG@10"].row("random").cells["types"]
+    assert gain.low < gain.mean < gain.high and gain.mean == pytest.approx(cell.gain)
+    facts = board.facts["mrb__random"]
+    assert [facts[key].text for key in ("parameters", "weights", "licence", "depth")] == ["2 B", "open", "MIT", "25"]
+    assert facts["training"].text == "unknown 9/9" and facts["source"].text == "◆ submission"
+    assert facts["date"].value is None, "nobody recorded one"
+
+
+def test_a_record_of_a_re_run_marks_the_submission_of_that_content_alone(
+    tmp_path: Path, pristine: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made = receive(pristine).submission
+    record = {
+        "schema_version": 1,
+        "mrb_version": "0.1.0",
+        "submission": made.model.folder,
+        "content": made.content_hash,
+        "date": "2026-11-27",
+        "salt": "s",
+        "queries": 20,
+        "reranker": made.reranker.model_dump(mode="json"),
+        "noise": None,
+        "tasks": {
+            "mini-faq-t2t": {
+                "queries": 12,
+                "pairs": 300,
+                "largest_difference": 0.0,
+                "allowed_difference": 0.01,
+                "mean_change": 0.0,
+                "allowed_change": 0.01,
+            }
+        },
+        "not_verified": {},
+        "environment": {},
+    }
+    path = tmp_path / f"{made.model.folder}.json"
+    path.write_text(json.dumps(record))
+    site = make_site(read_entries([pristine]), read_verified([tmp_path]))
+    (board,) = site.boards.values()
+    assert board.facts[made.model.folder]["source"].text == "✓ verified by re-run"
+    path.write_text(json.dumps({**record, "content": "0" * 64}))
+    assert fitting(read_verified([tmp_path]), {made.model.folder: made}) == {}
+    path.rename(tmp_path / "other.json")
+    with pytest.raises(ResultError, match="a record of"):
+        read_verified([tmp_path])
+
+
+def test_the_mean_over_common_tasks_is_over_those_that_all_have(make_run: Make) -> None:
+    site = _site(make_run("whole", 0.5), make_run("part", 0.9, cover=MINI[:2]))
+    (board,) = site.boards.values()
+    assert set(board.table.common) == set(MINI[:2])
+    row = board.summaries["nDCG@10"].row("part")
+    tasks = board.table.view_of("nDCG@10").row("part").cells
+    assert row.cells[COMMON].mean == pytest.approx(np.mean([tasks[i].mean for i in MINI[:2]]))
+    assert row.cells[COMMON].low is None and row.cells["types"].mean is None
+
+
+def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
+    (board,) = _site(make_run("one_a", 0.5), make_run("two", 0.7, cover=MINI[:3])).boards.values()
+    summary = board.tabs[0]
+    rows = {row["reranker"]: row for row in csv.DictReader(io.StringIO(table_csv(board, summary)))}
+    assert list(rows) == ["first-stage", "oracle", "one_a", "two"]
+    cell = board.summaries["nDCG@10"].row("one_a").cells["types"]
+    assert (float(rows["one_a"]["types"]), float(rows["one_a"]["types low"])) == (cell.mean, cell.low)
+    assert rows["two"]["types"] == "" and rows["one_a"]["rank"] == "1"
+    lines = list(csv.DictReader(io.StringIO(long_csv(board))))
+    assert len(lines) == 4 * 11 * 8
+    text = latex(board, summary)
+    assert r"one\_a" in text and text.count(r"\\") == 5 and "NaN" not in text
+    assert len({line.count("&") for line in text.splitlines() if line.endswith(r"\\")}) == 1
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-a", "@x", "\t=1"])
+def test_no_cell_is_a_formula_or_a_command(text: str) -> None:
+    assert plain(text).startswith(("'", "\\u{9}"))
+    assert plain("-0.5") == "-0.5"
+    assert tex("a_b&%$#{}\\~^") == r"a\_b\&\%\$\#\{\}\textbackslash{}\textasciitilde{}\textasciicircum{}"
+
+
+def test_a_snapshot_is_whole_listed_and_never_overwritten(make_run: Make, tmp_path: Path) -> None:
+    run = make_run("one", 0.5, tasks=["mini-flag-t2i"])
+    page = build([run], tmp_path / "site", snapshot_name="v1.0")
+    assert page == tmp_path / "site" / "snapshots" / "v1.0" / "index.html" and page.is_file()
+    before = page.read_bytes()
+    with pytest.raises(ResultError, match="none is ever overwritten"):
+        build([make_run("two", 0.9, tasks=["mini-flag-t2i"])], tmp_path / "site", snapshot_name="v1.0")
+    assert page.read_bytes() == before
+    for bad in ("../x", "A", "", "con", ".x", "index.html"):
+        with pytest.raises(ResultError, match="no name of a snapshot"):
+            build([run], tmp_path / "site", snapshot_name=bad)
+    listed = (tmp_path / "site" / "snapshots" / "index.html").read_text()
+    assert 'href="../snapshots/v1.0/index.html"' in listed
+    assert sorted(p.name for p in (tmp_path / "site" / "snapshots").iterdir()) == ["index.html", "v1.0"]
+
+
+def test_plots_have_the_pareto_front_and_name_what_has_no_place(make_run: Make) -> None:
+    (board,) = _site(make_run("weak", 0.1), make_run("strong", 0.8)).boards.values()
+    (speed,) = scatters(board)
+    assert {point.key for point in speed.points if point.front} == {"strong"}, "as fast, and better"
+    assert speed.id == "mini-25-speed" and speed.lines[0].startswith("M")
+    slow = {"timings": {task_id: {"seconds": 200.0, "pairs": 100} for task_id in MINI}}
+    (board,) = _site(make_run("fast", 0.1), make_run("slow", 0.8, record=slow)).boards.values()
+    (speed,) = scatters(board)
+    assert {point.key for point in speed.points if point.front} == {"fast", "slow"}
+
+
+def test_the_server_gives_files_with_the_policy_and_lists_nothing(make_run: Make, tmp_path: Path) -> None:
+    page = build([make_run("one", 0.5, tasks=["mini-flag-t2i"])], tmp_path / "site")
+    (tmp_path / "secret.txt").write_text("secret")
+    (page.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
+    with server(page.parent, 0) as running:
+        assert running.server_address[0] == "127.0.0.1"
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            for path, status in (("/", 200), ("/data/", 404), ("/../secret.txt", 404), ("/link.txt", 404)):
+                connection = HTTPConnection("127.0.0.1", running.server_port)
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                assert answer.status == status, path
+                assert answer.getheader("Content-Security-Policy") == POLICY
+                assert b"secret" not in answer.read()
+                connection.close()
+        finally:
+            running.shutdown()
+            thread.join()
