@@ -133,7 +133,7 @@ class Board:
         rest = "" if count == of else f" (of {of}; those without a rank are not placed among them)"
         return (
             f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. "
-            "Two share a rank unless a paired test, corrected for all pairs, tells every one above from every one below."
+            "Two share a rank unless a paired test, corrected for all pairs, tells all above from all below."
         )
 
     @property
