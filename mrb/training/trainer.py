@@ -177,9 +177,10 @@ class RerankerTrainer(Trainer):
                 images = [blank()]
             with self.accelerator.autocast():
                 return self.pictures.fresh(images)
-        # A frozen tower must keep nothing for a way back.
+        # A frozen tower must keep nothing for a way back. One image at a time: which others go with it depends on what is
+        # kept from earlier steps, and after a restart nothing is; the curve would differ by rounding.
         with torch.no_grad():
-            return self.pictures.features(images)
+            return {key: one for image in images for key, one in self.pictures.features([image]).items()}
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The parts of a step; their images are decoded ahead from here on."""
