@@ -148,7 +148,12 @@ class Table:
         return self._view(measure, columns, averages, row)
 
     def by_type(self) -> View:
-        """The table of types in the headline: the mean over each type's tasks, blank where one is missing."""
+        """The table of types in the headline: the mean over each type's tasks, blank where one is missing. Made once:
+        every model's page has a row of it."""
+        return self._by_type
+
+    @cached_property
+    def _by_type(self) -> View:
         measure = str(HEADLINE)
         columns = tuple(
             Column(name, tasks_text(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
