@@ -5,7 +5,7 @@
     python benchmarks/board.py --models 1000 --keep /tmp/thousand --browser
 
 Prints a table: seconds by the clock and of this process's own computing time (the two differ where the machine does
-other work too), for reading and checking the submissions, making rows and every page, and all of it with the writing;
+other work too), for reading and checking the submissions alone, and for all of it: reading, every page, and writing;
 and what the first view of the overview loads. With --browser another: milliseconds from a change of what is shown to
 the rows standing, in Chromium, whose time is that of the clock. --keep writes the submissions there, or takes those
 that are there.
@@ -26,9 +26,8 @@ from typing import TypeVar
 
 from synthetic import write_submissions
 
-from mrb.leaderboard.build import build, site_pages, uncollected
-from mrb.leaderboard.runs import Entry, read_entries
-from mrb.leaderboard.site import make_site
+from mrb.leaderboard.build import build, uncollected
+from mrb.leaderboard.runs import read_entries
 
 T = TypeVar("T")
 TARGETS = {100: 5.0, 1000: 60.0}
@@ -53,12 +52,10 @@ def timed(action: Callable[[], T]) -> tuple[T, Times]:
 def measure(results: Path, site: Path, models: int) -> list[str]:
     """A row of the table; the site is left for the browser."""
     with uncollected():
-        entries, reading = timed(partial(read_entries, [results]))
-        _, pages = timed(partial(_pages, entries))
-    entries.clear()
+        _, reading = timed(partial(read_entries, [results]))
     built, whole = timed(partial(build, [results], site))
     target = f"{TARGETS[models]:.0f}" if models in TARGETS else "-"
-    times = [f"{clock:.1f} / {own:.1f}" for clock, own in (reading, pages, whole)]
+    times = [f"{clock:.1f} / {own:.1f}" for clock, own in (reading, whole)]
     return [f"{models:,}", *times, target, f"{first_view(built) / 1000:.0f}"]
 
 
@@ -66,10 +63,6 @@ def first_view(page: Path) -> int:
     """The bytes of a page with its styles and scripts."""
     own = set(re.findall(r'"(static/[^"]+)"', page.read_text(encoding="utf-8")))
     return page.stat().st_size + sum((page.parent / name).stat().st_size for name in own)
-
-
-def _pages(entries: list[Entry]) -> int:
-    return sum(len(page.data) for page in site_pages(make_site(entries)))
 
 
 def interactions(page_path: Path) -> dict[str, list[float]]:
@@ -104,8 +97,8 @@ def main() -> None:
     parser.add_argument("--browser", action="store_true", help="also time changes of the overview in Chromium")
     given = parser.parse_args()
     print("seconds by the clock / of computing")
-    print("| models x 40 tasks | read | rows and pages | whole build | target | first view, kB |")
-    print("|---|---|---|---|---|---|")
+    print("| models x 40 tasks | reading alone | whole build | target | first view, kB |")
+    print("|---|---|---|---|---|")
     answers: dict[int, dict[str, list[float]]] = {}
     for models in given.models:
         scratch = Path(tempfile.mkdtemp(prefix="mrb-board-"))

@@ -1,5 +1,5 @@
-"""The rows of a model's page as HTML: a model has dozens, a board has a thousand models, and a template takes many times
-as long for a row as a line of text does. Everything in them is escaped here."""
+"""The rows of a model's page as HTML: a model has dozens and a board a thousand models, and a template takes several
+times as long for a row as writing it here does. Everything in them is escaped here."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def _task_row(up: str, line: TaskLine, other_measures: bool) -> str:
     key, kind = safe(column.key), safe(column.type)
     search = f"{key} {safe(column.title)} {kind} {safe(column.family)} {mark}"
     source = number(up, line.source, "source", line.source_measure) if other_measures else ""
+    head = f'<th scope="row"><a href="{_task(up, column.key)}">{key}</a></th>'
     return (
-        f'<tr data-task="{key}" data-search="{search}"><th scope="row"><a href="{_task(up, column.key)}">{key}</a></th>\n'
+        f'<tr data-task="{key}" data-search="{search}">{head}\n'
         f'<td data-column="type" data-value="{kind}">{kind}</td>\n'
         f"{number(up, line.first, 'first')}{number(up, line.own, 'own')}{number(up, line.oracle, 'oracle')}{source}\n"
         f'<td data-column="training" data-value="{mark}">{mark}</td></tr>'

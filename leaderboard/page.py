@@ -85,8 +85,8 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
 
     Templates also have `link(target)`, the relative address, from this page, of a path of the site;
     `number_cell(cell, column, measure="")`, `number_cells(cells, columns)` and `run_head_cell(card)`: a cell, a row of
-    them, and a row's head. `section` is the page of the navigation under which this one stands, if it is not that of its
-    folder's name.
+    them, and a row's head. `section` is the page of the navigation under which this one stands, if it is not that of
+    its folder's name.
     """
     up = "../" * path.count("/")
     section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
