@@ -62,5 +62,5 @@ def x_of(fraction: float, left: float = LEFT, right: float = RIGHT) -> float:
 
 def _mark(name: str, tasks: str, y: float, first: Cell, own: Cell, oracle: Cell) -> TypeMark:
     assert first.mean is not None and oracle.mean is not None
-    places = [None if value is None else x_of(value) for value in (own.mean, own.low, own.high)]
-    return TypeMark(name, tasks, y, x_of(first.mean), x_of(oracle.mean), *places, first, own, oracle)
+    x, low, high = (None if value is None else x_of(value) for value in (own.mean, own.low, own.high))
+    return TypeMark(name, tasks, y, x_of(first.mean), x_of(oracle.mean), x, low, high, first, own, oracle)

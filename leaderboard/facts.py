@@ -154,7 +154,10 @@ def _training(source: Source) -> Shown:
 
 
 def _date(source: Source) -> Shown:
-    found = source.run.record.environment.get("date")
+    timings = source.run.record.timings
+    found = max(
+        (timing.day for task_id, timing in timings.items() if task_id in source.run.tasks and timing.day), default=""
+    )
     return Shown(found, found) if found else blank("not recorded")
 
 

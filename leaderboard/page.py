@@ -34,7 +34,7 @@ NAVIGATION = (
 )
 """The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""
 _LETTERS = {"t": "text", "i": "image", "vd": "page image", "it": "image with text"}
-TYPE_WORDS = {name: " to ".join(_LETTERS[side] for side in name.split("2")) for name in TYPES}
+TYPE_WORDS: dict[str, str] = {name: " to ".join(_LETTERS[side] for side in name.split("2")) for name in TYPES}
 # What needs no escaping in an address and is a name on every file system.
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?", re.ASCII)
 

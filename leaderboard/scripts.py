@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 
-from mrb.leaderboard.page import Page, visible
+from mrb.leaderboard.cells import visible
+from mrb.leaderboard.page import Page
 
 
 def data_script(key: str, value: object) -> Page:

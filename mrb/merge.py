@@ -204,7 +204,9 @@ def _record(pieces: Sequence[Piece], command: Sequence[str]) -> RunRecord:
         for task_id, timing in piece.record.timings.items():
             before = timings.get(task_id, TaskTiming(seconds=0, pairs=0))
             timings[task_id] = TaskTiming(
-                seconds=round(before.seconds + timing.seconds, 3), pairs=before.pairs + timing.pairs
+                seconds=round(before.seconds + timing.seconds, 3),
+                pairs=before.pairs + timing.pairs,
+                day=max(filter(None, (before.day, timing.day)), default=None),
             )
     environments = [piece.record.environment for piece in pieces]
     alike = {

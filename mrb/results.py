@@ -168,10 +168,12 @@ class Result(Model):
 
 
 class TaskTiming(Model):
-    """How long a task took in the run that finished it. `seconds` is scoring alone, without loading."""
+    """How long a task took in the run that finished it. `seconds` is scoring alone, without loading; `day` (UTC,
+    YYYY-MM-DD) is when scoring ended, None where that was not recorded."""
 
     seconds: float = Field(ge=0, allow_inf_nan=False)
     pairs: int = Field(ge=0)
+    day: Annotated[str, Field(pattern=r"^20[0-9]{2}-[01][0-9]-[0-3][0-9]$")] | None = None
 
 
 class NotCovered(Model):

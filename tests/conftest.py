@@ -133,7 +133,7 @@ def write_run_folder(
         "not_covered": [{"task": i, "reason": "queries are image"} for i in chosen if i not in covered],
         "command": ("mrb", "run", "--model", "toy"),
         "environment": {"python": "3.11.2", "mrb": "0.1.0", "processor": "Test CPU", "cores": "2"},
-        "timings": {task_id: {"seconds": 2.0, "pairs": queries * depth} for task_id in covered},
+        "timings": {task_id: {"seconds": 2.0, "pairs": queries * depth, "day": "2026-11-27"} for task_id in covered},
     }
     write_run(folder, RunRecord(**(fields | (record or {}))))
     return folder

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from mrb.compare import QueryDifference
+from mrb.leaderboard.cells import percent, signed
 from mrb.leaderboard.explorer import page_of, short
 from mrb.leaderboard.orders import Explored, explored, read_orders, with_values
-from mrb.leaderboard.page import Page, percent, query_page, render, signed, task_page
+from mrb.leaderboard.page import Page, query_page, render, task_page
 from mrb.leaderboard.pairs import MAX_RUNS, Line, Pair, Plot, compared_runs, pairs_of
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
@@ -73,7 +75,7 @@ def pages(site: Site) -> Iterator[Page]:
             yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view, of=len(runs))
         able = [run for run in table.runs if _has_values(run, known)]
         tables.append(Compared(table.comparison.title, tuple(runs), cells, len(able), len(table.runs)))
-    common = {"empty": EMPTY, "max_runs": MAX_RUNS, "pair_page": pair_page}
+    common: dict[str, Any] = {"empty": EMPTY, "max_runs": MAX_RUNS, "pair_page": pair_page}
     yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -120,7 +121,7 @@ def _tables(board: Board) -> Iterator[Page]:
                 )
 
 
-def _choices(frames: list[Frame]) -> dict[str, object]:
+def _choices(frames: list[Frame]) -> dict[str, Any]:
     """What the controls of a page offer, and the words of its marks."""
     measures = dict.fromkeys(name for frame in frames for name in frame.measures)
     return {

@@ -6,6 +6,7 @@ The pages show the best run of the task; a script puts another in its place, fro
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mrb.leaderboard.explorer import PER_PAGE, TOP, Query, list_data, page_of, queries, run_data
 from mrb.leaderboard.orders import Explored, explored, read_orders
@@ -40,7 +41,7 @@ def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
     yield data_script(f"corpus/{one.task.id}", list_data(one, pictures))
     yield from pictures.take()
     count = -(-len(found) // PER_PAGE)
-    common = {
+    common: dict[str, Any] = {
         "site": site,
         "shown": one,
         "task": one.task,
@@ -60,7 +61,7 @@ def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
         "tied": sum(query.gain == 0 for query in found),
         "lost": sum(query.gain < 0 for query in found),
     }
-    values = {"queries": ordered, "counts": counts}
+    values: dict[str, Any] = {"queries": ordered, "counts": counts}
     yield render("queries_task.html.jinja", queries_page(one.task.id), **common, **values)
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -147,7 +148,8 @@ def _score(
         scored = score(missing(plan, held), allowance if allow_failures else None)
         for record in _with_progress(scored, plan.data.task.id, pairs):
             writer.append(record)
-    return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs)
+    day = datetime.now(UTC).date().isoformat()
+    return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs, day=day)
 
 
 def _with_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""Every command of docs/running.md works, in the page's order."""
+"""Every command of docs/running.md and docs/board.md works, in the page's order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "running.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 Mrb = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path) -> None:
-    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+@pytest.mark.parametrize(("page", "least"), [("running.md", 9), ("board.md", 4)])
+def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path, page: str, least: int) -> None:
+    blocks = re.findall(r"```console\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
     commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    assert len(commands) > 8
+    assert len(commands) >= least
     for command in commands:
         words = shlex.split(command, comments=True)
         assert words[0] == "mrb"

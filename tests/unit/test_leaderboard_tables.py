@@ -100,7 +100,8 @@ def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(
     facts = board.facts["mrb__random"]
     assert [facts[key].text for key in ("parameters", "weights", "licence", "depth")] == ["2 B", "open", "MIT", "25"]
     assert facts["training"].text == "unknown 9/9" and facts["source"].text == "◆ submission"
-    assert facts["date"].value is None, "nobody recorded one"
+    timings = json.loads((run / "run.json").read_text())["timings"]
+    assert facts["date"].text == max(timing["day"] for timing in timings.values()) > "2026-11"
 
 
 def test_a_record_of_a_re_run_marks_the_submission_of_that_content_alone(
