@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Of a cluster that is started here. Only ids and scores pass between workers and run, and those are sent inline."""
+
+ANSWER_SECONDS = 10.0
+"""How long the head of a cluster may take to accept a connection."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
     if address.startswith("ray://"):
         raise MRBError(f"--address {address}: Ray Client does not serve; start the command in the cluster itself")
     options = _of_our_own(wanted) if address == "local" else {}
+    _answers_or_refuse(address)
     import ray
 
     from mrb.workers.cluster.crew import Crew
@@ -92,6 +97,17 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
             workers.kill()
     finally:
         ray.shutdown()
+
+
+def _answers_or_refuse(address: str) -> None:
+    """MRBError if nothing listens at a HOST:PORT: Ray itself goes on asking for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal():  # "auto", "local": Ray knows where
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
 
 
 def _of_our_own(wanted: Wanted) -> dict[str, Any]:
