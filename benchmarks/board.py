@@ -5,10 +5,9 @@
     python benchmarks/board.py --models 1000 --keep /tmp/thousand --browser
 
 Prints a table: seconds by the clock and of this process's own computing time (the two differ where the machine does
-other work too), for reading and checking the submissions, making rows and every page, and all of it with the writing;
+other work too), for reading and checking the submissions alone, and for all of it: reading, every page, and writing;
 and what the first view of the overview loads. With --browser another: milliseconds from a change of what is shown to
-the rows standing, in Chromium, whose time is that of the clock. --keep writes the submissions there, or takes those
-that are there.
+the rows standing, in Chromium. --keep writes the submissions there, or takes those that are there.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ from typing import TypeVar
 
 from synthetic import write_submissions
 
-from mrb.leaderboard.build import build, site_pages, uncollected
-from mrb.leaderboard.runs import Entry, read_entries
-from mrb.leaderboard.site import make_site
+from mrb.leaderboard.build import build, uncollected
+from mrb.leaderboard.runs import read_entries
 
 T = TypeVar("T")
 TARGETS = {100: 5.0, 1000: 60.0}
@@ -53,12 +51,10 @@ def timed(action: Callable[[], T]) -> tuple[T, Times]:
 def measure(results: Path, site: Path, models: int) -> list[str]:
     """A row of the table; the site is left for the browser."""
     with uncollected():
-        entries, reading = timed(partial(read_entries, [results]))
-        _, pages = timed(partial(_pages, entries))
-    entries.clear()
+        _, reading = timed(partial(read_entries, [results]))
     built, whole = timed(partial(build, [results], site))
     target = f"{TARGETS[models]:.0f}" if models in TARGETS else "-"
-    times = [f"{clock:.1f} / {own:.1f}" for clock, own in (reading, pages, whole)]
+    times = [f"{clock:.1f} / {own:.1f}" for clock, own in (reading, whole)]
     return [f"{models:,}", *times, target, f"{first_view(built) / 1000:.0f}"]
 
 
@@ -68,12 +64,9 @@ def first_view(page: Path) -> int:
     return page.stat().st_size + sum((page.parent / name).stat().st_size for name in own)
 
 
-def _pages(entries: list[Entry]) -> int:
-    return sum(len(page.data) for page in site_pages(make_site(entries)))
-
-
-def interactions(page_path: Path) -> dict[str, list[float]]:
-    """Milliseconds of each change, repeated: from the call to the end of the next layout."""
+def interactions(page_path: Path) -> dict[str, list[Times]]:
+    """Milliseconds of each change, repeated: from the call to the end of the next layout, by the clock and of computing
+    time (script, styles and layout on the page's own thread)."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -82,7 +75,14 @@ def interactions(page_path: Path) -> dict[str, list[float]]:
         page.goto(page_path.resolve().as_uri(), timeout=120_000)
         page.evaluate("BOARD.change({sort: 'types'})")
         page.wait_for_selector("table.board[data-drawn]", timeout=120_000)
-        found: dict[str, list[float]] = {}
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+        def computed() -> float:
+            metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+            return 1000 * sum(metrics[name] for name in ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration"))
+
+        found: dict[str, list[Times]] = {}
         for name, changes in CHANGES.items():
             for _ in range(REPEATS):
                 for change in changes:
@@ -90,7 +90,9 @@ def interactions(page_path: Path) -> dict[str, list[float]]:
                         f"() => {{ const start = performance.now(); BOARD.change({change}); "
                         "document.body.getBoundingClientRect(); return performance.now() - start; }"
                     )
-                    found.setdefault(name, []).append(page.evaluate(code))
+                    before = computed()
+                    clock = page.evaluate(code)
+                    found.setdefault(name, []).append((clock, computed() - before))
         browser.close()
     return found
 
@@ -104,9 +106,9 @@ def main() -> None:
     parser.add_argument("--browser", action="store_true", help="also time changes of the overview in Chromium")
     given = parser.parse_args()
     print("seconds by the clock / of computing")
-    print("| models x 40 tasks | read | rows and pages | whole build | target | first view, kB |")
-    print("|---|---|---|---|---|---|")
-    answers: dict[int, dict[str, list[float]]] = {}
+    print("| models x 40 tasks | reading alone | whole build | target | first view, kB |")
+    print("|---|---|---|---|---|")
+    answers: dict[int, dict[str, list[Times]]] = {}
     for models in given.models:
         scratch = Path(tempfile.mkdtemp(prefix="mrb-board-"))
         try:
@@ -119,11 +121,11 @@ def main() -> None:
         finally:
             shutil.rmtree(scratch)
     if answers:
-        print("\nmilliseconds in Chromium, median and most, of the overview")
+        print("\nmilliseconds in Chromium, median by the clock / of computing, of the overview")
         print("| rows | " + " | ".join(CHANGES) + " |")
         print("|---|" + "---|" * len(CHANGES))
     for models, found in answers.items():
-        cells = [f"{median(times):.0f}, {max(times):.0f}" for times in found.values()]
+        cells = [" / ".join(f"{median(one):.0f}" for one in zip(*times, strict=True)) for times in found.values()]
         print(f"| {models:,} | " + " | ".join(cells) + " |")
 
 

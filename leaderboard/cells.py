@@ -6,7 +6,7 @@ become text here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from typing import NamedTuple
@@ -84,6 +84,11 @@ def number(up: str, cell: Cell, column: str, measure: str = "") -> Markup:
     one = shown(cell, *((("", measure),) if measure else ()))
     stated = f' data-value="{one.value}"' if one.value is not None else ""
     return Markup(html(up, one, f' data-column="{safe(column)}"{stated}'))  # noqa: S704
+
+
+def numbers(up: str, cells: Mapping[str, Cell], columns: Iterable[str]) -> Markup:
+    """`number` for each of the columns, one after the other: in one piece, for rows of which there are many."""
+    return Markup("".join([number(up, cells[column], column) for column in columns]))  # noqa: S704
 
 
 def html(up: str, cell: Shown, attributes: str = "") -> str:

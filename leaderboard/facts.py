@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from mrb.leaderboard.cells import Shown, blank
 from mrb.leaderboard.comparisons import Comparison
@@ -63,7 +64,7 @@ class Source:
         """What of the task the model was trained on, as declared; unknown where nothing is."""
         return self.submission.training[task_id] if self.submission else UNKNOWN
 
-    @property
+    @cached_property
     def worst_mark(self) -> str:
         """The first of trained-on, related, unknown and clean that holds for a task of the table."""
         order = ("trained-on", "related", UNKNOWN, "clean")

@@ -18,7 +18,8 @@ from mrb.evaluate.measure import cluster_numbers
 from mrb.evaluate.plan import Plan
 from mrb.evaluate.write import SCORES_SCHEMA
 from mrb.leaderboard.site import Site
-from mrb.metrics import HEADLINE, per_query
+from mrb.leaderboard.values import first_values, headline_values
+from mrb.metrics import HEADLINE
 from mrb.parquet import read_untrusted
 from mrb.ranking import Float32, Positions, rank_candidates
 from mrb.rescore import plan_of
@@ -54,8 +55,7 @@ class Explored:
     @cached_property
     def first_values(self) -> Float64:
         """The headline of the list as it came, for each query."""
-        rankings = {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in self.plan.entries()}
-        return _values(self.plan, rankings)
+        return first_values(self.plan)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
         orders.append(order)
         ordered.append(given[order])
         rankings[entry.query_id] = [entry.doc_ids[position] for position in order[: HEADLINE.cutoff]]
-    values = _values(plan, rankings)
+    values = headline_values(plan, rankings)
     found = float(task_mean(values, parts_of(shown.task, plan.query_ids)))
     stated = run.tasks[task_id].result.measures[str(HEADLINE)].mean
     if abs(stated - found) > SAME:
@@ -151,12 +151,6 @@ def with_values(shown: Explored, run: Run, found: Orders) -> TaskScores:
         values={str(HEADLINE): found.values},
         stated_queries=None,
     )
-
-
-def _values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
-    """float64[queries] of the headline."""
-    qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
-    return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]
 
 
 def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:

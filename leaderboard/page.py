@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrb.amounts import size_text
 from mrb.files import is_device_name
-from mrb.leaderboard.cells import MINUS, number, percent, run_head, signed, visible
+from mrb.leaderboard.cells import MINUS, number, numbers, percent, run_head, signed, visible
 from mrb.leaderboard.facts import rate, size
 from mrb.leaderboard.rows import SOURCE
 from mrb.metrics import HEADLINE
@@ -84,8 +84,9 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
     """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
     Templates also have `link(target)`, the relative address, from this page, of a path of the site;
-    `number_cell(cell, column, measure="")` and `run_head_cell(card)`, a cell and a row's head. `section` is the page of
-    the navigation under which this one stands, if it is not that of its folder's name.
+    `number_cell(cell, column, measure="")`, `number_cells(cells, columns)` and `run_head_cell(card)`: a cell, a row of
+    them, and a row's head. `section` is the page of the navigation under which this one stands, if it is not that of
+    its folder's name.
     """
     up = "../" * path.count("/")
     section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
@@ -95,6 +96,7 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
         section=section,
         link=lambda target: up + target,
         number_cell=partial(number, up),
+        number_cells=partial(numbers, up),
         run_head_cell=partial(run_head, up),
         **values,
     )

@@ -114,15 +114,17 @@ class Table:
     def views(self) -> tuple[View, ...]:
         """The table in the headline, in each source's own measure, and in every other measure."""
         first, *others = self.measures
-        return tuple(self.view(measure) for measure in (first, SOURCE, *others))
+        return tuple(self.view_of(measure) for measure in (first, SOURCE, *others))
 
     def view_of(self, measure: str) -> View:
-        """The one of `views` in `measure`; made once, where `view` makes it anew."""
+        """The one of `views` in `measure`; made once and when it is asked for, where `view` makes it anew."""
+        if measure not in self._views:
+            self._views[measure] = self.view(measure)
         return self._views[measure]
 
     @cached_property
     def _views(self) -> dict[str, View]:
-        return {view.measure: view for view in self.views}
+        return {}
 
     @cached_property
     def type_names(self) -> tuple[str, ...]:
@@ -148,7 +150,12 @@ class Table:
         return self._view(measure, columns, averages, row)
 
     def by_type(self) -> View:
-        """The table of types in the headline: the mean over each type's tasks, blank where one is missing."""
+        """The table of types in the headline: the mean over each type's tasks, blank where one is missing. Made once:
+        every model's page has a row of it."""
+        return self._by_type
+
+    @cached_property
+    def _by_type(self) -> View:
         measure = str(HEADLINE)
         columns = tuple(
             Column(name, tasks_text(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
@@ -195,11 +202,12 @@ class Table:
             *(Column(key, tasks_text(len(ids)), key, FAMILY_OF_TYPE[key], measure, 0) for key, ids in of_type.items()),
         )
 
+        known = self.view_of(measure)
+        fixed = dict(zip(("first_stage", "oracle"), known.fixed, strict=True))
+
         def row(run: Run, kind: Row) -> TableRow:
-            cells = {}
-            if suite:
-                for name, over in _AVERAGES.items():
-                    cells[name] = _average_cell(average(run, self.comparison.task_ids, measure, over, kind), name)
+            over_all = known.row(run.name) if kind == "measures" else fixed[kind]
+            cells = {name: over_all.cells[name] for name in known.averages}
             cells[COMMON] = self._common_cell(run, measure, kind)
             for name, ids in of_family.items():
                 cells[name] = _average_cell(average(run, ids, measure, average_over_types, kind), AVERAGE_TYPES)
@@ -208,8 +216,7 @@ class Table:
             done = sum(task_id in run.tasks for task_id in self.comparison.task_ids)
             return _table_row(run, kind, cells, done, len(self.comparison.task_ids))
 
-        averages = (*(tuple(_AVERAGES) if suite else ()), COMMON)
-        return self._view(measure, columns, averages, row)
+        return self._view(measure, columns, (*known.averages, COMMON), row)
 
     def _tasks_where(self, family: str) -> tuple[str, ...]:
         return tuple(task.id for task in self.comparison.tasks if task.family == family)

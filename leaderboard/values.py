@@ -7,7 +7,7 @@ and nothing is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrb.errors import ResultError
+from mrb.evaluate.plan import Plan
 from mrb.files import atomic_writer
 from mrb.hashing import sha256_file, sha256_json
 from mrb.leaderboard.comparisons import Comparison
@@ -78,7 +79,15 @@ def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
     if identity.revision != task.revision or not_at_hand(task) is not None:
         return None
     sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
-    plan = plan_of(scores.result, sample, None, task_id)
-    rankings = {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in plan.entries()}
+    return first_values(plan_of(scores.result, sample, None, task_id))
+
+
+def first_values(plan: Plan) -> Float64:
+    """The headline's value of each of the plan's queries for the list as it came."""
+    return headline_values(plan, {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in plan.entries()})
+
+
+def headline_values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
+    """The headline's value of each of the plan's queries (float64[queries]) for rankings of document ids."""
     qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
     return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]

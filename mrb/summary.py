@@ -144,7 +144,7 @@ def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row
     done = [task_id for task_id in task_ids if task_id in run.tasks]
     if len(done) < len(task_ids) or not _averageable(run, done):
         return Average(None, None, len(done), len(task_ids))
-    means = [_measures(run.tasks[task_id], row)[measure].mean for task_id in done]
+    means = _means(run, done, measure, row)
     interval = _interval(run, task_ids, measure, "tasks") if row == "measures" else None
     return Average(float(np.mean(means)), interval, len(done), len(task_ids))
 
@@ -157,7 +157,7 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
     if len(whole) < len(by_type) or not _averageable(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
-    means = [np.mean([_measures(run.tasks[i], row)[measure].mean for i in ids]) for ids in whole.values()]
+    means = [np.mean(_means(run, ids, measure, row)) for ids in whole.values()]
     interval = _interval(run, task_ids, measure, "types") if row == "measures" else None
     return Average(float(np.mean(means)), interval, len(whole), len(by_type))
 
@@ -297,12 +297,8 @@ def _cells(first: float, own: Interval, oracle: float) -> str:
     return f"{100 * first:11.2f}  {100 * own.mean:6.2f} {interval:<16}  {100 * oracle:6.2f}  {gain:+6.2f}"
 
 
-def _measures(scores: TaskScores, row: Row) -> Measures:
-    return {
-        "measures": scores.result.measures,
-        "first_stage": scores.result.first_stage,
-        "oracle": scores.result.oracle,
-    }[row]
+def _means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> list[float]:
+    return [getattr(run.tasks[task_id].result, row)[measure].mean for task_id in task_ids]
 
 
 def _load_task(folder: Path) -> TaskScores:

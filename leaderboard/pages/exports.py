@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 
 from mrb.leaderboard.board import SUMMARY, TASKS, Board, Tab
@@ -58,7 +59,8 @@ def long_path(board: Board, suffix: str) -> str:
     return f"data/tables/{board.id}/all.{suffix}"
 
 
-def plain(text: object) -> str:
+@lru_cache(maxsize=2**14)
+def plain(text: str) -> str:
     """A cell for a spreadsheet: no formula, no invisible character."""
     words = str(visible(text))
     return "'" + words if words.startswith(_FORMULA) and not _is_number(words) else words
@@ -104,23 +106,26 @@ def _fact(cell: Shown | None) -> str:
     return repr(cell.value) if isinstance(cell.value, float) and not cell.text.endswith(("B", "M")) else cell.text
 
 
-def _csv(lines: list[list[str]]) -> str:
+def _csv(lines: Iterable[Sequence[str | float | None]]) -> str:
+    """Text is made harmless; numbers are written in full, None as nothing."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[plain(cell) for cell in line] for line in lines])
+    csv.writer(text, lineterminator="\n").writerows(
+        [[plain(cell) if isinstance(cell, str) else cell for cell in line] for line in lines]
+    )
     return text.getvalue()
 
 
 def long_csv(board: Board) -> str:
     """Every number of the table, a line each."""
-    return _csv([list(LONG_FIELDS), *([str("" if v is None else v) for v in line] for line in _long(board))])
+    return _csv([LONG_FIELDS, *_long(board)])
 
 
-def _long(board: Board) -> Iterator[list[str | float | None]]:
+def _long(board: Board) -> Iterator[tuple[str | float | None, ...]]:
     for measure in board.table.measures:
         view = board.table.view_of(measure)
         for row in (*view.fixed, *view.rows):
-            for key, cell in row.cells.items():
-                yield [row.key, key, measure, cell.mean, cell.low, cell.high, cell.gain, cell.note]
+            for key, (mean, low, high, gain, _, note) in row.cells.items():
+                yield row.key, key, measure, mean, low, high, gain, note
 
 
 def as_json(board: Board) -> str:

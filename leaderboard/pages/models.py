@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mrb.leaderboard.charts_types import LEFT, RIGHT, TOP, WIDTH, type_plot
 from mrb.leaderboard.model_facts import averages, extremes, record_lines, task_lines, training
+from mrb.leaderboard.model_rows import record_rows, task_rows
 from mrb.leaderboard.page import Page, model_page, render
 from mrb.leaderboard.site import Site
 from mrb.metrics import HEADLINE
@@ -39,4 +40,6 @@ def pages(site: Site) -> Iterator[Page]:
             best=best,
             worst=worst,
             records=record_lines(run, submission),
+            task_rows=task_rows,
+            record_rows=record_rows,
         )
