@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,22 @@ import pytest
 
 MakeRun = Callable[..., Path]
 HASH = "ab" * 32
+
+# Tests interrupt what they start. A shell that starts the tests in the background has them ignore SIGINT, and so would
+# all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_event_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Playwright's loop counts as running in its thread for as long as the browser lives: hidden from tests that run a
+    loop of their own in the same process."""
+    running = None if "browser" in request.fixturenames else asyncio._get_running_loop()
+    if running is not None:
+        asyncio._set_running_loop(None)
+    yield
+    if running is not None:
+        asyncio._set_running_loop(running)
 
 
 @pytest.fixture
