@@ -177,8 +177,8 @@ class RerankerTrainer(Trainer):
                 images = [blank()]
             with self.accelerator.autocast():
                 return self.pictures.fresh(images)
-        # A frozen tower must keep nothing for a way back. One image at a time: which others go with it depends on what is
-        # kept from earlier steps, and after a restart nothing is; the curve would differ by rounding.
+        # A frozen tower must keep nothing for a way back. One image at a time: which others go with it depends on what
+        # is kept from earlier steps, and after a restart nothing is; the curve would differ by rounding.
         with torch.no_grad():
             return {key: one for image in images for key, one in self.pictures.features([image]).items()}
 
