@@ -6,13 +6,21 @@ from pathlib import Path
 
 import click
 
+FOLDER = "submissions"
+
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--organisation", required=True, metavar="NAME", help="Who submits: letters, digits, '.', '_', '-'.")
 @click.option("--model-name", required=True, metavar="NAME", help="The model: letters, digits, '.', '_', '-'.")
 @click.option("--variant", default="", metavar="NAME", help="Tells submissions of one model apart, e.g. by suite.")
-@click.option("--to", default="submissions", show_default=True, metavar="FOLDER", help="Where its folder is made.")
+@click.option(
+    "--to",
+    default=FOLDER,
+    show_default=True,
+    metavar="FOLDER|hf://datasets/ORG/NAME",
+    help=f"Where its folder is made; of a data set of the Hub: made in {FOLDER}, then pushed there.",
+)
 @click.option("--size", metavar="N", help="Parameters, such as 3.75B or 560M.")
 @click.option("--active-size", metavar="N", help="Parameters that one token passes through, where that is fewer.")
 @click.option("--links", multiple=True, metavar="URL", help="https only: weights, paper, code; may be repeated.")
@@ -56,11 +64,17 @@ def command(
     from pydantic import ValidationError
 
     from mrb.errors import MRBError, first_problem
+    from mrb.sharing.address import is_address, parse_address
     from mrb.submission.make import Declared, parse_size, read_training, run_suite, submit
     from mrb.submission.schema import ModelCard
 
-    if "://" in to:
-        raise MRBError(f"--to {to}: only folders are written; make one and upload it with `hf upload`")
+    place = parse_address(to) if is_address(to) else None
+    if place is None and "://" in to:
+        raise MRBError(f"--to {to}: neither a folder nor hf://datasets/ORG/NAME")
+    if place is not None:
+        from mrb.sharing.push import can_send
+
+        can_send(place)  # before the work
     stated = {
         "organisation": organisation,
         "name": model_name,
@@ -80,9 +94,15 @@ def command(
     folder = submit(
         run,
         declared,
-        Path(to),
+        Path(to if place is None else FOLDER),
         lambda line: click.echo(line, err=True),
         candidates=candidates,
         allow_incomplete=allow_incomplete,
     )
     click.echo(f"submission: {folder}")
+    if place is not None:
+        from mrb.sharing.push import send
+
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = [(f"{folder.name}/{path.relative_to(folder).as_posix()}", path) for path in found]
+        click.echo(f"pushed: {send(files, place, f'Submission {folder.name}')}")

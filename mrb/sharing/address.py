@@ -1,4 +1,4 @@
-"""Addresses of candidate lists on the Hub: `hf://datasets/ORG/NAME[@REVISION][/FOLDER]`."""
+"""Addresses of folders on the Hub: `hf://datasets/ORG/NAME[@REVISION][/FOLDER]`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parse_address(text: str) -> HubFolder:
     shown = one_line(text, 200)
     match = _ADDRESS.fullmatch(text)
     if match is None:
-        raise CandidatesError(f"{shown}: not an address of lists on the Hub: wanted {FORM}")
+        raise CandidatesError(f"{shown}: not an address on the Hub: wanted {FORM}")
     repository, revision, folder = match[1], match[2] and unquote(match[2]), match[3].strip("/")
     named_well = all(_NAME.fullmatch(part) for part in repository.split("/"))
     if not named_well or "--" in repository or ".." in repository or repository.endswith(".git"):

@@ -1,4 +1,4 @@
-"""Pushing candidate lists to a data set of the Hub, all of them in one commit."""
+"""Pushing candidate lists, or any files, to a data set of the Hub, all of them in one commit."""
 
 from __future__ import annotations
 
@@ -52,42 +52,54 @@ def lists_to_push(given: Path) -> list[LocalList]:
 
 
 def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
-    """Make the data set if it is not there, and put the lists into it in one commit; the folder at that commit.
+    """Put the lists into a data set of the Hub in one commit; the folder at that commit. DataError as `send`."""
+    files: list[tuple[str, Path]] = []
+    for one in lists:
+        task_id = one.about.provenance.task
+        files.append((f"{task_id}{SUFFIX}", one.path))
+        if one.manifest is not None:
+            files.append((f"{task_id}{MANIFEST}", one.manifest))
+    names = ", ".join(one.about.provenance.task for one in lists)
+    message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
+    return send(files, target, message, private=private)
 
-    The token is the one that the Hub's own client finds (`hf auth login`, HF_TOKEN); it is never shown. DataError or
-    CandidatesError: a revision in the address, no token, offline, no access, asked private and is public, no network.
-    """
+
+def can_send(target: HubFolder) -> None:
+    """DataError if files cannot be pushed there: a revision in the address, offline, no token."""
     if target.revision is not None:
-        raise CandidatesError(f"{target}: lists are pushed to the main branch; leave @{target.revision} out")
+        raise DataError(f"{target}: files are pushed to the main branch; leave @{target.revision} out")
     if offline():
-        raise CandidatesError(f"{target}: pushing needs the network, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
-    from huggingface_hub import HfApi, get_token
+        raise DataError(f"{target}: pushing needs the network, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
+    from huggingface_hub import get_token
 
     if get_token() is None:
-        raise CandidatesError(f"{target}: pushing needs a token: log in with `hf auth login`, or set HF_TOKEN")
+        raise DataError(f"{target}: pushing needs a token: log in with `hf auth login`, or set HF_TOKEN")
+
+
+def send(files: Sequence[tuple[str, Path]], target: HubFolder, message: str, *, private: bool = False) -> HubFolder:
+    """Make the data set if it is not there, and put the files (name in the folder, file of this disk) into it in one
+    commit; the folder at that commit.
+
+    The token is the one that the Hub's own client finds (`hf auth login`, HF_TOKEN); it is never shown. DataError: as
+    `can_send`, no access, asked private and is public, no network.
+    """
+    can_send(target)
+    from huggingface_hub import HfApi
+
     api, where = HfApi(), str(target)
     attempt(
         lambda: api.create_repo(target.repository, private=private or None, repo_type="dataset", exist_ok=True), where
     )
     if private and not attempt(lambda: api.repo_info(target.repository, repo_type="dataset"), where).private:
-        raise CandidatesError(
-            f"{target}: --private was asked for, but the data set is there and public; nothing was sent"
-        )
-    return target.at(attempt(lambda: _commit(api, lists, target), where))
+        raise DataError(f"{target}: --private was asked for, but the data set is there and public; nothing was sent")
+    return target.at(attempt(lambda: _commit(api, files, target, message), where))
 
 
-def _commit(api: HfApi, lists: Sequence[LocalList], target: HubFolder) -> str:
-    """One commit with every list; its name. What has not changed is not sent again."""
+def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, message: str) -> str:
+    """One commit with every file; its name. What has not changed is not sent again."""
     from huggingface_hub import CommitOperationAdd
 
-    adds = []
-    for one in lists:
-        task_id = one.about.provenance.task
-        adds.append(CommitOperationAdd(target.path(f"{task_id}{SUFFIX}"), str(one.path)))
-        if one.manifest is not None:
-            adds.append(CommitOperationAdd(target.path(f"{task_id}{MANIFEST}"), str(one.manifest)))
-    names = ", ".join(one.about.provenance.task for one in lists)
-    message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
+    adds = [CommitOperationAdd(target.path(name), str(path)) for name, path in files]
     try:
         with _no_bars():
             commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid

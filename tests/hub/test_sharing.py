@@ -65,6 +65,22 @@ def test_what_is_pushed_is_what_is_pulled(
     assert {path.name for path in (tmp_path / "copied").iterdir()} == {f"{task}.parquet" for task in TASKS}
 
 
+def test_a_submission_is_pushed_as_the_folder_that_it_is(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
+    assert mrb("run", "--model", "random", "--suite", "mini", "--limit", "2").returncode == 0
+    submit = ("submit", "runs/random", "--organisation", "org", "--model-name", "random", "--allow-incomplete", "--to")
+    refused(mrb(*submit, "hf://datasets/org/results"), "needs a token")
+    refused(mrb(*submit, "https://example.org/results"), "neither a folder nor hf://")
+    assert not (tmp_path / "submissions").exists()
+    done = mrb(*submit, "hf://datasets/org/results", env=LOGGED_IN)
+    assert done.returncode == 0, done.stderr
+    commit = hub.branches["org/results", "main"]
+    assert f"pushed: hf://datasets/org/results@{commit}" in done.stdout and TOKEN not in done.stdout + done.stderr
+    made = tmp_path / "submissions"
+    names = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    files = hub.repositories["org/results", commit]
+    assert set(files) - {".gitattributes"} == names and "org__random/submission.json" in names
+
+
 def test_a_run_takes_an_address_and_records_the_commit(hub: Hub, mrb: Mrb, pushed: str, tmp_path: Path) -> None:
     run = ("run", "--model", "surface", "--task", TASKS[0], "--depth", "20", "--limit", "5")
     done = mrb(*run, "--candidates", f"{PLACE}/first")

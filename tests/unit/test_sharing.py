@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mrb.candidates import Provenance, build, write_parquet
-from mrb.errors import CandidatesError, ResultError, TaskError
+from mrb.errors import CandidatesError, DataError, ResultError, TaskError
 from mrb.files import write_json
 from mrb.sharing.address import HubFolder, parse_address
 from mrb.sharing.pull import local_lists, pull
@@ -132,7 +132,7 @@ def test_without_network_only_what_is_here_is_given(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MRB_CACHE", str(tmp_path))
     monkeypatch.setenv("MRB_OFFLINE", "1")
     source = HubFolder("org/lists", COMMIT, "a")
-    with pytest.raises(CandidatesError, match="needs the network"):
+    with pytest.raises(DataError, match="needs the network"):
         push([], HubFolder("org/lists"), private=False)
     with pytest.raises(CandidatesError, match="no candidate list in the cache, and offline"):
         pull(source, [], print)
