@@ -93,7 +93,7 @@ def test_that_of_another_reranker_is_named_and_not_used(
     (line,) = last_lines(run)
     assert line.startswith(f"noise.json is not used: measured on another reranker (other {named})")
     assert "0.300" not in line
-    page = build([run], tmp_path / "site").read_text()
+    page = build([run], tmp_path / "site").with_name("models").joinpath(f"{run.name}.html").read_text()
     assert f"measured on another reranker (other {named})" in page
     assert not (tmp_path / "site" / "data" / "one" / "noise.json").exists()
 
@@ -164,9 +164,12 @@ def test_hostile_json_is_refused(run: Path, text: str, wanted: str) -> None:
 def test_the_board_shows_and_links_it_and_leaves_an_honest_blank(make_run: MakeRun, tmp_path: Path) -> None:
     measured, not_measured = make_run("measured", 0.5), make_run("unknown", 0.4)
     path = store(measured, noise(measured))
-    page = build([measured, not_measured], tmp_path / "site").read_text()
-    assert '<a href="data/measured/noise.json">0.300</a><small>2 tasks, depth 25</small>' in page
-    assert "<td>–<small>not measured</small></td>" in page
+    models = build([measured, not_measured], tmp_path / "site").with_name("models")
+    assert (
+        '<a href="../data/measured/noise.json">0.300</a> 2 tasks, depth 25</dd>'
+        in (models / "measured.html").read_text()
+    )
+    assert "<dt>Noise floor</dt><dd>not measured</dd>" in (models / "unknown.html").read_text()
     assert (tmp_path / "site" / "data" / "measured" / "noise.json").read_bytes() == path.read_bytes()
     assert not (tmp_path / "site" / "data" / "unknown" / "noise.json").exists()
 
@@ -174,4 +177,4 @@ def test_the_board_shows_and_links_it_and_leaves_an_honest_blank(make_run: MakeR
 @pytest.mark.parametrize(("floor", "shown"), [(0.0, ">0.000<"), (1e-7, ">&lt; 0.001<"), (0.0123456, ">1.235<")])
 def test_a_floor_that_is_there_is_never_shown_as_nothing(run: Path, tmp_path: Path, floor: float, shown: str) -> None:
     store(run, noise(run, floor=floor, tasks={"mini-faq-t2t": task(floor, second=0.5)}))
-    assert shown in build([run], tmp_path / "site").read_text()
+    assert shown in build([run], tmp_path / "site").with_name("models").joinpath(f"{run.name}.html").read_text()
