@@ -24,7 +24,7 @@ BUILT_FROM = (
     "LICENSE",
     "NOTICE",
 )
-TOO_LARGE = 14 * 1024 * 1024
+TOO_LARGE = 18 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
