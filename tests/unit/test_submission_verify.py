@@ -95,7 +95,9 @@ def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Pa
     record = verify(received, _random(), salt="drawn after it came", queries=5)
     assert record.tasks[TASK].queries == 5 and record.tasks[TASK].pairs == 125
     assert record.largest_difference == 0.0 and record.tasks[TASK].mean_change == 0.0
-    assert (record.tasks[TASK].allowed_difference, record.tasks[TASK].allowed_change) == (SCORE_FLOOR, CHANGE_FLOOR)
+    # Which queries are chosen, and so the unit that the floor is multiplied by and divided by again, differs each time.
+    assert record.tasks[TASK].allowed_difference == pytest.approx(SCORE_FLOOR)
+    assert record.tasks[TASK].allowed_change == CHANGE_FLOOR
     assert record.content == received.submission.content_hash and record.salt == "drawn after it came"
     assert abs((date.today() - date.fromisoformat(record.date)).days) <= 1
     assert record.environment["machine"] and record.environment["cores"]
