@@ -38,10 +38,6 @@ from engine_ways import Plain, Scores, Way, engine, mteb, sentence_transformers
 
 from mrb.engine.checkpoint import quiet_transformers
 from mrb.engine.stats import PARTS
-from mrb.reranker import Request
-
-LOOP_PAIRS = 3
-"""The loop takes a pair the same time whatever else there is: a few show it."""
 
 
 def matmul_peak() -> float:
@@ -90,7 +86,7 @@ def measure(case: Case, folder: Path, chosen: Sequence[str], sizes: Sequence[int
             if name == "engine" and stats is not None and number == rounds - 1:
                 stats.__init__(clock=time.thread_time)  # the last round's figures alone
             for place, way in enumerate(functions):
-                spent, scores[name] = timed(way, _few(case) if name == "loop" else case)
+                spent, scores[name] = timed(way, case)
                 if spent < seconds.get(name, float("inf")):
                     seconds[name] = spent
                     batch |= {name: sizes[place]} if len(functions) > 1 else {}
@@ -107,14 +103,8 @@ def measure(case: Case, folder: Path, chosen: Sequence[str], sizes: Sequence[int
     }
 
 
-def _few(case: Case) -> Case:
-    first = case.requests[0]
-    few = Request(first.instruction, first.query, list(first.candidates)[:LOOP_PAIRS], first.key)
-    return Case(case.name, case.architecture, [few])
-
-
 def _difference(scores: Scores, ours: Scores) -> float:
-    pairs = [(a, b) for key, found in scores.items() for a, b in zip(found, ours[key], strict=False)]
+    pairs = [(a, b) for key, found in scores.items() for a, b in zip(found, ours[key], strict=True)]
     return max(abs(a - b) for a, b in pairs)
 
 
