@@ -53,7 +53,8 @@ def found(site: Path, patterns: tuple[str, ...]) -> Path | None:
 
 def taken(page: Page) -> bytes:
     """The first screen as PNG, once its pictures are there."""
-    page.wait_for_function("Array.from(document.images).every((image) => image.complete || image.loading === 'lazy')")
+    eager = "Array.from(document.images).filter((image) => image.loading !== 'lazy')"
+    page.evaluate(f"Promise.all({eager}.map((image) => image.decode()))")
     return page.screenshot()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mrb.cli.main import cli
 from mrb.leaderboard import board
@@ -29,6 +29,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(timeout=60_000)  # other work may share the machine
 HOSTILE = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>\u202e"
 
 WORDS = (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 OpenPage = Callable[..., Page]
 FIRST = "section.comparison >> nth=0"
@@ -38,7 +38,7 @@ def _head(page: Page, column: str) -> tuple[str | None, str]:
 
 def _settles(page: Page, names: list[str]) -> None:
     """The rows come to stand so: the data of a whole table is loaded when it is first needed."""
-    for _ in range(100):
+    for _ in range(1200):  # a minute: other work may share the machine
         if _names(page) == names:
             return
         page.wait_for_timeout(50)
@@ -199,12 +199,12 @@ def test_every_row_of_a_long_table_can_be_reached(open_page: OpenPage, long_site
     for number in ("1", "2", "3"):
         if number != "1":
             pages.get_by_text(number, exact=True).click()
-            page.wait_for_function(f"document.querySelector('.pages [aria-current]').textContent === '{number}'")
+            expect(pages.locator("[aria-current]")).to_have_text(number)
         seen += [row.get_attribute("data-run") for row in page.locator("tbody.rows tr").all()]
     assert len(seen) == 5 and len(set(seen)) == 5
     if scripted:
         page.locator("#filter").fill(str(seen[0]))
-        page.wait_for_function("document.querySelectorAll('tbody.rows tr').length === 1")
+        expect(page.locator("tbody.rows tr")).to_have_count(1)
         assert page.locator("tbody.rows tr").get_attribute("data-run") == seen[0], "of the whole table, not of the page"
 
 
