@@ -10,7 +10,7 @@ DEMO_MODEL ?= surface
 PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-unit check format clean
+.PHONY: demo test test-unit check docs docs-links format clean
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,14 @@ check: $(READY)
 	cd $(ROOMS) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p mrb
 	cd tasks/mini/build && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --explicit-package-bases .
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit
+
+# A warning is an error: a page that no table of contents has, a link or a name that leads nowhere.
+docs: $(READY)
+	$(BIN)/python -m sphinx -E -W --keep-going -b html -d build/doctrees docs build/docs
+
+# Asks every address on the pages: needs the network.
+docs-links: $(READY)
+	$(BIN)/python -m sphinx -b linkcheck docs build/docs-links
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Every command of docs/running.md and docs/board.md works, in the page's order."""
+"""Every command of docs/quickstart.md, docs/running.md and docs/board.md works, in the page's order."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 Mrb = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.parametrize(("page", "least"), [("running.md", 9), ("board.md", 4)])
+@pytest.mark.parametrize(("page", "least"), [("quickstart.md", 6), ("running.md", 9), ("board.md", 4)])
 def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path, page: str, least: int) -> None:
-    blocks = re.findall(r"```console\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(code)
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     assert len(commands) >= least
     for command in commands:
