@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
     "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
     "merge": ("merge", "Put the parts of a run together (run --shard I/N)."),
+    "plan": ("plan", "Say what a run takes on a cluster: hours, cost, network, disk."),
     "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),

@@ -17,6 +17,7 @@ import torch
 from mrb.engine.backbone import Backbone, Prefix, row_of
 from mrb.engine.budget import batches, out_of_memory
 from mrb.engine.head import Head
+from mrb.engine.layout import LEAST_SAVED
 from mrb.engine.pictures import Features, Pictures
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.stats import Stats
@@ -28,8 +29,6 @@ WINDOW = 8
 """Requests that are batched together where the query stands first: each shares its own prefix."""
 DOCUMENT_WINDOW = 64
 """... where the document stands first: a prefix is shared by the queries that have the document in their lists."""
-LEAST_SAVED = 0.08
-"""A prefix is shared if that spares at least this part of a group's tokens: one more forward has its own cost."""
 
 Answer = tuple[int, list[float]]
 

@@ -16,6 +16,8 @@ Piece = tuple[str, str]
 
 FIELDS = ("instruction", "query_image", "query_text", "document_image", "document_text", "seam", "cut")
 QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+LEAST_SAVED = 0.08
+"""A prefix is shared if that spares at least this part of a group's tokens: one more forward has its own cost."""
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 

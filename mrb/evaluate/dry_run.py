@@ -7,7 +7,7 @@ every image that will be shown. Only then the model is built, and timed on a few
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mrb.amounts import rate_text, time_text
@@ -73,6 +73,18 @@ def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None 
     if far:
         say(registered_text(registered(far, selection, options.limit), _speeds(*elsewhere)))
         say(PROBED)
+
+
+def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]) -> dict[str, Speed]:
+    """The speed of a model on the embedded suite's data of each of `types`, without those that it does not take.
+
+    Raises what `load_reranker` does.
+    """
+    reranker = load_reranker(model, options)
+    try:
+        return _speeds(*_timed(reranker, stand_ins(types)))
+    finally:
+        reranker.close()
 
 
 def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:

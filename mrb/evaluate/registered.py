@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,11 @@ class Speed:
 
     low: float
     high: float
+
+    @property
+    def middle(self) -> float:
+        """Between the two, in proportion."""
+        return math.sqrt(self.low * self.high)
 
     def time(self, pairs: int) -> str:
         """How long `pairs` take: a range unless both ends are the same."""

@@ -1,0 +1,1 @@
+"""What a run takes on a cluster: a closed form, and a simulation that hands out queries as the executors do."""
