@@ -99,9 +99,10 @@ def _types(asked: Asked) -> str:
     prefix spares, and of the pairs those whose picture goes through a vision tower, at most."""
     head = "type,tasks,queries,pairs,pairs/s,GPU-hours,to fetch,unknown,prefix spares,new pictures"
     kinds = dict.fromkeys(one.entry.task.type for one in asked.work)
-    groups = {kind: [one for one in asked.work if one.entry.task.type == kind] for kind in kinds}
-    rows = [_sums(name, group, asked.cluster.workers) for name, group in {**groups, "all": asked.work}.items()]
-    return "\n".join(aligned([head.split(","), *rows]))
+    rows = [
+        _sums(kind, [one for one in asked.work if one.entry.task.type == kind], asked.cluster.workers) for kind in kinds
+    ]
+    return "\n".join(aligned([head.split(","), *rows, _sums("all", asked.work, asked.cluster.workers)]))
 
 
 def _sums(name: str, group: Sequence[Work], workers: int) -> tuple[str, ...]:
