@@ -25,7 +25,7 @@ _ROWS = 32
 _INSTALL = "pip install 'mrb[cross-encoder]'"
 _BYTES_PER_TOKEN = 4
 _PIXELS_PER_TOKEN = 28 * 28
-"""About so much is a token: only for putting pairs of like length side by side."""
+"""About so much is a token: only for putting pairs of like length side by side, where there are pictures."""
 
 
 class CrossEncoder:
@@ -97,21 +97,32 @@ class CrossEncoder:
         pairs = [(request, place) for request in requests for place in range(len(request.candidates))]
         found: dict[int, list[float]] = {request.key: [0.0] * len(request.candidates) for request in requests}
         # One instruction a batch: the library takes one prompt for all of a call's pairs.
-        pairs.sort(key=lambda pair: (pair[0].instruction, -_length(pair[0].query, pair[0].candidates[pair[1]])))
+        pairs.sort(key=lambda pair: pair[0].instruction)
         for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
             alike = list(same)
-            for batch in self._batches(alike):
-                scores = self._predict([(r.query, r.candidates[place]) for r, place in batch], instruction)
-                for (request, place), score in zip(batch, scores, strict=True):
+            items = [(request.query, request.candidates[place]) for request, place in alike]
+            for batch in self._batches(self._lengths(items)):
+                scores = self._predict([items[i] for i in batch], instruction)
+                for i, score in zip(batch, scores, strict=True):
+                    request, place = alike[i]
                     found[request.key][place] = score
         yield from found.items()
 
-    def _batches(self, pairs: list[tuple[Request, int]]) -> Iterator[list[tuple[Request, int]]]:
-        """Pairs that come longest first, in batches: of so many rows, or within a CPU's budget of tokens."""
-        if self._batch_size:
-            return (pairs[at : at + self._batch_size] for at in range(0, len(pairs), self._batch_size))
-        lengths = [_length(request.query, request.candidates[place]) for request, place in pairs]
-        return ([pairs[i] for i in batch] for batch in batches(lengths, CPU_TOKENS))
+    def _lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
+        """Tokens of each pair: by the model's tokenizer where a pair is two plain texts, else roughly."""
+        if self._as_parts or not pairs:
+            return [_length(query, candidate) for query, candidate in pairs]
+        sides = ([item.text for item in side] for side in zip(*pairs, strict=True))
+        longest = self._model.max_seq_length  # none: the model takes any length
+        rows = self._model.tokenizer(*sides, verbose=False)["input_ids"]
+        return [min(len(row), longest or len(row)) for row in rows]
+
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        """Positions into `lengths`, longest first, in batches: of so many rows, or within a CPU's budget of tokens."""
+        if not self._batch_size:
+            return batches(lengths, CPU_TOKENS)
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        return [order[at : at + self._batch_size] for at in range(0, len(order), self._batch_size)]
 
     def _predict(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
         scores = self._model.predict(
