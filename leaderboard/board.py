@@ -224,6 +224,11 @@ class Board:
             for column in self.table.view_of(SOURCE).columns
         }
 
+    @property
+    def _first(self) -> tuple[Head, Head]:
+        """Rank, which is shown at first only where a row has one, and name."""
+        return Head("rank", "rank", default=self.standing.ranked > 0), Head("name", "Reranker", is_text=True)
+
     def _summary_tab(self) -> Tab:
         view = self.summaries[str(HEADLINE)]
         heads = [Head(name, _TITLES[name], "average", default=name == AVERAGE_TYPES) for name in view.averages]
@@ -239,7 +244,7 @@ class Board:
                         column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
                     )
                 )
-        return Tab(SUMMARY, "averages", SUMMARY, (*_FIRST, _PARAMETERS, *heads, *_facts()))
+        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_facts()))
 
     def _tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
         view = self.table.view_of(measure)
@@ -248,10 +253,9 @@ class Board:
             if column.key in task_ids:
                 small = head_small(column.measure if measure == SOURCE else "", column.queries)
                 heads.append(Head(column.key, column.key, column.type, small, task_page(column.key)))
-        return Tab(key, title, TASKS, (*_FIRST, _PARAMETERS, *heads, *_facts()))
+        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_facts()))
 
 
-_FIRST = (Head("rank", "rank"), Head("name", "Reranker", is_text=True))
 _PARAMETERS = Head("parameters", "size")
 
 

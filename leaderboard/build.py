@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +27,7 @@ from mrb.leaderboard.pages import (
 from mrb.leaderboard.pictures import PICTURES
 from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.snapshots import snapshot
+from mrb.leaderboard.snapshots import snapshot, write_index
 from mrb.leaderboard.verified import read_verified
 
 
@@ -67,7 +68,8 @@ def build(
     with uncollected():
         site = make_site(read_entries(folders), read_verified(verified))
         if snapshot_name is not None:
-            return snapshot(out, snapshot_name, partial(_write, site))
+            return snapshot(out, snapshot_name, partial(_write, replace(site, snapshot=snapshot_name)))
+        write_index(out)
         return _write(site, out)
 
 

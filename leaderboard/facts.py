@@ -21,6 +21,10 @@ MARK_WORDS = {
     "clean": "declared clean",
 }
 UNKNOWN = "unknown"
+_UNITS = ("", "k", "M", "B")
+# Options that say how a backend computes, and packages that are one; the first of them that a run had imported counts.
+_HOW = ("device", "dtype", "attention")
+_BACKENDS = ("vllm", "torch")
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,11 @@ def facts(source: Source) -> dict[str, Shown]:
 
 
 def size(parameters: int) -> str:
-    """A count of parameters with its unit, three digits."""
-    unit, letter = (10**9, "B") if parameters >= 10**9 else (10**6, "M") if parameters >= 10**6 else (1, "")
-    return f"{parameters / unit:.3g} {letter}".strip()
+    """A count of parameters, three digits, with its unit: 4.07 B, 500 M, 22.7 k."""
+    text = f"{parameters:.2e}"  # rounded before the unit is chosen: 999,999 is 1 M
+    digits, _, power = text.partition("e")
+    unit = min(int(power) // 3, len(_UNITS) - 1)
+    return f"{float(digits) * 10 ** (int(power) - 3 * unit):.6g} {_UNITS[unit]}".strip()
 
 
 def _model(source: Source) -> ModelCard | None:
@@ -141,8 +147,13 @@ def _depth(source: Source) -> Shown:
 
 
 def _backend(source: Source) -> Shown:
-    found = source.run.record.reranker.options.get("backend")
-    return Shown(str(found), str(found)) if found else blank("none stated")
+    """What computed: the adapter's option of that name, else the framework that the run had imported, with its version;
+    and how, where options say so."""
+    options, environment = source.run.record.reranker.options, source.run.record.environment
+    framework = next((f"{name} {environment[name]}" for name in _BACKENDS if name in environment), "")
+    found = str(options.get("backend") or framework)
+    how = ", ".join(f"{name} {options[name]}" for name in _HOW if options.get(name, "auto") != "auto")
+    return Shown(found, found, smalls=((("", how),) if how else ())) if found else blank("no framework recorded")
 
 
 def _training(source: Source) -> Shown:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -69,14 +69,16 @@ class Orders:
 
 
 def explored(site: Site) -> Iterator[Explored]:
-    """The board's tasks that the explorer shows, by type: those whose data comes with MRB (under a licence that allows
-    it), and that a run has scored on their frozen list."""
-    for task in site.tasks:
-        if task.source.kind != "embedded":
-            continue
+    """The board's tasks that the explorer shows (`is_explored`), by type."""
+    for task in filter(partial(is_explored, site), site.tasks):
         runs, left_out, table_id = _runs(site, task)
-        if runs:
-            yield Explored(task, table_id, _plan(runs[0], task), tuple(runs), tuple(left_out))
+        yield Explored(task, table_id, _plan(runs[0], task), tuple(runs), tuple(left_out))
+
+
+def is_explored(site: Site, task: Task) -> bool:
+    """Whether the explorer shows the task: its data comes with MRB (under a licence that allows it), and a run has
+    scored its frozen list."""
+    return task.source.kind == "embedded" and bool(_runs(site, task)[0])
 
 
 def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str]:

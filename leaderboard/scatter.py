@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -20,11 +21,15 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 300, 44, 448, 10, 256
 MOST = 40
 """Rerankers in a plot, the best by the average; the tables have them all."""
 LINES = 6
+LABEL_LETTERS = 26
+# A label's letter and line in the SVG's units, and beyond which x it stands to the left of its point.
+_LETTER, _LINE, _TURN = 6.4, 11.0, 300
 
 
 @dataclass(frozen=True)
 class Point:
-    """One reranker: its place in the SVG, its numbers as text, and whether none is better and further left."""
+    """One reranker: its place in the SVG, its numbers as text, whether none is better and further left; and, where it
+    is named, the place of its label: x and y of the end that is next to the point, and which end that is."""
 
     key: str
     x: float
@@ -33,6 +38,7 @@ class Point:
     y_text: str
     front: bool = False
     named: bool = False
+    label: tuple[float, float, Literal["start", "end"]] = (0.0, 0.0, "start")
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,11 @@ def _scatter(
     x_axis, x_ticks = _log_axis([x for _, x, _ in shown], words)
     y_axis, y_ticks = _axis([score for *_, score in shown])
     front = _front(shown, small_is_good)
-    points = tuple(
-        Point(name, x_axis(x), y_axis(y), words(x), f"{100 * y:.2f}", name in front, name in front)
-        for name, x, y in shown
+    points = labelled(
+        [
+            Point(name, x_axis(x), y_axis(y), words(x), f"{100 * y:.2f}", name in front, name in front)
+            for name, x, y in shown
+        ]
     )
     path = "M" + "L".join(f"{p.x} {p.y}" for p in sorted((p for p in points if p.front), key=lambda p: p.x))
     return Scatter(
@@ -117,6 +125,26 @@ def _scatter(
         f"{x_title} not known",
         len(known) - len(shown),
     )
+
+
+def labelled(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points with the places of their labels: above and beside the point, lower where another one stands."""
+    taken: list[tuple[float, float, float]] = []
+    placed: dict[int, Point] = {}
+    for number, point in sorted(enumerate(points), key=lambda one: (one[1].y, one[1].x)):
+        if not point.named:
+            continue
+        width = _LETTER * min(len(point.key), LABEL_LETTERS)
+        start = point.x + 6 if point.x < _TURN else point.x - 6 - width
+        beside = [y for left, right, y in taken if left < start + width and start < right]
+        y = point.y - 6
+        for other in sorted(beside):
+            if abs(other - y) < _LINE:
+                y = round(other + _LINE, 1)
+        taken.append((start, start + width, y))
+        end: Literal["start", "end"] = "start" if point.x < _TURN else "end"
+        placed[number] = replace(point, label=(round(point.x + (6 if end == "start" else -6), 1), y, end))
+    return tuple(placed.get(number, point) for number, point in enumerate(points))
 
 
 def _front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> set[str]:
@@ -144,10 +172,12 @@ def _depths(board: Board, scores: dict[str, float]) -> Scatter | None:
         [depth for curve in gains.values() for depth, _ in curve], lambda v: f"{v:.0f}", exact=True
     )
     y_axis, y_ticks = _axis([gain for curve in gains.values() for _, gain in curve] + [0.0])
-    points = tuple(
-        Point(name, x_axis(depth), y_axis(gain), f"{depth:.0f}", signed(gain), named=depth == curve[-1][0])
-        for name, curve in gains.items()
-        for depth, gain in curve
+    points = labelled(
+        [
+            Point(name, x_axis(depth), y_axis(gain), f"{depth:.0f}", signed(gain), named=depth == curve[-1][0])
+            for name, curve in gains.items()
+            for depth, gain in curve
+        ]
     )
     lines = tuple("M" + "L".join(f"{x_axis(d)} {y_axis(g)}" for d, g in curve) for curve in gains.values())
     alone = tuple((name, f"{100 * scores[name]:.2f}") for name in curves if name not in several)[:MOST]

@@ -25,7 +25,7 @@ class Site:
 
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
     `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was, and
-    `verified` the record that a re-run of it agreed.
+    `verified` the record that a re-run of it agreed. `snapshot` is the name under which the board is kept for good.
     A run's name is unique without regard to case and is a safe file name; it stays the same whatever else is on the
     board, so pages and addresses use it as it is.
     """
@@ -34,6 +34,7 @@ class Site:
     cards: dict[str, RunCard]
     submissions: dict[str, Submission]
     verified: dict[str, Verified] = field(default_factory=dict)
+    snapshot: str | None = None
 
     @cached_property
     def boards(self) -> dict[str, Board]:

@@ -14,6 +14,9 @@ from mrb.files import write_bytes
 from mrb.leaderboard.page import is_file_name, render
 
 FOLDER = "snapshots"
+INDEX = f"{FOLDER}/index.html"
+INDEX_OF_SNAPSHOT = "../index.html"
+"""The list of snapshots as a path of the site, and from the root of one of them."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -48,10 +51,8 @@ def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
 
 
 def write_index(out: Path) -> None:
-    """Write `snapshots/index.html`, which lists every snapshot there is."""
-    folder = out / FOLDER
-    names = sorted(
-        entry.name for entry in folder.iterdir() if (entry / "index.html").is_file() and entry.name[0] != "."
-    )
-    page = render("snapshots.html.jinja", f"{FOLDER}/index.html", section="about.html", names=names)
+    """Write `snapshots/index.html`, which lists every snapshot there is, if only to say that there is none."""
+    found = (out / FOLDER).glob("*/index.html")
+    names = sorted(page.parent.name for page in found if page.parent.name[0] != ".")
+    page = render("snapshots.html.jinja", INDEX, section="about.html", names=names)
     write_bytes(out / page.path, page.data)

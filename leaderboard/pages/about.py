@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.snapshots import INDEX, INDEX_OF_SNAPSHOT
 
 
 def pages(site: Site) -> Iterator[Page]:
     """The one page."""
-    yield render("about.html.jinja", "about.html")
+    yield render("about.html.jinja", "about.html", snapshots=INDEX_OF_SNAPSHOT if site.snapshot else INDEX)

@@ -103,7 +103,7 @@ def _numbers(cell: Cell) -> list[str]:
 def _fact(cell: Shown | None) -> str:
     if cell is None or cell.kind == BLANK or cell.value is None:
         return ""
-    return repr(cell.value) if isinstance(cell.value, float) and not cell.text.endswith(("B", "M")) else cell.text
+    return repr(cell.value) if isinstance(cell.value, float) and not cell.text.endswith(("B", "M", "k")) else cell.text
 
 
 def _csv(lines: Iterable[Sequence[str | float | None]]) -> str:

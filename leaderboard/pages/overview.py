@@ -29,6 +29,7 @@ BOX = {
     "left": scatter.LEFT,
     "right": scatter.RIGHT,
     "bottom": scatter.BOTTOM,
+    "letters": scatter.LABEL_LETTERS,
 }
 
 
@@ -93,6 +94,7 @@ def pages(site: Site) -> Iterator[Page]:
         "index.html.jinja",
         PATH,
         frames=frames,
+        snapshot=site.snapshot,
         panels={frame.board.id: panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
         plots={frame.board.id: scatters(frame.board) for frame in frames},
         plot=PLOT,

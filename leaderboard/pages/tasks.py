@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from mrb.leaderboard.charts_queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, spread_plot
 from mrb.leaderboard.comparisons import Comparison, Identity
 from mrb.leaderboard.examples import examples
+from mrb.leaderboard.orders import is_explored
 from mrb.leaderboard.page import Page, render, task_page
 from mrb.leaderboard.pictures import Pictures
 from mrb.leaderboard.rows import SOURCE, Table, TableRow
@@ -50,6 +51,7 @@ def pages(site: Site) -> Iterator[Page]:
             task=task,
             tables=[task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()],
             examples=shown,
+            explored=is_explored(site, task),
             never_live=_never_live(task),
             plot=PLOT,
         )

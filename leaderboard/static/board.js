@@ -8,14 +8,13 @@
 const BOARD_ROWS = (function () {
   "use strict";
 
-  const DIRECTIONS = ["descending", "ascending"];
   const loaded = new Map();
   const asked = new Map();
   const tables = Array.from(document.querySelectorAll("table.board"));
   const status = document.getElementById("status");
   const filter = document.querySelector("[data-field=filter]");
   const chooser = document.getElementById("columns");
-  const heads = (table) => Array.from(table.querySelectorAll("th[data-column]"));
+  const heads = HEADS.of;
   const unique = (list) => Array.from(new Set(list));
   let state = {};
 
@@ -104,22 +103,14 @@ const BOARD_ROWS = (function () {
     );
   }
 
-  // Blanks stay last in both directions, and what is equal in the order of the table.
-  function sorted(rows, place, isText) {
-    const sign = state.order === "ascending" ? 1 : -1;
+  function sorted(rows, place) {
     const lower = (value) => (typeof value === "string" ? value.toLowerCase() : value);
     const keyed = rows.map((row, at) => ({
       row: row,
-      at: at,
+      place: at,
       key: place === null ? row.key.toLowerCase() : lower(row.cells[place][0]),
     }));
-    keyed.sort(function (a, b) {
-      if (a.key === null || b.key === null || a.key === b.key) {
-        return (a.key === null) - (b.key === null) || a.at - b.at;
-      }
-      return a.key < b.key ? -sign : sign;
-    });
-    return keyed.map((one) => one.row);
+    return HEADS.sorted(keyed, state.order).map((one) => one.row);
   }
 
   function isStart(table) {
@@ -134,11 +125,9 @@ const BOARD_ROWS = (function () {
     for (const th of heads(table)) {
       th.setAttribute("aria-sort", th.dataset.column === state.sort ? state.order : "none");
     }
-    if (frame.hidden || isStart(table)) {
-      return;
-    }
-    const data = rowsOf(table, () => draw(table));
+    const data = frame.hidden || isStart(table) ? undefined : rowsOf(table, () => draw(table));
     if (data === undefined) {
+      columns(table);
       return;
     }
     table.dataset.drawn = "yes";
@@ -148,7 +137,7 @@ const BOARD_ROWS = (function () {
     const head = heads(table).find((th) => th.dataset.column === state.sort);
     const chosen = data.rows.filter(fits);
     const place = state.sort === "name" ? null : data.keys.indexOf(state.sort);
-    const all = head ? sorted(chosen, place, head.dataset.kind === "text") : chosen;
+    const all = head ? sorted(chosen, place) : chosen;
     const last = Math.max(1, Math.ceil(all.length / size));
     const page = Math.min(Number(state.page), last);
     const up = table.dataset.up;
@@ -257,33 +246,8 @@ const BOARD_ROWS = (function () {
     }
   }
 
-  function sortBy(th) {
-    const first = th.dataset.kind === "text" || th.dataset.column === "rank" ? "ascending" : "descending";
-    const again = state.sort === th.dataset.column;
-    const order = again ? DIRECTIONS[1 - DIRECTIONS.indexOf(state.order)] : first;
-    BOARD.change({ sort: th.dataset.column, order: order, page: "1" });
-  }
-
-  // The words of a heading become its button, so that it can be reached and pressed by keyboard. Words that are a link
-  // stay one, with a button beside them.
-  function makeSortable(th) {
-    const button = document.createElement("button");
-    const link = th.querySelector("a");
-    button.type = "button";
-    th.dataset.title = (link || th.firstChild).textContent;
-    if (link) {
-      button.setAttribute("aria-label", "Sort by " + link.textContent);
-      link.after(button);
-    } else {
-      button.append(...Array.from(th.childNodes).filter((node) => node.nodeType === Node.TEXT_NODE));
-      button.normalize();
-      th.prepend(button);
-    }
-    button.addEventListener("click", () => sortBy(th));
-  }
-
   for (const table of tables) {
-    heads(table).forEach(makeSortable);
+    heads(table).forEach((th) => HEADS.makeSortable(th, () => state, (asked) => BOARD.change({ ...asked, page: "1" })));
     for (const group of Array.from(table.tHead.rows[0].cells).filter((cell) => !cell.dataset.column)) {
       group.dataset.span = String(group.colSpan);
     }
@@ -299,7 +263,7 @@ const BOARD_ROWS = (function () {
   BOARD.field("training", "", BOARD.oneOf(["untrained", "clean"], ""));
   BOARD.field("weights", "", BOARD.oneOf(["open"], ""));
   BOARD.field("sort", "", BOARD.oneOf(keys, ""));
-  BOARD.field("order", DIRECTIONS[0], BOARD.oneOf(DIRECTIONS, DIRECTIONS[0]));
+  BOARD.field("order", HEADS.directions[0], BOARD.oneOf(HEADS.directions, HEADS.directions[0]));
   BOARD.field("page", page, (text) => (/^[1-9][0-9]{0,4}$/.test(text) ? text : page));
   BOARD.field("columns", "", function (text) {
     const known = text.split(".").filter((key) => keys.includes(key) || key === "none");
@@ -310,10 +274,7 @@ const BOARD_ROWS = (function () {
     for (const box of chooser.querySelectorAll("input")) {
       box.checked = chosen(box.value, !box.defaultChecked);
     }
-    tables.forEach(function (table) {
-      columns(table);
-      draw(table);
-    });
+    tables.forEach(draw);
   });
   for (const control of document.querySelectorAll("[data-field]")) {
     // Before the listener of address.js: what is filtered starts at its first page.

@@ -1,15 +1,14 @@
 // Sorting of every table.sortable by its heads with data-column (data-kind="text" where it holds words): cells of that
 // data-column are compared by data-value, those without are blanks. And the filter over all rows with data-search. Rows
-// have their key in data-run or data-task, which the column "name" is sorted by. Needs the toolbar of
+// have their key in data-run or data-task, which the column "name" is sorted by. Needs heads.js and the toolbar of
 // controls.html.jinja.
 (function () {
   "use strict";
 
-  const DIRECTIONS = ["descending", "ascending"];
   const tables = Array.from(document.querySelectorAll("table.sortable"));
   const filter = document.querySelector("[data-field=filter]");
   const status = document.getElementById("status");
-  const heads = (table) => Array.from(table.querySelectorAll("th[data-column]"));
+  const heads = HEADS.of;
   const name = (row) => row.dataset.run || row.dataset.task;
   let state = {};
 
@@ -45,56 +44,25 @@
     for (const th of heads(table)) {
       th.setAttribute("aria-sort", th === head ? state.order : "none");
     }
-    const sign = state.order === "ascending" ? 1 : -1;
     const body = table.querySelector("tbody.rows");
     const keyed = Array.from(body.rows, (row) => ({
       row: row,
       place: Number(row.dataset.place),
       key: head ? sortKey(row, state.sort, head.dataset.kind === "text") : null,
     }));
-    keyed.sort(function (a, b) {
-      if (a.key === null || b.key === null || a.key === b.key) {
-        return (a.key === null) - (b.key === null) || a.place - b.place;
-      }
-      return a.key < b.key ? -sign : sign;
-    });
-    body.append(...keyed.map((one) => one.row));
-  }
-
-  function sortBy(th) {
-    const first = th.dataset.kind === "text" ? "ascending" : "descending";
-    const again = state.sort === th.dataset.column;
-    const order = again ? DIRECTIONS[1 - DIRECTIONS.indexOf(state.order)] : first;
-    BOARD.change({ sort: th.dataset.column, order: order });
-  }
-
-  // The words of a heading become its button, so that it can be reached and pressed by keyboard. Words that are a link
-  // stay one, with a button beside them.
-  function makeSortable(th) {
-    const button = document.createElement("button");
-    const link = th.querySelector("a");
-    button.type = "button";
-    if (link) {
-      button.setAttribute("aria-label", "Sort by " + link.textContent);
-      link.after(button);
-    } else {
-      button.append(...Array.from(th.childNodes).filter((node) => node.nodeType === Node.TEXT_NODE));
-      button.normalize();
-      th.prepend(button);
-    }
-    button.addEventListener("click", () => sortBy(th));
+    body.append(...HEADS.sorted(keyed, state.order).map((one) => one.row));
   }
 
   for (const table of tables) {
     Array.from(table.querySelector("tbody.rows").rows).forEach((row, place) => {
       row.dataset.place = String(place);
     });
-    heads(table).forEach(makeSortable);
+    heads(table).forEach((th) => HEADS.makeSortable(th, () => state, BOARD.change));
   }
   const columns = tables.flatMap((table) => heads(table).map((th) => th.dataset.column));
   BOARD.field("filter", "", (text) => text.slice(0, filter.maxLength));
   BOARD.field("sort", "", BOARD.oneOf(columns, ""));
-  BOARD.field("order", DIRECTIONS[0], BOARD.oneOf(DIRECTIONS, DIRECTIONS[0]));
+  BOARD.field("order", HEADS.directions[0], BOARD.oneOf(HEADS.directions, HEADS.directions[0]));
 
   let sorted = null;
   let filtered = null;

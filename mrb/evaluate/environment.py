@@ -9,7 +9,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 # Packages whose version can move a score. Those that no adapter imported are left out of the record.
-_PACKAGES = ("numpy", "pillow", "pyarrow", "datasets", "bm25s", "pytrec-eval-terrier", "torch", "transformers", "peft")
+_PACKAGES = (
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "datasets",
+    "bm25s",
+    "pytrec-eval-terrier",
+    "torch",
+    "transformers",
+    "peft",
+    "vllm",
+)
 _MODULES = {"pillow": "PIL", "pytrec-eval-terrier": "pytrec_eval"}
 
 

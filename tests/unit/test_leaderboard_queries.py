@@ -70,6 +70,7 @@ def test_every_query_has_one_place_and_every_picture_is_there(root: Path, pages:
         index = pages[f"queries/{task_id}.html"]
         assert sorted(map(int, _values(index, "data-number"))) == list(range(1, LIMIT + 1))
         assert f"queries/{task_id}.html" in pages["queries.html"].links
+        assert f"../queries/{task_id}.html" in pages[f"tasks/{task_id}.html"].links
     images = [attributes for tag, attributes in pages["queries/mini-flag-t2i/1.html"].tags if tag == "img"]
     assert len(images) == 2 * TOP * PER_PAGE
     for image in images:

@@ -7,7 +7,9 @@ import io
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPConnection
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,11 @@ import pytest
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.comparisons import compare, table_ids
+from mrb.leaderboard.facts import size
 from mrb.leaderboard.pages.exports import latex, long_csv, plain, table_csv, tex
 from mrb.leaderboard.rows import COMMON
 from mrb.leaderboard.runs import read_entries, read_runs
-from mrb.leaderboard.scatter import scatters
+from mrb.leaderboard.scatter import Point, labelled, scatters
 from mrb.leaderboard.serve import POLICY, server
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.verified import fitting, read_verified
@@ -189,6 +192,17 @@ def test_a_snapshot_is_whole_listed_and_never_overwritten(make_run: Make, tmp_pa
     listed = (tmp_path / "site" / "snapshots" / "index.html").read_text()
     assert 'href="../snapshots/v1.0/index.html"' in listed
     assert sorted(p.name for p in (tmp_path / "site" / "snapshots").iterdir()) == ["index.html", "v1.0"]
+    # Both the snapshot and the board beside it lead to the list, which a later board leaves as it is.
+    build([run], tmp_path / "site")
+    assert (tmp_path / "site" / "snapshots" / "index.html").read_text() == listed
+    assert 'href="snapshots/index.html"' in (tmp_path / "site" / "about.html").read_text()
+    assert 'href="../index.html"' in (page.parent / "about.html").read_text()
+    assert "snapshot v1.0" in page.read_text() and "snapshot" not in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_a_board_without_snapshots_says_how_to_keep_one(make_run: Make, tmp_path: Path) -> None:
+    build([make_run("one", 0.5, tasks=["mini-flag-t2i"])], tmp_path / "site")
+    assert "--snapshot NAME" in (tmp_path / "site" / "snapshots" / "index.html").read_text()
 
 
 def test_plots_have_the_pareto_front_and_name_what_has_no_place(make_run: Make) -> None:
@@ -200,6 +214,46 @@ def test_plots_have_the_pareto_front_and_name_what_has_no_place(make_run: Make) 
     (board,) = _site(make_run("fast", 0.1), make_run("slow", 0.8, record=slow)).boards.values()
     (speed,) = scatters(board)
     assert {point.key for point in speed.points if point.front} == {"fast", "slow"}
+
+
+def test_no_label_of_a_plot_stands_on_another(make_run: Make) -> None:
+    (board,) = _site(*[make_run(f"run-{n}", 0.5 + n / 1000) for n in range(6)]).boards.values()
+    (speed,) = scatters(board)
+    assert len({point.label for point in speed.points if point.named}) == sum(point.named for point in speed.points)
+    alike = [Point(f"p{n}", 400.0, 100.0 + n, "", "", named=True) for n in range(5)]
+    heights = sorted(point.label[1] for point in labelled(alike))
+    assert all(b - a >= 11 for a, b in pairwise(heights)) and heights[0] == 94
+    apart = labelled([replace(alike[0], x=60.0), alike[0], replace(alike[1], named=False)])
+    assert [point.label for point in apart] == [(66.0, 94.0, "start"), (394.0, 94.0, "end"), (0.0, 0.0, "start")]
+
+
+@pytest.mark.parametrize(
+    ("options", "packages", "text", "how"),
+    [
+        ({"backend": "onnx", "dtype": "int8"}, {"torch": "2.9"}, "onnx", "dtype int8"),
+        ({"attention": "sdpa", "dtype": "auto"}, {"torch": "2.9"}, "torch 2.9", "attention sdpa"),
+        ({}, {"torch": "2.9", "vllm": "0.11"}, "vllm 0.11", ""),
+        ({"dtype": "float16"}, {}, "–", "no framework recorded"),
+    ],
+)
+def test_the_backend_is_what_the_record_says(
+    make_run: Make, options: dict[str, str], packages: dict[str, str], text: str, how: str
+) -> None:
+    run = make_run("one", reranker={"options": options}, record={"environment": packages})
+    (board,) = _site(run).boards.values()
+    shown = board.facts["one"]["backend"]
+    assert shown.text == text and [words for _, words in shown.smalls] == ([how] if how else [])
+
+
+def test_sizes_have_three_digits_and_a_unit() -> None:
+    counts = (0, 999, 1000, 22_713_728, 999_999, 2_210_000_000, 8 * 10**9, 10**12)
+    assert [size(count) for count in counts] == ["0", "999", "1 k", "22.7 M", "1 M", "2.21 B", "8 B", "1000 B"]
+
+
+def test_ranks_are_shown_at_first_only_where_there_are_some(make_run: Make) -> None:
+    (ranked,) = _site(make_run("whole", 0.5)).boards.values()
+    (bare,) = _site(make_run("part", 0.5, cover=MINI[:2])).boards.values()
+    assert [board.tabs[0].heads[0].default for board in (ranked, bare)] == [True, False]
 
 
 def test_the_server_gives_files_with_the_policy_and_lists_nothing(make_run: Make, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_the_page_shows_pictures_of_embedded_data_and_says_what_it_does_not_show
         path = root / "tasks" / (attributes["src"] or "")
         assert re.fullmatch(r"[0-9a-f]{24}", path.stem) and sha256_bytes(path.read_bytes())[:24] == path.stem
         assert attributes["alt"] and attributes["width"] and attributes["height"]
+    assert "../queries.html" in shown.links and "../queries/mini-flag-t2i.html" not in shown.links, "a toy’s list"
     assert "Licence of what is shown: mit and public domain" in shown.text and NEVER not in shown.text.lower()
     hub = pages["tasks/scifact.html"]
     assert not [tag for tag, _ in hub.tags if tag == "img"]
