@@ -151,10 +151,30 @@ class Board:
         self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[Run, list[Shown]]]:
         """Runs (from `start` to `stop`) with their cells in the order of the tab's heads, the name left out."""
-        view = self.view(tab.part, measure)
         keys = [head.key for head in tab.heads if head.key != "name"]
+        if measure == str(HEADLINE):
+            made = self._headline[tab.part]
+            for run in self.table.runs[start:stop]:
+                cells = made[run.name]
+                yield run, [cells[key] for key in keys]
+            return
+        view = self.view(tab.part, measure)
         for run, row in zip(self.table.runs[start:stop], view.rows[start:stop], strict=True):
             yield run, self._cells(keys, view, row, run)
+
+    @cached_property
+    def _headline(self) -> dict[str, dict[str, dict[str, Shown]]]:
+        """The cells of each part by run and column, in the measure that pages of every tab and the exports show."""
+        found = {}
+        for part in dict.fromkeys(tab.part for tab in self.tabs):
+            keys = list(dict.fromkeys(head.key for tab in self.tabs if tab.part == part for head in tab.heads))
+            keys.remove("name")
+            view = self.view(part, str(HEADLINE))
+            found[part] = {
+                run.name: dict(zip(keys, self._cells(keys, view, row, run), strict=True))
+                for run, row in zip(self.table.runs, view.rows, strict=True)
+            }
+        return found
 
     def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[Shown]]]:
         """First stage and oracle: what they are called and their cells."""

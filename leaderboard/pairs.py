@@ -12,11 +12,12 @@ from mrb.compare import Comparison, QueryDifference, compare
 from mrb.leaderboard.orders import Float64
 from mrb.leaderboard.rows import Table
 from mrb.metrics import HEADLINE
-from mrb.statistics import holm
+from mrb.statistics import Average, flips_needed, holm, pairwise_p_values
 from mrb.summary import Run, TaskScores
 
-MAX_RUNS = 12
+MAX_RUNS = 30
 """Runs of a table that are compared with each other, the first in its order; the page says so where there are more."""
+AVERAGES: tuple[Average, ...] = ("tasks", "types")
 NAMED = 5
 SIDE = 100
 """The plot's units on a side: values are fractions of it."""
@@ -85,16 +86,40 @@ def pairs_of(runs: Sequence[Run]) -> list[Pair]:
     A task's p value is corrected (Holm) for the tasks of its pair, that of an average for all pairs given here.
     """
     found = [pair for place, base in enumerate(runs) for pair in _against(base, runs[:place])]
-    for number in range(2):
-        corrected = holm([pair.averages[number].p for pair in found])
-        found = [_with_p(pair, number, p) for pair, p in zip(found, corrected, strict=True)]
+    shared = {pair: tuple(line.key for line in pair.tasks) for pair in found}
+    raw = {tasks: _average_p_values(runs, tasks) for tasks in dict.fromkeys(shared.values())}
+    corrected = [
+        holm(
+            [raw[shared[pair]][line.key][pair.base, pair.other] for pair in found for line in (pair.averages[number],)]
+        )
+        for number in range(len(AVERAGES))
+    ]
+    return [
+        replace(pair, averages=tuple(replace(line, p=p) for line, p in zip(pair.averages, p_values, strict=True)))
+        for pair, *p_values in zip(found, *corrected, strict=True)
+    ]
+
+
+def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[Average, dict[tuple[str, str], float]]:
+    """For each average over `tasks` the p value, not corrected, of each two runs that have them, by name: as many signs
+    are drawn as the correction for all pairs of `runs` needs, and once for them all."""
+    members = [run for run in runs if run.tasks.keys() >= set(tasks)]
+    samples = [
+        replace(
+            members[0].tasks[task_id].sample([str(HEADLINE)]),
+            values=np.column_stack([run.tasks[task_id].values[str(HEADLINE)] for run in members]),
+        )
+        for task_id in tasks
+    ]
+    found: dict[Average, dict[tuple[str, str], float]] = {}
+    for average in AVERAGES:
+        p_values = pairwise_p_values(samples, average=average, flips=flips_needed(len(runs)))
+        found[average] = {
+            (one.name, other.name): p_values[row, column].item()
+            for row, one in enumerate(members)
+            for column, other in enumerate(members)
+        }
     return found
-
-
-def _with_p(pair: Pair, number: int, p: float) -> Pair:
-    averages = list(pair.averages)
-    averages[number] = replace(averages[number], p=p)
-    return replace(pair, averages=tuple(averages))
 
 
 def _against(base: Run, others: Sequence[Run]) -> Iterator[Pair]:
@@ -105,7 +130,7 @@ def _against(base: Run, others: Sequence[Run]) -> Iterator[Pair]:
         if common:
             groups.setdefault(common, []).append(other)
     for common, group in groups.items():
-        found = compare([base, *group], task_ids=common, named=NAMED)
+        found = compare([base, *group], task_ids=common, named=NAMED, grouped=False)
         for column, other in enumerate(group):
             yield _pair(found, column, base, other)
 
@@ -128,7 +153,7 @@ def _pair(found: Comparison, column: int, base: Run, other: Run) -> Pair:
         for task, one, p in zip(found.tasks, of_tasks, corrected, strict=True)
     )
     averages = []
-    for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
+    for name, average in zip(AVERAGES, (found.over_tasks, found.over_types), strict=True):
         one = average.differences[column]
         averages.append(
             Line(name, average.means[0], average.means[column + 1], one.difference, one.low, one.high, one.p)

@@ -110,12 +110,18 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run], *, measure: str = str(HEADLINE), task_ids: Sequence[str] = (), named: int = NAMED
+    runs: Sequence[Run],
+    *,
+    measure: str = str(HEADLINE),
+    task_ids: Sequence[str] = (),
+    named: int = NAMED,
+    grouped: bool = True,
 ) -> Comparison:
     """Compare `runs` (two or more) on their common tasks, or on those of `task_ids`.
 
-    `named` is how many of the largest wins and losses are kept for each task. The same runs in the same order give the
-    same numbers everywhere; another order changes only which run is the base.
+    `named` is how many of the largest wins and losses are kept for each task. Without `grouped` there are no rank
+    groups, and the averages' p values are corrected for the differences to the base alone. The same runs in the same
+    order give the same numbers everywhere; another order changes only which run is the base.
 
     ResultError: fewer than two runs or one twice, no common task, a task of `task_ids` that a run lacks, a measure that
     a result lacks, and runs that differ in what must be the same for a task (`check_comparable` has the list).
@@ -140,8 +146,8 @@ def compare(
         selections=tuple(sorted({of_task[0].result.data.selection for of_task in scores.values()})),
         qrels=tuple(sorted({of_task[0].result.data.qrels for of_task in scores.values()})),
         missing={name: tasks for name, tasks in missing.items() if tasks},
-        over_tasks=_average(names, samples, "tasks", gains.over_tasks),
-        over_types=_average(names, samples, "types", gains.over_types),
+        over_tasks=_average(names, samples, "tasks", gains.over_tasks, grouped),
+        over_types=_average(names, samples, "types", gains.over_types, grouped),
     )
 
 
@@ -202,24 +208,18 @@ def _sample(scores: Sequence[TaskScores], measure: str) -> TaskSample:
 def _tasks(
     names: Sequence[str], scores: Mapping[str, Sequence[TaskScores]], samples: Sequence[TaskSample], named: int
 ) -> tuple[TaskComparison, ...]:
-    columns = range(1, len(names))
-    tests = [[_paired(sample, column) for column in columns] for sample in samples]
+    tests = [stats.paired_tests(s.values, s.clusters, s.parts, seed=stats.task_seed(s.task_id)) for s in samples]
     corrected = iter(stats.holm([test.p for of_task in tests for test in of_task]))
     compared = []
     for sample, of_task in zip(samples, tests, strict=True):
         query_ids = scores[sample.task_id][0].query_ids
         differences = tuple(
             _task_difference(_difference(names[column], test, next(corrected)), sample, query_ids, column, named)
-            for column, test in zip(columns, of_task, strict=True)
+            for column, test in enumerate(of_task, start=1)
         )
         means = tuple(task_mean(sample.values, sample.parts).tolist())
         compared.append(TaskComparison(sample.task_id, sample.type, len(query_ids), sample.units, means, differences))
     return tuple(compared)
-
-
-def _paired(sample: TaskSample, column: int) -> stats.PairedTest:
-    values, seed = sample.values, stats.task_seed(sample.task_id)
-    return stats.paired_test(values[:, column], values[:, 0], sample.clusters, sample.parts, seed=seed)
 
 
 def _difference(name: str, found: stats.PairedTest, p_holm: float) -> Difference:
@@ -245,12 +245,17 @@ def _task_difference(
 
 
 def _average(
-    names: Sequence[str], samples: Sequence[TaskSample], average: Average, gains: Sequence[stats.Interval]
+    names: Sequence[str],
+    samples: Sequence[TaskSample],
+    average: Average,
+    gains: Sequence[stats.Interval],
+    grouped: bool,
 ) -> AverageComparison:
-    """One average's means, differences and groups. Its p values are corrected for all pairs of runs, as the groups'
-    are, so that a difference and the groups never contradict each other."""
-    raw = stats.pairwise_p_values(samples, average=average, flips=stats.flips_needed(len(names)))
-    pairs = list(combinations(range(len(names)), 2))
+    """One average's means, differences and groups. With groups its p values are corrected for all pairs of runs, as
+    those are, so that a difference and the groups never contradict each other."""
+    flips = stats.flips_needed(len(names)) if grouped else stats.FLIPS
+    raw = stats.pairwise_p_values(samples, average=average, flips=flips, rows=None if grouped else 1)
+    pairs = [pair for pair in combinations(range(len(names)), 2) if grouped or pair[0] == 0]
     corrected = dict(zip(pairs, stats.holm([float(raw[pair]) for pair in pairs]), strict=True))
     return AverageComparison(
         means=_means(samples, average),
@@ -258,7 +263,7 @@ def _average(
             Difference(names[i], found.mean, found.low, found.high, float(raw[0, i]), corrected[0, i])
             for i, found in enumerate(gains, start=1)
         ),
-        rank_groups=stats.rank_groups(names, samples, average=average),
+        rank_groups=stats.groups_by(raw, names, samples, average=average) if grouped else (),
     )
 
 

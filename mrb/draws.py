@@ -54,17 +54,18 @@ def _blocks(rows: int, most: int) -> Iterator[int]:
         yield min(most, rows - start)
 
 
-def sign_flip(sums: Float64, seed: int, flips: int) -> Float64:
-    """Two-sided p values between the columns of `sums` (float64[u, m]) if each unit's sign could be the other one."""
+def sign_flip(sums: Float64, seed: int, flips: int, *, rows: int | None = None) -> Float64:
+    """Two-sided p values between the columns of `sums` (float64[u, m]) if each unit's sign could be the other one:
+    float64[m, m], or the first `rows` rows of it."""
     whole, _ = on_grid(sums)
     units = len(whole)
     exact = units < 63 and 2**units <= flips
     observed = whole.sum(axis=0)
     flipped = observed - 2 * (_all_subsets(whole) if exact else _random_subsets(whole, seed, flips))
     # Rounding to the grid moves a sum by up to `units`: equal sums, observed and flipped, must count as equal.
-    reach = np.abs(observed[:, np.newaxis] - observed) - 2 * units
+    reach = np.abs(observed[:rows, np.newaxis] - observed) - 2 * units
     p = np.empty(reach.shape)
-    for column in range(len(observed)):
+    for column in range(len(reach)):
         extreme = (np.abs(flipped[:, [column]] - flipped) >= reach[column]).sum(axis=0)
         p[column] = extreme / 2**units if exact else (1 + extreme) / (1 + flips)
     return p

@@ -190,16 +190,35 @@ def paired_test(
     """
     if a.shape != b.shape:
         raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
-    found = interval(a - b, clusters, parts, seed=seed, level=level, resamples=resamples)
-    p = sign_flip(_weighted_units(np.column_stack((a, b)), clusters, parts), seed, flips)[0, 1].item()
-    return PairedTest(found.mean, found.low, found.high, p)
+    values = np.column_stack((b, a))
+    return paired_tests(values, clusters, parts, seed=seed, level=level, resamples=resamples, flips=flips)[0]
 
 
-def pairwise_p_values(samples: Sequence[TaskSample], *, average: Average, flips: int = FLIPS) -> Float64:
+def paired_tests(
+    values: Float64,
+    clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    flips: int = FLIPS,
+) -> tuple[PairedTest, ...]:
+    """`paired_test` of each column of float64[n, m] after the first against the first, at little more than the price of
+    one: the draws are shared."""
+    found = intervals(values[:, 1:] - values[:, :1], clusters, parts, seed=seed, level=level, resamples=resamples)
+    p_values = sign_flip(_weighted_units(values, clusters, parts), seed, flips, rows=1)[0, 1:].tolist()
+    return tuple(PairedTest(one.mean, one.low, one.high, p) for one, p in zip(found, p_values, strict=True))
+
+
+def pairwise_p_values(
+    samples: Sequence[TaskSample], *, average: Average, flips: int = FLIPS, rows: int | None = None
+) -> Float64:
     """The p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones on the
-    diagonal, not corrected. As in `paired_test`, every unit weighted as it is in the average."""
+    diagonal, not corrected; or the first `rows` rows. As in `paired_test`, every unit weighted as it is in the
+    average."""
     seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
-    return sign_flip(contributions(samples, average), seed, flips)
+    return sign_flip(contributions(samples, average), seed, flips, rows=rows)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -237,8 +256,16 @@ def rank_groups(
     if len(pairs) > alpha * (flips + 1):
         raise ValueError(f"{flips} sign flips cannot separate any two of {len(models)} models at {alpha}")
     raw = pairwise_p_values(samples, average=average, flips=flips)
-    separated = np.zeros(raw.shape, dtype=bool)
-    for (i, j), p in zip(pairs, holm([raw[pair].item() for pair in pairs]), strict=True):
+    return groups_by(raw, models, samples, average=average, alpha=alpha)
+
+
+def groups_by(
+    p_values: Float64, models: Sequence[str], samples: Sequence[TaskSample], *, average: Average, alpha: float = 0.05
+) -> tuple[RankGroup, ...]:
+    """`rank_groups` by p values (float64[m, m], not corrected) that are known already."""
+    separated = np.zeros(p_values.shape, dtype=bool)
+    pairs = list(combinations(range(len(models)), 2))
+    for (i, j), p in zip(pairs, holm([p_values[pair].item() for pair in pairs]), strict=True):
         separated[i, j] = separated[j, i] = p <= alpha
     means = [math.fsum(column) for column in contributions(samples, average).T]
     order = sorted(range(len(models)), key=lambda i: (-means[i], models[i]))

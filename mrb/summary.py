@@ -151,9 +151,7 @@ def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """The mean over task types of the mean over each type's tasks; a type counts once all its tasks are there."""
-    by_type: dict[str, list[str]] = {}
-    for task_id in task_ids:
-        by_type.setdefault(load_task(task_id).type, []).append(task_id)
+    by_type = _by_type(tuple(task_ids))
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
     if len(whole) < len(by_type) or not _averageable(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
@@ -162,11 +160,18 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     return Average(float(np.mean(means)), interval, len(whole), len(by_type))
 
 
+@lru_cache(maxsize=256)
+def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
+    """The tasks of each type, in the order given; not to be changed."""
+    found: dict[TypeName, list[str]] = {}
+    for task_id in task_ids:
+        found.setdefault(load_task(task_id).type, []).append(task_id)
+    return found
+
+
 def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
     """All averages of `suite` that the run's tasks allow, resampled now."""
-    by_type: dict[TypeName, list[str]] = {}
-    for task_id in suite.tasks:
-        by_type.setdefault(load_task(task_id).type, []).append(task_id)
+    by_type = _by_type(suite.tasks)
     there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _averageable(run, ids)}
     if len(there) == len(by_type) and _averageable(run, suite.tasks):
         found = _averages(run, suite.tasks)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mrb.hashing import sha256_file
 from mrb.leaderboard.charts_types import LEFT, RIGHT, TOP, WIDTH, type_plot
 from mrb.leaderboard.model_facts import averages, extremes, record_lines, task_lines, training
 from mrb.leaderboard.model_rows import record_rows, task_rows
 from mrb.leaderboard.page import Page, model_page, render
 from mrb.leaderboard.site import Site
 from mrb.metrics import HEADLINE
+from mrb.submission.schema import SUBMISSION_FILE
 
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
 
@@ -28,6 +30,7 @@ def pages(site: Site) -> Iterator[Page]:
             run=run,
             card=site.cards[run.name],
             submission=submission,
+            digest=sha256_file(run.folder / SUBMISSION_FILE) if submission else None,
             verified=site.verified.get(run.name),
             training=training(submission, table.comparison.task_ids),
             table_id=table_id,

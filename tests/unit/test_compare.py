@@ -188,3 +188,14 @@ def test_names_measures_and_too_few_runs(base: Run) -> None:
     assert compare([base, twin]).runs == (str(base.folder), str(twin.folder))
     with pytest.raises(ResultError, match=r"base has no nDCG@7; it has nDCG@5"):
         compare([base, twin], measure="nDCG@7")
+
+
+def test_without_groups_the_differences_are_the_same(base: Run) -> None:
+    runs = [
+        other(base, name, shifted(dict.fromkeys(TASKS, gain))) for name, gain in (("a", 0.0), ("b", 0.1), ("c", 0.2))
+    ]
+    whole, bare = compare(runs), compare(runs, grouped=False)
+    assert bare.tasks == whole.tasks and bare.over_types.rank_groups == ()
+    for mine, theirs in zip(bare.over_types.differences, whole.over_types.differences, strict=True):
+        assert (mine.difference, mine.low, mine.high, mine.p) == (theirs.difference, theirs.low, theirs.high, theirs.p)
+        assert mine.p <= mine.p_holm <= theirs.p_holm

@@ -97,7 +97,7 @@ def test_the_card_of_a_submission(trial: Path, submitted: Make, tmp_path: Path, 
     ):
         assert words in page.text
     assert "unknown 9 of 9 tasks" in page.text and "nobody has re-run the model" in page.text
-    assert received.submission.content_hash in page.text
+    assert sha256_file(received.folder / "submission.json") in page.text
     assert sha256_file(received.ranking_path("mini-faq-t2t")) in page.text
     links = [attributes for tag, attributes in page.tags if tag == "a" and ":" in (attributes["href"] or "")]
     assert links == [{"href": "https://example.org/m", "rel": "noopener nofollow"}]

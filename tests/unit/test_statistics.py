@@ -13,6 +13,7 @@ from mrb.statistics import (
     interval,
     intervals,
     paired_test,
+    paired_tests,
     pairwise_p_values,
     rank_groups,
     student_quantile,
@@ -305,3 +306,15 @@ def test_equal_values_in_unequal_clusters_have_no_spread():
 def test_p_values_and_rank_groups_use_the_same_flips_however_many_the_models():
     assert mrb.statistics.flips_needed(2) == mrb.statistics.FLIPS
     assert mrb.statistics.flips_needed(30) == 4 * 435 / 0.05
+
+
+def test_tests_against_one_model_are_those_of_each_two_alone():
+    values, clusters = some_values(columns=4), [str(number // 3) for number in range(120)]
+    together = paired_tests(values, clusters, seed=4)
+    assert len(together) == values.shape[1] - 1
+    for column, found in enumerate(together, start=1):
+        alone = paired_test(values[:, column], values[:, 0], clusters, seed=4)
+        assert found.p == alone.p
+        assert (found.difference, found.low, found.high) == pytest.approx(
+            (alone.difference, alone.low, alone.high), abs=1e-12
+        )
