@@ -120,7 +120,10 @@ def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
 
 def _matrix_cell(pair: Pair) -> Row:
     line = pair.main
-    return Row(signed(line.difference), "", (p_text(line.p), str(len(pair.tasks))), _sign(line.difference))
+    counts = [one.counts for one in pair.tasks if one.counts is not None]
+    won, tied, lost = (sum(column) for column in zip(*counts, strict=True))
+    wins = f"{(won + tied / 2) / (won + tied + lost):.2f}"
+    return Row(signed(line.difference), "", (p_text(line.p), str(len(pair.tasks)), wins), _sign(line.difference))
 
 
 def _sign(difference: float) -> str:

@@ -70,6 +70,16 @@ def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
     assert "Compared are the first 2 of 3 runs" in pages["compare.html"].text
 
 
+def test_the_matrix_says_how_often_a_run_wins(
+    make_run: Build, tmp_path: Path, site_pages: Callable[[Path], dict[str, Any]]
+) -> None:
+    folders = [make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.9, "b": 0.2}.items()]
+    (pair,) = pairs_of(_runs(*folders))
+    counts = np.array([line.counts for line in pair.tasks]).sum(axis=0)
+    text = site_pages(build(folders, tmp_path / "site").parent)["compare.html"].text
+    assert f"wins {(counts[0] + counts[1] / 2) / counts.sum():.2f}" in text and counts[0] > counts[2]
+
+
 def test_where_nothing_compares_the_page_says_why(
     make_run: Build, tmp_path: Path, submission: Path, site_pages: Callable[[Path], dict[str, Any]]
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,8 +18,10 @@ from mrb.cli.main import cli
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.comparisons import compare
+from mrb.leaderboard.pages import assets, overview
 from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
-from mrb.leaderboard.runs import read_runs
+from mrb.leaderboard.runs import read_entries, read_runs
+from mrb.leaderboard.site import make_site
 from mrb.submission.check import check_submission
 from mrb.submission.folder import receive
 from mrb.submission.row import as_run
@@ -100,6 +104,22 @@ def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
     assert means == sorted(means, reverse=True) and means[0] > means[-1]
     tasks = (page.parent / "tables" / "mrb-100" / "tasks.html").read_text()
     assert tasks.count("data/synthetic__model-0007/submission.json") > 40
+
+
+def test_the_first_view_stays_small_however_many_there_are(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        replace(one, run=replace(one.run, folder=one.run.folder.with_name(f"{one.run.name}-{copy}")))
+        for one in read_entries([many])
+        for copy in range(5)
+    ]
+    monkeypatch.setattr(overview, "_data", lambda board: ())
+    monkeypatch.setattr(overview, "_tables", lambda board: ())
+    site = make_site(entries)
+    (page,) = overview.pages(site)
+    assert len(site.runs) == 60 and page.path == "index.html" and page.data.count(b"<tr data-run=") == 40
+    loaded = set(re.findall(rb'"(static/[^"]+)"', page.data))
+    files = {one.path.encode(): len(one.data) for one in assets.pages(site)}
+    assert len(page.data) + sum(files[path] for path in loaded) < 200_000
 
 
 def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many: Path) -> None:

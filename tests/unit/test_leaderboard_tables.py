@@ -19,7 +19,7 @@ from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.comparisons import compare, table_ids
 from mrb.leaderboard.facts import size
-from mrb.leaderboard.pages.exports import latex, long_csv, plain, table_csv, tex
+from mrb.leaderboard.pages.exports import as_json, latex, long_csv, plain, table_csv, tex
 from mrb.leaderboard.rows import COMMON
 from mrb.leaderboard.runs import read_entries, read_runs
 from mrb.leaderboard.scatter import Point, labelled, scatters
@@ -166,6 +166,11 @@ def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
     assert rows["two"]["types"] == "" and rows["one_a"]["rank"] == "1"
     lines = list(csv.DictReader(io.StringIO(long_csv(board))))
     assert len(lines) == 4 * 11 * 8
+    whole = json.loads(as_json(board))
+    assert [["" if cell is None else str(cell) for cell in line] for line in whole["numbers"]] == [
+        list(line.values()) for line in lines
+    ]
+    assert whole["rows"]["one_a"]["rank"] == [1, 1]
     text = latex(board, summary)
     assert r"one\_a" in text and text.count(r"\\") == 5 and "NaN" not in text
     assert len({line.count("&") for line in text.splitlines() if line.endswith(r"\\")}) == 1

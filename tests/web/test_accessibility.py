@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 OpenPage = Callable[..., Page]
 Kinds = Callable[[Path], list[str]]
@@ -51,6 +51,16 @@ def test_nothing_serious_on_any_kind_of_page(
         page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
         found[path] = grave(page, *rules)
     assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_nothing_serious_where_the_script_has_made_the_page(open_page: OpenPage, site: Path) -> None:
+    page = open_page("?sort=types&order=ascending&columns=rank.types.licence.source&measure=MRR%4010")
+    expect(page.locator("table.board[data-drawn]").first).to_be_visible()
+    page.locator(".chooser summary").click()
+    assert grave(page) == []
+    page.goto(f"{site.parent.as_uri()}/compare.html?runs=well,meant,hostile")
+    expect(page.locator("#pairs h2")).to_have_count(3)
+    assert grave(page) == []
 
 
 def test_the_checker_sees_what_is_wrong(open_page: OpenPage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +114,51 @@ def test_sorting_by_keyboard(open_page: OpenPage) -> None:
     focused = "getComputedStyle(document.activeElement).outlineStyle"
     assert page.evaluate("document.activeElement.tagName") == "BUTTON"
     assert page.evaluate(focused) == "solid", "the focus can be seen"
+
+
+def test_the_overview_needs_no_mouse(open_page: OpenPage) -> None:
+    page = open_page()
+    focused = "document.activeElement.id || document.activeElement.textContent.trim()"
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "measure", "after the two links of the first words"
+    page.keyboard.press("ArrowDown")
+    assert "measure=" in page.url
+    page.keyboard.press("Tab")
+    page.keyboard.type("gamma")
+    _settles(page, ["gamma-with-a-rather-long-name"])
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "Columns"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert "columns=" in page.url and not _visible(page, "rank").is_visible()
+    page.locator("#reset").focus()
+    page.keyboard.press("Enter")
+    _settles(page, NAMES)
+    assert "?" not in page.url and _visible(page, "rank").is_visible()
+
+
+def test_what_one_takes_along_parses(open_page: OpenPage, site: Path) -> None:
+    page = open_page()
+    links = page.locator(FIRST).locator("p.count a").evaluate_all("all => all.map((one) => one.getAttribute('href'))")
+    files = {Path(link).name: (site.parent / link).read_text() for link in links}
+    assert sorted(files) == ["all.csv", "all.json", "citation.bib", "overview.csv", "overview.tex"]
+    shown = page.locator(FIRST).locator("tr[data-run=beta] td").nth(2).locator("b, a").first.inner_text()
+    rows = {row["reranker"]: row for row in csv.DictReader(io.StringIO(files["overview.csv"]))}
+    assert f"{100 * float(rows['beta']['types']):.2f}" == shown and set(NAMES) < set(rows)
+    whole = json.loads(files["all.json"])
+    numbers = [dict(zip(whole["fields"], line, strict=True)) for line in whole["numbers"]]
+    (found,) = [n for n in numbers if (n["run"], n["task"], n["measure"]) == ("beta", "types", "nDCG@10")]
+    assert f"{100 * found['mean']:.2f}" == shown
+    assert len(list(csv.DictReader(io.StringIO(files["all.csv"])))) == len(numbers)
+    assert shown in files["overview.tex"]
+    assert files["overview.tex"].count("{tabular}") == 2 and files["citation.bib"].count("@misc") == 2
 
 
 def test_filtering_by_name_hides_rows_and_counts_them(open_page: OpenPage) -> None:

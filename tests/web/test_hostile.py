@@ -56,6 +56,14 @@ def test_nothing_happens_on_any_kind_of_page(
     assert seen >= 2, "the words are there, as words"
 
 
+def test_no_word_makes_a_page_wider_than_a_phone(open_page: OpenPage, site: Path, paths: list[str]) -> None:
+    page = open_page(width=390)
+    for path in paths:
+        page.goto(f"{site.parent.as_uri()}/{path}")
+        page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, path
+
+
 def test_hostile_addresses_change_nothing(
     open_page: OpenPage, site: Path, paths: list[str], hostile_words: tuple[str, ...]
 ) -> None:
