@@ -147,6 +147,13 @@ class Board:
         """The facts of each run, by column."""
         return {name: facts.facts(source) for name, source in self.sources.items()}
 
+    def prepare(self) -> None:
+        """Make now what many pages need: numbers in every measure, facts, the headline's cells."""
+        for measure in self.measures:
+            self.table.view_of(measure)
+        self.table.by_type()
+        next(self.rows(self.tabs[0], str(HEADLINE)))
+
     def rows(
         self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[Run, list[Shown]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mrb.files import write_bytes
+from mrb.leaderboard.beside import beside
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.pages import (
     about,
@@ -22,6 +23,7 @@ from mrb.leaderboard.pages import (
     queries,
     records,
     reported,
+    tables,
     tasks,
 )
 from mrb.leaderboard.pictures import PICTURES
@@ -40,8 +42,9 @@ class PageKind(Protocol):
 
 KINDS: tuple[PageKind, ...] = (
     overview,
-    tasks,
+    tables,
     models,
+    tasks,
     compare,
     queries,
     reported,
@@ -52,6 +55,9 @@ KINDS: tuple[PageKind, ...] = (
 )
 """All that a site consists of. Written from the last to the first, so that whoever can open the overview finds all that
 it links to."""
+BESIDE: tuple[PageKind, ...] = (tables, models)
+"""Kinds that a second process writes where there are MANY runs: half of the work, and made of text alone."""
+MANY = 40
 
 
 def build(
@@ -74,9 +80,27 @@ def build(
 
 
 def _write(site: Site, out: Path) -> Path:
-    for page in site_pages(site):
-        write_bytes(out / page.path, page.data, durable=False)
+    if len(site.runs) < MANY:
+        _write_kinds(site, out, KINDS)
+        return out / overview.PATH
+    first, *rest = KINDS
+    for board in site.boards.values():  # what both processes need
+        board.prepare()
+    with beside(partial(_write_kinds, site, out, BESIDE)) as theirs:
+        mine = _write_kinds(site, out, [kind for kind in rest if kind not in BESIDE])
+    if both := mine & theirs.value:
+        raise ValueError(f"{min(both)} is written twice")
+    _write_kinds(site, out, (first,))
     return out / overview.PATH
+
+
+def _write_kinds(site: Site, out: Path, kinds: Sequence[PageKind]) -> set[str]:
+    """Write the files of these kinds; their paths without case."""
+    written = set()
+    for page in site_pages(site, kinds):
+        write_bytes(out / page.path, page.data, durable=False)
+        written.add(page.path.casefold())
+    return written
 
 
 @contextmanager
@@ -92,13 +116,14 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def site_pages(site: Site) -> Iterator[Page]:
-    """Every file of the site in the order of writing. ValueError if two would be one file where case is ignored.
+def site_pages(site: Site, kinds: Sequence[PageKind] = KINDS) -> Iterator[Page]:
+    """Every file of the site, or of these kinds, in the order of writing. ValueError if two would be one file where
+    case is ignored.
 
     Pictures alone may be asked for by several kinds of page: they are named by what they hold, and come once.
     """
     taken: set[str] = set()
-    for kind in reversed(KINDS):
+    for kind in reversed(kinds):
         for page in kind.pages(site):
             if page.path.startswith(PICTURES) and page.path in taken:
                 continue

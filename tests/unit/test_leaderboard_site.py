@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mrb.errors import ResultError
 from mrb.leaderboard import build as building
+from mrb.leaderboard.beside import beside
 from mrb.leaderboard.build import build, site_pages
 from mrb.leaderboard.page import NAVIGATION, Page
 from mrb.leaderboard.published import published
@@ -207,13 +212,58 @@ def test_a_path_that_leads_out_or_is_no_file_name_is_no_page(path: str) -> None:
         Page(path, b"")
 
 
-def test_two_pages_on_one_path_are_a_mistake_that_is_named(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Twice:
-        def pages(self, site: Site) -> Iterator[Page]:
-            yield Page("a.html", b"1")
-            yield Page("A.html", b"2")
+class Fixed:
+    """A kind with these pages, or one that fails."""
 
-    site = make_site(read_entries([make_run("one", 0.5, tasks=["mini-flag-t2i"])]))
-    monkeypatch.setattr(building, "KINDS", (Twice(),))
+    def __init__(self, *paths: str) -> None:
+        self.paths = paths
+
+    def pages(self, site: Site) -> Iterator[Page]:
+        for path in self.paths:
+            yield Page(path, b"1")
+        if not self.paths:
+            raise ResultError("no such run")
+
+
+def test_two_pages_on_one_path_are_a_mistake_that_is_named(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run("one", 0.5, tasks=["mini-flag-t2i"])
+    site = make_site(read_entries([folder]))
     with pytest.raises(ValueError, match=r"A\.html is written twice"):
-        list(site_pages(site))
+        list(site_pages(site, (Fixed("a.html", "A.html"),)))
+    other = Fixed("A.html")
+    monkeypatch.setattr(building, "MANY", 1)
+    monkeypatch.setattr(building, "BESIDE", (other,))
+    monkeypatch.setattr(building, "KINDS", (Fixed("index.html"), other, Fixed("a.html")))
+    with pytest.raises(ValueError, match=r"a\.html is written twice"):
+        build([folder], tmp_path / "site")
+    assert not (tmp_path / "site" / "index.html").exists(), "the overview is the last"
+
+
+def test_two_processes_write_what_one_does(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = [make_run(name, 0.4, tasks=["mini-flag-t2i"]) for name in ("one", "two")]
+    alone = build(folders, tmp_path / "alone").parent
+    monkeypatch.setattr(building, "MANY", 1)
+    shared = build(folders, tmp_path / "shared").parent
+    files = {path.relative_to(alone) for path in alone.rglob("*") if path.is_file()}
+    assert {path.relative_to(shared) for path in shared.rglob("*") if path.is_file()} == files
+    assert all((alone / path).read_bytes() == (shared / path).read_bytes() for path in files)
+
+
+def test_what_goes_wrong_in_the_second_process_is_said_here(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Fixed()
+    monkeypatch.setattr(building, "MANY", 1)
+    monkeypatch.setattr(building, "BESIDE", (broken,))
+    monkeypatch.setattr(building, "KINDS", (Fixed("index.html"), broken, Fixed("a.html")))
+    with pytest.raises(ResultError, match="no such run"):
+        build([make_run("one", 0.5, tasks=["mini-flag-t2i"])], tmp_path / "site")
+    with pytest.raises(RuntimeError, match="ended with 3"), beside(lambda: os._exit(3)):
+        pass
+    with pytest.raises(KeyError), beside(lambda: time.sleep(60)):
+        raise KeyError("the other is ended, not waited for")
+    with beside(lambda: os.getpid()) as found:
+        pass
+    assert (found.value == os.getpid()) == (sys.platform != "linux")

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from mrb.cli.main import cli
 from mrb.leaderboard import board
 from mrb.leaderboard.build import build
-from mrb.leaderboard.pages import overview
+from mrb.leaderboard.pages import overview, tables
 from mrb.task import load_suite
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -146,7 +146,7 @@ def long_site(site: Path, write_run: Callable[..., Path]) -> Path:
     root = site.parent / "long"
     runs = [write_run(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((board, "PAGE_ROWS"), (overview, "PAGE_ROWS"), (overview, "OVERVIEW_ROWS")):
+        for module, name in ((board, "PAGE_ROWS"), (tables, "PAGE_ROWS"), (overview, "OVERVIEW_ROWS")):
             patch.setattr(module, name, 2)
         return build(runs, root / "site").parent
 

@@ -1,0 +1,61 @@
+"""Work in a second process: a copy of this one, so that nothing has to be read or sent again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Beside(Generic[T]):
+    """What the work came to: `value`, once the block of `beside` has ended."""
+
+    value: T
+
+
+@contextmanager
+def beside(work: Callable[[], T]) -> Iterator[Beside[T]]:
+    """Do `work` in a copy of this process while the block runs; its error is raised when the block ends.
+
+    A copy holds what this process holds, but none of its threads: `work` must be Python's own, with no library that
+    keeps some. Where the system does not copy processes safely (anything but Linux) it is done after the block.
+    """
+    found = Beside[T]()
+    if sys.platform != "linux":
+        yield found
+        found.value = work()
+        return
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(work, sender))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which `work` does not need
+        process.start()
+    sender.close()
+    try:
+        yield found
+        try:
+            error, value = receiver.recv()
+        except EOFError:
+            process.join()
+            raise RuntimeError(f"a second process ended with {process.exitcode}") from None
+        if error is not None:
+            raise error
+        found.value = value
+    finally:
+        process.terminate()
+        process.join()
+        receiver.close()
+
+
+def _send(work: Callable[[], object], sender: Connection) -> None:
+    try:
+        sender.send((None, work()))
+    except Exception as error:  # raised where it is received
+        sender.send((error, None))
