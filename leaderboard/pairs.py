@@ -100,7 +100,7 @@ def pairs_of(runs: Sequence[Run]) -> list[Pair]:
     ]
 
 
-def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[Average, dict[tuple[str, str], float]]:
+def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[str, dict[tuple[str, str], float]]:
     """For each average over `tasks` the p value, not corrected, of each two runs that have them, by name: as many signs
     are drawn as the correction for all pairs of `runs` needs, and once for them all."""
     members = [run for run in runs if run.tasks.keys() >= set(tasks)]
@@ -111,7 +111,7 @@ def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[Avera
         )
         for task_id in tasks
     ]
-    found: dict[Average, dict[tuple[str, str], float]] = {}
+    found: dict[str, dict[tuple[str, str], float]] = {}
     for average in AVERAGES:
         p_values = pairwise_p_values(samples, average=average, flips=flips_needed(len(runs)))
         found[average] = {
