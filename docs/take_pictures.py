@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "board-queries": (("queries/mini-flag-t2i/1.html", "queries/*/1.html", "queries.html"), (1280, 1000)),
 }
 MAX_BYTES = 200_000
-COLOURS = 128
+COLOURS = 256
 
 
 def main(site: Path) -> None:
