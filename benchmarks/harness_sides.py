@@ -2,7 +2,8 @@
 
 Both sides read the same tables, rerank the same lists, and call the same scorer: for texts the `predict` of one
 sentence-transformers CrossEncoder, in batches of 32; for pictures a function that opens both and compares their
-brightness. What is spent inside the scorer is the model's, all else the harness's. Prints a line of JSON.
+brightness, in batches of 32 too. What is spent inside the scorer is the model's, all else the harness's. Prints a line
+of JSON.
 """
 
 from __future__ import annotations
@@ -93,7 +94,12 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
 
     class Pictures:
         def score(self, request):  # type: ignore[no-untyped-def]
-            return model.predict([(request.query.image.open(), c.image.open()) for c in request.candidates])
+            batches = (request.candidates[at : at + BATCH] for at in range(0, len(request.candidates), BATCH))
+            return [
+                score
+                for batch in batches
+                for score in model.predict([(request.query.image.open(), c.image.open()) for c in batch])
+            ]
 
     task = load_task(TASKS[kind])
     data = load_task_data(task, decode_cache=DecodeCache(), root=folder)
