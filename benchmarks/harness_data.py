@@ -13,7 +13,8 @@ from PIL import Image
 TASKS = {"text": "mini-faq-t2t", "images": "mini-emoji-i2i"}
 """Definitions that the data is read under: only their types matter."""
 WORDS = [f"{a}{b}{c}" for a in ("re", "con", "de", "pro") for b in ("fer", "duc", "mit", "pon") for c in ("t", "er")]
-WIDTH, HEIGHT = 640, 900
+WIDTH, HEIGHT = 1000, 1400
+"""A page at 120 dots an inch. Of smaller pictures the fixed part of both sides makes more of the memory."""
 
 
 def lists(queries: int, documents: int, depth: int) -> Iterator[tuple[str, list[str]]]:

@@ -94,12 +94,9 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
 
     class Pictures:
         def score(self, request):  # type: ignore[no-untyped-def]
+            query = request.query.image.open()
             batches = (request.candidates[at : at + BATCH] for at in range(0, len(request.candidates), BATCH))
-            return [
-                score
-                for batch in batches
-                for score in model.predict([(request.query.image.open(), c.image.open()) for c in batch])
-            ]
+            return [score for b in batches for score in model.predict([(query, c.image.open()) for c in b])]
 
     task = load_task(TASKS[kind])
     data = load_task_data(task, decode_cache=DecodeCache(), root=folder)
