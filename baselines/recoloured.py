@@ -8,19 +8,16 @@ training data is.
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from mrb.baselines.colours import COLOURS, SHADES, pixel_colours, renamed
+from mrb.baselines.made import Rows, in_parts
 from mrb.hashing import sample_hash
 from mrb.items import ImageHandle, Item
-from mrb.loading.data import ItemTable, TaskData
-from mrb.task import Task
+from mrb.loading.data import TaskData
 
 PALETTE = ("red", "white", "blue", "green", "yellow", "black", "orange")
 """The colours that change places: those of flags."""
@@ -40,7 +37,7 @@ def recoloured(data: TaskData, copies: int) -> TaskData:
     `copy/query id`, and each copy is a part of the task.
     """
     painter = _Painter()
-    queries, corpus = _Rows(), _Rows()
+    queries, corpus = Rows(), Rows()
     qrels: dict[str, dict[str, int]] = {}
     for copy in range(copies):
         for query_id in data.queries:
@@ -52,14 +49,9 @@ def recoloured(data: TaskData, copies: int) -> TaskData:
             queries.add(own, painter.item(query, names, rng))
             corpus.add(own, painter.item(document, names, rng))
             qrels[own] = {own: 1}
-    return TaskData(_in_parts(data.task, copies), queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
-
-
-def _in_parts(task: Task, copies: int) -> Task:
-    """The task with a part for each copy: its documents are searched alone, so lists are as hard as the task's own."""
-    (part,) = task.source.parts
-    parts = tuple(part.model_copy(update={"name": str(copy)}) for copy in range(copies))
-    return task.model_copy(update={"source": task.source.model_copy(update={"parts": parts})})
+    # Each copy is searched alone, so that lists are as hard as the task's own.
+    task = in_parts(data.task, map(str, range(copies)))
+    return TaskData(task, queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
 
 
 def _permutation(rng: np.random.Generator, *, paper: bool) -> dict[str, str]:
@@ -125,20 +117,3 @@ def _split(pixels: Pixels) -> _Split:
         light[owner == row] -= light[owner == row].mean()
     corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
     return _Split(pixels, owner, light, bool((corners >= _GROUND).all()))
-
-
-class _Rows:
-    def __init__(self) -> None:
-        self._rows: OrderedDict[str, tuple[str, bytes | None]] = OrderedDict()
-
-    def add(self, item_id: str, row: tuple[str, bytes | None]) -> None:
-        self._rows[item_id] = row
-
-    def table(self, name: str) -> ItemTable:
-        texts, images = zip(*self._rows.values(), strict=True)
-        places = {item_id: row for row, item_id in enumerate(self._rows)}
-        return ItemTable(name, places, _column(texts, pa.string()), _column(images, pa.binary()))
-
-
-def _column(values: Any, kind: Any) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array(values, kind)])

@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from trained import recipe_of, toy_groups
 
-from mrb.baselines.colours import COLOURS, pixel_colours
+from mrb.baselines.colours import COLOURS, mentions, pixel_colours
+from mrb.baselines.drawn import drawn
+from mrb.baselines.flag_grammar import describe_and_draw
+from mrb.baselines.flag_sheet import TALL, WIDE
 from mrb.baselines.recoloured import recoloured
 from mrb.errors import TrainingError
 from mrb.loading.data import TaskData
 from mrb.loading.load import load_task_data
+from mrb.retrieval.first_stage import parts_of
 from mrb.task import load_task
 from mrb.training.data.derived import derive
 from mrb.training.recipe import load_recipe
@@ -202,3 +206,62 @@ def test_recoloured_flags_change_pictures_and_words_alike() -> None:
             assert COLOURS[int(shares.argmax())] == name
     with pytest.raises(TrainingError, match="recoloured"):
         derive("nothing", data, 1)
+
+
+def test_plain_flags_show_the_colour_that_they_tell() -> None:
+    data = load_task_data(load_task("mini-flag-i2t-train"))
+    made = derive("plain", data, 1)
+    assert made.task.id == "mini-flag-i2t-train-plain"
+    assert len(made.queries) == len(made.corpus) == len(data.queries)
+    told = {query_id: mentions(made.corpus.item(query_id).text)[0][1] for query_id in made.queries}
+    for part in (parts := parts_of(made)):
+        assert len({told[query_id] for query_id in part.queries}) == len(part.queries) <= 7
+    assert len(parts) == len(data.queries) / 7
+    for query_id in list(made.queries)[:50]:
+        image = made.queries.item(query_id).image
+        assert image is not None
+        picture = np.asarray(image.open(), np.float64)
+        shares = pixel_colours(picture[picture.shape[0] // 2, picture.shape[1] // 2])
+        assert int(shares.argmax()) == told[query_id]
+
+
+def test_drawn_flags_are_what_their_descriptions_tell() -> None:
+    data = load_task_data(load_task("mini-flag-t2it-train"))
+    made = derive("drawn", data, 3)
+    assert [part.name for part in made.task.source.parts] == ["0", "1", "2"]
+    assert len(made.queries) == len(made.corpus) == 3 * len(data.queries)
+    assert pictures(made) == pictures(drawn(data, 3))
+    assert len(set(pictures(made))) > 2.9 * len(data.queries)
+    # The other text of a document is not about the flag, and stays.
+    assert made.corpus.item("0/ae-description").text == data.corpus.item(next(iter(data.qrels["ae-description"]))).text
+    looked_at = 0
+    for query_id in made.queries:
+        told = re.match(
+            r"three equal horizontal bands of (\w+) \(top\), (\w+), and (\w+)$", made.queries.item(query_id).text
+        )
+        image = made.corpus.item(query_id).image
+        assert image is not None
+        opened = image.open()
+        if told and opened.size == (64, 48):
+            looked_at += 1
+            for row, name in zip((8, 24, 40), told.groups(), strict=True):
+                shares = pixel_colours(np.asarray(opened, np.float64)[row, 60])
+                assert COLOURS[int(shares.argmax())] == {"gold": "yellow"}.get(name, name)
+    assert looked_at >= 3
+
+
+def test_drawn_flags_are_made_of_tasks_with_descriptions_only() -> None:
+    data = load_task_data(load_task("mini-fact-it2t-train"))
+    with pytest.raises(TrainingError, match="t2i, i2t, t2it"):
+        derive("drawn", data, 1)
+
+
+def test_every_design_can_be_drawn_with_every_lot() -> None:
+    begun = set()
+    for lot in range(2000):
+        words, picture = describe_and_draw(np.random.default_rng(lot))
+        assert picture.size == (WIDE, TALL)
+        assert 1 <= len(words.split()) < 70
+        assert not re.search(r"\ba (orange)|\ban (?!orange)|  | ,", words)
+        begun.add(" ".join(words.split()[:2]))
+    assert len(begun) > 40
