@@ -219,9 +219,9 @@ def _conclusion(weight: Spread, direction: Spread, apart: Spread) -> str:
         "below 0": "SFT's direction hurts.",
     }.get(direction.verdict, "The directions are not told apart.")
     third = {
-        "above 0": "The weight matters more than the direction.",
-        "below 0": "The direction matters more than the weight.",
-    }.get(apart.verdict, "Which of the two matters more is not told.")
+        "above 0": "SFT's weights do more good than its direction.",
+        "below 0": "SFT's weights do less good than its direction.",
+    }.get(apart.verdict, "Which of the two does more good is not told.")
     return f"{first} {second} {third}"
 
 
