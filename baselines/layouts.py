@@ -125,8 +125,8 @@ MXBAI = Layout(
 # gmr-tiny, which ships with MRB: no system turn and no instruction, as every token counts. The text of a query comes
 # first, so that the pictures of both sides lie a fixed number of tokens apart.
 _TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"
-GMR_TINY = Layout("gmr-tiny", _TINY, max_length=56, min_pixels=32 * 32, max_pixels=64 * 48)
-GMR_TINY_CL = Layout("gmr-tiny-cl", _TINY, score="positive", max_length=56, min_pixels=32 * 32, max_pixels=64 * 48)
+GMR_TINY = Layout("gmr-tiny", _TINY, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
+GMR_TINY_CL = Layout("gmr-tiny-cl", _TINY, score="positive", max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
 
 LAYOUTS = (GMR, GMR_CL, GMR_TINY, GMR_TINY_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
 """Those that end in one of two tokens: what `--model yes-no` takes."""
