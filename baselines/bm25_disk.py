@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from mrb.baselines.lexical import words
 from mrb.errors import CandidatesError, MRBError
-from mrb.files import atomic_writer, read_json, write_bytes, write_json
+from mrb.files import read_json, write_array, write_bytes, write_json
 
 FORMAT = 1
 """Raised when the analyser or the files change: an index of another format is not used."""
@@ -178,8 +178,7 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
         np.frombuffer(flat, np.int32), np.frombuffer(lengths, np.int32), len(vocabulary)
     )
     for name, values in zip(_ARRAYS, arrays, strict=True):
-        with atomic_writer(folder / f"{name}.npy") as file:
-            np.save(file, np.asarray(values))
+        write_array(folder / f"{name}.npy", np.asarray(values))
     write_bytes(folder / "words.json", json.dumps(list(vocabulary), ensure_ascii=False).encode())
     write_json(folder / "shard.json", {"first": first, "documents": len(lengths), "tokens": len(flat)})
     return len(lengths)

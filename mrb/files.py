@@ -13,9 +13,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mrb.errors import ResultError, one_line
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -59,6 +62,19 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write `data` to `path`, whole or not at all; `durable` as for `atomic_writer`."""
     with atomic_writer(path, durable=durable) as file:
         file.write(data)
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """An array as `.npy`, in the bytes of `numpy.save`, whole or not at all.
+
+    `numpy.save` writes past the file object, and then says of a full disk how much it wrote, but not that it is full.
+    """
+    from numpy.lib import format as npy
+
+    values = array if array.flags.c_contiguous else array.copy()
+    with atomic_writer(path) as file:
+        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(values))
+        file.write(values.data)
 
 
 def write_json(path: Path, value: object) -> None:

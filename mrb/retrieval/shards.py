@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mrb.errors import MRBError
-from mrb.files import atomic_writer, write_json
+from mrb.files import write_array, write_json
 from mrb.hashing import sha256_json
 from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.retriever import Float32
@@ -66,8 +66,7 @@ class Shards:
 
     def write(self, number: int, vectors: Float32) -> None:
         """Put a shard on disk, whole or not at all."""
-        with atomic_writer(self.path(number)) as file:
-            np.save(file, vectors)
+        write_array(self.path(number), vectors)
 
     def read(self, number: int) -> Float32:
         """A shard, (rows, width). MRBError if it is damaged."""

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrb.errors import ResultError
-from mrb.files import atomic_writer, parse_toml, read_json, write_bytes, write_json
+from mrb.files import atomic_writer, parse_toml, read_json, write_array, write_bytes, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -174,3 +176,29 @@ def test_what_is_no_toml_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         parse_toml(text)
     assert parse_toml("a = [[1]]") == {"a": [[1]]}
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12, dtype=np.float32).reshape(3, 4),
+        np.arange(6).reshape(2, 3).T,
+        np.zeros((0, 4)),
+        np.array([7], np.uint64),
+    ],
+)
+def test_an_array_is_written_in_the_bytes_of_numpy(tmp_path: Path, array: np.ndarray) -> None:
+    write_array(tmp_path / "ours.npy", array)
+    np.save(tmp_path / "theirs.npy", np.ascontiguousarray(array))
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+
+
+def test_a_full_disk_is_named_when_an_array_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", **options: Any) -> Any:
+        return real(Path("/dev/full"), "wb") if mode == "xb" else real(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ResultError, match="No space left on device"):
+        write_array(tmp_path / "a.npy", np.zeros(100_000))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.errors import DataError
-from mrb.files import atomic_writer
+from mrb.files import write_array
 from mrb.hashing import sha256_bytes, sha256_json
 from mrb.items import Item
 from mrb.loading.load import load_task_data
@@ -88,8 +88,7 @@ def _keys_of(task: Task, say: Callable[[str], None]) -> Keys:
     if not path.is_file():
         say(f"{task.id}: hashing its test items, once")
         keys = np.unique(np.fromiter(_task_keys(task), np.uint64))
-        with atomic_writer(path) as file:
-            np.save(file, keys)
+        write_array(path, keys)
     try:
         found: Keys = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
