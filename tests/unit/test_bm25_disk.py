@@ -53,17 +53,17 @@ def test_an_index_that_was_cut_anywhere_goes_on_to_the_same_bytes(
     texts = [data.corpus.item(doc_id).text for doc_id in data.corpus]
     DiskIndex(tmp_path / "whole", texts, len(texts))
     writes = sum(1 for _ in (tmp_path / "whole").rglob("*.*"))
-    real = bm25_disk.atomic_writer
+    real = bm25_disk.write_array
     for allowed in range(0, writes - 11, 3):
         folder, left = tmp_path / f"cut{allowed}", iter(range(allowed))
 
-        def failing(path: Path, left: Iterator[int] = left) -> object:
+        def failing(path: Path, array: np.ndarray, left: Iterator[int] = left) -> None:
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return real(path)
+            real(path, array)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(bm25_disk, "atomic_writer", failing)
+            patch.setattr(bm25_disk, "write_array", failing)
             DiskIndex(folder, texts, len(texts))
         assert not (folder / "manifest.json").exists()
         DiskIndex(folder, texts, len(texts))
