@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -248,3 +250,18 @@ class _Simulated:
         table = {"query_id": self.query_ids, "cluster": np.arange(n)}
         table |= {str(m): columns["measures"][:, k] for k, m in enumerate(MEASURES)}
         pq.write_table(pa.table(table), folder / PER_QUERY_FILE)
+
+
+@pytest.fixture(scope="session")
+def ray_token() -> str:
+    """Ray, imported, and the token by which its clusters of this process are closed to others.
+
+    Ray's library looks at the environment once, when it is imported: whoever imports it first in a test process decides
+    for all tests that follow there.
+    """
+    token = secrets.token_hex(32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", token)
+        import_module("ray")
+    return token

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import shlex
 import shutil
 import signal
@@ -100,13 +99,13 @@ def added(cluster: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(ray_token: str) -> Iterator[Any]:
     """A head without room for workers and a node with room for one; closed to others, its files in a scratch folder."""
     folder = tempfile.mkdtemp(prefix="mrb-ray-")  # short: paths of sockets are limited
     stated = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": ray_token,
         "RAY_TMPDIR": folder,
         # A busy machine needs more than Ray's half minute for a node and for its agents.
         "RAY_raylet_start_wait_time_s": "300",

@@ -18,6 +18,8 @@ from mrb.workers.cluster.handing import Handing
 from mrb.workers.cluster.member import Joined, Lost, Member
 from mrb.workers.messages import Build, Done, Packages
 
+pytestmark = pytest.mark.usefixtures("ray_token")  # some of what is tested here imports Ray
+
 
 def member(name: str = "worker 1") -> Member:
     return Member(name, actor=None, stream=None)
