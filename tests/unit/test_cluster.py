@@ -5,18 +5,24 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from mrb.cli.executor import refuse_without_ray
 from mrb.errors import AdapterError, MRBError
+from mrb.evaluate.choice import Choice
 from mrb.evaluate.part import Part, part_of
+from mrb.evaluate.plan import Entry
+from mrb.journal import Record
 from mrb.results import RerankerInfo
+from mrb.task import load_task
 from mrb.workers.cluster.connect import Wanted
 from mrb.workers.cluster.handing import Handing
 from mrb.workers.cluster.member import Joined, Lost, Member
-from mrb.workers.messages import Build, Done, Packages
+from mrb.workers.messages import Ask, Build, Close, Done, Packages
 
 pytestmark = pytest.mark.usefixtures("ray_token")  # some of what is tested here imports Ray
 
@@ -155,6 +161,7 @@ class Scripted:
     """A crew whose workers say what the test says, in this order; what they are told is kept."""
 
     size = 2
+    hiring = True
 
     def __init__(self, *said: tuple[Member, object]) -> None:
         self.members = list(dict.fromkeys(who for who, _ in said))
@@ -169,6 +176,12 @@ class Scripted:
 
     def events(self, timeout: float | None = None) -> list[tuple[Member, object]]:
         return [self.said.pop(0)]
+
+    def drop(self, who: Member) -> None:
+        self.members.remove(who)
+
+    def worked(self) -> None:
+        pass
 
 
 INFO = RerankerInfo(
@@ -213,3 +226,32 @@ def test_another_source_on_a_node_is_refused_by_name() -> None:
     with pytest.raises(AdapterError, match="worker 2 on b declares other things than the first"):
         for _ in range(2):
             reranker._round()
+
+
+def test_every_worker_closes_its_reranker_also_one_that_has_not_said_yet_that_it_has_done_all() -> None:
+    from mrb.workers.cluster.scoring import OnRay
+
+    zeros = np.zeros(5, np.float32)
+    choice = Choice(load_task("mini-faq-t2t"), 5, None, None, None)
+    plan = SimpleNamespace(candidates=SimpleNamespace(sha256="0" * 64))
+    first, second, late = member("worker 1"), member("worker 2"), member("worker 3")
+    script = _joining((first, INFO, {}), (second, INFO, {}))
+    script.members.append(late)  # its node still starts it
+    script.said += [(first, Done()), (second, Done()), (first, Ask()), (second, Ask())]
+    script.said += [(first, Record("q1", 0, zeros)), (second, Record("q2", 0, zeros))]
+    reranker = OnRay(cast(Any, script), Build("words", {}), None)
+    score = reranker.open(choice, cast(Any, plan))
+    entries = [Entry(query_id, list("abcde"), zeros) for query_id in ("q1", "q2")]
+    assert {record.query_id for record in score(entries)} == {"q1", "q2"}
+    script.told.clear()
+    script.said = [
+        (first, Ask()),
+        (first, Done()),
+        (second, Ask()),
+        (first, Done()),
+        (second, Done()),
+        (second, Done()),
+    ]
+    reranker.close()
+    assert script.told == [[], Close(), [], Close()]
+    assert script.members == [late] and not script.said

@@ -74,17 +74,23 @@ class OnRay:
         return partial(self._score, choice)
 
     def close(self) -> None:
-        """Let each worker that is not in the middle of something close its reranker."""
+        """Let each worker close its reranker that does nothing, or has answered all that it had and is about to be told
+        that there is no more. Nobody waits for one that is still being built or reads a task's data."""
         self._open, self._crew.hiring = None, False
-        closing = [member for member in self._crew.members if not member.doing]
-        for member in closing:
-            member.tell(Close(), CLOSING)
-        while any(member.doing == CLOSING for member in self._crew.members):
+        ending = [member for member in self._crew.members if not member.doing or member in self._working]
+        for member in ending:
+            if not member.doing:
+                member.tell(Close(), CLOSING)
+        while any(member in ending for member in self._crew.members):
             for member, message in self._crew.events():
                 if isinstance(message, Raised):
                     raise message.error
-                if isinstance(message, Done):
+                if isinstance(message, Ask):
+                    member.tell([])
+                elif isinstance(message, Done) and member.doing == CLOSING:
                     self._crew.drop(member)
+                elif isinstance(message, Done):
+                    member.tell(Close(), CLOSING)
 
     def _score(self, choice: Choice, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
         spans = ((entry.query_id, entry.first, entry.first + len(entry.doc_ids)) for entry in entries)
@@ -128,6 +134,7 @@ class OnRay:
             self._handing.allowance.spend(message.pairs, message.error)
         elif isinstance(message, Done):
             doing, member.doing = member.doing, ""
+            self._working.pop(member, None)
             self._done(member, doing, message.value)
 
     def _done(self, member: Member, doing: str, value: object) -> None:
