@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, Required, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,14 @@ class RankGroup:
     models: tuple[str, ...]
 
 
+class Resampling(TypedDict, total=False):
+    """How units are resampled: the seed, the interval's level (0.95) and the number of draws (2,000)."""
+
+    seed: Required[int]
+    level: float
+    resamples: int
+
+
 @dataclass(frozen=True)
 class _Resampled:
     """An estimate with its bootstrap: mean float64[m], draws float64[resamples, m], and for each task that it is
@@ -124,10 +132,7 @@ def interval(
     values: Float64,
     clusters: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
-    *,
-    seed: int,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
+    **how: Unpack[Resampling],
 ) -> Interval:
     """The mean of `values` (float64[n]) and its bootstrap interval; `clusters` gives each value's cluster. With
     `parts`, the part of each value, it is the mean over parts of their means.
@@ -138,7 +143,7 @@ def interval(
 
     ValueError: no values, a value that is not finite, more or fewer cluster keys than values.
     """
-    return intervals(values[:, np.newaxis], clusters, parts, seed=seed, level=level, resamples=resamples)[0]
+    return intervals(values[:, np.newaxis], clusters, parts, **how)[0]
 
 
 def intervals(
@@ -176,10 +181,8 @@ def paired_test(
     clusters: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
     *,
-    seed: int,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
     flips: int = FLIPS,
+    **how: Unpack[Resampling],
 ) -> PairedTest:
     """Two models on the same queries: `a` and `b` are float64[n]. The interval is that of the differences.
 
@@ -191,7 +194,7 @@ def paired_test(
     if a.shape != b.shape:
         raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
     values = np.column_stack((b, a))
-    return paired_tests(values, clusters, parts, seed=seed, level=level, resamples=resamples, flips=flips)[0]
+    return paired_tests(values, clusters, parts, flips=flips, **how)[0]
 
 
 def paired_tests(
@@ -199,15 +202,13 @@ def paired_tests(
     clusters: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
     *,
-    seed: int,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
     flips: int = FLIPS,
+    **how: Unpack[Resampling],
 ) -> tuple[PairedTest, ...]:
     """`paired_test` of each column of float64[n, m] after the first against the first, at little more than the price of
     one: the draws are shared."""
-    found = intervals(values[:, 1:] - values[:, :1], clusters, parts, seed=seed, level=level, resamples=resamples)
-    p_values = sign_flip(_weighted_units(values, clusters, parts), seed, flips, rows=1)[0, 1:].tolist()
+    found = intervals(values[:, 1:] - values[:, :1], clusters, parts, **how)
+    p_values = sign_flip(_weighted_units(values, clusters, parts), how["seed"], flips, rows=1)[0, 1:].tolist()
     return tuple(PairedTest(one.mean, one.low, one.high, p) for one, p in zip(found, p_values, strict=True))
 
 

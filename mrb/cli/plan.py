@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +106,7 @@ def command(
         raise MRBError(f"--workers {workers} do not fill nodes of {gpus_per_node}")
     selection = select(suite_id or (None if task_ids else "mrb"), task_ids, types, depth)
     kinds = tuple(dict.fromkeys(task.type for task in selection.tasks))
-    costs, source = _costs(rates, run, model, options, assume, teraflops, cache_mb, selection.depth, kinds)
+    costs, source = _costs(Rates(rates, run, model, options, assume, teraflops, cache_mb), selection.depth, kinds)
     found, without = works(registered(selection.tasks, selection, limit), costs)
     if not found:
         raise MRBError(f"no rate for any of these tasks: they are of type {', '.join(kinds)}")
@@ -125,43 +126,46 @@ def command(
     click.echo(json.dumps(report.record(asked), indent=2, ensure_ascii=False) if as_json else report.text(asked))
 
 
-def _costs(
-    rates: tuple[str, ...],
-    run: Path | None,
-    model: str | None,
-    options: tuple[str, ...],
-    assume: str | None,
-    teraflops: float | None,
-    cache_mb: int | None,
-    depth: int,
-    kinds: tuple[str, ...],
-) -> tuple[Costs, str]:
+@dataclass(frozen=True)
+class Rates:
+    """How the user says what pairs cost: in one of four ways, and what belongs to two of them."""
+
+    given: tuple[str, ...]
+    run: Path | None
+    model: str | None
+    options: tuple[str, ...]
+    assume: str | None
+    teraflops: float | None
+    cache_mb: int | None
+
+
+def _costs(rates: Rates, depth: int, kinds: tuple[str, ...]) -> tuple[Costs, str]:
     """What pairs cost, and how that is known."""
     from mrb.cli.options import key_values
     from mrb.scale import cost
     from mrb.scale.assumed import load_assumed
     from mrb.tracks import load_tracks
 
-    if sum((bool(rates), run is not None, model is not None, assume is not None)) != 1:
+    if sum((bool(rates.given), rates.run is not None, rates.model is not None, rates.assume is not None)) != 1:
         raise MRBError("name the rates in one way: --rate N, --rates-from RUN, --model NAME or --assume NAME")
-    if options and model is None:
+    if rates.options and rates.model is None:
         raise MRBError("--set is for --model")
-    if assume is None and (teraflops is not None or cache_mb is not None):
+    if rates.assume is None and (rates.teraflops is not None or rates.cache_mb is not None):
         raise MRBError("--teraflops and --cache-mb are for --assume")
-    if rates:
-        return cost.given(rates), "given"
-    if run is not None:
-        return cost.of_run(run), f"measured in {run}, a worker's share"
-    if model is not None:
+    if rates.given:
+        return cost.given(rates.given), "given"
+    if rates.run is not None:
+        return cost.of_run(rates.run), f"measured in {rates.run}, a worker's share"
+    if rates.model is not None:
         from mrb.evaluate.dry_run import probed_speeds
 
-        speeds = probed_speeds(model, key_values(options), kinds)
+        speeds = probed_speeds(rates.model, key_values(rates.options), kinds)
         found = {kind: cost.Cost(1 / speed.middle) for kind, speed in speeds.items()}
-        return found, f"{model} on this machine, probed on the embedded suite: within a factor of 1.25 to 2"
-    sustained = teraflops or load_tracks().estimate.sustained_teraflops
-    arithmetic = load_assumed().model(assume or "")
-    if cache_mb is not None:
-        arithmetic = arithmetic.model_copy(update={"cache_mb": cache_mb})
+        return found, f"{rates.model} on this machine, probed on the embedded suite: within a factor of 1.25 to 2"
+    sustained = rates.teraflops or load_tracks().estimate.sustained_teraflops
+    arithmetic = load_assumed().model(rates.assume or "")
+    if rates.cache_mb is not None:
+        arithmetic = arithmetic.model_copy(update={"cache_mb": rates.cache_mb})
     return cost.by_arithmetic(arithmetic, sustained, depth), (
         f"arithmetic of {arithmetic.id} at {sustained:g} TFLOP/s sustained, which nobody has measured "
         "(tasks/scale.toml)"
