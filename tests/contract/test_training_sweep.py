@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from mrb.loading.data import TaskData
 from mrb.loading.load import load_task_data
 from mrb.retrieval.first_stage import parts_of
 from mrb.task import load_task
-from mrb.training.data.derived import derive
+from mrb.training.data import derived
+from mrb.training.data.derived import derive, made_by
 from mrb.training.recipe import load_recipe
 from mrb.training.run import train
 from mrb.training.sweep import Run, Sweep, load_sweep, run_sweep
@@ -206,6 +208,23 @@ def test_recoloured_flags_change_pictures_and_words_alike() -> None:
             assert COLOURS[int(shares.argmax())] == name
     with pytest.raises(TrainingError, match="recoloured"):
         derive("nothing", data, 1)
+
+
+def test_data_made_by_changed_code_are_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_maker.py").write_text(
+        "from their_helper import made\n\ndef make(data, copies):\n    return data\n"
+    )
+    (tmp_path / "their_helper.py").write_text("made = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("theirs", "their_maker:make", derived.DERIVED)
+    monkeypatch.setattr(derived, "entry_points", lambda group: [point])
+    before = made_by("theirs")
+    assert made_by("theirs") == before
+    (tmp_path / "their_helper.py").write_text("made = 2\n")
+    after = made_by("theirs")
+    assert before.keys() == after.keys() == {"their_maker.py", "their_helper.py"}
+    assert before["their_maker.py"] == after["their_maker.py"]
+    assert before["their_helper.py"] != after["their_helper.py"]
 
 
 def test_plain_flags_show_the_colour_that_they_tell() -> None:

@@ -15,7 +15,7 @@ from mrb.loading.manifest import cache_root
 from mrb.task import Model, load_task
 from mrb.training.data.build import BuildOptions
 from mrb.training.data.contamination import Checker, HeldOutIndex, held_out_index, held_out_tasks
-from mrb.training.data.derived import derive, derived_id
+from mrb.training.data.derived import derive, derived_id, made_by
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
 from mrb.training.data.make import Dropped, make_groups, read_record, record_path
@@ -23,8 +23,7 @@ from mrb.training.data.sampling import Ints
 from mrb.training.recipe import DataSettings, DataTask
 
 LAYOUT = 1
-DERIVED_LAYOUT = 2
-"""Parts of a built file's key: raised when building changes, and when what makes derived data does."""
+"""Part of a built file's key: raised when building changes."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Ca
     listed = task.candidates.sha256 if task.candidates else None
     key = sha256_json(
         [LAYOUT, task.hash, task.revision, asked.first_stage, listed, options.depth, options.random, index.identity]
-        + ([] if asked.derived is None else [asked.derived, asked.copies, DERIVED_LAYOUT])
+        + ([] if asked.derived is None else [asked.derived, asked.copies, made_by(asked.derived)])
     )
     folder = cache_root() / "built" / key[:32]
     path = folder / f"{derived_id(task.id, asked.derived)}.jsonl"
