@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from PIL import Image as PILImage
 
 __all__ = ["DecodeCache", "ImageCaps", "ImageHandle", "Item"]
+
+FEW = 64
+"""A cache that has not room for so many images of a size does not reach over a list of candidates."""
+SOON = 4
+"""So many large images later, one that was asked for is forgotten."""
 
 
 class ImageHandle:
@@ -72,14 +77,18 @@ class ImageHandle:
         if self._cache is None:
             return self._decode()
         # The caps are part of the key: they decide both the pixels and whether there may be any.
-        return self._cache.get((self.sha256, self._caps), self._decode).copy()
+        return self._cache.get((self.sha256, self._caps), self._decode)
 
     def _decode(self) -> PILImage.Image:
         return decode(self.encoded, self._caps, self._where)
 
 
 class DecodeCache:
-    """Decoded images by key, bounded in bytes of pixels; the least recently used leave first."""
+    """Decoded images by key, bounded in bytes of pixels; the least recently used leave first.
+
+    Lists that are longer than the cache, read one after another, would never hit it. So large images, of which it has
+    room for few, are held only when asked for again soon: as those are that an adapter opens with every candidate.
+    """
 
     def __init__(self, max_bytes: int = 64 * 1024 * 1024) -> None:
         self.max_bytes = max_bytes
@@ -87,6 +96,7 @@ class DecodeCache:
         self.misses = 0
         self._bytes = 0
         self._images: OrderedDict[Hashable, PILImage.Image] = OrderedDict()
+        self._large: deque[Hashable] = deque(maxlen=SOON)
         self._lock = threading.Lock()
 
     @property
@@ -95,25 +105,41 @@ class DecodeCache:
         return self._bytes
 
     def get(self, key: Hashable, decode: Callable[[], PILImage.Image]) -> PILImage.Image:
-        """The image of `key`, decoded by `decode` if it is not held. Safe to call from several threads."""
+        """The image of `key`, the caller's own, decoded by `decode` if it is not held. Safe to call from several
+        threads."""
         with self._lock:
-            image = self._images.get(key)
-            if image is not None:
+            held = self._images.get(key)
+            if held is not None:
                 self._images.move_to_end(key)
                 self.hits += 1
-                return image
-            self.misses += 1
+            else:
+                self.misses += 1
+        if held is not None:
+            return held.copy()
         image = decode()
         size = _pixel_bytes(image)
         with self._lock:
-            # One that fills the cache alone would only drive the others out.
-            if key not in self._images and size <= self.max_bytes:
-                self._images[key] = image
-                self._bytes += size
+            if not self._wanted(key, size):
+                return image
+            self._images[key] = image
+            self._bytes += size
             while self._bytes > self.max_bytes:
                 _, old = self._images.popitem(last=False)
                 self._bytes -= _pixel_bytes(old)
-        return image
+        return image.copy()
+
+    def _wanted(self, key: Hashable, size: int) -> bool:
+        """Whether an image that was not there is to be held. One that fills the cache alone would only drive the others
+        out."""
+        if key in self._images or size > self.max_bytes:
+            return False
+        if size * FEW <= self.max_bytes:
+            return True
+        if key in self._large:
+            self._large.remove(key)
+            return True
+        self._large.append(key)
+        return False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from mrb import items
 from mrb.decode import fitting_size
 from mrb.errors import DataError
 from mrb.hashing import sha256_bytes, sha256_json
@@ -328,24 +329,37 @@ def test_the_cache_never_lends_an_image_to_other_caps(encoded: Encode) -> None:
         handle(data, ImageCaps(max_pixels=99), cache=cache).open()
 
 
+def was_held(cache: DecodeCache, key: object, pixels: int) -> bool:
+    """Ask for an image of so many pixels, and paint on what came; whether the cache had it."""
+    hits = cache.hits
+    image = cache.get(key, lambda: Image.new("RGB", (pixels, 1), RED))
+    assert image.getpixel((0, 0)) == RED
+    image.putpixel((0, 0), WHITE)
+    assert cache.held_bytes <= cache.max_bytes
+    return cache.hits > hits
+
+
 def test_the_cache_is_bounded_and_drops_the_oldest() -> None:
-    cache = DecodeCache(max_bytes=4 * 100 * 3)  # three images of 100 pixels
+    cache = DecodeCache(max_bytes=4 * 2 * items.FEW)
+    assert not any(was_held(cache, n, 2) for n in range(items.FEW))
+    assert all(was_held(cache, n, 2) for n in range(items.FEW))
+    assert not was_held(cache, "one more", 2)
+    assert not was_held(cache, 0, 2), "the oldest has left, and now the next one"
+    assert was_held(cache, 2, 2)
+    for _ in range(3):
+        assert not was_held(cache, "fills it alone", 2 * items.FEW + 1)
+    assert was_held(cache, 3, 2), "what cannot be held drives nothing out"
 
-    def get(key: str, size: int = 10) -> None:
-        cache.get(key, lambda: Image.new("RGB", (size, size)))
-        assert cache.held_bytes <= cache.max_bytes
 
-    for key in ("a", "b", "c", "a", "d"):
-        get(key)
-    misses = cache.misses
-    get("a")
-    get("c")
-    assert cache.misses == misses
-    get("b")
-    assert cache.misses == misses + 1
-    get("too large", size=100)
-    get("a")
-    assert cache.misses == misses + 2  # what cannot be held drives nothing out
+def test_large_images_are_held_when_they_are_wanted_again_soon() -> None:
+    cache = DecodeCache(max_bytes=4 * 100)
+    for _ in range(3):
+        assert not any(was_held(cache, n, 50) for n in range(items.SOON + 1)), "a list that is read over and over"
+    assert cache.held_bytes == 0
+    assert [was_held(cache, key, 50) for key in ("query", "a", "query", "b", "query", "c", "query")] == [
+        False, False, False, False, True, False, True
+    ]  # fmt: skip
+    assert cache.held_bytes == 4 * 50
 
 
 def test_a_failed_decode_is_not_remembered() -> None:
