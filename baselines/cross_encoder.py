@@ -101,12 +101,20 @@ class CrossEncoder:
         for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
             alike = list(same)
             items = [(request.query, request.candidates[place]) for request, place in alike]
-            for batch in self._batches(self._lengths(items)):
-                scores = self._predict([items[i] for i in batch], instruction)
-                for i, score in zip(batch, scores, strict=True):
-                    request, place = alike[i]
-                    found[request.key][place] = score
+            for (request, place), score in zip(alike, self._scores(items, instruction), strict=True):
+                found[request.key][place] = score
         yield from found.items()
+
+    def _scores(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
+        """The library sorts a call's pairs by length and cuts them into batches of as many rows, which pipelines them
+        on a GPU; batches within a CPU's budget of tokens are made here, one call for each."""
+        if self._batch_size:
+            return self._predict(pairs, instruction, self._batch_size)
+        found = [0.0] * len(pairs)
+        for batch in batches(self._lengths(pairs), CPU_TOKENS):
+            for i, score in zip(batch, self._predict([pairs[i] for i in batch], instruction, len(batch)), strict=True):
+                found[i] = score
+        return found
 
     def _lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
         """Tokens of each pair: by the model's tokenizer where a pair is two plain texts, else roughly."""
@@ -117,18 +125,11 @@ class CrossEncoder:
         rows = self._model.tokenizer(*sides, verbose=False)["input_ids"]
         return [min(len(row), longest or len(row)) for row in rows]
 
-    def _batches(self, lengths: list[int]) -> list[list[int]]:
-        """Positions into `lengths`, longest first, in batches: of so many rows, or within a CPU's budget of tokens."""
-        if not self._batch_size:
-            return batches(lengths, CPU_TOKENS)
-        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        return [order[at : at + self._batch_size] for at in range(0, len(order), self._batch_size)]
-
-    def _predict(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
+    def _predict(self, pairs: list[tuple[Item, Item]], instruction: str, rows: int) -> list[float]:
         scores = self._model.predict(
             [tuple(self._side(item) for item in pair) for pair in pairs],
             prompt=instruction if self._instruction else None,
-            batch_size=len(pairs),
+            batch_size=rows,
             show_progress_bar=False,
             activation_fn=self._raw,
         )
