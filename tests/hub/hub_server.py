@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,13 @@ _REPOSITORY = r"/(?:api/)?datasets/([^/]+/[^/]+)"
 _ROUTE = re.compile(_REPOSITORY + r"/(resolve|tree|revision|paths-info|preupload|commit)/([^/]+)/?(.*)")
 _INFO = re.compile(r"/api/datasets/([^/]+/[^/]+)")
 TOKEN = "hf_writes_on_loopback"
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed in mid file are what some tests are about: no traceback for these."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Hub:
@@ -49,7 +57,7 @@ class Hub:
         class Handler(Uploads, _Handler):
             hub = self
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
 
     @property
