@@ -20,7 +20,7 @@ __all__ = ["DecodeCache", "ImageCaps", "ImageHandle", "Item"]
 
 FEW = 64
 """A cache that has not room for so many images of a size does not reach over a list of candidates."""
-SOON = 4
+SOON = 2
 """So many large images later, one that was asked for is forgotten."""
 
 
