@@ -115,6 +115,8 @@ def _flatten(image: PILImage.Image) -> PILImage.Image:
         rgba = image.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
+    if image.mode == "RGB":
+        return image  # Pillow would copy it, which takes almost as long as decoding a JPEG
     return image.convert("RGB")
 
 
