@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOMS := build/rooms
-DEMO_MODEL ?= surface
+DEMO_MODEL ?= gmr-tiny
 # Tests run in a process a core, each process a run of neighbours, so that what a file's tests share is made once; who
 # is done takes from the others. More than four gain nothing and cost memory. Threads beside that only wait.
 PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal

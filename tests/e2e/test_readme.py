@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 Mrb = Callable[..., subprocess.CompletedProcess[str]]
@@ -27,9 +29,20 @@ def test_the_example_adapter_is_eight_lines_and_runs(mrb: Mrb, tmp_path: Path) -
 def test_the_table_is_what_the_demo_prints(mrb: Mrb) -> None:
     shown = re.search(r"<!-- demo table -->\n```\n(.*?)```\n<!-- end of demo table -->", README, re.DOTALL)
     assert shown
-    done = mrb("run", "--model", "surface")
+    default = re.search(r"^DEMO_MODEL \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert default
+    done = mrb("run", "--model", default.group(1))
     assert done.returncode == 0, done.stderr
-    assert shown.group(1).splitlines() == done.stdout.splitlines()[:-1]
+    printed = done.stdout.splitlines()[:-1]
+    assert shown.group(1).count("\n") == len(printed)
+    for told, line in zip(shown.group(1).splitlines(), printed, strict=True):
+        assert told.split()[0] == line.split()[0] and len(told.split()) == len(line.split())
+        # Another processor's rounding may swap two candidates that are nearly alike.
+        assert numbers(line) == pytest.approx(numbers(told), abs=0.3)
+
+
+def numbers(line: str) -> list[float]:
+    return [float(number) for number in re.findall(r"[-+]?\d+\.\d+", line)]
 
 
 def test_every_local_link_leads_to_a_file() -> None:
