@@ -177,7 +177,9 @@ def memory_lines(recipe: Recipe, shape: Shape) -> Iterator[str]:
 def memory_parts(recipe: Recipe, shape: Shape) -> dict[str, float]:
     """Bytes of one process that holds the whole model, by what they are for."""
     memory = recipe.memory
-    tokens = max(memory.chunk_tokens, recipe.model.max_length)
+    prompts = memory.queries * (recipe.sampling.positives + recipe.sampling.negatives)
+    # A chunk is no longer than all prompts of a part of a step, and no shorter than one.
+    tokens = max(min(memory.chunk_tokens, prompts * recipe.model.max_length), recipe.model.max_length)
     layer = tokens * shape.layer_bytes
     states = tokens * shape.hidden * shape.state_bytes * shape.layers
     # With checkpointing the input of each layer is kept, and one layer whole.
