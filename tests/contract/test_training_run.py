@@ -215,7 +215,10 @@ def test_test_data_in_the_groups_is_dropped_and_recorded(small: Any, tmp_path: P
     assert "| mini-faq-t2t | checked | 2 |" in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
-def test_what_cannot_be_run_is_refused_before_training(small: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_run_is_refused_before_training(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MRB_OFFLINE", "1")  # the Hub's client would try five times
     for changes, words in {
         ("evaluation.tasks=['no-such']",): "unknown task",
         ("evaluation.depth=5000", f"evaluation.tasks=['{DEV}']"): "deep, depth 5000",
