@@ -17,11 +17,8 @@ _TICKS = 5
 
 
 def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
-    """A line for each name through its points (x, y), with a legend. Lines without points are left out."""
-    shown = {name: points for name, points in lines.items() if points}
-    everything = [point for points in shown.values() for point in points]
-    if not everything:
-        return _document(title, [])
+    """A line for each name through its points (x, y), with a legend. Each line has a point or more."""
+    everything = [point for points in lines.values() for point in points]
     x_low, x_high = _range([x for x, _ in everything])
     y_low, y_high = _range([0.0, *(y for _, y in everything)])
 
@@ -29,7 +26,7 @@ def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
         return f"{_scaled(x, x_low, x_high, _LEFT, _WIDTH - _RIGHT):.1f},{_down(y, y_low, y_high):.1f}"
 
     parts = [*_axis_down(y_low, y_high), *_axis_across(x_low, x_high, across)]
-    for number, (name, points) in enumerate(shown.items()):
+    for number, (name, points) in enumerate(lines.items()):
         colour = COLOURS[number % len(COLOURS)]
         dashes = ' stroke-dasharray="5 3"' if number >= len(COLOURS) else ""
         path = " ".join(place(x, y) for x, y in points)
@@ -40,8 +37,6 @@ def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
 
 def interval_plot(title: str, rows: Mapping[str, tuple[float, float, float]]) -> str:
     """A point (middle, low, high) with its interval for each name, one below the other, and a line at 0."""
-    if not rows:
-        return _document(title, [])
     low, high = _range([0.0, *(value for row in rows.values() for value in row)])
     step = (_HEIGHT - _TOP - _BOTTOM) / len(rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ REPORT = "report.md"
 _FEWEST = 3
 """Seeds below which no interval is given: with two there is one difference to judge by."""
 _GRID = ("cl", "sft")
+WEIGHTS = {"weight_positive": "Mean weight of positives", "weight_negative": "Mean weight of negatives"}
+PICTURES = {"differences": "Differences"} | WEIGHTS
+"""The pictures that a report can have, with their words: each is left out where there is nothing to draw."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +68,40 @@ def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     """Write report.md and its pictures into `out`, and return the report's path."""
     finished = sweep.finished()
     scores = _scores(finished)
-    curves = {name: _curves(sweep, finished, name) for name in ("weight_positive", "weight_negative")}
-    words = {"weight_positive": "positives", "weight_negative": "negatives"}
-    for name, lines in curves.items():
-        title = f"Mean weight of {words[name]}, mean over seeds"
-        write_bytes(out / f"{name}.svg", line_plot(title, "step", lines).encode())
+    pictures = _pictures(sweep, finished, scores)
+    for name in PICTURES:
+        path = out / f"{name}.svg"
+        if name in pictures:
+            write_bytes(path, pictures[name].encode())
+        else:
+            path.unlink(missing_ok=True)  # of a report on other runs
+    path = out / REPORT
+    write_bytes(path, ("\n".join(_lines(sweep, finished, scores, pictures, command)) + "\n").encode())
+    return path
+
+
+def _pictures(
+    sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], scores: Scores
+) -> dict[str, str]:
+    """The SVG text of each picture that has something to show."""
+    pictures = {}
+    for name, words in WEIGHTS.items():
+        if lines := _curves(sweep, finished, name):
+            pictures[name] = line_plot(f"{words}, mean over seeds", "step", lines)
     differences = {
         arm: (100 * spread.mean, 100 * spread.low, 100 * spread.high)
         for arm, spread in _differences(sweep, scores).items()
         if spread.low is not None and spread.high is not None
     }
-    title = f"Mean nDCG@10 x 100 less that of {sweep.settings.reference}, 95 % over seeds"
-    write_bytes(out / "differences.svg", interval_plot(title, differences).encode())
-    path = out / REPORT
-    write_bytes(path, ("\n".join(_lines(sweep, finished, scores, command)) + "\n").encode())
-    return path
+    if differences:
+        title = f"Mean nDCG@10 x 100 less that of {sweep.settings.reference}, 95 % over seeds"
+        pictures["differences"] = interval_plot(title, differences)
+    return pictures
+
+
+def _shown(names: Iterable[str]) -> Iterator[str]:
+    yield from (f"![{PICTURES[name]}]({name}.svg)" for name in names)
+    yield ""
 
 
 def _scores(finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]]) -> Scores:
@@ -95,6 +117,7 @@ def _lines(
     sweep: Sweep,
     finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]],
     scores: Scores,
+    pictures: Collection[str],
     command: str,
 ) -> Iterator[str]:
     settings = sweep.settings
@@ -112,12 +135,13 @@ def _lines(
     yield ""
     yield from _table_of_scores(sweep, scores, record)
     yield from _table_of_differences(sweep, scores)
+    if "differences" in pictures:
+        yield from _shown(["differences"])
     yield from _effects(sweep, scores)
-    yield "## Size of the weights"
-    yield ""
-    yield "![Mean weight of positives](weight_positive.svg)"
-    yield "![Mean weight of negatives](weight_negative.svg)"
-    yield ""
+    if weights := [name for name in WEIGHTS if name in pictures]:
+        yield "## Size of the weights"
+        yield ""
+        yield from _shown(weights)
     yield "## Every run"
     yield ""
     tasks = _tasks(scores)
@@ -155,8 +179,6 @@ def _table_of_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
     yield ""
     rows = [[arm, str(spread.seeds), spread.text("+"), spread.verdict] for arm, spread in found.items()]
     yield from _table(["arm", "seeds", "difference", "interval is"], rows)
-    yield "![Differences](differences.svg)"
-    yield ""
 
 
 def _differences(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
@@ -238,7 +260,7 @@ def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
 def _curves(
     sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], column: str
 ) -> dict[str, list[tuple[float, float]]]:
-    """For each arm the mean of a log's column over seeds, by step."""
+    """For each arm that logged a column the mean of it over seeds, by step."""
     found: dict[str, list[tuple[float, float]]] = {}
     for arm in sweep.arms:
         by_step: dict[int, list[float]] = {}
@@ -246,7 +268,8 @@ def _curves(
             for row in Table(run.folder / "log.csv", COLUMNS).rows() if name == arm else ():
                 if row[column]:
                     by_step.setdefault(int(row["step"]), []).append(float(row[column]))
-        found[arm] = [(float(step), statistics.fmean(values)) for step, values in sorted(by_step.items())]
+        if by_step:
+            found[arm] = [(float(step), statistics.fmean(values)) for step, values in sorted(by_step.items())]
     return found
 
 

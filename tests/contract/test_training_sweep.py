@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -91,10 +93,41 @@ def test_a_sweep_goes_on_where_it_stopped_and_repeats_nothing(sweep: Sweep, tmp_
         arm, seed = name.split("/seed-")
         assert f"| {arm} | {seed} | {100 * value:.2f} |" in report
     assert "too few seeds to tell" in report
-    for name in ("weight_positive", "weight_negative", "differences"):
+    for name in ("weight_positive", "weight_negative"):
         assert ET.parse(out / f"{name}.svg").getroot().tag.endswith("svg")
+        assert f"]({name}.svg)" in report
+    # Two seeds give no interval, so there is nothing to draw.
+    assert not (out / "differences.svg").exists() and "differences.svg" not in report
     # Both arms log their weights: two lines of two steps.
     assert (out / "weight_positive.svg").read_text().count("<polyline") == 2
+
+
+def test_a_picture_is_there_only_where_there_is_something_to_draw(sweep: Sweep, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    three = load_sweep(str(tmp_path / "both.toml"), out, CHANGES, seeds=[0, 1, 2])
+    made = sweep.runs[:2]
+    for run in made:
+        train(run.loaded, run.folder, fresh=False, command=("mrb", "train"), say=lambda line: None)
+    for run in three.runs[2:]:  # the same run again, as if by the other seeds
+        shutil.copytree(out / run.arm / "seed-0", run.folder)
+        record = json.loads((run.folder / "training.json").read_text())
+        (run.folder / "training.json").write_text(json.dumps(record | {"recipe_sha256": run.loaded.sha256}))
+    report = write_report(three, out, "mrb train sweep both").read_text()
+    assert "![Differences](differences.svg)" in report
+    assert (out / "differences.svg").read_text().count("<circle") == 1
+    # With two seeds it would be the picture of another report.
+    report = write_report(sweep, out, "mrb train sweep both").read_text()
+    assert not (out / "differences.svg").exists() and "differences.svg" not in report
+    # A loss without weights logs none.
+    for log in out.glob("*/seed-*/log.csv"):
+        rows = list(csv.DictReader(log.open()))
+        with log.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(row | {"weight_positive": "", "weight_negative": ""} for row in rows)
+    report = write_report(three, out, "mrb train sweep both").read_text()
+    assert "Size of the weights" not in report
+    assert [path.name for path in out.glob("*.svg")] == ["differences.svg"]
 
 
 NAMES = ("one/seed-0", "two/seed-0", "one/seed-1", "two/seed-1")
