@@ -26,8 +26,8 @@ from mrb.task import load_task
 Tiny = Callable[[str], Path]
 
 MRB = Path(sys.executable).with_name("mrb")
-TASK = "mini-flag-t2it"
-GME = [f"--set={key}={value}" for key, value in LIMITS.items()] + ["--set=shard_rows=20", "--set=device=cpu"]
+TASK = "mini-flag-t2it-dev"
+GME = [f"--set={key}={value}" for key, value in LIMITS.items()] + ["--set=shard_rows=5", "--set=device=cpu"]
 
 
 def _start(folder: Path, model: str, *options: str, task: str = TASK) -> subprocess.Popen[str]:
