@@ -36,7 +36,7 @@ class SweepSettings(Model):
     schema_version: Literal[1]
     title: str = Field(max_length=120)
     recipe: str
-    seeds: tuple[int, ...] = Field(min_length=2)
+    seeds: tuple[int, ...] = Field(min_length=1)
     reference: Slug
     arms: tuple[Arm, ...] = Field(min_length=2)
 

@@ -130,6 +130,14 @@ def test_a_picture_is_there_only_where_there_is_something_to_draw(sweep: Sweep, 
     assert [path.name for path in out.glob("*.svg")] == ["differences.svg"]
 
 
+def test_processes_share_the_folder_by_seeds(sweep: Sweep, tmp_path: Path) -> None:
+    for seed in (1, 0):
+        own = load_sweep(str(tmp_path / "both.toml"), tmp_path / "out", CHANGES, seeds=[seed])
+        assert [(run.arm, run.seed) for run in own.runs] == [("one", seed), ("two", seed)]
+        for run in own.runs:
+            assert run in sweep.runs, "the plain command's own runs, so it makes none of them again"
+
+
 NAMES = ("one/seed-0", "two/seed-0", "one/seed-1", "two/seed-1")
 
 
