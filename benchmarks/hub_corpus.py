@@ -33,7 +33,7 @@ from mrb.evaluate.select import load_candidates, needed
 from mrb.hashing import sha256_file
 from mrb.loading.layout import tables_of
 from mrb.loading.load import load_task_data
-from mrb.loading.manifest import Manifest, RemoteFile, write_manifest
+from mrb.loading.manifest import Manifest, RemoteFile, record
 from mrb.loading.reduced import NOTHING
 from mrb.task import load_task
 
@@ -76,7 +76,7 @@ def write_repository(root: Path, rows: int, picture: int, queries: int) -> None:
         for path in sorted(folder.rglob("*.parquet"))
     )
     tables = tables_of([file.path for file in files], None)
-    write_manifest(Manifest(repository=PART.repository, revision=str(PART.revision), files=files, tables=tables))
+    record(Manifest(repository=PART.repository, revision=str(PART.revision), files=files, tables=tables))
 
 
 def _documents(numbers: range, picture: int, draw: np.random.Generator) -> Iterator[pa.Table]:

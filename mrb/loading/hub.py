@@ -21,7 +21,7 @@ from mrb.errors import DataError, one_line
 from mrb.files import DISK_FULL, UNWRITABLE
 from mrb.hashing import sha256_file
 from mrb.loading.layout import Tables, tables_of
-from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, write_manifest
+from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, record
 
 T = TypeVar("T")
 
@@ -92,16 +92,14 @@ def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path
 
     DataError names the file: wrong checksum twice, no network, full disk.
     """
-    found, changed = [], dict(manifest.checked)
+    found, fresh = [], {}
     check_space(manifest, paths)
     for path in paths:
         local, checked = checked_file(manifest, path)
         found.append(local)
-        changed[path] = checked
-    if changed != manifest.checked:
-        manifest = manifest.model_copy(update={"checked": changed})
-        write_manifest(manifest)
-    return manifest, found
+        if manifest.checked.get(path) != checked:
+            fresh[path] = checked
+    return record(manifest, checked=fresh) if fresh else manifest, found
 
 
 def local_file(manifest: Manifest, path: str) -> Path | None:
@@ -231,9 +229,7 @@ def _header(readme: Path, where: str) -> dict[str, Any] | None:
 def _listed(repository: str, revision: str) -> Manifest:
     files = list_files(repository, revision)
     tables = listed_tables(repository, revision, files)
-    manifest = Manifest(repository=repository, revision=revision, endpoint=endpoint(), files=files, tables=tables)
-    write_manifest(manifest)
-    return manifest
+    return record(Manifest(repository=repository, revision=revision, endpoint=endpoint(), files=files, tables=tables))
 
 
 def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:

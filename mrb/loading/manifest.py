@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from mrb.errors import DataError, first_problem
+from mrb.errors import DataError, ResultError, first_problem
 from mrb.files import read_json, write_json
 from mrb.task import Model
+
+LOCK_SECONDS = 60.0
+"""For how long a manifest's file may be held by another process, which writes it in milliseconds."""
 
 
 class RemoteFile(Model):
@@ -82,6 +86,29 @@ def read_manifest(repository: str, revision: str) -> Manifest | None:
     return manifest
 
 
-def write_manifest(manifest: Manifest) -> None:
-    """Write the manifest, whole or not at all."""
-    write_json(manifest_path(manifest.repository, manifest.revision), manifest.model_dump(mode="json"))
+def record(
+    manifest: Manifest, *, checked: Mapping[str, Checked] | None = None, read: Mapping[str, ReadTable] | None = None
+) -> Manifest:
+    """The manifest with what was found, written to its file, whole or not at all.
+
+    Processes that fetch or read the same repository at once record into one file. Each adds to what the file holds by
+    then; of the first reading of a table, the first that was recorded stays. ResultError: the file cannot be written.
+    """
+    from filelock import FileLock
+
+    path = manifest_path(manifest.repository, manifest.revision)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
+        lock.acquire()
+    except OSError as error:  # a lock that another process keeps is one, too
+        raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
+        known = read_manifest(manifest.repository, manifest.revision) or manifest
+        changes = {"checked": {**known.checked, **(checked or {})}, "read": {**(read or {}), **known.read}}
+        found = known.model_copy(update=changes)
+        if found != known or not path.is_file():
+            write_json(path, found.model_dump(mode="json"))
+        return found
+    finally:
+        lock.release()

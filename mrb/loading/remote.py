@@ -11,7 +11,7 @@ from mrb.items import DecodeCache
 from mrb.loading.data import ItemTable
 from mrb.loading.hub import fetch, open_manifest
 from mrb.loading.layout import choose, file_format, roles
-from mrb.loading.manifest import Manifest, ReadTable, write_manifest
+from mrb.loading.manifest import Manifest, ReadTable, record
 from mrb.loading.reduced import Needed, Reduced, Source, parquet_rows, reduce
 from mrb.loading.tables import (
     CORPUS_ID_COLUMNS,
@@ -139,11 +139,10 @@ class _Reader:
         check_columns(self.task, role, columns, self.where(role))
         name, files = self.tables[role]
         found = ReadTable(files=tuple(files), rows=rows, columns=tuple(columns))
-        known = self.manifest.read.get(name)
-        if known is None:
-            self.manifest = self.manifest.model_copy(update={"read": {**self.manifest.read, name: found}})
-            write_manifest(self.manifest)
-        elif known != found:
+        if name not in self.manifest.read:
+            self.manifest = record(self.manifest, read={name: found})
+        known = self.manifest.read[name]
+        if known != found:
             raise DataError(
                 f"{self.where(role)}: {found.rows} rows of {', '.join(found.columns)}; the first load found "
                 f"{known.rows} of {', '.join(known.columns)}; `mrb data verify --task {self.task.id}` checks the files"
