@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOMS := build/rooms
 DEMO_MODEL ?= gmr-tiny
-# Tests run in a process a core, each process a run of neighbours, so that what a file's tests share is made once; who
-# is done takes from the others. More than four gain nothing and cost memory. Threads beside that only wait.
-PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
+# Tests run in a process more than there are cores, for many wait for a disk, a clock or another process; more than four
+# gain nothing and cost memory. Each takes a run of neighbours, so that what a file's tests share is made once; who is done
+# takes from the others. Threads beside that only wait.
+PARALLEL ?= -n $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))') --dist worksteal
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-unit check docs docs-links format clean
