@@ -94,14 +94,19 @@ def record(
     Processes that fetch or read the same repository at once record into one file. Each adds to what the file holds by
     then; of the first reading of a table, the first that was recorded stays. ResultError: the file cannot be written.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     path = manifest_path(manifest.repository, manifest.revision)
+    lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
         lock.acquire()
-    except OSError as error:  # a lock that another process keeps is one, too
+    except Timeout:
+        raise ResultError(
+            f"{path}: cannot be written: another process has kept {lock.lock_file} for {LOCK_SECONDS:g} s; end that "
+            "process and run the same command again"
+        ) from None
+    except OSError as error:
         raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from error
     try:
         known = read_manifest(manifest.repository, manifest.revision) or manifest

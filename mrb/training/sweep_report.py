@@ -69,14 +69,12 @@ def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     finished = sweep.finished()
     scores = _scores(finished)
     pictures = _pictures(sweep, finished, scores)
-    for name in PICTURES:
-        path = out / f"{name}.svg"
-        if name in pictures:
-            write_bytes(path, pictures[name].encode())
-        else:
-            path.unlink(missing_ok=True)  # of a report on other runs
+    for name, text in pictures.items():
+        write_bytes(out / f"{name}.svg", text.encode())
     path = out / REPORT
     write_bytes(path, ("\n".join(_lines(sweep, finished, scores, pictures, command)) + "\n").encode())
+    for name in PICTURES.keys() - pictures.keys():  # of a report on other runs
+        (out / f"{name}.svg").unlink(missing_ok=True)
     return path
 
 

@@ -20,7 +20,8 @@ ROWS = ReadTable(files=("corpus.parquet",), rows=3, columns=("id", "text"))
 CHECKED = Checked(sha256="c" * 64, size=1, modified_ns=1)
 WRITER = """
 import sys
-from mrb.loading.manifest import Manifest, ReadTable, read_manifest, record
+from mrb.loading.manifest import Manifest, ReadTable, record
+print("ready", flush=True)
 sys.stdin.readline()
 mine = Manifest(repository=sys.argv[2], revision=sys.argv[3], files=(), tables={})
 for number in range(20):
@@ -50,15 +51,19 @@ def test_the_first_reading_of_a_table_stays_and_the_last_check_of_a_file() -> No
 
 def test_processes_at_once_lose_nothing() -> None:
     names = ("one", "two", "three")
-    command = [sys.executable, "-c", WRITER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     started = [
-        subprocess.Popen([*command, name, REPOSITORY, REVISION], stdin=subprocess.PIPE, text=True) for name in names
+        subprocess.Popen([sys.executable, "-c", WRITER, name, REPOSITORY, REVISION], text=True, **pipes)
+        for name in names
     ]
+    assert [process.stdout.readline() for process in started if process.stdout] == ["ready\n"] * 3
     for process in started:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    for process in started:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in started] == [0, 0, 0]
     found = read_manifest(REPOSITORY, REVISION)
     assert found is not None and len(found.read) == 20 * len(names)
 
@@ -77,6 +82,9 @@ def test_a_file_that_another_process_keeps_is_named(monkeypatch: pytest.MonkeyPa
     record(EMPTY)
     monkeypatch.setattr(manifest, "LOCK_SECONDS", 0.1)
     path = manifest_path(REPOSITORY, REVISION)
-    with FileLock(path.with_suffix(".lock")), pytest.raises(ResultError, match=f"{path}: cannot be written"):
+    with (
+        FileLock(path.with_suffix(".lock")),
+        pytest.raises(ResultError, match=f"{path}: cannot be written: another process"),
+    ):
         record(EMPTY, read={"corpus": ROWS})
     assert read_manifest(REPOSITORY, REVISION) == EMPTY
