@@ -1,8 +1,9 @@
 """From the word after `--model` to a reranker that can be run.
 
-Looked for in this order: an installed entry point of that name (group `mrb.rerankers`), `NAME.py` in the working
-folder, an importable module `NAME`. `NAME:Thing` picks the class or function; without it the module must hold just one
-that fits. Nothing is guessed from a name's spelling, and nothing from a results file ever comes here.
+A word that ends in `.py` is the path of a file. Any other is a name: of an installed entry point (group
+`mrb.rerankers`), of `NAME.py` in the working folder, or of an importable module. A name of both an entry point and a
+file is refused. `NAME:Thing` and `PATH.py:Thing` pick the class or function; without it the module must hold just one
+that fits. Nothing from a results file ever comes here.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from mrb.adapter_source import source_hash
 from mrb.errors import AdapterError, one_line
-from mrb.hashing import sha256_file
 
 RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"
 _METHODS = {RERANKERS: ("score", "score_stream", "rank"), RETRIEVERS: ("search", "encode_documents")}
 _NOUN = {RERANKERS: "reranker", RETRIEVERS: "first stage"}
 _SPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?")
+_FILE = re.compile(r"(?P<path>.*[^/]\.py)(:(?P<attribute>[A-Za-z_][A-Za-z0-9_]*))?")
 _FROM_FILE = "_mrb_adapter_file"
 
 
@@ -38,7 +40,7 @@ class Adapter:
     """A built adapter: the object (or function), its name, the options it was built with, and where it came from.
 
     `source` is "package version" for an installed adapter and the file's name for a local one; `source_sha256` is the
-    hash of the source file (None where there is no file).
+    hash of its source (`mrb.adapter_source`; None where there is no file).
     """
 
     name: str
@@ -53,6 +55,7 @@ class _Found:
     name: str
     factory: Any
     source: str
+    module: str
 
 
 def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) -> Adapter:
@@ -63,7 +66,7 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
     found = _find(spec, group)
     typed = _typed_options(found, options)
     target = _build(found, typed, group)
-    return Adapter(found.name, target, typed, found.source, _source_hash(found.factory))
+    return Adapter(found.name, target, typed, found.source, source_hash(found.factory, found.module))
 
 
 def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
@@ -84,22 +87,36 @@ def name_of(factory: type, group: str = RERANKERS) -> str:
 
 
 def _find(spec: str, group: str) -> _Found:
+    if file := _FILE.fullmatch(spec):
+        path = Path(file["path"]).expanduser().absolute()
+        if not path.is_file():
+            raise AdapterError(f"{one_line(spec)!r} names a file, and there is no {path}")
+        return _of_module(path.stem, path, file["attribute"], group)
     if not _SPEC.fullmatch(spec):
         raise AdapterError(
-            f"{spec!r} is no {_NOUN[group]} name: give NAME or MODULE:NAME, letters, digits, '_', '-', '.'"
+            f"{spec!r} is no {_NOUN[group]} name: give NAME, MODULE:NAME or FILE.py; letters, digits, '_', '-', '.'"
         )
     module_name, _, attribute = spec.partition(":")
-    module_name = module_name.removesuffix(".py")
+    path = Path.cwd() / f"{module_name}.py"
     if not attribute:
         points = list(entry_points(group=group, name=module_name))
+        if points and path.is_file():
+            raise AdapterError(
+                f"{module_name!r} is both {path.name} here and the installed {_NOUN[group]} {points[0].name} "
+                f"({_distribution(points[0])}): give ./{path.name} for the file, {points[0].value} for the other"
+            )
         if points:
             return _from_entry_point(points, group)
-    module, source = _module(module_name, group)
+    return _of_module(module_name, path, attribute, group)
+
+
+def _of_module(module_name: str, path: Path, attribute: str | None, group: str) -> _Found:
+    module, source = _module(module_name, path, group)
     name = attribute or _only_fitting(module, group)
     factory = getattr(module, name, None)
     if factory is None:
         raise AdapterError(f"{source}: there is no {name!r} in it; it holds: {_listed(_fitting(module, group))}")
-    return _Found(f"{module_name}:{name}" if attribute else module_name, factory, source)
+    return _Found(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
 
 
 def _from_entry_point(points: list[EntryPoint], group: str) -> _Found:
@@ -108,7 +125,7 @@ def _from_entry_point(points: list[EntryPoint], group: str) -> _Found:
         raise AdapterError(f"several installed packages offer the {_NOUN[group]} {points[0].name!r}: {origins}")
     point = points[0]
     try:
-        return _Found(point.name, point.load(), _distribution(point))
+        return _Found(point.name, point.load(), _distribution(point), point.module)
     except (Exception, SystemExit) as error:
         raise AdapterError(
             f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported: {_said(error)}"
@@ -119,12 +136,12 @@ def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown package"
 
 
-def _module(name: str, group: str) -> tuple[ModuleType, str]:
-    """The module and the words for where it is: `NAME.py` of the working folder before anything importable."""
-    path = Path.cwd() / f"{name}.py"
-    if str(Path.cwd()) not in sys.path:
-        # Last, so that files beside the adapter can be imported and nothing installed is hidden by them.
-        sys.path.append(str(Path.cwd()))
+def _module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
+    """The module and the words for where it is: the file `path` before anything importable."""
+    for folder in (str(path.parent), str(Path.cwd())):
+        if folder not in sys.path:
+            # Last, so that files beside the adapter can be imported and nothing installed is hidden by them.
+            sys.path.append(folder)
     try:
         if path.is_file():
             return _module_from_file(name, path), path.name
@@ -274,16 +291,6 @@ def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
     if not any(callable(getattr(target, method, None)) for method in _METHODS[group]):
         raise AdapterError(f"{found.name}: has no method {' or '.join(_METHODS[group])}")
     return target
-
-
-def _source_hash(factory: Any) -> str | None:
-    """The SHA-256 of the file that defines the adapter; None where there is none (made in C, or typed in)."""
-    made = factory if inspect.isclass(factory) or inspect.isfunction(factory) else type(factory)
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(made))
-    except TypeError:
-        return None
-    return sha256_file(Path(file)) if file and Path(file).is_file() else None
 
 
 def _listed(names: list[str]) -> str:

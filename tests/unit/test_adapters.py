@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import pytest
 
-from mrb.adapters import RETRIEVERS, installed, load_adapter
+from mrb.adapters import RERANKERS, RETRIEVERS, installed, load_adapter
 from mrb.errors import AdapterError
 from mrb.hashing import sha256_file
 
@@ -80,22 +80,120 @@ def test_a_file_of_the_working_folder(write: Write) -> None:
     assert load_adapter("my_adapter:Scorer", {}).name == "my_adapter:Scorer"
 
 
-def test_an_entry_point_comes_before_a_file_and_a_file_before_a_module(
+def test_a_name_of_both_an_installed_adapter_and_a_file_is_refused(
     write: Write, site: Callable[..., None], folder: Path
 ) -> None:
     write("site/toy_package.py", SCORER.replace("1.0", "3.0"))
     write("site/toy_name.py", SCORER.replace("1.0", "2.0"))
     write("toy_name.py", SCORER)
     site("toy_name = toy_package:Scorer")
+    message = refused("toy_name")
+    assert "both toy_name.py here and the installed reranker toy_name (toys 1.2)" in message
+    # Each of the two spellings that the message gives picks what it says.
+    assert "give ./toy_name.py for the file, toy_package:Scorer for the other" in message
+    assert load_adapter("./toy_name.py", {}).target.score([0]) == [1.0]
+    assert load_adapter("toy_name.py", {}).target.score([0]) == [1.0]
+    assert load_adapter("toy_package:Scorer", {}).target.score([0]) == [3.0]
+    # With `:Name` a module is meant, never an entry point.
+    assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [1.0]
+    (folder / "toy_name.py").unlink()
     adapter = load_adapter("toy_name", {})
     assert (adapter.target.score([0]), adapter.source) == ([3.0], "toys 1.2")
     assert adapter.source_sha256 == sha256_file(folder / "site/toy_package.py")
     assert "toy_name" in installed()
-    # With `:Name` a module is meant, never an entry point.
-    assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [1.0]
-    (folder / "toy_name.py").unlink()
     del sys.modules["toy_name"]
     assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [2.0]
+
+
+@pytest.mark.parametrize("group", [RERANKERS, RETRIEVERS])
+def test_a_file_that_has_the_name_of_a_shipped_adapter(write: Write, group: str) -> None:
+    body = SCORER if group == RERANKERS else "class Mine:\n    def search(self, data, depth):\n        yield from ()\n"
+    write("bm25.py", body)
+    with pytest.raises(AdapterError, match=r"'bm25' is both bm25\.py here and the installed"):
+        load_adapter("bm25", {}, group)
+    for spec in ("bm25.py", "./bm25.py"):
+        assert load_adapter(spec, {}, group).source == "bm25.py"
+
+
+def test_a_word_that_ends_in_py_is_the_path_of_a_file(write: Write, folder: Path) -> None:
+    write("dir/beside.py", "VALUE = 5.0\n")
+    path = write("dir/mine.py", SCORER.replace("class", "from beside import VALUE\nclass").replace("1.0", "VALUE"))
+    write("mine.py", SCORER)
+    for spec in ("./dir/mine.py", "dir/mine.py", str(path), "dir/../dir/mine.py"):
+        adapter = load_adapter(spec, {})
+        assert (adapter.name, adapter.source, adapter.target.score([0])) == ("mine", "mine.py", [5.0])
+    assert load_adapter("dir/mine.py:Scorer", {}).name == "mine:Scorer"
+    assert load_adapter("mine.py", {}).target.score([0]) == [1.0]
+    assert "there is no " in refused("./dir/other.py") and "names a file" in refused("bm25.py")
+    assert "there is no 'Other' in it" in refused("dir/mine.py:Other")
+
+
+# What its source is
+
+
+def sources(spec: str) -> str | None:
+    for name in ("my_adapter", "toy_helper", "toy_models", "toy_models.small", "toy_models.deep", "toy_models.base"):
+        sys.modules.pop(name, None)
+    return load_adapter(spec, {}).source_sha256
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import toy_helper",
+        "import toy_helper as other",
+        "from toy_helper import VALUE",
+        "from toy_helper import *",
+        "import toy_lib.inner.deep",
+        "from toy_lib.inner import deep",
+        "import toy_middle",
+        "def late():\n    import toy_helper",
+    ],
+)
+def test_helpers_in_the_working_folder_are_part_of_the_source(write: Write, line: str) -> None:
+    write("toy_helper.py", "VALUE = 4.0\n")
+    write("toy_lib/inner/deep.py", "VALUE = 4.0\n")  # without __init__.py
+    write("toy_middle.py", "import toy_helper\n")
+    write("my_adapter.py", f"{line}\n{SCORER}")
+    write("unused.py", "")
+    before = sources("my_adapter")
+    assert sources("my_adapter") == before
+    write("unused.py", "VALUE = 1\n")
+    assert sources("my_adapter") == before
+    helper = "toy_lib/inner/deep.py" if "toy_lib" in line else "toy_helper.py"
+    write(helper, "VALUE = 4.5\n")
+    assert sources("my_adapter") != before
+
+
+@pytest.mark.parametrize("spec", ["toy_models.small", "toy_models.small:Scorer", "toy_models"])
+def test_relative_imports_are_part_of_the_source(write: Write, spec: str) -> None:
+    write("toy_models/__init__.py", "from .small import Scorer\n" if spec == "toy_models" else "")
+    write("toy_models/base.py", "VALUE = 1.0\n")
+    write("toy_models/deep/rest.py", "from ..base import VALUE\n")
+    write("toy_models/small.py", f"from . import base\nfrom .deep.rest import VALUE\n{SCORER}")
+    spec = "toy_models:Scorer" if spec == "toy_models" else spec
+    before = sources(spec)
+    write("toy_models/deep/rest.py", "from ..base import VALUE  # changed\n")
+    changed = sources(spec)
+    write("toy_models/base.py", "VALUE = 2.0\n")
+    assert len({before, changed, sources(spec)}) == 3
+
+
+def test_of_an_installed_adapter_its_own_package_is_the_source(
+    write: Write, site: Callable[..., None], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(folder / "lib/site-packages"))
+    write("lib/site-packages/toy_models/__init__.py", "")
+    write("lib/site-packages/toy_models/base.py", "VALUE = 1.0\n")
+    write("lib/site-packages/toy_models/small.py", f"import toy_other\nfrom .base import VALUE\n{SCORER}")
+    write("lib/site-packages/toy_other.py", "")
+    site("toy_small = toy_models.small:Scorer")
+    before = sources("toy_small")
+    write("lib/site-packages/toy_other.py", "# another package, which has a version of its own\n")
+    write("toy_other.py", "# of the working folder, which an installed adapter does not import\n")
+    assert sources("toy_small") == before
+    write("lib/site-packages/toy_models/base.py", "VALUE = 2.0\n")
+    assert sources("toy_small") != before
 
 
 def test_a_dotted_module_and_a_package_of_the_working_folder(write: Write) -> None:
@@ -152,7 +250,7 @@ def test_nothing_of_that_name(site: Callable[..., None]) -> None:
     ],
 )
 def test_hostile_names_are_refused_before_anything_is_opened(spec: str) -> None:
-    assert "is no reranker name: give NAME or MODULE:NAME" in refused(spec)
+    assert "is no reranker name: give NAME, MODULE:NAME or FILE.py" in refused(spec)
 
 
 @pytest.mark.parametrize("spec", ["a..b", "a.", "mrb..adapters", "9"])
