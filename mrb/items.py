@@ -68,6 +68,10 @@ class ImageHandle:
         """(width, height) that `open` gives, up to a quarter turn; decodes no pixels. For planning by size."""
         return fitting_size(self.size, self._caps.downscale_pixels)
 
+    def error(self, message: str) -> DataError:
+        """A DataError that names the image."""
+        return DataError(f"{self._where}: {message}")
+
     def open(self) -> PILImage.Image:
         """The decoded RGB image, a copy of the caller's own: upright by its EXIF, transparent parts laid on white.
 

@@ -7,6 +7,7 @@ goes on with missing, mismatched or unexpected weights.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOB = re.compile(r"[0-9a-f]{64}")
 # LoRA weights saved before transformers 4.52 have the module names of then; those of today are left as they are.
 _OLD_NAMES = {r"^model(?=\.layers\.)": "model.language_model", r"^visual(?=\.)": "model.visual"}
+# Checkpoints of the first weeks of Qwen2.5-VL name this class, which became Qwen2-VL's before any release.
+_UNRELEASED = "Qwen2_5_VLImageProcessor"
 # Tables that are recomputed from the configuration; older files still carry them.
 _RECOMPUTED = r"(rotary_emb\.inv_freq|position_ids|masked_bias)$"
 
@@ -229,21 +232,67 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
 
 def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
     """The checkpoint's image processor, resizing to between `min_pixels` and `max_pixels`, on Pillow and numpy: where
-    torchvision is installed its resizing gives other pixels."""
-    return _image_processor(folder, size={"shortest_edge": min_pixels, "longest_edge": max_pixels})
+    torchvision is installed its resizing gives other pixels. AdapterError if it does not resize to these limits."""
+    # transformers lets the older names, which real checkpoints have in their files, win over `size`: both are given.
+    size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
+    processor = _image_processor(folder, size=size, min_pixels=min_pixels, max_pixels=max_pixels)
+    _verify_pixel_limits(folder, processor, min_pixels, max_pixels)
+    return processor
 
 
-def load_plain_image_processor(folder: Path) -> Any:
-    """The checkpoint's image processor with its own sizes, on Pillow and numpy."""
-    return _image_processor(folder)
+def _verify_pixel_limits(folder: Path, processor: Any, min_pixels: int, max_pixels: int) -> None:
+    """AdapterError if the processor states other limits, or if an image of one pixel or of twice `max_pixels` ends
+    outside of them."""
+    from PIL import Image
+
+    kind = type(processor).__name__
+    try:
+        stated = (processor.size["shortest_edge"], processor.size["longest_edge"]) if processor.do_resize else ()
+        fits = stated == (min_pixels, max_pixels)
+        if fits:
+            area, token = int(processor.patch_size) ** 2, (int(processor.patch_size) * int(processor.merge_size)) ** 2
+            sides = (1, math.isqrt(2 * max_pixels) + 1)
+            least, most = (processor.get_number_of_image_patches(side, side) * area for side in sides)
+            (_, height, width) = processor(images=[Image.new("RGB", (1, 1))], return_tensors="np")["image_grid_thw"][0]
+            # An image takes one token at least, whatever the limit.
+            fits = height * width * area == least >= min_pixels and most <= max(max_pixels, token)
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}", 160)
+        raise AdapterError(f"{folder}: {kind} is no image processor of the Qwen-VL kind: {said}") from error
+    if not fits:
+        own = f"its own limits are {stated[0]} and {stated[1]}" if stated else "do_resize is false"
+        raise AdapterError(
+            f"{folder}: {kind} does not resize images to between {min_pixels} and {max_pixels} pixels ({own}); see "
+            "its preprocessor_config.json"
+        )
+
+
+def load_plain_image_processor(folder: Path, side: int) -> Any:
+    """The checkpoint's image processor with its own sizes, on Pillow and numpy. AdapterError if it does not make images
+    of `side` x `side` pixels, which is what the vision tower takes."""
+    from PIL import Image
+
+    processor = _image_processor(folder)
+    shape = processor(images=Image.new("RGB", (40, 30)), return_tensors="np")["pixel_values"].shape
+    if shape[2:] != (side, side):
+        raise AdapterError(
+            f"{folder}: {type(processor).__name__} makes images of {shape[3]} x {shape[2]} pixels, the vision tower "
+            f"takes {side} x {side}; see its preprocessor_config.json"
+        )
+    return processor
 
 
 def _image_processor(folder: Path, **options: Any) -> Any:
-    from transformers import AutoImageProcessor
+    from transformers import AutoImageProcessor, Qwen2VLImageProcessorPil
+    from transformers.image_processing_base import ImageProcessingMixin
 
     quiet_transformers()
+    options["local_files_only"] = True
     try:
-        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True, **options)
+        stated, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
+        if str(stated.get("image_processor_type")).removesuffix("Fast") == _UNRELEASED:
+            return Qwen2VLImageProcessorPil.from_pretrained(folder, **options)
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
     except Exception as error:
         raise AdapterError(f"{folder}: no image processor: {one_line(f'{type(error).__name__}: {error}')}") from error
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from mrb.engine.stats import Stats
-from mrb.errors import AdapterError, DataError
 from mrb.items import ImageHandle
 
 AHEAD_BYTES = 256 * 1024 * 1024
@@ -48,6 +47,22 @@ class Features:
         return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deep))
 
 
+def image_patches(processor: Any, image: ImageHandle) -> int:
+    """How many patches the processor makes of the image, from its header alone.
+
+    DataError names an image over LONGEST to 1: Qwen's own resizing refuses it.
+    """
+    width, height = image.open_size
+    if max(height, width) > LONGEST * min(height, width):
+        raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
+    return int(processor.get_number_of_image_patches(height, width))
+
+
+def image_tokens(processor: Any, image: ImageHandle) -> int:
+    """How many tokens the image takes, by its patches; DataError as from `image_patches`."""
+    return image_patches(processor, image) // int(processor.merge_size) ** 2
+
+
 class Pictures:
     """The images of one model: its processor, its vision tower, and what it has seen already.
 
@@ -72,7 +87,7 @@ class Pictures:
 
     def tokens(self, image: ImageHandle) -> int:
         """How many tokens the image takes, from its header alone. DataError if its shape cannot be resized."""
-        return self._patches(*image.open_size) // self._merge**2
+        return image_tokens(self._processor, image)
 
     def expect(self, images: Iterable[ImageHandle]) -> None:
         """Say in which order images will be wanted: threads decode and resize them ahead, within AHEAD_BYTES.
@@ -125,15 +140,8 @@ class Pictures:
         self._waiting.clear()
         self.forget()
 
-    def _patches(self, width: int, height: int) -> int:
-        if max(height, width) > LONGEST * min(height, width):
-            raise DataError(
-                f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)"
-            )
-        return int(self._processor.get_number_of_image_patches(height, width))
-
     def _bytes(self, image: ImageHandle) -> int:
-        return self._patches(*image.open_size) * self._patch_bytes
+        return image_patches(self._processor, image) * self._patch_bytes
 
     def _start(self) -> None:
         """Hand images to the threads while there is room for their pixels; one at least, however large."""
@@ -168,14 +176,14 @@ class Pictures:
         for batch in self._batches(images):
             for image, features in zip(batch, self._seen([self._taken(image) for image in batch]), strict=True):
                 if features.embeds.shape[0] != self.tokens(image):
-                    raise AdapterError("an image decodes to another size than its header states")
+                    raise image.error("the image decodes to another size than its header states")
                 yield image, features
 
     def _batches(self, images: Sequence[ImageHandle]) -> Iterator[list[ImageHandle]]:
         batch: list[ImageHandle] = []
         patches = 0
         for image in images:
-            more = self._patches(*image.open_size)
+            more = image_patches(self._processor, image)
             if batch and patches + more > self._batch_patches:
                 yield batch
                 batch, patches = [], 0

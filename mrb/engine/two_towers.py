@@ -75,8 +75,9 @@ class TwoTowers:
             raise AdapterError(f"{folder}: model_type is {found!r}, wanted {self.model_type!r}")
         self.version = f"{self.version}+{checkpoint.identity(folder)}"
         self._tokenizer = checkpoint.load_tokenizer(folder)
-        self._processor = checkpoint.load_plain_image_processor(folder)
         self._model = checkpoint.load_model(folder, getattr(transformers, self.loader), dtype=kind).to(self._device)
+        side = self._model.config.vision_config.image_size
+        self._processor = checkpoint.load_plain_image_processor(folder, side)
         self._rows = batch_size
         self.batch_size = max(batch_size, 512)  # items a call: images are made ready ahead within one
         self.shard_rows = shard_rows

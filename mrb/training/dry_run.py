@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mrb.columns import aligned
 from mrb.engine.layout import Layout, render
-from mrb.errors import MRBError
 from mrb.items import ImageHandle
 from mrb.training.data.sampling import Drawn, draw, order
 from mrb.training.data.sources import Prepared, prepare
@@ -130,22 +130,22 @@ def _exact(
 
 
 def _image_tokens(recipe: Recipe) -> Callable[[ImageHandle], int]:
-    """Tokens of an image by its header, as Qwen-VL resizes."""
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+    """Tokens of an image by its header, as training counts them: by the checkpoint's own image processor, or by
+    Qwen-VL's where only the model's shape is on this disk."""
+    from transformers import Qwen2VLImageProcessorPil
 
-    folder = shape_folder(recipe)
+    from mrb.engine.checkpoint import load_image_processor
+    from mrb.engine.pictures import image_tokens
+
+    settings, folder = recipe.model, shape_folder(recipe)
     vision = getattr(load_config(folder), "vision_config", None) if folder is not None else None
-    side = (vision.patch_size * vision.spatial_merge_size) if vision is not None else 28
-
-    def tokens(image: ImageHandle) -> int:
-        width, height = image.open_size
-        try:
-            high, wide = smart_resize(height, width, side, recipe.model.min_pixels, recipe.model.max_pixels)
-        except ValueError as error:
-            raise MRBError(f"an image of {width} x {height} pixels: {error}") from error
-        return int(high // side) * int(wide // side)
-
-    return tokens
+    if folder is not None and vision is not None and (folder / "tokenizer.json").is_file():
+        processor = load_image_processor(folder, settings.min_pixels, settings.max_pixels)
+    else:
+        sides = {} if vision is None else {"patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size}
+        size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
+        processor = Qwen2VLImageProcessorPil(size=size, **sides)
+    return partial(image_tokens, processor)
 
 
 def _token_lines(recipe: Recipe, lengths: Lengths, steps: int) -> Iterator[str]:
