@@ -36,13 +36,14 @@ def row_of(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end
     `features` holds those of every image before `end`, by its hash: their shapes decide the positions.
 
     Positions as in Qwen2-VL (arXiv 2409.12191, section 2.1): text counts on from the largest number so far; the
-    tokens of an image share one temporal number and count rows and columns from it.
+    tokens of an image share one temporal number and count rows and columns from it. In a flat prompt every token
+    counts on, an image's too.
     """
     end = len(prompt.ids) if end is None else end
     images = [placed for placed in prompt.images if placed.start < end]
     positions = np.empty((3, end), np.int64)
     at = number = 0
-    for placed in images:
+    for placed in [] if prompt.flat else images:
         text = placed.start - at
         positions[:, at : placed.start] = number + np.arange(text)
         number += text

@@ -33,7 +33,8 @@ class Layout:
     `labels` are the tokens of the positive and the negative answer; `score` is "difference" (the positive logit minus
     the negative one, the log-odds) or "positive" (the positive logit alone; the second label may then be None).
     `instruction` is the form that a request's instruction takes, `default_instruction` what stands there if it has
-    none ("" leaves the form out). `empty` stands for a side with neither text nor image.
+    none ("" leaves the form out). `empty` stands for a side with neither text nor image. `flat_positions`: the model
+    was trained with an image's tokens numbered one after the other like text, not by rows and columns.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Layout:
     min_pixels: int = 4 * 28 * 28
     max_pixels: int = 1280 * 28 * 28
     final_token: int | None = None
+    flat_positions: bool = False
 
     def __post_init__(self) -> None:
         unknown = [name for kind, name in self.pieces if kind == "field" and name not in FIELDS]

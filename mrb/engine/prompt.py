@@ -31,13 +31,15 @@ class Prompt:
     """A pair as the model reads it.
 
     `ids` int64[length], an image's placeholder repeated once per token; `shared`: how many leading tokens lie wholly
-    before the layout's seam; `cut`: text tokens that were left out to fit the maximum length.
+    before the layout's seam; `cut`: text tokens that were left out to fit the maximum length; `flat`: the layout's
+    `flat_positions`.
     """
 
     ids: Ids
     images: tuple[Placed, ...]
     shared: int
     cut: int
+    flat: bool = False
 
 
 class Prompter:
@@ -126,7 +128,8 @@ class Prompter:
             Placed(image, int(ends[position]) - count, count)
             for image, position, count in zip(images, at, counts, strict=True)
         )
-        return Prompt(np.repeat(array, repeats), placed, int(ends[shared - 1]) if shared else 0, len(dropped))
+        before = int(ends[shared - 1]) if shared else 0
+        return Prompt(np.repeat(array, repeats), placed, before, len(dropped), self.layout.flat_positions)
 
 
 def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:

@@ -152,3 +152,15 @@ class ByHand:
         """float32[hidden] of length 1: the last hidden state of the prompt's last token."""
         hidden = self.model.model(**self.inputs(instruction, item, Item())).last_hidden_state[0, -1].float()
         return hidden / hidden.norm()
+
+    @torch.no_grad()
+    def flat_vector(self, instruction: str, item: Item) -> torch.Tensor:
+        """As `vector`, with the decoder called without positions: it counts the tokens, an image's as any other."""
+        inputs = self.inputs(instruction, item, Item())
+        ids, decoder = inputs["input_ids"], self.model.model.language_model
+        embeds = decoder.embed_tokens(ids)
+        if "pixel_values" in inputs:
+            seen = self.model.model.get_image_features(inputs["pixel_values"], inputs["image_grid_thw"]).pooler_output
+            embeds[ids == self.model.config.image_token_id] = torch.cat(tuple(seen))
+        hidden = decoder(inputs_embeds=embeds, position_ids=None, use_cache=False).last_hidden_state[0, -1].float()
+        return hidden / hidden.norm()

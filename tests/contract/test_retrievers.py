@@ -53,9 +53,14 @@ def _last_token(prompt: Any) -> Callable[[Path], Vector]:
     return of
 
 
+def _gme(folder: Path) -> Vector:
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+    return ByHand(folder, model, by_hand.gme, LIMITS).flat_vector
+
+
 LAST_TOKEN: dict[str, tuple[str, Callable[[Path], Vector]]] = {
-    "gme-2b": ("qwen2_vl", _last_token(by_hand.gme)),
-    "gme-7b": ("gme", _last_token(by_hand.gme)),
+    "gme-2b": ("qwen2_vl", _gme),
+    "gme-7b": ("gme", _gme),
     "qwen3-vl-embedding-2b": ("qwen3_vl", _last_token(by_hand.qwen3_vl_embedding)),
     "qwen3-vl-embedding-8b": ("qwen3_vl", _last_token(by_hand.qwen3_vl_embedding)),
 }

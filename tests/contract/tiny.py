@@ -61,7 +61,8 @@ def tokenizer() -> Any:
     """A byte-level BPE tokenizer of the Qwen kind, trained on Unicode's names, with yes, no, True, False, 1, 0."""
     import unicodedata
 
-    words = [unicodedata.name(chr(c), "").lower() for c in range(32, 6000)]
+    # The database of Unicode 3.2 is the same in every Python, and so is the tokenizer.
+    words = [unicodedata.ucd_3_2_0.name(chr(c), "").lower() for c in range(32, 6000)]
     labels = ["yes no Yes No True False true false 1 0 yes no Yes No True False 1 0"] * 400
     tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.NFC()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,3 +25,11 @@ def test_every_row_names_the_checkpoint_that_its_adapter_loads() -> None:
             assert ROWS[point.name][0].startswith(shown), point.name
             checked += 1
     assert checked >= 13
+
+
+def test_the_column_of_comparisons_is_that_of_the_files() -> None:
+    files = (Path(__file__).parents[1] / "contract/authors").glob("*.json")
+    held = {name for file in files for name in json.loads(file.read_text(encoding="utf-8"))["adapters"]}
+    stages = (Path(__file__).parents[2] / "docs/first-stages.md").read_text(encoding="utf-8")
+    said = re.findall(r"^\| `([\w.-]+)` \| .* \| the authors' code \|$", PAGE + stages, re.MULTILINE)
+    assert held and sorted(said) == sorted(held)
