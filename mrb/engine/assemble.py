@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from mrb.engine import checkpoint
+from mrb.engine import checkpoint, lora
 from mrb.engine.backbone import Backbone
 from mrb.engine.budget import probed_tokens
 from mrb.engine.embedder import Embedder
@@ -31,9 +31,10 @@ _PATCHES_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may set; `YesNo.__init__` says what each one means. None and 0: the adapter's own value."""
+    """What a user may set; `YesNo.__init__` says what each one means. None and 0: the adapter's own value. `path` is a
+    Path where the folder is already found."""
 
-    path: str | None
+    path: str | Path | None
     revision: str | None
     device: str
     dtype: str
@@ -44,6 +45,7 @@ class Options:
     batch_tokens: int
     share_prefix: bool
     cache_mb: int
+    base: str | None
     base_revision: str | None
     trust_remote_code: bool
 
@@ -126,7 +128,8 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
         raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
     device = checkpoint.device_of(options.device)
     dtype = checkpoint.dtype_of(options.dtype, device)
-    given = checkpoint.find(options.path, options.revision)
+    path = options.path
+    given = path if isinstance(path, Path) else checkpoint.find(path, options.revision)
     weights = checkpoint.identity(given)
     model, folder = _model(adapter, given, dtype, options)
     if headless:
@@ -148,20 +151,21 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
 
 def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
     """The model, LoRA weights merged, and the folder of its tokenizer and processor."""
-    below = checkpoint.adapter_base(folder)
-    tuned = folder
-    if below is not None:
-        base, revision = below
-        folder = checkpoint.find(base, options.base_revision or revision, option="base_revision")
+    tuned = lora.read_adapter(folder)
+    base = folder
+    if tuned is not None:
+        base = lora.find_base(folder, tuned, options.base, options.base_revision)
+    elif options.base is not None or options.base_revision is not None:
+        raise AdapterError(f"{folder}: holds no LoRA weights ({lora.CONFIG_FILE}), so there is no base to name")
     model = checkpoint.load_model(
-        folder,
-        checkpoint.loader_of(folder),
+        base,
+        checkpoint.loader_of(base),
         dtype=dtype,
         attention=options.attention,
         trust_remote_code=options.trust_remote_code,
         ignored=adapter.ignored,
     )
-    return (model if below is None else checkpoint.merge_adapter(model, tuned)), folder
+    return (model if tuned is None else lora.merge_adapter(model, folder, tuned)), base
 
 
 def _pictures(

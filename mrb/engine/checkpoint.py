@@ -26,8 +26,6 @@ _WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOB = re.compile(r"[0-9a-f]{64}")
-# LoRA weights saved before transformers 4.52 have the module names of then; those of today are left as they are.
-_OLD_NAMES = {r"^model(?=\.layers\.)": "model.language_model", r"^visual(?=\.)": "model.visual"}
 # Checkpoints of the first weeks of Qwen2.5-VL name this class, which became Qwen2-VL's before any release.
 _UNRELEASED = "Qwen2_5_VLImageProcessor"
 # Tables that are recomputed from the configuration; older files still carry them.
@@ -43,18 +41,22 @@ def require(adapter: str, *modules: str, extra: str = "models") -> None:
         raise AdapterError(f"{adapter} needs {' and '.join(absent)}: pip install 'mrb[{extra}]'")
 
 
-def find(path: str, revision: str | None, option: str = "revision") -> Path:
+def find(path: str, revision: str | None, option: str = "revision", name: str = "path") -> Path:
     """The folder of a checkpoint: a local folder as it stands, or a Hub repository fetched at `revision`, which the
-    user gives by `option`.
+    user gives by `option` (and `path` by `name`).
 
-    AdapterError says what is missing: no such folder, no revision, no network, a gated or unknown repository.
+    AdapterError says what is missing: no such folder, no revision, no network, a gated or unknown repository; and
+    refuses ORGANISATION/NAME without a revision where a folder has that name too.
     """
     folder = Path(path).expanduser()
-    if folder.is_dir():
+    hub_id = bool(_HUB_ID.fullmatch(path))
+    if folder.is_dir() and not (hub_id and revision is not None):
+        if hub_id:
+            raise AdapterError(both_meanings(path, name, f"add {option}=COMMIT"))
         if revision is not None:
             raise AdapterError(f"{path} is a folder; {option} is for repositories of the Hub")
         return folder
-    if not _HUB_ID.fullmatch(path):
+    if not hub_id:
         raise AdapterError(f"{path}: no such folder, and no ORGANISATION/NAME of the Hub")
     if revision is None:
         raise AdapterError(
@@ -64,6 +66,14 @@ def find(path: str, revision: str | None, option: str = "revision") -> Path:
     if not _COMMIT.fullmatch(revision):
         raise AdapterError(f"{path}: revision {one_line(revision, 50)!r} is not a commit (40 hex digits)")
     return _fetched(path, revision)
+
+
+def both_meanings(path: str, name: str, hub: str) -> str:
+    """The error for a path that is a folder here and an id of the Hub; `hub` says how to mean the latter."""
+    return (
+        f"{name}={path} is a folder here, and may mean the repository of that name on the Hub: write "
+        f"{name}=./{path} for the folder, {hub} for the Hub"
+    )
 
 
 def _fetched(repository: str, revision: str) -> Path:
@@ -159,50 +169,6 @@ def _refuse(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> No
         raise AdapterError(f"{folder}: {left} is no part of the model that its configuration describes")
     if info.get("error_msgs"):
         raise AdapterError(f"{folder}: {one_line(info['error_msgs'][0])}")
-
-
-def merge_adapter(model: Any, folder: Path) -> Any:
-    """`model` with the LoRA weights of `folder` (adapter_config.json) merged into it.
-
-    AdapterError names the first weight of the adapter that is missing, of another shape, or left over.
-    """
-    require("this checkpoint", "peft", extra="train")
-    import warnings
-
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils.save_and_load import load_peft_weights
-
-    names = _OLD_NAMES if hasattr(model.model, "language_model") else None
-    try:
-        with warnings.catch_warnings(record=True) as seen:
-            warnings.simplefilter("always")
-            merged = PeftModel.from_pretrained(model, str(folder), key_mapping=names)
-        held = load_peft_weights(str(folder), device="cpu", key_mapping=names)
-    except Exception as error:
-        said = one_line(f"{type(error).__name__}: {error}")
-        raise AdapterError(f"{folder}: its LoRA weights cannot be loaded: {said}") from error
-    missing = [str(w.message) for w in seen if "missing" in str(w.message).lower()]
-    if missing:
-        raise AdapterError(f"{folder}: {one_line(missing[0])}; they would be random, so they are refused")
-    # peft drops what it has no place for and says nothing.
-    if left := sorted(held.keys() - get_peft_model_state_dict(merged).keys()):
-        raise AdapterError(f"{folder}: {left[0]} ({len(left)} such weights) belongs to no part of the model below it")
-    return merged.merge_and_unload().eval().requires_grad_(False)
-
-
-def adapter_base(folder: Path) -> tuple[str, str | None] | None:
-    """(checkpoint, revision) that a folder with LoRA weights says it was trained on; None for a whole checkpoint."""
-    path = folder / "adapter_config.json"
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        base, revision = content.get("base_model_name_or_path"), content.get("revision")
-    except (OSError, ValueError, AttributeError) as error:
-        raise AdapterError(f"{path}: {one_line(error)}") from error
-    if not isinstance(base, str) or not base:
-        raise AdapterError(f"{path}: names no base_model_name_or_path")
-    return base, revision if isinstance(revision, str) else None
 
 
 def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:

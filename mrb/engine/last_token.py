@@ -50,6 +50,7 @@ class LastToken:
         batch_tokens: int = 0,
         cache_mb: int = 256,
         shard_rows: int = 1024,
+        base: str | None = None,
         base_revision: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -88,6 +89,7 @@ class LastToken:
             batch_tokens=batch_tokens,
             share_prefix=False,
             cache_mb=cache_mb,
+            base=base,
             base_revision=base_revision,
             trust_remote_code=trust_remote_code,
         )

@@ -54,6 +54,7 @@ class YesNo:
         batch_tokens: int = 0,
         share_prefix: bool = True,
         cache_mb: int = 2048,
+        base: str | None = None,
         base_revision: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
@@ -64,8 +65,8 @@ class YesNo:
         GPU, else float32), float32, bfloat16, float16; `attention`: an implementation that transformers knows (sdpa,
         flash_attention_2, eager); `max_length` in tokens, images included; `min_pixels`, `max_pixels` of an image after
         resizing; `batch_tokens`: rows x longest row (0: found for the device); `share_prefix`: reuse of a prefix where
-        it pays; `cache_mb`: image features that are kept; `base_revision`: the commit of the model below a folder of
-        LoRA weights.
+        it pays; `cache_mb`: image features that are kept; `base`, `base_revision`: the model below a folder of LoRA
+        weights (a folder, or ORGANISATION/NAME and a commit) instead of the one that adapter_config.json names.
         AdapterError if something is missing or does not fit.
         """
         from mrb.engine.checkpoint import find, require
@@ -81,7 +82,7 @@ class YesNo:
         from mrb.engine.assemble import Options, assemble
 
         options = Options(
-            path=str(folder),
+            path=folder,
             revision=None,
             device=device,
             dtype=dtype,
@@ -92,6 +93,7 @@ class YesNo:
             batch_tokens=batch_tokens,
             share_prefix=share_prefix,
             cache_mb=cache_mb,
+            base=base,
             base_revision=base_revision,
             trust_remote_code=trust_remote_code,
         )

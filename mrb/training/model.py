@@ -18,6 +18,7 @@ from mrb.adapters import RERANKERS
 from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone, Row
 from mrb.engine.layout import Layout
+from mrb.engine.lora import read_adapter
 from mrb.engine.pictures import Features
 from mrb.engine.prompt import label_ids
 from mrb.errors import TrainingError
@@ -106,10 +107,11 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
     TrainingError or AdapterError if it is not there.
     """
     layout = layout_of(recipe)
-    path = recipe.model.path if made is None else str(made)
-    assert path is not None  # a recipe without a path has a random start
-    folder = checkpoint.find(path, recipe.model.revision, option="model.revision")
-    if checkpoint.adapter_base(folder) is not None:
+    folder = made
+    if folder is None:
+        assert recipe.model.path is not None  # a recipe without a path has a random start
+        folder = checkpoint.find(recipe.model.path, recipe.model.revision, option="model.revision", name="model.path")
+    if read_adapter(folder) is not None:
         raise TrainingError(f"{folder}: holds LoRA weights; training starts from a whole checkpoint")
     return Start(folder, checkpoint.load_tokenizer(folder), layout)
 

@@ -157,11 +157,10 @@ def parts_of(recipe: Recipe, start: Start, learner: Learner) -> Parts:
         )
     tokens = None if pictures is None else pictures.tokens
     prompter = Prompter(start.tokenizer, start.layout, settings.max_length, tokens)
-    local = settings.path is None or Path(settings.path).expanduser().is_dir()
     exporter = Exporter(
         learner,
         start,
-        base=str(start.folder.resolve()) if local else settings.name,
+        base=str(start.folder.resolve()) if settings.revision is None else settings.name,
         revision=settings.revision,
         dtype=torch.bfloat16 if recipe.memory.precision == "bf16" else torch.float32,
     )

@@ -44,7 +44,8 @@ class Shape:
 
 def shape_folder(recipe: Recipe) -> Path | None:
     """A folder with the model's configuration: the checkpoint's if it is on this disk, else the one that ships."""
-    if recipe.model.path is not None and (local := Path(recipe.model.path).expanduser()).is_dir():
+    model = recipe.model
+    if model.path is not None and model.revision is None and (local := Path(model.path).expanduser()).is_dir():
         return local
     shipped = recipe_folder() / "shapes" / (recipe.model.shape or "-")
     return shipped if shipped.is_dir() else None
