@@ -14,8 +14,7 @@ import importlib.util
 import inspect
 import re
 import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
@@ -24,7 +23,9 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 from mrb.adapter_source import source_hash
+from mrb.calling import adapter_call
 from mrb.errors import AdapterError, one_line
+from mrb.raised import refused
 
 RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"
@@ -80,6 +81,20 @@ def installed(group: str = RERANKERS) -> list[str]:
     return sorted({point.name for point in entry_points(group=group)})
 
 
+def close_adapter(name: str, target: Any, wait: Callable[[Coroutine[Any, Any, Any]], object] | None = None) -> None:
+    """Call the adapter's `close`, if it has one, through `wait` where it is async. AdapterError if it raises."""
+    close = getattr(target, "close", None)
+    if not callable(close):
+        return
+    try:
+        with adapter_call():
+            ended = close()
+            if wait is not None and inspect.iscoroutine(ended):
+                wait(ended)
+    except BaseException as error:
+        raise refused(error, f"{name}: close() raised") from error
+
+
 def name_of(factory: type, group: str = RERANKERS) -> str:
     """The name under which a class is installed, which is what a user types; the class's own if it is not."""
     where = f"{factory.__module__}:{factory.__qualname__}"
@@ -125,11 +140,11 @@ def _from_entry_point(points: list[EntryPoint], group: str) -> _Found:
         raise AdapterError(f"several installed packages offer the {_NOUN[group]} {points[0].name!r}: {origins}")
     point = points[0]
     try:
-        return _Found(point.name, point.load(), _distribution(point), point.module)
-    except (Exception, SystemExit) as error:
-        raise AdapterError(
-            f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported: {_said(error)}"
-        ) from error
+        with adapter_call():
+            return _Found(point.name, point.load(), _distribution(point), point.module)
+    except BaseException as error:
+        what = f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported:"
+        raise refused(error, what) from error
 
 
 def _distribution(point: EntryPoint) -> str:
@@ -143,19 +158,20 @@ def _module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
             # Last, so that files beside the adapter can be imported and nothing installed is hidden by them.
             sys.path.append(folder)
     try:
-        if path.is_file():
-            return _module_from_file(name, path), path.name
-        if importlib.util.find_spec(name) is not None:
-            return importlib.import_module(name), name
+        with adapter_call():
+            if path.is_file():
+                return _module_from_file(name, path), path.name
+            if importlib.util.find_spec(name) is not None:
+                return importlib.import_module(name), name
     except SyntaxError as error:
         where = f"{Path(error.filename).name if error.filename else name}, line {error.lineno}"
         raise AdapterError(f"{where}: syntax error: {error.msg}") from error
     except AdapterError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is None:
-            raise AdapterError(f"{name}: importing it fails{_last_line(error)}: {_said(error)}") from error
+            raise refused(error, f"{name}: importing it fails:") from error
         if path.is_file() or not f"{name}.".startswith(f"{missing}."):
             raise AdapterError(f"{name}: needs the module {missing!r}, which is not installed") from error
     known = ", ".join(installed(group)) or "none"
@@ -281,11 +297,12 @@ def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
         return update_wrapper(partial(factory, **options), factory) if options else factory
     if inspect.isclass(factory):
         try:
-            target = factory(**options)
+            with adapter_call():
+                target = factory(**options)
         except AdapterError:
             raise
-        except (Exception, SystemExit) as error:
-            raise AdapterError(f"{found.name}: building it fails{_last_line(error)}: {_said(error)}") from error
+        except BaseException as error:
+            raise refused(error, f"{found.name}: building it fails:") from error
     else:
         target = factory
     if not any(callable(getattr(target, method, None)) for method in _METHODS[group]):
@@ -295,13 +312,3 @@ def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names) if names else "nothing that fits"
-
-
-def _said(error: BaseException) -> str:
-    return one_line(f"{type(error).__name__}: {error}")
-
-
-def _last_line(error: BaseException) -> str:
-    """` (file.py, line 7)`: where in the adapter's own code an error arose."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mrb.adapters import RERANKERS, Adapter, load_adapter
+from mrb.adapters import RERANKERS, Adapter, close_adapter, load_adapter
 from mrb.errors import AdapterError, first_problem
 from mrb.reranker import KINDS, MODALITIES
 from mrb.results import RerankerInfo
@@ -33,13 +32,12 @@ class LoadedReranker:
     runner: asyncio.Runner = field(default_factory=asyncio.Runner, compare=False, repr=False)
 
     def close(self) -> None:
-        """Tell the adapter that no more requests come, if it wants to know; `close` may be async."""
-        close = getattr(self.target, "close", None)
+        """Tell the adapter that no more requests come, if it wants to know; `close` may be async.
+
+        AdapterError if that fails.
+        """
         try:
-            if inspect.iscoroutinefunction(close):
-                self.runner.run(close())
-            elif callable(close):
-                close()
+            close_adapter(self.info.name, self.target, self.runner.run)
         finally:
             self.runner.close()
 

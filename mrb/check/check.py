@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mrb.calling import closed_after
 from mrb.check.compare import Difference, compare, drifts, spread
 from mrb.check.probe import Probe, Scores, answers, one_by_one, requests, thinned, turned
 from mrb.declaration import LoadedReranker, not_covered
@@ -85,7 +86,7 @@ def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = Tru
     raises, breaks its contract (a wrong count, a NaN, no permutation), or takes none of the tasks.
     """
     reranker = load()
-    try:
+    with closed_after(reranker.close):
         info = reranker.info
         refused = {plan.data.task.id: not_covered(info, plan.data.task) for plan in probe.plans}
         plans = [plan for plan in probe.plans if refused[plan.data.task.id] is None]
@@ -93,8 +94,6 @@ def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = Tru
             raise AdapterError(f"{info.name}: takes {', '.join(info.inputs)}, which none of the tasks is made of")
         _warm_up(reranker, plans[0])
         first = [_Asking(plan, reranker) for plan in plans]
-    finally:
-        reranker.close()
     if fresh:
         del reranker  # its memory goes before the second instance needs as much
         _ask_fresh(load, first)
@@ -141,11 +140,9 @@ class _Asking:
 
 def _ask_fresh(load: Callable[[], LoadedReranker], first: Iterable[_Asking]) -> None:
     second = load()
-    try:
+    with closed_after(second.close):
         for asking in first:
             asking.ask_fresh(second)
-    finally:
-        second.close()
 
 
 def _warm_up(reranker: LoadedReranker, plan: Plan) -> None:

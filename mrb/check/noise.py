@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from mrb.calling import closed_after
 from mrb.check.compare import spread
 from mrb.check.probe import Probe, Scores, answers, halved_backwards, one_by_one, requests
 from mrb.declaration import LoadedReranker, not_covered
@@ -26,14 +27,12 @@ HALVES = ALONE + ", its candidates from the last to the first in two halves"
 def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseRecord:
     """Ask every covered task of `probe` under both plans, each answered by one and the same instance."""
     reranker = load()
-    try:
+    with closed_after(reranker.close):
         tasks = {
             plan.data.task.id: _task_noise(plan, reranker)
             for plan in probe.plans
             if not_covered(reranker.info, plan.data.task) is None
         }
-    finally:
-        reranker.close()
     return NoiseRecord(
         schema_version=1,
         mrb_version=version("mrb"),

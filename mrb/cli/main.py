@@ -8,6 +8,7 @@ import traceback
 
 import click
 
+from mrb.calling import exits_noticed
 from mrb.errors import MRBError, one_line
 
 # Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
@@ -69,6 +70,11 @@ def main() -> None:
 
     With MRB_TRACEBACK=1 a mistake also shows where in the code it was found.
     """
+    with exits_noticed():
+        _main()
+
+
+def _main() -> None:
     try:
         # Without standalone mode click hands the exit code of `Exit` back and does not end the process.
         code = cli(standalone_mode=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mrb.calling import closed_after
 from mrb.cli.candidates import DEPTH, TRACK
 from mrb.cli.executor import cluster_options, makers_of
 from mrb.errors import CandidatesError, MRBError
@@ -87,14 +89,12 @@ def command(
     for task in tasks:
         check_track(track, model, depth, task, f"task {task.id}")
     retriever = load_first_stage(model, chosen, folder=work, elsewhere=elsewhere)
-    try:
+    with closed_after(partial(close, retriever)):
         for task in tasks:
             _make(task, retriever, model, chosen, depth, track, out)
             if not keep_embeddings:
                 for dense in dense_of(retriever):
                     dense.discard()
-    finally:
-        close(retriever)
 
 
 def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
@@ -113,15 +113,13 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
 
     retriever = load_first_stage(model, options)
     types = {task.type for task in tasks}
-    try:
+    with closed_after(partial(close, retriever)):
         for small in suite_tasks(load_suite("mini")):
             if small.type in types:
                 try:
                     rates[small.type] = probe_rate(retriever, load_task_data(small))
                 except MRBError as error:
                     click.echo(f"{small.type}: not timed: {error}")
-    finally:
-        close(retriever)
     click.echo(costs_text(tasks, depth, rates))
     click.echo(PROBED)
 

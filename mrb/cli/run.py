@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import click
@@ -116,12 +117,14 @@ def command(
         if executor == "ray" or (workers or 1) > 1:
             click.echo(f"timed in one process; {workers or 'several'} workers would share the scoring")
         return
-    folder = run(asked, say, start=start)
-    if asked.part is not None:
-        click.echo(f"part {asked.part} is scored: {folder}; `mrb merge` puts the parts together")
-        return
-    click.echo(table(load_run(folder)))
-    click.echo(f"results: {folder}")
+    # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
+    with ExitStack() as until_shown:
+        folder = run(asked, say, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
+        if asked.part is not None:
+            click.echo(f"part {asked.part} is scored: {folder}; `mrb merge` puts the parts together")
+            return
+        click.echo(table(load_run(folder)))
+        click.echo(f"results: {folder}")
 
 
 def say(line: str) -> None:

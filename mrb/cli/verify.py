@@ -36,6 +36,7 @@ def command(
     """
     import secrets
 
+    from mrb.calling import closed_after
     from mrb.cli.options import key_values
     from mrb.declaration import load_reranker
     from mrb.noise import NoiseRecord
@@ -46,7 +47,7 @@ def command(
     received = receive(submission)
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, key_values(options))
-    try:
+    with closed_after(reranker.close):
         record = verify(
             received,
             reranker,
@@ -55,8 +56,6 @@ def command(
             noise=measured,
             candidates=candidates,
         )
-    finally:
-        reranker.close()
     for task_id, task in record.tasks.items():
         click.echo(
             f"{task_id}: {task.queries} queries, {task.pairs} pairs: largest difference {task.largest_difference:.2g} "

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mrb.amounts import rate_text, time_text
+from mrb.calling import closed_after
 from mrb.columns import aligned
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
 from mrb.evaluate.extent import Extent, examine, extent_text, stand_ins
@@ -61,10 +62,8 @@ def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None 
     far = [task for task in selection.tasks if task.source.kind == "hub"]
     others = stand_ins({task.type for task in far}) if far else ()
     reranker = load_reranker(options.model, options.options)
-    try:
+    with closed_after(reranker.close):
         timed, elsewhere = _timed(reranker, extents), _timed(reranker, others)
-    finally:
-        reranker.close()
     for task in selection.tasks:
         if (reason := not_covered(reranker.info, task)) is not None:
             say(f"{task.id}: not covered: {reason}")
@@ -81,10 +80,8 @@ def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]
     Raises what `load_reranker` does.
     """
     reranker = load_reranker(model, options)
-    try:
+    with closed_after(reranker.close):
         return _speeds(*_timed(reranker, stand_ins(types)))
-    finally:
-        reranker.close()
 
 
 def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Protocol
 
+from mrb.calling import closed_after
 from mrb.declaration import LoadedReranker, load_reranker
 from mrb.evaluate import environment
 from mrb.evaluate.choice import Choice
@@ -90,7 +91,5 @@ class InProcess:
 def in_process(model: str, options: Mapping[str, str]) -> Iterator[InProcess]:
     """Build the reranker here, and close it at the end."""
     reranker = load_reranker(model, options)
-    try:
+    with closed_after(reranker.close):
         yield InProcess(reranker)
-    finally:
-        reranker.close()

@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
-import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mrb.calling import adapter_call
 from mrb.declaration import LoadedReranker
-from mrb.errors import AdapterError, MRBError, one_line
+from mrb.errors import AdapterError, DataError, MRBError
+from mrb.evaluate.answers import Float64, numbers_of
 from mrb.evaluate.plan import Asked, Float32
+from mrb.raised import refused, safe_repr, safe_text
 from mrb.reranker import Request
 
 WINDOW = 256
 """Requests in flight at most: an adapter that batches across queries sees windows of this many."""
 
 Answer = tuple[int, object]
-Float64 = npt.NDArray[np.float64]
 
 
 def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
@@ -51,22 +51,19 @@ def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str)
             handed[0] = item.entry.query_id
             yield item.request
 
-    try:
-        for key, answer in _answers(reranker, requests()):
-            item = waiting.pop(key, None)
-            if item is None:
-                raise AdapterError(
-                    f"task {where}: answered key {one_line(repr(key), 80)}, which it was not asked or has answered "
-                    "already"
-                )
-            if isinstance(answer, _Raised):
-                handed[0] = item.entry.query_id
-                raise answer.error
-            yield item, item.in_first_stage_order(_checked(reranker, item, answer, where))
-    except MRBError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise AdapterError(f"task {where}, query {handed[0]!r}: the adapter raised {_raised(error)}") from error
+    answers = _answers(reranker, requests())
+    while True:
+        try:
+            with adapter_call():
+                found = next(answers, None)
+        except BaseException as error:
+            raise _named(error, where, handed[0]) from error
+        if found is None:
+            break
+        item, answer = _asked_for(found, waiting, where, handed[0])
+        if isinstance(answer, _Raised):
+            raise _named(answer.error, where, item.entry.query_id) from answer.error
+        yield item, item.in_first_stage_order(_checked(reranker, item, answer, where))
     unanswered = [item.entry.query_id for item in itertools.chain(waiting.values(), window)]
     if unanswered:
         raise AdapterError(
@@ -74,11 +71,34 @@ def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str)
         )
 
 
+def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str) -> tuple[Asked, object]:
+    """The request that is answered, taken out of `waiting`, and the answer."""
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise AdapterError(
+            f"task {where}, query {handed!r}: score_stream gave {safe_repr(found)}; yield (request.key, scores)"
+        )
+    key, answer = found
+    item = waiting.pop(int(key), None) if isinstance(key, Integral) else None
+    if item is None:
+        raise AdapterError(
+            f"task {where}: answered key {safe_repr(key)}, which it was not asked or has answered already"
+        )
+    return item, answer
+
+
+def _named(error: BaseException, where: str, query_id: str) -> BaseException:
+    """What is told of an error that came out of the adapter: an error of ours that names its own place stays."""
+    place = f"task {where}, query {query_id!r}: "
+    if isinstance(error, AdapterError):
+        return AdapterError(place + safe_text(error, 1000))
+    return error if isinstance(error, MRBError) else refused(error, place + "the adapter raised")
+
+
 @dataclass(frozen=True)
 class _Raised:
     """In place of an answer: what the adapter raised on this very request, of several in flight."""
 
-    error: Exception
+    error: BaseException
 
 
 def _streams(reranker: LoadedReranker) -> bool:
@@ -117,7 +137,9 @@ def _concurrently(
     async def answer(request: Request) -> Answer:
         try:
             return request.key, await method(request)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a cancelled task, or an exit, is a failure of this request alone
             return request.key, _Raised(error)
 
     pending: set[asyncio.Task[Answer]] = set()
@@ -162,27 +184,15 @@ def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) 
 
 
 def _as_array(answer: object, place: str) -> Float64:
-    """Numbers from a list, array, tensor or generator; a torch tensor of any type and device too."""
-    if hasattr(answer, "detach"):
-        answer = answer.detach().float().cpu()  # numpy knows no bfloat16
-    if isinstance(answer, Iterator):
-        answer = list(answer)
+    """Numbers from a list, array, tensor or generator."""
     try:
-        return _numbers(answer)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise AdapterError(
-            f"{place}: the answer is {one_line(repr(answer), 80)}, wanted one number per candidate"
+        return numbers_of(answer)
+    except DataError:
+        raise  # an image that a generator could not open
+    except BaseException as error:  # a generator, or another library's object, may raise anything while it is read
+        raise refused(
+            error, f"{place}: the answer is {safe_repr(answer)}, wanted one number per candidate, in their order:"
         ) from error
-
-
-def _numbers(answer: object) -> Float64:
-    """float64 of what holds numbers; TypeError for text and None, which numpy alone would take for numbers."""
-    array = np.asarray(answer)
-    if array.dtype.kind == "O":
-        return np.asarray([float(value) for value in array], np.float64)
-    if array.dtype.kind in "SUcmM":
-        raise TypeError(f"{array.dtype} is no type of scores")
-    return array.astype(np.float64)
 
 
 def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
@@ -192,9 +202,3 @@ def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Fl
     scores = np.empty(count, np.float32)
     scores[values.astype(np.int64)] = np.arange(count, 0, -1)
     return scores
-
-
-def _raised(error: BaseException) -> str:
-    frame: Sequence[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frame[-1].filename).name}, line {frame[-1].lineno})" if frame else ""
-    return one_line(f"{type(error).__name__}: {error}") + place + "; MRB_TRACEBACK=1 shows all of it"

@@ -7,10 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mrb.adapters import Adapter
-from mrb.errors import AdapterError
+from mrb.adapters import Adapter, close_adapter
+from mrb.calling import adapter_call
+from mrb.errors import AdapterError, MRBError
+from mrb.evaluate.answers import numbers_of
 from mrb.items import Item
 from mrb.loading.data import TaskData
+from mrb.raised import refused
 from mrb.retrieval.retriever import Float32
 from mrb.retrieval.shards import SHARD_ROWS, Shards
 
@@ -71,7 +74,7 @@ class Encoding:
 
     def _rows(self, shards: Shards, ids: Sequence[str]) -> Float32:
         table = shards.table
-        rows = np.asarray(self._encoded(shards, [table.item(item_id) for item_id in ids]), np.float32)
+        rows = self._encoded(shards, [table.item(item_id) for item_id in ids], f"{table.name}, {ids[0]!r}")
         if rows.ndim != 2 or len(rows) != len(ids):
             raise AdapterError(f"{self.name}: {len(ids)} items gave vectors of shape {rows.shape}")
         if not np.isfinite(rows).all():
@@ -79,16 +82,23 @@ class Encoding:
             raise AdapterError(f"{self.name}: the vector of {bad!r} ({table.name}) is not finite")
         return rows
 
-    def _encoded(self, shards: Shards, items: Sequence[Item]) -> Any:
-        if shards.kind == "queries":
-            return self.target.encode_queries(items, shards.instruction)
-        return self.target.encode_documents(items)
+    def _encoded(self, shards: Shards, items: Sequence[Item], first: str) -> Float32:
+        try:
+            with adapter_call(), np.errstate(over="ignore"):  # an infinity is refused, by name
+                if shards.kind == "queries":
+                    answer = self.target.encode_queries(items, shards.instruction)
+                else:
+                    answer = self.target.encode_documents(items)
+                return numbers_of(answer).astype(np.float32)
+        except MRBError:
+            raise
+        except BaseException as error:
+            what = f"{self.name}: encoding {len(items)} items from {first} on raised"
+            raise refused(error, what) from error
 
     def close(self) -> None:
         """Close the encoder, if it can be."""
-        close = getattr(self.target, "close", None)
-        if callable(close):
-            close()
+        close_adapter(self.name, self.target)
 
 
 def _stated(target: object, name: str) -> str | None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mrb.calling import adapter_call
 from mrb.candidates import Candidates, Provenance, build
-from mrb.errors import AdapterError, CandidatesError
+from mrb.errors import AdapterError, CandidatesError, MRBError
+from mrb.evaluate.answers import numbers_of
 from mrb.hashing import sha256_bytes
 from mrb.loading.data import ItemTable, TaskData
+from mrb.raised import refused, safe_repr
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding, Maker
 from mrb.retrieval.fusion import Fusion
@@ -108,7 +114,9 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     selves = _self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
-    found = _in_order(data, name, searched)
+    # An encoder is called batch by batch, with our own files in between.
+    call = nullcontext if dense_of(retriever) else adapter_call
+    found = _in_order(data, name, searched, call)
     return build(
         provenance(data.task, name, depth, track),
         (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
@@ -170,11 +178,13 @@ def _documents_by_query_image(data: TaskData) -> Iterator[tuple[str, list[str]]]
             yield query_id, same
 
 
-def _in_order(data: TaskData, name: str, search: Iterator[Found]) -> Iterator[Found]:
+def _in_order(
+    data: TaskData, name: str, search: Iterator[Found], call: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Found]:
     """The search's answers, held to the contract: every query of the task, once, in order, known documents only."""
     where = f"task {data.task.id}: first stage {name}"
     for query_id in data.queries:
-        found = next(search, None)
+        found = _next(search, call, f"{where}: query {query_id!r}")
         if found is None or found[0] != query_id:
             got = "ended" if found is None else f"answered query {found[0]!r}"
             raise CandidatesError(f"{where}: {got} where query {query_id!r} is next")
@@ -182,8 +192,28 @@ def _in_order(data: TaskData, name: str, search: Iterator[Found]) -> Iterator[Fo
         if unknown is not None:
             raise CandidatesError(f"{where}: query {query_id!r}: document {unknown!r} is not in the corpus")
         yield found
-    if (extra := next(search, None)) is not None:
+    if (extra := _next(search, call, f"{where}: after the last query")) is not None:
         raise CandidatesError(f"{where}: answered {extra[0]!r} after the last query")
+
+
+def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[None]], place: str) -> Found | None:
+    """The search's next answer, None after the last. AdapterError if it raises or gives anything else."""
+    try:
+        with call():
+            found = next(search, None)
+    except MRBError:
+        raise
+    except BaseException as error:
+        raise refused(error, f"{place}: the search raised") from error
+    if found is None:
+        return None
+    try:
+        query_id, doc_ids, scores = found
+        with np.errstate(over="ignore"):  # an infinity is refused, by name
+            return query_id, list(doc_ids), numbers_of(scores).astype(np.float32)
+    except BaseException as error:
+        what = f"{place}: the search gave {safe_repr(found)}, wanted (query id, document ids, one number for each):"
+        raise refused(error, what) from error
 
 
 def _without(found: Found, leaving: frozenset[str], depth: int) -> Found:

@@ -17,6 +17,7 @@ from typing import Any
 
 from mrb import errors
 from mrb.adapters import RETRIEVERS, load_adapter
+from mrb.calling import closed_after
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.loading.load import load_task_data
 from mrb.retrieval.encoding import Encoding
@@ -45,7 +46,7 @@ def _serve(pipe: Connection[Any, Any]) -> None:
     if not callable(getattr(adapter.target, "encode_documents", None)):
         raise AdapterError(f"{build.name}: searches by itself, in one process; leave --workers out")
     encoding = Encoding(adapter)
-    with contextlib.closing(encoding):
+    with closed_after(encoding.close):
         built = Built(encoding.name, encoding.identity, encoding.shard_rows, encoding.needs_images)
         pipe.send(Done(built))
         tables = _Tables(encoding)

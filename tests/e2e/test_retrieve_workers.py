@@ -202,7 +202,7 @@ def test_ctrl_c_ends_the_workers(folders: Folders) -> None:
 @pytest.mark.parametrize(
     ("options", "model", "wanted"),
     [
-        (("--set", "fail=building"), "words", "building it fails (words.py, line 17): ValueError: no such weights"),
+        (("--set", "fail=building"), "words", "building it fails: ValueError: no such weights (words.py, line 17)"),
         (("--set", "fail=nan"), "words", "is not finite"),
         (("--set", "fail=exit"), "words", "ended with exit code 7 while encoding task mini-faq-t2t, shard "),
         (("--set", "fail=identity"), "words", "depends on the process it is built in"),

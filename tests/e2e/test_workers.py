@@ -247,7 +247,7 @@ SCORE = "    def score(self, request):\n        return []\n"
 UNBUILT = {
     "raises": (
         f"class A:\n    def __init__(self):\n        raise OSError('weights are missing')\n{SCORE}",
-        "words: building it fails (words.py, line",
+        "words: building it fails: OSError: weights are missing (words.py, line",
     ),
     "syntax": ("class A:\n    def score(self, request)\n", "words.py, line 15: syntax error: expected ':'"),
     "import": ("import surely_missing\n", "words: needs the module 'surely_missing'"),

@@ -320,13 +320,16 @@ def test_a_syntax_error_has_file_and_line(write: Write) -> None:
 
 def test_an_error_at_import_has_its_line(write: Write) -> None:
     write("my_adapter.py", "x = 1\nraise ValueError('no\\nweights')\n")
-    assert refused("my_adapter") == ("my_adapter: importing it fails (my_adapter.py, line 2): ValueError: no weights")
+    assert refused("my_adapter") == (
+        "my_adapter: importing it fails: ValueError: no weights (my_adapter.py, line 2); "
+        "MRB_TRACEBACK=1 shows all of it"
+    )
     assert "my_adapter" not in sys.modules
 
 
 def test_a_script_that_exits_at_import_does_not_end_mrb(write: Write) -> None:
     write("my_adapter.py", "import sys\nsys.exit(0)\n")
-    assert "importing it fails (my_adapter.py, line 2): SystemExit: 0" in refused("my_adapter")
+    assert "importing it fails: SystemExit: 0 (my_adapter.py, line 2)" in refused("my_adapter")
 
 
 @pytest.mark.parametrize("name", ["my_adapter", "toy_missing_reranker", "toy_missing"])
@@ -362,7 +365,10 @@ def test_a_file_may_not_take_the_name_of_a_module_in_use(write: Write) -> None:
 def test_entry_points_that_do_not_load(write: Write, site: Callable[..., None]) -> None:
     write("site/toy_package.py", "raise ValueError('broken')\n")
     site("toy_one = toy_package:Scorer\ntoy_two = toy_gone:Scorer\ntoy_three = mrb.errors:Nothing")
-    assert refused("toy_one") == "reranker 'toy_one' (toys 1.2) cannot be imported: ValueError: broken"
+    assert refused("toy_one") == (
+        "reranker 'toy_one' (toys 1.2) cannot be imported: ValueError: broken (toy_package.py, line 1); "
+        "MRB_TRACEBACK=1 shows all of it"
+    )
     assert "cannot be imported: ModuleNotFoundError: No module named 'toy_gone'" in refused("toy_two")
     assert "cannot be imported: AttributeError" in refused("toy_three")
 
@@ -545,5 +551,6 @@ def test_an_adapter_whose_init_raises(write: Write) -> None:
         """,
     )
     assert refused("my_adapter", {"model": "big"}) == (
-        "my_adapter: building it fails (my_adapter.py, line 4): OSError: no weights for big"
+        "my_adapter: building it fails: OSError: no weights for big (my_adapter.py, line 4); "
+        "MRB_TRACEBACK=1 shows all of it"
     )

@@ -146,7 +146,7 @@ def test_the_event_loop_is_closed_even_if_close_fails() -> None:
 
     found = loaded(close=fails)
     found.runner.get_loop()
-    with pytest.raises(ValueError):
+    with pytest.raises(AdapterError, match=r"toy: close\(\) raised ValueError: no \(test_declaration.py, line"):
         found.close()
     with pytest.raises(RuntimeError, match="Runner is closed"):
         found.runner.get_loop()

@@ -1,0 +1,111 @@
+"""Calls into an adapter's code, which may change the working folder or the standard streams, or end the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from mrb.errors import MRBError
+
+_folder: str | None = None
+"""The working folder that adapters have changed to; None while it is the command's."""
+_STREAMS = (1, 2)
+
+
+@contextmanager
+def adapter_call() -> Iterator[None]:
+    """Run the block in the working folder that adapters have chosen, and give the command its own folder, stdout and
+    stderr back afterwards, whatever the block has done with them (also closed them)."""
+    global _folder  # it belongs to the process, as the working folder does
+    home, streams = _working_folder(), (sys.stdout, sys.stderr)
+    kept = {number: copy for number in _STREAMS if (copy := _copy(number)) is not None}
+    if _folder is not None:
+        os.chdir(_folder)
+    try:
+        yield
+    finally:
+        here = _working_folder()
+        _folder = None if here == home else here
+        if here != home and home is not None:
+            os.chdir(home)
+        for number, copy in kept.items():
+            if _changed(number, copy):
+                os.dup2(copy, number)
+            os.close(copy)
+        sys.stdout, sys.stderr = (
+            _reopened(number) if stream is not None and stream.closed else stream
+            for number, stream in zip(_STREAMS, streams, strict=True)
+        )
+
+
+@contextmanager
+def closed_after(close: Callable[[], None]) -> Iterator[None]:
+    """Run the block, then `close`. An error of the block is raised rather than one of closing."""
+    try:
+        yield
+    except BaseException:
+        with suppress(MRBError):
+            close()
+        raise
+    close()
+
+
+@contextmanager
+def exits_noticed() -> Iterator[None]:
+    """From now on code in this process cannot end it with `os._exit` as if the command had come to its end.
+
+    In the main thread `os._exit` raises SystemExit, which is told as any other error of an adapter. In another thread
+    it ends the process with exit code 2. After the block it ends the process with the code of the block where that is
+    not 0. Processes forked from this one are left alone.
+    """
+    real, command, codes = os._exit, os.getpid(), list[int]()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() == command and not codes:
+            if threading.current_thread() is threading.main_thread():
+                raise SystemExit(f"os._exit({status}) was called")
+            os.write(2, f"mrb: a thread called os._exit({status}); finished scores are kept\n".encode())
+            real(2)
+        real(codes[0] or status if os.getpid() == command else status)
+
+    os._exit = refuse
+    try:
+        yield
+        codes.append(0)
+    except SystemExit as ended:
+        codes.append(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise
+    except BaseException:
+        codes.append(1)
+        raise
+
+
+def _working_folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # it was removed
+        return None
+
+
+def _copy(number: int) -> int | None:
+    """Another handle of a stream; None where the command was started without it."""
+    try:
+        return os.dup(number)
+    except OSError:
+        return None
+
+
+def _changed(number: int, copy: int) -> bool:
+    try:
+        return not os.path.sameopenfile(number, copy)
+    except OSError:
+        return True
+
+
+def _reopened(number: int) -> object:
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
