@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mrb.baselines.optional import complete_weights, folder_or_hub_id, needed
 from mrb.engine.budget import CPU_TOKENS, batches
+from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
 from mrb.items import Item
 from mrb.loading.hub import offline
@@ -73,6 +74,7 @@ class CrossEncoder:
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise AdapterError(f"{self.name}: {path} cannot be loaded: {one_line(error, 200)}") from error
         _check_head(self.name, path, self._model)
+        self.version = f"{self.version}+{loaded_identity(path, revision)}"
         self.inputs = _inputs(self.name, path, self._model)
         self._as_parts = _takes_parts(self._model)
         self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from mrb.baselines.optional import complete_weights, folder_or_hub_id, needed
+from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
 from mrb.loading.hub import offline
 from mrb.reranker import Request
@@ -66,6 +67,7 @@ class Listwise:
         self.stats = {"windows": 0, "malformed": 0, "documents cut": 0}
         revision = REVISION if path == HUB_ID and revision is None else revision
         self._model, self._tokenizer = _loaded(folder_or_hub_id("listwise", path), revision, device, dtype)
+        self.version = f"{self.version}+{loaded_identity(path, revision)}"
         least = len(self._ids("", [""] * window)) + window
         if max_length < 2 * least:
             raise AdapterError(f"listwise: max_length={max_length} is too short for a window of {window} documents")

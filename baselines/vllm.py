@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mrb.baselines.data_urls import content
 from mrb.baselines.optional import needed
+from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
 from mrb.hashing import sha256_file
 from mrb.reranker import Request
@@ -67,6 +68,7 @@ class VLLM:
             gpu_memory_utilization=gpu_memory_utilization,
             trust_remote_code=False,
         )
+        self.version += f", weights {loaded_identity(model, revision)}"
 
     def score(self, request: Request) -> list[float]:
         """One logit a candidate; RuntimeError if vLLM failed on one, for which its own answer holds a 0."""

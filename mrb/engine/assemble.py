@@ -14,6 +14,7 @@ from mrb.engine.budget import probed_tokens
 from mrb.engine.embedder import Embedder
 from mrb.engine.engine import Engine
 from mrb.engine.head import own_rows
+from mrb.engine.identity import identity
 from mrb.engine.layout import Layout
 from mrb.engine.pictures import Pictures
 from mrb.engine.prompt import Prompter
@@ -130,8 +131,10 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
     dtype = checkpoint.dtype_of(options.dtype, device)
     path = options.path
     given = path if isinstance(path, Path) else checkpoint.find(path, options.revision)
-    weights = checkpoint.identity(given)
+    weights = identity(given)
     model, folder = _model(adapter, given, dtype, options)
+    if folder != given:
+        weights += f"+{identity(folder)}"
     if headless:
         model.lm_head = torch.nn.Identity()  # a gigabyte in the large models
     model = model.to(device)

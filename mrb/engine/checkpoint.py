@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrb.errors import AdapterError, one_line
-from mrb.hashing import sha256_file, sha256_json
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +24,6 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 _WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_BLOB = re.compile(r"[0-9a-f]{64}")
 # Checkpoints of the first weeks of Qwen2.5-VL name this class, which became Qwen2-VL's before any release.
 _UNRELEASED = "Qwen2_5_VLImageProcessor"
 # Tables that are recomputed from the configuration; older files still carry them.
@@ -88,20 +86,6 @@ def _fetched(repository: str, revision: str) -> Path:
         hint = "MRB_OFFLINE is set and it is not cached" if offline else "is the machine online, the name right?"
         said = one_line(f"{type(error).__name__}: {error}", 160)
         raise AdapterError(f"{repository}@{revision[:8]} cannot be fetched ({hint}): {said}") from error
-
-
-def identity(folder: Path) -> str:
-    """16 hex digits of a hash over the names and contents of the checkpoint's weights and configuration.
-
-    A file of the Hub's cache is known by the name of its blob, its SHA-256, and not read for this.
-    """
-    files = sorted(path for pattern in ("*.safetensors", "*.json") for path in folder.glob(pattern))
-    return sha256_json([[path.name, _content_hash(path)] for path in files])[:16]
-
-
-def _content_hash(path: Path) -> str:
-    blob = path.resolve().name
-    return blob if path.is_symlink() and _BLOB.fullmatch(blob) else sha256_file(path)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class TwoTowers:
         AdapterError if something is missing or does not fit.
         """
         from mrb.engine import checkpoint
+        from mrb.engine.identity import identity
 
         self.name = name_of(type(self), RETRIEVERS)
         for option, value in (("batch_size", batch_size), ("shard_rows", shard_rows)):
@@ -73,7 +74,7 @@ class TwoTowers:
         found = checkpoint.read_config(folder).get("model_type")
         if found != self.model_type:
             raise AdapterError(f"{folder}: model_type is {found!r}, wanted {self.model_type!r}")
-        self.version = f"{self.version}+{checkpoint.identity(folder)}"
+        self.version = f"{self.version}+{identity(folder)}"
         self._tokenizer = checkpoint.load_tokenizer(folder)
         self._model = checkpoint.load_model(folder, getattr(transformers, self.loader), dtype=kind).to(self._device)
         side = self._model.config.vision_config.image_size

@@ -18,7 +18,7 @@ from by_hand import LIMITS
 from safetensors.torch import load_file, save_file
 
 from mrb.candidates import Candidates, read_parquet
-from mrb.engine.checkpoint import identity
+from mrb.engine.identity import identity
 from mrb.loading.load import load_task_data
 from mrb.retrieval.first_stage import close, load_first_stage, make_candidates
 from mrb.task import load_task

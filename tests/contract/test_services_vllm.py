@@ -113,7 +113,7 @@ def test_texts_and_options(notes: Callable[[], list[dict[str, Any]]]) -> None:
         "extra_kwargs": None,
     }
     assert reranker.info.inputs == ("text",)
-    assert reranker.info.version == "1, vllm 0.33.0"
+    assert reranker.info.version == f"1, vllm 0.33.0, weights {'a' * 40}"
 
 
 def test_pictures_are_content_parts(notes: Callable[[], list[dict[str, Any]]]) -> None:
