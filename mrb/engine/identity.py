@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrb.engine.checkpoint import adapter_base
+from mrb.engine.lora import read_adapter
 from mrb.hashing import sha256_file, sha256_json
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".npy", ".onnx"}
@@ -44,8 +44,10 @@ def loaded_identity(path: str, revision: str | None) -> str:
             folder = Path(snapshot_download(path, revision=revision, local_files_only=True))
         except (OSError, ValueError):
             return revision or "unknown"
-    base = adapter_base(folder)
-    return identity(folder) if base is None else f"{identity(folder)}+{loaded_identity(*base)}"
+    own, stated = identity(folder), read_adapter(folder)
+    if stated is None:
+        return own
+    return f"{own}+{loaded_identity(str(stated.get('base_model_name_or_path')), stated.get('revision'))}"
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
