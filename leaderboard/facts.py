@@ -175,9 +175,11 @@ def _date(source: Source) -> Shown:
 def _source(source: Source) -> Shown:
     """Where the row comes from, in words, with a sign before them: the words say it all."""
     path = source.card.record_path
-    if source.verified is not None:
-        difference = f"{source.verified.date}, within {source.verified.largest_difference:.2g} sd"
-        return Shown("0", "✓ verified by re-run", path, (("", difference),))
+    if (record := source.verified) is not None:
+        done, of = len(record.tasks), len(record.tasks) + len(record.not_verified)
+        words = "✓ verified by re-run" if done == of else f"✓ {done} of {of} tasks re-run"
+        extent = f"{record.date}, {record.queries} queries a task"
+        return Shown("0", words, path, (("", extent), ("", f"within {record.largest_difference:.2g} sd")))
     return Shown("1", "◆ submission", path) if source.submission else Shown("2", "○ run", path)
 
 

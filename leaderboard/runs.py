@@ -14,6 +14,7 @@ from mrb.files import is_device_name
 from mrb.leaderboard.values import with_values
 from mrb.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
 from mrb.results import RUN_FILE
+from mrb.submission.check import check_means
 from mrb.submission.folder import is_submission, receive, submission_folders
 from mrb.submission.row import as_run
 from mrb.submission.schema import SUBMISSION_FILE, Submission
@@ -144,6 +145,7 @@ def _expanded(folder: Path) -> list[Path]:
 
 def _read_submission(folder: Path) -> Entry:
     received = receive(folder, neighbours=False)
+    check_means(received)
     return Entry(with_values(as_run(received), received), received.submission)
 
 

@@ -78,6 +78,9 @@ def _submission(folder: Path, candidates: Path | None, *, allow: bool) -> None:
 
     received = receive(folder)
     checked = check_submission(received, candidates)
+    for task_id, failed in checked.failed_pairs.items():
+        pairs = received.submission.results[task_id].counts.pairs
+        click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed and are ranked last")
     for task_id, reason in checked.not_recomputed.items():
         click.echo(f"{folder}: {task_id}: not recomputed: {reason}")
     if checked.not_recomputed and not allow:

@@ -12,7 +12,9 @@ import click
 @click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
 @click.option("--queries", type=click.IntRange(1), help="Queries of each task that are scored again. Default: 20.")
-@click.option("--salt", metavar="TEXT", help="Chooses the queries. Default: drawn now; give one to repeat a choice.")
+@click.option(
+    "--salt", metavar="TEXT", help="Repeat the choice of a record's salt; no record is written. Default: drawn now."
+)
 @click.option(
     "--noise",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -32,7 +34,8 @@ def command(
 ) -> None:
     """Score queries of SUBMISSION again with MODEL, and write a record if they agree within the noise floor.
 
-    The queries are chosen by a hash over the submission's content and a salt that is drawn now.
+    The queries are chosen by a hash over the submission's content and a salt that is drawn now. A salt that was known
+    before could have been prepared for, so with --salt nothing is written.
     """
     import secrets
 
@@ -60,7 +63,15 @@ def command(
         click.echo(
             f"{task_id}: {task.queries} queries, {task.pairs} pairs: largest difference {task.largest_difference:.2g} "
             f"of {task.allowed_difference:.2g} standard deviations, nDCG@10 {100 * task.mean_change:.2f} points"
+            + (f"; {task.failed_pairs} pairs failed again" if task.failed_pairs else "")
         )
+    for task_id in record.tasks:
+        counts = received.submission.results[task_id].counts
+        if counts.failed_pairs:
+            click.echo(f"{task_id}: {counts.failed_pairs} of {counts.pairs} pairs are submitted as failed, ranked last")
     for task_id, reason in record.not_verified.items():
         click.echo(f"{task_id}: not verified: {reason}")
-    click.echo(f"verified: {write_verified(out, record)}")
+    if salt is None:
+        click.echo(f"verified: {write_verified(out, record)}")
+    else:
+        click.echo(f"{received.name}: agrees with this choice again; no record is written with --salt")

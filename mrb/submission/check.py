@@ -11,7 +11,7 @@ from mrb.evaluate.measure import measure
 from mrb.hashing import sha256_file
 from mrb.loading.pull import at_hand
 from mrb.rescore import leaves, plan_of
-from mrb.results import Result
+from mrb.results import Result, RunCounts
 from mrb.submission.folder import Received
 from mrb.submission.rankings import Ranked, read_rankings, scores_of, with_scores
 from mrb.submission.row import as_run, with_values
@@ -29,14 +29,21 @@ from mrb.task import TYPES, Task, load_task
 
 SAME = 1e-9
 """How far a stated number may be from the recomputed one."""
+MAX_FAILED_SHARE = 0.01
+"""Of a task's pairs. A failed pair is ranked last whatever the model would have given it, so failures can raise a
+score; of a listwise model a failed query fails whole, and 1 % is two queries of the smallest tasks of `mini`."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked: the tasks whose numbers were computed again, and why those of the others were not."""
+    """What was checked: the tasks whose numbers were computed again, and why those of the others were not.
+
+    `failed_pairs` counts the pairs without a score in each task that has any.
+    """
 
     recomputed: tuple[str, ...]
     not_recomputed: Mapping[str, str]
+    failed_pairs: Mapping[str, int]
 
 
 def check_submission(received: Received, candidates: Path | None = None) -> Checked:
@@ -54,8 +61,11 @@ def check_submission(received: Received, candidates: Path | None = None) -> Chec
             missing[task_id] = reason
         else:
             again[task_id] = _recompute(received, task_id, rows, candidates)
-    _check_averages(received, again)
-    return Checked(tuple(again), missing)
+    check_means(received)
+    _check_intervals(received, again)
+    results = received.submission.results
+    failed = {task_id: result.counts.failed_pairs for task_id, result in results.items() if result.counts.failed_pairs}
+    return Checked(tuple(again), missing, failed)
 
 
 def recomputed(received: Received, task_id: str) -> TaskScores:
@@ -69,6 +79,7 @@ def checked_rows(received: Received, task_id: str) -> list[Ranked]:
     result, stated = received.submission.results[task_id], received.submission.rankings[task_id]
     path = received.ranking_path(task_id)
     _check_selection(received, result)
+    check_failed_share(result.counts, _where(received, task_id))
     digest = sha256_file(path)
     if digest != stated.sha256:
         raise ResultError(f"{path}: its SHA-256 is {digest}, {SUBMISSION_FILE} states {stated.sha256}")
@@ -95,6 +106,16 @@ def checked_rows(received: Received, task_id: str) -> list[Ranked]:
         if not _same(said, counted):
             raise ResultError(f"{_where(received, task_id)}.{name} is {said}, {path.name} gives {counted}")
     return rows
+
+
+def check_failed_share(counts: RunCounts, where: str) -> None:
+    """ResultError if more than MAX_FAILED_SHARE of the pairs have no score."""
+    if counts.failed_pairs > MAX_FAILED_SHARE * counts.pairs:
+        raise ResultError(
+            f"{where}: {counts.failed_pairs} of {counts.pairs} pairs failed "
+            f"({counts.failed_pairs / max(counts.pairs, 1):.1%}); a submission may hold {MAX_FAILED_SHARE:.0%} of a "
+            "task's: score them again with `mrb run --fresh`"
+        )
 
 
 def _check_selection(received: Received, result: Result) -> None:
@@ -131,16 +152,21 @@ def _recompute(received: Received, task_id: str, rows: list[Ranked], candidates:
     return task_scores(measured.result, measured.per_query)
 
 
-def _check_averages(received: Received, again: Mapping[str, TaskScores]) -> None:
-    """The stated averages: their means from the results, and their intervals where all tasks were computed again."""
-    stated, suite = received.submission.averages, received.suite
+def check_means(received: Received) -> None:
+    """ResultError names the first stated average that is not what the stated results give."""
+    said = received.submission.averages.model_dump(mode="json")
+    for field, number, found in _differences(_only_means(said), _means(received)):
+        where = f"{received.folder / SUBMISSION_FILE}: averages"
+        raise ResultError(f"{where}.{field} is {number}, the results give {found}")
+
+
+def _check_intervals(received: Received, again: Mapping[str, TaskScores]) -> None:
+    """The stated averages' intervals, where all their tasks were computed again."""
     run = as_run(received)
     where = f"{received.folder / SUBMISSION_FILE}: averages"
-    means = _means(received)
-    said = stated.model_dump(mode="json")
-    for field, number, found in _differences(_only_means(said), means):
-        raise ResultError(f"{where}.{field} is {number}, the results give {found}")
-    recomputed = suite_averages(with_values(run, {i: again[i] for i in run.tasks if i in again}), suite)
+    said = received.submission.averages.model_dump(mode="json")
+    tasks = {task_id: again[task_id] for task_id in run.tasks if task_id in again}
+    recomputed = suite_averages(with_values(run, tasks), received.suite)
     wanted = {name: value for name, value in recomputed.model_dump(mode="json").items() if value is not None}
     complete = {name: said[name] for name in wanted if name != "of_types"}
     complete["of_types"] = {name: said["of_types"].get(name) for name in wanted["of_types"]}

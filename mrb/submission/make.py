@@ -16,6 +16,7 @@ from mrb.files import parse_toml, write_json
 from mrb.hashing import sha256_file
 from mrb.rescore import Recomputed, differences, recompute_task
 from mrb.results import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
+from mrb.submission.check import check_failed_share
 from mrb.submission.private import clean_command, clean_environment, clean_options, cleaned
 from mrb.submission.rankings import ranked, with_scores, write_rankings
 from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
@@ -154,6 +155,7 @@ def _recomputed(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
             f"`mrb score {run} --write` writes them again"
         )
     check_registry(found.measured.result, str(run / task_id))
+    check_failed_share(found.measured.result.counts, str(run / task_id))
     return found
 
 

@@ -7,14 +7,18 @@ Which ones, the submitter cannot know: those with the smallest SHA-256 over (sal
 content hash fixes the submission before the choice, and the salt is drawn by the validator afterwards; both stand in
 the record, so that anybody can make the same choice again.
 
-Two askings of an honest model differ by numeric noise. Held to are, on each task:
+They are chosen from all queries that have candidates. A pair that is submitted as failed must fail again: one that the
+model scores now is a difference, like one that it no longer scores.
+
+Two askings of an honest model differ by numeric noise. Held to are, on each task, over the pairs that have both scores:
 
 - the scores, where they go along: none may differ by more than the floor;
 - the order, where they do not: no candidate may stand above another whose new score is higher by more than two floors;
 - of listwise models, whose scores are ranks: the share of a query's pairs that change places, on average;
 - nDCG@10: the mean of the absolute changes.
 
-The floors are stated below; a noise record of the validator's own (`mrb check --noise`) may widen them.
+The floors are stated below; a noise record of the validator's own (`mrb check --noise`) may widen them, up to the
+limits that are stated there too. A task of which no pair can be compared is refused.
 """
 
 from __future__ import annotations
@@ -24,17 +28,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mrb.check.compare import TOLERANCE, compare, spread
-from mrb.check.probe import Scores, answers, requests
+from mrb.check.compare import TOLERANCE, compare
+from mrb.check.probe import requests
 from mrb.declaration import LoadedReranker
 from mrb.errors import ResultError
 from mrb.evaluate import environment
+from mrb.evaluate.failures import Allowance, failed_pairs, score_most
 from mrb.evaluate.plan import Float32, Plan
+from mrb.evaluate.score import score_all
 from mrb.files import write_json
 from mrb.hashing import sha256_json
 from mrb.metrics import HEADLINE, per_query
@@ -52,28 +58,43 @@ from mrb.words import Plain
 
 QUERIES = 20
 """Queries of a task that are scored again. Who alters a tenth of a suite's queries gets past 40 tasks of 20 with a
-probability below 1e-36, past the nine of mini with 6e-9."""
+probability below 1e-36, past the nine of mini with 2e-9."""
 SCORE_FLOOR = TOLERANCE
 """In standard deviations of the task's new scores; of listwise models the share of pairs that change places."""
 CHANGE_FLOOR = 0.01
 """Of a task's mean absolute change of nDCG@10, as a fraction."""
 WIDENED = 2.0
 """A noise record's own largest difference and mean change count this many times: other queries, another machine."""
+MAX_SCORE_FLOOR = 5 * SCORE_FLOOR
+MAX_CHANGE_FLOOR = 5 * CHANGE_FLOOR
+"""No noise record widens a floor further. Where a model moves more than that, scoring again tells nothing."""
+_ROUNDING = 1e-9
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class TaskVerified(Model):
-    """One task: `largest_difference` in standard deviations of the new scores (of listwise models, the mean share of
-    pairs that changed places), `mean_change` the mean absolute change of nDCG@10, and the floor of each."""
+    """One task: `pairs` that were compared and `failed_pairs` that failed in both askings, `largest_difference` in
+    standard deviations of the new scores (of listwise models, the mean share of pairs that changed places),
+    `mean_change` the mean absolute change of nDCG@10, and the floor of each."""
 
     queries: Count
     pairs: Count
+    failed_pairs: Annotated[int, Field(ge=0)] = 0
     largest_difference: Amount
-    allowed_difference: Amount
+    allowed_difference: Annotated[float, Field(ge=0, le=MAX_SCORE_FLOOR + _ROUNDING)]
     mean_change: Fraction
-    allowed_change: Fraction
+    allowed_change: Annotated[float, Field(ge=0, le=MAX_CHANGE_FLOOR)]
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        for name in ("difference", "change"):
+            found = self.largest_difference if name == "difference" else self.mean_change
+            allowed = getattr(self, f"allowed_{name}")
+            if found > allowed:
+                raise ValueError(f"a {name} of {found}, above allowed_{name}, {allowed}")
+        return self
 
 
 class Verified(Model):
@@ -90,7 +111,7 @@ class Verified(Model):
     queries: int = Field(gt=0)
     reranker: RerankerInfo
     noise: Sha256 | None
-    tasks: dict[Slug, TaskVerified]
+    tasks: dict[Slug, TaskVerified] = Field(min_length=1)
     not_verified: dict[Slug, Plain]
     environment: dict[Plain, Plain]
 
@@ -163,7 +184,11 @@ def choose(task_id: str, query_ids: Sequence[str], content: str, salt: str, coun
 
 def _check_same(received: Received, info: RerankerInfo, noise: NoiseRecord | None) -> None:
     """The model must be the one submitted, and the noise record of that model."""
-    stated, mine = received.submission.reranker.identity(), public_info(info).identity()
+    # Inputs and batches move no score, but the board shows them.
+    stated, mine = (
+        one.model_dump(mode="json", exclude={"source", "source_sha256"})
+        for one in (received.submission.reranker, public_info(info))
+    )
     for name, value in mine.items():
         if stated[name] != value:
             where = received.folder / SUBMISSION_FILE
@@ -173,7 +198,10 @@ def _check_same(received: Received, info: RerankerInfo, noise: NoiseRecord | Non
 
 
 class _Task:
-    """One task: the chosen queries, what the submission says of them, and what the model says now."""
+    """One task: the chosen queries, what the submission says of them, and what the model says now.
+
+    Scores stand in first-stage order, NaN for a pair that failed.
+    """
 
     def __init__(
         self, received: Received, task_id: str, reranker: LoadedReranker, salt: str, count: int, given: Path | None
@@ -184,18 +212,25 @@ class _Task:
         plan = plan_of(result, sample, given, str(self.path))
         rows = checked_rows(received, task_id)
         stated = scores_of(plan, rows, self.path)
-        # A pair that failed has no score to compare, and its query another list.
-        whole = [row.query_id for row in rows if len(row.order) and not row.failed]
-        chosen = choose(task_id, whole, received.submission.content_hash, salt, count)
+        with_candidates = [row.query_id for row in rows if len(row.order)]
+        chosen = choose(task_id, with_candidates, received.submission.content_hash, salt, count)
         self.plan: Plan = replace(plan, query_ids=chosen)
         self.rows: dict[str, Ranked] = {row.query_id: row for row in rows if row.query_id in set(chosen)}
         self.stated: dict[str, Float32] = {query_id: stated[query_id] for query_id in chosen}
         self.kind = reranker.info.kind
-        self.scores: Scores = answers(reranker, task_id, [requests(self.plan, reranker)]) if chosen else {}
+        self.now: dict[str, Float32] = self._score_again(reranker)
 
     def compare(self, noise: NoiseRecord | None) -> TaskVerified:
-        """The outcome; ResultError names the query that is not the model's."""
-        scale = spread(self.scores) if self.scores else 0.0
+        """The outcome; ResultError names the query that is not the model's, or says that nothing could be compared."""
+        self._compare_failures()
+        failed = failed_pairs(self.stated)
+        if self.plan.pairs == failed:
+            raise ResultError(
+                f"{self.path}: none of {self.plan.pairs} pairs of {len(self.stated)} queries has a score: nothing can "
+                "be compared"
+            )
+        scores = np.concatenate(list(self.now.values()))
+        scale = float(np.std(scores[~np.isnan(scores)], dtype=np.float64))
         floors = self._floors(noise, scale)
         if self.kind == "listwise":
             largest, allowed = self._swapped(), SCORE_FLOOR
@@ -206,44 +241,78 @@ class _Task:
                 )
         else:
             unit = scale or 1.0
-            largest = max((self._difference(query_id, floors.score) for query_id in self.stated), default=0.0) / unit
+            largest = max(self._difference(query_id, floors.score) for query_id in self.stated) / unit
             allowed = floors.score / unit
-        change = self._change(floors.change)
         return TaskVerified(
             queries=len(self.stated),
-            pairs=self.plan.pairs,
+            pairs=self.plan.pairs - failed,
+            failed_pairs=failed,
             largest_difference=largest,
             allowed_difference=allowed,
-            mean_change=change,
+            mean_change=self._change(floors.change),
             allowed_change=floors.change,
         )
 
+    def _score_again(self, reranker: LoadedReranker) -> dict[str, Float32]:
+        """The model's scores of now. As many pairs may fail as are submitted as failed."""
+        task_id, asked = self.plan.data.task.id, requests(self.plan, reranker)
+        failed = failed_pairs(self.stated)
+        scored = (
+            score_most(reranker, asked, task_id, Allowance(failed)) if failed else score_all(reranker, asked, task_id)
+        )
+        return {item.entry.query_id: scores for item, scores in scored}
+
+    def _compare_failures(self) -> None:
+        """ResultError names the first pair that has a score in one asking and none in the other."""
+        for query_id, before in self.stated.items():
+            now = self.now[query_id]
+            places = np.flatnonzero(np.isnan(before) != np.isnan(now))
+            if len(places):
+                place = int(places[0])
+                words = (
+                    f"is submitted as failed, the model gives {now[place]:.6g}"
+                    if np.isnan(before[place])
+                    else f"is submitted with a score, the model gives none ({before[place]:.6g})"
+                )
+                doc_id = self.plan.entry(query_id).doc_ids[place]
+                raise ResultError(f"{self.path}: query {query_id!r}: candidate {doc_id!r} {words}")
+
     def _floors(self, noise: NoiseRecord | None, scale: float) -> _Floors:
-        known = None if noise is None else noise.tasks.get(self.plan.data.task.id)
+        task_id = self.plan.data.task.id
+        known = None if noise is None else noise.tasks.get(task_id)
         score, change = SCORE_FLOOR * scale, CHANGE_FLOOR
         if known is not None:
-            score, change = max(score, WIDENED * known.largest_difference), max(change, WIDENED * known.mean_change)
-        return _Floors(score, min(change, 1.0))
-
-    def _now(self, query_id: str) -> Float32:
-        """The model's scores of now, in first-stage order."""
-        entry, scores = self.plan.entry(query_id), self.scores[query_id]
-        return np.array([scores[doc_id] for doc_id in entry.doc_ids], np.float32)
+            change = max(change, WIDENED * known.mean_change)
+            if self.kind != "listwise":  # its record counts ranks; the share of pairs has a floor of its own
+                score = max(score, WIDENED * known.largest_difference)
+        for found, limit, words in (
+            (score, MAX_SCORE_FLOOR * scale, "scores"),
+            (change, MAX_CHANGE_FLOOR, "nDCG@10"),
+        ):
+            if found > limit:
+                raise ResultError(
+                    f"the noise record lets {words} of {task_id} move by {found:.3g}, at most {limit:.3g} may: a model "
+                    "that moves further cannot be verified by scoring again"
+                )
+        return _Floors(score, change)
 
     def _difference(self, query_id: str, floor: float) -> float:
         """How far a query's scores moved: the largest difference of one, or, without scores, half of what the order
-        contradicts. ResultError where that is more than `floor`."""
-        now, doc_ids = self._now(query_id).astype(np.float64), self.plan.entry(query_id).doc_ids
+        contradicts. ResultError where that is more than `floor`; 0.0 where all of its pairs failed."""
+        doc_ids, before, now = self.plan.entry(query_id).doc_ids, self.stated[query_id], self.now[query_id]
+        scored = np.flatnonzero(~np.isnan(before))
+        if not len(scored):
+            return 0.0
         if self.rows[query_id].scores is not None:
-            before = self.stated[query_id].astype(np.float64)
-            worst = int(np.argmax(np.abs(now - before)))
-            found = float(abs(now[worst] - before[worst]))
+            moved = np.abs(now[scored].astype(np.float64) - before[scored])
+            worst = int(scored[np.argmax(moved)])
+            found = float(moved.max())
             words = (
                 f"candidate {doc_ids[worst]!r} is submitted with {before[worst]:.6g}, the model gives {now[worst]:.6g}"
             )
         else:
-            order = np.argsort(-self.stated[query_id], kind="stable")
-            ranked = now[order]
+            order = scored[np.argsort(-before[scored], kind="stable")]
+            ranked = now[order].astype(np.float64)
             lowest = np.minimum.accumulate(ranked)
             below = int(np.argmax(ranked - lowest))
             above = int(np.argmin(ranked[: below + 1]))
@@ -258,19 +327,23 @@ class _Task:
 
     def _swapped(self) -> float:
         """The mean share of pairs that change places."""
-        before = {
-            query_id: dict(zip(self.plan.entry(query_id).doc_ids, stated.tolist(), strict=True))
-            for query_id, stated in self.stated.items()
-        }
-        found = compare("listwise", self.plan.data.task.id, before, self.scores, 1.0) if before else []
-        return float(np.mean([difference.size for difference in found])) if found else 0.0
+        before, now = (
+            {
+                query_id: {
+                    doc_id: score
+                    for doc_id, score in zip(self.plan.entry(query_id).doc_ids, scores.tolist(), strict=True)
+                    if not np.isnan(score)
+                }
+                for query_id, scores in held.items()
+            }
+            for held in (self.stated, self.now)
+        )
+        found = compare("listwise", self.plan.data.task.id, before, now, 1.0)
+        return float(np.mean([difference.size for difference in found]))
 
     def _change(self, floor: float) -> float:
         """The mean absolute change of nDCG@10; ResultError where it is more than `floor`."""
-        if not self.stated:
-            return 0.0
-        before = self._ndcg(self.stated)
-        now = self._ndcg({query_id: self._now(query_id) for query_id in self.stated})
+        before, now = self._ndcg(self.stated), self._ndcg(self.now)
         change = float(np.abs(now - before).mean())
         if change > floor:
             worst = self.plan.query_ids[int(np.argmax(np.abs(now - before)))]
@@ -283,8 +356,9 @@ class _Task:
     def _ndcg(self, scores: dict[str, Float32]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         task_id = self.plan.data.task.id
         rankings = {}
-        for query_id, values in scores.items():
-            ids = self.plan.entry(query_id).doc_ids
-            rankings[query_id] = [ids[place] for place in rank_candidates(task_id, query_id, ids, values)]
+        for query_id in self.plan.query_ids:
+            values, ids = scores[query_id], self.plan.entry(query_id).doc_ids
+            order = rank_candidates(task_id, query_id, ids, values, failed=np.isnan(values))
+            rankings[query_id] = [ids[place] for place in order]
         qrels = {query_id: self.plan.data.qrels[query_id] for query_id in self.plan.query_ids}
         return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]

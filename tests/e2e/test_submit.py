@@ -50,10 +50,15 @@ def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
         assert f'href="data/mrb__{model}/submission.json"' in page
     for folder in folders:
         _pages(tmp_path, folder)
-    done = mrb("verify", folders[0], "--model", "random", "--queries", "3", "--salt", "again")
+    verify = ("verify", folders[0], "--model", "random", "--queries", "3")
+    done = mrb(*verify)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "verified" / "mrb__random.json").read_text())
-    assert record["salt"] == "again" and len(record["tasks"]) == 9
+    path = tmp_path / "verified" / "mrb__random.json"
+    record = json.loads(path.read_text())
+    assert re.fullmatch(r"[0-9a-f]{32}", record["salt"]) and len(record["tasks"]) == 9
+    path.unlink()
+    done = mrb(*verify, "--salt", record["salt"])
+    assert done.returncode == 0 and "no record is written with --salt" in done.stdout and not path.exists()
     done = mrb("verify", folders[0], "--model", "surface")
     assert done.returncode == 2 and "reranker.name is 'random'" in done.stderr
 

@@ -128,7 +128,13 @@ def _fixture_of(function: Callable[..., Any]) -> Any:
 
 
 def trial_run(
-    out: Path, *, model: str = "random", limit: int = 12, tasks: Sequence[str] = ("mini-faq-t2t",), **options: str
+    out: Path,
+    *,
+    model: str = "random",
+    limit: int = 12,
+    tasks: Sequence[str] = ("mini-faq-t2t",),
+    allow_failures: int = 0,
+    **options: str,
 ) -> Path:
     """A real run of the first queries of tasks of mini, its command as a user's with paths in it."""
     from mrb.evaluate.run import RunOptions, run
@@ -136,7 +142,8 @@ def trial_run(
 
     command = ["mrb", "run", "--model", model, "--suite", "mini", "--out", "/home/somebody/runs"]
     command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
-    asked = RunOptions(model, options, select("mini", tasks, (), None), out, limit=limit, command=command)
+    selection = select("mini", tasks, (), None)
+    asked = RunOptions(model, options, selection, out, limit=limit, command=command, allow_failures=allow_failures)
     return run(asked, say=lambda line: None)
 
 
@@ -149,6 +156,43 @@ def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **ca
     made = ModelCard(**{"organisation": "mrb", "name": "random", "parameters": 1000, **card})
     training: dict[str, Mark] = dict.fromkeys(load_suite("mini").tasks, "unknown")
     return submit(run_folder, Declared(made, training), to, lambda line: None, allow_incomplete=allow_incomplete)
+
+
+def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks: Sequence[str] | None = None) -> Path:
+    """Rewrite a submission of mini so that the order in `tasks` (default: all of its) is that of other scores, and
+    every number and hash in it fits again. `scores_of(plan, query_id)` are in first-stage order, NaN: failed."""
+    import json
+
+    import numpy as np
+
+    from mrb.evaluate.measure import measure
+    from mrb.hashing import sha256_file
+    from mrb.rescore import plan_of
+    from mrb.submission.check import checked_rows
+    from mrb.submission.folder import receive
+    from mrb.submission.rankings import ranked, write_rankings
+    from mrb.submission.rankings import scores_of as stated_scores
+    from mrb.summary import Run, suite_averages, task_scores
+    from mrb.task import load_suite
+
+    received = receive(folder)
+    made = received.submission
+    value = json.loads((folder / "submission.json").read_text())
+    found = {}
+    for task_id, result in made.results.items():
+        plan, path, keep = plan_of(result, None, None, "here"), received.ranking_path(task_id), made.rankings[task_id]
+        scores = stated_scores(plan, checked_rows(received, task_id), path)
+        if tasks is None or task_id in tasks:
+            scores = {query_id: np.array(scores_of(plan, query_id), np.float32) for query_id in plan.query_ids}
+        measured = measure(plan, scores, made.reranker)
+        found[task_id] = task_scores(measured.result, measured.per_query)
+        write_rankings(path, ranked(plan, scores, keep_scores=keep.scores), scores=keep.scores)
+        value["results"][task_id] = measured.result.model_dump(mode="json")
+        value["rankings"][task_id]["sha256"] = sha256_file(path)
+    run = Run(folder, None, found)  # type: ignore[arg-type]
+    value["averages"] = suite_averages(run, load_suite("mini")).model_dump(mode="json")
+    (folder / "submission.json").write_text(json.dumps(value))
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -186,3 +230,4 @@ _plan = _fixture_of(toy_plan)
 _encoded = _fixture_of(encoded)
 _trial_run = _fixture_of(trial_run)
 _submitted = _fixture_of(submitted)
+_forge = _fixture_of(forge)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -15,26 +14,21 @@ import pytest
 from mrb.check.noise import measure_noise
 from mrb.check.probe import make_probe
 from mrb.declaration import LoadedReranker, load_reranker
-from mrb.errors import ResultError
-from mrb.evaluate.measure import measure
+from mrb.errors import MRBError, ResultError
 from mrb.evaluate.plan import Plan
 from mrb.evaluate.select import select
-from mrb.hashing import sha256_file
 from mrb.metrics import ceiling_ranking
 from mrb.noise import NoiseRecord, read_noise, write_noise
 from mrb.rescore import plan_of
 from mrb.results import parse_file
 from mrb.submission.check import check_submission
 from mrb.submission.folder import receive
-from mrb.submission.rankings import ranked, write_rankings
 from mrb.submission.verify import CHANGE_FLOOR, SCORE_FLOOR, Verified, choose, verify, write_verified
-from mrb.summary import Run, suite_averages, task_scores
-from mrb.task import load_suite
 
 TASK = "mini-faq-t2t"
 Make = Callable[..., Path]
 Scores = dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
-Forge = Callable[[Path, Callable[[Plan, str], list[float]]], Path]
+Forge = Callable[..., Path]
 
 ADAPTER = """
 class Noisy:
@@ -54,30 +48,24 @@ class Noisy:
 """
 
 
+PICKY = """
+class Picky:
+    \"\"\"Scores by length; some documents it cannot take.\"\"\"
+
+    kind = "pointwise"
+
+    def score(self, request):
+        return [self._one(d.text) for d in request.candidates]
+
+    def _one(self, text):
+        if "FAULT" in text:
+            raise RuntimeError("a document that it cannot take")
+        return len(text) % 97
+"""
+
+
 def _plan(folder: Path) -> Plan:
     return plan_of(receive(folder).submission.results[TASK], None, None, "here")
-
-
-@pytest.fixture
-def forge() -> Forge:
-    """Rewrites a submission so that its order is that of other scores, and all of it fits together again."""
-
-    def write(folder: Path, scores_of: Callable[[Plan, str], list[float]]) -> Path:
-        received = receive(folder)
-        made, plan = received.submission, _plan(folder)
-        scores = {query_id: np.array(scores_of(plan, query_id), np.float32) for query_id in plan.query_ids}
-        measured = measure(plan, scores, made.reranker)
-        path = received.ranking_path(TASK)
-        write_rankings(path, ranked(plan, scores, keep_scores=made.rankings[TASK].scores), scores=True)
-        value = json.loads((folder / "submission.json").read_text())
-        value["results"][TASK] = measured.result.model_dump(mode="json")
-        value["rankings"][TASK]["sha256"] = sha256_file(path)
-        run = Run(folder, None, {TASK: task_scores(measured.result, measured.per_query)})  # type: ignore[arg-type]
-        value["averages"] = suite_averages(run, load_suite("mini")).model_dump(mode="json")
-        (folder / "submission.json").write_text(json.dumps(value))
-        return folder
-
-    return write
 
 
 def _oracle(plan: Plan, query_id: str) -> list[float]:
@@ -206,12 +194,12 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
     probe = make_probe(select("mini", [TASK], [], None), None, queries=3, depth=8)
     quiet = measure_noise(lambda: load_reranker("noisy"), probe)
     write_noise(tmp_path, quiet)
-    moved = quiet.tasks[TASK].model_copy(update={"largest_difference": 9.0, "mean_change": 0.4, "largest_change": 0.4})
-    loud = NoiseRecord.model_validate(quiet.model_dump() | {"tasks": {TASK: moved}, "floor": 0.4})
+    moved = quiet.tasks[TASK].model_copy(update={"largest_difference": 2.0, "mean_change": 0.02, "largest_change": 0.4})
+    loud = NoiseRecord.model_validate(quiet.model_dump() | {"tasks": {TASK: moved}, "floor": 0.02})
     with pytest.raises(ResultError, match="the noise floor is"):
-        verify(received, load(9.0), salt="any", noise=read_noise(tmp_path))
-    record = verify(received, load(9.0), salt="any", noise=loud)
-    assert record.noise and record.tasks[TASK].allowed_change == 0.8
+        verify(received, load(2.0), salt="any", noise=read_noise(tmp_path))
+    record = verify(received, load(2.0), salt="any", noise=loud)
+    assert record.noise and record.tasks[TASK].allowed_change == 0.04
     with pytest.raises(ResultError, match="the noise record is of noisy with other options"):
         strange = quiet.model_copy(update={"reranker": quiet.reranker.model_copy(update={"version": "2"})})
         verify(received, load(0.0), salt="any", noise=strange)
@@ -229,14 +217,23 @@ def test_a_listwise_model_is_held_to_its_order(
         verify(received, load(40.0), salt="any")
 
 
-def test_queries_with_failed_pairs_are_not_chosen(submission: Path, forge: Forge) -> None:
-    honest, victim = _scores(submission), _plan(submission).query_ids[2]
-
-    def with_a_hole(plan: Plan, query_id: str) -> list[float]:
-        scores = honest[query_id].tolist()
-        return [float("nan"), *scores[1:]] if query_id == victim else scores
-
-    received = receive(forge(submission, with_a_hole))
+def test_pairs_that_fail_again_are_counted_and_others_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picky.py").write_text(PICKY.replace("FAULT", "considerably"))
+    received = receive(submitted(trial_run(tmp_path, model="picky", allow_failures=3), tmp_path, name="picky"))
     counts = received.submission.results[TASK].counts
-    assert counts.failed_pairs == 1 and check_submission(received).recomputed == (TASK,)
-    assert verify(received, _random(), salt="any", queries=1000).tasks[TASK].queries == counts.queries - 1
+    checked = check_submission(received)
+    assert 0 < counts.failed_pairs <= 3 and checked.failed_pairs == {TASK: counts.failed_pairs}
+    task = verify(received, load_reranker("picky"), salt="any").tasks[TASK]
+    assert (task.queries, task.failed_pairs) == (12, counts.failed_pairs)
+    assert task.pairs == counts.pairs - counts.failed_pairs and task.mean_change == 0.0
+    # The same model with its fault mended no longer fails, and one with another fault fails on other pairs.
+    for fault, words in (
+        ("no such words", "is submitted as failed, the model gives"),
+        ("malloc", "allowed: |the model gives"),
+    ):
+        (tmp_path / "picky.py").write_text(PICKY.replace("FAULT", fault))
+        with pytest.raises(MRBError, match=words):
+            verify(received, load_reranker("picky"), salt="any")
