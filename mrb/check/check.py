@@ -24,6 +24,7 @@ from mrb.declaration import LoadedReranker, not_covered
 from mrb.errors import AdapterError
 from mrb.evaluate.plan import Plan
 from mrb.results import RerankerInfo
+from mrb.ties import tied_share
 
 Property = Literal["twice", "order", "alone", "candidates", "set", "fresh"]
 PROPERTIES: tuple[Property, ...] = ("twice", "order", "alone", "candidates", "set", "fresh")
@@ -49,13 +50,15 @@ _TOLD: dict[Property, str] = {
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """What was found on one task: each property's differences, and how long the first asking took."""
+    """What was found on one task: each property's differences, how long the first asking took, and the share of
+    requests whose candidates were all tied in it."""
 
     task_id: str
     type: str
     requests: int
     pairs: int
     seconds: float
+    tied: float
     found: Mapping[Property, tuple[Difference, ...]]
 
     def largest(self, name: Property) -> Difference | None:
@@ -113,6 +116,7 @@ class _Asking:
         base = self._ask(reranker)
         self.seconds = time.perf_counter() - started
         self.scale = spread(base)
+        self.tied = tied_share(of_query.values() for of_query in base.values())
         self._compare("twice", base, self._ask(reranker))
         self.backwards = self._ask(reranker, backwards=True)
         self._compare("order", base, self.backwards)
@@ -129,7 +133,9 @@ class _Asking:
 
     def outcome(self) -> TaskCheck:
         task = self.plan.data.task
-        return TaskCheck(task.id, task.type, len(self.plan.query_ids), self.plan.pairs, self.seconds, self.found)
+        return TaskCheck(
+            task.id, task.type, len(self.plan.query_ids), self.plan.pairs, self.seconds, self.tied, self.found
+        )
 
     def _ask(self, reranker: LoadedReranker, *, backwards: bool = False) -> Scores:
         return answers(reranker, self.plan.data.task.id, [requests(self.plan, reranker, backwards=backwards)])

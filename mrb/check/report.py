@@ -9,6 +9,7 @@ from mrb.check.check import PROPERTIES, Checked, TaskCheck
 from mrb.check.compare import TOLERANCE, Difference
 from mrb.columns import aligned
 from mrb.noise import NoiseRecord
+from mrb.ties import tie_warning
 
 _OF_SCORES = "% of the standard deviation of the task's scores"
 _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of candidate pairs that change places"}
@@ -33,6 +34,8 @@ def check_text(checked: Checked) -> str:
     for reason in dict.fromkeys(checked.elsewhere.values()):
         task_ids = [task_id for task_id, why in checked.elsewhere.items() if why == reason]
         lines.append(f"not asked: {reason}: {', '.join(task_ids)}")
+    if (warning := tie_warning(info, {task.task_id: task.tied for task in checked.tasks})) is not None:
+        lines.append(warning)
     return "\n".join([*lines, _total(checked.tasks)])
 
 

@@ -38,6 +38,7 @@ from mrb.results import (
     write_run,
 )
 from mrb.task import Task, load_suite
+from mrb.ties import tie_warning, tied_share
 
 JOURNAL_FILE = "journal"
 PARTS_FOLDER = "shards"
@@ -81,6 +82,7 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
             earlier = _earlier(folder, executor.info, fresh=options.fresh)
             read_noise(folder)  # the table at the end shows it: one that is damaged is refused before hours of scoring
             timings: dict[str, TaskTiming] = {}
+            tied: dict[str, float] = {}
             # Written at once, and again after every task: a run that is killed leaves a record of what is there.
             write_run(folder, _record(options, executor, refused, timings, earlier))
             if options.part is not None:
@@ -90,17 +92,20 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
                 if reason is not None:
                     say(f"{task.id}: not covered: {reason}")
                     continue
-                timing = _run_task(options, task, executor, folder / task.id, say)
+                timing, tied[task.id] = _run_task(options, task, executor, folder / task.id, say)
                 if timing is not None:
                     timings[task.id] = timing
                     write_run(folder, _record(options, executor, refused, timings, earlier))
+        if (warning := tie_warning(executor.info, tied)) is not None:
+            say(warning)
     return folder
 
 
 def _run_task(
     options: RunOptions, task: Task, executor: Executor, folder: Path, say: Callable[[str], None]
-) -> TaskTiming | None:
-    """Score, measure and write one task; how long scoring took, None if nothing was left to score.
+) -> tuple[TaskTiming | None, float]:
+    """Score, measure and write one task; how long scoring took, None if nothing was left to score, and the share of
+    queries whose candidates are all tied.
 
     Of a part there is nothing to measure: only the journal is kept.
     """
@@ -112,11 +117,11 @@ def _run_task(
     if options.fresh:
         discard_task(folder, journal)
     timing = _score(choice, plan, executor, journal, options.allow_failures, say)
+    held = held_scores(replay(journal).records, journal)
     if options.part is None:
-        held = held_scores(replay(journal).records, journal)
         write_task(folder, plan, held, measure(plan, held, executor.info))
     say(_line(task, timing, plan))
-    return timing
+    return timing, tied_share(held.values())
 
 
 def _score(

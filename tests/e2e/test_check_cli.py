@@ -50,6 +50,10 @@ def test_a_model_that_holds_is_told_so_for_all_nine_types(mrb: Mrb, tmp_path: Pa
         assert f"  {name} " in done.stdout
     assert "216 pairs in 27 requests" in done.stdout
     assert "my_adapter holds what it declares" in done.stdout
+    # It counts words, and pictures have none.
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
+    assert "my_adapter tied all candidates in 100 % of queries of: mini-emoji-i2i, mini-flag-t2i, " in warning
+    assert 'declare its inputs, as in inputs = ("text",)' in warning
     assert not (tmp_path / "runs").exists()
 
 

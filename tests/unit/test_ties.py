@@ -1,0 +1,40 @@
+"""A reranker that ties all candidates of a task is named, once for all tasks, by check and by run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mrb.adapters import Adapter
+from mrb.baselines.constant import Constant
+from mrb.declaration import declared
+from mrb.ties import MOST, tie_warning, tied_share
+
+INFO = declared(Adapter("toy", Constant(), {}, "test", None)).info
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [
+        ([[0.0, 0.0], [0.0, 0.0, 0.0]], 1.0),
+        ([[0.0, 0.0], [0.0, 1.0]], 0.5),
+        ([[0.0], [], [0.0, 0.0]], 1.0),
+        ([[0.0, NAN, 0.0], [NAN, NAN]], 1.0),
+        ([[0.1, np.float32(0.1)]], 1.0),
+        ([[0.0, -0.0]], 1.0),
+        ([[1.0]], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_the_share_counts_queries_with_two_scores_or_more(scores: list[list[float]], share: float) -> None:
+    assert tied_share(scores) == share
+
+
+def test_all_tasks_stand_in_one_line_with_the_least_share() -> None:
+    line = tie_warning(INFO, {"a": 1.0, "b": 0.987, "c": MOST - 0.01})
+    assert line is not None and "\n" not in line
+    assert "toy tied all candidates in 98 % of queries of: a, b;" in line
+    assert 'inputs = ("text",)' in line
+    assert tie_warning(INFO, {"c": MOST - 0.01}) is None
+    assert tie_warning(INFO, {}) is None
