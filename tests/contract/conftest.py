@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of real architectures, saved to disk, and requests of every modality."""
+"""Tiny random checkpoints in the shapes of real ones, saved to disk, and requests of every modality."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import by_hand
+import museum
 import numpy as np
 import pytest
 import torch
@@ -24,14 +25,14 @@ Tiny = Callable[[str], Path]
 
 def _difference(prompt: Any, load: Any, labels: tuple[str, str] = ("yes", "no")) -> Callable[[Path], Score]:
     def of(folder: Path) -> Score:
-        hand = ByHand(folder, load.from_pretrained(folder), prompt, LIMITS)
+        hand = ByHand(folder, load.from_pretrained(folder, dtype=torch.float32), prompt, LIMITS)
         return lambda i, q, d: hand.difference(i, q, d, labels)
 
     return of
 
 
 def _gmr_cl(folder: Path) -> Score:
-    model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(folder)
+    model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     hand = ByHand(folder, model, by_hand.gmr, LIMITS)
     return lambda i, q, d: float(hand.logits(i, q, d)[hand.token("yes")])
 
@@ -40,7 +41,7 @@ def _mono(folder: Path) -> Score:
     from peft import PeftModel
 
     base = folder.parent / "mono_base"
-    model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(base)
+    model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
     hand = ByHand(base, PeftModel.from_pretrained(model, folder), by_hand.monoqwen, LIMITS)
     return lambda i, q, d: hand.difference(i, q, d, ("True", "False"))
 
@@ -74,11 +75,10 @@ def _bge_gemma(folder: Path) -> Score:
 
 def _jina(folder: Path) -> Score:
     """Document first, token 100 at the end, the two-layer head on the last hidden state, minus 2.65."""
-    from safetensors.torch import load_file
 
-    model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(folder)
+    model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     hand = ByHand(folder, model, by_hand.jina, LIMITS)
-    w = load_file(folder / "model.safetensors")
+    w = museum.read_weights(folder)
 
     def score(i: str, q: Item, d: Item) -> float:
         inputs = hand.inputs(i, q, d)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from asked import texts
 from by_hand import ByHand
 
@@ -34,7 +35,7 @@ def test_the_adapter_of_the_page(tiny: Callable[[str], Path], tmp_path: Path, mo
         shown = f"Query: {q.text}\nDocument: {d.text}\nRelevant?"
         return f"<|im_start|>user\n{shown}<|im_end|>\n<|im_start|>assistant\n"
 
-    hand = ByHand(folder, AutoModelForCausalLM.from_pretrained(folder), prompt, {})
+    hand = ByHand(folder, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), prompt, {})
     wanted = [hand.difference("", request.query, document) for document in request.candidates]
     assert found == pytest.approx(wanted, abs=1e-4)
 

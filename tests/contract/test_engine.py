@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import museum
 import numpy as np
 import pytest
 import torch
 import transformers
 from asked import INSTRUCTION, LONG, mixed, picture, texts
 from by_hand import LIMITS
-from safetensors.torch import load_file, save_file
 from tiny import tokenizer
 
 from mrb.declaration import LoadedReranker, load_reranker
@@ -318,9 +318,9 @@ def test_a_request_without_candidates_is_answered(tiny: Tiny, load: Load) -> Non
 class TestRefusals:
     def changed(self, source: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
         shutil.copytree(source, folder)
-        weights = load_file(folder / "model.safetensors")
+        weights = museum.read_weights(folder)
         change(weights)
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        museum.write_weights(folder, weights)
         return folder
 
     def test_a_missing_weight(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:

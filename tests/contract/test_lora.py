@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import museum
 import pytest
 import torch
 from asked import texts
@@ -97,9 +98,9 @@ def test_what_does_not_fit_is_refused(
 def test_a_weight_that_the_base_lacks_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(tiny("mono_lora").parent / "mono_base", base)
-    weights = load_file(base / "model.safetensors")
+    weights = museum.read_weights(base)
     weights.pop("model.norm.weight")
-    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    museum.write_weights(base, weights)
     folder = changed(tiny("mono_lora"), tmp_path / "lora", lambda w: w, base_model_name_or_path=str(base))
     with pytest.raises(AdapterError, match=r"holds no model\.\S*norm\.weight"):
         scores(folder)

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import museum
 import numpy as np
 import pytest
 from by_hand import LIMITS
-from safetensors.torch import load_file, save_file
 
 from mrb.candidates import Candidates, read_parquet
 from mrb.engine.identity import identity
@@ -78,9 +78,9 @@ def test_a_killed_command_goes_on_and_other_weights_do_not(checkpoint: Path, tmp
     assert (found.sha256, same) == (wanted.sha256, manifest)
     assert {path: path.stat().st_mtime_ns for path in made} == made, "what was made is not made again"
 
-    weights = load_file(checkpoint / "model.safetensors")
+    weights = museum.read_weights(checkpoint)
     weights["model.norm.weight"][::2] *= 3
-    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    museum.write_weights(checkpoint, weights)
     other, told = _finish(cut, "gme-2b", *options)
     assert told["version"] == f"1+{identity(checkpoint)}" != manifest["version"]
     assert other.sha256 != wanted.sha256
