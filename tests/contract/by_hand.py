@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.image_utils import SizeDict
 
 from mrb.items import Item
 
@@ -106,8 +107,9 @@ class ByHand:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.processor = None
         if hasattr(model.config, "vision_config"):
-            size = {"shortest_edge": limits["min_pixels"], "longest_edge": limits["max_pixels"]}
-            self.processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", size=size)
+            # The published files state limits of their own, which win over a `size` that is asked for on loading.
+            self.processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+            self.processor.size = SizeDict(shortest_edge=limits["min_pixels"], longest_edge=limits["max_pixels"])
 
     def inputs(self, instruction: str, q: Item, d: Item) -> dict[str, Any]:
         text = self.prompt(instruction, q, d)

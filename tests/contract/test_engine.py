@@ -16,7 +16,6 @@ import torch
 import transformers
 from asked import INSTRUCTION, LONG, mixed, picture, texts
 from by_hand import LIMITS
-from tiny import tokenizer
 
 from mrb.declaration import LoadedReranker, load_reranker
 from mrb.engine import engine as engine_module
@@ -97,7 +96,7 @@ def test_logits_of_the_vocabulary_are_never_formed(tiny: Tiny, load: Load, monke
     monkeypatch.setattr(torch.nn.functional, "linear", noted)
     ask(reranker, mixed())
     assert rows
-    assert max(rows) < len(tokenizer()), "no product with as many rows as the vocabulary"
+    assert max(rows) < len(museum.qwen_tokenizer()), "no product with as many rows as the vocabulary"
 
 
 @pytest.mark.parametrize(
@@ -350,7 +349,7 @@ class TestRefusals:
     def test_labels_that_are_not_two_tokens(self, labels: tuple[str, str]) -> None:
         layout = Layout("mine", "{query}{seam}{document}", labels=labels)
         with pytest.raises(AdapterError, match=r"is not one token|both labels are the token"):
-            label_ids(tokenizer(), layout)
+            label_ids(museum.qwen_tokenizer(), layout)
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -54,7 +54,7 @@ def _last_token(prompt: Any) -> Callable[[Path], Vector]:
 
 
 def _gme(folder: Path) -> Vector:
-    model = transformers.AutoModelForImageTextToText.from_pretrained(folder)
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     return ByHand(folder, model, by_hand.gme, LIMITS).flat_vector
 
 

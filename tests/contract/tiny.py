@@ -1,22 +1,30 @@
-"""Checkpoints of a few hundred thousand random weights: the museum's, and families that are not in it yet."""
+"""Checkpoints of a few hundred thousand random weights, of the classes that the real ones have."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import museum
 import torch
 import transformers
-from tokenizers import AddedToken, Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-HIDDEN = museum.HIDDEN
+SPECIALS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<bos>",
+)
+VOCABULARY = 1200
+HIDDEN = 64
 TEXT = {
     "hidden_size": HIDDEN,
     "intermediate_size": 128,
@@ -35,12 +43,11 @@ TOWER = {
     "initializer_range": 0.5,
     "initializer_factor": 12.0,
 }
+THREE_D = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}
 
 
 def build(architecture: str, folder: Path) -> Path:
-    """Write a checkpoint of `architecture`, with tokenizer and image processor, to `folder`."""
-    if architecture.removesuffix(museum.RESAVED) in museum.exhibits():
-        return museum.build(architecture, folder)
+    """Save a checkpoint of `architecture`, with tokenizer and image processor, to `folder`."""
     torch.manual_seed(7)
     tok = tokenizer()
     if architecture not in TOWERS:
@@ -51,20 +58,120 @@ def build(architecture: str, folder: Path) -> Path:
 
 @cache
 def tokenizer() -> Any:
-    """The museum's tokenizer with a <bos>, as Gemma's has."""
-    made = museum.qwen_tokenizer.__wrapped__()
-    made.add_tokens([AddedToken("<bos>", special=True, normalized=False)], special_tokens=True)
+    """A byte-level BPE tokenizer of the Qwen kind, trained on Unicode's names, with yes, no, True, False, 1, 0."""
+    import unicodedata
+
+    # The database of Unicode 3.2 is the same in every Python, and so is the tokenizer.
+    words = [unicodedata.ucd_3_2_0.name(chr(c), "").lower() for c in range(32, 6000)]
+    labels = ["yes no Yes No True False true false 1 0 yes no Yes No True False 1 0"] * 400
+    tok = Tokenizer(models.BPE())
+    tok.normalizer = normalizers.NFC()
+    split = pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tok.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tok.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - len(SPECIALS), initial_alphabet=alphabet, show_progress=False)
+    yes_no = ["yes\nno\nYes\nNo\nTrue\nFalse\n"] * 400
+    tok.train_from_iterator([*words, *labels, *yes_no], trainer)
+    model = json.loads(tok.to_str())["model"]
+    made = transformers.Qwen2Tokenizer(
+        vocab=model["vocab"],
+        merges=[tuple(merge) for merge in model["merges"]],
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+    )
+    made.add_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS], special_tokens=True)
     return made
 
 
+def _ids(tok: Any) -> dict[str, int]:
+    return {
+        "image_token_id": tok.convert_tokens_to_ids("<|image_pad|>"),
+        "video_token_id": tok.convert_tokens_to_ids("<|video_pad|>"),
+        "vision_start_token_id": tok.convert_tokens_to_ids("<|vision_start|>"),
+        "vision_end_token_id": tok.convert_tokens_to_ids("<|vision_end|>"),
+    }
+
+
+def _image_processor(folder: Path, patch: int = 14) -> None:
+    transformers.Qwen2VLImageProcessorPil(patch_size=patch).save_pretrained(folder)
+
+
+def _qwen2_vl(tok: Any, folder: Path) -> None:
+    config = transformers.Qwen2VLConfig(
+        text_config=dict(TEXT, vocab_size=len(tok), rope_parameters=THREE_D),
+        vision_config={"embed_dim": 32, "hidden_size": HIDDEN, "depth": 2, "num_heads": 2, "initializer_range": 0.12},
+        tie_word_embeddings=True,
+        **_ids(tok),
+    )
+    transformers.Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    _image_processor(folder)
+
+
 def _gme(tok: Any, folder: Path) -> None:
-    """As the Hub has it: remote code, and a head that is neither tied nor in the file."""
-    museum.build("qwen2_vl", folder)
+    """As the Hub has it: a flat configuration with remote code, the old names of weights, no vocabulary head."""
+    from safetensors.torch import load_file, save_file
+
+    _qwen2_vl(tok, folder)
+    weights = load_file(folder / "model.safetensors")
+    assert {name.split(".")[0] for name in weights} == {"model", "visual"}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
-    config["tie_word_embeddings"] = False
+    text = config.pop("text_config")
+    rope = text.pop("rope_parameters")
+    text.pop("layer_types")
+    config |= text | {"rope_theta": rope["rope_theta"], "model_type": "qwen2_vl", "tie_word_embeddings": False}
+    config["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    config["vision_config"] = {k: v for k, v in config["vision_config"].items() if k != "rope_parameters"}
     config["architectures"] = ["GmeQwen2VLForVision2Seq"]
     config["auto_map"] = {"AutoConfig": "modeling.GmeQwen2VLConfig", "AutoModel": "modeling.GmeQwen2VL"}
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def _qwen2_5_vl(tok: Any, folder: Path) -> None:
+    config = transformers.Qwen2_5_VLConfig(
+        text_config=dict(TEXT, vocab_size=len(tok), rope_parameters=THREE_D),
+        vision_config={
+            "hidden_size": 32,
+            "out_hidden_size": HIDDEN,
+            "depth": 3,
+            "num_heads": 2,
+            "intermediate_size": 48,
+            "fullatt_block_indexes": [1],
+            "initializer_range": 0.12,
+        },
+        tie_word_embeddings=False,
+        **_ids(tok),
+    )
+    transformers.Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    _image_processor(folder)
+
+
+def _qwen3_vl(tok: Any, folder: Path) -> None:
+    config = transformers.Qwen3VLConfig(
+        text_config=dict(TEXT, vocab_size=len(tok), head_dim=16, rope_parameters=THREE_D),
+        vision_config={
+            "hidden_size": 32,
+            "out_hidden_size": HIDDEN,
+            "depth": 3,
+            "num_heads": 2,
+            "intermediate_size": 48,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1],
+            "initializer_range": 0.12,
+        },
+        tie_word_embeddings=True,
+        **_ids(tok),
+    )
+    transformers.Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
+    _image_processor(folder, patch=16)
+
+
+def _qwen3(tok: Any, folder: Path) -> None:
+    config = transformers.Qwen3Config(**TEXT, vocab_size=len(tok), head_dim=16, tie_word_embeddings=True)
+    transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
 
 
 def _qwen2(tok: Any, folder: Path) -> None:
@@ -78,14 +185,17 @@ def _gemma(tok: Any, folder: Path) -> None:
 
 def _jina_m0(tok: Any, folder: Path) -> None:
     """As the Hub has it: Qwen2-VL's weights under a class of remote code, with a score head and no vocabulary head."""
-    museum.build("qwen2_vl", folder)
-    weights = museum.read_weights(folder) | {
+    from safetensors.torch import load_file, save_file
+
+    _qwen2_vl(tok, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights |= {
         "score.0.weight": torch.randn(HIDDEN, HIDDEN) / 8,
         "score.0.bias": torch.randn(HIDDEN) / 8,
         "score.2.weight": torch.randn(1, HIDDEN) / 8,
         "score.2.bias": torch.randn(1),
     }
-    museum.write_weights(folder, weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["JinaVLForRanking"]
     config["auto_map"] = {"AutoModel": "modeling.JinaVLForRanking"}
@@ -98,7 +208,7 @@ def _mono_lora(tok: Any, folder: Path) -> None:
 
     base = folder.parent / "mono_base"
     build("qwen2_vl", base)
-    model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
+    model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(base)
     targets = r".*language_model.*\.(q_proj|v_proj|down_proj)"
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=targets, init_lora_weights=False))
     tuned.save_pretrained(folder)
@@ -145,7 +255,11 @@ def _siglip(tok: Any, folder: Path) -> None:
 
 
 _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
+    "qwen2_vl": _qwen2_vl,
     "gme": _gme,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
+    "qwen3": _qwen3,
     "qwen2": _qwen2,
     "gemma": _gemma,
     "jina_m0": _jina_m0,

@@ -176,12 +176,12 @@ def pull_command() -> Iterator[Command]:
 
 def train_command(folder: Path) -> Command:
     """`mrb train recipe`: six steps of a tiny checkpoint, one checkpoint a step."""
-    sys.path.insert(0, str(TESTS / "contract"))
-    import tiny
+    sys.path[:0] = [str(TESTS / "contract"), str(TESTS)]
+    import museum
     from trained import recipe_of, toy_groups
 
     folder.mkdir(parents=True)
-    groups, model = toy_groups(folder, pictures=False), tiny.build("qwen3", folder / "checkpoint")
+    groups, model = toy_groups(folder, pictures=False), museum.build("qwen3", folder / "checkpoint")
     recipe_of(folder, model, groups)
     settings = ("schedule.steps=6", "output.save_every=1", "schedule.queries=2")
     changes = [part for setting in settings for part in ("--set", setting)]

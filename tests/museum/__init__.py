@@ -53,13 +53,13 @@ RESAVED = "@resaved"
 
 
 @cache
-def _families() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Exhibit -> (family file's stem, the file's content)."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for path in sorted(HERE.glob("*.json")):
-        family = json.loads(path.read_text(encoding="utf-8"))
-        found.update(dict.fromkeys(family.get("exhibits", {}), (path.stem, family)))
-    return found
+def _families() -> dict[str, dict[str, Any]]:
+    """Exhibit -> what its family's file holds."""
+    files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("*.json"))}
+    for family in files.values():
+        if "files_of" in family:
+            family["files"] = files[family["files_of"]]["files"]
+    return {name: family for family in files.values() for name in family.get("exhibits", {})}
 
 
 def exhibits() -> list[str]:
@@ -72,14 +72,16 @@ def build(name: str, folder: Path) -> Path:
     after loading the published one."""
     if name.endswith(RESAVED):
         return _resave(build(name.removesuffix(RESAVED), folder.parent / f"{folder.name}.published"), folder)
-    family = _families()[name][1]
+    family = _families()[name]
     exhibit = family["exhibits"][name]
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(family["tokenizer"], folder)
     for file, content in family["files"].items():
-        published = _merged(content, exhibit.get("config", {})) if file == "config.json" else content
-        _write(folder / file, _shrunk(published))
-    write_weights(folder, _random_weights(folder, family["names"], exhibit["head"]), exhibit["shards"])
+        changes = family.get("config", {}) | exhibit.get("config", {}) if file == "config.json" else {}
+        _write(folder / file, _shrunk(_merged(content, changes)))
+    weights = _random_weights(folder, family["names"], exhibit["head"])
+    weights |= {name: torch.randn(shape) / 8 for name, shape in family.get("extra_weights", {}).items()}
+    write_weights(folder, weights, exhibit["shards"])
     return folder
 
 
