@@ -68,7 +68,7 @@ def test_a_killed_command_goes_on_and_other_weights_do_not(checkpoint: Path, tmp
     options = [*GME, f"--set=path={checkpoint}"]
     wanted, manifest = _finish(whole, "gme-2b", *options)
     assert manifest["retriever"] == "gme-2b"
-    assert manifest["version"] == f"1+{identity(checkpoint)}"
+    assert manifest["version"] == f"2+{identity(checkpoint)}"
     assert manifest["dtype"] == "float32"
     assert manifest["sha256"] == wanted.sha256
     assert len(wanted) == len(load_task_data(load_task(TASK)).queries)
@@ -82,7 +82,7 @@ def test_a_killed_command_goes_on_and_other_weights_do_not(checkpoint: Path, tmp
     weights["model.norm.weight"][::2] *= 3
     museum.write_weights(checkpoint, weights)
     other, told = _finish(cut, "gme-2b", *options)
-    assert told["version"] == f"1+{identity(checkpoint)}" != manifest["version"]
+    assert told["version"] == f"2+{identity(checkpoint)}" != manifest["version"]
     assert other.sha256 != wanted.sha256
     assert other.sha256 == _finish(whole, "gme-2b", *options)[0].sha256, "no vector of the first weights is used"
 

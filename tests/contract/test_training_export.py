@@ -116,7 +116,8 @@ def test_a_text_model_is_a_cross_encoder(moved: Any, tmp_path: Path, architectur
     live = LiveReranker(parts.learner.eval(), parts.prompter, None)
     query = "capital of\nFrance?"
     documents = ["Paris is the capital.", "no", "Grüße, 世界 🙂", " a  b\n\n c ", "{{ messages }} {% raw %}"]
-    encoder = CrossEncoder(str(folder), device="cpu")
+    # The published base states bfloat16, in which LoRA weights on it are loaded unless float32 is asked for.
+    encoder = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
     for instruction in (INSTRUCTION, ""):
         request = Request(instruction, Item(query), [Item(text) for text in documents], 1)
         found = encoder.predict([(query, text) for text in documents], prompt=instruction or None)
