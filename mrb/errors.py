@@ -10,12 +10,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from pydantic import ValidationError
 
 
 class MRBError(Exception):
-    """A mistake in what was given to MRB: a command, a file, a data set, an adapter."""
+    """A mistake in what was given to MRB: a command, a file, a data set, an adapter.
+
+    `place` says which of several things it is about, where who raises it knows no names: (number of an item or a pair
+    among those given), or (key of a request, number of its candidate). Who gave them raises it `at` their name.
+    `image` is the hash of the image that it is about.
+    """
+
+    place: tuple[int, ...] = ()
+    image: str = ""
+
+    def at(self, where: str) -> Self:
+        """The same mistake with `where` before its message."""
+        return type(self)(f"{where}: {self}")
 
 
 class TaskError(MRBError):

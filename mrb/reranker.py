@@ -54,6 +54,8 @@ class Reranker(Protocol):
     - `uses_first_stage` (default False): asks for first-stage ranks and scores, which every result then shows;
     - `batch_invariant` (default False): scores are the same bits however requests are batched;
     - `concurrency` (default 8): requests in flight, for `async` adapters;
+    - `check_item(item)`: raises an `MRBError` for a query or a document that it cannot score, which `mrb run --dry-run`
+      then names; it should not decode pixels;
     - `close()`: called once at the end.
     """
 

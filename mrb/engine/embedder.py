@@ -36,7 +36,8 @@ class Embedder:
     def vectors(self, instruction: str, items: Sequence[Item]) -> Float32:
         """(n, hidden) float32, a row of length 1 an item: the last hidden state of the prompt's last token.
 
-        The layout has a query's side only. A row does not depend on the other items, but for rounding.
+        The layout has a query's side only. A row does not depend on the other items, but for rounding. AdapterError,
+        or DataError for an image, if an item cannot be encoded; its `place` is the item's number.
         """
         started = self.stats.clock()
         prompts = self.prompter.prompts(instruction, [(item, _NOTHING) for item in items])
@@ -56,7 +57,7 @@ class Embedder:
                 except (RuntimeError, MemoryError) as error:
                     if not out_of_memory(error):
                         raise
-                    self._halve(len(chosen), len(prompts[chosen[0]].ids), error)
+                    self._halve(chosen, len(prompts[chosen[0]].ids), error)
                     break
                 rows.update(zip(chosen, found, strict=True))
                 del waiting[: len(batch)]
@@ -82,9 +83,12 @@ class Embedder:
         self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
         return found
 
-    def _halve(self, rows: int, length: int, error: BaseException) -> None:
+    def _halve(self, chosen: Sequence[int], length: int, error: BaseException) -> None:
+        rows = len(chosen)
         if rows == 1:
-            raise AdapterError(f"one item of {length} tokens does not fit into memory; lower max_length") from error
+            told = AdapterError(f"one item of {length} tokens does not fit into memory; lower max_length")
+            told.place = (chosen[0],)
+            raise told from error
         self.batch_tokens = max(1, rows * length // 2)
         self.stats.halvings += 1
         if self.backbone.device.type == "cuda":

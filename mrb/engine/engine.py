@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from mrb.engine.layout import LEAST_SAVED
 from mrb.engine.pictures import Features, Pictures
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.stats import Stats
-from mrb.errors import AdapterError
+from mrb.errors import AdapterError, MRBError
 from mrb.items import ImageHandle, Item
 from mrb.reranker import Request
 
@@ -31,6 +32,7 @@ DOCUMENT_WINDOW = 64
 """... where the document stands first: a prefix is shared by the queries that have the document in their lists."""
 
 Answer = tuple[int, list[float]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,25 @@ class Engine:
         self.stats = stats
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[Answer]:
-        """(request.key, one score per candidate) for each request, in no particular order."""
+        """(request.key, one score per candidate) for each request, in no particular order.
+
+        AdapterError, or DataError for an image, if a pair cannot be scored; its `place` is (request.key, candidate).
+        """
         window = WINDOW if self.prompter.layout.first == "query" else DOCUMENT_WINDOW
         iterator = iter(requests)
         while held := list(itertools.islice(iterator, window)):
             yield from self._window(held)
+
+    def check_item(self, item: Item) -> None:
+        """DataError if the item's image cannot be resized, AdapterError if it fills a prompt alone; nothing is
+        decoded."""
+        if item.image is not None:
+            tokens = self._pictures().tokens(item.image)
+            if tokens >= self.prompter.max_length:
+                raise AdapterError(
+                    f"an image of {tokens} tokens does not fit into max_length={self.prompter.max_length}; raise "
+                    "max_length or lower max_pixels"
+                )
 
     def close(self) -> None:
         """Let go of threads and of what is cached."""
@@ -101,7 +117,8 @@ class Engine:
         shared.sort(key=lambda group: min(pair.order for pair in group))
         self._expect(shared, single)
         left = [len(request.candidates) for request in requests]
-        for pairs, values in itertools.chain(self._whole(single), *(self._after_prefix(group) for group in shared)):
+        found = itertools.chain(self._whole(single), *(self._after_prefix(group) for group in shared))
+        for pairs, values in _placed(found, requests):
             for pair, value in zip(pairs, values, strict=True):
                 for request, candidate in pair.places:
                     scores[request][candidate] = value
@@ -116,7 +133,12 @@ class Engine:
         groups: dict[tuple[str, str], dict[tuple[int, bytes, tuple[str, ...]], Pair]] = {}
         first = self.prompter.layout.first
         for i, request in enumerate(requests):
-            prompts = self.prompter.prompts(request.instruction, [(request.query, item) for item in request.candidates])
+            try:
+                pairs = [(request.query, item) for item in request.candidates]
+                prompts = self.prompter.prompts(request.instruction, pairs)
+            except MRBError as error:
+                error.place = (request.key, *error.place)
+                raise
             for j, (item, prompt) in enumerate(zip(request.candidates, prompts, strict=True)):
                 shown: Item = request.query if first == "query" else item
                 key = (request.instruction, shown.content_hash)
@@ -152,7 +174,7 @@ class Engine:
     def _after_prefix(self, group: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
         shared = _common(group)
         prompt = group[0].prompt
-        features = self._features(_images(prompt, end=shared))
+        features = self._features(group[:1], end=shared)
         started = self.stats.clock()
         prefix = self.backbone.prefix(row_of(prompt, features, end=shared), features)
         self.stats.synchronised("prefill", started, self.backbone.device)
@@ -173,14 +195,17 @@ class Engine:
                 except (RuntimeError, MemoryError) as error:
                     if not out_of_memory(error):
                         raise
-                    self._halve(len(chosen), _length(chosen[0]) - spared, error)
+                    self._halve(chosen, _length(chosen[0]) - spared, error)
                     break
                 yield chosen, values
                 del waiting[: len(batch)]
 
-    def _halve(self, rows: int, length: int, error: BaseException) -> None:
+    def _halve(self, pairs: Sequence[Pair], length: int, error: BaseException) -> None:
+        rows = len(pairs)
         if rows == 1:
-            raise AdapterError(f"one prompt of {length} tokens does not fit into memory; lower max_length") from error
+            told = AdapterError(f"one prompt of {length} tokens does not fit into memory; lower max_length")
+            told.place = pairs[0].places[0]
+            raise told from error
         self.batch_tokens = max(1, rows * length // 2)
         self.stats.halvings += 1
         if self.backbone.device.type == "cuda":
@@ -188,7 +213,7 @@ class Engine:
 
     def _scores(self, pairs: Sequence[Pair], start: Start | None) -> list[float]:
         spared = start.tokens if start is not None else 0
-        features = self._features(image for pair in pairs for image in _images(pair.prompt, start=spared))
+        features = self._features(pairs, start=spared)
         known = features | start.features if start is not None else features
         rows = [row_of(pair.prompt, known, start=spared) for pair in pairs]
         device = self.backbone.device
@@ -205,9 +230,26 @@ class Engine:
         self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
         return values
 
-    def _features(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
-        wanted = list(images)
-        return self._pictures().features(wanted) if wanted else {}
+    def _features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:
+        """The features of the images between two tokens of the pairs' prompts."""
+        wanted = {image.sha256: image for pair in pairs for image in _images(pair.prompt, start, end)}
+        try:
+            return self._pictures().features(wanted.values()) if wanted else {}
+        except MRBError as error:
+            shown = (pair.places[0] for pair in pairs for image in _images(pair.prompt) if image.sha256 == error.image)
+            error.place = next(shown, ())
+            raise
+
+
+def _placed(found: Iterator[T], requests: Sequence[Request]) -> Iterator[T]:
+    """The same; an error about a pair of the window gets the key of its request."""
+    try:
+        yield from found
+    except MRBError as error:
+        if error.place:
+            number, candidate = error.place
+            error.place = (requests[number].key, candidate)
+        raise
 
 
 def _length(pair: Pair) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mrb.engine.stats import Stats
+from mrb.errors import MRBError
 from mrb.items import ImageHandle
 
 AHEAD_BYTES = 256 * 1024 * 1024
@@ -47,14 +48,20 @@ class Features:
         return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deep))
 
 
-def image_patches(processor: Any, image: ImageHandle) -> int:
-    """How many patches the processor makes of the image, from its header alone.
-
-    DataError names an image over LONGEST to 1: Qwen's own resizing refuses it.
-    """
+def refuse_thin(image: ImageHandle) -> None:
+    """DataError names an image over LONGEST to 1: Qwen's own resizing refuses it."""
     width, height = image.open_size
     if max(height, width) > LONGEST * min(height, width):
         raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
+
+
+def image_patches(processor: Any, image: ImageHandle) -> int:
+    """How many patches the processor makes of the image, from its header alone.
+
+    DataError as from `refuse_thin`.
+    """
+    refuse_thin(image)
+    width, height = image.open_size
     return int(processor.get_number_of_image_patches(height, width))
 
 
@@ -153,6 +160,14 @@ class Pictures:
                 self._waiting[key] = self._pool.submit(self._pixels, image), size
                 self._waiting_bytes += size
 
+    def _ready(self, image: ImageHandle) -> Pixels:
+        """The image's pixels; an error names the image by its hash too."""
+        try:
+            return self._taken(image)
+        except MRBError as error:
+            error.image = image.sha256
+            raise
+
     def _taken(self, image: ImageHandle) -> Pixels:
         self._queue.pop(image.sha256, None)  # made now, so not ahead
         if image.sha256 not in self._waiting:
@@ -174,7 +189,7 @@ class Pictures:
 
     def _encoded(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
         for batch in self._batches(images):
-            for image, features in zip(batch, self._seen([self._taken(image) for image in batch]), strict=True):
+            for image, features in zip(batch, self._seen([self._ready(image) for image in batch]), strict=True):
                 if features.embeds.shape[0] != self.tokens(image):
                     raise image.error("the image decodes to another size than its header states")
                 yield image, features

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.engine.layout import Layout, Rendered, Segment, render
-from mrb.errors import AdapterError
+from mrb.errors import AdapterError, MRBError
 from mrb.items import ImageHandle, Item
 
 Ids = npt.NDArray[np.int64]
@@ -62,11 +62,22 @@ class Prompter:
         self._image_id = _image_id(tokenizer, layout) if image_tokens is not None else -1
 
     def prompts(self, instruction: str, pairs: Sequence[tuple[Item, Item]]) -> list[Prompt]:
-        """One prompt for each (query, document). AdapterError if a pair does not fit even without its texts."""
+        """One prompt for each (query, document).
+
+        AdapterError if a pair does not fit even without its texts, DataError for an image that the model cannot take;
+        its `place` is the pair's number.
+        """
         rendered = [render(self.layout, instruction, query, document, self._control) for query, document in pairs]
         segments = [segment for pair in rendered for segment in pair.segments]
         tokens = iter(self._tokenised(segments))
-        return [self._prompt(pair, [next(tokens) for _ in pair.segments]) for pair in rendered]
+        found: list[Prompt] = []
+        for pair in rendered:
+            try:
+                found.append(self._prompt(pair, [next(tokens) for _ in pair.segments]))
+            except MRBError as error:
+                error.place = (len(found),)
+                raise
+        return found
 
     def _tokenised(self, segments: Sequence[Segment]) -> list[tuple[list[int], list[tuple[int, int]]]]:
         """Ids and character offsets of each segment."""
@@ -92,6 +103,8 @@ class Prompter:
         ids = [token for segment, _ in tokens for token in segment]
         if self.layout.final_token is not None:
             ids.append(self.layout.final_token)
+        if pair.images and self.image_tokens is None:
+            raise AdapterError("this model takes no images")
         counts = [self.image_tokens(image) for image in pair.images] if self.image_tokens else []
         if ids.count(self._image_id) != len(pair.images):
             raise AdapterError(f"{len(pair.images)} images, but {ids.count(self._image_id)} image tokens in the prompt")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mrb.adapters import name_of
 from mrb.engine.layout import Layout
 from mrb.errors import AdapterError
+from mrb.items import Item
 from mrb.reranker import Request
 from mrb.task import Modality
 
@@ -117,6 +118,10 @@ class YesNo:
     def score(self, request: Request) -> Sequence[float]:
         """One score per candidate of a single request."""
         return next(iter(self.engine.score_stream([request])))[1]
+
+    def check_item(self, item: Item) -> None:
+        """Raise what is wrong with a query or a document that no score can be given for; nothing is decoded."""
+        self.engine.check_item(item)
 
     def close(self) -> None:
         """Say what was cut, and let go of the engine."""

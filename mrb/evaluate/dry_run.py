@@ -1,7 +1,8 @@
 """`mrb run --dry-run`: what a run would need, whether its data is sound, and how long it may take; nothing is written.
 
 Everything that can be wrong with the data is found before the model is loaded: ids, candidate lists, and the header of
-every image that will be shown. Only then the model is built, and timed on a few pairs of each task.
+every image that will be shown. Only then the model is built, asked about each item if it says which it cannot score,
+and timed on a few pairs of each task.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mrb.amounts import rate_text, time_text
 from mrb.calling import closed_after
 from mrb.columns import aligned
 from mrb.declaration import LoadedReranker, load_reranker, not_covered
-from mrb.evaluate.extent import Extent, examine, extent_text, stand_ins
+from mrb.evaluate.extent import Extent, check_items, examine, extent_text, stand_ins
 from mrb.evaluate.plan import Asked, Plan, asked
 from mrb.evaluate.registered import Speed, registered, registered_text
 from mrb.evaluate.run import RunOptions
@@ -85,8 +86,11 @@ def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]
 
 
 def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:
-    """The tasks that the reranker takes, and how long each will take."""
+    """The tasks that the reranker takes, and how long each will take. MRBError for an item that it cannot score."""
     covered = [e for e in extents if not_covered(reranker.info, e.task) is None and e.plan.pairs]
+    if callable(check := getattr(reranker.target, "check_item", None)):
+        for extent in covered:
+            check_items(extent.plan, check)
     return covered, [probe(reranker, extent) for extent in covered]
 
 

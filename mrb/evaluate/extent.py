@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mrb import candidates as lists
 from mrb.amounts import tasks_text
 from mrb.candidates import Candidates
 from mrb.columns import aligned
+from mrb.errors import MRBError
 from mrb.evaluate.plan import Plan, make_plan
 from mrb.evaluate.run import RunOptions
 from mrb.evaluate.select import Selection, load_candidates, select
@@ -59,12 +60,23 @@ def measure_extent(plan: Plan) -> Extent:
     images: dict[str, int] = {}
     longest = 0
     seen: set[str] = set()
-    for item in _items(plan, seen):
+    for _, item in _named_items(plan, seen):
         longest = max(longest, len(item.text))
         if item.image is not None and item.image.sha256 not in images:
             _ = item.image.size  # reads the header, which is where a bad one is refused
             images[item.image.sha256] = len(item.image.encoded)
     return Extent(plan, len(seen), len(images), sum(images.values()), longest)
+
+
+def check_items(plan: Plan, check: Callable[[Item], object]) -> None:
+    """Ask an adapter's `check_item` of every query and candidate of the plan; its MRBError is raised with the name of
+    the task and the item."""
+    task = plan.data.task.id
+    for name, item in _named_items(plan, set()):
+        try:
+            check(item)
+        except MRBError as error:
+            raise error.at(f"task {task}, {name}") from error
 
 
 def extent_text(extents: Sequence[Extent]) -> str:
@@ -96,14 +108,16 @@ def _extent(task: Task, candidates: Candidates, selection: Selection, limit: int
     return measure_extent(make_plan(data, candidates, selection.depth, limit=limit, sample=selection.sample))
 
 
-def _items(plan: Plan, seen: set[str]) -> Iterator[Item]:
-    """Every query and every candidate that the plan shows, each document once; `seen` takes the documents' ids."""
+def _named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:
+    """Every query and every candidate that the plan shows, each document once, with its name in errors; `seen` takes
+    the documents' ids."""
     for entry in plan.entries():
-        yield plan.data.queries.item(entry.query_id)
+        query = f"query {entry.query_id!r}"
+        yield query, plan.data.queries.item(entry.query_id)
         for doc_id in entry.doc_ids:
             if doc_id not in seen:
                 seen.add(doc_id)
-                yield plan.data.corpus.item(doc_id)
+                yield f"{query}, document {doc_id!r}", plan.data.corpus.item(doc_id)
 
 
 def _megabytes(size: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -33,7 +33,8 @@ def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> I
     WINDOW ahead of the answers for one with `score_stream`, which is called once a window.
 
     AdapterError names the query (`where` names the task) when the adapter raises, returns the wrong number of scores,
-    a NaN or an infinity, an order that is no permutation, or leaves a request without an answer.
+    a NaN or an infinity, an order that is no permutation, or leaves a request without an answer. An AdapterError or
+    DataError that the adapter raises itself keeps its class; its `place`, if it has one, says which query and document.
     """
     iterator = iter(asked)
     size = WINDOW - 1 if _streams(reranker) else None
@@ -57,12 +58,13 @@ def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str)
             with adapter_call():
                 found = next(answers, None)
         except BaseException as error:
-            raise _named(error, where, handed[0]) from error
+            raise _named(error, _place(error, where, waiting, handed[0])) from error
         if found is None:
             break
         item, answer = _asked_for(found, waiting, where, handed[0])
         if isinstance(answer, _Raised):
-            raise _named(answer.error, where, item.entry.query_id) from answer.error
+            place = _place(answer.error, where, {item.request.key: item}, item.entry.query_id)
+            raise _named(answer.error, place) from answer.error
         yield item, item.in_first_stage_order(_checked(reranker, item, answer, where))
     unanswered = [item.entry.query_id for item in itertools.chain(waiting.values(), window)]
     if unanswered:
@@ -86,12 +88,23 @@ def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str
     return item, answer
 
 
-def _named(error: BaseException, where: str, query_id: str) -> BaseException:
+def _place(error: BaseException, where: str, waiting: Mapping[int, Asked], query_id: str) -> str:
+    """Task, query and document that an error is about: by its own place, else the query that was handed out last."""
+    known = error.place if isinstance(error, MRBError) else ()
+    item = waiting.get(known[0]) if known else None
+    if item is None:
+        return f"task {where}, query {query_id!r}"
+    documents = [f", document {item.entry.doc_ids[int(item.order[place])]!r}" for place in known[1:]]
+    return "".join([f"task {where}, query {item.entry.query_id!r}", *documents])
+
+
+def _named(error: BaseException, place: str) -> BaseException:
     """What is told of an error that came out of the adapter: an error of ours that names its own place stays."""
-    place = f"task {where}, query {query_id!r}: "
     if isinstance(error, AdapterError):
-        return AdapterError(place + safe_text(error, 1000))
-    return error if isinstance(error, MRBError) else refused(error, place + "the adapter raised")
+        return AdapterError(f"{place}: {safe_text(error, 1000)}")
+    if isinstance(error, DataError) and not str(error).startswith("task "):
+        return DataError(f"{place}: {safe_text(error, 1000)}")
+    return error if isinstance(error, MRBError) else refused(error, f"{place}: the adapter raised")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mrb.adapters import Adapter, close_adapter
 from mrb.calling import adapter_call
-from mrb.errors import AdapterError, MRBError
+from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluate.answers import numbers_of
 from mrb.items import Item
 from mrb.loading.data import TaskData
@@ -74,7 +74,12 @@ class Encoding:
 
     def _rows(self, shards: Shards, ids: Sequence[str]) -> Float32:
         table = shards.table
-        rows = self._encoded(shards, [table.item(item_id) for item_id in ids], f"{table.name}, {ids[0]!r}")
+        try:
+            rows = self._encoded(shards, [table.item(item_id) for item_id in ids], f"{table.name}, {ids[0]!r}")
+        except (AdapterError, DataError) as error:
+            if not error.place or str(error).startswith(table.name):  # an image names itself
+                raise
+            raise error.at(f"{table.name}, {ids[error.place[0]]!r}") from error
         if rows.ndim != 2 or len(rows) != len(ids):
             raise AdapterError(f"{self.name}: {len(ids)} items gave vectors of shape {rows.shape}")
         if not np.isfinite(rows).all():

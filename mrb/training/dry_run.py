@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from mrb.columns import aligned
 from mrb.engine.layout import Layout, render
+from mrb.engine.prompt import Prompter
+from mrb.errors import MRBError
 from mrb.items import ImageHandle
 from mrb.training.data.sampling import Drawn, draw, order
 from mrb.training.data.sources import Prepared, prepare
@@ -92,41 +94,52 @@ def measure_lengths(recipe: Recipe, layout: Layout, prepared: Prepared, steps: i
     )
     # Spread over the run: the groups of one source lie together nowhere.
     taken = places[np.linspace(0, len(places) - 1, count).astype(int)]
-    drawn = [
-        draw(prepared.sources[int(s)].group(int(r)), recipe.sampling, (seed, int(s), int(r), int(v)))
-        for s, r, v in taken
-    ]
     image_tokens = _image_tokens(recipe)
-    exact = _exact(recipe, layout, drawn, image_tokens)
-    if exact is not None:
-        return exact
+    prompter = _prompter(recipe, layout, image_tokens)
     tokens: list[int] = []
     images = 0
-    for one in drawn:
-        for document in one.documents:
-            rendered = render(layout, one.group.instruction, one.group.query.item, document.item)
-            own = sum(image_tokens(image) for image in rendered.images)
-            images += own
-            tokens.append(min(recipe.model.max_length, own + math.ceil(len(rendered.text) / CHARACTERS_A_TOKEN)))
-    return Lengths(np.asarray(tokens, np.int64), images, False, len(drawn))
+    for number, row, visit in taken.tolist():
+        source = prepared.sources[number]
+        try:
+            one = draw(source.group(row), recipe.sampling, (seed, number, row, visit))
+            counted = _estimated(recipe, layout, one, image_tokens) if prompter is None else _counted(prompter, one)
+        except MRBError as error:
+            raise source.named(row, error) from error
+        tokens += [length for length, _ in counted]
+        images += sum(own for _, own in counted)
+    return Lengths(np.asarray(tokens, np.int64), images, prompter is not None, len(taken))
 
 
-def _exact(
-    recipe: Recipe, layout: Layout, drawn: Sequence[Drawn], image_tokens: Callable[[ImageHandle], int]
-) -> Lengths | None:
-    """Lengths by the model's own tokenizer, None if that is not on this disk."""
-    from mrb.engine.checkpoint import load_tokenizer
-    from mrb.engine.prompt import Prompter
+def _estimated(
+    recipe: Recipe, layout: Layout, one: Drawn, image_tokens: Callable[[ImageHandle], int]
+) -> list[tuple[int, int]]:
+    """(tokens, those of images) of each document's prompt, the text's by its characters."""
+    found = []
+    for document in one.documents:
+        rendered = render(layout, one.group.instruction, one.group.query.item, document.item)
+        own = sum(image_tokens(image) for image in rendered.images)
+        whole = own + math.ceil(len(rendered.text) / CHARACTERS_A_TOKEN)
+        found.append((min(recipe.model.max_length, whole), own))
+    return found
+
+
+def _counted(prompter: Prompter, one: Drawn) -> list[tuple[int, int]]:
+    """(tokens, those of images) of each document's prompt."""
     from mrb.training.feed import prompts_of
+
+    prompts = prompts_of(prompter, one)
+    return [(len(prompt.ids), sum(placed.count for placed in prompt.images)) for prompt in prompts]
+
+
+def _prompter(recipe: Recipe, layout: Layout, image_tokens: Callable[[ImageHandle], int]) -> Prompter | None:
+    """The prompts of the model's own tokenizer, None if that is not on this disk."""
+    from mrb.engine.checkpoint import load_tokenizer
 
     folder = shape_folder(recipe)
     if folder is None or not (folder / "tokenizer.json").is_file():
         return None
     images = None if not hasattr(load_config(folder), "vision_config") else image_tokens
-    prompter = Prompter(load_tokenizer(folder), layout, recipe.model.max_length, images)
-    prompts = [prompt for one in drawn for prompt in prompts_of(prompter, one)]
-    own = sum(placed.count for prompt in prompts for placed in prompt.images)
-    return Lengths(np.asarray([len(prompt.ids) for prompt in prompts], np.int64), own, True, len(drawn))
+    return Prompter(load_tokenizer(folder), layout, recipe.model.max_length, images)
 
 
 def _image_tokens(recipe: Recipe) -> Callable[[ImageHandle], int]:

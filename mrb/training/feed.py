@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mrb.engine.prompt import Prompt, Prompter
+from mrb.errors import MRBError
 from mrb.items import Item
 from mrb.training.data.sampling import Drawn, Ints, Sampling, draw
 from mrb.training.data.sources import Source
@@ -24,7 +25,7 @@ class Asked:
     missing: int
 
 
-class Feed(Dataset[Asked]):
+class Feed(Dataset[Asked | MRBError]):
     """The groups of a whole run in order: item i is what `order` [n, 3] (source, row, visit) says at i.
 
     An item depends on the seed and its place alone, so processes and restarts see the same.
@@ -47,9 +48,15 @@ class Feed(Dataset[Asked]):
         source, row, visit = (int(number) for number in self.order[place])
         return draw(self.sources[source].group(row), self.sampling, (self.seed, source, row, visit))
 
-    def __getitem__(self, place: int) -> Asked:
-        drawn = self.drawn(place)
-        return Asked(prompts_of(self.prompter, drawn), len(drawn.positives), drawn.missing)
+    def __getitem__(self, place: int) -> Asked | MRBError:
+        """The group at a place, or what is wrong with it: an error that a data loader's process raises would reach the
+        trainer as the text of a traceback."""
+        try:
+            drawn = self.drawn(place)
+            return Asked(prompts_of(self.prompter, drawn), len(drawn.positives), drawn.missing)
+        except MRBError as error:
+            source, row, _ = (int(number) for number in self.order[place])
+            return self.sources[source].named(row, error)
 
 
 def prompts_of(prompter: Prompter, drawn: Drawn) -> list[Prompt]:
@@ -59,14 +66,21 @@ def prompts_of(prompter: Prompter, drawn: Drawn) -> list[Prompt]:
     return prompter.prompts(drawn.group.instruction, pairs)
 
 
-def collate(asked: Sequence[Asked]) -> dict[str, Batch]:
-    """The batch of some groups; in a dictionary, as a data loader passes those on untouched."""
+def collate(asked: Sequence[Asked | MRBError]) -> dict[str, Batch | MRBError]:
+    """The batch of some groups, or what is wrong with the first bad one; in a dictionary, as a data loader passes those
+    on untouched."""
+    good = [one for one in asked if isinstance(one, Asked)]
+    if len(good) < len(asked):
+        return {"batch": next(one for one in asked if isinstance(one, MRBError))}
+    return {"batch": batch_of(good)}
+
+
+def batch_of(asked: Sequence[Asked]) -> Batch:
+    """The batch of some groups."""
     labels = [place < one.positives for one in asked for place in range(len(one.prompts))]
-    return {
-        "batch": Batch(
-            prompts=[prompt for one in asked for prompt in one.prompts],
-            labels=torch.tensor(labels),
-            sizes=[len(one.prompts) for one in asked],
-            missing=sum(one.missing for one in asked),
-        )
-    }
+    return Batch(
+        prompts=[prompt for one in asked for prompt in one.prompts],
+        labels=torch.tensor(labels),
+        sizes=[len(one.prompts) for one in asked],
+        missing=sum(one.missing for one in asked),
+    )

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from mrb.engine.pictures import Features, Pictures
-from mrb.errors import TrainingError
+from mrb.errors import MRBError, TrainingError
 from mrb.items import ImageHandle
 from mrb.training.feed import Feed, collate
 from mrb.training.losses import Contrastive, Supervised, Unified
@@ -185,6 +185,9 @@ class RerankerTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The parts of a step; their images are decoded ahead from here on."""
         parts, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for part in parts:
+            if isinstance(part["batch"], MRBError):
+                raise part["batch"]
         if self.pictures is not None:
             self.pictures.expect(image for part in parts for image in part["batch"].images)
         return parts, count

@@ -23,10 +23,11 @@ from mrb.engine.budget import batches, probed_tokens
 from mrb.engine.layout import Layout
 from mrb.engine.prompt import label_ids
 from mrb.errors import AdapterError, DataError
-from mrb.items import Item
+from mrb.items import ImageHandle, Item
 from mrb.reranker import Request
 
 Tiny = Callable[[str], Path]
+PNG = picture(60, 60, 5).encoded
 Load = Callable[..., LoadedReranker]
 
 
@@ -402,3 +403,20 @@ def test_windows_are_bounded(tiny: Tiny, load: Load) -> None:
     next(stream)
     assert taken <= engine_module.WINDOW
     assert len(list(stream)) == 39
+
+
+def test_an_error_names_the_request_and_its_candidate(tiny: Tiny, load: Load) -> None:
+    broken = ImageHandle(lambda: PNG[: len(PNG) // 2], where="toy corpus, 'd'")
+    for thing, words in (
+        (Item("", picture(3000, 10)), "3000 x 10 pixels is too thin"),
+        (Item("", picture(1, 5000)), "1 x 5000 pixels is too thin"),
+        (Item("", broken), "damaged image"),
+    ):
+        reranker = load("gmr-7b", tiny("qwen2_5_vl"))
+        requests = [Request("", Item(f"q{i}"), [Item("fine"), Item("x"), thing][: i - 3], i) for i in (4, 5, 6)]
+        with pytest.raises(DataError, match=words) as caught:
+            ask(reranker, requests)
+        assert caught.value.place == (6, 2)
+        # Small ones are scored: Qwen's own resizing takes them.
+        small = [Item("", picture(*size, 1)) for size in ((1, 1), (1, 200), (10, 1990))]
+        assert np.isfinite(ask(reranker, [Request("", Item("q"), small, 1)])[1]).all()

@@ -232,3 +232,32 @@ def test_what_cannot_be_run_is_refused_before_training(
             go(small(*changes), tmp_path / "out")
     with pytest.raises(MRBError, match="documents are image"):
         go(small(f"evaluation.tasks=['{DEV}']", architecture="qwen2"), tmp_path / "out")
+
+
+def test_a_group_that_the_model_cannot_take_is_named_by_file_and_row(small: Any, tmp_path: Path, groups: Path) -> None:
+    from mrb.training.dry_run import dry_run
+
+    recipe = small("model.max_length=30")
+    for act in (lambda: go(recipe, tmp_path / "out"), lambda: dry_run(recipe, lambda line: None)):
+        with pytest.raises(MRBError, match=rf"^{groups}, row \d: a prompt of .* cannot be cut to max_length=30"):
+            act()
+    with pytest.raises(MRBError, match=rf"^{groups}, row \d: this model takes no images"):
+        go(small(architecture="qwen2"), tmp_path / "text")
+
+
+def test_what_is_wrong_with_a_group_reaches_the_trainer_whole_from_a_data_loaders_process() -> None:
+    from torch.utils.data import DataLoader, Dataset
+
+    from mrb.errors import DataError
+    from mrb.training.feed import Asked, collate
+
+    class Bad(Dataset[Any]):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, place: int) -> Any:
+            return DataError("groups.jsonl, row 2: too thin") if place else Asked([], 0, 0)
+
+    (part,) = DataLoader(Bad(), batch_size=2, num_workers=1, collate_fn=collate)
+    assert isinstance(part["batch"], DataError)
+    assert str(part["batch"]) == "groups.jsonl, row 2: too thin"

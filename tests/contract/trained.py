@@ -96,4 +96,6 @@ def batch_of(recipe: Recipe, parts: Parts, rows: Sequence[int]) -> Batch:
     for row in rows:
         drawn = draw(source.group(row), recipe.sampling, (0, row))
         asked.append(Asked(prompts_of(parts.prompter, drawn), len(drawn.positives), drawn.missing))
-    return collate(asked)["batch"]
+    batch = collate(asked)["batch"]
+    assert isinstance(batch, Batch)
+    return batch

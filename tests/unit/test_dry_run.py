@@ -20,6 +20,7 @@ from mrb.evaluate.plan import Plan, make_plan
 from mrb.evaluate.registered import registered
 from mrb.evaluate.run import RunOptions
 from mrb.evaluate.select import select
+from mrb.items import Item
 from mrb.reranker import Request
 from mrb.task import load_suite
 
@@ -228,3 +229,19 @@ def test_the_report_sums_and_gives_a_range(toy_plan: Make) -> None:
     assert "10 min - 1.7 h  0.1 - 1  3 pairs" in estimate
     assert "toy: 10 min - 1.7 h of scoring" in estimate
     assert "takes none" in estimate_text("toy", [], [])
+
+
+def test_what_the_adapter_cannot_score_is_named_before_anything_is_scored(
+    pictures: Callable[..., Plan], encoded: Make
+) -> None:
+    class Refuses:
+        def check_item(self, item: Item) -> None:
+            if item.image is not None and max(item.image.size) > 100:
+                raise item.image.error("too thin")
+
+        def score(self, request: Request) -> list[float]:
+            raise AssertionError("scored")
+
+    thin = measure_extent(pictures(encoded(Image.new("RGB", (1, 300)))))
+    with pytest.raises(DataError, match=r"^task toy, query 'q0', document 'c': .*: too thin$"):
+        timing._timed(load(Refuses()), [thin])

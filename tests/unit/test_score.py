@@ -490,3 +490,45 @@ def test_a_request_shows_no_id_no_path_and_no_file_name(toy_data: Any, toy_candi
         "asked words" in words and "first words" in words and "more words" in words
     )  # the walk does see what is shown
     assert not re.search(r"secret|corpus|queries|toy|/tmp|\.parquet", words)
+
+
+def test_an_adapters_own_error_gets_the_names_of_what_it_is_about(toy_plan: MakePlan) -> None:
+    shown = ""
+
+    class Streams:
+        def __init__(self, *place: int) -> None:
+            self.place = place
+
+        def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
+            nonlocal shown
+            second = list(requests)[1]
+            shown = second.candidates[2].text.split()[-1]
+            error = DataError("too thin")
+            error.place = tuple(second.key if place < 0 else place for place in self.place)
+            raise error
+            yield  # a generator
+
+    known = ((-1, 2), "'q1', document 'doc-{}'"), ((-1,), "'q1'")
+    unknown = ((999, 0), "'q2'"), ((), "'q2'")  # the last that it took
+    for place, where in (*known, *unknown):
+        with pytest.raises(DataError) as caught:
+            drive(Streams(*place), toy_plan(n_queries=3))
+        assert str(caught.value) == f"task toy, query {where.format(shown)}: too thin"
+
+
+def test_an_own_error_of_an_adapter_that_is_asked_alone_names_its_query(toy_plan: MakePlan) -> None:
+    class Refuses:
+        def score(self, request: Request) -> list[float]:
+            if request.query.text.endswith(" 2"):
+                raise DataError("corpus, 'x': damaged")
+            return number(request)
+
+    class Later(Refuses):
+        concurrency = 3
+
+        async def score(self, request: Request) -> list[float]:  # type: ignore[override]
+            return super().score(request)
+
+    for adapter in (Refuses(), Later()):
+        with pytest.raises(DataError, match=r"^task toy, query 'q2': corpus, 'x': damaged$"):
+            drive(adapter, toy_plan())

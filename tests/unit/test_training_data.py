@@ -391,3 +391,42 @@ def test_mrb_train_data_says_what_is_wrong(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(MRBError, match=words):
             run("train", "data", *arguments, "--out", str(tmp_path / "g"))
+
+
+def _row(**changes: Any) -> dict[str, Any]:
+    row = {"source": "own", "query": {"text": "own query"}, "positives": [{"text": "own positive"}]}
+    return {**row, "negatives": [{"text": "own negative"}], **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"negatives": []}, "row 2: not a group: negatives: List should have at least 1 item"),
+        ({"positives": []}, "row 2: not a group: positives: List should have at least 1 item"),
+        ({"query": {"text": "half \ud83d"}}, "row 2: not JSON: .*surrogates not allowed"),
+        (
+            {"positives": [{"text": "x", "image": "1x5000.png"}]},
+            r"row 2, image 1x5000.png: .*1 x 5000 pixels is too thin",
+        ),
+        ({"query": {"image": "5000x8.png"}}, r"row 2, image 5000x8.png: .*5000 x 8 pixels is too thin"),
+        ({"negatives": [{"image": "half.png"}]}, "row 2, image half.png: damaged image"),
+        ({"negatives": [{"image": "none.png"}]}, "row 2.*none.png: cannot be read: No such file"),
+        ({"negatives": [{"image": "empty.png"}]}, "row 2, image empty.png: not an image"),
+    ],
+)
+def test_a_group_that_cannot_be_trained_on_is_refused_with_file_and_row(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    from mrb.training.data.sources import prepare
+    from mrb.training.recipe import DataSettings
+
+    for width, height in ((1, 5000), (5000, 8)):
+        (tmp_path / f"{width}x{height}.png").write_bytes(png(Image.new("RGB", (width, height))))
+    (tmp_path / "half.png").write_bytes(PICTURE[: len(PICTURE) // 2])
+    (tmp_path / "empty.png").write_bytes(b"")
+    path = tmp_path / "groups.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in (_row(), _row(**changes))))
+    with pytest.raises(MRBError, match=words) as caught:
+        prepare(DataSettings(groups=(str(path),), tasks=()), lambda line: None)
+    assert str(caught.value).startswith(f"{path}, row 2")
+    assert len(str(caught.value).splitlines()) == 1

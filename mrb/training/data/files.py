@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mrb.errors import DataError, TrainingError, first_problem, one_line
+from mrb.errors import DataError, MRBError, TrainingError, first_problem, one_line
 from mrb.files import atomic_writer
 from mrb.hashing import sha256_file
 from mrb.items import ImageHandle, Item
@@ -77,7 +77,7 @@ class _Group(_Row):
     source: str = Field(min_length=1, max_length=200)
     query: _Item
     positives: list[_Item] = Field(min_length=1)
-    negatives: list[_Item]
+    negatives: list[_Item] = Field(min_length=1)
 
 
 class GroupFile:
@@ -115,39 +115,44 @@ class GroupFile:
     def __iter__(self) -> Iterator[TrainingGroup]:
         return (self[row] for row in range(len(self)))
 
-    def _where(self, row: int) -> str:
+    def where(self, row: int) -> str:
+        """The name of a row in errors."""
         return f"{self.path}, row {row + 1}"
+
+    def named(self, row: int, error: MRBError) -> MRBError:
+        """The error with file and row before it, unless it has them."""
+        return error if str(error).startswith(self.where(row)) else error.at(self.where(row))
 
     def _checked(self, row: int, content: Mapping[str, Any]) -> _Group:
         try:
             return _Group.model_validate(content)
         except ValidationError as error:
-            raise TrainingError(f"{self._where(row)}: not a group: {first_problem(error)}") from error
+            raise TrainingError(f"{self.where(row)}: not a group: {first_problem(error)}") from error
 
     def _item(self, row: int, found: _Item) -> TrainingItem:
         image = None if found.image is None else self._image(row, found.image)
         if image is None and not found.text:
-            raise TrainingError(f"{self._where(row)}: an item with neither text nor image")
+            raise TrainingError(f"{self.where(row)}: an item with neither text nor image")
         return TrainingItem(Item(found.text or "", image), found.id or "", found.rank, found.score)
 
     def _image(self, row: int, image: _Image) -> ImageHandle:
         if image.path is not None:
             place = self._inside(row, image.path)
-            return ImageHandle(lambda: _read(place), where=f"{self._where(row)}, image {image.path}")
+            return ImageHandle(lambda: _read(place), where=f"{self.where(row)}, image {image.path}")
         data = image.encoded
         if isinstance(data, str):
             try:
                 data = base64.b64decode(data, validate=True)
             except binascii.Error as error:
-                raise TrainingError(f"{self._where(row)}: the bytes of an image are not base64: {error}") from error
+                raise TrainingError(f"{self.where(row)}: the bytes of an image are not base64: {error}") from error
         encoded = data or b""
-        return ImageHandle(lambda: encoded, where=f"{self._where(row)}, an image given as bytes")
+        return ImageHandle(lambda: encoded, where=f"{self.where(row)}, an image given as bytes")
 
     def _inside(self, row: int, path: str) -> Path:
         place = (self.folder / path).resolve()
         if Path(path).is_absolute() or not place.is_relative_to(self.folder):
             raise TrainingError(
-                f"{self._where(row)}: image {one_line(path, 80)!r} lies outside {self.folder}; paths are relative to "
+                f"{self.where(row)}: image {one_line(path, 80)!r} lies outside {self.folder}; paths are relative to "
                 "the file's folder and stay inside it"
             )
         return place
@@ -271,6 +276,8 @@ class _JsonRows:
             line = file.read(self._lengths[row])
         try:
             content = json.loads(line)
+            if b"\\ud" in line.lower():  # an escape may be half of a character, which no file can hold
+                json.dumps(content, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise TrainingError(f"{self.path}, row {row + 1}: not JSON: {one_line(error)}") from error
         if not isinstance(content, dict):

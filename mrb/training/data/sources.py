@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrb.errors import TrainingError
+from mrb.errors import MRBError, TrainingError
 from mrb.hashing import sha256_json
 from mrb.loading.load import load_task_data
 from mrb.loading.manifest import cache_root
@@ -43,6 +43,10 @@ class Source:
         """The group at a place among the source's own rows."""
         row = int(self.rows[place])
         return self.changed[row] if row in self.changed else self.file[row]
+
+    def named(self, place: int, error: MRBError) -> MRBError:
+        """The error of a group with its file and row before it."""
+        return self.file.named(int(self.rows[place]), error)
 
 
 class SourceRecord(Model):
@@ -145,7 +149,11 @@ def _open(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[
         say(f"{path}: comparing {len(file):,} groups with test data")
         checker = Checker(index)
         for row, group in enumerate(file):
-            kept = checker.clean(group)
+            try:
+                _refuse_thin(group)
+                kept = checker.clean(group)
+            except MRBError as error:
+                raise file.named(row, error) from error
             if kept is None:
                 gone.add(row)
             elif (len(kept.positives), len(kept.negatives)) != (len(group.positives), len(group.negatives)):
@@ -157,6 +165,15 @@ def _open(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[
     if not found:
         raise TrainingError(f"{path}: all {len(file)} groups are test data, nothing is left to train on")
     return found, dropped
+
+
+def _refuse_thin(group: TrainingGroup) -> None:
+    """DataError names the first image that no model takes that can be trained."""
+    from mrb.engine.pictures import refuse_thin
+
+    for one in (group.query, *group.positives, *group.negatives):
+        if one.item.image is not None:
+            refuse_thin(one.item.image)
 
 
 def _sum(dropped: Sequence[Dropped]) -> Dropped:
