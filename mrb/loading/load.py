@@ -13,6 +13,7 @@ from mrb.errors import DataError
 from mrb.items import DecodeCache
 from mrb.loading.counts import Counts
 from mrb.loading.data import ItemTable, Qrels, TaskData
+from mrb.loading.embedded import check_file, check_part
 from mrb.loading.reduced import Needed
 from mrb.loading.remote import Judgement, PartTables, load_part
 from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files, read_small
@@ -131,7 +132,10 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: I
 
 
 def _embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTables:
-    reader = _Reader(task, part, root / part.repository, cache)
+    shipped = root == embedded_root()
+    if shipped:
+        check_part(task, part, root)
+    reader = _Reader(task, part, root / part.repository, cache, shipped)
     queries, corpus = reader.items(part.queries, QUERY_ID_COLUMNS), reader.items(part.corpus, CORPUS_ID_COLUMNS)
     side = None if part.side is None else reader.items(part.side, CORPUS_ID_COLUMNS)
     judgements = list(qrel_rows(reader.raw(part.qrels), prefix=reader.prefix))
@@ -146,6 +150,7 @@ class _Reader:
     part: Part
     folder: Path
     cache: DecodeCache
+    shipped: bool
 
     @property
     def prefix(self) -> str:
@@ -167,6 +172,8 @@ class _Reader:
                 f"{where}: {path} is missing; a new install brings it, or, if it is a training split too "
                 "large to ship, `python tasks/mini/build` in a clone"
             )
+        if self.shipped:
+            check_file(self.task, self.part, table, self.folder.parent, path)
         form = self.task.source.format
         if form == "parquet" and path.stat().st_size <= SMALL:
             return read_small(path, where)

@@ -139,6 +139,15 @@ def test_it_is_small_enough_and_its_checksums_are_listed() -> None:
             assert tables[f"{task_id}/{name}/test"]["sha256"] == _content(path)
 
 
+def test_the_bytes_of_every_shipped_table_are_listed() -> None:
+    folder = task_folder() / "mini" / "data"
+    listed = json.loads((folder / "files.json").read_text())
+    assert {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in listed} == listed
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
+    assert {name for name in found if not name.startswith(f"{NOT_SHIPPED.removesuffix('-train')}/")} <= set(listed)
+    assert {name for name in found if "/train." not in name} <= set(listed)
+
+
 @pytest.mark.parametrize("task_id", MINI)
 def test_the_first_stage_makes_the_frozen_list_again(task_id: str) -> None:
     task = load_task(task_id)
