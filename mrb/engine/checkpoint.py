@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrb.errors import AdapterError, one_line
+from mrb.loading.hub import offline, refusal
+from mrb.loading.xet import or_plain_http
 
 if TYPE_CHECKING:
     import torch
@@ -77,13 +78,17 @@ def both_meanings(path: str, name: str, hub: str) -> str:
 def _fetched(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    offline = bool(os.environ.get("MRB_OFFLINE"))
+    alone = offline()
+
+    def fetch() -> str:
+        return snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=alone)
+
     try:
-        return Path(
-            snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=offline)
-        )
+        return Path(or_plain_http(fetch))
     except Exception as error:  # the client raises a family of its own, requests' and the system's
-        hint = "MRB_OFFLINE is set and it is not cached" if offline else "is the machine online, the name right?"
+        if not alone and (refused := refusal(error)) is not None:
+            raise AdapterError(f"{repository}@{revision[:8]}: {refused}") from error
+        hint = "MRB_OFFLINE is set and it is not cached" if alone else "is the machine online, the name right?"
         said = one_line(f"{type(error).__name__}: {error}", 160)
         raise AdapterError(f"{repository}@{revision[:8]} cannot be fetched ({hint}): {said}") from error
 

@@ -1,13 +1,17 @@
-"""What loading a task counted."""
+"""What loading a task counted, and how that differs from the registry."""
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import Annotated
 
 from pydantic import Field
 
-from mrb.task import Model
+from mrb.errors import DataError
+from mrb.task import Model, Task
 
+_LOG = logging.getLogger("mrb.hub")
 Rows = Annotated[int, Field(ge=0)]
 
 
@@ -27,3 +31,52 @@ class Counts(Model):
     qrels_outside_corpus: Rows
     qrels_outside_queries: Rows = 0
     qrels_not_positive: Rows
+
+
+def check_counts(task: Task, counts: Counts) -> None:
+    """Compare what was read of a Hub task with the registry's sizes.
+
+    Where the registry was compared with the live Hub (`seen_live`) a difference is a DataError: tables are cut off or
+    of something else. Other sizes are those of papers and READMEs, and a difference is a warning, once a process.
+    """
+    # Judgements that were kept although they are outside the corpus are in both numbers.
+    kept = 0 if task.rules.raw_qrels else counts.qrels_outside_corpus
+    found = sizes_differ(
+        task,
+        documents=counts.documents,
+        qrels=counts.qrels + kept + counts.qrels_outside_queries + counts.qrels_not_positive,
+        queries=counts.queries + counts.queries_without_positives,
+    )
+    if found and task.source.seen_live is not None:
+        raise DataError(f"task {task.id}: {found}; `mrb data verify --task {task.id}` checks the files")
+    if found:
+        _warn_once(f"task {task.id}: {found}; was a table cut off, or is the registry wrong?")
+
+
+def sizes_differ(
+    task: Task,
+    *,
+    documents: int | None,
+    qrels: int | None,
+    queries: int | None = None,
+    query_rows: int | None = None,
+) -> str:
+    """How these numbers differ from the sizes that the registry states, in words; empty where they do not.
+
+    None is not known. `query_rows` are those of the table, which may hold queries that nobody judged.
+    """
+    size = task.size
+    pairs = (("documents", documents, size.documents), ("judged queries", queries, size.queries))
+    found = [
+        f"{known:,} {name}, the registry says {stated:,}"
+        for name, known, stated in (*pairs, ("judgements", qrels, size.qrels))
+        if None not in (known, stated) and known != stated
+    ]
+    if query_rows is not None and query_rows < size.queries:
+        found.append(f"{query_rows:,} rows of queries, the registry says {size.queries:,} judged ones")
+    return "; ".join(found)
+
+
+@cache
+def _warn_once(line: str) -> None:
+    _LOG.warning("%s", line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from mrb.files import DISK_FULL, UNWRITABLE
 from mrb.hashing import sha256_file
 from mrb.loading.layout import Tables, tables_of
 from mrb.loading.manifest import Checked, Manifest, RemoteFile, read_manifest, record
+from mrb.loading.xet import asked_url, leave_xet, or_plain_http, uses_xet
 
 T = TypeVar("T")
 
@@ -36,13 +38,24 @@ SPARE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 100_000
 """Of one listing: a stranger's repository must not fill the memory."""
 README = "README.md"
-_TRUE = ("1", "true", "yes", "on")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+MAX_WAIT_ASKED = 600.0
+"""Seconds that a Hub which limits requests may ask to wait; the live one's windows are 300 s long."""
+_QUERY = re.compile(r"\?\S+")
+_LOG = logging.getLogger("mrb.hub")
 _reached: set[str] = set()  # the endpoints that have answered this process
 
 
 def offline() -> bool:
-    """Whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE`."""
-    return any(os.environ.get(name, "").lower() in _TRUE for name in ("MRB_OFFLINE", "HF_HUB_OFFLINE"))
+    """Whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE` is 1, true, yes or on.
+
+    DataError for a word of `MRB_OFFLINE` that is neither yes nor no; the other is read as the Hub's client reads it.
+    """
+    given = os.environ.get("MRB_OFFLINE", "").strip().lower()
+    if given not in (*_TRUE, *_FALSE):
+        raise DataError(f"MRB_OFFLINE={one_line(given, 40)}: wanted 1 (no requests) or 0")
+    return given in _TRUE or os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
 def endpoint() -> str:
@@ -138,26 +151,36 @@ def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
 
 
 def attempt(action: Callable[[], T], where: str) -> T:
-    """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line."""
+    """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line.
+
+    Where the Hub limits requests, it is waited as long as its answer asks.
+    """
     from huggingface_hub.constants import ENDPOINT
 
     network = network_errors()
+    for name in ("file_download", "utils._http"):
+        logging.getLogger(f"huggingface_hub.{name}").addFilter(_without_queries)
     started = time.monotonic()
     for wait in (*WAITS, None):
         try:
             _reach(ENDPOINT)
-            return action()
-        except network as error:
-            if (refused := _refused(error)) is not None:
+            return or_plain_http(action)
+        except network as caught:
+            error = _own_error(caught)
+            if (refused := refusal(error)) is not None:
                 raise DataError(f"{where}: {refused}") from error
-            patience = PATIENCE if ENDPOINT in _reached else PATIENCE_UNREACHED
-            if wait is None or time.monotonic() - started > patience:
-                cause = in_words(error.__cause__ or error)
+            asked = _wait_asked(error)
+            patience = PATIENCE if _answers(error) else PATIENCE_UNREACHED
+            if wait is None or time.monotonic() - started > patience or (asked or 0) > MAX_WAIT_ASKED:
+                at = f" at {asked_url(error)}" if asked_url(error) else ""
                 raise DataError(
-                    f"{where}: the Hub cannot be reached or fails ({type(error).__name__}: {cause}); check the network "
-                    "and run the same command again, what was fetched is kept"
+                    f"{where}: the Hub cannot be reached or fails ({type(error).__name__}{at}: {in_words(error)}); "
+                    "check the network and run the same command again, what was fetched is kept"
                 ) from error
-            time.sleep(wait)
+            if asked is not None:
+                _LOG.warning("%s: the Hub limits requests and asks to wait %.0f s", where, asked)
+                started += asked
+            time.sleep(wait if asked is None else asked + 1)  # its seconds are cut to whole ones
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -178,20 +201,55 @@ def _reach(endpoint: str) -> None:
         _reached.add(endpoint)
 
 
-def _refused(error: BaseException) -> str | None:
+def _answers(error: BaseException) -> bool:
+    """Whether the server that failed has answered anything: the Hub, or the storage to which it redirects files."""
+    from huggingface_hub.constants import ENDPOINT
+
+    # The names that both HTTP libraries of the client have: ConnectError, ConnectTimeout, ConnectionError.
+    return ENDPOINT in _reached and not type(error).__name__.startswith("Connect")
+
+
+def _without_queries(said: logging.LogRecord) -> bool:
+    """Leave queries of addresses, which may hold signatures, out of what the client logs."""
+    said.msg, said.args = _QUERY.sub("", said.getMessage()), ()
+    return True
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """What the client met, where it says only that a file is not in its cache either."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    return error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None else error
+
+
+def _wait_asked(error: BaseException) -> float | None:
+    """Seconds that an answer 429 asks to wait (`RateLimit: "api";r=0;t=55`, else `Retry-After`); None for others."""
+    response = getattr(error, "response", None)
+    if response is None or response.status_code != 429:
+        return None
+    limited = re.search(r";\s*t\s*=\s*(\d+)", response.headers.get("RateLimit", ""))
+    after = re.fullmatch(r"\s*(\d+)\s*", response.headers.get("Retry-After", ""))
+    found = limited or after
+    return None if found is None else float(found[1])
+
+
+def refusal(error: BaseException) -> str | None:
     """What no further attempt can change, in words; None where one may help."""
     from huggingface_hub import errors
 
+    error = _own_error(error)
     if isinstance(error, errors.GatedRepoError):
-        return "access is restricted; accept its terms on its page, then log in with `hf auth login`"
+        return f"access is restricted: accept its terms at {_page(asked_url(error))}, then {LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "no such repository, or it is private: then log in with `hf auth login`"
+        return f"no such repository, or it is private: then {LOG_IN}"
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such revision, or not any more; MRB does not take another one in its place"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return f"no such file or folder: {in_words(error)}"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
+        if status == 401:
+            return f"the Hub does not accept the token (401): {LOG_IN} to one that is valid"
         return None if status == 429 or status >= 500 else f"the Hub answers {status}: {in_words(error)}"
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "the disk is full; free some space or set HF_HOME to another disk"
@@ -200,29 +258,36 @@ def _refused(error: BaseException) -> str | None:
     return None
 
 
+def _page(url: str) -> str:
+    """The page of the repository whose API or file has this address."""
+    found = re.match(r"(https?://[^/]+)/(?:api/)?(?:models/)?((?:datasets/)?[^/]+/[^/]+)", url)
+    return f"{found[1]}/{found[2]}" if found is not None else "its page on the Hub"
+
+
 def in_words(error: BaseException) -> str:
     """What the client says, on one line. What follows a ? in an address may be a signature that lets its reader in, and
     is left out."""
-    return one_line(re.sub(r"\?\S+", "", str(error)), 240)
+    return one_line(_QUERY.sub("", str(error)), 240)
 
 
 def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
     """The tables that these files of a repository make, by its README where it has one, which is fetched."""
-    metadata = None
-    if any(file.path == README for file in files):
-        bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
-        metadata = _header(checked_file(bare, README)[0], _where(repository, revision))
-    return tables_of([file.path for file in files], metadata)
+    return tables_of([file.path for file in files], readme_header(repository, revision, files))
 
 
-def _header(readme: Path, where: str) -> dict[str, Any] | None:
-    """The YAML header of a README, None where there is none. DataError if it is no YAML."""
+def readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
+    """The YAML header of a repository's README, which is fetched; None where there is none. DataError if it is no
+    YAML."""
     from huggingface_hub import metadata_load
 
+    if all(file.path != README for file in files):
+        return None
+    bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
+    readme, _ = checked_file(bare, README)
     try:
         header: dict[str, Any] | None = metadata_load(readme)
     except Exception as error:  # the YAML library's errors, several classes
-        raise DataError(f"{where}: README.md: {one_line(error)}") from error
+        raise DataError(f"{_where(repository, revision)}: README.md: {one_line(error)}") from error
     return header
 
 
@@ -239,7 +304,8 @@ def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
     """
     file = manifest.file(path)
     for _ in range(2):
-        local = local_file(manifest, path) or _download(manifest, path)
+        here = local_file(manifest, path)
+        local = here or _download(manifest, path)
         state = local.stat()
         known = manifest.checked.get(path)
         if known is not None and (known.size, known.modified_ns) == (state.st_size, state.st_mtime_ns):
@@ -252,6 +318,8 @@ def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
             sha256 = file.sha256 or sha256_file(local)
             return local, Checked(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
         discard(local)
+        if here is None and file.sha256 is not None and uses_xet():
+            leave_xet(f"{path} has another checksum than the Hub lists")
     raise DataError(
         f"{_where(manifest.repository, manifest.revision)}: {path} has another checksum than the Hub lists, twice in a "
         "row; nothing of it was kept; if HF_ENDPOINT names a mirror, try without"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mrb.errors import DataError
 from mrb.items import DecodeCache
-from mrb.loading.counts import Counts
+from mrb.loading.counts import Counts, check_counts
 from mrb.loading.data import ItemTable, Qrels, TaskData
 from mrb.loading.embedded import check_file, check_part
 from mrb.loading.reduced import Needed
@@ -51,6 +51,8 @@ def load_task_data(
         qrels_outside_queries=judged.outside_queries,
         qrels_not_positive=judged.not_positive,
     )
+    if task.source.seen_live is not None or any(part.first for part in parts):
+        check_counts(task, counts)
     kept = replace(queries, rows={query_id: queries.rows[query_id] for query_id in judged.qrels})
     return TaskData(task, kept, corpus, judged.qrels, counts, parts[0].side)
 

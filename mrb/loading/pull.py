@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mrb.columns import aligned
 from mrb.errors import DataError
-from mrb.loading.counts import Counts
+from mrb.loading.counts import Counts, check_counts
 from mrb.loading.hub import check_space, discard, fetch, is_right, local_file, open_manifest
 from mrb.loading.load import load_task_data
 from mrb.loading.manifest import Manifest, read_manifest
@@ -44,6 +44,7 @@ def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
     for manifest, paths in wanted:
         fetch(manifest, paths)
     counts = load_task_data(task, needed=NOTHING).counts
+    check_counts(task, counts)
     return Pulled(task, sum(len(p) for _, p in wanted), total, counts, _columns(task))
 
 

@@ -32,7 +32,7 @@ _QRELS = ("query-id", "corpus-id", "score")
 @dataclass(frozen=True)
 class PartTables:
     """One part of a task. `present` holds at least every judged or needed id that the corpus has, `documents` is the
-    number of its rows."""
+    number of its rows. `first`: these tables were never read here before."""
 
     queries: ItemTable
     corpus: ItemTable
@@ -40,6 +40,7 @@ class PartTables:
     present: frozenset[str] | ItemTable
     documents: int
     side: ItemTable | None = None
+    first: bool = False
 
 
 def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
@@ -78,11 +79,11 @@ def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None)
     if needed is None:
         corpus = item_table(reader.raw("corpus"), CORPUS_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
         _check_content(task, "corpus", corpus)
-        return PartTables(queries, corpus, judgements, corpus, len(corpus))
+        return PartTables(queries, corpus, judgements, corpus, len(corpus), first=reader.first)
     judged = frozenset(doc_id for _, doc_id, grade in judgements if grade > 0)
     reduced = reader.reduced("corpus", prefix, needed, judged)
     _check_content(task, "corpus", reduced.items)
-    return PartTables(queries, reduced.items, judgements, reduced.present, reduced.rows)
+    return PartTables(queries, reduced.items, judgements, reduced.present, reduced.rows, first=reader.first)
 
 
 def _check_content(task: Task, role: str, items: ItemTable) -> None:
@@ -104,11 +105,13 @@ class _Reader:
     cache: DecodeCache
     manifest: Manifest = field(init=False)
     tables: dict[str, tuple[str, list[str]]] = field(init=False)
+    first: bool = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.part.revision is not None  # a Hub source has one: the definition is refused without
         self.manifest = open_manifest(self.part.repository, self.part.revision)
         self.tables = part_files(self.task, self.part, self.manifest)
+        self.first = not all(name in self.manifest.read for name, _ in self.tables.values())
 
     def where(self, role: str) -> str:
         """The table in words."""

@@ -12,6 +12,7 @@ from mrb.candidates import read_provenance
 from mrb.errors import CandidatesError, DataError
 from mrb.files import read_json
 from mrb.loading.hub import attempt, in_words, network_errors, offline
+from mrb.loading.xet import is_xet_failure
 from mrb.sharing.address import HubFolder
 from mrb.sharing.pull import SUFFIX, About, checked
 from mrb.task import load_task
@@ -104,6 +105,8 @@ def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, me
         with _no_bars():
             commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid
     except (RuntimeError, ValueError) as error:
+        if is_xet_failure(error):
+            raise
         # How the client hands on what went wrong while a file was sent: the reason is its cause, if it has one.
         cause = error.__cause__
         if isinstance(cause, network_errors()):

@@ -19,9 +19,9 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 Files = dict[str, bytes]
-_REPOSITORY = r"/(?:api/)?datasets/([^/]+/[^/]+)"
+_REPOSITORY = r"(?:/api/models|(?:/api)?/datasets|)/([^/]+/[^/]+)"  # files of a model have no word before its name
 _ROUTE = re.compile(_REPOSITORY + r"/(resolve|tree|revision|paths-info|preupload|commit)/([^/]+)/?(.*)")
-_INFO = re.compile(r"/api/datasets/([^/]+/[^/]+)")
+_INFO = re.compile(r"/api/(?:datasets|models)/([^/]+/[^/]+)")
 TOKEN = "hf_writes_on_loopback"
 
 
@@ -34,10 +34,13 @@ class _Server(ThreadingHTTPServer):
 
 class Hub:
     """Serves `repositories`: {(name, commit): {path: bytes}}. `faults` maps a part of a URL to the faults of the
-    next requests that hold it: `drop`, `429`, `500`, `slow`, `stall`, `corrupt`, `gated`, `forbidden`. `requests` lists
-    what was asked, `sent` counts the bytes of files that went out. A `429` asks to wait `retry_after` seconds, a
+    next requests that hold it: `drop`, `429`, `limited`, `500`, `slow`, `stall`, `corrupt`, `gated`, `token`,
+    `forbidden`. `requests` lists what was asked, `sent` counts the bytes of files that went out. A `429` and `limited`
+    ask to wait `retry_after` seconds, a
     `stall` sends half and then nothing for `stall` seconds. `branches` maps (name, branch) to a commit; `private`
-    repositories, and all writing, want `TOKEN`. Listings come in pages of `page` entries."""
+    repositories, and all writing, want `TOKEN`. Listings come in pages of `page` entries. `xet` says how the storage
+    behind the files does (`hub_xet.py`), empty where there is none. Large files are redirected to `storage` where it is
+    set; `URL/storage/403` on this server answers 403."""
 
     def __init__(self, repositories: dict[tuple[str, str], Files]) -> None:
         self.repositories = repositories
@@ -45,6 +48,9 @@ class Hub:
         self.private: set[str] = set()
         self.uploads: dict[str, bytes] = {}
         self.page = 1000
+        self.xet = ""
+        self.storage = ""
+        self.blocks: dict[str, bytes] = {}
         self.faults: dict[str, list[str]] = {}
         self.requests: list[str] = []
         self.sent = 0
@@ -53,8 +59,9 @@ class Hub:
         self.lock = threading.Lock()
 
         from hub_upload import Uploads
+        from hub_xet import Xet
 
-        class Handler(Uploads, _Handler):
+        class Handler(Uploads, Xet, _Handler):
             hub = self
 
         self._server = _Server(("127.0.0.1", 0), Handler)
@@ -118,6 +125,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer a request that writes; False if it is none."""
         raise NotImplementedError
 
+    def xet(self, path: str) -> bool:
+        """Answer a request of Xet; False if it is none."""
+        raise NotImplementedError
+
+    def pointers(self, data: bytes) -> dict[str, str]:
+        """The headers by which a file points to Xet."""
+        raise NotImplementedError
+
     def answer(self) -> None:
         asked = urlsplit(self.path)
         url = unquote(asked.path)
@@ -127,12 +142,22 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("429", "500"):
             wait = {"Retry-After": str(self.hub.retry_after)} if fault == "429" else {}
             return self.send(int(fault), b"{}", wait)
+        if fault == "limited":  # as the live Hub says it
+            left = {
+                "RateLimit": f'"api";r=0;t={self.hub.retry_after}',
+                "RateLimit-Policy": '"fixed window";"api";q=500;w=300',
+            }
+            return self.send(429, b'{"error": "We had to rate limit your IP (127.0.0.1)"}', left)
+        if fault == "token":
+            return self.send(401, b"{}", {"X-Error-Message": "Invalid credentials in Authorization header"})
         if fault == "gated":
             return self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         if fault == "forbidden":
             return self.send(403, b'{"error": "You have no write access"}', {"Content-Type": "application/json"})
-        if self.upload(asked.path, body):
+        if self.xet(asked.path) or self.upload(asked.path, body):
             return None
+        if (status := re.match(r"/storage/(\d+)/", url)) is not None:
+            return self.send(int(status[1]), b"", {})
         match = _ROUTE.fullmatch(asked.path) or _INFO.fullmatch(asked.path)
         if match is None:
             return self.send(404, b"{}", {})
@@ -180,7 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
         etag = sha256(data) if is_large(path) else git(data)
         headers = {**commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
         if is_large(path):
-            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(data))}
+            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(data)), **self.pointers(data)}
+        if self.hub.storage and is_large(path):
+            return self.send(302, b"", {**headers, "Location": f"{self.hub.storage}/{etag}?X-Amz-Signature=signed"})
         if fault == "corrupt":
             data = bytes([data[0] ^ 1]) + data[1:]
         status = 200
@@ -221,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def is_large(path: str) -> bool:
     """Whether the Hub keeps the file in its large file storage."""
-    return path.endswith((".parquet", ".jsonl"))
+    return path.endswith((".parquet", ".jsonl", ".jsonl.gz", ".safetensors"))
 
 
 def sha256(data: bytes) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ NIGHTS = ("mteb/mbeir_nights_task4", "c798fa2f5173dc9fe0c727fd0abfd2f94cbc2f23")
 CORPUS = "corpus/corpus-00000-of-00001.parquet"
 PULL = ("data", "pull", "--task", "nights")
 IMPATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+SIZED = str(Path(__file__).with_name("hub_sized.py"))
 HASTY = "import mrb.loading.hub as hub; hub.WAITS = (0.05,); from mrb.cli.main import main; main()"
 
 
@@ -68,12 +70,76 @@ def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, tmp_
 
 
 def test_gated_missing_and_gone(hub: Hub, mrb: Mrb) -> None:
+    page = f"{hub.url}/datasets/{NIGHTS[0]}"
     hub.faults["/tree/"] = ["gated"]
-    refused(mrb(*PULL), NIGHTS[0], "restricted", "hf auth login")
+    refused(mrb(*PULL), NIGHTS[0], "restricted", f"accept its terms at {page},", "hf auth login", "HF_TOKEN")
+    hub.faults[f"HEAD /datasets/{NIGHTS[0]}/resolve"] = ["", "gated"]  # the README comes first
+    refused(mrb(*PULL), NIGHTS[0], f"accept its terms at {page},", "hf auth login", "HF_TOKEN")
     files = hub.repositories.pop(NIGHTS)
     refused(mrb(*PULL), NIGHTS[0], "no such repository")
     hub.repositories[NIGHTS[0], "a" * 40] = files
     refused(mrb(*PULL), NIGHTS[0], NIGHTS[1][:12], "no such revision")
+
+
+@pytest.mark.parametrize(
+    "place", ["/tree/", f"HEAD /datasets/{NIGHTS[0]}/resolve", f"GET /datasets/{NIGHTS[0]}/resolve"]
+)
+def test_a_token_that_is_not_accepted(place: str, hub: Hub, mrb: Mrb) -> None:
+    hub.faults[place] = ["token"]
+    done = mrb(*PULL, env={"HF_TOKEN": "hf_of_yesterday"})
+    refused(done, NIGHTS[0], "does not accept the token", "hf auth login", "HF_TOKEN")
+    assert "hf_of_yesterday" not in done.stderr
+
+
+def test_a_checkpoint_says_the_same_of_tokens_and_terms(hub: Hub, mrb: Mrb) -> None:
+    files, commit = {"config.json": b"{}"}, "3" * 40
+    hub.repositories["org/model", commit] = files
+    check = ("check", "yes-no", "--set", "layout=gmr", "--set", "path=org/model", "--set", f"revision={commit}")
+    for fault, words in (
+        ("token", "does not accept the token"),
+        ("gated", f"accept its terms at {hub.url}/org/model,"),
+    ):
+        hub.faults["org/model"] = [fault]
+        refused(mrb(*check), "org/model", words, "hf auth login", "HF_TOKEN")
+
+
+@pytest.mark.parametrize("place", ["/tree/", f"GET /datasets/{NIGHTS[0]}/resolve"])
+def test_a_hub_that_limits_requests_is_waited_for_as_it_asks(place: str, hub: Hub, mrb: Mrb) -> None:
+    hub.retry_after = 3
+    hub.faults[place] = ["limited"]
+    started = time.monotonic()
+    done = mrb(*PULL)
+    assert done.returncode == 0 and time.monotonic() - started > 3, done.stderr
+    assert "imit" in done.stderr and "3" in done.stderr
+
+
+def test_what_the_client_does_not_wait_for_itself(hub: Hub, mrb: Mrb) -> None:
+    pull = ("candidates", "pull", "hf://datasets/org/lists")
+    hub.repositories["org/lists", "1" * 40], hub.branches["org/lists", "main"] = {"README.md": b"none"}, "1" * 40
+    for wait, words in ((2, "no candidate list"), (3600, "429")):
+        hub.retry_after = wait
+        hub.faults["GET /api/datasets/org/lists"] = ["limited"]
+        done = mrb(*pull)
+        refused(done, "org/lists", words)
+        assert ("asks to wait 2 s" in done.stderr) == (wait == 2)
+
+
+@pytest.mark.parametrize("word", ["0", "", "false", "No", "off"])
+def test_words_that_mean_online(word: str, hub: Hub, mrb: Mrb) -> None:
+    assert mrb(*PULL, env={"MRB_OFFLINE": word, "HF_HUB_OFFLINE": word}).returncode == 0
+
+
+@pytest.mark.parametrize("word", ["1", "true", "YES", "on"])
+def test_words_that_mean_offline(word: str, hub: Hub, mrb: Mrb) -> None:
+    for name in ("MRB_OFFLINE", "HF_HUB_OFFLINE"):
+        refused(mrb(*PULL, env={name: word}), NIGHTS[0], "offline")
+    model = ("check", "yes-no", "--set", "layout=gmr", "--set", "path=org/model", "--set", f"revision={'3' * 40}")
+    refused(mrb(*model, env={"MRB_OFFLINE": word}), "org/model", "MRB_OFFLINE is set")
+    assert hub.requests == []
+
+
+def test_a_word_that_means_neither(hub: Hub, mrb: Mrb) -> None:
+    refused(mrb(*PULL, env={"MRB_OFFLINE": "maybe"}), "MRB_OFFLINE=maybe", "wanted 1")
 
 
 def test_offline(hub: Hub, mrb: Mrb) -> None:
@@ -176,9 +242,9 @@ def test_the_doctor_reads_no_data(hub: Hub, mrb: Mrb) -> None:
     pq.write_table(table.set_column(table.column_names.index("image"), "image", pictures), buffer)
     files[CORPUS] = buffer.getvalue()
     assert len(files[CORPUS]) > 2_400_000
-    done = mrb("data", "doctor", "--task", "nights", "--task", "scifact")
+    done = mrb(SIZED, "data", "doctor", "--task", "nights", "--task", "scifact", python=True)
     assert done.returncode == 0, done.stderr
     assert "corpus/corpus (12)" in done.stdout and done.stdout.count(" ok") == 2
     assert 0 < hub.sent < 400_000
     del hub.repositories[NIGHTS]
-    refused(mrb("data", "doctor", "--task", "nights", "--task", "scifact"), NIGHTS[0], "1 of 2")
+    refused(mrb(SIZED, "data", "doctor", "--task", "nights", "--task", "scifact", python=True), NIGHTS[0], "1 of 2")
