@@ -95,19 +95,19 @@ def _jina(folder: Path) -> Score:
 VL = transformers.AutoModelForImageTextToText
 LM = transformers.AutoModelForCausalLM
 CASES: dict[str, tuple[str, Callable[[Path], Score], dict[str, str]]] = {
-    "gmr-7b": ("qwen2_5_vl", _difference(by_hand.gmr, VL), {}),
-    "gmr-3b": ("qwen2_5_vl", _difference(by_hand.gmr, VL), {}),
+    "gmr-7b": ("lychee", _difference(by_hand.gmr, VL), {}),
+    "gmr-3b": ("qwen2_5_vl_3b", _difference(by_hand.gmr, VL), {}),
     "gmr-7b cl": ("qwen2_5_vl", _gmr_cl, {"layout": "gmr-cl"}),
-    "yes-no": ("qwen2_vl", _difference(by_hand.gmr, VL), {"layout": "gmr"}),
+    "yes-no": ("qwen2_vl@resaved", _difference(by_hand.gmr, VL), {"layout": "gmr"}),
     "yes-no text": ("qwen2", _difference(by_hand.mxbai, LM, ("1", "0")), {"layout": "mxbai-rerank-v2"}),
     "qwen3-vl-reranker-2b": ("qwen3_vl", _difference(by_hand.qwen3_vl, VL), {}),
-    "qwen3-vl-reranker-8b": ("qwen3_vl", _difference(by_hand.qwen3_vl, VL), {}),
+    "qwen3-vl-reranker-8b": ("qwen3_vl_8b", _difference(by_hand.qwen3_vl, VL), {}),
     "qwen3-reranker-0.6b": ("qwen3", _difference(by_hand.qwen3, LM), {}),
-    "qwen3-reranker-4b": ("qwen3", _difference(by_hand.qwen3, LM), {}),
-    "qwen3-reranker-8b": ("qwen3", _difference(by_hand.qwen3, LM), {}),
+    "qwen3-reranker-4b": ("qwen3_head", _difference(by_hand.qwen3, LM), {}),
+    "qwen3-reranker-8b": ("qwen3_8b", _difference(by_hand.qwen3, LM), {}),
     "monoqwen2-vl": ("mono_lora", _mono, {}),
     "jina-reranker-m0": ("jina_m0", _jina, {}),
-    "lamra-rank": ("qwen2_vl", _difference(by_hand.lamra(" " * 24), VL, ("Yes", "No")), {}),
+    "lamra-rank": ("qwen2_vl_7b", _difference(by_hand.lamra(" " * 24), VL, ("Yes", "No")), {}),
     "lamra-rank-qwen2.5": ("qwen2_5_vl", _difference(by_hand.lamra(" "), VL, ("Yes", "No")), {}),
     "bge-reranker-v2-gemma": ("gemma", _bge_gemma, {}),
     "mxbai-rerank-base-v2": ("qwen2", _difference(by_hand.mxbai, LM, ("1", "0")), {}),
@@ -125,8 +125,11 @@ def scores_of(name: str, folder: Path, requests: list[Request], **options: str) 
         reranker.close()
 
 
+TEXT_ONLY = ("qwen2", "qwen3", "qwen3_head", "qwen3_8b", "gemma")
+
+
 def asked_of(architecture: str) -> list[Request]:
-    return texts() if architecture in ("qwen2", "qwen3", "gemma") else [*texts(), *mixed()]
+    return texts() if architecture in TEXT_ONLY else [*texts(), *mixed()]
 
 
 WHOLE = ("gmr-7b", "qwen3-vl-reranker-2b", "monoqwen2-vl", "qwen3-reranker-4b")

@@ -62,7 +62,7 @@ LAST_TOKEN: dict[str, tuple[str, Callable[[Path], Vector]]] = {
     "gme-2b": ("qwen2_vl", _gme),
     "gme-7b": ("gme", _gme),
     "qwen3-vl-embedding-2b": ("qwen3_vl", _last_token(by_hand.qwen3_vl_embedding)),
-    "qwen3-vl-embedding-8b": ("qwen3_vl", _last_token(by_hand.qwen3_vl_embedding)),
+    "qwen3-vl-embedding-8b": ("qwen3_vl_8b", _last_token(by_hand.qwen3_vl_embedding)),
 }
 
 

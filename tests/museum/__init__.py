@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken
+from tokenizers import AddedToken, pre_tokenizers
 
 from museum.vocabulary import tiny_vocabulary
 
@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 HIDDEN = 64
 # Scores must differ: random weights are larger than a new model's. The files keep the published 0.02.
 SPREAD = 0.12
+SPREAD_OF_TOWERS = (0.5, 12.0)
+_LOADERS = {"text": transformers.AutoModelForCausalLM, "towers": transformers.AutoModel}
 TEXT: dict[str, Any] = {
     "hidden_size": HIDDEN,
     "intermediate_size": 128,
@@ -78,8 +80,9 @@ def build(name: str, folder: Path) -> Path:
     write_tokenizer(family["tokenizer"], folder)
     for file, content in family["files"].items():
         changes = family.get("config", {}) | exhibit.get("config", {}) if file == "config.json" else {}
-        _write(folder / file, _shrunk(_merged(content, changes)))
-    weights = _random_weights(folder, family["names"], exhibit["head"])
+        _write(folder / file, _shrunk(_merged(content, changes), family.get("sizes", TEXT)))
+    dtype = getattr(torch, family.get("dtype", "bfloat16"))
+    weights = _random_weights(folder, family["names"], exhibit["head"], dtype)
     weights |= {name: torch.randn(shape) / 8 for name, shape in family.get("extra_weights", {}).items()}
     write_weights(folder, weights, exhibit["shards"])
     return folder
@@ -99,7 +102,7 @@ def _shrunk(content: Any, sizes: Mapping[str, Any] = TEXT) -> Any:
         return content
     out: dict[str, Any] = {}
     for key, value in content.items():
-        if key == "vision_config":
+        if key == "vision_config" and sizes is TEXT:
             # Qwen2-VL calls the tower's own width embed_dim, and hidden_size what it hands to the language model.
             out[key] = _shrunk(value, VISION | ({"hidden_size": HIDDEN} if "embed_dim" in value else {}))
         elif key in sizes:
@@ -139,6 +142,9 @@ def qwen_tokenizer(generation: str = "qwen3", vocabulary: Any = None) -> Any:
 
 def write_tokenizer(generation: str, folder: Path) -> None:
     """tokenizer.json, vocab.json, merges.txt and tokenizer_config.json as published."""
+    if generation == "clip":
+        clip_tokenizer().save_pretrained(folder)
+        return
     facts = _tokenizers()
     settings = dict(facts["generations"][generation])
     plain = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
@@ -156,19 +162,28 @@ def write_tokenizer(generation: str, folder: Path) -> None:
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges), ""]))
 
 
-def _random_weights(folder: Path, names: str, head: bool) -> dict[str, torch.Tensor]:
-    """bfloat16 weights of the class in `folder`'s config.json, named as in the published file."""
+def clip_tokenizer() -> Any:
+    """CLIP's own kind, whose words end in </w>, of single letters and a few merges; the end of a text has the highest
+    id, as in the real one."""
+    letters = [*pre_tokenizers.ByteLevel.alphabet()]
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    return transformers.CLIPTokenizer(vocab=vocab, merges=[("t", "h"), ("th", "e</w>")], model_max_length=77)
+
+
+def _random_weights(folder: Path, names: str, head: bool, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Weights of the class in `folder`'s config.json, named as in the published file."""
     torch.manual_seed(7)
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = transformers.CONFIG_MAPPING[content["model_type"]].from_dict(content)
     for part in (config, config.get_text_config(), getattr(config, "vision_config", None)):
         if part is not None:
-            part.initializer_range = SPREAD
-    loader = transformers.AutoModelForImageTextToText if names != "text" else transformers.AutoModelForCausalLM
-    weights = loader.from_config(config, dtype=torch.float32).state_dict()
+            part.initializer_range, part.initializer_factor = SPREAD_OF_TOWERS if names == "towers" else (SPREAD, 1.0)
+    weights = _LOADERS.get(names, transformers.AutoModelForImageTextToText).from_config(config, dtype=torch.float32)
+    weights = weights.state_dict()
     if not head:
         del weights["lm_head.weight"]
-    return {_published_name(name, names): w.to(torch.bfloat16).contiguous() for name, w in weights.items()}
+    return {_published_name(name, names): w.to(dtype).contiguous() for name, w in weights.items()}
 
 
 def _published_name(name: str, names: str) -> str:
