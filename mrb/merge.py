@@ -18,6 +18,7 @@ from mrb.evaluate.measure import measure
 from mrb.evaluate.part import Part
 from mrb.evaluate.plan import Float32, Plan
 from mrb.evaluate.run import JOURNAL_FILE
+from mrb.evaluate.trial import refuse_trial
 from mrb.evaluate.write import write_task
 from mrb.journal import Header, Record, replay, rewrite
 from mrb.results import (
@@ -145,6 +146,7 @@ def _merge_task(pieces: Sequence[Piece], task_id: str, out: Path, candidates: Pa
             "run each part again with more, nothing is scored twice"
         )
     folder = out / task_id
+    refuse_trial(folder, part.depth, part.limit, sample)
     folder.mkdir(parents=True, exist_ok=True)
     if headers:
         records = (Record(query_id, 0, held[query_id]) for query_id in plan.query_ids if query_id in held)

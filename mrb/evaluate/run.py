@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mrb.declaration import not_covered
-from mrb.errors import ResultError
+from mrb.errors import MRBError, ResultError, one_line
 from mrb.evaluate import environment
 from mrb.evaluate.choice import Choice, open_plan
 from mrb.evaluate.executor import Executor, Start, in_process
@@ -21,23 +21,27 @@ from mrb.evaluate.lock import locked
 from mrb.evaluate.measure import measure
 from mrb.evaluate.part import Part
 from mrb.evaluate.plan import Plan
-from mrb.evaluate.resume import agree_or_refuse
-from mrb.evaluate.select import Selection, check_candidates
+from mrb.evaluate.resume import Check, changes
+from mrb.evaluate.select import Selection, check_candidates, has_candidates
+from mrb.evaluate.trial import refuse_smaller_part, refuse_trial
 from mrb.evaluate.write import discard_task, write_task
-from mrb.journal import Header, JournalWriter, Record, replay
-from mrb.noise import read_noise
+from mrb.journal import Header, JournalWriter, Record, replay, rewrite
+from mrb.noise import other_reranker, read_noise
 from mrb.results import (
+    RESULT_FILE,
     RUN_FILE,
     NotCovered,
     PartRecord,
     RerankerInfo,
+    Result,
     RunRecord,
     TaskTiming,
+    read_result,
     read_run,
     write_part,
     write_run,
 )
-from mrb.task import Task, load_suite
+from mrb.task import Task, load_suite, load_task
 from mrb.ties import tie_warning, tied_share
 
 JOURNAL_FILE = "journal"
@@ -68,7 +72,7 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
 
     `start` makes the executor: this process unless given. Everything that can be refused without the model is refused
     before it is loaded: unknown candidates, another task's list. Files appear whole, and only this process writes
-    them; what a journal already holds is not scored again.
+    them. What a journal already holds is not scored again, but for a few queries that must agree first.
     """
     selection = options.selection
     for task in selection.tasks:
@@ -80,54 +84,150 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
         refused = {task.id: not_covered(executor.info, task) for task in selection.tasks}
         with locked(folder):
             earlier = _earlier(folder, executor.info, fresh=options.fresh)
-            read_noise(folder)  # the table at the end shows it: one that is damaged is refused before hours of scoring
+            # The table at the end shows it: one that is damaged is refused before hours of scoring.
+            check = Check(executor, _noise(options, executor.info), options.allow_failures > 0, say)
+            if not options.fresh:
+                _refuse_trial(options, folder)
             timings: dict[str, TaskTiming] = {}
             tied: dict[str, float] = {}
-            # Written at once, and again after every task: a run that is killed leaves a record of what is there.
-            write_run(folder, _record(options, executor, refused, timings, earlier))
-            if options.part is not None:
-                write_part(folder, _part_record(options, options.part))
-            for task in selection.tasks:
+            tasks = _held_first(options, folder)
+            if options.fresh or not replay(folder / tasks[0].id / JOURNAL_FILE).records:
+                earlier = _verify_others(options, folder, earlier, check)
+
+            def write() -> None:
+                write_run(folder, _record(options, executor, refused, timings, earlier))
+                if options.part is not None:
+                    write_part(folder, _part_record(options, options.part))
+
+            # Written once held scores have agreed, and again after every task: a run that is killed leaves a record.
+            for task in tasks:
                 reason = refused[task.id]
                 if reason is not None:
                     say(f"{task.id}: not covered: {reason}")
                     continue
-                timing, tied[task.id] = _run_task(options, task, executor, folder / task.id, say)
+                timing, tied[task.id] = _run_task(options, task, check, folder / task.id, write)
                 if timing is not None:
                     timings[task.id] = timing
-                    write_run(folder, _record(options, executor, refused, timings, earlier))
+            write()
         if (warning := tie_warning(executor.info, tied)) is not None:
             say(warning)
     return folder
 
 
+def _refuse_trial(options: RunOptions, folder: Path) -> None:
+    """ResultError if the folder holds what is whole and less is asked for."""
+    selection = options.selection
+    if options.part is not None:
+        refuse_smaller_part(folder, _part_record(options, options.part))
+        return
+    for task in selection.tasks:
+        refuse_trial(folder / task.id, selection.depth, options.limit, selection.sample)
+
+
+def _held_first(options: RunOptions, folder: Path) -> Sequence[Task]:
+    """The run's tasks, those first that have scores: they are checked before anything is scored."""
+    return sorted(options.selection.tasks, key=lambda task: not (folder / task.id / JOURNAL_FILE).exists())
+
+
+def _noise(options: RunOptions, info: RerankerInfo) -> float:
+    """The largest difference of a score that `mrb check --noise` has measured on this very reranker; 0 if none."""
+    record = read_noise(options.out / (options.name or info.name))
+    if record is None or other_reranker(record, info):
+        return 0.0
+    return max(task.largest_difference for task in record.tasks.values())
+
+
+def _verify_others(options: RunOptions, folder: Path, earlier: RunRecord | None, check: Check) -> RunRecord | None:
+    """Check scores that stay in the run and are of none of the tasks asked for: a run is of one model.
+
+    The first task that can be opened is enough, as every call has checked. ResultError if it differs; with `--fresh`
+    it leaves the run's record instead. The record of the earlier call, if it still holds.
+    """
+    if options.part is not None:
+        if not options.fresh:
+            _verify_sibling(options, folder, check)
+        return earlier
+    asked = {task.id for task in options.selection.tasks}
+    for task_id in earlier.tasks if earlier else ():
+        path = folder / task_id / RESULT_FILE
+        if task_id in asked or not path.is_file():
+            continue
+        try:
+            choice, plan = _held_plan(read_result(path), options.candidates)
+        except MRBError as error:
+            check.say(f"{task_id}: its scores stay without being checked: {one_line(error)}")
+            continue
+        journal = folder / task_id / JOURNAL_FILE
+        try:
+            check.verify(choice, plan, held_scores(replay(journal).records, journal), str(journal))
+        except ResultError as error:
+            if not options.fresh:
+                raise
+            check.say(f"{error}; it is no longer part of this run")
+            return None
+        break
+    return earlier
+
+
+def _held_plan(result: Result, candidates: Path | None) -> tuple[Choice, Plan]:
+    """The plan of a result that is there, with the list it was made on: a frozen one, or one of those given now."""
+    task = load_task(result.task).with_qrels(result.data.qrels)
+    for given in dict.fromkeys((candidates, None)):
+        if has_candidates(task, given):
+            choice = Choice(task, result.candidates.depth, given, None, None)
+            plan = open_plan(choice)
+            if plan.candidates.sha256 == result.candidates.sha256:
+                return choice, plan
+    raise ResultError(f"its list {result.candidates.sha256[:12]} is not here")
+
+
+def _verify_sibling(options: RunOptions, folder: Path, check: Check) -> None:
+    """Check scores of another part of the run in the same folder, for `mrb merge` will put them together."""
+    for task in options.selection.tasks:
+        for journal in sorted(folder.parent.glob(f"*-of-*/{task.id}/{JOURNAL_FILE}")):
+            found = replay(journal)
+            if found.header is None or not found.records or journal.parent.parent == folder:
+                continue
+            choice, plan = _plan(options, task, whole=True)
+            if found.header.score_key == score_key(plan, check.executor.info):
+                check.verify(choice, plan, held_scores(found.records, journal), str(journal))
+                return
+
+
+def _plan(options: RunOptions, task: Task, *, whole: bool = False) -> tuple[Choice, Plan]:
+    """The plan of one task, of the part that is asked for unless `whole`."""
+    selection = options.selection
+    choice = Choice(task, selection.depth, options.candidates, options.limit, selection.sample)
+    plan = open_plan(choice)
+    return choice, plan if whole or options.part is None else options.part.of_plan(plan)
+
+
 def _run_task(
-    options: RunOptions, task: Task, executor: Executor, folder: Path, say: Callable[[str], None]
+    options: RunOptions, task: Task, check: Check, folder: Path, begin: Callable[[], None]
 ) -> tuple[TaskTiming | None, float]:
     """Score, measure and write one task; how long scoring took, None if nothing was left to score, and the share of
     queries whose candidates are all tied.
 
-    Of a part there is nothing to measure: only the journal is kept.
+    Of a part there is nothing to measure: only the journal is kept. `begin` is called once held scores have agreed.
     """
-    selection = options.selection
-    choice = Choice(task, selection.depth, options.candidates, options.limit, selection.sample)
-    plan = open_plan(choice) if options.part is None else options.part.of_plan(open_plan(choice))
+    choice, plan = _plan(options, task)
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL_FILE
     if options.fresh:
         discard_task(folder, journal)
-    timing = _score(choice, plan, executor, journal, options.allow_failures, say)
+    timing = _score(choice, plan, check, journal, options.allow_failures, begin)
     held = held_scores(replay(journal).records, journal)
     if options.part is None:
-        write_task(folder, plan, held, measure(plan, held, executor.info))
-    say(_line(task, timing, plan))
+        write_task(folder, plan, held, measure(plan, held, check.executor.info))
+    check.say(_line(task, timing, plan))
     return timing, tied_share(held.values())
 
 
 def _score(
-    choice: Choice, plan: Plan, executor: Executor, journal: Path, allow_failures: int, say: Callable[[str], None]
+    choice: Choice, plan: Plan, check: Check, journal: Path, allow_failures: int, begin: Callable[[], None]
 ) -> TaskTiming | None:
     """Put what the journal lacks of the plan's scores into it."""
+    executor = check.executor
     found = replay(journal)
     header = header_of(plan, executor.info, executor.packages())
     if found.header is not None and found.header.score_key != header.score_key:
@@ -136,14 +236,18 @@ def _score(
             "candidates or depth differ); give another --name, or --fresh to start over"
         )
     held = held_scores(found.records, journal)
-    if found.header is not None:
-        agree_or_refuse(choice, plan, executor, found, header, held, journal, say)
     allowance = Allowance(allow_failures, failed_pairs(held))
     if allowance.failed > allow_failures:
         raise ResultError(
             f"{journal}: holds {allowance.failed} failed pairs; allow them with --allow-failures {allowance.failed}, "
             "or start over with --fresh"
         )
+    if found.header is not None:
+        told = changes(found.header, header)
+        check.verify(choice, plan, held, str(journal), told)
+        if told and found.records:
+            rewrite(journal, header, found.records)
+    begin()
     pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
     if not pairs:
         return None

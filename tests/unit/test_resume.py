@@ -1,0 +1,193 @@
+"""Scores that are used again: a few are made again first; a trial never takes the place of a whole result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrb.errors import ResultError
+from mrb.evaluate.part import Part
+from mrb.evaluate.run import RunOptions, run
+from mrb.evaluate.select import select
+from mrb.noise import NoiseRecord, write_noise
+from mrb.results import read_result, read_run
+
+FAQ, OTHER = "mini-faq-t2t-dev", "mini-flag-i2t-dev"
+ADAPTER = """
+import zlib
+from pathlib import Path
+
+class Mine:
+    {declared}
+
+    def score(self, request):
+        with open("asked", "a") as file:
+            file.write("x" * len(request.candidates))
+        scores = [zlib.crc32((request.query.text + d.text).encode()) / 2**32 for d in request.candidates]
+        {body}
+        return [float(Path("factor").read_text()) * score for score in scores]
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    path = list(sys.path)
+    monkeypatch.chdir(tmp_path)
+    adapter()
+    (tmp_path / "factor").write_text("1.0")
+    yield tmp_path
+    sys.path[:] = path
+
+
+def adapter(declared: str = "", body: str = "") -> None:
+    Path("mine.py").write_text(ADAPTER.format(declared=declared, body=body))
+
+
+def call(*tasks: str, depth: int = 10, **options: Any) -> tuple[list[str], int]:
+    """What `mrb run` says, and how many pairs it asks for."""
+    Path("asked").write_text("")
+    said: list[str] = []
+    run(RunOptions("mine.py", {}, select(None, tasks or [FAQ], [], depth), Path("runs"), **options), said.append)
+    return said, len(Path("asked").read_text())
+
+
+def refused(*tasks: str, **options: Any) -> str:
+    with pytest.raises(ResultError) as caught:
+        call(*tasks, **options)
+    return str(caught.value)
+
+
+def files() -> dict[Path, bytes]:
+    names = ("journal", "result.json", "scores.parquet", "per_query.parquet", "shard.json")
+    return {path: path.read_bytes() for path in Path("runs").rglob("*") if path.name in names}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({}, {}),
+        ({"limit": 20}, {"limit": 20}),
+        ({"limit": 20}, {}),
+        ({"depth": 5}, {"depth": 10}),
+        ({"tasks": (FAQ,)}, {"tasks": (OTHER,)}),
+        ({"tasks": (FAQ,)}, {"tasks": (OTHER, FAQ)}),
+        ({"part": Part(1, 2)}, {"part": Part(1, 2)}),
+        ({"part": Part(1, 2)}, {"part": Part(2, 2)}),
+    ],
+    ids=["finished", "trial", "whole", "deeper", "another task", "more tasks", "a part", "another part"],
+)
+def test_every_call_that_uses_scores_again_checks_some(first: dict[str, Any], then: dict[str, Any]) -> None:
+    def ask(options: dict[str, Any]) -> tuple[list[str], int]:
+        return call(*options.get("tasks", ()), **{key: value for key, value in options.items() if key != "tasks"})
+
+    ask(first)
+    Path("factor").write_text("1.02")
+    before = files()
+    with pytest.raises(ResultError, match=r"task mini-faq.*query '.*candidate '.* scored .* and scores .*--fresh"):
+        ask(then)
+    assert files() == before, "nothing of the new model is written"
+    Path("factor").write_text("1.0")
+    said, _ = ask(then)
+    assert any("scoring 4 queries again" in line for line in said)
+
+
+def test_a_check_costs_a_handful_of_pairs_and_changes_no_byte() -> None:
+    call()
+    before = files()
+    assert call()[1] == 4 * 8
+    assert files() == before
+
+
+@pytest.mark.parametrize("kind", ["setwise", "pointwise"])
+def test_a_score_that_depends_on_the_list_is_asked_for_with_the_list(kind: str) -> None:
+    """Also where it should have declared so: then what differs among few pairs is asked again as it was at first."""
+    adapter(f"kind = {kind!r}", "scores = [score / sum(scores) for score in scores]")
+    call()
+    call()
+    Path("factor").write_text("1.1")
+    assert "--fresh" in refused()
+
+
+def test_noise_of_the_batch_is_no_other_model() -> None:
+    noisy = "scores = [s + 0.004 * (zlib.crc32(repr((s, len(scores))).encode()) / 2**32 - 0.5) for s in scores]"
+    adapter(body=noisy)
+    call()
+    call()
+    Path("factor").write_text("1.2")
+    assert "--noise" in refused()
+
+
+def test_a_stochastic_adapter_needs_its_noise_measured() -> None:
+    adapter(body="import random; scores = [score + random.random() for score in scores]")
+    call()
+    assert "mrb check --noise" in refused()
+    info = read_run(Path("runs/mine")).reranker
+    task = {"candidates": "a" * 64, "queries": 1, "pairs": 1, "spread": 1, "largest_difference": 1.0}
+    zeros = dict.fromkeys(("rank_changes", "top_changes", "first", "second", "mean_change", "largest_change"), 0)
+    fields = {"schema_version": 1, "mrb_version": "1", "plans": ("a", "b"), "depth": 1, "floor": 0, "environment": {}}
+    noise = NoiseRecord(reranker=info, tasks={FAQ: {**task, **zeros}}, **fields)  # type: ignore[arg-type]
+    write_noise(Path("runs/mine"), noise)
+    call()
+
+
+def test_an_exact_adapter_is_held_to_its_word() -> None:
+    adapter("batch_invariant = True")
+    call()
+    Path("factor").write_text("1.0001")
+    assert "--fresh" in refused()
+
+
+def test_pairs_that_failed_are_not_compared() -> None:
+    adapter(body="assert '?' not in request.query.text[-1:], 'fails'")
+    call(allow_failures=100_000)
+    call(allow_failures=100_000)
+    Path("factor").write_text("1.1")
+    assert "--fresh" in refused(allow_failures=100_000)
+
+
+def test_fresh_leaves_another_model_s_tasks_out_of_the_run() -> None:
+    call(FAQ, OTHER)
+    Path("factor").write_text("1.1")
+    said, _ = call(OTHER, fresh=True)
+    assert any("no longer part of this run" in line for line in said)
+    assert read_run(Path("runs/mine")).tasks == (OTHER,)
+    assert "--fresh" in refused(FAQ)
+    call(FAQ, fresh=True)
+    assert read_run(Path("runs/mine")).tasks == (FAQ, OTHER)
+
+
+# Trials
+
+
+@pytest.mark.parametrize(
+    ("trial", "named"), [({"limit": 5}, "--limit 5"), ({"depth": 5}, "--depth 5"), ({"limit": 5, "depth": 5}, "and")]
+)
+def test_a_trial_never_replaces_a_whole_result(trial: dict[str, Any], named: str) -> None:
+    call()
+    before = files()
+    message = refused(**trial)
+    assert named in message and "--name" in message
+    assert files() == before
+    call(name="trial", **trial)
+    assert files().items() >= before.items()
+    call(fresh=True, **trial)
+    assert read_result(Path("runs/mine", FAQ, "result.json")).candidates.depth == trial.get("depth", 10)
+
+
+def test_a_whole_result_replaces_a_trial_and_a_trial_another() -> None:
+    for options in ({"limit": 5}, {"limit": 3}, {"depth": 5, "limit": 9}, {"limit": 10_000}, {}):
+        call(**options)
+    assert read_result(Path("runs/mine", FAQ, "result.json")).data.selection == "all"
+    call(limit=10_000)  # all there are
+    call(OTHER, limit=5)  # another task is no trial of this one
+    assert "--limit 5" in refused(FAQ, OTHER, limit=5)
+
+
+def test_a_part_of_a_trial_never_replaces_a_part_of_the_whole() -> None:
+    call(part=Part(1, 2))
+    for trial in ({"limit": 5}, {"depth": 5}):
+        assert "give the trial another --name" in refused(part=Part(1, 2), **trial)
