@@ -107,15 +107,16 @@ BGE_GEMMA = Layout(
     max_length=1024,
 )
 
-# mixedbread-ai/mxbai-rerank, its library's template.
+# mixedbread-ai/mxbai-rerank, its library's template: every piece is tokenised apart, so that a full stop and the line
+# break after it are two tokens.
 MXBAI = Layout(
     "mxbai-rerank-v2",
     _chat(
         "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-        "{instruction}query: {query_text}{seam}\ndocument: {document_text}\n"
+        "{cut}{instruction}query: {query_text}{cut}\n{cut}{seam}document: {document_text}{cut}\n{cut}"
         "You are a search relevance expert who evaluates how well documents match search queries. For each "
         "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
-        "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:",
+        "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:{cut}",
     ),
     labels=("1", "0"),
     instruction="instruction: {text}\n",

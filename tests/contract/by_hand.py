@@ -20,6 +20,7 @@ JUDGE = (
     "Judge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the "
     'answer can only be "yes" or "no".'
 )
+APART = "\0"
 LIMITS = {"min_pixels": 4 * 28 * 28, "max_pixels": 24 * 28 * 28}
 
 
@@ -73,6 +74,7 @@ def lamra(gap: str) -> Callable[[str, Item, Item], str]:
 
 
 def mxbai(instruction: str, q: Item, d: Item) -> str:
+    """With APART between the pieces that the authors tokenise by themselves."""
     ask = (
         "You are a search relevance expert who evaluates how well documents match search queries. For each "
         "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
@@ -80,7 +82,8 @@ def mxbai(instruction: str, q: Item, d: Item) -> str:
     )
     lead = f"instruction: {instruction}\n" if instruction else ""
     system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-    return turn(f"{lead}query: {q.text}\ndocument: {d.text}\n{ask}", system)
+    pieces = ("", f"{lead}query: {q.text}", "\n", f"document: {d.text}", "\n", ask, "")
+    return turn(APART.join(pieces), system)
 
 
 def jina(instruction: str, q: Item, d: Item) -> str:
@@ -133,7 +136,8 @@ class ByHand:
         return [d, q] if self.prompt in (jina, monoqwen) else [q, d]
 
     def ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        pieces = [self.tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in text.split(APART)]
+        return [token for piece in pieces for token in piece]
 
     @torch.no_grad()
     def logits(self, instruction: str, q: Item, d: Item) -> torch.Tensor:

@@ -73,7 +73,9 @@ def tokenizer() -> Any:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - len(SPECIALS), initial_alphabet=alphabet, show_progress=False)
     yes_no = ["yes\nno\nYes\nNo\nTrue\nFalse\n"] * 400
-    tok.train_from_iterator([*words, *labels, *yes_no], trainer)
+    # As in the real tokenizer, a sign and the line breaks after it are one token: what is joined where shows.
+    ends = [f"a{sign}\nb{sign}\n\nc\n\n" for sign in ".!?;:)"] * 400
+    tok.train_from_iterator([*words, *labels, *yes_no, *ends], trainer)
     model = json.loads(tok.to_str())["model"]
     made = transformers.Qwen2Tokenizer(
         vocab=model["vocab"],
