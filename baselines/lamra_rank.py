@@ -1,7 +1,9 @@
 """LamRA-Rank (arXiv 2412.01720): code-kunkun/LamRA-Rank on Qwen2-VL-7B, -Qwen2.5VL-7b on Qwen2.5-VL. Weights' licence
 unconfirmed (the code is MIT).
 
-Pointwise prompt as in Code-kunkun/LamRA; the log-odds of Yes over No at the first answered token. The authors add the
+Pointwise prompt as in Code-kunkun/LamRA; the log-odds of Yes over No at the first answered token. Held to numbers of
+that code (tests/contract/authors/lamra-rank.json), but for texts: its data loader capitalises each one and ends it with
+a full stop, MRB gives texts as they are. The authors add the
 retriever's score to it; that is another system and not done here. Takes text, image and both.
 Never run on their real weights here.
 """
@@ -16,6 +18,7 @@ class LamRARank(YesNo):
     """code-kunkun/LamRA-Rank."""
 
     model = "code-kunkun/LamRA-Rank"
+    version = "2"
     prompt = LAMRA_QWEN2
     other_prompts = (LAMRA_QWEN25,)
 

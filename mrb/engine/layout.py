@@ -124,7 +124,7 @@ class _Renderer:
             if kind == "text":
                 self._add(part)
             elif part == "instruction":
-                self._instruction(instruction or self.layout.default_instruction)
+                self._instruction(instruction or self.layout.default_instruction, bool(items["query"].text))
             elif part == "seam":
                 self.out.seam = self._here()
             elif part == "cut":
@@ -149,12 +149,13 @@ class _Renderer:
         self.out.segments += [Segment(text, literal=True), Segment()]
         return len(self.out.segments) - 2, 0, len(text)
 
-    def _instruction(self, instruction: str) -> None:
+    def _instruction(self, instruction: str, text_follows: bool) -> None:
         if instruction:
             before, after = self.layout.instruction.split("{text}")
             self._add(before)
             self._given(instruction)
-            self._add(after)
+            # No space is left over where the query has no text: LamRA's authors strip what they have joined.
+            self._add(after if text_follows else after.rstrip(" "))
 
     def _image(self, item: Item) -> None:
         if item.image is not None:

@@ -67,7 +67,7 @@ def lamra(gap: str) -> Callable[[str, Item, Item], str]:
 
     def prompt(instruction: str, q: Item, d: Item) -> str:
         image = IMAGE if q.image is not None else ""
-        own = f"{instruction} {q.text}" if instruction else q.text
+        own = " ".join(part for part in (instruction, q.text) if part)
         return turn(f"{ask}Query:{image}{own}Candidate:{side(d)}", "You are a helpful assistant.")
 
     return prompt
