@@ -28,10 +28,15 @@ FOLDER = Path(__file__).parent / "authors"
 def build(architecture: str, folder: Path) -> Path:
     """A tiny checkpoint whose weights depend on their names and shapes alone."""
     tiny.build(architecture, folder)
-    folders = [folder, folder.parent / "mono_base"] if architecture == "mono_lora" else [folder]
-    for path in (path for each in folders for path in each.glob("*.safetensors")):
+    for path in _files(folder):
         save_file({n: _drawn(n, w) for n, w in load_file(path).items()}, path, metadata={"format": "pt"})
     return folder
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of weights; LoRA weights lie beside their base."""
+    base = [folder.parent / "mono_base"] if (folder / "adapter_config.json").exists() else []
+    return [path for each in (folder, *base) for path in sorted(each.glob("*.safetensors"))]
 
 
 def _drawn(name: str, weight: torch.Tensor) -> torch.Tensor:
@@ -46,7 +51,7 @@ def _drawn(name: str, weight: torch.Tensor) -> torch.Tensor:
 def weights_sum(folder: Path) -> float:
     """A number that another weight, name or shape changes; equal to 1e-6 on every machine."""
     total = 0.0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _files(folder):
         for name, weight in sorted(load_file(path).items()):
             total += (1 + zlib.crc32(name.encode()) % 997) * float(weight.double().abs().sum())
     return total
