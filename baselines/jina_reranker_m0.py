@@ -1,10 +1,11 @@
 """jina-reranker-m0: jinaai/jina-reranker-m0 on Qwen2-VL-2B, CC-BY-NC-4.0: not for commercial use.
 
 Prompt, score token and head (Linear, ReLU, Linear to one number, minus 2.65) as in the checkpoint's modeling code and
-vLLM's jina_vl.py. Its remote code is not run: MRB loads the Qwen2-VL weights by their names and refuses if one is
-missing (newer transformers versions load that code's model with random weights and say nothing). The raw logit is
-ranked, the sigmoid left out. The authors' code takes one modality a side; image and text together are joined as on the
-other sides, which is MRB's reading. Never run on its real weights here.
+vLLM's jina_vl.py; held to numbers of the former, from a public copy (tests/contract/authors/jina-reranker-m0.json). Its
+remote code is not run: MRB loads the Qwen2-VL weights by their names and refuses if one is missing (newer transformers
+versions load that code's model with random weights and say nothing). The raw logit is ranked, the sigmoid left out. The
+authors' code takes one modality a side; image and text together are joined as on the other sides, which is MRB's
+reading. Never run on its real weights here.
 """
 
 from __future__ import annotations
