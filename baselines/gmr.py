@@ -4,7 +4,8 @@ GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0. GMR-3B: no checkpoint is known to b
 vec-ai/lychee-rerank-mm-3b, was removed and is unconfirmed), so its folder must be named: `--set path=...`.
 `--set layout=gmr-cl` scores a checkpoint that was trained by contrast (CL) as its loss does, by the logit of "yes".
 The prompt's source is a public script that runs the 7B model; the authors' code is not public. Held to numbers of
-Qwen3-VL-Reranker's script, whose prompt has the same form (tests/contract/authors/gmr.json). Takes text, image and both, one image a side.
+Qwen3-VL-Reranker's script, whose prompt has the same form (tests/contract/authors/gmr.json). Takes text, image and
+both, one image a side.
 Never run on their real weights here.
 """
 
