@@ -13,6 +13,7 @@ from mrb.errors import MRBError, ResultError
 from mrb.files import is_device_name
 from mrb.leaderboard.values import with_values
 from mrb.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
+from mrb.redact import redacted, redacted_text
 from mrb.results import RUN_FILE
 from mrb.submission.check import check_means
 from mrb.submission.folder import is_submission, receive, submission_folders
@@ -86,6 +87,7 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
 def card(run: Run) -> RunCard:
     """What the page says about `run`."""
     info, environment = run.record.reranker, run.record.environment
+    options: dict[str, object] = redacted(info.options)
     timings = [timing for task_id, timing in run.record.timings.items() if task_id in run.tasks]
     seconds = sum(timing.seconds for timing in timings)
     hardware = [environment.get(name, "") for name in ("gpu", "processor")]
@@ -98,9 +100,9 @@ def card(run: Run) -> RunCard:
         kind=info.kind,
         inputs=", ".join(info.inputs),
         uses_first_stage=info.uses_first_stage,
-        options=", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in info.options.items()),
-        source=info.source,
-        command=shlex.join(run.record.command),
+        options=", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items()),
+        source=redacted_text(info.source),
+        command=shlex.join(redacted(run.record.command)),
         pairs_per_second=sum(timing.pairs for timing in timings) / seconds if seconds > 0 else None,
         hardware=", ".join([*filter(None, hardware), *([f"{cores} cores"] if cores else [])]) or "not recorded",
         software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),

@@ -26,6 +26,7 @@ from mrb.adapter_source import source_hash
 from mrb.calling import adapter_call
 from mrb.errors import AdapterError, one_line
 from mrb.raised import refused
+from mrb.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
 
 RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"
@@ -64,6 +65,7 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
 
     AdapterError says where it was looked for, what the module holds, or which option does not fit.
     """
+    remember_secrets(options)
     found = _find(spec, group)
     typed = _typed_options(found, options)
     target = _build(found, typed, group)
@@ -287,7 +289,8 @@ def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
         with contextlib.suppress(ValidationError):
             return reader.validate_json(text)
         problem = one_line(error.errors()[0]["msg"])
-        raise AdapterError(f"{adapter}: option {name}={one_line(repr(text), 80)}: {problem}") from error
+        shown = SECRET if is_secret_name(name) else one_line(repr(hide_secrets(text)), 80)
+        raise AdapterError(f"{adapter}: option {name}={shown}: {problem}") from error
 
 
 def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from mrb.adapters import RERANKERS, Adapter, close_adapter, load_adapter
 from mrb.errors import AdapterError, first_problem
+from mrb.redact import redacted, redacted_text
 from mrb.reranker import KINDS, MODALITIES
 from mrb.results import RerankerInfo
 from mrb.task import Task
@@ -65,11 +67,11 @@ def declared(adapter: Adapter) -> LoadedReranker:
             name=re.sub(r"[^A-Za-z0-9._-]", ".", name),
             kind=kind,
             inputs=_inputs(name, target),
-            version=_text(name, "version", getattr(target, "version", "")),
+            version=redacted_text(_text(name, "version", getattr(target, "version", ""))),
             uses_first_stage=_flag(name, target, "uses_first_stage"),
             batch_invariant=_flag(name, target, "batch_invariant"),
             options=_plain_options(adapter),
-            source=adapter.source,
+            source=redacted_text(adapter.source),
             source_sha256=adapter.source_sha256,
         )
     except ValidationError as error:
@@ -116,6 +118,18 @@ def _text(name: str, field: str, value: object) -> str:
 
 
 def _plain_options(adapter: Adapter) -> dict[str, Any]:
-    """Options as results hold them; a value that JSON has no form for is stored as its text."""
+    """Options as results hold them, without secrets; a value that JSON has no form for is stored as its text, objects
+    and lists as their JSON."""
     plain = (bool, int, float, str, type(None))
-    return {name: value if isinstance(value, plain) else str(value) for name, value in adapter.options.items()}
+    found: dict[str, Any] = {}
+    for name, value in redacted(adapter.options).items():
+        found[name] = value if isinstance(value, plain) else _as_text(value)
+    return found
+
+
+def _as_text(value: object) -> str:
+    return (
+        json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, dict | list)
+        else redacted_text(str(value))
+    )

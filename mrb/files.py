@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mrb.errors import ResultError, one_line
+from mrb.redact import redacted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,8 +79,11 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented UTF-8 JSON with a final newline; NaN and infinities are refused (ValueError)."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Write `value` as indented UTF-8 JSON with a final newline; NaN and infinities are refused (ValueError).
+
+    Secrets, absolute paths and this machine's name are replaced (`mrb.redact`): every record is written here.
+    """
+    write_bytes(path, (json.dumps(redacted(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:

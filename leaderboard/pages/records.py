@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +10,20 @@ from mrb.leaderboard.page import Page
 from mrb.leaderboard.runs import RunCard, result_path
 from mrb.leaderboard.site import Site
 from mrb.noise import NOISE_FILE
+from mrb.redact import redacted
 from mrb.results import RESULT_FILE, RUN_FILE
 from mrb.submission.schema import SUBMISSION_FILE
 from mrb.summary import Run
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The records and results of every run, byte for byte."""
+    """The records and results of every run, byte for byte unless an older MRB left something private in them."""
     for run in site.runs:
         for path, source in _copies(run, site.cards[run.name]).items():
-            yield Page(path, source.read_bytes())
+            data = source.read_bytes()
+            value = json.loads(data)
+            public = redacted(value)
+            yield Page(path, data if public == value else json.dumps(public, indent=2, ensure_ascii=False).encode())
 
 
 def _copies(run: Run, card: RunCard) -> dict[str, Path]:

@@ -10,6 +10,7 @@ import click
 
 from mrb.calling import exits_noticed
 from mrb.errors import MRBError, one_line
+from mrb.redact import hide_secrets
 
 # Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
 COMMANDS = {
@@ -81,7 +82,7 @@ def _main() -> None:
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.UsageError as error:
-        error.show()
+        click.UsageError(hide_secrets(error.format_message()), error.ctx).show()
         sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
@@ -98,5 +99,5 @@ def _main() -> None:
 
 
 def _fail(message: str) -> None:
-    click.echo(f"mrb: {one_line(message, limit=1000)}", err=True)
+    click.echo(f"mrb: {one_line(hide_secrets(message), limit=1000)}", err=True)
     sys.exit(2)

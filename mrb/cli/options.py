@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from mrb.errors import MRBError
 from mrb.files import is_device_name
+from mrb.redact import redacted_text
 
 
 def key_values(options: Iterable[str]) -> dict[str, str]:
@@ -18,7 +19,7 @@ def key_values(options: Iterable[str]) -> dict[str, str]:
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or not key.rpartition(".")[2].isidentifier():
-            raise MRBError(f"--set {option}: wanted KEY=VALUE, the key a Python name")
+            raise MRBError(f"--set {redacted_text(option)}: wanted KEY=VALUE, the key a Python name")
         if key in found:
             raise MRBError(f"--set {key}=...: given twice")
         found[key] = value

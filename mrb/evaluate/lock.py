@@ -13,11 +13,12 @@ from filelock import FileLock, Timeout
 
 from mrb.errors import ResultError
 from mrb.files import write_json
+from mrb.hashing import sha256_bytes
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; ResultError names the host and process that already holds it.
+    """Hold `folder` for this process; ResultError names the process that already holds it.
 
     The operating system drops the lock when its process ends in any way, so a killed run leaves nothing behind that
     must be removed by hand.
@@ -32,15 +33,21 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ResultError(f"{folder}: cannot be written: {error.strerror}; give another folder with --out") from error
     try:
-        write_json(owner, {"host": socket.gethostname(), "pid": os.getpid()})
+        write_json(owner, {"host": _host(), "pid": os.getpid()})
         yield
     finally:
         lock.release()
 
 
+def _host() -> str:
+    """This machine without its name: folders of runs are handed on."""
+    return sha256_bytes(socket.gethostname().encode())[:8]
+
+
 def _owner(path: Path) -> str:
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {int(stated['pid'])} on host {str(stated['host'])[:80]}"
+        where = "this machine" if stated["host"] == _host() else "another machine"
+        return f"process {int(stated['pid'])} on {where}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

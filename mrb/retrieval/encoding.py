@@ -14,6 +14,7 @@ from mrb.evaluate.answers import numbers_of
 from mrb.items import Item
 from mrb.loading.data import TaskData
 from mrb.raised import refused
+from mrb.redact import redacted
 from mrb.retrieval.retriever import Float32
 from mrb.retrieval.shards import SHARD_ROWS, Shards
 
@@ -52,7 +53,7 @@ class Encoding:
         self.batch_size = int(getattr(self.target, "batch_size", BATCH))
         self.identity: dict[str, Any] = {
             "retriever": adapter.name,
-            "options": {key: str(value) for key, value in adapter.options.items()},
+            "options": redacted({key: str(value) for key, value in adapter.options.items()}),
             "source_sha256": adapter.source_sha256,
             **{name: _stated(self.target, name) for name in ("version", "revision", "dtype")},
         }

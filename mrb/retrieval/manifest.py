@@ -9,19 +9,23 @@ from typing import Any
 from mrb.candidates import Candidates, Provenance, read_parquet
 from mrb.errors import MRBError
 from mrb.files import read_json
+from mrb.redact import redacted
 from mrb.retrieval.first_stage import describe
 from mrb.retrieval.retriever import Retriever
 
 
 def manifest(made: Provenance, sha256: str, retriever: Retriever, options: Mapping[str, str]) -> dict[str, Any]:
     """The manifest of a list of this hash. It names no time and no machine: the same command writes the same bytes."""
-    return {
-        "schema_version": 1,
-        **made.model_dump(),
-        "options": dict(options),
-        "sha256": sha256,
-        **describe(retriever),
-    }
+    found: dict[str, Any] = redacted(
+        {
+            "schema_version": 1,
+            **made.model_dump(),
+            "options": dict(options),
+            "sha256": sha256,
+            **describe(retriever),
+        }
+    )
+    return found
 
 
 def held(path: Path, made: Provenance, retriever: Retriever, options: Mapping[str, str]) -> Candidates | None:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from mrb.errors import MRBError, ResultError, first_problem
 from mrb.files import parse_toml, write_json
 from mrb.hashing import sha256_file
+from mrb.redact import SECRET
 from mrb.rescore import Recomputed, differences, recompute_task
 from mrb.results import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
 from mrb.submission.check import check_failed_share
@@ -222,7 +223,7 @@ def _hosts() -> list[str]:
 def _tell_private(record: RunRecord, made: Submission, say: Say) -> None:
     """A line for each value that was replaced, so that nobody wonders later."""
     for name, value in record.reranker.options.items():
-        if made.reranker.options[name] != value:
+        if made.reranker.options[name] != value or value == SECRET:
             say(f"option {name}: {made.reranker.options[name]} stands in its place")
     if tuple(record.command) != made.command:
         say("the command is published without paths, addresses and keys: see submission.json")

@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-PATH, ADDRESS, SECRET = "(path)", "(address)", "(withheld)"
+from mrb.redact import PATH, SECRET, is_secret_name, redacted
+
+ADDRESS = "(address)"
 
 _START = r"""(^|[\s=:,;"'(\[])"""
 _PATHS = re.compile(
@@ -22,11 +24,6 @@ _KEYS = re.compile(
     r"\b(sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
     # Long, and of small letters, capitals and digits: no word, no version, no hash in hexadecimal.
     r"|(?<![A-Za-z0-9+/])(?=[A-Za-z0-9+/]*[a-z])(?=[A-Za-z0-9+/]*[A-Z])(?=[A-Za-z0-9+/]*[0-9])[A-Za-z0-9+/]{32,}"
-)
-_SECRET_NAMES = re.compile(
-    r"-*([a-z0-9]+[_-])*(key|apikey|secret|password|passwd|credentials?|auth|bearer)"
-    r"|-*token|-*([a-z0-9]+[_-])*(api|access|auth|hf|bearer|session)[_-]?token",
-    re.IGNORECASE,
 )
 _DROPPED = ("--out", "--name")
 _SYSTEM = re.compile(r"(\w+ \d+(\.\d+)?).*", re.DOTALL)
@@ -44,6 +41,8 @@ def private(text: str) -> str | None:
 
 def cleaned(text: str, hosts: Sequence[str] = ()) -> str:
     """`text`, or what stands in its place if it is private or names one of `hosts`."""
+    if text.startswith(PATH):
+        return PATH
     if _KEYS.search(text):
         return SECRET
     named = any(re.search(rf"(?<![A-Za-z0-9]){re.escape(host)}(?![A-Za-z0-9])", text) for host in hosts if host)
@@ -67,7 +66,7 @@ def clean_command(words: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]
             waiting = ""
         elif name in _DROPPED:
             waiting = "" if equals else name
-        elif _SECRET_NAMES.fullmatch(waiting) and not word.startswith("-"):
+        elif is_secret_name(waiting) and not word.startswith("-"):
             found.append(SECRET)
             waiting = ""
         else:
@@ -84,11 +83,6 @@ def clean_environment(environment: Mapping[str, str], hosts: Sequence[str]) -> d
     return kept
 
 
-def secret_name(name: str) -> bool:
-    """Whether an option of this name holds a secret."""
-    return _SECRET_NAMES.fullmatch(name) is not None
-
-
 def personal_name(name: str) -> bool:
     """Whether an entry of the environment of this name tells of a machine or a person."""
     return _PERSONAL.fullmatch(name) is not None
@@ -99,6 +93,5 @@ def _has_path(text: str) -> bool:
 
 
 def _value(name: str, value: object, hosts: Sequence[str]) -> object:
-    if not isinstance(value, str):
-        return value
-    return SECRET if value and secret_name(name) else cleaned(value, hosts)
+    public = redacted({name: value})[name]
+    return cleaned(public, hosts) if isinstance(public, str) else public

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mrb.files import is_device_name
 from mrb.hashing import sha256_json
+from mrb.redact import is_secret_name
 from mrb.results import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
-from mrb.submission.private import personal_name, private, secret_name
+from mrb.submission.private import personal_name, private
 from mrb.task import Model, Sha256, Slug
 from mrb.words import Plain
 
@@ -141,7 +142,7 @@ class Submission(Model):
         texts |= {f"environment.{name}": value for name, value in environment.items()}
         for where, text in texts.items():
             found = private(text)
-            if found is None and secret_name(where.rpartition(".")[2]) and text and not text.startswith("("):
+            if found is None and is_secret_name(where.rpartition(".")[2]) and text and not text.startswith("("):
                 found = "a secret"
             if found is not None:
                 raise ValueError(f"{where} holds {found}, which does not belong into a submission")

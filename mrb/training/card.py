@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrb.files import write_bytes
+from mrb.redact import redacted_text
 from mrb.training.recipe import LoadedRecipe, settings
 from mrb.training.record import TrainingRecord
 
 
 def write_card(folder: Path, record: TrainingRecord) -> None:
     """Write the card of the model in `folder`."""
-    write_bytes(folder / "README.md", ("\n".join(card(folder, record)) + "\n").encode())
+    lines = [redacted_text(line) for line in card(folder, record)]
+    write_bytes(folder / "README.md", ("\n".join(lines) + "\n").encode())
 
 
 def card(folder: Path, record: TrainingRecord) -> Iterator[str]:

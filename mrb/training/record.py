@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mrb.errors import TrainingError, first_problem
 from mrb.evaluate import environment
 from mrb.files import read_json, write_json
+from mrb.redact import redacted
 from mrb.task import Model, Sha256
 from mrb.training.data.sources import Contamination, Prepared, SourceRecord
 from mrb.training.recipe import LoadedRecipe, Recipe
@@ -56,7 +57,7 @@ class TrainingRecord(Model):
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a run to go on after another's checkpoint."""
-        recipe = self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE)
+        recipe = redacted(self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE))
         sources = [(source.name, source.sha256, source.groups) for source in self.sources]
         return {"recipe": recipe, "sources": sources, "steps": self.steps}
 

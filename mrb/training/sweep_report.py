@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb.files import write_bytes
+from mrb.redact import redacted_text
 from mrb.statistics import student_quantile
 from mrb.training.log import COLUMNS, Table
 from mrb.training.plot import interval_plot, line_plot
@@ -72,7 +73,8 @@ def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     for name, text in pictures.items():
         write_bytes(out / f"{name}.svg", text.encode())
     path = out / REPORT
-    write_bytes(path, ("\n".join(_lines(sweep, finished, scores, pictures, command)) + "\n").encode())
+    lines = [redacted_text(line) for line in _lines(sweep, finished, scores, pictures, command)]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
     for name in PICTURES.keys() - pictures.keys():  # of a report on other runs
         (out / f"{name}.svg").unlink(missing_ok=True)
     return path
