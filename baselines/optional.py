@@ -10,9 +10,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mrb.engine.checkpoint import RECOMPUTED, both_meanings, refuse_untied
+from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# Weights that may be left over: recomputed tables, and heads of pretraining.
+_UNUSED = RECOMPUTED + r"|(^|\.)(pooler|cls|lm_head)\."
 
 
 def needed(adapter: str, module: str, install: str) -> Any:
@@ -23,11 +27,20 @@ def needed(adapter: str, module: str, install: str) -> Any:
         raise AdapterError(f"{adapter}: {module} cannot be imported ({one_line(error, 120)}); {install}") from error
 
 
-def folder_or_hub_id(adapter: str, path: str) -> str:
-    """`path` if it can name weights; AdapterError for a folder that is not there."""
-    if Path(path).is_dir() or _HUB_ID.fullmatch(path):
+def folder_or_hub_id(adapter: str, path: str, option: str = "path") -> str:
+    """`path`, which the user gives by `option`, if it can name weights. AdapterError for a folder that is not there or
+    holds two sets of weights, and for ORGANISATION/NAME where a folder has that name too."""
+    hub_id = _HUB_ID.fullmatch(path)
+    if Path(path).is_dir():
+        if hub_id and hub_id[1]:
+            raise AdapterError(f"{adapter}: {both_meanings(path, option, 'run in another folder')}")
+        find_weight_files(Path(path))
         return path
-    raise AdapterError(f"{adapter}: path={one_line(path, 120)}: there is no such folder, and a Hub id is NAME/MODEL")
+    if hub_id:
+        return path
+    raise AdapterError(
+        f"{adapter}: {option}={one_line(path, 120)}: there is no such folder, and a Hub id is NAME/MODEL"
+    )
 
 
 @contextmanager
@@ -45,6 +58,7 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
     def reporting(cls: type[Any], /, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         kwargs["ignore_mismatched_sizes"] = True  # they are in the report, and refused with the rest
         model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
+        refuse_untied(path, model)
         reports.append(report)
         return (model, report) if output_loading_info else model
 
@@ -63,13 +77,18 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
 
 
 def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> None:
-    """AdapterError if `report` (transformers' loading info) names a weight that was not in the checkpoint, or did not
-    fit."""
+    """AdapterError if `report` (transformers' loading info) names a weight that was not in the checkpoint, did not
+    fit, or is no part of the model."""
     absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if absent:
         raise AdapterError(
             f"{adapter}: {path}: {len(absent)} weights are not in the checkpoint, or of another shape, and would be "
             f"random, among them {one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
+        )
+    if left := sorted(key for key in report["unexpected_keys"] if not re.search(_UNUSED, key)):
+        raise AdapterError(
+            f"{adapter}: {path}: {len(left)} weights are no part of the model that its configuration describes, among "
+            f"them {one_line(left[0], 80)}"
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mrb.baselines.data_urls import content
-from mrb.baselines.optional import needed
+from mrb.baselines.optional import folder_or_hub_id, needed
 from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
 from mrb.hashing import sha256_file
@@ -48,6 +48,7 @@ class VLLM:
         max_tokens_per_doc: int | None = None,
         instruction: bool = False,
     ) -> None:
+        folder_or_hub_id("vllm", model, option="model")
         self.inputs = inputs
         self._template, template = _read(chat_template)
         if instruction and self._template is None:

@@ -19,6 +19,7 @@ from mrb.engine.layout import Layout
 from mrb.engine.pictures import Pictures
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
+from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) 
     tuned = lora.read_adapter(folder)
     base = folder
     if tuned is not None:
+        find_weight_files(folder)  # refuses a whole model beside them
         base = lora.find_base(folder, tuned, options.base, options.base_revision)
     elif options.base is not None or options.base_revision is not None:
         raise AdapterError(f"{folder}: holds no LoRA weights ({lora.CONFIG_FILE}), so there is no base to name")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
 from mrb.loading.hub import offline, refusal
 from mrb.loading.xet import or_plain_http
@@ -28,7 +29,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Checkpoints of the first weeks of Qwen2.5-VL name this class, which became Qwen2-VL's before any release.
 _UNRELEASED = "Qwen2_5_VLImageProcessor"
 # Tables that are recomputed from the configuration; older files still carry them.
-_RECOMPUTED = r"(rotary_emb\.inv_freq|position_ids|masked_bias)$"
+RECOMPUTED = r"(rotary_emb\.inv_freq|position_ids|masked_bias)$"
 
 
 def require(adapter: str, *modules: str, extra: str = "models") -> None:
@@ -132,6 +133,7 @@ def load_model(
     AdapterError names the first other weight that is missing, of another shape, or left over.
     """
     quiet_transformers()
+    find_weight_files(folder)
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": trust_remote_code}
     options["ignore_mismatched_sizes"] = True  # they are then listed, and refused below by name
     if attention is not None:
@@ -140,7 +142,8 @@ def load_model(
         model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:
         raise AdapterError(f"{folder}: cannot be loaded: {one_line(f'{type(error).__name__}: {error}')}") from error
-    _refuse(folder, info, (_RECOMPUTED, *ignored))
+    _refuse(folder, info, (RECOMPUTED, *ignored))
+    refuse_untied(str(folder), model, ignored)
     return model.eval().requires_grad_(False)
 
 
@@ -160,12 +163,25 @@ def _refuse(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> No
         raise AdapterError(f"{folder}: {one_line(info['error_msgs'][0])}")
 
 
+def refuse_untied(where: str, model: Any, ignored: Sequence[str] = ()) -> None:
+    """AdapterError for a weight that the configuration ties to another and the checkpoint holds with other values:
+    transformers 5 loads both, earlier releases one of them, so the trained model is not known."""
+    for target, source in model.get_expanded_tied_weights_keys(all_submodels=True).items():
+        if model.get_parameter_or_buffer(target) is model.get_parameter_or_buffer(source):
+            continue
+        if not any(re.search(pattern, name) for pattern in ignored for name in (target, source)):
+            raise AdapterError(
+                f"{where}: config.json ties {target} to {source} (tie_word_embeddings), but the checkpoint holds both, "
+                "with different values: correct the configuration, or remove the weight that is not used"
+            )
+
+
 def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """The named tensors of a checkpoint's safetensors files; AdapterError if one is not there."""
     from safetensors import safe_open
 
     found: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in find_weight_files(folder):
         with safe_open(path, framework="pt") as file:
             held = set(file.keys())
             found.update({name: file.get_tensor(name) for name in names if name in held})

@@ -171,12 +171,25 @@ def edited(folder: Path, **fields: Any) -> Path:
             lambda folder: edited(xlm_roberta(folder), num_hidden_layers=3),
             "would be random, among them roberta.encoder",
         ),
+        (
+            lambda folder: edited(xlm_roberta(folder), num_hidden_layers=1),
+            "no part of the model that its configuration describes, among them roberta.encoder.layer.1",
+        ),
         (lambda folder: edited(xlm_roberta(folder), vocab_size=50), "among them roberta.embeddings.word_embeddings"),
         (lambda folder: llama(folder), "no two tokens for yes and no"),
         (lambda folder: folder, "cannot be loaded"),
         (lambda folder: folder / "absent", "there is no such folder"),
     ],
-    ids=["three labels", "no head", "a layer too few", "other sizes", "no yes and no", "empty folder", "no folder"],
+    ids=[
+        "three labels",
+        "no head",
+        "a layer too few",
+        "a layer too many",
+        "other sizes",
+        "no yes and no",
+        "empty folder",
+        "no folder",
+    ],
 )
 def test_what_is_no_reranker_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], Path], told: str

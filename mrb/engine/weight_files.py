@@ -1,0 +1,61 @@
+"""Which files of a checkpoint's folder hold the weights that are loaded; two sets of weights are refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from mrb.errors import AdapterError, one_line
+
+_LOG = logging.getLogger("mrb.engine")
+SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+_ADAPTER = "adapter_config.json"
+
+
+def find_weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads a whole model from; none if `folder` holds no whole model.
+
+    Where one file and shards of another saving lie side by side transformers takes the one file; that is refused here
+    by name, as is a whole model beside LoRA weights, of which it takes the latter. Pickled weights beside safetensors
+    are not loaded, and that is said. AdapterError also for an index that cannot be read or names an absent shard.
+    """
+    safe = _find_set(folder, SAFE, SAFE_INDEX)
+    pickled = [] if safe else _find_set(folder, _PICKLED, _PICKLED_INDEX)
+    found = safe or pickled
+    if found and (folder / _ADAPTER).is_file():
+        raise AdapterError(
+            f"{folder}: holds {found[0].name}, a whole model, and {_ADAPTER}, LoRA weights on another: move one "
+            "of them to a folder of its own"
+        )
+    if safe:
+        for name in (_PICKLED, _PICKLED_INDEX):
+            if (folder / name).is_file():
+                _LOG.warning("%s: %s is loaded; %s beside it is not", folder, safe[0].name, name)
+    return found
+
+
+def _find_set(folder: Path, single: str, index: str) -> list[Path]:
+    """The one file, or the shards that the index names."""
+    listed = _read_index(folder / index) if (folder / index).is_file() else None
+    if not (folder / single).is_file():
+        absent = [name for name in listed or () if not (folder / name).is_file()]
+        if absent:
+            raise AdapterError(f"{folder / index}: names {one_line(absent[0], 80)}, which is not there")
+        return [folder / name for name in listed or ()]
+    if listed is not None and listed != [single]:
+        raise AdapterError(
+            f"{folder}: holds {single} and {index} with shards, two sets of weights, of which only {single} would be "
+            "loaded: remove the one that is not this model's"
+        )
+    return [folder / single]
+
+
+def _read_index(path: Path) -> list[str]:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        return sorted({str(name) for name in content["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(f"{path}: {one_line(f'{type(error).__name__}: {error}')}") from error
