@@ -75,6 +75,7 @@ class CrossEncoder:
             raise AdapterError(f"{self.name}: {path} cannot be loaded: {one_line(error, 200)}") from error
         _check_head(self.name, path, self._model)
         self.version = f"{self.version}+{loaded_identity(path, revision)}"
+        _set_padding(self.name, path, self._model)
         self.inputs = _inputs(self.name, path, self._model)
         self._as_parts = _takes_parts(self._model)
         self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
@@ -159,6 +160,25 @@ def _check_head(name: str, path: str, model: Any) -> None:
     for module in model:
         if hasattr(module, "true_token_id") and module.true_token_id == module.false_token_id:
             raise AdapterError(f"{name}: {path}: its tokenizer has no two tokens for yes and no; all scores would be 0")
+
+
+def _set_padding(name: str, path: str, model: Any) -> None:
+    """A decoder with a classification head finds a row's last token by the configuration's `pad_token_id`, which many
+    checkpoints lack: it is then the tokenizer's. AdapterError if that has none, or if the two differ."""
+    padding = model.tokenizer.pad_token_id
+    if padding is None:
+        raise AdapterError(f"{name}: {path}: its tokenizer has no pad_token, which a batch of two rows needs")
+    network = getattr(model[0], "model", None)
+    if not isinstance(network, needed(name, "transformers.modeling_layers", _INSTALL).GenericForSequenceClassification):
+        return
+    config = network.config.get_text_config()
+    if config.pad_token_id is None:
+        config.pad_token_id = padding
+    elif config.pad_token_id != padding:
+        raise AdapterError(
+            f"{name}: {path}: config.json's pad_token_id is {config.pad_token_id}, the tokenizer pads with {padding}: "
+            "the score of a padded row would be read at the wrong token"
+        )
 
 
 def _inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:

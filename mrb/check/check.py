@@ -6,7 +6,8 @@ Each property has two askings that differ in that property alone, so that what i
     order       the requests from the last to the first                    the place in a batch
     alone       each request by itself                                     the neighbours in a batch
     candidates  `alone`, with the candidates from the last to the first    the place in the list    (pointwise)
-    set         `alone`, with some of the candidates only                  the other candidates     (pointwise)
+    set         `alone`, with some of the candidates only; two short       the other candidates     (pointwise)
+                texts in one request, then each alone
     fresh       `order`, asked of a second instance                        what the first had seen before
 """
 
@@ -19,7 +20,7 @@ from typing import Literal
 
 from mrb.calling import closed_after
 from mrb.check.compare import Difference, compare, drifts, spread
-from mrb.check.probe import Probe, Scores, answers, one_by_one, requests, thinned, turned
+from mrb.check.probe import Probe, Scores, answers, one_by_one, requests, short_pair, thinned, turned
 from mrb.declaration import LoadedReranker, not_covered
 from mrb.errors import AdapterError
 from mrb.evaluate.plan import Plan
@@ -126,6 +127,17 @@ class _Asking:
         if self.info.kind == "pointwise":
             self._compare("candidates", alone, answers(reranker, task_id, turned(requests(plan, reranker))))
             self._compare("set", alone, answers(reranker, task_id, thinned(requests(plan, reranker))))
+        if {plan.data.task.query_modality, plan.data.task.document_modality} == {"text"}:
+            self._ask_short(reranker)
+
+    def _ask_short(self, reranker: LoadedReranker) -> None:
+        """Two short texts of different lengths in one request; then, if declared pointwise, each alone."""
+        task_id = self.plan.data.task.id
+        pair = short_pair(requests(self.plan, reranker)[0])
+        together = answers(reranker, task_id, [[pair]])
+        if self.info.kind == "pointwise":
+            alone = answers(reranker, task_id, ([pair.part([place], 0)] for place in range(len(pair.order))))
+            self.found["set"] += tuple(compare(self.info.kind, task_id, alone, together, self.scale))
 
     def ask_fresh(self, reranker: LoadedReranker) -> None:
         """Compare a second instance with the first, in the order in which the first was asked last."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mrb import candidates as lists
@@ -12,6 +12,7 @@ from mrb.errors import CandidatesError, DataError
 from mrb.evaluate.plan import Asked, Plan, asked, make_plan
 from mrb.evaluate.score import score_all
 from mrb.evaluate.select import Selection, has_candidates, load_candidates, needed
+from mrb.items import Item
 from mrb.loading.load import load_task_data
 from mrb.loading.pull import at_hand
 from mrb.task import Sample, Task
@@ -22,6 +23,8 @@ NOISE_QUERIES = 20
 
 NO_LIST = "its data lies on the Hub and no candidate list is given (--candidates)"
 NOT_HERE = "its data is not on this disk (`mrb data pull` fetches it)"
+
+_SHORT = (Item("two"), Item("one two three four five six seven eight"))
 
 Scores = dict[str, dict[str, float]]
 """Query id -> document id -> float32 score (a Python float of the same value)."""
@@ -109,6 +112,14 @@ def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
         for half in (backwards[:middle], backwards[middle:]):
             if half:
                 yield [item.part(half, 0)]
+
+
+def short_pair(item: Asked) -> Asked:
+    """The request with its first two candidates, and short texts of different lengths in place of all of its own: an
+    adapter that batches by tokens pads them in one batch, which long texts never share."""
+    pair = item.part(range(min(2, len(item.order))), 0)
+    shown = _SHORT[: len(pair.order)]
+    return replace(pair, request=replace(pair.request, query=Item("one"), candidates=shown))
 
 
 def answers(reranker: LoadedReranker, task_id: str, batches: Batches) -> Scores:

@@ -201,6 +201,6 @@ def test_a_base_that_reads_as_a_hub_id(beside: str, tiny: Tiny, tmp_path: Path) 
 
 
 def test_a_recipe_refuses_it(beside: str) -> None:
-    recipe = load_recipe("gmr-3b-sft", [f"model.path={beside}"])
+    recipe = load_recipe("gmr-3b-sft", [f"model.path={beside}", "model.revision=none"])
     said = refusal(lambda: find_start(recipe.recipe))
     assert f"model.path=./{beside} for the folder, add model.revision=COMMIT for the Hub" in said

@@ -331,3 +331,41 @@ def test_a_template_that_drops_a_side_ends_the_run(tmp_path: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(llama(tmp_path, "yes", "no", template=template))})
     with pytest.raises(AdapterError, match="chat template"):
         harness(reranker, requests(items(["a"]), items(["b"])))
+
+
+def decoder(folder: Path, **tokens: Any) -> Path:
+    """A Qwen2 with a classification head, whose configuration lacks `pad_token_id` as Qwen2Config's default does."""
+    from transformers import Qwen2Config, Qwen2ForSequenceClassification
+
+    llama(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Qwen2Config(**sizes, num_key_value_heads=2, vocab_size=len(tokenizer), num_labels=1, **tokens)
+    torch.manual_seed(3)
+    for stale in folder.glob("*.safetensors"):
+        stale.unlink()
+    Qwen2ForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def reranker_scores(reranker: Any, query: Item, documents: list[Item]) -> list[float]:
+    return list(next(iter(reranker.score_stream([Request("", query, documents, 0)])))[1])
+
+
+def test_a_decoder_without_pad_token_id_scores_batches(tmp_path: Path) -> None:
+    """transformers refuses a batch of two such rows; one row at a time is the reference."""
+    reranker = load_reranker("cross-encoder", {"path": str(decoder(tmp_path)), "device": "cpu"}).target
+    query, documents = Item("red fox"), [Item("blue"), Item("over the hills and the blue stones"), Item("red")]
+    together = reranker_scores(reranker, query, documents)
+    alone = [reranker_scores(reranker, query, [one])[0] for one in documents]
+    assert list(together) == pytest.approx(alone, abs=1e-5)
+
+
+def test_padding_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="pad_token_id is 5, the tokenizer pads with"):
+        load_reranker("cross-encoder", {"path": str(decoder(tmp_path / "other", pad_token_id=5))})
+    folder = decoder(tmp_path / "none")
+    stated = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated | {"pad_token": None}))
+    with pytest.raises(AdapterError, match="its tokenizer has no pad_token"):
+        load_reranker("cross-encoder", {"path": str(folder)})
