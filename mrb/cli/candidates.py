@@ -81,18 +81,21 @@ def make(
 
 
 @command.command()
-@click.argument("list_or_task", metavar="FILE|TASK")
+@click.argument("list_or_task", metavar="FILE|TASK|hf://...")
+@click.option("--task", "task_id", metavar="ID", help="Of an address: the list of this task.")
 @click.option("--depth", type=click.IntRange(1, 10_000), help="Measure only the first N of each list.")
 @click.option("--query", "query_id", metavar="ID", help="Print this query's list and nothing else.")
 @click.option("--trec", "trec_path", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
-def show(list_or_task: str, depth: int | None, query_id: str | None, trec_path: Path | None) -> None:
+def show(
+    list_or_task: str, task_id: str | None, depth: int | None, query_id: str | None, trec_path: Path | None
+) -> None:
     """Show a candidate list: what it was made for and by, its size, its own measures and its ceiling.
 
     TASK shows the task's published list.
     """
     from mrb.candidates import read_parquet, write_trec
 
-    path = _path(list_or_task)
+    path = _path(list_or_task, task_id)
     candidates = read_parquet(path)
     if trec_path is not None:
         write_trec(candidates, trec_path)
@@ -109,14 +112,15 @@ def show(list_or_task: str, depth: int | None, query_id: str | None, trec_path: 
 
 
 @command.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE|hf://...")
 @click.option("--task", "task_id", metavar="ID", help="The task it must be for. Default: the one that the file names.")
-def check(files: tuple[Path, ...], task_id: str | None) -> None:
+def check(files: tuple[str, ...], task_id: str | None) -> None:
     """Check lists: content against hash, task and data revision, every id. Exit code 2 at the first that is wrong."""
     from mrb.candidates import read_parquet
+    from mrb.sharing.address import is_address
     from mrb.task import load_task
 
-    for path in files:
+    for path in (one for file in files for one in (_pulled(file, task_id) if is_address(file) else [Path(file)])):
         candidates = read_parquet(path)
         task = load_task(task_id or candidates.provenance.task)
         data = _checked(path, candidates, task)
@@ -190,7 +194,30 @@ def _own(task: Task, track: str | None) -> str:
     return task.candidates.first_stage
 
 
-def _path(list_or_task: str) -> Path:
+def _pulled(address: str, task_id: str | None) -> list[Path]:
+    """The lists of an address, or that of the task."""
+    from mrb.sharing.address import parse_address
+    from mrb.sharing.pull import pull as pull_lists
+    from mrb.task import load_task
+
+    tasks = [] if task_id is None else [load_task(task_id)]
+    found = pull_lists(parse_address(address), tasks, lambda line: click.echo(line, err=True))
+    return [found.file(one) for one in found.lists]
+
+
+def _path(list_or_task: str, task_id: str | None) -> Path:
+    from mrb.sharing.address import is_address
+
+    if is_address(list_or_task):
+        first, *others = _pulled(list_or_task, task_id)
+        if others:
+            names = ", ".join(path.stem for path in (first, *others))
+            raise CandidatesError(f"{list_or_task}: several lists: {names}; choose one with --task")
+        return first
+    if task_id is not None:
+        raise CandidatesError(
+            f"--task {task_id}: chooses among the lists of an address hf://...; {list_or_task} is none"
+        )
     path = Path(list_or_task)
     if path.suffix == ".parquet" or path.exists():
         return path

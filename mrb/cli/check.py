@@ -17,7 +17,7 @@ import click
 @click.option("--noise", is_flag=True, help="Also measure the noise floor, at full depth, and store it.")
 @click.option(
     "--candidates",
-    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH|hf://...",
     help="A candidate list, or a folder of <task>.parquet. Default: the task's frozen list.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
@@ -30,7 +30,7 @@ def command(
     requests: int | None,
     no_reload: bool,
     noise: bool,
-    candidates: Path | None,
+    candidates: str | None,
     out: Path,
     name: str | None,
 ) -> None:
@@ -48,14 +48,16 @@ def command(
     from mrb.errors import one_line
     from mrb.evaluate.select import select
     from mrb.noise import write_noise
+    from mrb.sharing.pull import local_lists
 
     selection = select(suite_id, task_ids, (), None)
+    lists, _ = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))
     typed, folder = key_values(options), run_name(name)
 
     def load() -> LoadedReranker:
         return load_reranker(model, typed)
 
-    probe = make_probe(selection, candidates, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
+    probe = make_probe(selection, lists, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
     checked = check(load, probe, fresh=not no_reload)
     click.echo(check_text(checked))
     for line in checked.broken:
@@ -64,7 +66,7 @@ def command(
         raise click.exceptions.Exit(2)
     click.echo(verdict(checked))
     if noise:
-        whole = make_probe(selection, candidates, queries=requests or NOISE_QUERIES, depth=selection.depth)
+        whole = make_probe(selection, lists, queries=requests or NOISE_QUERIES, depth=selection.depth)
         record = measure_noise(load, whole)
         path = write_noise(out / (folder or checked.info.name), record)
         click.echo(f"\n{noise_text(record)}\nwritten: {path}")

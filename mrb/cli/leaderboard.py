@@ -16,7 +16,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("folders", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", nargs=-1, metavar="[FOLDER|hf://...]...")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("site"), show_default=True)
 @click.option(
     "--verified",
@@ -25,7 +25,7 @@ def command() -> None:
     help="A folder of records of `mrb verify`; may be repeated. Default: leaderboard/verified, if it is there.",
 )
 @click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
-def build(folders: tuple[Path, ...], out: Path, verified: tuple[Path, ...], snapshot: str | None) -> None:
+def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snapshot: str | None) -> None:
     """Write a site with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
 
     A folder is a run that `mrb run` made, a submission, or one of many submissions. Rows that do not compare (another
@@ -36,11 +36,13 @@ def build(folders: tuple[Path, ...], out: Path, verified: tuple[Path, ...], snap
     """
     from mrb.errors import ResultError
     from mrb.leaderboard.build import build as build_site
+    from mrb.sharing.submissions import local_folder
 
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
-    click.echo(f"board: {build_site(folders or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
+    local = [local_folder(folder, lambda line: click.echo(line, err=True)) for folder in folders]
+    click.echo(f"board: {build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
 
 
 @command.command()

@@ -38,7 +38,7 @@ FOLDER = "submissions"
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="TOML: trained-on, related, clean or unknown for each task. Default: unknown.",
 )
-@click.option("--candidates", type=click.Path(exists=True, path_type=Path), help="List or folder of lists, as in run.")
+@click.option("--candidates", metavar="PATH|hf://...", help="List or folder of lists, as in run.")
 @click.option("--allow-incomplete", is_flag=True, help="Submit a run that lacks tasks or queries of its suite.")
 def command(
     run: Path,
@@ -53,7 +53,7 @@ def command(
     open_weights: bool,
     kind: str,
     training: Path | None,
-    candidates: Path | None,
+    candidates: str | None,
     allow_incomplete: bool,
 ) -> None:
     """Make a submission of RUN: results, and the order of every query's candidates, from its journals.
@@ -64,9 +64,12 @@ def command(
     from pydantic import ValidationError
 
     from mrb.errors import MRBError, first_problem
+    from mrb.results import read_run
     from mrb.sharing.address import is_address, parse_address
+    from mrb.sharing.pull import local_lists
     from mrb.submission.make import Declared, parse_size, read_training, run_suite, submit
     from mrb.submission.schema import ModelCard
+    from mrb.task import load_task
 
     place = parse_address(to) if is_address(to) else None
     if place is None and "://" in to:
@@ -91,12 +94,16 @@ def command(
     except ValidationError as error:
         raise MRBError(f"the model's card: {first_problem(error)}") from error
     declared = Declared(card, read_training(training, run_suite(run)))
+    record = read_run(run)
+    not_covered = {item.task for item in record.not_covered}
+    scored = [load_task(task_id) for task_id in record.tasks if task_id not in not_covered]
+    lists, _ = local_lists(candidates, scored, lambda line: click.echo(line, err=True))
     folder = submit(
         run,
         declared,
         Path(to if place is None else FOLDER),
         lambda line: click.echo(line, err=True),
-        candidates=candidates,
+        candidates=lists,
         allow_incomplete=allow_incomplete,
     )
     click.echo(f"submission: {folder}")

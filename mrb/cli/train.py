@@ -76,7 +76,7 @@ def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool,
 @click.option("--first-stage", metavar="NAME", help="Finds hard negatives. Default: the task's own first stage.")
 @click.option(
     "--candidates",
-    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH|hf://...",
     help="A candidate list, or a folder of <task>.parquet, instead of a search.",
 )
 @click.option("--depth", type=click.IntRange(0, 10_000), default=100, show_default=True, help="Hard negatives at most.")
@@ -88,7 +88,7 @@ def data(
     task_ids: tuple[str, ...],
     suite_id: str | None,
     first_stage: str | None,
-    candidates: Path | None,
+    candidates: str | None,
     depth: int,
     random: int,
     form: Form,
@@ -100,6 +100,7 @@ def data(
     What stands in the test data of a task on this disk is left out, and counted.
     """
     from mrb.loading.load import load_task_data
+    from mrb.sharing.pull import local_lists
     from mrb.task import load_suite, load_task, suite_tasks
     from mrb.training.data.build import BuildOptions
     from mrb.training.data.contamination import held_out_index, held_out_tasks
@@ -108,12 +109,13 @@ def data(
     if bool(task_ids) == bool(suite_id):
         raise TrainingError("name the tasks: either --task ID (may be repeated) or --suite ID")
     tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    lists, _ = local_lists(candidates, tasks, lambda line: click.echo(line, err=True))
     options = BuildOptions(depth, random)
     index = held_out_index(held_out_tasks(), lambda line: click.echo(line, err=True))
     for task in tasks:
         data = load_task_data(task)
         record = make_groups(
-            data, out, index, first_stage=first_stage, candidates=candidates, options=options, form=form, embed=embed
+            data, out, index, first_stage=first_stage, candidates=lists, options=options, form=form, embed=embed
         )
         for line in summary(record, out / f"{task.id}.{form}"):
             click.echo(line)

@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="PATH|hf://...")
 @click.option(
     "--candidates",
-    type=click.Path(exists=True, path_type=Path),
+    metavar="PATH|hf://...",
     help="Submissions: the candidate list, or a folder of <task>.parquet, that they were scored on.",
 )
 @click.option(
     "--allow-not-recomputed", is_flag=True, help="Submissions: accept tasks whose data or list is not on this disk."
 )
-def command(files: tuple[Path, ...], candidates: Path | None, allow_not_recomputed: bool) -> None:
+def command(files: tuple[str, ...], candidates: str | None, allow_not_recomputed: bool) -> None:
     """Check submissions (or folders of them), result files, or the result files of run folders.
 
     A submission is valid if every number is what its rankings give on the task's data, to 1e-9. Of results: schema,
@@ -53,11 +53,13 @@ def command(files: tuple[Path, ...], candidates: Path | None, allow_not_recomput
         raise click.exceptions.Exit(2)
 
 
-def _targets(file: Path) -> list[Path]:
+def _targets(given: str) -> list[Path]:
     """A submission's folder, the submissions in a folder, or result files."""
     from mrb.results import result_files
+    from mrb.sharing.submissions import local_folder
     from mrb.submission.folder import is_submission, submission_folders
 
+    file = local_folder(given, _say)
     if is_submission(file):
         return [file]
     return (submission_folders(file) if file.is_dir() else []) or result_files(file)
@@ -71,13 +73,16 @@ def _result(path: Path) -> None:
     click.echo(f"{path}: valid: {result.reranker.name} on {result.task}")
 
 
-def _submission(folder: Path, candidates: Path | None, *, allow: bool) -> None:
+def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     from mrb.errors import ResultError
+    from mrb.sharing.pull import local_lists
     from mrb.submission.check import check_submission
     from mrb.submission.folder import receive
+    from mrb.task import load_task
 
     received = receive(folder)
-    checked = check_submission(received, candidates)
+    lists, _ = local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
+    checked = check_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
         click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed and are ranked last")
@@ -90,3 +95,7 @@ def _submission(folder: Path, candidates: Path | None, *, allow: bool) -> None:
         )
     done, of = len(checked.recomputed), len(received.submission.results)
     click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

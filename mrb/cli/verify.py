@@ -8,7 +8,7 @@ import click
 
 
 @click.command()
-@click.argument("submission", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("submission", metavar="FOLDER|hf://...")
 @click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
 @click.option("--queries", type=click.IntRange(1), help="Queries of each task that are scored again. Default: 20.")
@@ -20,16 +20,16 @@ import click
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The model's noise.json, measured by you (`mrb check --noise`): widens the floors.",
 )
-@click.option("--candidates", type=click.Path(exists=True, path_type=Path), help="List or folder of lists, as in run.")
+@click.option("--candidates", metavar="PATH|hf://...", help="List or folder of lists, as in run.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("verified"), show_default=True)
 def command(
-    submission: Path,
+    submission: str,
     model: str,
     options: tuple[str, ...],
     queries: int | None,
     salt: str | None,
     noise: Path | None,
-    candidates: Path | None,
+    candidates: str | None,
     out: Path,
 ) -> None:
     """Score queries of SUBMISSION again with MODEL, and write a record if they agree within the noise floor.
@@ -44,10 +44,14 @@ def command(
     from mrb.declaration import load_reranker
     from mrb.noise import NoiseRecord
     from mrb.results import parse_file
+    from mrb.sharing.pull import local_lists
+    from mrb.sharing.submissions import local_folder
     from mrb.submission.folder import receive
     from mrb.submission.verify import QUERIES, verify, write_verified
+    from mrb.task import load_task
 
-    received = receive(submission)
+    received = receive(local_folder(submission, _say))
+    lists, _ = local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, key_values(options))
     with closed_after(reranker.close):
@@ -57,7 +61,7 @@ def command(
             salt=salt or secrets.token_hex(16),
             queries=queries or QUERIES,
             noise=measured,
-            candidates=candidates,
+            candidates=lists,
         )
     for task_id, task in record.tasks.items():
         click.echo(
@@ -75,3 +79,7 @@ def command(
         click.echo(f"verified: {write_verified(out, record)}")
     else:
         click.echo(f"{received.name}: agrees with this choice again; no record is written with --salt")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
