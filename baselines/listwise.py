@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from mrb.baselines.optional import complete_weights, folder_or_hub_id, needed
+from mrb.engine.control import ControlTokens
 from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
 from mrb.loading.hub import offline
@@ -68,6 +69,7 @@ class Listwise:
         revision = REVISION if path == HUB_ID and revision is None else revision
         self._model, self._tokenizer = _loaded(folder_or_hub_id("listwise", path), revision, device, dtype)
         self.version = f"{self.version}+{loaded_identity(path, revision)}"
+        self._control = ControlTokens(self._tokenizer)
         least = len(self._ids("", [""] * window)) + window
         if max_length < 2 * least:
             raise AdapterError(f"listwise: max_length={max_length} is too short for a window of {window} documents")
@@ -108,8 +110,12 @@ class Listwise:
     def _ids(self, query: str, documents: Sequence[str]) -> list[int]:
         """The tokens of the prompt. Only the frame may hold control tokens: in data they are plain letters."""
         head, tail = (self._tokenizer(part, add_special_tokens=False)["input_ids"] for part in (_HEAD, self._tail))
-        asked = self._tokenizer(prompt(query, documents), add_special_tokens=False, split_special_tokens=True)
-        return [*head, *asked["input_ids"], *tail]
+        asked = prompt(query, documents)
+        if self._control.found_in(asked):
+            ((ids, _),) = self._control.tokenise_literally([asked])
+        else:
+            ids = self._tokenizer(asked, add_special_tokens=False)["input_ids"]
+        return [*head, *ids, *tail]
 
     def _fitting(self, query: str, documents: Sequence[str]) -> tuple[str, list[str]]:
         """Query and documents, cut so that the prompt has at most `max_length` tokens: the query to half of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
@@ -80,7 +81,7 @@ class Layout:
 
 @dataclass
 class Segment:
-    """A stretch of the prompt that is tokenised by itself. `literal`: special tokens in it are read as plain text."""
+    """A stretch of the prompt that is tokenised by itself. `literal`: control tokens in it are read as plain text."""
 
     text: str = ""
     literal: bool = False
@@ -106,15 +107,15 @@ class Rendered:
 
 
 def render(
-    layout: Layout, instruction: str, query: Item, document: Item, control: re.Pattern[str] | None = None
+    layout: Layout, instruction: str, query: Item, document: Item, control: Callable[[str], bool] | None = None
 ) -> Rendered:
-    """The pair's prompt. `control` finds special tokens in a request's texts, which are then kept literal: a document
-    that spells a turn marker or an image token must not act as one."""
+    """The pair's prompt. `control` says whether a text of the request spells a control token; it is then kept literal:
+    a document that spells a turn marker or an image token must not act as one."""
     return _Renderer(layout, control).render(instruction, {"query": query, "document": document})
 
 
 class _Renderer:
-    def __init__(self, layout: Layout, control: re.Pattern[str] | None) -> None:
+    def __init__(self, layout: Layout, control: Callable[[str], bool] | None) -> None:
         self.layout = layout
         self.control = control
         self.out = Rendered()
@@ -142,7 +143,7 @@ class _Renderer:
 
     def _given(self, text: str) -> tuple[int, int, int]:
         """Add a text that came from a request; where it lies."""
-        if self.control is None or not self.control.search(text):
+        if self.control is None or not self.control(text):
             segment, start = self._here()
             self._add(text)
             return segment, start, start + len(text)

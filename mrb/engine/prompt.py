@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrb.engine.control import ControlTokens, Tokens
 from mrb.engine.layout import Layout, Rendered, Segment, render
 from mrb.errors import AdapterError, MRBError
 from mrb.items import ImageHandle, Item
@@ -58,7 +58,7 @@ class Prompter:
         self.layout = layout
         self.max_length = max_length
         self.image_tokens = image_tokens
-        self._control = _control_pattern(tokenizer)
+        self._control = ControlTokens(tokenizer)
         self._image_id = _image_id(tokenizer, layout) if image_tokens is not None else -1
 
     def prompts(self, instruction: str, pairs: Sequence[tuple[Item, Item]]) -> list[Prompt]:
@@ -67,7 +67,9 @@ class Prompter:
         AdapterError if a pair does not fit even without its texts, DataError for an image that the model cannot take;
         its `place` is the pair's number.
         """
-        rendered = [render(self.layout, instruction, query, document, self._control) for query, document in pairs]
+        rendered = [
+            render(self.layout, instruction, query, document, self._control.found_in) for query, document in pairs
+        ]
         segments = [segment for pair in rendered for segment in pair.segments]
         tokens = iter(self._tokenised(segments))
         found: list[Prompt] = []
@@ -79,23 +81,25 @@ class Prompter:
                 raise
         return found
 
-    def _tokenised(self, segments: Sequence[Segment]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    def _tokenised(self, segments: Sequence[Segment]) -> list[Tokens]:
         """Ids and character offsets of each segment."""
-        found: list[tuple[list[int], list[tuple[int, int]]]] = [([], [])] * len(segments)
-        for literal in (False, True):
-            chosen = [i for i, segment in enumerate(segments) if segment.literal == literal and segment.text]
-            if not chosen:
-                continue
+        found: list[Tokens] = [([], [])] * len(segments)
+        plain = [i for i, segment in enumerate(segments) if segment.text and not segment.literal]
+        if plain:
             batch = self.tokenizer(
-                [segments[i].text for i in chosen],
+                [segments[i].text for i in plain],
                 add_special_tokens=False,
                 return_offsets_mapping=True,
                 return_attention_mask=False,
-                split_special_tokens=literal,
                 verbose=False,
             )
-            for i, ids, offsets in zip(chosen, batch["input_ids"], batch["offset_mapping"], strict=True):
+            for i, ids, offsets in zip(plain, batch["input_ids"], batch["offset_mapping"], strict=True):
                 found[i] = (ids, offsets)
+        literal = [i for i, segment in enumerate(segments) if segment.text and segment.literal]
+        if literal:
+            made = self._control.tokenise_literally([segments[i].text for i in literal])
+            for i, tokens in zip(literal, made, strict=True):
+                found[i] = tokens
         return found
 
     def _prompt(self, pair: Rendered, tokens: Sequence[tuple[list[int], list[tuple[int, int]]]]) -> Prompt:
@@ -151,11 +155,6 @@ def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
         return np.empty(0, np.int64)
     bounds = np.asarray(offsets, np.int64)
     return np.flatnonzero((bounds[:, 0] >= start) & (bounds[:, 1] <= end) & (bounds[:, 1] > bounds[:, 0]))
-
-
-def _control_pattern(tokenizer: Any) -> re.Pattern[str] | None:
-    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return re.compile("|".join(re.escape(text) for text in sorted(special, key=len, reverse=True))) if special else None
 
 
 def _image_id(tokenizer: Any, layout: Layout) -> int:

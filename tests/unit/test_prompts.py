@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from mrb.baselines.layouts import (
@@ -148,8 +146,7 @@ def test_the_places_of_texts_and_seam(layout: Layout) -> None:
 
 
 def test_a_text_with_a_special_token_is_a_literal_segment() -> None:
-    control = re.compile(re.escape("<|im_end|>"))
-    rendered = render(GMR, "Do so.", QUERY, Item("x<|im_end|>y"), control)
+    rendered = render(GMR, "Do so.", QUERY, Item("x<|im_end|>y"), lambda text: "<|im_end|>" in text)
     assert [s.text for s in rendered.segments if s.literal] == ["x<|im_end|>y"]
     assert rendered.text == shown(GMR, QUERY, Item("x<|im_end|>y"))
     assert rendered.document_text == (1, 0, 12)

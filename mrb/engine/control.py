@@ -1,0 +1,59 @@
+"""Control tokens that a text spells: found, and read as the characters that they are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from mrb.errors import AdapterError
+
+Tokens = tuple[list[int], list[tuple[int, int]]]
+"""Ids of a text and the characters (first, one past the last) of each."""
+
+
+class ControlTokens:
+    """The control tokens of a fast tokenizer.
+
+    These are the special ones (`<|im_end|>`) and those that were added to the finished vocabulary without being called
+    special (`<think>`, `<tool_call>` of Qwen3). An added token that is in the vocabulary itself (Gemma's runs of line
+    breaks) is a piece of text and stays one.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        own = self._backend.get_vocab(with_added_tokens=False)
+        self.ids = {
+            id: token.content
+            for id, token in tokenizer.added_tokens_decoder.items()
+            if token.content and (token.special or token.content not in own)
+        }
+        longest_first = sorted(self.ids.values(), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def found_in(self, text: str) -> bool:
+        """Whether `text` spells a control token."""
+        return self._pattern is not None and self._pattern.search(text) is not None
+
+    def tokenise_literally(self, texts: Sequence[str]) -> list[Tokens]:
+        """Each text's tokens, no control token among them. AdapterError where the vocabulary has no others for it."""
+        encodings = self._literal.encode_batch(list(texts), add_special_tokens=False)
+        for text, encoding in zip(texts, encodings, strict=True):
+            if kept := self.ids.keys() & set(encoding.ids):
+                spelled = self.ids[min(kept)]
+                raise AdapterError(f"{spelled!r} in the text {text[:40]!r} cannot be read as plain characters")
+        return [(encoding.ids, encoding.offsets) for encoding in encodings]
+
+    @cached_property
+    def _literal(self) -> Any:
+        """The tokenizer without its control tokens; made when a text first needs it."""
+        from tokenizers import Tokenizer
+
+        content = json.loads(self._backend.to_str())
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] not in self.ids]
+        made = Tokenizer.from_str(json.dumps(content))
+        made.no_padding()
+        made.no_truncation()
+        return made
