@@ -1,6 +1,6 @@
 """Control tokens that a text spells act as plain characters, also those that a tokenizer does not call special.
 
-Qwen3's `tokenizer_config.json` lists `<think>`, `<tool_call>`, `<tool_response>` and their ends with `"special": false`;
+Qwen3's `tokenizer_config.json` lists `<think>`, `<tool_call>`, `<tool_response>` and their ends as not special;
 the tokenizer here has the same. Texts without them keep their ids.
 """
 
