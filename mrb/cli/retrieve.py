@@ -41,6 +41,7 @@ PROBED = (
     help="Processes that make vectors, with one encoder each. Default: 1; with ray, all there is room for.",
 )
 @cluster_options
+@click.option("--fresh", is_flag=True, help="Discard the vectors and lists that are there and start over.")
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, by the registry's numbers.")
 @click.option(
@@ -61,6 +62,7 @@ def command(
     executor: str,
     gpus_per_worker: float | None,
     address: str | None,
+    fresh: bool,
     keep_embeddings: bool,
     dry: bool,
     rate: float | None,
@@ -91,7 +93,7 @@ def command(
     retriever = load_first_stage(model, chosen, folder=work, elsewhere=elsewhere)
     with closed_after(partial(close, retriever)):
         for task in tasks:
-            _make(task, retriever, model, chosen, depth, track, out)
+            _make(task, retriever, model, chosen, depth, track, out, fresh=fresh)
             if not keep_embeddings:
                 for dense in dense_of(retriever):
                     dense.discard()
@@ -125,18 +127,31 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
 
 
 def _make(
-    task: Task, retriever: Retriever, model: str, options: dict[str, str], depth: int, track: str, out: Path
+    task: Task,
+    retriever: Retriever,
+    model: str,
+    options: dict[str, str],
+    depth: int,
+    track: str,
+    out: Path,
+    *,
+    fresh: bool,
 ) -> None:
     from mrb.candidates import write_parquet
     from mrb.files import write_json
     from mrb.loading.load import load_task_data
+    from mrb.retrieval.encoding import Encoding
     from mrb.retrieval.first_stage import dense_of, make_candidates, provenance
     from mrb.retrieval.manifest import held, manifest
 
     path = out / f"{task.id}.parquet"
     made = provenance(task, model, depth, track)
     # Encoding a suite takes days: a killed command does not start again at its first task.
-    candidates = held(path, made, retriever, options) if dense_of(retriever) else None
+    candidates = held(path, made, retriever, options) if dense_of(retriever) and not fresh else None
+    for dense in dense_of(retriever):
+        dense.fresh = fresh
+        if candidates is not None and dense is retriever and isinstance(dense.maker, Encoding):
+            dense.maker.verify_list(load_task_data(task), candidates, str(path))
     if candidates is not None:
         click.echo(f"{path}  is there already, made by this command; remove it to make it again")
     else:

@@ -26,6 +26,7 @@ class Dense:
         self.maker = maker
         self.folder = folder or work_root()
         self.used: list[Path] = []
+        self.fresh = False
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -40,6 +41,8 @@ class Dense:
         """The documents with the greatest inner product; one shard of documents is in memory at a time."""
         tables = shards_of(data, self.folder, self.maker.shard_rows, self.identity)
         self.used += [shards.folder for shards in tables]
+        for shards in tables if self.fresh else ():
+            shutil.rmtree(shards.folder, ignore_errors=True)
         self.maker.prepare(data, tables)
         queries = np.concatenate([rows for _, rows in self._vectors(tables[0])])
         found = Nearest(data.task.id, tables[0].ids, queries, depth)

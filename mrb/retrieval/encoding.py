@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from mrb.adapters import Adapter, close_adapter
 from mrb.calling import adapter_call
+from mrb.candidates import Candidates
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluate.answers import numbers_of
 from mrb.items import Item
@@ -16,9 +18,14 @@ from mrb.loading.data import TaskData
 from mrb.raised import refused
 from mrb.redact import redacted
 from mrb.retrieval.retriever import Float32
-from mrb.retrieval.shards import SHARD_ROWS, Shards
+from mrb.retrieval.shards import SHARD_ROWS, Shards, shards_of
 
 BATCH = 32
+CHECKED = 4
+"""Kept vectors of a table, and documents of a kept list, that are made again before the rest is used."""
+TOLERANCE = 0.03
+"""Largest distance of such a vector from the kept one, as a share of its length; of a score, as a share of the list's
+largest. Half precision in batches of another size stays below."""
 
 
 class Maker(Protocol):
@@ -59,7 +66,37 @@ class Encoding:
         }
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Nothing: shards are made when they are wanted."""
+        """Check what is kept; shards are made when they are wanted."""
+        for shards in tables:
+            self.verify(shards)
+
+    def verify(self, shards: Shards) -> None:
+        """Make a few kept vectors of a table again. AdapterError names an item whose vector is now another."""
+        number = next((number for number in range(len(shards)) if shards.path(number).exists()), None)
+        if number is None:
+            return
+        ids = shards.part(number)[:CHECKED]
+        for item_id, kept, now in zip(ids, shards.read(number), self._rows(shards, ids), strict=False):
+            apart = float(np.linalg.norm(now - kept)) if now.shape == kept.shape else np.inf
+            if apart > TOLERANCE * max(float(np.linalg.norm(kept)), 1e-6):
+                raise AdapterError(
+                    f"{shards.path(number)}: {shards.kind}: {item_id!r} has another vector now ({apart:.3g} apart): "
+                    "not the same model's; --fresh encodes anew"
+                )
+
+    def verify_list(self, data: TaskData, candidates: Candidates, where: str) -> None:
+        """Score a few pairs of a list that this encoder made again. AdapterError names the pair that differs."""
+        queries, documents = shards_of(data, Path(), self.shard_rows, self.identity)
+        query_id, doc_ids, scores = next(iter(candidates.lists()))
+        ids = doc_ids[:CHECKED]
+        now = self._rows(documents, ids) @ self._rows(queries, [query_id])[0]
+        apart = np.abs(now - scores[: len(ids)])
+        worst = int(np.argmax(apart))
+        if apart[worst] > TOLERANCE * float(np.abs(scores).max()):
+            raise AdapterError(
+                f"{where}: task {data.task.id}, query {query_id!r}, document {ids[worst]!r} scored {scores[worst]} and "
+                f"scores {now[worst]} now: not the same model's; --fresh makes the list anew"
+            )
 
     def make(self, shards: Shards, number: int, made: Callable[[int], object] = lambda _: None) -> None:
         """Encode a shard, a batch at a time, and write it."""

@@ -81,6 +81,7 @@ class _Tables:
         encoding = self._encoding
         for part in parts_of(load_task_data(task)):
             for shards in shards_of(part, folder, encoding.shard_rows, encoding.identity):
+                encoding.verify(shards)
                 self._tables[shards.folder.name] = shards
         self._opened = task.hash, folder
 

@@ -106,9 +106,7 @@ class Workers:
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
         """Have all that is missing of the tables made."""
-        jobs = missing(tables)
-        if not jobs:
-            return
+        jobs = missing(tables)  # where there are none, the workers still check what is kept
         rows = {shards.folder.name: shards for shards in tables}
         left = iter(jobs)
         total = sum(len(rows[folder].part(number)) for folder, number in jobs)

@@ -20,7 +20,7 @@ from mrb.loading.data import TaskData
 from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, nearest
 from mrb.retrieval import encoding as encoding_module
 from mrb.retrieval.costs import Rate, costs_text, probe_rate
-from mrb.retrieval.encoding import Encoding
+from mrb.retrieval.encoding import CHECKED, Encoding
 from mrb.retrieval.vectors import Nearest
 from mrb.task import load_suite, load_task, suite_tasks
 
@@ -99,8 +99,8 @@ def test_a_stopped_search_encodes_only_what_is_missing(data: TaskData, tmp_path:
         list(wrapped(Letters(stop_after=50), tmp_path / "cut").search(data, 10))
     again = Letters()
     made = make_candidates(data, wrapped(again, tmp_path / "cut"), "letters", 10, "t")
-    assert sum(again.documents) == 90 - 40  # two shards of 20 were whole
-    assert not again.instructions  # so were the queries
+    assert again.documents[0] == CHECKED
+    assert sum(again.documents) == 90 - 40 + CHECKED  # two shards of 20 were whole
     assert made.sha256 == whole.sha256
 
 
@@ -108,7 +108,7 @@ def test_vectors_belong_to_one_encoder_and_one_table(data: TaskData, toy_data: M
     list(wrapped(Letters(), tmp_path).search(data, 3))
     kept = Letters()
     list(wrapped(kept, tmp_path).search(data, 7))
-    assert not kept.documents
+    assert kept.documents == [CHECKED]
     newer = Letters()
     newer.version = "2"
     list(wrapped(newer, tmp_path).search(data, 3))
@@ -120,6 +120,26 @@ def test_vectors_belong_to_one_encoder_and_one_table(data: TaskData, toy_data: M
     docs = {f"d{n}": "text" for n in range(30)}
     list(wrapped(fewer, tmp_path).search(toy_data({"q0": "a"}, docs, {"q0": {"d0": 1}}), 3))
     assert sum(fewer.documents) == 30
+
+
+@pytest.mark.parametrize("change", [1.1, 0.9])
+def test_kept_vectors_of_another_model_are_refused(data: TaskData, tmp_path: Path, change: float) -> None:
+    class Other(Letters):
+        def _rows(self, items: Sequence[Item]) -> Any:
+            return super()._rows(items) * change
+
+    first = wrapped(Letters(), tmp_path)
+    held = make_candidates(data, first, "letters", 10, "t")
+    with pytest.raises(AdapterError, match=r"queries: 'q0' has another vector now .*--fresh"):
+        list(wrapped(Other(), tmp_path).search(data, 10))
+    assert isinstance(first.maker, Encoding)
+    first.maker.verify_list(data, held, "list")
+    other = wrapped(Other(), tmp_path)
+    assert isinstance(other.maker, Encoding)
+    with pytest.raises(AdapterError, match=r"query 'q0', document .* scored .* and scores .* --fresh"):
+        other.maker.verify_list(data, held, "list")
+    other.fresh = True
+    assert make_candidates(data, other, "letters", 10, "t").sha256 != held.sha256
 
 
 def test_discard_removes_what_was_used_and_nothing_else(data: TaskData, tmp_path: Path) -> None:
