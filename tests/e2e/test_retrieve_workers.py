@@ -148,7 +148,8 @@ def test_one_two_and_three_workers_write_the_same_bytes(
         assert _finish(folder, *SLOW, "--workers", str(workers)) == wanted
         encoded = _encoded(folder)
         assert len(encoded) == workers, "each worker has had a share"
-        assert sum(encoded.values()) == sum(_encoded(alone).values()), "each item is encoded once"
+        more = sum(encoded.values()) - sum(_encoded(alone).values())
+        assert 0 <= more <= 2 * 4 * (workers - 1), "each item is encoded once, but for those that a late worker checks"
         assert not _shards(folder), "vectors leave when the list is written"
         # The command itself imports the file to see what it holds, and builds no encoder; a worker sees one GPU.
         assert sorted(gpu for pid, gpu in _built(folder) if pid in encoded) == ["5", "5", "7"][3 - workers :]
