@@ -106,7 +106,7 @@ def _of_table(whole: Raw, wanted: frozenset[str]) -> Iterator[pa.Table]:
     for batch in whole.table.to_batches(max_chunksize=10_000):
         piece = pa.Table.from_batches([batch])
         with _named(whole.where):
-            mask = _wanted(Raw(piece, whole.where).read(pa.string(), *CORPUS_ID_COLUMNS), wanted)
+            mask = _wanted(Raw(piece, whole.where).ids(*CORPUS_ID_COLUMNS), wanted)
             if mask.true_count:
                 yield piece.filter(mask)
 
@@ -119,7 +119,7 @@ def _of_parquet(source: Source, wanted: frozenset[str]) -> Iterator[pa.Table]:
             with pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as file:
                 name = Raw(file.schema_arrow.empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
                 for group in range(file.num_row_groups):
-                    ids = Raw(file.read_row_group(group, columns=[name]), source.where).read(pa.string(), name)
+                    ids = Raw(file.read_row_group(group, columns=[name]), source.where).ids(name)
                     mask, start = _wanted(ids, wanted), 0
                     if not mask.true_count:
                         continue

@@ -19,6 +19,7 @@ from mrb.errors import DataError, one_line
 from mrb.files import UNWRITABLE
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.data import ItemTable
+from mrb.loading.json_rows import json_columns, json_rows
 
 ID_COLUMNS = ("_id", "id")
 QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
@@ -51,6 +52,16 @@ class Raw:
         except pa.ArrowException as error:
             raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
 
+    def ids(self, *names: str) -> pa.ChunkedArray:
+        """As `read`, of ids: strings, or whole numbers as their decimal text. Any other type is refused: a float or a
+        date has several texts, and the tables of a task need not agree on one."""
+        name = self.column(*names)
+        kind = self.table.column(name).type
+        for refused in (pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_decimal):
+            if refused(kind):
+                raise DataError(f"{self.where}: column {name} has type {kind}, ids are strings or whole numbers")
+        return self.read(pa.string(), name)
+
 
 def read_small(path: Path, where: str) -> Raw:
     """The rows of a parquet file as one Arrow table in memory, without `datasets`, whose import takes longer than
@@ -66,13 +77,16 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
     with _quiet_datasets() as datasets, _memory_given_back():
         try:
-            settings = _tsv(datasets, paths[0]) if file_format == "tsv" else _frugal(file_format)
-            data = datasets.load_dataset(
-                "csv" if file_format == "tsv" else file_format,
-                data_files=[str(path) for path in paths],
-                split="train",
-                **settings,
-            )
+            if file_format == "json":
+                data = _json(datasets, paths)
+            else:
+                settings = _tsv(datasets, paths[0]) if file_format == "tsv" else _frugal()
+                data = datasets.load_dataset(
+                    "csv" if file_format == "tsv" else file_format,
+                    data_files=[str(path) for path in paths],
+                    split="train",
+                    **settings,
+                )
         except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
             cause = error.__cause__ or error
             if isinstance(cause, OSError) and cause.errno in UNWRITABLE:
@@ -82,14 +96,25 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
     return Raw(data.data.table, where)
 
 
-def _frugal(file_format: str) -> dict[str, Any]:
-    """Settings under which turning files into memory-mapped Arrow holds a few rows, not whole files of pictures."""
-    settings: dict[str, Any] = {"writer_batch_size": ROWS_HELD}
-    if file_format == "parquet":
-        import pyarrow.dataset  # with `datasets`, which needs it too
+def _json(datasets: Any, paths: list[Path]) -> Any:
+    """JSON files as a data set of texts. Its own reader would make dates of ids that look like dates."""
+    columns = json_columns(paths)
+    features = {name: datasets.Value("string" if keep else "null") for name, keep in columns.items()}
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return datasets.Dataset.from_generator(
+        json_rows,
+        features=datasets.Features(features),
+        gen_kwargs={"files": files, "columns": columns},
+        writer_batch_size=ROWS_HELD,
+    )
 
-        settings["fragment_scan_options"] = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
-    return settings
+
+def _frugal() -> dict[str, Any]:
+    """Settings under which turning parquet into memory-mapped Arrow holds a few rows, not whole files of pictures."""
+    import pyarrow.dataset  # with `datasets`, which needs it too
+
+    scan = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
+    return {"writer_batch_size": ROWS_HELD, "fragment_scan_options": scan}
 
 
 def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
@@ -104,7 +129,7 @@ def item_table(
     raw: Raw, id_columns: tuple[str, ...], *, prefix: str, caps: ImageCaps, cache: DecodeCache | None
 ) -> ItemTable:
     """A table of items: ids as strings (`prefix` before each), titles and texts, images as encoded bytes."""
-    ids = raw.read(pa.string(), *id_columns).to_pylist()
+    ids = raw.ids(*id_columns).to_pylist()
     rows = {f"{prefix}{item_id}" if prefix else item_id: row for row, item_id in enumerate(ids)}
     if None in ids:
         raise DataError(f"{raw.where}: row {ids.index(None)} has no id")
@@ -121,8 +146,8 @@ def item_table(
 
 def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
     """(query id, document id, grade) for each row; a grade that is not a whole number is refused."""
-    queries = raw.read(pa.string(), "query-id")
-    documents = raw.read(pa.string(), "corpus-id")
+    queries = raw.ids("query-id")
+    documents = raw.ids("corpus-id")
     scores = raw.read(pa.float64(), "score")
     if queries.null_count or documents.null_count or scores.null_count:
         raise DataError(f"{raw.where}: a judgement has an empty cell")

@@ -1,0 +1,96 @@
+"""Rows of JSON files with ids and texts as they stand in the file: no value becomes a date, a float or another text."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+IDS = frozenset({"_id", "id", "query-id", "corpus-id"})
+TEXTS = frozenset({"text", "query", "title", "score"})
+"""Columns that are kept as text beside the ids. Of others only the name is kept: a task uses nothing of them."""
+
+
+class _Real(str):
+    """A JSON number with a fraction or an exponent, or NaN or an infinity, as it stands in the file."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=_Real, parse_constant=_Real)
+
+
+def json_columns(paths: Sequence[Path]) -> dict[str, bool]:
+    """Every key of the files' objects in the order of first appearance, and whether its values are kept.
+
+    ValueError names the file and line of what is no object, and an image, which JSON cannot hold.
+    """
+    columns: dict[str, bool] = {}
+    for place, row in _objects(paths):
+        for name in row:
+            columns.setdefault(name, name in IDS or name in TEXTS)
+        if row.get("image") is not None:
+            raise ValueError(f"{place}: column image holds a value; images are read from parquet")
+    if not columns:
+        raise ValueError("no rows")
+    return columns
+
+
+def json_rows(files: Sequence[tuple[str, int, int]], columns: dict[str, bool]) -> Iterator[dict[str, str | None]]:
+    """The rows of `files`, (path, size, time) of each: the last two tell a changed file from one that was read before.
+
+    An id is a string, or a whole number as its decimal text. ValueError names the row of any other id or text.
+    """
+    kept = [name for name, keep in columns.items() if keep]
+    empty: dict[str, str | None] = dict.fromkeys(columns)
+    for place, row in _objects([Path(path) for path, _, _ in files]):
+        yield {**empty, **{name: _text(row.get(name), name, place) for name in kept}}
+
+
+def _text(value: object, name: str, place: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{place}: column {name} holds {json.dumps(value)[:80]}, wanted a string or a whole number")
+    if isinstance(value, _Real):
+        if name in IDS:
+            raise ValueError(f"{place}: column {name} holds {value}, an id is a string or a whole number")
+        return str(value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{place}: column {name}: {error}") from None
+    return value
+
+
+def _objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line or number, object): of files with one object a line, or with one array of objects."""
+    for path in paths:
+        opened = gzip.open if path.suffix == ".gz" else open
+        try:
+            with opened(path, "rt", encoding="utf-8-sig") as file:
+                is_array = file.read(64).lstrip().startswith("[")
+                file.seek(0)
+                if is_array:
+                    values: Iterator[tuple[int, Any]] = enumerate(_decoded(file.read(), path.name), start=1)
+                else:
+                    lines = enumerate(file, start=1)
+                    values = ((n, _decoded(line, f"{path.name}, line {n}")) for n, line in lines if line.strip())
+                for number, value in values:
+                    place = f"{path.name}, {'object' if is_array else 'line'} {number}"
+                    if not isinstance(value, dict):
+                        raise ValueError(f"{place}: holds {json.dumps(value)[:80]}, wanted an object")
+                    yield place, value
+        except (EOFError, zlib.error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path.name}: {error}") from None
+
+
+def _decoded(text: str, place: str) -> Any:
+    try:
+        return _DECODER.decode(text.strip())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place}: {error}") from None
