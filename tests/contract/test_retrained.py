@@ -80,7 +80,7 @@ def _engine(tiny: Tiny, folder: Path) -> tuple[str, dict[str, str], Callable[[],
     checkpoint = Path(shutil.copytree(tiny("qwen2_vl"), folder / "checkpoint"))
     limits = {key: str(value) for key, value in LIMITS.items()}
     options = {"path": str(checkpoint), "layout": "gmr", "device": "cpu", **limits}
-    return "yes-no", options, lambda: scaled(checkpoint / "model.safetensors")
+    return "yes-no", options, lambda: scaled(max(checkpoint.glob("model*.safetensors")))
 
 
 def _lora_base(tiny: Tiny, folder: Path) -> tuple[str, dict[str, str], Callable[[], None]]:
@@ -89,7 +89,7 @@ def _lora_base(tiny: Tiny, folder: Path) -> tuple[str, dict[str, str], Callable[
     config = json.loads((tuned / "adapter_config.json").read_text())
     (tuned / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": str(base)}))
     options = {"path": str(tuned), "device": "cpu", **{key: str(value) for key, value in LIMITS.items()}}
-    return "monoqwen2-vl", options, lambda: scaled(base / "model.safetensors")
+    return "monoqwen2-vl", options, lambda: scaled(max(base.glob("model*.safetensors")))
 
 
 def _helper(tiny: Tiny, folder: Path) -> tuple[str, dict[str, str], Callable[[], None]]:
