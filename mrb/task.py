@@ -133,6 +133,9 @@ class Rules(Model):
     reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
     `average_over_parts`: the score is the unweighted mean over the parts. `raw_qrels` is in no definition that ships:
     `--raw-qrels` sets it, and what `drop_qrels_outside_corpus` would drop is kept, in the ideal of nDCG too.
+    `duplicates`: what to do where the source judges a pair twice with different grades, or an id stands twice in a
+    table: "refuse" the data, or take the "first" judgement or the greatest grade ("max"), and the first row of an id.
+    A judgement that is repeated with the same grade is taken once under every rule.
     """
 
     drop_qrels_outside_corpus: bool = False
@@ -143,6 +146,7 @@ class Rules(Model):
     zero_grades_listed: bool = False
     average_over_parts: bool = False
     raw_qrels: bool = False
+    duplicates: Literal["refuse", "first", "max"] = "refuse"
 
 
 class Images(Model):
@@ -262,8 +266,9 @@ class Task(Model):
             mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
         )
         del fields["images"]["largest"]
-        for name in ("drop_qrels_outside_queries", "raw_qrels"):
-            if not fields["rules"][name]:  # these came after lists were frozen: where they are off, hashes stand
+        for name in ("drop_qrels_outside_queries", "raw_qrels", "duplicates"):
+            # These came after lists were frozen: where they are off, hashes stand.
+            if fields["rules"][name] == Rules.model_fields[name].default:
                 del fields["rules"][name]
         for name in ("format", "format_confirmed", "seen_live"):
             del fields["source"][name]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mrb.errors import DataError
 from mrb.task import Model, Task
@@ -20,7 +20,8 @@ class Counts(Model):
 
     `queries_without_positives` counts queries that were judged but have no positive left; a query of the table that
     nobody judged is in `queries_in_table` only. `qrels_outside_corpus` were dropped, or, where the judgements are raw,
-    counted and kept.
+    counted and kept. `qrels_repeated` are rows that judge a pair again, `queries_repeated` and `documents_repeated`
+    rows of an id that stood before: what the rule `duplicates` left out. Numbers of repeats that are 0 are not written.
     """
 
     queries: Rows
@@ -31,6 +32,20 @@ class Counts(Model):
     qrels_outside_corpus: Rows
     qrels_outside_queries: Rows = 0
     qrels_not_positive: Rows
+    qrels_repeated: Rows = 0
+    queries_repeated: Rows = 0
+    documents_repeated: Rows = 0
+
+    @property
+    def repeated(self) -> int:
+        """Rows of all tables that the rule `duplicates` left out."""
+        return self.qrels_repeated + self.queries_repeated + self.documents_repeated
+
+    @model_serializer(mode="wrap")
+    def _without_zero_repeats(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Results of data without repeats have the bytes that they had before repeats were counted.
+        fields: dict[str, Any] = handler(self)
+        return {name: rows for name, rows in fields.items() if rows or not name.endswith("_repeated")}
 
 
 def check_counts(task: Task, counts: Counts) -> None:
@@ -43,8 +58,8 @@ def check_counts(task: Task, counts: Counts) -> None:
     kept = 0 if task.rules.raw_qrels else counts.qrels_outside_corpus
     found = sizes_differ(
         task,
-        documents=counts.documents,
-        qrels=counts.qrels + kept + counts.qrels_outside_queries + counts.qrels_not_positive,
+        documents=counts.documents + counts.documents_repeated,
+        qrels=counts.qrels + kept + counts.qrels_outside_queries + counts.qrels_not_positive + counts.qrels_repeated,
         queries=counts.queries + counts.queries_without_positives,
     )
     if found and task.source.seen_live is not None:

@@ -22,7 +22,8 @@ class ItemTable:
 
     With `titles`, a text is its title, a space and the text, without white space at its ends, as BEIR joins them
     (arXiv 2104.08663); `ends` names the characters to strip where it is less. They are joined when asked for: a corpus
-    of millions would be copied into memory otherwise.
+    of millions would be copied into memory otherwise. `repeated` is the number of rows that were left out because their
+    id stood before.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ItemTable:
     cache: DecodeCache | None = None
     titles: pa.ChunkedArray | None = None
     ends: str | None = None
+    repeated: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -50,6 +50,9 @@ def load_task_data(
         qrels_outside_corpus=judged.outside_corpus,
         qrels_outside_queries=judged.outside_queries,
         qrels_not_positive=judged.not_positive,
+        qrels_repeated=judged.repeated,
+        queries_repeated=sum(part.queries.repeated for part in parts),
+        documents_repeated=sum(part.documents_repeated for part in parts),
     )
     if task.source.seen_live is not None or any(part.first for part in parts):
         check_counts(task, counts)
@@ -100,12 +103,14 @@ class _Judged:
     outside_corpus: int
     outside_queries: int
     not_positive: int
+    repeated: int
 
 
 def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: Iterable[Judgement]) -> _Judged:
     """The positive judgements by query, in the order of the query table, and what was left out."""
     grades: dict[str, dict[str, int]] = {}
-    outside = unknown = not_positive = 0
+    outside = unknown = rows_judged = 0
+    rule = task.rules.duplicates
     for query_id, doc_id, grade in rows:
         if query_id not in queries:
             unknown += 1
@@ -113,24 +118,31 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: I
                 continue
             raise DataError(f"task {task.id}: qrels judge query {query_id!r}, which is not in the query table")
         judged = grades.setdefault(query_id, {})
-        if doc_id in judged:
-            raise DataError(f"task {task.id}: query {query_id!r}, document {doc_id!r} is judged twice")
-        judged[doc_id] = grade
-        if grade <= 0:
-            not_positive += 1
-        elif doc_id not in corpus:
-            outside += 1
-            if not task.rules.drop_qrels_outside_corpus:
-                raise DataError(
-                    f"task {task.id}: query {query_id!r} has the positive {doc_id!r}, which is not in the corpus; "
-                    "if the source is known for it, set rules.drop_qrels_outside_corpus in the task's file"
-                )
+        known = judged.setdefault(doc_id, grade)
+        if known != grade and rule == "refuse":
+            raise DataError(
+                f"task {task.id}: query {query_id!r}, document {doc_id!r} is judged twice, {known} and {grade}; where "
+                'the source is known for it, duplicates = "first" or "max" in the [rules] of the task\'s file takes one'
+            )
+        if rule == "max":
+            judged[doc_id] = max(known, grade)
+        rows_judged += 1
+    repeated = rows_judged - sum(map(len, grades.values()))
+    not_positive = sum(grade <= 0 for judged in grades.values() for grade in judged.values())
+    for query_id, judged in grades.items():
+        absent = [doc_id for doc_id, grade in judged.items() if grade > 0 and doc_id not in corpus]
+        outside += len(absent)
+        if absent and not task.rules.drop_qrels_outside_corpus:
+            raise DataError(
+                f"task {task.id}: query {query_id!r} has the positive {absent[0]!r}, which is not in the corpus; "
+                "if the source is known for it, set rules.drop_qrels_outside_corpus in the task's file"
+            )
     positive = {
         query_id: {d: grade for d, grade in judged.items() if grade > 0 and (task.rules.raw_qrels or d in corpus)}
         for query_id, judged in grades.items()
     }
     kept = {query_id: positive[query_id] for query_id in queries if positive.get(query_id)}
-    return _Judged(kept, len(grades) - len(kept), outside, unknown, not_positive)
+    return _Judged(kept, len(grades) - len(kept), outside, unknown, not_positive, repeated)
 
 
 def _embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTables:
@@ -141,7 +153,7 @@ def _embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTab
     queries, corpus = reader.items(part.queries, QUERY_ID_COLUMNS), reader.items(part.corpus, CORPUS_ID_COLUMNS)
     side = None if part.side is None else reader.items(part.side, CORPUS_ID_COLUMNS)
     judgements = list(qrel_rows(reader.raw(part.qrels), prefix=reader.prefix))
-    return PartTables(queries, corpus, judgements, corpus, len(corpus), side)
+    return PartTables(queries, corpus, judgements, corpus, len(corpus), corpus.repeated, side)
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,8 @@ class _Reader:
     def items(self, table: Table, id_columns: tuple[str, ...]) -> ItemTable:
         """A table of queries or documents."""
         raw, caps = self.raw(table), self.task.images.caps
-        items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache)
+        first = self.task.rules.duplicates != "refuse"
+        items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache, first=first)
         return replace(items, ends=FROZEN_ENDS)
 
     def raw(self, table: Table) -> Raw:

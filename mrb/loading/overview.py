@@ -59,13 +59,13 @@ def table(tasks: Sequence[Task]) -> str:
     """A row for each task: rows read, judgements kept and dropped, the Hub and the columns; or that it was never loaded
     live. Reads what is on this disk, and makes no request."""
     heads = ("task", "query rows", "document rows", "qrels rows", "qrels kept", "outside corpus", "no query")
-    rows: list[tuple[str, ...]] = [(*heads, "not positive", "read from and columns found")]
+    rows: list[tuple[str, ...]] = [(*heads, "not positive", "repeated", "read from and columns found")]
     live = 0
     for task in tasks:
         found = loaded(task)
         if found is None:
             state = "part of the package" if task.source.kind == "embedded" else NEVER
-            rows.append((task.id, *["-"] * 7, state))
+            rows.append((task.id, *["-"] * 8, state))
             continue
         live += found.hubs == (LIVE,)
         rows.append(_row(found))
@@ -81,7 +81,8 @@ def table(tasks: Sequence[Task]) -> str:
 
 def _row(found: Loaded) -> tuple[str, ...]:
     counts = found.counts
-    dropped = (counts.qrels_outside_corpus, counts.qrels_outside_queries, counts.qrels_not_positive)
+    outside = (counts.qrels_outside_corpus, counts.qrels_outside_queries)
+    dropped = (*outside, counts.qrels_not_positive, counts.repeated)
     columns = "; ".join(f"{role}: {' '.join(names)}" for role, names in found.columns)
     numbers = (f"{number:,}" for number in (*found.rows, counts.qrels, *dropped))
     return (found.task.id, *numbers, f"{', '.join(found.hubs)}  {columns}")

@@ -51,12 +51,23 @@ def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
 def pulled_text(pulled: Sequence[Pulled]) -> str:
     """A row for each task: what was read, what the rules dropped, and the columns that its tables have."""
     rows: list[tuple[str, ...]] = [
-        ("task", "MB", "queries", "documents", "qrels", "outside corpus", "no query", "not positive", "columns")
+        (
+            "task",
+            "MB",
+            "queries",
+            "documents",
+            "qrels",
+            "outside corpus",
+            "no query",
+            "not positive",
+            "repeated",
+            "columns",
+        )
     ]
     for one in pulled:
         counts = one.counts
         numbers = (counts.queries, counts.documents, counts.qrels, counts.qrels_outside_corpus)
-        dropped = (counts.qrels_outside_queries, counts.qrels_not_positive)
+        dropped = (counts.qrels_outside_queries, counts.qrels_not_positive, counts.repeated)
         columns = "; ".join(f"{role}: {' '.join(names)}" for role, names in one.columns)
         rows.append(
             (one.task.id, f"{one.size / 1e6:,.1f}", *(f"{number:,}" for number in (*numbers, *dropped)), columns)

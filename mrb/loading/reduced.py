@@ -22,7 +22,7 @@ from mrb.hashing import sha256_json, sha256_lines
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.data import ItemTable
 from mrb.loading.manifest import cache_root
-from mrb.loading.tables import CORPUS_ID_COLUMNS, ROWS_HELD, Raw, item_table
+from mrb.loading.tables import CORPUS_ID_COLUMNS, ROWS_HELD, Raw, item_table, stands_twice
 
 LAYOUT = 2
 """Part of the key: raised when what a file holds changes."""
@@ -62,7 +62,8 @@ class Reduced:
 class Source:
     """A corpus on disk: its files, their digests (which decide the content), what stands before its ids, its rows.
 
-    `whole` is its memory-mapped table, None where the files are parquet and are read row group by row group.
+    `whole` is its memory-mapped table, None where the files are parquet and are read row group by row group. `first`:
+    of an id that stands twice the first row is taken.
     """
 
     paths: Sequence[Path]
@@ -71,16 +72,19 @@ class Source:
     where: str
     rows: int
     whole: Raw | None
+    first: bool = False
 
 
 def reduce(source: Source, needed: Needed, judged: Collection[str], caps: ImageCaps, cache: DecodeCache) -> Reduced:
     """The needed rows, from the cached file or made now. DataError: a damaged file, an id that stands twice."""
     # Judged ids decide which rows are kept too.
-    key = sha256_json([LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged)])
+    key = sha256_json(
+        [LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged), *["first"] * source.first]
+    )
     path = cache_root() / "reduced" / f"{key}.arrow"
     if not path.is_file():
         _write(path, source, needed, judged)
-    return _read(path, source.where, caps, cache)
+    return _read(path, source, caps, cache)
 
 
 def parquet_rows(paths: Sequence[Path], where: str) -> tuple[int, tuple[str, ...]]:
@@ -94,11 +98,24 @@ def _write(path: Path, source: Source, needed: Needed, judged: Collection[str]) 
     named = (name for name in {*needed.doc_ids, *judged} if name.startswith(source.prefix))
     wanted = frozenset(name.removeprefix(source.prefix) for name in named)
     tables = _of_parquet(source, wanted) if source.whole is None else _of_table(source.whole, wanted)
-    schema = _SCHEMA.with_metadata({b"rows": str(source.rows).encode()})
+    repeated = source.rows - _distinct(source) if source.first else 0
+    schema = _SCHEMA.with_metadata({b"rows": str(source.rows).encode(), b"repeated": str(repeated).encode()})
     listed = needed.doc_ids if isinstance(needed.doc_ids, set | frozenset) else frozenset(needed.doc_ids)
     with atomic_writer(path) as file, pa.ipc.new_file(file, schema) as writer:
         for kept in tables:
             writer.write_table(_columns(Raw(kept, source.where), source.prefix, listed))
+
+
+def _distinct(source: Source) -> int:
+    """How many ids the corpus has."""
+    ids: list[pa.Array] = []
+    with _named(source.where):
+        if source.whole is not None:
+            ids = source.whole.ids(*CORPUS_ID_COLUMNS).chunks
+        for path in source.paths if source.whole is None else ():
+            name = Raw(pq.read_schema(path).empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
+            ids += Raw(pq.read_table(path, columns=[name]), source.where).ids(name).chunks
+        return int(pc.count_distinct(pa.chunked_array(ids, pa.string())).as_py())
 
 
 def _of_table(whole: Raw, wanted: frozenset[str]) -> Iterator[pa.Table]:
@@ -137,8 +154,9 @@ def _wanted(ids: pa.ChunkedArray, wanted: frozenset[str]) -> pa.BooleanArray:
 
 def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
     """The rows as they are stored; a row that is only judged keeps its id and no content."""
-    items = item_table(kept, CORPUS_ID_COLUMNS, prefix=prefix, caps=ImageCaps(), cache=None)
-    ids = list(items.rows)
+    # Repeated ids keep their rows here: of all pieces together they are told when the file is read.
+    items = item_table(kept, CORPUS_ID_COLUMNS, prefix=prefix, caps=ImageCaps(), cache=None, first=True)
+    ids = [f"{prefix}{item_id}" for item_id in kept.ids(*CORPUS_ID_COLUMNS).to_pylist()]
     shown = [item_id in listed for item_id in ids]
     texts = [items.item(item_id).text if one else None for item_id, one in zip(ids, shown, strict=True)]
     images = pa.nulls(len(ids), pa.binary()) if items.images is None else items.images.cast(pa.binary())
@@ -146,7 +164,8 @@ def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
     return pa.table([ids, texts, images, shown], schema=_SCHEMA)
 
 
-def _read(path: Path, where: str, caps: ImageCaps, cache: DecodeCache) -> Reduced:
+def _read(path: Path, source: Source, caps: ImageCaps, cache: DecodeCache) -> Reduced:
+    where = source.where
     with _named(f"{where}: {path}"):
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     rows: dict[str, int] = {}
@@ -155,12 +174,16 @@ def _read(path: Path, where: str, caps: ImageCaps, cache: DecodeCache) -> Reduce
         zip(table.column("id").to_pylist(), table.column("listed").to_pylist(), strict=True)
     ):
         if item_id in present:
-            raise DataError(f"{where}: id {item_id!r} stands twice")
+            if source.first:
+                continue
+            raise stands_twice(where, item_id)
         present.add(item_id)
         if listed:
             rows[item_id] = row
-    items = ItemTable(where, rows, table.column("text"), table.column("image"), caps, cache)
-    return Reduced(items, frozenset(present), int(table.schema.metadata[b"rows"]))
+    metadata = table.schema.metadata
+    repeated = int(metadata.get(b"repeated", 0))
+    items = ItemTable(where, rows, table.column("text"), table.column("image"), caps, cache, repeated=repeated)
+    return Reduced(items, frozenset(present), int(metadata[b"rows"]))
 
 
 @contextlib.contextmanager

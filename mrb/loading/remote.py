@@ -32,13 +32,15 @@ _QRELS = ("query-id", "corpus-id", "score")
 @dataclass(frozen=True)
 class PartTables:
     """One part of a task. `present` holds at least every judged or needed id that the corpus has, `documents` is the
-    number of its rows. `first`: these tables were never read here before."""
+    number of its documents, `documents_repeated` that of the rows that were left out because their id stood before.
+    `first`: these tables were never read here before."""
 
     queries: ItemTable
     corpus: ItemTable
     judgements: Sequence[Judgement]
     present: frozenset[str] | ItemTable
     documents: int
+    documents_repeated: int = 0
     side: ItemTable | None = None
     first: bool = False
 
@@ -74,16 +76,19 @@ def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None)
     prefix = f"{part.name}/" if part.name else ""
     raw_qrels = reader.raw("qrels")
     judgements = list(qrel_rows(raw_qrels, prefix))
-    queries = item_table(reader.raw("queries"), QUERY_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
+    queries = reader.items("queries", QUERY_ID_COLUMNS, prefix)
     _check_content(task, "queries", queries)
     if needed is None:
-        corpus = item_table(reader.raw("corpus"), CORPUS_ID_COLUMNS, prefix=prefix, caps=task.images.caps, cache=cache)
+        corpus = reader.items("corpus", CORPUS_ID_COLUMNS, prefix)
         _check_content(task, "corpus", corpus)
-        return PartTables(queries, corpus, judgements, corpus, len(corpus), first=reader.first)
+        return PartTables(queries, corpus, judgements, corpus, len(corpus), corpus.repeated, first=reader.first)
     judged = frozenset(doc_id for _, doc_id, grade in judgements if grade > 0)
     reduced = reader.reduced("corpus", prefix, needed, judged)
     _check_content(task, "corpus", reduced.items)
-    return PartTables(queries, reduced.items, judgements, reduced.present, reduced.rows, first=reader.first)
+    documents = reduced.rows - reduced.items.repeated
+    return PartTables(
+        queries, reduced.items, judgements, reduced.present, documents, reduced.items.repeated, first=reader.first
+    )
 
 
 def _check_content(task: Task, role: str, items: ItemTable) -> None:
@@ -124,6 +129,11 @@ class _Reader:
         self.recorded(role, raw.table.num_rows, raw.table.column_names)
         return raw
 
+    def items(self, role: str, id_columns: tuple[str, ...], prefix: str) -> ItemTable:
+        """A whole table of queries or documents."""
+        caps, first = self.task.images.caps, self.task.rules.duplicates != "refuse"
+        return item_table(self.raw(role), id_columns, prefix=prefix, caps=caps, cache=self.cache, first=first)
+
     def reduced(self, role: str, prefix: str, needed: Needed, judged: frozenset[str]) -> Reduced:
         """The needed rows of a table."""
         paths, form, where = self.fetched(role), self.form(role), self.where(role)
@@ -134,7 +144,7 @@ class _Reader:
             rows, columns = whole.table.num_rows, tuple(whole.table.column_names)
         self.recorded(role, rows, columns)
         digests = [self.manifest.checked[path].sha256 for path in self.tables[role][1]]
-        source = Source(paths, digests, prefix, where, rows, whole)
+        source = Source(paths, digests, prefix, where, rows, whole, self.task.rules.duplicates != "refuse")
         return reduce(source, needed, judged, self.task.images.caps, self.cache)
 
     def recorded(self, role: str, rows: int, columns: Sequence[str]) -> None:

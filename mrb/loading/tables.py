@@ -126,22 +126,41 @@ def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
 
 
 def item_table(
-    raw: Raw, id_columns: tuple[str, ...], *, prefix: str, caps: ImageCaps, cache: DecodeCache | None
+    raw: Raw,
+    id_columns: tuple[str, ...],
+    *,
+    prefix: str,
+    caps: ImageCaps,
+    cache: DecodeCache | None,
+    first: bool = False,
 ) -> ItemTable:
-    """A table of items: ids as strings (`prefix` before each), titles and texts, images as encoded bytes."""
+    """A table of items: ids as strings (`prefix` before each), titles and texts, images as encoded bytes.
+
+    Of an id that stands twice the `first` row is taken; DataError where that is not asked for.
+    """
     ids = raw.ids(*id_columns).to_pylist()
     rows = {f"{prefix}{item_id}" if prefix else item_id: row for row, item_id in enumerate(ids)}
     if None in ids:
         raise DataError(f"{raw.where}: row {ids.index(None)} has no id")
-    if len(rows) != len(ids):
-        seen: set[str] = set()
-        twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
-        raise DataError(f"{raw.where}: id {twice!r} stands twice")
+    repeated = len(ids) - len(rows)
+    if repeated:
+        rows = {}
+        for row, item_id in enumerate(ids):
+            if rows.setdefault(f"{prefix}{item_id}", row) != row and not first:
+                raise stands_twice(raw.where, item_id)
     names = raw.table.column_names
     text = next((name for name in TEXT_COLUMNS if name in names), None)
     texts = None if text is None else raw.read(pa.string(), text)
     titles = raw.read(pa.string(), "title") if text is not None and "title" in names else None
-    return ItemTable(raw.where, rows, texts, _images(raw), caps, cache, titles)
+    return ItemTable(raw.where, rows, texts, _images(raw), caps, cache, titles, repeated=repeated)
+
+
+def stands_twice(where: str, item_id: str) -> DataError:
+    """The error for an id that two rows of a table have."""
+    return DataError(
+        f'{where}: id {item_id!r} stands twice; where the source is known for it, duplicates = "first" in the [rules] '
+        "of the task's file takes the first row"
+    )
 
 
 def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mrb.errors import DataError
 from mrb.items import ImageCaps
+from mrb.loading.counts import Counts
 from mrb.loading.data import TaskData
 from mrb.loading.load import joined, load_task_data
 from mrb.loading.tables import CORPUS_ID_COLUMNS, Raw, item_table
@@ -285,6 +286,67 @@ def test_parts_with_a_name_prefix_every_id(load: Callable[..., TaskData], toy_ta
     assert data.corpus.item("forum/d1").text == "one"
 
 
+# Repeats
+
+TWICE: Columns = {
+    "query-id": ["q1", "q1", "q2", "q2", "q1"],
+    "corpus-id": ["d1", "d1", "d3", "d2", "d2"],
+    "score": [1, 3, 2, 0, 0],
+}
+
+
+@pytest.mark.parametrize(("rule", "grade"), [("first", 1), ("max", 3)])
+def test_a_rule_takes_one_of_two_judgements_and_counts_the_other(
+    load: Callable[..., TaskData], rule: str, grade: int
+) -> None:
+    data = load(qrels=TWICE, rules={"duplicates": rule, "graded": True})
+    assert data.qrels == {"q1": {"d1": grade}, "q2": {"d3": 2}}
+    assert (data.counts.qrels, data.counts.qrels_not_positive, data.counts.qrels_repeated) == (2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "first", "greatest"),
+    [([0, 2], {}, {"d1": 2}), ([2, 0], {"d1": 2}, {"d1": 2}), ([-1, 0], {}, {})],
+)
+def test_what_leaves_is_counted_once(
+    load: Callable[..., TaskData], scores: list[int], first: dict[str, int], greatest: dict[str, int]
+) -> None:
+    qrels = {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d1", "d3"], "score": [*scores, 1]}
+    for rule, left in (("first", first), ("max", greatest)):
+        data = load(qrels=qrels, rules={"duplicates": rule})
+        assert data.qrels.get("q1", {}) == left
+        assert data.counts.qrels + data.counts.qrels_not_positive + data.counts.qrels_repeated == 3
+        assert data.counts.qrels_repeated == 1
+
+
+def test_a_judgement_repeated_with_its_grade_is_taken_once(load: Callable[..., TaskData]) -> None:
+    qrels = {"query-id": ["q1", "q2", "q1"], "corpus-id": ["d1", "d3", "d1"], "score": [1, 1, 1]}
+    data = load(qrels=qrels)
+    assert data.qrels == {"q1": {"d1": 1}, "q2": {"d3": 1}} and data.counts.qrels_repeated == 1
+
+
+def test_the_first_row_of_an_id_is_taken_and_the_others_counted(load: Callable[..., TaskData]) -> None:
+    corpus = {"_id": ["d1", "d2", "d1", "d3", "d1"], "text": ["one", "two", "ten", "three", "four"]}
+    queries = {"_id": ["q1", "q2", "q2"], "text": ["first", "second", "third"]}
+    data = load(corpus, queries, rules={"duplicates": "first"})
+    assert texts(data) == {"d1": "one", "d2": "two", "d3": "three"}
+    assert data.queries.item("q2").text == "second"
+    assert (data.counts.documents, data.counts.documents_repeated, data.counts.queries_repeated) == (3, 2, 1)
+    assert "duplicates = " in refused(load, corpus) and "duplicates = " in refused(load, queries=queries)
+
+
+def test_counts_without_repeats_are_written_as_before(load: Callable[..., TaskData]) -> None:
+    assert "qrels_repeated" not in load().counts.model_dump_json()
+    written = load(qrels=TWICE, rules={"duplicates": "max"}).counts
+    assert Counts.model_validate_json(written.model_dump_json()) == written and written.qrels_repeated == 1
+
+
+def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only(toy_task: Builder) -> None:
+    refusing = toy_task(rules={"duplicates": "refuse"}).hash
+    assert refusing == toy_task().hash
+    assert len({refusing, *(toy_task(rules={"duplicates": rule}).hash for rule in ("first", "max"))}) == 3
+
+
 # Damage
 
 
@@ -329,10 +391,6 @@ def test_parts_with_a_name_prefix_every_id(load: Callable[..., TaskData], toy_ta
         (
             {"corpus": {**CORPUS, "text": [["x"], ["y"], ["z"]]}},
             "task toy, corpus/test: column text cannot be read as string: ",
-        ),
-        (
-            {"qrels": {"query-id": ["q1", "q1"], "corpus-id": ["d1", "d1"], "score": [1, 1]}},
-            "task toy: query 'q1', document 'd1' is judged twice",
         ),
         (
             {"qrels": {"query-id": ["q1", "q1"], "corpus-id": ["d1", "d1"], "score": [0, 1]}},

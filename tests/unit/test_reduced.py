@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb.errors import DataError
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.reduced import Needed, Source, reduce
 from mrb.loading.tables import ROWS_HELD, Raw
@@ -57,3 +59,23 @@ def test_listed_rows_come_with_content_and_judged_ones_without(
 
 def test_needed_ids_are_known_by_content_and_not_by_order() -> None:
     assert Needed.of(["b", "a", "b"]) == Needed.of(["a", "b"]) != Needed.of(["a"])
+
+
+@pytest.mark.parametrize("group", [1, 17, 100_000, None])
+def test_of_an_id_that_stands_twice_the_first_row_is_taken(corpus: pa.Table, tmp_path: Path, group: int | None) -> None:
+    other = corpus.slice(5, 1).set_column(1, "text", pa.array(["other words"]))
+    table = pa.concat_tables([corpus.slice(0, 7), other, other, corpus.slice(7), other, corpus.slice(900, 1)])
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=group or 100)
+    whole = Raw(table, "the table") if group is None else None
+    rows = table.num_rows
+    source = Source([path], ["digest"], "", "the corpus", rows, whole, first=True)
+    for _ in range(2):  # made, and read again
+        found = reduce(source, Needed.of(["5", "6"]), ["600"], ImageCaps(), DecodeCache())
+        assert found.items.item("5").text == "words of 5" and set(found.items) == {"5", "6"}
+        encoded = found.items.encoded("5")
+        assert encoded is not None and encoded.to_pybytes() == b"picture 5"
+        assert found.present == {"5", "6", "600"}
+        assert (found.rows, found.items.repeated) == (rows, rows - len(set(table.column("id").to_pylist())))
+    with pytest.raises(DataError, match="id '5' stands twice"):
+        reduce(replace(source, first=False), Needed.of(["5"]), [], ImageCaps(), DecodeCache())
