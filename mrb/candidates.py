@@ -7,6 +7,7 @@ SHA-256 over the content, not over the file's bytes: compression and writer vers
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from pydantic import Field, ValidationError
 from mrb.errors import CandidatesError, first_problem
 from mrb.files import atomic_writer
 from mrb.hashing import canonical_json, sha256_lines
-from mrb.parquet import MAX_FILE_BYTES, read_untrusted
+from mrb.parquet import MAX_FILE_BYTES, open_untrusted, read_untrusted
 from mrb.task import Model, Sha256, Task
 from mrb.words import Plain
 
@@ -144,8 +145,7 @@ def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequ
             packed.append(pa.array(doc_ids, pa.string()))
             doc_ids = []
     if len(set(query_ids)) != len(query_ids):
-        twice = next(q for q in query_ids if query_ids.count(q) > 1)
-        raise CandidatesError(f"candidates for {provenance.task}: query {twice!r} stands twice")
+        raise CandidatesError(f"candidates for {provenance.task}: query {_most_frequent(query_ids)!r} stands twice")
     joined = np.concatenate(scores) if scores else np.empty(0, np.float32)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     ids_column = pa.concat_arrays([*packed, pa.array(doc_ids, pa.string())])
@@ -193,13 +193,8 @@ def read_parquet(path: Path) -> Candidates:
 
 def read_provenance(path: Path) -> Provenance:
     """What the list in `path` says it was made for, from the file's metadata alone: nothing of the list is read."""
-    try:
-        schema = pq.read_schema(path)
-    except OSError as error:
-        raise CandidatesError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except pa.ArrowException as error:
-        raise CandidatesError(f"{path}: damaged parquet: {error}") from error
-    return _provenance(_metadata(path, schema))
+    with open_untrusted(path, CandidatesError) as file:
+        return _provenance(_metadata(path, file.schema_arrow))
 
 
 def check_task(made: Provenance, task: Task, where: str) -> None:
@@ -267,6 +262,9 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
     names = table.column("query_id").combine_chunks()
     changed = pc.not_equal(names.slice(1), names.slice(0, max(len(names) - 1, 0))).to_numpy(zero_copy_only=False)
     starts = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(names) else np.empty(0, np.int64)
+    # Before anything is made of the rows: a file of a few kilobytes can change the query millions of times.
+    if pc.count_distinct(queries := names.take(starts)).as_py() < len(queries):
+        raise CandidatesError(f"{path}: query {_most_frequent(queries.to_pylist())!r} stands twice")
     offsets = np.concatenate([starts, [len(names)]]).astype(np.int64)
     ranks = table.column("rank").to_numpy()
     wanted = np.arange(len(ranks)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
@@ -280,6 +278,11 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
         return build(provenance, rows)
     except CandidatesError as error:
         raise CandidatesError(f"{path}: {error}") from error
+
+
+def _most_frequent(names: Iterable[str]) -> str:
+    [(name, _)] = Counter(names).most_common(1)
+    return name
 
 
 def _refuse_spaces(*ids: str) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
+_UNPACKED_BYTES = 256 * 1024 * 1024
+_UNPACKED_TIMES = 64
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNWRITABLE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 """What the system says where a file cannot be written; the same command may work with more room or another folder."""
@@ -103,14 +105,34 @@ def read_limited(path: Path, limit: int) -> bytes:
     return data
 
 
+def unpacked_limit(size: int) -> int:
+    """The most bytes to which a file of `size` bytes may unpack: a small one no further than memory holds."""
+    return _UNPACKED_BYTES + _UNPACKED_TIMES * size
+
+
 def parse_json(data: bytes, path: Path) -> Any:
     """The JSON value in `data`, which was read from `path`, under the rules of `read_json`."""
     try:
-        return json.loads(
-            data, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+        return load_json(data)
+    except ValueError as error:
+        raise ResultError(f"{path}: not valid JSON: {one_line(error)}") from error
+
+
+def load_json(data: bytes) -> Any:
+    """The JSON value in `data`. ValueError: not JSON, a duplicate key, NaN or an infinity, nested too deeply, a number
+    with more digits than Python reads, half of a surrogate pair (which no UTF-8 file can hold)."""
+    try:
+        text = data.decode(json.detect_encoding(data))  # `json.loads` would let half of a pair through
+        value = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
         )
-    except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path}: not valid JSON: {error}") from error
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{error.object[error.start]!a} is half of a character") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
 
 
 def parse_toml(text: str) -> dict[str, Any]:

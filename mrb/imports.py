@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrb.candidates import Candidates
 from mrb.errors import CandidatesError, ResultError, one_line
 from mrb.files import read_json
 from mrb.loading.data import TaskData
+from mrb.parquet import open_untrusted, read_batches
 from mrb.retrieval.first_stage import make_candidates
 from mrb.retrieval.order import best_first
 from mrb.retrieval.retriever import Found
@@ -170,20 +170,13 @@ def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, str, float]]:
-    names = ("query_id", "doc_id", "score")
-    try:
-        file = pq.ParquetFile(path)
-        lacking = [name for name in names if name not in file.schema_arrow.names]
-        if lacking:
-            raise ResultError(f"{path}: no column {lacking[0]}; wanted query_id, doc_id, score")
-        for batch in file.iter_batches(columns=list(names)):
-            ids = [batch.column(name).cast(pa.string()).to_pylist() for name in names[:2]]
+    with open_untrusted(path, ResultError) as file:
+        for batch in read_batches(file, ("query_id", "doc_id", "score"), path, ResultError):
+            ids = [batch.column(name).cast(pa.string()).to_pylist() for name in ("query_id", "doc_id")]
             for query_id, doc_id, score in zip(*ids, batch.column("score").to_pylist(), strict=True):
                 if query_id is None or doc_id is None:
                     raise ResultError(f"{path}: a row without query_id or doc_id")
                 yield query_id, doc_id, _checked(score, f"{path}: query {query_id!r}, document {doc_id!r}")
-    except (OSError, pa.ArrowException) as error:
-        raise ResultError(f"{path}: damaged or not the parquet of scores: {one_line(error)}") from error
 
 
 def _mteb(path: Path, subset: str | None, split: str | None) -> Scores:

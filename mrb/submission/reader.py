@@ -20,10 +20,9 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mrb.errors import MRBError, ResultError, one_line
-from mrb.parquet import read_untrusted
+from mrb.parquet import open_untrusted, read_untrusted
 
 MEMORY = 1024**3
 """Bytes that the child may take beyond what it has when it starts (on Linux, where the system can be told so)."""
@@ -156,8 +155,8 @@ def _read(request: dict[str, object]) -> pa.Table:
 
 def check_stated(path: Path, rows: int) -> None:
     """Refuse, from the file's footer alone, other rows than counted, and pages that are packed or coded."""
-    try:
-        stated = pq.read_metadata(path)
+    with open_untrusted(path, ResultError) as file:
+        stated = file.metadata
         if stated.num_rows != rows:
             raise ResultError(f"{path}: {stated.num_rows} rows; the result counts {rows} queries")
         if stated.num_row_groups > max(rows, 1):
@@ -169,10 +168,6 @@ def check_stated(path: Path, rows: int) -> None:
                     f"{path}: column {one_line(column.path_in_schema, 80)} is packed or coded ({column.compression}, "
                     f"{', '.join(map(str, column.encodings))}); rankings are written plain, as `mrb submit` does"
                 )
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise ResultError(f"{path}: damaged parquet: {one_line(error)}") from error
 
 
 def _packed(table: pa.Table) -> bytes:

@@ -124,7 +124,7 @@ REFUSED = {
     "unknown key": (row(label=1), "label: Extra inputs"),
     "item without content": (row(query={"id": "q"}), "row 1: an item with neither text nor image"),
     "rank 0": (row(negatives=[{"text": "n", "rank": 0}]), "rank"),
-    "score nan": (row(negatives=[{"text": "n", "rank": 1, "score": float("nan")}]), "score"),
+    "score nan": (row(negatives=[{"text": "n", "rank": 1, "score": float("nan")}]), "NaN is not a number"),
     "image twice": (row(query={"image": {"path": "a", "bytes": "YQ=="}}), "a path or bytes"),
     "not base64": (row(query={"image": {"bytes": "%%"}}), "not base64"),
     "absolute path": (row(query={"image": "/etc/passwd"}), "lies outside"),
@@ -165,7 +165,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         "bad.jsonl": "row 1: not JSON",
         "empty.jsonl": "holds no group",
         "list.jsonl": "not a JSON object",
-        "bad.parquet": "cannot be read",
+        "bad.parquet": "damaged parquet",
         "other.parquet": "not a group",
         "none.jsonl": "no such file",
     }.items():
@@ -403,7 +403,7 @@ def _row(**changes: Any) -> dict[str, Any]:
     [
         ({"negatives": []}, "row 2: not a group: negatives: List should have at least 1 item"),
         ({"positives": []}, "row 2: not a group: positives: List should have at least 1 item"),
-        ({"query": {"text": "half \ud83d"}}, "row 2: not JSON: .*surrogates not allowed"),
+        ({"query": {"text": "half \ud83d"}}, "row 2: not JSON: .*half of a character"),
         (
             {"positives": [{"text": "x", "image": "1x5000.png"}]},
             r"row 2, image 1x5000.png: .*1 x 5000 pixels is too thin",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,15 +20,18 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mrb.errors import DataError, MRBError, TrainingError, first_problem, one_line
-from mrb.files import atomic_writer
+from mrb.files import atomic_writer, load_json, unpacked_limit
 from mrb.hashing import sha256_file
 from mrb.items import ImageHandle, Item
 from mrb.loading.manifest import cache_root
+from mrb.parquet import open_untrusted
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Form = Literal["jsonl", "parquet"]
 ROWS_HELD = 64
 MAX_LINE_BYTES = 256 * 1024 * 1024
+MAX_FOOTER_BYTES = 128 * 1024 * 1024
+"""Groups lie in many small groups of rows, as images make them large."""
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ITEM = pa.struct(
@@ -275,10 +279,8 @@ class _JsonRows:
             file.seek(self._starts[row])
             line = file.read(self._lengths[row])
         try:
-            content = json.loads(line)
-            if b"\\ud" in line.lower():  # an escape may be half of a character, which no file can hold
-                json.dumps(content, ensure_ascii=False).encode()
-        except (ValueError, RecursionError) as error:
+            content = load_json(line)
+        except ValueError as error:
             raise TrainingError(f"{self.path}, row {row + 1}: not JSON: {one_line(error)}") from error
         if not isinstance(content, dict):
             raise TrainingError(f"{self.path}, row {row + 1}: not a JSON object")
@@ -289,12 +291,16 @@ class _JsonRows:
 
 
 def _unpack(path: Path, unpacked: Path) -> None:
+    left = limit = unpacked_limit(path.stat().st_size)
     with (
-        pq.ParquetFile(path) as file,
+        open_untrusted(path, TrainingError, max_bytes=sys.maxsize, max_footer=MAX_FOOTER_BYTES) as file,
         atomic_writer(unpacked) as out,
         pa.ipc.new_file(out, file.schema_arrow) as writer,
     ):
         for batch in file.iter_batches(ROWS_HELD):
+            left -= batch.nbytes
+            if left < 0:
+                raise TrainingError(f"{path}: more than {limit} bytes when unpacked, too much for a file of its size")
             writer.write_batch(batch)
 
 
