@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mrb.cli.sharing import pull, push
-from mrb.errors import CandidatesError, MRBError
+from mrb.errors import CandidatesError, MRBError, ResultError, one_line
+from mrb.redact import hide_secrets
 
 if TYPE_CHECKING:
     from mrb.candidates import Candidates
     from mrb.imports import Format
     from mrb.loading.data import TaskData
+    from mrb.retrieval.failures import Failures
     from mrb.retrieval.quality import Quality
     from mrb.task import Task
+
+ALLOW_FAILURES = click.option(
+    "--allow-failures",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Leave out up to N queries and documents of a task that cannot be encoded; they are counted in its manifest.",
+)
 
 DEPTH = 100
 TRACK = "standard"
@@ -43,6 +53,7 @@ command.add_command(pull)
     "--track", metavar="NAME", help=f"A track (`mrb tracks`) or a name of yours. Default: the task's, else {TRACK}."
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
+@ALLOW_FAILURES
 @click.option("--trec/--no-trec", default=True, show_default=True, help="Write a TREC run file beside each list.")
 def make(
     task_ids: tuple[str, ...],
@@ -51,12 +62,19 @@ def make(
     depth: int,
     track: str | None,
     out: Path,
+    allow_failures: int,
     trec: bool,
 ) -> None:
-    """Search each task's corpus and write <task>.parquet and <task>.trec."""
+    """Search each task's corpus and write <task>.parquet and <task>.trec.
+
+    A task that cannot be done does not end the others of several: the last line says which have no list.
+    """
     from mrb.candidates import write_parquet, write_trec
+    from mrb.files import write_json
     from mrb.loading.load import load_task_data
     from mrb.retrieval import load_first_stage, make_candidates
+    from mrb.retrieval.failures import Failures
+    from mrb.retrieval.manifest import manifest
     from mrb.task import load_suite, load_task, suite_tasks
     from mrb.tracks import check_track
 
@@ -67,8 +85,14 @@ def make(
     names = [first_stage or _own(task, track) for task in tasks]
     for task, name in zip(tasks, names, strict=True):
         check_track(track or "", name, depth, task, f"task {task.id}")
-    stages = [(task, name, load_first_stage(name)) for task, name in zip(tasks, names, strict=True)]
-    for task, name, retriever in stages:
+    failures = Failures(allow_failures)
+    stages = {
+        task.id: (name, load_first_stage(name, failures=failures)) for task, name in zip(tasks, names, strict=True)
+    }
+
+    def make_list(task: Task) -> None:
+        name, retriever = stages[task.id]
+        failures.items.clear()
         data = load_task_data(task)
         own_track = task.candidates.track if task.candidates else TRACK
         candidates = make_candidates(data, retriever, name, depth, track or own_track)
@@ -77,7 +101,41 @@ def make(
         if trec:
             write_trec(candidates, path.with_suffix(".trec"))
         click.echo(f"{path}  {name}  {_counts(candidates)}  {_measures(candidates, data, depth)}")
+        if failures.items:
+            beside = manifest(candidates.provenance, candidates.sha256, retriever, {}, failures.items)
+            write_json(path.with_suffix(".manifest.json"), beside)
+        say_failed(failures)
         click.echo(f"  sha256 {candidates.sha256}")
+
+    make_each(tasks, make_list)
+
+
+def make_each(tasks: Sequence[Task], make: Callable[[Task], None]) -> None:
+    """Make the list of each task. One that cannot be made does not end the others: which, and why, is said at the end.
+
+    CandidatesError names the tasks without a list. The error of the only task, and that of a file that cannot be
+    written, is raised as it is.
+    """
+    missing: dict[str, MRBError] = {}
+    for task in tasks:
+        try:
+            make(task)
+        except ResultError:
+            raise
+        except MRBError as error:
+            if len(tasks) == 1:
+                raise
+            missing[task.id] = error
+            click.echo(f"task {task.id}: no list: {one_line(hide_secrets(str(error)), 1000)}", err=True)
+    if missing:
+        why = "; ".join(one_line(error, 150) for error in missing.values())
+        raise CandidatesError(f"{len(missing)} of {len(tasks)} tasks have no list: {', '.join(missing)}; why: {why}")
+
+
+def say_failed(failures: Failures) -> None:
+    """Say how many items are left out of a list, if any."""
+    for kind, ids in failures.items.items():
+        click.echo(f"  {len(ids)} {kind} could not be encoded and are left out; the manifest names them")
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.calling import closed_after
-from mrb.cli.candidates import DEPTH, TRACK
+from mrb.cli.candidates import ALLOW_FAILURES, DEPTH, TRACK, make_each, say_failed
 from mrb.cli.executor import cluster_options, makers_of
 from mrb.errors import CandidatesError, MRBError
 from mrb.workers.cluster.connect import Wanted
 
 if TYPE_CHECKING:
+    from mrb.retrieval.failures import Failures
     from mrb.retrieval.retriever import Retriever
     from mrb.task import Task
 
@@ -41,6 +43,7 @@ PROBED = (
     help="Processes that make vectors, with one encoder each. Default: 1; with ray, all there is room for.",
 )
 @cluster_options
+@ALLOW_FAILURES
 @click.option("--fresh", is_flag=True, help="Discard the vectors and lists that are there and start over.")
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors when a list is written.")
 @click.option("--dry-run", "dry", is_flag=True, help="Only say what it would take, by the registry's numbers.")
@@ -62,6 +65,7 @@ def command(
     executor: str,
     gpus_per_worker: float | None,
     address: str | None,
+    allow_failures: int,
     fresh: bool,
     keep_embeddings: bool,
     dry: bool,
@@ -70,7 +74,7 @@ def command(
     """Search each task's corpus and write <task>.parquet and <task>.manifest.json.
 
     Killed at any moment, the same command goes on after the last list, or shard of vectors or postings, that was
-    written.
+    written. A task that cannot be done does not end the others of several: the last line says which have no list.
     """
     from mrb.cli.options import key_values
     from mrb.task import load_suite, load_task, suite_tasks
@@ -85,18 +89,37 @@ def command(
     if dry:
         _dry_run(tasks, depth, rate, model, chosen)
         return
+    from mrb.retrieval.failures import Failures
     from mrb.retrieval.first_stage import close, dense_of, load_first_stage
     from mrb.tracks import check_track
 
     for task in tasks:
         check_track(track, model, depth, task, f"task {task.id}")
-    retriever = load_first_stage(model, chosen, folder=work, elsewhere=elsewhere)
-    with closed_after(partial(close, retriever)):
-        for task in tasks:
-            _make(task, retriever, model, chosen, depth, track, out, fresh=fresh)
-            if not keep_embeddings:
-                for dense in dense_of(retriever):
-                    dense.discard()
+    failures = Failures(allow_failures)
+    load = partial(load_first_stage, model, chosen, folder=work, elsewhere=elsewhere, failures=failures)
+    loaded = [load()]
+
+    def make(task: Task) -> None:
+        if not loaded:
+            loaded.append(load())
+        (retriever,) = loaded
+        try:
+            _make(task, retriever, failures, model, chosen, depth, track, out, fresh=fresh)
+        except MRBError:
+            if elsewhere is not None:  # the workers end with the first mistake of one
+                loaded.clear()
+                with suppress(MRBError):
+                    close(retriever)
+            raise
+        for dense in () if keep_embeddings else dense_of(retriever):
+            dense.discard()
+
+    def close_loaded() -> None:
+        for retriever in loaded:
+            close(retriever)
+
+    with closed_after(close_loaded):
+        make_each(tasks, make)
 
 
 def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
@@ -129,6 +152,7 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
 def _make(
     task: Task,
     retriever: Retriever,
+    failures: Failures,
     model: str,
     options: dict[str, str],
     depth: int,
@@ -144,10 +168,11 @@ def _make(
     from mrb.retrieval.first_stage import dense_of, make_candidates, provenance
     from mrb.retrieval.manifest import held, manifest
 
+    failures.items.clear()
     path = out / f"{task.id}.parquet"
     made = provenance(task, model, depth, track)
     # Encoding a suite takes days: a killed command does not start again at its first task.
-    candidates = held(path, made, retriever, options) if dense_of(retriever) and not fresh else None
+    candidates = held(path, made, retriever, options, failures.allowed) if dense_of(retriever) and not fresh else None
     for dense in dense_of(retriever):
         dense.fresh = fresh
         if candidates is not None and dense is retriever and isinstance(dense.maker, Encoding):
@@ -157,6 +182,8 @@ def _make(
     else:
         candidates = make_candidates(load_task_data(task), retriever, model, depth, track)
         write_parquet(candidates, path)
-        write_json(path.with_suffix(".manifest.json"), manifest(made, candidates.sha256, retriever, options))
+        beside = manifest(made, candidates.sha256, retriever, options, failures.items)
+        write_json(path.with_suffix(".manifest.json"), beside)
         click.echo(f"{path}  {model}  {len(candidates):,} lists, {candidates.pairs:,} pairs")
+        say_failed(failures)
     click.echo(f"  sha256 {candidates.sha256}")

@@ -17,17 +17,18 @@ from mrb.evaluate.score import score_all
 
 
 class Allowance:
-    """How many pairs may fail. `spend` counts them and raises once they are too many."""
+    """How many pairs, or other `things`, may fail. `spend` counts them and raises once they are too many."""
 
-    def __init__(self, allowed: int, failed: int = 0) -> None:
+    def __init__(self, allowed: int, failed: int = 0, things: str = "pairs") -> None:
         self.allowed = allowed
         self.failed = failed
+        self.things = things
 
     def spend(self, pairs: int, error: MRBError) -> None:
         """Count `pairs` that failed with `error`; raise it, with the count, if more than allowed have failed."""
         self.failed += pairs
         if self.failed > self.allowed:
-            raise type(error)(f"{error} (failed pairs: {self.failed}, allowed: {self.allowed})") from error
+            raise type(error)(f"{error} (failed {self.things}: {self.failed}, allowed: {self.allowed})") from error
 
 
 def score_most(

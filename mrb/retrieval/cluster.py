@@ -30,6 +30,7 @@ class RayMaker:
     def __init__(
         self, name: str, options: Mapping[str, str], *, wanted: Wanted, say: Callable[[str], None] = print
     ) -> None:
+        self.allowed = 0
         self._build = Build(name, options)
         self._encode: Encode | None = None
         self._left: deque[Job] = deque()
@@ -54,7 +55,7 @@ class RayMaker:
         if not self._left:
             return
         total = sum(self._rows(job) for job in self._left)
-        self._encode = Encode(data.task, tables[0].root.absolute())
+        self._encode = Encode(data.task, tables[0].root.absolute(), self.allowed)
         with tqdm(total=total, desc="encoding", unit="item", disable=None, leave=False) as bar:
             while self._left or any(member.doing for member in self._crew.members if member.in_hand):
                 bar.update(self._round())

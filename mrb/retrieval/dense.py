@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mrb.errors import AdapterError
 from mrb.loading.data import TaskData
 from mrb.retrieval.encoding import Maker
+from mrb.retrieval.failures import Failures, with_lost
 from mrb.retrieval.retriever import Float32, Found
 from mrb.retrieval.shards import Shards, shards_of
 from mrb.retrieval.vectors import Nearest
@@ -22,8 +23,10 @@ from mrb.retrieval.work import work_root
 class Dense:
     """An encoder as a retriever: exact search by inner product over vectors in `folder` (default: in MRB's cache)."""
 
-    def __init__(self, maker: Maker, folder: Path | None = None) -> None:
+    def __init__(self, maker: Maker, folder: Path | None = None, failures: Failures | None = None) -> None:
         self.maker = maker
+        self.failures = failures or Failures()
+        maker.allowed = self.failures.allowed
         self.folder = folder or work_root()
         self.used: list[Path] = []
         self.fresh = False
@@ -38,19 +41,24 @@ class Dense:
         return not self.maker.needs_images or data.queries.has_images or data.corpus.has_images
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The documents with the greatest inner product; one shard of documents is in memory at a time."""
+        """The documents with the greatest inner product; one shard of documents is in memory at a time.
+
+        An item that could not be encoded is in no list, or has an empty one; `failures` names it.
+        """
         tables = shards_of(data, self.folder, self.maker.shard_rows, self.identity)
         self.used += [shards.folder for shards in tables]
         for shards in tables if self.fresh else ():
             shutil.rmtree(shards.folder, ignore_errors=True)
         self.maker.prepare(data, tables)
-        queries = np.concatenate([rows for _, rows in self._vectors(tables[0])])
-        found = Nearest(data.task.id, tables[0].ids, queries, depth)
+        parts = list(self._vectors(tables[0]))
+        query_ids = [query_id for ids, _ in parts for query_id in ids]
+        queries = np.concatenate([rows for _, rows in parts]) if parts else np.empty((0, 0), np.float32)
+        found = Nearest(data.task.id, query_ids, queries, depth)
         for doc_ids, rows in self._vectors(tables[1]):
-            if rows.shape[1] != queries.shape[1]:
+            if parts and rows.shape[1] != queries.shape[1]:
                 raise AdapterError(f"{self.maker.name}: queries are {queries.shape[1]} wide, documents {rows.shape[1]}")
             found.add(doc_ids, rows)
-        return found.results()
+        return with_lost(tables[0].ids, set(tables[0].ids) - set(query_ids), found.results())
 
     def discard(self) -> None:
         """Remove the vectors that searches of this object have made or used."""
@@ -63,12 +71,24 @@ class Dense:
         self.maker.close()
 
     def _vectors(self, shards: Shards) -> Iterator[tuple[list[str], Float32]]:
-        """(ids, vectors), shard by shard; what is not on disk is encoded and written first."""
+        """(ids, vectors), shard by shard, without what failed; what is not on disk is encoded and written first."""
         with tqdm(total=len(shards.ids), desc=shards.kind, unit="item", disable=None, leave=False) as bar:
             for number in range(len(shards)):
                 part = shards.part(number)
                 if not shards.path(number).exists():
                     self.maker.make(shards, number, bar.update)
-                yield part, shards.read(number)
+                rows = shards.read(number)
+                good = np.isfinite(rows).all(axis=1)
+                if not good.all():
+                    self._note_failed(shards, [part[row] for row in np.flatnonzero(~good)])
+                if good.any():  # of a shard that failed as a whole the width is not known
+                    yield [part[row] for row in np.flatnonzero(good)], rows[good]
                 bar.update(number * shards.rows + len(part) - bar.n)
         shards.complete()
+
+    def _note_failed(self, shards: Shards, ids: list[str]) -> None:
+        for item_id in ids:
+            error = AdapterError(
+                f"{shards.folder}: {shards.kind}: {item_id!r} could not be encoded; --fresh tries again"
+            )
+            self.failures.add(shards.kind, item_id, error)

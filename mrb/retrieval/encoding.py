@@ -13,6 +13,7 @@ from mrb.calling import adapter_call
 from mrb.candidates import Candidates
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluate.answers import numbers_of
+from mrb.evaluate.failures import Allowance
 from mrb.items import Item
 from mrb.loading.data import TaskData
 from mrb.raised import refused
@@ -35,6 +36,8 @@ class Maker(Protocol):
     identity: dict[str, Any]
     shard_rows: int
     needs_images: bool
+    allowed: int
+    """How many items of a task may fail: their vectors are NaN."""
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
         """Make what is missing of the tables, if that is better done at once than shard by shard."""
@@ -58,6 +61,8 @@ class Encoding:
         self.shard_rows = int(getattr(self.target, "shard_rows", SHARD_ROWS))
         self.needs_images = bool(getattr(self.target, "needs_images", False))
         self.batch_size = int(getattr(self.target, "batch_size", BATCH))
+        self.allowed = 0
+        self.allowance = Allowance(0)
         self.identity: dict[str, Any] = {
             "retriever": adapter.name,
             "options": redacted({key: str(value) for key, value in adapter.options.items()}),
@@ -67,6 +72,7 @@ class Encoding:
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
         """Check what is kept; shards are made when they are wanted."""
+        self.allowance = Allowance(self.allowed, things="items")
         for shards in tables:
             self.verify(shards)
 
@@ -75,8 +81,12 @@ class Encoding:
         number = next((number for number in range(len(shards)) if shards.path(number).exists()), None)
         if number is None:
             return
-        ids = shards.part(number)[:CHECKED]
-        for item_id, kept, now in zip(ids, shards.read(number), self._rows(shards, ids), strict=False):
+        vectors = shards.read(number)
+        rows = np.flatnonzero(np.isfinite(vectors).all(axis=1))[:CHECKED]  # others failed and were allowed to
+        if not len(rows):
+            return
+        ids = [shards.part(number)[row] for row in rows]
+        for item_id, kept, now in zip(ids, vectors[rows], self._rows(shards, ids), strict=False):
             apart = float(np.linalg.norm(now - kept)) if now.shape == kept.shape else np.inf
             if apart > TOLERANCE * max(float(np.linalg.norm(kept)), 1e-6):
                 raise AdapterError(
@@ -104,11 +114,23 @@ class Encoding:
         ids = shards.part(number)
         for first in range(0, len(ids), self.batch_size):
             batch = ids[first : first + self.batch_size]
-            parts.append(self._rows(shards, batch))
+            parts += self._most(shards, batch) if self.allowance.allowed else [self._rows(shards, batch)]
             made(len(batch))
-        if len({rows.shape[1] for rows in parts}) > 1:
+        widths = {rows.shape[1] for rows in parts} - {0}
+        if len(widths) > 1:
             raise AdapterError(f"{self.name}: vectors of one table differ in width")
-        shards.write(number, np.concatenate(parts))
+        failed = np.full((1, max(widths, default=1)), np.nan, np.float32)
+        shards.write(number, np.concatenate([rows if rows.shape[1] else failed for rows in parts]))
+
+    def _most(self, shards: Shards, ids: Sequence[str]) -> list[Float32]:
+        """The vectors of a batch, or of each item alone where the batch fails; width 0 for an item that fails alone."""
+        try:
+            return [self._rows(shards, ids)]
+        except (AdapterError, DataError) as error:
+            if len(ids) > 1:
+                return [rows for item_id in ids for rows in self._most(shards, [item_id])]
+            self.allowance.spend(1, error)
+            return [np.empty((1, 0), np.float32)]
 
     def _rows(self, shards: Shards, ids: Sequence[str]) -> Float32:
         table = shards.table
@@ -118,7 +140,7 @@ class Encoding:
             if not error.place or str(error).startswith(table.name):  # an image names itself
                 raise
             raise error.at(f"{table.name}, {ids[error.place[0]]!r}") from error
-        if rows.ndim != 2 or len(rows) != len(ids):
+        if rows.ndim != 2 or len(rows) != len(ids) or not rows.shape[1]:
             raise AdapterError(f"{self.name}: {len(ids)} items gave vectors of shape {rows.shape}")
         if not np.isfinite(rows).all():
             bad = ids[int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])]

@@ -20,6 +20,7 @@ from mrb.loading.data import ItemTable, TaskData
 from mrb.raised import refused, safe_repr
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding, Maker
+from mrb.retrieval.failures import Failures, Undamaged
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
 from mrb.task import Task
@@ -30,12 +31,18 @@ Start = Callable[[str, Mapping[str, str]], Maker]
 
 
 def load_first_stage(
-    name: str, options: Mapping[str, str] | None = None, *, folder: Path | None = None, elsewhere: Start | None = None
+    name: str,
+    options: Mapping[str, str] | None = None,
+    *,
+    folder: Path | None = None,
+    elsewhere: Start | None = None,
+    failures: Failures | None = None,
 ) -> Retriever:
     """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused.
 
     An encoder becomes a `Dense` retriever that keeps its vectors under `folder`, made in this process, or by the worker
-    processes that `elsewhere` starts. `options` of one among several are named `NAME.KEY`. `close` it at the end.
+    processes that `elsewhere` starts. `options` of one among several are named `NAME.KEY`. With `failures`, as many
+    items of a task may fail as it allows. `close` it at the end.
     """
     parts = name.split("+")
     if len(set(parts)) != len(parts):
@@ -44,7 +51,7 @@ def load_first_stage(
     retrievers: list[Retriever] = []
     try:
         for part in parts:
-            retrievers.append(_loaded(part, chosen[part], folder, elsewhere))
+            retrievers.append(_loaded(part, chosen[part], folder, elsewhere, failures or Failures()))
     except BaseException:
         for retriever in retrievers:
             close(retriever)
@@ -54,14 +61,18 @@ def load_first_stage(
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
 
 
-def _loaded(name: str, options: Mapping[str, str], folder: Path | None, elsewhere: Start | None) -> Retriever:
+def _loaded(
+    name: str, options: Mapping[str, str], folder: Path | None, elsewhere: Start | None, failures: Failures
+) -> Retriever:
     from mrb.adapters import RETRIEVERS, is_class_with, load_adapter
 
     if elsewhere and not is_class_with(name, "search", RETRIEVERS):
-        return Dense(elsewhere(name, options), folder)
+        return Dense(elsewhere(name, options), folder, failures)
     adapter = load_adapter(name, options, RETRIEVERS)
     retriever: Retriever = adapter.target
-    return retriever if callable(getattr(retriever, "search", None)) else Dense(Encoding(adapter), folder)
+    if not callable(getattr(retriever, "search", None)):
+        return Dense(Encoding(adapter), folder, failures)
+    return Undamaged(retriever, failures) if failures.allowed else retriever
 
 
 def _options_of(name: str, parts: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -94,6 +105,7 @@ def describe(retriever: Retriever) -> dict[str, Any]:
 
 
 def _plain(retriever: Retriever) -> dict[str, Any]:
+    retriever = retriever.retriever if isinstance(retriever, Undamaged) else retriever
     return {"retriever": type(retriever).__name__, "version": getattr(retriever, "version", None)}
 
 

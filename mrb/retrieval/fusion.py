@@ -34,7 +34,7 @@ class Fusion:
 
         CandidatesError if none of the first stages covers the task.
         """
-        asked = [retriever for retriever in self.retrievers if _covers(retriever, data)]
+        asked = [retriever for retriever in self.retrievers if covers(retriever, data)]
         if not asked:
             raise CandidatesError(f"task {data.task.id}: none of the fused first stages covers it")
         return asked[0].search(data, depth) if len(asked) == 1 else self._fused(asked, data, depth)
@@ -51,6 +51,7 @@ class Fusion:
             yield (query_id, *best_first(data.task.id, query_id, list(fused), scores, depth))
 
 
-def _covers(retriever: Retriever, data: TaskData) -> bool:
+def covers(retriever: Retriever, data: TaskData) -> bool:
+    """Whether a retriever has anything to say about a task; one that does not say covers all."""
     says = getattr(retriever, "covers", None)
     return says is None or bool(says(data))

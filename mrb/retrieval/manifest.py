@@ -14,8 +14,13 @@ from mrb.retrieval.first_stage import describe
 from mrb.retrieval.retriever import Retriever
 
 
-def manifest(made: Provenance, sha256: str, retriever: Retriever, options: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest of a list of this hash. It names no time and no machine: the same command writes the same bytes."""
+def manifest(
+    made: Provenance, sha256: str, retriever: Retriever, options: Mapping[str, str], failed: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """The manifest of a list of this hash. It names no time and no machine: the same command writes the same bytes.
+
+    `failed`: the ids of the queries and documents that could not be encoded, by kind; not written where there are none.
+    """
     found: dict[str, Any] = redacted(
         {
             "schema_version": 1,
@@ -23,13 +28,17 @@ def manifest(made: Provenance, sha256: str, retriever: Retriever, options: Mappi
             "options": dict(options),
             "sha256": sha256,
             **describe(retriever),
+            **({"failed": dict(failed)} if failed else {}),
         }
     )
     return found
 
 
-def held(path: Path, made: Provenance, retriever: Retriever, options: Mapping[str, str]) -> Candidates | None:
-    """The list in `path`, if its manifest is the one that making it again would give; None if it is another or damaged.
+def held(
+    path: Path, made: Provenance, retriever: Retriever, options: Mapping[str, str], allowed: int
+) -> Candidates | None:
+    """The list in `path`, if its manifest is the one that making it again would give; None if it is another or damaged,
+    or more than `allowed` items have failed.
 
     What the retriever does not say of itself cannot be compared: ask for those that state their weights.
     """
@@ -41,4 +50,7 @@ def held(path: Path, made: Provenance, retriever: Retriever, options: Mapping[st
         candidates = read_parquet(path)
     except MRBError:
         return None
-    return candidates if found == manifest(made, candidates.sha256, retriever, options) else None
+    failed = found.get("failed", {})
+    if sum(len(ids) for ids in failed.values()) > allowed:
+        return None
+    return candidates if found == manifest(made, candidates.sha256, retriever, options, failed) else None

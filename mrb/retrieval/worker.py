@@ -19,6 +19,7 @@ from mrb import errors
 from mrb.adapters import RETRIEVERS, load_adapter
 from mrb.calling import closed_after
 from mrb.errors import AdapterError, CandidatesError, MRBError
+from mrb.evaluate.failures import Allowance
 from mrb.loading.load import load_task_data
 from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.first_stage import parts_of
@@ -53,7 +54,7 @@ def _serve(pipe: Connection[Any, Any]) -> None:
         while True:
             command = pipe.recv()
             assert isinstance(command, Encode)
-            tables.open(command.task, command.folder)
+            tables.open(command.task, command.folder, command.allowed)
             while (job := _asked(pipe)) is not None:
                 encoding.make(tables.shards(*job), job[1])
             pipe.send(Done())
@@ -73,12 +74,13 @@ class _Tables:
         self._opened: tuple[str, Path] | None = None
         self._tables: dict[str, Shards] = {}
 
-    def open(self, task: Task, folder: Path) -> None:
-        """Read the task's data, unless it is open."""
+    def open(self, task: Task, folder: Path, allowed: int) -> None:
+        """Read the task's data, of which `allowed` items may fail, unless it is open."""
         if self._opened == (task.hash, folder):
             return
         self._tables = {}
         encoding = self._encoding
+        encoding.allowance = Allowance(allowed, things="items")
         for part in parts_of(load_task_data(task)):
             for shards in shards_of(part, folder, encoding.shard_rows, encoding.identity):
                 encoding.verify(shards)

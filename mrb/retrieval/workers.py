@@ -55,10 +55,14 @@ class Built:
 
 @dataclass(frozen=True)
 class Encode:
-    """Ask for shards of this task's tables below `folder` and make them, until there are none left."""
+    """Ask for shards of this task's tables below `folder` and make them, until there are none left.
+
+    `allowed` items may fail.
+    """
 
     task: Task
     folder: Path
+    allowed: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class Workers:
         if os.name != "posix":
             raise AdapterError("several workers need Linux or macOS; leave --workers out")
         gpus = visible_gpus()
+        self.allowed = 0
         self._processes: list[_Process] = []
         try:
             for number in range(workers):
@@ -112,7 +117,7 @@ class Workers:
         total = sum(len(rows[folder].part(number)) for folder, number in jobs)
         doing = f"encoding task {data.task.id}"
         with tqdm(total=total, desc="encoding", unit="item", disable=None, leave=False) as bar:
-            for process, message in self._said(Encode(data.task, tables[0].root), doing):
+            for process, message in self._said(Encode(data.task, tables[0].root, self.allowed), doing):
                 if isinstance(message, Ask):
                     if process.job is not None:
                         bar.update(len(rows[process.job[0]].part(process.job[1])))

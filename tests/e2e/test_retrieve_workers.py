@@ -43,6 +43,8 @@ class Words:
             return np.full((len(items), 256), np.nan)
         if self.fail == "exit":
             os._exit(7)
+        if self.fail == "some" and any("library" in item.text for item in items):
+            raise ValueError("cannot read it")
         rows = np.zeros((len(items), 256), np.float32)
         for row, item in enumerate(items):
             for word in item.text.lower().split():
@@ -153,6 +155,19 @@ def test_one_two_and_three_workers_write_the_same_bytes(
         assert not _shards(folder), "vectors leave when the list is written"
         # The command itself imports the file to see what it holds, and builds no encoder; a worker sees one GPU.
         assert sorted(gpu for pid, gpu in _built(folder) if pid in encoded) == ["5", "5", "7"][3 - workers :]
+
+
+def test_workers_leave_out_what_fails_as_one_process_does_and_go_on_with_other_tasks(folders: Folders) -> None:
+    some = ("--set", "fail=some")
+    found = _finish(folders("one"), *some, "--allow-failures", "500")
+    assert b'"failed"' in found[FILES[1]]
+    folder = folders("two")
+    assert _finish(folder, *some, "--allow-failures", "500", "--workers", "2") == found
+    shutil.rmtree(folder / "candidates")
+    process = _start(folder, *some, "--workers", "2", "--task", "mini-flag-t2i")
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 2 and f"1 of 2 tasks have no list: {TASK}; why: " in told.splitlines()[-1], told
+    assert [path.stem for path in (folder / "candidates").glob("*.parquet")] == ["mini-flag-t2i"]
 
 
 def test_a_killed_worker_is_told_in_one_line_and_the_same_command_goes_on(

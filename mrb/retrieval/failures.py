@@ -1,0 +1,80 @@
+"""`--allow-failures N` of first stages: up to N queries and documents of a task that cannot be encoded are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mrb.errors import DataError, MRBError
+from mrb.loading.data import ItemTable, TaskData
+from mrb.retrieval.fusion import covers
+from mrb.retrieval.retriever import Found, Retriever
+from mrb.retrieval.shards import Kind
+
+
+@dataclass
+class Failures:
+    """The items of the task at hand that could not be encoded, by kind; at most `allowed`."""
+
+    allowed: int = 0
+    items: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many items failed."""
+        return sum(len(ids) for ids in self.items.values())
+
+    def add(self, kind: Kind, item_id: str, error: MRBError) -> None:
+        """Count an item that failed with `error`; raise that, with the number, if more than allowed have failed."""
+        ids = self.items.setdefault(kind, [])
+        if item_id not in ids:
+            ids.append(item_id)
+        if self.count > self.allowed:
+            raise type(error)(f"{error} (failed items: {self.count}, allowed: {self.allowed})") from error
+
+
+class Undamaged:
+    """A retriever that searches by itself, without the items whose image is damaged. Every image is opened once before
+    each search."""
+
+    def __init__(self, retriever: Retriever, failures: Failures) -> None:
+        self.retriever = retriever
+        self.failures = failures
+
+    def covers(self, data: TaskData) -> bool:
+        """Whether the retriever covers the task."""
+        return covers(self.retriever, data)
+
+    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+        """The retriever's search; damaged documents are in no list, damaged queries have empty ones."""
+        queries, corpus = self._whole("queries", data.queries), self._whole("documents", data.corpus)
+        lost = data.queries.rows.keys() - queries.rows.keys()
+        return with_lost(
+            data.queries, lost, self.retriever.search(replace(data, queries=queries, corpus=corpus), depth)
+        )
+
+    def _whole(self, kind: Kind, table: ItemTable) -> ItemTable:
+        """The table without its damaged items; the same object where there are none."""
+        damaged = set()
+        for item_id in table if table.has_images else ():
+            try:
+                if (image := table.item(item_id).image) is not None:
+                    image.open()
+            except DataError as error:
+                self.failures.add(kind, item_id, error)
+                damaged.add(item_id)
+        if not damaged:
+            return table
+        return replace(table, rows={item_id: row for item_id, row in table.rows.items() if item_id not in damaged})
+
+
+def with_lost(query_ids: Iterable[str], lost: Set[str], found: Iterator[Found]) -> Iterator[Found]:
+    """The answers of a search with an empty list for each lost query, in the order of `query_ids`."""
+    for query_id in query_ids:
+        if query_id in lost:
+            yield query_id, [], np.empty(0, np.float32)
+        elif (answer := next(found, None)) is not None:
+            yield answer
+    yield from found
