@@ -13,18 +13,15 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`tiny("qwen2_5_vl")` is the folder of a checkpoint of that architecture, made once a session: the museum's, or a
-    builder's where the museum has none yet."""
+    """`tiny("qwen2_5_vl")` is the folder of the museum's checkpoint of that name, made once a session."""
     import museum
-    import tiny as builders
 
     root = tmp_path_factory.mktemp("checkpoints")
     made: dict[str, Path] = {}
 
     def get(architecture: str) -> Path:
         if architecture not in made:
-            own = architecture.removesuffix(museum.RESAVED) in museum.exhibits()
-            made[architecture] = (museum if own else builders).build(architecture, root / architecture)
+            made[architecture] = museum.build(architecture, root / architecture)
         return made[architecture]
 
     return get

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -49,37 +50,27 @@ def mrb(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 # Checkpoints: real classes, random weights, saved as a Hub repository is. Weights are drawn wide, so that scores differ
 # by far more than the tolerance that they are compared with.
 
-SENTENCE = (
-    "what is the colour of a red fox that jumps over blue and green hills while seven dogs sleep in old stone houses "
-    "yes no Yes No Query Document query document rank these passages from most to least relevant Ranking"
-)
 SPREAD = 0.25
 
 
-def xlm_roberta(folder: Path, *, num_labels: int = 1, headless: bool = False, seed: int = 0) -> Path:
-    """An XLM-RoBERTa classifier of 60 positions, as bge-reranker-v2-m3 is one; `headless` saves the backbone only."""
+def xlm_roberta(folder: Path, *, num_labels: int = 1, headless: bool = False) -> Path:
+    """The museum's bge-reranker-v2-m3, of 60 positions; `num_labels` scores a pair, `headless`: the backbone only."""
+    import museum
     import torch
-    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification, XLMRobertaTokenizer
 
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    letters = [chr(code) for code in range(32, 127)]
-    pieces = [*dict.fromkeys([f"▁{word}" for word in SENTENCE.split()] + letters + ["▁"])]
-    vocab = [(piece, 0.0) for piece in special] + [(piece, -1.0 - n / 100) for n, piece in enumerate(pieces)]
-    tokenizer = XLMRobertaTokenizer(vocab=[*vocab, ("<mask>", 0.0)], model_max_length=60)
-    torch.manual_seed(seed)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=62,
-        num_labels=num_labels,
-        initializer_range=SPREAD,
-    )
-    model = XLMRobertaForSequenceClassification(config).eval()
-    (model.roberta if headless else model).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    museum.build("bge_m3", folder)
+    weights = museum.read_weights(folder)
+    if num_labels > 1:
+        config = json.loads((folder / "config.json").read_text())
+        config["id2label"] = {str(n): f"LABEL_{n}" for n in range(num_labels)}
+        config["label2id"] = {f"LABEL_{n}": n for n in range(num_labels)}
+        (folder / "config.json").write_text(json.dumps(config))
+        width = weights["classifier.out_proj.weight"].shape[1]
+        weights |= {"classifier.out_proj.weight": torch.randn(num_labels, width)}
+        weights |= {"classifier.out_proj.bias": torch.randn(num_labels)}
+    if headless:
+        weights = {n.removeprefix("roberta."): w for n, w in weights.items() if not n.startswith("classifier.")}
+    museum.write_weights(folder, weights)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ def _gmr_cl(folder: Path) -> Score:
 
 
 def _mono(folder: Path) -> Score:
-    from peft import PeftModel
-
+    """The published names are those of older module trees; each weight gets alpha / r times the product of its pair."""
     base = folder.parent / "mono_base"
     model = transformers.Qwen2VLForConditionalGeneration.from_pretrained(base, dtype=torch.float32)
-    hand = ByHand(base, PeftModel.from_pretrained(model, folder), by_hand.monoqwen, LIMITS)
+    stated, pairs = json.loads((folder / "adapter_config.json").read_text()), museum.read_weights(folder)
+    for name in (name for name in pairs if "lora_A" in name):
+        own = name.removeprefix("base_model.model.").replace("model.layers.", "model.language_model.layers.")
+        added = pairs[name.replace("lora_A", "lora_B")] @ pairs[name] * stated["lora_alpha"] / stated["r"]
+        model.get_parameter(own.replace(".lora_A", "")).data += added
+    hand = ByHand(base, model, by_hand.monoqwen, LIMITS)
     return lambda i, q, d: hand.difference(i, q, d, ("True", "False"))
 
 
@@ -107,7 +112,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Score], dict[str, str]]] = {
     "qwen3-reranker-8b": ("qwen3_8b", _difference(by_hand.qwen3, LM), {}),
     "monoqwen2-vl": ("mono_lora", _mono, {}),
     "jina-reranker-m0": ("jina_m0", _jina, {}),
-    "lamra-rank": ("qwen2_vl_7b", _difference(by_hand.lamra(" " * 24), VL, ("Yes", "No")), {}),
+    "lamra-rank": ("lamra", _difference(by_hand.lamra(" " * 24), VL, ("Yes", "No")), {}),
     "lamra-rank-qwen2.5": ("qwen2_5_vl", _difference(by_hand.lamra(" "), VL, ("Yes", "No")), {}),
     "bge-reranker-v2-gemma": ("gemma", _bge_gemma, {}),
     "mxbai-rerank-base-v2": ("qwen2", _difference(by_hand.mxbai, LM, ("1", "0")), {}),

@@ -16,7 +16,7 @@ from mrb.cli.main import main
 from mrb.declaration import load_reranker
 from mrb.errors import AdapterError
 
-from .services_tools import llama, xlm_roberta
+from .services_tools import llama
 from .test_services_rerank_api import Server
 from .test_services_vllm import STAND_IN
 
@@ -29,16 +29,16 @@ BOTH_TASK = ("--task", "mini-fact-it2it")
 # Adapter: (architecture of its tiny checkpoint, options, task).
 ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "yes-no": ("qwen2_5_vl", ("--set", "layout=gmr", *VISION), BOTH_TASK),
-    "gmr-3b": ("qwen2_5_vl", VISION, BOTH_TASK),
-    "gmr-7b": ("qwen2_5_vl", VISION, BOTH_TASK),
+    "gmr-3b": ("qwen2_5_vl_3b", VISION, BOTH_TASK),
+    "gmr-7b": ("lychee", VISION, BOTH_TASK),
     "qwen3-vl-reranker-2b": ("qwen3_vl", VISION, BOTH_TASK),
-    "qwen3-vl-reranker-8b": ("qwen3_vl", VISION, BOTH_TASK),
+    "qwen3-vl-reranker-8b": ("qwen3_vl_8b", VISION, BOTH_TASK),
     "qwen3-reranker-0.6b": ("qwen3", (), TEXT_TASK),
     "qwen3-reranker-4b": ("qwen3", (), TEXT_TASK),
-    "qwen3-reranker-8b": ("qwen3", (), TEXT_TASK),
+    "qwen3-reranker-8b": ("qwen3_8b", (), TEXT_TASK),
     "monoqwen2-vl": ("mono_lora", VISION, BOTH_TASK),
     "jina-reranker-m0": ("jina_m0", VISION, BOTH_TASK),
-    "lamra-rank": ("qwen2_vl", VISION, BOTH_TASK),
+    "lamra-rank": ("lamra", VISION, BOTH_TASK),
     "lamra-rank-qwen2.5": ("qwen2_5_vl", VISION, BOTH_TASK),
     "bge-reranker-v2-gemma": ("gemma", (), TEXT_TASK),
     "mxbai-rerank-base-v2": ("qwen2", (), TEXT_TASK),
@@ -48,7 +48,8 @@ WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
 WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
 """Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
-OTHERS = ("cross-encoder", "bge-reranker-v2-m3", "listwise")
+CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3"}
+OTHERS = (*CROSS_ENCODERS, "listwise")
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +85,8 @@ def arguments(
         if name == "listwise":
             folder = llama(tmp_path / "model", "<|im_start|>", "<|im_end|>")
             return ("--set", f"path={folder}", "--set", "max_new_tokens=2", *TEXT_TASK)
-        if name in OTHERS:
-            return ("--set", f"path={xlm_roberta(tmp_path)}", "--set", "max_length=60", *TEXT_TASK)
+        if name in CROSS_ENCODERS:
+            return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
         return TEXT_TASK
 
     return of

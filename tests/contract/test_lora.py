@@ -36,26 +36,37 @@ def changed(source: Path, folder: Path, change: Callable[[Weights], Weights], **
     return folder
 
 
-def scores(folder: Path) -> dict[int, list[float]]:
+def scores(folder: Path, **options: str) -> dict[int, list[float]]:
     limits = {key: str(value) for key, value in LIMITS.items()}
-    reranker = load_reranker("monoqwen2-vl", {"path": str(folder), "device": "cpu", **limits})
+    reranker = load_reranker("monoqwen2-vl", {"path": str(folder), "device": "cpu", **limits, **options})
     try:
         return dict(reranker.target.score_stream(texts()))
     finally:
         reranker.close()
 
 
-def old_names(weights: Weights) -> Weights:
-    return {name.replace(".model.language_model.", ".model."): value for name, value in weights.items()}
+def new_names(weights: Weights) -> Weights:
+    return {name.replace(".model.layers.", ".model.language_model.layers."): value for name, value in weights.items()}
 
 
-def test_names_of_older_releases_are_the_same_weights(tiny: Tiny, tmp_path: Path) -> None:
-    """As lightonai/MonoQwen2-VL-v0.1 was saved, before the language model had a module of its own."""
-    source = tiny("mono_lora")
-    targets = "(.*(model).*(q_proj|v_proj|down_proj).*$)"
-    old = changed(source, tmp_path / "old", old_names, target_modules=targets)
-    assert "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight" in load_file(old / "adapter_model.safetensors")
-    assert scores(old) == scores(source)
+def test_names_of_older_and_later_releases_are_the_same_weights(tiny: Tiny, tmp_path: Path) -> None:
+    """lightonai/MonoQwen2-VL-v0.1 was saved before the language model had a module of its own."""
+    targets = "(.*(model).*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj).*$)"
+    new = changed(tiny("mono_lora"), tmp_path / "new", new_names, target_modules=targets)
+    held = load_file(new / "adapter_model.safetensors")
+    assert "base_model.model.model.language_model.layers.0.mlp.down_proj.lora_A.weight" in held
+    assert scores(new) == scores(tiny("mono_lora"))
+
+
+def test_the_base_that_the_hub_names_is_replaced_by_the_users(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = tiny("mono_lora")
+    folder = changed(published, tmp_path / "lora", lambda w: w, base_model_name_or_path="Qwen/Qwen2-VL-2B-Instruct")
+    monkeypatch.setenv("MRB_OFFLINE", "1")
+    with pytest.raises(AdapterError, match=r"base_model_name_or_path: .*; name the base: --set base="):
+        scores(folder)
+    assert scores(folder, base=str(published.parent / "mono_base")) == scores(published)
 
 
 def first(weights: Weights) -> str:

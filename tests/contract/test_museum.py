@@ -32,18 +32,31 @@ def test_a_checkpoint_has_the_published_shape(name: str, tiny: Tiny) -> None:
     weights, shards = museum.read_weights(folder), [*folder.glob("*.safetensors")]
     assert len(shards) == exhibit["shards"]
     assert (folder / "model.safetensors.index.json").exists() == (len(shards) > 1)
-    assert {w.dtype for n, w in weights.items() if "score" not in n} == {
-        getattr(torch, family.get("dtype", "bfloat16"))
-    }
+    own = {w.dtype for n, w in weights.items() if n not in family.get("extra_weights", {})}
+    assert own == {getattr(torch, family.get("dtype", "bfloat16"))}
+    assert family.get("extra_weights", {}).keys() <= weights.keys()
     config = json.loads((folder / "config.json").read_text())
-    if family["names"] == "old":
+    names = family.get("names")
+    if names == "old":
         assert set(OLD) <= weights.keys() and "text_config" not in config
-    if family["names"] != "towers":
+    if names in ("old", "new", "text"):
         assert ("lm_head.weight" in weights) == exhibit["head"]
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         rows = next(w for n, w in weights.items() if n.endswith("embed_tokens.weight")).shape[0]
-        assert len(tokenizer) <= rows and tokenizer.unk_token is None
-        assert tokenizer.convert_ids_to_tokens(config.get("text_config", config)["eos_token_id"]) == "<|im_end|>"
+        assert len(tokenizer) <= rows and (tokenizer.unk_token is None) == ("eos_token" not in family)
+        ending = tokenizer.convert_ids_to_tokens(config.get("text_config", config)["eos_token_id"])
+        assert ending == family.get("eos_token", "<|im_end|>")
+
+
+def test_lora_weights_lie_beside_their_bases_configuration(tiny: Tiny) -> None:
+    folder = tiny("mono_lora")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "config.json",
+    ]
+    assert json.loads((folder / "config.json").read_text())["model_type"] == "qwen2_vl"
+    assert "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight" in museum.read_weights(folder)
 
 
 @pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3"])

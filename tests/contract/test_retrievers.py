@@ -59,8 +59,8 @@ def _gme(folder: Path) -> Vector:
 
 
 LAST_TOKEN: dict[str, tuple[str, Callable[[Path], Vector]]] = {
-    "gme-2b": ("qwen2_vl", _gme),
-    "gme-7b": ("gme", _gme),
+    "gme-2b": ("gme", _gme),
+    "gme-7b": ("gme_7b", _gme),
     "qwen3-vl-embedding-2b": ("qwen3_vl", _last_token(by_hand.qwen3_vl_embedding)),
     "qwen3-vl-embedding-8b": ("qwen3_vl_8b", _last_token(by_hand.qwen3_vl_embedding)),
 }
@@ -228,7 +228,7 @@ def test_wrong_options_are_told_in_one_line(options: dict[str, Any], wanted: str
 
 
 def test_the_hubs_older_form_of_a_checkpoint_gives_the_same_vectors(tiny: Tiny, load: Load) -> None:
-    flat, nested = load("gme-7b", tiny("gme")), load("gme-7b", tiny("qwen2_vl@resaved"))
+    flat, nested = load("gme-2b", tiny("gme")), load("gme-2b", tiny("gme@resaved"))
     np.testing.assert_array_equal(flat.encode_documents(ITEMS), nested.encode_documents(ITEMS))
 
 

@@ -1,5 +1,5 @@
 """The checkpoints on which authors' own code was run (authors/*.json): frozen, as another weight or token would change
-those numbers. Of these only `gemma`, `mono_lora` and `siglip` serve other tests; the rest comes from tests/museum."""
+those numbers. All other tests take their checkpoints from tests/museum."""
 
 from __future__ import annotations
 
@@ -35,15 +35,6 @@ TEXT = {
     "initializer_range": 0.12,
     "max_position_embeddings": 8192,
 }
-TOWERS = ("siglip",)
-TOWER = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "initializer_range": 0.5,
-    "initializer_factor": 12.0,
-}
 THREE_D = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}
 
 
@@ -51,8 +42,7 @@ def build(architecture: str, folder: Path) -> Path:
     """Save a checkpoint of `architecture`, with tokenizer and image processor, to `folder`."""
     torch.manual_seed(7)
     tok = tokenizer()
-    if architecture not in TOWERS:
-        tok.save_pretrained(folder)
+    tok.save_pretrained(folder)
     _BUILDERS[architecture](tok, folder)
     return folder
 
@@ -217,27 +207,6 @@ def _mono_lora(tok: Any, folder: Path) -> None:
     tuned.save_pretrained(folder)
 
 
-def _siglip(tok: Any, folder: Path) -> None:
-    """Its tokenizer ends a text by </s> and pads with it, as the real one, which needs sentencepiece."""
-    from tokenizers import processors
-
-    backend = Tokenizer.from_str(tok.backend_tokenizer.to_str())
-    backend.add_special_tokens(["</s>"])
-    end = backend.token_to_id("</s>")
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
-    own = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="</s>", pad_token="</s>", model_max_length=64
-    )
-    own.save_pretrained(folder)
-    text = TOWER | {"vocab_size": len(own), "bos_token_id": None, "eos_token_id": end}
-    config = transformers.SiglipConfig(
-        text_config=text | {"max_position_embeddings": 64, "pad_token_id": end},
-        vision_config=TOWER | {"image_size": 48, "patch_size": 16},
-    )
-    transformers.SiglipModel(config).save_pretrained(folder)
-    transformers.SiglipImageProcessorPil(size={"height": 48, "width": 48}).save_pretrained(folder)
-
-
 _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
     "qwen2_vl": _qwen2_vl,
     "gme": _gme,
@@ -248,5 +217,4 @@ _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
     "gemma": _gemma,
     "jina_m0": _jina_m0,
     "mono_lora": _mono_lora,
-    "siglip": _siglip,
 }

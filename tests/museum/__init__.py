@@ -1,8 +1,9 @@
 """A museum of real checkpoint shapes: folders laid out as the Hub has them, with a few hundred thousand random weights.
 
-One JSON file a family holds the real configuration files and where they were read. The builder replaces dimensions and
-token ids, and nothing else: names, flags, forms and the layout of the weights stay the published ones. A form that
-today's `save_pretrained` would not write is kept on purpose.
+One JSON file a family holds the real configuration files and where they were read. The builder replaces dimensions,
+token ids and the address of a LoRA's base, and nothing else: names, flags, forms and the layout of the weights stay the
+published ones. `absent` are dimensions that the published file leaves to the class's defaults, which are not tiny. A
+form that today's `save_pretrained` would not write is kept on purpose.
 
 To add a family: write its JSON file as the others are, name a source for each file, list under `unconfirmed` what could
 only be inferred.
@@ -20,16 +21,22 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, pre_tokenizers
+from tokenizers import AddedToken
 
+from museum.small_tokenizers import write_small_tokenizer
 from museum.vocabulary import tiny_vocabulary
 
 HERE = Path(__file__).parent
 HIDDEN = 64
 # Scores must differ: random weights are larger than a new model's. The files keep the published 0.02.
-SPREAD = 0.12
-SPREAD_OF_TOWERS = (0.5, 12.0)
-_LOADERS = {"text": transformers.AutoModelForCausalLM, "towers": transformers.AutoModel}
+SPREADS = {"towers": (0.5, 12.0), "pairs": (0.35, 1.0)}
+SPREAD = (0.12, 1.0)
+_LOADERS = {
+    "text": transformers.AutoModelForCausalLM,
+    "towers": transformers.AutoModel,
+    "pairs": transformers.AutoModelForSequenceClassification,
+}
+RANK = 4
 TEXT: dict[str, Any] = {
     "hidden_size": HIDDEN,
     "intermediate_size": 128,
@@ -60,7 +67,7 @@ def _families() -> dict[str, dict[str, Any]]:
     files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("*.json"))}
     for family in files.values():
         if "files_of" in family:
-            family["files"] = files[family["files_of"]]["files"]
+            family |= {key: files[family["files_of"]].get(key, {}) for key in ("files", "absent")}
     return {name: family for family in files.values() for name in family.get("exhibits", {})}
 
 
@@ -77,14 +84,40 @@ def build(name: str, folder: Path) -> Path:
     family = _families()[name]
     exhibit = family["exhibits"][name]
     folder.mkdir(parents=True, exist_ok=True)
-    write_tokenizer(family["tokenizer"], folder)
+    if "base" in exhibit:
+        return _build_lora(family, exhibit["base"], folder)
+    rows = write_tokenizer(family["tokenizer"], folder)
+    sizes = family["sizes"] | {"vocab_size": rows} if "sizes" in family else TEXT
     for file, content in family["files"].items():
-        changes = family.get("config", {}) | exhibit.get("config", {}) if file == "config.json" else {}
-        _write(folder / file, _shrunk(_merged(content, changes), family.get("sizes", TEXT)))
+        changes = {}
+        if file == "config.json":
+            changes = _merged(family.get("absent", {}), family.get("config", {}) | exhibit.get("config", {}))
+        _write(folder / file, _shrunk(_merged(content, changes), sizes))
     dtype = getattr(torch, family.get("dtype", "bfloat16"))
     weights = _random_weights(folder, family["names"], exhibit["head"], dtype)
-    weights |= {name: torch.randn(shape) / 8 for name, shape in family.get("extra_weights", {}).items()}
+    for extra, shape in family.get("extra_weights", {}).items():
+        counted = torch.arange(sizes["max_position_embeddings"])[None] if shape == "arange" else None
+        weights[extra] = torch.randn(shape) / 8 if counted is None else counted
     write_weights(folder, weights, exhibit["shards"])
+    return folder
+
+
+def _build_lora(family: Mapping[str, Any], base_name: str, folder: Path) -> Path:
+    """LoRA weights in `folder`, with the base's configuration and no tokenizer; the base lies beside it, in
+    `mono_base`."""
+    base = build(base_name, folder.parent / "mono_base")
+    stated = family["files"]["adapter_config.json"]
+    own = {"base_model_name_or_path": str(base), "r": RANK, "lora_alpha": RANK}
+    _write(folder / "adapter_config.json", stated | own)
+    (folder / "config.json").write_bytes((base / "config.json").read_bytes())
+    torch.manual_seed(11)
+    weights = {}
+    for name, weight in read_weights(base).items():
+        if weight.ndim == 2 and name.startswith("model.layers.") and name.split(".")[-2] in stated["target_modules"]:
+            start, (rows, columns) = f"base_model.model.{name.removesuffix('.weight')}", weight.shape
+            weights[f"{start}.lora_A.weight"] = torch.randn(RANK, columns) / 4
+            weights[f"{start}.lora_B.weight"] = torch.randn(rows, RANK) / 4
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     return folder
 
 
@@ -140,12 +173,11 @@ def qwen_tokenizer(generation: str = "qwen3", vocabulary: Any = None) -> Any:
     return made
 
 
-def write_tokenizer(generation: str, folder: Path) -> None:
-    """tokenizer.json, vocab.json, merges.txt and tokenizer_config.json as published."""
-    if generation == "clip":
-        clip_tokenizer().save_pretrained(folder)
-        return
+def write_tokenizer(generation: str, folder: Path) -> int:
+    """tokenizer.json, vocab.json, merges.txt and tokenizer_config.json as published; the number of tokens."""
     facts = _tokenizers()
+    if generation not in facts["generations"]:
+        return write_small_tokenizer(generation, folder)
     settings = dict(facts["generations"][generation])
     plain = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
     added = facts["added_tokens"][: settings.pop("added")]
@@ -160,15 +192,7 @@ def write_tokenizer(generation: str, folder: Path) -> None:
     vocab, merges = tiny_vocabulary()
     _write(folder / "vocab.json", dict(vocab))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges), ""]))
-
-
-def clip_tokenizer() -> Any:
-    """CLIP's own kind, whose words end in </w>, of single letters and a few merges; the end of a text has the highest
-    id, as in the real one."""
-    letters = [*pre_tokenizers.ByteLevel.alphabet()]
-    pieces = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
-    vocab = {piece: number for number, piece in enumerate(pieces)}
-    return transformers.CLIPTokenizer(vocab=vocab, merges=[("t", "h"), ("th", "e</w>")], model_max_length=77)
+    return len(vocab) + len(added)
 
 
 def _random_weights(folder: Path, names: str, head: bool, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -178,7 +202,7 @@ def _random_weights(folder: Path, names: str, head: bool, dtype: torch.dtype) ->
     config = transformers.CONFIG_MAPPING[content["model_type"]].from_dict(content)
     for part in (config, config.get_text_config(), getattr(config, "vision_config", None)):
         if part is not None:
-            part.initializer_range, part.initializer_factor = SPREAD_OF_TOWERS if names == "towers" else (SPREAD, 1.0)
+            part.initializer_range, part.initializer_factor = SPREADS.get(names, SPREAD)
     weights = _LOADERS.get(names, transformers.AutoModelForImageTextToText).from_config(config, dtype=torch.float32)
     weights = weights.state_dict()
     if not head:

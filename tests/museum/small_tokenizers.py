@@ -1,0 +1,103 @@
+"""Tokenizers of families other than Qwen's: each of its published kind and special ids, with a tiny vocabulary."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import transformers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+SENTENCE = (
+    "what is the colour of a red fox that jumps over blue and green hills while seven dogs sleep in old stone houses "
+    "yes no Yes No Query Document query document rank these passages from most to least relevant Ranking"
+)
+WORDS = SENTENCE.split()
+LETTERS = [chr(code) for code in range(32, 127)]
+
+
+def write_small_tokenizer(kind: str, folder: Path) -> int:
+    """Write tokenizer.json and tokenizer_config.json of a kind to `folder`; the number of its tokens."""
+    made = _KINDS[kind]()
+    made.save_pretrained(folder)
+    return len(made)
+
+
+def clip_tokenizer() -> Any:
+    """CLIP's own kind, whose words end in </w>, of single letters and a few merges; the end of a text has the highest
+    id, as in the real one."""
+    letters = [*pre_tokenizers.ByteLevel.alphabet()]
+    pieces = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    return transformers.CLIPTokenizer(vocab=vocab, merges=[("t", "h"), ("th", "e</w>")], model_max_length=77)
+
+
+@cache
+def gemma_tokenizer() -> Any:
+    """Gemma's: BPE over letters, a space is part of the word after it, an unknown letter falls back to its bytes."""
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    lines = [unicodedata.ucd_3_2_0.name(chr(c), "").lower() for c in range(32, 6000)]
+    labels = ["Yes\nNo\n yes no A: B: Yes No"] * 400
+    trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    trained.normalizer = normalizers.Replace(" ", "▁")
+    trainer = trainers.BpeTrainer(
+        vocab_size=1100,
+        special_tokens=[*specials, *(f"<0x{byte:02X}>" for byte in range(256))],
+        initial_alphabet=[*LETTERS[1:], "▁", "\n"],
+        show_progress=False,
+    )
+    trained.train_from_iterator([*lines, *labels], trainer)
+    model = json.loads(trained.to_str())["model"]
+    made = transformers.GemmaTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)]
+    )
+    return made
+
+
+def siglip_tokenizer() -> Any:
+    """SigLIP's ids and ends: <pad> 0, </s> 1 (which ends a text and pads it), <unk> 2; letters in lower case.
+
+    The real one is a spiece.model, which needs sentencepiece to be read; this is its fast form.
+    """
+    pieces = [f"▁{word}" for word in WORDS] + LETTERS[1:] + ["▁"]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocab += [(piece, -1.0 - n / 100) for n, piece in enumerate(dict.fromkeys(piece.lower() for piece in pieces))]
+    backend = Tokenizer(models.Unigram(vocab, unk_id=2, byte_fallback=False))
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Strip()])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.add_special_tokens([AddedToken("</s>", normalized=False), AddedToken("<unk>", normalized=False)])
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", pad_token="</s>", unk_token="<unk>", model_max_length=64
+    )
+
+
+def xlm_roberta_tokenizer() -> Any:
+    """XLM-RoBERTa's: <s> 0, <pad> 1, </s> 2, <unk> 3, the mask last."""
+    pieces = [*dict.fromkeys([f"▁{word}" for word in WORDS] + LETTERS + ["▁"])]
+    vocab = [(piece, 0.0) for piece in ("<s>", "<pad>", "</s>", "<unk>")]
+    vocab += [(piece, -1.0 - n / 100) for n, piece in enumerate(pieces)]
+    return transformers.XLMRobertaTokenizer(vocab=[*vocab, ("<mask>", 0.0)], model_max_length=60)
+
+
+def bert_tokenizer() -> Any:
+    """BERT's: [PAD] 0, then letters and words in lower case, a word's continuation with ##."""
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = [letter for letter in LETTERS[1:] if not letter.isupper()]
+    pieces = [*specials, *letters, *(f"##{letter}" for letter in letters), *(word.lower() for word in WORDS)]
+    vocab = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    return transformers.BertTokenizer(vocab=vocab, model_max_length=60)
+
+
+_KINDS: dict[str, Callable[[], Any]] = {
+    "clip": clip_tokenizer,
+    "gemma": gemma_tokenizer,
+    "siglip": siglip_tokenizer,
+    "xlm_roberta": xlm_roberta_tokenizer,
+    "bert": bert_tokenizer,
+}
