@@ -25,6 +25,7 @@ from typing import Any, get_type_hints
 from mrb.adapter_source import source_hash
 from mrb.calling import adapter_call
 from mrb.errors import AdapterError, one_line
+from mrb.home import expand_user
 from mrb.raised import refused
 from mrb.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
 
@@ -105,7 +106,7 @@ def name_of(factory: type, group: str = RERANKERS) -> str:
 
 def _find(spec: str, group: str) -> _Found:
     if file := _FILE.fullmatch(spec):
-        path = Path(file["path"]).expanduser().absolute()
+        path = expand_user(file["path"]).absolute()
         if not path.is_file():
             raise AdapterError(f"{one_line(spec)!r} names a file, and there is no {path}")
         return _of_module(path.stem, path, file["attribute"], group)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 64 * 1024 * 1024
 _UNPACKED_BYTES = 256 * 1024 * 1024
 _UNPACKED_TIMES = 64
+_PIECE_BYTES = 1024 * 1024
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNWRITABLE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 """What the system says where a file cannot be written; the same command may work with more room or another folder."""
@@ -97,12 +98,24 @@ def read_limited(path: Path, limit: int) -> bytes:
     """The bytes of `path`; ResultError if it cannot be read or holds more than `limit`."""
     try:
         with path.open("rb") as file:
-            data = file.read(limit + 1)
+            return read_all(file, path, limit)
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > limit:
+
+
+def read_all(file: BinaryIO, path: Path, limit: int) -> bytes:
+    """What is left in `file`, which is that at `path`; ResultError for more than `limit` bytes.
+
+    In pieces: Python takes memory for as many bytes as are asked for.
+    """
+    pieces: list[bytes] = []
+    left = limit + 1
+    while left and (piece := file.read(min(left, _PIECE_BYTES))):
+        pieces.append(piece)
+        left -= len(piece)
+    if not left:
         raise ResultError(f"{path}: more than {limit} bytes of JSON")
-    return data
+    return b"".join(pieces)
 
 
 def unpacked_limit(size: int) -> int:

@@ -5,19 +5,23 @@ A file is text or a table and nothing more: nothing in it is executed, and no id
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import pyarrow as pa
 
 from mrb.candidates import Candidates
 from mrb.errors import CandidatesError, ResultError, one_line
-from mrb.files import read_json
+from mrb.files import parse_json, read_all, unpacked_limit
 from mrb.loading.data import TaskData
 from mrb.parquet import open_untrusted, read_batches
 from mrb.retrieval.first_stage import make_candidates
@@ -29,6 +33,7 @@ Scores = Mapping[str, Mapping[str, float]]
 """Query id -> document id -> score: finite numbers that a float32 holds."""
 
 MAX_FILE_BYTES = 4 * 1024**3
+MAX_LINE_BYTES = 64 * 1024
 _META = "mteb_model_meta"
 _FIRST_STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,95}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -57,7 +62,7 @@ def read_scores(
     `form` is "trec" (`query Q0 document rank score tag`; the score counts, the rank is not read), "mteb" (the JSON of
     mteb's `prediction_folder`, of which `subset` and `split` pick one where there are several; a plain object of
     queries is taken too) or "parquet" (columns query_id, doc_id, score; others are not read). Unless given it follows
-    from the name: .json, .parquet, anything else TREC.
+    from the name: .json, .parquet, anything else TREC; TREC and mteb files may be packed (.gz after their name).
 
     ResultError names the line or pair: a score that is no finite float32 number, a document twice for one query.
     """
@@ -137,7 +142,18 @@ class _Scored:
 
 def _form_of(path: Path) -> Format:
     forms: dict[str, Format] = {".json": "mteb", ".parquet": "parquet"}
-    return forms.get(path.suffix, "trec")
+    return forms.get(Path(path.name.lower().removesuffix(".gz")).suffix, "trec")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The file, unpacked where its name ends in .gz, and how many bytes may be read from it."""
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            yield cast("BinaryIO", file), unpacked_limit(path.stat().st_size) if packed else MAX_FILE_BYTES
+    except (OSError, EOFError, zlib.error) as error:
+        raise ResultError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
 def _gathered(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
@@ -151,10 +167,16 @@ def _gathered(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
 
 
 def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
+    with _opened(path) as (file, left):
+        for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            left -= len(raw)
+            if len(raw) > MAX_LINE_BYTES or left < 0:
+                raise ResultError(f"{path}, line {number}: too long a line, or too much content for a file of its size")
+            if b"\0" in raw:
+                raise ResultError(f"{path}, line {number}: not UTF-8 text (a NUL byte; is it UTF-16?)")
             try:
-                columns = raw.decode().split()
+                # White space of ASCII alone parts columns, as in trec_eval: an id may hold a no-break space.
+                columns = [part.decode() for part in raw.removeprefix(BOM_UTF8 if number == 1 else b"").split()]
             except UnicodeDecodeError as error:
                 raise ResultError(f"{path}, line {number}: not UTF-8 text") from error
             if not columns:
@@ -180,7 +202,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, str, float]]:
 
 
 def _mteb(path: Path, subset: str | None, split: str | None) -> Scores:
-    content = read_json(path, limit=MAX_FILE_BYTES)
+    with _opened(path) as (file, limit):
+        content = parse_json(read_all(file, path, limit), path)
     if not isinstance(content, dict):
         raise ResultError(f"{path}: not a JSON object")
     nested: Mapping[str, Any] = {name: value for name, value in content.items() if name != _META}

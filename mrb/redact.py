@@ -16,10 +16,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from mrb.hashing import sha256_bytes
+from mrb.home import find_home
 
 PATH, SECRET, HOST = "(path)", "(withheld)", "(host)"
 SHORTEST = 6
@@ -99,7 +99,8 @@ def _here() -> _Here:
     written = {form for one in _known | environment for form in (one, json.dumps(one)[1:-1], repr(one)[1:-1])}
     host = socket.gethostname()
     hosts = sorted({name for name in (host, host.partition(".")[0]) if len(name) > 3}, key=len, reverse=True)
-    homes = {str(Path.home()), os.path.realpath(Path.home())} - {"/"}
+    home = find_home()
+    homes = set() if home is None else {str(home), os.path.realpath(home)} - {"/"}
     return _Here(
         re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True)))) if written else None,
         tuple(sorted(homes)),
@@ -217,7 +218,7 @@ def _hide_named(found: re.Match[str]) -> str:
 def _mask_path(path: str) -> str:
     """`(path)/name-1a2b`: the last name, and what tells it from another path of that name; `(path)` for a home."""
     plain = path.removeprefix("file://").rstrip(_SEPARATORS)
-    if plain == str(Path.home()) or _HOME.fullmatch(plain):
+    if plain == str(find_home()) or _HOME.fullmatch(plain):
         return PATH
     name = re.split(rf"[{_SEPARATORS}]", plain)[-1]
     return f"{PATH}/{name}-{sha256_bytes(b'mrb-path ' + plain.encode(errors='replace'))[:4]}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
@@ -71,6 +74,7 @@ def main() -> None:
 
     With MRB_TRACEBACK=1 a mistake also shows where in the code it was found.
     """
+    _open_streams()
     with exits_noticed():
         _main()
 
@@ -93,11 +97,29 @@ def _main() -> None:
         if os.environ.get("MRB_TRACEBACK") == "1":
             traceback.print_exc()
         _fail(str(error) if isinstance(error, MRBError) else _NO_MEMORY)
-    except BrokenPipeError:
-        # The reader (`| head`) has gone: not an error, but Python would print one at exit.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # Python would write once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            _fail(f"output cannot be written: {error.strerror}")
+        # Else the reader (`| head`) has gone, which is no error.
 
 
 def _fail(message: str) -> None:
-    click.echo(f"mrb: {one_line(hide_secrets(message), limit=1000)}", err=True)
+    with suppress(OSError):  # nobody can read it; the exit code says it too
+        click.echo(f"mrb: {one_line(hide_secrets(message), limit=1000)}", err=True)
     sys.exit(2)
+
+
+def _open_streams() -> None:
+    """Standard streams that were closed lead nowhere: the next file would take their number. What the terminal's
+    encoding cannot write is written as an escape."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif number and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

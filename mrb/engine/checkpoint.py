@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
+from mrb.home import expand_user
 from mrb.loading.hub import offline, refusal
 from mrb.loading.xet import or_plain_http
 
@@ -48,7 +49,7 @@ def find(path: str, revision: str | None, option: str = "revision", name: str = 
     AdapterError says what is missing: no such folder, no revision, no network, a gated or unknown repository; and
     refuses ORGANISATION/NAME without a revision where a folder has that name too.
     """
-    folder = Path(path).expanduser()
+    folder = expand_user(path)
     hub_id = bool(_HUB_ID.fullmatch(path))
     if folder.is_dir() and not (hub_id and revision is not None):
         if hub_id:

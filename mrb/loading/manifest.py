@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from mrb.errors import DataError, ResultError, first_problem
 from mrb.files import read_json, write_json
+from mrb.home import find_home
 from mrb.task import Model
 
 LOCK_SECONDS = 60.0
@@ -61,10 +62,17 @@ class Manifest(Model):
 
 
 def cache_root() -> Path:
-    """Where MRB keeps manifests and reduced tables: `MRB_CACHE`, else `mrb` in the user's cache folder."""
+    """Where MRB keeps manifests and reduced tables: `MRB_CACHE`, else `mrb` in the user's cache folder.
+
+    DataError: neither is named, and the user has no home folder.
+    """
     if given := os.environ.get("MRB_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mrb"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "mrb"
+    if (home := find_home()) is None:
+        raise DataError("no home folder to keep the cache in; name a folder for it with MRB_CACHE")
+    return home / ".cache" / "mrb"
 
 
 def manifest_path(repository: str, revision: str) -> Path:

@@ -20,6 +20,7 @@ from mrb.files import UNWRITABLE
 from mrb.items import DecodeCache, ImageCaps
 from mrb.loading.data import ItemTable
 from mrb.loading.json_rows import json_columns, json_rows
+from mrb.metrics import MAX_GRADE
 
 ID_COLUMNS = ("_id", "id")
 QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
@@ -173,6 +174,10 @@ def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
     for query_id, doc_id, score in zip(queries.to_pylist(), documents.to_pylist(), scores.to_pylist(), strict=True):
         if not score.is_integer():
             raise DataError(f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score} is not whole")
+        if score > MAX_GRADE:
+            raise DataError(
+                f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score:g} is over {MAX_GRADE}"
+            )
         yield f"{prefix}{query_id}", f"{prefix}{doc_id}", int(score)
 
 

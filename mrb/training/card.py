@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrb.files import write_bytes
+from mrb.home import expand_user
 from mrb.redact import redacted_text
 from mrb.training.recipe import LoadedRecipe, settings
 from mrb.training.record import TrainingRecord
@@ -44,7 +45,7 @@ def _header(record: TrainingRecord, library: str) -> Iterator[str]:
     yield "---"
     yield f"library_name: {library}"
     path = record.recipe.model.path
-    if path is not None and not Path(path).expanduser().is_dir():
+    if path is not None and not expand_user(path).is_dir():
         yield f"base_model: {json.dumps(path)}"
     yield "pipeline_tag: text-ranking"
     yield "tags: [reranker, mrb]"

@@ -16,6 +16,7 @@ from torch import nn
 from mrb.engine.backbone import Row
 from mrb.engine.checkpoint import read_config
 from mrb.errors import TrainingError
+from mrb.home import expand_user
 from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, tuned
 from mrb.training.recipe import Recipe, recipe_folder
@@ -45,7 +46,7 @@ class Shape:
 def shape_folder(recipe: Recipe) -> Path | None:
     """A folder with the model's configuration: the checkpoint's if it is on this disk, else the one that ships."""
     model = recipe.model
-    if model.path is not None and model.revision is None and (local := Path(model.path).expanduser()).is_dir():
+    if model.path is not None and model.revision is None and (local := expand_user(model.path)).is_dir():
         return local
     shipped = recipe_folder() / "shapes" / (recipe.model.shape or "-")
     return shipped if shipped.is_dir() else None

@@ -137,6 +137,67 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert len(done.stdout) == 10 and done.stderr == ""
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "iso-8859-5", "utf-8"])
+def test_what_the_terminal_cannot_write_is_an_escape(encoding: str) -> None:
+    script = r"""
+import click
+from mrb.cli import main as m
+@click.command()
+def command():
+    click.echo("\u2192 \U0001f600 \ud800")
+    raise m.MRBError("no model '\U0001f600\u2192'")
+m.cli.get_command = lambda context, name: command
+m.main()
+"""
+    done = python(script, "run", PYTHONIOENCODING=encoding)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("mrb: no model '") and done.stderr.count("\n") == 1
+    # click takes ASCII for a terminal that was not set up, and writes UTF-8 there.
+    assert ("\\u2192" if encoding in ("cp1252", "iso-8859-5") else "\u2192") in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [(">&-", 0), ("<&-", 0), (">&- 2>&-", 0), ("> /dev/full", 2), ("> /dev/full 2> /dev/full", 2)],
+)
+def test_streams_that_are_closed_or_full_end_in_no_traceback(streams: str, code: int) -> None:
+    command = f"{sys.executable} -c 'from mrb.cli.main import main; main()' tasks {streams}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2> /dev/full", "2>&1 >&- | true"])
+def test_a_mistake_that_nobody_can_read_is_exit_code_2(streams: str) -> None:
+    command = f"set -o pipefail; {sys.executable} -c 'from mrb.cli.main import main; main()' tasks none {streams}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True, check=False).returncode == 2
+
+
+HOMELESS = """
+import pwd
+def nobody(_): raise KeyError("no entry")
+pwd.getpwuid = pwd.getpwnam = nobody
+from mrb.cli.main import main
+main()
+"""
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("MRB_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    done = python(HOMELESS, "data", "info")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "name a folder for it with MRB_CACHE" in done.stderr
+    assert python(HOMELESS, "data", "info", MRB_CACHE=str(tmp_path / "cache")).returncode == 0
+    assert python(HOMELESS, "run", "--model", "constant", "--task", "mini-faq-t2t", "--limit", "2").returncode == 0
+    for model in ("~/adapter.py", "~nobody/adapter.py"):
+        done = python(HOMELESS, "run", "--model", model, "--task", "mini-faq-t2t")
+        assert done.returncode == 2 and "there is no" in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("~")] == []
+
+
 # Options that commands share
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import pytrec_eval
 
 from mrb.candidates import Candidates, read_parquet, write_parquet, write_trec
 from mrb.errors import CandidatesError, ResultError
@@ -52,6 +54,29 @@ def test_every_format_gives_the_same_scores(tmp_path: Path) -> None:
     assert read_scores(written(tmp_path, "named.parquet.txt", TREC), "trec") == SCORES
 
 
+def test_lines_are_read_as_trec_evals_tools_read_them(tmp_path: Path) -> None:
+    """The reference is pytrec_eval's parser for ids of ASCII, for others trec_eval, which knows ASCII space only."""
+    untidy = "  q0\tQ0  d0 1 3.5e0 tag \r\n\n\x0bq0 Q0 d1 7 -1 tag\x0c\r\nq1 Q0 d2 x .25 tag"
+    path = written(tmp_path, "run", untidy)
+    with path.open() as file:
+        tidy = [" ".join([*line.split()[:3], "1", *line.split()[4:]]) for line in file if line.strip()]
+    assert read_scores(path) == pytrec_eval.parse_run(tidy)
+    for space in "\u00a0\u3000\u2028\u0085\u2003\x1f":
+        found = read_scores(written(tmp_path, "spaces", f"q{space}0 Q0 d{space}0 1 1.5 t\n"))
+        assert found == {f"q{space}0": {f"d{space}0": 1.5}}
+
+
+def test_names_in_capitals_marks_and_gzip_change_nothing(tmp_path: Path) -> None:
+    found = parquet(tmp_path).read_bytes()
+    content = {"RUN.TREC": TREC, "RUN.TSV": TREC.replace(" ", "\t"), "RUN.JSON": dict(SCORES), "RUN.PARQUET": found}
+    for name, body in content.items():
+        path = written(tmp_path, name, body)
+        assert read_scores(path) == SCORES, name
+        if not name.endswith("PARQUET"):
+            assert read_scores(written(tmp_path, f"{name}.Gz", gzip.compress(path.read_bytes()))) == SCORES, name
+            assert read_scores(written(tmp_path, f"marked.{name}", b"\xef\xbb\xbf" + path.read_bytes())) == SCORES
+
+
 def test_the_rank_column_is_not_read(tmp_path: Path) -> None:
     path = written(tmp_path, "run", "q0 Q0 low 1 0.5 t\nq0 Q0 high 2 0.75 t\n")
     assert read_scores(path) == {"q0": {"low": 0.5, "high": 0.75}}
@@ -82,6 +107,21 @@ def test_a_score_that_is_no_finite_float32_is_refused_with_its_line(tmp_path: Pa
         ("run.trec", "q0 Q0 d 0 1 1.0 tag\n", "line 1: 7 columns"),
         ("run.trec", TREC + "q1 Q0 d3 9 0.1 tag\n", "query 'q1': document 'd3' stands twice"),
         ("run.trec", b"q0 Q0 d\xff 1 1.0 tag\n", "line 1: not UTF-8"),
+        ("run.trec", b"q0 Q0 d\xed\xa0\x80 1 1.0 tag\n", "line 1: not UTF-8"),
+        ("run.trec", TREC.encode("utf-16"), "line 1: not UTF-8 text .*UTF-16"),
+        ("run.trec", TREC.encode("utf-16-be"), "line 1: not UTF-8 text .*UTF-16"),
+        ("run.trec", "q0 Q0 a\tb 1 1.0 tag\n", "line 1: 7 columns"),
+        ("run.trec", "q0 Q0 " + "d" * 70_000 + " 1 1.0 tag\n", "line 1: too long a line"),
+        ("run.trec", TREC.replace("\n", "\r"), "line 1: 30 columns"),
+        ("run.trec.gz", TREC, "run.trec.gz: cannot be read: Not a gzipped file"),
+        ("run.trec.gz", gzip.compress(TREC.encode())[:-9], "cannot be read: Compressed file ended"),
+        ("run.trec.GZ", gzip.compress(b"")[:10] + b"\xff" * 20, "cannot be read: Error -3"),
+        ("run.trec.gz", gzip.compress((b" " * 60_000 + b"\n") * 5000, 9), "too much content for a file of its size"),
+        ("p.json.gz", gzip.compress(b"[" * 300_000_000, 9), "more than [0-9]+ bytes of JSON"),
+        ("p.json", '{"q": {"\\ud800": 1}}', r"'\\ud800' is half of a character"),
+        ("p.json", b'{"q": {"\xed\xa0\x80": 1}}', "not valid JSON"),
+        ("p.json", '{"q": {"d": 1' + "0" * 5000 + "}}", "not valid JSON: .*4300 digits"),
+        ("p.json", '{"a":' * 100_000, "nested too deeply"),
         ("p.json", "[1]", "not a JSON object"),
         ("p.json", '{"q": {"d": 1, "d": 2}}', "stands twice"),
         ("p.json", '{"q": {"d": NaN}}', "NaN"),

@@ -379,6 +379,14 @@ def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only(toy_task: Builder) -
             {"qrels": {**QRELS, "score": [1, float("inf")]}},
             "task toy, default/test: query 'q2', document 'd3': grade inf is not whole",
         ),
+        (
+            {"qrels": {**QRELS, "score": [1, 10_001]}},
+            "task toy, default/test: query 'q2', document 'd3': grade 10001 is over 10000",
+        ),
+        (
+            {"qrels": {**QRELS, "score": [1, 1e300]}},
+            "task toy, default/test: query 'q2', document 'd3': grade 1e+300 is over 10000",
+        ),
         ({"qrels": {**QRELS, "score": [1, None]}}, "task toy, default/test: a judgement has an empty cell"),
         (
             {"qrels": {**QRELS, "score": ["1", "high"]}},
