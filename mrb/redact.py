@@ -53,6 +53,8 @@ _WHOLE_PATH = re.compile(rf"(?:file://)?{_ABSOLUTE}[^\n]*")
 _PATHS = re.compile(rf"""(?:file://(?=[/\\])|(?<![^\s=:,;"'(\[<>|])){_ABSOLUTE}[^\s,;"')\]<>|]*""")
 _HOME = re.compile(r"(?:[A-Za-z]:)?[\\/](?:home|Users|root)(?:[\\/][^\\/]+)?|~[^\\/]*", re.IGNORECASE)
 
+_FOLDERS = frozenset(("PWD", "OLDPWD"))  # of every shell: not passwords
+
 _known: set[str] = set()
 
 
@@ -95,7 +97,8 @@ class _Here:
 
 def _here() -> _Here:
     """Of this process, read once for all texts of a record."""
-    environment = {value for name, value in os.environ.items() if is_secret_name(name) and len(value) >= SHORTEST}
+    named = {value for name, value in os.environ.items() if name not in _FOLDERS and is_secret_name(name)}
+    environment = {value for value in named if len(value) >= SHORTEST}
     written = {form for one in _known | environment for form in (one, json.dumps(one)[1:-1], repr(one)[1:-1])}
     host = socket.gethostname()
     hosts = sorted({name for name in (host, host.partition(".")[0]) if len(name) > 3}, key=len, reverse=True)
