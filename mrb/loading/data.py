@@ -75,8 +75,11 @@ class ItemTable:
         return row
 
     def _text(self, row: int) -> str:
-        text = _cell(self.texts, row)
-        return text if self.titles is None else f"{_cell(self.titles, row)} {text}".strip(self.ends)
+        try:
+            text = _cell(self.texts, row)
+            return text if self.titles is None else f"{_cell(self.titles, row)} {text}".strip(self.ends)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.name}: row {row}: its text is not UTF-8: {error}") from error
 
     def _image(self, item_id: str, row: int) -> ImageHandle | None:
         images = self.images

@@ -61,7 +61,12 @@ class Raw:
         for refused in (pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_decimal):
             if refused(kind):
                 raise DataError(f"{self.where}: column {name} has type {kind}, ids are strings or whole numbers")
-        return self.read(pa.string(), name)
+        found = self.read(pa.string(), name)
+        try:
+            found.validate(full=True)  # a file may hold bytes for texts that are none
+        except pa.ArrowException as error:
+            raise DataError(f"{self.where}: column {name} is damaged: {one_line(error)}") from error
+        return found
 
 
 def read_small(path: Path, where: str) -> Raw:

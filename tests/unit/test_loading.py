@@ -29,6 +29,7 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CORPUS: Columns = {"_id": ["d1", "d2", "d3"], "text": ["one", "two", "three"]}
 QUERIES: Columns = {"_id": ["q1", "q2"], "text": ["first", "second"]}
 QRELS: Columns = {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d3"], "score": [1, 1]}
+HALF = pa.array([b"a", b"b", b"\xed\xa0\x80"]).view(pa.string())  # half of a surrogate pair
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -405,6 +406,14 @@ def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only(toy_task: Builder) -
             "task toy: query 'q1', document 'd1' is judged twice",
         ),
         (
+            {"corpus": {**CORPUS, "_id": HALF}},
+            "task toy, corpus/test: column _id is damaged: In chunk 0: Invalid: Invalid UTF8 sequence",
+        ),
+        (
+            {"qrels": {"query-id": ["q1"] * 3, "corpus-id": HALF, "score": [1, 1, 1]}},
+            "task toy, default/test: column corpus-id is damaged: In chunk 0: Invalid: Invalid UTF8 sequence",
+        ),
+        (
             {"corpus": {**CORPUS, "image": ["a.png", "b.png", "c.png"]}},
             "task toy, corpus/test: column image has type string, wanted an image feature with bytes",
         ),
@@ -418,6 +427,13 @@ def test_a_table_that_does_not_fit_is_named(
     load: Callable[..., TaskData], tables: dict[str, Any], message: str
 ) -> None:
     assert refused(load, **tables).startswith(message)
+
+
+def test_a_text_that_is_not_utf8_is_named_when_it_is_read(load: Callable[..., TaskData]) -> None:
+    data = load(corpus={**CORPUS, "text": HALF})
+    assert data.corpus.item("d1").text == "a"
+    with pytest.raises(DataError, match="corpus/test: row 2: its text is not UTF-8"):
+        data.corpus.item("d3")
 
 
 def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path, toy_task: Builder) -> None:
