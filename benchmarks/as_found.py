@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mrb.reranker import Request
+from mrb.rerankers.reranker import Request
 
 
 class AsFound:

@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mrb.loading.counts import Counts
-from mrb.loading.data import ItemTable, TaskData
-from mrb.loading.load import load_task_data
-from mrb.task import load_task
+from mrb.data.load import load_task_data
+from mrb.data.stats import Counts
+from mrb.data.task import load_task
+from mrb.data.task_data import ItemTable, TaskData
 
 ENGINES = ("memory", "disk", "bm25s")
 QUERIES = 200
@@ -79,8 +79,8 @@ def run_engine(engine: str, corpus: Path, folder: Path) -> dict[str, float | str
     if engine == "bm25s":
         indexed = _direct(data)
     else:
-        from mrb.baselines.bm25 import BM25Retriever
-        from mrb.hashing import canonical_json, sha256_lines
+        from mrb._util.hashing import canonical_json, sha256_lines
+        from mrb.baselines.rerankers.bm25 import BM25Retriever
 
         search = BM25Retriever(engine=engine, folder=folder).search(data, DEPTH)  # type: ignore[arg-type]
         first = next(search)

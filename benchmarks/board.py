@@ -26,7 +26,7 @@ from typing import TypeVar
 from synthetic import write_submissions
 
 from mrb.leaderboard.build import build, uncollected
-from mrb.leaderboard.runs import read_entries
+from mrb.leaderboard.tables.runs import read_entries
 
 T = TypeVar("T")
 TARGETS = {100: 5.0, 1000: 60.0}

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mrb.statistics import TaskSample, averages, interval, rank_groups
+from mrb.metrics.statistics import TaskSample, averages, interval, rank_groups
 
 Float64 = npt.NDArray[np.float64]
 GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))

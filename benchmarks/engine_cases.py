@@ -14,10 +14,10 @@ from PIL import Image
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from mrb.items import ImageHandle, Item
-from mrb.loading.load import load_task_data
-from mrb.reranker import Request
-from mrb.task import load_task
+from mrb.data.items import ImageHandle, Item
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
+from mrb.rerankers.reranker import Request
 
 SPECIALS = (
     "<|endoftext|>",

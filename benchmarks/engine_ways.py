@@ -14,9 +14,9 @@ import torch
 import transformers
 from engine_cases import INSTRUCTION, MAX_PIXELS, Case
 
-from mrb.declaration import load_reranker
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.data.items import Item
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 
 Scores = dict[int, list[float]]
 Way = Callable[[Sequence[Request]], Scores]

@@ -40,7 +40,7 @@ def score() -> None:
     """Write, replay, measure and write out every task of the full suite."""
     from harness_score import peak_megabytes, score_task
 
-    from mrb.task import load_suite, load_task
+    from mrb.data.task import load_suite, load_task
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,9 +62,9 @@ def trec(queries: int = 20_000, depth: int = 100) -> None:
     import pytrec_eval
     from harness_score import TREC_NAMES, synthetic
 
-    from mrb.metrics import per_query
-    from mrb.ranking import rank_candidates
-    from mrb.task import load_task
+    from mrb.data.task import load_task
+    from mrb.metrics.measures import per_query
+    from mrb.metrics.ranking import rank_candidates
 
     plan = synthetic(load_task("visualnews-i2t"), queries, depth)
     rng = np.random.default_rng(2)

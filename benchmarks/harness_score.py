@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mrb.candidates import Candidates, Provenance, build
-from mrb.evaluate.held import held_scores
-from mrb.evaluate.measure import measure
-from mrb.evaluate.plan import Plan, make_plan
-from mrb.evaluate.run import header_of
-from mrb.evaluate.write import write_task
-from mrb.journal import JournalWriter, Record, replay
-from mrb.loading.counts import Counts
-from mrb.loading.data import ItemTable, TaskData
-from mrb.results import RerankerInfo
-from mrb.task import Task
+from mrb.candidates.lists import Candidates, Provenance, build
+from mrb.data.stats import Counts
+from mrb.data.task import Task
+from mrb.data.task_data import ItemTable, TaskData
+from mrb.evaluation.journal import JournalWriter, Record, replay
+from mrb.evaluation.measure import measure
+from mrb.evaluation.outputs import write_task
+from mrb.evaluation.plan import Plan, make_plan
+from mrb.evaluation.run import header_of
+from mrb.evaluation.scored import held_scores
+from mrb.results.schema import RerankerInfo
 
 DEPTH = 100
 CORPUS = 100_000

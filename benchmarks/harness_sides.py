@@ -20,7 +20,13 @@ from harness_data import TASKS, lists
 
 BATCH = 32
 IMPORTED = {
-    "mrb": ("datasets", "mrb.evaluate.run", "mrb.evaluate.score", "mrb.loading.load", "mrb.baselines.cross_encoder"),
+    "mrb": (
+        "datasets",
+        "mrb.evaluation.run",
+        "mrb.evaluation.score",
+        "mrb.data.load",
+        "mrb.baselines.rerankers.cross_encoder",
+    ),
     "mteb": ("datasets", "mteb", "mteb.abstasks.retrieval", "mteb.models.sentence_transformer_wrapper"),
 }
 """Counted as start-up on both sides."""
@@ -76,21 +82,21 @@ def model_of(kind: str, folder: Path, clock: Clock) -> Any:
 
 def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -> float:
     """Load, plan, score into a journal, measure, write; nDCG@10."""
-    from mrb.adapters import Adapter
-    from mrb.baselines.cross_encoder import CrossEncoder as Shipped
-    from mrb.candidates import Provenance, build
-    from mrb.declaration import declared
-    from mrb.evaluate import environment
-    from mrb.evaluate.held import held_scores, missing
-    from mrb.evaluate.measure import measure
-    from mrb.evaluate.plan import asked, make_plan
-    from mrb.evaluate.run import header_of
-    from mrb.evaluate.score import score_all
-    from mrb.evaluate.write import write_task
-    from mrb.items import DecodeCache
-    from mrb.journal import JournalWriter, Record, replay
-    from mrb.loading.load import load_task_data
-    from mrb.task import load_task
+    from mrb.baselines.rerankers.cross_encoder import CrossEncoder as Shipped
+    from mrb.candidates.lists import Provenance, build
+    from mrb.data.items import DecodeCache
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_task
+    from mrb.evaluation import environment
+    from mrb.evaluation.journal import JournalWriter, Record, replay
+    from mrb.evaluation.measure import measure
+    from mrb.evaluation.outputs import write_task
+    from mrb.evaluation.plan import asked, make_plan
+    from mrb.evaluation.run import header_of
+    from mrb.evaluation.score import score_all
+    from mrb.evaluation.scored import held_scores, missing
+    from mrb.rerankers.declaration import declared
+    from mrb.rerankers.plugins import Adapter
 
     class Pictures:
         def score(self, request):  # type: ignore[no-untyped-def]

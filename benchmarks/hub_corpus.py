@@ -28,14 +28,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrb.candidates import Provenance, build, write_parquet
-from mrb.evaluate.select import load_candidates, needed
-from mrb.hashing import sha256_file
-from mrb.loading.layout import tables_of
-from mrb.loading.load import load_task_data
-from mrb.loading.manifest import Manifest, RemoteFile, record
-from mrb.loading.reduced import NOTHING
-from mrb.task import load_task
+from mrb._util.hashing import sha256_file
+from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.data.corpus_subset import NOTHING
+from mrb.data.load import load_task_data
+from mrb.data.table_discovery import tables_of
+from mrb.data.task import load_task
+from mrb.evaluation.selection import load_candidates, needed
+from mrb.hub.manifest import Manifest, RemoteFile, record
 
 TASK = load_task("edis")
 PART = TASK.source.parts[0]

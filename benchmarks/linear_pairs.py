@@ -19,16 +19,16 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from mrb.baselines.changes import tone_match
-from mrb.baselines.colours import COLOURS
-from mrb.baselines.features import Picture, PictureCache
-from mrb.baselines.lexical import words
-from mrb.baselines.surface import _likeness, _profile, _told, text_likeness
-from mrb.items import Item
-from mrb.loading.load import load_task_data
-from mrb.reranker import Request
+from mrb.baselines.rerankers.heuristic import _likeness, _profile, _told, text_likeness
+from mrb.baselines.retrievers.colours import COLOURS
+from mrb.baselines.retrievers.features import Picture, PictureCache
+from mrb.baselines.retrievers.lexical import words
+from mrb.baselines.synthetic.image_edits import tone_match
+from mrb.data.items import Item
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
+from mrb.rerankers.reranker import Request
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
-from mrb.task import load_task
 
 TASKS = ("faq-t2t", "emoji-i2i", "flag-t2i", "flag-i2t", "flag-t2it", "fact-it2t", "emoji-it2i", "fact-it2it")
 NEGATIVES = 8

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mrb.statistics import RESAMPLES, TaskSample, averages, intervals, task_seed
-from mrb.summary import load_run
-from mrb.task import Task, load_suite, load_task
+from mrb.data.task import Task, load_suite, load_task
+from mrb.metrics.statistics import RESAMPLES, TaskSample, averages, intervals, task_seed
+from mrb.results.run import load_run
 
 Float64 = npt.NDArray[np.float64]
 MEASURE = "nDCG@10"

@@ -74,7 +74,7 @@ class Burner:
 REAL = """
 import json, time
 
-from mrb.baselines.yes_no import AnyYesNo
+from mrb.baselines.rerankers.yes_no import AnyYesNo
 
 class Real(AnyYesNo):
     def __init__(self, path: str, log: str):

@@ -32,13 +32,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mrb.evaluate.choice import Choice, open_plan
-from mrb.evaluate.registered import registered
-from mrb.evaluate.select import select
+from mrb.data.task import Task
+from mrb.evaluation.registry_estimate import registered
+from mrb.evaluation.selection import select
+from mrb.evaluation.task_spec import Choice, open_plan
 from mrb.scale.cost import Cost
 from mrb.scale.simulate import Job, simulate
 from mrb.scale.work import Cluster, Way, Work, pictures_seen
-from mrb.task import Task
 
 MRB = Path(sys.executable).with_name("mrb")
 WORKERS = (1, 2, 4, 8)
@@ -46,7 +46,7 @@ SUITE = select(None, (), (), None)
 ADAPTER = """
 import json, os, time
 
-from mrb.declaration import load_reranker
+from mrb.rerankers.declaration import load_reranker
 
 
 def key(request):
@@ -214,7 +214,7 @@ def pages() -> None:
 def reuse(limit: int) -> None:
     """What the engine of a real model spares on the embedded lists."""
     from mrb.baselines.gmr_tiny import GMRTiny
-    from mrb.evaluate.plan import asked
+    from mrb.evaluation.plan import asked
 
     print("task                 pairs  tokens a pair  prefix spared  pictures hit")
     for task in SUITE.tasks:

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrb.hashing import sha256_bytes, sha256_file, sha256_json
-from mrb.metrics import MEASURES, Measure
+from mrb._util.hashing import sha256_bytes, sha256_file, sha256_json
+from mrb.data.task import Suite, Task, load_suite, load_task
+from mrb.metrics.measures import MEASURES, Measure
+from mrb.results.run import queries_hash
 from mrb.submission.rankings import Ranked, write_rankings
 from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE
-from mrb.summary import queries_hash
-from mrb.task import Suite, Task, load_suite, load_task
 
 Ints = npt.NDArray[np.int64]
 Json = dict[str, Any]

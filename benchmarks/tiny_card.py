@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from mrb.metrics import HEADLINE
-from mrb.results import read_result
-from mrb.statistics import Interval, interval, task_seed
-from mrb.task import load_task
+from mrb.data.task import load_task
+from mrb.metrics.measures import HEADLINE
+from mrb.metrics.statistics import Interval, interval, task_seed
+from mrb.results.schema import read_result
 
 Float64 = npt.NDArray[np.float64]
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 import transformers
 
+from mrb.training.memory_estimate import cut_config, empty_learner, kept_bytes, load_config, measure
 from mrb.training.model import quiet
 from mrb.training.recipe import Recipe, load_recipe, recipe_folder
 from mrb.training.run import train
-from mrb.training.shape import cut_config, empty_learner, kept_bytes, load_config, measure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contract"))
 import tiny

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from mrb.files import write_bytes
-from mrb.leaderboard.beside import beside
+from mrb._util.files import write_bytes
+from mrb.leaderboard.fork import beside
+from mrb.leaderboard.images import PICTURES
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.pages import (
     about,
@@ -26,11 +27,10 @@ from mrb.leaderboard.pages import (
     tables,
     tasks,
 )
-from mrb.leaderboard.pictures import PICTURES
-from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.snapshots import snapshot, write_index
-from mrb.leaderboard.verified import read_verified
+from mrb.leaderboard.tables.runs import read_entries
+from mrb.leaderboard.verification import read_verified
 
 
 class PageKind(Protocol):

@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mrb.items import Item
-from mrb.leaderboard.pictures import Picture, Pictures
-from mrb.loading.data import TaskData
-from mrb.loading.load import load_task_data
-from mrb.task import Task
+from mrb.data.items import Item
+from mrb.data.load import load_task_data
+from mrb.data.task import Task
+from mrb.data.task_data import TaskData
+from mrb.leaderboard.images import Picture, Pictures
 
 QUERIES, POSITIVES = 3, 3
 """Queries of a task, and the most relevant documents of a query that are shown."""

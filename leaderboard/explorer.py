@@ -12,10 +12,10 @@ from math import isnan
 
 import numpy as np
 
-from mrb.items import Item
-from mrb.leaderboard.cells import MINUS
-from mrb.leaderboard.orders import Explored, Float64, Orders
-from mrb.leaderboard.pictures import Picture, Pictures
+from mrb.data.items import Item
+from mrb.leaderboard.images import Picture, Pictures
+from mrb.leaderboard.tables.cells import MINUS
+from mrb.leaderboard.tables.rankings import Explored, Float64, Orders
 
 TOP = 10
 """Candidates of a query that are shown before and after: as many as the headline looks at."""

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mrb.amounts import size_text
-from mrb.files import is_device_name
-from mrb.leaderboard.cells import MINUS, number, numbers, percent, run_head, signed, visible
-from mrb.leaderboard.facts import rate, size
-from mrb.leaderboard.rows import SOURCE
-from mrb.metrics import HEADLINE
-from mrb.task import TYPES
+from mrb._util.files import is_device_name
+from mrb._util.format import size_text
+from mrb.data.task import TYPES
+from mrb.leaderboard.tables.cells import MINUS, number, numbers, percent, run_head, signed, visible
+from mrb.leaderboard.tables.columns import rate, size
+from mrb.leaderboard.tables.rows import SOURCE
+from mrb.metrics.measures import HEADLINE
 
 NAVIGATION = (
     ("Overview", "index.html"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 
-from mrb.leaderboard.cells import visible
 from mrb.leaderboard.page import Page
+from mrb.leaderboard.tables.cells import visible
 
 
 def data_script(key: str, value: object) -> Page:

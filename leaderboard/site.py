@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mrb.leaderboard.board import Board
-from mrb.leaderboard.comparisons import compare, table_ids
-from mrb.leaderboard.facts import Source
-from mrb.leaderboard.ranks import standing
-from mrb.leaderboard.rows import Table
-from mrb.leaderboard.runs import Entry, RunCard, card
-from mrb.leaderboard.verified import fitting
+from mrb.data.task import TYPES, Task
+from mrb.leaderboard.tables.board import Board
+from mrb.leaderboard.tables.columns import Source
+from mrb.leaderboard.tables.ranks import standing
+from mrb.leaderboard.tables.rows import Table
+from mrb.leaderboard.tables.runs import Entry, RunCard, card
+from mrb.leaderboard.tables.table_grouping import compare, table_ids
+from mrb.leaderboard.verification import fitting
+from mrb.results.run import Run
 from mrb.submission.schema import Submission
 from mrb.submission.verify import Verified
-from mrb.summary import Run
-from mrb.task import TYPES, Task
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from mrb._util.files import write_bytes
 from mrb.errors import ResultError
-from mrb.files import write_bytes
 from mrb.leaderboard.page import is_file_name, render
 
 FOLDER = "snapshots"

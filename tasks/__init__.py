@@ -1,1 +1,1 @@
-"""The test sets and suites as data: one TOML file each, read by `mrb.task`. docs/tasks.md explains them."""
+"""The test sets and suites as data: one TOML file each, read by `mrb.data.task`. docs/tasks.md explains them."""

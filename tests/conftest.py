@@ -124,8 +124,8 @@ def write_run_folder(
 
     Tasks outside `cover` are not covered. `reranker` and `record` replace fields of the records.
     """
-    from mrb.results import RerankerInfo, RunRecord, write_run
-    from mrb.task import load_suite, load_task
+    from mrb.data.task import load_suite, load_task
+    from mrb.results.schema import RerankerInfo, RunRecord, write_run
 
     chosen = tuple(tasks or load_suite(suite or "mini").tasks)
     covered = [task_id for task_id in chosen if cover is None or task_id in cover]
@@ -165,7 +165,7 @@ class _Simulated:
     def __init__(self, task: Any, skill: float, queries: int, depth: int) -> None:
         import numpy as np
 
-        from mrb.hashing import sha256_json
+        from mrb._util.hashing import sha256_json
 
         rng = np.random.default_rng(int(sha256_json(task.id)[:8], 16))
         first = rng.geometric(rng.uniform(0.06, 0.2), queries)
@@ -194,10 +194,10 @@ class _Simulated:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from mrb.metrics import MEASURES
-        from mrb.results import PER_QUERY_FILE, Result, write_result
-        from mrb.statistics import intervals, task_seed
-        from mrb.weights import parts_of
+        from mrb.metrics.aggregation import parts_of
+        from mrb.metrics.measures import MEASURES
+        from mrb.metrics.statistics import intervals, task_seed
+        from mrb.results.schema import PER_QUERY_FILE, Result, write_result
 
         parts = parts_of(self.task, self.query_ids)
         columns = {row: np.column_stack([self.values(row, m) for m in MEASURES]) for row in self.ranks}

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mrb.compare import QueryDifference
-from mrb.leaderboard.cells import percent, signed
 from mrb.leaderboard.explorer import page_of, short
-from mrb.leaderboard.orders import Explored, explored, read_orders, with_values
 from mrb.leaderboard.page import Page, query_page, render, task_page
-from mrb.leaderboard.pairs import MAX_RUNS, Line, Pair, Plot, compared_runs, pairs_of
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
-from mrb.summary import Run, TaskScores
+from mrb.leaderboard.tables.cells import percent, signed
+from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compared_runs, pairs_of
+from mrb.leaderboard.tables.rankings import Explored, explored, read_orders, with_values
+from mrb.results.compare import QueryDifference
+from mrb.results.run import Run, TaskScores
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
-from mrb.leaderboard.board import SUMMARY, TASKS, Board, Tab
-from mrb.leaderboard.cells import BLANK, Shown, visible
 from mrb.leaderboard.page import Page
-from mrb.leaderboard.rows import Cell
 from mrb.leaderboard.site import Site
-from mrb.metrics import HEADLINE
+from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
+from mrb.leaderboard.tables.cells import BLANK, Shown, visible
+from mrb.leaderboard.tables.rows import Cell
+from mrb.metrics.measures import HEADLINE
 
 CITATION = "data/citation.bib"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrb.hashing import sha256_file
-from mrb.leaderboard.charts_types import LEFT, RIGHT, TOP, WIDTH, type_plot
-from mrb.leaderboard.model_facts import averages, extremes, record_lines, task_lines, training
-from mrb.leaderboard.model_rows import record_rows, task_rows
+from mrb._util.hashing import sha256_file
+from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, type_plot
 from mrb.leaderboard.page import Page, model_page, render
 from mrb.leaderboard.site import Site
-from mrb.metrics import HEADLINE
+from mrb.leaderboard.tables.model_facts import averages, extremes, record_lines, task_lines, training
+from mrb.leaderboard.tables.model_rows import record_rows, task_rows
+from mrb.metrics.measures import HEADLINE
 from mrb.submission.schema import SUBMISSION_FILE
 
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrb.leaderboard import scatter
+from mrb.leaderboard.charts import scatter
+from mrb.leaderboard.charts.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, panels
+from mrb.leaderboard.charts.scatter import scatters
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.pages.tables import Frame, choices
-from mrb.leaderboard.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, panels
-from mrb.leaderboard.scatter import scatters
 from mrb.leaderboard.site import Site
-from mrb.metrics import HEADLINE
+from mrb.metrics.measures import HEADLINE
 
 PATH = "index.html"
 OVERVIEW_ROWS, FEWER_ROWS = 40, 15

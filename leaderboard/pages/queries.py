@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from mrb.leaderboard.explorer import PER_PAGE, TOP, Query, list_data, page_of, queries, run_data
-from mrb.leaderboard.orders import Explored, explored, read_orders
+from mrb.leaderboard.images import Pictures
 from mrb.leaderboard.page import Page, queries_page, query_page, render
-from mrb.leaderboard.pictures import Pictures
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.rankings import Explored, explored, read_orders
 
 _LARGE = 256
 """Pixels: pictures with a longer side are shown larger, and open alone."""

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from mrb._util.redact import redacted
 from mrb.leaderboard.page import Page
-from mrb.leaderboard.runs import RunCard, result_path
 from mrb.leaderboard.site import Site
-from mrb.noise import NOISE_FILE
-from mrb.redact import redacted
-from mrb.results import RESULT_FILE, RUN_FILE
+from mrb.leaderboard.tables.runs import RunCard, result_path
+from mrb.rerankers.noise import NOISE_FILE
+from mrb.results.run import Run
+from mrb.results.schema import RESULT_FILE, RUN_FILE
 from mrb.submission.schema import SUBMISSION_FILE
-from mrb.summary import Run
 
 
 def pages(site: Site) -> Iterator[Page]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mrb.leaderboard.page import Page, render
-from mrb.leaderboard.published import published
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.published import published
 
 PATH = "reported.html"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mrb.leaderboard.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab
-from mrb.leaderboard.facts import MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab
+from mrb.leaderboard.tables.columns import MARK_LETTERS, MARK_WORDS
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mrb.leaderboard.charts_queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, spread_plot
-from mrb.leaderboard.comparisons import Comparison, Identity
+from mrb.data.report import NEVER, served_live
+from mrb.data.task import Task
+from mrb.leaderboard.charts.queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, spread_plot
 from mrb.leaderboard.examples import examples
-from mrb.leaderboard.orders import is_explored
+from mrb.leaderboard.images import Pictures
 from mrb.leaderboard.page import Page, render, task_page
-from mrb.leaderboard.pictures import Pictures
-from mrb.leaderboard.rows import SOURCE, Table, TableRow
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.values import first_stage_values
-from mrb.loading.overview import NEVER, served_live
-from mrb.metrics import HEADLINE
-from mrb.task import Task
+from mrb.leaderboard.tables.per_query_cache import first_stage_values
+from mrb.leaderboard.tables.rankings import is_explored
+from mrb.leaderboard.tables.rows import SOURCE, Table, TableRow
+from mrb.leaderboard.tables.table_grouping import Comparison, Identity
+from mrb.metrics.measures import HEADLINE
 
 PLOT = {"width": WIDTH, "left": LEFT, "bands": BANDS, "quantiles": QUANTILES}
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb._util.redact import hide_secrets
 from mrb.cli.sharing import pull, push
 from mrb.errors import CandidatesError, MRBError, ResultError, one_line
-from mrb.redact import hide_secrets
 
 if TYPE_CHECKING:
-    from mrb.candidates import Candidates
-    from mrb.imports import Format
-    from mrb.loading.data import TaskData
+    from mrb.candidates.lists import Candidates
+    from mrb.candidates.score_files import Format
+    from mrb.data.task import Task
+    from mrb.data.task_data import TaskData
+    from mrb.retrieval.candidate_stats import Quality
     from mrb.retrieval.failures import Failures
-    from mrb.retrieval.quality import Quality
-    from mrb.task import Task
 
 ALLOW_FAILURES = click.option(
     "--allow-failures",
@@ -69,14 +69,14 @@ def make(
 
     A task that cannot be done does not end the others of several: the last line says which have no list.
     """
-    from mrb.candidates import write_parquet, write_trec
-    from mrb.files import write_json
-    from mrb.loading.load import load_task_data
+    from mrb._util.files import write_json
+    from mrb.candidates.candidate_sets import check_track
+    from mrb.candidates.lists import write_parquet, write_trec
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_suite, load_task, suite_tasks
     from mrb.retrieval import load_first_stage, make_candidates
     from mrb.retrieval.failures import Failures
     from mrb.retrieval.manifest import manifest
-    from mrb.task import load_suite, load_task, suite_tasks
-    from mrb.tracks import check_track
 
     if bool(task_ids) == bool(suite_id):
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
@@ -151,7 +151,7 @@ def show(
 
     TASK shows the task's published list.
     """
-    from mrb.candidates import read_parquet, write_trec
+    from mrb.candidates.lists import read_parquet, write_trec
 
     path = _path(list_or_task, task_id)
     candidates = read_parquet(path)
@@ -174,9 +174,9 @@ def show(
 @click.option("--task", "task_id", metavar="ID", help="The task it must be for. Default: the one that the file names.")
 def check(files: tuple[str, ...], task_id: str | None) -> None:
     """Check lists: content against hash, task and data revision, every id. Exit code 2 at the first that is wrong."""
-    from mrb.candidates import read_parquet
-    from mrb.sharing.address import is_address
-    from mrb.task import load_task
+    from mrb.candidates.lists import read_parquet
+    from mrb.data.task import load_task
+    from mrb.hub.address import is_address
 
     for path in (one for file in files for one in (_pulled(file, task_id) if is_address(file) else [Path(file)])):
         candidates = read_parquet(path)
@@ -214,11 +214,11 @@ def import_(
 
     Scores decide the order, every id must be the task's, and self-matches leave before the lists are cut.
     """
-    from mrb.candidates import write_parquet
-    from mrb.imports import import_candidates, read_scores
-    from mrb.loading.load import load_task_data
-    from mrb.loading.reduced import Needed
-    from mrb.task import load_task
+    from mrb.candidates.lists import write_parquet
+    from mrb.candidates.score_files import import_candidates, read_scores
+    from mrb.data.corpus_subset import Needed
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_task
 
     task = load_task(task_id)
     scores = read_scores(file, form, subset=subset, split=split)
@@ -243,7 +243,7 @@ def import_(
 
 def _own(task: Task, track: str | None) -> str:
     """The first stage of the named track, else that of the task's published list."""
-    from mrb.tracks import named_track
+    from mrb.candidates.candidate_sets import named_track
 
     if (named := named_track(track)) is not None:
         return named.first_stage(task)
@@ -254,9 +254,9 @@ def _own(task: Task, track: str | None) -> str:
 
 def _pulled(address: str, task_id: str | None) -> list[Path]:
     """The lists of an address, or that of the task."""
-    from mrb.sharing.address import parse_address
-    from mrb.sharing.pull import pull as pull_lists
-    from mrb.task import load_task
+    from mrb.data.task import load_task
+    from mrb.hub.address import parse_address
+    from mrb.hub.pull_lists import pull as pull_lists
 
     tasks = [] if task_id is None else [load_task(task_id)]
     found = pull_lists(parse_address(address), tasks, lambda line: click.echo(line, err=True))
@@ -264,7 +264,7 @@ def _pulled(address: str, task_id: str | None) -> list[Path]:
 
 
 def _path(list_or_task: str, task_id: str | None) -> Path:
-    from mrb.sharing.address import is_address
+    from mrb.hub.address import is_address
 
     if is_address(list_or_task):
         first, *others = _pulled(list_or_task, task_id)
@@ -279,17 +279,17 @@ def _path(list_or_task: str, task_id: str | None) -> Path:
     path = Path(list_or_task)
     if path.suffix == ".parquet" or path.exists():
         return path
-    from mrb.evaluate.select import candidates_path
-    from mrb.task import load_task
+    from mrb.data.task import load_task
+    from mrb.evaluation.selection import candidates_path
 
     return candidates_path(load_task(list_or_task), None)
 
 
 def _checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
     """The data of the list's task, once the list is found to be the task's. CandidatesError says what does not fit."""
-    from mrb.candidates import check_ids, check_task
-    from mrb.evaluate.select import needed
-    from mrb.loading.load import load_task_data
+    from mrb.candidates.lists import check_ids, check_task
+    from mrb.data.load import load_task_data
+    from mrb.evaluation.selection import needed
 
     made, frozen = candidates.provenance, task.candidates
     check_task(made, task, str(path))
@@ -307,7 +307,7 @@ def _checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
 
 
 def _page(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[str, str]]:
-    from mrb.task import load_task
+    from mrb.data.task import load_task
 
     made = candidates.provenance
     yield "file", str(path)
@@ -330,7 +330,7 @@ def _counts(candidates: Candidates) -> str:
 
 
 def _measures(candidates: Candidates, data: TaskData, depth: int) -> str:
-    from mrb.retrieval.quality import quality
+    from mrb.retrieval.candidate_stats import quality
 
     return _words(quality(candidates, data, depth), depth)
 

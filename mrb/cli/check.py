@@ -39,16 +39,16 @@ def command(
     The exit code is 2, with a line for each, if a declaration does not hold. --noise also asks more requests under two
     batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
     """
-    from mrb.check.check import check
-    from mrb.check.noise import measure_noise
-    from mrb.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
-    from mrb.check.report import check_text, noise_text, verdict
     from mrb.cli.options import key_values, run_name
-    from mrb.declaration import LoadedReranker, load_reranker
     from mrb.errors import one_line
-    from mrb.evaluate.select import select
-    from mrb.noise import write_noise
-    from mrb.sharing.pull import local_lists
+    from mrb.evaluation.selection import select
+    from mrb.hub.pull_lists import local_lists
+    from mrb.rerankers.check.check import check
+    from mrb.rerankers.check.noise_run import measure_noise
+    from mrb.rerankers.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
+    from mrb.rerankers.check.report import check_text, noise_text, verdict
+    from mrb.rerankers.declaration import LoadedReranker, load_reranker
+    from mrb.rerankers.noise import write_noise
 
     selection = select(suite_id, task_ids, (), None)
     lists, _ = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mrb.compare import AverageComparison, Comparison, Difference, QueryDifference
+    from mrb.results.compare import AverageComparison, Comparison, Difference, QueryDifference
 
 
 @click.command()
@@ -26,8 +26,8 @@ def command(runs: tuple[Path, ...], measure: str, task_ids: tuple[str, ...], top
     Runs compare where task definition, data, queries, candidate list and depth are the same; the averages are over the
     tasks that all of them have.
     """
-    from mrb.compare import compare
-    from mrb.summary import load_run
+    from mrb.results.compare import compare
+    from mrb.results.run import load_run
 
     found = compare([load_run(run) for run in runs], measure=measure, task_ids=task_ids, named=top)
     click.echo(_json(found) if as_json else "\n".join(_text(found, top)))
@@ -87,7 +87,7 @@ def _cells(means: tuple[float, float], gain: Difference) -> list[str]:
 
 
 def _notes(found: Comparison) -> Iterator[str]:
-    from mrb.summary import RAW
+    from mrb.results.run import RAW
 
     for run, missing in found.missing.items():
         yield f"{run} lacks {', '.join(missing)}"

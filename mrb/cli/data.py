@@ -10,8 +10,8 @@ import click
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
-    from mrb.loading.pull import Pulled
-    from mrb.task import Task
+    from mrb.data.task import Task
+    from mrb.hub.pull_data import Pulled
 
 Command = Callable[..., Any]
 
@@ -35,8 +35,8 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Killed at any moment, the same command goes on where it stopped.
     """
-    from mrb.loading.pull import pull as pull_task
-    from mrb.loading.pull import pulled_text
+    from mrb.hub.pull_data import pull as pull_task
+    from mrb.hub.pull_data import pulled_text
 
     if not task_ids and suite_id is None:
         raise DataError("name what to fetch: --task ID (may be repeated) or --suite ID; `mrb tasks` lists sizes")
@@ -56,7 +56,7 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 @_chosen
 def info(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     """Show what is on this disk, without a request. Default: the suite mrb."""
-    from mrb.loading.pull import info_text
+    from mrb.hub.pull_data import info_text
 
     click.echo(info_text(_tasks(task_ids, suite_id)))
 
@@ -68,7 +68,7 @@ def table(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Reads the files on this disk, without a request. Default: the suite mrb.
     """
-    from mrb.loading.overview import table as table_text
+    from mrb.data.report import table as table_text
 
     click.echo(table_text(_tasks(task_ids, suite_id)))
 
@@ -77,7 +77,7 @@ def table(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 @_chosen
 def verify(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     """Hash what is on this disk again and compare rows with the first load. Default: the suite mrb."""
-    from mrb.loading.pull import verify as verify_task
+    from mrb.hub.pull_data import verify as verify_task
 
     for task in _tasks(task_ids, suite_id):
         for line in verify_task(task):
@@ -91,7 +91,7 @@ def doctor(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Listings and the ends of files are read, no data. Default: the suite mrb. Exit code 2 if anything does not fit.
     """
-    from mrb.loading.doctor import examine, report
+    from mrb.data.registry_check import examine, report
 
     found = [finding for task in _tasks(task_ids, suite_id) for finding in examine(task)]
     click.echo(report(found))
@@ -101,7 +101,7 @@ def doctor(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
 
 def _tasks(task_ids: tuple[str, ...], suite_id: str | None) -> list[Task]:
-    from mrb.task import load_suite, load_task, suite_tasks
+    from mrb.data.task import load_suite, load_task, suite_tasks
 
     if task_ids and suite_id:
         raise DataError("give either --task ID (may be repeated) or --suite ID")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrb.errors import MRBError
-from mrb.workers.cluster.connect import Wanted
+from mrb.parallel.cluster.connect import Wanted
 
 if TYPE_CHECKING:
-    from mrb.evaluate.executor import Start
+    from mrb.evaluation.executor import Start
     from mrb.retrieval.first_stage import Start as Makers
 
 
@@ -52,15 +52,15 @@ def executor_of(executor: str, wanted: Wanted, say: Callable[[str], None], timeo
     """Who scores a run; `say` is told of workers that are lost."""
     refuse_without_ray(executor, wanted)
     if executor == "ray":
-        from mrb.workers.cluster.connect import on_ray
+        from mrb.parallel.cluster.connect import on_ray
 
         return on_ray(wanted, say, timeout)
     workers = wanted.workers or 1
     if workers == 1 and timeout is None:
-        from mrb.evaluate.executor import in_process
+        from mrb.evaluation.executor import in_process
 
         return in_process
-    from mrb.workers.pool import on_processes
+    from mrb.parallel.pool import on_processes
 
     return on_processes(workers, timeout)
 
@@ -71,13 +71,13 @@ def makers_of(executor: str, wanted: Wanted, say: Callable[[str], None]) -> Make
     if executor == "ray":
         from functools import partial
 
-        from mrb.retrieval.cluster import RayMaker
+        from mrb.parallel.cluster.encoding import RayMaker
 
         return partial(RayMaker, wanted=wanted, say=say)
     if wanted.workers in (None, 1):
         return None
     from functools import partial
 
-    from mrb.retrieval.workers import Workers
+    from mrb.parallel.encoding_pool import Workers
 
     return partial(Workers, workers=wanted.workers)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mrb.summary import Run
+    from mrb.results.run import Run
 
 
 @click.command()
@@ -24,8 +24,8 @@ def command(run: Path, form: str, measure: str, task_ids: tuple[str, ...], raw_s
 
     A TREC run file holds one task: several go into a folder as <task>.trec, with scores that keep MRB's order.
     """
-    from mrb.export import table_csv, table_latex
-    from mrb.summary import load_run
+    from mrb.results.export import table_csv, table_latex
+    from mrb.results.run import load_run
 
     loaded = load_run(run)
     if form == "trec":
@@ -36,7 +36,7 @@ def command(run: Path, form: str, measure: str, task_ids: tuple[str, ...], raw_s
 
 def _trec(run: Run, task_ids: Sequence[str], out: Path | None, *, raw: bool) -> None:
     from mrb.errors import ResultError
-    from mrb.export import trec
+    from mrb.results.export import trec
 
     several = len(task_ids) > 1 or (out is not None and out.is_dir())
     if several and (out is None or out.is_file()):
@@ -50,7 +50,7 @@ def _put(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
-    from mrb.files import write_bytes
+    from mrb._util.files import write_bytes
 
     write_bytes(out, text.encode())
     click.echo(f"written: {out}", err=True)

@@ -35,8 +35,8 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
     pages of runs that are gone, name a new folder.
     """
     from mrb.errors import ResultError
+    from mrb.hub.submissions import local_folder
     from mrb.leaderboard.build import build as build_site
-    from mrb.sharing.submissions import local_folder
 
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import click
 
-from mrb.calling import exits_noticed
+from mrb._util.redact import hide_secrets
 from mrb.errors import MRBError, one_line
-from mrb.redact import hide_secrets
+from mrb.rerankers.calling import exits_noticed
 
 # Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
 COMMANDS = {

@@ -18,10 +18,10 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     All parts must be there and be of one run: the same reranker, source, packages, tasks and lists. The files are those
     that an undivided run ends in.
     """
-    from mrb.merge import merge, read_pieces
-    from mrb.sharing.pull import local_lists
-    from mrb.summary import load_run, table
-    from mrb.task import load_task
+    from mrb.data.task import load_task
+    from mrb.evaluation.merge import merge, read_pieces
+    from mrb.hub.pull_lists import local_lists
+    from mrb.results.run import load_run, table
 
     def say(line: str) -> None:
         click.echo(line, err=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from mrb._util.files import is_device_name
+from mrb._util.redact import redacted_text
 from mrb.errors import MRBError
-from mrb.files import is_device_name
-from mrb.redact import redacted_text
 
 
 def key_values(options: Iterable[str]) -> dict[str, str]:

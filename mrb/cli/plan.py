@@ -94,8 +94,8 @@ def command(
 
     Sizes are the registry's. Rates are one worker's: --rate, --rates-from, --model or --assume. Nothing is written.
     """
-    from mrb.evaluate.registered import registered
-    from mrb.evaluate.select import select
+    from mrb.evaluation.registry_estimate import registered
+    from mrb.evaluation.selection import select
     from mrb.scale import report
     from mrb.scale.assumed import load_assumed
     from mrb.scale.work import Cluster, works
@@ -141,10 +141,10 @@ class Rates:
 
 def _costs(rates: Rates, depth: int, kinds: tuple[str, ...]) -> tuple[Costs, str]:
     """What pairs cost, and how that is known."""
+    from mrb.candidates.candidate_sets import load_tracks
     from mrb.cli.options import key_values
     from mrb.scale import cost
     from mrb.scale.assumed import load_assumed
-    from mrb.tracks import load_tracks
 
     if sum((bool(rates.given), rates.run is not None, rates.model is not None, rates.assume is not None)) != 1:
         raise MRBError("name the rates in one way: --rate N, --rates-from RUN, --model NAME or --assume NAME")
@@ -157,7 +157,7 @@ def _costs(rates: Rates, depth: int, kinds: tuple[str, ...]) -> tuple[Costs, str
     if rates.run is not None:
         return cost.of_run(rates.run), f"measured in {rates.run}, a worker's share"
     if rates.model is not None:
-        from mrb.evaluate.dry_run import probed_speeds
+        from mrb.evaluation.dry_run import probed_speeds
 
         speeds = probed_speeds(rates.model, key_values(rates.options), kinds)
         found = {kind: cost.Cost(1 / speed.middle) for kind, speed in speeds.items()}

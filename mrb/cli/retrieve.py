@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.calling import closed_after
 from mrb.cli.candidates import ALLOW_FAILURES, DEPTH, TRACK, make_each, say_failed
 from mrb.cli.executor import cluster_options, makers_of
 from mrb.errors import CandidatesError, MRBError
-from mrb.workers.cluster.connect import Wanted
+from mrb.parallel.cluster.connect import Wanted
+from mrb.rerankers.calling import closed_after
 
 if TYPE_CHECKING:
+    from mrb.data.task import Task
     from mrb.retrieval.failures import Failures
     from mrb.retrieval.retriever import Retriever
-    from mrb.task import Task
 
 PROBED = (
     "sizes are the registry's. The rate was probed on the embedded suite's task of the same type, whose texts and "
@@ -77,7 +77,7 @@ def command(
     written. A task that cannot be done does not end the others of several: the last line says which have no list.
     """
     from mrb.cli.options import key_values
-    from mrb.task import load_suite, load_task, suite_tasks
+    from mrb.data.task import load_suite, load_task, suite_tasks
 
     if bool(task_ids) == bool(suite_id):
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
@@ -89,9 +89,9 @@ def command(
     if dry:
         _dry_run(tasks, depth, rate, model, chosen)
         return
+    from mrb.candidates.candidate_sets import check_track
     from mrb.retrieval.failures import Failures
     from mrb.retrieval.first_stage import close, dense_of, load_first_stage
-    from mrb.tracks import check_track
 
     for task in tasks:
         check_track(track, model, depth, task, f"task {task.id}")
@@ -123,7 +123,7 @@ def command(
 
 
 def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
-    from mrb.retrieval.costs import Rate, costs_text
+    from mrb.retrieval.estimate import Rate, costs_text
 
     rates: dict[str, Rate] = {}
     if rate is not None:
@@ -131,10 +131,10 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
         click.echo(costs_text(tasks, depth, rates))
         click.echo(f"the registry's numbers at {rate:g} items a second; neither data nor model was loaded")
         return
-    from mrb.loading.load import load_task_data
-    from mrb.retrieval.costs import probe_rate
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_suite, suite_tasks
+    from mrb.retrieval.estimate import probe_rate
     from mrb.retrieval.first_stage import close, load_first_stage
-    from mrb.task import load_suite, suite_tasks
 
     retriever = load_first_stage(model, options)
     types = {task.type for task in tasks}
@@ -161,9 +161,9 @@ def _make(
     *,
     fresh: bool,
 ) -> None:
-    from mrb.candidates import write_parquet
-    from mrb.files import write_json
-    from mrb.loading.load import load_task_data
+    from mrb._util.files import write_json
+    from mrb.candidates.lists import write_parquet
+    from mrb.data.load import load_task_data
     from mrb.retrieval.encoding import Encoding
     from mrb.retrieval.first_stage import dense_of, make_candidates, provenance
     from mrb.retrieval.manifest import held, manifest

@@ -10,7 +10,7 @@ import click
 
 from mrb.cli.executor import cluster_options, executor_of
 from mrb.errors import MRBError
-from mrb.workers.cluster.connect import Wanted
+from mrb.parallel.cluster.connect import Wanted
 
 
 @click.command()
@@ -85,11 +85,11 @@ def command(
     Killed at any moment, the same command goes on where it stopped.
     """
     from mrb.cli.options import key_values, run_name
-    from mrb.evaluate.part import part_of
-    from mrb.evaluate.run import RunOptions, run
-    from mrb.evaluate.select import select
-    from mrb.sharing.pull import local_lists
-    from mrb.summary import load_run, table
+    from mrb.evaluation.run import RunOptions, run
+    from mrb.evaluation.selection import select
+    from mrb.evaluation.shard import part_of
+    from mrb.hub.pull_lists import local_lists
+    from mrb.results.run import load_run, table
 
     if rate is not None and not dry:
         raise MRBError("--rate is for --dry-run")
@@ -111,7 +111,7 @@ def command(
         command=("mrb", *sys.argv[1:]),
     )
     if dry:
-        from mrb.evaluate.dry_run import dry_run
+        from mrb.evaluation.dry_run import dry_run
 
         dry_run(asked, click.echo, rate)
         if executor == "ray" or (workers or 1) > 1:

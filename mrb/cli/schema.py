@@ -11,11 +11,11 @@ def command(name: str) -> None:
     """Print the JSON Schema of result.json, run.json, noise.json, submission.json or a record of `mrb verify`."""
     import json
 
-    from mrb.noise import NoiseRecord
-    from mrb.results import Result, RunRecord
+    from mrb.data.task import Model
+    from mrb.rerankers.noise import NoiseRecord
+    from mrb.results.schema import Result, RunRecord
     from mrb.submission.schema import Submission
     from mrb.submission.verify import Verified
-    from mrb.task import Model
 
     models: dict[str, type[Model]] = {
         "result": Result,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mrb.imports import Format
-    from mrb.reranker import Kind
+    from mrb.candidates.score_files import Format
+    from mrb.rerankers.reranker import Kind
 
 
 @click.command()
@@ -60,12 +60,12 @@ def command(
         return
     if write:
         raise ResultError("--write is for runs; scores in a file are written with --out FOLDER")
+    from mrb.candidates.score_files import read_scores
     from mrb.cli.options import run_name
-    from mrb.evaluate.select import select
-    from mrb.imports import read_scores
-    from mrb.rescore import as_run, file_info, score_file, write_scored
-    from mrb.sharing.pull import local_lists
-    from mrb.summary import table
+    from mrb.evaluation.selection import select
+    from mrb.hub.pull_lists import local_lists
+    from mrb.results.recompute import as_run, file_info, score_file, write_scored
+    from mrb.results.run import table
 
     selection = select(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = file_info(path, selection.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
@@ -81,11 +81,11 @@ def command(
 
 def _run(folder: Path, candidates: str | None, *, write: bool) -> None:
     """Every task of the run; all are told, and the exit code is 2 if any is not what its journal gives."""
+    from mrb.data.task import load_task
     from mrb.errors import MRBError, one_line
-    from mrb.rescore import rescore_task
-    from mrb.results import read_run
-    from mrb.sharing.pull import local_lists
-    from mrb.task import load_task
+    from mrb.hub.pull_lists import local_lists
+    from mrb.results.recompute import rescore_task
+    from mrb.results.schema import read_run
 
     record = read_run(folder)
     not_covered = {item.task for item in record.not_covered}

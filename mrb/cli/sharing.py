@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mrb.sharing.pull import About, Pulled
+    from mrb.hub.pull_lists import About, Pulled
 
 
 @click.command()
@@ -22,9 +22,9 @@ def push(lists: Path, address: str, private: bool) -> None:
     Each is first read whole and found to be right for its task. The token is the one that the Hub's own tools use:
     `hf auth login`, or HF_TOKEN.
     """
-    from mrb.sharing.address import parse_address
-    from mrb.sharing.push import lists_to_push
-    from mrb.sharing.push import push as push_lists
+    from mrb.hub.address import parse_address
+    from mrb.hub.push_lists import lists_to_push
+    from mrb.hub.push_lists import push as push_lists
 
     target = parse_address(address)
     found = lists_to_push(lists)
@@ -46,11 +46,11 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     They stay in MRB's cache, where `mrb run --candidates` finds them under the address that is printed, without network
     too. TRACK stands for the published lists of a track (`mrb tracks`). Killed, the same command goes on.
     """
-    from mrb.sharing.address import is_address, parse_address
-    from mrb.sharing.pull import copy_list, pull_published
-    from mrb.sharing.pull import pull as pull_lists
-    from mrb.task import load_task
-    from mrb.tracks import find_track, published_on
+    from mrb.candidates.candidate_sets import find_track, published_on
+    from mrb.data.task import load_task
+    from mrb.hub.address import is_address, parse_address
+    from mrb.hub.pull_lists import copy_list, pull_published
+    from mrb.hub.pull_lists import pull as pull_lists
 
     tasks = [load_task(task_id) for task_id in dict.fromkeys(task_ids)]
     pulled: list[Pulled]
@@ -75,7 +75,7 @@ def _say(line: str) -> None:
 
 def _table(lists: Iterable[About]) -> str:
     """A row for each list; the hash is its identity, as in every result."""
-    from mrb.columns import aligned
+    from mrb._util.text_table import aligned
 
     rows = [("task", "first stage", "track", "depth", "lists", "pairs", "sha256")]
     for about in lists:

@@ -63,19 +63,19 @@ def command(
     """
     from pydantic import ValidationError
 
+    from mrb.data.task import load_task
     from mrb.errors import MRBError, first_problem
-    from mrb.results import read_run
-    from mrb.sharing.address import is_address, parse_address
-    from mrb.sharing.pull import local_lists
-    from mrb.submission.make import Declared, parse_size, read_training, run_suite, submit
+    from mrb.hub.address import is_address, parse_address
+    from mrb.hub.pull_lists import local_lists
+    from mrb.results.schema import read_run
+    from mrb.submission.build import Declared, parse_size, read_training, run_suite, submit
     from mrb.submission.schema import ModelCard
-    from mrb.task import load_task
 
     place = parse_address(to) if is_address(to) else None
     if place is None and "://" in to:
         raise MRBError(f"--to {to}: neither a folder nor hf://datasets/ORG/NAME")
     if place is not None:
-        from mrb.sharing.push import can_send
+        from mrb.hub.push_lists import can_send
 
         can_send(place)  # before the work
     stated = {
@@ -108,7 +108,7 @@ def command(
     )
     click.echo(f"submission: {folder}")
     if place is not None:
-        from mrb.sharing.push import send
+        from mrb.hub.push_lists import send
 
         found = sorted(path for path in folder.rglob("*") if path.is_file())
         files = [(f"{folder.name}/{path.relative_to(folder).as_posix()}", path) for path in found]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrb.amounts import size_text, tasks_text
+from mrb._util.format import size_text, tasks_text
 from mrb.errors import TaskError
 
 if TYPE_CHECKING:
-    from mrb.task import Sample, Suite, Task
+    from mrb.data.task import Sample, Suite, Task
 
 WIDTH = 100
 DEPTH_WITHOUT_SUITE = 100
@@ -38,8 +38,8 @@ def command(
 
     Without --suite it lists every task that is defined, those outside all suites too.
     """
-    from mrb.catalogue import filter_tasks, total
-    from mrb.task import all_suites, all_tasks, load_suite, load_task, suite_tasks
+    from mrb.data.task import all_suites, all_tasks, load_suite, load_task, suite_tasks
+    from mrb.data.task_filter import filter_tasks, total
 
     if task_id is not None:
         if suite_id is not None or family is not None or types or text is not None:
@@ -67,7 +67,7 @@ def command(
 
 def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample | None) -> str:
     """The tasks as aligned columns; `suites`, where given, adds a column with those that list the task."""
-    from mrb.catalogue import queries_taken
+    from mrb.data.task_filter import queries_taken
 
     rows = [
         ["ID", "TYPE", "QUERIES", "DOCUMENTS", "SIZE", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
@@ -82,7 +82,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     """How far numbers on the sample may be from those on all queries: an upper bound, docs/mrb-lite.md says why."""
-    from mrb.catalogue import queries_taken
+    from mrb.data.task_filter import queries_taken
 
     # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
     taken = [queries_taken(task, sample) for task in tasks]
@@ -112,7 +112,7 @@ def _entry(task: Task) -> dict[str, Any]:
     `repository` and `revision` are those of the first part, `parts` names them all: one for most tasks, twelve for
     CQADupStack.
     """
-    from mrb.task import HEADLINE_MEASURE
+    from mrb.data.task import HEADLINE_MEASURE
 
     parts = [
         {"name": part.name, "repository": part.repository, "revision": part.revision or part.content}
@@ -160,7 +160,7 @@ def _page(task: Task) -> Iterator[str]:
 
 
 def _fields(task: Task) -> Iterator[tuple[str, str]]:
-    from mrb.task import HEADLINE_MEASURE
+    from mrb.data.task import HEADLINE_MEASURE
 
     size, source = task.size, task.source
     yield "type", f"{task.type} ({task.query_modality} to {task.document_modality}), family {task.family}"

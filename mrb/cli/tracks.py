@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mrb.task import Task
-    from mrb.tracks import Track
+    from mrb.candidates.candidate_sets import Track
+    from mrb.data.task import Task
 
 SUITE = "mrb"
 WIDTH = 100
@@ -25,8 +25,8 @@ def command(track_id: str | None, as_json: bool) -> None:
 
     GPU-hours are estimates over the 40 tasks of the suite mrb; nothing was measured on a GPU.
     """
-    from mrb.task import load_suite, suite_tasks
-    from mrb.tracks import find_track, load_tracks
+    from mrb.candidates.candidate_sets import find_track, load_tracks
+    from mrb.data.task import load_suite, suite_tasks
 
     known = load_tracks()
     tracks = known.tracks if track_id is None else (find_track(track_id),)
@@ -42,9 +42,9 @@ def command(track_id: str | None, as_json: bool) -> None:
 
 def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
     """The tracks in words, then a row for each type: how many tasks, and first stage and hours on each track."""
-    from mrb.columns import aligned
-    from mrb.task import TYPES
-    from mrb.tracks import load_published, load_tracks
+    from mrb._util.text_table import aligned
+    from mrb.candidates.candidate_sets import load_published, load_tracks
+    from mrb.data.task import TYPES
 
     hours = load_tracks().gpu_hours
     for track in tracks:
@@ -65,8 +65,8 @@ def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
 
 
 def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
-    from mrb.columns import aligned
-    from mrb.tracks import load_tracks
+    from mrb._util.text_table import aligned
+    from mrb.candidates.candidate_sets import load_tracks
 
     yield f"{track.id}: {track.title}, depth {track.depth}"
     yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
@@ -83,7 +83,7 @@ def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
 
 def _entry(track: Track, tasks: Sequence[Task]) -> dict[str, Any]:
     """A track with each task's first stage, estimate and published list (null where there is none)."""
-    from mrb.tracks import load_tracks
+    from mrb.candidates.candidate_sets import load_tracks
 
     rows = [
         {
@@ -98,7 +98,7 @@ def _entry(track: Track, tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def _published(track: Track, task: Task) -> dict[str, str] | None:
-    from mrb.tracks import load_published
+    from mrb.candidates.candidate_sets import load_published
 
     found = (one for one in load_published().lists if (one.track, one.task) == (track.id, task.id))
     return next((one.model_dump(mode="json") for one in found), None)

@@ -99,12 +99,12 @@ def data(
 
     What stands in the test data of a task on this disk is left out, and counted.
     """
-    from mrb.loading.load import load_task_data
-    from mrb.sharing.pull import local_lists
-    from mrb.task import load_suite, load_task, suite_tasks
-    from mrb.training.data.build import BuildOptions
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_suite, load_task, suite_tasks
+    from mrb.hub.pull_lists import local_lists
     from mrb.training.data.contamination import held_out_index, held_out_tasks
-    from mrb.training.data.make import make_groups, summary
+    from mrb.training.data.mine_negatives import BuildOptions
+    from mrb.training.data.write_dataset import make_groups, summary
 
     if bool(task_ids) == bool(suite_id):
         raise TrainingError("name the tasks: either --task ID (may be repeated) or --suite ID")

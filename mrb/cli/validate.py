@@ -30,7 +30,7 @@ def command(files: tuple[str, ...], candidates: str | None, allow_not_recomputed
     file is executed or fetched.
     """
     from mrb.errors import MRBError, one_line
-    from mrb.submission.folder import is_submission
+    from mrb.submission.reader import is_submission
 
     refused = 0
 
@@ -55,9 +55,9 @@ def command(files: tuple[str, ...], candidates: str | None, allow_not_recomputed
 
 def _targets(given: str) -> list[Path]:
     """A submission's folder, the submissions in a folder, or result files."""
-    from mrb.results import result_files
-    from mrb.sharing.submissions import local_folder
-    from mrb.submission.folder import is_submission, submission_folders
+    from mrb.hub.submissions import local_folder
+    from mrb.results.schema import result_files
+    from mrb.submission.reader import is_submission, submission_folders
 
     file = local_folder(given, _say)
     if is_submission(file):
@@ -66,7 +66,7 @@ def _targets(given: str) -> list[Path]:
 
 
 def _result(path: Path) -> None:
-    from mrb.results import check_registry, read_result
+    from mrb.results.schema import check_registry, read_result
 
     result = read_result(path)
     check_registry(result, str(path))
@@ -74,11 +74,11 @@ def _result(path: Path) -> None:
 
 
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
+    from mrb.data.task import load_task
     from mrb.errors import ResultError
-    from mrb.sharing.pull import local_lists
-    from mrb.submission.check import check_submission
-    from mrb.submission.folder import receive
-    from mrb.task import load_task
+    from mrb.hub.pull_lists import local_lists
+    from mrb.submission.reader import receive
+    from mrb.submission.validate import check_submission
 
     received = receive(folder)
     lists, _ = local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)

@@ -39,16 +39,16 @@ def command(
     """
     import secrets
 
-    from mrb.calling import closed_after
     from mrb.cli.options import key_values
-    from mrb.declaration import load_reranker
-    from mrb.noise import NoiseRecord
-    from mrb.results import parse_file
-    from mrb.sharing.pull import local_lists
-    from mrb.sharing.submissions import local_folder
-    from mrb.submission.folder import receive
+    from mrb.data.task import load_task
+    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.submissions import local_folder
+    from mrb.rerankers.calling import closed_after
+    from mrb.rerankers.declaration import load_reranker
+    from mrb.rerankers.noise import NoiseRecord
+    from mrb.results.schema import parse_file
+    from mrb.submission.reader import receive
     from mrb.submission.verify import QUERIES, verify, write_verified
-    from mrb.task import load_task
 
     received = receive(local_folder(submission, _say))
     lists, _ = local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from mrb.engine.pictures import Features
+from mrb.engine.image_features import Features
 from mrb.engine.prompt import Ids, Placed, Prompt
 
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrb.data.xet import or_plain_http
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
 from mrb.home import expand_user
-from mrb.loading.hub import offline, refusal
-from mrb.loading.xet import or_plain_http
+from mrb.hub.client import offline, refusal
 
 if TYPE_CHECKING:
     import torch

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mrb.data.items import Item
 from mrb.engine.backbone import Backbone, row_of
-from mrb.engine.budget import batches, out_of_memory
-from mrb.engine.pictures import Pictures
+from mrb.engine.batching import batches, out_of_memory
+from mrb.engine.image_features import Pictures
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import AdapterError
-from mrb.items import Item
 
 Float32 = npt.NDArray[np.float32]
 _NOTHING = Item()

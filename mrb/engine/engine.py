@@ -15,16 +15,16 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from mrb.data.items import ImageHandle, Item
 from mrb.engine.backbone import Backbone, Prefix, row_of
-from mrb.engine.budget import batches, out_of_memory
+from mrb.engine.batching import batches, out_of_memory
 from mrb.engine.head import Head
-from mrb.engine.layout import LEAST_SAVED
-from mrb.engine.pictures import Features, Pictures
+from mrb.engine.image_features import Features, Pictures
 from mrb.engine.prompt import Prompt, Prompter
+from mrb.engine.prompt_template import LEAST_SAVED
 from mrb.engine.stats import Stats
 from mrb.errors import AdapterError, MRBError
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.rerankers.reranker import Request
 
 WINDOW = 8
 """Requests that are batched together where the query stands first: each shares its own prefix."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrb.engine.layout import Score
+from mrb.engine.prompt_template import Score
 from mrb.errors import AdapterError
 
 if TYPE_CHECKING:

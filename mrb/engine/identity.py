@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mrb._util.hashing import sha256_file, sha256_json
 from mrb.engine.lora import read_adapter
-from mrb.hashing import sha256_file, sha256_json
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".npy", ".onnx"}
 _TOKENIZER = {".json", ".model", ".spm", ".tiktoken", ".jinja"}

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from mrb.adapters import RETRIEVERS, name_of
-from mrb.engine.layout import Layout
+from mrb.data.items import Item
+from mrb.engine.prompt_template import Layout
 from mrb.errors import AdapterError
-from mrb.items import Item
+from mrb.rerankers.plugins import RETRIEVERS, name_of
 
 if TYPE_CHECKING:
     from mrb.retrieval.retriever import Float32
@@ -69,8 +69,8 @@ class LastToken:
         if shard_rows < 1:
             raise AdapterError(f"{self.name}: shard_rows={shard_rows}: wanted a whole number from 1")
         require(self.name, "torch", "transformers")
-        from mrb.engine.assemble import Options, assemble_embedder
         from mrb.engine.checkpoint import device_of
+        from mrb.engine.factory import Options, assemble_embedder
 
         if dtype == "auto" and device_of(device).type == "cuda":
             dtype = self.half

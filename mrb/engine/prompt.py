@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrb.data.items import ImageHandle, Item
 from mrb.engine.control import ControlTokens, Tokens
-from mrb.engine.layout import Layout, Rendered, Segment, render
+from mrb.engine.prompt_template import Layout, Rendered, Segment, render
 from mrb.errors import AdapterError, MRBError
-from mrb.items import ImageHandle, Item
 
 Ids = npt.NDArray[np.int64]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mrb.adapters import RETRIEVERS, name_of
+from mrb.data.items import ImageHandle, Item
 from mrb.errors import AdapterError
-from mrb.items import ImageHandle, Item
+from mrb.rerankers.plugins import RETRIEVERS, name_of
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +92,7 @@ class TwoTowers:
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
         """(n, width) float32, rows of length 1. AdapterError if a batch does not fit into memory."""
-        from mrb.engine.budget import out_of_memory
+        from mrb.engine.batching import out_of_memory
 
         try:
             return self._encoded(items)
@@ -143,7 +143,7 @@ class TwoTowers:
 
         import torch
 
-        from mrb.engine.ahead import ahead
+        from mrb.engine.prefetch import ahead
 
         with ThreadPoolExecutor(self._threads, thread_name_prefix="mrb-pixels") as pool:
             ready = ahead(pool, self._pixels, images, 2 * self._rows)

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrb.adapters import name_of
-from mrb.engine.layout import Layout
+from mrb.data.items import Item
+from mrb.data.task import Modality
+from mrb.engine.prompt_template import Layout
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
-from mrb.task import Modality
+from mrb.rerankers.plugins import name_of
+from mrb.rerankers.reranker import Request
 
 if TYPE_CHECKING:
     from mrb.engine.head import Head
@@ -80,7 +80,7 @@ class YesNo:
             raise AdapterError(f"{self.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
         # Before torch is imported: what is wrong here is told at once.
         folder = find(given, revision if path else revision or self.revision)
-        from mrb.engine.assemble import Options, assemble
+        from mrb.engine.factory import Options, assemble
 
         options = Options(
             path=folder,

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError
-from mrb.loading.data import TaskData
+from mrb.retrieval.cache_paths import work_root
 from mrb.retrieval.encoding import Maker
 from mrb.retrieval.failures import Failures, with_lost
 from mrb.retrieval.retriever import Float32, Found
 from mrb.retrieval.shards import Shards, shards_of
 from mrb.retrieval.vectors import Nearest
-from mrb.retrieval.work import work_root
 
 
 class Dense:

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mrb.adapters import Adapter, close_adapter
-from mrb.calling import adapter_call
-from mrb.candidates import Candidates
+from mrb._util.redact import redacted
+from mrb.candidates.lists import Candidates
+from mrb.data.items import Item
+from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
-from mrb.evaluate.answers import numbers_of
-from mrb.evaluate.failures import Allowance
-from mrb.items import Item
-from mrb.loading.data import TaskData
-from mrb.raised import refused
-from mrb.redact import redacted
+from mrb.evaluation.answers import numbers_of
+from mrb.evaluation.failures import Allowance
+from mrb.rerankers.calling import adapter_call
+from mrb.rerankers.plugins import Adapter, close_adapter
+from mrb.rerankers.raised import refused
 from mrb.retrieval.retriever import Float32
 from mrb.retrieval.shards import SHARD_ROWS, Shards, shards_of
 
@@ -30,7 +30,7 @@ largest. Half precision in batches of another size stays below."""
 
 
 class Maker(Protocol):
-    """Makes shards, in this process (`Encoding`) or in others (`mrb.retrieval.workers`)."""
+    """Makes shards, in this process (`Encoding`) or in others (`mrb.parallel.encoding_pool`)."""
 
     name: str
     identity: dict[str, Any]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import DataError, MRBError
-from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval.fusion import covers
 from mrb.retrieval.retriever import Found, Retriever
 from mrb.retrieval.shards import Kind

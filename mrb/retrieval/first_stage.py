@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from mrb.calling import adapter_call
-from mrb.candidates import Candidates, Provenance, build
+from mrb._util.hashing import sha256_bytes
+from mrb.candidates.candidate_sets import check_track
+from mrb.candidates.lists import Candidates, Provenance, build
+from mrb.data.task import Task
+from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
-from mrb.evaluate.answers import numbers_of
-from mrb.hashing import sha256_bytes
-from mrb.loading.data import ItemTable, TaskData
-from mrb.raised import refused, safe_repr
+from mrb.evaluation.answers import numbers_of
+from mrb.rerankers.calling import adapter_call
+from mrb.rerankers.raised import refused, safe_repr
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding, Maker
 from mrb.retrieval.failures import Failures, Undamaged
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
-from mrb.task import Task
-from mrb.tracks import check_track
 
 Start = Callable[[str, Mapping[str, str]], Maker]
 """From an encoder's name and options to worker processes that each hold one."""
@@ -64,7 +64,7 @@ def load_first_stage(
 def _loaded(
     name: str, options: Mapping[str, str], folder: Path | None, elsewhere: Start | None, failures: Failures
 ) -> Retriever:
-    from mrb.adapters import RETRIEVERS, is_class_with, load_adapter
+    from mrb.rerankers.plugins import RETRIEVERS, is_class_with, load_adapter
 
     if elsewhere and not is_class_with(name, "search", RETRIEVERS):
         return Dense(elsewhere(name, options), folder, failures)

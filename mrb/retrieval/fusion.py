@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
-from mrb.loading.data import TaskData
-from mrb.retrieval.order import best_first
 from mrb.retrieval.retriever import Found, Retriever
+from mrb.retrieval.top_k import best_first
 
 RRF_K = 60
 POOL = 1000

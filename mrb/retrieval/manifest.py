@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mrb.candidates import Candidates, Provenance, read_parquet
+from mrb._util.files import read_json
+from mrb._util.redact import redacted
+from mrb.candidates.lists import Candidates, Provenance, read_parquet
 from mrb.errors import MRBError
-from mrb.files import read_json
-from mrb.redact import redacted
 from mrb.retrieval.first_stage import describe
 from mrb.retrieval.retriever import Retriever
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mrb.items import Item
-from mrb.loading.data import TaskData
+from mrb.data.items import Item
+from mrb.data.task_data import TaskData
 
 Float32 = npt.NDArray[np.float32]
 Found = tuple[str, list[str], Float32]
@@ -27,9 +27,9 @@ class Retriever(Protocol):
         """(query id, at most `depth` document ids best first, their float32 scores) for every query of `data.queries`,
         in that order.
 
-        Scores are finite and never rise. Equal scores stand in the order of `mrb.hashing.tie_hash`, which `best_first`
-        sees to. A list may be shorter than `depth`, or empty: a first stage names only what it found. It may read
-        `data.side` and must never read `data.qrels`.
+        Scores are finite and never rise. Equal scores stand in the order of `mrb._util.hashing.tie_hash`, which
+        `best_first` sees to. A list may be shorter than `depth`, or empty: a first stage names only what it found. It
+        may read `data.side` and must never read `data.qrels`.
         """
         ...
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mrb._util.files import write_array, write_json
+from mrb._util.hashing import sha256_json
+from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import MRBError
-from mrb.files import write_array, write_json
-from mrb.hashing import sha256_json
-from mrb.loading.data import ItemTable, TaskData
+from mrb.retrieval.cache_paths import table_key
 from mrb.retrieval.retriever import Float32
-from mrb.retrieval.work import table_key
 
 SHARD_ROWS = 4096
 """Rows of a shard, the unit that a killed command repeats, where an encoder does not say. Batches never cross shards,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mrb.retrieval.order import best_first
 from mrb.retrieval.retriever import Found
+from mrb.retrieval.top_k import best_first
 
 QUERY_BLOCK = 64
 DOCUMENT_BLOCK = 65_536

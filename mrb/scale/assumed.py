@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mrb.data.task import Model, Slug, read_toml, task_folder
 from mrb.errors import MRBError
-from mrb.task import Model, Slug, read_toml, task_folder
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrb.engine.layout import LEAST_SAVED
+from mrb.data.task import TYPES, Task, load_task
+from mrb.engine.prompt_template import LEAST_SAVED
 from mrb.errors import MRBError, ResultError, close_names
-from mrb.results import RUN_FILE, read_run
+from mrb.results.schema import RUN_FILE, read_run
 from mrb.scale.assumed import Arithmetic, Tokens, load_assumed
-from mrb.task import TYPES, Task, load_task
 
 MEGABYTE = 1024 * 1024
 

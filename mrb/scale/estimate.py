@@ -17,8 +17,8 @@ from functools import cache, partial
 
 import numpy as np
 
+from mrb.parallel.work_queue import AT_ONCE
 from mrb.scale.work import Cluster, Float64, Way, Work, ways
-from mrb.workers.sharing import AT_ONCE
 
 AS_GOOD = 1.02
 """A way that takes no more than this times the shortest is as good: the estimate is no better."""
@@ -165,9 +165,9 @@ def pulled_seconds(queries: int, seconds: float, speeds: Float64, cluster: Clust
 def _ended(queries: int, mix: tuple[tuple[float, int], ...], power: float, spread: float) -> float:
     """When the last of the queries is answered, in means of a query; `mix` has each speed with its workers.
 
-    Shares get smaller as less is left (`mrb.workers.sharing.Shares`): while at most m times as many queries are left as
-    there are workers, m are taken at once. The first share of each worker is taken at 0, those of m after it when so
-    much has been answered.
+    Shares get smaller as less is left (`mrb.parallel.work_queue.Shares`): while at most m times as many queries are
+    left as there are workers, m are taken at once. The first share of each worker is taken at 0, those of m after it
+    when so much has been answered.
     """
     workers = sum(many for _, many in mix)
     rest = (1 + spread**2) / 2

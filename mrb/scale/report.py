@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
 from typing import Any
 
-from mrb.amounts import rate_text, size_text, tasks_text, time_text
-from mrb.columns import aligned
-from mrb.evaluate.registered import Registered
+from mrb._util.format import rate_text, size_text, tasks_text, time_text
+from mrb._util.text_table import aligned
+from mrb.evaluation.registry_estimate import Registered
 from mrb.scale.assumed import load_assumed
 from mrb.scale.estimate import Point, best, compared
 from mrb.scale.work import Cluster, Work

@@ -1,8 +1,8 @@
 """A discrete simulation of a run: events in order of time, and the executors' own rule of who gets which queries.
 
-`mrb.workers.cluster.handing` decides here as it does in a run: what is handed out, in which pieces, and what becomes
-of it when a worker is lost. Only time is simulated: a heap of (when, what). simpy (4.1.2) would bring the same heap
-with a generator for each process; the rule that is to be tested would stay ours.
+`mrb.parallel.cluster.requeueing_queue` decides here as it does in a run: what is handed out, in which pieces, and what
+becomes of it when a worker is lost. Only time is simulated: a heap of (when, what). simpy (4.1.2) would bring the same
+heap with a generator for each process; the rule that is to be tested would stay ours.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrb.evaluate.choice import Choice
+from mrb.evaluation.task_spec import Choice
+from mrb.parallel.cluster.requeueing_queue import Handing
+from mrb.parallel.cluster.worker_handle import Member
 from mrb.scale.work import Cluster, Float64, Way, Work
-from mrb.workers.cluster.handing import Handing
-from mrb.workers.cluster.member import Member
 
 Action = Callable[[], None]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mrb.evaluate.registered import Registered
+from mrb.evaluation.registry_estimate import Registered
 from mrb.scale.assumed import load_assumed
 from mrb.scale.cost import Cost, Costs, cost_of
 

@@ -22,13 +22,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mrb._util.files import atomic_writer
+from mrb.data.task import Task
 from mrb.errors import AdapterError, ResultError, one_line
-from mrb.evaluate.measure import TIE_CUTOFF
-from mrb.evaluate.plan import Entry, Float32, Plan
-from mrb.files import atomic_writer
-from mrb.ranking import rank_candidates, tied_across
-from mrb.submission.reader import reader
-from mrb.task import Task
+from mrb.evaluation.measure import TIE_CUTOFF
+from mrb.evaluation.plan import Entry, Float32, Plan
+from mrb.metrics.ranking import rank_candidates, tied_across
+from mrb.submission.sandboxed_parquet import reader
 
 MAX_POSITIONS = 256
 """Candidates of a query: a position is one byte."""

@@ -1,177 +1,173 @@
-"""Parquet files from strangers, read by a process that may die of them.
-
-A crafted file can make a parquet library end the whole process, or unpack to more than its footer states: neither can
-be caught where it happens. So a child reads the file, under a limit on its memory, and hands the table over only when
-it has been checked. What happens to the child is told in one line, and the next file gets a new one.
-
-It says R when it is ready. Requests are lines of JSON on its standard input; an answer is a letter (T: a table as an
-Arrow stream, E: a refusal in UTF-8), the length as 8 bytes (big-endian), and as many bytes.
-"""
+"""Reading a submission's folder as a stranger's: names, kinds of files and sizes before any content."""
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import subprocess
-import sys
-import threading
-from functools import cache
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
+from pydantic import ValidationError
 
-from mrb.errors import MRBError, ResultError, one_line
-from mrb.parquet import open_untrusted, read_untrusted
+from mrb._util.files import is_device_name, parse_json, read_limited
+from mrb.data.task import Suite, load_suite
+from mrb.errors import MRBError, ResultError, first_problem, one_line
+from mrb.metrics.measures import MEASURES
+from mrb.results.schema import check_registry
+from mrb.submission.migrate import to_newest
+from mrb.submission.rankings import MAX_RANKING_BYTES
+from mrb.submission.schema import MAX_SUBMISSION_BYTES, MAX_TASKS, RANKINGS_FOLDER, SUBMISSION_FILE, Submission
 
-MEMORY = 1024**3
-"""Bytes that the child may take beyond what it has when it starts (on Linux, where the system can be told so)."""
-SECONDS = 300.0
-_READY = b"R"
-_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
-_START = "import sys; sys.path[:] = {path!r}; from mrb.submission.reader import serve; serve({memory})"
-
-
-class Reader:
-    """The child, started when the first file is asked for, and again after it died."""
-
-    def __init__(self, memory: int = MEMORY, seconds: float = SECONDS) -> None:
-        self._memory, self._seconds = memory, seconds
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def table(self, path: Path, schema: pa.Schema, *, rows: int, max_bytes: int) -> pa.Table:
-        """The table in `path`: just these columns without nulls and this many rows, in plain pages.
-
-        ResultError names the file and what is wrong with it.
-        """
-        kinds = [[field.name, str(field.type)] for field in schema]
-        request = {"path": str(path.absolute()), "schema": kinds, "rows": rows, "max_bytes": max_bytes}
-        kind, data = self._ask(json.dumps(request).encode(), path)
-        if kind == b"E":
-            raise ResultError(data.decode().replace(str(path.absolute()), str(path), 1))
-        return pa.ipc.open_stream(data).read_all()
-
-    def close(self) -> None:
-        """End the child."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
-            self._child = None
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._child is not None:
-            return self._child
-        code = _START.format(path=sys.path, memory=self._memory)
-        self._child = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # Arrow's usual allocator takes address space in portions as large as the limit.
-            env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
-        )
-        assert self._child.stdout is not None
-        if self._child.stdout.read(1) != _READY:
-            ended = self._child.wait()
-            self.close()
-            raise ResultError(f"the process that reads rankings cannot be started (code {ended})")
-        return self._child
-
-    def _ask(self, request: bytes, path: Path) -> tuple[bytes, bytes]:
-        child = self._started()
-        assert child.stdin is not None and child.stdout is not None
-        clock = threading.Timer(self._seconds, child.kill)
-        clock.daemon = True
-        clock.start()
-        try:
-            child.stdin.write(request + b"\n")
-            child.stdin.flush()
-            head = child.stdout.read(9)
-            data = child.stdout.read(int.from_bytes(head[1:], "big"))
-        except BrokenPipeError:
-            head, data = b"", b""
-        finally:
-            clock.cancel()
-        if len(head) < 9 or len(data) < int.from_bytes(head[1:], "big"):
-            ended = child.wait()
-            self.close()
-            raise ResultError(
-                f"{path}: reading it ends the process that reads (code {ended}): damaged, or made to harm"
-            )
-        return head[:1], data
+MAX_TOTAL_BYTES = 512 * 1024 * 1024
 
 
-@cache
-def reader() -> Reader:
-    """The one reader of this process."""
-    found = Reader()
-    atexit.register(found.close)
+@dataclass(frozen=True)
+class Received:
+    """A submission as read from `folder`; nothing in it was recomputed yet."""
+
+    folder: Path
+    submission: Submission
+    suite: Suite
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which is the row's."""
+        return self.submission.model.folder
+
+    def ranking_path(self, task_id: str) -> Path:
+        """Where a task's rankings lie."""
+        return self.folder / RANKINGS_FOLDER / f"{task_id}.parquet"
+
+
+def is_submission(path: Path) -> bool:
+    """Whether `path` is meant as a submission's folder: it has the file, of whatever kind."""
+    return os.path.lexists(path / SUBMISSION_FILE)
+
+
+def submission_folders(path: Path) -> list[Path]:
+    """The submissions that lie in a folder, by name. ResultError for two whose names differ only in capitals."""
+    found = sorted(entry for entry in path.iterdir() if is_submission(entry))
+    names: dict[str, Path] = {}
+    for entry in found:
+        other = names.setdefault(entry.name.casefold(), entry)
+        if other != entry:
+            raise ResultError(f"{entry}: {other.name!r} beside it differs only in capitals; give a --variant")
     return found
 
 
-def serve(memory: int) -> None:
-    """The child: answers requests until its standard input ends."""
-    limit(memory)
-    sys.stdout.buffer.write(_READY)
-    sys.stdout.buffer.flush()
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        try:
-            kind, data = b"T", _packed(_read(request))
-        except MRBError as error:
-            kind, data = b"E", str(error).encode()
-        except MemoryError:
-            kind, data = b"E", f"{request['path']}: unpacks to more than {memory} bytes".encode()
-        sys.stdout.buffer.write(kind + len(data).to_bytes(8, "big") + data)
-        sys.stdout.buffer.flush()
+def receive(folder: Path, *, neighbours: bool = True) -> Received:
+    """The submission in `folder`, its files' names, kinds and sizes checked, its text read under the schema, and
+    held to the registry. ResultError names the file and what is wrong with it.
+
+    `neighbours`: also refuse a folder beside it that some file systems would take for the same.
+    """
+    _check_folder(folder)
+    submission = read_submission(folder / SUBMISSION_FILE)
+    # realpath: `.` is the folder it stands for; that it is no symlink was checked.
+    name = Path(os.path.realpath(folder)).name
+    if name != submission.model.folder:
+        raise ResultError(f"{folder}: {SUBMISSION_FILE} is of {submission.model.folder!r}; the folder must be named so")
+    if neighbours:
+        _check_neighbours(folder)
+    suite = _check_suite(folder, submission)
+    _check_files(folder, {f"{task_id}.parquet" for task_id in submission.rankings})
+    for task_id, result in submission.results.items():
+        where = f"{folder / SUBMISSION_FILE}: results.{task_id}"
+        check_registry(result, where)
+        if result.measures.keys() != {str(measure) for measure in MEASURES}:
+            raise ResultError(f"{where}.measures: wanted {', '.join(map(str, MEASURES))}")
+    return Received(folder, submission, suite)
 
 
-def limit(more: int) -> None:
-    """Let this process take no more than `more` further bytes, and leave no core file: on Linux; else nothing."""
+def read_submission(path: Path) -> Submission:
+    """`submission.json` of any version, as the newest. ResultError names the file and the first field that is wrong."""
+    data = read_limited(path, MAX_SUBMISSION_BYTES)
+    stated = parse_json(data, path)
+    newest = to_newest(stated, str(path))
     try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    except (ImportError, OSError):
-        return
-    wanted = pages * resource.getpagesize() + more
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # The bytes that were looked at; writing the value as JSON again would take as long as reading it.
+        return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)
+    except ValidationError as error:
+        raise ResultError(f"{path}: {first_problem(error)}") from error
+    except RecursionError as error:
+        raise ResultError(f"{path}: nested too deeply") from error
 
 
-def _read(request: dict[str, object]) -> pa.Table:
-    path, rows, max_bytes, kinds = (request[name] for name in ("path", "rows", "max_bytes", "schema"))
-    assert isinstance(path, str) and isinstance(rows, int) and isinstance(max_bytes, int) and isinstance(kinds, list)
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds])
-    check_stated(Path(path), rows)
-    # One thread: the stacks of many would not fit under the limit.
-    table = read_untrusted(Path(path), schema, ResultError, max_bytes=max_bytes, threads=False)
-    if any(column.null_count for column in table.columns):
-        raise ResultError(f"{path}: holds null cells")
-    return table.replace_schema_metadata(None)
+def _check_suite(folder: Path, submission: Submission) -> Suite:
+    where = folder / SUBMISSION_FILE
+    try:
+        suite = load_suite(submission.suite)
+    except MRBError as error:
+        raise ResultError(f"{where}: {error}") from error
+    if suite.version != submission.suite_version:
+        raise ResultError(f"{where}: of suite {suite.id} {submission.suite_version}; this MRB has {suite.version}")
+    stated = [*submission.results, *submission.training, *(item.task for item in submission.not_covered)]
+    strange = sorted(set(stated) - set(suite.tasks))
+    if strange:
+        raise ResultError(f"{where}: {strange[0]!r} is no task of suite {suite.id}")
+    undeclared = [task_id for task_id in suite.tasks if task_id not in submission.training]
+    if undeclared:
+        raise ResultError(f"{where}: training says nothing of {undeclared[0]}; `unknown` is a word for it")
+    return suite
 
 
-def check_stated(path: Path, rows: int) -> None:
-    """Refuse, from the file's footer alone, other rows than counted, and pages that are packed or coded."""
-    with open_untrusted(path, ResultError) as file:
-        stated = file.metadata
-        if stated.num_rows != rows:
-            raise ResultError(f"{path}: {stated.num_rows} rows; the result counts {rows} queries")
-        if stated.num_row_groups > max(rows, 1):
-            raise ResultError(f"{path}: more groups of rows than rows")
-        groups = (stated.row_group(number) for number in range(stated.num_row_groups))
-        for column in (group.column(number) for group in groups for number in range(stated.num_columns)):
-            if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _ENCODINGS:
+def _check_folder(folder: Path) -> None:
+    """The folder itself and what lies in it: one file and one folder, neither a link."""
+    _expect(folder, stat.S_ISDIR, "a folder")
+    if is_device_name(Path(os.path.realpath(folder)).name):
+        raise ResultError(f"{folder}: Windows keeps this name for a device")
+    wanted = {SUBMISSION_FILE, RANKINGS_FOLDER}
+    _refuse_others(folder, wanted)
+    _expect(folder / SUBMISSION_FILE, stat.S_ISREG, "a file")
+    _expect(folder / RANKINGS_FOLDER, stat.S_ISDIR, "a folder")
+    size = (folder / SUBMISSION_FILE).lstat().st_size
+    if size > MAX_SUBMISSION_BYTES:
+        raise ResultError(f"{folder / SUBMISSION_FILE}: {size} bytes, more than {MAX_SUBMISSION_BYTES}")
+
+
+def _check_files(folder: Path, wanted: set[str]) -> None:
+    """The files of rankings: just those that are stated, each a plain file under its cap."""
+    rankings = folder / RANKINGS_FOLDER
+    _refuse_others(rankings, wanted)
+    total = 0
+    for name in sorted(wanted):
+        size = _expect(rankings / name, stat.S_ISREG, "a file").st_size
+        total += size
+        if size > MAX_RANKING_BYTES:
+            raise ResultError(f"{rankings / name}: {size} bytes, more than {MAX_RANKING_BYTES}")
+    if total > MAX_TOTAL_BYTES:
+        raise ResultError(f"{rankings}: {total} bytes in all, more than {MAX_TOTAL_BYTES}")
+
+
+def _refuse_others(folder: Path, wanted: set[str]) -> None:
+    """Nothing but `wanted` may lie in the folder; the first other name is told, however many there are."""
+    with os.scandir(folder) as entries:
+        for count, entry in enumerate(entries):
+            if entry.name not in wanted or count > MAX_TASKS:
                 raise ResultError(
-                    f"{path}: column {one_line(column.path_in_schema, 80)} is packed or coded ({column.compression}, "
-                    f"{', '.join(map(str, column.encodings))}); rankings are written plain, as `mrb submit` does"
+                    f"{folder}: holds {one_line(repr(entry.name), 80)}, which is no part of a submission; wanted "
+                    f"{one_line(', '.join(sorted(wanted)), 200)}"
                 )
 
 
-def _packed(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+def _expect(path: Path, kind: object, words: str) -> os.stat_result:
+    """The status of `path`, which must be of this kind and no link."""
+    assert callable(kind)
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
+    if stat.S_ISLNK(found.st_mode):
+        raise ResultError(f"{path}: a symbolic link; a submission holds plain files")
+    if not kind(found.st_mode):
+        raise ResultError(f"{path}: not {words}")
+    return found
+
+
+def _check_neighbours(folder: Path) -> None:
+    """No other folder beside it may have its name in other letters: on some systems they would be one."""
+    real = Path(os.path.realpath(folder))
+    for entry in os.scandir(real.parent):
+        if entry.name != real.name and entry.name.casefold() == real.name.casefold():
+            raise ResultError(f"{folder}: {entry.name!r} beside it differs only in capitals; give a --variant")

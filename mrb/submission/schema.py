@@ -12,13 +12,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mrb.files import is_device_name
-from mrb.hashing import sha256_json
-from mrb.redact import is_secret_name
-from mrb.results import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
-from mrb.submission.private import personal_name, private
-from mrb.task import Model, Sha256, Slug
-from mrb.words import Plain
+from mrb._util.files import is_device_name
+from mrb._util.hashing import sha256_json
+from mrb._util.printable import Plain
+from mrb._util.redact import is_secret_name
+from mrb.data.task import Model, Sha256, Slug
+from mrb.results.schema import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
+from mrb.submission.redact import personal_name, private
 
 SCHEMA_VERSION = 1
 SUBMISSION_FILE = "submission.json"

@@ -33,28 +33,28 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from mrb.check.compare import TOLERANCE, compare
-from mrb.check.probe import requests
-from mrb.declaration import LoadedReranker
+from mrb._util.files import write_json
+from mrb._util.hashing import sha256_json
+from mrb._util.printable import Plain
+from mrb.data.task import Model, Sha256, Slug
 from mrb.errors import ResultError
-from mrb.evaluate import environment
-from mrb.evaluate.failures import Allowance, failed_pairs, score_most
-from mrb.evaluate.plan import Float32, Plan
-from mrb.evaluate.score import score_all
-from mrb.files import write_json
-from mrb.hashing import sha256_json
-from mrb.metrics import HEADLINE, per_query
-from mrb.noise import NoiseRecord
-from mrb.ranking import rank_candidates
-from mrb.rescore import plan_of
-from mrb.results import Fraction, RerankerInfo
-from mrb.submission.check import check_submission, checked_rows
-from mrb.submission.folder import Received
-from mrb.submission.make import public_info
+from mrb.evaluation import environment
+from mrb.evaluation.failures import Allowance, failed_pairs, score_most
+from mrb.evaluation.plan import Float32, Plan
+from mrb.evaluation.score import score_all
+from mrb.metrics.measures import HEADLINE, per_query
+from mrb.metrics.ranking import rank_candidates
+from mrb.rerankers.check.probe import requests
+from mrb.rerankers.check.score_noise import TOLERANCE, compare
+from mrb.rerankers.declaration import LoadedReranker
+from mrb.rerankers.noise import NoiseRecord
+from mrb.results.recompute import plan_of
+from mrb.results.schema import Fraction, RerankerInfo
+from mrb.submission.build import public_info
 from mrb.submission.rankings import Ranked, scores_of
+from mrb.submission.reader import Received
 from mrb.submission.schema import SUBMISSION_FILE
-from mrb.task import Model, Sha256, Slug
-from mrb.words import Plain
+from mrb.submission.validate import check_submission, checked_rows
 
 QUERIES = 20
 """Queries of a task that are scored again. Who alters a tenth of a suite's queries gets past 40 tasks of 20 with a

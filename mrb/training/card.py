@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mrb.files import write_bytes
+from mrb._util.files import write_bytes
+from mrb._util.redact import redacted_text
 from mrb.home import expand_user
-from mrb.redact import redacted_text
 from mrb.training.recipe import LoadedRecipe, settings
 from mrb.training.record import TrainingRecord
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mrb.engine.layout import Layout
-from mrb.files import write_bytes, write_json
+from mrb._util.files import write_bytes, write_json
+from mrb.engine.prompt_template import Layout
 
 _PACKAGE = "sentence_transformers"
 _SCORE = "1_LogitScore"

@@ -9,15 +9,15 @@ from functools import partial
 
 import numpy as np
 
-from mrb.columns import aligned
-from mrb.engine.layout import Layout, render
+from mrb._util.text_table import aligned
+from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompter
+from mrb.engine.prompt_template import Layout, render
 from mrb.errors import MRBError
-from mrb.items import ImageHandle
+from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.data.sampling import Drawn, draw, order
-from mrb.training.data.sources import Prepared, prepare
+from mrb.training.memory_estimate import Shape, load_config, measure, shape_folder
 from mrb.training.recipe import LoadedRecipe, Recipe, settings
-from mrb.training.shape import Shape, load_config, measure, shape_folder
 
 GROUPS_READ = 200
 """Groups that lengths are taken from."""
@@ -125,7 +125,7 @@ def _estimated(
 
 def _counted(prompter: Prompter, one: Drawn) -> list[tuple[int, int]]:
     """(tokens, those of images) of each document's prompt."""
-    from mrb.training.feed import prompts_of
+    from mrb.training.dataset import prompts_of
 
     prompts = prompts_of(prompter, one)
     return [(len(prompt.ids), sum(placed.count for placed in prompt.images)) for prompt in prompts]
@@ -148,7 +148,7 @@ def _image_tokens(recipe: Recipe) -> Callable[[ImageHandle], int]:
     from transformers import Qwen2VLImageProcessorPil
 
     from mrb.engine.checkpoint import load_image_processor
-    from mrb.engine.pictures import image_tokens
+    from mrb.engine.image_features import image_tokens
 
     settings, folder = recipe.model, shape_folder(recipe)
     vision = getattr(load_config(folder), "vision_config", None) if folder is not None else None

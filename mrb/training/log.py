@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from mrb.files import write_bytes
+from mrb._util.files import write_bytes
 
 COLUMNS = (
     "step",

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mrb.adapters import RERANKERS
 from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone, Row
-from mrb.engine.layout import Layout
+from mrb.engine.image_features import Features
 from mrb.engine.lora import read_adapter
-from mrb.engine.pictures import Features
 from mrb.engine.prompt import label_ids
+from mrb.engine.prompt_template import Layout
 from mrb.errors import TrainingError
+from mrb.rerankers.plugins import RERANKERS
 from mrb.training.losses import LabelRows
 from mrb.training.recipe import Recipe, Tuning
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from mrb._util.files import parse_toml
+from mrb._util.hashing import sha256_json
+from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
-from mrb.files import parse_toml
-from mrb.hashing import sha256_json
-from mrb.task import Model, Slug
 from mrb.training.data.sampling import Sampling
 
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"

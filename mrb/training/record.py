@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from mrb._util.files import read_json, write_json
+from mrb._util.redact import redacted
+from mrb.data.task import Model, Sha256
 from mrb.errors import TrainingError, first_problem
-from mrb.evaluate import environment
-from mrb.files import read_json, write_json
-from mrb.redact import redacted
-from mrb.task import Model, Sha256
-from mrb.training.data.sources import Contamination, Prepared, SourceRecord
+from mrb.evaluation import environment
+from mrb.training.data.prepare import Contamination, Prepared, SourceRecord
 from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"

@@ -24,24 +24,24 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from mrb.engine.checkpoint import load_image_processor, takes_images
-from mrb.engine.pictures import Pictures
+from mrb.engine.image_features import Pictures
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
-from mrb.evaluate.lock import locked
-from mrb.metrics import HEADLINE
+from mrb.evaluation.lock import locked
+from mrb.metrics.measures import HEADLINE
 from mrb.training.card import write_card
+from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.data.sampling import order
-from mrb.training.data.sources import Prepared, prepare
-from mrb.training.dev import Dev, DevResult
+from mrb.training.dataset import Feed
 from mrb.training.export import Exporter
-from mrb.training.feed import Feed
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
 from mrb.training.model import Learner, Start, build_learner, find_start, matched_text, quiet
+from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
 from mrb.training.record import DevRecord, TrainingRecord, make_record, read_training_record, write_training_record
-from mrb.training.start import make_random_start
 from mrb.training.trainer import RerankerTrainer, arguments
+from mrb.training.validation import Dev, DevResult
 
 Say = Callable[[str], None]
 MODEL_FOLDER = "model"

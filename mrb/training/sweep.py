@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
-from mrb.task import Model, Slug
 from mrb.training.recipe import LoadedRecipe, load_recipe
 from mrb.training.record import TrainingRecord, read_training_record
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrb.files import write_bytes
-from mrb.redact import redacted_text
-from mrb.statistics import student_quantile
+from mrb._util.files import write_bytes
+from mrb._util.redact import redacted_text
+from mrb.metrics.statistics import student_quantile
 from mrb.training.log import COLUMNS, Table
 from mrb.training.plot import interval_plot, line_plot
 from mrb.training.record import TrainingRecord

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from mrb.engine.pictures import Features, Pictures
+from mrb.data.items import ImageHandle
+from mrb.engine.image_features import Features, Pictures
 from mrb.errors import MRBError, TrainingError
-from mrb.items import ImageHandle
-from mrb.training.feed import Feed, collate
+from mrb.training.dataset import Feed, collate
+from mrb.training.grad_cache import Batch, Done, Loss, Stepper
 from mrb.training.losses import Contrastive, Supervised, Unified
 from mrb.training.model import Learner
 from mrb.training.recipe import LossSettings, Recipe
-from mrb.training.step import Batch, Done, Loss, Stepper
 
 Save = Callable[[Path, dict[str, Tensor] | None], None]
 """Writes into a folder; with the parameters by name where they were gathered from several processes."""

@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.data.items import ImageHandle, Item
+from mrb.rerankers.reranker import Request
 
 INSTRUCTION = "Find the picture or text that answers the question."
 LONG = " ".join(f"word{i} and letter {chr(97 + i % 26)}" for i in range(90))

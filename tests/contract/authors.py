@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from mrb.items import ImageHandle, Item
+from mrb.data.items import ImageHandle, Item
 
 FOLDER = Path(__file__).parent / "authors"
 

@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers.image_utils import SizeDict
 
-from mrb.items import Item
+from mrb.data.items import Item
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 JUDGE = (

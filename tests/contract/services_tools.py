@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mrb.declaration import LoadedReranker
-from mrb.decode import ImageCaps
-from mrb.evaluate.plan import Asked, Entry
-from mrb.evaluate.score import score_all
-from mrb.items import ImageHandle
-from mrb.reranker import Request
+from mrb.data.images import ImageCaps
+from mrb.data.items import ImageHandle
+from mrb.evaluation.plan import Asked, Entry
+from mrb.evaluation.score import score_all
+from mrb.rerankers.declaration import LoadedReranker
+from mrb.rerankers.reranker import Request
 
 
 def harness(reranker: LoadedReranker, requests: Sequence[Request]) -> dict[int, list[float]]:

@@ -16,9 +16,9 @@ import transformers
 from asked import INSTRUCTION, LONG, mixed, texts
 from by_hand import LIMITS, ByHand
 
-from mrb.declaration import load_reranker
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.data.items import Item
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 
 Score = Callable[[str, Item, Item], float]
 Tiny = Callable[[str], Path]

@@ -10,9 +10,9 @@ import authors
 import numpy as np
 import pytest
 
-from mrb.adapters import RETRIEVERS, load_adapter
-from mrb.declaration import load_reranker
-from mrb.reranker import Request
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.plugins import RETRIEVERS, load_adapter
+from mrb.rerankers.reranker import Request
 
 CASES = [
     (path.stem, name)

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from mrb.cli.check import command
 from mrb.cli.main import main
-from mrb.declaration import load_reranker
 from mrb.errors import AdapterError
+from mrb.rerankers.declaration import load_reranker
 
 from .services_tools import llama
 from .test_services_rerank_api import Server

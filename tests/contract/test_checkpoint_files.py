@@ -15,13 +15,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from mrb.adapters import RERANKERS, RETRIEVERS, load_adapter
-from mrb.baselines.yes_no import AnyYesNo
-from mrb.declaration import load_reranker
+from mrb.baselines.rerankers.yes_no import AnyYesNo
+from mrb.data.items import Item
 from mrb.engine.checkpoint import read_weights
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, load_adapter
+from mrb.rerankers.reranker import Request
 from mrb.training.model import find_start
 from mrb.training.recipe import load_recipe
 

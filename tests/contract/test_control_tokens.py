@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken, Tokenizer
 
-from mrb.baselines.layouts import QWEN3
+from mrb.baselines.rerankers.prompt_templates import QWEN3
+from mrb.data.items import Item
 from mrb.engine.checkpoint import load_tokenizer
 from mrb.engine.control import ControlTokens
 from mrb.engine.prompt import Prompter
 from mrb.errors import AdapterError
-from mrb.items import Item
 
 NOT_SPECIAL = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
 PLAIN = (

@@ -25,11 +25,11 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from mrb.baselines.optional import needed
-from mrb.declaration import load_reranker
+from mrb.baselines._util.lazy_import import needed
+from mrb.data.items import Item
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 
 from .services_tools import harness, llama, llava_cross_encoder, mrb, picture, xlm_roberta
 

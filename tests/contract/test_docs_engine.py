@@ -13,8 +13,8 @@ import torch
 from asked import texts
 from by_hand import ByHand
 
-from mrb.declaration import load_reranker
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.declaration import load_reranker
 
 PAGE = (Path(__file__).parents[2] / "docs/engine.md").read_text(encoding="utf-8")
 

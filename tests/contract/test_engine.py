@@ -17,14 +17,14 @@ import transformers
 from asked import INSTRUCTION, LONG, mixed, picture, texts
 from by_hand import LIMITS
 
-from mrb.declaration import LoadedReranker, load_reranker
+from mrb.data.items import ImageHandle, Item
 from mrb.engine import engine as engine_module
-from mrb.engine.budget import batches, probed_tokens
-from mrb.engine.layout import Layout
+from mrb.engine.batching import batches, probed_tokens
 from mrb.engine.prompt import label_ids
+from mrb.engine.prompt_template import Layout
 from mrb.errors import AdapterError, DataError
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 Tiny = Callable[[str], Path]
 PNG = picture(60, 60, 5).encoded

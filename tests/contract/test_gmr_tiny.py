@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mrb.adapters import installed
 from mrb.baselines.gmr_tiny import GMRTiny
-from mrb.evaluate.run import RunOptions, run
-from mrb.evaluate.select import select
-from mrb.results import read_result
+from mrb.evaluation.run import RunOptions, run
+from mrb.evaluation.selection import select
+from mrb.rerankers.plugins import installed
+from mrb.results.schema import read_result
 from mrb.training.recipe import load_recipe
 
 FOLDER = Path(str(GMRTiny.model))

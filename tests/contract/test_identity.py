@@ -14,8 +14,8 @@ from huggingface_hub.constants import CONFIG_NAME, PYTORCH_WEIGHTS_NAME, SAFETEN
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from mrb.declaration import load_reranker
 from mrb.engine.identity import identity, loaded_identity
+from mrb.rerankers.declaration import load_reranker
 
 from .services_tools import llama, xlm_roberta
 

@@ -17,11 +17,11 @@ from asked import texts
 from by_hand import LIMITS
 from safetensors.torch import load_file, save_file
 
-from mrb.baselines.yes_no import AnyYesNo
-from mrb.declaration import load_reranker
+from mrb.baselines.rerankers.yes_no import AnyYesNo
+from mrb.data.items import Item
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 
 Weights = dict[str, torch.Tensor]
 Tiny = Callable[[str], Path]

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from mrb.baselines import minilm
-from mrb.declaration import LoadedReranker, load_reranker
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.baselines.rerankers import minilm
+from mrb.data.items import Item
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 from .services_tools import harness, mrb
 

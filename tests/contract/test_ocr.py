@@ -10,11 +10,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_onnxruntime import RapidOCR
 
-from mrb.baselines import ocr_bm25
-from mrb.baselines.lexical import bm25, words
-from mrb.declaration import LoadedReranker, load_reranker
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.baselines.rerankers import ocr_bm25
+from mrb.baselines.retrievers.lexical import bm25, words
+from mrb.data.items import ImageHandle, Item
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 from .services_tools import harness, mrb, picture
 

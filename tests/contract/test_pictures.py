@@ -10,11 +10,11 @@ import pytest
 from asked import picture
 from by_hand import LIMITS
 
-from mrb.declaration import load_reranker
-from mrb.engine import pictures as module
-from mrb.engine.pictures import Pictures
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.data.items import ImageHandle, Item
+from mrb.engine import image_features as module
+from mrb.engine.image_features import Pictures
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 
 
 @pytest.fixture

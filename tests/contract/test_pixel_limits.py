@@ -13,14 +13,14 @@ from asked import INSTRUCTION, picture
 from PIL import Image
 from trained import parts_of_recipe, recipe_of
 
-from mrb.declaration import load_reranker
+from mrb.data.items import Item
 from mrb.engine.checkpoint import load_image_processor, load_plain_image_processor
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 from mrb.training.data.files import write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
-from mrb.training.data.sources import prepare
+from mrb.training.data.prepare import prepare
 from mrb.training.dry_run import measure_lengths
 
 Tiny = Callable[[str], Path]

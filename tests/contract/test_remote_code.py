@@ -11,8 +11,8 @@ import museum
 import pytest
 from asked import texts
 
-from mrb.declaration import LoadedReranker, load_reranker
 from mrb.errors import AdapterError
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
 
 CODE = """
 from transformers import Qwen3Config, Qwen3ForCausalLM

@@ -16,8 +16,8 @@ from by_hand import LIMITS
 from safetensors.torch import load_file, save_file
 
 from mrb.errors import ResultError
-from mrb.evaluate.run import RunOptions, run
-from mrb.evaluate.select import select
+from mrb.evaluation.run import RunOptions, run
+from mrb.evaluation.selection import select
 
 from .services_tools import xlm_roberta
 

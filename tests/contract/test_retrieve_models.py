@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from by_hand import LIMITS
 
-from mrb.candidates import Candidates, read_parquet
+from mrb.candidates.lists import Candidates, read_parquet
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
 from mrb.engine.identity import identity
-from mrb.loading.load import load_task_data
 from mrb.retrieval.first_stage import close, load_first_stage, make_candidates
-from mrb.task import load_task
 
 Tiny = Callable[[str], Path]
 

@@ -17,9 +17,9 @@ import transformers
 from asked import INSTRUCTION, LONG, picture
 from by_hand import LIMITS, ByHand
 
-from mrb.adapters import RETRIEVERS, load_adapter
+from mrb.data.items import ImageHandle, Item
 from mrb.errors import AdapterError
-from mrb.items import ImageHandle, Item
+from mrb.rerankers.plugins import RETRIEVERS, load_adapter
 from mrb.retrieval.retriever import Encoder
 
 Tiny = Callable[[str], Path]

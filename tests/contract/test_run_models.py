@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mrb.task import TYPES, load_task
+from mrb.data.task import TYPES, load_task
 
 Tiny = Callable[[str], Path]
 COMMAND = Path(sys.executable).with_name("mrb")

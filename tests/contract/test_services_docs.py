@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mrb.adapters import load_adapter
 from mrb.errors import AdapterError
+from mrb.rerankers.plugins import load_adapter
 
 from .services_tools import llama, mrb
 from .test_services_rerank_api import Server

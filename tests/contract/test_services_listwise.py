@@ -14,11 +14,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
-from mrb.baselines.listwise import prompt, slide
-from mrb.declaration import LoadedReranker, load_reranker
+from mrb.baselines.rerankers.listwise import prompt, slide
+from mrb.data.items import Item
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 from .services_tools import byte_tokenizer, harness, llama, mrb, qwen3_5, xlm_roberta
 

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrb.declaration import LoadedReranker, load_reranker
-from mrb.decode import ImageCaps
+from mrb.data.images import ImageCaps
+from mrb.data.items import ImageHandle, Item
 from mrb.errors import AdapterError
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 from .services_tools import harness, mrb, picture
 
@@ -258,7 +258,7 @@ def noise(mode: str = "RGB") -> Image.Image:
     ids=["png", "jpeg", "grey", "webp", "alpha", "exif", "bmp", "tiff", "gif", "cmyk", "downscaled"],
 )
 def test_what_is_sent_shows_the_pixels_that_every_adapter_sees(handle: ImageHandle, kind: str, as_it_is: bool) -> None:
-    from mrb.baselines.data_urls import data_url
+    from mrb.baselines._util.data_urls import data_url
 
     sent_kind, data = decoded(data_url(handle))
     assert sent_kind == kind
@@ -391,7 +391,7 @@ def test_a_fault_that_stays_is_one_line_with_the_query(
 def test_an_answer_without_end_is_refused(
     server: Server, load: Callable[..., LoadedReranker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrb.baselines.service.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("mrb.baselines._util.http_client.MAX_ANSWER_BYTES", 1000)
     server.faults = [answer(200, b" " * 2000)]
     with pytest.raises(AdapterError, match="larger than 1000 bytes"):
         harness(load(), [Request("", QUERY, DOCUMENTS, 0)])

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mrb.declaration import LoadedReranker, load_reranker
+from mrb.data.items import Item
 from mrb.errors import AdapterError
-from mrb.items import Item
-from mrb.reranker import Request
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 from .services_tools import harness, mrb, picture
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mrb.training.dry_run import memory_lines, memory_parts
+from mrb.training.memory_estimate import Shape
 from mrb.training.recipe import load_recipe
-from mrb.training.shape import Shape
 
 SHAPE = Shape(
     parameters=1000,

@@ -11,13 +11,13 @@ import torch
 from asked import INSTRUCTION, mixed, texts
 from trained import parts_of_recipe, recipe_of, toy_groups
 
-from mrb.declaration import load_reranker
+from mrb.data.items import Item
 from mrb.engine.head import ROWS_FILE
 from mrb.errors import TrainingError
-from mrb.items import Item
-from mrb.reranker import Request
-from mrb.training.dev import LiveReranker
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.reranker import Request
 from mrb.training.run import Parts
+from mrb.training.validation import LiveReranker
 
 Tiny = Callable[[str], Path]
 CL = ("loss.name=contrastive", "model.layout=gmr-cl")

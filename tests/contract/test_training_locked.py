@@ -9,7 +9,7 @@ import pytest
 from trained import recipe_of, toy_groups
 
 from mrb.errors import ResultError
-from mrb.evaluate.lock import locked
+from mrb.evaluation.lock import locked
 from mrb.training import run
 from mrb.training.log import Table
 from mrb.training.record import TrainingRecord, read_training_record

@@ -17,10 +17,10 @@ import torch
 from trained import recipe_of, toy_groups
 
 from mrb.errors import MRBError, TrainingError
-from mrb.evaluate.run import RunOptions
-from mrb.evaluate.run import run as score
-from mrb.evaluate.select import select
-from mrb.results import read_result
+from mrb.evaluation.run import RunOptions
+from mrb.evaluation.run import run as score
+from mrb.evaluation.selection import select
+from mrb.results.schema import read_result
 from mrb.training.recipe import LoadedRecipe
 from mrb.training.record import read_training_record
 from mrb.training.run import train
@@ -195,8 +195,8 @@ def test_half_precision_trains_close_to_full(small: Any, tmp_path: Path) -> None
 
 
 def test_test_data_in_the_groups_is_dropped_and_recorded(small: Any, tmp_path: Path, groups: Path) -> None:
-    from mrb.loading.load import load_task_data
-    from mrb.task import load_task
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_task
 
     data = load_task_data(load_task("mini-faq-t2t"))
     query = data.queries.item(next(iter(data.queries)))
@@ -249,7 +249,7 @@ def test_what_is_wrong_with_a_group_reaches_the_trainer_whole_from_a_data_loader
     from torch.utils.data import DataLoader, Dataset
 
     from mrb.errors import DataError
-    from mrb.training.feed import Asked, collate
+    from mrb.training.dataset import Asked, collate
 
     class Bad(Dataset[Any]):
         def __len__(self) -> int:

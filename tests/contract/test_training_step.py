@@ -14,11 +14,11 @@ from trained import batch_of, parts_of_recipe, recipe_of, toy_groups
 
 from mrb.engine.backbone import row_of
 from mrb.errors import TrainingError
+from mrb.training.grad_cache import Batch, Done, Stepper, chunks
 from mrb.training.losses import Contrastive, Supervised, split_groups
 from mrb.training.model import Learner, layout_of, matched_text
 from mrb.training.recipe import Recipe
 from mrb.training.run import Parts
-from mrb.training.step import Batch, Done, Stepper, chunks
 from mrb.training.trainer import GradientWatch, build_loss
 
 Tiny = Callable[[str], Path]

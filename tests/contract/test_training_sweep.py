@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from trained import recipe_of, toy_groups
 
-from mrb.baselines.colours import COLOURS, mentions, pixel_colours
-from mrb.baselines.drawn import drawn
-from mrb.baselines.flag_grammar import describe_and_draw
-from mrb.baselines.flag_sheet import TALL, WIDE
-from mrb.baselines.recoloured import recoloured
+from mrb.baselines.retrievers.colours import COLOURS, mentions, pixel_colours
+from mrb.baselines.synthetic.flag_grammar import describe_and_draw
+from mrb.baselines.synthetic.flag_sheet import TALL, WIDE
+from mrb.baselines.synthetic.recoloured import recoloured
+from mrb.baselines.synthetic.synthetic_flags import drawn
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
+from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
-from mrb.loading.data import TaskData
-from mrb.loading.load import load_task_data
 from mrb.retrieval.first_stage import parts_of
-from mrb.task import load_task
-from mrb.training.data import derived
-from mrb.training.data.derived import derive, made_by
+from mrb.training.data import augmentation as derived
+from mrb.training.data.augmentation import derive, made_by
 from mrb.training.recipe import load_recipe
 from mrb.training.run import train
 from mrb.training.sweep import Run, Sweep, load_sweep, run_sweep

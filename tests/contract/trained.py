@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from asked import picture
 
-from mrb.items import Item
+from mrb.data.items import Item
 from mrb.training.data.files import write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
-from mrb.training.data.sources import prepare
-from mrb.training.feed import Asked, collate, prompts_of
+from mrb.training.data.prepare import prepare
+from mrb.training.dataset import Asked, collate, prompts_of
+from mrb.training.grad_cache import Batch
 from mrb.training.model import find_start
 from mrb.training.recipe import LoadedRecipe, Recipe, load_recipe
 from mrb.training.run import Parts, build_parts
-from mrb.training.step import Batch
 
 WORDS = ("red", "green", "blue", "white", "black", "yellow", "round", "square", "small", "large", "hot", "cold")
 

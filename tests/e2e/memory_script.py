@@ -15,20 +15,20 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from mrb.adapters import Adapter
-from mrb.candidates import Provenance, build
-from mrb.declaration import declared
-from mrb.evaluate import environment
-from mrb.evaluate.held import held_scores
-from mrb.evaluate.measure import measure
-from mrb.evaluate.plan import asked, make_plan
-from mrb.evaluate.run import header_of
-from mrb.evaluate.score import score_all
-from mrb.items import DecodeCache, Item
-from mrb.journal import JournalWriter, Record, replay
-from mrb.loading.load import load_task_data
-from mrb.reranker import Request
-from mrb.task import load_task
+from mrb.candidates.lists import Provenance, build
+from mrb.data.items import DecodeCache, Item
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
+from mrb.evaluation import environment
+from mrb.evaluation.journal import JournalWriter, Record, replay
+from mrb.evaluation.measure import measure
+from mrb.evaluation.plan import asked, make_plan
+from mrb.evaluation.run import header_of
+from mrb.evaluation.score import score_all
+from mrb.evaluation.scored import held_scores
+from mrb.rerankers.declaration import declared
+from mrb.rerankers.plugins import Adapter
+from mrb.rerankers.reranker import Request
 
 DEPTH = 10
 """What is held of a pair is its ids, which do grow with the queries; few pairs, so that pictures are what shows."""

@@ -21,7 +21,7 @@ import yaml
 from watching import alive, built, finals, told, wait_until
 
 from mrb.cli.run import command as run_command
-from mrb.journal import replay
+from mrb.evaluation.journal import replay
 
 DOCS = Path(__file__).parents[2] / "docs"
 MRB = Path(sys.executable).with_name("mrb")

@@ -63,8 +63,8 @@ Nearest.add = slowly
 POSTINGS = """
 import time
 
-import mrb.baselines.bm25_disk as disk
-from mrb.baselines.bm25 import BM25Retriever
+import mrb.baselines.retrievers.bm25_disk as disk
+from mrb.baselines.rerankers.bm25 import BM25Retriever
 
 disk.SHARD_DOCUMENTS = 100
 

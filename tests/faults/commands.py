@@ -16,7 +16,7 @@ from pathlib import Path
 from tools import MRB, Done, Lost, ended, started
 
 from mrb.errors import MRBError
-from mrb.journal import replay
+from mrb.evaluation.journal import replay
 
 TESTS = Path(__file__).parents[1]
 TASK = "mini-faq-t2t"

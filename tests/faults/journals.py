@@ -12,9 +12,9 @@ from commands import TASK, run_command, same_files
 from tools import Lost, Outcome, outcome
 
 from mrb.errors import ResultError
-from mrb.evaluate.run import RunOptions, run
-from mrb.evaluate.select import select
-from mrb.journal import MAGIC
+from mrb.evaluation.journal import MAGIC
+from mrb.evaluation.run import RunOptions, run
+from mrb.evaluation.selection import select
 
 QUERIES = 3
 START_OVER = 8

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mutations import examples, put, spliced, splices
 
 from mrb.errors import ResultError
-from mrb.evaluate.held import held_scores
-from mrb.journal import Header, JournalWriter, Record, replay
+from mrb.evaluation.journal import Header, JournalWriter, Record, replay
+from mrb.evaluation.scored import held_scores
 
 HEADER = Header(score_key="a" * 64, task="t", reranker="r", source_sha256=None, packages={})
 BITS = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(lambda bits: np.array(bits, np.uint32).view(np.float32))

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed, examples, put, spliced, splices
 
-from mrb.candidates import read_parquet
+from mrb._util.hashing import sha256_file
+from mrb.candidates.lists import read_parquet
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task, task_folder
 from mrb.errors import MRBError
-from mrb.hashing import sha256_file
-from mrb.loading.load import load_task_data
-from mrb.submission.check import check_submission
-from mrb.submission.folder import receive
 from mrb.submission.rankings import SCORED
-from mrb.task import load_task, task_folder
+from mrb.submission.reader import receive
+from mrb.submission.validate import check_submission
 
 TASK = "mini-faq-t2t"
 Json = dict[str, Any]

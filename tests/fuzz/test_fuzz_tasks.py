@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import examples, put, spliced, splices
 
+from mrb.data.task import Suite, read_task, read_toml, task_folder
 from mrb.errors import MRBError
-from mrb.task import Suite, read_task, read_toml, task_folder
 from mrb.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]

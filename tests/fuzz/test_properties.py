@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import changed, examples, put
 
-from mrb import candidates as lists
-from mrb.candidates import Provenance
+from mrb.candidates import lists
+from mrb.candidates.lists import Provenance
 from mrb.errors import CandidatesError, MRBError
-from mrb.metrics import MEASURES, Measure, ceiling_ranking, per_query
-from mrb.ranking import rank_candidates
-from mrb.results import read_result
+from mrb.metrics.measures import MEASURES, Measure, ceiling_ranking, per_query
+from mrb.metrics.ranking import rank_candidates
+from mrb.results.schema import read_result
 
 IDS = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=30, unique=True)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -93,7 +93,7 @@ def test_a_ranking_knows_neither_order_nor_company(case, random, depth: int) -> 
     shuffled = random.sample(range(len(ids)), len(ids))
     again = rank_candidates("t", "q", [ids[p] for p in shuffled], scores[shuffled], failed=failed[shuffled])
     assert [ids[shuffled[p]] for p in again] == [ids[p] for p in order]
-    # What `mrb.evaluate.measure` relies on for its depth curve.
+    # What `mrb.evaluation.measure` relies on for its depth curve.
     head = rank_candidates("t", "q", ids[:depth], scores[:depth], failed=failed[:depth])
     assert head.tolist() == [p for p in order.tolist() if p < depth]
 

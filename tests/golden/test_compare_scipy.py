@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mrb.compare import compare
-from mrb.summary import Run, load_run
+from mrb.results.compare import compare
+from mrb.results.run import Run, load_run
 
 MEASURE = "nDCG@10"
 MakeRun = Callable[..., Run]

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mrb.cli.tasks import command
-from mrb.task import load_suite, load_task
+from mrb.data.task import load_suite, load_task
 
 ROOT = Path(__file__).parents[2]
 GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))

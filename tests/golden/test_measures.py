@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrb.metrics import HEADLINE, MEASURES, Measure, ceiling_ranking, per_query
-from mrb.ranking import rank_candidates, tie_order
+from mrb.metrics.measures import HEADLINE, MEASURES, Measure, ceiling_ranking, per_query
+from mrb.metrics.ranking import rank_candidates, tie_order
 
 
 def dcg(gains, cutoff):

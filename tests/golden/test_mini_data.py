@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mrb.candidates import check_ids, check_task, read_parquet
+from mrb._util.hashing import canonical_json, sha256_bytes, sha256_json
+from mrb.candidates.lists import check_ids, check_task, read_parquet
+from mrb.data.load import load_task_data
+from mrb.data.task import Task, load_suite, load_task, task_folder
 from mrb.errors import DataError
-from mrb.hashing import canonical_json, sha256_bytes, sha256_json
-from mrb.loading.load import load_task_data
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
-from mrb.task import Task, load_suite, load_task, task_folder
 
 MINI = load_suite("mini").tasks
 DEV = load_suite("mini-dev").tasks

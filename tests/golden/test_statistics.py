@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mrb.statistics import (
+from mrb.metrics.statistics import (
     TaskSample,
     averages,
     holm,

@@ -26,7 +26,14 @@ from typing import Any, Self
 BENEATH = (
     *("numpy", "pandas", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet", "PIL.Image", "pytrec_eval"),
     *("asyncio", "httpx", "httpx2", "requests", "fsspec", "filelock", "yaml", "dill", "multiprocess", "xxhash", "tqdm"),
-    *("mrb.cli.main", "mrb.evaluate.run", "mrb.loading.pull", "mrb.rescore", "mrb.retrieval", "mrb.summary"),
+    *(
+        "mrb.cli.main",
+        "mrb.evaluation.run",
+        "mrb.hub.pull_data",
+        "mrb.results.recompute",
+        "mrb.retrieval",
+        "mrb.results.run",
+    ),
 )
 CLIENTS = {"huggingface_hub", "datasets"}
 SECONDS = 600

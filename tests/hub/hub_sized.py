@@ -8,8 +8,8 @@ import sys
 from datetime import date
 from pathlib import Path
 
-import mrb.task
-from mrb.task import Size, Task
+import mrb.data.task
+from mrb.data.task import Size, Task
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -33,8 +33,8 @@ def sized(task: Task) -> Task:
 
 
 if __name__ == "__main__":
-    read_task = mrb.task.read_task
-    mrb.task.read_task = lambda path: sized(read_task(path))
+    read_task = mrb.data.task.read_task
+    mrb.data.task.read_task = lambda path: sized(read_task(path))
     from mrb.cli.main import main
 
     main()

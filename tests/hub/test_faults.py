@@ -22,7 +22,7 @@ CORPUS = "corpus/corpus-00000-of-00001.parquet"
 PULL = ("data", "pull", "--task", "nights")
 IMPATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": "1"}
 SIZED = str(Path(__file__).with_name("hub_sized.py"))
-HASTY = "import mrb.loading.hub as hub; hub.WAITS = (0.05,); from mrb.cli.main import main; main()"
+HASTY = "import mrb.hub.client as hub; hub.WAITS = (0.05,); from mrb.cli.main import main; main()"
 
 
 def refused(done: Done, *words: str) -> None:
@@ -159,8 +159,8 @@ def test_another_revision_is_refused_with_a_warm_cache(network: str, mrb: Mrb) -
     assert mrb(*PULL).returncode == 0
     script = """
 import time
-from mrb.task import load_task
-from mrb.loading.load import load_task_data
+from mrb.data.task import load_task
+from mrb.data.load import load_task_data
 from mrb.errors import DataError
 task = load_task("nights")
 part = task.source.parts[0].model_copy(update={"revision": "b" * 40})

@@ -15,7 +15,7 @@ import pytest
 from hub_fixtures import DOCUMENTS, QUERIES, Repository, repositories
 from hub_server import Hub
 
-from mrb.loading.layout import file_format
+from mrb.data.table_discovery import file_format
 
 Mrb = Callable[..., subprocess.CompletedProcess[str]]
 TABLE = repositories()
@@ -101,7 +101,7 @@ def test_the_table_has_forty_tasks() -> None:
 
 
 def test_the_registry_names_the_repositories_of_the_table() -> None:
-    from mrb.task import load_suite, suite_tasks
+    from mrb.data.task import load_suite, suite_tasks
 
     registered = {
         (task.id, part.repository, part.revision, task.type)

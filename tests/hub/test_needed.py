@@ -85,7 +85,7 @@ def test_only_rows_that_are_named_are_written(large: Hub, run: Callable[..., str
     assert "nights" in scored and "again: nDCG@10" in scored
     assert "surface holds what it declares" in run("check", "surface", *TASK, *LISTS, "--no-reload")
     assert large.requests == []
-    whole = "from mrb.loading.load import load_task_data as l; from mrb.task import load_task as t; l(t('nights'))"
+    whole = "from mrb.data.load import load_task_data as l; from mrb.data.task import load_task as t; l(t('nights'))"
     run("-c", whole, python=True, whole=True)
 
 

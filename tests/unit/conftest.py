@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mrb import candidates as lists
-from mrb.candidates import Candidates, Provenance
-from mrb.evaluate.plan import Plan, make_plan
-from mrb.items import DecodeCache
-from mrb.loading.counts import Counts
-from mrb.loading.data import ItemTable, TaskData
-from mrb.task import Task
+from mrb.candidates import lists
+from mrb.candidates.lists import Candidates, Provenance
+from mrb.data.items import DecodeCache
+from mrb.data.stats import Counts
+from mrb.data.task import Task
+from mrb.data.task_data import ItemTable, TaskData
+from mrb.evaluation.plan import Plan, make_plan
 
 Content = str | bytes | tuple[str | None, bytes | None] | None
 
@@ -137,8 +137,8 @@ def trial_run(
     **options: str,
 ) -> Path:
     """A real run of the first queries of tasks of mini, its command as a user's with paths in it."""
-    from mrb.evaluate.run import RunOptions, run
-    from mrb.evaluate.select import select
+    from mrb.evaluation.run import RunOptions, run
+    from mrb.evaluation.selection import select
 
     command = ["mrb", "run", "--model", model, "--suite", "mini", "--out", "/home/somebody/runs"]
     command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
@@ -149,9 +149,9 @@ def trial_run(
 
 def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **card: Any) -> Path:
     """The submission of a run of mini, by "mrb", training unknown."""
-    from mrb.submission.make import Declared, submit
+    from mrb.data.task import load_suite
+    from mrb.submission.build import Declared, submit
     from mrb.submission.schema import Mark, ModelCard
-    from mrb.task import load_suite
 
     made = ModelCard(**{"organisation": "mrb", "name": "random", "parameters": 1000, **card})
     training: dict[str, Mark] = dict.fromkeys(load_suite("mini").tasks, "unknown")
@@ -165,15 +165,15 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
 
     import numpy as np
 
-    from mrb.evaluate.measure import measure
-    from mrb.hashing import sha256_file
-    from mrb.rescore import plan_of
-    from mrb.submission.check import checked_rows
-    from mrb.submission.folder import receive
+    from mrb._util.hashing import sha256_file
+    from mrb.data.task import load_suite
+    from mrb.evaluation.measure import measure
+    from mrb.results.recompute import plan_of
+    from mrb.results.run import Run, suite_averages, task_scores
     from mrb.submission.rankings import ranked, write_rankings
     from mrb.submission.rankings import scores_of as stated_scores
-    from mrb.summary import Run, suite_averages, task_scores
-    from mrb.task import load_suite
+    from mrb.submission.reader import receive
+    from mrb.submission.validate import checked_rows
 
     received = receive(folder)
     made = received.submission

@@ -10,9 +10,9 @@ from textwrap import dedent
 
 import pytest
 
-from mrb.adapters import RERANKERS, RETRIEVERS, installed, load_adapter
+from mrb._util.hashing import sha256_file
 from mrb.errors import AdapterError
-from mrb.hashing import sha256_file
+from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, installed, load_adapter
 
 Write = Callable[[str, str], Path]
 

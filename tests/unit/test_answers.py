@@ -16,11 +16,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mrb.adapters import Adapter
-from mrb.declaration import declared
 from mrb.errors import AdapterError
-from mrb.evaluate.plan import Plan, asked
-from mrb.evaluate.score import score_all
+from mrb.evaluation.plan import Plan, asked
+from mrb.evaluation.score import score_all
+from mrb.rerankers.declaration import declared
+from mrb.rerankers.plugins import Adapter
 
 MakePlan = Callable[..., Plan]
 VALUES = [0.1, 2.5, -3.0]

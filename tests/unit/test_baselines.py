@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mrb.baselines.changes import changed, tone_match
-from mrb.baselines.colours import COLOURS, SHADES, TONES, mentions, pixel_colours, text_colours, to_lab
-from mrb.baselines.features import PictureCache, read_picture
-from mrb.baselines.layout import layout_match
-from mrb.baselines.lexical import bm25, words
-from mrb.declaration import LoadedReranker, load_reranker
-from mrb.items import ImageHandle, Item
-from mrb.reranker import Request
+from mrb.baselines.retrievers.colours import COLOURS, SHADES, TONES, mentions, pixel_colours, text_colours, to_lab
+from mrb.baselines.retrievers.features import PictureCache, read_picture
+from mrb.baselines.retrievers.lexical import bm25, words
+from mrb.baselines.synthetic.flag_layout import layout_match
+from mrb.baselines.synthetic.image_edits import changed, tone_match
+from mrb.data.items import ImageHandle, Item
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.reranker import Request
 
 Encode = Callable[..., bytes]
 NAMES = ("random", "constant", "bm25", "surface")

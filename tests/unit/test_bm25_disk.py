@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrb.baselines import bm25_disk
-from mrb.baselines.bm25 import BM25Retriever
-from mrb.baselines.bm25_disk import DiskIndex
+from mrb.baselines.rerankers.bm25 import BM25Retriever
+from mrb.baselines.retrievers import bm25_disk
+from mrb.baselines.retrievers.bm25_disk import DiskIndex
+from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
-from mrb.loading.data import TaskData
 from mrb.retrieval import make_candidates
 
 MakeData = Callable[..., TaskData]
@@ -99,10 +99,10 @@ def test_large_corpora_go_to_disk_by_themselves(
     data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MRB_CACHE", str(tmp_path))
-    monkeypatch.setattr("mrb.baselines.bm25.MEMORY_DOCUMENTS", 299)
+    monkeypatch.setattr("mrb.baselines.rerankers.bm25.MEMORY_DOCUMENTS", 299)
     made = make_candidates(data, BM25Retriever(), "bm25", 5, "t")
     assert list((tmp_path / "first-stages").glob("bm25-*/manifest.json"))
-    monkeypatch.setattr("mrb.baselines.bm25.MEMORY_DOCUMENTS", 300)
+    monkeypatch.setattr("mrb.baselines.rerankers.bm25.MEMORY_DOCUMENTS", 300)
     assert make_candidates(data, BM25Retriever(), "bm25", 5, "t").sha256 == made.sha256
 
 

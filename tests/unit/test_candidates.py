@@ -13,10 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mrb import candidates as lists
-from mrb.candidates import Candidates, Provenance, build, check_ids, check_task, read_parquet, write_parquet, write_trec
+from mrb.candidates import lists
+from mrb.candidates.lists import (
+    Candidates,
+    Provenance,
+    build,
+    check_ids,
+    check_task,
+    read_parquet,
+    write_parquet,
+    write_trec,
+)
+from mrb.data.task import Task
 from mrb.errors import CandidatesError
-from mrb.task import Task
 
 LISTS = [
     ("q2", ["d3", "d1"], [2.5, -1.0]),

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrb.adapters import Adapter
-from mrb.check.check import Checked, check
-from mrb.check.compare import TOLERANCE, compare, drifts
-from mrb.check.noise import measure_noise
-from mrb.check.probe import Probe, answers, halved_backwards, requests, thinned, turned
-from mrb.check.report import check_text, noise_text, verdict
-from mrb.declaration import LoadedReranker, declared
 from mrb.errors import AdapterError
-from mrb.evaluate.plan import Plan
-from mrb.noise import read_noise, write_noise
-from mrb.reranker import Request
+from mrb.evaluation.plan import Plan
+from mrb.rerankers.check.check import Checked, check
+from mrb.rerankers.check.noise_run import measure_noise
+from mrb.rerankers.check.probe import Probe, answers, halved_backwards, requests, thinned, turned
+from mrb.rerankers.check.report import check_text, noise_text, verdict
+from mrb.rerankers.check.score_noise import TOLERANCE, compare, drifts
+from mrb.rerankers.declaration import LoadedReranker, declared
+from mrb.rerankers.noise import read_noise, write_noise
+from mrb.rerankers.plugins import Adapter
+from mrb.rerankers.reranker import Request
 
 MakePlan = Callable[..., Plan]
 Loader = Callable[[], LoadedReranker]

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from mrb.candidates import build, read_parquet, write_parquet
+from mrb.candidates.lists import build, read_parquet, write_parquet
 from mrb.cli.candidates import command
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
 from mrb.errors import MRBError
-from mrb.loading.load import load_task_data
-from mrb.retrieval.quality import quality
-from mrb.task import load_task
+from mrb.retrieval.candidate_stats import quality
 
 TASK = "mini-flag-t2i-dev"
 

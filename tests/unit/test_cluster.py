@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from mrb.cli.executor import refuse_without_ray
+from mrb.data.task import load_task
 from mrb.errors import AdapterError, MRBError
-from mrb.evaluate.choice import Choice
-from mrb.evaluate.part import Part, part_of
-from mrb.evaluate.plan import Entry
-from mrb.journal import Record
-from mrb.results import RerankerInfo
-from mrb.task import load_task
-from mrb.workers.cluster.connect import Wanted
-from mrb.workers.cluster.handing import Handing
-from mrb.workers.cluster.member import Joined, Lost, Member
-from mrb.workers.messages import Ask, Build, Close, Done, Packages
+from mrb.evaluation.journal import Record
+from mrb.evaluation.plan import Entry
+from mrb.evaluation.shard import Part, part_of
+from mrb.evaluation.task_spec import Choice
+from mrb.parallel.cluster.connect import Wanted
+from mrb.parallel.cluster.requeueing_queue import Handing
+from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
+from mrb.parallel.messages import Ask, Build, Close, Done, Packages
+from mrb.results.schema import RerankerInfo
 
 pytestmark = pytest.mark.usefixtures("ray_token")  # some of what is tested here imports Ray
 
@@ -49,7 +49,7 @@ def handing(count: int) -> Handing:
 def test_threads_are_a_share_of_the_nodes_cores(
     resources: dict[str, float], gpus: float, workers: int, wanted: int
 ) -> None:
-    from mrb.workers.cluster.relay import threads
+    from mrb.parallel.cluster.worker_actor import threads
 
     assert threads(resources, gpus, workers) == wanted
 
@@ -123,9 +123,9 @@ def test_parts_that_there_are() -> None:
 
 
 def crew(told: list[str]) -> Any:
-    from mrb.workers.cluster.crew import Crew
+    from mrb.parallel.cluster.worker_group import Crew
 
-    return Crew(2, 0.0, "mrb.workers.worker", told.append)
+    return Crew(2, 0.0, "mrb.parallel.worker", told.append)
 
 
 def test_three_in_a_row_that_end_before_they_do_anything_end_the_run() -> None:
@@ -143,7 +143,7 @@ def test_three_in_a_row_that_end_before_they_do_anything_end_the_run() -> None:
 def test_no_room_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    from mrb.workers.cluster import crew as module
+    from mrb.parallel.cluster import worker_group as module
 
     told: list[str] = []
     workers = crew(told)
@@ -205,7 +205,7 @@ def _joining(*members: tuple[Member, RerankerInfo, dict[str, str]]) -> Scripted:
 
 
 def test_other_packages_on_a_node_are_refused_by_name() -> None:
-    from mrb.workers.cluster.scoring import OnRay
+    from mrb.parallel.cluster.scoring import OnRay
 
     first, second = member("worker 1 on a"), member("worker 2 on b")
     script = _joining((first, INFO, {"numpy": "2.4", "torch": "2.13"}), (second, INFO, {"numpy": "2.3"}))
@@ -218,7 +218,7 @@ def test_other_packages_on_a_node_are_refused_by_name() -> None:
 
 
 def test_another_source_on_a_node_is_refused_by_name() -> None:
-    from mrb.workers.cluster.scoring import OnRay
+    from mrb.parallel.cluster.scoring import OnRay
 
     other = INFO.model_copy(update={"source_sha256": "1" * 64})
     script = _joining((member("worker 1 on a"), INFO, {}), (member("worker 2 on b"), other, {}))
@@ -229,7 +229,7 @@ def test_another_source_on_a_node_is_refused_by_name() -> None:
 
 
 def test_every_worker_closes_its_reranker_also_one_that_has_not_said_yet_that_it_has_done_all() -> None:
-    from mrb.workers.cluster.scoring import OnRay
+    from mrb.parallel.cluster.scoring import OnRay
 
     zeros = np.zeros(5, np.float32)
     choice = Choice(load_task("mini-faq-t2t"), 5, None, None, None)

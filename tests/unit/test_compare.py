@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrb.compare import Comparison, compare
 from mrb.errors import ResultError
-from mrb.summary import Run, load_run
+from mrb.results.compare import Comparison, compare
+from mrb.results.run import Run, load_run
 
 MakeRun = Callable[..., Path]
 TASKS = ("nfcorpus", "scifact", "nights")  # t2t, t2t, i2i

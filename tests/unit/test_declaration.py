@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mrb.adapters import Adapter
-from mrb.declaration import DEFAULT_CONCURRENCY, LoadedReranker, declared, not_covered
 from mrb.errors import AdapterError
+from mrb.rerankers.declaration import DEFAULT_CONCURRENCY, LoadedReranker, declared, not_covered
+from mrb.rerankers.plugins import Adapter
 
 
 def make(options: dict[str, Any] | None = None, name: str = "toy", method: str = "score", **attributes: Any) -> Any:

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrb.adapters import Adapter
-from mrb.baselines.bm25 import BM25Retriever
-from mrb.engine.ahead import ahead
+from mrb.baselines.rerankers.bm25 import BM25Retriever
+from mrb.data.items import Item
+from mrb.data.task import load_suite, load_task, suite_tasks
+from mrb.data.task_data import TaskData
+from mrb.engine.prefetch import ahead
 from mrb.errors import AdapterError, CandidatesError, MRBError
-from mrb.items import Item
-from mrb.loading.data import TaskData
+from mrb.rerankers.plugins import Adapter
 from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, nearest
 from mrb.retrieval import encoding as encoding_module
-from mrb.retrieval.costs import Rate, costs_text, probe_rate
 from mrb.retrieval.encoding import CHECKED, Encoding
+from mrb.retrieval.estimate import Rate, costs_text, probe_rate
 from mrb.retrieval.vectors import Nearest
-from mrb.task import load_suite, load_task, suite_tasks
 
 MakeData = Callable[..., TaskData]
 WIDTH = 32
@@ -212,7 +212,7 @@ def test_the_rate_of_an_encoder_is_timed_for_queries_and_documents(
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr("mrb.retrieval.costs.time", clock)
+    monkeypatch.setattr("mrb.retrieval.estimate.time", clock)
 
     class Timed(Letters):
         def encode_queries(self, items: Any, instruction: str) -> Any:

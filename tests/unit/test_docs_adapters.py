@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mrb.declaration import load_reranker
-from mrb.evaluate.plan import Plan, asked, make_plan
-from mrb.evaluate.score import WINDOW, score_all
+from mrb.evaluation.plan import Plan, asked, make_plan
+from mrb.evaluation.score import WINDOW, score_all
+from mrb.rerankers.declaration import load_reranker
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mrb.adapters import Adapter
-from mrb.amounts import size_text
-from mrb.declaration import LoadedReranker, declared
+from mrb._util.format import size_text
+from mrb.data.items import Item
+from mrb.data.task import load_suite
 from mrb.errors import DataError
-from mrb.evaluate import dry_run as timing
-from mrb.evaluate.dry_run import Estimate, dry_run, estimate_text, probe
-from mrb.evaluate.extent import Extent, extent_text, measure_extent
-from mrb.evaluate.plan import Plan, make_plan
-from mrb.evaluate.registered import registered
-from mrb.evaluate.run import RunOptions
-from mrb.evaluate.select import select
-from mrb.items import Item
-from mrb.reranker import Request
-from mrb.task import load_suite
+from mrb.evaluation import dry_run as timing
+from mrb.evaluation.dry_run import Estimate, dry_run, estimate_text, probe
+from mrb.evaluation.plan import Plan, make_plan
+from mrb.evaluation.registry_estimate import registered
+from mrb.evaluation.run import RunOptions
+from mrb.evaluation.selection import select
+from mrb.evaluation.workload import Extent, extent_text, measure_extent
+from mrb.rerankers.declaration import LoadedReranker, declared
+from mrb.rerankers.plugins import Adapter
+from mrb.rerankers.reranker import Request
 
 Make = Callable[..., Any]
 
@@ -71,7 +71,7 @@ def test_the_first_bad_image_is_named(pictures: Callable[..., Plan], bad: bytes)
 
 
 def test_no_pixel_is_decoded(pictures: Callable[..., Plan], encoded: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrb.items.decode", None)
+    monkeypatch.setattr("mrb.data.items.decode", None)
     whole = picture(encoded, "green")
     assert measure_extent(pictures(whole[:-20])).images == 3, "the header of a truncated image is sound"
 
@@ -165,8 +165,8 @@ def said(asked: RunOptions, rate: float | None = None) -> str:
 def test_at_a_given_rate_the_registry_answers_and_nothing_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrb.evaluate.extent.load_task_data", None)
-    monkeypatch.setattr("mrb.evaluate.extent.load_candidates", None)
+    monkeypatch.setattr("mrb.evaluation.workload.load_task_data", None)
+    monkeypatch.setattr("mrb.evaluation.workload.load_candidates", None)
     text = said(options("mrb", tmp_path), 5.0)
     assert all(task_id in text for task_id in load_suite("mrb").tasks)
     assert (

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb.data import load
+from mrb.data.load import embedded_root, load_task_data
+from mrb.data.task import load_task
 from mrb.errors import DataError
-from mrb.loading import load
-from mrb.loading.load import embedded_root, load_task_data
-from mrb.task import load_task
 
 TASK = "mini-flag-t2i"
 

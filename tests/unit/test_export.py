@@ -16,10 +16,10 @@ import pytest
 import pytrec_eval
 
 from mrb.errors import ResultError
-from mrb.export import table_csv, table_latex, trec
-from mrb.ranking import rank_candidates
-from mrb.results import SCORES_FILE
-from mrb.summary import Run, average_over_types, load_run
+from mrb.metrics.ranking import rank_candidates
+from mrb.results.export import table_csv, table_latex, trec
+from mrb.results.run import Run, average_over_types, load_run
+from mrb.results.schema import SCORES_FILE
 
 MakeRun = Callable[..., Path]
 TASK = "scifact"

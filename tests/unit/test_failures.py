@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrb.adapters import Adapter
-from mrb.declaration import declared
 from mrb.errors import AdapterError
-from mrb.evaluate.failures import Allowance, failed_pairs, score_most
-from mrb.evaluate.measure import measure
-from mrb.evaluate.plan import Float32, Plan, asked
-from mrb.reranker import Request
+from mrb.evaluation.failures import Allowance, failed_pairs, score_most
+from mrb.evaluation.measure import measure
+from mrb.evaluation.plan import Float32, Plan, asked
+from mrb.rerankers.declaration import declared
+from mrb.rerankers.plugins import Adapter
+from mrb.rerankers.reranker import Request
 
 MakePlan = Callable[..., Plan]
 BAD = {

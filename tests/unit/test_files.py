@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrb._util.files import atomic_writer, parse_toml, read_json, write_array, write_bytes, write_json
 from mrb.errors import ResultError
-from mrb.files import atomic_writer, parse_toml, read_json, write_array, write_bytes, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -66,7 +66,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     script = (
-        "import os, signal\nfrom pathlib import Path\nfrom mrb.files import atomic_writer\n"
+        "import os, signal\nfrom pathlib import Path\nfrom mrb._util.files import atomic_writer\n"
         f"with atomic_writer(Path({str(path)!r})) as file:\n"
         "    file.write(b'new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrb.hashing import sample_hash, tie_hash
+from mrb._util.hashing import sample_hash, tie_hash
 
 # Computed outside MRB from the definition in docs/scoring.md, which lists the first three of each.
 TIE_VECTORS = [

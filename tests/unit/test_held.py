@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mrb.errors import ResultError
-from mrb.evaluate.held import held_scores, missing, score_key
-from mrb.evaluate.plan import Plan, make_plan
-from mrb.journal import Record
-from mrb.results import RerankerInfo
+from mrb.evaluation.journal import Record
+from mrb.evaluation.plan import Plan, make_plan
+from mrb.evaluation.scored import held_scores, missing, score_key
+from mrb.results.schema import RerankerInfo
 
 Builder = Callable[..., Any]
 

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mrb import candidates as lists
-from mrb import parquet
-from mrb.candidates import Provenance
+from mrb._util import parquet
+from mrb.candidates import lists
+from mrb.candidates.lists import Provenance
 from mrb.cli.main import main
+from mrb.data.task import load_task
 from mrb.errors import CandidatesError
-from mrb.results import read_result
-from mrb.task import load_task
+from mrb.results.schema import read_result
 
 TASK = load_task("mini-flag-t2i")
 RUN = ("run", "--task", TASK.id, "--candidates", "list.parquet", "--model")
@@ -89,10 +89,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """`world(images, queries)`: a working folder where TASK has these documents and queries, each query with all
     documents in `list.parquet`, and the adapters `looks`, `nan` and `marked`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mrb.loading.load.embedded_root", lambda: tmp_path / "data")
+    monkeypatch.setattr("mrb.data.load.embedded_root", lambda: tmp_path / "data")
     # What is hostile here stands for data of the Hub, which no hash of ours is known of.
-    monkeypatch.setattr("mrb.loading.load.check_part", lambda *_: None)
-    monkeypatch.setattr("mrb.loading.load.check_file", lambda *_: None)
+    monkeypatch.setattr("mrb.data.load.check_part", lambda *_: None)
+    monkeypatch.setattr("mrb.data.load.check_file", lambda *_: None)
     monkeypatch.setattr(sys, "path", list(sys.path))  # loading an adapter adds the working folder
     for name, body in {"looks": LOOKS, "nan": NAN, "marked": MARKED}.items():
         Path(f"{name}.py").write_text(body)

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
-from mrb.candidates import Candidates, read_parquet, write_parquet, write_trec
+from mrb.candidates.lists import Candidates, read_parquet, write_parquet, write_trec
+from mrb.candidates.score_files import import_candidates, read_scores
+from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, ResultError
-from mrb.imports import import_candidates, read_scores
-from mrb.loading.data import TaskData
 
 SCORES = {"q0": {"d0": 3.5, "d1": -1.0, "d2": 2.0}, "q1": {"d2": 0.25, "d3": 0.125}}
 TREC = "".join(f"{query} Q0 {doc} 1 {score} tag\n" for query, found in SCORES.items() for doc, score in found.items())

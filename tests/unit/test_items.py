@@ -20,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from mrb import items
-from mrb.decode import fitting_size
+from mrb._util.hashing import sha256_bytes, sha256_json
+from mrb.data import items
+from mrb.data.images import fitting_size
+from mrb.data.items import DecodeCache, ImageCaps, ImageHandle, Item
 from mrb.errors import DataError
-from mrb.hashing import sha256_bytes, sha256_json
-from mrb.items import DecodeCache, ImageCaps, ImageHandle, Item
 
 Encode = Callable[..., bytes]
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -225,7 +225,7 @@ def test_a_huge_jpeg_is_decoded_small(tmp_path: Path, encoded: Encode) -> None:
     script = """
 import sys
 from pathlib import Path
-from mrb.items import ImageCaps, ImageHandle
+from mrb.data.items import ImageCaps, ImageHandle
 data = Path(sys.argv[1]).read_bytes()
 caps = ImageCaps(max_pixels=200_000_000, downscale_pixels=1_000_000)
 def peak():

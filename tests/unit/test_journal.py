@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrb import journal
 from mrb.errors import ResultError
-from mrb.evaluate.held import held_scores
-from mrb.journal import MAGIC, Header, JournalWriter, Record, replay, rewrite
+from mrb.evaluation import journal
+from mrb.evaluation.journal import MAGIC, Header, JournalWriter, Record, replay, rewrite
+from mrb.evaluation.scored import held_scores
 
 Scores = dict[str, list[float]]
 
@@ -293,7 +293,7 @@ def test_records_are_in_the_file_at_once_and_survive_a_kill(tmp_path: Path) -> N
 import os, signal
 from pathlib import Path
 import numpy as np
-from mrb.journal import Header, JournalWriter, Record
+from mrb.evaluation.journal import Header, JournalWriter, Record
 header = Header.model_validate_json({header().model_dump_json()!r})
 writer = JournalWriter(Path({str(path)!r}), header)
 for n in range(10):

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb.data.items import ImageCaps
+from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
 from mrb.errors import DataError
-from mrb.items import ImageCaps
-from mrb.loading.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
 
 LIKE_OTHERS = [
     "2019-01-01",

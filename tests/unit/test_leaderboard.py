@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.comparisons import compare
+from mrb.leaderboard.charts.plots import panels
 from mrb.leaderboard.page import percent, rate, signed, visible
-from mrb.leaderboard.plots import panels
-from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
-from mrb.leaderboard.runs import card, read_runs
-from mrb.summary import average_over_tasks, load_run, table
-from mrb.task import load_suite, load_task
+from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
+from mrb.leaderboard.tables.runs import card, read_runs
+from mrb.leaderboard.tables.table_grouping import compare
+from mrb.results.run import average_over_tasks, load_run, table
 
 MakeRun = Callable[..., Path]
 SitePages = Callable[[Path], dict[str, Any]]

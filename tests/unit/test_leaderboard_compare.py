@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrb.compare import compare
-from mrb.leaderboard import pairs as pairing
 from mrb.leaderboard.build import build
 from mrb.leaderboard.pages.compare import p_text
-from mrb.leaderboard.pairs import compared_runs, dots, pairs_of
-from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import make_site
-from mrb.statistics import holm
-from mrb.summary import Run, load_run
+from mrb.leaderboard.tables import pairs as pairing
+from mrb.leaderboard.tables.pairs import compared_runs, dots, pairs_of
+from mrb.leaderboard.tables.runs import read_entries
+from mrb.metrics.statistics import holm
+from mrb.results.compare import compare
+from mrb.results.run import Run, load_run
 
 Build = Callable[..., Path]
 TASKS = ["mini-faq-t2t", "mini-flag-t2i"]

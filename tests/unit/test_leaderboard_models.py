@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from mrb.hashing import sha256_file
+from mrb._util.hashing import sha256_file
+from mrb.data.task import load_suite
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts_types import LEFT, RIGHT, type_plot
-from mrb.leaderboard.model_facts import extremes, record_lines, task_lines, training
+from mrb.leaderboard.charts.types import LEFT, RIGHT, type_plot
 from mrb.leaderboard.pages import models
-from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
-from mrb.submission.folder import receive
+from mrb.leaderboard.tables.model_facts import extremes, record_lines, task_lines, training
+from mrb.leaderboard.tables.runs import read_entries
+from mrb.submission.reader import receive
 from mrb.submission.verify import TaskVerified, Verified
-from mrb.task import load_suite
 
 Make = Callable[..., Path]
 SitePages = Callable[[Path], dict[str, Any]]

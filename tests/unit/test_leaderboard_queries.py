@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
+from mrb.data.items import ImageCaps, ImageHandle
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
 from mrb.errors import DataError, ResultError
-from mrb.items import ImageCaps, ImageHandle
 from mrb.leaderboard.build import build, site_pages
 from mrb.leaderboard.explorer import PER_PAGE, TOP, hundredths, score_texts, short
-from mrb.leaderboard.orders import explored, read_orders
+from mrb.leaderboard.images import plain_kind, safe_copy
 from mrb.leaderboard.page import gained, points
-from mrb.leaderboard.pictures import plain_kind, safe_copy
-from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import make_site
-from mrb.loading.load import load_task_data
-from mrb.task import load_task
+from mrb.leaderboard.tables.rankings import explored, read_orders
+from mrb.leaderboard.tables.runs import read_entries
 
 TASKS = ("mini-faq-t2t", "mini-flag-t2i")
 LIMIT = PER_PAGE + 2

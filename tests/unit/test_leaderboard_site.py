@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from mrb.leaderboard import build as building
-from mrb.leaderboard.beside import beside
 from mrb.leaderboard.build import build, site_pages
+from mrb.leaderboard.fork import beside
 from mrb.leaderboard.page import NAVIGATION, Page
-from mrb.leaderboard.published import published
-from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import Site, make_site
-from mrb.task import load_suite, load_task
+from mrb.leaderboard.tables.published import published
+from mrb.leaderboard.tables.runs import read_entries
 
 MakeRun = Callable[..., Path]
 SitePages = Callable[[Path], dict[str, Any]]

@@ -15,18 +15,18 @@ import pytest
 from click.testing import CliRunner
 
 from mrb.cli.main import cli
+from mrb.data.task import load_suite, load_task
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.comparisons import compare
 from mrb.leaderboard.pages import assets, overview
-from mrb.leaderboard.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
-from mrb.leaderboard.runs import read_entries, read_runs
 from mrb.leaderboard.site import make_site
-from mrb.submission.check import check_submission
-from mrb.submission.folder import receive
-from mrb.submission.row import as_run
-from mrb.summary import average_over_tasks, average_over_types, load_run, suite_averages
-from mrb.task import load_suite, load_task
+from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
+from mrb.leaderboard.tables.runs import read_entries, read_runs
+from mrb.leaderboard.tables.table_grouping import compare
+from mrb.results.run import average_over_tasks, average_over_types, load_run, suite_averages
+from mrb.submission.as_run import as_run
+from mrb.submission.reader import receive
+from mrb.submission.validate import check_submission
 
 Make = Callable[..., Path]
 MINI = load_suite("mini")

@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.comparisons import compare, table_ids
-from mrb.leaderboard.facts import size
+from mrb.leaderboard.charts.scatter import Point, labelled, scatters
 from mrb.leaderboard.pages.exports import as_json, latex, long_csv, plain, table_csv, tex
-from mrb.leaderboard.rows import COMMON
-from mrb.leaderboard.runs import read_entries, read_runs
-from mrb.leaderboard.scatter import Point, labelled, scatters
 from mrb.leaderboard.serve import POLICY, server
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.verified import fitting, read_verified
-from mrb.ranks import rank_groups, separated
-from mrb.statistics import TaskSample, pairwise_p_values
-from mrb.submission.folder import receive
-from mrb.task import load_suite
+from mrb.leaderboard.tables.columns import size
+from mrb.leaderboard.tables.rows import COMMON
+from mrb.leaderboard.tables.runs import read_entries, read_runs
+from mrb.leaderboard.tables.table_grouping import compare, table_ids
+from mrb.leaderboard.verification import fitting, read_verified
+from mrb.metrics.multiple_comparison import rank_groups, separated
+from mrb.metrics.statistics import TaskSample, pairwise_p_values
+from mrb.submission.reader import receive
 
 Make = Callable[..., Path]
 MINI = load_suite("mini").tasks

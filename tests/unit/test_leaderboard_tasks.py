@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mrb._util.hashing import sha256_bytes
+from mrb.data.load import load_task_data
+from mrb.data.report import NEVER, served_live
+from mrb.data.task import load_suite, load_task
 from mrb.errors import DataError
-from mrb.hashing import sha256_bytes
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts_queries import LEFT, RIGHT, spread, spread_plot
+from mrb.leaderboard.charts.queries import LEFT, RIGHT, spread, spread_plot
 from mrb.leaderboard.examples import chosen, examples
-from mrb.leaderboard.pictures import PICTURES, Pictures
-from mrb.leaderboard.runs import read_runs
-from mrb.loading.load import load_task_data
-from mrb.loading.overview import NEVER, served_live
-from mrb.task import load_suite, load_task
+from mrb.leaderboard.images import PICTURES, Pictures
+from mrb.leaderboard.tables.runs import read_runs
 
 Make = Callable[..., Path]
 SitePages = Callable[[Path], dict[str, Any]]

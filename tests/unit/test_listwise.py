@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from mrb.baselines.listwise import fair_limit, parse_order, prompt, slide
-from mrb.declaration import load_reranker
+from mrb.baselines.rerankers.listwise import fair_limit, parse_order, prompt, slide
 from mrb.errors import AdapterError
+from mrb.rerankers.declaration import load_reranker
 
 
 def test_the_prompt_is_that_of_the_source() -> None:

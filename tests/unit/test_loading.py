@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mrb.data.items import ImageCaps
+from mrb.data.load import joined, load_task_data
+from mrb.data.stats import Counts
+from mrb.data.tables import CORPUS_ID_COLUMNS, Raw, item_table
+from mrb.data.task import load_task
+from mrb.data.task_data import TaskData
 from mrb.errors import DataError
-from mrb.items import ImageCaps
-from mrb.loading.counts import Counts
-from mrb.loading.data import TaskData
-from mrb.loading.load import joined, load_task_data
-from mrb.loading.tables import CORPUS_ID_COLUMNS, Raw, item_table
-from mrb.task import load_task
 
 Builder = Callable[..., Any]
 Columns = dict[str, Any]
@@ -114,7 +114,7 @@ def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData]) -> 
 
 
 def test_titles_and_texts_stay_on_the_disk(load: Callable[..., TaskData], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrb.loading.load.SMALL", 0)
+    monkeypatch.setattr("mrb.data.load.SMALL", 0)
     ids = [f"d{n}" for n in range(2000)]
     before = pa.total_allocated_bytes()
     data = load({"_id": ids, "title": [f"Title of {name}" for name in ids], "text": ["words " * 800] * len(ids)})
@@ -453,7 +453,7 @@ def test_damaged_parquet(
     small: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mrb.loading.load.SMALL", small)
+    monkeypatch.setattr("mrb.data.load.SMALL", small)
     load()
     path = tmp_path / "toy/corpus/test.parquet"
     data = path.read_bytes()
@@ -477,7 +477,7 @@ sys.addaudithook(watch)
 import datasets
 datasets.config.HF_DATASETS_CACHE = {str(tmp_path / "cache")!r}
 from pathlib import Path
-from mrb.loading.tables import read_files
+from mrb.data.tables import read_files
 assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -487,9 +487,9 @@ assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
 def test_embedded_data_is_loaded_without_datasets() -> None:
     script = """
 import sys
-from mrb.loading.load import load_task_data
-from mrb.task import load_task
-from mrb.task import load_task
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
+from mrb.data.task import load_task
 assert len(load_task_data(load_task("mini-flag-t2i")).corpus)
 print(sorted({"datasets", "scipy", "torch"} & set(sys.modules)))
 """
@@ -506,5 +506,5 @@ def test_small_files_and_large_ones_are_read_alike(task_id: str, monkeypatch: py
         return [shown, data.qrels, data.counts, data.clusters]
 
     small = content(load_task_data(load_task(task_id)))
-    monkeypatch.setattr("mrb.loading.load.SMALL", 0)
+    monkeypatch.setattr("mrb.data.load.SMALL", 0)
     assert content(load_task_data(load_task(task_id))) == small

@@ -10,8 +10,9 @@ import pytest
 from filelock import FileLock
 
 from mrb.errors import ResultError
-from mrb.loading import hub, manifest
-from mrb.loading.manifest import Checked, Manifest, ReadTable, RemoteFile, manifest_path, read_manifest, record
+from mrb.hub import client as hub
+from mrb.hub import manifest
+from mrb.hub.manifest import Checked, Manifest, ReadTable, RemoteFile, manifest_path, read_manifest, record
 
 REPOSITORY, REVISION = "org/data", "a" * 40
 FILES = (RemoteFile(path="corpus.parquet", size=1, git="b" * 40),)
@@ -20,7 +21,7 @@ ROWS = ReadTable(files=("corpus.parquet",), rows=3, columns=("id", "text"))
 CHECKED = Checked(sha256="c" * 64, size=1, modified_ns=1)
 WRITER = """
 import sys
-from mrb.loading.manifest import Manifest, ReadTable, record
+from mrb.hub.manifest import Manifest, ReadTable, record
 print("ready", flush=True)
 sys.stdin.readline()
 mine = Manifest(repository=sys.argv[2], revision=sys.argv[3], files=(), tables={})

@@ -11,7 +11,7 @@ import pytest
 
 from mrb.cli.main import cli
 from mrb.errors import MRBError
-from mrb.journal import Record, replay, rewrite
+from mrb.evaluation.journal import Record, replay, rewrite
 
 TASKS = ("--task", "mini-faq-t2t", "--task", "mini-flag-t2it", "--limit", "10")
 FAQ = "mini-faq-t2t"

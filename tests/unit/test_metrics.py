@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mrb.metrics import HEADLINE, MAX_GRADE, MEASURES, Measure, ceiling_ranking, per_query
-from mrb.ranking import rank_candidates
+from mrb.metrics.measures import HEADLINE, MAX_GRADE, MEASURES, Measure, ceiling_ranking, per_query
+from mrb.metrics.ranking import rank_candidates
 
 FILLER = [f"n{i}" for i in range(20)]
 

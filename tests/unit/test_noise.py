@@ -11,9 +11,9 @@ import pytest
 
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.noise import NoiseRecord, read_noise, write_noise
-from mrb.results import MAX_RESULT_BYTES, read_run
-from mrb.summary import load_run, table
+from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
+from mrb.results.run import load_run, table
+from mrb.results.schema import MAX_RESULT_BYTES, read_run
 
 MakeRun = Callable[..., Path]
 Json = dict[str, Any]

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mrb import candidates as lists
-from mrb.candidates import Provenance
+from mrb._util.parquet import MAX_FOOTER_BYTES
+from mrb.candidates import lists
+from mrb.candidates.lists import Provenance
+from mrb.candidates.score_files import read_scores
+from mrb.data.task import Task
 from mrb.errors import ResultError
-from mrb.imports import read_scores
-from mrb.parquet import MAX_FOOTER_BYTES
-from mrb.task import Task
 
 pytest.importorskip("resource")
 MEMORY = 2 * 1024**3
@@ -28,13 +28,13 @@ SCRIPT = """
 import json, resource, sys
 from pathlib import Path
 from types import SimpleNamespace
-from mrb.candidates import read_parquet, read_provenance
+from mrb.candidates.lists import read_parquet, read_provenance
 from mrb.errors import MRBError
-from mrb.evaluate.write import SCORES_SCHEMA
-from mrb.imports import read_scores
-from mrb.parquet import read_untrusted
+from mrb.evaluation.outputs import SCORES_SCHEMA
+from mrb.candidates.score_files import read_scores
+from mrb._util.parquet import read_untrusted
 from mrb.errors import ResultError
-from mrb.submission.reader import check_stated
+from mrb.submission.sandboxed_parquet import check_stated
 from mrb.training.data.files import GroupFile
 
 def scores_of_run(path):

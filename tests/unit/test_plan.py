@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrb.data.sampling import sample_queries
+from mrb.data.task import Sample, Task
 from mrb.errors import DataError
-from mrb.evaluate.held import missing
-from mrb.evaluate.plan import Plan, asked, make_plan
-from mrb.sampling import sample_queries
-from mrb.task import Sample, Task
+from mrb.evaluation.plan import Plan, asked, make_plan
+from mrb.evaluation.scored import missing
 
 Builder = Callable[..., Any]
 

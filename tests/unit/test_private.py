@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mrb.adapters import load_adapter
+from mrb._util.redact import PATH, SECRET, hide_secrets, is_secret_name, redacted, redacted_text
 from mrb.cli.main import cli, main
-from mrb.declaration import load_reranker
 from mrb.errors import AdapterError, MRBError
-from mrb.evaluate.lock import locked
+from mrb.evaluation.lock import locked
 from mrb.leaderboard.build import build
-from mrb.redact import PATH, SECRET, hide_secrets, is_secret_name, redacted, redacted_text
-from mrb.results import read_run
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.plugins import load_adapter
+from mrb.results.schema import read_run
 
 TASK = "mini-faq-t2t"
 Make = Callable[..., Path]
@@ -236,8 +236,8 @@ def test_what_was_replaced_stays_as_it_is(home: Path) -> None:
 
 def test_records_and_cards_of_training_hold_nothing_private(home: Path) -> None:
     from mrb.training.card import write_card
-    from mrb.training.data.make import Dropped
-    from mrb.training.data.sources import Contamination
+    from mrb.training.data.prepare import Contamination
+    from mrb.training.data.write_dataset import Dropped
     from mrb.training.recipe import load_recipe
     from mrb.training.record import TrainingRecord, read_training_record, write_training_record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mrb.baselines.layouts import (
+from mrb.baselines.rerankers.prompt_templates import (
     BGE_GEMMA,
     GMR,
     GMR_CL,
@@ -19,8 +19,8 @@ from mrb.baselines.layouts import (
     QWEN3,
     QWEN3_VL,
 )
-from mrb.engine.layout import Layout, render
-from mrb.items import ImageHandle, Item
+from mrb.data.items import ImageHandle, Item
+from mrb.engine.prompt_template import Layout, render
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 PICTURE = ImageHandle(lambda: b"", where="a test's picture")

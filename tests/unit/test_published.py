@@ -10,7 +10,7 @@ import pytest
 
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.published import ReportedRow, published, read_published
+from mrb.leaderboard.tables.published import ReportedRow, published, read_published
 
 ROWS = """
 schema_version = 1

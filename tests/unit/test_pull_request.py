@@ -186,7 +186,8 @@ def test_everything_else_is_refused_in_one_line(
 
 
 def test_names_and_limits_are_those_of_the_validator(script: ModuleType) -> None:
-    from mrb.submission import folder, rankings, schema
+    from mrb.submission import rankings, schema
+    from mrb.submission import reader as folder
 
     assert script.MAX_FILE_BYTES == rankings.MAX_RANKING_BYTES and script.MAX_BYTES == folder.MAX_TOTAL_BYTES
     assert script.MAX_FILES == schema.MAX_TASKS + 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb.raised import place, refused, said
+from mrb.rerankers.raised import place, refused, said
 
 
 def raised(folder: Path, body: str, name: str = "mine.py") -> BaseException:
@@ -29,9 +29,9 @@ def test_the_place_is_in_the_users_own_file_not_in_what_it_called(tmp_path: Path
     assert place(torch) == " (mine.py, line 3)"
     standard = raised(tmp_path, "import json\njson.loads('{')\n")
     assert place(standard) == " (mine.py, line 2)"
-    ours = raised(tmp_path, "from mrb.items import ImageHandle\nImageHandle(lambda: 1 / 0, where='x').encoded\n")
+    ours = raised(tmp_path, "from mrb.data.items import ImageHandle\nImageHandle(lambda: 1 / 0, where='x').encoded\n")
     assert place(ours) == " (mine.py, line 2)"
-    handle = "from mrb.items import ImageHandle\nImageHandle(lambda: 5, where='x').encoded\n"
+    handle = "from mrb.data.items import ImageHandle\nImageHandle(lambda: 5, where='x').encoded\n"
     assert place(raised(tmp_path, handle)) == " (mine.py, line 2)"
     assert place(raised(tmp_path, "exec('1 / 0')\n")) == " (mine.py, line 1)"
 
@@ -43,7 +43,7 @@ def test_an_installed_adapter_has_the_last_line_outside_mrb(tmp_path: Path) -> N
 
 
 def test_what_only_our_own_lines_raised_has_no_place() -> None:
-    from mrb.hashing import canonical_json
+    from mrb._util.hashing import canonical_json
 
     try:
         canonical_json(float("nan"))

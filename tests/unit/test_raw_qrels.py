@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mrb.candidates import Provenance, check_task
+from mrb.candidates.lists import Provenance, check_task
+from mrb.data.task import load_task
 from mrb.errors import CandidatesError, ResultError
-from mrb.evaluate.select import select
-from mrb.export import table_csv, table_latex
+from mrb.evaluation.selection import select
 from mrb.leaderboard.build import build
-from mrb.results import check_registry
-from mrb.summary import RAW, average_over_tasks, load_run, table
-from mrb.task import load_task
+from mrb.results.export import table_csv, table_latex
+from mrb.results.run import RAW, average_over_tasks, load_run, table
+from mrb.results.schema import check_registry
 
 MakeRun = Callable[..., Path]
 TASKS = ("mini-faq-t2t", "mini-flag-t2i")

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb.data.corpus_subset import Needed, Source, reduce
+from mrb.data.items import DecodeCache, ImageCaps
+from mrb.data.tables import ROWS_HELD, Raw
 from mrb.errors import DataError
-from mrb.items import DecodeCache, ImageCaps
-from mrb.loading.reduced import Needed, Source, reduce
-from mrb.loading.tables import ROWS_HELD, Raw
 
 ROWS = 7 * ROWS_HELD + 31
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

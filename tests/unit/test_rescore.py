@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mrb.candidates import Provenance, build, write_parquet
+from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.data.load import load_task_data
+from mrb.data.task import load_task
+from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, ResultError
-from mrb.evaluate.select import Selection, select
-from mrb.journal import replay
-from mrb.loading.data import TaskData
-from mrb.loading.load import load_task_data
-from mrb.reranker import Kind
-from mrb.rescore import Scored, as_run, file_info, rescore_task, score_file, write_scored
-from mrb.results import read_result, read_run
-from mrb.summary import load_run
-from mrb.task import load_task
+from mrb.evaluation.journal import replay
+from mrb.evaluation.selection import Selection, select
+from mrb.rerankers.reranker import Kind
+from mrb.results.recompute import Scored, as_run, file_info, rescore_task, score_file, write_scored
+from mrb.results.run import load_run
+from mrb.results.schema import read_result, read_run
 
 TASK = load_task("mini-flag-i2t-dev")
 DEPTH, LISTED = 10, 15

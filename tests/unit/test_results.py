@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from mrb.data.task import Task, load_suite, load_task
 from mrb.errors import ResultError
-from mrb.results import (
+from mrb.results.schema import (
     MAX_RESULT_BYTES,
     Result,
     RunRecord,
@@ -22,7 +23,6 @@ from mrb.results import (
     write_result,
     write_run,
 )
-from mrb.task import Task, load_suite, load_task
 
 Json = dict[str, Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from mrb.errors import ResultError
-from mrb.evaluate.part import Part
-from mrb.evaluate.run import RunOptions, run
-from mrb.evaluate.select import select
-from mrb.noise import NoiseRecord, write_noise
-from mrb.results import read_result, read_run
+from mrb.evaluation.run import RunOptions, run
+from mrb.evaluation.selection import select
+from mrb.evaluation.shard import Part
+from mrb.rerankers.noise import NoiseRecord, write_noise
+from mrb.results.schema import read_result, read_run
 
 FAQ, OTHER = "mini-faq-t2t-dev", "mini-flag-i2t-dev"
 ADAPTER = """

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrb.baselines.bm25 import BM25Retriever
-from mrb.baselines.colour_words import ColourWords
-from mrb.baselines.colours import unit
-from mrb.baselines.gallery import Gallery
-from mrb.baselines.lexical import words
-from mrb.baselines.pixels import Pixels
+from mrb._util.hashing import tie_hash
+from mrb.baselines.rerankers.bm25 import BM25Retriever
+from mrb.baselines.retrievers.colour_words import ColourWords
+from mrb.baselines.retrievers.colours import unit
+from mrb.baselines.retrievers.gallery import Gallery
+from mrb.baselines.retrievers.lexical import words
+from mrb.baselines.retrievers.pixels import Pixels
+from mrb.data.task import Task
+from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import AdapterError, CandidatesError
-from mrb.hashing import tie_hash
-from mrb.loading.data import ItemTable, TaskData
 from mrb.retrieval import Found, Fusion, best_first, load_first_stage, make_candidates, nearest
-from mrb.retrieval.quality import quality
-from mrb.task import Task
+from mrb.retrieval.candidate_stats import quality
 
 MakeData = Callable[..., TaskData]
 MakeTask = Callable[..., Task]

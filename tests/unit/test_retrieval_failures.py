@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from mrb.adapters import Adapter
-from mrb.candidates import read_parquet
+from mrb.candidates.lists import read_parquet
 from mrb.cli.main import cli
+from mrb.data.items import Item
+from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
-from mrb.items import Item
-from mrb.loading.data import TaskData
+from mrb.rerankers.plugins import Adapter
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.failures import Failures

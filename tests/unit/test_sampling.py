@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from mrb.hashing import sample_hash
-from mrb.sampling import sample_queries
+from mrb._util.hashing import sample_hash
+from mrb.data.sampling import sample_queries
 
 IDS = [f"q{number}" for number in range(1000)]
 FORUMS = ("android", "english", "gaming")

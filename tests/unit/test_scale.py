@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrb.adapters import Adapter
-from mrb.declaration import declared
+from mrb.data.task import TYPES, load_task
 from mrb.errors import MRBError, ResultError
-from mrb.evaluate.registered import Registered, registered
-from mrb.evaluate.select import select
-from mrb.results import RunRecord, TaskTiming, write_run
+from mrb.evaluation.registry_estimate import Registered, registered
+from mrb.evaluation.selection import select
+from mrb.parallel.work_queue import AT_ONCE
+from mrb.rerankers.declaration import declared
+from mrb.rerankers.plugins import Adapter
+from mrb.results.schema import RunRecord, TaskTiming, write_run
 from mrb.scale.assumed import load_assumed
 from mrb.scale.cost import Cost, Costs, by_arithmetic, cost_of, given, of_run
 from mrb.scale.estimate import best, compared, estimate, pulled_seconds
 from mrb.scale.report import Asked, enough, points, record
 from mrb.scale.simulate import Job, drawn, simulate
 from mrb.scale.work import Cluster, Way, Work, pictures_seen, ways, works
-from mrb.task import TYPES, load_task
-from mrb.workers.sharing import AT_ONCE
 
 ONE_RUN = Way(1, 2, cluster=False)
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrb.adapters import Adapter
-from mrb.declaration import LoadedReranker, declared
 from mrb.errors import AdapterError, DataError
-from mrb.evaluate.plan import Plan, asked
-from mrb.evaluate.score import WINDOW, score_all
-from mrb.reranker import Request
+from mrb.evaluation.plan import Plan, asked
+from mrb.evaluation.score import WINDOW, score_all
+from mrb.rerankers.declaration import LoadedReranker, declared
+from mrb.rerankers.plugins import Adapter
+from mrb.rerankers.reranker import Request
 
 MakePlan = Callable[..., Plan]
 
@@ -386,7 +386,7 @@ def test_an_async_client_opened_once_serves_the_whole_run(toy_plan: MakePlan) ->
 
 
 def test_images_are_decoded_only_when_used(toy_data: Any, toy_candidates: Any, encoded: Any) -> None:
-    from mrb.evaluate.plan import make_plan
+    from mrb.evaluation.plan import make_plan
 
     docs = {"a": encoded(Image.new("RGB", (4, 4), "red")), "b": b"not an image at all"}
     data = toy_data({"q": "a red thing"}, docs, {"q": {"a": 1}})
@@ -412,8 +412,8 @@ def texts_seen(plan: Plan, kind: str) -> dict[str, list[str]]:
 
 
 def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says(toy_data: Any, toy_candidates: Any) -> None:
-    from mrb.evaluate.plan import make_plan
-    from mrb.hashing import tie_hash
+    from mrb._util.hashing import tie_hash
+    from mrb.evaluation.plan import make_plan
 
     docs = {f"d{n}": f"text {n}" for n in range(20)}
     data = toy_data({"q": "query"}, docs, {"q": {"d0": 1}})
@@ -478,7 +478,7 @@ def public_words(value: Any, seen: set[int]) -> Iterator[str]:
 
 
 def test_a_request_shows_no_id_no_path_and_no_file_name(toy_data: Any, toy_candidates: Any, encoded: Any) -> None:
-    from mrb.evaluate.plan import make_plan
+    from mrb.evaluation.plan import make_plan
 
     picture = encoded(Image.new("RGB", (4, 4), "red"))
     docs = {"secret-doc-1": ("first words", picture), "secret-doc-2": ("more words", None)}

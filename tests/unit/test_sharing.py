@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mrb.candidates import Provenance, build, write_parquet
+from mrb._util.files import write_json
+from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.data.task import load_task
 from mrb.errors import CandidatesError, DataError, ResultError, TaskError
-from mrb.files import write_json
-from mrb.sharing.address import HubFolder, parse_address
-from mrb.sharing.pull import local_lists, pull
-from mrb.sharing.push import lists_to_push, push
-from mrb.task import load_task
+from mrb.hub.address import HubFolder, parse_address
+from mrb.hub.pull_lists import local_lists, pull
+from mrb.hub.push_lists import lists_to_push, push
 
 TASK = load_task("mini-faq-t2t-dev")
 COMMIT = "0123456789abcdef" * 2 + "01234567"

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-import mrb.draws
-import mrb.statistics
-from mrb.statistics import (
+import mrb.metrics.resampling
+import mrb.metrics.statistics
+from mrb.metrics.statistics import (
     Interval,
     TaskSample,
     averages,
@@ -63,7 +63,7 @@ def test_block_size_changes_no_bit(monkeypatch, block):
         return intervals(values, clusters, seed=5), pairwise_p_values(samples, average="tasks", flips=500).tolist()
 
     usual = everything()
-    monkeypatch.setattr(mrb.draws, "BLOCK", block)
+    monkeypatch.setattr(mrb.metrics.resampling, "BLOCK", block)
     assert everything() == usual
 
 
@@ -71,13 +71,13 @@ def test_adding_up_in_another_order_changes_no_bit(monkeypatch):
     # What a matrix library with other blocking or fused operations does: the same terms in another order.
     values = some_values(500, 2)
     usual = intervals(values, seed=5)
-    real = mrb.statistics.unit_counts
+    real = mrb.metrics.statistics.unit_counts
 
     class Backwards(np.ndarray):
         def __matmul__(self, table):
             return np.asarray(self)[:, ::-1] @ np.asarray(table)[::-1]
 
-    monkeypatch.setattr(mrb.statistics, "unit_counts", lambda *a: (block.view(Backwards) for block in real(*a)))
+    monkeypatch.setattr(mrb.metrics.statistics, "unit_counts", lambda *a: (block.view(Backwards) for block in real(*a)))
     assert intervals(values, seed=5) == usual
 
 
@@ -304,8 +304,8 @@ def test_equal_values_in_unequal_clusters_have_no_spread():
 
 
 def test_p_values_and_rank_groups_use_the_same_flips_however_many_the_models():
-    assert mrb.statistics.flips_needed(2) == mrb.statistics.FLIPS
-    assert mrb.statistics.flips_needed(30) == 4 * 435 / 0.05
+    assert mrb.metrics.statistics.flips_needed(2) == mrb.metrics.statistics.FLIPS
+    assert mrb.metrics.statistics.flips_needed(30) == 4 * 435 / 0.05
 
 
 def test_tests_against_one_model_are_those_of_each_two_alone():

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb._util.files import write_json
+from mrb._util.hashing import sha256_file
+from mrb.data.task import load_task
 from mrb.errors import ResultError
-from mrb.evaluate.select import load_candidates
-from mrb.files import write_json
-from mrb.hashing import sha256_file
-from mrb.ranking import tie_order
-from mrb.rescore import leaves
-from mrb.submission.check import SAME, check_submission, checked_rows
-from mrb.submission.folder import is_submission, receive, submission_folders
+from mrb.evaluation.selection import load_candidates
+from mrb.metrics.ranking import tie_order
+from mrb.results.recompute import leaves
 from mrb.submission.migrate import to_newest
-from mrb.task import load_task
+from mrb.submission.reader import is_submission, receive, submission_folders
+from mrb.submission.validate import SAME, check_submission, checked_rows
 
 TASK = "mini-faq-t2t"
 Json = dict[str, Any]

@@ -30,16 +30,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb._util.hashing import sha256_file
 from mrb.errors import ResultError
-from mrb.export import table_csv
-from mrb.hashing import sha256_file
 from mrb.leaderboard.build import build
+from mrb.results.export import table_csv
 from mrb.submission import rankings
-from mrb.submission.check import check_submission, checked_rows
-from mrb.submission.folder import receive, submission_folders
-from mrb.submission.reader import Reader
-from mrb.submission.row import as_run
+from mrb.submission.as_run import as_run
+from mrb.submission.reader import receive, submission_folders
+from mrb.submission.sandboxed_parquet import Reader
 from mrb.submission.schema import MAX_SUBMISSION_BYTES
+from mrb.submission.validate import check_submission, checked_rows
 
 TASK = "mini-faq-t2t"
 MARKUP = "</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>{{ 7*7 }}</a>"

@@ -17,23 +17,23 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mrb.check.noise import measure_noise
-from mrb.check.probe import make_probe
+from mrb._util.hashing import sha256_file
 from mrb.cli.main import cli
-from mrb.declaration import load_reranker
 from mrb.errors import ResultError
-from mrb.evaluate.plan import Plan
-from mrb.evaluate.select import select
-from mrb.hashing import sha256_file
+from mrb.evaluation.plan import Plan
+from mrb.evaluation.selection import select
 from mrb.leaderboard.build import build
-from mrb.leaderboard.runs import read_entries
 from mrb.leaderboard.site import make_site
-from mrb.leaderboard.verified import read_verified
-from mrb.metrics import ceiling_ranking
-from mrb.noise import NoiseRecord
-from mrb.submission import check
-from mrb.submission.check import check_submission
-from mrb.submission.folder import receive
+from mrb.leaderboard.tables.runs import read_entries
+from mrb.leaderboard.verification import read_verified
+from mrb.metrics.measures import ceiling_ranking
+from mrb.rerankers.check.noise_run import measure_noise
+from mrb.rerankers.check.probe import make_probe
+from mrb.rerankers.declaration import load_reranker
+from mrb.rerankers.noise import NoiseRecord
+from mrb.submission import validate as check
+from mrb.submission.reader import receive
+from mrb.submission.validate import check_submission
 from mrb.submission.verify import choose, verify, write_verified
 
 TEXT, IMAGES = "mini-faq-t2t", "mini-flag-t2i"
@@ -76,7 +76,7 @@ def lying(folder: Path, forge: Make) -> Callable[..., Path]:
 def _model_scores(model: Any, plan: Plan, query_id: str) -> Scores:
     from dataclasses import replace
 
-    from mrb.check.probe import answers, requests
+    from mrb.rerankers.check.probe import answers, requests
 
     one = replace(plan, query_ids=(query_id,))
     found = answers(model, plan.data.task.id, [requests(one, model)])
@@ -284,7 +284,7 @@ def _rewrite_rows(change: Callable[[list[Json]], list[Json]]) -> Callable[[Path]
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from mrb.summary import queries_hash
+        from mrb.results.run import queries_hash
 
         path = folder / "rankings" / f"{TEXT}.parquet"
         table = pq.read_table(path)

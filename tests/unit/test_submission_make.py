@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from mrb.data.task import load_suite
 from mrb.errors import MRBError, ResultError
-from mrb.evaluate.run import RunOptions, run
-from mrb.evaluate.select import select
-from mrb.submission.check import check_submission
-from mrb.submission.folder import receive
-from mrb.submission.make import Declared, parse_size, read_training, submit
-from mrb.submission.private import clean_command, clean_environment, clean_options, private
+from mrb.evaluation.run import RunOptions, run
+from mrb.evaluation.selection import select
+from mrb.submission.build import Declared, parse_size, read_training, submit
+from mrb.submission.reader import receive
+from mrb.submission.redact import clean_command, clean_environment, clean_options, private
 from mrb.submission.schema import ModelCard
-from mrb.task import load_suite
+from mrb.submission.validate import check_submission
 
 TASK = "mini-faq-t2t"
 MINI = load_suite("mini")
@@ -49,10 +49,10 @@ def test_a_submission_is_what_the_journal_gives_and_nothing_of_the_machine(trial
 def test_orders_and_scores_are_those_of_the_run(trial: Path, pristine: Path) -> None:
     import numpy as np
 
-    from mrb.evaluate.select import load_candidates
-    from mrb.export import trec
-    from mrb.summary import load_run
-    from mrb.task import load_task
+    from mrb.data.task import load_task
+    from mrb.evaluation.selection import load_candidates
+    from mrb.results.export import trec
+    from mrb.results.run import load_run
 
     listed = load_candidates(load_task(TASK), None, 25)
     lines = [line.split() for line in trec(load_run(trial), TASK)]

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrb.check.noise import measure_noise
-from mrb.check.probe import make_probe
-from mrb.declaration import LoadedReranker, load_reranker
 from mrb.errors import MRBError, ResultError
-from mrb.evaluate.plan import Plan
-from mrb.evaluate.select import select
-from mrb.metrics import ceiling_ranking
-from mrb.noise import NoiseRecord, read_noise, write_noise
-from mrb.rescore import plan_of
-from mrb.results import parse_file
-from mrb.submission.check import check_submission
-from mrb.submission.folder import receive
+from mrb.evaluation.plan import Plan
+from mrb.evaluation.selection import select
+from mrb.metrics.measures import ceiling_ranking
+from mrb.rerankers.check.noise_run import measure_noise
+from mrb.rerankers.check.probe import make_probe
+from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
+from mrb.results.recompute import plan_of
+from mrb.results.schema import parse_file
+from mrb.submission.reader import receive
+from mrb.submission.validate import check_submission
 from mrb.submission.verify import CHANGE_FLOOR, SCORE_FLOOR, Verified, choose, verify, write_verified
 
 TASK = "mini-faq-t2t"
@@ -125,8 +125,8 @@ def test_a_single_forged_query_is_found_once_it_is_chosen(submission: Path, forg
 
 
 def _scores(folder: Path) -> Scores:
-    from mrb.submission.check import checked_rows
     from mrb.submission.rankings import scores_of
+    from mrb.submission.validate import checked_rows
 
     received = receive(folder)
     return scores_of(_plan(folder), checked_rows(received, TASK), received.ranking_path(TASK))

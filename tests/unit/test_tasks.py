@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 
-from mrb import task as tasks
-from mrb.catalogue import filter_tasks, queries_taken, total
-from mrb.errors import TaskError
-from mrb.hashing import sha256_json
-from mrb.metrics import HEADLINE
-from mrb.task import (
+from mrb._util.hashing import sha256_json
+from mrb.data import task as tasks
+from mrb.data.task import (
     FAMILIES,
     HEADLINE_MEASURE,
     TYPES,
@@ -29,6 +26,9 @@ from mrb.task import (
     suite_tasks,
     task_folder,
 )
+from mrb.data.task_filter import filter_tasks, queries_taken, total
+from mrb.errors import TaskError
+from mrb.metrics.measures import HEADLINE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tasks.md"
 

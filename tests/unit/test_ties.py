@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrb.adapters import Adapter
-from mrb.baselines.constant import Constant
-from mrb.declaration import declared
-from mrb.ties import MOST, tie_warning, tied_share
+from mrb.baselines.rerankers.constant import Constant
+from mrb.rerankers.declaration import declared
+from mrb.rerankers.plugins import Adapter
+from mrb.rerankers.ties import MOST, tie_warning, tied_share
 
 INFO = declared(Adapter("toy", Constant(), {}, "test", None)).info
 NAN = float("nan")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mrb import tracks
-from mrb.candidates import Provenance, build, read_parquet, write_parquet
+from mrb.candidates import candidate_sets as tracks
+from mrb.candidates.lists import Provenance, build, read_parquet, write_parquet
 from mrb.cli.candidates import command as candidates_command
 from mrb.cli.tracks import command
+from mrb.data.task import TYPES, load_suite, load_task, read_toml, suite_tasks
 from mrb.errors import CandidatesError, MRBError, TaskError
-from mrb.evaluate.select import check_candidates
-from mrb.task import TYPES, load_suite, load_task, read_toml, suite_tasks
+from mrb.evaluation.selection import check_candidates
 
 DOCS = Path(__file__).parents[2] / "docs" / "first-stages.md"
 FILE = Path(tracks.__file__).parents[1] / "tasks" / "tracks.toml"

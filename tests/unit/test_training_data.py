@@ -18,14 +18,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mrb.cli.main import cli
+from mrb.data.items import ImageHandle, Item
+from mrb.data.task import load_task
 from mrb.errors import MRBError, TrainingError
-from mrb.items import ImageHandle, Item
-from mrb.task import load_task
-from mrb.training.data.build import Builder, BuildOptions
 from mrb.training.data.contamination import Checker, held_out_index, held_out_tasks
+from mrb.training.data.dedup import Likeness, image_key, text_key
 from mrb.training.data.files import GroupFile, write_groups
-from mrb.training.data.fingerprint import Likeness, image_key, text_key
 from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.mine_negatives import Builder, BuildOptions
 from mrb.training.data.sampling import Sampling, draw, order
 
 
@@ -250,7 +250,7 @@ def test_hard_negatives_need_a_list(toy_data: Any) -> None:
 
 
 def test_what_is_test_data_is_left_out_and_counted() -> None:
-    from mrb.loading.load import load_task_data
+    from mrb.data.load import load_task_data
 
     task = load_task("mini-flag-t2it")
     data = load_task_data(task)
@@ -283,7 +283,7 @@ def test_what_is_test_data_is_left_out_and_counted() -> None:
 
 
 def test_a_question_asked_of_many_pictures_is_no_test_data() -> None:
-    from mrb.loading.load import load_task_data
+    from mrb.data.load import load_task_data
 
     data = load_task_data(load_task("mini-fact-it2t"))
     question = data.queries.item(next(iter(data.queries)))
@@ -417,7 +417,7 @@ def _row(**changes: Any) -> dict[str, Any]:
 def test_a_group_that_cannot_be_trained_on_is_refused_with_file_and_row(
     changes: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    from mrb.training.data.sources import prepare
+    from mrb.training.data.prepare import prepare
     from mrb.training.recipe import DataSettings
 
     for width, height in ((1, 5000), (5000, 8)):

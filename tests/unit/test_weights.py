@@ -12,23 +12,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mrb import statistics as stats
-from mrb.adapters import Adapter
-from mrb.check.noise import measure_noise
-from mrb.check.probe import Probe
-from mrb.compare import compare
-from mrb.declaration import declared
+from mrb.data.task import Task, load_task
+from mrb.data.task_data import TaskData
 from mrb.errors import DataError, ResultError
-from mrb.evaluate.measure import measure
-from mrb.evaluate.plan import Plan, make_plan
-from mrb.leaderboard.comparisons import compare as tables_of
-from mrb.leaderboard.rows import Table
-from mrb.loading.data import TaskData
-from mrb.results import RerankerInfo
-from mrb.retrieval.quality import quality
-from mrb.summary import Run, average_over_tasks, load_run, table
-from mrb.task import Task, load_task
-from mrb.weights import parts_of, query_weights, task_mean
+from mrb.evaluation.measure import measure
+from mrb.evaluation.plan import Plan, make_plan
+from mrb.leaderboard.tables.rows import Table
+from mrb.leaderboard.tables.table_grouping import compare as tables_of
+from mrb.metrics import statistics as stats
+from mrb.metrics.aggregation import parts_of, query_weights, task_mean
+from mrb.rerankers.check.noise_run import measure_noise
+from mrb.rerankers.check.probe import Probe
+from mrb.rerankers.declaration import declared
+from mrb.rerankers.plugins import Adapter
+from mrb.results.compare import compare
+from mrb.results.run import Run, average_over_tasks, load_run, table
+from mrb.results.schema import RerankerInfo
+from mrb.retrieval.candidate_stats import quality
 
 Make = Callable[..., Any]
 FORUMS = load_task("cqadupstack")

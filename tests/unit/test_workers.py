@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mrb.errors import AdapterError, DataError
-from mrb.workers.machine import visible_gpus, worker_environment
-from mrb.workers.messages import portable
-from mrb.workers.sharing import AT_ONCE, Shares
+from mrb.parallel.messages import portable
+from mrb.parallel.resources import visible_gpus, worker_environment
+from mrb.parallel.work_queue import AT_ONCE, Shares
 
 
 def spans(count: int) -> list[tuple[str, int, int]]:

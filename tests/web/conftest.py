@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mrb.cli.main import cli
-from mrb.leaderboard import board
+from mrb.data.task import load_suite
 from mrb.leaderboard.build import build
 from mrb.leaderboard.pages import overview, tables
-from mrb.task import load_suite
+from mrb.leaderboard.tables import board
 
 CHROMIUM = Path("/usr/bin/chromium")
 # Root has no sandbox; the rest keeps the browser from calling home on its own.

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from mrb.evaluate.run import RunOptions, run
-from mrb.evaluate.select import select
+from mrb.evaluation.run import RunOptions, run
+from mrb.evaluation.selection import select
 from mrb.leaderboard.build import build
 
 OpenPage = Callable[..., Page]

@@ -15,15 +15,15 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from mrb._util.files import write_array
+from mrb._util.hashing import sha256_bytes, sha256_json
+from mrb.data.items import Item
+from mrb.data.load import load_task_data
+from mrb.data.task import Task, all_suites, all_tasks
 from mrb.errors import DataError
-from mrb.files import write_array
-from mrb.hashing import sha256_bytes, sha256_json
-from mrb.items import Item
-from mrb.loading.load import load_task_data
-from mrb.loading.manifest import cache_root
-from mrb.loading.pull import at_hand
-from mrb.task import Task, all_suites, all_tasks
-from mrb.training.data.fingerprint import image_key, normal_text, text_key
+from mrb.hub.manifest import cache_root
+from mrb.hub.pull_data import at_hand
+from mrb.training.data.dedup import image_key, normal_text, text_key
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Keys = npt.NDArray[np.uint64]

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mrb._util.files import atomic_writer, load_json, unpacked_limit
+from mrb._util.hashing import sha256_file
+from mrb._util.parquet import open_untrusted
+from mrb.data.items import ImageHandle, Item
 from mrb.errors import DataError, MRBError, TrainingError, first_problem, one_line
-from mrb.files import atomic_writer, load_json, unpacked_limit
-from mrb.hashing import sha256_file
-from mrb.items import ImageHandle, Item
-from mrb.loading.manifest import cache_root
-from mrb.parquet import open_untrusted
+from mrb.hub.manifest import cache_root
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Form = Literal["jsonl", "parquet"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mrb.items import Item
+from mrb.data.items import Item
 
 
 @dataclass(frozen=True)

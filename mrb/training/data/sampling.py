@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from mrb.task import Model
+from mrb.data.task import Model
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Ints = npt.NDArray[np.int64]

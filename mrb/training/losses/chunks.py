@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from mrb.errors import TrainingError
-from mrb.training.losses.checks import step_queries
 from mrb.training.losses.group import Documents, Group, split_groups
+from mrb.training.losses.validation import step_queries
 
 
 class GroupLoss(Protocol):

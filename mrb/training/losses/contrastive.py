@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mrb.errors import TrainingError
-from mrb.training.losses.checks import check_positive, step_queries
 from mrb.training.losses.group import Group
+from mrb.training.losses.validation import check_positive, step_queries
 
 
 @dataclass(frozen=True)

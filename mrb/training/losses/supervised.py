@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mrb.training.losses.checks import Reduction, check_choice, check_positive, step_queries
 from mrb.training.losses.group import Documents, Group
+from mrb.training.losses.validation import Reduction, check_choice, check_positive, step_queries
 
 
 @dataclass(frozen=True)

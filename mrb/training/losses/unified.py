@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from mrb.errors import TrainingError
-from mrb.training.losses.checks import Reduction, check_choice, check_positive, check_tau, step_queries
 from mrb.training.losses.contrastive import contrastive_weights
 from mrb.training.losses.group import Documents, Group
 from mrb.training.losses.supervised import supervised_weights
+from mrb.training.losses.validation import Reduction, check_choice, check_positive, check_tau, step_queries
 
 Weight = Literal["cl", "sft", "base", "masked"]
 Direction = Literal["cl", "sft"]

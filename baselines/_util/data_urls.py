@@ -1,0 +1,57 @@
+"""Items in the form that rerank servers take: plain text, or content parts with pictures as data URLs.
+
+The shape is the one that vLLM documents for `/v1/rerank` and `LLM.score` (docs/models/pooling_models/scoring.md):
+`{"content": [{"type": "image_url", "image_url": {"url": "data:..."}}, {"type": "text", "text": "..."}]}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from mrb.data.images import ImageCaps, read_header
+from mrb.data.items import ImageHandle, Item
+
+_UNTURNED = (None, 1)
+_ORIENTATION = 0x0112
+_SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+
+
+def content(item: Item) -> str | dict[str, Any]:
+    """`item` as a query or document of a request: its text alone, or parts, the picture before the text."""
+    if item.image is None:
+        return item.text
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_url(item.image)}}]
+    if item.text:
+        parts.append({"type": "text", "text": item.text})
+    return {"content": parts}
+
+
+def data_url(image: ImageHandle) -> str:
+    """The picture as a `data:` URL that decodes to the pixels of `image.open()`, whatever the server's decoder does.
+
+    The file itself where it is an upright, opaque PNG, JPEG or WebP of one frame; else the opened picture as PNG.
+    DataError if the picture is damaged or over its task's caps.
+    """
+    opened = image.open()  # first: it holds the bytes to the task's caps
+    data = image.encoded
+    kind = _plain_kind(data, image.size, opened.size)
+    if kind is None:
+        buffer = io.BytesIO()
+        opened.save(buffer, "PNG")
+        data, kind = buffer.getvalue(), "image/png"
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _plain_kind(data: bytes, stored: tuple[int, int], opened: tuple[int, int]) -> str | None:
+    """The media type of a file that any decoder reads alike; None for one that `open()` turns, shrinks or flattens."""
+    header = read_header(data, ImageCaps(max_bytes=len(data), max_pixels=stored[0] * stored[1]), "image")
+    plain = (
+        header.mode in ("RGB", "L")
+        and not header.has_transparency_data
+        and getattr(header, "n_frames", 1) == 1
+        and header.getexif().get(_ORIENTATION) in _UNTURNED
+        and stored == opened
+    )
+    return _SENT_AS_THEY_ARE.get(header.format or "") if plain else None

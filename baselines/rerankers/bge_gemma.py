@@ -1,0 +1,19 @@
+"""bge-reranker-v2-gemma: BAAI/bge-reranker-v2-gemma on Gemma 2B; Gemma's terms apply (unconfirmed).
+
+Pieces and prompt as in FlagOpen/FlagEmbedding; the score is the logit of Yes. Held to numbers of that code
+(tests/contract/authors/bge-reranker-v2-gemma.json). Takes text.
+Never run on its real weights here.
+"""
+
+from __future__ import annotations
+
+from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA
+from mrb.engine.yes_no import YesNo
+
+
+class BGEGemma(YesNo):
+    """BAAI/bge-reranker-v2-gemma."""
+
+    inputs = ("text",)
+    model = "BAAI/bge-reranker-v2-gemma"
+    prompt = BGE_GEMMA

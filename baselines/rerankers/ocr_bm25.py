@@ -1,0 +1,56 @@
+"""`ocr-bm25`: read the text out of the pictures, then BM25.
+
+The reader is RapidOCR 1.4 with PP-OCRv4 (detection, direction, Chinese and English recognition), whose ONNX weights are
+inside the package rapidocr-onnxruntime (Apache-2.0, on PyPI). Run on its real weights here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+
+from mrb.baselines._util.lazy_import import needed
+from mrb.baselines.retrievers.features import ImageCache
+from mrb.baselines.retrievers.lexical import K1, B, bm25, words
+from mrb.data.items import ImageHandle, Item
+from mrb.rerankers.reranker import Request
+
+CACHE_IMAGES = 20_000
+_INSTALL = (
+    "pip install 'mrb[ocr]'; if it is a system library that is missing: apt-get install libgl1 libglib2.0-0, or "
+    "pip install opencv-python-headless in place of opencv-python"
+)
+
+
+class OcrBM25:
+    """BM25 of the query's text against the candidates', with the text that stands in their pictures added to either.
+
+    Covers: all inputs; a picture without writing is an empty text, and pairs that share no word score 0. Setwise,
+    because a word's weight depends on how many of the candidates hold it. Each distinct picture is read once, as long
+    as it stays among the last CACHE_IMAGES.
+    """
+
+    kind = "setwise"
+
+    def __init__(self, k1: float = K1, b: float = B) -> None:
+        library = needed("ocr-bm25", "rapidocr_onnxruntime", _INSTALL)
+        self.k1 = k1
+        self.b = b
+        self.version = f"1, rapidocr-onnxruntime {version('rapidocr-onnxruntime')}"
+        self._reader = library.RapidOCR()
+        self._read = ImageCache(self._text_in, CACHE_IMAGES)
+        self._words = lru_cache(maxsize=20_000)(words)  # a document is a candidate of many queries
+
+    def score(self, request: Request) -> Sequence[float]:
+        """One BM25 score a candidate, 0 where no word is shared."""
+        documents = [self._words(self._shown(candidate)) for candidate in request.candidates]
+        return bm25(self._words(self._shown(request.query)), documents, self.k1, self.b)
+
+    def _shown(self, item: Item) -> str:
+        return f"{item.text}\n{self._read(item.image)}" if item.image else item.text
+
+    def _text_in(self, image: ImageHandle) -> str:
+        """The lines that the reader finds with a confidence of at least 0.5, from top to bottom."""
+        lines, _ = self._reader(image.open())
+        return "\n".join(line[1] for line in lines or ())

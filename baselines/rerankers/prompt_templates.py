@@ -1,0 +1,133 @@
+"""The prompts of pointwise rerankers, as their authors' code writes them.
+
+Where a source could not be read, the layout's comment says where the string was seen. `docs/models.md` names the
+sources; tests/unit/test_prompts.py holds every rendered string.
+"""
+
+from __future__ import annotations
+
+from mrb.engine.prompt_template import Layout
+
+_JUDGE = (
+    "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
+    'Note that the answer can only be "yes" or "no".'
+)
+_CHAT = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n"
+_PASSAGES = "Given a web search query, retrieve relevant passages that answer the query"
+
+
+def _chat(system: str, user: str) -> str:
+    return _CHAT.replace("{system}", system).replace("{user}", user)
+
+
+# GMR (arXiv 2510.14824). The string is that of a public script that runs vec-ai/lychee-rerank-mm; the authors' own
+# code could not be read. A side with nothing in it leaves its place bare.
+_GMR = _chat(_JUDGE, "<Instruct>: {instruction}<Query>:{query}{seam}\n<Document>:{document}")
+GMR = Layout("gmr", _GMR, default_instruction=_PASSAGES)
+# A model trained by contrast is scored by the logit of "yes" alone, as in its loss.
+GMR_CL = Layout("gmr-cl", _GMR, score="positive", default_instruction=_PASSAGES)
+
+# QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py: 32 x 32 pixels a token, NULL for an empty side.
+QWEN3_VL = Layout(
+    "qwen3-vl-reranker",
+    _GMR,
+    default_instruction="Given a search query, retrieve relevant candidates that answer the query.",
+    empty="NULL",
+    max_length=10_240,
+    min_pixels=4 * 32 * 32,
+    max_pixels=1800 * 32 * 32,
+)
+
+# Qwen/Qwen3-Reranker, model card: prefix, body and suffix are tokenised apart; the answer follows an empty thought.
+QWEN3 = Layout(
+    "qwen3-reranker",
+    f"<|im_start|>system\n{_JUDGE}<|im_end|>\n<|im_start|>user\n"
+    "{cut}<Instruct>: {instruction}\n<Query>: {query_text}{seam}\n<Document>: {document_text}{cut}"
+    "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    default_instruction=_PASSAGES,
+    max_length=8192,
+)
+
+# lightonai/MonoQwen2-VL-v0.1, model card: the page first, then a sentence that ends with the query. The system turn is
+# the one that Qwen2-VL's chat template inserts.
+MONOQWEN = Layout(
+    "monoqwen2-vl",
+    _chat(
+        "You are a helpful assistant.",
+        "{document}{seam}Assert the relevance of the previous image document to the following query, answer True or "
+        "False. The query is: {query}",
+    ),
+    labels=("True", "False"),
+    max_length=8192,
+    max_pixels=1280 * 28 * 28,
+)
+
+# jinaai/jina-reranker-m0, its modeling code: no chat template, the document first; the score is read at an extra token
+# (id 100 of its tokenizer) after the prompt. The labels are not used: the adapter has a head of its own.
+JINA_M0 = Layout(
+    "jina-reranker-m0",
+    "**Document**:\n{document}{seam}\n**Query**:\n{query}",
+    max_length=10_240,
+    min_pixels=3136,
+    max_pixels=768 * 28 * 28,
+    final_token=100,
+)
+
+# Code-kunkun/LamRA: one user turn, the task's instruction before the query's own text. "responed" is as in the source,
+# and so are the 24 spaces that the Qwen2-VL model was trained with (a line continuation in a string).
+_LAMRA = (
+    "I will provide you with a query and a candidate. Please evaluate whether the candidate{gap}meets the requirements "
+    "of the query. If it does, respond with 'Yes'; if it doesn't, responed with 'No'."
+)
+_LAMRA_TURN = "Query:{query_image}{instruction}{query_text}{seam}Candidate:{document}"
+
+
+def _lamra(name: str, gap: str) -> Layout:
+    return Layout(
+        name,
+        _chat("You are a helpful assistant.", _LAMRA.replace("{gap}", gap) + _LAMRA_TURN),
+        labels=("Yes", "No"),
+        instruction="{text} ",
+        max_length=4096,
+        max_pixels=300 * 28 * 28,
+    )
+
+
+LAMRA_QWEN2 = _lamra("lamra-rank", " " * 24)
+LAMRA_QWEN25 = _lamra("lamra-rank-qwen2.5", " ")
+
+# FlagOpen/FlagEmbedding, LLM reranker: the pieces are tokenised apart and joined by line breaks.
+BGE_GEMMA = Layout(
+    "bge-reranker-v2-gemma",
+    "<bos>{cut}A: {query_text}{cut}\n{cut}{seam}B: {document_text}{cut}\n{cut}"
+    "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a "
+    "prediction of either 'Yes' or 'No'.",
+    labels=("Yes", None),
+    score="positive",
+    max_length=1024,
+)
+
+# mixedbread-ai/mxbai-rerank, its library's template: every piece is tokenised apart, so that a full stop and the line
+# break after it are two tokens.
+MXBAI = Layout(
+    "mxbai-rerank-v2",
+    _chat(
+        "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
+        "{cut}{instruction}query: {query_text}{cut}\n{cut}{seam}document: {document_text}{cut}\n{cut}"
+        "You are a search relevance expert who evaluates how well documents match search queries. For each "
+        "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
+        "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:{cut}",
+    ),
+    labels=("1", "0"),
+    instruction="instruction: {text}\n",
+    max_length=8192,
+)
+
+# gmr-tiny, which ships with MRB: no system turn and no instruction, as every token counts. The text of a query comes
+# first, so that the pictures of both sides lie a fixed number of tokens apart.
+_TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"
+GMR_TINY = Layout("gmr-tiny", _TINY, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
+GMR_TINY_CL = Layout("gmr-tiny-cl", _TINY, score="positive", max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
+
+LAYOUTS = (GMR, GMR_CL, GMR_TINY, GMR_TINY_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
+"""Those that end in one of two tokens: what `--model yes-no` takes."""

@@ -1,0 +1,139 @@
+"""`rerank-api`: any HTTP server with the rerank call that Cohere and Jina introduced, as an adapter.
+
+Wire format: `POST url` with `{"model", "query", "documents", "top_n"}`, answered by
+`{"results": [{"index", "relevance_score"}, ...]}` (docs.cohere.com/reference/rerank, jina.ai/reranker; vLLM serves it
+as `/v1/rerank`). Pictures go as data URLs in the shape that vLLM documents (`mrb.baselines._util.data_urls`). Never run
+against a hosted service or a served model here: tested with a local server that checks the format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mrb.baselines._util.data_urls import content
+from mrb.baselines._util.http_client import Service, ServiceError
+from mrb.data.items import Item
+from mrb.data.task import Modality
+from mrb.errors import AdapterError
+from mrb.rerankers.reranker import Request
+
+_OWN_FIELDS = ("model", "query", "documents", "top_n")
+
+
+class RerankAPI:
+    """Asks a rerank server for the scores, several requests at a time.
+
+    Options: `url` (the full address of the call), `model` (its name there), `api_key_env` (the name of the environment
+    variable that holds the key, sent as a bearer token), `inputs` (what the served model takes; text unless stated),
+    `kind` ("setwise" for a model that reads all documents together), `timeout` (seconds for one attempt), `retries`
+    (further attempts after 429, 5xx, a lost connection or a time-out), `requests_per_minute`, `max_documents` (of one
+    call; longer lists are cut into several), `concurrency`, `instruction_field` (the field that carries the task's
+    instruction; not sent unless named), `extra` (further fields of every call, as JSON; published with results).
+
+    Covers what `inputs` says. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
+    """
+
+    version = "1"
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        api_key_env: str | None = None,
+        inputs: tuple[Modality, ...] = ("text",),
+        kind: Literal["pointwise", "setwise"] = "pointwise",
+        timeout: float = 60.0,
+        retries: int = 6,
+        requests_per_minute: float | None = None,
+        max_documents: int = 100,
+        concurrency: int = 8,
+        instruction_field: str | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        fields = dict(extra or {})
+        taken = [name for name in (*fields, instruction_field) if name in _OWN_FIELDS]
+        if taken:
+            raise AdapterError(f"rerank-api: the field {taken[0]!r} is set by the adapter itself; leave it out")
+        if max_documents < 1:
+            raise AdapterError(f"rerank-api: max_documents is {max_documents}, wanted a whole number from 1")
+        self.model = model
+        self.inputs = inputs
+        self.kind = kind
+        self.max_documents = max_documents
+        self.concurrency = concurrency
+        self.instruction_field = instruction_field
+        self.extra = fields
+        self._service = Service(
+            url,
+            api_key_env,
+            timeout=timeout,
+            retries=retries,
+            requests_per_minute=requests_per_minute,
+            connections=concurrency,
+        )
+
+    async def score(self, request: Request) -> list[float]:
+        """The server's relevance score of each candidate, as it gave them; ServiceError says what went wrong."""
+        candidates = request.candidates
+        if self.kind == "setwise" and len(candidates) > self.max_documents:
+            raise ServiceError(
+                f"{len(candidates)} candidates and max_documents={self.max_documents}: the list of a setwise model "
+                "cannot be cut into several calls"
+            )
+        scores: list[float] = []
+        for start in range(0, len(candidates), self.max_documents):
+            part = candidates[start : start + self.max_documents]
+            answer = await self._service.post(self._body(request, part))
+            scores += self._scores(answer, len(part))
+        return scores
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._service.close()
+
+    def _body(self, request: Request, part: Sequence[Item]) -> bytes:
+        fields: dict[str, Any] = {
+            **self.extra,
+            "model": self.model,
+            "query": content(request.query),
+            "documents": [content(item) for item in part],
+            "top_n": len(part),  # some servers answer with the best few unless told
+        }
+        if self.instruction_field is not None:
+            fields[self.instruction_field] = request.instruction
+        return json.dumps(fields).encode()
+
+    def _scores(self, answer: object, count: int) -> list[float]:
+        """The scores in the order of the documents: each index once, each score finite."""
+        results = answer.get("results") if isinstance(answer, dict) else None
+        if not isinstance(results, list):
+            raise self._service.wrong("no list 'results' in it", answer)
+        found: dict[int, float] = {}
+        for entry in results:
+            fields = entry if isinstance(entry, dict) else {}
+            index, score = fields.get("index"), fields.get("relevance_score")
+            if type(index) is not int or not 0 <= index < count:
+                raise self._service.wrong(f"index {index!r}, asked about {count} documents", entry)
+            if index in found:
+                raise self._service.wrong(f"index {index} twice", entry)
+            number = _finite(score)
+            if number is None:
+                raise self._service.wrong(f"relevance_score {score!r} of document {index} is no finite number", entry)
+            found[index] = number
+        if len(found) < count:
+            absent = next(index for index in range(count) if index not in found)
+            raise self._service.wrong(f"no score for document {absent} of {count}", answer)
+        return [found[index] for index in range(count)]
+
+
+def _finite(value: object) -> float | None:
+    """`value` if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond every float
+        return None

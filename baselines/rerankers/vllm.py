@@ -1,0 +1,105 @@
+"""`vllm`: a reranker that vLLM loads and runs in this process (`LLM.score`), with or without a server's overhead.
+
+Written for vLLM 0.33.0 (Apache-2.0), whose wheel was read for it (`entrypoints/pooling/offline.py`, `scoring/`); names
+moved before and will again. Never run with vLLM here, which needs a GPU and a torch of its own: tested with a stand-in
+that takes the same arguments. Licence of the weights: each model's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from mrb._util.hashing import sha256_file
+from mrb.baselines._util.data_urls import content
+from mrb.baselines._util.lazy_import import folder_or_hub_id, needed
+from mrb.data.task import Modality
+from mrb.engine.identity import loaded_identity
+from mrb.errors import AdapterError, one_line
+from mrb.rerankers.reranker import Request
+
+_INSTALL = "pip install vllm==0.33.0, in an environment of its own, with MRB"
+
+
+class VLLM:
+    """Scores are raw logits of a cross-encoder (`use_activation=False`): a sigmoid would tie what is far from 0.5.
+
+    Options: `model` (Hub id or folder), `revision`, `inputs` (what the model takes; text unless stated), `hf_overrides`
+    (JSON, as `vllm serve --hf-overrides`), `chat_template` (a file; the prompt that the model was trained with, and
+    without which many give plausible wrong scores), `dtype`, `max_model_len`, `gpu_memory_utilization`,
+    `max_tokens_per_doc` (longer texts are cut; vLLM ends the run at a prompt that is too long), `instruction` (give the
+    task's instruction to the template, as `instruction`).
+
+    Covers what `inputs` says. Remote code is never run.
+    """
+
+    kind = "pointwise"
+
+    def __init__(
+        self,
+        model: str,
+        revision: str | None = None,
+        inputs: tuple[Modality, ...] = ("text",),
+        hf_overrides: dict[str, Any] | None = None,
+        chat_template: Path | None = None,
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        max_model_len: int | None = None,
+        gpu_memory_utilization: float = 0.92,
+        max_tokens_per_doc: int | None = None,
+        instruction: bool = False,
+    ) -> None:
+        folder_or_hub_id("vllm", model, option="model")
+        self.inputs = inputs
+        self._template, template = _read(chat_template)
+        if instruction and self._template is None:
+            raise AdapterError("vllm: instruction=true needs a chat_template that has a place for it")
+        self._instruction = instruction
+        self._limits = {} if max_tokens_per_doc is None else {"max_tokens_per_doc": max_tokens_per_doc}
+        library = needed("vllm", "vllm", _INSTALL)
+        self.version = f"1, vllm {library.__version__}{template}"
+        self._params = library.PoolingParams
+        self._llm = library.LLM(
+            model=model,
+            revision=revision,
+            tokenizer_revision=revision,
+            runner="pooling",
+            hf_overrides=hf_overrides,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            gpu_memory_utilization=gpu_memory_utilization,
+            trust_remote_code=False,
+        )
+        self.version += f", weights {loaded_identity(model, revision)}"
+
+    def score(self, request: Request) -> list[float]:
+        """One logit a candidate; RuntimeError if vLLM failed on one, for which its own answer holds a 0."""
+        found = self._llm.score(
+            content(request.query),
+            [content(candidate) for candidate in request.candidates],
+            use_tqdm=False,
+            pooling_params=self._params(use_activation=False, extra_kwargs=self._extra(request.instruction)),
+            chat_template=self._template,
+        )
+        for position, output in enumerate(found):
+            if output.error is not None:
+                raise RuntimeError(f"candidate {position + 1} of {len(found)}: {one_line(output.error, 200)}")
+        return [float(output.outputs.score) for output in found]
+
+    def close(self) -> None:
+        """Let go of the engine."""
+        self._llm = None
+
+    def _extra(self, instruction: str) -> dict[str, Any] | None:
+        """What the prompt is made with, beside query and document."""
+        shown = {"chat_template_kwargs": {"instruction": instruction}} if self._instruction else {}
+        return {**self._limits, **shown} or None
+
+
+def _read(template: Path | None) -> tuple[str | None, str]:
+    """(the template's text, the words for it in the version); a template of another content is another version."""
+    if template is None:
+        return None, ""
+    try:
+        return template.read_text(encoding="utf-8"), f", template {sha256_file(template)[:12]}"
+    except (OSError, UnicodeDecodeError) as error:
+        raise AdapterError(f"vllm: chat_template={template}: {one_line(error)}") from error

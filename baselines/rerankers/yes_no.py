@@ -1,0 +1,18 @@
+"""Any transformers checkpoint that answers with one of two tokens, with a layout named by the user.
+
+    mrb run --model yes-no --set path=my-checkpoint --set layout=gmr
+
+So a user's own GMR-like model, trained here or elsewhere, is measured like the published ones: a causal language model,
+a Qwen2-VL, Qwen2.5-VL or Qwen3-VL model, or a folder of LoRA weights on one of them.
+"""
+
+from __future__ import annotations
+
+from mrb.baselines.rerankers.prompt_templates import LAYOUTS
+from mrb.engine.yes_no import YesNo
+
+
+class AnyYesNo(YesNo):
+    """The checkpoint and the layout that the options name."""
+
+    other_prompts = LAYOUTS

@@ -1,0 +1,62 @@
+"""The first stage `gallery`: the query's image finds the nearest labelled images, and these lead to their documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mrb.baselines.rerankers.bm25 import Index
+from mrb.baselines.retrievers.features import Float64
+from mrb.baselines.retrievers.pixels import vectors
+from mrb.data.task_data import TaskData
+from mrb.errors import CandidatesError
+from mrb.retrieval import Found, best_first, nearest
+
+
+class Gallery:
+    """Nearest labelled image first, text second.
+
+    The gallery is the task's side table where it holds images, else the documents' own. Documents that share an image
+    form one group. Groups are ordered by the likeness of their image to the query's (as `pixels`); within a group the
+    documents stand by BM25 of the query's text, those that share no word with it last. The score is
+    (groups - group's place) + s / (1 + s) with s the BM25 score: it falls from group to group, whatever the texts say.
+    """
+
+    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+        """The documents behind the nearest gallery images of each query."""
+        groups, group_vectors = _groups(data)
+        query_ids, queries = vectors(data.queries)
+        if not groups or len(query_ids) < len(data.queries):
+            raise CandidatesError(
+                f"task {data.task.id}: gallery needs an image in every query, and in the side table or the documents"
+            )
+        index = Index(data)
+        row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
+        names = list(groups)
+        wanted = min(depth, len(names))  # a group holds at least one document
+        for query_id, near, _ in nearest(data.task.id, query_ids, queries, names, group_vectors, wanted):
+            text_scores = index.scores(data.queries.item(query_id).text)
+            doc_ids: list[str] = []
+            places: list[int] = []
+            for place, name in enumerate(near, start=1):
+                doc_ids += groups[name]
+                places += [len(near) - place] * len(groups[name])
+                if len(doc_ids) >= depth:
+                    break
+            matched = text_scores[[row_of[doc_id] for doc_id in doc_ids]]
+            scores = np.asarray(places, np.float32) + matched / (1 + matched)
+            yield (query_id, *best_first(data.task.id, query_id, doc_ids, scores, depth))
+
+
+def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
+    """(documents by gallery image, the images' features as rows in that order); a group is named by its image."""
+    gallery = data.side if data.side is not None and data.side.has_images else data.corpus
+    groups: dict[str, list[str]] = {}
+    for doc_id in gallery:
+        image = gallery.item(doc_id).image
+        if image is not None and doc_id in data.corpus:
+            groups.setdefault(image.sha256, []).append(doc_id)
+    ids, rows = vectors(gallery)
+    row_of = {doc_id: row for row, doc_id in enumerate(ids)}
+    return groups, rows[[row_of[doc_ids[0]] for doc_ids in groups.values()]]

@@ -1,0 +1,42 @@
+"""The first stage `pixels`: image to image by colour and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mrb.baselines.retrievers.features import Float64, read_picture
+from mrb.data.task_data import ItemTable, TaskData
+from mrb.errors import CandidatesError
+from mrb.retrieval import Found, nearest
+
+
+class Pixels:
+    """Cosine of hand-made picture features (thumbnail, edge directions, colours), the query's image against the
+    documents' images, over the whole corpus. The query's text, if any, is not read. Documents without an image are
+    never found, and a query without one is an error.
+    """
+
+    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+        """The documents whose pictures look most like each query's."""
+        doc_ids, documents = vectors(data.corpus)
+        query_ids, queries = vectors(data.queries)
+        if not doc_ids or len(query_ids) < len(data.queries):
+            raise CandidatesError(f"task {data.task.id}: pixels needs an image in every query and in the documents")
+        return nearest(data.task.id, query_ids, queries, doc_ids, documents, depth)
+
+
+def vectors(table: ItemTable) -> tuple[list[str], Float64]:
+    """(ids, features as rows) of the items of a table that have an image; equal images are read once."""
+    known: dict[str, Float64] = {}
+    ids, rows = [], []
+    for item_id in table:
+        image = table.item(item_id).image
+        if image is None:
+            continue
+        if image.sha256 not in known:
+            known[image.sha256] = read_picture(image).vector
+        ids.append(item_id)
+        rows.append(known[image.sha256])
+    return ids, np.stack(rows) if rows else np.empty((0, 0), np.float64)

@@ -1,0 +1,53 @@
+"""Qwen3-VL-Embedding (arXiv 2601.04720): Qwen/Qwen3-VL-Embedding-2B (2,048 wide) and -8B (4,096 wide), Apache-2.0.
+
+Prompt as in QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_embedding.py, held to numbers of that code
+(tests/contract/authors/qwen3-vl-embedding.json): the instruction is the system's turn and gets a full stop where it
+ends in no punctuation, the image stands before the text, an empty item says NULL. The vector is read at the closing
+`<|endoftext|>`, which the checkpoint's tokenizer adds to the authors' prompt (unconfirmed on the checkpoint itself).
+Documents get the default instruction, queries the task's (`--set instruction=default` for none). A prompt of over 8,192
+tokens loses text, as the authors' does. Images take 4 to 1,800 tokens of 32 x 32 pixels; the authors' code resizes with
+qwen_vl_utils, MRB with the checkpoint's own image processor and the same limits. Vectors have their full width. Takes
+text, image and both.
+Never run on its real weights here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from mrb.engine.last_token import LastToken
+from mrb.engine.prompt_template import Layout
+
+PROMPT = Layout(
+    name="qwen3-vl-embedding",
+    template=(
+        "<|im_start|>system\n{instruction}<|im_end|>\n"
+        "<|im_start|>user\n{query}<|im_end|>\n"
+        "<|im_start|>assistant\n<|endoftext|>"
+    ),
+    default_instruction="Represent the user's input.",
+    empty="NULL",
+    max_length=8192,
+    min_pixels=4 * 32 * 32,
+    max_pixels=1800 * 32 * 32,
+)
+
+
+class Qwen3VLEmbedding2B(LastToken):
+    """Qwen/Qwen3-VL-Embedding-2B."""
+
+    model = "Qwen/Qwen3-VL-Embedding-2B"
+    prompt = PROMPT
+
+    def as_instruction(self, instruction: str) -> str:
+        """The instruction without white space around it, ended by punctuation."""
+        stripped = instruction.strip()
+        if stripped and not unicodedata.category(stripped[-1]).startswith("P"):
+            return stripped + "."
+        return stripped
+
+
+class Qwen3VLEmbedding8B(Qwen3VLEmbedding2B):
+    """Qwen/Qwen3-VL-Embedding-8B."""
+
+    model = "Qwen/Qwen3-VL-Embedding-8B"

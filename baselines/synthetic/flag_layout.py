@@ -1,0 +1,96 @@
+"""Where a text says which colour is: bands, fields, crosses, triangles and corners, as descriptions of flags name them.
+
+A handful of patterns set by hand; nothing is learnt and nothing is looked up about any country.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.baselines.retrievers.colours import COLOURS, mentions
+
+Float64 = npt.NDArray[np.float64]
+
+SIDE = 8  # cells a side, as `Picture.colour_map`
+_BRACKETS = re.compile(r"\([^()]*\)")
+_BANDS = re.compile(r"\b(horizontal|vertical)\b[^;]{0,40}?\b(?:bands?|stripes?|panels?|sections?)\b(.*)")
+_ALTERNATING = re.compile(r"\balternating\b")
+_CROSS = re.compile(r"\bcross\b")
+_TRIANGLE = re.compile(r"\btriangle\b")
+_CORNER = re.compile(r"\bupper (hoist|left)|\bcanton\b")
+_UNION = re.compile(r"\bflag of the (uk|united kingdom)\b|\bunion (jack|flag)\b")
+_UNION_COLOURS = ("blue", "red", "white")
+
+
+def layout_match(text: str, colour_map: Float64) -> float:
+    """How well a picture's `colour_map` (8 x 8 x 11, see `Picture`) fits the layout that `text` describes, 0 to 1.
+
+    The mean share of the expected colour over the cells for which the text says one; 0 where it says none.
+    """
+    expected = _expected(text)
+    total = float(expected.sum())
+    return float((expected * colour_map).sum()) / total if total else 0.0
+
+
+@lru_cache(maxsize=4096)
+def _expected(text: str) -> Float64:
+    """(8, 8, 11): for each cell the colours that the text wants there; 0 where it says nothing. Later wins."""
+    expected = np.zeros((SIDE, SIDE, len(COLOURS)), np.float64)
+    first = _first_clause(text)
+    named = [row for _, row in mentions(first)]
+    if not named:
+        return expected
+    bands = _BANDS.search(first)
+    sequence = [row for _, row in mentions(bands.group(2))] if bands else []
+    if bands and len(sequence) > 1:
+        _paint_bands(expected, sequence, vertical=bands.group(1) == "vertical", text=first)
+    else:
+        _paint(expected, slice(None), slice(None), [named[0]])
+    for pattern, painter in ((_TRIANGLE, _paint_triangle), (_CROSS, _paint_cross)):
+        found = pattern.search(first)
+        before = [row for start, row in mentions(first) if found and found.start() - 40 < start < found.start()]
+        if before:
+            painter(expected, before[-1])
+    if _CORNER.search(first) and _UNION.search(first):
+        _paint(expected, slice(0, SIDE // 2), slice(0, SIDE // 2), [COLOURS.index(name) for name in _UNION_COLOURS])
+    return expected
+
+
+def _first_clause(text: str) -> str:
+    """What comes before the first semicolon, without brackets: there the design is told, then its history."""
+    return _BRACKETS.sub(" ", text.lower()).split(";")[0]
+
+
+def _paint(expected: Float64, rows: slice, columns: slice, colours: list[int]) -> None:
+    expected[rows, columns] = 0
+    for colour in colours:
+        expected[rows, columns, colour] += 1 / len(colours)
+
+
+def _paint_bands(expected: Float64, sequence: list[int], *, vertical: bool, text: str) -> None:
+    """Equal bands from the top (or the hoist, at the left) in the order named; alternating ones are mixed."""
+    if _ALTERNATING.search(text):
+        _paint(expected, slice(None), slice(None), sequence[:2])
+        return
+    bands = sequence[:5]
+    borders = np.round(np.linspace(0, SIDE, len(bands) + 1)).astype(int)
+    for start, end, colour in zip(borders, borders[1:], bands, strict=False):
+        cells = slice(int(start), int(end))
+        _paint(expected, slice(None) if vertical else cells, cells if vertical else slice(None), [colour])
+
+
+def _paint_triangle(expected: Float64, colour: int) -> None:
+    """A triangle at the hoist: the left edge its base, its tip before the middle."""
+    for row in range(1, SIDE - 1):
+        _paint(expected, slice(row, row + 1), slice(0, min(row, SIDE - 1 - row)), [colour])
+
+
+def _paint_cross(expected: Float64, colour: int) -> None:
+    """A cross whose arms reach the edges: the middle rows, and the columns at the middle or just to the hoist."""
+    middle = slice(SIDE // 2 - 1, SIDE // 2 + 1)
+    _paint(expected, middle, slice(None), [colour])
+    _paint(expected, slice(None), slice(SIDE // 2 - 2, SIDE // 2), [colour])

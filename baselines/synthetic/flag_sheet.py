@@ -1,0 +1,112 @@
+"""A sheet on which a flag is drawn: inks by lot, and shapes placed in shares of the flag's width and height."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mrb.baselines.retrievers.colours import SHADES
+
+WIDE, TALL = 128, 96
+_INKS: dict[str, tuple[str, slice, float]] = {
+    "red": ("red", slice(0, 3), 5),
+    "white": ("white", slice(0, 1), 5),
+    "blue": ("blue", slice(0, 3), 4),
+    "green": ("green", slice(0, 3), 3.5),
+    "yellow": ("yellow", slice(0, 2), 3),
+    "black": ("black", slice(0, 1), 2.5),
+    "orange": ("orange", slice(0, 3), 1),
+    "light blue": ("blue", slice(3, 5), 1),
+    "dark blue": ("blue", slice(1, 2), 0.7),
+    "gold": ("yellow", slice(1, 2), 0.5),
+}
+"""The name of an ink: its basic colour, the shades of it, how often it is used."""
+BASIC = tuple(dict.fromkeys(basic for basic, _, _ in _INKS.values()))
+"""The basic colours of the inks; each is the name of one, too."""
+_JITTER = 8  # how far a shade moves, of 255
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in shares of the flag."""
+Point = tuple[float, float]
+T = TypeVar("T")
+
+
+@dataclass
+class Sheet:
+    """A flag while it is drawn, with the inks that it has used."""
+
+    rng: np.random.Generator
+    picture: Image.Image = field(default_factory=lambda: Image.new("RGB", (WIDE, TALL), "white"))
+    used: list[str] = field(default_factory=list)
+    shades: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pen = ImageDraw.Draw(self.picture)
+
+    def ink(self, *beside: str) -> str:
+        """The name of an ink by lot; none of the same basic colour as those `beside`, nor, most of the time,
+        of those in use."""
+        shun = {_INKS[name][0] for name in beside}
+        used = {_INKS[name][0] for name in self.used} if self.chance(0.7) else set()
+        if len(shun | used) < len(BASIC):
+            shun |= used
+        name = self.pick([(name, weight) for name, (basic, _, weight) in _INKS.items() if basic not in shun])
+        self.used.append(name)
+        return name
+
+    def rgb(self, name: str) -> tuple[int, int, int]:
+        """The shade that an ink has on this flag."""
+        if name not in self.shades:
+            basic, some, _ = _INKS[name]
+            shades = SHADES[basic][some]
+            shade = np.array(shades[int(self.rng.integers(len(shades)))])
+            moved = (shade + self.rng.integers(-_JITTER, _JITTER + 1, 3)).clip(0, 255)
+            self.shades[name] = (int(moved[0]), int(moved[1]), int(moved[2]))
+        return self.shades[name]
+
+    def chance(self, share: float) -> bool:
+        """True that often."""
+        return bool(self.rng.random() < share)
+
+    def pick(self, choices: Sequence[tuple[T, float]]) -> T:
+        """One of some things with their weights."""
+        weights = np.array([weight for _, weight in choices])
+        return choices[int(self.rng.choice(len(choices), p=weights / weights.sum()))][0]
+
+    def one(self, *choices: str) -> str:
+        """One of some wordings."""
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def fill(self, box: Box, name: str) -> None:
+        """A rectangle, in shares of the flag."""
+        left, top, right, bottom = box
+        self.pen.rectangle((left * WIDE, top * TALL, right * WIDE - 1, bottom * TALL - 1), fill=self.rgb(name))
+
+    def shape(self, points: Sequence[Point], name: str) -> None:
+        """A polygon, in shares of the flag."""
+        self.pen.polygon([(x * WIDE, y * TALL) for x, y in points], fill=self.rgb(name))
+
+    def line(self, points: Sequence[Point], name: str, width: float) -> None:
+        """A line, its width in shares of the height."""
+        self.pen.line([(x * WIDE, y * TALL) for x, y in points], fill=self.rgb(name), width=round(width * TALL))
+
+    def cross(self, x: float, name: str, width: float) -> None:
+        """An upright cross to the flag's edges, its upright at `x`."""
+        self.line([(x, 0), (x, 1)], name, width)
+        self.line([(0, 0.5), (1, 0.5)], name, width)
+
+    def disk(self, x: float, y: float, radius: float, name: str) -> None:
+        """A disk, its radius in shares of the height."""
+        size = radius * TALL
+        self.pen.ellipse((x * WIDE - size, y * TALL - size, x * WIDE + size, y * TALL + size), fill=self.rgb(name))
+
+    def star(self, x: float, y: float, radius: float, name: str, points: int = 5) -> None:
+        """A star that stands on two of its points."""
+        turn = -np.pi / 2 + np.pi * np.arange(2 * points) / points
+        size = np.where(np.arange(2 * points) % 2, 0.4, 1.0) * radius * TALL
+        corners = zip(x * WIDE + size * np.cos(turn), y * TALL + size * np.sin(turn), strict=True)
+        self.pen.polygon([(float(a), float(b)) for a, b in corners], fill=self.rgb(name))

@@ -1,0 +1,85 @@
+"""The plots: for each type a panel of intervals between the first stage and the oracle, as numbers for an SVG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mrb.leaderboard.tables.rows import Cell, View
+
+MAX_ROWS = 10
+"""Rerankers in a panel: with more nobody reads it. The page says so, and the tables have them all."""
+WIDTH, LEFT, RIGHT, TOP, ROW = 384, 112, 328, 8, 19
+_LABEL_LETTERS = 15
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One reranker in a panel: positions in the SVG's units, and its cell for the text alternative."""
+
+    key: str
+    label: str
+    y: float
+    x: float
+    low: float
+    high: float
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One type: marks for the rerankers that have a number, lines for the first stage and the oracle."""
+
+    type: str
+    tasks: str
+    first: Cell
+    oracle: Cell
+    first_x: float
+    oracle_x: float
+    bottom: float
+    height: float
+    ticks: tuple[tuple[float, int], ...]
+    marks: tuple[Mark, ...]
+    missing: tuple[str, ...]
+
+
+def panels(view: View) -> list[Panel]:
+    """A panel for each column of one type whose first stage and oracle are known."""
+    typed = [column for column in view.columns if column.type]
+    return [panel for column in typed if (panel := _panel(view, column.key, column.title)) is not None]
+
+
+def _panel(view: View, key: str, tasks: str) -> Panel | None:
+    first, oracle = (row.cells[key] for row in view.fixed)
+    if first.mean is None or oracle.mean is None:
+        return None
+    shown = view.rows[:MAX_ROWS]
+    marks: list[Mark] = []
+    for row in shown:
+        cell = row.cells[key]
+        if cell.mean is None:
+            continue
+        low, high = (cell.mean if end is None else end for end in (cell.low, cell.high))
+        y = TOP + ROW * (len(marks) + 0.5)
+        marks.append(Mark(row.key, _short(row.key), y, _x(cell.mean), _x(low), _x(high), cell))
+    bottom = TOP + ROW * max(len(marks), 1)
+    return Panel(
+        type=key,
+        tasks=tasks,
+        first=first,
+        oracle=oracle,
+        first_x=_x(first.mean),
+        oracle_x=_x(oracle.mean),
+        bottom=bottom,
+        height=bottom + 20,
+        ticks=tuple((_x(percent / 100), percent) for percent in (0, 25, 50, 75, 100)),
+        marks=tuple(marks),
+        missing=tuple(row.key for row in shown if row.cells[key].mean is None),
+    )
+
+
+def _x(fraction: float) -> float:
+    return round(LEFT + fraction * (RIGHT - LEFT), 1)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LABEL_LETTERS else text[: _LABEL_LETTERS - 1] + "…"

@@ -1,0 +1,106 @@
+"""How a task's queries are spread: for each run the share of queries that it solves, nearly solves, or loses, as
+numbers for an SVG and for its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb.leaderboard.charts.types import x_of
+from mrb.metrics.measures import HEADLINE
+from mrb.results.run import Run
+
+WIDTH, LEFT, RIGHT, TOP, ROW = 384, 116, 378, 4, 19
+MAX_ROWS = 20
+"""Rows of the plot; its table has all."""
+BANDS = ("100", "75 to under 100", "50 to under 75", "over 0 to under 50", "0")
+"""What a query's value × 100 is, best first. Bounds in `_shares`."""
+QUANTILES = (10, 25, 50, 75, 90)
+_LABEL_LETTERS = 16
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One row: `shares` of the queries by band, `quantiles` of the values, both fractions; `run` is empty for the list
+    as it came."""
+
+    label: str
+    run: str
+    queries: int
+    shares: tuple[float, ...]
+    quantiles: tuple[float, ...]
+
+    @property
+    def short(self) -> str:
+        """The label as the plot has room for it."""
+        return self.label if len(self.label) <= _LABEL_LETTERS else self.label[: _LABEL_LETTERS - 1] + "…"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of the plot: for each band that has queries its number, and where it begins and ends."""
+
+    spread: Spread
+    y: float
+    parts: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True)
+class SpreadPlot:
+    """The plot and the table of one task in one table of the board. `missing` are the runs whose values per query are
+    not at hand; `left_out` counts the rows of the table that the plot has no room for."""
+
+    spreads: tuple[Spread, ...]
+    bars: tuple[Bar, ...]
+    missing: tuple[str, ...]
+    left_out: int
+    ticks: tuple[tuple[float, int], ...]
+    bottom: float
+    height: float
+
+
+def spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> SpreadPlot | None:
+    """The spread of the list as it came (`first`, its values per query, where they are known) and of `runs` (those that
+    cover the task, in the order of the table); None if no run has values."""
+    spreads = [] if first is None else [spread("first stage", "", first)]
+    missing: list[str] = []
+    for run in runs:
+        values = run.tasks[task_id].values.get(str(HEADLINE))
+        if values is None:
+            missing.append(run.name)
+        else:
+            spreads.append(spread(run.name, run.name, values))
+    if len(missing) == len(runs):
+        return None
+    bars = tuple(_bar(one, TOP + ROW * place) for place, one in enumerate(spreads[:MAX_ROWS]))
+    bottom = TOP + ROW * len(bars)
+    ticks = tuple((x_of(tick / 100, LEFT, RIGHT), tick) for tick in (0, 25, 50, 75, 100))
+    return SpreadPlot(tuple(spreads), bars, tuple(missing), max(0, len(spreads) - MAX_ROWS), ticks, bottom, bottom + 18)
+
+
+def spread(label: str, run: str, values: Float64) -> Spread:
+    """The shares by band and the quantiles (interpolated, as numpy's) of values per query."""
+    found = np.percentile(values, QUANTILES)
+    return Spread(label, run, len(values), _shares(values), tuple(float(value) for value in found))
+
+
+def _shares(values: Float64) -> tuple[float, ...]:
+    # What sums of logarithms leave below 1 or above 0 is rounding, not a place in the list.
+    rounded = np.round(values, 9)
+    places = np.select([rounded >= 1, rounded >= 0.75, rounded >= 0.5, rounded > 0], [0, 1, 2, 3], 4)
+    counts = np.bincount(places, minlength=len(BANDS))
+    return tuple(float(count) / len(values) for count in counts)
+
+
+def _bar(one: Spread, y: float) -> Bar:
+    ends = np.cumsum((0.0, *one.shares))
+    parts = [
+        (band, x_of(float(ends[band]), LEFT, RIGHT), x_of(float(ends[band + 1]), LEFT, RIGHT))
+        for band, share in enumerate(one.shares)
+        if share > 0
+    ]
+    return Bar(one, y, tuple(parts))

@@ -1,0 +1,94 @@
+"""The pictures of the explorer: each distinct one once, named by its hash, and nothing in it but pixels.
+
+Every picture is decoded under the caps of its task before it is published. A PNG or WebP that holds only what draws it
+is then copied as it is; anything else (other formats, metadata, bytes after the end) is encoded anew.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+
+from mrb.data.items import ImageHandle
+from mrb.errors import DataError
+from mrb.leaderboard.page import Page
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"sRGB", b"pHYs", b"bKGD", b"sBIT"})
+_WEBP_PARTS = frozenset({b"VP8 ", b"VP8L"})
+_HASH_LETTERS = 24
+PICTURES = "pictures/"
+"""Where the site has them."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the site: its path, and its size in pixels."""
+
+    path: str
+    width: int
+    height: int
+
+
+class Pictures:
+    """The pictures that pages have asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Picture] = {}
+        self._pending: list[Page] = []
+
+    def of(self, handle: ImageHandle | None) -> Picture | None:
+        """The picture of an item, None if it has none. DataError names one that cannot be decoded."""
+        if handle is None:
+            return None
+        found = self._known.get(handle.sha256)
+        if found is None:
+            kind, data, size = safe_copy(handle)
+            found = Picture(f"{PICTURES}{handle.sha256[:_HASH_LETTERS]}.{kind}", *size)
+            self._known[handle.sha256] = found
+            self._pending.append(Page(found.path, data))
+        return found
+
+    def take(self) -> list[Page]:
+        """The files of the pictures that are new since the last call."""
+        pending, self._pending = self._pending, []
+        return pending
+
+
+def safe_copy(handle: ImageHandle) -> tuple[str, bytes, tuple[int, int]]:
+    """(suffix, bytes, (width, height)) of a picture that is safe to publish. DataError if it cannot be decoded."""
+    data, image = handle.encoded, handle.open()
+    kind = plain_kind(data)
+    if kind is not None and handle.size == image.size:
+        return kind, data, image.size
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, "WEBP", quality=85, method=4)
+    except (OSError, ValueError) as error:  # larger than the format allows
+        raise DataError(f"picture {handle.sha256[:12]} of {image.size} cannot be encoded: {error}") from error
+    return "webp", buffer.getvalue(), image.size
+
+
+def plain_kind(data: bytes) -> str | None:
+    """ "png" or "webp" if the file consists of what draws it and nothing else, to its last byte; else None."""
+    if data.startswith(_PNG):
+        parts = _parts(data, len(_PNG), ">I4x", 4, 12)
+        return "png" if parts and set(parts) <= _PNG_PARTS and parts[-1] == b"IEND" else None
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and int.from_bytes(data[4:8], "little") == len(data) - 8:
+        parts = _parts(data, 12, "<4xI", 0, 8)
+        return "webp" if parts and len(parts) == 1 and set(parts) <= _WEBP_PARTS else None
+    return None
+
+
+def _parts(data: bytes, start: int, head: str, name_at: int, extra: int) -> list[bytes] | None:
+    """The names of a file's parts, None if their lengths do not end with the file. `head` unpacks a part's length,
+    `extra` is what a part has beside its content; WebP (little-endian) pads to an even length."""
+    names: list[bytes] = []
+    while start < len(data):
+        if len(data) - start < 8:
+            return None
+        (length,) = struct.unpack_from(head, data, start)
+        names.append(data[start + name_at : start + name_at + 4])
+        start += extra + length + (length % 2 if head.startswith("<") else 0)
+    return names if start == len(data) else None

@@ -1,0 +1,1 @@
+"""Rows and tables of the board."""

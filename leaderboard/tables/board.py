@@ -1,0 +1,317 @@
+"""A table of the board as its pages show it: tabs, columns, and every row as cells.
+
+A table has a tab of averages and tabs of its tasks. Each is a page (or several, where there are many rows), so that
+everything can be read without a script. The same rows go into `data/rows/`, in every measure, for the script that sorts
+and filters the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+from mrb.leaderboard.page import TYPE_WORDS, task_page
+from mrb.leaderboard.tables import cells
+from mrb.leaderboard.tables import columns as facts
+from mrb.leaderboard.tables.cells import Shown, blank, run_head, safe, shown, under_name
+from mrb.leaderboard.tables.columns import MARK_LETTERS, Source
+from mrb.leaderboard.tables.ranks import Standing
+from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
+from mrb.metrics.measures import HEADLINE
+from mrb.metrics.statistics import Interval
+from mrb.results.run import Run
+
+PAGE_ROWS = 50
+"""Rows on a page."""
+SUMMARY, TASKS = "overview", "tasks"
+_TITLES = {AVERAGE_TYPES: "over types", AVERAGE_TASKS: "over tasks", COMMON: "over common tasks"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column's head: `key` in addresses and data, the title, a small line, the group that it stands in, where its
+    title links to, whether it is sorted as text, and whether it is shown at first."""
+
+    key: str
+    title: str
+    group: str = ""
+    small: str = ""
+    href: str = ""
+    is_text: bool = False
+    default: bool = True
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A way to look at a table: `part` says in which of its data files the columns are."""
+
+    key: str
+    title: str
+    part: str
+    heads: tuple[Head, ...]
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """The groups of the heads after rank and name, in order, each with how many columns it spans."""
+        return [(name, len(list(heads))) for name, heads in groupby(self.heads[2:], key=lambda head: head.group)]
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """One table with all that its rows say. `sources` are by run."""
+
+    id: str
+    table: Table
+    sources: dict[str, Source]
+    standing: Standing
+
+    @cached_property
+    def tabs(self) -> tuple[Tab, ...]:
+        """The averages (where a suite fixes the tasks), all tasks, those of each family and of each larger type."""
+        tasks = self.table.comparison.tasks
+        found = [self._summary_tab()] if self.table.comparison.suite is not None else []
+        found.append(self._tasks_tab(TASKS, "all tasks", [task.id for task in tasks]))
+        if len(tasks) > len(self.table.type_names):
+            for family in self.table.families:
+                found.append(self._tasks_tab(family, family, [task.id for task in tasks if task.family == family]))
+            for name in self.table.type_names:
+                found.append(self._tasks_tab(name, name, list(self.table.tasks_of(name))))
+        return tuple(found)
+
+    def tab_of(self, tab: Tab, measure: str) -> Tab:
+        """The tab with the heads of a measure: each task's own names them."""
+        if measure != SOURCE:
+            return tab
+        return self._tasks_tab(tab.key, tab.title, self.table.comparison.task_ids, SOURCE)
+
+    def measures_of(self, tab: Tab) -> tuple[str, ...]:
+        """The measures in which the tab has pages: every one for the first; and each task's own for all tasks. In all
+        measures together a task is on its own page."""
+        own = (str(HEADLINE), SOURCE) if tab.key == TASKS else (str(HEADLINE),)
+        return tuple(self.summaries) if tab.key == SUMMARY else own
+
+    def path(self, tab: Tab, number: int = 1, measure: str = str(HEADLINE)) -> str:
+        """The page of a tab, from 1 on, in one of `measures_of` the tab."""
+        own = "" if measure == str(HEADLINE) else "-" + slug(measure)
+        return f"tables/{self.id}/{tab.key}{own}{f'-{number}' if number > 1 else ''}.html"
+
+    def data_path(self, part: str, measure: str) -> str:
+        """Where the rows of one measure are, for the script."""
+        return f"data/rows/{self.id}/{part}-{slug(measure)}.js"
+
+    def pages(self, tab: Tab, measure: str = str(HEADLINE)) -> list[str]:
+        """The paths of a tab's pages."""
+        count = max(1, -(-len(self.table.runs) // PAGE_ROWS))
+        return [self.path(tab, number, measure) for number in range(1, count + 1)]
+
+    def view(self, part: str, measure: str) -> View:
+        """The numbers of a part: averages, or tasks with the averages that belong to them."""
+        return self.summaries[measure] if part == SUMMARY else self.table.view_of(measure)
+
+    @cached_property
+    def summaries(self) -> dict[str, View]:
+        """The averages by measure; there are none over each task's own."""
+        return {measure: self.table.summary(measure) for measure in self.table.measures}
+
+    @property
+    def submitted(self) -> bool:
+        """Whether a row comes from a submission, which declares its training data."""
+        return any(source.submission is not None for source in self.sources.values())
+
+    @property
+    def ranked(self) -> str:
+        """How the ranks came about, in words."""
+        count, of = self.standing.ranked, len(self.table.runs)
+        if not count:
+            return (
+                ""
+                if self.table.comparison.suite is None
+                else ("No ranks: they need every query’s value of all tasks, which are not here for any row.")
+            )
+        rest = "" if count == of else f" (of {of}; those without a rank are not placed among them)"
+        return (
+            f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. "
+            "Two share a rank unless a paired test, corrected for all pairs, tells all above from all below."
+        )
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Every measure with each task's own after the headline."""
+        first, *others = self.table.measures
+        return (first, SOURCE, *others)
+
+    @cached_property
+    def facts(self) -> dict[str, dict[str, Shown]]:
+        """The facts of each run, by column."""
+        return {name: facts.facts(source) for name, source in self.sources.items()}
+
+    def prepare(self) -> None:
+        """Make now what many pages need: numbers in every measure, facts, the headline's cells."""
+        for measure in self.measures:
+            self.table.view_of(measure)
+        self.table.by_type()
+        next(self.rows(self.tabs[0], str(HEADLINE)))
+
+    def rows(
+        self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[Run, list[Shown]]]:
+        """Runs (from `start` to `stop`) with their cells in the order of the tab's heads, the name left out."""
+        keys = [head.key for head in tab.heads if head.key != "name"]
+        if measure == str(HEADLINE):
+            made = self._headline[tab.part]
+            for run in self.table.runs[start:stop]:
+                cells = made[run.name]
+                yield run, [cells[key] for key in keys]
+            return
+        view = self.view(tab.part, measure)
+        for run, row in zip(self.table.runs[start:stop], view.rows[start:stop], strict=True):
+            yield run, self._cells(keys, view, row, run)
+
+    @cached_property
+    def _headline(self) -> dict[str, dict[str, dict[str, Shown]]]:
+        """The cells of each part by run and column, in the measure that pages of every tab and the exports show."""
+        found = {}
+        for part in dict.fromkeys(tab.part for tab in self.tabs):
+            keys = list(dict.fromkeys(head.key for tab in self.tabs if tab.part == part for head in tab.heads))
+            keys.remove("name")
+            view = self.view(part, str(HEADLINE))
+            found[part] = {
+                run.name: dict(zip(keys, self._cells(keys, view, row, run), strict=True))
+                for run, row in zip(self.table.runs, view.rows, strict=True)
+            }
+        return found
+
+    def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[Shown]]]:
+        """First stage and oracle: what they are called and their cells."""
+        keys = [head.key for head in tab.heads if head.key != "name"]
+        return [
+            (row.role, [shown(row.cells[key]) if key in row.cells else _of_fixed(key, row) for key in keys])
+            for row in self.view(tab.part, measure).fixed
+        ]
+
+    def html(self, up: str, tab: Tab, measure: str, start: int, count: int) -> str:
+        """`count` rows from `start` on, as they stand on a page."""
+        return "\n".join(
+            cells.row_html(up, run_head(up, self.sources[run.name].card), row, f' data-run="{safe(run.name)}"')
+            for run, row in self.rows(tab, measure, start, start + count)
+        )
+
+    def fixed_html(self, up: str, tab: Tab, measure: str) -> str:
+        """The rows of first stage and oracle."""
+        return "\n".join(
+            cells.row_html(up, f'<th scope="row">{role}</th>', row, f' class="{role.replace(" ", "-")}"')
+            for role, row in self.fixed(tab, measure)
+        )
+
+    def data(self, part: str, measure: str) -> dict[str, object]:
+        """All rows of a part for board.js."""
+        tab = next(tab for tab in self.tabs if tab.part == part)
+        return {
+            "keys": [head.key for head in tab.heads if head.key != "name"],
+            "small": self._smalls() if part == TASKS else {},
+            "fixed": [[cells.data(cell) for cell in row] for _, row in self.fixed(tab, measure)],
+            "rows": [self._row_data(run, row) for run, row in self.rows(tab, measure)],
+        }
+
+    def _row_data(self, run: Run, row: Sequence[Shown]) -> dict[str, object]:
+        source = self.sources[run.name]
+        return {
+            "key": run.name,
+            "search": cells.visible(f"{run.name} {source.card.reranker}".lower()),
+            "who": under_name(source.card),
+            "training": source.worst_mark,
+            "weights": self.facts[run.name]["weights"].value,
+            "cells": [cells.data(cell) for cell in row],
+        }
+
+    def _cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[Shown]:
+        own, source = self.facts[run.name], self.sources[run.name]
+        found = []
+        for key in keys:
+            if key in row.cells:
+                marked = source.submission is not None and key in source.submission.training
+                cell = row.cells[key]
+                if key == AVERAGE_TYPES and "gain" in keys:
+                    cell = cell._replace(gain=None)  # it has a column of its own
+                found.append(shown(cell, _mark(source.mark(key))) if marked else shown(cell))
+            elif key == "rank":
+                found.append(self.standing.ranks[run.name].shown)
+            elif key == "gain":
+                found.append(_gain(row, self.standing.gains.get(run.name) if view.measure == str(HEADLINE) else None))
+            else:
+                found.append(own.get(key) or blank("no average over different measures"))
+        return found
+
+    def _smalls(self) -> dict[str, list[str]]:
+        """Below a task's head: its queries; and with the measure of its source before them, for the view of those."""
+        return {
+            column.key: [head_small("", column.queries), head_small(column.measure, column.queries)]
+            for column in self.table.view_of(SOURCE).columns
+        }
+
+    @property
+    def _first(self) -> tuple[Head, Head]:
+        """Rank, which is shown at first only where a row has one, and name."""
+        return Head("rank", "rank", default=self.standing.ranked > 0), Head("name", "Reranker", is_text=True)
+
+    def _summary_tab(self) -> Tab:
+        view = self.summaries[str(HEADLINE)]
+        heads = [Head(name, _TITLES[name], "average", default=name == AVERAGE_TYPES) for name in view.averages]
+        heads.insert(1, Head("gain", "gain", "average", "over types"))
+        for column in view.columns:
+            if column.key in self.table.families:
+                heads.append(Head(column.key, column.key, "family, over its types"))
+            else:
+                ids = self.table.tasks_of(column.key)
+                path = task_page(ids[0]) if len(ids) == 1 else f"tables/{self.id}/{column.key}.html"
+                heads.append(
+                    Head(
+                        column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
+                    )
+                )
+        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_facts()))
+
+    def _tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
+        view = self.table.view_of(measure)
+        heads = [Head(name, _TITLES[name], "average", default=name == AVERAGE_TYPES) for name in view.averages]
+        for column in view.columns:
+            if column.key in task_ids:
+                small = head_small(column.measure if measure == SOURCE else "", column.queries)
+                heads.append(Head(column.key, column.key, column.type, small, task_page(column.key)))
+        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_facts()))
+
+
+_PARAMETERS = Head("parameters", "size")
+
+
+def _facts() -> tuple[Head, ...]:
+    return tuple(Head(one.key, one.title, "", is_text=one.is_text, default=one.default) for one in facts.COLUMNS)
+
+
+def slug(measure: str) -> str:
+    """A measure in a file's name."""
+    return measure.lower().replace("@", "-")
+
+
+def head_small(measure: str, queries: int) -> str:
+    """The small line of a task's head: its measure where there are several, and its queries."""
+    return " · ".join(filter(None, (measure, f"{queries:,} q" if queries else "no run")))
+
+
+def _mark(mark: str) -> tuple[str, str]:
+    return f"mark {mark}", MARK_LETTERS[mark]
+
+
+def _gain(row: TableRow, found: Interval | None) -> Shown:
+    cell = row.cells.get(AVERAGE_TYPES)
+    if cell is None or cell.gain is None:
+        return blank("no average")
+    smalls = (("", f"{cells.signed(found.low)} to {cells.signed(found.high)}"),) if found else ()
+    return Shown(cell.gain, cells.signed(cell.gain), "", smalls, cells.direction(cell.gain))
+
+
+def _of_fixed(key: str, row: TableRow) -> Shown:
+    return Shown(float(row.done), f"{row.done}/{row.of}") if key == "coverage" else Shown(None, "")

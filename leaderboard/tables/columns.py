@@ -1,0 +1,199 @@
+"""What stands beside a row's numbers: what the model is, how it was run, how far its numbers were checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from mrb.leaderboard.tables.cells import Shown, blank
+from mrb.leaderboard.tables.runs import RunCard
+from mrb.leaderboard.tables.table_grouping import Comparison
+from mrb.results.run import Run
+from mrb.submission.schema import MARKS, ModelCard, Submission
+from mrb.submission.verify import Verified
+
+MARK_LETTERS = {"trained-on": "T", "related": "R", "unknown": "?", "clean": "✓"}
+MARK_WORDS = {
+    "trained-on": "trained on it",
+    "related": "trained on related data",
+    "unknown": "not declared",
+    "clean": "declared clean",
+}
+UNKNOWN = "unknown"
+_UNITS = ("", "k", "M", "B")
+# Options that say how a backend computes, and packages that are one; the first of them that a run had imported counts.
+_HOW = ("device", "dtype", "attention")
+_BACKENDS = ("vllm", "torch")
+
+
+@dataclass(frozen=True)
+class FactColumn:
+    """A column of facts: its key in addresses, its head, and whether it is sorted as text and shown at first."""
+
+    key: str
+    title: str
+    is_text: bool = True
+    default: bool = False
+
+
+COLUMNS = (
+    FactColumn("coverage", "coverage", is_text=False, default=True),
+    FactColumn("speed", "pairs/s", is_text=False, default=True),
+    FactColumn("kind", "kind"),
+    FactColumn("inputs", "inputs"),
+    FactColumn("weights", "weights"),
+    FactColumn("licence", "licence"),
+    FactColumn("first", "first stage"),
+    FactColumn("depth", "depth", is_text=False),
+    FactColumn("backend", "backend"),
+    FactColumn("training", "training data"),
+    FactColumn("date", "date"),
+    FactColumn("source", "source", default=True),
+)
+"""After the numbers; `parameters` stands before them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a row is read from."""
+
+    run: Run
+    card: RunCard
+    comparison: Comparison
+    submission: Submission | None
+    verified: Verified | None
+
+    def mark(self, task_id: str) -> str:
+        """What of the task the model was trained on, as declared; unknown where nothing is."""
+        return self.submission.training[task_id] if self.submission else UNKNOWN
+
+    @cached_property
+    def worst_mark(self) -> str:
+        """The first of trained-on, related, unknown and clean that holds for a task of the table."""
+        order = ("trained-on", "related", UNKNOWN, "clean")
+        return min((self.mark(task_id) for task_id in self.comparison.task_ids), key=order.index)
+
+
+def facts(source: Source) -> dict[str, Shown]:
+    """Every fact's cell by column; blanks say what is not stated."""
+    return {"parameters": _parameters(source)} | {column.key: _MADE[column.key](source) for column in COLUMNS}
+
+
+def size(parameters: int) -> str:
+    """A count of parameters, three digits, with its unit: 4.07 B, 500 M, 22.7 k."""
+    text = f"{parameters:.2e}"  # rounded before the unit is chosen: 999,999 is 1 M
+    digits, _, power = text.partition("e")
+    unit = min(int(power) // 3, len(_UNITS) - 1)
+    return f"{float(digits) * 10 ** (int(power) - 3 * unit):.6g} {_UNITS[unit]}".strip()
+
+
+def _model(source: Source) -> ModelCard | None:
+    return source.submission.model if source.submission else None
+
+
+def _parameters(source: Source) -> Shown:
+    model = _model(source)
+    if model is None or model.parameters is None:
+        return blank("not stated")
+    active = f"{size(model.active_parameters)} active" if model.active_parameters else ""
+    return Shown(float(model.parameters), size(model.parameters), smalls=((("", active),) if active else ()))
+
+
+def _coverage(source: Source) -> Shown:
+    done, of = len(source.run.tasks), len(source.comparison.task_ids)
+    return Shown(float(done), f"{done}/{of}")
+
+
+def _speed(source: Source) -> Shown:
+    per_second = source.card.pairs_per_second
+    if per_second is None:
+        return blank("not timed")
+    return Shown(per_second, rate(per_second), smalls=(("", source.card.hardware),))
+
+
+def rate(per_second: float) -> str:
+    """A rate as people read it: three digits where it is small, thousands apart where it is large."""
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
+
+
+def _kind(source: Source) -> Shown:
+    model = _model(source)
+    built = model.kind if model else source.card.kind
+    return Shown(built, built, smalls=(("", source.card.kind),) if model else ())
+
+
+def _weights(source: Source) -> Shown:
+    model = _model(source)
+    if model is None:
+        return blank("not stated")
+    words = "open" if model.open_weights else "not open"
+    return Shown(words, words)
+
+
+def _licence(source: Source) -> Shown:
+    model = _model(source)
+    return Shown(model.licence, model.licence) if model and model.licence else blank("not stated")
+
+
+def _first(source: Source) -> Shown:
+    found = sorted({scores.result.candidates.first_stage for scores in source.run.tasks.values()})
+    return Shown(", ".join(found), ", ".join(found)) if found else blank("no result")
+
+
+def _depth(source: Source) -> Shown:
+    found = sorted({scores.result.candidates.depth for scores in source.run.tasks.values()})
+    return Shown(float(found[0]), ", ".join(map(str, found))) if found else blank("no result")
+
+
+def _backend(source: Source) -> Shown:
+    """What computed: the adapter's option of that name, else the framework that the run had imported, with its version;
+    and how, where options say so."""
+    options, environment = source.run.record.reranker.options, source.run.record.environment
+    framework = next((f"{name} {environment[name]}" for name in _BACKENDS if name in environment), "")
+    found = str(options.get("backend") or framework)
+    how = ", ".join(f"{name} {options[name]}" for name in _HOW if options.get(name, "auto") != "auto")
+    return Shown(found, found, smalls=((("", how),) if how else ())) if found else blank("no framework recorded")
+
+
+def _training(source: Source) -> Shown:
+    if source.submission is None:
+        return Shown(UNKNOWN, UNKNOWN)
+    marks = [source.mark(task_id) for task_id in source.comparison.task_ids]
+    counted = [(mark, marks.count(mark)) for mark in MARKS if mark in marks]
+    return Shown(source.worst_mark, "; ".join(f"{mark} {count}/{len(marks)}" for mark, count in counted))
+
+
+def _date(source: Source) -> Shown:
+    timings = source.run.record.timings
+    found = max(
+        (timing.day for task_id, timing in timings.items() if task_id in source.run.tasks and timing.day), default=""
+    )
+    return Shown(found, found) if found else blank("not recorded")
+
+
+def _source(source: Source) -> Shown:
+    """Where the row comes from, in words, with a sign before them: the words say it all."""
+    path = source.card.record_path
+    if (record := source.verified) is not None:
+        done, of = len(record.tasks), len(record.tasks) + len(record.not_verified)
+        words = "✓ verified by re-run" if done == of else f"✓ {done} of {of} tasks re-run"
+        extent = f"{record.date}, {record.queries} queries a task"
+        return Shown("0", words, path, (("", extent), ("", f"within {record.largest_difference:.2g} sd")))
+    return Shown("1", "◆ submission", path) if source.submission else Shown("2", "○ run", path)
+
+
+_MADE: dict[str, Callable[[Source], Shown]] = {
+    "coverage": _coverage,
+    "speed": _speed,
+    "kind": _kind,
+    "inputs": lambda source: Shown(source.card.inputs, source.card.inputs),
+    "weights": _weights,
+    "licence": _licence,
+    "first": _first,
+    "depth": _depth,
+    "backend": _backend,
+    "training": _training,
+    "date": _date,
+    "source": _source,
+}

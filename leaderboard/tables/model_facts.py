@@ -1,0 +1,107 @@
+"""What a model's page says of its tasks: numbers, gains, what it was trained on, and the record of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mrb.leaderboard.tables.columns import UNKNOWN
+from mrb.leaderboard.tables.rows import SOURCE, Cell, Column, Table
+from mrb.leaderboard.tables.runs import result_path
+from mrb.metrics.measures import HEADLINE
+from mrb.results.run import Run
+from mrb.results.schema import Result
+from mrb.submission.schema import MARKS, Submission
+
+EXTREMES = 3
+"""Tasks in each of the lists of best and worst ones."""
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """One task of a run: the list as it came, the run's order of it and the best one in the headline, and the run in
+    the source's own measure; `mark` is what of it the model was trained on, as declared."""
+
+    column: Column
+    first: Cell
+    own: Cell
+    oracle: Cell
+    source: Cell
+    source_measure: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class RecordLine:
+    """How one task was run. `seconds` and `pairs_per_second` are None where no timing was kept, `rankings` is the
+    SHA-256 of a submission's file."""
+
+    task: str
+    href: str
+    result: Result
+    seconds: float | None
+    pairs_per_second: float | None
+    rankings: str | None
+
+
+def task_lines(table: Table, run: Run, submission: Submission | None) -> list[TaskLine]:
+    """A line for each task of the run's table, those without a number too."""
+    headline, source = table.view_of(str(HEADLINE)), table.view_of(SOURCE)
+    own, own_source = headline.row(run.name), source.row(run.name)
+    first, oracle = headline.fixed
+    return [
+        TaskLine(
+            column,
+            first.cells[key],
+            own.cells[key],
+            oracle.cells[key],
+            own_source.cells[key],
+            other.measure,
+            submission.training.get(key, UNKNOWN) if submission else UNKNOWN,
+        )
+        for column, other in zip(headline.columns, source.columns, strict=True)
+        for key in (column.key,)
+    ]
+
+
+def averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
+    """What is averaged over ("types", "tasks"), first stage, run, oracle; none where no suite fixes the tasks."""
+    view = table.view_of(str(HEADLINE))
+    first, oracle = view.fixed
+    return [(name, first.cells[name], view.row(run.name).cells[name], oracle.cells[name]) for name in view.averages]
+
+
+def extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]:
+    """The tasks of the largest gains, largest first, and of the smallest, smallest first; none in both."""
+    gained = sorted(
+        (line for line in lines if line.own.gain is not None), key=lambda line: (-(line.own.gain or 0), line.column.key)
+    )
+    count = min(EXTREMES, len(gained) // 2)
+    return gained[:count], gained[len(gained) - count :][::-1]
+
+
+def training(submission: Submission | None, task_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """How many of the table's tasks have each mark, those that occur; empty where nothing was declared."""
+    if submission is None:
+        return []
+    marks = [submission.training.get(task_id, UNKNOWN) for task_id in task_ids]
+    return [(mark, marks.count(mark)) for mark in MARKS if mark in marks]
+
+
+def record_lines(run: Run, submission: Submission | None) -> list[RecordLine]:
+    """A line for each task that the run covers."""
+    found = []
+    for task_id, scores in run.tasks.items():
+        timing = run.record.timings.get(task_id)
+        seconds = timing.seconds if timing else None
+        found.append(
+            RecordLine(
+                task_id,
+                result_path(run, task_id),
+                scores.result,
+                seconds,
+                timing.pairs / seconds if timing and seconds else None,
+                submission.rankings[task_id].sha256 if submission else None,
+            )
+        )
+    return found

@@ -1,0 +1,93 @@
+"""Values per query: those that a run's folder holds, and of a submission those that its rankings give.
+
+A submission's are computed again where the task's data and list are on this disk, and kept in the user's cache by the
+hash of all that they follow from, so that the next board has them at once. Where the data is not here there are none,
+and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrb._util.files import atomic_writer
+from mrb._util.hashing import sha256_file, sha256_json
+from mrb._util.parquet import read_untrusted
+from mrb.data.task import load_task
+from mrb.errors import ResultError
+from mrb.evaluation.plan import Plan
+from mrb.hub.manifest import cache_root
+from mrb.leaderboard.tables.table_grouping import Comparison
+from mrb.metrics.measures import HEADLINE, Float64, per_query
+from mrb.results.recompute import plan_of
+from mrb.results.run import Run, TaskScores, task_scores
+from mrb.results.schema import CLUSTER_COLUMN
+from mrb.submission.reader import Received
+from mrb.submission.validate import not_at_hand, recomputed
+
+
+def with_values(run: Run, received: Received) -> Run:
+    """The submission's run with values per query for every task that can be computed again here.
+
+    ResultError if a ranking does not give what the submission states.
+    """
+    tasks = {
+        task_id: _values(received, task_id) if not_at_hand(load_task(task_id)) is None else scores
+        for task_id, scores in run.tasks.items()
+    }
+    return replace(run, tasks=tasks)
+
+
+def why_not(run: Run, task_ids: Sequence[str]) -> str:
+    """Why the run has no values per query for all of these tasks; empty if it has them."""
+    for task_id in task_ids:
+        if task_id not in run.tasks:
+            return "not all tasks"
+        if not run.tasks[task_id].values:
+            return "data not here"
+    return ""
+
+
+def _values(received: Received, task_id: str) -> TaskScores:
+    result, ranking = received.submission.results[task_id], received.submission.rankings[task_id]
+    stated = [version("mrb"), result.model_dump(mode="json"), ranking.model_dump(mode="json")]
+    path = cache_root() / "values" / f"{sha256_json(stated)}.parquet"
+    fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
+    schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])
+    if path.is_file() and sha256_file(received.ranking_path(task_id)) == ranking.sha256:
+        return task_scores(result, read_untrusted(path, schema, ResultError))
+    found = recomputed(received, task_id)
+    columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
+    columns += [pa.array(found.values[name], pa.float64()) for name in result.measures]
+    with atomic_writer(path) as file:
+        pq.write_table(pa.table(columns, schema=schema), file)
+    return found
+
+
+def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
+    """The headline's value of each query for the list as it came, in the task's query order; None where the data or the
+    very list that was reranked is not here."""
+    identity, (_, scores) = comparison.identities[task_id], comparison.reference[task_id]
+    task = load_task(task_id).with_qrels(scores.result.data.qrels)
+    frozen = task.candidates
+    if frozen is None or (identity.candidates, identity.task_hash) != (frozen.sha256, task.hash):
+        return None
+    if identity.revision != task.revision or not_at_hand(task) is not None:
+        return None
+    sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
+    return first_values(plan_of(scores.result, sample, None, task_id))
+
+
+def first_values(plan: Plan) -> Float64:
+    """The headline's value of each of the plan's queries for the list as it came."""
+    return headline_values(plan, {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in plan.entries()})
+
+
+def headline_values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
+    """The headline's value of each of the plan's queries (float64[queries]) for rankings of document ids."""
+    qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
+    return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]

@@ -1,0 +1,181 @@
+"""What the runs did with each query of a task whose data is part of MRB: the list before and after.
+
+Nothing is taken from a run's files unchecked: scores must be those of the frozen list, rankings an order of it, and
+what they give must average to the number that the run states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb._util.parquet import read_untrusted
+from mrb.data.task import Task, load_suite
+from mrb.errors import ResultError
+from mrb.evaluation.measure import cluster_numbers
+from mrb.evaluation.outputs import SCORES_SCHEMA
+from mrb.evaluation.plan import Plan
+from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.per_query_cache import first_values, headline_values
+from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.measures import HEADLINE
+from mrb.metrics.ranking import Float32, Positions, rank_candidates
+from mrb.results.recompute import plan_of
+from mrb.results.run import Run, TaskScores, queries_hash
+from mrb.results.schema import SCORES_FILE
+from mrb.submission.rankings import scores_of
+from mrb.submission.reader import Received
+from mrb.submission.validate import checked_rows
+
+Float64 = npt.NDArray[np.float64]
+
+MAX_RUNS = 50
+"""Runs of a task in the explorer: each has a file of orders."""
+MAX_SCORES_BYTES = 256 * 1024 * 1024
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A task in the explorer: its plan (data, list, queries) and the runs of one table, best first by average.
+
+    `left_out` are the other runs that cover the task, each with the reason.
+    """
+
+    task: Task
+    table_id: str
+    plan: Plan
+    runs: tuple[Run, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def first_values(self) -> Float64:
+        """The headline of the list as it came, for each query."""
+        return first_values(self.plan)
+
+
+@dataclass(frozen=True)
+class Orders:
+    """One run on one task, for each query of the plan: the order (positions in the query's list, best first, int64[n]),
+    the scores in that order (float32[n], NaN for a failed pair) and the headline (float64[queries])."""
+
+    orders: tuple[Positions, ...]
+    scores: tuple[Float32, ...]
+    values: Float64
+
+
+def explored(site: Site) -> Iterator[Explored]:
+    """The board's tasks that the explorer shows (`is_explored`), by type."""
+    for task in filter(partial(is_explored, site), site.tasks):
+        runs, left_out, table_id = _runs(site, task)
+        yield Explored(task, table_id, _plan(runs[0], task), tuple(runs), tuple(left_out))
+
+
+def is_explored(site: Site, task: Task) -> bool:
+    """Whether the explorer shows the task: its data comes with MRB (under a licence that allows it), and a run has
+    scored its frozen list."""
+    return task.source.kind == "embedded" and bool(_runs(site, task)[0])
+
+
+def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str]:
+    """The runs of the first table that has the task on its frozen list, and why the others are left out."""
+    runs: list[Run] = []
+    left_out: list[tuple[str, str]] = []
+    chosen = ""
+    for table_id, table in site.tables_of(task.id).items():
+        for run in (run for run in table.runs if task.id in run.tasks):
+            reason = _reason(run, task)
+            if reason is None and chosen in ("", table_id):
+                reason = f"not among the {MAX_RUNS} best" if len(runs) == MAX_RUNS else None
+            elif reason is None:
+                reason = "in another table: its numbers do not compare with these"
+            if reason is None:
+                chosen = table_id
+                runs.append(run)
+            else:
+                left_out.append((run.name, reason))
+    return runs, left_out, chosen
+
+
+def _reason(run: Run, task: Task) -> str | None:
+    """Why the explorer cannot show the run on this task, if it cannot."""
+    result = run.tasks[task.id].result
+    same = task.candidates is not None and result.candidates.sha256 == task.candidates.sha256
+    if not same:
+        return "scored on another list than the frozen one"
+    if (result.task_hash, result.data.revision, result.data.qrels) != (task.hash, task.revision, task.qrels):
+        return "made with another definition of the task"
+    if run.stored is None and not (run.folder / task.id / SCORES_FILE).is_file():
+        return f"has no {SCORES_FILE}"
+    return None
+
+
+def _plan(run: Run, task: Task) -> Plan:
+    scores = run.tasks[task.id]
+    sample = None
+    if scores.result.data.selection == "sample" and run.record.suite is not None:
+        sample = load_suite(run.record.suite).sample
+    plan = plan_of(scores.result, sample, None, str(run.folder / task.id))
+    if queries_hash(plan.query_ids) != scores.queries:
+        raise ResultError(f"{run.folder}: task {task.id}: its queries are not those of the task")
+    return plan
+
+
+def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
+    """The orders of one of `shown.runs`. ResultError names the file and the query that does not fit."""
+    plan, task_id = shown.plan, shown.task.id
+    scores = _submitted(shown, run, site) if run.stored is not None else _scored(plan, run)
+    orders, ordered, rankings = [], [], {}
+    for entry in plan.entries():
+        given = scores.get(entry.query_id, np.empty(0, np.float32))
+        order = rank_candidates(task_id, entry.query_id, entry.doc_ids, given, failed=np.isnan(given))
+        orders.append(order)
+        ordered.append(given[order])
+        rankings[entry.query_id] = [entry.doc_ids[position] for position in order[: HEADLINE.cutoff]]
+    values = headline_values(plan, rankings)
+    found = float(task_mean(values, parts_of(shown.task, plan.query_ids)))
+    stated = run.tasks[task_id].result.measures[str(HEADLINE)].mean
+    if abs(stated - found) > SAME:
+        raise ResultError(f"{run.folder}: {HEADLINE} of {task_id} is {stated}, its orders give {found}")
+    return Orders(tuple(orders), tuple(ordered), values)
+
+
+def with_values(shown: Explored, run: Run, found: Orders) -> TaskScores:
+    """A submission's task with the headline of each query, which a comparison of queries needs."""
+    return replace(
+        run.tasks[shown.task.id],
+        query_ids=shown.plan.query_ids,
+        clusters=np.array(cluster_numbers(shown.plan), np.int64),
+        values={str(HEADLINE): found.values},
+        stated_queries=None,
+    )
+
+
+def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:
+    submission = site.submissions[run.name]
+    received = Received(run.folder, submission, load_suite(submission.suite))
+    return scores_of(shown.plan, checked_rows(received, shown.task.id), received.ranking_path(shown.task.id))
+
+
+def _scored(plan: Plan, run: Run) -> Mapping[str, Float32]:
+    """A run's scores in first-stage order: its file must hold just the plan's pairs, in the plan's order."""
+    path = run.folder / plan.data.task.id / SCORES_FILE
+    table = read_untrusted(path, SCORES_SCHEMA, ResultError, max_bytes=MAX_SCORES_BYTES)
+    query_ids, doc_ids = (table.column(name).to_pylist() for name in ("query_id", "doc_id"))
+    # Null stands for a pair that failed.
+    values = table.column("score").to_numpy().astype(np.float32)
+    held: dict[str, Float32] = {}
+    start = 0
+    for entry in plan.entries():
+        end = start + len(entry.doc_ids)
+        if doc_ids[start:end] != entry.doc_ids or set(query_ids[start:end]) - {entry.query_id}:
+            raise ResultError(f"{path}: query {entry.query_id!r}: not the scores of its candidates")
+        held[entry.query_id] = values[start:end]
+        start = end
+    if start != len(table):
+        raise ResultError(f"{path}: {len(table)} pairs, the task has {start}")
+    return held

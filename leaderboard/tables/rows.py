@@ -1,0 +1,316 @@
+"""What a table shows: its columns and rows in one measure, as plain values that a template can print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from mrb._util.format import tasks_text
+from mrb.data.task import FAMILY_OF_TYPE, Task
+from mrb.leaderboard.tables.runs import result_path
+from mrb.leaderboard.tables.table_grouping import Comparison
+from mrb.metrics.measures import HEADLINE, MEASURES
+from mrb.results.run import Average, Row, Run, average_over_tasks, average_over_types
+from mrb.results.schema import Interval, Measures
+
+SOURCE = "source"
+"""The view in which each task stands in the measure that its source uses."""
+AVERAGE_TYPES, AVERAGE_TASKS = "types", "tasks"
+COMMON = "common"
+"""The mean over those tasks that every run of the table has, which is no average of the suite; on demand."""
+_AVERAGES = {AVERAGE_TYPES: average_over_types, AVERAGE_TASKS: average_over_tasks}
+
+
+class Cell(NamedTuple):
+    """One number with its interval and its gain over the first stage, all fractions, and the file it comes from.
+
+    `mean` is None for a blank; `note` says why, or what stands in the way of a number.
+    """
+
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    gain: float | None = None
+    href: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers. `key` names it in the page's address; `queries` is 0 where no run covers the task."""
+
+    key: str
+    title: str
+    type: str
+    family: str
+    measure: str
+    queries: int
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row: `role` is "run", "first stage" or "oracle". `cells` has one entry for each column key."""
+
+    key: str
+    role: str
+    cells: dict[str, Cell]
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class View:
+    """One table in one measure (or in each task's own, `SOURCE`)."""
+
+    measure: str
+    columns: tuple[Column, ...]
+    averages: tuple[str, ...]
+    fixed: tuple[TableRow, ...]
+    rows: tuple[TableRow, ...]
+
+    @property
+    def families(self) -> list[tuple[str, int]]:
+        """The families of the columns in order, each with how many columns it spans."""
+        return _spans([column.family for column in self.columns])
+
+    @property
+    def types(self) -> list[tuple[str, int]]:
+        """The types of the columns in order, each with how many columns it spans."""
+        return _spans([column.type for column in self.columns])
+
+    def row(self, key: str) -> TableRow:
+        """The run's row of that key."""
+        return self._rows[key]
+
+    @cached_property
+    def _rows(self) -> dict[str, TableRow]:
+        return {row.key: row for row in self.rows}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A comparison as the page shows it. Rows stand in the order of the headline's average over types."""
+
+    comparison: Comparison
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, best first by the headline's average over types; those without an average last, by name."""
+        return tuple(sorted(self.comparison.runs, key=self._place))
+
+    @cached_property
+    def measures(self) -> tuple[str, ...]:
+        """The measures that occur, the headline first, then in the order of the engine's list."""
+        found = {name for run in self.runs for scores in run.tasks.values() for name in scores.result.measures}
+        known = [str(HEADLINE), *(str(measure) for measure in MEASURES if measure != HEADLINE)]
+        return tuple(name for name in known if name in found) + tuple(sorted(found.difference(known)))
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """The table in the headline, in each source's own measure, and in every other measure."""
+        first, *others = self.measures
+        return tuple(self.view_of(measure) for measure in (first, SOURCE, *others))
+
+    def view_of(self, measure: str) -> View:
+        """The one of `views` in `measure`; made once and when it is asked for, where `view` makes it anew."""
+        if measure not in self._views:
+            self._views[measure] = self.view(measure)
+        return self._views[measure]
+
+    @cached_property
+    def _views(self) -> dict[str, View]:
+        return {}
+
+    @cached_property
+    def type_names(self) -> tuple[str, ...]:
+        """The types of the columns, in their fixed order."""
+        return tuple(dict.fromkeys(task.type for task in self.comparison.tasks))
+
+    def tasks_of(self, type_name: str) -> tuple[str, ...]:
+        """The columns of one type."""
+        return tuple(task.id for task in self.comparison.tasks if task.type == type_name)
+
+    def view(self, measure: str) -> View:
+        """The table of tasks in `measure`. Averages only where a suite fixes the tasks, and never over measures."""
+        columns = tuple(self._column(task, measure) for task in self.comparison.tasks)
+        averages = tuple(_AVERAGES) if self.comparison.suite is not None and measure != SOURCE else ()
+
+        def row(run: Run, kind: Row) -> TableRow:
+            cells = {column.key: self._task_cell(run, column, kind) for column in columns}
+            for name in averages:
+                found = average(run, self.comparison.task_ids, measure, _AVERAGES[name], kind)
+                cells[name] = _average_cell(found, name)
+            return _table_row(run, kind, cells, sum(column.key in run.tasks for column in columns), len(columns))
+
+        return self._view(measure, columns, averages, row)
+
+    def by_type(self) -> View:
+        """The table of types in the headline: the mean over each type's tasks, blank where one is missing. Made once:
+        every model's page has a row of it."""
+        return self._by_type
+
+    @cached_property
+    def _by_type(self) -> View:
+        measure = str(HEADLINE)
+        columns = tuple(
+            Column(name, tasks_text(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
+            for name in self.type_names
+        )
+
+        def row(run: Run, kind: Row) -> TableRow:
+            means = {c.key: average(run, self.tasks_of(c.key), measure, average_over_tasks, kind) for c in columns}
+            cells = {key: _average_cell(found, AVERAGE_TASKS) for key, found in means.items()}
+            return _table_row(run, kind, cells, sum(c.mean is not None for c in cells.values()), len(columns))
+
+        return self._view(measure, columns, (), row)
+
+    def _view(
+        self,
+        measure: str,
+        columns: tuple[Column, ...],
+        averages: tuple[str, ...],
+        row: Callable[[Run, Row], TableRow],
+    ) -> View:
+        first, oracle = (row(self._reference, kind) for kind in ("first_stage", "oracle"))
+        rows = tuple(_with_gains(row(run, "measures"), first) for run in self.runs)
+        return View(measure, columns, averages, (first, oracle), rows)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """The families of the columns, in their fixed order."""
+        return tuple(dict.fromkeys(task.family for task in self.comparison.tasks))
+
+    @cached_property
+    def common(self) -> tuple[str, ...]:
+        """The tasks that every run with a result has, in the columns' order."""
+        there = [run.tasks.keys() for run in self.runs if run.tasks]
+        return tuple(task_id for task_id in self.comparison.task_ids if all(task_id in tasks for tasks in there))
+
+    def summary(self, measure: str) -> View:
+        """The table of averages in `measure`: over types, over tasks and over the common tasks; of each family over its
+        types; of each type over its tasks. Each is blank where one of its tasks is missing."""
+        suite = self.comparison.suite is not None
+        of_family = {name: self._tasks_where(family=name) for name in self.families if suite}
+        of_type = {name: self.tasks_of(name) for name in self.type_names}
+        columns = (
+            *(Column(key, key, "", key, measure, 0) for key in of_family),
+            *(Column(key, tasks_text(len(ids)), key, FAMILY_OF_TYPE[key], measure, 0) for key, ids in of_type.items()),
+        )
+
+        known = self.view_of(measure)
+        fixed = dict(zip(("first_stage", "oracle"), known.fixed, strict=True))
+
+        def row(run: Run, kind: Row) -> TableRow:
+            over_all = known.row(run.name) if kind == "measures" else fixed[kind]
+            cells = {name: over_all.cells[name] for name in known.averages}
+            cells[COMMON] = self._common_cell(run, measure, kind)
+            for name, ids in of_family.items():
+                cells[name] = _average_cell(average(run, ids, measure, average_over_types, kind), AVERAGE_TYPES)
+            for name, ids in of_type.items():
+                cells[name] = _average_cell(average(run, ids, measure, average_over_tasks, kind), AVERAGE_TASKS)
+            done = sum(task_id in run.tasks for task_id in self.comparison.task_ids)
+            return _table_row(run, kind, cells, done, len(self.comparison.task_ids))
+
+        return self._view(measure, columns, (*known.averages, COMMON), row)
+
+    def _tasks_where(self, family: str) -> tuple[str, ...]:
+        return tuple(task.id for task in self.comparison.tasks if task.family == family)
+
+    def _common_cell(self, run: Run, measure: str, kind: Row) -> Cell:
+        """The plain mean over the common tasks; without an interval, which belongs to the averages of a suite."""
+        if not self.common:
+            return Cell(None, note="no task that all have")
+        if any(task_id not in run.tasks for task_id in self.common):
+            return Cell(None, note="not run")
+        found = [getattr(run.tasks[task_id].result, kind) for task_id in self.common]
+        if any(measure not in measures for measures in found):
+            return Cell(None, note=f"a result does not hold {measure}")
+        return Cell(float(np.mean([measures[measure].mean for measures in found])))
+
+    @cached_property
+    def _reference(self) -> Run:
+        """All covered tasks as one run: what the first stage and the oracle are read from."""
+        found = {task_id: scores for task_id, (_, scores) in self.comparison.reference.items()}
+        return replace(self.comparison.runs[0], tasks=found)
+
+    def _place(self, run: Run) -> tuple[bool, float, str]:
+        mean = average(run, self.comparison.task_ids, str(HEADLINE), average_over_types).mean
+        return (mean is None, -(mean or 0.0), run.name)
+
+    def _column(self, task: Task, measure: str) -> Column:
+        covered = self.comparison.reference.get(task.id)
+        return Column(
+            key=task.id,
+            title=task.title,
+            type=task.type,
+            family=task.family,
+            measure=task.source_measure if measure == SOURCE else measure,
+            queries=covered[1].result.counts.queries if covered else 0,
+        )
+
+    def _task_cell(self, run: Run, column: Column, row: Row) -> Cell:
+        scores = run.tasks.get(column.key)
+        if scores is None:
+            refused = {item.task for item in run.record.not_covered}
+            if row != "measures":
+                return Cell(None, note="no run")
+            return Cell(None, note="not covered" if column.key in refused else "not run")
+        found: Measures = getattr(scores.result, row)
+        if column.measure not in found:
+            return Cell(None, note=f"this result does not hold {column.measure}")
+        owner = run if row == "measures" else self.comparison.reference[column.key][0]
+        return _cell(found[column.measure].mean, found[column.measure], href=result_path(owner, column.key))
+
+
+def average(
+    run: Run, task_ids: tuple[str, ...], measure: str, over: Callable[..., Average], row: Row = "measures"
+) -> Average:
+    """`over` (one of the two averages) of the engine; a task whose result lacks the measure counts as missing."""
+    if measure in _measures_of_all(run):
+        return over(run, task_ids, measure, row)
+    there = {i: scores for i, scores in run.tasks.items() if i not in task_ids or measure in scores.result.measures}
+    return over(replace(run, tasks=there), task_ids, measure, row)
+
+
+@lru_cache(maxsize=4096)
+def _measures_of_all(run: Run) -> frozenset[str]:
+    """The measures that every result of the run holds."""
+    held = [scores.result.measures.keys() for scores in run.tasks.values()]
+    return frozenset(held[0]).intersection(*held[1:]) if held else frozenset()
+
+
+def _cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:
+    if interval is None:
+        return Cell(mean, href=href)
+    return Cell(mean, interval.low, interval.high, href=href)
+
+
+def _average_cell(found: Average, over: str) -> Cell:
+    if found.mean is None:
+        return Cell(None, note=f"only {found.done} of {found.of} {over}")
+    return _cell(found.mean, found.interval)
+
+
+def _table_row(run: Run, row: Row, cells: dict[str, Cell], done: int, of: int) -> TableRow:
+    if row == "measures":
+        return TableRow(run.name, "run", cells, done, of)
+    return TableRow(row.replace("_", "-"), row.replace("_", " "), cells, done, of)
+
+
+def _with_gains(row: TableRow, first: TableRow) -> TableRow:
+    """`row` with each cell's distance from the first stage, where both are there."""
+    cells = dict(row.cells)
+    for key, cell in cells.items():
+        base = first.cells[key].mean
+        if cell.mean is not None and base is not None:
+            cells[key] = cell._replace(gain=cell.mean - base)
+    return replace(row, cells=cells)
+
+
+def _spans(names: list[str]) -> list[tuple[str, int]]:
+    return [(name, len(list(group))) for name, group in groupby(names)]

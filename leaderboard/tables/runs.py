@@ -1,0 +1,169 @@
+"""Reading the runs and submissions that a board is built from, and what the page says about each."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrb._util.files import is_device_name
+from mrb._util.redact import redacted, redacted_text
+from mrb.data.task import load_task
+from mrb.errors import MRBError, ResultError
+from mrb.leaderboard.tables.per_query_cache import with_values
+from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
+from mrb.results.run import Run, load_run
+from mrb.results.schema import RUN_FILE
+from mrb.submission.as_run import as_run
+from mrb.submission.reader import is_submission, receive, submission_folders
+from mrb.submission.schema import SUBMISSION_FILE, Submission
+from mrb.submission.validate import check_means
+
+# The names that `mrb run` gives; a run's name becomes a folder of the site and part of addresses.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """A run in words: what scored, where, how fast. `pairs_per_second` is None where no timing was kept, `noise_floor`
+    (a fraction) and the path of its file where none was measured on this reranker; `noise_note` then says so."""
+
+    name: str
+    reranker: str
+    version: str
+    kind: str
+    inputs: str
+    uses_first_stage: bool
+    options: str
+    source: str
+    command: str
+    pairs_per_second: float | None
+    hardware: str
+    software: str
+    failed_pairs: int
+    not_covered: tuple[tuple[str, str], ...]
+    record_path: str
+    noise_floor: float | None
+    noise_note: str
+    noise_path: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a row is read from: a run, and the submission that it came in, if it came in one."""
+
+    run: Run
+    submission: Submission | None = None
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs of `read_entries`."""
+    return [entry.run for entry in read_entries(folders)]
+
+
+def read_entries(folders: Sequence[Path]) -> list[Entry]:
+    """The runs and submissions in `folders`, each once, in the order given; a folder may hold many submissions.
+
+    ResultError names the folder and what is wrong: neither of them, damaged, without results, a name that is no run's
+    or no file's, or one that another has too.
+    """
+    entries: list[Entry] = []
+    names: dict[str, Path] = {}
+    for folder in dict.fromkeys(path for given in folders for path in _expanded(given.resolve())):
+        entry = _read_submission(folder) if is_submission(folder) else Entry(_read(folder))
+        # Compared without case: the site must unpack on file systems that ignore it.
+        other = names.setdefault(entry.run.name.casefold(), folder)
+        if other != folder:
+            raise ResultError(f"{folder}: a run of the same name is in {other}; rename one of the two folders")
+        entries.append(entry)
+    if not any(entry.run.tasks for entry in entries):
+        raise ResultError("no results in any of the runs: there is nothing to show")
+    return entries
+
+
+def card(run: Run) -> RunCard:
+    """What the page says about `run`."""
+    info, environment = run.record.reranker, run.record.environment
+    options: dict[str, object] = redacted(info.options)
+    timings = [timing for task_id, timing in run.record.timings.items() if task_id in run.tasks]
+    seconds = sum(timing.seconds for timing in timings)
+    hardware = [environment.get(name, "") for name in ("gpu", "processor")]
+    cores = environment.get("cores")
+    noise, note = _noise(run)
+    return RunCard(
+        name=run.name,
+        reranker=info.name,
+        version=info.version,
+        kind=info.kind,
+        inputs=", ".join(info.inputs),
+        uses_first_stage=info.uses_first_stage,
+        options=", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items()),
+        source=redacted_text(info.source),
+        command=shlex.join(redacted(run.record.command)),
+        pairs_per_second=sum(timing.pairs for timing in timings) / seconds if seconds > 0 else None,
+        hardware=", ".join([*filter(None, hardware), *([f"{cores} cores"] if cores else [])]) or "not recorded",
+        software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),
+        failed_pairs=sum(scores.result.counts.failed_pairs for scores in run.tasks.values()),
+        not_covered=_not_covered(run),
+        record_path=f"data/{run.name}/{SUBMISSION_FILE if run.stored else RUN_FILE}",
+        noise_floor=noise.floor if noise else None,
+        noise_note=note,
+        noise_path=f"data/{run.name}/{NOISE_FILE}" if noise else None,
+    )
+
+
+def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
+    """The noise measured on the run's own reranker, and over what; or None, and why there is none."""
+    noise = read_noise(run.folder)
+    if noise is None:
+        return None, "not measured"
+    if other := other_reranker(noise, run.record.reranker):
+        return None, other
+    return noise, noise.extent
+
+
+def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
+    """Each reason once, with the tasks that it keeps out."""
+    tasks: dict[str, list[str]] = {}
+    for item in run.record.not_covered:
+        tasks.setdefault(item.reason, []).append(item.task)
+    return tuple((", ".join(task_ids), reason) for reason, task_ids in tasks.items())
+
+
+def result_path(run: Run, task_id: str) -> str:
+    """Where the site keeps the file that a number comes from, relative to its root."""
+    return f"data/{run.name}/{SUBMISSION_FILE}" if run.stored else f"data/{run.name}/{task_id}.json"
+
+
+def _expanded(folder: Path) -> list[Path]:
+    """A run, a submission, or the submissions in a folder of them."""
+    if is_submission(folder) or not folder.is_dir() or (folder / RUN_FILE).exists():
+        return [folder]
+    return submission_folders(folder) or [folder]
+
+
+def _read_submission(folder: Path) -> Entry:
+    received = receive(folder, neighbours=False)
+    check_means(received)
+    return Entry(with_values(as_run(received), received), received.submission)
+
+
+def _read(folder: Path) -> Run:
+    if not (folder / RUN_FILE).is_file():
+        raise ResultError(f"{folder}: no {RUN_FILE} here: this is no run, or one that `mrb run` has not finished yet")
+    if not _NAME.fullmatch(folder.name):
+        raise ResultError(
+            f"{folder}: a run's folder is named with letters, digits, '.', '_', '-', starting with a letter or digit"
+        )
+    if is_device_name(folder.name) or folder.name.endswith("."):
+        raise ResultError(f"{folder}: Windows cannot have a file of this name, and the site would; rename the folder")
+    run = load_run(folder)
+    for task_id in run.record.tasks:
+        try:
+            load_task(task_id)
+        except MRBError as error:
+            raise ResultError(f"{folder}: {error}") from error
+    return run

@@ -1,0 +1,260 @@
+"""Which runs may stand in one table.
+
+Two results of a task compare if its definition, its data, the candidate list, the depth and the queries taken are the
+same. Runs that contradict each other in a task that both have are put into separate tables, and the page says in what
+they differ. A number never shares a column with one that does not compare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+
+from mrb._util.hashing import sha256_json
+from mrb.candidates.candidate_sets import STANDARD_TRACK
+from mrb.data.task import TYPES, Suite, Task, load_suite, load_task
+from mrb.errors import MRBError, ResultError
+from mrb.results.run import Run, TaskScores
+
+SAME = 1e-9
+_WORDS = {
+    "qrels": "whether judgements outside the corpus count (raw) or not (cleaned)",
+    "task_hash": "the task's definition",
+    "revision": "the data's revision",
+    "candidates": "the candidate list",
+    "depth": "the depth",
+    "selection": "which queries are taken",
+    "queries": "the queries",
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What two results of one task must have in common to share a column. `queries` is a hash over their ids."""
+
+    task_hash: str
+    revision: str
+    candidates: str
+    depth: int
+    selection: str
+    queries: str
+    qrels: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One table: columns are `tasks`, those of one type side by side, rows are `runs`.
+
+    `suite` is None for tasks that were named one by one: there are no averages then, for nobody fixed the list.
+    `identities` and `reference` (any run's result: the first stage and the oracle are the same in all) hold the tasks
+    that at least one run covers. `differences` says why these runs are not in an earlier table of the same suite.
+    """
+
+    suite: Suite | None
+    tasks: tuple[Task, ...]
+    runs: tuple[Run, ...]
+    identities: dict[str, Identity]
+    reference: dict[str, tuple[Run, TaskScores]]
+    differences: tuple[str, ...] = ()
+
+    @cached_property
+    def task_ids(self) -> tuple[str, ...]:
+        """The columns' ids."""
+        return tuple(task.id for task in self.tasks)
+
+    @property
+    def title(self) -> str:
+        """The suite with its version."""
+        return f"{self.suite.title} {self.suite.version}" if self.suite else "Single tasks"
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths that occur; one, unless a run mixed them."""
+        return tuple(sorted({identity.depth for identity in self.identities.values()}))
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """The tracks of the candidate lists."""
+        return tuple(sorted({scores.result.candidates.track for _, scores in self.reference.values()}))
+
+    @property
+    def selections(self) -> tuple[str, ...]:
+        """Which queries were taken: "all", "sample", "limit"."""
+        return tuple(sorted({identity.selection for identity in self.identities.values()}))
+
+    @property
+    def qrels(self) -> tuple[str, ...]:
+        """Which judgements count: "cleaned", "raw"."""
+        return tuple(sorted({identity.qrels for identity in self.identities.values()}))
+
+
+@dataclass
+class _Draft:
+    """A table while runs are being given to tables."""
+
+    suite: Suite | None
+    runs: list[Run] = field(default_factory=list)
+    identities: dict[str, Identity] = field(default_factory=dict)
+
+    def takes(self, run: Run, suite: Suite | None, found: dict[str, Identity]) -> bool:
+        if suite is not None and suite != self.suite:
+            return False
+        if suite is None and self.suite is not None and not set(run.record.tasks) <= set(self.suite.tasks):
+            return False
+        if found and self.identities and _conditions(found) != _conditions(self.identities):
+            return False
+        return all(self.identities.get(task_id, identity) == identity for task_id, identity in found.items())
+
+
+def compare(runs: Iterable[Run]) -> list[Comparison]:
+    """The tables that `runs` need, by suite, those with most rows first, whatever the order of `runs`.
+
+    Runs of tasks named one by one join a suite's table where they fit. ResultError if a run's suite is not this
+    version's, or if two runs disagree on the first stage or the ceiling of one and the same list.
+    """
+    drafts: list[_Draft] = []
+    # Full runs come first, so that a partial one joins the table that most can be read from.
+    for run in sorted(runs, key=lambda run: (run.record.suite is None, -len(run.tasks), run.name)):
+        suite, found = _suite(run), identities(run)
+        home = next((draft for draft in drafts if draft.takes(run, suite, found)), None)
+        if home is None:
+            home = _Draft(suite)
+            drafts.append(home)
+        home.runs.append(run)
+        home.identities |= found
+    drafts.sort(key=lambda draft: (draft.suite is None, draft.suite.id if draft.suite else "", -len(draft.runs)))
+    finished: list[Comparison] = []
+    for draft in drafts:
+        table = _finish(draft)
+        finished.append(replace(table, differences=_differences(table, finished)))
+    return finished
+
+
+def table_ids(comparisons: Sequence[Comparison]) -> list[str]:
+    """What each table is called in addresses, e.g. `mrb-100`: its suite and depth, and what else is not as usual.
+
+    The same whatever else is on the board. Only where two tables differ in nothing but hashes (another list, another
+    revision) do all but the one of this version's definitions have the head of a hash of their columns at the end.
+    """
+    words = [_table_words(table) for table in comparisons]
+    ids: list[str] = []
+    for table, name in zip(comparisons, words, strict=True):
+        rivals = [other for other, word in zip(comparisons, words, strict=True) if word == name]
+        if rivals and table is not min(rivals, key=lambda one: (not _current(one), _columns_hash(one))):
+            name += f"-{_columns_hash(table)[:8]}"
+        ids.append(name)
+    return ids
+
+
+def _table_words(table: Comparison) -> str:
+    usual = "all" if table.suite is None or table.suite.sample is None else "sample"
+    parts = [table.suite.id if table.suite else "single", *map(str, table.depths)]
+    parts += [track for track in table.tracks if track != (table.suite.track if table.suite else STANDARD_TRACK)]
+    parts += [selection for selection in table.selections if selection != usual]
+    parts += ["raw"] if "raw" in table.qrels else []
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
+
+
+def _current(table: Comparison) -> bool:
+    """Whether every column is of the definitions and data that this version of MRB has."""
+    return all(
+        (identity.task_hash, identity.revision) == (task.hash, task.revision)
+        for task_id, identity in table.identities.items()
+        for task in (load_task(task_id).with_qrels("raw" if identity.qrels == "raw" else "cleaned"),)
+    )
+
+
+def _columns_hash(table: Comparison) -> str:
+    return sha256_json({task_id: asdict(identity) for task_id, identity in sorted(table.identities.items())})
+
+
+def identities(run: Run) -> dict[str, Identity]:
+    """The identity of each task that the run covers."""
+    return {task_id: _identity(scores) for task_id, scores in run.tasks.items()}
+
+
+def _identity(scores: TaskScores) -> Identity:
+    result = scores.result
+    return Identity(
+        task_hash=result.task_hash,
+        revision=result.data.revision,
+        candidates=result.candidates.sha256,
+        depth=result.candidates.depth,
+        selection=result.data.selection,
+        queries=scores.queries,
+        qrels=result.data.qrels,
+    )
+
+
+def _conditions(found: dict[str, Identity]) -> set[tuple[int, str, str]]:
+    return {(identity.depth, identity.selection, identity.qrels) for identity in found.values()}
+
+
+def _suite(run: Run) -> Suite | None:
+    record = run.record
+    if record.suite is None:
+        return None
+    try:
+        suite = load_suite(record.suite)
+    except MRBError as error:
+        raise ResultError(f"{run.folder}: {error}") from error
+    if suite.version != record.suite_version:
+        raise ResultError(
+            f"{run.folder}: ran suite {suite.id} {record.suite_version}, this version of MRB has {suite.version}; "
+            "run it again, or build its board with the version that ran it"
+        )
+    outside = set(record.tasks) - set(suite.tasks)
+    if outside:
+        raise ResultError(f"{run.folder}: task {min(outside)!r} is not in suite {suite.id}, which the run names")
+    return suite
+
+
+def _finish(draft: _Draft) -> Comparison:
+    # Types come in their fixed order, in which families stand side by side too.
+    listed = draft.suite.tasks if draft.suite else sorted({i for run in draft.runs for i in run.record.tasks})
+    tasks = sorted(map(load_task, listed), key=lambda task: TYPES.index(task.type))
+    reference: dict[str, tuple[Run, TaskScores]] = {}
+    for run in draft.runs:
+        for task_id, scores in run.tasks.items():
+            earlier = reference.setdefault(task_id, (run, scores))
+            _check_same_list(earlier, (run, scores), task_id)
+    return Comparison(draft.suite, tuple(tasks), tuple(draft.runs), draft.identities, reference)
+
+
+def _check_same_list(one: tuple[Run, TaskScores], other: tuple[Run, TaskScores], task_id: str) -> None:
+    """The same list on the same queries has one first-stage score and one ceiling, whoever reranked it."""
+    for row in ("first_stage", "oracle"):
+        mine, theirs = getattr(one[1].result, row), getattr(other[1].result, row)
+        for measure in mine.keys() & theirs.keys():
+            if abs(mine[measure].mean - theirs[measure].mean) > SAME:
+                raise ResultError(
+                    f"{other[0].folder}: {row} {measure} of {task_id} is {theirs[measure].mean}, but "
+                    f"{mine[measure].mean} in {one[0].folder}, on the same list and queries; one of the two is wrong"
+                )
+
+
+def _differences(table: Comparison, earlier: list[Comparison]) -> tuple[str, ...]:
+    """In what `table` differs from the first earlier one of the same suite, a sentence part for each field."""
+    first = next((one for one in earlier if one.suite == table.suite), None)
+    if first is None:
+        return ()
+    found: dict[str, list[str]] = {}
+    shared = [task_id for task_id in table.task_ids if task_id in table.identities and task_id in first.identities]
+    for task_id in shared:
+        for name, value in asdict(table.identities[task_id]).items():
+            if value != getattr(first.identities[task_id], name):
+                found.setdefault(name, []).append(task_id)
+    if "selection" in found:
+        found.pop("queries", None)
+    if "qrels" in found:  # the definition's hash and the judged queries follow from it
+        found.pop("task_hash", None)
+        found.pop("queries", None)
+    return tuple(f"{words} ({_some(found[name], len(shared))})" for name, words in _WORDS.items() if name in found)
+
+
+def _some(task_ids: list[str], of: int) -> str:
+    if len(task_ids) == of > 1:
+        return f"all {of} shared tasks"
+    return ", ".join(task_ids) if len(task_ids) <= 3 else f"{', '.join(task_ids[:2])} and {len(task_ids) - 2} more"

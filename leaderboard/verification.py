@@ -1,0 +1,56 @@
+"""The records of `mrb verify`, for the mark beside a row that a re-run of the model agreed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrb.errors import ResultError
+from mrb.results.schema import parse_file
+from mrb.submission.schema import Submission
+from mrb.submission.verify import Verified
+
+
+def read_verified(folders: Sequence[Path]) -> list[Verified]:
+    """Every record in the folders. ResultError names a file that is none."""
+    found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    records = [parse_file(Verified, path) for path in found]
+    for path, record in zip(found, records, strict=True):
+        if path.stem != record.submission or not record.tasks:
+            raise ResultError(f"{path}: a record of {record.submission!r} with {len(record.tasks)} tasks")
+    return records
+
+
+def fitting(records: Sequence[Verified], submissions: dict[str, Submission]) -> dict[str, Verified]:
+    """The newest record of each submission, by name. One of other content than the submission has now marks nothing.
+
+    ResultError: a record of the submission's content that `mrb verify` cannot have written.
+    """
+    found: dict[str, Verified] = {}
+    for record in sorted(records, key=lambda one: one.date):
+        submission = submissions.get(record.submission)
+        if submission is not None and submission.content_hash == record.content:
+            _check_written(record, submission)
+            found[record.submission] = record
+    return found
+
+
+def _check_written(record: Verified, submission: Submission) -> None:
+    """Refuse a record whose reranker, tasks or counts are not those that scoring this submission again gives."""
+    where = f"the record of {record.submission} in verified/"
+    if record.reranker != submission.reranker:
+        raise ResultError(f"{where}: reranker is another than the submission's")
+    if sorted([*record.tasks, *record.not_verified]) != sorted(submission.results):
+        raise ResultError(f"{where}: tasks and not_verified are not the submission's tasks")
+    for task_id, task in record.tasks.items():
+        result = submission.results[task_id]
+        counts = result.counts
+        chosen = min(record.queries, counts.queries - counts.queries_without_candidates)
+        most = min(chosen * result.candidates.depth, counts.pairs)
+        for name, said, wanted in (
+            ("queries", task.queries, task.queries == chosen),
+            ("pairs", task.pairs, chosen <= task.pairs + task.failed_pairs <= most),
+            ("failed_pairs", task.failed_pairs, task.failed_pairs <= counts.failed_pairs),
+        ):
+            if not wanted:
+                raise ResultError(f"{where}: tasks.{task_id}.{name} is {said}, which this submission cannot give")

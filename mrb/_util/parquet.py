@@ -1,0 +1,163 @@
+"""Parquet files from strangers: read under caps, so that a small file cannot fill the memory.
+
+Compression, dictionaries and shared prefixes let a file of a few kilobytes stand for terabytes. So the length of the
+footer and what it states are looked at before any page is read. Rows are then read in batches, with texts (and bytes)
+in their dictionaries, and counted at the size that they have outside of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mrb._util.files import unpacked_limit
+from mrb.errors import MRBError, one_line
+
+MAX_FILE_BYTES = 4 * 1024**3
+"""Of the file, and of its content as stated before it is packed."""
+MAX_FOOTER_BYTES = 16 * 1024**2
+"""Of the schema, the places of all pages and the file's metadata."""
+MAX_ROWS = 50_000_000
+MAX_TEXT_BYTES = 4096
+"""Of one text: all that is read here are tables of ids and numbers."""
+ROWS_READ = 32_768
+_CODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
+CELL_BYTES = 16
+"""What a cell is counted at, besides its text: rows take memory even where they are empty."""
+
+
+@contextmanager
+def open_untrusted(
+    path: Path, error: type[MRBError], *, max_bytes: int = MAX_FILE_BYTES, max_footer: int = MAX_FOOTER_BYTES
+) -> Iterator[pq.ParquetFile]:
+    """The parquet file at `path`, when its size, the length of its footer and what that states are within bounds.
+
+    `error` names the file and says what is wrong, also of what is read from it within the block: unreadable, damaged,
+    too large.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise error(f"{path}: larger than {max_bytes} bytes")
+        _check_footer(path, max_footer, error)
+        with pq.ParquetFile(path) as file:
+            _check_stated(file.metadata, max_bytes, unpacked_limit(size), path, error)
+            yield file
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror or one_line(problem)}") from problem
+    except (pa.ArrowException, UnicodeDecodeError) as problem:  # a damaged page or column name may be no text
+        raise error(f"{path}: damaged parquet: {one_line(problem)}") from problem
+
+
+def read_untrusted(
+    path: Path, schema: pa.Schema, error: type[MRBError], *, max_bytes: int = MAX_FILE_BYTES, threads: bool = True
+) -> pa.Table:
+    """The table in the file `path`, with exactly the columns of `schema`; the file's metadata stays with it.
+
+    `threads`: whether Arrow may use several, whose stacks may not fit where memory is bounded.
+    `error` names the file and says what is wrong: unreadable, damaged, other columns, too large.
+    """
+    with open_untrusted(path, error, max_bytes=max_bytes) as file:
+        found = file.schema_arrow
+        _check_columns(found, schema, path, error)
+        wanted = schema.with_metadata(found.metadata)
+        batches = read_batches(file, schema.names, path, error, threads=threads)
+        return pa.concat_tables([wanted.empty_table(), *(batch.cast(wanted) for batch in batches)])
+
+
+def read_batches(
+    file: pq.ParquetFile, names: Sequence[str], path: Path, error: type[MRBError], *, threads: bool = True
+) -> Iterator[pa.Table]:
+    """The columns `names` of a file from `open_untrusted`, a few rows at a time, texts in dictionaries.
+
+    `error`: a column that is not there, stands twice or is nested, a text that is too long, more content than a file of
+    this size may have.
+    """
+    kinds = {name: _kind(file.schema_arrow, name, path, error) for name in names}
+    texts = [name for name, kind in kinds.items() if _is_text(kind)]
+    _check_coding(file.metadata, texts, path, error)
+    left = limit = unpacked_limit(path.stat().st_size)
+    with pq.ParquetFile(path, metadata=file.metadata, read_dictionary=texts) as reading:
+        for batch in reading.iter_batches(ROWS_READ, columns=list(names), use_threads=threads):
+            batch.validate(full=True)
+            left -= batch.num_rows * CELL_BYTES * len(kinds)
+            left -= sum(_unpacked(batch.column(name), f"{path}: column {name}", error) for name in texts)
+            if left < 0:
+                raise error(f"{path}: more than {limit} bytes when unpacked, too much for a file of its size")
+            yield pa.Table.from_batches([batch])
+
+
+def _check_footer(path: Path, max_footer: int, error: type[MRBError]) -> None:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - 8, 0))
+        stated = int.from_bytes(file.read(4), "little")
+    if max_footer < stated < size:
+        raise error(f"{path}: a footer of {stated} bytes, more than {max_footer}")
+
+
+def _kind(schema: pa.Schema, name: str, path: Path, error: type[MRBError]) -> pa.DataType:
+    """The type of a column that holds one value a row; of a dictionary that of its values."""
+    places = schema.get_all_field_indices(name)
+    if len(places) != 1:
+        raise error(f"{path}: {f'{len(places)} columns' if places else 'no column'} {name}; wanted one")
+    kind = schema.field(places[0]).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_nested(kind):
+        raise error(f"{path}: column {name} holds {one_line(kind, 80)}; wanted one value a row")
+    return kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+        )
+    )
+
+
+def _check_coding(stated: pq.FileMetaData, texts: Sequence[str], path: Path, error: type[MRBError]) -> None:
+    """Refuse texts that are coded by what they share: Arrow reads them at their whole size, not into dictionaries."""
+    groups = (stated.row_group(number) for number in range(stated.num_row_groups))
+    for column in (group.column(number) for group in groups for number in range(stated.num_columns)):
+        if column.path_in_schema in texts and (coding := sorted(set(column.encodings) - _CODINGS)):
+            raise error(
+                f"{path}: column {column.path_in_schema} is coded as {coding[0]}; write its texts plain or with a "
+                "dictionary"
+            )
+
+
+def _check_columns(found: pa.Schema, wanted: pa.Schema, path: Path, error: type[MRBError]) -> None:
+    if not found.equals(wanted):
+        columns = [", ".join(f"{field.name} {field.type}" for field in schema) for schema in (found, wanted)]
+        raise error(f"{path}: columns {one_line(columns[0]) or 'none'}; wanted {columns[1]}")
+
+
+def _check_stated(stated: pq.FileMetaData, max_bytes: int, limit: int, path: Path, error: type[MRBError]) -> None:
+    if stated.num_rows > MAX_ROWS:
+        raise error(f"{path}: {stated.num_rows} rows, more than {MAX_ROWS}")
+    if stated.num_rows * CELL_BYTES > limit:
+        raise error(f"{path}: {stated.num_rows} rows, too many for a file of its size")
+    unpacked = sum(stated.row_group(group).total_byte_size for group in range(stated.num_row_groups))
+    if unpacked > min(max_bytes, limit):
+        raise error(f"{path}: {unpacked} bytes when unpacked, more than {min(max_bytes, limit)}")
+
+
+def _unpacked(column: pa.Array, where: str, error: type[MRBError]) -> int:
+    """The bytes of a column's texts outside of their dictionary, of which none may be too long."""
+    lengths = pc.binary_length(column.dictionary)
+    longest = pc.max(lengths).as_py() or 0
+    if longest > MAX_TEXT_BYTES:
+        raise error(f"{where}: a text of {longest} bytes, more than {MAX_TEXT_BYTES}")
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)

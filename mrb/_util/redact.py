@@ -1,0 +1,227 @@
+"""What must not be kept or shown: values of secret options, credentials in addresses, paths of this machine, its name.
+
+`redacted` is applied to every record by `mrb._util.files.write_json`, to a reranker's declarations before they become
+its identity, and to the texts that are written beside records. `hide_secrets` is for messages: a user has to see paths.
+
+A replaced value is the same whatever the secret was, so a secret is no part of any identity. A path keeps its last name
+and four hex digits of its hash, so that a resume sees that another one was given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mrb._util.hashing import sha256_bytes
+from mrb.home import find_home
+
+PATH, SECRET, HOST = "(path)", "(withheld)", "(host)"
+SHORTEST = 6
+"""Secrets of fewer characters are not looked for inside other text: they would be found everywhere."""
+
+_SECRET_WORDS = frozenset((
+    "key", "apikey", "accesskey", "token", "apitoken", "authtoken", "hftoken", "secret", "password", "passwd",
+    "passphrase", "pwd", "auth", "authorization", "bearer", "credential", "credentials", "cookie",
+))  # fmt: skip
+# Before `token` or `key`: a token of text, and a key of a table or of scores.
+_PLAIN = frozenset((
+    "yes", "no", "true", "false", "pad", "eos", "bos", "unk", "sep", "cls", "mask", "image", "vision", "video", "start",
+    "end", "first", "last", "final", "special", "stop", "new", "max", "min", "per", "query", "document", "score",
+    "label", "positive", "negative", "relevant", "relevance", "sort", "table", "primary", "foreign",
+))  # fmt: skip
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_NAMED = re.compile(
+    r"""(?P<before>(?<![\w-])(?P<quote>["']?)(?P<name>[A-Za-z][\w-]*)(?P=quote)\s*[=:]\s*)"""
+    r"""(?P<value>"[^"]*"|'[^']*'|(?:(?:Bearer|Basic|Token)\s+)?[^\s,;&?"'}\])]+)"""
+)
+_OPTION = re.compile(r"-{0,2}[A-Za-z][\w.-]*")
+_SCHEME = re.compile(r"(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^\s/@]+@")
+_SHAPES = re.compile(
+    r"\b(?:sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
+    r"|(?<=\bBearer )[-._~+/=A-Za-z0-9]{6,}|(?<=\bBasic )[-._~+/=A-Za-z0-9]{6,}"
+)
+_SEPARATORS = r"\\/"
+_ABSOLUTE = r"(?:~[\w.-]*[\\/]|/(?!/)|[A-Za-z]:[\\/]|\\\\)(?=[^\s\\/])"
+_WHOLE_PATH = re.compile(rf"(?:file://)?{_ABSOLUTE}[^\n]*")
+_PATHS = re.compile(rf"""(?:file://(?=[/\\])|(?<![^\s=:,;"'(\[<>|])){_ABSOLUTE}[^\s,;"')\]<>|]*""")
+_HOME = re.compile(r"(?:[A-Za-z]:)?[\\/](?:home|Users|root)(?:[\\/][^\\/]+)?|~[^\\/]*", re.IGNORECASE)
+
+_FOLDERS = frozenset(("PWD", "OLDPWD"))  # of every shell: not passwords
+
+_known: set[str] = set()
+
+
+@lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether an option or field of this name holds a secret: its last word says so, or any says secret or password."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words:
+        return False
+    if {"secret", "password", "passwd", "passphrase"} & set(words):
+        return True
+    if words[-1] not in _SECRET_WORDS and "".join(words[-2:]) not in _SECRET_WORDS:
+        return False
+    return words[-1] not in ("token", "key") or len(words) < 2 or words[-2] not in _PLAIN
+
+
+def remember_secrets(options: Mapping[str, object]) -> None:
+    """Look for the secrets among `options`, nested ones too, in every text from now on."""
+    for name, value in options.items():
+        inner = _parsed(value) if isinstance(value, str) else value
+        if is_secret_name(name):
+            for text in _texts(inner) if isinstance(inner, dict | list) else [str(value)]:
+                _known.update(part for part in (text, _SCHEME.sub("", text)) if len(part) >= SHORTEST)
+        elif isinstance(inner, Mapping):
+            remember_secrets(inner)
+        elif isinstance(inner, list | tuple):
+            for one in inner:
+                if isinstance(one, Mapping):
+                    remember_secrets(one)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """What is looked for as it stands: the secrets known now, the home folder, this machine's names."""
+
+    secrets: re.Pattern[str] | None
+    homes: tuple[str, ...]
+    hosts: re.Pattern[str] | None
+
+
+def _here() -> _Here:
+    """Of this process, read once for all texts of a record."""
+    named = {value for name, value in os.environ.items() if name not in _FOLDERS and is_secret_name(name)}
+    environment = {value for value in named if len(value) >= SHORTEST}
+    written = {form for one in _known | environment for form in (one, json.dumps(one)[1:-1], repr(one)[1:-1])}
+    host = socket.gethostname()
+    hosts = sorted({name for name in (host, host.partition(".")[0]) if len(name) > 3}, key=len, reverse=True)
+    home = find_home()
+    homes = set() if home is None else {str(home), os.path.realpath(home)} - {"/"}
+    return _Here(
+        re.compile("|".join(map(re.escape, sorted(written, key=len, reverse=True)))) if written else None,
+        tuple(sorted(homes)),
+        re.compile(rf"(?<![A-Za-z0-9-])(?:{'|'.join(map(re.escape, hosts))})(?![A-Za-z0-9-])") if hosts else None,
+    )
+
+
+def hide_secrets(text: str) -> str:
+    """`text` without secrets: known ones, those of the environment, credentials in addresses, what looks like a key."""
+    return _hide_secrets(text, _here())
+
+
+def redacted_text(text: str) -> str:
+    """`text` as it may be kept: no secret, no absolute path, not the name of this machine."""
+    return _redact_text(text, _here())
+
+
+def redacted(value: Any) -> Any:
+    """A JSON value as it may be kept: `redacted_text` of every text, and nothing under a name that says secret."""
+    return _redact(value, _here())
+
+
+def _hide_secrets(text: str, here: _Here) -> str:
+    if here.secrets is not None:
+        text = here.secrets.sub(SECRET, text)
+    text = _SHAPES.sub(SECRET, text)
+    return _NAMED.sub(_hide_query, _USER.sub(f"{SECRET}@", text)) if "://" in text else text
+
+
+def _redact_text(text: str, here: _Here) -> str:
+    text = _hide_secrets(text, here)
+    if "=" in text or ":" in text:
+        text = _NAMED.sub(_hide_named, text)
+    if "/" in text or "\\" in text:
+        text = _mask_path(text) if _WHOLE_PATH.fullmatch(text) else _PATHS.sub(lambda found: _mask_path(found[0]), text)
+        for home in here.homes:
+            text = text.replace(home, PATH)
+    return text if here.hosts is None else here.hosts.sub(HOST, text)
+
+
+def _redact(value: Any, here: _Here) -> Any:
+    if isinstance(value, str):
+        inner = _parsed(value)
+        return _redact_text(value, here) if inner is None else _packed(value, inner, here)
+    if isinstance(value, Mapping):
+        return {
+            _redact_text(name, here) if isinstance(name, str) else name: _under(str(name), inner, here)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return _items(list(value), here)
+    return value
+
+
+def _items(values: list[Any], here: _Here) -> list[Any]:
+    """A list; in a command `some_key=VALUE` and the word after `--some-key` are secrets."""
+    found: list[Any] = []
+    for place, value in enumerate(values):
+        before = values[place - 1] if place else None
+        flag = isinstance(before, str) and before.startswith("-") and "=" not in before and is_secret_name(before)
+        name, equals, word = value.partition("=") if isinstance(value, str) else ("", "", "")
+        if flag and isinstance(value, str) and not value.startswith("-"):
+            found.append(SECRET)
+        elif equals and _OPTION.fullmatch(name):
+            found.append(f"{name}={_under(name, word, here)}")
+        else:
+            found.append(_redact(value, here))
+    return found
+
+
+def _under(name: str, value: Any, here: _Here) -> Any:
+    if is_secret_name(name) and not isinstance(value, bool | None) and value != "":
+        return SECRET
+    return _redact(value, here)
+
+
+def _parsed(text: str) -> Any:
+    """The object or list that `text` is as JSON; None if it is none."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict | list) else None
+
+
+def _packed(text: str, inner: Any, here: _Here) -> str:
+    found = _redact(inner, here)
+    return text if found == inner else json.dumps(found, ensure_ascii=False)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list | tuple):
+        return [text for inner in value for text in _texts(inner)]
+    return [str(value)]
+
+
+def _hide_query(found: re.Match[str]) -> str:
+    """A secret in the query of an address: `?token=abc`."""
+    before = found.string[: found.start()]
+    return _hide_named(found) if before.endswith(("?", "&")) else found[0]
+
+
+def _hide_named(found: re.Match[str]) -> str:
+    value = found["value"]
+    if not is_secret_name(found["name"]) or SECRET[:-1] in value:
+        return found[0]
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{found['before']}{quote}{SECRET}{quote}"
+
+
+def _mask_path(path: str) -> str:
+    """`(path)/name-1a2b`: the last name, and what tells it from another path of that name; `(path)` for a home."""
+    plain = path.removeprefix("file://").rstrip(_SEPARATORS)
+    if plain == str(find_home()) or _HOME.fullmatch(plain):
+        return PATH
+    name = re.split(rf"[{_SEPARATORS}]", plain)[-1]
+    return f"{PATH}/{name}-{sha256_bytes(b'mrb-path ' + plain.encode(errors='replace'))[:4]}"

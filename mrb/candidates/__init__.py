@@ -1,0 +1,1 @@
+"""Candidate lists of first stages."""

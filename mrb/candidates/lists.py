@@ -1,0 +1,291 @@
+"""The frozen first-stage list of a task: for each query, the ordered documents that a reranker is asked about.
+
+A list is one parquet file (`query_id`, `doc_id`, `rank` from 1, `score` float32; queries in the task's order) whose
+metadata names the task and its hash, the data revision, the first stage, the track and the depth. Its identity is a
+SHA-256 over the content, not over the file's bytes: compression and writer versions do not change it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
+
+from mrb._util.files import atomic_writer
+from mrb._util.hashing import canonical_json, sha256_lines
+from mrb._util.parquet import MAX_FILE_BYTES, open_untrusted, read_untrusted
+from mrb._util.printable import Plain
+from mrb.data.task import Model, Sha256, Task
+from mrb.errors import CandidatesError, first_problem
+
+_METADATA_KEY = b"mrb"
+_SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
+
+IDS_UNPACKED = 50_000
+"""Document ids held as Python strings while a list is built: packed in Arrow they take a sixth of the memory."""
+
+Float32 = npt.NDArray[np.float32]
+
+
+class Provenance(Model):
+    """What a list was made for and by; stands in the file's metadata with the content's hash."""
+
+    task: str
+    task_hash: Sha256
+    revision: str
+    first_stage: str
+    track: str
+    depth: int = Field(gt=0)
+
+
+class _Metadata(Provenance):
+    """What stands in a file, which may come from a stranger: its words are shown on terminals and pages."""
+
+    schema_version: Literal[1]
+    first_stage: Plain
+    track: Plain
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A candidate list, held by columns so that millions of ids stay compact.
+
+    `offsets` (n_queries + 1, int64) cuts `doc_ids` (Arrow strings) and `scores` (float32) into one run a query.
+    """
+
+    provenance: Provenance
+    query_ids: tuple[str, ...]
+    offsets: npt.NDArray[np.int64]
+    doc_ids: pa.Array
+    scores: Float32
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    @property
+    def pairs(self) -> int:
+        """The number of (query, document) pairs."""
+        return len(self.scores)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {query_id: row for row, query_id in enumerate(self.query_ids)}
+
+    def __contains__(self, query_id: str) -> bool:
+        return query_id in self._rows
+
+    def get(self, query_id: str) -> tuple[list[str], Float32]:
+        """(document ids best first, their float32 scores) of a query; both empty where the list does not name it."""
+        row = self._rows.get(query_id)
+        if row is None:
+            return [], np.empty(0, np.float32)
+        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        return self.doc_ids.slice(start, end - start).to_pylist(), self.scores[start:end]
+
+    def ids(self, query_id: str) -> pa.Array:
+        """The document ids of a query as Arrow strings, not copied; empty where the list does not name it."""
+        row = self._rows.get(query_id)
+        start, end = (0, 0) if row is None else (int(self.offsets[row]), int(self.offsets[row + 1]))
+        return self.doc_ids.slice(start, end - start)
+
+    def count(self, query_id: str) -> int:
+        """How many documents a query's list has; 0 where the list does not name it."""
+        row = self._rows.get(query_id)
+        return 0 if row is None else int(self.offsets[row + 1] - self.offsets[row])
+
+    def lists(self) -> Iterator[tuple[str, list[str], Float32]]:
+        """(query id, document ids, scores) for every query, in the list's order."""
+        for query_id in self.query_ids:
+            yield (query_id, *self.get(query_id))
+
+    @cached_property
+    def sha256(self) -> str:
+        """The list's identity, 64 hex digits: task, then each query with its ids in order and its scores' bits."""
+        return sha256_lines(self._lines())
+
+    def _lines(self) -> Iterator[bytes]:
+        yield canonical_json([self.provenance.task])
+        for query_id, doc_ids, scores in self.lists():
+            yield canonical_json([query_id, doc_ids, scores.astype("<f4").tobytes().hex()])
+
+
+def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequence[float] | Float32]]) -> Candidates:
+    """A candidate list from (query id, document ids best first, scores); a query without documents is not in it.
+
+    CandidatesError on what no list may hold: a query or document twice, more documents than the depth, scores that are
+    not finite or that rise.
+    """
+    query_ids: list[str] = []
+    lengths: list[int] = []
+    doc_ids: list[str] = []
+    packed: list[pa.Array] = []
+    scores: list[Float32] = []
+    for query_id, ids, values in lists:
+        array = np.asarray(values, dtype=np.float32)
+        _check_list(provenance, query_id, ids, array)
+        if not ids:
+            continue  # a file of rows cannot hold it, and the list must hash alike before and after writing
+        query_ids.append(query_id)
+        lengths.append(len(ids))
+        doc_ids.extend(ids)
+        scores.append(array)
+        if len(doc_ids) > IDS_UNPACKED:
+            packed.append(pa.array(doc_ids, pa.string()))
+            doc_ids = []
+    if len(set(query_ids)) != len(query_ids):
+        raise CandidatesError(f"candidates for {provenance.task}: query {_most_frequent(query_ids)!r} stands twice")
+    joined = np.concatenate(scores) if scores else np.empty(0, np.float32)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    ids_column = pa.concat_arrays([*packed, pa.array(doc_ids, pa.string())])
+    return Candidates(provenance, tuple(query_ids), offsets.astype(np.int64), ids_column, joined)
+
+
+def write_parquet(candidates: Candidates, path: Path) -> None:
+    """Write the list to `path`, whole or not at all."""
+    lengths = np.diff(candidates.offsets)
+    ranks = [np.arange(1, n + 1, dtype=np.int32) for n in lengths]
+    columns = {
+        "query_id": pa.array(np.repeat(np.asarray(candidates.query_ids, dtype=object), lengths), pa.string()),
+        "doc_id": candidates.doc_ids,
+        "rank": pa.array(np.concatenate(ranks) if ranks else [], pa.int32()),
+        "score": pa.array(candidates.scores, pa.float32()),
+    }
+    try:
+        metadata = _Metadata(schema_version=1, sha256=candidates.sha256, **candidates.provenance.model_dump())
+    except ValidationError as error:
+        raise CandidatesError(f"{path}: {first_problem(error)}") from error
+    table = pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.model_dump_json().encode()}))
+    with atomic_writer(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def write_trec(candidates: Candidates, path: Path) -> None:
+    """Write the list as a TREC run file: `query Q0 document rank score tag`, scores as their shortest float32 text."""
+    tag = candidates.provenance.first_stage
+    with atomic_writer(path) as file:
+        for query_id, doc_ids, scores in candidates.lists():
+            for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1):
+                _refuse_spaces(query_id, doc_id)
+                file.write(f"{query_id} Q0 {doc_id} {rank} {score!s} {tag}\n".encode())
+
+
+def read_parquet(path: Path) -> Candidates:
+    """The list in `path`. CandidatesError names the file and what is wrong: schema, order, duplicates, hash."""
+    table = read_untrusted(path, _SCHEMA, CandidatesError, max_bytes=MAX_FILE_BYTES)
+    metadata = _metadata(path, table.schema)
+    candidates = _from_table(path, table, _provenance(metadata))
+    if candidates.sha256 != metadata.sha256:
+        raise CandidatesError(f"{path}: the content's hash is {candidates.sha256}, the file states {metadata.sha256}")
+    return candidates
+
+
+def read_provenance(path: Path) -> Provenance:
+    """What the list in `path` says it was made for, from the file's metadata alone: nothing of the list is read."""
+    with open_untrusted(path, CandidatesError) as file:
+        return _provenance(_metadata(path, file.schema_arrow))
+
+
+def check_task(made: Provenance, task: Task, where: str) -> None:
+    """Refuse a list that was made for another task, definition or data revision."""
+    if made.task != task.id:
+        raise CandidatesError(f"{where}: candidates for task {made.task!r}, not for {task.id!r}")
+    again = f"make the list again with `mrb candidates make --task {task.id}`"
+    if made.revision != task.revision:
+        raise CandidatesError(
+            f"{where}: made from data revision {made.revision[:12]}, task {task.id} is at {task.revision[:12]}; {again}"
+        )
+    # What a first stage finds does not depend on the judgements: a list made for the cleaned ones serves both.
+    if made.task_hash not in (task.hash, task.with_qrels("cleaned").hash):
+        raise CandidatesError(
+            f"{where}: made for definition {made.task_hash[:12]} of {task.id}, which is now {task.hash[:12]}; {again}"
+        )
+
+
+def check_ids(candidates: Candidates, query_ids: Iterable[str], corpus_ids: Iterable[str], where: str) -> None:
+    """Refuse a list that names a query or document that the task's data does not hold."""
+    task = candidates.provenance.task
+    queries = set(query_ids)
+    unknown = next((query_id for query_id in candidates.query_ids if query_id not in queries), None)
+    if unknown is not None:
+        raise CandidatesError(f"{where}: query {unknown!r} is not in task {task}")
+    known = corpus_ids if isinstance(corpus_ids, dict) else set(corpus_ids)
+    for query_id, doc_ids, _ in candidates.lists():
+        for doc_id in doc_ids:
+            if doc_id not in known:
+                raise CandidatesError(
+                    f"{where}: query {query_id!r}: document {doc_id!r} is not in the corpus of {task}"
+                )
+
+
+def _check_list(provenance: Provenance, query_id: str, ids: Sequence[str], scores: Float32) -> None:
+    where = f"candidates for {provenance.task}, query {query_id!r}"
+    if len(ids) != len(scores):
+        raise CandidatesError(f"{where}: {len(ids)} documents but {len(scores)} scores")
+    if len(ids) > provenance.depth:
+        raise CandidatesError(f"{where}: {len(ids)} documents in a list of depth {provenance.depth}")
+    if len(set(ids)) != len(ids):
+        raise CandidatesError(f"{where}: a document stands twice")
+    if not np.isfinite(scores).all():
+        raise CandidatesError(f"{where}: a score is not a finite number")
+    if (np.diff(scores) > 0).any():
+        raise CandidatesError(f"{where}: scores rise with rank; the best comes first")
+
+
+def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
+    try:
+        return _Metadata.model_validate_json((schema.metadata or {})[_METADATA_KEY])
+    except KeyError:
+        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
+    except ValidationError as error:
+        raise CandidatesError(f"{path}: not the metadata of a candidate list: {first_problem(error)}") from error
+
+
+def _provenance(metadata: _Metadata) -> Provenance:
+    return Provenance(**metadata.model_dump(exclude={"schema_version", "sha256"}))
+
+
+def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:
+    if any(column.null_count for column in table.columns):
+        raise CandidatesError(f"{path}: holds null cells")
+    names = table.column("query_id").combine_chunks()
+    changed = pc.not_equal(names.slice(1), names.slice(0, max(len(names) - 1, 0))).to_numpy(zero_copy_only=False)
+    starts = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(names) else np.empty(0, np.int64)
+    # Before anything is made of the rows: a file of a few kilobytes can change the query millions of times.
+    if pc.count_distinct(queries := names.take(starts)).as_py() < len(queries):
+        raise CandidatesError(f"{path}: query {_most_frequent(queries.to_pylist())!r} stands twice")
+    offsets = np.concatenate([starts, [len(names)]]).astype(np.int64)
+    ranks = table.column("rank").to_numpy()
+    wanted = np.arange(len(ranks)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
+    if not np.array_equal(ranks, wanted):
+        raise CandidatesError(f"{path}: ranks do not run 1, 2, 3, ... within each query")
+    doc_ids = table.column("doc_id").combine_chunks()
+    scores = table.column("score").to_numpy()
+    runs = pairwise(offsets.tolist())
+    rows = ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs)
+    try:
+        return build(provenance, rows)
+    except CandidatesError as error:
+        raise CandidatesError(f"{path}: {error}") from error
+
+
+def _most_frequent(names: Iterable[str]) -> str:
+    [(name, _)] = Counter(names).most_common(1)
+    return name
+
+
+def _refuse_spaces(*ids: str) -> None:
+    for name in ids:
+        if not name or any(character.isspace() for character in name):
+            raise CandidatesError(f"the id {name!r} has white space, which a TREC run file cannot hold")

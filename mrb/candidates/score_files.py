@@ -1,0 +1,249 @@
+"""Scores and lists that others made: TREC runs, mteb's prediction files, parquet. Read, checked, made into candidates.
+
+A file is text or a table and nothing more: nothing in it is executed, and no id in it is used as a path.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import numpy as np
+import pyarrow as pa
+
+from mrb._util.files import parse_json, read_all, unpacked_limit
+from mrb._util.parquet import open_untrusted, read_batches
+from mrb.candidates.lists import Candidates
+from mrb.data.task_data import TaskData
+from mrb.errors import CandidatesError, ResultError, one_line
+from mrb.retrieval.first_stage import make_candidates
+from mrb.retrieval.retriever import Found
+from mrb.retrieval.top_k import best_first
+
+Format = Literal["trec", "mteb", "parquet"]
+Scores = Mapping[str, Mapping[str, float]]
+"""Query id -> document id -> score: finite numbers that a float32 holds."""
+
+MAX_FILE_BYTES = 4 * 1024**3
+MAX_LINE_BYTES = 64 * 1024
+_META = "mteb_model_meta"
+_FIRST_STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,95}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A candidate list made from a file, and what importing it counted.
+
+    `missing` queries of the task are not in the file and get no candidates; `skipped` queries of the file are not in
+    the task; `shorter` lists hold fewer documents than the depth.
+    """
+
+    candidates: Candidates
+    missing: int
+    skipped: int
+    shorter: int
+
+
+def read_scores(
+    path: Path, form: Format | None = None, *, subset: str | None = None, split: str | None = None
+) -> Scores:
+    """The scores in `path`: by query, in the file's order.
+
+    `form` is "trec" (`query Q0 document rank score tag`; the score counts, the rank is not read), "mteb" (the JSON of
+    mteb's `prediction_folder`, of which `subset` and `split` pick one where there are several; a plain object of
+    queries is taken too) or "parquet" (columns query_id, doc_id, score; others are not read). Unless given it follows
+    from the name: .json, .parquet, anything else TREC; TREC and mteb files may be packed (.gz after their name).
+
+    ResultError names the line or pair: a score that is no finite float32 number, a document twice for one query.
+    """
+    if not path.is_file():
+        raise ResultError(f"{path}: not a file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ResultError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    form = form or _form_of(path)
+    if form != "mteb" and (subset is not None or split is not None):
+        raise ResultError(f"{path}: --subset and --split are for mteb's files, this is read as {form}")
+    if form == "mteb":
+        scores = _mteb(path, subset, split)
+    else:
+        scores = _gathered(path, _parquet(path) if form == "parquet" else _trec(path))
+    if not scores:
+        raise ResultError(f"{path}: holds no scores")
+    return scores
+
+
+def import_candidates(
+    data: TaskData,
+    scores: Scores,
+    *,
+    first_stage: str,
+    depth: int,
+    track: str,
+    allow_missing: bool = False,
+    skip_unknown: bool = False,
+) -> Imported:
+    """The task's candidate list of `depth` from `scores`, best first, ties by MRB's own rule, self-matches removed
+    before the cut, called `first_stage` in its provenance.
+
+    CandidatesError: a query that is not in the task (left out with `skip_unknown`), a document that is not in its
+    corpus, a query of the task without a list (left empty with `allow_missing`), lists that are all shorter than the
+    depth, a name that a TREC file cannot hold.
+    """
+    task = data.task
+    if _FIRST_STAGE.fullmatch(first_stage) is None:
+        raise CandidatesError(f"first stage {first_stage!r}: wanted letters, digits, '.', '_', '+', '-', at most 96")
+    unknown = [query_id for query_id in scores if query_id not in data.queries]
+    if unknown and not skip_unknown:
+        raise CandidatesError(
+            f"query {unknown[0]!r} is not among the judged queries of {task.id} ({len(unknown)} such in all); "
+            "--skip-unknown leaves them out"
+        )
+    missing = [query_id for query_id in data.queries if not scores.get(query_id)]
+    if missing and not allow_missing:
+        raise CandidatesError(
+            f"query {missing[0]!r} of {task.id} has no list ({len(missing)} such in all); "
+            "--allow-missing gives them no candidates, and every reranker scores 0 on them"
+        )
+    for query_id in data.queries:
+        for doc_id in scores.get(query_id, ()):
+            if doc_id not in data.corpus:
+                raise CandidatesError(f"query {query_id!r}: document {doc_id!r} is not in the corpus of {task.id}")
+    made = make_candidates(data, _Scored(scores), first_stage, depth, track)
+    lengths = np.diff(made.offsets)
+    longest = int(lengths.max(initial=0))
+    if longest < min(depth, data.counts.documents - 1):  # the corpus may hold the file's documents alone
+        raise CandidatesError(f"the longest list for {task.id} holds {longest} documents; give --depth {longest}")
+    return Imported(made, len(missing), len(unknown), int((lengths < depth).sum()))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores as a first stage, so that an imported list is made by the same code as a searched one."""
+
+    scores: Scores
+
+    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+        """The `depth` best of each query's documents."""
+        for query_id in data.queries:
+            found = self.scores.get(query_id, {})
+            values = np.fromiter(found.values(), np.float32, len(found))
+            yield (query_id, *best_first(data.task.id, query_id, list(found), values, depth))
+
+
+def _form_of(path: Path) -> Format:
+    forms: dict[str, Format] = {".json": "mteb", ".parquet": "parquet"}
+    return forms.get(Path(path.name.lower().removesuffix(".gz")).suffix, "trec")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The file, unpacked where its name ends in .gz, and how many bytes may be read from it."""
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            yield cast("BinaryIO", file), unpacked_limit(path.stat().st_size) if packed else MAX_FILE_BYTES
+    except (OSError, EOFError, zlib.error) as error:
+        raise ResultError(f"{path}: cannot be read: {one_line(error)}") from error
+
+
+def _gathered(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
+    scores: dict[str, dict[str, float]] = {}
+    for query_id, doc_id, score in rows:
+        of_query = scores.setdefault(query_id, {})
+        if doc_id in of_query:
+            raise ResultError(f"{path}: query {query_id!r}: document {doc_id!r} stands twice")
+        of_query[doc_id] = score
+    return scores
+
+
+def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
+    with _opened(path) as (file, left):
+        for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            left -= len(raw)
+            if len(raw) > MAX_LINE_BYTES or left < 0:
+                raise ResultError(f"{path}, line {number}: too long a line, or too much content for a file of its size")
+            if b"\0" in raw:
+                raise ResultError(f"{path}, line {number}: not UTF-8 text (a NUL byte; is it UTF-16?)")
+            try:
+                # White space of ASCII alone parts columns, as in trec_eval: an id may hold a no-break space.
+                columns = [part.decode() for part in raw.removeprefix(BOM_UTF8 if number == 1 else b"").split()]
+            except UnicodeDecodeError as error:
+                raise ResultError(f"{path}, line {number}: not UTF-8 text") from error
+            if not columns:
+                continue
+            if len(columns) != 6:
+                raise ResultError(
+                    f"{path}, line {number}: {len(columns)} columns, wanted `query Q0 doc rank score tag`"
+                )
+            query_id, _, doc_id, _, score, _ = columns
+            # Python would take 1_0 and full-width digits for numbers too.
+            value = float(score) if _NUMBER.fullmatch(score) and score.isascii() else score
+            yield query_id, doc_id, _checked(value, f"{path}, line {number}")
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, str, float]]:
+    with open_untrusted(path, ResultError) as file:
+        for batch in read_batches(file, ("query_id", "doc_id", "score"), path, ResultError):
+            ids = [batch.column(name).cast(pa.string()).to_pylist() for name in ("query_id", "doc_id")]
+            for query_id, doc_id, score in zip(*ids, batch.column("score").to_pylist(), strict=True):
+                if query_id is None or doc_id is None:
+                    raise ResultError(f"{path}: a row without query_id or doc_id")
+                yield query_id, doc_id, _checked(score, f"{path}: query {query_id!r}, document {doc_id!r}")
+
+
+def _mteb(path: Path, subset: str | None, split: str | None) -> Scores:
+    with _opened(path) as (file, limit):
+        content = parse_json(read_all(file, path, limit), path)
+    if not isinstance(content, dict):
+        raise ResultError(f"{path}: not a JSON object")
+    nested: Mapping[str, Any] = {name: value for name, value in content.items() if name != _META}
+    if not _is_by_query(nested):
+        nested = _picked(path, _picked(path, nested, "subset", subset), "split", split)
+    elif subset is not None or split is not None:
+        raise ResultError(f"{path}: has no subsets and splits, leave out --subset and --split")
+    scores: dict[str, dict[str, float]] = {}
+    for query_id, found in nested.items():
+        if not isinstance(found, dict):
+            raise ResultError(f"{path}: query {query_id!r}: not an object of document scores")
+        place = f"{path}: query {query_id!r}, document"
+        scores[query_id] = {doc_id: _checked(score, f"{place} {doc_id!r}") for doc_id, score in found.items()}
+    return scores
+
+
+def _is_by_query(content: Mapping[str, Any]) -> bool:
+    """Whether this is {query: {document: score}}, not {subset: {split: {query: {document: score}}}}."""
+    inner = [value for found in content.values() if isinstance(found, dict) for value in found.values()]
+    return bool(inner) and not any(isinstance(value, dict) for value in inner)
+
+
+def _picked(path: Path, content: Mapping[str, Any], noun: str, name: str | None) -> Mapping[str, Any]:
+    """The one value of `content`, or that of `name`, which must be an object itself."""
+    there = ", ".join(one_line(repr(key), 40) for key in content) or "none"
+    if name is None and len(content) != 1:
+        raise ResultError(f"{path}: name one {noun} with --{noun}; there are: {there}")
+    chosen = next(iter(content)) if name is None else name
+    if chosen not in content:
+        raise ResultError(f"{path}: no {noun} {chosen!r}; there are: {there}")
+    value = content[chosen]
+    if not isinstance(value, dict):
+        raise ResultError(f"{path}: {noun} {chosen!r} is not an object; wanted mteb's subset, split, query, document")
+    return value
+
+
+def _checked(score: object, where: str) -> float:
+    """`score` as a float; ResultError if it is not a finite number that a float32 holds."""
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise ResultError(f"{where}: the score is {one_line(repr(score), 40)}, not a finite number")
+    if not -_LARGEST <= score <= _LARGEST or math.isnan(score):
+        raise ResultError(f"{where}: the score is {score!r:.40}, not a finite float32 number")
+    return float(score)

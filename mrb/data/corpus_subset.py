@@ -1,0 +1,195 @@
+"""The rows of a corpus that a run needs, written once to an Arrow file and memory-mapped from then on.
+
+A corpus may have millions of rows and gigabytes of pictures, a candidate list names a share of them. Files are read a
+few rows at a time; what no list names is passed over, and no picture is decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mrb._util.files import atomic_writer
+from mrb._util.hashing import sha256_json, sha256_lines
+from mrb.data.items import DecodeCache, ImageCaps
+from mrb.data.tables import CORPUS_ID_COLUMNS, ROWS_HELD, Raw, item_table, stands_twice
+from mrb.data.task_data import ItemTable
+from mrb.errors import DataError, one_line
+from mrb.hub.manifest import cache_root
+
+LAYOUT = 2
+"""Part of the key: raised when what a file holds changes."""
+PAGE_BUFFER = 1024 * 1024
+_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("image", pa.binary()), ("listed", pa.bool_())])
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The documents that a run will show: their ids, and the hash of the list that names them."""
+
+    sha256: str
+    doc_ids: Collection[str]
+
+    @classmethod
+    def of(cls, doc_ids: Iterable[str]) -> Self:
+        """Documents that no frozen list names: their ids are hashed."""
+        ids = frozenset(doc_ids)
+        return cls(sha256_lines(doc_id.encode() for doc_id in sorted(ids)), ids)
+
+
+NOTHING = Needed("none", frozenset())
+"""For counting: which judged documents the corpus has, without any content."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """`items` are the documents that the list names; `present` the ids of these and of the judged documents that the
+    corpus has; `rows` the number of rows of the whole corpus."""
+
+    items: ItemTable
+    present: frozenset[str]
+    rows: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus on disk: its files, their digests (which decide the content), what stands before its ids, its rows.
+
+    `whole` is its memory-mapped table, None where the files are parquet and are read row group by row group. `first`:
+    of an id that stands twice the first row is taken.
+    """
+
+    paths: Sequence[Path]
+    digests: Sequence[str]
+    prefix: str
+    where: str
+    rows: int
+    whole: Raw | None
+    first: bool = False
+
+
+def reduce(source: Source, needed: Needed, judged: Collection[str], caps: ImageCaps, cache: DecodeCache) -> Reduced:
+    """The needed rows, from the cached file or made now. DataError: a damaged file, an id that stands twice."""
+    # Judged ids decide which rows are kept too.
+    key = sha256_json(
+        [LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged), *["first"] * source.first]
+    )
+    path = cache_root() / "reduced" / f"{key}.arrow"
+    if not path.is_file():
+        _write(path, source, needed, judged)
+    return _read(path, source, caps, cache)
+
+
+def parquet_rows(paths: Sequence[Path], where: str) -> tuple[int, tuple[str, ...]]:
+    """(rows, columns) as the footers of the files state them; the columns are the first file's."""
+    with _named(where):
+        footers = [pq.read_metadata(path) for path in paths]
+        return sum(footer.num_rows for footer in footers), tuple(footers[0].schema.to_arrow_schema().names)
+
+
+def _write(path: Path, source: Source, needed: Needed, judged: Collection[str]) -> None:
+    named = (name for name in {*needed.doc_ids, *judged} if name.startswith(source.prefix))
+    wanted = frozenset(name.removeprefix(source.prefix) for name in named)
+    tables = _of_parquet(source, wanted) if source.whole is None else _of_table(source.whole, wanted)
+    repeated = source.rows - _distinct(source) if source.first else 0
+    schema = _SCHEMA.with_metadata({b"rows": str(source.rows).encode(), b"repeated": str(repeated).encode()})
+    listed = needed.doc_ids if isinstance(needed.doc_ids, set | frozenset) else frozenset(needed.doc_ids)
+    with atomic_writer(path) as file, pa.ipc.new_file(file, schema) as writer:
+        for kept in tables:
+            writer.write_table(_columns(Raw(kept, source.where), source.prefix, listed))
+
+
+def _distinct(source: Source) -> int:
+    """How many ids the corpus has."""
+    ids: list[pa.Array] = []
+    with _named(source.where):
+        if source.whole is not None:
+            ids = source.whole.ids(*CORPUS_ID_COLUMNS).chunks
+        for path in source.paths if source.whole is None else ():
+            name = Raw(pq.read_schema(path).empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
+            ids += Raw(pq.read_table(path, columns=[name]), source.where).ids(name).chunks
+        return int(pc.count_distinct(pa.chunked_array(ids, pa.string())).as_py())
+
+
+def _of_table(whole: Raw, wanted: frozenset[str]) -> Iterator[pa.Table]:
+    """The wanted rows of a memory-mapped table, a piece at a time."""
+    for batch in whole.table.to_batches(max_chunksize=10_000):
+        piece = pa.Table.from_batches([batch])
+        with _named(whole.where):
+            mask = _wanted(Raw(piece, whole.where).ids(*CORPUS_ID_COLUMNS), wanted)
+            if mask.true_count:
+                yield piece.filter(mask)
+
+
+def _of_parquet(source: Source, wanted: frozenset[str]) -> Iterator[pa.Table]:
+    """The wanted rows of the row groups that hold any; others are passed over by their id column alone."""
+    with _named(source.where):
+        for path in source.paths:
+            # A whole row group of pictures is gigabytes: pages come through a small buffer.
+            with pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as file:
+                name = Raw(file.schema_arrow.empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
+                for group in range(file.num_row_groups):
+                    ids = Raw(file.read_row_group(group, columns=[name]), source.where).ids(name)
+                    mask, start = _wanted(ids, wanted), 0
+                    if not mask.true_count:
+                        continue
+                    for batch in file.iter_batches(ROWS_HELD, row_groups=[group]):
+                        own = mask.slice(start, batch.num_rows)
+                        start += batch.num_rows
+                        if own.true_count:
+                            yield pa.Table.from_batches([batch]).filter(own)
+
+
+def _wanted(ids: pa.ChunkedArray, wanted: frozenset[str]) -> pa.BooleanArray:
+    """Which of `ids` are wanted. Arrow's own `is_in` would hash all that is wanted again for every piece."""
+    return pa.array([item_id in wanted for item_id in ids.to_pylist()], pa.bool_())
+
+
+def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
+    """The rows as they are stored; a row that is only judged keeps its id and no content."""
+    # Repeated ids keep their rows here: of all pieces together they are told when the file is read.
+    items = item_table(kept, CORPUS_ID_COLUMNS, prefix=prefix, caps=ImageCaps(), cache=None, first=True)
+    ids = [f"{prefix}{item_id}" for item_id in kept.ids(*CORPUS_ID_COLUMNS).to_pylist()]
+    shown = [item_id in listed for item_id in ids]
+    texts = [items.item(item_id).text if one else None for item_id, one in zip(ids, shown, strict=True)]
+    images = pa.nulls(len(ids), pa.binary()) if items.images is None else items.images.cast(pa.binary())
+    images = pc.if_else(pa.array(shown), images, pa.scalar(None, pa.binary()))
+    return pa.table([ids, texts, images, shown], schema=_SCHEMA)
+
+
+def _read(path: Path, source: Source, caps: ImageCaps, cache: DecodeCache) -> Reduced:
+    where = source.where
+    with _named(f"{where}: {path}"):
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    rows: dict[str, int] = {}
+    present: set[str] = set()
+    for row, (item_id, listed) in enumerate(
+        zip(table.column("id").to_pylist(), table.column("listed").to_pylist(), strict=True)
+    ):
+        if item_id in present:
+            if source.first:
+                continue
+            raise stands_twice(where, item_id)
+        present.add(item_id)
+        if listed:
+            rows[item_id] = row
+    metadata = table.schema.metadata
+    repeated = int(metadata.get(b"repeated", 0))
+    items = ItemTable(where, rows, table.column("text"), table.column("image"), caps, cache, repeated=repeated)
+    return Reduced(items, frozenset(present), int(metadata[b"rows"]))
+
+
+@contextlib.contextmanager
+def _named(where: str) -> Iterator[None]:
+    """What Arrow or the system says of a file becomes a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: cannot be read: {one_line(error)}") from error

@@ -1,0 +1,174 @@
+"""The tables of one part of a task from its Hub repository, read from the cached files at the pinned revision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mrb.data.corpus_subset import Needed, Reduced, Source, parquet_rows, reduce
+from mrb.data.items import DecodeCache
+from mrb.data.table_discovery import choose, file_format, roles
+from mrb.data.tables import (
+    CORPUS_ID_COLUMNS,
+    QUERY_ID_COLUMNS,
+    TEXT_COLUMNS,
+    Raw,
+    item_table,
+    qrel_rows,
+    read_files,
+)
+from mrb.data.task import Part, Task
+from mrb.data.task_data import ItemTable
+from mrb.errors import DataError
+from mrb.hub.client import fetch, open_manifest
+from mrb.hub.manifest import Manifest, ReadTable, record
+
+Judgement = tuple[str, str, int]
+_IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
+_QRELS = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True)
+class PartTables:
+    """One part of a task. `present` holds at least every judged or needed id that the corpus has, `documents` is the
+    number of its documents, `documents_repeated` that of the rows that were left out because their id stood before.
+    `first`: these tables were never read here before."""
+
+    queries: ItemTable
+    corpus: ItemTable
+    judgements: Sequence[Judgement]
+    present: frozenset[str] | ItemTable
+    documents: int
+    documents_repeated: int = 0
+    side: ItemTable | None = None
+    first: bool = False
+
+
+def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
+    """(`config/split`, its paths) of each of the part's tables by role. DataError lists what the repository has."""
+    where = f"task {task.id}, {part.repository} at {manifest.revision[:12]}"
+    found = {}
+    for role, table in roles(part).items():
+        config, split, paths = choose(manifest.tables, role, table, where)
+        found[role] = (f"{config}/{split}", paths)
+    return found
+
+
+def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> None:
+    """DataError if a table lacks a column that the task cannot do without: ids, grades, its own text or images.
+
+    The column of a modality that the task does not use may be missing, or be there and empty.
+    """
+    wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
+    if role != "qrels" and "text" in _modality(task, role):
+        wanted.append(TEXT_COLUMNS)
+    if role != "qrels" and "image" in _modality(task, role):
+        wanted.append(("image",))
+    for names in wanted:
+        if not set(names) & set(columns):
+            raise DataError(f"{where}: columns found: {', '.join(columns)}; wanted one of: {', '.join(names)}")
+
+
+def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None) -> PartTables:
+    """The part's tables; of the corpus only what `needed` names, all of it if None."""
+    reader = _Reader(task, part, cache)
+    prefix = f"{part.name}/" if part.name else ""
+    raw_qrels = reader.raw("qrels")
+    judgements = list(qrel_rows(raw_qrels, prefix))
+    queries = reader.items("queries", QUERY_ID_COLUMNS, prefix)
+    _check_content(task, "queries", queries)
+    if needed is None:
+        corpus = reader.items("corpus", CORPUS_ID_COLUMNS, prefix)
+        _check_content(task, "corpus", corpus)
+        return PartTables(queries, corpus, judgements, corpus, len(corpus), corpus.repeated, first=reader.first)
+    judged = frozenset(doc_id for _, doc_id, grade in judgements if grade > 0)
+    reduced = reader.reduced("corpus", prefix, needed, judged)
+    _check_content(task, "corpus", reduced.items)
+    documents = reduced.rows - reduced.items.repeated
+    return PartTables(
+        queries, reduced.items, judgements, reduced.present, documents, reduced.items.repeated, first=reader.first
+    )
+
+
+def _check_content(task: Task, role: str, items: ItemTable) -> None:
+    """DataError if no row has what the task's items are made of: some uploads lost their pictures."""
+    modality = _modality(task, role)
+    for name in ("text", "image"):
+        if name in modality and len(items) and not (items.has_texts if name == "text" else items.has_images):
+            raise DataError(f"{items.name}: none of {len(items)} rows has {name}, which the task's {role} are made of")
+
+
+def _modality(task: Task, role: str) -> str:
+    return task.query_modality if role == "queries" else task.document_modality
+
+
+@dataclass
+class _Reader:
+    task: Task
+    part: Part
+    cache: DecodeCache
+    manifest: Manifest = field(init=False)
+    tables: dict[str, tuple[str, list[str]]] = field(init=False)
+    first: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert self.part.revision is not None  # a Hub source has one: the definition is refused without
+        self.manifest = open_manifest(self.part.repository, self.part.revision)
+        self.tables = part_files(self.task, self.part, self.manifest)
+        self.first = not all(name in self.manifest.read for name, _ in self.tables.values())
+
+    def where(self, role: str) -> str:
+        """The table in words."""
+        return f"task {self.task.id}, {self.part.repository}, {self.tables[role][0]}"
+
+    def raw(self, role: str) -> Raw:
+        """A whole table, memory-mapped."""
+        paths = self.fetched(role)
+        raw = read_files(paths, self.form(role), self.where(role))
+        self.recorded(role, raw.table.num_rows, raw.table.column_names)
+        return raw
+
+    def items(self, role: str, id_columns: tuple[str, ...], prefix: str) -> ItemTable:
+        """A whole table of queries or documents."""
+        caps, first = self.task.images.caps, self.task.rules.duplicates != "refuse"
+        return item_table(self.raw(role), id_columns, prefix=prefix, caps=caps, cache=self.cache, first=first)
+
+    def reduced(self, role: str, prefix: str, needed: Needed, judged: frozenset[str]) -> Reduced:
+        """The needed rows of a table."""
+        paths, form, where = self.fetched(role), self.form(role), self.where(role)
+        whole = None if form == "parquet" else read_files(paths, form, where)
+        if whole is None:
+            rows, columns = parquet_rows(paths, where)
+        else:
+            rows, columns = whole.table.num_rows, tuple(whole.table.column_names)
+        self.recorded(role, rows, columns)
+        digests = [self.manifest.checked[path].sha256 for path in self.tables[role][1]]
+        source = Source(paths, digests, prefix, where, rows, whole, self.task.rules.duplicates != "refuse")
+        return reduce(source, needed, judged, self.task.images.caps, self.cache)
+
+    def recorded(self, role: str, rows: int, columns: Sequence[str]) -> None:
+        """Note what the first reading found; DataError where a later one finds something else."""
+        check_columns(self.task, role, columns, self.where(role))
+        name, files = self.tables[role]
+        found = ReadTable(files=tuple(files), rows=rows, columns=tuple(columns))
+        if name not in self.manifest.read:
+            self.manifest = record(self.manifest, read={name: found})
+        known = self.manifest.read[name]
+        if known != found:
+            raise DataError(
+                f"{self.where(role)}: {found.rows} rows of {', '.join(found.columns)}; the first load found "
+                f"{known.rows} of {', '.join(known.columns)}; `mrb data verify --task {self.task.id}` checks the files"
+            )
+
+    def fetched(self, role: str) -> list[Path]:
+        """The table's local files."""
+        self.manifest, found = fetch(self.manifest, self.tables[role][1])
+        return found
+
+    def form(self, role: str) -> str:
+        """How the table's files are written, by their names: definitions only guess it where no source says."""
+        forms = {file_format(path) or "" for path in self.tables[role][1]}
+        if len(forms) != 1:
+            raise DataError(f"{self.where(role)}: files of several formats: {', '.join(sorted(forms))}")
+        return forms.pop()

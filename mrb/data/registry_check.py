@@ -1,0 +1,178 @@
+"""Does the Hub still have what the registry says? Listings, READMEs and the ends of files; no data.
+
+A repository costs one call of the Hub's API, its listing; the rest are parts of files, of which the Hub allows more.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from mrb._util.text_table import aligned
+from mrb.data.hub_parts import check_columns
+from mrb.data.stats import sizes_differ
+from mrb.data.table_discovery import choose, file_format, roles, tables_of
+from mrb.data.task import Part, Task
+from mrb.errors import DataError, MRBError, one_line
+from mrb.hub.client import attempt, list_files, offline, readme_header
+
+BLOCK = 64 * 1024
+"""Bytes asked for at first: enough for most footers, and for the first lines of a JSON file."""
+MAX_BLOCK = 16 * 1024 * 1024
+"""Bytes of a file's beginning or end, after which a footer or a first row is no such thing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the Hub has of one repository: where each table lies, its rows and columns.
+
+    Rows are those of the footers of parquet files and of small files, else those that the README states, else None.
+    """
+
+    task: str
+    repository: str
+    tables: tuple[tuple[str, str, int | None, tuple[str, ...]], ...] = ()
+    size: int = 0
+    problem: str = ""
+
+
+def examine(task: Task) -> Iterator[Finding]:
+    """A finding for each repository of the task, asked of the Hub now; problems are findings too. DataError offline."""
+    if task.source.kind != "hub":
+        return
+    if offline():
+        raise DataError("the doctor asks the Hub, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
+    found = []
+    for part in task.source.parts:
+        try:
+            found.append(_examine(task, part))
+        except MRBError as error:
+            found.append(Finding(task.id, part.repository, problem=str(error)))
+    yield from found[:-1]
+    yield replace(found[-1], problem=found[-1].problem or _rows_differ(task, found))
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """A row for each repository."""
+    rows: list[tuple[str, ...]] = [("task", "repository", "MB", "corpus", "queries", "qrels", "state")]
+    for finding in findings:
+        cells = {role: f"{name} ({'?' if count is None else f'{count:,}'})" for role, name, count, _ in finding.tables}
+        size = f"{finding.size / 1e6:,.1f}" if finding.tables else "-"
+        names = [cells.get(role, "-") for role in ("corpus", "queries", "qrels")]
+        state = f"WRONG: {finding.problem}" if finding.problem else "ok"
+        rows.append((finding.task, finding.repository, size, *names, state))
+    lines = aligned([row[:-1] for row in rows], left=2)
+    return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
+
+
+def _rows_differ(task: Task, findings: Sequence[Finding]) -> str:
+    """How the rows of all repositories of the task differ from the registry's; empty where they do not, or are not
+    known."""
+    if any(finding.problem for finding in findings):
+        return ""
+    rows: dict[str, int | None] = {}
+    for role in roles(task.source.parts[0]):
+        counts = [count for finding in findings for name, _, count, _ in finding.tables if name == role]
+        rows[role] = None if None in counts else sum(count or 0 for count in counts)
+    found = sizes_differ(task, documents=rows["corpus"], qrels=rows["qrels"], query_rows=rows["queries"])
+    return f"task {task.id}: {found}" if found else ""
+
+
+def _examine(task: Task, part: Part) -> Finding:
+    revision = part.revision or ""
+    files = list_files(part.repository, revision)
+    header = readme_header(part.repository, revision, files) or {}
+    tables = tables_of([file.path for file in files], header)
+    where = f"task {task.id}, {part.repository} at {revision[:12]}"
+    sizes = {file.path: file.size for file in files}
+    found, size = [], 0
+    for role, table in roles(part).items():
+        config, split, paths = choose(tables, role, table, where)
+        size += sum(sizes[path] for path in paths)
+        peeked = [attempt(partial(_peek, part.repository, revision, path, sizes[path]), where) for path in paths]
+        stated = _stated_rows(header, config, split)
+        counted = None if any(count is None for count, _ in peeked) else sum(count or 0 for count, _ in peeked)
+        if None not in (stated, counted) and stated != counted:
+            raise DataError(f"{where}: {config}/{split}: {counted:,} rows in its files; its README states {stated:,}")
+        check_columns(task, role, peeked[0][1], f"{where}: {config}/{split}")
+        found.append((role, f"{config}/{split}", stated if counted is None else counted, peeked[0][1]))
+    return Finding(task.id, part.repository, tuple(found), size)
+
+
+def _stated_rows(header: Mapping[str, Any], config: str, split: str) -> int | None:
+    """The rows of a table by the README's `dataset_info`, None where it says nothing."""
+    infos = header.get("dataset_info")
+    for info in infos if isinstance(infos, list) else [infos]:
+        if isinstance(info, dict) and info.get("config_name", "default") == config:
+            for one in info.get("splits") or ():
+                if isinstance(one, dict) and one.get("name") == split and isinstance(one.get("num_examples"), int):
+                    rows: int = one["num_examples"]
+                    return rows
+    return None
+
+
+def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | None, tuple[str, ...]]:
+    """(rows, columns) of a remote file: from the footer of a parquet file, from the first row of others.
+
+    The rows of others are None unless the file is so small that it came whole.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    form, asked = file_format(path), BLOCK
+    while True:
+        try:
+            if form == "parquet":
+                end = pa.BufferReader(_part(repository, revision, path, max(0, size - asked), size))
+                footer = pq.read_metadata(end)
+                return footer.num_rows, tuple(footer.schema.to_arrow_schema().names)
+            start = _part(repository, revision, path, 0, min(asked, size))
+            if path.endswith(".gz"):
+                start = zlib.decompressobj(wbits=31).decompress(start)
+            text = start.decode("utf-8-sig", errors="ignore" if asked < size else "strict")
+            lines = [line for line in text.splitlines() if line.strip()]
+            if not lines:
+                raise ValueError("nothing in it")
+            if form == "tsv":
+                return len(lines) - 1 if asked >= size else None, tuple(lines[0].split("\t"))
+            if text.lstrip().startswith("["):
+                return len(json.loads(text)) if asked >= size else None, _first_row(text)
+            return len(lines) if asked >= size else None, _first_row(text)
+        except (pa.ArrowException, ValueError, zlib.error) as error:
+            if asked >= min(size, MAX_BLOCK):
+                raise DataError(f"{repository} at {revision[:12]}: {path}: not {form}: {one_line(error)}") from error
+            asked *= 8  # a footer or a first row that is longer
+
+
+def _first_row(text: str) -> tuple[str, ...]:
+    """The keys of the first object: of a file with one a line, or of an array of them. ValueError if it is cut off."""
+    row, _ = json.JSONDecoder().raw_decode(text.lstrip().removeprefix("[").lstrip())
+    if not isinstance(row, dict):
+        raise ValueError(f"its first row is {type(row).__name__}, not an object")
+    return tuple(row)
+
+
+def _part(repository: str, revision: str, path: str, start: int, end: int) -> bytes:
+    """The bytes from `start` to before `end` of a remote file. DataError if another part, or all of it, comes."""
+    from huggingface_hub import hf_hub_url, utils
+
+    client: Any = utils  # which exports these under a condition that mypy does not see
+    if start == end:
+        return b""
+    url = hf_hub_url(repository, path, repo_type="dataset", revision=revision)
+    # The bytes of the file itself: a server that packs what it sends counts ranges in something else.
+    headers = {**client.build_hf_headers(), "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+    with client.http_stream_backoff("GET", url, headers=headers) as response:
+        client.hf_raise_for_status(response)
+        if response.status_code != 206 and start > 0:
+            raise DataError(f"{repository} at {revision[:12]}: {path}: the Hub sends no parts of files")
+        found = b""
+        for chunk in response.iter_bytes():
+            found += chunk
+            if len(found) >= end - start:
+                break
+    return found[: end - start]

@@ -1,0 +1,94 @@
+"""What is known of each task from loading it: rows read, judgements dropped, columns found, and from which Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mrb._util.text_table import aligned
+from mrb.data.corpus_subset import NOTHING
+from mrb.data.hub_parts import part_files
+from mrb.data.load import load_task_data
+from mrb.data.stats import Counts
+from mrb.data.task import Task
+from mrb.hub.manifest import Manifest, read_manifest
+from mrb.hub.pull_data import at_hand
+
+LIVE = "https://huggingface.co"
+NEVER = "never loaded live"
+_ROLES = ("queries", "corpus", "qrels")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A task of the Hub that is on this disk. `rows` of its tables (queries, corpus, qrels) are sums over its parts,
+    `columns` those of the first part, `hubs` the addresses that its files were listed by."""
+
+    task: Task
+    counts: Counts
+    rows: tuple[int, ...]
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    hubs: tuple[str, ...]
+
+
+def loaded(task: Task) -> Loaded | None:
+    """The task as the files on this disk are read now, without a request; None if they are not all here."""
+    if task.source.kind != "hub" or not at_hand(task):
+        return None
+    counts = load_task_data(task, needed=NOTHING).counts
+    manifests = [_manifest(part.repository, part.revision) for part in task.source.parts]
+    names = [part_files(task, part, manifest) for part, manifest in zip(task.source.parts, manifests, strict=True)]
+    read = [{role: m.read[own[role][0]] for role in _ROLES} for m, own in zip(manifests, names, strict=True)]
+    return Loaded(
+        task,
+        counts,
+        tuple(sum(tables[role].rows for tables in read) for role in _ROLES),
+        tuple((role, read[0][role].columns) for role in _ROLES),
+        tuple(sorted({manifest.endpoint or "an unknown Hub" for manifest in manifests})),
+    )
+
+
+def served_live(task: Task) -> bool:
+    """Whether the files of a Hub task on this disk are all here and came from the live Hub; reads no table."""
+    if task.source.kind != "hub" or not at_hand(task):
+        return False
+    return all(_manifest(part.repository, part.revision).endpoint == LIVE for part in task.source.parts)
+
+
+def table(tasks: Sequence[Task]) -> str:
+    """A row for each task: rows read, judgements kept and dropped, the Hub and the columns; or that it was never loaded
+    live. Reads what is on this disk, and makes no request."""
+    heads = ("task", "query rows", "document rows", "qrels rows", "qrels kept", "outside corpus", "no query")
+    rows: list[tuple[str, ...]] = [(*heads, "not positive", "repeated", "read from and columns found")]
+    live = 0
+    for task in tasks:
+        found = loaded(task)
+        if found is None:
+            state = "part of the package" if task.source.kind == "embedded" else NEVER
+            rows.append((task.id, *["-"] * 8, state))
+            continue
+        live += found.hubs == (LIVE,)
+        rows.append(_row(found))
+    lines = aligned([row[:-1] for row in rows])
+    hub = sum(task.source.kind == "hub" for task in tasks)
+    return "\n".join(
+        [
+            *(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True)),
+            f"{live} of {hub} were loaded from the live Hub ({LIVE})",
+        ]
+    )
+
+
+def _row(found: Loaded) -> tuple[str, ...]:
+    counts = found.counts
+    outside = (counts.qrels_outside_corpus, counts.qrels_outside_queries)
+    dropped = (*outside, counts.qrels_not_positive, counts.repeated)
+    columns = "; ".join(f"{role}: {' '.join(names)}" for role, names in found.columns)
+    numbers = (f"{number:,}" for number in (*found.rows, counts.qrels, *dropped))
+    return (found.task.id, *numbers, f"{', '.join(found.hubs)}  {columns}")
+
+
+def _manifest(repository: str, revision: str | None) -> Manifest:
+    manifest = read_manifest(repository, revision or "")
+    assert manifest is not None  # the task is at hand, so its repositories were listed
+    return manifest

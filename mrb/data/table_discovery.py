@@ -1,0 +1,105 @@
+"""Which files of a repository make which table: its README's `configs:` where it has them, else where files lie."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mrb.data.task import Part, Table
+from mrb.errors import DataError
+
+Tables = dict[str, dict[str, list[str]]]
+"""Config -> split -> the paths of its files, in order."""
+
+FORMATS = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json": "json", ".tsv": "tsv"}
+_SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
+_ROOT_TABLES = ("corpus", "queries", "query")
+_ALSO = {"default": "qrels", "qrels": "default", "query": "queries", "queries": "query"}
+_ROLE_CONFIGS = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels": ("default", "qrels")}
+
+
+def file_format(path: str) -> str | None:
+    """`parquet`, `json` (one object a line) or `tsv` by the file's name; None for what is no table."""
+    return next((form for ending, form in FORMATS.items() if path.endswith(ending)), None)
+
+
+def tables_of(paths: Sequence[str], metadata: Mapping[str, Any] | None) -> Tables:
+    """The tables of a repository with these `paths`; `metadata` is the header of its README, None without one."""
+    data = sorted(path for path in paths if file_format(path) is not None)
+    declared = _declared(data, (metadata or {}).get("configs"))
+    return declared or _conventional(data)
+
+
+def choose(tables: Tables, role: str, table: Table, where: str) -> tuple[str, str, list[str]]:
+    """(config, split, paths) of the table that plays `role` (`corpus`, `queries` or `qrels`).
+
+    The task's own pair, then its alternatives, then the role's usual configs with the wanted split or their only one.
+    DataError lists what was found and what was wanted.
+    """
+    pairs = [(table.config, table.split), *table.alternatives]
+    for config, split in pairs:
+        if paths := tables.get(config, {}).get(split):
+            return config, split, paths
+    for config in dict.fromkeys([*(config for config, _ in pairs), *_ROLE_CONFIGS[role]]):
+        splits = tables.get(config, {})
+        split = table.split if table.split in splits else next(iter(splits), "")
+        if splits.get(split) and (split == table.split or len(splits) == 1):
+            return config, split, splits[split]
+    found = ", ".join(f"{config}/{split}" for config, splits in tables.items() for split in splits) or "no table"
+    wanted = ", ".join(f"{config}/{split}" for config, split in pairs)
+    raise DataError(f"{where}: {role}: tables found: {found}; wanted one of: {wanted}")
+
+
+def roles(part: Part) -> dict[str, Table]:
+    """The three tables that every part has, by role."""
+    return {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels}
+
+
+def _declared(paths: Sequence[str], configs: object) -> Tables:
+    """Tables by the `configs:` of a README. A pattern that matches nothing makes no table."""
+    tables: Tables = {}
+    for config in configs if isinstance(configs, list) else ():
+        if not isinstance(config, dict) or not isinstance(config.get("config_name"), str):
+            continue
+        for split, pattern in _patterns(config.get("data_files")):
+            matched = [path for path in paths if _pattern(pattern).fullmatch(path)]
+            if matched:
+                tables.setdefault(config["config_name"], {}).setdefault(split, []).extend(matched)
+    return tables
+
+
+def _patterns(data_files: object) -> Iterable[tuple[str, str]]:
+    """(split, pattern): `data_files` is a pattern, a list of them, or a list of {split, path}, path one or several."""
+    for entry in data_files if isinstance(data_files, list) else [data_files]:
+        split, paths = (entry.get("split", "train"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
+        for path in paths if isinstance(paths, list) else [paths]:
+            if isinstance(path, str) and isinstance(split, str):
+                yield split, path.removeprefix("./")
+
+
+def _pattern(glob: str) -> re.Pattern[str]:
+    """`*` and `?` stay inside a folder, `**` crosses them."""
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
+    return re.compile("".join(signs.get(piece, re.escape(piece)) for piece in pieces))
+
+
+def _conventional(paths: Sequence[str]) -> Tables:
+    """Tables by where files lie: `config/split-00000-of-00002.parquet`, `config/split/*`, `corpus.jsonl`, `qrels/*`."""
+    tables: Tables = {}
+    for path in paths:
+        ending = next(ending for ending in sorted(FORMATS, key=len, reverse=True) if path.endswith(ending))
+        *folders, name = path.removesuffix(ending).split("/")
+        name = _SHARD.sub("", name)
+        if folders and folders[0] == "data":
+            folders = folders[1:]
+        if not folders:
+            config, split = (name, name) if name in _ROOT_TABLES else ("default", name)
+        else:
+            config, split = folders[0], folders[1] if len(folders) > 1 else name
+        tables.setdefault(config, {}).setdefault(split, []).append(path)
+    for config in list(tables):
+        if config in _ALSO:
+            tables.setdefault(_ALSO[config], tables[config])
+    return tables

@@ -1,0 +1,247 @@
+"""Files to Arrow tables through `datasets`, and the column layouts that public copies of the sets use."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import ctypes
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mrb._util.files import UNWRITABLE
+from mrb.data.items import DecodeCache, ImageCaps
+from mrb.data.json_rows import json_columns, json_rows
+from mrb.data.task_data import ItemTable
+from mrb.errors import DataError, one_line
+from mrb.metrics.measures import MAX_GRADE
+
+ID_COLUMNS = ("_id", "id")
+QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
+CORPUS_ID_COLUMNS = (*ID_COLUMNS, "corpus-id")
+TEXT_COLUMNS = ("text", "query")
+ROWS_HELD = 100
+"""Rows in memory while files are turned into Arrow: a thousand, as is usual, of large pictures would be gigabytes."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An Arrow table and the words that name it in errors."""
+
+    table: pa.Table
+    where: str
+
+    def column(self, *names: str) -> str:
+        """The first of `names` that the table has; DataError says what was found and wanted."""
+        for name in names:
+            if name in self.table.column_names:
+                return name
+        found = ", ".join(self.table.column_names)
+        raise DataError(f"{self.where}: columns found: {found}; wanted one of: {', '.join(names)}")
+
+    def read(self, kind: pa.DataType, *names: str) -> pa.ChunkedArray:
+        """The first of the columns `names` as `kind`; DataError if there is none, or its values cannot be that."""
+        name = self.column(*names)
+        try:
+            return self.table.column(name).cast(kind)
+        except pa.ArrowException as error:
+            raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
+
+    def ids(self, *names: str) -> pa.ChunkedArray:
+        """As `read`, of ids: strings, or whole numbers as their decimal text. Any other type is refused: a float or a
+        date has several texts, and the tables of a task need not agree on one."""
+        name = self.column(*names)
+        kind = self.table.column(name).type
+        for refused in (pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_decimal):
+            if refused(kind):
+                raise DataError(f"{self.where}: column {name} has type {kind}, ids are strings or whole numbers")
+        found = self.read(pa.string(), name)
+        try:
+            found.validate(full=True)  # a file may hold bytes for texts that are none
+        except pa.ArrowException as error:
+            raise DataError(f"{self.where}: column {name} is damaged: {one_line(error)}") from error
+        return found
+
+
+def read_small(path: Path, where: str) -> Raw:
+    """The rows of a parquet file as one Arrow table in memory, without `datasets`, whose import takes longer than
+    reading: for files of ours that are small. DataError if the file is damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return Raw(file.read(), where)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{where}: cannot be read as parquet: {one_line(error)}") from error
+
+
+def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
+    """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
+    with _quiet_datasets() as datasets, _memory_given_back():
+        try:
+            if file_format == "json":
+                data = _json(datasets, paths)
+            else:
+                settings = _tsv(datasets, paths[0]) if file_format == "tsv" else _frugal()
+                data = datasets.load_dataset(
+                    "csv" if file_format == "tsv" else file_format,
+                    data_files=[str(path) for path in paths],
+                    split="train",
+                    **settings,
+                )
+        except (datasets.exceptions.DatasetGenerationError, pa.ArrowException, OSError, ValueError) as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno in UNWRITABLE:
+                other = "HF_DATASETS_CACHE names another folder for tables"
+                raise DataError(f"{where}: cannot be turned into a table: {one_line(cause)}; {other}") from error
+            raise DataError(f"{where}: cannot be read as {file_format}: {one_line(cause)}") from error
+    return Raw(data.data.table, where)
+
+
+def _json(datasets: Any, paths: list[Path]) -> Any:
+    """JSON files as a data set of texts. Its own reader would make dates of ids that look like dates."""
+    columns = json_columns(paths)
+    features = {name: datasets.Value("string" if keep else "null") for name, keep in columns.items()}
+    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return datasets.Dataset.from_generator(
+        json_rows,
+        features=datasets.Features(features),
+        gen_kwargs={"files": files, "columns": columns},
+        writer_batch_size=ROWS_HELD,
+    )
+
+
+def _frugal() -> dict[str, Any]:
+    """Settings under which turning parquet into memory-mapped Arrow holds a few rows, not whole files of pictures."""
+    import pyarrow.dataset  # with `datasets`, which needs it too
+
+    scan = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
+    return {"writer_batch_size": ROWS_HELD, "fragment_scan_options": scan}
+
+
+def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
+    """Settings for a table with tabs: an id that looks like a number, or like a missing value, stays text."""
+    with path.open(encoding="utf-8") as file:
+        names = file.readline().rstrip("\r\n").split("\t")
+    features = datasets.Features({name: datasets.Value("string") for name in names})
+    return {"sep": "\t", "features": features, "keep_default_na": False, "quoting": csv.QUOTE_NONE}
+
+
+def item_table(
+    raw: Raw,
+    id_columns: tuple[str, ...],
+    *,
+    prefix: str,
+    caps: ImageCaps,
+    cache: DecodeCache | None,
+    first: bool = False,
+) -> ItemTable:
+    """A table of items: ids as strings (`prefix` before each), titles and texts, images as encoded bytes.
+
+    Of an id that stands twice the `first` row is taken; DataError where that is not asked for.
+    """
+    ids = raw.ids(*id_columns).to_pylist()
+    rows = {f"{prefix}{item_id}" if prefix else item_id: row for row, item_id in enumerate(ids)}
+    if None in ids:
+        raise DataError(f"{raw.where}: row {ids.index(None)} has no id")
+    repeated = len(ids) - len(rows)
+    if repeated:
+        rows = {}
+        for row, item_id in enumerate(ids):
+            if rows.setdefault(f"{prefix}{item_id}", row) != row and not first:
+                raise stands_twice(raw.where, item_id)
+    names = raw.table.column_names
+    text = next((name for name in TEXT_COLUMNS if name in names), None)
+    texts = None if text is None else raw.read(pa.string(), text)
+    titles = raw.read(pa.string(), "title") if text is not None and "title" in names else None
+    return ItemTable(raw.where, rows, texts, _images(raw), caps, cache, titles, repeated=repeated)
+
+
+def stands_twice(where: str, item_id: str) -> DataError:
+    """The error for an id that two rows of a table have."""
+    return DataError(
+        f'{where}: id {item_id!r} stands twice; where the source is known for it, duplicates = "first" in the [rules] '
+        "of the task's file takes the first row"
+    )
+
+
+def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
+    """(query id, document id, grade) for each row; a grade that is not a whole number is refused."""
+    queries = raw.ids("query-id")
+    documents = raw.ids("corpus-id")
+    scores = raw.read(pa.float64(), "score")
+    if queries.null_count or documents.null_count or scores.null_count:
+        raise DataError(f"{raw.where}: a judgement has an empty cell")
+    for query_id, doc_id, score in zip(queries.to_pylist(), documents.to_pylist(), scores.to_pylist(), strict=True):
+        if not score.is_integer():
+            raise DataError(f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score} is not whole")
+        if score > MAX_GRADE:
+            raise DataError(
+                f"{raw.where}: query {query_id!r}, document {doc_id!r}: grade {score:g} is over {MAX_GRADE}"
+            )
+        yield f"{prefix}{query_id}", f"{prefix}{doc_id}", int(score)
+
+
+def _images(raw: Raw) -> pa.ChunkedArray | None:
+    """The encoded bytes of the image column. A row that names a path in place of bytes is refused, never opened."""
+    if "image" not in raw.table.column_names:
+        return None
+    column = raw.table.column("image")
+    if pa.types.is_null(column.type):
+        return None
+    if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
+        raise DataError(f"{raw.where}: column image has type {column.type}, wanted an image feature with bytes")
+    encoded = pc.struct_field(column, "bytes")
+    if column.type.get_field_index("path") < 0:
+        return encoded
+    outside = pc.and_(pc.is_null(encoded), pc.is_valid(pc.struct_field(column, "path")))
+    if pc.any(outside).as_py():
+        row = pc.index(outside, True).as_py()
+        raise DataError(f"{raw.where}: row {row} names an image file but holds no bytes; MRB opens no paths from data")
+    return encoded
+
+
+@contextlib.contextmanager
+def _memory_given_back() -> Iterator[None]:
+    """Memory that reading took goes back to the system afterwards, whatever the number of rows.
+
+    Arrow's own allocator (mimalloc) keeps for tables to come what its threads have freed, and `release_unused` reaches
+    the calling thread's share only; so Arrow is on the system's meanwhile. glibc keeps freed memory too, in one arena a
+    thread, until it is asked for (Arrow's wheels do not ask).
+    """
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+        if sys.platform == "linux":
+            with contextlib.suppress(AttributeError):  # a C library other than glibc
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextlib.contextmanager
+def _quiet_datasets() -> Iterator[Any]:
+    """The `datasets` module without progress bars, log and its counting of downloads; all as before afterwards.
+
+    It counts every call by a request to a server, also for local files, where offline each one waits for a time-out.
+    What it logs of a damaged file, the error says too.
+    """
+    import datasets
+
+    shown, counts = datasets.is_progress_bar_enabled(), datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+    verbosity = datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+    try:
+        yield datasets
+    finally:
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counts
+        datasets.logging.set_verbosity(verbosity)
+        if shown:
+            datasets.enable_progress_bars()

@@ -1,0 +1,394 @@
+"""Task and suite definitions: TOML files read into frozen pydantic models, unknown keys refused.
+
+The files lie in the installed package `mrb.tasks` (the folder `tasks/` of the repository): one file a task, named
+after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in `suites/`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache, cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mrb._util.files import parse_toml
+from mrb._util.hashing import sha256_json
+from mrb.data.items import ImageCaps
+from mrb.errors import TaskError, close_names
+
+TypeName = Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
+TYPES: tuple[TypeName, ...] = get_args(TypeName)
+FAMILY_OF_TYPE = {
+    "t2t": "single",
+    "i2i": "single",
+    "t2i": "cross",
+    "t2vd": "cross",
+    "i2t": "cross",
+    "t2it": "fused",
+    "it2t": "fused",
+    "it2i": "fused",
+    "it2it": "fused",
+}
+FAMILIES = ("single", "cross", "fused")
+HEADLINE_MEASURE = "nDCG@10"
+"""What every task is ranked by, whatever its source uses (`Task.source_measure`)."""
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Sha1 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=96)]
+PinnedCopy = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@[0-9a-f]{40}$")]
+HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"']+$", max_length=300)]
+MeasureName = Annotated[str, Field(pattern=r"^(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}$")]
+Modality = Literal["text", "image", "image+text"]
+_MODALITIES: dict[str, Modality] = {"t": "text", "i": "image", "vd": "image", "it": "image+text"}
+
+
+class Model(BaseModel):
+    """What every definition shares: unknown keys are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+M = TypeVar("M", bound=Model)
+
+
+class Table(Model):
+    """Where one table of a part lies: the configuration and split of its repository, or of a local folder.
+
+    `alternatives` lists other (config, split) pairs under which public copies publish the same table, tried in order
+    when the first is not there.
+    """
+
+    config: str
+    split: str
+    alternatives: tuple[tuple[str, str], ...] = ()
+
+
+class Part(Model):
+    """One repository of a task at its pinned revision. Most tasks have one part, CQADupStack has twelve.
+
+    `name` prefixes every id as `name/id` when a task has several parts. `repository` is `owner/name` on the Hub, or the
+    folder of embedded data. `revision` is the commit (40 hex digits); embedded data has a `content` hash (64 hex
+    digits, over rows and decoded pixels) in its place. `copies` are other public uploads of the same tables,
+    `owner/name@commit`: for people, never read by the loader.
+    """
+
+    name: Slug | Literal[""] = ""
+    repository: Repository
+    revision: Sha1 | None = None
+    content: Sha256 | None = None
+    copies: tuple[PinnedCopy, ...] = ()
+    corpus: Table
+    queries: Table
+    qrels: Table
+    side: Table | None = None
+
+    @model_validator(mode="after")
+    def _one_pin(self) -> Self:
+        if (self.revision is None) == (self.content is None):
+            raise ValueError(f"part {self.repository!r} needs either a revision (a Hub commit) or a content hash")
+        return self
+
+
+class Source(Model):
+    """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each).
+
+    `format` is how the files at the pinned revision are written (`json`: one object a line); `format_confirmed` is
+    false where no public document says so. `seen_live` is the day on which `mrb data doctor` found the live Hub to have
+    what stands here; None: nobody has loaded it live.
+    """
+
+    kind: Literal["hub", "embedded"]
+    schema_family: Literal["beir", "mbeir", "umrb", "flickr", "vidore"]
+    format: Literal["parquet", "json"]
+    format_confirmed: bool = True
+    seen_live: date | None = None
+    parts: tuple[Part, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        for part in self.parts:
+            if self.kind == "hub" and (part.revision is None or "/" not in part.repository):
+                raise ValueError(f"part {part.repository!r} of a Hub source needs `owner/name` and a revision")
+            if self.kind == "embedded" and part.content is None:
+                raise ValueError(f"part {part.repository!r} of an embedded source needs a content hash")
+        names = {part.name for part in self.parts}
+        if len(self.parts) > 1 and ("" in names or len(names) < len(self.parts)):
+            raise ValueError("several parts need a name each, all different")
+        if len({part.repository for part in self.parts}) < len(self.parts):
+            raise ValueError("a repository is listed twice")
+        return self
+
+
+class Rules(Model):
+    """How raw tables become the judged task. Every rule's effect is counted at loading and published with results.
+
+    `drop_qrels_outside_corpus`: the source judges documents that its corpus lacks; `drop_qrels_outside_queries`:
+    queries that its query table lacks. `drop_identical_ids`: a query is
+    itself in the corpus and leaves its own candidates. `drop_query_image_from_candidates`: so does a composed query's
+    reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
+    `average_over_parts`: the score is the unweighted mean over the parts. `raw_qrels` is in no definition that ships:
+    `--raw-qrels` sets it, and what `drop_qrels_outside_corpus` would drop is kept, in the ideal of nDCG too.
+    `duplicates`: what to do where the source judges a pair twice with different grades, or an id stands twice in a
+    table: "refuse" the data, or take the "first" judgement or the greatest grade ("max"), and the first row of an id.
+    A judgement that is repeated with the same grade is taken once under every rule.
+    """
+
+    drop_qrels_outside_corpus: bool = False
+    drop_qrels_outside_queries: bool = False
+    drop_identical_ids: bool = False
+    drop_query_image_from_candidates: bool = False
+    graded: bool = False
+    zero_grades_listed: bool = False
+    average_over_parts: bool = False
+    raw_qrels: bool = False
+    duplicates: Literal["refuse", "first", "max"] = "refuse"
+
+
+class Images(Model):
+    """Image limits. `largest` is the greatest (width, height) documented for the source; they may be of two images.
+
+    An image over `max_pixels` or `max_bytes` is refused; one over `downscale_pixels` is shrunk to it when decoded.
+    """
+
+    largest: tuple[int, int] | None = None
+    max_pixels: int = ImageCaps.max_pixels
+    max_bytes: int = ImageCaps.max_bytes
+    downscale_pixels: int | None = None
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> Self:
+        if self.downscale_pixels is not None and not 0 < self.downscale_pixels <= self.max_pixels:
+            raise ValueError("downscale_pixels must lie between 1 and max_pixels")
+        if self.largest is not None and self.largest[0] * self.largest[1] > self.max_pixels:
+            raise ValueError("max_pixels is under the documented largest image")
+        return self
+
+    @property
+    def caps(self) -> ImageCaps:
+        """The same limits as `Item` images take them."""
+        return ImageCaps(self.max_bytes, self.max_pixels, self.downscale_pixels)
+
+
+class Size(Model):
+    """Documented sizes: judged queries, documents, rows of the published qrels.
+
+    `gigabytes` is the download as far as it is documented (small text tables may be missing from it), None where no
+    source states it. `qrels` likewise.
+    """
+
+    queries: int = Field(gt=0)
+    documents: int = Field(gt=0)
+    qrels: int | None = None
+    gigabytes: float | None = None
+
+
+class FrozenCandidates(Model):
+    """The task's published candidate list. `file` is relative to the task folder."""
+
+    file: str
+    sha256: Sha256
+    first_stage: str
+    track: str
+    depth: int = Field(gt=0)
+
+
+class Task(Model):
+    """One test set: what is asked, where its data is, how it is judged.
+
+    `cluster` says which queries are not independent of each other, for the intervals: those with the same image, the
+    same text, or a positive document in common (directly or through others).
+    """
+
+    schema_version: Literal[1]
+    id: Slug
+    title: str = Field(max_length=80)
+    type: TypeName
+    description: str = Field(max_length=1000)
+    instruction: str = Field(min_length=1, max_length=500)
+    source_measure: MeasureName
+    status: Literal["confirmed", "inferred"]
+    status_reason: str = Field(min_length=10, max_length=1000)
+    languages: tuple[str, ...] = Field(min_length=1)
+    licence: str
+    licence_note: str = ""
+    citation: str
+    homepage: HttpsUrl | None = None
+    cluster: Literal["none", "query_image", "query_text", "document"] = "none"
+    defects: tuple[str, ...] = ()
+    superseded_by: Slug | None = None
+    size: Size
+    source: Source
+    rules: Rules = Rules()
+    images: Images = Images()
+    candidates: FrozenCandidates | None = None
+
+    @property
+    def family(self) -> str:
+        """`single`, `cross` or `fused`: follows from the type."""
+        return FAMILY_OF_TYPE[self.type]
+
+    @property
+    def repository(self) -> str:
+        """The repository; that of the first part where there are several."""
+        return self.source.parts[0].repository
+
+    @property
+    def query_modality(self) -> Modality:
+        """What a query is made of."""
+        return _modality(self.type.split("2")[0])
+
+    @property
+    def document_modality(self) -> Modality:
+        """What a document is made of; a page (`vd`) is an image."""
+        return _modality(self.type.split("2")[1])
+
+    @property
+    def revision(self) -> str:
+        """The data's identity: the part's commit or content hash; several parts give the hash of theirs."""
+        pins = [part.revision or part.content or "" for part in self.source.parts]
+        return pins[0] if len(pins) == 1 else sha256_json(pins)
+
+    @cached_property
+    def hash(self) -> str:
+        """The definition's hash (64 hex digits) over the fields that decide a score, all listed here.
+
+        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written and
+        whether that was seen,
+        the published candidate list (which has its own hash) and the source's own measure (a view of the same ranking)
+        are left out.
+        """
+        fields = self.model_dump(
+            mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
+        )
+        del fields["images"]["largest"]
+        for name in ("drop_qrels_outside_queries", "raw_qrels", "duplicates"):
+            # These came after lists were frozen: where they are off, hashes stand.
+            if fields["rules"][name] == Rules.model_fields[name].default:
+                del fields["rules"][name]
+        for name in ("format", "format_confirmed", "seen_live"):
+            del fields["source"][name]
+        for part in fields["source"]["parts"]:
+            del part["copies"]
+        return sha256_json(fields)
+
+    @property
+    def qrels(self) -> Literal["cleaned", "raw"]:
+        """Whether judgements outside the corpus were dropped, as the rules say, or kept."""
+        return "raw" if self.rules.raw_qrels else "cleaned"
+
+    def with_qrels(self, qrels: Literal["cleaned", "raw"]) -> Task:
+        """The same task with cleaned or raw judgements: another hash, so that results of the two never compare."""
+        if qrels == self.qrels:
+            return self
+        # Not a copy: that would keep the hash.
+        fields = self.model_dump()
+        return Task.model_validate({**fields, "rules": {**fields["rules"], "raw_qrels": qrels == "raw"}})
+
+
+class Sample(Model):
+    """At most `queries` of each task's queries, the same everywhere (`mrb.data.sampling`)."""
+
+    queries: int = Field(gt=0)
+
+
+class Suite(Model):
+    """A named, versioned, frozen list of tasks."""
+
+    schema_version: Literal[1]
+    id: Slug
+    version: str = Field(pattern=r"^[0-9]+\.[0-9]+$")
+    title: str
+    description: str
+    depth: int = Field(gt=0)
+    track: str
+    sample: Sample | None = None
+    tasks: tuple[Slug, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _no_task_twice(self) -> Self:
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError("a task is listed twice")
+        return self
+
+
+def task_folder() -> Path:
+    """The folder that holds the installed task definitions and the embedded data."""
+    return Path(str(resources.files("mrb.tasks")))
+
+
+@cache
+def load_task(task_id: str) -> Task:
+    """The task named `task_id`. TaskError if it is unknown (close names are offered) or malformed."""
+    path = _task_files().get(task_id)
+    if path is None:
+        raise TaskError(f"unknown task {task_id!r}{close_names(task_id, list(_task_files()))}; `mrb tasks` lists them")
+    return read_task(path)
+
+
+def read_task(path: Path) -> Task:
+    """The task defined in the TOML file `path`. TaskError names the file and the first wrong field."""
+    task = read_toml(Task, path)
+    if task.id != path.stem:
+        raise TaskError(f"{path}: the id {task.id!r} differs from the file's name")
+    return task
+
+
+@cache
+def load_suite(suite_id: str) -> Suite:
+    """The suite named `suite_id`. TaskError if it is unknown or malformed."""
+    folder = task_folder() / "suites"
+    known = sorted(path.stem for path in folder.glob("*.toml"))
+    if suite_id not in known:
+        raise TaskError(f"unknown suite {suite_id!r}{close_names(suite_id, known)}; there are: {', '.join(known)}")
+    return read_toml(Suite, folder / f"{suite_id}.toml")
+
+
+def all_tasks() -> list[Task]:
+    """Every task that is defined, in and outside the suites, by id."""
+    return [read_task(path) for _, path in sorted(_task_files().items())]
+
+
+def all_suites() -> list[Suite]:
+    """Every suite that is defined, by id."""
+    return sorted(
+        (read_toml(Suite, path) for path in (task_folder() / "suites").glob("*.toml")), key=lambda suite: suite.id
+    )
+
+
+def suite_tasks(suite: Suite) -> list[Task]:
+    """The suite's tasks in its order. TaskError if one is not defined."""
+    files = _task_files()
+    missing = [task_id for task_id in suite.tasks if task_id not in files]
+    if missing:
+        raise TaskError(f"suite {suite.id} lists {missing[0]!r}, which is not defined ({len(missing)} such in all)")
+    return [read_task(files[task_id]) for task_id in suite.tasks]
+
+
+@cache
+def _task_files() -> dict[str, Path]:
+    root = task_folder()
+    folders = [root / name for name in (*FAMILIES, "mini", "spare")]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def read_toml(model: type[M], path: Path) -> M:
+    """The definition in a TOML file. TaskError names the file and the first wrong field."""
+    try:
+        return model.model_validate(parse_toml(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise TaskError(f"{path}: {where}: {first['msg']} ({error.error_count()} in all)") from error
+    except ValueError as error:
+        raise TaskError(f"{path}: not valid TOML: {error}") from error
+
+
+def _modality(letters: str) -> Modality:
+    return _MODALITIES[letters]

@@ -1,0 +1,66 @@
+"""Lists of tasks: filtered, and summed by their documented sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from mrb.data.task import FAMILIES, TYPES, Sample, Task
+from mrb.errors import TaskError, close_names
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over tasks. `gigabytes` counts the tasks whose download is documented, `gigabytes_unknown` the others."""
+
+    tasks: int
+    queries: int
+    documents: int
+    pairs: int
+    gigabytes: float
+    gigabytes_unknown: int
+
+
+def filter_tasks(
+    tasks: Iterable[Task], *, family: str | None = None, types: Collection[str] = (), text: str | None = None
+) -> list[Task]:
+    """The tasks of a family, of one of `types`, with `text` (in any case) in their words; each where it is given.
+
+    TaskError for a family or type that does not exist.
+    """
+    if family is not None and family not in FAMILIES:
+        raise TaskError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
+    for name in types:
+        if name not in TYPES:
+            raise TaskError(f"unknown type {name!r}{close_names(name, TYPES)}; there are: {', '.join(TYPES)}")
+    return [
+        task
+        for task in tasks
+        if (family is None or task.family == family)
+        and (not types or task.type in types)
+        and (text is None or text.casefold() in _searched(task))
+    ]
+
+
+def queries_taken(task: Task, sample: Sample | None) -> int:
+    """How many queries of `task` a suite with this sample runs."""
+    return task.size.queries if sample is None else min(sample.queries, task.size.queries)
+
+
+def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
+    """Sums of the documented sizes; a query has `depth` candidates, or as many as there are documents."""
+    taken = {task.id: queries_taken(task, sample) for task in tasks}
+    known = [task.size.gigabytes for task in tasks if task.size.gigabytes is not None]
+    return Totals(
+        tasks=len(tasks),
+        queries=sum(taken.values()),
+        documents=sum(task.size.documents for task in tasks),
+        pairs=sum(taken[task.id] * min(depth, task.size.documents) for task in tasks),
+        gigabytes=round(sum(known), 3),
+        gigabytes_unknown=len(tasks) - len(known),
+    )
+
+
+def _searched(task: Task) -> str:
+    words = (task.id, task.title, task.description, *(part.repository for part in task.source.parts))
+    return "\n".join(words).casefold()

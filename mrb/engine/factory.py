@@ -1,0 +1,192 @@
+"""An engine, or an embedder, from an adapter's statements and a user's options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from mrb.engine import checkpoint, lora
+from mrb.engine.backbone import Backbone
+from mrb.engine.batching import probed_tokens
+from mrb.engine.embedder import Embedder
+from mrb.engine.engine import Engine
+from mrb.engine.head import own_rows
+from mrb.engine.identity import identity
+from mrb.engine.image_features import Pictures
+from mrb.engine.prompt import Prompter
+from mrb.engine.prompt_template import Layout
+from mrb.engine.stats import Stats
+from mrb.engine.weight_files import find_weight_files
+from mrb.errors import AdapterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mrb.engine.head import Head
+
+_MEGABYTE = 1024 * 1024
+_PATCHES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may set; `YesNo.__init__` says what each one means. None and 0: the adapter's own value. `path` is a
+    Path where the folder is already found."""
+
+    path: str | Path | None
+    revision: str | None
+    device: str
+    dtype: str
+    attention: str | None
+    max_length: int | None
+    min_pixels: int | None
+    max_pixels: int | None
+    batch_tokens: int
+    share_prefix: bool
+    cache_mb: int
+    base: str | None
+    base_revision: str | None
+    trust_remote_code: bool
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "min_pixels", "max_pixels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise AdapterError(f"{name}={value}: wanted a whole number from 1")
+        for name in ("batch_tokens", "cache_mb"):
+            if getattr(self, name) < 0:
+                raise AdapterError(f"{name}={getattr(self, name)}: wanted a whole number from 0")
+
+
+class Stated(Protocol):
+    """What an adapter states of its model."""
+
+    name: str
+    layout: Layout
+    ignored: Sequence[str]
+
+
+class Headed(Stated, Protocol):
+    """An adapter whose scores a head makes."""
+
+    def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
+        """The head of the loaded model."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A checkpoint, ready to be asked: the folder that was `given`, the one with the tokenizer (the base's, under LoRA
+    weights), and what identifies the `weights`."""
+
+    model: Any
+    given: Path
+    folder: Path
+    weights: str
+    tokenizer: Any
+    prompter: Prompter
+    backbone: Backbone
+    pictures: Pictures | None
+    batch_tokens: int
+    stats: Stats
+
+
+def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
+    """Load the checkpoint and build its engine; beside it, what identifies the weights.
+
+    AdapterError if anything is missing or does not fit.
+    """
+    parts = _parts(adapter, options)
+    own = own_rows(parts.given, adapter.layout.score, parts.model.device)
+    engine = Engine(
+        parts.prompter,
+        parts.backbone,
+        own or adapter.head(parts.model, parts.folder, parts.tokenizer),
+        parts.pictures,
+        batch_tokens=parts.batch_tokens,
+        share=options.share_prefix,
+        stats=parts.stats,
+    )
+    return engine, parts.weights
+
+
+def assemble_embedder(adapter: Stated, options: Options) -> tuple[Embedder, str]:
+    """Load the checkpoint without its vocabulary head and build its embedder; beside it, what identifies the weights.
+
+    AdapterError as from `assemble`.
+    """
+    parts = _parts(adapter, options, headless=True)
+    embedder = Embedder(
+        parts.prompter, parts.backbone, parts.pictures, batch_tokens=parts.batch_tokens, stats=parts.stats
+    )
+    return embedder, parts.weights
+
+
+def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
+    if options.path is None:
+        raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
+    device = checkpoint.device_of(options.device)
+    dtype = checkpoint.dtype_of(options.dtype, device)
+    path = options.path
+    given = path if isinstance(path, Path) else checkpoint.find(path, options.revision)
+    weights = identity(given)
+    model, folder = _model(adapter, given, dtype, options)
+    if folder != given:
+        weights += f"+{identity(folder)}"
+    if headless:
+        model.lm_head = torch.nn.Identity()  # a gigabyte in the large models
+    model = model.to(device)
+    tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
+    stats = Stats()
+    backbone = Backbone(model)
+    batch_tokens = options.batch_tokens or probed_tokens(backbone)
+    pictures = _pictures(adapter, model, folder, options, batch_tokens, stats)
+    prompter = Prompter(
+        tokenizer,
+        adapter.layout,
+        options.max_length or adapter.layout.max_length,
+        pictures.tokens if pictures is not None else None,
+    )
+    return _Parts(model, given, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
+
+
+def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
+    """The model, LoRA weights merged, and the folder of its tokenizer and processor."""
+    tuned = lora.read_adapter(folder)
+    base = folder
+    if tuned is not None:
+        find_weight_files(folder)  # refuses a whole model beside them
+        base = lora.find_base(folder, tuned, options.base, options.base_revision)
+    elif options.base is not None or options.base_revision is not None:
+        raise AdapterError(f"{folder}: holds no LoRA weights ({lora.CONFIG_FILE}), so there is no base to name")
+    model = checkpoint.load_model(
+        base,
+        checkpoint.loader_of(base),
+        dtype=dtype,
+        attention=options.attention,
+        trust_remote_code=options.trust_remote_code,
+        ignored=adapter.ignored,
+    )
+    return (model if tuned is None else lora.merge_adapter(model, folder, tuned)), base
+
+
+def _pictures(
+    adapter: Stated, model: Any, folder: Path, options: Options, batch_tokens: int, stats: Stats
+) -> Pictures | None:
+    if not checkpoint.takes_images(folder):
+        return None
+    least = options.min_pixels or adapter.layout.min_pixels
+    most = options.max_pixels or adapter.layout.max_pixels
+    if least > most:
+        raise AdapterError(f"{adapter.name}: min_pixels={least} is over max_pixels={most}")
+    processor = checkpoint.load_image_processor(folder, least, most)
+    return Pictures(
+        model.model,
+        processor,
+        cache_bytes=options.cache_mb * _MEGABYTE,
+        batch_patches=_PATCHES_PER_TOKEN * batch_tokens,
+        stats=stats,
+    )

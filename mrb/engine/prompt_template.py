@@ -1,0 +1,174 @@
+"""A prompt as data: what surrounds the two sides, which tokens are the labels, how they become a score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, get_args
+
+from mrb.data.items import ImageHandle, Item
+
+Score = Literal["difference", "positive"]
+Side = Literal["query", "document"]
+Piece = tuple[str, str]
+"""("text", literal text) or ("field", name of a placeholder)."""
+
+FIELDS = ("instruction", "query_image", "query_text", "document_image", "document_text", "seam", "cut")
+QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+LEAST_SAVED = 0.08
+"""A prefix is shared if that spares at least this part of a group's tokens: one more forward has its own cost."""
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A pointwise prompt; or that of an embedding model, which has a query's side only.
+
+    `template` holds placeholders: `{instruction}`, `{query}` and `{document}` (short for `{query_image}{query_text}`
+    and so on: the picture before the text), `{seam}` where what all candidates of a query share ends (for a layout
+    that shows the document first: what all queries of a document share), and `{cut}` where the model's own code joins
+    two pieces after it has tokenised each by itself.
+
+    `labels` are the tokens of the positive and the negative answer; `score` is "difference" (the positive logit minus
+    the negative one, the log-odds) or "positive" (the positive logit alone; the second label may then be None).
+    `instruction` is the form that a request's instruction takes, `default_instruction` what stands there if it has
+    none ("" leaves the form out). `empty` stands for a side with neither text nor image. `flat_positions`: the model
+    was trained with an image's tokens numbered one after the other like text, not by rows and columns.
+    """
+
+    name: str
+    template: str
+    labels: tuple[str, str | None] = ("yes", "no")
+    score: Score = "difference"
+    instruction: str = "{text}"
+    default_instruction: str = ""
+    empty: str = ""
+    image: str = QWEN_IMAGE
+    max_length: int = 3200
+    min_pixels: int = 4 * 28 * 28
+    max_pixels: int = 1280 * 28 * 28
+    final_token: int | None = None
+    flat_positions: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for kind, name in self.pieces if kind == "field" and name not in FIELDS]
+        if unknown:
+            raise ValueError(f"layout {self.name}: unknown placeholder {{{unknown[0]}}}")
+        if self.score not in get_args(Score):
+            raise ValueError(f"layout {self.name}: score is {self.score!r}, wanted one of {', '.join(get_args(Score))}")
+        if self.score == "difference" and self.labels[1] is None:
+            raise ValueError(f"layout {self.name}: a difference needs two labels")
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The template's parts in order."""
+        whole = self.template
+        for side in ("query", "document"):
+            whole = whole.replace(f"{{{side}}}", f"{{{side}_image}}{{{side}_text}}")
+        parts = _PLACEHOLDER.split(whole)
+        named = (("field" if i % 2 else "text", part) for i, part in enumerate(parts))
+        return tuple((kind, part) for kind, part in named if part or kind == "field")
+
+    @cached_property
+    def first(self) -> Side:
+        """The side that stands before the seam: pairs that agree in it share a prefix."""
+        order = [name for kind, name in self.pieces if kind == "field"]
+        before = order[: order.index("seam")]
+        return "query" if "query_text" in before else "document"
+
+
+@dataclass
+class Segment:
+    """A stretch of the prompt that is tokenised by itself. `literal`: control tokens in it are read as plain text."""
+
+    text: str = ""
+    literal: bool = False
+
+
+@dataclass
+class Rendered:
+    """One pair's prompt: its segments, its images in order, and where its texts and its seam lie.
+
+    Places are (segment, character); `query_text` and `document_text` are (segment, first character, one past the last).
+    """
+
+    segments: list[Segment] = field(default_factory=lambda: [Segment()])
+    images: list[ImageHandle] = field(default_factory=list)
+    seam: tuple[int, int] = (0, 0)
+    query_text: tuple[int, int, int] | None = None
+    document_text: tuple[int, int, int] | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole prompt as one string."""
+        return "".join(segment.text for segment in self.segments)
+
+
+def render(
+    layout: Layout, instruction: str, query: Item, document: Item, control: Callable[[str], bool] | None = None
+) -> Rendered:
+    """The pair's prompt. `control` says whether a text of the request spells a control token; it is then kept literal:
+    a document that spells a turn marker or an image token must not act as one."""
+    return _Renderer(layout, control).render(instruction, {"query": query, "document": document})
+
+
+class _Renderer:
+    def __init__(self, layout: Layout, control: Callable[[str], bool] | None) -> None:
+        self.layout = layout
+        self.control = control
+        self.out = Rendered()
+
+    def render(self, instruction: str, items: dict[str, Item]) -> Rendered:
+        for kind, part in self.layout.pieces:
+            if kind == "text":
+                self._add(part)
+            elif part == "instruction":
+                self._instruction(instruction or self.layout.default_instruction, bool(items["query"].text))
+            elif part == "seam":
+                self.out.seam = self._here()
+            elif part == "cut":
+                self.out.segments.append(Segment())
+            else:
+                side, _, what = part.partition("_")
+                self._image(items[side]) if what == "image" else self._side_text(side, items[side])
+        return self.out
+
+    def _here(self) -> tuple[int, int]:
+        return len(self.out.segments) - 1, len(self.out.segments[-1].text)
+
+    def _add(self, text: str) -> None:
+        self.out.segments[-1].text += text
+
+    def _given(self, text: str) -> tuple[int, int, int]:
+        """Add a text that came from a request; where it lies."""
+        if self.control is None or not self.control(text):
+            segment, start = self._here()
+            self._add(text)
+            return segment, start, start + len(text)
+        self.out.segments += [Segment(text, literal=True), Segment()]
+        return len(self.out.segments) - 2, 0, len(text)
+
+    def _instruction(self, instruction: str, text_follows: bool) -> None:
+        if instruction:
+            before, after = self.layout.instruction.split("{text}")
+            self._add(before)
+            self._given(instruction)
+            # No space is left over where the query has no text: LamRA's authors strip what they have joined.
+            self._add(after if text_follows else after.rstrip(" "))
+
+    def _image(self, item: Item) -> None:
+        if item.image is not None:
+            self._add(self.layout.image)
+            self.out.images.append(item.image)
+
+    def _side_text(self, side: str, item: Item) -> None:
+        if not item.text and item.image is None:
+            self._add(self.layout.empty)
+            return
+        place = self._given(item.text)
+        if side == "query":
+            self.out.query_text = place
+        else:
+            self.out.document_text = place

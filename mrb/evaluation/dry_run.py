@@ -1,0 +1,183 @@
+"""`mrb run --dry-run`: what a run would need, whether its data is sound, and how long it may take; nothing is written.
+
+Everything that can be wrong with the data is found before the model is loaded: ids, candidate lists, and the header of
+every image that will be shown. Only then the model is built, asked about each item if it says which it cannot score,
+and timed on a few pairs of each task.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mrb._util.format import rate_text, time_text
+from mrb._util.text_table import aligned
+from mrb.evaluation.plan import Asked, Plan, asked
+from mrb.evaluation.registry_estimate import Speed, registered, registered_text
+from mrb.evaluation.run import RunOptions
+from mrb.evaluation.score import score_all
+from mrb.evaluation.workload import Extent, check_items, examine, extent_text, stand_ins
+from mrb.rerankers.calling import closed_after
+from mrb.rerankers.declaration import LoadedReranker, load_reranker, not_covered
+
+PROBE_SECONDS = 1.0
+"""About how long a task's probe may take; at least one pair is always scored."""
+PROBE_PAIRS = 512
+MARGIN = 1.25
+"""What few pairs do not show (longer texts, larger images) may make a run so much slower or faster."""
+MARGIN_OF_ONE = 2.0
+"""The same where only one measurement fitted into the time."""
+PROBED = (
+    "sizes are the registry's: the data lies on the Hub (`mrb data pull` fetches it) and was not read. The rate was "
+    "probed on the embedded suite's task of the same type, whose texts and pictures may be smaller; --rate N names one"
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that scoring a plan will take, at best and at worst, from a probe of `pairs` pairs."""
+
+    low: float
+    high: float
+    pairs: int
+
+
+def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None = None) -> None:
+    """Check the data of a run, then time the model; `say` takes the report, a piece at a time.
+
+    With `rate`, pairs a second, nothing is loaded, neither data nor model: all numbers are the registry's. Without it,
+    tasks of the Hub get the speed that the model has on the embedded suite's data of the same type.
+
+    DataError or CandidatesError names what is wrong with the data; the model is not loaded then.
+    """
+    selection = options.selection
+    if rate is not None:
+        entries = registered(selection.tasks, selection, options.limit)
+        say(registered_text(entries, {task.type: Speed(rate, rate) for task in selection.tasks}))
+        say(f"the registry's numbers at {rate:g} pairs a second; neither data nor model was loaded")
+        return
+    extents = examine(options)
+    if extents:
+        say(extent_text(extents))
+    far = [task for task in selection.tasks if task.source.kind == "hub"]
+    others = stand_ins({task.type for task in far}) if far else ()
+    reranker = load_reranker(options.model, options.options)
+    with closed_after(reranker.close):
+        timed, elsewhere = _timed(reranker, extents), _timed(reranker, others)
+    for task in selection.tasks:
+        if (reason := not_covered(reranker.info, task)) is not None:
+            say(f"{task.id}: not covered: {reason}")
+    if extents:
+        say(estimate_text(reranker.info.name, *timed))
+    if far:
+        say(registered_text(registered(far, selection, options.limit), _speeds(*elsewhere)))
+        say(PROBED)
+
+
+def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]) -> dict[str, Speed]:
+    """The speed of a model on the embedded suite's data of each of `types`, without those that it does not take.
+
+    Raises what `load_reranker` does.
+    """
+    reranker = load_reranker(model, options)
+    with closed_after(reranker.close):
+        return _speeds(*_timed(reranker, stand_ins(types)))
+
+
+def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:
+    """The tasks that the reranker takes, and how long each will take. MRBError for an item that it cannot score."""
+    covered = [e for e in extents if not_covered(reranker.info, e.task) is None and e.plan.pairs]
+    if callable(check := getattr(reranker.target, "check_item", None)):
+        for extent in covered:
+            check_items(extent.plan, check)
+    return covered, [probe(reranker, extent) for extent in covered]
+
+
+def _speeds(extents: Sequence[Extent], estimates: Sequence[Estimate]) -> dict[str, Speed]:
+    """Pairs a second by type."""
+    return {
+        extent.task.type: Speed(extent.plan.pairs / estimate.high, extent.plan.pairs / estimate.low)
+        for extent, estimate in zip(extents, estimates, strict=True)
+    }
+
+
+def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
+    """Time groups of 1, 2, 4, ... pairs until PROBE_SECONDS would be over.
+
+    Each group is timed twice: with queries that are new, then with its documents under other queries. The difference
+    is what a document costs once (decoding, features that the adapter keeps), the rest what every pair costs. The first
+    group pays for what a model loads or compiles at its start, and small groups are slower a pair: only the last three
+    count, and the first one only where there is no other.
+    """
+    plan, info = extent.plan, reranker.info
+    totals: list[float] = []
+    seen: set[str] = set()
+    earlier: Asked | None = None
+    pairs, spent, rate = 0, 0.0, 0.0
+    for group in _groups(asked(plan, plan.entries(), info.kind, uses_first_stage=info.uses_first_stage)):
+        count = sum(len(item.order) for item in group)
+        if earlier is not None and spent + 2 * count / rate > PROBE_SECONDS:
+            break
+        new = {doc_id for item in group for doc_id in item.entry.doc_ids} - seen
+        first = again = _seconds(reranker, group, plan)
+        if earlier is not None:
+            again = min(first, _seconds(reranker, _exchanged(group, earlier), plan))
+        totals.append(extent.documents * (first - again) / max(len(new), 1) + plan.pairs * again / count)
+        seen |= new
+        earlier, rate = group[-1], count / first
+        pairs, spent = pairs + count, spent + first + again
+    last = totals[1:][-3:] or totals
+    margin = MARGIN if len(last) > 1 else MARGIN_OF_ONE
+    return Estimate(min(last) / margin, max(last) * margin, pairs)
+
+
+def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Estimate]) -> str:
+    """Time and pairs per second for each task that was probed, and the sum."""
+    if not extents:
+        return f"{name} takes none of these tasks; nothing was written"
+    rows = [("task", "pairs", "time", "pairs/s", "probe")]
+    for extent, estimate in zip(extents, estimates, strict=True):
+        pairs = extent.plan.pairs
+        times = f"{time_text(estimate.low)} - {time_text(estimate.high)}"
+        rates = f"{rate_text(pairs / estimate.high)} - {rate_text(pairs / estimate.low)}"
+        rows.append((extent.task.id, f"{pairs:,}", times, rates, f"{estimate.pairs} pairs"))
+    low, high = sum(estimate.low for estimate in estimates), sum(estimate.high for estimate in estimates)
+    total = (
+        f"{name}: {time_text(low)} - {time_text(high)} of scoring on this machine, without loading; nothing was written"
+    )
+    return "\n".join([*aligned(rows), total])
+
+
+def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:
+    """Seconds that scoring the group takes, never 0."""
+    started = time.perf_counter()
+    for _ in score_all(reranker, group, plan.data.task.id):
+        pass
+    return max(time.perf_counter() - started, 1e-9)
+
+
+def _exchanged(group: Sequence[Asked], earlier: Asked) -> list[Asked]:
+    """The group with each request's query replaced by that of the request before it."""
+    before = [earlier, *group]
+    return [
+        replace(item, request=replace(item.request, query=other.request.query))
+        for item, other in zip(group, before, strict=False)
+    ]
+
+
+def _groups(requests: Iterator[Asked]) -> Iterator[Sequence[Asked]]:
+    """Groups of 1, 2, 4, ... up to PROBE_PAIRS pairs, each of requests that no other group has; the last may lack
+    some."""
+    size = 1
+    while size <= PROBE_PAIRS:
+        group: list[Asked] = []
+        missing = size
+        while missing and (item := next(requests, None)) is not None:
+            count = min(missing, len(item.order))
+            group.append(item.part(range(count), len(group)))
+            missing -= count
+        if not group:
+            return
+        yield group
+        size *= 2

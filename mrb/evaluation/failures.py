@@ -1,0 +1,84 @@
+"""`--allow-failures N`: up to N pairs may fail; they are recorded without a score, ranked last, counted and published.
+
+A failed pair stands as NaN in journals and in memory, as null in `scores.parquet`; an adapter cannot return one, a NaN
+of its own is a failure too. Without the option the first failure ends the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from mrb.errors import AdapterError, DataError, MRBError
+from mrb.evaluation.plan import Asked, Float32
+from mrb.evaluation.score import score_all
+from mrb.rerankers.declaration import LoadedReranker
+
+
+class Allowance:
+    """How many pairs, or other `things`, may fail. `spend` counts them and raises once they are too many."""
+
+    def __init__(self, allowed: int, failed: int = 0, things: str = "pairs") -> None:
+        self.allowed = allowed
+        self.failed = failed
+        self.things = things
+
+    def spend(self, pairs: int, error: MRBError) -> None:
+        """Count `pairs` that failed with `error`; raise it, with the count, if more than allowed have failed."""
+        self.failed += pairs
+        if self.failed > self.allowed:
+            raise type(error)(f"{error} (failed {self.things}: {self.failed}, allowed: {self.allowed})") from error
+
+
+def score_most(
+    reranker: LoadedReranker, asked: Iterable[Asked], where: str, allowance: Allowance
+) -> Iterator[tuple[Asked, Float32]]:
+    """As `score_all`, but a request that fails is scored pair by pair, and pairs that fail alone get a NaN.
+
+    The pairs of a setwise or listwise request fail together: its scores depend on all of them.
+    """
+    iterator = iter(asked)
+    for first in iterator:
+        taken: dict[int, Asked] = {}
+        try:
+            for item, scores in score_all(reranker, _noted(first, iterator, taken), where):
+                del taken[item.request.key]
+                yield item, scores
+        except (AdapterError, DataError):
+            # What was in flight is asked again, one request at a time; the rest goes on as before.
+            for item in list(taken.values()):
+                yield item, _salvaged(reranker, item, where, allowance)
+
+
+def failed_pairs(held: Mapping[str, Float32]) -> int:
+    """How many of the held pairs have no score."""
+    return sum(int(np.isnan(scores).sum()) for scores in held.values())
+
+
+def _noted(first: Asked, rest: Iterator[Asked], taken: dict[int, Asked]) -> Iterator[Asked]:
+    """`first` and the rest as they are asked for, each noted in `taken`."""
+    taken[first.request.key] = first
+    yield first
+    for item in rest:
+        taken[item.request.key] = item
+        yield item
+
+
+def _salvaged(reranker: LoadedReranker, item: Asked, where: str, allowance: Allowance) -> Float32:
+    """The scores that a failing request can give, in first-stage order, NaN for pairs that fail."""
+    count = len(item.request.candidates)
+    try:
+        return next(scores for _, scores in score_all(reranker, [item], where))
+    except (AdapterError, DataError) as error:
+        if reranker.info.kind != "pointwise":
+            allowance.spend(count, error)
+            return np.full(count, np.nan, np.float32)
+    in_request_order = np.full(count, np.nan, np.float32)
+    for position in range(count):
+        try:
+            alone = item.part([position], item.request.key)
+            in_request_order[position] = next(scores for _, scores in score_all(reranker, [alone], where))[0]
+        except (AdapterError, DataError) as error:
+            allowance.spend(1, error)
+    return item.in_first_stage_order(in_request_order)

@@ -1,0 +1,53 @@
+"""One process at a time in a run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mrb._util.files import write_json
+from mrb._util.hashing import sha256_bytes
+from mrb.errors import ResultError
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; ResultError names the process that already holds it.
+
+    The operating system drops the lock when its process ends in any way, so a killed run leaves nothing behind that
+    must be removed by hand.
+    """
+    owner = folder / ".owner.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise ResultError(f"{folder}: in use by {_owner(owner)}; wait for it, or give another --out") from None
+    except OSError as error:
+        raise ResultError(f"{folder}: cannot be written: {error.strerror}; give another folder with --out") from error
+    try:
+        write_json(owner, {"host": _host(), "pid": os.getpid()})
+        yield
+    finally:
+        lock.release()
+
+
+def _host() -> str:
+    """This machine without its name: folders of runs are handed on."""
+    return sha256_bytes(socket.gethostname().encode())[:8]
+
+
+def _owner(path: Path) -> str:
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        where = "this machine" if stated["host"] == _host() else "another machine"
+        return f"process {int(stated['pid'])} on {where}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

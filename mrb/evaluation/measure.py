@@ -1,0 +1,150 @@
+"""From scores to a `Result`: rank by the one rule, measure every query, put an interval on every mean."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mrb.data.task_data import Qrels
+from mrb.evaluation.plan import Entry, Float32, Plan
+from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.measures import MEASURES, ceiling_ranking, per_query
+from mrb.metrics.ranking import rank_candidates, tied_across
+from mrb.metrics.statistics import intervals, task_seed
+from mrb.results.schema import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
+
+BLOCK = 2000
+"""Queries measured at a time: bounds how many rankings are held, however large the task."""
+CURVE_DEPTHS = (10, 25, 50, 100)
+CUTOFF = max(measure.cutoff for measure in MEASURES)
+TIE_CUTOFF = 10
+
+Float64 = npt.NDArray[np.float64]
+Values = dict[str, Float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task's result and its values per query: `query_id`, `cluster` (the number of its cluster, int64) and a float64
+    column per measure."""
+
+    result: Result
+    per_query: pa.Table
+
+
+@dataclass(frozen=True)
+class _Rankings:
+    """The first CUTOFF documents of one query in each order that is measured. No measure looks further."""
+
+    orders: Mapping[str, Sequence[str]]
+    tied: bool
+
+
+def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Measured:
+    """The result of `scores` (query id -> float32 scores in first-stage order, complete for the plan)."""
+    depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
+    values, tied = _values(plan, scores, [*depths, plan.depth])
+    clusters, parts = cluster_numbers(plan), parts_of(plan.data.task, plan.query_ids)
+    rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
+    own, first_stage, oracle = _intervals(plan, rows, clusters, parts)
+    made = plan.candidates.provenance
+    result = Result(
+        schema_version=1,
+        task=plan.data.task.id,
+        task_hash=plan.data.task.hash,
+        reranker=info,
+        candidates=CandidatesInfo(
+            sha256=plan.candidates.sha256,
+            first_stage=made.first_stage,
+            track=made.track,
+            list_depth=made.depth,
+            depth=plan.depth,
+        ),
+        data=plan.info,
+        counts=RunCounts(
+            queries=len(plan.query_ids),
+            pairs=plan.pairs,
+            queries_without_candidates=sum(not plan.size(query_id) for query_id in plan.query_ids),
+            self_matches_removed=plan.self_matches,
+            failed_pairs=_failed(plan, scores),
+            tied_at_10=tied / len(plan.query_ids),
+        ),
+        source_measure=plan.data.task.source_measure,
+        measures=own,
+        first_stage=first_stage,
+        oracle=oracle,
+        depths={
+            str(depth): {name: float(task_mean(v, parts)) for name, v in values[str(depth)].items()}
+            for depth in [*depths, plan.depth]
+        },
+    )
+    columns = {"query_id": pa.array(plan.query_ids, pa.string()), CLUSTER_COLUMN: pa.array(clusters, pa.int64())}
+    columns |= {name: pa.array(column) for name, column in values[str(plan.depth)].items()}
+    return Measured(result, pa.table(columns))
+
+
+def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tuple[dict[str, Values], int]:
+    """Values per query (plan order) for each depth, the first stage and the oracle; and the queries tied at 10."""
+    blocks: list[dict[str, Values]] = []
+    tied = 0
+    entries = plan.entries()
+    while block := list(itertools.islice(entries, BLOCK)):
+        rankings = {entry.query_id: _rank(plan, entry, scores, depths) for entry in block}
+        tied += sum(ranking.tied for ranking in rankings.values())
+        qrels = {query_id: plan.data.qrels[query_id] for query_id in rankings}
+        names = next(iter(rankings.values())).orders
+        blocks.append(
+            {name: _measured({q: ranking.orders[name] for q, ranking in rankings.items()}, qrels) for name in names}
+        )
+    return {name: _joined([block[name] for block in blocks]) for name in blocks[0]}, tied
+
+
+def _measured(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> Values:
+    return {str(name): values for name, values in per_query(rankings, qrels).values.items()}
+
+
+def _joined(blocks: list[Values]) -> Values:
+    return {measure: np.concatenate([block[measure] for block in blocks]) for measure in blocks[0]}
+
+
+def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[int]) -> _Rankings:
+    ids, qrels = entry.doc_ids, plan.data.qrels[entry.query_id]
+    given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(ids)]
+    order = rank_candidates(plan.data.task.id, entry.query_id, ids, given, failed=np.isnan(given))
+    orders: dict[str, Sequence[str]] = {}
+    for depth in depths:
+        # No other candidate moves two of them, so the ranking of a shorter list is what is left of the longer one's.
+        best = (order if depth >= len(order) else order[order < depth])[:CUTOFF].tolist()
+        orders[str(depth)] = [ids[position] for position in best]
+    orders["first_stage"] = ids[:CUTOFF]
+    orders["oracle"] = ceiling_ranking(ids, qrels)[:CUTOFF]
+    return _Rankings(orders, tied_across(given[order], TIE_CUTOFF))
+
+
+def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple[str, ...] | None) -> list[Measures]:
+    """Each row's means with intervals. All rows share the resampling's draws, which cost more than the sums."""
+    columns = np.column_stack([column for values in rows for column in values.values()])
+    keys = [str(number) for number in clusters]
+    found = iter(intervals(columns, keys, parts, seed=task_seed(plan.data.task.id)))
+    return [
+        {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(values, found, strict=False)}
+        for values in rows
+    ]
+
+
+def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
+    """Pairs of the plan without a score; only `--allow-failures` lets there be any."""
+    return sum(int(np.isnan(scores[q][: plan.depth]).sum()) for q in plan.query_ids if q in scores)
+
+
+def cluster_numbers(plan: Plan) -> list[int]:
+    """Each query's cluster, numbered as they come; where queries are independent each has its own."""
+    clusters = plan.data.clusters
+    numbers: dict[str, int] = {}
+    keys = plan.query_ids if clusters is None else [clusters[query_id] for query_id in plan.query_ids]
+    return [numbers.setdefault(key, len(numbers)) for key in keys]

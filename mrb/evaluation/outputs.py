@@ -1,0 +1,49 @@
+"""A task's final files: whole or not at all, the result last."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mrb._util.files import atomic_writer
+from mrb.evaluation.measure import Measured
+from mrb.evaluation.plan import Float32, Plan
+from mrb.results.schema import PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, write_result
+
+SCORES_SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("score", pa.float32())])
+QUERIES_A_GROUP = 1000
+
+
+def write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: Measured) -> None:
+    """Write the scores, the values per query, and then the result: where it stands, the others are there too."""
+    with atomic_writer(folder / SCORES_FILE) as file:
+        # Ids come again and again, scores hardly ever do: a dictionary of them costs time and room.
+        ids = [field.name for field in SCORES_SCHEMA if field.type == pa.string()]
+        _write_scores(pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd", use_dictionary=ids), plan, held)
+    with atomic_writer(folder / PER_QUERY_FILE) as file:
+        pq.write_table(measured.per_query, file, compression="zstd")
+    write_result(folder, measured.result)
+
+
+def discard_task(folder: Path, journal: Path) -> None:
+    """Remove a task's files, the result first, so that no result outlives the scores that it was made of."""
+    for path in (folder / RESULT_FILE, folder / PER_QUERY_FILE, folder / SCORES_FILE, journal):
+        path.unlink(missing_ok=True)
+
+
+def _write_scores(writer: pq.ParquetWriter, plan: Plan, held: Mapping[str, Float32]) -> None:
+    """(query, document, score) for every pair, a bounded number of queries at a time; null for a pair that failed."""
+    queries = (query_id for query_id in plan.query_ids if plan.size(query_id))
+    with writer:
+        while group := list(itertools.islice(queries, QUERIES_A_GROUP)):
+            sizes = [plan.size(query_id) for query_id in group]
+            values = np.concatenate([held[query_id][:size] for query_id, size in zip(group, sizes, strict=True)])
+            rows = pa.array(np.repeat(np.arange(len(group)), sizes))
+            doc_ids = pa.concat_arrays([plan.doc_ids(query_id) for query_id in group])
+            columns = [pa.array(group).take(rows), doc_ids, pa.array(values, pa.float32(), mask=np.isnan(values))]
+            writer.write_table(pa.table(columns, schema=SCORES_SCHEMA))

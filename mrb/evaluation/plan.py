@@ -1,0 +1,187 @@
+"""What is to be scored: the queries taken, the candidates of each, and the requests made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mrb.candidates.lists import Candidates
+from mrb.data.sampling import sample_queries
+from mrb.data.task import Sample
+from mrb.data.task_data import TaskData
+from mrb.errors import MRBError
+from mrb.metrics.ranking import tie_order
+from mrb.rerankers.reranker import FirstStage, Kind, Request
+from mrb.results.schema import DataInfo
+
+Float32 = npt.NDArray[np.float32]
+_NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One query's candidates in first-stage order, self-matches removed, cut to the depth.
+
+    `first` is the first-stage position of the first one (0 is the best): a deeper pointwise run asks for tails only.
+    """
+
+    query_id: str
+    doc_ids: list[str]
+    first_stage_scores: Float32
+    first: int = 0
+
+    def head(self, count: int) -> Entry:
+        """The same entry with its first `count` candidates only."""
+        return Entry(self.query_id, self.doc_ids[:count], self.first_stage_scores[:count], self.first)
+
+    def tail(self, first: int) -> Entry:
+        """The same entry without its first `first` candidates."""
+        return Entry(self.query_id, self.doc_ids[first:], self.first_stage_scores[first:], self.first + first)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The queries of a run in the task's order, each with its candidates at one depth."""
+
+    data: TaskData
+    candidates: Candidates
+    depth: int
+    query_ids: tuple[str, ...]
+    info: DataInfo
+
+    @cached_property
+    def pairs(self) -> int:
+        """How many (query, candidate) pairs the plan scores."""
+        return sum(map(self.size, self.query_ids))
+
+    @cached_property
+    def self_matches(self) -> int:
+        """How many candidates were removed because they are the query itself."""
+        return sum(len(self._own(query_id)) for query_id in self.query_ids)
+
+    def size(self, query_id: str) -> int:
+        """How many candidates `entry` has, without reading their ids."""
+        return min(self.candidates.count(query_id) - len(self._own(query_id)), self.depth)
+
+    def entry(self, query_id: str) -> Entry:
+        """The candidates of one query (rule 3: self-matches leave the list before it is cut)."""
+        doc_ids, scores = self.candidates.get(query_id)
+        own = self._own(query_id)
+        if own:
+            keep = [position for position, doc_id in enumerate(doc_ids) if doc_id not in own]
+            doc_ids, scores = [doc_ids[position] for position in keep], scores[keep]
+        return Entry(query_id, doc_ids[: self.depth], scores[: self.depth])
+
+    def doc_ids(self, query_id: str) -> pa.Array:
+        """The ids of `entry` as Arrow strings, cut out of the list where it holds them in one piece."""
+        if self._own(query_id):
+            return pa.array(self.entry(query_id).doc_ids, pa.string())
+        return self.candidates.ids(query_id)[: self.depth]
+
+    def entries(self) -> Iterator[Entry]:
+        """Every query's entry, in order."""
+        return (self.entry(query_id) for query_id in self.query_ids)
+
+    def _own(self, query_id: str) -> frozenset[str]:
+        """The candidates that are the query itself. Kept once found: comparing pictures for every pass would cost."""
+        rules = self.data.task.rules
+        if not (rules.drop_identical_ids or rules.drop_query_image_from_candidates):
+            return _NOTHING
+        found = self._own_found.get(query_id)
+        if found is None:
+            found = _self_matches(self.data, query_id, self.candidates.get(query_id)[0]) or _NOTHING
+            self._own_found[query_id] = found
+        return found
+
+    @cached_property
+    def _own_found(self) -> dict[str, frozenset[str]]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request and how to read its answer: `order[i]` is the first-stage position of the request's candidate i."""
+
+    request: Request
+    entry: Entry
+    order: npt.NDArray[np.int64]
+
+    def in_first_stage_order(self, scores: Float32) -> Float32:
+        """Scores given in the request's order, put into first-stage order."""
+        restored = np.empty_like(scores)
+        restored[self.order] = scores
+        return restored
+
+    def part(self, positions: Sequence[int], key: int) -> Asked:
+        """The same query with only the candidates at `positions` of the request, in that order; for probes."""
+        request, shown = self.request, self.request.first_stage
+        chosen = [int(self.order[position]) for position in positions]
+        if shown is not None:
+            shown = FirstStage(tuple(shown.ranks[p] for p in positions), tuple(shown.scores[p] for p in positions))
+        smaller = replace(
+            request, candidates=tuple(request.candidates[p] for p in positions), key=key, first_stage=shown
+        )
+        doc_ids = [self.entry.doc_ids[position] for position in chosen]
+        entry = Entry(self.entry.query_id, doc_ids, self.entry.first_stage_scores[chosen])
+        return Asked(smaller, entry, np.arange(len(chosen)))
+
+
+def make_plan(
+    data: TaskData, candidates: Candidates, depth: int, *, limit: int | None = None, sample: Sample | None = None
+) -> Plan:
+    """The plan for a task. `sample` is a suite's fixed sample, `limit` takes the first queries (for trials)."""
+    taken, selection = tuple(data.queries), "all"
+    if sample is not None:
+        parts = [part.name for part in data.task.source.parts if part.name]
+        chosen = set(sample_queries(data.task.id, taken, sample.queries, parts))
+        taken, selection = tuple(query_id for query_id in taken if query_id in chosen), "sample"
+    if limit is not None and limit < len(taken):
+        taken, selection = taken[:limit], "limit"
+    info = DataInfo(revision=data.task.revision, selection=selection, qrels=data.task.qrels, loading=data.counts)
+    return Plan(data, candidates, depth, taken, info)
+
+
+def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage: bool) -> Iterator[Asked]:
+    """Requests for `entries`, made one at a time as they are taken; entries without candidates are passed over."""
+    task = plan.data.task
+    for key, entry in enumerate(entries):
+        count = len(entry.doc_ids)
+        if not count:
+            continue
+        # Hash order keeps a pointwise adapter from handing the first stage's order back as its own score.
+        order = tie_order(task.id, entry.query_id, entry.doc_ids) if kind == "pointwise" else np.arange(count)
+        shown = FirstStage(
+            tuple(entry.first + int(position) + 1 for position in order),
+            tuple(float(entry.first_stage_scores[position]) for position in order),
+        )
+        try:
+            request = Request(
+                instruction=task.instruction,
+                query=plan.data.queries.item(entry.query_id),
+                candidates=tuple(plan.data.corpus.item(entry.doc_ids[position]) for position in order),
+                key=key,
+                first_stage=shown if uses_first_stage else None,
+            )
+        except MRBError as error:
+            raise type(error)(f"task {task.id}, query {entry.query_id!r}: {error}") from error
+        yield Asked(request, entry, order)
+
+
+def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
+    """The candidates that are the query itself: its own id, or its own picture, where the task's rules say so."""
+    rules = data.task.rules
+    own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
+    if rules.drop_query_image_from_candidates:
+        picture = data.queries.encoded(query_id)
+        if picture is not None:
+            own |= {doc_id for doc_id in doc_ids if _same(picture, data.corpus.encoded(doc_id))}
+    return frozenset(own)
+
+
+def _same(picture: pa.Buffer, other: pa.Buffer | None) -> bool:
+    return other is not None and bool(picture.equals(other))  # compares lengths first: no hash of every image

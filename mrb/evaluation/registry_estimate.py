@@ -1,0 +1,91 @@
+"""What a run would need by the registry's numbers, for tasks whose data is not read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mrb._util.format import rate_text, size_text, tasks_text, time_text
+from mrb._util.text_table import aligned
+from mrb.data.task import Task
+from mrb.data.task_filter import queries_taken
+from mrb.evaluation.selection import Selection
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What the registry says of a task; `gigabytes` to fetch, None where no source states it, 0 for embedded data."""
+
+    task: Task
+    queries: int
+    pairs: int
+    gigabytes: float | None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Pairs a second, at worst and at best."""
+
+    low: float
+    high: float
+
+    @property
+    def middle(self) -> float:
+        """Between the two, in proportion."""
+        return math.sqrt(self.low * self.high)
+
+    def time(self, pairs: int) -> str:
+        """How long `pairs` take: a range unless both ends are the same."""
+        best, worst = time_text(pairs / self.high), time_text(pairs / self.low)
+        return worst if self.low == self.high else f"{best} - {worst}"
+
+    def __str__(self) -> str:
+        return rate_text(self.low) if self.low == self.high else f"{rate_text(self.low)} - {rate_text(self.high)}"
+
+
+def registered(tasks: Iterable[Task], selection: Selection, limit: int | None) -> tuple[Registered, ...]:
+    """The registry's numbers for `tasks`, at the selection's depth, sample and `--limit`."""
+    return tuple(_registered(task, selection, limit) for task in tasks)
+
+
+def registered_text(entries: Sequence[Registered], speeds: Mapping[str, Speed]) -> str:
+    """A row for each task with its time at the speed of its type, and the sums; a type without a speed has no time."""
+    rows = [("task", "type", "queries", "pairs", "to fetch", "candidates", "pairs/s", "time")]
+    for entry in entries:
+        task, speed = entry.task, speeds.get(entry.task.type)
+        here = task.source.kind == "embedded"
+        rows.append(
+            (
+                task.id,
+                task.type,
+                f"{entry.queries:,}",
+                f"{entry.pairs:,}",
+                "-" if here else size_text(entry.gigabytes),
+                "frozen" if task.candidates else "none yet",
+                "-" if speed is None else str(speed),
+                "-" if speed is None else speed.time(entry.pairs),
+            )
+        )
+    return "\n".join([*aligned(rows, left=2), _sums(entries, speeds)])
+
+
+def _sums(entries: Sequence[Registered], speeds: Mapping[str, Speed]) -> str:
+    known = [entry.gigabytes for entry in entries if entry.gigabytes is not None]
+    unknown = len(entries) - len(known)
+    timed = [(entry.pairs, speeds[entry.task.type]) for entry in entries if entry.task.type in speeds]
+    best, worst = sum(pairs / speed.high for pairs, speed in timed), sum(pairs / speed.low for pairs, speed in timed)
+    time = time_text(worst) if best == worst else f"{time_text(best)} - {time_text(worst)}"
+    return (
+        f"{tasks_text(len(entries))}: {sum(e.queries for e in entries):,} queries, "
+        f"{sum(e.pairs for e in entries):,} pairs, {size_text(sum(known))} to fetch"
+        + (f" and {tasks_text(unknown)} of unknown size" if unknown else "")
+        + (f", {time} of scoring" if timed else "")
+        + (f" for {len(timed)} of {len(entries)}" if 0 < len(timed) < len(entries) else "")
+    )
+
+
+def _registered(task: Task, selection: Selection, limit: int | None) -> Registered:
+    queries = min(queries_taken(task, selection.sample), limit or task.size.queries)
+    pairs = queries * min(selection.depth, task.size.documents)
+    return Registered(task, queries, pairs, 0.0 if task.source.kind == "embedded" else task.size.gigabytes)

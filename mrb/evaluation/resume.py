@@ -1,0 +1,135 @@
+"""Before scores are used that an earlier call made: a few of them are made again, and must agree.
+
+No hash sees all that decides a score: a model behind an address, a file that an adapter reads, a package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrb.errors import ResultError
+from mrb.evaluation.executor import Executor, Score
+from mrb.evaluation.failures import Allowance
+from mrb.evaluation.journal import Header
+from mrb.evaluation.plan import Entry, Float32, Plan
+from mrb.evaluation.task_spec import Choice
+
+SAMPLE = 4
+"""Queries scored again: few enough to cost nothing beside a run, and a changed prompt or model moves every one."""
+PAIRS = 8
+"""Pairs of each of them, where a score depends on its pair alone."""
+TOLERANCE = 1e-3
+"""Largest difference taken for numerical noise, as a share of the spread of the task's scores."""
+ROUNDING = 1e-6
+"""The same for an adapter that declares `batch_invariant`: another machine may round otherwise."""
+OWN_NOISE, MOST_NOISE = 4.0, 0.05
+"""Of an adapter whose scores move with the batch: so many times what it moves now, up to this share of the spread."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """How held scores are checked: who scores, the largest difference that `mrb check --noise` has stored (0: none),
+    whether pairs may fail, and who is told."""
+
+    executor: Executor
+    noise: float
+    tolerant: bool
+    say: Callable[[str], None]
+
+    def verify(self, choice: Choice, plan: Plan, held: Mapping[str, Float32], where: str, told: str = "") -> None:
+        """Score a few pairs of the plan's queries in `held` again; nothing if none of them has a score.
+
+        `where` is the file that holds them and `told` what is known to have changed. ResultError names the pair that
+        differs most, and the way out.
+        """
+        executor, task_id = self.executor, choice.task.id
+        chosen = _sample(plan, held, pointwise=executor.info.kind == "pointwise")
+        if not chosen:
+            return
+        self.say(f"{task_id}: {told or 'scores are held from before'}; scoring {len(chosen)} queries again")
+        score = executor.open(choice, plan)
+        now = self._again(score, chosen)
+        values = np.concatenate([scores[np.isfinite(scores)] for scores in held.values()])
+        spread = max(float(np.ptp(values)), 0.01 * float(np.abs(values).max()), 1e-9)
+        invariant = executor.info.batch_invariant
+        allowed = max((ROUNDING if invariant else TOLERANCE) * spread, self.noise)
+        if _worst(chosen, now, held)[0] <= allowed:
+            return
+        if not invariant:
+            # Asked as they were at first, query by query: what that moves of an unchanged model is its noise.
+            whole = [plan.entry(entry.query_id).head(len(held[entry.query_id])) for entry in chosen]
+            alone = self._again(score, whole, at_once=1)
+            apart = {e.query_id: alone[e.query_id][e.first : e.first + len(e.doc_ids)] for e in chosen}
+            own = max(_largest(now[query_id] - apart[query_id]) for query_id in apart)
+            allowed = max(allowed, min(OWN_NOISE * own, MOST_NOISE * spread))
+            chosen, now = whole, alone
+        difference, entry, position = _worst(chosen, now, held)
+        if difference <= allowed:
+            return
+        hint = "" if invariant else "; where a model's scores move by themselves, mrb check --noise measures how far"
+        raise ResultError(
+            f"{where}: task {task_id}, query {entry.query_id!r}, candidate {entry.doc_ids[position]!r} scored "
+            f"{held[entry.query_id][entry.first + position]} and scores {now[entry.query_id][position]} now"
+            f"{told and f' ({told})'}: not the same model's; --fresh starts over, or give another --name{hint}"
+        )
+
+    def _again(self, score: Score, entries: Sequence[Entry], at_once: int = SAMPLE) -> dict[str, Float32]:
+        """Query id -> the scores of each entry, NaN for pairs that fail. ResultError if all of them fail."""
+        found: dict[str, Float32] = {}
+        for first in range(0, len(entries), at_once):
+            group = entries[first : first + at_once]
+            allowance = Allowance(sum(len(entry.doc_ids) for entry in group)) if self.tolerant else None
+            found |= {record.query_id: record.scores for record in score(group, allowance)}
+        if all(np.isnan(scores).all() for scores in found.values()):
+            raise ResultError(f"query {entries[0].query_id!r}: was scored before and fails now, as all that were tried")
+        return found
+
+
+def changes(before: Header, now: Header) -> str:
+    """What differs, in words; packages that only one of the two runs had imported say nothing."""
+    changed = ["the adapter's source changed"] if before.source_sha256 != now.source_sha256 else []
+    for name in sorted(before.packages.keys() & now.packages.keys()):
+        if before.packages[name] != now.packages[name]:
+            changed.append(f"{name} went from {before.packages[name]} to {now.packages[name]}")
+    return f"since these scores were written, {', '.join(changed)}" if changed else ""
+
+
+def _sample(plan: Plan, held: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
+    """Some of the plan's queries that have scores: whole, or of a pointwise reranker a few neighbouring pairs."""
+    scored = [q for q in plan.query_ids if q in held and np.isfinite(held[q][: plan.size(q)]).any()]
+    chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]
+    return [
+        _telling(plan.entry(query_id), held[query_id]) if pointwise else plan.entry(query_id) for query_id in chosen
+    ]
+
+
+def _telling(entry: Entry, scores: Float32) -> Entry:
+    """The pairs around the score that lies furthest from the query's median: equal scores would show no change."""
+    scores = scores[: len(entry.doc_ids)]
+    away = np.abs(scores - np.nanmedian(scores))
+    first = min(max(0, int(np.nanargmax(away)) - PAIRS // 2), max(0, len(scores) - PAIRS))
+    return entry.head(min(first + PAIRS, len(scores))).tail(first)
+
+
+def _differences(
+    entries: Sequence[Entry], now: Mapping[str, Float32], held: Mapping[str, Float32]
+) -> Iterator[tuple[float, Entry, int]]:
+    for entry in entries:
+        before = held[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
+        difference = np.nan_to_num(np.abs(now[entry.query_id] - before))  # a pair that failed tells nothing
+        position = int(np.argmax(difference))
+        yield float(difference[position]), entry, position
+
+
+def _worst(
+    entries: Sequence[Entry], now: Mapping[str, Float32], held: Mapping[str, Float32]
+) -> tuple[float, Entry, int]:
+    """(difference, entry, position in it) of the pair whose score changed most."""
+    return max(_differences(entries, now, held), key=lambda found: found[0])
+
+
+def _largest(differences: Float32) -> float:
+    return float(np.nan_to_num(np.abs(differences)).max())

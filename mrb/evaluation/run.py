@@ -1,0 +1,351 @@
+"""A run: every task of a selection is planned, scored into its journal, measured and written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from mrb.data.task import Task, load_suite, load_task
+from mrb.errors import MRBError, ResultError, one_line
+from mrb.evaluation import environment
+from mrb.evaluation.executor import Executor, Start, in_process
+from mrb.evaluation.failures import Allowance, failed_pairs
+from mrb.evaluation.journal import Header, JournalWriter, Record, replay, rewrite
+from mrb.evaluation.lock import locked
+from mrb.evaluation.measure import measure
+from mrb.evaluation.outputs import discard_task, write_task
+from mrb.evaluation.plan import Plan
+from mrb.evaluation.resume import Check, changes
+from mrb.evaluation.scored import held_scores, missing, score_key
+from mrb.evaluation.selection import Selection, check_candidates, has_candidates
+from mrb.evaluation.shard import Part
+from mrb.evaluation.task_spec import Choice, open_plan
+from mrb.evaluation.trial import refuse_smaller_part, refuse_trial
+from mrb.rerankers.declaration import not_covered
+from mrb.rerankers.noise import other_reranker, read_noise
+from mrb.rerankers.ties import tie_warning, tied_share
+from mrb.results.schema import (
+    RESULT_FILE,
+    RUN_FILE,
+    NotCovered,
+    PartRecord,
+    RerankerInfo,
+    Result,
+    RunRecord,
+    TaskTiming,
+    read_result,
+    read_run,
+    write_part,
+    write_run,
+)
+
+JOURNAL_FILE = "journal"
+PARTS_FOLDER = "shards"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it.
+    `part` is the part of each task's queries that is taken, into a folder of its own."""
+
+    model: str
+    options: Mapping[str, str]
+    selection: Selection
+    out: Path
+    name: str | None = None
+    candidates: Path | None = None
+    pulled: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    part: Part | None = None
+    fresh: bool = False
+    allow_failures: int = 0
+    command: Sequence[str] = ()
+
+
+def run(options: RunOptions, say: Callable[[str], None], start: Start = in_process) -> Path:
+    """Do the run and return its folder; `say` takes one line of progress at a time.
+
+    `start` makes the executor: this process unless given. Everything that can be refused without the model is refused
+    before it is loaded: unknown candidates, another task's list. Files appear whole, and only this process writes
+    them. What a journal already holds is not scored again, but for a few queries that must agree first.
+    """
+    selection = options.selection
+    for task in selection.tasks:
+        check_candidates(task, options.candidates, selection.depth)
+    with start(options.model, options.options) as executor:
+        folder = options.out / (options.name or executor.info.name)
+        if options.part is not None:
+            folder = folder / PARTS_FOLDER / options.part.folder
+        refused = {task.id: not_covered(executor.info, task) for task in selection.tasks}
+        with locked(folder):
+            earlier = _earlier(folder, executor.info, fresh=options.fresh)
+            # The table at the end shows it: one that is damaged is refused before hours of scoring.
+            check = Check(executor, _noise(options, executor.info), options.allow_failures > 0, say)
+            if not options.fresh:
+                _refuse_trial(options, folder)
+            timings: dict[str, TaskTiming] = {}
+            tied: dict[str, float] = {}
+            tasks = _held_first(options, folder)
+            if options.fresh or not replay(folder / tasks[0].id / JOURNAL_FILE).records:
+                earlier = _verify_others(options, folder, earlier, check)
+
+            def write() -> None:
+                write_run(folder, _record(options, executor, refused, timings, earlier))
+                if options.part is not None:
+                    write_part(folder, _part_record(options, options.part))
+
+            # Written once held scores have agreed, and again after every task: a run that is killed leaves a record.
+            for task in tasks:
+                reason = refused[task.id]
+                if reason is not None:
+                    say(f"{task.id}: not covered: {reason}")
+                    continue
+                timing, tied[task.id] = _run_task(options, task, check, folder / task.id, write)
+                if timing is not None:
+                    timings[task.id] = timing
+            write()
+        if (warning := tie_warning(executor.info, tied)) is not None:
+            say(warning)
+    return folder
+
+
+def _refuse_trial(options: RunOptions, folder: Path) -> None:
+    """ResultError if the folder holds what is whole and less is asked for."""
+    selection = options.selection
+    if options.part is not None:
+        refuse_smaller_part(folder, _part_record(options, options.part))
+        return
+    for task in selection.tasks:
+        refuse_trial(folder / task.id, selection.depth, options.limit, selection.sample)
+
+
+def _held_first(options: RunOptions, folder: Path) -> Sequence[Task]:
+    """The run's tasks, those first that have scores: they are checked before anything is scored."""
+    return sorted(options.selection.tasks, key=lambda task: not (folder / task.id / JOURNAL_FILE).exists())
+
+
+def _noise(options: RunOptions, info: RerankerInfo) -> float:
+    """The largest difference of a score that `mrb check --noise` has measured on this very reranker; 0 if none."""
+    record = read_noise(options.out / (options.name or info.name))
+    if record is None or other_reranker(record, info):
+        return 0.0
+    return max(task.largest_difference for task in record.tasks.values())
+
+
+def _verify_others(options: RunOptions, folder: Path, earlier: RunRecord | None, check: Check) -> RunRecord | None:
+    """Check scores that stay in the run and are of none of the tasks asked for: a run is of one model.
+
+    The first task that can be opened is enough, as every call has checked. ResultError if it differs; with `--fresh`
+    it leaves the run's record instead. The record of the earlier call, if it still holds.
+    """
+    if options.part is not None:
+        if not options.fresh:
+            _verify_sibling(options, folder, check)
+        return earlier
+    asked = {task.id for task in options.selection.tasks}
+    for task_id in earlier.tasks if earlier else ():
+        path = folder / task_id / RESULT_FILE
+        if task_id in asked or not path.is_file():
+            continue
+        try:
+            choice, plan = _held_plan(read_result(path), options.candidates)
+        except MRBError as error:
+            check.say(f"{task_id}: its scores stay without being checked: {one_line(error)}")
+            continue
+        journal = folder / task_id / JOURNAL_FILE
+        try:
+            check.verify(choice, plan, held_scores(replay(journal).records, journal), str(journal))
+        except ResultError as error:
+            if not options.fresh:
+                raise
+            check.say(f"{error}; it is no longer part of this run")
+            return None
+        break
+    return earlier
+
+
+def _held_plan(result: Result, candidates: Path | None) -> tuple[Choice, Plan]:
+    """The plan of a result that is there, with the list it was made on: a frozen one, or one of those given now."""
+    task = load_task(result.task).with_qrels(result.data.qrels)
+    for given in dict.fromkeys((candidates, None)):
+        if has_candidates(task, given):
+            choice = Choice(task, result.candidates.depth, given, None, None)
+            plan = open_plan(choice)
+            if plan.candidates.sha256 == result.candidates.sha256:
+                return choice, plan
+    raise ResultError(f"its list {result.candidates.sha256[:12]} is not here")
+
+
+def _verify_sibling(options: RunOptions, folder: Path, check: Check) -> None:
+    """Check scores of another part of the run in the same folder, for `mrb merge` will put them together."""
+    for task in options.selection.tasks:
+        for journal in sorted(folder.parent.glob(f"*-of-*/{task.id}/{JOURNAL_FILE}")):
+            found = replay(journal)
+            if found.header is None or not found.records or journal.parent.parent == folder:
+                continue
+            choice, plan = _plan(options, task, whole=True)
+            if found.header.score_key == score_key(plan, check.executor.info):
+                check.verify(choice, plan, held_scores(found.records, journal), str(journal))
+                return
+
+
+def _plan(options: RunOptions, task: Task, *, whole: bool = False) -> tuple[Choice, Plan]:
+    """The plan of one task, of the part that is asked for unless `whole`."""
+    selection = options.selection
+    choice = Choice(task, selection.depth, options.candidates, options.limit, selection.sample)
+    plan = open_plan(choice)
+    return choice, plan if whole or options.part is None else options.part.of_plan(plan)
+
+
+def _run_task(
+    options: RunOptions, task: Task, check: Check, folder: Path, begin: Callable[[], None]
+) -> tuple[TaskTiming | None, float]:
+    """Score, measure and write one task; how long scoring took, None if nothing was left to score, and the share of
+    queries whose candidates are all tied.
+
+    Of a part there is nothing to measure: only the journal is kept. `begin` is called once held scores have agreed.
+    """
+    choice, plan = _plan(options, task)
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = folder / JOURNAL_FILE
+    if options.fresh:
+        discard_task(folder, journal)
+    timing = _score(choice, plan, check, journal, options.allow_failures, begin)
+    held = held_scores(replay(journal).records, journal)
+    if options.part is None:
+        write_task(folder, plan, held, measure(plan, held, check.executor.info))
+    check.say(_line(task, timing, plan))
+    return timing, tied_share(held.values())
+
+
+def _score(
+    choice: Choice, plan: Plan, check: Check, journal: Path, allow_failures: int, begin: Callable[[], None]
+) -> TaskTiming | None:
+    """Put what the journal lacks of the plan's scores into it."""
+    executor = check.executor
+    found = replay(journal)
+    header = header_of(plan, executor.info, executor.packages())
+    if found.header is not None and found.header.score_key != header.score_key:
+        raise ResultError(
+            f"{journal}: holds scores of another run of {found.header.reranker} (options, version, task definition, "
+            "candidates or depth differ); give another --name, or --fresh to start over"
+        )
+    held = held_scores(found.records, journal)
+    allowance = Allowance(allow_failures, failed_pairs(held))
+    if allowance.failed > allow_failures:
+        raise ResultError(
+            f"{journal}: holds {allowance.failed} failed pairs; allow them with --allow-failures {allowance.failed}, "
+            "or start over with --fresh"
+        )
+    if found.header is not None:
+        told = changes(found.header, header)
+        check.verify(choice, plan, held, str(journal), told)
+        if told and found.records:
+            rewrite(journal, header, found.records)
+    begin()
+    pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
+    if not pairs:
+        return None
+    score = executor.open(choice, plan)
+    started = time.perf_counter()
+    with JournalWriter(journal, header) as writer:
+        scored = score(missing(plan, held), allowance if allow_failures else None)
+        for record in _with_progress(scored, plan.data.task.id, pairs):
+            writer.append(record)
+    day = datetime.now(UTC).date().isoformat()
+    return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs, day=day)
+
+
+def _with_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:
+    """The same records, with a bar of pairs per second and time left where a person is watching."""
+    from tqdm import tqdm
+
+    with tqdm(total=pairs, unit="pair", desc=label, disable=not sys.stderr.isatty(), leave=False) as bar:
+        for record in scored:
+            yield record
+            bar.update(len(record.scores))
+
+
+def header_of(plan: Plan, info: RerankerInfo, packages: Mapping[str, str]) -> Header:
+    """The header of the journal that a plan's scores go into; `packages` are those of where the reranker runs."""
+    return Header(
+        score_key=score_key(plan, info),
+        task=plan.data.task.id,
+        reranker=info.name,
+        source_sha256=info.source_sha256,
+        packages=dict(packages),
+    )
+
+
+def _earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
+    """The record of an earlier call in the same folder, whose tasks this one adds to.
+
+    ResultError if the folder holds another reranker's run: its results must not come to stand beside ours.
+    """
+    if not (folder / RUN_FILE).exists():
+        return None
+    earlier = read_run(folder)
+    if earlier.reranker.identity() == info.identity():
+        return earlier
+    if fresh:
+        return None
+    raise ResultError(
+        f"{folder}: holds scores of another run of {earlier.reranker.name} (options, version or kind differ); "
+        "give another --name, or --fresh to start over"
+    )
+
+
+def _record(
+    options: RunOptions,
+    executor: Executor,
+    refused: Mapping[str, str | None],
+    timings: Mapping[str, TaskTiming],
+    earlier: RunRecord | None,
+) -> RunRecord:
+    suite = options.selection.suite
+    if suite is None and earlier is not None and earlier.suite is not None:
+        suite = load_suite(earlier.suite)
+    known = {task.id for task in options.selection.tasks} | set(earlier.tasks if earlier else ())
+    order = suite.tasks if suite is not None else tuple(sorted(known))
+    reasons = {item.task: item.reason for item in (earlier.not_covered if earlier else ())}
+    reasons |= {task_id: reason for task_id, reason in refused.items() if reason}
+    taken = {task.id for task in options.selection.tasks}
+    pulled = {task: address for task, address in (earlier.pulled if earlier else {}).items() if task not in taken}
+    return RunRecord(
+        schema_version=1,
+        mrb_version=version("mrb"),
+        reranker=executor.info,
+        suite=suite.id if suite else None,
+        suite_version=suite.version if suite else None,
+        tasks=tuple(task_id for task_id in (*order, *sorted(known - set(order))) if task_id in known),
+        not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
+        pulled={**pulled, **options.pulled},
+        command=tuple(options.command),
+        environment={**environment.environment(), **executor.packages(), "workers": str(executor.workers)},
+        timings={**(earlier.timings if earlier else {}), **timings},
+    )
+
+
+def _part_record(options: RunOptions, part: Part) -> PartRecord:
+    selection = options.selection
+    return PartRecord(
+        schema_version=1,
+        number=part.number,
+        of=part.of,
+        depth=selection.depth,
+        limit=options.limit,
+        qrels=selection.tasks[0].qrels,
+        allow_failures=options.allow_failures,
+    )
+
+
+def _line(task: Task, timing: TaskTiming | None, plan: Plan) -> str:
+    if timing is None:
+        return f"{task.id}: all {plan.pairs} pairs were scored before"
+    rate = timing.pairs / timing.seconds if timing.seconds else float("inf")
+    return f"{task.id}: {timing.pairs} pairs in {timing.seconds:.1f} s ({rate:.0f} pairs/s)"

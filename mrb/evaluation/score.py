@@ -1,0 +1,217 @@
+"""Driving an adapter: whatever form it has, requests go in lazily and checked float32 scores come out by key."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from mrb.errors import AdapterError, DataError, MRBError
+from mrb.evaluation.answers import Float64, numbers_of
+from mrb.evaluation.plan import Asked, Float32
+from mrb.rerankers.calling import adapter_call
+from mrb.rerankers.declaration import LoadedReranker
+from mrb.rerankers.raised import refused, safe_repr, safe_text
+from mrb.rerankers.reranker import Request
+
+WINDOW = 256
+"""Requests in flight at most: an adapter that batches across queries sees windows of this many."""
+
+Answer = tuple[int, object]
+
+
+def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
+    """Each asked request with its scores (float32, first-stage order), in the order in which they come.
+
+    `asked` is read as the adapter takes requests: one at a time, `concurrency` for an async one, and no more than
+    WINDOW ahead of the answers for one with `score_stream`, which is called once a window.
+
+    AdapterError names the query (`where` names the task) when the adapter raises, returns the wrong number of scores,
+    a NaN or an infinity, an order that is no permutation, or leaves a request without an answer. An AdapterError or
+    DataError that the adapter raises itself keeps its class; its `place`, if it has one, says which query and document.
+    """
+    iterator = iter(asked)
+    size = WINDOW - 1 if _streams(reranker) else None
+    for first in iterator:
+        yield from _score_window(reranker, itertools.chain([first], itertools.islice(iterator, size)), where)
+
+
+def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
+    waiting: dict[int, Asked] = {}
+    handed: list[str] = ["none yet"]
+
+    def requests() -> Iterator[Request]:
+        for item in window:
+            waiting[item.request.key] = item
+            handed[0] = item.entry.query_id
+            yield item.request
+
+    answers = _answers(reranker, requests())
+    while True:
+        try:
+            with adapter_call():
+                found = next(answers, None)
+        except BaseException as error:
+            raise _named(error, _place(error, where, waiting, handed[0])) from error
+        if found is None:
+            break
+        item, answer = _asked_for(found, waiting, where, handed[0])
+        if isinstance(answer, _Raised):
+            place = _place(answer.error, where, {item.request.key: item}, item.entry.query_id)
+            raise _named(answer.error, place) from answer.error
+        yield item, item.in_first_stage_order(_checked(reranker, item, answer, where))
+    unanswered = [item.entry.query_id for item in itertools.chain(waiting.values(), window)]
+    if unanswered:
+        raise AdapterError(
+            f"task {where}, query {unanswered[0]!r}: the adapter gave no answer ({len(unanswered)} missing)"
+        )
+
+
+def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str) -> tuple[Asked, object]:
+    """The request that is answered, taken out of `waiting`, and the answer."""
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise AdapterError(
+            f"task {where}, query {handed!r}: score_stream gave {safe_repr(found)}; yield (request.key, scores)"
+        )
+    key, answer = found
+    item = waiting.pop(int(key), None) if isinstance(key, Integral) else None
+    if item is None:
+        raise AdapterError(
+            f"task {where}: answered key {safe_repr(key)}, which it was not asked or has answered already"
+        )
+    return item, answer
+
+
+def _place(error: BaseException, where: str, waiting: Mapping[int, Asked], query_id: str) -> str:
+    """Task, query and document that an error is about: by its own place, else the query that was handed out last."""
+    known = error.place if isinstance(error, MRBError) else ()
+    item = waiting.get(known[0]) if known else None
+    if item is None:
+        return f"task {where}, query {query_id!r}"
+    documents = [f", document {item.entry.doc_ids[int(item.order[place])]!r}" for place in known[1:]]
+    return "".join([f"task {where}, query {item.entry.query_id!r}", *documents])
+
+
+def _named(error: BaseException, place: str) -> BaseException:
+    """What is told of an error that came out of the adapter: an error of ours that names its own place stays."""
+    if isinstance(error, AdapterError):
+        return AdapterError(f"{place}: {safe_text(error, 1000)}")
+    if isinstance(error, DataError) and not str(error).startswith("task "):
+        return DataError(f"{place}: {safe_text(error, 1000)}")
+    return error if isinstance(error, MRBError) else refused(error, f"{place}: the adapter raised")
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """In place of an answer: what the adapter raised on this very request, of several in flight."""
+
+    error: BaseException
+
+
+def _streams(reranker: LoadedReranker) -> bool:
+    return reranker.info.kind != "listwise" and callable(getattr(reranker.target, "score_stream", None))
+
+
+def _answers(reranker: LoadedReranker, requests: Iterator[Request]) -> Iterator[Answer]:
+    if _streams(reranker):
+        yield from reranker.target.score_stream(requests)
+        return
+    method = _method(reranker)
+    if inspect.iscoroutinefunction(method):
+        yield from _concurrently(reranker, method, requests)
+        return
+    for request in requests:
+        yield request.key, method(request)
+
+
+def _method(reranker: LoadedReranker) -> Callable[[Request], Any]:
+    target = reranker.target
+    if reranker.info.kind == "listwise":
+        method: Callable[[Request], Any] = target.rank
+    else:
+        method = getattr(target, "score", target)
+    return method
+
+
+def _concurrently(
+    reranker: LoadedReranker, method: Callable[[Request], Awaitable[object]], requests: Iterator[Request]
+) -> Iterator[Answer]:
+    """Answers of an async method with `concurrency` requests in flight, as they complete.
+
+    The event loop is the reranker's own and outlives the call: a client that an adapter opens once stays usable.
+    """
+
+    async def answer(request: Request) -> Answer:
+        try:
+            return request.key, await method(request)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a cancelled task, or an exit, is a failure of this request alone
+            return request.key, _Raised(error)
+
+    pending: set[asyncio.Task[Answer]] = set()
+
+    async def fill_and_wait() -> set[asyncio.Task[Answer]]:
+        for request in itertools.islice(requests, reranker.concurrency - len(pending)):
+            pending.add(asyncio.ensure_future(answer(request)))
+        if not pending:
+            return set()
+        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        return done
+
+    try:
+        while done := reranker.runner.run(fill_and_wait()):
+            pending -= done
+            for task in done:
+                yield task.result()
+    finally:
+        for task in pending:
+            task.cancel()
+
+
+def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) -> Float32:
+    """The answer as float32 scores in the request's order."""
+    count = len(item.request.candidates)
+    place = f"task {where}, query {item.entry.query_id!r}"
+    values = _as_array(answer, place)
+    if values.shape != (count,):
+        shape = f"{len(values)} values" if values.ndim == 1 else f"an array of shape {values.shape}"
+        raise AdapterError(f"{place}: {shape} for {count} candidates")
+    if reranker.info.kind == "listwise":
+        return _scores_of_order(values, count, place)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused, by name
+        scores = values.astype(np.float32)
+    if not np.isfinite(scores).all():
+        position = int(np.flatnonzero(~np.isfinite(scores))[0])
+        doc_id = item.entry.doc_ids[int(item.order[position])]
+        raise AdapterError(
+            f"{place}, candidate {doc_id!r}: the score is {values[position]}, not a finite float32 number"
+        )
+    return scores
+
+
+def _as_array(answer: object, place: str) -> Float64:
+    """Numbers from a list, array, tensor or generator."""
+    try:
+        return numbers_of(answer)
+    except DataError:
+        raise  # an image that a generator could not open
+    except BaseException as error:  # a generator, or another library's object, may raise anything while it is read
+        raise refused(
+            error, f"{place}: the answer is {safe_repr(answer)}, wanted one number per candidate, in their order:"
+        ) from error
+
+
+def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
+    """Scores n, n-1, ... for an order of positions, best first."""
+    if not np.array_equal(np.sort(values), np.arange(count)):
+        raise AdapterError(f"{place}: rank() must return each position 0..{count - 1} exactly once")
+    scores = np.empty(count, np.float32)
+    scores[values.astype(np.int64)] = np.arange(count, 0, -1)
+    return scores

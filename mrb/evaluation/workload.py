@@ -1,0 +1,124 @@
+"""What a run would need, read from the data itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from mrb._util.format import tasks_text
+from mrb._util.text_table import aligned
+from mrb.candidates import lists
+from mrb.candidates.lists import Candidates
+from mrb.data.items import Item
+from mrb.data.load import load_task_data
+from mrb.data.task import Task
+from mrb.errors import MRBError
+from mrb.evaluation.plan import Plan, make_plan
+from mrb.evaluation.run import RunOptions
+from mrb.evaluation.selection import Selection, load_candidates, select
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a task at hand will need. `documents` are those that some query has as a candidate, `images` (of queries
+    too) are distinct by content, `longest_text` is in characters."""
+
+    plan: Plan
+    documents: int
+    images: int
+    image_bytes: int
+    longest_text: int
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.plan.data.task
+
+
+def examine(options: RunOptions) -> tuple[Extent, ...]:
+    """The selected tasks whose data is embedded, all of it checked.
+
+    DataError or CandidatesError names the first image, id or list that is wrong.
+    """
+    selection = options.selection
+    here = [task for task in selection.tasks if task.source.kind == "embedded"]
+    candidates = {task.id: load_candidates(task, options.candidates, selection.depth) for task in here}
+    return tuple(_extent(task, candidates[task.id], selection, options.limit) for task in here)
+
+
+def stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
+    """The task of the embedded suite for each of `types`, in which a model can be timed for tasks of the Hub."""
+    selection = select(None, (), sorted(types), None)
+    return tuple(
+        _extent(task, load_candidates(task, None, selection.depth), selection, None) for task in selection.tasks
+    )
+
+
+def measure_extent(plan: Plan) -> Extent:
+    """Read the text and the image header of every query and candidate of the plan, each once; DataError names the
+    first image that is damaged or over the task's caps. No pixel is decoded."""
+    images: dict[str, int] = {}
+    longest = 0
+    seen: set[str] = set()
+    for _, item in _named_items(plan, seen):
+        longest = max(longest, len(item.text))
+        if item.image is not None and item.image.sha256 not in images:
+            _ = item.image.size  # reads the header, which is where a bad one is refused
+            images[item.image.sha256] = len(item.image.encoded)
+    return Extent(plan, len(seen), len(images), sum(images.values()), longest)
+
+
+def check_items(plan: Plan, check: Callable[[Item], object]) -> None:
+    """Ask an adapter's `check_item` of every query and candidate of the plan; its MRBError is raised with the name of
+    the task and the item."""
+    task = plan.data.task.id
+    for name, item in _named_items(plan, set()):
+        try:
+            check(item)
+        except MRBError as error:
+            raise error.at(f"task {task}, {name}") from error
+
+
+def extent_text(extents: Sequence[Extent]) -> str:
+    """A row for each task at hand, and the sums."""
+    rows: list[tuple[str, ...]] = [("task", "type", "queries", "pairs", "images", "MB of images", "longest text")]
+    for extent in extents:
+        counts = (len(extent.plan.query_ids), extent.plan.pairs, extent.images)
+        rows.append(
+            (
+                extent.task.id,
+                extent.task.type,
+                *(f"{count:,}" for count in counts),
+                _megabytes(extent.image_bytes),
+                f"{extent.longest_text:,} characters",
+            )
+        )
+    queries, pairs = sum(len(e.plan.query_ids) for e in extents), sum(e.plan.pairs for e in extents)
+    images, size = sum(e.images for e in extents), sum(e.image_bytes for e in extents)
+    total = (
+        f"{tasks_text(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
+        f"{_megabytes(size)} MB; ids are known, image headers are sound"
+    )
+    return "\n".join([*aligned(rows, left=2), total])
+
+
+def _extent(task: Task, candidates: Candidates, selection: Selection, limit: int | None) -> Extent:
+    data = load_task_data(task)
+    lists.check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
+    return measure_extent(make_plan(data, candidates, selection.depth, limit=limit, sample=selection.sample))
+
+
+def _named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:
+    """Every query and every candidate that the plan shows, each document once, with its name in errors; `seen` takes
+    the documents' ids."""
+    for entry in plan.entries():
+        query = f"query {entry.query_id!r}"
+        yield query, plan.data.queries.item(entry.query_id)
+        for doc_id in entry.doc_ids:
+            if doc_id not in seen:
+                seen.add(doc_id)
+                yield f"{query}, document {doc_id!r}", plan.data.corpus.item(doc_id)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f}" if size >= 1e6 else f"{size / 1e6:.2g}"

@@ -1,0 +1,352 @@
+"""Files of Hub repositories at a pinned revision: listed once, fetched when missing, checked against their digests.
+
+A revision is a commit, so what was fetched stays right: a file that is here is never asked about again. Everything goes
+through `hf_hub_download`, which refuses another revision than the one asked for; `load_dataset(repository)` would fall
+back to whichever revision is in its cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mrb._util.files import DISK_FULL, UNWRITABLE
+from mrb._util.hashing import sha256_file
+from mrb.data.table_discovery import Tables, tables_of
+from mrb.data.xet import asked_url, leave_xet, or_plain_http, uses_xet
+from mrb.errors import DataError, one_line
+from mrb.hub.manifest import Checked, Manifest, RemoteFile, read_manifest, record
+
+T = TypeVar("T")
+
+WAITS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before each further attempt when the Hub or the way to it fails."""
+PATIENCE = 15.0
+"""Seconds after which no further attempt begins: the client has attempts of its own, which must not multiply ours."""
+PATIENCE_UNREACHED = 1.5
+"""The same while nothing has answered at all: a wrong address or no network is said soon."""
+CONNECT_SECONDS = 10.0
+SPARE_BYTES = 64 * 1024 * 1024
+MAX_FILES = 100_000
+"""Of one listing: a stranger's repository must not fill the memory."""
+README = "README.md"
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+MAX_WAIT_ASKED = 600.0
+"""Seconds that a Hub which limits requests may ask to wait; the live one's windows are 300 s long."""
+_QUERY = re.compile(r"\?\S+")
+_LOG = logging.getLogger("mrb.hub")
+_reached: set[str] = set()  # the endpoints that have answered this process
+
+
+def offline() -> bool:
+    """Whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE` is 1, true, yes or on.
+
+    DataError for a word of `MRB_OFFLINE` that is neither yes nor no; the other is read as the Hub's client reads it.
+    """
+    given = os.environ.get("MRB_OFFLINE", "").strip().lower()
+    if given not in (*_TRUE, *_FALSE):
+        raise DataError(f"MRB_OFFLINE={one_line(given, 40)}: wanted 1 (no requests) or 0")
+    return given in _TRUE or os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+
+
+def endpoint() -> str:
+    """The address of the Hub: `HF_ENDPOINT`, else the live one."""
+    from huggingface_hub import constants
+
+    address: str = constants.ENDPOINT
+    return address
+
+
+def open_manifest(repository: str, revision: str) -> Manifest:
+    """The manifest of a repository; made from the Hub's listing if it is not on disk.
+
+    DataError, one line: no such repository or revision, no access, no network, offline.
+    """
+    return read_manifest(repository, revision) or _listed(repository, revision)
+
+
+def list_files(repository: str, revision: str, folder: str | None = None) -> tuple[RemoteFile, ...]:
+    """The files of a repository at a revision, asked of the Hub now: all of them, or those that `folder` ("" is the
+    top) holds itself."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
+
+    where = _where(repository, revision)
+    if offline():
+        raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
+
+    def entries() -> list[RepoFile | RepoFolder]:
+        found = HfApi().list_repo_tree(
+            repository, folder or None, recursive=folder is None, revision=revision, repo_type="dataset"
+        )
+        return list(itertools.islice(found, MAX_FILES + 1))
+
+    tree = attempt(entries, where)
+    if len(tree) > MAX_FILES:
+        raise DataError(f"{where}: more than {MAX_FILES} files")
+    return tuple(
+        RemoteFile(path=file.path, size=file.size, git=file.blob_id, sha256=file.lfs.sha256 if file.lfs else None)
+        for file in tree
+        if isinstance(file, RepoFile)
+    )
+
+
+def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path]]:
+    """(manifest with what was checked, local files of `paths`): fetched if missing, hashed once, refetched if wrong.
+
+    DataError names the file: wrong checksum twice, no network, full disk.
+    """
+    found, fresh = [], {}
+    check_space(manifest, paths)
+    for path in paths:
+        local, checked = checked_file(manifest, path)
+        found.append(local)
+        if manifest.checked.get(path) != checked:
+            fresh[path] = checked
+    return record(manifest, checked=fresh) if fresh else manifest, found
+
+
+def local_file(manifest: Manifest, path: str) -> Path | None:
+    """Where `path` lies on this disk; None if it was not fetched. No request is made."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(manifest.repository, path, revision=manifest.revision, repo_type="dataset")
+    return Path(found) if isinstance(found, str) else None
+
+
+def is_right(file: RemoteFile, local: Path) -> bool:
+    """Whether the file's bytes have the digest that the Hub lists: SHA-256 of large files, git's SHA-1 of others."""
+    if local.stat().st_size != file.size:
+        return False
+    if file.sha256 is not None:
+        return sha256_file(local) == file.sha256
+    digest = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
+    digest.update(local.read_bytes())
+    return digest.hexdigest() == file.git
+
+
+def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
+    """DataError if the disk of the Hub's cache cannot take the files of `paths` that are missing."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    missing = sum(manifest.file(path).size for path in paths if local_file(manifest, path) is None)
+    folder = Path(HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if missing and missing + SPARE_BYTES > free:
+        raise DataError(
+            f"{_where(manifest.repository, manifest.revision)}: {missing / 1e6:,.1f} MB to fetch, {folder} has "
+            f"{free / 1e6:,.1f} MB left; free some or set HF_HOME to another disk"
+        )
+
+
+def attempt(action: Callable[[], T], where: str) -> T:
+    """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line.
+
+    Where the Hub limits requests, it is waited as long as its answer asks.
+    """
+    from huggingface_hub.constants import ENDPOINT
+
+    network = network_errors()
+    for name in ("file_download", "utils._http"):
+        logging.getLogger(f"huggingface_hub.{name}").addFilter(_without_queries)
+    started = time.monotonic()
+    for wait in (*WAITS, None):
+        try:
+            _reach(ENDPOINT)
+            return or_plain_http(action)
+        except network as caught:
+            error = _own_error(caught)
+            if (refused := refusal(error)) is not None:
+                raise DataError(f"{where}: {refused}") from error
+            asked = _wait_asked(error)
+            patience = PATIENCE if _answers(error) else PATIENCE_UNREACHED
+            if wait is None or time.monotonic() - started > patience or (asked or 0) > MAX_WAIT_ASKED:
+                at = f" at {asked_url(error)}" if asked_url(error) else ""
+                raise DataError(
+                    f"{where}: the Hub cannot be reached or fails ({type(error).__name__}{at}: {in_words(error)}); "
+                    "check the network and run the same command again, what was fetched is kept"
+                ) from error
+            if asked is not None:
+                _LOG.warning("%s: the Hub limits requests and asks to wait %.0f s", where, asked)
+                started += asked
+            time.sleep(wait if asked is None else asked + 1)  # its seconds are cut to whole ones
+    raise AssertionError("the last attempt returns or raises")
+
+
+def network_errors() -> tuple[type[BaseException], ...]:
+    """What the client raises of its own accord when the Hub, the network or the disk fails."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
+    return HfHubHTTPError.__bases__[0], OSError
+
+
+def _reach(endpoint: str) -> None:
+    """See that the Hub answers anything, once in a process: where nothing does, the client itself retries for 25 s."""
+    from huggingface_hub import get_session
+
+    if endpoint not in _reached:
+        get_session().head(endpoint, timeout=CONNECT_SECONDS)
+        _reached.add(endpoint)
+
+
+def _answers(error: BaseException) -> bool:
+    """Whether the server that failed has answered anything: the Hub, or the storage to which it redirects files."""
+    from huggingface_hub.constants import ENDPOINT
+
+    # The names that both HTTP libraries of the client have: ConnectError, ConnectTimeout, ConnectionError.
+    return ENDPOINT in _reached and not type(error).__name__.startswith("Connect")
+
+
+def _without_queries(said: logging.LogRecord) -> bool:
+    """Leave queries of addresses, which may hold signatures, out of what the client logs."""
+    said.msg, said.args = _QUERY.sub("", said.getMessage()), ()
+    return True
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """What the client met, where it says only that a file is not in its cache either."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    return error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None else error
+
+
+def _wait_asked(error: BaseException) -> float | None:
+    """Seconds that an answer 429 asks to wait (`RateLimit: "api";r=0;t=55`, else `Retry-After`); None for others."""
+    response = getattr(error, "response", None)
+    if response is None or response.status_code != 429:
+        return None
+    limited = re.search(r";\s*t\s*=\s*(\d+)", response.headers.get("RateLimit", ""))
+    after = re.fullmatch(r"\s*(\d+)\s*", response.headers.get("Retry-After", ""))
+    found = limited or after
+    return None if found is None else float(found[1])
+
+
+def refusal(error: BaseException) -> str | None:
+    """What no further attempt can change, in words; None where one may help."""
+    from huggingface_hub import errors
+
+    error = _own_error(error)
+    if isinstance(error, errors.GatedRepoError):
+        return f"access is restricted: accept its terms at {_page(asked_url(error))}, then {LOG_IN}"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"no such repository, or it is private: then {LOG_IN}"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such revision, or not any more; MRB does not take another one in its place"
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+        return f"no such file or folder: {in_words(error)}"
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        if status == 401:
+            return f"the Hub does not accept the token (401): {LOG_IN} to one that is valid"
+        return None if status == 429 or status >= 500 else f"the Hub answers {status}: {in_words(error)}"
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return "the disk is full; free some space or set HF_HOME to another disk"
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return f"cannot be written: {error.filename}: {error.strerror}"
+    return None
+
+
+def _page(url: str) -> str:
+    """The page of the repository whose API or file has this address."""
+    found = re.match(r"(https?://[^/]+)/(?:api/)?(?:models/)?((?:datasets/)?[^/]+/[^/]+)", url)
+    return f"{found[1]}/{found[2]}" if found is not None else "its page on the Hub"
+
+
+def in_words(error: BaseException) -> str:
+    """What the client says, on one line. What follows a ? in an address may be a signature that lets its reader in, and
+    is left out."""
+    return one_line(_QUERY.sub("", str(error)), 240)
+
+
+def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
+    """The tables that these files of a repository make, by its README where it has one, which is fetched."""
+    return tables_of([file.path for file in files], readme_header(repository, revision, files))
+
+
+def readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
+    """The YAML header of a repository's README, which is fetched; None where there is none. DataError if it is no
+    YAML."""
+    from huggingface_hub import metadata_load
+
+    if all(file.path != README for file in files):
+        return None
+    bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
+    readme, _ = checked_file(bare, README)
+    try:
+        header: dict[str, Any] | None = metadata_load(readme)
+    except Exception as error:  # the YAML library's errors, several classes
+        raise DataError(f"{_where(repository, revision)}: README.md: {one_line(error)}") from error
+    return header
+
+
+def _listed(repository: str, revision: str) -> Manifest:
+    files = list_files(repository, revision)
+    tables = listed_tables(repository, revision, files)
+    return record(Manifest(repository=repository, revision=revision, endpoint=endpoint(), files=files, tables=tables))
+
+
+def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
+    """A file of the repository, fetched if missing and right by its digest, and the record of that.
+
+    DataError names the file: wrong checksum twice, no network, full disk.
+    """
+    file = manifest.file(path)
+    for _ in range(2):
+        here = local_file(manifest, path)
+        local = here or _download(manifest, path)
+        state = local.stat()
+        known = manifest.checked.get(path)
+        if known is not None and (known.size, known.modified_ns) == (state.st_size, state.st_mtime_ns):
+            return local, known
+        try:
+            right = is_right(file, local)
+        except OSError as error:
+            raise DataError(f"{local}: cannot be read: {error.strerror}") from error
+        if right:
+            sha256 = file.sha256 or sha256_file(local)
+            return local, Checked(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
+        discard(local)
+        if here is None and file.sha256 is not None and uses_xet():
+            leave_xet(f"{path} has another checksum than the Hub lists")
+    raise DataError(
+        f"{_where(manifest.repository, manifest.revision)}: {path} has another checksum than the Hub lists, twice in a "
+        "row; nothing of it was kept; if HF_ENDPOINT names a mirror, try without"
+    )
+
+
+def discard(local: Path) -> None:
+    """Remove a cached file: the name in the snapshot and the blob that it points to. DataError if that cannot be."""
+    blob = local.resolve()
+    try:
+        local.unlink(missing_ok=True)
+        blob.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{local}: is not what it should be and cannot be removed: {error.strerror}") from error
+
+
+def _download(manifest: Manifest, path: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    where = f"{_where(manifest.repository, manifest.revision)}: {path}"
+    if offline():
+        raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
+    found = attempt(
+        lambda: hf_hub_download(manifest.repository, path, revision=manifest.revision, repo_type="dataset"), where
+    )
+    return Path(found)
+
+
+def _where(repository: str, revision: str) -> str:
+    return f"{repository} at {revision[:12]}"

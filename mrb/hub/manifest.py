@@ -1,0 +1,127 @@
+"""What is known of one repository at one revision: its files with their digests, and what reading them found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from mrb._util.files import read_json, write_json
+from mrb.data.task import Model
+from mrb.errors import DataError, ResultError, first_problem
+from mrb.home import find_home
+
+LOCK_SECONDS = 60.0
+"""For how long a manifest's file may be held by another process, which writes it in milliseconds."""
+
+
+class RemoteFile(Model):
+    """A file as the Hub lists it. `sha256` is that of a large file (LFS); small ones have git's SHA-1 alone."""
+
+    path: str
+    size: int = Field(ge=0)
+    git: str
+    sha256: str | None = None
+
+
+class Checked(Model):
+    """A file on disk that was hashed and found right; size (bytes) and time say whether it is still the same one."""
+
+    sha256: str
+    size: int
+    modified_ns: int
+
+
+class ReadTable(Model):
+    """What the first reading of a table found."""
+
+    files: tuple[str, ...]
+    rows: int
+    columns: tuple[str, ...]
+
+
+class Manifest(Model):
+    """One repository at one revision. `tables` maps config -> split -> paths. `endpoint` is the address of the Hub that
+    listed it, empty in manifests of earlier versions."""
+
+    schema_version: Literal[1] = 1
+    repository: str
+    revision: str
+    endpoint: str = ""
+    files: tuple[RemoteFile, ...]
+    tables: dict[str, dict[str, list[str]]]
+    checked: dict[str, Checked] = Field(default_factory=dict)
+    read: dict[str, ReadTable] = Field(default_factory=dict)
+
+    def file(self, path: str) -> RemoteFile:
+        """The file at `path`, which must be one of the manifest's."""
+        return next(file for file in self.files if file.path == path)
+
+
+def cache_root() -> Path:
+    """Where MRB keeps manifests and reduced tables: `MRB_CACHE`, else `mrb` in the user's cache folder.
+
+    DataError: neither is named, and the user has no home folder.
+    """
+    if given := os.environ.get("MRB_CACHE"):
+        return Path(given)
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "mrb"
+    if (home := find_home()) is None:
+        raise DataError("no home folder to keep the cache in; name a folder for it with MRB_CACHE")
+    return home / ".cache" / "mrb"
+
+
+def manifest_path(repository: str, revision: str) -> Path:
+    """The manifest's file."""
+    return cache_root() / "hub" / repository.replace("/", "--") / f"{revision}.json"
+
+
+def read_manifest(repository: str, revision: str) -> Manifest | None:
+    """The manifest on disk, None if there is none; DataError if it is damaged or of something else."""
+    path = manifest_path(repository, revision)
+    if not path.is_file():
+        return None
+    try:
+        manifest = Manifest.model_validate(read_json(path))
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_problem(error)}; delete it and pull again") from error
+    if (manifest.repository, manifest.revision) != (repository, revision):
+        raise DataError(f"{path}: is of {manifest.repository} at {manifest.revision}; delete it and pull again")
+    return manifest
+
+
+def record(
+    manifest: Manifest, *, checked: Mapping[str, Checked] | None = None, read: Mapping[str, ReadTable] | None = None
+) -> Manifest:
+    """The manifest with what was found, written to its file, whole or not at all.
+
+    Processes that fetch or read the same repository at once record into one file. Each adds to what the file holds by
+    then; of the first reading of a table, the first that was recorded stays. ResultError: the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    path = manifest_path(manifest.repository, manifest.revision)
+    lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ResultError(
+            f"{path}: cannot be written: another process has kept {lock.lock_file} for {LOCK_SECONDS:g} s; end that "
+            "process and run the same command again"
+        ) from None
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
+        known = read_manifest(manifest.repository, manifest.revision) or manifest
+        changes = {"checked": {**known.checked, **(checked or {})}, "read": {**(read or {}), **known.read}}
+        found = known.model_copy(update=changes)
+        if found != known or not path.is_file():
+            write_json(path, found.model_dump(mode="json"))
+        return found
+    finally:
+        lock.release()

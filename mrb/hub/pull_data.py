@@ -1,0 +1,165 @@
+"""Fetching whole tasks, and looking at what is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mrb._util.text_table import aligned
+from mrb.data.corpus_subset import NOTHING
+from mrb.data.hub_parts import part_files
+from mrb.data.load import load_task_data
+from mrb.data.stats import Counts, check_counts
+from mrb.data.task import Part, Task
+from mrb.errors import DataError
+from mrb.hub.client import check_space, discard, fetch, is_right, local_file, open_manifest
+from mrb.hub.manifest import Manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A task whose files are here: their bytes, what reading counted, and the columns of each table's first part."""
+
+    task: Task
+    files: int
+    size: int
+    counts: Counts
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
+    """Fetch every file of the task's tables and read them once; None for a task whose data is part of MRB.
+
+    Sizes are said before the first byte is fetched. Run again after any failure, it goes on with what is missing.
+    """
+    if task.source.kind != "hub":
+        return None
+    parts = [(open_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
+    wanted = [(manifest, _paths(task, part, manifest)) for manifest, part in parts]
+    total = sum(manifest.file(path).size for manifest, paths in wanted for path in paths)
+    missing = sum(_missing(manifest, paths) for manifest, paths in wanted)
+    say(f"{task.id}: {total / 1e6:,.1f} MB in {sum(len(p) for _, p in wanted)} files, {missing / 1e6:,.1f} MB to fetch")
+    for manifest, paths in wanted:
+        check_space(manifest, paths)
+    for manifest, paths in wanted:
+        fetch(manifest, paths)
+    counts = load_task_data(task, needed=NOTHING).counts
+    check_counts(task, counts)
+    return Pulled(task, sum(len(p) for _, p in wanted), total, counts, _columns(task))
+
+
+def pulled_text(pulled: Sequence[Pulled]) -> str:
+    """A row for each task: what was read, what the rules dropped, and the columns that its tables have."""
+    rows: list[tuple[str, ...]] = [
+        (
+            "task",
+            "MB",
+            "queries",
+            "documents",
+            "qrels",
+            "outside corpus",
+            "no query",
+            "not positive",
+            "repeated",
+            "columns",
+        )
+    ]
+    for one in pulled:
+        counts = one.counts
+        numbers = (counts.queries, counts.documents, counts.qrels, counts.qrels_outside_corpus)
+        dropped = (counts.qrels_outside_queries, counts.qrels_not_positive, counts.repeated)
+        columns = "; ".join(f"{role}: {' '.join(names)}" for role, names in one.columns)
+        rows.append(
+            (one.task.id, f"{one.size / 1e6:,.1f}", *(f"{number:,}" for number in (*numbers, *dropped)), columns)
+        )
+    lines = aligned([row[:-1] for row in rows])
+    return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
+
+
+def at_hand(task: Task) -> bool:
+    """Whether every file of the task's tables is on this disk; no request is made. Embedded data always is."""
+    if task.source.kind != "hub":
+        return True
+    manifests = [(read_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
+    return all(
+        manifest is not None and all(local_file(manifest, path) for path in _paths(task, part, manifest))
+        for manifest, part in manifests
+    )
+
+
+def info_text(tasks: Sequence[Task]) -> str:
+    """What is on this disk of each task, without a request: files and bytes here, of how many, and rows read."""
+    rows: list[tuple[str, ...]] = [("task", "files here", "of", "MB here", "of", "documents", "state")]
+    for task in tasks:
+        rows.append(_state(task))
+    return "\n".join(aligned(rows))
+
+
+def verify(task: Task) -> Iterator[str]:
+    """Hash every file of the task that is on disk again, and read its tables again; a line for each repository.
+
+    DataError names the first file that is wrong, which is removed so that the next pull fetches it again.
+    """
+    if task.source.kind != "hub":
+        yield f"{task.id}: part of the package"
+        return
+    complete = True
+    for part in task.source.parts:
+        manifest = read_manifest(part.repository, part.revision or "")
+        paths = [] if manifest is None else _paths(task, part, manifest)
+        here = 0
+        for path in paths:
+            assert manifest is not None
+            local = local_file(manifest, path)
+            if local is None:
+                continue
+            if not is_right(manifest.file(path), local):
+                discard(local)
+                raise DataError(
+                    f"task {task.id}, {part.repository}: {path} is not what the Hub lists any more; it was removed, "
+                    f"`mrb data pull --task {task.id}` fetches it again"
+                )
+            here += 1
+        complete = complete and bool(paths) and here == len(paths)
+        yield f"{task.id}: {part.repository}: {here} of {len(paths)} files here, their checksums are right"
+    if complete:
+        counts = load_task_data(task, needed=NOTHING).counts
+        yield f"{task.id}: {counts.queries:,} queries, {counts.documents:,} documents: rows as at the first load"
+
+
+def _paths(task: Task, part: Part, manifest: Manifest) -> list[str]:
+    return [path for _, paths in part_files(task, part, manifest).values() for path in paths]
+
+
+def _missing(manifest: Manifest, paths: Sequence[str]) -> int:
+    return sum(manifest.file(path).size for path in paths if local_file(manifest, path) is None)
+
+
+def _columns(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    part = task.source.parts[0]
+    manifest = open_manifest(part.repository, part.revision or "")
+    tables = part_files(task, part, manifest)
+    return tuple((role, manifest.read[name].columns) for role, (name, _) in tables.items())
+
+
+def _state(task: Task) -> tuple[str, ...]:
+    if task.source.kind != "hub":
+        return (task.id, "-", "-", "-", "-", f"{task.size.documents:,}", "part of the package")
+    manifests = [read_manifest(part.repository, part.revision or "") for part in task.source.parts]
+    known = [(m, _paths(task, part, m)) for m, part in zip(manifests, task.source.parts, strict=True) if m is not None]
+    files, size = sum(len(paths) for _, paths in known), sum(m.file(p).size for m, paths in known for p in paths)
+    gone = [p for m, paths in known for p in paths if local_file(m, p) is None]
+    missing = sum(_missing(m, paths) for m, paths in known)
+    if len(known) < len(manifests):
+        size_known = "?" if task.size.gigabytes is None else f"{1000 * task.size.gigabytes:,.1f}"
+        state = "never fetched" if not known else "partly listed"
+        return (task.id, str(files - len(gone)), "?", f"{(size - missing) / 1e6:,.1f}", size_known, "?", state)
+    read = [
+        m.read[part_files(task, p, m)["corpus"][0]]
+        for (m, _), p in zip(known, task.source.parts, strict=True)
+        if part_files(task, p, m)["corpus"][0] in m.read
+    ]
+    rows = f"{sum(table.rows for table in read):,}" if len(read) == len(known) else "?"
+    state = "complete" if not gone else "incomplete"
+    here = f"{(size - missing) / 1e6:,.1f}"
+    return (task.id, str(files - len(gone)), str(files), here, f"{size / 1e6:,.1f}", rows, state)

@@ -1,0 +1,243 @@
+"""Pulling candidate lists from the Hub, at a commit, into MRB's cache; only what is found right gets there.
+
+<cache>/candidates/<ORG>--<NAME>/<commit>/[folder/]<task>.parquet
+<cache>/candidates/<ORG>--<NAME>/revisions/<branch>.json      which commit a branch was when last asked
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from mrb._util.files import atomic_writer, read_json, write_json
+from mrb._util.parquet import MAX_FILE_BYTES
+from mrb.candidates.candidate_sets import PublishedList, check_track
+from mrb.candidates.lists import Provenance, check_task, read_parquet
+from mrb.data.task import Model, Sha1, Task, load_task
+from mrb.errors import CandidatesError, TaskError, first_problem
+from mrb.hub.address import HubFolder, is_address, parse_address
+from mrb.hub.client import attempt, check_space, checked_file, discard, list_files, offline
+from mrb.hub.manifest import Manifest, cache_root
+
+Say = Callable[[str], None]
+SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a list is, without its content."""
+
+    provenance: Provenance
+    sha256: str
+    queries: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """Lists that are here and right, by task: where they came from, at its commit, and their folder in MRB's cache.
+
+    `passed_over` are the parquet files beside them that are named after no task.
+    """
+
+    source: HubFolder
+    folder: Path
+    lists: dict[str, About]
+    passed_over: tuple[str, ...] = ()
+
+    def file(self, task_id: str) -> Path:
+        """The list's file."""
+        return self.folder / f"{task_id}{SUFFIX}"
+
+
+class _Resolved(Model):
+    """Which commit a revision was."""
+
+    schema_version: Literal[1] = 1
+    commit: Sha1
+
+
+def pull(source: HubFolder, tasks: Sequence[Task], say: Say) -> Pulled:
+    """The lists of `tasks` (of all that the folder has, if none is named), each found to be its task's.
+
+    What is in the cache already is read and checked again, and no request is made for it. One line says what is
+    fetched. DataError or CandidatesError: no such repository, revision or folder, no access, no network, offline and
+    not in the cache, no list for a task, a file that is no list of its task.
+    """
+    pinned = resolve(source)
+    folder = cache_root() / "candidates" / _name(pinned) / (pinned.revision or "") / pinned.folder
+    manifest: Manifest | None = None
+    passed_over: tuple[str, ...] = ()
+    if not tasks and offline():
+        names = [path.name for path in sorted(folder.glob(f"*{SUFFIX}"))]
+        tasks, passed_over = _of_tasks(names)
+    elif not tasks:
+        manifest = _listed(pinned)
+        tasks, passed_over = _of_tasks(Path(file.path).name for file in manifest.files)
+    if not tasks:
+        here = "in the cache, and offline" if offline() else "there"
+        raise CandidatesError(f"{pinned}: no candidate list {here}: wanted files <task>{SUFFIX}, named after tasks")
+    lists = {task.id: _held(folder / f"{task.id}{SUFFIX}", task) for task in tasks}
+    missing = [task for task in tasks if lists[task.id] is None]
+    if missing and offline():
+        raise CandidatesError(
+            f"{pinned}: the list of {missing[0].id} is not in the cache, and offline; pull it where there is network"
+        )
+    if missing:
+        manifest = manifest or _listed(pinned)
+        lists |= _fetched(pinned, manifest, missing, folder, say)
+    return Pulled(pinned, folder, {task_id: one for task_id, one in lists.items() if one is not None}, passed_over)
+
+
+def resolve(source: HubFolder) -> HubFolder:
+    """The folder at the commit that its revision is now, asked of the Hub; offline, at the one that it was when last
+    asked here. A whole commit is taken as it stands."""
+    if source.pinned:
+        return source
+    from huggingface_hub import HfApi
+
+    revision = source.revision or "main"
+    record = cache_root() / "candidates" / _name(source) / "revisions" / f"{quote(revision, safe='')}.json"
+    if offline():
+        return source.at(_recorded(record, source))
+    api = HfApi()
+    found = attempt(
+        lambda: api.repo_info(source.repository, revision=source.revision, repo_type="dataset"), str(source)
+    )
+    try:
+        resolved = _Resolved(commit=found.sha or "")
+    except ValidationError as error:
+        raise CandidatesError(f"{source}: the Hub states no commit: {first_problem(error)}") from error
+    write_json(record, resolved.model_dump(mode="json"))
+    return source.at(resolved.commit)
+
+
+def pull_published(published: Iterable[PublishedList], say: Say) -> list[Pulled]:
+    """Published lists, from wherever they lie; CandidatesError if one is not the list that its hash names."""
+    by_place: dict[HubFolder, list[PublishedList]] = {}
+    for one in published:
+        by_place.setdefault(HubFolder(one.repository, one.commit, one.folder), []).append(one)
+    found = []
+    for place, lists in by_place.items():
+        pulled = pull(place, [load_task(one.task) for one in lists], say)
+        for one in lists:
+            here = pulled.lists[one.task]
+            if (here.sha256, here.provenance.track) != (one.sha256, one.track):
+                raise CandidatesError(
+                    f"{place}: the list of {one.task} has hash {here.sha256} on track {here.provenance.track}; "
+                    f"published is {one.sha256} on {one.track}"
+                )
+        found.append(pulled)
+    return found
+
+
+def local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Path | None, dict[str, str]]:
+    """What `--candidates` names as a file or folder of this disk, pulled first if it is an address; and the address of
+    each pulled list at its commit, by task. (None, {}) where nothing is given."""
+    if given is None:
+        return None, {}
+    if is_address(given):
+        pulled = pull(parse_address(given), tasks, say)
+        return pulled.folder, dict.fromkeys(pulled.lists, str(pulled.source))
+    if not Path(given).exists():
+        raise CandidatesError(f"--candidates {given}: no such file or folder")
+    return Path(given), {}
+
+
+def copy_list(path: Path, folder: Path) -> Path:
+    """A copy of a list in `folder`, whole or not at all."""
+    target = folder / path.name
+    with path.open("rb") as source, atomic_writer(target) as file:
+        shutil.copyfileobj(source, file)
+    return target
+
+
+def checked(path: Path, task: Task, where: str) -> About:
+    """The list in `path`, found to be one for `task`; CandidatesError names `where` in place of the path."""
+    try:
+        found = read_parquet(path)
+    except CandidatesError as error:
+        raise CandidatesError(str(error).replace(str(path), where)) from error
+    made = found.provenance
+    check_task(made, task, where)
+    check_track(made.track, made.first_stage, made.depth, task, where)
+    return About(made, found.sha256, len(found), found.pairs)
+
+
+def _held(path: Path, task: Task) -> About | None:
+    """The list in the cache; None if it is not there, or not right any more where it can be fetched again."""
+    if not path.is_file():
+        return None
+    try:
+        return checked(path, task, str(path))
+    except CandidatesError:
+        if offline():
+            raise
+        return None
+
+
+def _fetched(pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folder: Path, say: Say) -> dict[str, About]:
+    files = {Path(file.path).name: file for file in manifest.files}
+    for task in tasks:
+        file = files.get(f"{task.id}{SUFFIX}")
+        if file is None:
+            there = ", ".join(name.removesuffix(SUFFIX) for name in sorted(files) if name.endswith(SUFFIX)) or "none"
+            raise CandidatesError(f"{pinned}: no list for task {task.id}; lists there: {there}")
+        if file.size > MAX_FILE_BYTES:
+            raise CandidatesError(f"{pinned}: {file.path}: larger than {MAX_FILE_BYTES} bytes")
+    paths = [pinned.path(f"{task.id}{SUFFIX}") for task in tasks]
+    say(f"{pinned}: {len(paths)} lists, {sum(manifest.file(path).size for path in paths) / 1e6:,.2f} MB to fetch")
+    check_space(manifest, paths)
+    found = {}
+    for task, path in zip(tasks, paths, strict=True):
+        local, _ = checked_file(manifest, path)
+        try:
+            found[task.id] = checked(local, task, f"{pinned}: {path}")
+        except CandidatesError:
+            discard(local)
+            raise
+        copy_list(local, folder)
+    return found
+
+
+def _listed(pinned: HubFolder) -> Manifest:
+    """The folder's own files as the Hub lists them now; a path that leads elsewhere is no file of it."""
+    revision = pinned.revision or ""
+    listed = list_files(pinned.repository, revision, pinned.folder)
+    files = tuple(file for file in listed if file.path == pinned.path(Path(file.path).name))
+    return Manifest(repository=pinned.repository, revision=revision, files=files, tables={})
+
+
+def _of_tasks(names: Iterable[str]) -> tuple[list[Task], tuple[str, ...]]:
+    """(the tasks that files are named after, the parquet files that are named after none)."""
+    tasks, others = [], []
+    for name in names:
+        if not name.endswith(SUFFIX):
+            continue
+        try:
+            tasks.append(load_task(name.removesuffix(SUFFIX)))
+        except TaskError:
+            others.append(name)
+    return tasks, tuple(others)
+
+
+def _recorded(record: Path, source: HubFolder) -> str:
+    if not record.is_file():
+        raise CandidatesError(
+            f"{source}: offline, and which commit it is was never asked here; pull it where there is network, or name "
+            "a commit by its 40 digits"
+        )
+    try:
+        return _Resolved.model_validate(read_json(record)).commit
+    except ValidationError as error:
+        raise CandidatesError(f"{record}: {first_problem(error)}; delete it and pull again") from error
+
+
+def _name(source: HubFolder) -> str:
+    return source.repository.replace("/", "--")

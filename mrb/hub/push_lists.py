@@ -1,0 +1,140 @@
+"""Pushing candidate lists, or any files, to a data set of the Hub, all of them in one commit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mrb._util.files import read_json
+from mrb.candidates.lists import read_provenance
+from mrb.data.task import load_task
+from mrb.data.xet import is_xet_failure
+from mrb.errors import CandidatesError, DataError
+from mrb.hub.address import HubFolder
+from mrb.hub.client import attempt, in_words, network_errors, offline
+from mrb.hub.pull_lists import SUFFIX, About, checked
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+MANIFEST = ".manifest.json"
+MAX_MANIFEST_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LocalList:
+    """A list of this disk that is right for its task; `manifest` says of some what their retriever was."""
+
+    path: Path
+    about: About
+    manifest: Path | None
+
+
+def lists_to_push(given: Path) -> list[LocalList]:
+    """The lists of a file or folder, each read whole and found to be one for the task that it names.
+
+    CandidatesError names the first that is not, a folder without lists, two lists of one task.
+    """
+    paths = sorted(given.glob(f"*{SUFFIX}")) if given.is_dir() else [given]
+    if not paths:
+        raise CandidatesError(f"{given}: no candidate list in this folder: wanted files <task>{SUFFIX}")
+    found: dict[str, LocalList] = {}
+    for path in paths:
+        task = load_task(read_provenance(path).task)
+        if task.id in found:
+            raise CandidatesError(f"{path}: a second list for task {task.id}, beside {found[task.id].path.name}")
+        about = checked(path, task, str(path))
+        manifest = path.with_name(f"{path.stem}{MANIFEST}")
+        found[task.id] = LocalList(path, about, _checked_manifest(manifest, about) if manifest.exists() else None)
+    return list(found.values())
+
+
+def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
+    """Put the lists into a data set of the Hub in one commit; the folder at that commit. DataError as `send`."""
+    files: list[tuple[str, Path]] = []
+    for one in lists:
+        task_id = one.about.provenance.task
+        files.append((f"{task_id}{SUFFIX}", one.path))
+        if one.manifest is not None:
+            files.append((f"{task_id}{MANIFEST}", one.manifest))
+    names = ", ".join(one.about.provenance.task for one in lists)
+    message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
+    return send(files, target, message, private=private)
+
+
+def can_send(target: HubFolder) -> None:
+    """DataError if files cannot be pushed there: a revision in the address, offline, no token."""
+    if target.revision is not None:
+        raise DataError(f"{target}: files are pushed to the main branch; leave @{target.revision} out")
+    if offline():
+        raise DataError(f"{target}: pushing needs the network, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        raise DataError(f"{target}: pushing needs a token: log in with `hf auth login`, or set HF_TOKEN")
+
+
+def send(files: Sequence[tuple[str, Path]], target: HubFolder, message: str, *, private: bool = False) -> HubFolder:
+    """Make the data set if it is not there, and put the files (name in the folder, file of this disk) into it in one
+    commit; the folder at that commit.
+
+    The token is the one that the Hub's own client finds (`hf auth login`, HF_TOKEN); it is never shown. DataError: as
+    `can_send`, no access, asked private and is public, no network.
+    """
+    can_send(target)
+    from huggingface_hub import HfApi
+
+    api, where = HfApi(), str(target)
+    attempt(
+        lambda: api.create_repo(target.repository, private=private or None, repo_type="dataset", exist_ok=True), where
+    )
+    if private and not attempt(lambda: api.repo_info(target.repository, repo_type="dataset"), where).private:
+        raise DataError(f"{target}: --private was asked for, but the data set is there and public; nothing was sent")
+    return target.at(attempt(lambda: _commit(api, files, target, message), where))
+
+
+def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, message: str) -> str:
+    """One commit with every file; its name. What has not changed is not sent again."""
+    from huggingface_hub import CommitOperationAdd
+
+    adds = [CommitOperationAdd(target.path(name), str(path)) for name, path in files]
+    try:
+        with _no_bars():
+            commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid
+    except (RuntimeError, ValueError) as error:
+        if is_xet_failure(error):
+            raise
+        # How the client hands on what went wrong while a file was sent: the reason is its cause, if it has one.
+        cause = error.__cause__
+        if isinstance(cause, network_errors()):
+            raise cause from error
+        raise DataError(f"{target}: the Hub did not take the files: {in_words(cause or error)}") from error
+    return commit
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """The client leaves the bar of a file that it could not send open, to be drawn after the line that says why."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    shown = not are_progress_bars_disabled()
+    if shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
+
+
+def _checked_manifest(path: Path, about: About) -> Path:
+    """The manifest, if it is of the same list."""
+    stated = read_json(path, limit=MAX_MANIFEST_BYTES)
+    if not isinstance(stated, dict) or stated.get("sha256") != about.sha256:
+        raise CandidatesError(
+            f"{path}: is not of the list beside it, whose hash is {about.sha256}; remove one of the two"
+        )
+    return path

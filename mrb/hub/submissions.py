@@ -1,0 +1,64 @@
+"""Pulling submissions from the Hub, at a commit, into MRB's cache: their own files and no others.
+
+<cache>/submissions/<ORG>--<NAME>/<commit>/[folder/]<submission>/submission.json, rankings/<task>.parquet
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from mrb.errors import ResultError
+from mrb.hub.address import HubFolder, is_address, parse_address
+from mrb.hub.client import check_space, checked_file, list_files, offline
+from mrb.hub.manifest import Manifest, cache_root
+from mrb.hub.pull_lists import Say, copy_list, resolve
+from mrb.submission.rankings import MAX_RANKING_BYTES
+from mrb.submission.schema import MAX_SUBMISSION_BYTES, RANKINGS_FOLDER, SUBMISSION_FILE
+
+
+def local_folder(given: str, say: Say) -> Path:
+    """What a command names as a file or folder of this disk; pulled first if it is an address of submissions.
+
+    ResultError where there is nothing of that name, or no submission; DataError as `list_files`.
+    """
+    if is_address(given):
+        return pull_submissions(parse_address(given), say)
+    if "://" in given or not Path(given).exists():
+        raise ResultError(f"{given}: no such file or folder, and no address hf://datasets/ORG/NAME[@REVISION][/FOLDER]")
+    return Path(given)
+
+
+def pull_submissions(source: HubFolder, say: Say) -> Path:
+    """The folder in the cache with the submission, or submissions, that an address names; none of them is read."""
+    pinned = resolve(source)
+    revision = pinned.revision or ""
+    root = cache_root() / "submissions" / pinned.repository.replace("/", "--") / revision
+    if offline():
+        if not any((root / pinned.folder).glob(f"**/{SUBMISSION_FILE}")):
+            raise ResultError(f"{pinned}: not in the cache, and offline; name it once where there is network")
+        return root / pinned.folder
+    listed = list_files(pinned.repository, revision)
+    files = tuple(file for file in listed if _is_of_submission(file.path, pinned.folder))
+    if all(PurePosixPath(file.path).name != SUBMISSION_FILE for file in files):
+        raise ResultError(f"{pinned}: no submission there: wanted a folder with {SUBMISSION_FILE}")
+    for file in files:
+        most = MAX_SUBMISSION_BYTES if file.path.endswith(SUBMISSION_FILE) else MAX_RANKING_BYTES
+        if file.size > most:
+            raise ResultError(f"{pinned}: {file.path}: {file.size} bytes, more than {most}")
+    manifest = Manifest(repository=pinned.repository, revision=revision, files=files, tables={})
+    say(f"{pinned}: {len(files)} files, {sum(file.size for file in files) / 1e6:,.2f} MB")
+    check_space(manifest, [file.path for file in files])
+    for file in files:
+        copy_list(checked_file(manifest, file.path)[0], (root / file.path).parent)
+    return root / pinned.folder
+
+
+def _is_of_submission(path: str, folder: str) -> bool:
+    """Whether a repository's file is one of a submission in `folder`, or of the submission that `folder` is."""
+    place, name = PurePosixPath(path).parent, PurePosixPath(path).name
+    if name.endswith(".parquet") and place.name == RANKINGS_FOLDER:
+        place = place.parent
+    elif name != SUBMISSION_FILE:
+        return False
+    safe = ".." not in place.parts and not place.is_absolute() and len(place.parts) > 0
+    return safe and (str(place) == folder or str(place.parent) == (folder or "."))

@@ -1,0 +1,1 @@
+"""Measures, the ranking rule, aggregation and statistics."""

@@ -1,0 +1,104 @@
+"""The one ranking rule: raw float32 scores from high to low, equal scores in the fixed hash order of the candidates.
+
+Every rank in MRB comes from here, so that no library's own tie rule (document id, insertion order, sort order of the
+moment) can decide a result. `docs/scoring.md` says why, `docs/design/scoring.md` lists what holds it in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb._util.hashing import tie_hashes
+from mrb.errors import AdapterError
+
+Float32 = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int64]
+
+
+def rank_candidates(
+    task_id: str,
+    query_id: str,
+    doc_ids: Sequence[str],
+    scores: npt.ArrayLike,
+    *,
+    failed: npt.NDArray[np.bool_] | None = None,
+) -> Positions:
+    """The positions of `doc_ids` in rank order, best first: int64[n].
+
+    Scores descend; equal ones (0.0 and -0.0 are equal) come in the order of `tie_hash`, and of the document id should
+    two hashes meet. The order given and the ids of other candidates have no influence.
+
+    `scores` is float32[n], higher is better; other number types are rounded to float32 first, because that is what a
+    journal keeps, and a resumed run must rank alike. `failed` (bool[n]) marks pairs that have no score: they are
+    ranked last, in hash order, and what stands at their place in `scores` is not read.
+
+    Document ids must be distinct. AdapterError names the task, the query and the candidate where a score is missing,
+    NaN, infinite or too large for a float32.
+    """
+    values = _checked(task_id, query_id, doc_ids, scores, failed)
+    order = np.argsort(-values, kind="stable").astype(np.int64, copy=False)
+    ranked = values[order]
+    same = ranked[1:] == ranked[:-1]
+    if same.any():
+        # Only here does a hash cost anything: scores that a model computes are seldom equal.
+        borders = np.flatnonzero(np.concatenate(([True], ~same, [True])))
+        for start, stop in pairwise(borders.tolist()):
+            if stop - start > 1:
+                tied = order[start:stop].copy()
+                order[start:stop] = tied[tie_order(task_id, query_id, [doc_ids[position] for position in tied])]
+    return order
+
+
+def tie_order(task_id: str, query_id: str, doc_ids: Sequence[str]) -> Positions:
+    """The positions of `doc_ids` in hash order, int64[n]: how ties are broken and what a pointwise adapter is shown."""
+    keyed = sorted(zip(tie_hashes(task_id, query_id, doc_ids), doc_ids, range(len(doc_ids)), strict=True))
+    return np.array([position for _, _, position in keyed], dtype=np.int64)
+
+
+def tied_across(ranked_scores: Float32, cutoff: int) -> bool:
+    """Whether the ranks `cutoff` and `cutoff` + 1 have the same score, so that the hash decides which is inside.
+
+    `ranked_scores` are one query's scores in rank order, float32[n]. A list no longer than the cutoff has no such tie.
+    """
+    if cutoff < 1:
+        raise ValueError(f"a cutoff is at least 1, not {cutoff}")
+    return len(ranked_scores) > cutoff and bool(ranked_scores[cutoff - 1] == ranked_scores[cutoff])
+
+
+def _checked(
+    task_id: str,
+    query_id: str,
+    doc_ids: Sequence[str],
+    scores: npt.ArrayLike,
+    failed: npt.NDArray[np.bool_] | None,
+) -> Float32:
+    """`scores` as float32[n], failed pairs at minus infinity; AdapterError if they are not n finite numbers."""
+    where = f"task {task_id}, query {query_id!r}"
+    try:
+        if isinstance(scores, np.ndarray) and scores.dtype == np.float32:
+            values = scores.copy()
+        else:
+            with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below, by name
+                values = np.array(scores, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise AdapterError(f"{where}: the scores are not a list of numbers: {error}") from error
+    if values.ndim != 1:
+        raise AdapterError(f"{where}: scores of shape {values.shape}; return one number for each candidate")
+    if len(values) != len(doc_ids):
+        missing = f", none for candidate {doc_ids[len(values)]!r}" if len(values) < len(doc_ids) else ""
+        raise AdapterError(f"{where}: {len(values)} scores for {len(doc_ids)} candidates{missing}")
+    if failed is not None:
+        values[failed] = 0.0
+    finite = np.isfinite(values)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise AdapterError(
+            f"{where}, candidate {doc_ids[bad]!r}: the score is {values[bad]}; it must be a finite float32 number"
+        )
+    if failed is not None:
+        values[failed] = -np.inf
+    return values

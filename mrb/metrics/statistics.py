@@ -1,0 +1,408 @@
+"""Uncertainty of means over queries: bootstrap intervals, paired tests, rank groups. numpy only, same bits everywhere.
+
+Three things make a number here the same on every machine and in every release of numpy. Draws come from PCG64's raw
+64-bit words, a stream that numpy guarantees, and not from a distribution method, which it may change. Resampled sums
+are sums of multiples of one power of two, small enough that float64 adds them without rounding, so that neither block
+size nor the matrix library's order of addition shows. Interval ends are resampled means themselves, not interpolated.
+
+What is resampled is a *unit*: a query, or a cluster of queries that share an image, a page or a text. A mean over
+clusters is the ratio estimator, sum of values over number of queries. Tasks are resampled within themselves; so are the
+parts of a task whose score is the mean over its parts (`mrb.metrics.aggregation`), where a cluster ends with its part.
+`docs/scoring.md` says how the interval was chosen and how well it covers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import NormalDist
+from typing import Literal, Required, TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from mrb._util.hashing import sha256_json
+from mrb.metrics.aggregation import query_weights, rows_by_part
+from mrb.metrics.resampling import on_grid, sign_flip, unit_counts
+
+Float64 = npt.NDArray[np.float64]
+Average = Literal["tasks", "types"]
+
+LEVEL = 0.95
+RESAMPLES = 2000
+FLIPS = 9999
+_ROUNDING = 1e-12
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the ends of its interval, `low <= mean <= high`, in the unit of the values (fractions).
+
+    Where all units have the same value (or there is one unit) the three are equal: no spread was seen, which is not
+    the same as certainty.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class TaskSample:
+    """One task's values for averages over tasks: float64[n, m], n queries by m columns (measures, or models).
+
+    `type` is the task's type, for the mean of type means. `clusters` has one key for each query, None where queries
+    are independent. `parts` has the part of each query where the task's score is the mean over its parts, None where it
+    is that over queries. Columns mean the same in every task of an average.
+    """
+
+    task_id: str
+    type: str
+    values: Float64
+    clusters: Sequence[str] | None = None
+    parts: Sequence[str] | None = None
+
+    @property
+    def units(self) -> int:
+        """How many units are resampled."""
+        keys = _unit_keys(self.clusters, self.parts)
+        return len(self.values) if keys is None else len(set(keys))
+
+
+@dataclass(frozen=True)
+class Averages:
+    """An interval for each column: of the mean over tasks, over types of their tasks' means, and of each type's."""
+
+    over_tasks: tuple[Interval, ...]
+    over_types: tuple[Interval, ...]
+    of_types: dict[str, tuple[Interval, ...]]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean difference a - b, its interval, and the two-sided p value of the sign-flip test."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class RankGroup:
+    """Models that share a rank, by falling mean. `rank` is one more than the number of models in better groups."""
+
+    rank: int
+    models: tuple[str, ...]
+
+
+class Resampling(TypedDict, total=False):
+    """How units are resampled: the seed, the interval's level (0.95) and the number of draws (2,000)."""
+
+    seed: Required[int]
+    level: float
+    resamples: int
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """An estimate with its bootstrap: mean float64[m], draws float64[resamples, m], and for each task that it is
+    made of the squared standard error (float64[tasks, m], of the bootstrap) and the number of units (int[tasks])."""
+
+    mean: Float64
+    draws: Float64
+    variances: Float64
+    units: tuple[int, ...]
+
+
+def task_seed(task_id: str) -> int:
+    """The seed of a task's resampling, an unsigned 64-bit integer: the head of a SHA-256 over the task's id."""
+    return int(sha256_json(["mrb-bootstrap-v1", task_id])[:16], 16)
+
+
+def part_seed(seed: int, part: str) -> int:
+    """The seed of a part's resampling in a task of this seed."""
+    return int(sha256_json(["mrb-bootstrap-v1", seed, part])[:16], 16)
+
+
+def interval(
+    values: Float64,
+    clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    **how: Unpack[Resampling],
+) -> Interval:
+    """The mean of `values` (float64[n]) and its bootstrap interval; `clusters` gives each value's cluster. With
+    `parts`, the part of each value, it is the mean over parts of their means.
+
+    The expanded percentile interval (Hesterberg, The American Statistician 69, 2015, section 5.3): percentiles of the
+    resampled means, taken further out than (1 - level) / 2 by what the bootstrap's standard error lacks,
+    sqrt(u / (u - 1)) for u units, and by Student's quantile in place of the normal one.
+
+    ValueError: no values, a value that is not finite, more or fewer cluster keys than values.
+    """
+    return intervals(values[:, np.newaxis], clusters, parts, **how)[0]
+
+
+def intervals(
+    values: Float64,
+    clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> tuple[Interval, ...]:
+    """`interval` for each column of float64[n, m] at little more than the price of one: the draws are shared."""
+    return _intervals(_resample(values, clusters, parts, seed, resamples), level)
+
+
+def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
+    """The two averages over `samples` with intervals, each task resampled within itself by its own seed.
+
+    A task's draws are those of its own interval (`task_seed`); the order of the samples does not matter. The
+    degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
+    """
+    ordered = _ordered(samples)
+    tasks = [_resample(s.values, s.clusters, s.parts, task_seed(s.task_id), resamples) for s in ordered]
+    by_type: dict[str, list[_Resampled]] = {}
+    for sample, resampled in zip(ordered, tasks, strict=True):
+        by_type.setdefault(sample.type, []).append(resampled)
+    types = {name: _mean_of(by_type[name]) for name in sorted(by_type)}
+    over = [_intervals(_mean_of(some), level) for some in (tasks, list(types.values()))]
+    return Averages(over[0], over[1], {name: _intervals(found, level) for name, found in types.items()})
+
+
+def paired_test(
+    a: Float64,
+    b: Float64,
+    clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    *,
+    flips: int = FLIPS,
+    **how: Unpack[Resampling],
+) -> PairedTest:
+    """Two models on the same queries: `a` and `b` are float64[n]. The interval is that of the differences.
+
+    The p value is of Fisher's randomisation test: under the hypothesis that the models are alike each unit's difference
+    could as well have the other sign. Exact if there are at most `flips` ways to choose signs, else
+    (1 + as extreme) / (1 + flips) over random ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval). With
+    `parts` a unit's difference has the weight that its queries have in the task's score.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
+    values = np.column_stack((b, a))
+    return paired_tests(values, clusters, parts, flips=flips, **how)[0]
+
+
+def paired_tests(
+    values: Float64,
+    clusters: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
+    *,
+    flips: int = FLIPS,
+    **how: Unpack[Resampling],
+) -> tuple[PairedTest, ...]:
+    """`paired_test` of each column of float64[n, m] after the first against the first, at little more than the price of
+    one: the draws are shared."""
+    found = intervals(values[:, 1:] - values[:, :1], clusters, parts, **how)
+    p_values = sign_flip(_weighted_units(values, clusters, parts), how["seed"], flips, rows=1)[0, 1:].tolist()
+    return tuple(PairedTest(one.mean, one.low, one.high, p) for one, p in zip(found, p_values, strict=True))
+
+
+def pairwise_p_values(
+    samples: Sequence[TaskSample], *, average: Average, flips: int = FLIPS, rows: int | None = None
+) -> Float64:
+    """The p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones on the
+    diagonal, not corrected; or the first `rows` rows. As in `paired_test`, every unit weighted as it is in the
+    average."""
+    seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
+    return sign_flip(contributions(samples, average), seed, flips, rows=rows)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """`p_values` corrected for their number so that the chance of any false rejection stays below the level
+    (Holm, Scandinavian Journal of Statistics 6, 1979), in the order given."""
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for done, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - done) * p_values[position]))
+        corrected[position] = highest
+    return corrected
+
+
+def flips_needed(models: int, alpha: float = 0.05) -> int:
+    """Sign flips that can separate a pair of `models` after correction: p can fall well below alpha / pairs."""
+    return max(FLIPS, math.ceil(4 * math.comb(models, 2) / alpha))
+
+
+def rank_groups(
+    models: Sequence[str],
+    samples: Sequence[TaskSample],
+    *,
+    average: Average = "tasks",
+    alpha: float = 0.05,
+    flips: int | None = None,
+) -> tuple[RankGroup, ...]:
+    """The models (the columns of `samples`) in groups that share a rank, best first.
+
+    A group begins only where the corrected tests separate *every* model above from *every* model below: two models in
+    different groups are always separated by their own test, and the chance that any two alike ones are is at most
+    `alpha`. `flips` follows from the number of pairs if not given; ValueError if it is too small to separate any.
+    """
+    pairs = list(combinations(range(len(models)), 2))
+    flips = flips_needed(len(models), alpha) if flips is None else flips
+    if len(pairs) > alpha * (flips + 1):
+        raise ValueError(f"{flips} sign flips cannot separate any two of {len(models)} models at {alpha}")
+    raw = pairwise_p_values(samples, average=average, flips=flips)
+    return groups_by(raw, models, samples, average=average, alpha=alpha)
+
+
+def groups_by(
+    p_values: Float64, models: Sequence[str], samples: Sequence[TaskSample], *, average: Average, alpha: float = 0.05
+) -> tuple[RankGroup, ...]:
+    """`rank_groups` by p values (float64[m, m], not corrected) that are known already."""
+    separated = np.zeros(p_values.shape, dtype=bool)
+    pairs = list(combinations(range(len(models)), 2))
+    for (i, j), p in zip(pairs, holm([p_values[pair].item() for pair in pairs]), strict=True):
+        separated[i, j] = separated[j, i] = p <= alpha
+    means = [math.fsum(column) for column in contributions(samples, average).T]
+    order = sorted(range(len(models)), key=lambda i: (-means[i], models[i]))
+    begins = [k for k in range(1, len(order)) if separated[np.ix_(order[:k], order[k:])].all()]
+    return tuple(
+        RankGroup(begin + 1, tuple(models[i] for i in order[begin:end]))
+        for begin, end in pairwise([0, *begins, len(order)])
+    )
+
+
+def _ordered(samples: Sequence[TaskSample]) -> list[TaskSample]:
+    """By task id, so that sums over tasks do not depend on the order given."""
+    if not samples:
+        raise ValueError("an average over no tasks")
+    ordered = sorted(samples, key=lambda sample: sample.task_id)
+    for one, other in pairwise(ordered):
+        if one.task_id == other.task_id:
+            raise ValueError(f"task {one.task_id} stands twice in an average")
+        if one.values.shape[1:] != other.values.shape[1:]:
+            raise ValueError(f"tasks {one.task_id} and {other.task_id} have different columns")
+    return ordered
+
+
+def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Float64]:
+    """The sums of each unit's values, float64[u, m], and how many values each has, float64[u]."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"values of shape {values.shape}: at least one finite number a column is needed")
+    if clusters is None:
+        return values, np.ones(len(values))
+    if len(clusters) != len(values):
+        raise ValueError(f"{len(clusters)} cluster keys for {len(values)} values")
+    numbers: dict[str, int] = {}
+    unit = np.array([numbers.setdefault(key, len(numbers)) for key in clusters])
+    sums = [np.bincount(unit, weights=column) for column in values.T]
+    return np.column_stack(sums), np.bincount(unit).astype(np.float64)
+
+
+def _weighted_units(values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Float64:
+    """The sums of each unit's values, float64[u, m], every value times its query's weight in the task's score."""
+    weighted = values * query_weights(parts, len(values))[:, np.newaxis]
+    return _units(weighted, _unit_keys(clusters, parts))[0]
+
+
+def _unit_keys(clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Sequence[str] | None:
+    """The key of each query's unit, None where each is its own: its cluster, within its part."""
+    if clusters is None or parts is None:
+        return clusters
+    return [f"{part} {cluster}" for part, cluster in zip(parts, clusters, strict=True)]  # no part has a space
+
+
+def contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
+    """What each unit of each task adds to the average: float64[all units, m], whose column sums are the averages."""
+    ordered = _ordered(samples)
+    types = [sample.type for sample in ordered]
+    added = []
+    for sample in ordered:
+        share = len(types) if average == "tasks" else len(set(types)) * types.count(sample.type)
+        sums = _weighted_units(sample.values, sample.clusters, sample.parts)
+        added.append(sums / (len(sample.values) * share))
+    return np.concatenate(added)
+
+
+def _resample(
+    values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None, seed: int, resamples: int
+) -> _Resampled:
+    if parts is not None:
+        if len(parts) != len(values):
+            raise ValueError(f"{len(parts)} parts for {len(values)} values")
+        return _mean_of(
+            [
+                _resample(values[rows], _taken(clusters, rows), None, part_seed(seed, name), resamples)
+                for name, rows in rows_by_part(parts).items()
+            ]
+        )
+    sums, counts = _units(values, clusters)
+    mean = np.array([math.fsum(column) for column in np.asarray(values, dtype=np.float64).T]) / len(values)
+    whole, step = on_grid(sums)
+    table = np.column_stack((whole, counts))
+    totals = np.concatenate([drawn @ table for drawn in unit_counts(len(sums), seed, resamples)])
+    # What a unit adds to the ratio's deviation, to first order; their squares give its standard error.
+    influence = (sums - mean * counts[:, np.newaxis]) / len(values)
+    variance = np.array([math.fsum(column) for column in (influence * influence).T])
+    return _Resampled(mean, totals[:, :-1] * step / totals[:, -1:], variance[np.newaxis], (len(sums),))
+
+
+def _taken(keys: Sequence[str] | None, rows: npt.NDArray[np.int64]) -> Sequence[str] | None:
+    return None if keys is None else [keys[row] for row in rows.tolist()]
+
+
+def _mean_of(parts: Sequence[_Resampled]) -> _Resampled:
+    """The unweighted mean of independent estimates."""
+    count = len(parts)
+    return _Resampled(
+        # Divided once, not weighted: a mean of ones is one. Python's sum adds in the order given, everywhere.
+        mean=np.asarray(sum(part.mean for part in parts) / count),
+        draws=np.asarray(sum(part.draws for part in parts) / count),
+        variances=np.concatenate([part.variances for part in parts]) / count**2,
+        units=tuple(units for part in parts for units in part.units),
+    )
+
+
+def _intervals(found: _Resampled, level: float) -> tuple[Interval, ...]:
+    ends = []
+    for mean, draws, variances in zip(found.mean.tolist(), found.draws.T, found.variances.T, strict=True):
+        ranked = np.sort(draws)
+        if ranked[-1] - ranked[0] <= _ROUNDING:  # equal values, divided by cluster sizes that differ
+            ends.append(Interval(mean, mean, mean))
+            continue
+        tail = _tail(variances.tolist(), found.units, (1 - level) / 2)
+        outside = max(math.floor(tail * (len(ranked) + 1)), 1) - 1
+        # The draws of skewed values are not centred on the mean: a low level could leave it outside.
+        ends.append(Interval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
+    return tuple(ends)
+
+
+def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> float:
+    """The share of draws below the interval so that it covers as Student's would: less than `tail`.
+
+    A bootstrap's variance is (u - 1) / u of the unbiased one; Welch and Satterthwaite give the degrees of freedom of a
+    sum of several. Tasks with one unit, which show no spread, are left out of both.
+    """
+    parts = [(v, v * u / (u - 1), u - 1) for v, u in zip(variances, units, strict=True) if u > 1]
+    unbiased = math.fsum(fair for _, fair, _ in parts)
+    freedom = unbiased**2 / math.fsum(fair**2 / less for _, fair, less in parts)
+    stretch = math.sqrt(unbiased / math.fsum(biased for biased, _, _ in parts))
+    return _NORMAL.cdf(stretch * student_quantile(tail, freedom))
+
+
+def student_quantile(probability: float, freedom: float) -> float:
+    """Student's t quantile by the expansion of Abramowitz and Stegun, 26.7.5: to 4e-4 from 8 degrees of freedom on."""
+    z = _NORMAL.inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))

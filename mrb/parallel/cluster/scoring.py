@@ -1,0 +1,207 @@
+"""The executor of a Ray cluster. The run's process stays the only one that writes its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from mrb.errors import AdapterError
+from mrb.evaluation.executor import Score
+from mrb.evaluation.failures import Allowance
+from mrb.evaluation.journal import Record
+from mrb.evaluation.plan import Entry, Plan
+from mrb.evaluation.task_spec import Choice
+from mrb.parallel.cluster.requeueing_queue import Handing
+from mrb.parallel.cluster.worker_group import Crew
+from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
+from mrb.parallel.messages import Ask, Build, Close, Done, Failed, Open, Packages, Raised, Span, Work
+from mrb.parallel.process import KEPT, doing_what
+from mrb.results.schema import RerankerInfo
+
+BUILDING = "building the reranker"
+NAMING = "naming its packages"
+CLOSING = "closing the reranker"
+
+
+class OnRay:
+    """Workers that come and go. Each builds, names its packages, opens what is to be scored, and asks for queries.
+
+    A mistake in one ends the run, as it does on one machine. One that is lost does not: what it held is handed out
+    again, unless that is what ends workers.
+    """
+
+    def __init__(self, crew: Crew, build: Build, timeout: float | None) -> None:
+        self._crew = crew
+        self._build = build
+        self._timeout = timeout
+        self._info: RerankerInfo | None = None
+        self._packages: dict[str, str] | None = None
+        self._opened: dict[Member, Choice] = {}
+        self._open: Open | None = None
+        self._handing: Handing | None = None
+        self._working: dict[Member, Handing] = {}
+        while self._packages is None:
+            self._round()
+
+    @property
+    def info(self) -> RerankerInfo:
+        """What the reranker declares, in all workers alike."""
+        assert self._info is not None, "the first worker has built before anything is asked"
+        return self._info
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are to be."""
+        return self._crew.size
+
+    def packages(self) -> dict[str, str]:
+        """Versions of the packages that one of the workers has imported now."""
+        self._packages = None
+        while self._packages is None:
+            idle = [member for member in self._crew.members if not member.doing]
+            if idle and not any(member.doing == NAMING for member in self._crew.members):
+                idle[0].tell(Packages(), NAMING)
+            self._round()
+        return self._packages
+
+    def open(self, choice: Choice, plan: Plan) -> Score:
+        """Have each worker read the task's data; comes back when the first has."""
+        self._open = Open(choice, plan.candidates.sha256)
+        while choice not in self._opened.values():
+            self._round()
+        return partial(self._score, choice)
+
+    def close(self) -> None:
+        """Let each worker close its reranker that does nothing, or has answered all that it had and is about to be told
+        that there is no more. Nobody waits for one that is still being built or reads a task's data."""
+        self._open, self._crew.hiring = None, False
+        ending = [member for member in self._crew.members if not member.doing or member in self._working]
+        for member in ending:
+            if not member.doing:
+                member.tell(Close(), CLOSING)
+        while any(member in ending for member in self._crew.members):
+            for member, message in self._crew.events():
+                if isinstance(message, Raised):
+                    raise message.error
+                if isinstance(message, Ask):
+                    member.tell([])
+                elif isinstance(message, Done) and member.doing == CLOSING:
+                    self._crew.drop(member)
+                elif isinstance(message, Done):
+                    member.tell(Close(), CLOSING)
+
+    def _score(self, choice: Choice, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+        spans = ((entry.query_id, entry.first, entry.first + len(entry.doc_ids)) for entry in entries)
+        handing = self._handing = Handing(choice, spans, allowance)
+        try:
+            while not handing.over:
+                yield from self._round()
+        finally:
+            self._handing = None
+
+    def _round(self) -> list[Record]:
+        """Hear what a worker says, give those that do nothing something to do; the records that came."""
+        found: list[Record] = []
+        for member, message in self._crew.events(self._timeout):
+            if isinstance(message, Record):
+                if self._handing is not None and message.query_id in member.in_hand:
+                    self._handing.answered(member, message.query_id)
+                    found.append(message)
+                    self._crew.worked()
+            elif isinstance(message, Lost):
+                found += self._lost(member, message)
+            else:
+                self._heard(member, message)
+        for member in self._crew.members:
+            if not member.doing:
+                self._next(member)
+        return found
+
+    def _heard(self, member: Member, message: object) -> None:
+        if isinstance(message, Joined):
+            member.tell(self._build, BUILDING)
+        elif isinstance(message, Raised):
+            raise message.error
+        elif isinstance(message, Ask):
+            handing = self._handing
+            # One that still ends its part of an earlier call was told other things of failures.
+            ours = handing is not None and self._working.get(member) is handing
+            member.tell(handing.take(member, len(self._crew.members)) if handing and ours else [])
+        elif isinstance(message, Failed):
+            assert self._handing is not None and self._handing.allowance is not None
+            self._handing.allowance.spend(message.pairs, message.error)
+        elif isinstance(message, Done):
+            doing, member.doing = member.doing, ""
+            self._working.pop(member, None)
+            self._done(member, doing, message.value)
+
+    def _done(self, member: Member, doing: str, value: object) -> None:
+        if doing == BUILDING:
+            assert isinstance(value, RerankerInfo)
+            self._info = self._info or value
+            if value != self._info:
+                raise AdapterError(
+                    f"{value.name}: {member.name} declares other things than the first: name, kind, inputs, version, "
+                    "options and source may not depend on the node"
+                )
+            member.tell(Packages(), NAMING)
+        elif doing == NAMING:
+            assert isinstance(value, dict)
+            self._agree(member, value)
+            self._packages = self._packages or value
+        elif self._open is not None and doing == _opening(self._open):
+            self._opened[member] = self._open.choice
+
+    def _agree(self, member: Member, packages: Mapping[str, str]) -> None:
+        before = self._packages or {}
+        for name in sorted(before.keys() & packages.keys()):
+            if before[name] != packages[name]:
+                raise AdapterError(
+                    f"{member.name} has {name} {packages[name]}, another worker has {before[name]}: a run's nodes must "
+                    "have the same packages"
+                )
+
+    def _next(self, member: Member) -> None:
+        if self._open is None:
+            return
+        if self._opened.get(member) != self._open.choice:
+            self._opened.pop(member, None)
+            member.tell(self._open, _opening(self._open))
+        elif self._handing is not None and self._handing.left:
+            self._working[member] = self._handing
+            member.tell(Work(self._handing.allowance is not None), f"scoring task {self._open.choice.task.id}")
+
+    def _lost(self, member: Member, lost: Lost) -> list[Record]:
+        """Hand out again what the worker held, or, if that is what ends workers, count it as failed or end the run."""
+        self._opened.pop(member, None)
+        self._working.pop(member, None)
+        told = f"{member.name} {lost.how} while {doing_what(member.doing or 'waiting', member.in_hand)}"
+        if not member.in_hand or self._handing is None:
+            self._crew.unused(told, lost)
+            self._crew.say(f"{told}; the run goes on")
+            return []
+        if len(member.in_hand) == 1:
+            ((query_id, span),) = member.in_hand.items()
+            if self._crew.deadly(f"{self._handing.choice.task.id} {query_id}"):
+                return [self._given_up(member, span, AdapterError(f"{told}, as did one before it; {KEPT}"))]
+        self._crew.say(f"{told}; handed out again, the run goes on")
+        self._handing.give_back(member)
+        return []
+
+    def _given_up(self, member: Member, span: Span, error: AdapterError) -> Record:
+        """A query that ends workers fails with all its pairs, where failures are allowed."""
+        query_id, first, end = span
+        handing = self._handing
+        assert handing is not None
+        if handing.allowance is None:
+            raise error
+        handing.allowance.spend(end - first, error)
+        self._crew.say(f"{error} ({end - first} pairs failed)")
+        handing.answered(member, query_id)
+        return Record(query_id, first, np.full(end - first, np.nan, np.float32))
+
+
+def _opening(command: Open) -> str:
+    return f"opening task {command.choice.task.id}"

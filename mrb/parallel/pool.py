@@ -1,0 +1,157 @@
+"""The executor of several processes: `on_processes(n)`. This process stays the only one that writes the run's files."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import connection
+
+from mrb.errors import AdapterError
+from mrb.evaluation.executor import Score, Start
+from mrb.evaluation.failures import Allowance
+from mrb.evaluation.journal import Record
+from mrb.evaluation.plan import Entry, Plan
+from mrb.evaluation.task_spec import Choice
+from mrb.parallel.messages import Ask, Build, Close, Command, Done, Failed, Message, Open, Packages, Raised, Work
+from mrb.parallel.process import WorkerProcess
+from mrb.parallel.resources import visible_gpus, worker_environment
+from mrb.parallel.work_queue import Shares
+from mrb.results.schema import RerankerInfo
+
+LOOK_SECONDS = 1.0
+"""How often silent workers are looked at: a child of one that died may hold its pipe open."""
+
+
+def on_processes(workers: int, timeout: float | None = None) -> Start:
+    """An executor of `workers` processes, each with a reranker of its own, for `mrb.evaluation.run.run`.
+
+    A worker that holds queries and gives no answer for `timeout` seconds ends the run, as one that dies does.
+    """
+
+    if os.name != "posix":
+        raise AdapterError("several workers need Linux or macOS; leave --workers out")
+
+    @contextmanager
+    def start(model: str, options: Mapping[str, str]) -> Iterator[Pool]:
+        pool = Pool(workers, timeout)
+        try:
+            pool.build(model, options)
+            yield pool
+            pool.close()
+        finally:
+            pool.kill()
+
+    return start
+
+
+class Pool:
+    """Worker processes that all do the same. A mistake in one, or its death, is raised here; `kill` ends the others."""
+
+    def __init__(self, workers: int, timeout: float | None = None) -> None:
+        self.workers = workers
+        self._timeout = timeout
+        self._processes: list[WorkerProcess] = []
+        self._info: RerankerInfo | None = None
+        self._opened: Choice | None = None
+
+    @property
+    def info(self) -> RerankerInfo:
+        """What the reranker declares, in all workers alike."""
+        assert self._info is not None, "workers build before they are asked"
+        return self._info
+
+    def build(self, model: str, options: Mapping[str, str]) -> None:
+        """Start the processes and let each build the reranker. AdapterError as from `load_reranker`, or if what the
+        reranker declares depends on the process it is built in."""
+        gpus = visible_gpus()
+        for number in range(self.workers):
+            environment = worker_environment(number, self.workers, gpus)
+            self._processes.append(WorkerProcess(f"worker {number + 1} of {self.workers}", environment))
+        for process, info in self._all(Build(model, options), "building the reranker").items():
+            assert isinstance(info, RerankerInfo)
+            self._info = self._info or info
+            if info != self._info:
+                raise AdapterError(
+                    f"{info.name}: {process.name} declares other things than the first: name, kind, inputs, version "
+                    "and options may not depend on the process"
+                )
+
+    def packages(self) -> dict[str, str]:
+        """Versions of the packages that the first worker has imported now."""
+        found = self._all(Packages(), "naming its packages")[self._processes[0]]
+        assert isinstance(found, dict)
+        return found
+
+    def open(self, choice: Choice, plan: Plan) -> Score:
+        """Let each worker read the task's data."""
+        task_id = choice.task.id
+        if choice != self._opened:
+            self._opened = None
+            self._all(Open(choice, plan.candidates.sha256), f"opening task {task_id}")
+            self._opened = choice
+        return partial(self._score, task_id)
+
+    def close(self) -> None:
+        """Let each worker close its reranker and end."""
+        self._all(Close(), "closing the reranker")
+        for process in self._processes:
+            process.wait()
+
+    def kill(self) -> None:
+        """End the workers that have not ended by themselves."""
+        for process in self._processes:
+            process.kill()
+
+    def _score(self, task_id: str, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+        spans = [(entry.query_id, entry.first, entry.first + len(entry.doc_ids)) for entry in entries]
+        shares = Shares(spans, self.workers)
+        for process, message in self._said(Work(tolerant=allowance is not None), f"scoring task {task_id}"):
+            if isinstance(message, Ask):
+                taken = shares.take(len(process.in_hand))
+                process.in_hand |= dict.fromkeys(query_id for query_id, _, _ in taken)
+                process.send(taken)
+            elif isinstance(message, Record):
+                del process.in_hand[message.query_id]
+                yield message
+            elif isinstance(message, Failed):
+                assert allowance is not None
+                allowance.spend(message.pairs, message.error)
+
+    def _all(self, command: Command, doing: str) -> dict[WorkerProcess, object]:
+        """Give all workers a command; what each one's `Done` holds, in their order."""
+        found = {process: said.value for process, said in self._said(command, doing) if isinstance(said, Done)}
+        return {process: found[process] for process in self._processes}
+
+    def _said(self, command: Command, doing: str) -> Iterator[tuple[WorkerProcess, Message]]:
+        """Give all workers a command and pass on what they say until each is done; what one raised is raised here."""
+        for process in self._processes:
+            process.doing = doing
+            process.send(command)
+        busy = list(self._processes)
+        while busy:
+            ready = connection.wait([process.connection for process in busy], LOOK_SECONDS)
+            for process in [process for process in busy if process.connection in ready]:
+                process.heard = time.monotonic()
+                message = process.receive()
+                if isinstance(message, Raised):
+                    raise message.error
+                if isinstance(message, Done):
+                    busy.remove(process)
+                yield process, message
+            if not ready:
+                _look(busy)
+            self._hurry(busy)
+
+    def _hurry(self, busy: Iterable[WorkerProcess]) -> None:
+        for process in busy:
+            if self._timeout and process.in_hand and time.monotonic() > process.heard + self._timeout:
+                raise process.late(self._timeout)
+
+
+def _look(silent: Iterable[WorkerProcess]) -> None:
+    for process in silent:
+        if process.process.poll() is not None:
+            raise process.died()

@@ -1,0 +1,1 @@
+"""The reranker contract, plug-ins and their check."""

@@ -1,0 +1,200 @@
+"""The check itself: ask the same pairs in several ways, compare the answers, and name what does not hold.
+
+Each property has two askings that differ in that property alone, so that what is named is the cause:
+
+    twice       the same requests, again                                   hidden state, or chance
+    order       the requests from the last to the first                    the place in a batch
+    alone       each request by itself                                     the neighbours in a batch
+    candidates  `alone`, with the candidates from the last to the first    the place in the list    (pointwise)
+    set         `alone`, with some of the candidates only; two short       the other candidates     (pointwise)
+                texts in one request, then each alone
+    fresh       `order`, asked of a second instance                        what the first had seen before
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mrb.errors import AdapterError
+from mrb.evaluation.plan import Plan
+from mrb.rerankers.calling import closed_after
+from mrb.rerankers.check.probe import Probe, Scores, answers, one_by_one, requests, short_pair, thinned, turned
+from mrb.rerankers.check.score_noise import Difference, compare, drifts, spread
+from mrb.rerankers.declaration import LoadedReranker, not_covered
+from mrb.rerankers.ties import tied_share
+from mrb.results.schema import RerankerInfo
+
+Property = Literal["twice", "order", "alone", "candidates", "set", "fresh"]
+PROPERTIES: tuple[Property, ...] = ("twice", "order", "alone", "candidates", "set", "fresh")
+
+# Where the first is broken, the second cannot be told apart from it.
+_SHADOWS: dict[Property, tuple[Property, ...]] = {
+    "twice": ("order", "alone", "candidates", "set", "fresh"),
+    "order": ("alone",),
+    "candidates": ("set",),
+}
+_TOLD: dict[Property, str] = {
+    "twice": "hidden state or chance: the same request, asked twice, got two answers",
+    "order": "batch order dependence: the answer changes when the requests come from the last to the first",
+    "alone": "batch dependence: the answer changes when a request comes without the others beside it",
+    "candidates": "candidate order dependence: declared pointwise, but a pair's score changes with its place in the "
+    "list; if that is meant, declare kind = 'setwise'",
+    "set": "set dependence: declared pointwise, but a pair's score changes with the other candidates; if that is "
+    "meant, declare kind = 'setwise'",
+    "fresh": "hidden state: a second instance, asked the same requests, gives another answer, so a resumed run would "
+    "not go on as it began",
+}
+
+
+@dataclass(frozen=True)
+class TaskCheck:
+    """What was found on one task: each property's differences, how long the first asking took, and the share of
+    requests whose candidates were all tied in it."""
+
+    task_id: str
+    type: str
+    requests: int
+    pairs: int
+    seconds: float
+    tied: float
+    found: Mapping[Property, tuple[Difference, ...]]
+
+    def largest(self, name: Property) -> Difference | None:
+        """The largest difference of a property; None where it was not asked."""
+        return max(self.found.get(name, ()), key=lambda difference: difference.size, default=None)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of a check. `broken` has a line for each declaration that does not hold; none means that all do."""
+
+    info: RerankerInfo
+    tasks: tuple[TaskCheck, ...]
+    not_covered: Mapping[str, str]
+    elsewhere: Mapping[str, str]
+    broken: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every asking of every task gave the same bits."""
+        return all(d.size == 0 for task in self.tasks for found in task.found.values() for d in found)
+
+
+def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = True) -> Checked:
+    """Check the reranker that `load` builds on the plans of `probe`.
+
+    With `fresh`, the first instance is closed and a second one is built and asked too. AdapterError if the adapter
+    raises, breaks its contract (a wrong count, a NaN, no permutation), or takes none of the tasks.
+    """
+    reranker = load()
+    with closed_after(reranker.close):
+        info = reranker.info
+        refused = {plan.data.task.id: not_covered(info, plan.data.task) for plan in probe.plans}
+        plans = [plan for plan in probe.plans if refused[plan.data.task.id] is None]
+        if not plans:
+            raise AdapterError(f"{info.name}: takes {', '.join(info.inputs)}, which none of the tasks is made of")
+        _warm_up(reranker, plans[0])
+        first = [_Asking(plan, reranker) for plan in plans]
+    if fresh:
+        del reranker  # its memory goes before the second instance needs as much
+        _ask_fresh(load, first)
+    tasks = tuple(asking.outcome() for asking in first)
+    reasons = {task_id: reason for task_id, reason in refused.items() if reason is not None}
+    return Checked(info, tasks, reasons, probe.elsewhere, tuple(_broken(info, tasks)))
+
+
+class _Asking:
+    """One task's answers by the first instance, and what they show."""
+
+    def __init__(self, plan: Plan, reranker: LoadedReranker) -> None:
+        self.plan = plan
+        self.info = reranker.info
+        self.found: dict[Property, tuple[Difference, ...]] = {}
+        started = time.perf_counter()
+        base = self._ask(reranker)
+        self.seconds = time.perf_counter() - started
+        self.scale = spread(base)
+        self.tied = tied_share(of_query.values() for of_query in base.values())
+        self._compare("twice", base, self._ask(reranker))
+        self.backwards = self._ask(reranker, backwards=True)
+        self._compare("order", base, self.backwards)
+        task_id = plan.data.task.id
+        alone = answers(reranker, task_id, one_by_one(requests(plan, reranker)))
+        self._compare("alone", base, alone)
+        if self.info.kind == "pointwise":
+            self._compare("candidates", alone, answers(reranker, task_id, turned(requests(plan, reranker))))
+            self._compare("set", alone, answers(reranker, task_id, thinned(requests(plan, reranker))))
+        if {plan.data.task.query_modality, plan.data.task.document_modality} == {"text"}:
+            self._ask_short(reranker)
+
+    def _ask_short(self, reranker: LoadedReranker) -> None:
+        """Two short texts of different lengths in one request; then, if declared pointwise, each alone."""
+        task_id = self.plan.data.task.id
+        pair = short_pair(requests(self.plan, reranker)[0])
+        together = answers(reranker, task_id, [[pair]])
+        if self.info.kind == "pointwise":
+            alone = answers(reranker, task_id, ([pair.part([place], 0)] for place in range(len(pair.order))))
+            self.found["set"] += tuple(compare(self.info.kind, task_id, alone, together, self.scale))
+
+    def ask_fresh(self, reranker: LoadedReranker) -> None:
+        """Compare a second instance with the first, in the order in which the first was asked last."""
+        self._compare("fresh", self.backwards, self._ask(reranker, backwards=True))
+
+    def outcome(self) -> TaskCheck:
+        task = self.plan.data.task
+        return TaskCheck(
+            task.id, task.type, len(self.plan.query_ids), self.plan.pairs, self.seconds, self.tied, self.found
+        )
+
+    def _ask(self, reranker: LoadedReranker, *, backwards: bool = False) -> Scores:
+        return answers(reranker, self.plan.data.task.id, [requests(self.plan, reranker, backwards=backwards)])
+
+    def _compare(self, name: Property, before: Scores, after: Scores) -> None:
+        self.found[name] = tuple(compare(self.info.kind, self.plan.data.task.id, before, after, self.scale))
+
+
+def _ask_fresh(load: Callable[[], LoadedReranker], first: Iterable[_Asking]) -> None:
+    second = load()
+    with closed_after(second.close):
+        for asking in first:
+            asking.ask_fresh(second)
+
+
+def _warm_up(reranker: LoadedReranker, plan: Plan) -> None:
+    """One request before the clock runs: what a model loads or compiles at its first is no matter of speed."""
+    answers(reranker, plan.data.task.id, one_by_one(requests(plan, reranker)[:1]))
+
+
+def _broken(info: RerankerInfo, tasks: Iterable[TaskCheck]) -> list[str]:
+    """A line for each property that does not hold, with the largest difference seen."""
+    found: dict[Property, list[Difference]] = {name: [] for name in PROPERTIES}
+    for task in tasks:
+        for name, differences in task.found.items():
+            found[name].extend(differences)
+    lines: list[str] = []
+    shadowed: set[Property] = set()
+    for name in PROPERTIES:
+        drift = name in ("twice", "fresh") and drifts(found[name])
+        if name in shadowed or not (drift or any(difference.broken for difference in found[name])):
+            continue
+        shadowed.update(_SHADOWS.get(name, ()))
+        lines.append(f"{info.name}: {_TOLD[name]}: {_seen(found[name], drift=drift)}")
+    everything = [difference for differences in found.values() for difference in differences]
+    if info.batch_invariant and not lines and any(difference.size for difference in everything):
+        lines.append(
+            f"{info.name}: declared batch_invariant, but the bits of its scores depend on how requests are batched: "
+            f"{_seen(everything)}; leave the declaration out"
+        )
+    return lines
+
+
+def _seen(differences: Iterable[Difference], *, drift: bool = False) -> str:
+    worst = max(differences, key=lambda difference: difference.size)
+    where = f"task {worst.task_id}, query {worst.query_id!r}"
+    if worst.doc_id is None:
+        return f"{where}: {worst.size:.0%} of the candidate pairs change places"
+    seen = f"{where}, candidate {worst.doc_id!r}: {worst.before:.6g}, then {worst.after:.6g}"
+    return f"{seen} (small, but every request moved the same way)" if drift and not worst.broken else seen

@@ -1,0 +1,84 @@
+"""The noise floor: the same pairs under two batch plans, and how far scores, ranks and nDCG@10 move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+
+from mrb.evaluation import environment
+from mrb.evaluation.plan import Plan
+from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.measures import HEADLINE, per_query
+from mrb.metrics.ranking import rank_candidates
+from mrb.rerankers.calling import closed_after
+from mrb.rerankers.check.probe import Probe, Scores, answers, halved_backwards, one_by_one, requests
+from mrb.rerankers.check.score_noise import spread
+from mrb.rerankers.declaration import LoadedReranker, not_covered
+from mrb.rerankers.noise import NoiseRecord, TaskNoise
+
+TOP = HEADLINE.cutoff
+TOGETHER = "all requests at once, in the task's order"
+ALONE = "each request by itself, from the last to the first"
+HALVES = ALONE + ", its candidates from the last to the first in two halves"
+
+
+def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseRecord:
+    """Ask every covered task of `probe` under both plans, each answered by one and the same instance."""
+    reranker = load()
+    with closed_after(reranker.close):
+        tasks = {
+            plan.data.task.id: _task_noise(plan, reranker)
+            for plan in probe.plans
+            if not_covered(reranker.info, plan.data.task) is None
+        }
+    return NoiseRecord(
+        schema_version=1,
+        mrb_version=version("mrb"),
+        reranker=reranker.info,
+        plans=(TOGETHER, HALVES if reranker.info.kind == "pointwise" else ALONE),
+        depth=max(plan.depth for plan in probe.plans),
+        tasks=tasks,
+        floor=float(np.mean([noise.mean_change for noise in tasks.values()])),
+        environment=environment.environment(),
+    )
+
+
+def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
+    task_id = plan.data.task.id
+    first = answers(reranker, task_id, [requests(plan, reranker)])
+    apart = halved_backwards if reranker.info.kind == "pointwise" else one_by_one
+    second = answers(reranker, task_id, apart(requests(plan, reranker, backwards=True)))
+    before, after = _rankings(plan, first), _rankings(plan, second)
+    ndcg = [_ndcg(plan, ranking) for ranking in (before, after)]
+    change = np.abs(ndcg[1] - ndcg[0])
+    parts = parts_of(plan.data.task, plan.query_ids)
+    return TaskNoise(
+        candidates=plan.candidates.sha256,
+        queries=len(plan.query_ids),
+        pairs=plan.pairs,
+        spread=spread(first),
+        largest_difference=max(abs(second[q][doc] - score) for q, of in first.items() for doc, score in of.items()),
+        rank_changes=sum(a != b for q in before for a, b in zip(before[q], after[q], strict=True)),
+        top_changes=sum(set(before[q][:TOP]) != set(after[q][:TOP]) for q in before),
+        first=float(task_mean(ndcg[0], parts)),
+        second=float(task_mean(ndcg[1], parts)),
+        mean_change=float(task_mean(change, parts)),
+        largest_change=float(change.max()),
+    )
+
+
+def _rankings(plan: Plan, scores: Scores) -> dict[str, list[str]]:
+    """Document ids best first, by the one ranking rule, for each query that has candidates."""
+    found = {}
+    for query_id, of_query in scores.items():
+        ids = list(of_query)
+        order = rank_candidates(plan.data.task.id, query_id, ids, np.asarray(list(of_query.values()), np.float32))
+        found[query_id] = [ids[position] for position in order]
+    return found
+
+
+def _ndcg(plan: Plan, rankings: dict[str, list[str]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
+    return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]

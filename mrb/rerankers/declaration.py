@@ -1,0 +1,135 @@
+"""What an adapter declares of itself, checked: `load_reranker` gives the built adapter with its `RerankerInfo`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from mrb._util.redact import redacted, redacted_text
+from mrb.data.task import Task
+from mrb.errors import AdapterError, first_problem
+from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
+from mrb.rerankers.reranker import KINDS, MODALITIES
+from mrb.results.schema import RerankerInfo
+
+DEFAULT_CONCURRENCY = 8
+
+
+@dataclass(frozen=True)
+class LoadedReranker:
+    """A reranker ready to score: the adapter's object, what it declares, and its identity for results.
+
+    `runner` holds the one event loop that an async adapter lives in, from its first request until `close`.
+    """
+
+    target: Any
+    info: RerankerInfo
+    concurrency: int
+    runner: asyncio.Runner = field(default_factory=asyncio.Runner, compare=False, repr=False)
+
+    def close(self) -> None:
+        """Tell the adapter that no more requests come, if it wants to know; `close` may be async.
+
+        AdapterError if that fails.
+        """
+        try:
+            close_adapter(self.info.name, self.target, self.runner.run)
+        finally:
+            self.runner.close()
+
+
+def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> LoadedReranker:
+    """Find, build and check the reranker that `spec` names; AdapterError says what is wrong with it."""
+    return declared(load_adapter(spec, options or {}, RERANKERS))
+
+
+def declared(adapter: Adapter) -> LoadedReranker:
+    """The adapter with its declarations read and checked."""
+    target, name = adapter.target, adapter.name
+    kind = _one_of(name, "kind", getattr(target, "kind", "pointwise"), KINDS)
+    if kind == "listwise" and not callable(getattr(target, "rank", None)):
+        raise AdapterError(f"{name}: declares kind = 'listwise' but has no method rank(request)")
+    if kind != "listwise" and not any(
+        callable(getattr(target, m, None)) for m in ("score", "score_stream", "__call__")
+    ):
+        raise AdapterError(f"{name}: has only rank(request); declare kind = 'listwise'")
+    concurrency = getattr(target, "concurrency", DEFAULT_CONCURRENCY)
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise AdapterError(f"{name}: concurrency is {concurrency!r}, wanted a whole number from 1")
+    try:
+        info = RerankerInfo(
+            name=re.sub(r"[^A-Za-z0-9._-]", ".", name),
+            kind=kind,
+            inputs=_inputs(name, target),
+            version=redacted_text(_text(name, "version", getattr(target, "version", ""))),
+            uses_first_stage=_flag(name, target, "uses_first_stage"),
+            batch_invariant=_flag(name, target, "batch_invariant"),
+            options=_plain_options(adapter),
+            source=redacted_text(adapter.source),
+            source_sha256=adapter.source_sha256,
+        )
+    except ValidationError as error:
+        raise AdapterError(f"{name}: {first_problem(error)}") from error
+    return LoadedReranker(target, info, concurrency)
+
+
+def not_covered(info: RerankerInfo, task: Task) -> str | None:
+    """Why `task` cannot be scored by a reranker of these inputs, or None if it can."""
+    needed = {"queries": task.query_modality, "documents": task.document_modality}
+    missing = [f"{side} are {modality}" for side, modality in needed.items() if modality not in info.inputs]
+    return f"{' and '.join(missing)}; the reranker takes {', '.join(info.inputs)}" if missing else None
+
+
+def _inputs(name: str, target: Any) -> tuple[Any, ...]:
+    stated = getattr(target, "inputs", MODALITIES)
+    if isinstance(stated, str):
+        raise AdapterError(f"{name}: inputs is the text {stated!r}, wanted a collection such as ({stated!r},)")
+    if not isinstance(stated, Iterable):
+        raise AdapterError(f"{name}: inputs is {stated!r}, wanted a collection of {', '.join(MODALITIES)}")
+    chosen = [_one_of(name, "inputs", value, MODALITIES) for value in stated]
+    if not chosen:
+        raise AdapterError(f"{name}: inputs is empty; it must take one of {', '.join(MODALITIES)}")
+    return tuple(modality for modality in MODALITIES if modality in chosen)
+
+
+def _one_of(name: str, field: str, value: object, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        raise AdapterError(f"{name}: {field} is {value!r}, wanted one of {', '.join(allowed)}")
+    return value
+
+
+def _flag(name: str, target: Any, field: str) -> bool:
+    value = getattr(target, field, False)
+    if not isinstance(value, bool):
+        raise AdapterError(f"{name}: {field} is {value!r}, wanted True or False")
+    return value
+
+
+def _text(name: str, field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise AdapterError(f"{name}: {field} is {value!r}, wanted a text")
+    return value
+
+
+def _plain_options(adapter: Adapter) -> dict[str, Any]:
+    """Options as results hold them, without secrets; a value that JSON has no form for is stored as its text, objects
+    and lists as their JSON."""
+    plain = (bool, int, float, str, type(None))
+    found: dict[str, Any] = {}
+    for name, value in redacted(adapter.options).items():
+        found[name] = value if isinstance(value, plain) else _as_text(value)
+    return found
+
+
+def _as_text(value: object) -> str:
+    return (
+        json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, dict | list)
+        else redacted_text(str(value))
+    )

@@ -1,0 +1,105 @@
+"""`noise.json` in a run's folder: how far a reranker's own numbers move between two batch plans, written and read.
+
+`mrb check MODEL --noise` measures it (`mrb.rerankers.check.noise_run`). A file that does not fit is refused by name;
+one that was measured on another reranker than the run's is never used. `schema/noise.json` in docs is `NoiseRecord` as
+JSON Schema.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mrb._util.files import write_json
+from mrb._util.printable import Plain
+from mrb.data.task import Model, Sha256, Slug
+from mrb.results.schema import Fraction, RerankerInfo, parse_file
+
+NOISE_FILE = "noise.json"
+_ROUNDING = 1e-9
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = Annotated[int, Field(ge=0)]
+
+
+class TaskNoise(Model):
+    """One task under both plans.
+
+    `spread` is the standard deviation of the scores, `largest_difference` the largest change of one (of a listwise
+    model: of a rank). `rank_changes` counts candidates whose rank differs, `top_changes` queries whose first ten
+    candidates are not the same ones. `first` and `second` are nDCG@10 under the two plans, `mean_change` and
+    `largest_change` the mean and the largest absolute change of a query's, all fractions.
+    """
+
+    candidates: Sha256
+    queries: int = Field(ge=1)
+    pairs: int = Field(ge=1)
+    spread: Amount
+    largest_difference: Amount
+    rank_changes: Number
+    top_changes: Number
+    first: Fraction
+    second: Fraction
+    mean_change: Fraction
+    largest_change: Fraction
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.rank_changes > self.pairs:
+            raise ValueError(f"rank_changes is {self.rank_changes}, of {self.pairs} pairs")
+        if self.top_changes > self.queries:
+            raise ValueError(f"top_changes is {self.top_changes}, of {self.queries} queries")
+        if self.mean_change > self.largest_change + _ROUNDING:
+            raise ValueError(f"mean_change is {self.mean_change}, above largest_change, {self.largest_change}")
+        if abs(self.second - self.first) > self.mean_change + _ROUNDING:
+            raise ValueError(f"first and second lie further apart than mean_change, {self.mean_change}")
+        return self
+
+
+class NoiseRecord(Model):
+    """`noise.json`: what was asked, on what machine, and how far it moved. `floor` is the mean of the tasks'
+    `mean_change`: differences of that size between two runs of one model say nothing."""
+
+    schema_version: Literal[1]
+    mrb_version: Plain
+    reranker: RerankerInfo
+    plans: tuple[Plain, Plain]
+    depth: int = Field(gt=0, le=10_000)
+    tasks: dict[Slug, TaskNoise] = Field(min_length=1)
+    floor: Fraction
+    environment: dict[Plain, Plain]
+
+    @model_validator(mode="after")
+    def _floor_is_the_mean(self) -> Self:
+        mean = math.fsum(task.mean_change for task in self.tasks.values()) / len(self.tasks)
+        if abs(self.floor - mean) > _ROUNDING:
+            raise ValueError(f"floor is {self.floor}, the tasks' mean_change averages to {mean}")
+        return self
+
+    @property
+    def extent(self) -> str:
+        """What it was measured on, in words."""
+        return f"{len(self.tasks)} {'task' if len(self.tasks) == 1 else 'tasks'}, depth {self.depth}"
+
+
+def write_noise(folder: Path, record: NoiseRecord) -> Path:
+    """Write `noise.json` into a run's folder, whole or not at all; its path."""
+    path = folder / NOISE_FILE
+    write_json(path, record.model_dump(mode="json"))
+    return path
+
+
+def read_noise(folder: Path) -> NoiseRecord | None:
+    """The noise that was stored in a run's folder; None if none was. ResultError names what does not fit."""
+    path = folder / NOISE_FILE
+    return parse_file(NoiseRecord, path) if path.exists() else None
+
+
+def other_reranker(record: NoiseRecord, info: RerankerInfo) -> str:
+    """In words: that the noise is another reranker's than `info`, and in which fields; empty if it is its own."""
+    measured, own = record.reranker.identity(), info.identity()
+    differing = ", ".join(name for name in own if measured[name] != own[name])
+    return f"measured on another reranker (other {differing})" if differing else ""

@@ -1,0 +1,318 @@
+"""From the word after `--model` to a reranker that can be run.
+
+A word that ends in `.py` is the path of a file. Any other is a name: of an installed entry point (group
+`mrb.rerankers`), of `NAME.py` in the working folder, or of an importable module. A name of both an entry point and a
+file is refused. `NAME:Thing` and `PATH.py:Thing` pick the class or function; without it the module must hold just one
+that fits. Nothing from a results file ever comes here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial, update_wrapper
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
+
+from mrb._util.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
+from mrb.errors import AdapterError, one_line
+from mrb.home import expand_user
+from mrb.rerankers.adapter_source import source_hash
+from mrb.rerankers.calling import adapter_call
+from mrb.rerankers.raised import refused
+
+RERANKERS = "mrb.rerankers"
+RETRIEVERS = "mrb.retrievers"
+_METHODS = {RERANKERS: ("score", "score_stream", "rank"), RETRIEVERS: ("search", "encode_documents")}
+_NOUN = {RERANKERS: "reranker", RETRIEVERS: "first stage"}
+_SPEC = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(:[A-Za-z_][A-Za-z0-9_]*)?")
+_FILE = re.compile(r"(?P<path>.*[^/]\.py)(:(?P<attribute>[A-Za-z_][A-Za-z0-9_]*))?")
+_FROM_FILE = "_mrb_adapter_file"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A built adapter: the object (or function), its name, the options it was built with, and where it came from.
+
+    `source` is "package version" for an installed adapter and the file's name for a local one; `source_sha256` is the
+    hash of its source (`mrb.rerankers.adapter_source`; None where there is no file).
+    """
+
+    name: str
+    target: Any
+    options: Mapping[str, Any]
+    source: str
+    source_sha256: str | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    factory: Any
+    source: str
+    module: str
+
+
+def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) -> Adapter:
+    """The adapter that `spec` names, built with `options` (text, typed against its signature).
+
+    AdapterError says where it was looked for, what the module holds, or which option does not fit.
+    """
+    remember_secrets(options)
+    found = _find(spec, group)
+    typed = _typed_options(found, options)
+    target = _build(found, typed, group)
+    return Adapter(found.name, target, typed, found.source, source_hash(found.factory, found.module))
+
+
+def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
+    """Whether `spec` names a class that has the method; nothing is built. AdapterError as from `load_adapter`."""
+    factory = _find(spec, group).factory
+    return inspect.isclass(factory) and callable(getattr(factory, method, None))
+
+
+def installed(group: str = RERANKERS) -> list[str]:
+    """The names of the installed adapters of a group, sorted."""
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def close_adapter(name: str, target: Any, wait: Callable[[Coroutine[Any, Any, Any]], object] | None = None) -> None:
+    """Call the adapter's `close`, if it has one, through `wait` where it is async. AdapterError if it raises."""
+    close = getattr(target, "close", None)
+    if not callable(close):
+        return
+    try:
+        with adapter_call():
+            ended = close()
+            if wait is not None and inspect.iscoroutine(ended):
+                wait(ended)
+    except BaseException as error:
+        raise refused(error, f"{name}: close() raised") from error
+
+
+def name_of(factory: type, group: str = RERANKERS) -> str:
+    """The name under which a class is installed, which is what a user types; the class's own if it is not."""
+    where = f"{factory.__module__}:{factory.__qualname__}"
+    return next((point.name for point in entry_points(group=group) if point.value == where), factory.__qualname__)
+
+
+def _find(spec: str, group: str) -> _Found:
+    if file := _FILE.fullmatch(spec):
+        path = expand_user(file["path"]).absolute()
+        if not path.is_file():
+            raise AdapterError(f"{one_line(spec)!r} names a file, and there is no {path}")
+        return _of_module(path.stem, path, file["attribute"], group)
+    if not _SPEC.fullmatch(spec):
+        raise AdapterError(
+            f"{spec!r} is no {_NOUN[group]} name: give NAME, MODULE:NAME or FILE.py; letters, digits, '_', '-', '.'"
+        )
+    module_name, _, attribute = spec.partition(":")
+    path = Path.cwd() / f"{module_name}.py"
+    if not attribute:
+        points = list(entry_points(group=group, name=module_name))
+        if points and path.is_file():
+            raise AdapterError(
+                f"{module_name!r} is both {path.name} here and the installed {_NOUN[group]} {points[0].name} "
+                f"({_distribution(points[0])}): give ./{path.name} for the file, {points[0].value} for the other"
+            )
+        if points:
+            return _from_entry_point(points, group)
+    return _of_module(module_name, path, attribute, group)
+
+
+def _of_module(module_name: str, path: Path, attribute: str | None, group: str) -> _Found:
+    module, source = _module(module_name, path, group)
+    name = attribute or _only_fitting(module, group)
+    factory = getattr(module, name, None)
+    if factory is None:
+        raise AdapterError(f"{source}: there is no {name!r} in it; it holds: {_listed(_fitting(module, group))}")
+    return _Found(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
+
+
+def _from_entry_point(points: list[EntryPoint], group: str) -> _Found:
+    if len({point.value for point in points}) > 1:
+        origins = ", ".join(f"{point.value} ({_distribution(point)})" for point in points)
+        raise AdapterError(f"several installed packages offer the {_NOUN[group]} {points[0].name!r}: {origins}")
+    point = points[0]
+    try:
+        with adapter_call():
+            return _Found(point.name, point.load(), _distribution(point), point.module)
+    except BaseException as error:
+        what = f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported:"
+        raise refused(error, what) from error
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown package"
+
+
+def _module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
+    """The module and the words for where it is: the file `path` before anything importable."""
+    for folder in (str(path.parent), str(Path.cwd())):
+        if folder not in sys.path:
+            # Last, so that files beside the adapter can be imported and nothing installed is hidden by them.
+            sys.path.append(folder)
+    try:
+        with adapter_call():
+            if path.is_file():
+                return _module_from_file(name, path), path.name
+            if importlib.util.find_spec(name) is not None:
+                return importlib.import_module(name), name
+    except SyntaxError as error:
+        where = f"{Path(error.filename).name if error.filename else name}, line {error.lineno}"
+        raise AdapterError(f"{where}: syntax error: {error.msg}") from error
+    except AdapterError:
+        raise
+    except BaseException as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None:
+            raise refused(error, f"{name}: importing it fails:") from error
+        if path.is_file() or not f"{name}.".startswith(f"{missing}."):
+            raise AdapterError(f"{name}: needs the module {missing!r}, which is not installed") from error
+    known = ", ".join(installed(group)) or "none"
+    raise AdapterError(
+        f"unknown {_NOUN[group]} {name!r}: no installed one of that name ({known}), no {name}.py in {Path.cwd()}, "
+        f"no importable module {name}"
+    )
+
+
+def _module_from_file(name: str, path: Path) -> ModuleType:
+    if not getattr(sys.modules.get(name), _FROM_FILE, name not in sys.modules):
+        raise AdapterError(f"{path.name}: a module {name!r} that MRB itself uses has this name; rename the file")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a .py file always has a loader
+    module = importlib.util.module_from_spec(spec)
+    setattr(module, _FROM_FILE, True)
+    # Registered before it runs: dataclasses and pickling look their module up by name.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _only_fitting(module: ModuleType, group: str) -> str:
+    fitting = _fitting(module, group)
+    if len(fitting) == 1:
+        return fitting[0]
+    methods = " or ".join(_METHODS[group])
+    if not fitting:
+        raise AdapterError(f"{module.__name__}: holds no class with a method {methods}, and no function of one request")
+    raise AdapterError(
+        f"{module.__name__}: holds several that fit: {_listed(fitting)}; pick one: {module.__name__}:{fitting[0]}"
+    )
+
+
+def _fitting(module: ModuleType, group: str) -> list[str]:
+    """Public names defined in the module itself that can serve: classes with the method, else plain functions."""
+    own = {
+        n: v
+        for n, v in vars(module).items()
+        if not n.startswith("_") and getattr(v, "__module__", None) == module.__name__
+    }
+    classes = [
+        n for n, v in own.items() if inspect.isclass(v) and any(callable(getattr(v, m, None)) for m in _METHODS[group])
+    ]
+    if classes or group != RERANKERS:
+        return classes
+    return [n for n, v in own.items() if inspect.isfunction(v) and _positional(v) == 1]
+
+
+def _positional(function: Callable[..., Any]) -> int:
+    """How many arguments a function needs beyond its keyword-only and defaulted ones."""
+    parameters = inspect.signature(function).parameters.values()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
+
+
+def _typed_options(found: _Found, options: Mapping[str, str]) -> dict[str, Any]:
+    """`--set` values as the types that the adapter's signature states; text where it states none."""
+    parameters = _option_parameters(found)
+    unknown = [name for name in options if name not in parameters]
+    if unknown:
+        known = ", ".join(parameters) or "none"
+        raise AdapterError(f"{found.name} has no option {unknown[0]!r}; it has: {known}")
+    absent = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty and n not in options]
+    if absent:
+        raise AdapterError(f"{found.name}: the option {absent[0]!r} must be given: --set {absent[0]}=...")
+    types = _option_types(found, parameters) if options else {}
+    return {name: _typed(found.name, name, text, types[name]) for name, text in options.items()}
+
+
+def _option_parameters(found: _Found) -> dict[str, inspect.Parameter]:
+    """The parameters that `--set` can name: not a function's request, not `*args` and `**kwargs`."""
+    factory = found.factory
+    if not (inspect.isclass(factory) or inspect.isfunction(factory)):
+        return {}  # an object that is built already
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return {}  # a class made in C states no signature
+    if inspect.isfunction(factory):
+        parameters = parameters[1:]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {parameter.name: parameter for parameter in parameters if parameter.kind in named}
+
+
+def _option_types(found: _Found, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """The stated type of each parameter, else that of its default, else text."""
+    callee = found.factory.__init__ if inspect.isclass(found.factory) else found.factory
+    try:
+        hints = get_type_hints(callee)
+    except (NameError, AttributeError, TypeError) as error:
+        raise AdapterError(f"{found.name}: its signature names an unknown type: {error}") from error
+    plain = (bool, int, float)
+    defaults = {n: type(p.default) for n, p in parameters.items() if isinstance(p.default, plain)}
+    return {name: hints.get(name, defaults.get(name, str)) for name in parameters}
+
+
+def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
+    """`text` as the wanted type: as it stands, or read as JSON (`null`, `[1, 2]`) where that does not fit."""
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        reader = TypeAdapter(wanted)
+    except PydanticUserError as error:
+        raise AdapterError(f"{adapter}: option {name!r} has the type {wanted}, which no text can give") from error
+    try:
+        return reader.validate_python(text, strict=False)
+    except ValidationError as error:
+        with contextlib.suppress(ValidationError):
+            return reader.validate_json(text)
+        problem = one_line(error.errors()[0]["msg"])
+        shown = SECRET if is_secret_name(name) else one_line(repr(hide_secrets(text)), 80)
+        raise AdapterError(f"{adapter}: option {name}={shown}: {problem}") from error
+
+
+def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
+    factory = found.factory
+    if inspect.isfunction(factory) and group == RERANKERS:
+        # update_wrapper carries the declarations that are set on the function itself.
+        return update_wrapper(partial(factory, **options), factory) if options else factory
+    if inspect.isclass(factory):
+        try:
+            with adapter_call():
+                target = factory(**options)
+        except AdapterError:
+            raise
+        except BaseException as error:
+            raise refused(error, f"{found.name}: building it fails:") from error
+    else:
+        target = factory
+    if not any(callable(getattr(target, method, None)) for method in _METHODS[group]):
+        raise AdapterError(f"{found.name}: has no method {' or '.join(_METHODS[group])}")
+    return target
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if names else "nothing that fits"

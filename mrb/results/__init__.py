@@ -1,0 +1,1 @@
+"""Result files, runs, comparison and export."""

@@ -1,0 +1,325 @@
+"""A run as a reader wants it: its results with their values per query, both averages, and a table in text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mrb._util.hashing import sha256_lines
+from mrb._util.parquet import read_untrusted
+from mrb.candidates.candidate_sets import STANDARD_TRACK
+from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
+from mrb.errors import ResultError
+from mrb.metrics import statistics as stats
+from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.measures import HEADLINE
+from mrb.metrics.statistics import Averages, TaskSample, averages
+from mrb.rerankers.noise import NOISE_FILE, other_reranker, read_noise
+from mrb.results.schema import (
+    CLUSTER_COLUMN,
+    PER_QUERY_FILE,
+    RESULT_FILE,
+    RUN_FILE,
+    Interval,
+    Measures,
+    Result,
+    RunRecord,
+    SuiteAverages,
+    read_result,
+    read_run,
+)
+
+Row = Literal["measures", "first_stage", "oracle"]
+Float64 = npt.NDArray[np.float64]
+
+RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers do not compare with cleaned ones."
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One task of a run: its result, and each query's values (float64) by measure, in the task's query order.
+
+    Of a submission the values are not read: `values` is empty, and `stated_queries` is the hash of the query ids.
+    """
+
+    result: Result
+    query_ids: tuple[str, ...]
+    clusters: npt.NDArray[np.int64]
+    values: dict[str, Float64]
+    stated_queries: str | None = None
+
+    @cached_property
+    def queries(self) -> str:
+        """A hash over the ids of the queries, in order."""
+        return self.stated_queries or queries_hash(self.query_ids)
+
+    @cached_property
+    def task(self) -> Task:
+        """The registry's definition of the task."""
+        return load_task(self.result.task)
+
+    @cached_property
+    def parts(self) -> tuple[str, ...] | None:
+        """The part of each query where the task's score is the mean over its parts, None where it is over queries."""
+        return parts_of(self.task, self.query_ids)
+
+    def sample(self, measures: Sequence[str]) -> TaskSample:
+        """The values of `measures` for statistics, a column each."""
+        values = np.column_stack([self.values[name] for name in measures])
+        clusters = [str(cluster) for cluster in self.clusters]
+        return TaskSample(self.result.task, self.task.type, values, clusters, self.parts)
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean over all of `of` tasks or types. `mean` is None where one is missing: no average of what is there.
+
+    `interval` is None for the first stage and the oracle, whose values per query a run does not keep.
+    """
+
+    mean: float | None
+    interval: Interval | None
+    done: int
+    of: int
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run's folder as read: its record and the tasks that are there. Two of them are equal only if they are one.
+
+    `stored` are the averages of the run's suite where they were computed before (a submission's), else None.
+    """
+
+    folder: Path
+    record: RunRecord
+    tasks: dict[str, TaskScores]
+    stored: SuiteAverages | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which tells two runs of one reranker apart."""
+        return self.folder.name
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all tasks were run at one depth, over one kind of selection and of judgements."""
+        return _alike(list(self.tasks.values()))
+
+
+def queries_hash(query_ids: Iterable[str]) -> str:
+    """The SHA-256 over query ids, one a line, in order: which queries a result is about."""
+    return sha256_lines(query_id.encode() for query_id in query_ids)
+
+
+def load_run(folder: Path) -> Run:
+    """The run in `folder`. ResultError if its record or a result is damaged, or values and result disagree."""
+    record = read_run(folder)
+    present = [task_id for task_id in record.tasks if (folder / task_id / RESULT_FILE).is_file()]
+    tasks = {task_id: _load_task(folder / task_id) for task_id in present}
+    for task_id, scores in tasks.items():
+        if scores.result.task != task_id or scores.result.reranker.identity() != record.reranker.identity():
+            raise ResultError(f"{folder / task_id / RESULT_FILE}: not of the task and reranker that {RUN_FILE} names")
+    return Run(folder, record, tasks)
+
+
+def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
+    """A result with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
+    return TaskScores(
+        result,
+        tuple(per_query.column("query_id").to_pylist()),
+        per_query.column(CLUSTER_COLUMN).to_numpy(),
+        {name: per_query.column(name).to_numpy() for name in result.measures},
+    )
+
+
+def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
+    """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
+    done = [task_id for task_id in task_ids if task_id in run.tasks]
+    if len(done) < len(task_ids) or not _averageable(run, done):
+        return Average(None, None, len(done), len(task_ids))
+    means = _means(run, done, measure, row)
+    interval = _interval(run, task_ids, measure, "tasks") if row == "measures" else None
+    return Average(float(np.mean(means)), interval, len(done), len(task_ids))
+
+
+def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
+    """The mean over task types of the mean over each type's tasks; a type counts once all its tasks are there."""
+    by_type = _by_type(tuple(task_ids))
+    whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
+    if len(whole) < len(by_type) or not _averageable(run, task_ids):
+        return Average(None, None, len(whole), len(by_type))
+    means = [np.mean(_means(run, ids, measure, row)) for ids in whole.values()]
+    interval = _interval(run, task_ids, measure, "types") if row == "measures" else None
+    return Average(float(np.mean(means)), interval, len(whole), len(by_type))
+
+
+@lru_cache(maxsize=256)
+def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
+    """The tasks of each type, in the order given; not to be changed."""
+    found: dict[TypeName, list[str]] = {}
+    for task_id in task_ids:
+        found.setdefault(load_task(task_id).type, []).append(task_id)
+    return found
+
+
+def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
+    """All averages of `suite` that the run's tasks allow, resampled now."""
+    by_type = _by_type(suite.tasks)
+    there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _averageable(run, ids)}
+    if len(there) == len(by_type) and _averageable(run, suite.tasks):
+        found = _averages(run, suite.tasks)
+        of_types = {kind: _named(run, found.of_types[kind]) for kind in by_type}
+        return SuiteAverages(
+            tasks=_named(run, found.over_tasks), types=_named(run, found.over_types), of_types=of_types
+        )
+    of_types = {kind: _named(run, _averages(run, tuple(ids)).over_tasks) for kind, ids in there.items()}
+    return SuiteAverages(tasks=None, types=None, of_types=of_types)
+
+
+def _averageable(run: Run, task_ids: Sequence[str]) -> bool:
+    """Whether these tasks of the run are alike: else their mean would mean nothing."""
+    return (run.alike and len(task_ids) > 0) or _alike([run.tasks[task_id] for task_id in task_ids])
+
+
+def _alike(tasks: Sequence[TaskScores]) -> bool:
+    results = [scores.result for scores in tasks]
+    return len({(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}) == 1
+
+
+@lru_cache(maxsize=64)
+def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
+    """Both averages of every measure at once: the resampling is shared by them all."""
+    chosen = [run.tasks[task_id] for task_id in task_ids]
+    names = list(chosen[0].result.measures)
+    return averages([scores.sample(names) for scores in chosen])
+
+
+def _interval(run: Run, task_ids: Sequence[str], measure: str, over: stats.Average) -> Interval | None:
+    if run.stored is not None:
+        return _stored(run, run.stored, task_ids, measure, over)
+    found = _averages(run, tuple(task_ids))
+    return _named(run, found.over_tasks if over == "tasks" else found.over_types)[measure]
+
+
+def _stored(
+    run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
+) -> Interval | None:
+    """The interval that stands for this average, None if these tasks are no average of the run's suite."""
+    types = {load_task(task_id).type for task_id in task_ids}
+    if set(task_ids) == set(_averaged_tasks(run)):
+        measures = stored.tasks if over == "tasks" else stored.types
+    else:
+        measures = stored.of_types.get(types.pop()) if len(types) == 1 else None
+    return None if measures is None else measures.get(measure)
+
+
+def _named(run: Run, found: Sequence[stats.Interval]) -> Measures:
+    """Intervals in the order of the run's measures, by name."""
+    names = next(iter(run.tasks.values())).result.measures
+    return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
+
+
+def table(run: Run, measure: str = str(HEADLINE)) -> str:
+    """The run as text: for each task first stage, reranker with interval, ceiling and gain; then both averages.
+
+    The track of the candidates is named where it is not that of the frozen lists.
+    """
+    depths = sorted({scores.result.candidates.depth for scores in run.tasks.values()})
+    tracks = sorted({scores.result.candidates.track for scores in run.tasks.values()})
+    own = f", track {', '.join(tracks)}" if tracks not in ([], [STANDARD_TRACK]) else ""
+    width = max([len(task_id) for task_id in run.record.tasks] + [len("average over tasks (00 of 00)")])
+    lines = [
+        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{own}",
+        f"{'task':<{width}}  type   first stage  reranker                 oracle    gain",
+    ]
+    reasons = {item.task: item.reason for item in run.record.not_covered}
+    for task_id in run.record.tasks:
+        scores = run.tasks.get(task_id)
+        kind = load_task(task_id).type
+        if scores is None:
+            state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
+            lines.append(f"{task_id:<{width}}  {kind:<5}  {state}")
+            continue
+        result = scores.result
+        cells = _cells(result.first_stage[measure].mean, result.measures[measure], result.oracle[measure].mean)
+        lines.append(f"{task_id:<{width}}  {kind:<5}  {cells}")
+    wanted = _averaged_tasks(run)
+    lines += [_average_line(run, wanted, noun, measure, width) for noun in ("tasks", "types")]
+    for task_id, scores in run.tasks.items():
+        if scores.result.counts.failed_pairs:
+            lines.append(f"{task_id}: {scores.result.counts.failed_pairs} pairs failed and are ranked last")
+    notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
+    lines += noise_line(run)
+    if notes:
+        lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
+    if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()):
+        lines.append(RAW)
+    return "\n".join(lines)
+
+
+def noise_line(run: Run) -> list[str]:
+    """One line with the noise floor that `mrb check --noise` has stored in the run's folder; none if it has not.
+
+    ResultError for a file that does not fit. Noise that was measured on another reranker is named and not shown.
+    """
+    noise = read_noise(run.folder)
+    if noise is None:
+        return []
+    if other := other_reranker(noise, run.record.reranker):
+        return [f"{NOISE_FILE} is not used: {other}; `mrb check --noise` measures it again"]
+    moves = f"{HEADLINE} moves by {100 * noise.floor:.3f} a query on average between two batch plans"
+    return [f"noise floor: {moves} ({noise.extent})"]
+
+
+def _averaged_tasks(run: Run) -> tuple[str, ...]:
+    """The tasks that an average must cover: all of the run's suite, or what was asked for where there is none."""
+    return run.record.tasks if run.record.suite is None else load_suite(run.record.suite).tasks
+
+
+def _average_line(run: Run, task_ids: Sequence[str], noun: str, measure: str, width: int) -> str:
+    average = average_over_tasks if noun == "tasks" else average_over_types
+    rows: tuple[Row, ...] = ("first_stage", "measures", "oracle")
+    first, own, oracle = (average(run, task_ids, measure, row) for row in rows)
+    label = f"average over {noun} ({own.done} of {own.of})"
+    if own.interval is None or first.mean is None or oracle.mean is None:
+        lacking = (
+            f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth, queries or qrels differ"
+        )
+        return f"{label:<{width}}         no average: {lacking}"
+    return f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}"
+
+
+def _cells(first: float, own: Interval, oracle: float) -> str:
+    interval = f"[{100 * own.low:.2f}, {100 * own.high:.2f}]"
+    gain = 100 * (own.mean - first)
+    return f"{100 * first:11.2f}  {100 * own.mean:6.2f} {interval:<16}  {100 * oracle:6.2f}  {gain:+6.2f}"
+
+
+def _means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> list[float]:
+    return [getattr(run.tasks[task_id].result, row)[measure].mean for task_id in task_ids]
+
+
+def _load_task(folder: Path) -> TaskScores:
+    result = read_result(folder / RESULT_FILE)
+    path = folder / PER_QUERY_FILE
+    stated = [
+        ("query_id", pa.string()),
+        (CLUSTER_COLUMN, pa.int64()),
+        *((name, pa.float64()) for name in result.measures),
+    ]
+    found = read_untrusted(path, pa.schema(stated), ResultError)
+    scores = task_scores(result, found)
+    for name, values in scores.values.items():
+        if (
+            len(values) != result.counts.queries
+            or abs(task_mean(values, scores.parts) - result.measures[name].mean) > 1e-9
+        ):
+            raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
+    return scores

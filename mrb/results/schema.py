@@ -1,0 +1,297 @@
+"""The files of a run and their schemas. A result is deterministic: no times, no machine, nothing that varies.
+
+    runs/<reranker>/run.json                     what ran, where, how long (`RunRecord`)
+    runs/<reranker>/<task>/result.json           the task's numbers (`Result`)
+    runs/<reranker>/<task>/per_query.parquet     query_id, cluster (int64: queries that are not independent share one),
+                                                 a float64 column per measure
+    runs/<reranker>/<task>/scores.parquet        query_id, doc_id, score (float32)
+    runs/<reranker>/<task>/journal               the record that scores are kept in while the run goes on
+    runs/<reranker>/shards/<i>-of-<n>/           a part of a run: run.json, shard.json (`PartRecord`), <task>/journal
+
+`schema/result.json` and `schema/run.json` in docs are these models as JSON Schema.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from mrb._util.files import read_json, write_json
+from mrb._util.printable import Plain
+from mrb.data.stats import Counts
+from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, TypeName, load_task
+from mrb.errors import ResultError, TaskError, first_problem
+from mrb.rerankers.reranker import Kind
+
+RESULT_FILE = "result.json"
+RUN_FILE = "run.json"
+PART_FILE = "shard.json"
+PER_QUERY_FILE = "per_query.parquet"
+SCORES_FILE = "scores.parquet"
+CLUSTER_COLUMN = "cluster"
+MAX_RESULT_BYTES = 4 * 1024 * 1024
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+ListAddress = Annotated[
+    str, Field(max_length=1000, pattern=r"^hf://datasets(/[A-Za-z0-9._-]+){2}@[0-9a-f]{40}(/[A-Za-z0-9._+-]+)*$")
+]
+RerankerName = Annotated[str, Field(max_length=96, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+def _finite(value: bool | int | float | str | None) -> bool | int | float | str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
+
+
+M = TypeVar("M", bound=Model)
+OptionValue = Annotated[bool | int | float | Annotated[str, Field(max_length=2000)] | None, AfterValidator(_finite)]
+
+
+class Interval(Model):
+    """A mean over queries and its 95 % bootstrap interval, as fractions."""
+
+    mean: Fraction
+    low: Fraction
+    high: Fraction
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.mean <= self.high:
+            raise ValueError(f"the mean {self.mean} is outside its interval [{self.low}, {self.high}]")
+        return self
+
+
+Measures = dict[MeasureName, Interval]
+
+
+class SuiteAverages(Model):
+    """A suite's averages with intervals: over its tasks, over its types, and over the tasks of each type. What lacks
+    a task is None, or missing from `of_types`: there is no average of what happens to be there."""
+
+    tasks: Measures | None
+    types: Measures | None
+    of_types: dict[TypeName, Measures]
+
+
+class RerankerInfo(Model):
+    """Who scored. `source` says where the adapter came from, `source_sha256` is the hash of its source file."""
+
+    name: RerankerName
+    kind: Kind
+    inputs: tuple[Modality, ...]
+    version: Plain
+    uses_first_stage: bool
+    batch_invariant: bool
+    options: dict[Plain, OptionValue]
+    source: Plain
+    source_sha256: Sha256 | None
+
+    def identity(self) -> dict[str, object]:
+        """What must be equal for scores to be of one reranker: all but where its source lies and what that hashes to,
+        which a resume checks by scoring again, and what it declares of inputs and batches, which moves no score."""
+        return self.model_dump(mode="json", exclude={"source", "source_sha256", "inputs", "batch_invariant"})
+
+
+class CandidatesInfo(Model):
+    """Which list was reranked and how deep: `depth` of the list's `list_depth` candidates a query."""
+
+    sha256: Sha256
+    first_stage: Plain
+    track: Plain
+    list_depth: int = Field(gt=0, le=10_000)
+    depth: int = Field(gt=0, le=10_000)
+
+    @model_validator(mode="after")
+    def _within_list(self) -> Self:
+        if self.depth > self.list_depth:
+            raise ValueError(f"depth {self.depth} of a list that is {self.list_depth} deep")
+        return self
+
+
+class DataInfo(Model):
+    """Which data: its revision, which queries were taken, and what loading counted.
+
+    `selection` is "all", "sample" (a suite's fixed sample) or "limit" (the first queries of `--limit`, for trials);
+    numbers over different selections do not compare. Nor do those over "cleaned" `qrels` (without judgements of
+    documents that the corpus lacks) and "raw" ones.
+    """
+
+    revision: Plain
+    selection: Literal["all", "sample", "limit"]
+    qrels: Literal["cleaned", "raw"] = "cleaned"
+    loading: Counts
+
+
+class RunCounts(Model):
+    """What was scored. `tied_at_10` is the share of queries whose ranks 10 and 11 have the same score."""
+
+    queries: int = Field(ge=1)
+    pairs: int = Field(ge=0)
+    queries_without_candidates: int = Field(ge=0)
+    self_matches_removed: int = Field(ge=0)
+    failed_pairs: int = Field(ge=0)
+    tied_at_10: Fraction
+
+
+class Result(Model):
+    """The numbers of one reranker on one task. `first_stage` and `oracle` are the candidate list's own order and its
+    best possible order, on the same queries and depth; `depths` gives the measures' means at smaller depths."""
+
+    schema_version: Literal[1]
+    task: Slug
+    task_hash: Sha256
+    reranker: RerankerInfo
+    candidates: CandidatesInfo
+    data: DataInfo
+    counts: RunCounts
+    source_measure: MeasureName
+    measures: Measures
+    first_stage: Measures
+    oracle: Measures
+    depths: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}$")], dict[MeasureName, Fraction]]
+
+    @model_validator(mode="after")
+    def _same_measures(self) -> Self:
+        if not (set(self.measures) == set(self.first_stage) == set(self.oracle)):
+            raise ValueError("measures, first_stage and oracle do not hold the same measures")
+        for row in (self.measures, self.first_stage):
+            for name, value in row.items():
+                if value.mean > self.oracle[name].mean + 1e-9:
+                    raise ValueError(f"{name} is {value.mean}, above the list's ceiling of {self.oracle[name].mean}")
+        return self
+
+
+class TaskTiming(Model):
+    """How long a task took in the run that finished it. `seconds` is scoring alone, without loading; `day` (UTC,
+    YYYY-MM-DD) is when scoring ended, None where that was not recorded."""
+
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    pairs: int = Field(ge=0)
+    day: Annotated[str, Field(pattern=r"^20[0-9]{2}-[01][0-9]-[0-3][0-9]$")] | None = None
+
+
+class NotCovered(Model):
+    """A task that the reranker's declared inputs do not allow."""
+
+    task: Slug
+    reason: Plain
+
+
+class RunRecord(Model):
+    """What ran: the suite, the command, the environment and timings. Varies from machine to machine.
+
+    `pulled` says, by task, from which folder of the Hub and at which commit a list was pulled for the run.
+    """
+
+    schema_version: Literal[1]
+    mrb_version: Plain
+    reranker: RerankerInfo
+    suite: Slug | None
+    suite_version: Plain | None
+    tasks: tuple[Slug, ...]
+    not_covered: tuple[NotCovered, ...]
+    pulled: dict[Slug, ListAddress] = Field(default_factory=dict)
+    command: tuple[Annotated[str, Field(max_length=4000)], ...]
+    environment: dict[Plain, Plain]
+    timings: dict[Slug, TaskTiming]
+
+
+class PartRecord(Model):
+    """What a run of one part of the queries was asked for: part `number` (from 1) of `of`, and what decides which
+    queries and pairs those of all parts are."""
+
+    schema_version: Literal[1]
+    number: int = Field(ge=1)
+    of: int = Field(ge=1)
+    depth: int = Field(gt=0, le=10_000)
+    limit: int | None = Field(ge=1)
+    qrels: Literal["cleaned", "raw"]
+    allow_failures: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.number > self.of:
+            raise ValueError(f"part {self.number} of {self.of}")
+        return self
+
+
+def read_result(path: Path) -> Result:
+    """The result in `path`. ResultError names the file and the first field that does not fit."""
+    return parse_file(Result, path)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """The record of the run in `folder`. ResultError if there is none or it does not fit."""
+    return parse_file(RunRecord, folder / RUN_FILE)
+
+
+def read_part(folder: Path) -> PartRecord:
+    """The record of the part in `folder`. ResultError if there is none or it does not fit."""
+    return parse_file(PartRecord, folder / PART_FILE)
+
+
+def result_files(path: Path) -> list[Path]:
+    """The result files that `path` stands for: itself, or those of the tasks of a run folder, by task id."""
+    if path.is_file():
+        return [path]
+    found = sorted(path.glob(f"*/{RESULT_FILE}"))
+    if not found:
+        raise ResultError(f"{path}: holds no result: wanted a result file or a run folder with <task>/{RESULT_FILE}")
+    return found
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Write `result` into the task's folder of a run, whole or not at all."""
+    write_json(folder / RESULT_FILE, result.model_dump(mode="json"))
+
+
+def write_run(folder: Path, record: RunRecord) -> None:
+    """Write the run's record, whole or not at all."""
+    write_json(folder / RUN_FILE, record.model_dump(mode="json"))
+
+
+def write_part(folder: Path, record: PartRecord) -> None:
+    """Write a part's record, whole or not at all."""
+    write_json(folder / PART_FILE, record.model_dump(mode="json"))
+
+
+def check_registry(result: Result, where: str) -> None:
+    """Refuse a result whose task, definition, data revision or measure is not that of this version's registry."""
+    try:
+        task = load_task(result.task).with_qrels(result.data.qrels)
+    except TaskError as error:
+        raise ResultError(f"{where}: {error}") from error
+    stated: Mapping[str, tuple[object, object]] = {
+        "task_hash": (result.task_hash, task.hash),
+        "data.revision": (result.data.revision, task.revision),
+        "source_measure": (result.source_measure, task.source_measure),
+    }
+    for field, (found, wanted) in stated.items():
+        if found != wanted:
+            raise ResultError(f"{where}: {field} is {found}, the registry's {result.task} has {wanted}")
+    if task.candidates is not None and task.candidates.sha256 != result.candidates.sha256:
+        raise ResultError(f"{where}: scored on candidates {result.candidates.sha256}, not on the task's frozen list")
+    for modality in (task.query_modality, task.document_modality):
+        if modality not in result.reranker.inputs:
+            raise ResultError(f"{where}: the reranker does not take {modality}, which task {task.id} has")
+
+
+def parse_file(model: type[M], path: Path) -> M:
+    """The file as `model`, strictly: nothing beyond MAX_RESULT_BYTES, no field that is unknown or of another type.
+
+    ResultError names the file and the first field that does not fit.
+    """
+    value = read_json(path, limit=MAX_RESULT_BYTES)
+    try:
+        # As JSON and strict: "12" is no number, 1 is no truth value, and a list serves for a tuple.
+        return model.model_validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        raise ResultError(f"{path}: {first_problem(error)}") from error
+    except RecursionError as error:
+        raise ResultError(f"{path}: nested too deeply") from error

@@ -1,0 +1,38 @@
+"""The one order of a first-stage list: score descending, ties by a fixed hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mrb._util.hashing import tie_hash
+from mrb.errors import CandidatesError
+from mrb.retrieval.retriever import Float32
+
+
+def best_first(
+    task_id: str, query_id: str, doc_ids: Sequence[str], scores: Float32, depth: int
+) -> tuple[list[str], Float32]:
+    """The `depth` best of `doc_ids` and their float32 scores, score descending, equal scores by `tie_hash` ascending.
+
+    The answer depends on the set of (document, score) only, never on the order it was given in. The hash is computed
+    for tied documents alone, since it costs more than the search. CandidatesError for a score that is not finite.
+    """
+    # Adding 0 turns -0.0 into 0.0: the two are equal in order but differ in the bits that a list's hash is made of.
+    values = np.asarray(scores, dtype=np.float32) + np.float32(0)
+    if not np.isfinite(values).all():
+        raise CandidatesError(f"task {task_id}, query {query_id!r}: the first stage gave a score that is not finite")
+    kept = np.arange(len(values))
+    if depth < len(values):
+        worst = np.partition(values, len(values) - depth)[len(values) - depth]
+        kept = np.flatnonzero(values >= worst)
+    order = kept[np.argsort(-values[kept], kind="stable")]
+    ranked = values[order]
+    names = [doc_ids[row] for row in order]
+    borders = np.flatnonzero(np.diff(ranked)) + 1
+    runs = zip([0, *borders], [*borders, len(names)], strict=True)
+    for start, end in runs:
+        if end - start > 1:
+            names[start:end] = sorted(names[start:end], key=lambda doc_id: tie_hash(task_id, query_id, doc_id))
+    return names[:depth], ranked[:depth]

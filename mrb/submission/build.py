@@ -1,0 +1,239 @@
+"""`mrb submit`: from a run's journals to a folder that can be published."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from mrb._util.files import parse_toml, write_json
+from mrb._util.hashing import sha256_file
+from mrb._util.redact import SECRET
+from mrb.data.task import Suite, load_suite
+from mrb.errors import MRBError, ResultError, first_problem
+from mrb.results.recompute import Recomputed, differences, recompute_task
+from mrb.results.run import Run, TaskScores, queries_hash, suite_averages, task_scores
+from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
+from mrb.submission.rankings import ranked, with_scores, write_rankings
+from mrb.submission.redact import clean_command, clean_environment, clean_options, cleaned
+from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
+from mrb.submission.validate import check_failed_share
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the submitter says, beside what was computed: the model's card, and what it was trained on by task."""
+
+    card: ModelCard
+    training: Mapping[str, Mark]
+
+
+def submit(
+    run: Path,
+    declared: Declared,
+    to: Path,
+    say: Say,
+    *,
+    candidates: Path | None = None,
+    allow_incomplete: bool = False,
+) -> Path:
+    """Write the submission of the run's folder into `to`; the folder that was made.
+
+    Every number is computed again from the journals, and must be the one that the run's files state. ResultError, with
+    the reason and what to do: a run without a suite, an incomplete one, files that are not what the journals give, a
+    folder that is there already.
+    """
+    record = read_run(run)
+    suite = _suite(run, record)
+    folder = to / declared.card.folder
+    if (folder / SUBMISSION_FILE).exists():
+        raise ResultError(f"{folder}: is there already; remove it, or give this one another --variant")
+    done = [task_id for task_id in suite.tasks if (run / task_id / RESULT_FILE).is_file()]
+    _check_complete(run, record, suite, done, allow_incomplete=allow_incomplete)
+    hosts = _hosts()
+    info = _public(record.reranker, hosts)
+    rankings: dict[str, RankingInfo] = {}
+    tasks: dict[str, TaskScores] = {}
+    for task_id in done:
+        found = _recomputed(run, task_id, candidates)
+        if found.measured.result.data.selection == "limit" and not allow_incomplete:
+            raise ResultError(
+                f"{run / task_id}: holds the first queries only (--limit), which compare with nothing: run the whole "
+                "task, or submit the trial with --allow-incomplete"
+            )
+        rankings[task_id] = _write(folder, found)
+        tasks[task_id] = _scores(found, info)
+        say(f"{task_id}: {len(tasks[task_id].query_ids)} queries, identical to the journal")
+    made = _submission(Run(run, record, tasks), suite, declared, info, rankings, hosts)
+    _tell_private(record, made, say)
+    write_json(folder / SUBMISSION_FILE, made.model_dump(mode="json"))
+    return folder
+
+
+def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
+    """The declaration in a TOML file for every task of `suite`; unknown where it says nothing.
+
+        default = "clean"
+        [tasks]
+        nfcorpus = "trained-on"
+
+    ResultError: a task that is not in the suite, a word that is none of the four.
+    """
+    if path is None:
+        return dict.fromkeys(suite.tasks, "unknown")
+    try:
+        stated = parse_toml(path.read_text(encoding="utf-8"))
+        default = TypeAdapter[Mark](Mark).validate_python(stated.pop("default", "unknown"))
+        tasks = TypeAdapter(dict[str, Mark]).validate_python(stated.pop("tasks", {}))
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise ResultError(f"{path}: {first_problem(error)}") from error
+    except ValueError as error:
+        raise ResultError(f"{path}: not valid TOML: {error}") from error
+    strange = [*stated, *(task_id for task_id in tasks if task_id not in suite.tasks)]
+    if strange:
+        raise ResultError(f"{path}: {strange[0]!r} is no task of suite {suite.id}; wanted `default` and [tasks]")
+    return {task_id: tasks.get(task_id, default) for task_id in suite.tasks}
+
+
+def run_suite(run: Path) -> Suite:
+    """The suite of the run in a folder; ResultError if it names none, or one that this version does not have."""
+    return _suite(run, read_run(run))
+
+
+def public_info(info: RerankerInfo) -> RerankerInfo:
+    """A reranker's declarations as a submission holds them: private values of its options replaced."""
+    return _public(info, _hosts())
+
+
+def _suite(run: Path, record: RunRecord) -> Suite:
+    if record.suite is None:
+        raise ResultError(
+            f"{run / RUN_FILE}: tasks that were named one by one are no suite, and only suites have rows on the board; "
+            "run one with `mrb run --suite`: what is scored already is kept"
+        )
+    suite = load_suite(record.suite)
+    if suite.version != record.suite_version:
+        raise ResultError(
+            f"{run / RUN_FILE}: ran suite {suite.id} {record.suite_version}; this version of MRB has {suite.version}"
+        )
+    return suite
+
+
+def _check_complete(run: Path, record: RunRecord, suite: Suite, done: list[str], *, allow_incomplete: bool) -> None:
+    if not done:
+        raise ResultError(f"{run}: holds no result of suite {suite.id}")
+    reasons = {item.task: item.reason for item in record.not_covered}
+    refused = [task_id for task_id in suite.tasks if task_id in reasons and task_id not in done]
+    absent = [task_id for task_id in suite.tasks if task_id not in done and task_id not in reasons]
+    if allow_incomplete or not (refused or absent):
+        return
+    told = []
+    if absent:
+        told.append(f"{len(absent)} not run yet ({', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''})")
+    if refused:
+        told.append(f"{len(refused)} not covered ({refused[0]}: {reasons[refused[0]]})")
+    raise ResultError(
+        f"{run}: {len(done)} of the {len(suite.tasks)} tasks of {suite.id}, {', '.join(told)}: such a row has no "
+        "average; finish the run, or submit what is there with --allow-incomplete"
+    )
+
+
+def _recomputed(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
+    found = recompute_task(run / task_id, candidates)
+    told = differences(run / task_id, found)
+    if told:
+        raise ResultError(
+            f"{run / task_id}: {told[0]} ({len(told)} such); files must say what the journal gives: "
+            f"`mrb score {run} --write` writes them again"
+        )
+    check_registry(found.measured.result, str(run / task_id))
+    check_failed_share(found.measured.result.counts, str(run / task_id))
+    return found
+
+
+def _write(folder: Path, found: Recomputed) -> RankingInfo:
+    task = found.plan.data.task
+    path = folder / RANKINGS_FOLDER / f"{task.id}.parquet"
+    scores = with_scores(task, found.measured.result.data.selection)
+    query_ids = write_rankings(path, ranked(found.plan, found.held, keep_scores=scores), scores=scores)
+    return RankingInfo(sha256=sha256_file(path), scores=scores, queries=queries_hash(query_ids))
+
+
+def _scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
+    """The task as averages want it, its result under the reranker's public declarations."""
+    result = found.measured.result.model_copy(update={"reranker": info})
+    return task_scores(result, found.measured.per_query)
+
+
+def _submission(
+    run: Run,
+    suite: Suite,
+    declared: Declared,
+    info: RerankerInfo,
+    rankings: dict[str, RankingInfo],
+    hosts: list[str],
+) -> Submission:
+    record = run.record
+    fields = {
+        "schema_version": 1,
+        "mrb_version": version("mrb"),
+        "model": declared.card,
+        "suite": suite.id,
+        "suite_version": suite.version,
+        "reranker": info,
+        "training": declared.training,
+        "not_covered": tuple(item for item in record.not_covered if item.task not in run.tasks),
+        "command": clean_command(record.command, hosts),
+        "environment": clean_environment(record.environment, hosts),
+        "timings": {task_id: record.timings[task_id] for task_id in run.tasks if task_id in record.timings},
+        "rankings": rankings,
+        "averages": suite_averages(run, suite),
+        "results": {task_id: scores.result for task_id, scores in run.tasks.items()},
+    }
+    try:
+        return Submission.model_validate(fields)
+    except ValidationError as error:
+        raise ResultError(f"{run.folder}: {first_problem(error)}") from error
+
+
+def _public(info: RerankerInfo, hosts: list[str]) -> RerankerInfo:
+    shown = {
+        "options": clean_options(info.options, hosts),
+        "source": cleaned(info.source, hosts),
+        "version": cleaned(info.version, hosts),
+    }
+    return RerankerInfo.model_validate(info.model_dump() | shown)
+
+
+def _hosts() -> list[str]:
+    """What this machine is called; a name of three letters or fewer would be found in any text."""
+    names = {socket.gethostname(), socket.gethostname().partition(".")[0], os.environ.get("HOSTNAME", "")}
+    return sorted(name for name in names if len(name) > 3)
+
+
+def _tell_private(record: RunRecord, made: Submission, say: Say) -> None:
+    """A line for each value that was replaced, so that nobody wonders later."""
+    for name, value in record.reranker.options.items():
+        if made.reranker.options[name] != value or value == SECRET:
+            say(f"option {name}: {made.reranker.options[name]} stands in its place")
+    if tuple(record.command) != made.command:
+        say("the command is published without paths, addresses and keys: see submission.json")
+
+
+def parse_size(text: str) -> int:
+    """A number of parameters: "3.75B", "560M", "33k", or digits. MRBError for anything else."""
+    scale = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+    try:
+        factor = scale.get(text[-1:].lower(), 1)
+        return round(float(text if factor == 1 else text[:-1]) * factor)
+    except (ValueError, OverflowError):
+        raise MRBError(f"--size {text!r}: wanted a number of parameters, such as 3.75B or 560M") from None

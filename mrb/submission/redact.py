@@ -1,0 +1,97 @@
+"""What must not leave the machine that ran: paths, addresses and host names, keys. The writer takes it out, the
+reader refuses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from mrb._util.redact import PATH, SECRET, is_secret_name, redacted
+
+ADDRESS = "(address)"
+
+_START = r"""(^|[\s=:,;"'(\[])"""
+_PATHS = re.compile(
+    # Its beginning, where something follows ("yes / no" is none), or more than one slash in one word.
+    rf"{_START}(~|\.{{0,2}}[/\\]|[A-Za-z]:[\\/])[^\s,]|\\|(?<![^\s=])[^\s/]+/[^\s/]+/|file:",
+    re.IGNORECASE,
+)
+_ADDRESSES = re.compile(
+    r"(?<!\w)(?!hf:)[a-z][a-z0-9+.-]*://|\blocalhost\b|\b\d{1,3}(\.\d{1,3}){3}\b|\w@\w", re.IGNORECASE
+)
+_HUB = re.compile(r"hf://[\w.@/-]+", re.ASCII)  # an address on the Hub is public
+_KEYS = re.compile(
+    r"\b(sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
+    # Long, and of small letters, capitals and digits: no word, no version, no hash in hexadecimal.
+    r"|(?<![A-Za-z0-9+/])(?=[A-Za-z0-9+/]*[a-z])(?=[A-Za-z0-9+/]*[A-Z])(?=[A-Za-z0-9+/]*[0-9])[A-Za-z0-9+/]{32,}"
+)
+_DROPPED = ("--out", "--name")
+_SYSTEM = re.compile(r"(\w+ \d+(\.\d+)?).*", re.DOTALL)
+_PERSONAL = re.compile(r".*(host|node|user|home|cwd|folder|path|login|mail).*", re.IGNORECASE)
+
+
+def private(text: str) -> str | None:
+    """What `text` holds that should stay at home, in words; None if nothing is seen."""
+    if _KEYS.search(text):
+        return "something that looks like a key"
+    if _ADDRESSES.search(text):
+        return "an address or host name"
+    return "a path" if _has_path(text) else None
+
+
+def cleaned(text: str, hosts: Sequence[str] = ()) -> str:
+    """`text`, or what stands in its place if it is private or names one of `hosts`."""
+    if text.startswith(PATH):
+        return PATH
+    if _KEYS.search(text):
+        return SECRET
+    named = any(re.search(rf"(?<![A-Za-z0-9]){re.escape(host)}(?![A-Za-z0-9])", text) for host in hosts if host)
+    if named or _ADDRESSES.search(text):
+        return ADDRESS
+    return PATH if _has_path(text) else text
+
+
+def clean_options(options: Mapping[str, object], hosts: Sequence[str]) -> dict[str, object]:
+    """A reranker's options, values that are private replaced."""
+    return {name: _value(name, value, hosts) for name, value in options.items()}
+
+
+def clean_command(words: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]:
+    """The command with private values replaced, and without the options that say where its files went."""
+    found: list[str] = []
+    waiting = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if waiting in _DROPPED:
+            waiting = ""
+        elif name in _DROPPED:
+            waiting = "" if equals else name
+        elif is_secret_name(waiting) and not word.startswith("-"):
+            found.append(SECRET)
+            waiting = ""
+        else:
+            found.append(f"{cleaned(name, hosts)}={_value(name, value, hosts)}" if equals else cleaned(word, hosts))
+            waiting = word if word.startswith("-") and not equals else ""
+    return tuple(found)
+
+
+def clean_environment(environment: Mapping[str, str], hosts: Sequence[str]) -> dict[str, str]:
+    """The environment without what names a machine or a person; of the operating system its name and version."""
+    kept = {name: cleaned(value, hosts) for name, value in environment.items() if not _PERSONAL.fullmatch(name)}
+    if "system" in kept:
+        kept["system"] = _SYSTEM.sub(r"\1", kept["system"])
+    return kept
+
+
+def personal_name(name: str) -> bool:
+    """Whether an entry of the environment of this name tells of a machine or a person."""
+    return _PERSONAL.fullmatch(name) is not None
+
+
+def _has_path(text: str) -> bool:
+    return _PATHS.search(_HUB.sub("", text)) is not None
+
+
+def _value(name: str, value: object, hosts: Sequence[str]) -> object:
+    public = redacted({name: value})[name]
+    return cleaned(public, hosts) if isinstance(public, str) else public

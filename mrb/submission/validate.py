@@ -1,0 +1,220 @@
+"""`mrb validate` of a submission: every number again, from rankings, judgements and candidate lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mrb._util.hashing import sha256_file
+from mrb.data.task import TYPES, Task, load_task
+from mrb.errors import ResultError
+from mrb.evaluation.measure import measure
+from mrb.hub.pull_data import at_hand
+from mrb.results.recompute import leaves, plan_of
+from mrb.results.run import (
+    Average,
+    TaskScores,
+    average_over_tasks,
+    average_over_types,
+    queries_hash,
+    suite_averages,
+    task_scores,
+)
+from mrb.results.schema import Result, RunCounts
+from mrb.submission.as_run import as_run, with_values
+from mrb.submission.rankings import Ranked, read_rankings, scores_of, with_scores
+from mrb.submission.reader import Received
+from mrb.submission.schema import SUBMISSION_FILE
+
+SAME = 1e-9
+"""How far a stated number may be from the recomputed one."""
+MAX_FAILED_SHARE = 0.01
+"""Of a task's pairs. A failed pair is ranked last whatever the model would have given it, so failures can raise a
+score; of a listwise model a failed query fails whole, and 1 % is two queries of the smallest tasks of `mini`."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was checked: the tasks whose numbers were computed again, and why those of the others were not.
+
+    `failed_pairs` counts the pairs without a score in each task that has any.
+    """
+
+    recomputed: tuple[str, ...]
+    not_recomputed: Mapping[str, str]
+    failed_pairs: Mapping[str, int]
+
+
+def check_submission(received: Received, candidates: Path | None = None) -> Checked:
+    """Check everything that can be checked here. `candidates` is a list or a folder of them, as in `mrb run`.
+
+    ResultError names the first file, query or number that does not fit. A task whose data or list is not on this disk
+    is held to its rankings file alone (hash, counts, orders) and named in `not_recomputed`.
+    """
+    again: dict[str, TaskScores] = {}
+    missing: dict[str, str] = {}
+    for task_id in received.submission.results:
+        rows = checked_rows(received, task_id)
+        reason = not_at_hand(load_task(task_id), candidates)
+        if reason is not None:
+            missing[task_id] = reason
+        else:
+            again[task_id] = _recompute(received, task_id, rows, candidates)
+    check_means(received)
+    _check_intervals(received, again)
+    results = received.submission.results
+    failed = {task_id: result.counts.failed_pairs for task_id, result in results.items() if result.counts.failed_pairs}
+    return Checked(tuple(again), missing, failed)
+
+
+def recomputed(received: Received, task_id: str) -> TaskScores:
+    """A task's result with its values per query, from rankings, judgements and the frozen list, which must be at hand
+    (`not_at_hand`). ResultError names what does not fit, as in `check_submission`."""
+    return _recompute(received, task_id, checked_rows(received, task_id), None)
+
+
+def checked_rows(received: Received, task_id: str) -> list[Ranked]:
+    """A task's rankings against what is said of them; no data is needed for it."""
+    result, stated = received.submission.results[task_id], received.submission.rankings[task_id]
+    path = received.ranking_path(task_id)
+    _check_selection(received, result)
+    check_failed_share(result.counts, _where(received, task_id))
+    digest = sha256_file(path)
+    if digest != stated.sha256:
+        raise ResultError(f"{path}: its SHA-256 is {digest}, {SUBMISSION_FILE} states {stated.sha256}")
+    rows = read_rankings(path, scores=stated.scores, queries=result.counts.queries)
+    for row in rows:
+        if len(row.order) > result.candidates.depth or any(
+            place >= result.candidates.list_depth for place in row.order
+        ):
+            raise ResultError(
+                f"{path}: query {row.query_id!r}: positions outside depth {result.candidates.depth} of a list of "
+                f"{result.candidates.list_depth}"
+            )
+    found = {
+        "queries": (stated.queries, queries_hash(row.query_id for row in rows)),
+        "counts.pairs": (result.counts.pairs, sum(len(row.order) for row in rows)),
+        "counts.queries_without_candidates": (
+            result.counts.queries_without_candidates,
+            sum(not len(row.order) for row in rows),
+        ),
+        "counts.failed_pairs": (result.counts.failed_pairs, sum(row.failed for row in rows)),
+        "counts.tied_at_10": (result.counts.tied_at_10, sum(row.tied for row in rows) / len(rows)),
+    }
+    for name, (said, counted) in found.items():
+        if not _same(said, counted):
+            raise ResultError(f"{_where(received, task_id)}.{name} is {said}, {path.name} gives {counted}")
+    return rows
+
+
+def check_failed_share(counts: RunCounts, where: str) -> None:
+    """ResultError if more than MAX_FAILED_SHARE of the pairs have no score."""
+    if counts.failed_pairs > MAX_FAILED_SHARE * counts.pairs:
+        raise ResultError(
+            f"{where}: {counts.failed_pairs} of {counts.pairs} pairs failed "
+            f"({counts.failed_pairs / max(counts.pairs, 1):.1%}); a submission may hold {MAX_FAILED_SHARE:.0%} of a "
+            "task's: score them again with `mrb run --fresh`"
+        )
+
+
+def _check_selection(received: Received, result: Result) -> None:
+    """Which queries a suite takes, and whether their scores go along."""
+    where, selection = _where(received, result.task), result.data.selection
+    whole = "all" if received.suite.sample is None else "sample"
+    if selection not in (whole, "limit"):
+        raise ResultError(f"{where}.data.selection is {selection!r}; suite {received.suite.id} takes {whole!r}")
+    wanted = with_scores(load_task(result.task), selection)
+    if received.submission.rankings[result.task].scores != wanted:
+        words = "must" if wanted else "do not"
+        raise ResultError(f"{received.ranking_path(result.task)}: scores {words} go along with this task")
+
+
+def not_at_hand(task: Task, candidates: Path | None = None) -> str | None:
+    """Why the task's results cannot be computed again here; None if they can."""
+    if task.candidates is None and candidates is None:
+        return "it has no published candidate list; give the one it was scored on with --candidates"
+    if not at_hand(task):
+        return f"its data is not here; `mrb data pull --task {task.id}` fetches it"
+    return None
+
+
+def _recompute(received: Received, task_id: str, rows: list[Ranked], candidates: Path | None) -> TaskScores:
+    """Measure the rankings again; ResultError names the first number of the result that is another."""
+    stated = received.submission.results[task_id]
+    where = _where(received, task_id)
+    sample = None if stated.data.selection == "all" else received.suite.sample
+    plan = plan_of(stated, sample, candidates, where)
+    scores = scores_of(plan, rows, received.ranking_path(task_id))
+    measured = measure(plan, scores, stated.reranker)
+    for field, said, found in _differences(stated.model_dump(mode="json"), measured.result.model_dump(mode="json")):
+        raise ResultError(f"{where}.{field} is {said}, recomputed {found}")
+    return task_scores(measured.result, measured.per_query)
+
+
+def check_means(received: Received) -> None:
+    """ResultError names the first stated average that is not what the stated results give."""
+    said = received.submission.averages.model_dump(mode="json")
+    for field, number, found in _differences(_only_means(said), _means(received)):
+        where = f"{received.folder / SUBMISSION_FILE}: averages"
+        raise ResultError(f"{where}.{field} is {number}, the results give {found}")
+
+
+def _check_intervals(received: Received, again: Mapping[str, TaskScores]) -> None:
+    """The stated averages' intervals, where all their tasks were computed again."""
+    run = as_run(received)
+    where = f"{received.folder / SUBMISSION_FILE}: averages"
+    said = received.submission.averages.model_dump(mode="json")
+    tasks = {task_id: again[task_id] for task_id in run.tasks if task_id in again}
+    recomputed = suite_averages(with_values(run, tasks), received.suite)
+    wanted = {name: value for name, value in recomputed.model_dump(mode="json").items() if value is not None}
+    complete = {name: said[name] for name in wanted if name != "of_types"}
+    complete["of_types"] = {name: said["of_types"].get(name) for name in wanted["of_types"]}
+    for field, number, found in _differences(complete, wanted):
+        raise ResultError(f"{where}.{field} is {number}, recomputed {found}")
+
+
+def _means(received: Received) -> dict[str, object]:
+    """The means of all averages that the stated results allow, in the form of `_only_means`."""
+    run, suite = as_run(received), received.suite
+    names = list(next(iter(run.tasks.values())).result.measures)
+
+    def over(average: Callable[..., Average], task_ids: tuple[str, ...]) -> dict[str, float | None] | None:
+        found = {name: average(run, task_ids, name).mean for name in names}
+        return None if None in found.values() else found
+
+    types = {kind: tuple(i for i in suite.tasks if load_task(i).type == kind) for kind in TYPES}
+    of_types = {kind: over(average_over_tasks, ids) for kind, ids in types.items() if ids}
+    return {
+        "tasks": over(average_over_tasks, suite.tasks),
+        "types": over(average_over_types, suite.tasks),
+        "of_types": {kind: found for kind, found in of_types.items() if found is not None},
+    }
+
+
+def _only_means(value: object) -> object:
+    """Averages as JSON with each interval's mean in its place."""
+    if not isinstance(value, dict):
+        return value
+    return value["mean"] if "mean" in value else {name: _only_means(inner) for name, inner in value.items()}
+
+
+def _differences(stated: object, wanted: object) -> Iterator[tuple[str, object, object]]:
+    """(field, stated, wanted) of everything that is not the same to 1e-9."""
+    again = dict(leaves(wanted))
+    for field, value in leaves(stated):
+        found = again.pop(field, None)
+        if not _same(value, found):
+            yield field, value, found
+    for field, value in again.items():
+        yield field, None, value
+
+
+def _same(stated: object, wanted: object) -> bool:
+    if isinstance(stated, float) and isinstance(wanted, float):
+        return abs(stated - wanted) <= SAME
+    return type(stated) is type(wanted) and stated == wanted
+
+
+def _where(received: Received, task_id: str) -> str:
+    return f"{received.folder / SUBMISSION_FILE}: results.{task_id}"

@@ -1,0 +1,135 @@
+"""Groups from a task: its queries, their judged documents, and negatives from a candidate list and from the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mrb._util.hashing import sample_hash
+from mrb.candidates.lists import Candidates
+from mrb.data.task_data import TaskData
+from mrb.errors import TrainingError
+from mrb.retrieval.first_stage import parts_of
+from mrb.training.data.dedup import Likeness
+from mrb.training.data.group import TrainingGroup, TrainingItem
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How many negatives a group keeps; how many a step sees of them is decided later.
+
+    `depth`: hard negatives come from the first so many candidates; `random`: so many are drawn from the corpus, the
+    same ones in every build.
+    """
+
+    depth: int = 100
+    random: int = 32
+
+    def __post_init__(self) -> None:
+        if self.depth < 0 or self.random < 0 or self.depth + self.random == 0:
+            raise TrainingError(
+                f"depth {self.depth} and {self.random} random negatives: give numbers from 0, not 0 both"
+            )
+
+
+@dataclass
+class BuildCounts:
+    """What a build did. `like_positive` negatives were left out because they show what a positive shows."""
+
+    groups: int = 0
+    positives: int = 0
+    hard: int = 0
+    random: int = 0
+    like_positive: int = 0
+    without_negatives: int = 0
+
+
+@dataclass
+class Builder:
+    """Builds the groups of one task, query by query. `source` names them; the default is the task's id.
+
+    A judged positive is never a negative, nor is a document that is near-identical to one (`Likeness`): one that the
+    judges did not see. A query without any negative makes no group.
+    """
+
+    data: TaskData
+    candidates: Candidates | None
+    options: BuildOptions = field(default_factory=BuildOptions)
+    counts: BuildCounts = field(default_factory=BuildCounts)
+    _seen: dict[str, Likeness] = field(default_factory=dict)
+
+    def groups(self) -> Iterator[TrainingGroup]:
+        """The groups in the task's query order. TrainingError without candidates if hard negatives are wanted."""
+        task = self.data.task
+        if self.options.depth and self.candidates is None:
+            raise TrainingError(f"task {task.id}: hard negatives need a candidate list or a first stage")
+        for part in parts_of(self.data):
+            ids = list(part.corpus)
+            for query_id in part.queries:
+                group = self._group(query_id, ids)
+                if group.negatives:
+                    self.counts.groups += 1
+                    self.counts.positives += len(group.positives)
+                    self.counts.hard += len(group.hard)
+                    self.counts.random += len(group.random)
+                    yield group
+                else:
+                    self.counts.without_negatives += 1
+
+    def _group(self, query_id: str, corpus: list[str]) -> TrainingGroup:
+        data = self.data
+        positive_ids = list(data.qrels[query_id])
+        shown = [self._likeness(doc_id) for doc_id in positive_ids]
+        hard = self._hard(query_id, shown)
+        taken = {query_id, *positive_ids, *(negative.id for negative in hard)}
+        return TrainingGroup(
+            instruction=data.task.instruction,
+            source=data.task.id,
+            query=TrainingItem(data.queries.item(query_id), query_id),
+            positives=[TrainingItem(data.corpus.item(doc_id), doc_id) for doc_id in positive_ids],
+            negatives=[*hard, *self._random(query_id, corpus, taken, shown)],
+        )
+
+    def _hard(self, query_id: str, positives: list[Likeness]) -> list[TrainingItem]:
+        if self.candidates is None:
+            return []
+        judged = self.data.qrels[query_id]
+        doc_ids, scores = self.candidates.get(query_id)
+        return [
+            TrainingItem(self.data.corpus.item(doc_id), doc_id, rank, float(score))
+            for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1)
+            if rank <= self.options.depth and doc_id not in judged and not self._like(doc_id, positives)
+        ]
+
+    def _random(
+        self, query_id: str, corpus: list[str], taken: set[str], positives: list[Likeness]
+    ) -> list[TrainingItem]:
+        """Documents drawn by a hash of task and query, so that every build draws the same."""
+        rng = np.random.default_rng(sample_hash(self.data.task.id, query_id))
+        found: list[TrainingItem] = []
+        # Enough places that what is taken or alike can be passed over; a small corpus is taken whole.
+        places = min(len(corpus), 2 * self.options.random + len(taken))
+        for place in rng.permutation(len(corpus))[:places] if self.options.random else ():
+            doc_id = corpus[place]
+            if len(found) < self.options.random and doc_id not in taken and not self._like(doc_id, positives):
+                found.append(TrainingItem(self.data.corpus.item(doc_id), doc_id))
+        return found
+
+    def _like(self, doc_id: str, positives: list[Likeness]) -> bool:
+        own = self._likeness(doc_id)
+        like = any(own.near(positive) for positive in positives)
+        self.counts.like_positive += like
+        return like
+
+    def _likeness(self, doc_id: str) -> Likeness:
+        if doc_id not in self._seen:
+            if len(self._seen) >= LIKENESSES_HELD:
+                self._seen.clear()
+            self._seen[doc_id] = Likeness.of(self.data.corpus.item(doc_id))
+        return self._seen[doc_id]
+
+
+LIKENESSES_HELD = 50_000
+"""Documents recur in many lists; one picture's likeness takes 6 kB."""

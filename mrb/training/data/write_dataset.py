@@ -1,0 +1,167 @@
+"""`mrb train data`: a task becomes a file of groups, checked against test data, with a record of how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from mrb._util.files import read_json, write_json
+from mrb._util.hashing import sha256_file
+from mrb.candidates.lists import Candidates
+from mrb.data.task import Model, Sha256, Task, load_task
+from mrb.data.task_data import TaskData
+from mrb.errors import TrainingError, first_problem
+from mrb.evaluation.selection import load_candidates
+from mrb.retrieval.first_stage import load_first_stage, make_candidates
+from mrb.training.data.contamination import Checker, HeldOutIndex, Tally
+from mrb.training.data.files import Form, write_groups
+from mrb.training.data.group import TrainingGroup
+from mrb.training.data.mine_negatives import Builder, BuildOptions
+
+TRACK = "training"
+
+
+class Dropped(Model):
+    """What was left out because it stands in test data; `hits` counts it for each task."""
+
+    groups: int
+    positives: int
+    negatives: int
+    hits: dict[str, int]
+
+    @classmethod
+    def of(cls, tally: Tally) -> Dropped:
+        """What a check counted."""
+        return cls.model_validate(asdict(tally))
+
+
+class DataRecord(Model):
+    """How a file of groups was made; lies beside it. `checked` is the identity of the index of test data."""
+
+    schema_version: Literal[1] = 1
+    task: str
+    task_hash: Sha256
+    revision: str
+    first_stage: str | None
+    candidates_sha256: Sha256 | None
+    depth: int
+    random: int
+    counts: dict[str, int]
+    checked: Sha256
+    checked_tasks: tuple[str, ...]
+    unknown_tasks: tuple[str, ...]
+    dropped: Dropped
+    sha256: Sha256
+
+
+def record_path(path: Path) -> Path:
+    """Where the record of a file of groups lies."""
+    return path.with_name(f"{path.stem}.record.json")
+
+
+def read_record(path: Path) -> DataRecord | None:
+    """The record beside the groups in `path`, None if there is none. TrainingError if it is damaged."""
+    place = record_path(path)
+    if not place.is_file():
+        return None
+    try:
+        return DataRecord.model_validate(read_json(place))
+    except ValidationError as error:
+        raise TrainingError(f"{place}: {first_problem(error)}; make the groups again") from error
+
+
+def make_groups(
+    data: TaskData,
+    folder: Path,
+    index: HeldOutIndex,
+    *,
+    first_stage: str | None = None,
+    candidates: Path | None = None,
+    options: BuildOptions | None = None,
+    form: Form = "jsonl",
+    embed: bool = False,
+) -> DataRecord:
+    """Write `<folder>/<task>.<form>` of a task's data, with its images and its record, and return the record.
+
+    Hard negatives come from `candidates`, or from a list made now by `first_stage` (default: that of the task, or of
+    the test split of the same name). TrainingError if nothing is left, or if no first stage is known.
+    """
+    options = options or BuildOptions()
+    task = data.task
+    found = _candidates(data, first_stage, candidates, options.depth)
+    builder, checker = Builder(data, found, options), Checker(index)
+    path = folder / f"{task.id}.{form}"
+    count = write_groups(path, _clean(builder.groups(), checker), embed=embed)
+    if not count:
+        path.unlink()
+        raise TrainingError(
+            f"task {task.id}: no group is left of {builder.counts.groups}, {checker.tally.groups} are of test data"
+        )
+    record = DataRecord(
+        task=task.id,
+        task_hash=task.hash,
+        revision=task.revision,
+        first_stage=None if found is None else found.provenance.first_stage,
+        candidates_sha256=None if found is None else found.sha256,
+        depth=options.depth,
+        random=options.random,
+        counts=asdict(builder.counts) | {"written": count},
+        checked=index.identity,
+        checked_tasks=tuple(sorted(index.keys)),
+        unknown_tasks=tuple(sorted(index.unknown)),
+        dropped=Dropped.of(checker.tally),
+        sha256=sha256_file(path),
+    )
+    write_json(record_path(path), record.model_dump(mode="json"))
+    return record
+
+
+def summary(record: DataRecord, path: Path) -> Iterator[str]:
+    """The record in a few lines."""
+    counts = record.counts
+    yield (
+        f"{path}: {counts['written']:,} groups, {counts['positives']:,} positives, {counts['hard']:,} hard and "
+        f"{counts['random']:,} random negatives"
+    )
+    yield (
+        f"  first stage {record.first_stage or 'none'}; {counts['like_positive']} negatives left out as near-identical "
+        f"to a positive, {counts['without_negatives']} queries without a negative"
+    )
+    dropped = record.dropped
+    where = ", ".join(f"{task} {count}" for task, count in sorted(dropped.hits.items())) or "none"
+    yield (
+        f"  in test data (left out): {dropped.groups} groups, {dropped.positives} positives, {dropped.negatives} "
+        f"negatives; by task: {where}"
+    )
+    yield f"  checked against {len(record.checked_tasks)} tasks; unknown, as their data is not here: " + str(
+        len(record.unknown_tasks)
+    )
+
+
+def _clean(groups: Iterator[TrainingGroup], checker: Checker) -> Iterator[TrainingGroup]:
+    return (kept for kept in map(checker.clean, groups) if kept is not None)
+
+
+def _candidates(data: TaskData, first_stage: str | None, given: Path | None, depth: int) -> Candidates | None:
+    if not depth:
+        return None
+    task = data.task
+    if first_stage is None and (given is not None or task.candidates is not None):
+        return load_candidates(task, given, 1)
+    name = first_stage or _of_test_split(task)
+    return make_candidates(data, load_first_stage(name), name, depth, TRACK)
+
+
+def _of_test_split(task: Task) -> str:
+    """The first stage of the task that this one is the training split of."""
+    whole, training, _ = task.id.partition("-train")
+    candidates = load_task(whole).candidates if training else None
+    if candidates is None:
+        raise TrainingError(
+            f"task {task.id} has no candidate list: give --candidates, or --first-stage NAME to make one, or --depth 0"
+        )
+    return candidates.first_stage

@@ -1,0 +1,86 @@
+"""From groups on disk to batches: the order of a run, the documents of each group, their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from mrb.data.items import Item
+from mrb.engine.prompt import Prompt, Prompter
+from mrb.errors import MRBError
+from mrb.training.data.prepare import Source
+from mrb.training.data.sampling import Drawn, Ints, Sampling, draw
+from mrb.training.grad_cache import Batch
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One group as a step sees it: a prompt for each document, the relevant ones first."""
+
+    prompts: Sequence[Prompt]
+    positives: int
+    missing: int
+
+
+class Feed(Dataset[Asked | MRBError]):
+    """The groups of a whole run in order: item i is what `order` [n, 3] (source, row, visit) says at i.
+
+    An item depends on the seed and its place alone, so processes and restarts see the same.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], order: Ints, sampling: Sampling, seed: int, prompter: Prompter
+    ) -> None:
+        self.sources = sources
+        self.order = order
+        self.sampling = sampling
+        self.seed = seed
+        self.prompter = prompter
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def drawn(self, place: int) -> Drawn:
+        """The documents at a place of the run."""
+        source, row, visit = (int(number) for number in self.order[place])
+        return draw(self.sources[source].group(row), self.sampling, (self.seed, source, row, visit))
+
+    def __getitem__(self, place: int) -> Asked | MRBError:
+        """The group at a place, or what is wrong with it: an error that a data loader's process raises would reach the
+        trainer as the text of a traceback."""
+        try:
+            drawn = self.drawn(place)
+            return Asked(prompts_of(self.prompter, drawn), len(drawn.positives), drawn.missing)
+        except MRBError as error:
+            source, row, _ = (int(number) for number in self.order[place])
+            return self.sources[source].named(row, error)
+
+
+def prompts_of(prompter: Prompter, drawn: Drawn) -> list[Prompt]:
+    """A prompt for each document of a drawn group."""
+    query = drawn.group.query.item
+    pairs: list[tuple[Item, Item]] = [(query, document.item) for document in drawn.documents]
+    return prompter.prompts(drawn.group.instruction, pairs)
+
+
+def collate(asked: Sequence[Asked | MRBError]) -> dict[str, Batch | MRBError]:
+    """The batch of some groups, or what is wrong with the first bad one; in a dictionary, as a data loader passes those
+    on untouched."""
+    good = [one for one in asked if isinstance(one, Asked)]
+    if len(good) < len(asked):
+        return {"batch": next(one for one in asked if isinstance(one, MRBError))}
+    return {"batch": batch_of(good)}
+
+
+def batch_of(asked: Sequence[Asked]) -> Batch:
+    """The batch of some groups."""
+    labels = [place < one.positives for one in asked for place in range(len(one.prompts))]
+    return Batch(
+        prompts=[prompt for one in asked for prompt in one.prompts],
+        labels=torch.tensor(labels),
+        sizes=[len(one.prompts) for one in asked],
+        missing=sum(one.missing for one in asked),
+    )

@@ -1,0 +1,69 @@
+"""Label rows: what turns a hidden state into the two logits, yes and no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from mrb.errors import TrainingError
+from mrb.training.losses.validation import check_positive
+
+
+class LabelRows(nn.Module):
+    """Rows for each label, [k_yes, width] and [k_no, width]; hidden states [..., width] become two logits [...].
+
+    A label with one row has the logit z = h . M. With several tokens (arXiv 2510.14824 tries 2 to 16 in all) its logit
+    is log(sum_t exp(h . M_t)), so that sigmoid(z_yes - z_no) is the label's share of all tokens listed; how that paper
+    joins them is not known to us.
+
+    Rows are copies. `trainable` rows learn apart from the model's own head, which in a tied model is also its input
+    embedding and must not move. They are kept in float32 at least and applied so, also inside autocast.
+    TrainingError: shapes that do not fit.
+    """
+
+    def __init__(self, yes: Tensor, no: Tensor, *, trainable: bool = False) -> None:
+        super().__init__()
+        if yes.ndim != 2 or no.ndim != 2 or yes.shape[1] != no.shape[1] or not (len(yes) and len(no)):
+            shapes = f"yes {list(yes.shape)}, no {list(no.shape)}"
+            raise TrainingError(f"label rows have shapes {shapes}: give [tokens, width] each, of one width")
+        self.yes = nn.Parameter(_precise(yes), requires_grad=trainable)
+        self.no = nn.Parameter(_precise(no), requires_grad=trainable)
+
+    @classmethod
+    def from_head(cls, head: Tensor, yes_ids: Sequence[int], no_ids: Sequence[int], *, trainable: bool = False) -> Self:
+        """Rows of a language model's head [vocabulary, width]. TrainingError: an id outside it, twice, or missing."""
+        ids = [*yes_ids, *no_ids]
+        if not yes_ids or not no_ids:
+            raise TrainingError("a label has no token: give at least one id for yes and one for no")
+        if len(set(ids)) != len(ids):
+            raise TrainingError(f"label tokens {ids} name one twice: give each id once, for one label")
+        if min(ids) < 0 or max(ids) >= len(head):
+            raise TrainingError(f"label tokens {ids} are not all in a vocabulary of {len(head)}: check the tokenizer")
+        return cls(head[list(yes_ids)], head[list(no_ids)], trainable=trainable)
+
+    @classmethod
+    def random(cls, width: int, seed: int, std: float = 0.02) -> Self:
+        """One trainable random row for each label, normal with `std`: D_rand of arXiv 2510.14824.
+
+        How that paper draws them is not known to us; 0.02 is what Qwen2.5-VL's own rows start from
+        (`initializer_range` of its configuration). TrainingError: a `std` not above 0.
+        """
+        check_positive("std", std)
+        rows = torch.randn(2, 1, width, generator=torch.Generator().manual_seed(seed)) * std
+        return cls(rows[0], rows[1], trainable=True)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """z_yes and z_no, [...] each, of hidden states [..., width]. TrainingError for another width."""
+        if hidden.shape[-1] != self.yes.shape[1]:
+            raise TrainingError(f"hidden states are {hidden.shape[-1]} wide, label rows {self.yes.shape[1]}")
+        dtype = torch.promote_types(torch.promote_types(hidden.dtype, self.yes.dtype), torch.float32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            yes, no = (hidden.to(dtype) @ rows.to(dtype).T for rows in (self.yes, self.no))
+            return yes.logsumexp(dim=-1), no.logsumexp(dim=-1)
+
+
+def _precise(rows: Tensor) -> Tensor:
+    return rows.detach().to(torch.promote_types(rows.dtype, torch.float32), copy=True)

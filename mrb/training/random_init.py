@@ -1,0 +1,110 @@
+"""A start from nothing: random weights of a shape that ships, and a tokenizer learnt from the texts of the groups.
+
+The folder is a checkpoint like any other. The same recipe and data give the same one, weights by the recipe's seed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mrb.errors import TrainingError
+from mrb.training.data.group import TrainingGroup
+from mrb.training.data.prepare import Source
+from mrb.training.memory_estimate import load_config, shape_folder
+from mrb.training.recipe import Recipe
+
+SPECIALS = {
+    "<|endoftext|>": "pad_token_id",
+    "<|im_start|>": "bos_token_id",
+    "<|im_end|>": "eos_token_id",
+    "<|vision_start|>": "vision_start_token_id",
+    "<|vision_end|>": "vision_end_token_id",
+    "<|image_pad|>": "image_token_id",
+    "<|video_pad|>": "video_token_id",
+}
+"""Qwen2.5-VL's special tokens that are used, and where its configuration names them."""
+_ROLES = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+_LABELS = ("yes", "no")
+
+
+def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -> None:
+    """Write a checkpoint with random weights into `folder`: the recipe's shape, its vocabulary, its seed."""
+    import torch
+    from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
+
+    shape = shape_folder(recipe)
+    vocabulary = recipe.model.vocabulary
+    if shape is None or vocabulary is None:
+        raise TrainingError(f"model.shape {recipe.model.shape!r}: a random start needs a shape that ships")
+    tokenizer = train_tokenizer(texts(sources), vocabulary)
+    config = load_config(shape)
+    text = config.get_text_config()
+    text.vocab_size = len(tokenizer)
+    for token, name in SPECIALS.items():
+        number = tokenizer.convert_tokens_to_ids(token)
+        for part in (config, text):
+            if hasattr(part, name):
+                setattr(part, name, number)
+    torch.manual_seed(recipe.schedule.seed)
+    model: Any = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    # Temporal patches, merging and sizes are those of the tower; pixel limits are the recipe's.
+    vision = config.vision_config
+    Qwen2VLImageProcessorPil(
+        patch_size=vision.patch_size,
+        merge_size=vision.spatial_merge_size,
+        temporal_patch_size=vision.temporal_patch_size,
+    ).save_pretrained(folder)
+    model.save_pretrained(folder)
+
+
+def texts(sources: Sequence[Source]) -> list[str]:
+    """The distinct texts of all groups, in order."""
+    found: dict[str, None] = {}
+    for source in sources:
+        for place in range(len(source)):
+            found |= dict.fromkeys(_texts(source.group(place)))
+    return list(found)
+
+
+def _texts(group: TrainingGroup) -> Iterator[str]:
+    for one in (group.query, *group.positives, *group.negatives):
+        if one.item.text:
+            yield one.item.text
+
+
+def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:
+    """A byte-level BPE tokenizer of Qwen2's kind with at most so many tokens, learnt from `corpus`. Yes and no are one
+    token each."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import Qwen2Tokenizer
+    from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+
+    learnt = Tokenizer(models.BPE())
+    learnt.normalizer = normalizers.NFC()
+    split = pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
+    learnt.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    learnt.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(SPECIALS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    # Often enough that no other pair of letters is joined before theirs.
+    labels = [word for word in _LABELS for _ in range(max(1000, len(corpus)))]
+    learnt.train_from_iterator([*corpus, *labels], trainer)
+    content = json.loads(learnt.to_str())["model"]
+    merges: Any = [tuple(merge) for merge in content["merges"]]  # pairs, though it says strings
+    tokenizer = Qwen2Tokenizer(
+        vocab=content["vocab"],
+        merges=merges,
+        **_ROLES,
+    )
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS], special_tokens=True)
+    return tokenizer
