@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mrb._util.hashing import sha256_bytes
-from mrb.home import find_home
+from mrb._util.home import find_home
 
 PATH, SECRET, HOST = "(path)", "(withheld)", "(host)"
 SHORTEST = 6

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrb._util.home import expand_user
 from mrb.data.xet import or_plain_http
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
-from mrb.home import expand_user
 from mrb.hub.client import offline, refusal
 
 if TYPE_CHECKING:

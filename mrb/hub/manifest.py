@@ -10,9 +10,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from mrb._util.files import read_json, write_json
+from mrb._util.home import find_home
 from mrb.data.task import Model
 from mrb.errors import DataError, ResultError, first_problem
-from mrb.home import find_home
 
 LOCK_SECONDS = 60.0
 """For how long a manifest's file may be held by another process, which writes it in milliseconds."""

@@ -215,7 +215,8 @@ class _Process:
 def _code() -> str:
     """What the new interpreter runs. No fork: CUDA and threads do not survive one. It imports from where this process
     does, as an adapter in a file or module needs, and from nowhere else first (-P)."""
-    return f"import sys; sys.path[:] = {sys.path!r}; from mrb.parallel.encoding_worker import main; main(*map(int, sys.argv[1:]))"
+    start = "from mrb.parallel.encoding_worker import main; main(*map(int, sys.argv[1:]))"
+    return f"import sys; sys.path[:] = {sys.path!r}; {start}"
 
 
 def _ending(code: int) -> str:

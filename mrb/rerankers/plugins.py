@@ -22,9 +22,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from mrb._util.home import expand_user
 from mrb._util.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
 from mrb.errors import AdapterError, one_line
-from mrb.home import expand_user
 from mrb.rerankers.adapter_source import source_hash
 from mrb.rerankers.calling import adapter_call
 from mrb.rerankers.raised import refused

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mrb._util.files import write_bytes
+from mrb._util.home import expand_user
 from mrb._util.redact import redacted_text
-from mrb.home import expand_user
 from mrb.training.recipe import LoadedRecipe, settings
 from mrb.training.record import TrainingRecord
 

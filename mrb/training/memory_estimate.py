@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from mrb._util.home import expand_user
 from mrb.engine.backbone import Row
 from mrb.engine.checkpoint import read_config
 from mrb.errors import TrainingError
-from mrb.home import expand_user
 from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, tuned
 from mrb.training.recipe import Recipe, recipe_folder

@@ -94,23 +94,3 @@ def test_the_page_shows_every_form() -> None:
 def test_the_packaging_example_is_toml_with_our_group() -> None:
     (block,) = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     assert list(tomllib.loads(block)["project"]["entry-points"]) == ["mrb.rerankers"]
-
-
-def test_every_error_of_the_page_is_one_of_the_code() -> None:
-    files = ("adapters.py", "declaration.py", "decode.py", "workers/pool.py", "workers/process.py")
-    files += ("evaluate/score.py", "evaluate/answers.py")
-    code = "\n".join((ROOT / "mrb" / name).read_text(encoding="utf-8") for name in files)
-    code = re.sub(r'"\s*\n\s*f?"', "", code.replace("{_NOUN[group]}", "reranker"))  # texts over several lines
-    messages = re.findall(r"^\| `([^`]*…[^`]*|[^`]+)` \|", GUIDE.split("## Errors you may meet")[1], re.MULTILINE)
-    assert len(messages) >= 15
-    for message in messages:
-        for piece in message.split("…"):
-            assert piece.strip(" :;") in code, (message, piece)
-
-
-def test_every_declaration_of_the_page_is_read_by_the_code() -> None:
-    section = GUIDE.split("## What you may declare")[1].split("\n## ")[0]
-    names = re.findall(r"^\| `(\w+)", section, re.MULTILINE)
-    assert names == ["kind", "inputs", "version", "uses_first_stage", "batch_invariant", "concurrency", "close"]
-    code = "".join((ROOT / "mrb" / name).read_text(encoding="utf-8") for name in ("declaration.py", "adapters.py"))
-    assert all(f'"{name}"' in code for name in names)

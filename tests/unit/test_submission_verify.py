@@ -171,7 +171,7 @@ def test_noise_passes_and_more_than_noise_does_not(
     submitted: Make,
     scored: bool,
 ) -> None:
-    for module in ("make", "check"):
+    for module in ("build", "validate"):
         monkeypatch.setattr(f"mrb.submission.{module}.with_scores", lambda task, selection: scored)
     load = _noisy(tmp_path, monkeypatch, "pointwise")
     folder = submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy")
