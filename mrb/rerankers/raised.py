@@ -67,9 +67,9 @@ def _last_line(error: BaseException) -> str:
     outside: tuple[Path, int] | None = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         module, file = str(frame.f_globals.get("__name__")), Path(frame.f_code.co_filename)
-        adapter = module.startswith(f"{__package__}.baselines.")
+        adapter = module.startswith("mrb.baselines.")
         installed = not _PACKAGES.isdisjoint(file.parts)
-        if file.name.startswith("<") or (module.startswith(f"{__package__}.") and not adapter):
+        if file.name.startswith("<") or (module.startswith("mrb.") and not adapter):
             continue
         if not installed and any(file.is_relative_to(folder) for folder in _LIBRARY):
             continue

@@ -150,7 +150,7 @@ def test_what_fits_together_and_is_not_the_models_is_found_by_scoring_again(
 def test_orders_without_scores_are_found_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make, forge: Make, name: str
 ) -> None:
-    for module in ("make", "check"):
+    for module in ("build", "validate"):
         monkeypatch.setattr(f"mrb.submission.{module}.with_scores", lambda task, selection: False)
     folder, model = submitted(trial_run(tmp_path, tasks=(TEXT, IMAGES)), tmp_path), load_reranker("random")
     lie, tasks = LIES[name]
