@@ -1,4 +1,4 @@
-"""Scoring with transformers models: a prompt layout, a model and two rows of its head.
+"""Scoring with transformers models: a prompt template, a backbone and one or two rows of its language model head.
 
-`mrb.engine.yes_no.YesNo` is what an adapter is made of; `layout` and `prompt` need no torch, the rest does.
+Pointwise adapters derive from `mrb.engine.yes_no.YesNo`. `prompt_template` and `prompt` work without torch.
 """

@@ -1,7 +1,7 @@
-"""One forward of the language model: token ids and image features in, the hidden state of the last real token out.
+"""Forward pass of the language model: token ids and image features in, hidden state of each row's last token out.
 
-Rows are padded on the right and there is no attention mask: attention is causal, so what stands after a row's last
-token cannot reach it. Positions are explicit. Hidden states of the vocabulary's size are never made.
+Rows are right-padded without an attention mask: attention is causal, so padding after a row's last token cannot affect
+it. Positions are passed explicitly. Logits over the whole vocabulary are never computed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from mrb.engine.prompt import Ids, Placed, Prompt
 
 @dataclass(frozen=True)
 class Row:
-    """A stretch of a prompt to run: its ids, its images (`start` counted in the row), and its positions.
+    """A slice of a prompt to run through the model: token ids, images, positions.
 
-    `positions` int64[3, length]: temporal, height and width for an image's tokens, thrice the same number for text.
+    Each image's `start` counts from the beginning of the row. `positions` is int64[3, length]: temporal, height and
+    width index of an image token; for a text token all three are equal.
     """
 
     ids: Ids
@@ -31,13 +32,14 @@ class Row:
 
 
 def row_of(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end: int | None = None) -> Row:
-    """The tokens start..end of a prompt as a row; an image lies wholly inside or outside.
+    """Return tokens start..end of a prompt as a row. An image must lie wholly inside or wholly outside.
 
-    `features` holds those of every image before `end`, by its hash: their shapes decide the positions.
+    `features` maps image hashes to features and must cover every image before `end`: their grids determine the
+    positions.
 
-    Positions as in Qwen2-VL (arXiv 2409.12191, section 2.1): text counts on from the largest number so far; the
-    tokens of an image share one temporal number and count rows and columns from it. In a flat prompt every token
-    counts on, an image's too.
+    Positions follow Qwen2-VL (arXiv 2409.12191, section 2.1): text continues from the largest index so far; the tokens
+    of an image share one temporal index and count rows and columns from it. In a flat prompt every token, image tokens
+    included, counts up by one.
     """
     end = len(prompt.ids) if end is None else end
     images = [placed for placed in prompt.images if placed.start < end]
@@ -59,7 +61,7 @@ def row_of(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end
 
 
 class _SharedLayer(DynamicLayer):
-    """A layer's keys and values of a prefix, read by every row of a batch and never written."""
+    """One layer's key/value cache of a prefix, read by every row of a batch and never modified."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -69,7 +71,10 @@ class _SharedLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prefix and rows side by side; the prefix is not copied until here, one layer at a time."""
+        """Return the prefix followed by the rows' own keys and values.
+
+        The prefix is copied per row here, one layer at a time.
+        """
         rows = key_states.shape[0]
         keys, values = (held.expand(rows, -1, -1, -1) for held in self._prefix)
         return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
@@ -89,12 +94,12 @@ class Backbone:
         self.device = model.device
         self.dtype: torch.dtype = model.dtype
         kinds = getattr(self._decoder.config, "layer_types", None) or ()
-        # A window of attention would have to be cut out of the shared keys; such models run each pair whole.
+        # With sliding-window attention the shared keys would have to be cropped; such models run each pair whole.
         self.can_share = not any(kind != "full_attention" for kind in kinds)
 
     @torch.inference_mode()
     def prefix(self, row: Row, features: Mapping[str, Features]) -> Prefix:
-        """Keys and values of a row, for the rows that follow it."""
+        """Return the key/value cache of a row, to be reused by the rows that continue it."""
         cache = DynamicCache(config=self._decoder.config)
         self._states([row], features, cache)
         layers: list[Any] = cache.layers
@@ -104,7 +109,7 @@ class Backbone:
     def last_hidden(
         self, rows: Sequence[Row], features: Mapping[str, Features], prefix: Prefix | None = None
     ) -> torch.Tensor:
-        """The hidden state [rows, hidden] of each row's last token, after the final norm."""
+        """Return the hidden state [rows, hidden] of each row's last token, after the final norm."""
         cache = None
         if prefix is not None:
             cache = Cache(layers=[_SharedLayer(keys, values) for keys, values in prefix])
@@ -113,7 +118,7 @@ class Backbone:
     def forward(
         self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None = None
     ) -> torch.Tensor:
-        """As `last_hidden`, and gradients flow: to the decoder, its embeddings, and the features."""
+        """Like `last_hidden`, but gradients flow to the decoder, its embeddings and the image features."""
         hidden = self._states(rows, features, cache)
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=self.device)
         return hidden[torch.arange(len(rows), device=self.device), ends]
@@ -133,7 +138,7 @@ class Backbone:
         return hidden
 
     def _embedded(self, rows: Sequence[Row], ids: torch.Tensor, features: Mapping[str, Features]) -> dict[str, Any]:
-        """Embeddings with each image's features in the place of its tokens."""
+        """Return the inputs with each image's features in place of its placeholder tokens."""
         embeds = self._decoder.embed_tokens(ids)
         seen = [features[placed.image.sha256] for row in rows for placed in row.images]
         if not seen:
@@ -142,7 +147,7 @@ class Backbone:
         for i, row in enumerate(rows):
             for placed in row.images:
                 mask[i, placed.start : placed.start + placed.count] = True
-        # The mask is read row by row, in the order in which `seen` was gathered.
+        # Boolean indexing reads the mask row by row, which is the order of `seen`.
         embeds[mask] = torch.cat([f.embeds for f in seen]).to(embeds.dtype)
         inputs: dict[str, Any] = {"inputs_embeds": embeds}
         if seen[0].deep:
@@ -154,7 +159,10 @@ class Backbone:
 
 
 def _counted_on(positions: Ids, length: int) -> Ids:
-    """`positions` [3, n] continued to `length`: padding counts on, as a new start would look like a new sequence."""
+    """Extend `positions` [3, n] to `length`.
+
+    Padding counts on: restarting at 0 would look like a new packed sequence.
+    """
     more = length - positions.shape[1]
     if not more:
         return positions

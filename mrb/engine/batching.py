@@ -1,4 +1,4 @@
-"""Batches by a budget of tokens, longest first, and how large the budget may be."""
+"""Batching by a token budget, longest first, and the choice of the budget."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from mrb.engine.backbone import Backbone
 
 CPU_TOKENS = 512
-"""On a CPU small batches stay in its caches; benchmarks/engine.py measures this."""
+"""Small batches stay in a CPU's caches; measured by benchmarks/engine.py."""
 LARGEST_TOKENS = 65_536
 _PROBE_TOKENS = 1024
 _SHARE_OF_FREE = 0.5
 _SHARE_OF_FORWARD = 1 / 16
-"""What a forward costs beside its tokens (reading all weights once), as a part of the budget."""
+"""Fixed cost of a forward pass (reading all weights once), as a fraction of the token budget."""
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Positions into `lengths`, longest first, cut so that rows x longest row stays within `budget` (one row at least).
+    """Split the positions of `lengths` into batches with rows x longest row <= `budget` (a batch has at least one row).
 
-    Of all such cuts the one that computes least: padding against the fixed cost of one more forward. Long ones come
-    first, so that what does not fit into memory shows at once.
+    Among all such splits of the length-sorted order, return the cheapest: padding traded against the fixed cost of one
+    more forward pass. The longest come first, so that an out-of-memory error shows at once.
     """
     order = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
-    cost = [0.0]  # of the first n, at best
-    begins = [0]  # where the last batch of the first n begins
+    cost = [0.0]  # lowest cost of the first n rows
+    begins = [0]  # start of the last batch among the first n rows
     for end in range(1, len(order) + 1):
         least, begin = float("inf"), end - 1
         for start in range(end - 1, -1, -1):
@@ -49,8 +49,11 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def probed_tokens(backbone: Backbone) -> int:
-    """The budget for the model's device: a constant on a CPU; on a GPU what half of its free memory holds, measured
-    with one forward, as a power of two (so that it is the same at the next start)."""
+    """Return the token budget for the model's device.
+
+    On a CPU this is a constant. On a GPU it is what half of the free memory holds, measured with one forward pass and
+    rounded down to a power of two, so that a restart gets the same value.
+    """
     import torch
 
     if backbone.device.type != "cuda":
@@ -71,7 +74,7 @@ def probed_tokens(backbone: Backbone) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no room."""
+    """Return whether the error means that a device or the machine ran out of memory."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or (

@@ -1,7 +1,7 @@
-"""A checkpoint from disk or the Hub: found at a pinned revision, loaded whole, or refused.
+"""Find a checkpoint on disk or on the Hub at a pinned revision, and load it completely or refuse it.
 
-The commonest accident of this field is a head that is silently random because a weight had another name. Nothing here
-goes on with missing, mismatched or unexpected weights.
+The most common error in this field is a head that is silently random because a weight had another name. Nothing here
+continues with missing, mismatched or unexpected weights.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 _WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# Checkpoints of the first weeks of Qwen2.5-VL name this class, which became Qwen2-VL's before any release.
+# Early Qwen2.5-VL checkpoints name this class, which was never released: its place is taken by Qwen2-VL's.
 _UNRELEASED = "Qwen2_5_VLImageProcessor"
-# Tables that are recomputed from the configuration; older files still carry them.
+# Buffers that are recomputed from the configuration; older files still contain them.
 RECOMPUTED = r"(rotary_emb\.inv_freq|position_ids|masked_bias)$"
 
 
 def require(adapter: str, *modules: str, extra: str = "models") -> None:
-    """AdapterError, in one line, if what the adapter needs is not installed."""
+    """Raise AdapterError, in one line, if a module that the adapter needs is not installed."""
     from importlib.util import find_spec
 
     absent = [module for module in modules if find_spec(module) is None]
@@ -43,11 +43,11 @@ def require(adapter: str, *modules: str, extra: str = "models") -> None:
 
 
 def find(path: str, revision: str | None, option: str = "revision", name: str = "path") -> Path:
-    """The folder of a checkpoint: a local folder as it stands, or a Hub repository fetched at `revision`, which the
-    user gives by `option` (and `path` by `name`).
+    """Return the folder of a checkpoint: a local folder, or a Hub repository downloaded at `revision`.
 
-    AdapterError says what is missing: no such folder, no revision, no network, a gated or unknown repository; and
-    refuses ORGANISATION/NAME without a revision where a folder has that name too.
+    `option` and `name` are the user's names for `revision` and `path`, used in messages. Raises AdapterError if the
+    folder, the revision or the network is missing, if the repository is gated or unknown, and if ORGANISATION/NAME
+    without a revision is also the name of a local folder.
     """
     folder = expand_user(path)
     hub_id = bool(_HUB_ID.fullmatch(path))
@@ -70,7 +70,7 @@ def find(path: str, revision: str | None, option: str = "revision", name: str = 
 
 
 def both_meanings(path: str, name: str, hub: str) -> str:
-    """The error for a path that is a folder here and an id of the Hub; `hub` says how to mean the latter."""
+    """Return the message for a path that is both a local folder and a Hub id. `hub` says how to choose the Hub."""
     return (
         f"{name}={path} is a folder here, and may mean the repository of that name on the Hub: write "
         f"{name}=./{path} for the folder, {hub} for the Hub"
@@ -96,7 +96,7 @@ def _fetched(repository: str, revision: str) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The checkpoint's config.json."""
+    """Return the checkpoint's config.json. Raises AdapterError if it is not a JSON object."""
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -108,12 +108,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def takes_images(folder: Path) -> bool:
-    """Whether the checkpoint's configuration has a vision tower."""
+    """Return whether the checkpoint's configuration has a vision tower."""
     return "vision_config" in read_config(folder)
 
 
 def loader_of(folder: Path) -> Any:
-    """The transformers class that loads the checkpoint with its language model head."""
+    """Return the transformers class that loads the checkpoint with its language model head."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     return AutoModelForImageTextToText if takes_images(folder) else AutoModelForCausalLM
@@ -128,15 +128,15 @@ def load_model(
     trust_remote_code: bool = False,
     ignored: Sequence[str] = (),
 ) -> Any:
-    """The model that `loader.from_pretrained` builds from `folder`, in evaluation mode, on the CPU.
+    """Load a model with `loader.from_pretrained`, in evaluation mode, on the CPU, without gradients.
 
-    `ignored` are regular expressions of weights that may be missing or left over, because no score depends on them.
-    AdapterError names the first other weight that is missing, of another shape, or left over.
+    `ignored` lists regular expressions of weights that may be missing or unexpected because no score depends on them.
+    AdapterError names the first other weight that is missing, unexpected or of another shape.
     """
     quiet_transformers()
     find_weight_files(folder)
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": trust_remote_code}
-    options["ignore_mismatched_sizes"] = True  # they are then listed, and refused below by name
+    options["ignore_mismatched_sizes"] = True  # mismatched weights are then reported, and refused below by name
     if attention is not None:
         options["attn_implementation"] = attention
     try:
@@ -165,8 +165,10 @@ def _refuse(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> No
 
 
 def refuse_untied(where: str, model: Any, ignored: Sequence[str] = ()) -> None:
-    """AdapterError for a weight that the configuration ties to another and the checkpoint holds with other values:
-    transformers 5 loads both, earlier releases one of them, so the trained model is not known."""
+    """Refuse a weight that the configuration ties to another while the checkpoint holds both with different values.
+
+    transformers 5 loads both, earlier releases only one of them, so it is unknown which model was trained.
+    """
     for target, source in model.get_expanded_tied_weights_keys(all_submodels=True).items():
         if model.get_parameter_or_buffer(target) is model.get_parameter_or_buffer(source):
             continue
@@ -178,7 +180,7 @@ def refuse_untied(where: str, model: Any, ignored: Sequence[str] = ()) -> None:
 
 
 def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """The named tensors of a checkpoint's safetensors files; AdapterError if one is not there."""
+    """Return the named tensors of a checkpoint's safetensors files. Raises AdapterError if one is missing."""
     from safetensors import safe_open
 
     found: dict[str, torch.Tensor] = {}
@@ -193,7 +195,7 @@ def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
-    """The checkpoint's fast tokenizer."""
+    """Load the checkpoint's fast tokenizer."""
     from transformers import AutoTokenizer
 
     try:
@@ -203,9 +205,12 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
 
 
 def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
-    """The checkpoint's image processor, resizing to between `min_pixels` and `max_pixels`, on Pillow and numpy: where
-    torchvision is installed its resizing gives other pixels. AdapterError if it does not resize to these limits."""
-    # transformers lets the older names, which real checkpoints have in their files, win over `size`: both are given.
+    """Load the checkpoint's Qwen-VL image processor with these limits on the pixels of a resized image.
+
+    It uses Pillow and numpy: torchvision's resizing, where installed, gives other pixels. Raises AdapterError if the
+    processor does not resize to these limits.
+    """
+    # transformers prefers the older names, which real checkpoints contain, over `size`: so both are given.
     size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor = _image_processor(folder, size=size, min_pixels=min_pixels, max_pixels=max_pixels)
     _verify_pixel_limits(folder, processor, min_pixels, max_pixels)
@@ -213,8 +218,9 @@ def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
 
 
 def _verify_pixel_limits(folder: Path, processor: Any, min_pixels: int, max_pixels: int) -> None:
-    """AdapterError if the processor states other limits, or if an image of one pixel or of twice `max_pixels` ends
-    outside of them."""
+    """Refuse a processor with other limits, or one that resizes outside of them (tried with 1 and 2 x `max_pixels`
+    pixels).
+    """
     from PIL import Image
 
     kind = type(processor).__name__
@@ -226,7 +232,7 @@ def _verify_pixel_limits(folder: Path, processor: Any, min_pixels: int, max_pixe
             sides = (1, math.isqrt(2 * max_pixels) + 1)
             least, most = (processor.get_number_of_image_patches(side, side) * area for side in sides)
             (_, height, width) = processor(images=[Image.new("RGB", (1, 1))], return_tensors="np")["image_grid_thw"][0]
-            # An image takes one token at least, whatever the limit.
+            # An image takes at least one token, whatever the limit.
             fits = height * width * area == least >= min_pixels and most <= max(max_pixels, token)
     except Exception as error:
         said = one_line(f"{type(error).__name__}: {error}", 160)
@@ -240,8 +246,10 @@ def _verify_pixel_limits(folder: Path, processor: Any, min_pixels: int, max_pixe
 
 
 def load_plain_image_processor(folder: Path, side: int) -> Any:
-    """The checkpoint's image processor with its own sizes, on Pillow and numpy. AdapterError if it does not make images
-    of `side` x `side` pixels, which is what the vision tower takes."""
+    """Load the checkpoint's image processor with its own sizes, on Pillow and numpy.
+
+    Raises AdapterError if its output is not `side` x `side` pixels, the input size of the vision tower.
+    """
     from PIL import Image
 
     processor = _image_processor(folder)
@@ -270,7 +278,7 @@ def _image_processor(folder: Path, **options: Any) -> Any:
 
 
 def device_of(name: str) -> torch.device:
-    """The device that `name` means: "auto" is cuda, else mps, else cpu. AdapterError if it is not there."""
+    """Return the device for `name`; "auto" is cuda, else mps, else cpu. Raises AdapterError if it is not available."""
     import torch
 
     kind = name.partition(":")[0]
@@ -285,7 +293,7 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that `name` means: "auto" is bfloat16 on a GPU and float32 elsewhere."""
+    """Return the dtype for `name`; "auto" is bfloat16 on a GPU and float32 elsewhere."""
     import torch
 
     if name not in DTYPES:
@@ -297,7 +305,7 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
 
 
 def quiet_transformers() -> None:
-    """No bars and no advice on standard error: what matters is refused here with an error of its own."""
+    """Turn off transformers' progress bars and advice: whatever matters is refused here with an error of its own."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

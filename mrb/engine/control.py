@@ -1,4 +1,4 @@
-"""Control tokens that a text spells: found, and read as the characters that they are made of."""
+"""Control tokens spelled in a request's text: detect them and tokenise them as plain characters."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from mrb.errors import AdapterError
 
 Tokens = tuple[list[int], list[tuple[int, int]]]
-"""Ids of a text and the characters (first, one past the last) of each."""
+"""Token ids of a text, and each token's characters (first, one past the last)."""
 
 
 class ControlTokens:
     """The control tokens of a fast tokenizer.
 
-    These are the special ones (`<|im_end|>`) and those that were added to the finished vocabulary without being called
-    special (`<think>`, `<tool_call>` of Qwen3). An added token that is in the vocabulary itself (Gemma's runs of line
-    breaks) is a piece of text and stays one.
+    These are the special tokens (`<|im_end|>`) and those added to the finished vocabulary without being marked special
+    (`<think>`, `<tool_call>` of Qwen3). An added token that is also in the vocabulary itself (Gemma's runs of line
+    breaks) is ordinary text.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -34,11 +34,14 @@ class ControlTokens:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def found_in(self, text: str) -> bool:
-        """Whether `text` spells a control token."""
+        """Return whether `text` contains a control token."""
         return self._pattern is not None and self._pattern.search(text) is not None
 
     def tokenise_literally(self, texts: Sequence[str]) -> list[Tokens]:
-        """Each text's tokens, no control token among them. AdapterError where the vocabulary has no others for it."""
+        """Return each text's tokens, none of them a control token.
+
+        Raises AdapterError if the vocabulary cannot spell a text.
+        """
         encodings = self._literal.encode_batch(list(texts), add_special_tokens=False)
         for text, encoding in zip(texts, encodings, strict=True):
             if kept := self.ids.keys() & set(encoding.ids):
@@ -48,7 +51,7 @@ class ControlTokens:
 
     @cached_property
     def _literal(self) -> Any:
-        """The tokenizer without its control tokens; made when a text first needs it."""
+        """The tokenizer without its control tokens, built on first use."""
         from tokenizers import Tokenizer
 
         content = json.loads(self._backend.to_str())

@@ -1,4 +1,4 @@
-"""Items through an embedding model: prompts, batches by tokens, the last token's hidden state as a vector."""
+"""Embed items with an embedding model: prompts, token-budget batches, hidden state of the last token."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _NOTHING = Item()
 
 
 class Embedder:
-    """Makes vectors with one model on one device. `batch_tokens` bounds rows x longest row of a batch, and is halved
-    whenever memory runs out."""
+    """Computes vectors with one model on one device.
+
+    `batch_tokens` bounds rows x longest row of a batch and is halved whenever memory runs out.
+    """
 
     def __init__(
         self, prompter: Prompter, backbone: Backbone, pictures: Pictures | None, *, batch_tokens: int, stats: Stats
@@ -34,17 +36,17 @@ class Embedder:
         self.stats = stats
 
     def vectors(self, instruction: str, items: Sequence[Item]) -> Float32:
-        """(n, hidden) float32, a row of length 1 an item: the last hidden state of the prompt's last token.
+        """Return float32 (n, hidden): per item the normalised last hidden state of the prompt's last token.
 
-        The layout has a query's side only. A row does not depend on the other items, but for rounding. AdapterError,
-        or DataError for an image, if an item cannot be encoded; its `place` is the item's number.
+        The template has a query side only. A row does not depend on the other items, except for rounding. Raises
+        AdapterError, or DataError for an image, if an item cannot be encoded; its `place` is the item's number.
         """
         started = self.stats.clock()
         prompts = self.prompter.prompts(instruction, [(item, _NOTHING) for item in items])
         self.stats.add("tokenise", self.stats.clock() - started)
         self.stats.cut_prompts += sum(bool(prompt.cut) for prompt in prompts)
         self.stats.cut_tokens += sum(prompt.cut for prompt in prompts)
-        # Longest first, which is the order of `batches`: what does not fit into memory shows at once.
+        # Longest first, like `batches`: an out-of-memory error then shows at once.
         waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
         if self.pictures is not None:
             self.pictures.expect(placed.image for i in waiting for placed in prompts[i].images)
@@ -64,7 +66,7 @@ class Embedder:
         return np.stack([rows[i] for i in range(len(prompts))])
 
     def close(self) -> None:
-        """Let go of threads and of what is cached."""
+        """Stop threads and free cached features."""
         if self.pictures is not None:
             self.pictures.close()
 

@@ -1,7 +1,7 @@
-"""Many requests through one model: prompts, shared prefixes, batches by tokens, scores.
+"""Score many requests with one model: prompts, shared prefixes, token-budget batches, scores.
 
-A pointwise yes/no reranker is a prefill and two rows of a head. What is shared is computed once: the prefix of a
-query's candidates where that pays, and the features of an image wherever it stands.
+A pointwise yes/no score is one prefill and one or two rows of the head. Shared work is done once: the prefix of a
+query's candidates where that saves enough, and the features of an image wherever it occurs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from mrb.errors import AdapterError, MRBError
 from mrb.rerankers.reranker import Request
 
 WINDOW = 8
-"""Requests that are batched together where the query stands first: each shares its own prefix."""
+"""Requests batched together by templates with the query first: each shares its own prefix."""
 DOCUMENT_WINDOW = 64
-"""... where the document stands first: a prefix is shared by the queries that have the document in their lists."""
+"""The same for templates with the document first: its prefix is shared by the queries that list the document."""
 
 Answer = tuple[int, list[float]]
 T = TypeVar("T")
@@ -37,20 +37,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pair:
-    """A prompt to score, and where its score goes: (request in the window, candidate), several for equal candidates."""
+    """A prompt to score, and the places (request in window, candidate) of its score; several for equal candidates."""
 
     prompt: Prompt
     places: list[tuple[int, int]]
 
     @cached_property
     def order(self) -> tuple[int, bytes, tuple[str, ...]]:
-        """The place in a batch: longest first, and by content among equals, so that no other order matters."""
+        """Sort key within a batch: longest first, ties by content, so that the input order does not matter."""
         return -len(self.prompt.ids), self.prompt.ids.tobytes(), tuple(p.image.sha256 for p in self.prompt.images)
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a group's pairs begin with: so many tokens, their keys and values, the features of their images."""
+    """The common prefix of a group's pairs: number of tokens, their keys and values, features of their images."""
 
     tokens: int
     prefix: Prefix
@@ -60,8 +60,8 @@ class Start:
 class Engine:
     """Scores requests with one model on one device.
 
-    `batch_tokens` bounds rows x longest row of a batch, and is halved whenever memory runs out; `share` is "auto"
-    (a prefix is shared where the cost rule says that it pays) or "off".
+    `batch_tokens` bounds rows x longest row of a batch and is halved whenever memory runs out. `share` allows sharing a
+    prefix where the cost rule (`LEAST_SAVED`) says that it saves time.
     """
 
     def __init__(
@@ -84,9 +84,10 @@ class Engine:
         self.stats = stats
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[Answer]:
-        """(request.key, one score per candidate) for each request, in no particular order.
+        """Yield (request.key, one score per candidate) for each request, in no particular order.
 
-        AdapterError, or DataError for an image, if a pair cannot be scored; its `place` is (request.key, candidate).
+        Raises AdapterError, or DataError for an image, if a pair cannot be scored; its `place` is (request.key,
+        candidate).
         """
         window = WINDOW if self.prompter.layout.first == "query" else DOCUMENT_WINDOW
         iterator = iter(requests)
@@ -94,8 +95,10 @@ class Engine:
             yield from self._window(held)
 
     def check_item(self, item: Item) -> None:
-        """DataError if the item's image cannot be resized, AdapterError if it fills a prompt alone; nothing is
-        decoded."""
+        """Refuse an item that can never be scored, without decoding its image.
+
+        Raises DataError if the image cannot be resized, AdapterError if the image alone fills a prompt.
+        """
         if item.image is not None:
             tokens = self._pictures().tokens(item.image)
             if tokens >= self.prompter.max_length:
@@ -105,7 +108,7 @@ class Engine:
                 )
 
     def close(self) -> None:
-        """Let go of threads and of what is cached."""
+        """Stop threads and free cached features."""
         if self.pictures is not None:
             self.pictures.close()
 
@@ -128,7 +131,7 @@ class Engine:
         yield from ((r.key, []) for r in requests if not r.candidates)
 
     def _groups(self, requests: Sequence[Request]) -> list[list[Pair]]:
-        """The window's pairs, those together that may share a prefix."""
+        """Return the window's pairs, grouped by what may share a prefix."""
         started = self.stats.clock()
         groups: dict[tuple[str, str], dict[tuple[int, bytes, tuple[str, ...]], Pair]] = {}
         first = self.prompter.layout.first
@@ -161,7 +164,7 @@ class Engine:
         return spared >= LEAST_SAVED * sum(map(_length, group))
 
     def _expect(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
-        """Tell the pictures in which order they will be wanted: as the batches below come."""
+        """Announce the images to prefetch, in the order of the batches below."""
         if self.pictures is not None:
             ordered = sorted(single, key=lambda pair: pair.order)
             for group in shared:
@@ -183,11 +186,11 @@ class Engine:
         yield from self._batched(group, Start(shared, prefix, features))
 
     def _batched(self, pairs: Sequence[Pair], start: Start | None) -> Iterator[tuple[Sequence[Pair], list[float]]]:
-        """Scores batch by batch; a batch that does not fit into memory is asked again under half the budget."""
+        """Yield scores batch by batch. A batch that does not fit into memory is retried with half the budget."""
         waiting = sorted(pairs, key=lambda pair: pair.order)
         spared = start.tokens if start is not None else 0
         while waiting:
-            # Sorted already: a batch is a stretch from the front.
+            # Already sorted: a batch is a slice from the front.
             for batch in batches([_length(pair) - spared for pair in waiting], self.batch_tokens):
                 chosen = waiting[: len(batch)]
                 try:
@@ -231,7 +234,7 @@ class Engine:
         return values
 
     def _features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:
-        """The features of the images between two tokens of the pairs' prompts."""
+        """Return the features of the images between two tokens of the pairs' prompts."""
         wanted = {image.sha256: image for pair in pairs for image in _images(pair.prompt, start, end)}
         try:
             return self._pictures().features(wanted.values()) if wanted else {}
@@ -242,7 +245,7 @@ class Engine:
 
 
 def _placed(found: Iterator[T], requests: Sequence[Request]) -> Iterator[T]:
-    """The same; an error about a pair of the window gets the key of its request."""
+    """Yield from `found`; in an error about a pair, replace the request's number in the window by its key."""
     try:
         yield from found
     except MRBError as error:
@@ -262,13 +265,13 @@ def _images(prompt: Prompt, start: int = 0, end: int | None = None) -> list[Imag
 
 
 def _common(group: Sequence[Pair]) -> int:
-    """How many leading tokens all pairs of a group share, before the seam and before each pair's last token."""
+    """Return how many leading tokens all pairs share, before the seam and before each pair's last token."""
     first = group[0].prompt
     common = min(min(pair.prompt.shared, _length(pair) - 1) for pair in group)
     for pair in group[1:]:
         differs = np.flatnonzero(pair.prompt.ids[:common] != first.ids[:common])
         common = int(differs[0]) if len(differs) else common
-    # A prefix ends before an image or after it.
+    # An image is never split between prefix and rest.
     for placed in first.images:
         if placed.start < common < placed.start + placed.count:
             common = placed.start

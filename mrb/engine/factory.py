@@ -1,4 +1,4 @@
-"""An engine, or an embedder, from an adapter's statements and a user's options."""
+"""Build an engine or an embedder from an adapter's class attributes and a user's options."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ _PATCHES_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may set; `YesNo.__init__` says what each one means. None and 0: the adapter's own value. `path` is a
-    Path where the folder is already found."""
+    """The options a user may set; `YesNo.__init__` explains them. None and 0 mean the adapter's own value.
+
+    `path` is a Path if the folder has already been resolved.
+    """
 
     path: str | Path | None
     revision: str | None
@@ -62,7 +64,7 @@ class Options:
 
 
 class Stated(Protocol):
-    """What an adapter states of its model."""
+    """The class attributes by which an adapter describes its model."""
 
     name: str
     layout: Layout
@@ -70,17 +72,20 @@ class Stated(Protocol):
 
 
 class Headed(Stated, Protocol):
-    """An adapter whose scores a head makes."""
+    """An adapter whose score is computed by a head."""
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
-        """The head of the loaded model."""
+        """Return the head of the loaded model."""
         ...
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """A checkpoint, ready to be asked: the folder that was `given`, the one with the tokenizer (the base's, under LoRA
-    weights), and what identifies the `weights`."""
+    """The loaded components. `given`: the user's folder; `folder`: the one with the tokenizer (the base's, for LoRA
+    weights).
+
+    `weights` identifies the weights.
+    """
 
     model: Any
     given: Path
@@ -95,9 +100,9 @@ class _Parts:
 
 
 def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
-    """Load the checkpoint and build its engine; beside it, what identifies the weights.
+    """Load the checkpoint and build its engine; also return the identity of the weights.
 
-    AdapterError if anything is missing or does not fit.
+    Raises AdapterError if anything is missing or does not fit.
     """
     parts = _parts(adapter, options)
     own = own_rows(parts.given, adapter.layout.score, parts.model.device)
@@ -114,9 +119,9 @@ def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
 
 
 def assemble_embedder(adapter: Stated, options: Options) -> tuple[Embedder, str]:
-    """Load the checkpoint without its vocabulary head and build its embedder; beside it, what identifies the weights.
+    """Load the checkpoint without its head and build its embedder; also return the identity of the weights.
 
-    AdapterError as from `assemble`.
+    Raises AdapterError like `assemble`.
     """
     parts = _parts(adapter, options, headless=True)
     embedder = Embedder(
@@ -137,7 +142,7 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
     if folder != given:
         weights += f"+{identity(folder)}"
     if headless:
-        model.lm_head = torch.nn.Identity()  # a gigabyte in the large models
+        model.lm_head = torch.nn.Identity()  # saves a gigabyte in the large models
     model = model.to(device)
     tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
     stats = Stats()
@@ -154,11 +159,11 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
 
 
 def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
-    """The model, LoRA weights merged, and the folder of its tokenizer and processor."""
+    """Return the model, with LoRA weights merged, and the folder of its tokenizer and processor."""
     tuned = lora.read_adapter(folder)
     base = folder
     if tuned is not None:
-        find_weight_files(folder)  # refuses a whole model beside them
+        find_weight_files(folder)  # refuses a whole model next to LoRA weights
         base = lora.find_base(folder, tuned, options.base, options.base_revision)
     elif options.base is not None or options.base_revision is not None:
         raise AdapterError(f"{folder}: holds no LoRA weights ({lora.CONFIG_FILE}), so there is no base to name")

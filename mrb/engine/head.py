@@ -1,4 +1,4 @@
-"""From the hidden state at the decision position to one score, in float32."""
+"""The head: from the hidden state of the last token to one float32 score."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     import torch
 
 ROWS_FILE = "label_rows.safetensors"
-"""Label rows that a checkpoint was trained with and that are not in its head: `yes` and `no`, [tokens, hidden] each."""
+"""Label rows trained apart from the checkpoint's head: tensors `yes` and `no`, [tokens, hidden] each."""
 
 Head = Callable[["torch.Tensor"], "torch.Tensor"]
 """Hidden states [n, hidden] of any float type -> scores float32[n]."""
 
 
 def two_rows(model: Any, positive: int, negative: int | None, score: Score) -> Head:
-    """The head that reads one or two rows of a language model's output embeddings.
+    """Return a head that reads one or two rows of the language model's output embeddings.
 
-    The logits of the whole vocabulary are never formed: of 150,000 rows two are wanted. A difference is one product
-    with the difference of the rows, as in Qwen3-VL-Reranker's own code.
+    Logits of the whole vocabulary are never computed: two rows of 150,000 are needed. A difference of two logits is one
+    product with the difference of the rows, as in Qwen3-VL-Reranker's own code. Raises AdapterError for a model without
+    a language model head, or with a bias or capped logits.
     """
     output = model.get_output_embeddings()
     if output is None:
@@ -42,7 +43,10 @@ def two_rows(model: Any, positive: int, negative: int | None, score: Score) -> H
 
 
 def mlp(weights: tuple[torch.Tensor, ...], shift: float) -> Head:
-    """Linear, ReLU, Linear to one number, minus `shift`: weights are (w1 [h, h], b1 [h], w2 [1, h], b2 [1])."""
+    """Return the head Linear, ReLU, Linear to one number, minus `shift`.
+
+    `weights` are (w1 [h, h], b1 [h], w2 [1, h], b2 [1]).
+    """
     w1, b1, w2, b2 = (weight.float() for weight in weights)
 
     def score(hidden: torch.Tensor) -> torch.Tensor:
@@ -53,9 +57,10 @@ def mlp(weights: tuple[torch.Tensor, ...], shift: float) -> Head:
 
 
 def own_rows(folder: Path, score: Score, device: torch.device) -> Head | None:
-    """The head of a checkpoint that has label rows of its own (ROWS_FILE), None if it has none.
+    """Return the head of a checkpoint with its own label rows (`ROWS_FILE`), None if it has none.
 
-    A label's logit is the log of the sum of exp over its tokens, as in training (`mrb.training.losses.LabelRows`).
+    The logit of a label is the logsumexp over its tokens, as in training (`mrb.training.losses.LabelRows`). Raises
+    AdapterError if the file does not hold exactly the tables `yes` and `no`.
     """
     path = folder / ROWS_FILE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""What identifies a checkpoint's weights, whatever their format: scores of others never continue a run."""
+"""Identity of a checkpoint's weights in any format, so that scores of other weights never continue a run."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from mrb.engine.lora import read_adapter
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".npy", ".onnx"}
 _TOKENIZER = {".json", ".model", ".spm", ".tiktoken", ".jinja"}
 _VOCABULARY = re.compile(r"(vocab|merges|added_tokens).*\.txt")
-# What a trainer leaves beside the weights: it moves no score, and an optimizer's state is larger than the model.
+# Files a trainer leaves next to the weights: no score depends on them, and an optimizer's state is larger than the
+# model.
 _TRAINING = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args|trainer_state|random_states)[._-].*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def identity(path: Path) -> str:
-    """16 hex digits: of the commit of a folder in the Hub's cache, else of a hash over names and contents.
+    """Return 16 hex digits: the commit of a folder in the Hub's cache, else a hash over file names and contents.
 
-    Hashed are the files of weights, configuration, tokenizer and model code, in the folder itself and in those that
-    its modules.json names. `path` may be a single file of weights.
+    The hash covers weights, configuration, tokenizer and model code, in the folder and in those that its modules.json
+    names. `path` may be a single weight file.
     """
     if path.is_file():
         return sha256_file(path)[:16]
@@ -32,9 +33,9 @@ def identity(path: Path) -> str:
 
 
 def loaded_identity(path: str, revision: str | None) -> str:
-    """The identity of what a library has loaded from a folder or a Hub repository, LoRA weights with their base.
+    """Return the identity of what a library loaded from a folder or Hub repository; for LoRA weights, with their base.
 
-    Of a repository that is not in the Hub's cache, because the library keeps its own, it is the revision as given.
+    For a repository outside the Hub's cache (some libraries keep their own) it is the given revision, else "unknown".
     """
     from huggingface_hub import snapshot_download
 
@@ -51,7 +52,7 @@ def loaded_identity(path: str, revision: str | None) -> str:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(name within the folder, file) of all that decides a score."""
+    """Yield (name within the folder, file) of every file that can affect a score."""
     suffixes = _WEIGHTS | _TOKENIZER | ({".py"} if "auto_map" in _json(folder / "config.json") else set())
     for place in {folder, *_modules(folder)}:
         for file in place.iterdir():
@@ -61,7 +62,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _modules(folder: Path) -> Iterator[Path]:
-    """The folders of the modules that sentence-transformers puts together."""
+    """Yield the module folders of a sentence-transformers model."""
     for module in _json(folder / "modules.json"):
         place = folder / str(module.get("path", "")) if isinstance(module, dict) else folder
         if place.is_dir() and place.is_relative_to(folder):
@@ -69,7 +70,7 @@ def _modules(folder: Path) -> Iterator[Path]:
 
 
 def _json(path: Path) -> list[object] | dict[str, object]:
-    """The content of a file that the model's loader judges; nothing where it is no JSON."""
+    """Return a JSON file's content, empty if it is unreadable: the model's loader reports that."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Images for a Qwen-VL model: sized without decoding, pixels made ahead in threads, features in a bounded cache."""
+"""Images for a Qwen-VL model: sizes without decoding, pixels prefetched in threads, features in a bounded cache."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from mrb.engine.stats import Stats
 from mrb.errors import MRBError
 
 AHEAD_BYTES = 256 * 1024 * 1024
-"""Pixels that may wait, preprocessed, for the model."""
+"""Limit of preprocessed pixels that wait for the model."""
 THREADS = 2
 LONGEST = 200
-"""The longest shape that Qwen-VL's resizing takes: length over breadth."""
+"""The largest aspect ratio that Qwen-VL's resizing accepts."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """An image as the vision tower takes it: `values` float32[patches, patch size], `grid` (1, height, width)."""
+    """An image as input of the vision tower: `values` float32[patches, patch size], `grid` (1, height, width) in
+    patches.
+    """
 
     values: torch.Tensor
     grid: tuple[int, int, int]
@@ -32,10 +34,10 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Features:
-    """What the language model sees of an image.
+    """An image as input of the language model.
 
-    `embeds` [tokens, hidden]; `deep` holds one tensor of that shape for each early layer that takes one (Qwen3-VL);
-    `grid` (height, width) in tokens.
+    `embeds` is [tokens, hidden]; `deep` holds one tensor of that shape per early layer that takes one (Qwen3-VL);
+    `grid` is (height, width) in tokens.
     """
 
     embeds: torch.Tensor
@@ -44,21 +46,21 @@ class Features:
 
     @property
     def bytes(self) -> int:
-        """The memory that the tensors take."""
+        """Size of the tensors in bytes."""
         return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deep))
 
 
 def refuse_thin(image: ImageHandle) -> None:
-    """DataError names an image over LONGEST to 1: Qwen's own resizing refuses it."""
+    """Raise DataError for an image whose aspect ratio is above LONGEST: Qwen's own resizing refuses it."""
     width, height = image.open_size
     if max(height, width) > LONGEST * min(height, width):
         raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
 
 
 def image_patches(processor: Any, image: ImageHandle) -> int:
-    """How many patches the processor makes of the image, from its header alone.
+    """Return how many patches the processor makes of the image, from its header alone.
 
-    DataError as from `refuse_thin`.
+    Raises DataError like `refuse_thin`.
     """
     refuse_thin(image)
     width, height = image.open_size
@@ -66,15 +68,15 @@ def image_patches(processor: Any, image: ImageHandle) -> int:
 
 
 def image_tokens(processor: Any, image: ImageHandle) -> int:
-    """How many tokens the image takes, by its patches; DataError as from `image_patches`."""
+    """Return how many tokens the image takes, from its header alone. Raises DataError like `refuse_thin`."""
     return image_patches(processor, image) // int(processor.merge_size) ** 2
 
 
 class Pictures:
-    """The images of one model: its processor, its vision tower, and what it has seen already.
+    """Feature extraction for one model: its image processor, its vision tower, a prefetch queue and a feature cache.
 
-    `processor` resizes to its own pixel limits; `cache_bytes` bounds the features that are kept, `batch_patches` says
-    how many patches go through the tower at a time.
+    `processor` resizes to its own pixel limits, `cache_bytes` bounds the cached features, `batch_patches` the patches
+    per forward pass of the tower.
     """
 
     def __init__(self, model: Any, processor: Any, *, cache_bytes: int, batch_patches: int, stats: Stats) -> None:
@@ -93,13 +95,16 @@ class Pictures:
         self._waiting_bytes = 0
 
     def tokens(self, image: ImageHandle) -> int:
-        """How many tokens the image takes, from its header alone. DataError if its shape cannot be resized."""
+        """Return how many tokens the image takes, from its header alone.
+
+        Raises DataError if its shape cannot be resized.
+        """
         return image_tokens(self._processor, image)
 
     def expect(self, images: Iterable[ImageHandle]) -> None:
-        """Say in which order images will be wanted: threads decode and resize them ahead, within AHEAD_BYTES.
+        """Announce the order in which images will be needed: threads decode and resize them ahead, within AHEAD_BYTES.
 
-        What was expected before and never wanted makes room.
+        Images announced earlier that are not among these are dropped.
         """
         self._queue = {image.sha256: image for image in images}
         for key in self._waiting.keys() - self._queue.keys():
@@ -109,7 +114,7 @@ class Pictures:
         self._start()
 
     def features(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
-        """The features of the images by their hash; each distinct one goes through the tower once while it is kept."""
+        """Return the images' features by hash. A distinct image goes through the tower once while it is cached."""
         found: dict[str, Features] = {}
         missing: list[ImageHandle] = []
         for key, image in {image.sha256: image for image in images}.items():
@@ -128,7 +133,7 @@ class Pictures:
         return found
 
     def fresh(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
-        """The features of the images by their hash, computed now and not kept: for a tower that learns."""
+        """Return the images' features by hash, computed now and not cached: for a tower that is being trained."""
         distinct = {image.sha256: image for image in images}
         self._stats.cache_misses += len(distinct)
         found = {image.sha256: features for image, features in self._encoded(list(distinct.values()))}
@@ -136,12 +141,12 @@ class Pictures:
         return found
 
     def forget(self) -> None:
-        """Let go of all features that are kept."""
+        """Empty the feature cache."""
         self._held.clear()
         self._held_bytes = 0
 
     def close(self) -> None:
-        """Stop the threads and let go of all that is held."""
+        """Stop the threads and free everything."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._queue.clear()
         self._waiting.clear()
@@ -151,7 +156,7 @@ class Pictures:
         return image_patches(self._processor, image) * self._patch_bytes
 
     def _start(self) -> None:
-        """Hand images to the threads while there is room for their pixels; one at least, however large."""
+        """Submit images to the threads while there is room for their pixels; at least one, however large."""
         while self._queue and (self._waiting_bytes < AHEAD_BYTES or not self._waiting):
             key = next(iter(self._queue))
             image = self._queue.pop(key)
@@ -161,7 +166,7 @@ class Pictures:
                 self._waiting_bytes += size
 
     def _ready(self, image: ImageHandle) -> Pixels:
-        """The image's pixels; an error names the image by its hash too."""
+        """Return the image's pixels. An error carries the image's hash."""
         try:
             return self._taken(image)
         except MRBError as error:
@@ -169,7 +174,7 @@ class Pictures:
             raise
 
     def _taken(self, image: ImageHandle) -> Pixels:
-        self._queue.pop(image.sha256, None)  # made now, so not ahead
+        self._queue.pop(image.sha256, None)  # computed now, so no longer to prefetch
         if image.sha256 not in self._waiting:
             return self._pixels(image)
         future, size = self._waiting.pop(image.sha256)
@@ -208,7 +213,7 @@ class Pictures:
             yield batch
 
     def _seen(self, pixels: Sequence[Pixels]) -> list[Features]:
-        """The vision tower's output for each image."""
+        """Return the vision tower's output for each image."""
         started = self._stats.clock()
         device = self._model.device
         grids = torch.tensor([p.grid for p in pixels], device=device)

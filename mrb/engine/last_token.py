@@ -1,4 +1,4 @@
-"""The base of every embedding model that reads a prompt's last token: a checkpoint, a layout, what a user may set."""
+"""Base class of embedding models that use the hidden state of the prompt's last token."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LOG = logging.getLogger("mrb.engine")
 
 
 class LastToken:
-    """An encoder: the vector of an item is the last hidden state of its prompt's last token, brought to length 1.
+    """An encoder: an item's vector is the last hidden state of its prompt's last token, normalised to length 1.
 
     A subclass states its checkpoint and its prompt:
 
-    - `model`, `revision`: a Hub repository and the commit to load; None where a user must name one;
-    - `prompt`: the layout, with a query's side only; its default instruction is what documents get;
-    - `half`: the dtype on a GPU where the user names none;
-    - `as_instruction` where the model wants a task's instruction in another form.
+    - `model`, `revision`: a Hub repository and the commit to load; None where the user must name one;
+    - `prompt`: the prompt template, with a query side only; documents get its default instruction;
+    - `half`: the dtype on a GPU unless the user names one;
+    - `as_instruction`, where the model needs a task's instruction in another form.
     """
 
     version = "1"
@@ -54,12 +54,16 @@ class LastToken:
         base_revision: str | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        """Load the model.
+        """Load the model. Options not listed here are those of `mrb.engine.yes_no.YesNo`.
 
-        `path`: a local folder or ORGANISATION/NAME, with `revision` (a commit), instead of the retriever's own;
-        `instruction`: what queries are told, the task's instruction or the model's default; `shard_rows`: vectors that
-        a killed command may have to make again. The others are those of `mrb.engine.yes_no.YesNo`.
-        AdapterError if something is missing or does not fit.
+        Args:
+            path: Local folder or ORGANISATION/NAME, instead of the retriever's own checkpoint.
+            revision: Commit of `path`.
+            instruction: What queries get: the task's instruction ("task") or the model's default ("default").
+            shard_rows: Vectors per file; a killed command may have to compute so many again.
+
+        Raises:
+            AdapterError: Something is missing or does not fit.
         """
         from mrb.engine.checkpoint import require
 
@@ -96,23 +100,23 @@ class LastToken:
         self.embedder, weights = assemble_embedder(self, options)
         self.revision = options.revision
         self.dtype = str(self.embedder.backbone.dtype).removeprefix("torch.")
-        # Vectors of other weights in the same folder are other vectors.
+        # Other weights in the same folder give other vectors.
         self.version = f"{self.version}+{weights}"
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
-        """(n, hidden) float32, rows of length 1, under the task's instruction unless the default was asked for."""
+        """Return float32 (n, hidden), rows of length 1, under the task's instruction unless configured otherwise."""
         return self.embedder.vectors(self.as_instruction(instruction) if self._told else "", items)
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
-        """(n, hidden) float32, rows of length 1, always under the model's default instruction."""
+        """Return float32 (n, hidden), rows of length 1, always under the model's default instruction."""
         return self.embedder.vectors("", items)
 
     def as_instruction(self, instruction: str) -> str:
-        """A task's instruction in the form that the model was trained with."""
+        """Return a task's instruction in the form that the model was trained with."""
         return instruction
 
     def close(self) -> None:
-        """Say what was cut, and let go of the model's threads."""
+        """Log how much text was truncated, and free the model's threads and caches."""
         stats = self.embedder.stats
         if stats.cut_prompts:
             _LOG.warning(

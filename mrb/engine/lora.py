@@ -1,6 +1,6 @@
-"""LoRA weights on a base checkpoint: the base found, the weights merged into it, or refused by name.
+"""LoRA weights: find their base checkpoint, merge them into it, or refuse them by name.
 
-The merged model must be the one that was trained. What peft only warns about is refused here, or shown.
+The merged model must be the one that was trained. What peft only warns about is refused here, or logged.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "adapter_config.json"
 _LOG = logging.getLogger("mrb.engine")
-# LoRA weights saved before transformers 4.52 have the module names of then; those of today are left as they are.
+# LoRA weights saved before transformers 4.52 use its old module names; today's names are left as they are.
 _OLD_NAMES = {r"^model(?=\.layers\.)": "model.language_model", r"^visual(?=\.)": "model.visual"}
-# Warnings of peft that mean another model than the trained one.
+# peft warnings that mean another model than the trained one.
 _OTHER_MODEL = re.compile(r"missing|mismatch|not initialized|not match|was matched", re.I)
-# Advice on merging into tied embeddings, which `_untie` takes care of, and options without effect on the model.
+# Advice on merging into tied embeddings, which `_untie` handles, and on options without effect on the model.
 _HARMLESS = re.compile(r"tie_word_embeddings=True|no longer tied|no tied modules|exclude_modules|Unexpected keyword")
 
 
 def read_adapter(folder: Path) -> dict[str, Any] | None:
-    """The adapter_config.json of a folder with LoRA weights; None for a whole checkpoint."""
+    """Return the adapter_config.json of a folder with LoRA weights; None for a whole checkpoint."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         return None
@@ -45,9 +45,9 @@ def read_adapter(folder: Path) -> dict[str, Any] | None:
 
 
 def find_base(folder: Path, stated: Mapping[str, Any], base: str | None, revision: str | None) -> Path:
-    """The folder of the checkpoint below the LoRA weights in `folder`, whose configuration is `stated`.
+    """Return the folder of the base checkpoint of the LoRA weights in `folder`, whose configuration is `stated`.
 
-    `base` and `revision` are the user's options and go before what is stated there. AdapterError if it is not found.
+    The user's options `base` and `revision` override the configuration. Raises AdapterError if the base is not found.
     """
     if base is not None:
         found = find(base, revision, option="base_revision", name="base")
@@ -67,10 +67,10 @@ def find_base(folder: Path, stated: Mapping[str, Any], base: str | None, revisio
 
 
 def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
-    """`model` with the LoRA weights of `folder` merged into it: the outputs of peft's own model, up to rounding.
+    """Merge the LoRA weights of `folder` into `model`; outputs equal those of peft's own model, up to rounding.
 
-    AdapterError names the first weight that is missing, of another shape, or left over, and a setting that this peft
-    does not know.
+    AdapterError names the first weight that is missing, unexpected or of another shape, or a setting that the installed
+    peft does not know.
     """
     require("this checkpoint", "peft", extra="train")
     from peft import PeftModel, get_peft_model_state_dict
@@ -82,7 +82,7 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
         try:
             tuned = PeftModel.from_pretrained(model, str(folder), key_mapping=names)
             held = load_peft_weights(str(folder), device="cpu", key_mapping=names)
-            # With the embeddings: peft writes them beside an adapter that targets them.
+            # With the embeddings: peft saves them with an adapter that targets them.
             taken = get_peft_model_state_dict(tuned, save_embedding_layers=True)
             _refuse_settings(folder, stated, tuned.peft_config["default"])
             _refuse_weights(folder, held, taken)
@@ -98,7 +98,10 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
 
 
 def _refuse_settings(folder: Path, stated: Mapping[str, Any], config: Any) -> None:
-    """peft ignores settings of its later releases; one that is in use can change every score."""
+    """Refuse settings unknown to this peft.
+
+    peft ignores those of later releases, but one in use can change every score.
+    """
     known = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(name for name, value in stated.items() if value and name not in known):
         from peft import __version__
@@ -107,7 +110,7 @@ def _refuse_settings(folder: Path, stated: Mapping[str, Any], config: Any) -> No
 
 
 def _refuse_weights(folder: Path, held: Mapping[str, torch.Tensor], taken: Mapping[str, torch.Tensor]) -> None:
-    """peft drops what it has no place for, and loads two values into one tied weight, without a warning."""
+    """Refuse weights that peft drops, or loads as a second value into one tied weight, without a warning."""
     if left := sorted(held.keys() - taken.keys()):
         raise AdapterError(f"{folder}: {left[0]} ({len(left)} such weights) belongs to no part of the model below it")
     for name, value in held.items():
@@ -120,8 +123,10 @@ def _refuse_weights(folder: Path, held: Mapping[str, torch.Tensor], taken: Mappi
 
 
 def _untie(tuned: Any) -> None:
-    """Give the head weights of its own where the adapter changes it or the input embeddings: the trained model added
-    to one of them only, and merging would add to both."""
+    """Give the head its own weights if the adapter changes the head or the input embeddings.
+
+    The trained model added to only one of the two; merging into tied weights would add to both.
+    """
     from peft.tuners.tuners_utils import BaseTunerLayer
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Work done in threads, ahead of whoever takes its results."""
+"""Compute results in threads ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ R = TypeVar("R")
 
 
 def ahead(pool: Executor, function: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[R]:
-    """`function` of each item, in order; `most` of them are under way or waiting to be taken.
+    """Yield `function` of each item, in order, with at most `most` results running or waiting.
 
-    An error of `function` is raised where its result would be; what was begun after it is then not waited for.
+    An error of `function` is raised at its result's position; later calls are then cancelled or not waited for.
     """
     left = iter(items)
     begun: deque[Future[R]] = deque(pool.submit(function, item) for item in itertools.islice(left, most))

@@ -1,4 +1,4 @@
-"""From a pair to the tokens that the model reads, cut to length where only text may be cut."""
+"""Turn a (query, document) pair into the model's token ids. Only text is truncated."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A pair as the model reads it.
+    """A pair as token ids.
 
-    `ids` int64[length], an image's placeholder repeated once per token; `shared`: how many leading tokens lie wholly
-    before the layout's seam; `cut`: text tokens that were left out to fit the maximum length; `flat`: the layout's
-    `flat_positions`.
+    `ids` is int64[length], an image's placeholder repeated once per token; `shared` is the number of leading tokens
+    wholly before the template's seam; `cut` the number of text tokens removed to fit the maximum length; `flat` is the
+    template's `flat_positions`.
     """
 
     ids: Ids
@@ -43,10 +43,10 @@ class Prompt:
 
 
 class Prompter:
-    """Makes prompts of one layout with one tokenizer.
+    """Builds prompts of one template with one tokenizer.
 
-    `image_tokens(image)` is the number of tokens that an image takes. The tokenizer must be a fast one: the places of
-    the texts come from its offsets.
+    `image_tokens(image)` returns the number of tokens of an image. The tokenizer must be a fast one: its offsets locate
+    the texts.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Prompter:
         self._image_id = _image_id(tokenizer, layout) if image_tokens is not None else -1
 
     def prompts(self, instruction: str, pairs: Sequence[tuple[Item, Item]]) -> list[Prompt]:
-        """One prompt for each (query, document).
+        """Return one prompt for each (query, document) pair.
 
-        AdapterError if a pair does not fit even without its texts, DataError for an image that the model cannot take;
-        its `place` is the pair's number.
+        Raises AdapterError if a pair does not fit even without its texts, DataError for an image that the model cannot
+        take; the error's `place` is the pair's number.
         """
         rendered = [
             render(self.layout, instruction, query, document, self._control.found_in) for query, document in pairs
@@ -82,7 +82,7 @@ class Prompter:
         return found
 
     def _tokenised(self, segments: Sequence[Segment]) -> list[Tokens]:
-        """Ids and character offsets of each segment."""
+        """Return ids and character offsets of each segment."""
         found: list[Tokens] = [([], [])] * len(segments)
         plain = [i for i, segment in enumerate(segments) if segment.text and not segment.literal]
         if plain:
@@ -114,7 +114,7 @@ class Prompter:
             raise AdapterError(f"{len(pair.images)} images, but {ids.count(self._image_id)} image tokens in the prompt")
         over = len(ids) + sum(counts) - len(counts) - self.max_length
         removed = 0
-        # The document gives way first; a query that alone fills the prompt is cut too.
+        # The document is truncated first; the query only if it does not fit by itself.
         dropped: set[int] = set()
         for place in (pair.document_text, pair.query_text):
             if over > removed and place is not None:
@@ -134,7 +134,7 @@ class Prompter:
     def _expanded(
         self, ids: list[int], images: Sequence[ImageHandle], counts: Sequence[int], shared: int, dropped: set[int]
     ) -> Prompt:
-        """Each image's one placeholder repeated to its count, the dropped tokens left out."""
+        """Repeat each image's placeholder to its token count, and remove the dropped tokens."""
         array = np.asarray(ids, np.int64)
         repeats = np.ones(len(ids), np.int64)
         repeats[sorted(dropped)] = 0
@@ -150,7 +150,7 @@ class Prompter:
 
 
 def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
-    """The positions of the tokens that lie wholly inside the characters start..end."""
+    """Return the positions of the tokens that lie wholly within characters start..end."""
     if not offsets:
         return np.empty(0, np.int64)
     bounds = np.asarray(offsets, np.int64)
@@ -158,7 +158,7 @@ def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
 
 
 def _image_id(tokenizer: Any, layout: Layout) -> int:
-    """The id of the one token of the layout's image marker that is repeated for each patch."""
+    """Return the id of the token in the template's image marker that is repeated for each image token."""
     ids = tokenizer(layout.image, add_special_tokens=False)["input_ids"]
     pads = [i for i in ids if "image_pad" in str(tokenizer.convert_ids_to_tokens(i))]
     if len(pads) != 1:
@@ -167,7 +167,7 @@ def _image_id(tokenizer: Any, layout: Layout) -> int:
 
 
 def label_ids(tokenizer: Any, layout: Layout) -> tuple[int, int | None]:
-    """The token ids of the layout's labels; AdapterError if one is not a single known token."""
+    """Return the token ids of the template's labels. Raises AdapterError if one is not a single known token."""
     found: list[int | None] = []
     for label in layout.labels:
         if label is None:

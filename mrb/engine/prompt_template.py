@@ -1,4 +1,4 @@
-"""A prompt as data: what surrounds the two sides, which tokens are the labels, how they become a score."""
+"""A prompt template as data: the text around query and document, the label tokens, how they become a score."""
 
 from __future__ import annotations
 
@@ -18,24 +18,33 @@ Piece = tuple[str, str]
 FIELDS = ("instruction", "query_image", "query_text", "document_image", "document_text", "seam", "cut")
 QWEN_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 LEAST_SAVED = 0.08
-"""A prefix is shared if that spares at least this part of a group's tokens: one more forward has its own cost."""
+"""A prefix is shared if that saves at least this fraction of a group's tokens: the extra forward pass has a cost."""
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A pointwise prompt; or that of an embedding model, which has a query's side only.
+    """Template of a pointwise prompt, or of an embedding model's prompt, which has a query side only.
 
-    `template` holds placeholders: `{instruction}`, `{query}` and `{document}` (short for `{query_image}{query_text}`
-    and so on: the picture before the text), `{seam}` where what all candidates of a query share ends (for a layout
-    that shows the document first: what all queries of a document share), and `{cut}` where the model's own code joins
-    two pieces after it has tokenised each by itself.
+    `template` holds placeholders:
 
-    `labels` are the tokens of the positive and the negative answer; `score` is "difference" (the positive logit minus
-    the negative one, the log-odds) or "positive" (the positive logit alone; the second label may then be None).
-    `instruction` is the form that a request's instruction takes, `default_instruction` what stands there if it has
-    none ("" leaves the form out). `empty` stands for a side with neither text nor image. `flat_positions`: the model
-    was trained with an image's tokens numbered one after the other like text, not by rows and columns.
+    - `{instruction}`;
+    - `{query}` and `{document}`, short for `{query_image}{query_text}` and `{document_image}{document_text}`: the image
+      before the text;
+    - `{seam}`: the end of what all candidates of a query share, or, in a template that shows the document first, of
+      what all queries of a document share;
+    - `{cut}`: where the model's own code joins two pieces that it has tokenised separately.
+
+    The other fields:
+
+    - `labels`: the tokens of the positive and the negative answer;
+    - `score`: "difference" (positive minus negative logit, the log-odds) or "positive" (the positive logit alone; the
+      second label may then be None);
+    - `instruction`: the form around a request's instruction; `default_instruction` is used if the request has none
+      ("" leaves the form out);
+    - `empty`: stands for a side with neither text nor image;
+    - `flat_positions`: the model was trained with an image's tokens numbered consecutively like text, not by rows and
+      columns.
     """
 
     name: str
@@ -63,7 +72,7 @@ class Layout:
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
-        """The template's parts in order."""
+        """The template's literal texts and placeholders, in order."""
         whole = self.template
         for side in ("query", "document"):
             whole = whole.replace(f"{{{side}}}", f"{{{side}_image}}{{{side}_text}}")
@@ -73,7 +82,7 @@ class Layout:
 
     @cached_property
     def first(self) -> Side:
-        """The side that stands before the seam: pairs that agree in it share a prefix."""
+        """The side before the seam; pairs that are equal in it share a prefix."""
         order = [name for kind, name in self.pieces if kind == "field"]
         before = order[: order.index("seam")]
         return "query" if "query_text" in before else "document"
@@ -81,7 +90,7 @@ class Layout:
 
 @dataclass
 class Segment:
-    """A stretch of the prompt that is tokenised by itself. `literal`: control tokens in it are read as plain text."""
+    """A part of the prompt that is tokenised separately. `literal`: control tokens in it are read as plain text."""
 
     text: str = ""
     literal: bool = False
@@ -89,9 +98,9 @@ class Segment:
 
 @dataclass
 class Rendered:
-    """One pair's prompt: its segments, its images in order, and where its texts and its seam lie.
+    """One pair's prompt: its segments, its images in order, and the places of its texts and its seam.
 
-    Places are (segment, character); `query_text` and `document_text` are (segment, first character, one past the last).
+    `seam` is (segment, character); `query_text` and `document_text` are (segment, first character, one past the last).
     """
 
     segments: list[Segment] = field(default_factory=lambda: [Segment()])
@@ -109,8 +118,11 @@ class Rendered:
 def render(
     layout: Layout, instruction: str, query: Item, document: Item, control: Callable[[str], bool] | None = None
 ) -> Rendered:
-    """The pair's prompt. `control` says whether a text of the request spells a control token; it is then kept literal:
-    a document that spells a turn marker or an image token must not act as one."""
+    """Render a pair's prompt.
+
+    `control` returns whether a text contains a control token. Such a text is kept literal: a document that spells a
+    turn marker or an image token must not act as one.
+    """
     return _Renderer(layout, control).render(instruction, {"query": query, "document": document})
 
 
@@ -142,7 +154,7 @@ class _Renderer:
         self.out.segments[-1].text += text
 
     def _given(self, text: str) -> tuple[int, int, int]:
-        """Add a text that came from a request; where it lies."""
+        """Add a text that came from a request; return its place."""
         if self.control is None or not self.control(text):
             segment, start = self._here()
             self._add(text)
@@ -155,7 +167,7 @@ class _Renderer:
             before, after = self.layout.instruction.split("{text}")
             self._add(before)
             self._given(instruction)
-            # No space is left over where the query has no text: LamRA's authors strip what they have joined.
+            # No trailing space before an empty query text: LamRA's authors strip the joined string.
             self._add(after if text_follows else after.rstrip(" "))
 
     def _image(self, item: Item) -> None:

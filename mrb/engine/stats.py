@@ -1,4 +1,4 @@
-"""Where the time of an engine goes, and what it saved."""
+"""Time and work counters of an engine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ PARTS = ("decode", "preprocess", "tokenise", "vision", "prefill", "head")
 
 @dataclass
 class Stats:
-    """Counters of one engine, from its start.
+    """Counters of one engine since its start.
 
-    `seconds` by part, on `clock`: decode and preprocess are summed over threads and run beside the rest. `tokens` is
-    what the language model read, `padding` how many more it computed, `shared` how many it was spared because a prefix
-    was reused. `cut_prompts` prompts lost `cut_tokens` tokens of text to the maximum length.
+    `seconds` holds the time per part, measured by `clock`; decode and preprocess are summed over threads and overlap
+    with the other parts. `tokens` counts what the language model read, `padding` the padding tokens it computed in
+    addition, `shared` the tokens it did not compute because a prefix was reused. `cut_prompts` prompts lost
+    `cut_tokens` text tokens to the maximum length.
     """
 
     pairs: int = 0
@@ -38,12 +39,12 @@ class Stats:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, part: str, seconds: float) -> None:
-        """Add time to a part; safe from several threads."""
+        """Add seconds to a part. Thread-safe."""
         with self._lock:
             self.seconds[part] += seconds
 
     def synchronised(self, part: str, started: float, device: torch.device) -> None:
-        """Add the time since `started`, once a GPU has done what it was told."""
+        """Add the time since `started` to a part, after waiting for a GPU to finish."""
         if device.type == "cuda":
             import torch
 
@@ -52,5 +53,5 @@ class Stats:
 
     @property
     def padding_share(self) -> float:
-        """Padding among all computed tokens, 0 to 1."""
+        """Padding as a fraction of all computed tokens, 0 to 1."""
         return self.padding / (self.tokens + self.padding) if self.tokens else 0.0

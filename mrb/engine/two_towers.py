@@ -1,4 +1,4 @@
-"""The base of the models with a tower for texts and one for images, whose vectors can be compared: CLIP and its kin."""
+"""Base class of models with one tower for texts and one for images in a shared vector space, such as CLIP."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MOST_THREADS = 16
 
 
 class TwoTowers:
-    """An encoder. A text's vector and an image's vector have length 1; that of an item with both is their sum, brought
-    to length 1. An item with neither has the empty text's. A task's instruction is not read.
+    """An encoder. Vectors have length 1; an item with text and image gets the normalised sum of its two vectors.
 
-    A subclass states its checkpoint: `model` (a Hub repository; a user may name another, or a folder) and the `commit`
-    of it to load (None where a user must name one), `model_type`
-    (that of its config.json) with `loader` (its transformers class), and how texts are padded (`padding`), to at most
-    `text_tokens` tokens, beyond which they are cut.
+    An item with neither gets the vector of the empty text. A task's instruction is not used.
+
+    A subclass states its checkpoint: `model` (a Hub repository; the user may name another, or a folder) and its
+    `commit` (None where the user must name one), `model_type` (as in config.json), `loader` (its transformers class),
+    `padding` (how texts are padded), and `text_tokens`, beyond which texts are truncated.
     """
 
     version = "1"
@@ -51,10 +51,16 @@ class TwoTowers:
     ) -> None:
         """Load the model.
 
-        `path`: a local folder or ORGANISATION/NAME, with `revision` (a commit); `device`: auto, cpu, cuda(:n), mps;
-        `dtype`: auto (bfloat16 on a GPU, else float32), float32, bfloat16, float16; `batch_size`: texts or images a
-        forward; `shard_rows`: vectors that a killed command may have to make again.
-        AdapterError if something is missing or does not fit.
+        Args:
+            path: Local folder or ORGANISATION/NAME, instead of the retriever's own checkpoint.
+            revision: Commit of `path`.
+            device: auto, cpu, cuda(:n) or mps.
+            dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16 or float16.
+            batch_size: Texts or images per forward pass.
+            shard_rows: Vectors per file; a killed command may have to compute so many again.
+
+        Raises:
+            AdapterError: Something is missing or does not fit.
         """
         from mrb.engine import checkpoint
         from mrb.engine.identity import identity
@@ -80,18 +86,18 @@ class TwoTowers:
         side = self._model.config.vision_config.image_size
         self._processor = checkpoint.load_plain_image_processor(folder, side)
         self._rows = batch_size
-        self.batch_size = max(batch_size, 512)  # items a call: images are made ready ahead within one
+        self.batch_size = max(batch_size, 512)  # items per call: images are prefetched within one call
         self.shard_rows = shard_rows
         self.revision = revision
         self.dtype = str(kind).removeprefix("torch.")
         self._threads = min(MOST_THREADS, max(2, torch.get_num_threads()))
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
-        """(n, width) float32, rows of length 1."""
+        """Return float32 (n, width), rows of length 1."""
         return self.encode_documents(items)
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
-        """(n, width) float32, rows of length 1. AdapterError if a batch does not fit into memory."""
+        """Return float32 (n, width), rows of length 1. Raises AdapterError if a batch does not fit into memory."""
         from mrb.engine.batching import out_of_memory
 
         try:
@@ -116,7 +122,7 @@ class TwoTowers:
         return np.stack(rows)
 
     def _each(self, blocks: Iterator[torch.Tensor]) -> Iterator[Float32]:
-        """The rows of the towers' outputs, brought to length 1."""
+        """Yield the rows of the towers' outputs, normalised to length 1."""
         for block in blocks:
             for row in block.float().cpu().numpy():
                 yield _unit(row)
@@ -156,7 +162,7 @@ class TwoTowers:
         return self._processor(images=image.open(), return_tensors="np")["pixel_values"][0]
 
     def close(self) -> None:
-        """Nothing is held beyond the model."""
+        """Do nothing: only the model is held."""
 
 
 def _pooled(output: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Which files of a checkpoint's folder hold the weights that are loaded; two sets of weights are refused."""
+"""Find the weight files that are loaded from a checkpoint's folder, and refuse two sets of weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ADAPTER = "adapter_config.json"
 
 
 def find_weight_files(folder: Path) -> list[Path]:
-    """The files that transformers loads a whole model from; none if `folder` holds no whole model.
+    """Return the files that transformers loads a whole model from; empty if `folder` holds no whole model.
 
-    Where one file and shards of another saving lie side by side transformers takes the one file; that is refused here
-    by name, as is a whole model beside LoRA weights, of which it takes the latter. Pickled weights beside safetensors
-    are not loaded, and that is said. AdapterError also for an index that cannot be read or names an absent shard.
+    transformers would silently prefer a single file over shards of another save, and LoRA weights over a whole model
+    next to them: both are refused by name. Pickled weights next to safetensors are not loaded, which is logged. Raises
+    AdapterError also for an index that cannot be read or that names an absent shard.
     """
     safe = _find_set(folder, SAFE, SAFE_INDEX)
     pickled = [] if safe else _find_set(folder, _PICKLED, _PICKLED_INDEX)
@@ -38,7 +38,7 @@ def find_weight_files(folder: Path) -> list[Path]:
 
 
 def _find_set(folder: Path, single: str, index: str) -> list[Path]:
-    """The one file, or the shards that the index names."""
+    """Return the single file, or the shards that the index names."""
     listed = _read_index(folder / index) if (folder / index).is_file() else None
     if not (folder / single).is_file():
         absent = [name for name in listed or () if not (folder / name).is_file()]

@@ -1,4 +1,4 @@
-"""The base of every pointwise yes/no adapter: a checkpoint, a layout, and the options that a user may set."""
+"""Base class of pointwise yes/no rerankers: a checkpoint, a prompt template, and the user's options."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class YesNo:
 
     A subclass states its checkpoint and its prompt in class attributes and nothing else:
 
-    - `model`, `revision`: a Hub repository and the commit to load; None where a user must name one;
-    - `prompt`: the layout that the model was trained with (None where the user must name one), and `other_prompts`
-      that may be named instead;
+    - `model`, `revision`: a Hub repository and the commit to load; None where the user must name one;
+    - `prompt`: the prompt template that the model was trained with (None where the user must name one), and
+      `other_prompts`, which may be chosen instead;
     - `inputs`: the modalities it takes;
-    - `ignored`: weights that its score does not need, as regular expressions: they may be absent, or left over;
-    - `head` where it has another one.
+    - `ignored`: regular expressions of weights that its score does not need: they may be missing or unexpected;
+    - `head`, if it is not the usual two label rows.
     """
 
     inputs: tuple[Modality, ...] = ("text", "image", "image+text")
@@ -61,14 +61,26 @@ class YesNo:
     ) -> None:
         """Load the model.
 
-        `path`: a local folder or ORGANISATION/NAME, with `revision` (a commit), instead of the adapter's own;
-        `layout`: another of its prompts, by name; `device`: auto, cpu, cuda(:n), mps; `dtype`: auto (bfloat16 on a
-        GPU, else float32), float32, bfloat16, float16; `attention`: an implementation that transformers knows (sdpa,
-        flash_attention_2, eager); `max_length` in tokens, images included; `min_pixels`, `max_pixels` of an image after
-        resizing; `batch_tokens`: rows x longest row (0: found for the device); `share_prefix`: reuse of a prefix where
-        it pays; `cache_mb`: image features that are kept; `base`, `base_revision`: the model below a folder of LoRA
-        weights (a folder, or ORGANISATION/NAME and a commit) instead of the one that adapter_config.json names.
-        AdapterError if something is missing or does not fit.
+        Args:
+            path: Local folder or ORGANISATION/NAME, instead of the adapter's own checkpoint.
+            revision: Commit of `path`.
+            layout: Name of another of its prompt templates.
+            device: auto, cpu, cuda(:n) or mps.
+            dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16 or float16.
+            attention: An implementation that transformers knows: sdpa, flash_attention_2, eager.
+            max_length: Maximum prompt length in tokens, images included.
+            min_pixels: Least pixels of an image after resizing.
+            max_pixels: Most pixels of an image after resizing.
+            batch_tokens: Bound on rows x longest row of a batch; 0: chosen for the device.
+            share_prefix: Whether a prefix is reused where that saves time.
+            cache_mb: Size of the cache of image features, in MiB.
+            base: Base of a folder with LoRA weights (a folder or ORGANISATION/NAME), instead of the one that
+                adapter_config.json names.
+            base_revision: Commit of `base`.
+            trust_remote_code: Whether code in the checkpoint may be run.
+
+        Raises:
+            AdapterError: Something is missing or does not fit.
         """
         from mrb.engine.checkpoint import find, require
 
@@ -78,7 +90,7 @@ class YesNo:
         given = path or self.model
         if given is None:
             raise AdapterError(f"{self.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
-        # Before torch is imported: what is wrong here is told at once.
+        # Before torch is imported, so that errors show at once.
         folder = find(given, revision if path else revision or self.revision)
         from mrb.engine.factory import Options, assemble
 
@@ -112,19 +124,19 @@ class YesNo:
         return known[name]
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
-        """(request.key, one score per candidate) for each request."""
+        """Yield (request.key, one score per candidate) for each request."""
         return self.engine.score_stream(requests)
 
     def score(self, request: Request) -> Sequence[float]:
-        """One score per candidate of a single request."""
+        """Return one score per candidate of a single request."""
         return next(iter(self.engine.score_stream([request])))[1]
 
     def check_item(self, item: Item) -> None:
-        """Raise what is wrong with a query or a document that no score can be given for; nothing is decoded."""
+        """Refuse a query or document that can never be scored, without decoding its image. See `Engine.check_item`."""
         self.engine.check_item(item)
 
     def close(self) -> None:
-        """Say what was cut, and let go of the engine."""
+        """Log how much text was truncated, and close the engine."""
         stats = self.engine.stats
         if stats.cut_prompts:
             _LOG.warning(
@@ -138,7 +150,7 @@ class YesNo:
         self.engine.close()
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
-        """The head; a subclass with another one than two label rows builds its own."""
+        """Return the head. A subclass that does not read two label rows builds its own."""
         from mrb.engine.head import two_rows
         from mrb.engine.prompt import label_ids
 
