@@ -1,1 +1,1 @@
-"""From a task, a candidate list and a reranker to a result: plan, score, journal, rank, measure."""
+"""Evaluation of a reranker on tasks: plan, score, journal, rank, measure, write."""

@@ -1,4 +1,4 @@
-"""What an adapter answers, as numbers: lists, arrays, tensors and columns of tables go in, float64 values come out."""
+"""Convert an adapter's answer (list, array, tensor or table column) to a float64 array."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ Float64 = npt.NDArray[np.float64]
 
 
 def numbers_of(answer: object) -> Float64:
-    """The numbers that `answer` holds, of its shape.
+    """Return the numbers in `answer` as a float64 array of the same shape.
 
-    TypeError, ValueError, OverflowError or whatever the object itself raises: it holds something that is no real number
-    (text, None, complex, dates, masked or missing values), or it has an order of its own that is not its first (the
-    index of a pandas Series).
+    Raises TypeError, ValueError, OverflowError, or what the object itself raises, if a value is not a real number
+    (text, None, complex, date, masked or missing value), or if a pandas Series has an index other than 0, 1, 2, ...
     """
     if isinstance(answer, Iterator):
         answer = list(answer)
     if isinstance(answer, list | tuple) and not all(type(value) in (float, int) for value in answer):
-        # numpy alone cannot put together tensors with gradients or of bfloat16, and it joins numbers and texts to texts
+        # numpy cannot stack tensors that have gradients or are bfloat16, and it turns mixed numbers and text into text
         return _stacked(answer)
     _refuse_order(answer)
     array = _array(answer)
@@ -41,7 +40,7 @@ def _stacked(values: Iterable[object]) -> Float64:
 
 
 def _array(answer: Any) -> np.ndarray[Any, Any]:
-    """`answer` as numpy holds it; a torch tensor of any real type and device too."""
+    """Return `answer` as a numpy array; a torch tensor may have any real type and any device."""
     if isinstance(answer, bytearray | memoryview):
         raise TypeError("bytes are no scores")
     if np.ma.is_masked(answer):
@@ -49,12 +48,12 @@ def _array(answer: Any) -> np.ndarray[Any, Any]:
     if hasattr(answer, "detach"):
         if "complex" in str(getattr(answer, "dtype", "")):
             raise TypeError("complex numbers have no order")
-        answer = answer.detach().float().cpu()  # numpy knows no bfloat16
+        answer = answer.detach().float().cpu()  # numpy has no bfloat16
     return np.asarray(answer)
 
 
 def _refuse_order(answer: Any) -> None:
-    """ValueError for a pandas Series whose index says that its values do not stand in the candidates' order."""
+    """Raise ValueError for a pandas Series whose index is not 0, 1, 2, ...: its values may be in another order."""
     index = getattr(answer, "index", None)
     if index is None or callable(index) or not hasattr(answer, "to_numpy"):
         return

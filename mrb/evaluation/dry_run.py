@@ -1,8 +1,8 @@
-"""`mrb run --dry-run`: what a run would need, whether its data is sound, and how long it may take; nothing is written.
+"""`mrb run --dry-run`: check the data of a run and estimate its size and time. Nothing is written.
 
-Everything that can be wrong with the data is found before the model is loaded: ids, candidate lists, and the header of
-every image that will be shown. Only then the model is built, asked about each item if it says which it cannot score,
-and timed on a few pairs of each task.
+The data is checked before the model is loaded: ids, candidate lists, and the header of every image that the model will
+see. Then the model is loaded, its `check_item` (if it has one) is called for each item, and it is timed on a few pairs
+of each task.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mrb.rerankers.calling import closed_after
 from mrb.rerankers.declaration import LoadedReranker, load_reranker, not_covered
 
 PROBE_SECONDS = 1.0
-"""About how long a task's probe may take; at least one pair is always scored."""
+"""Approximate time limit of the probe of one task; at least one pair is always scored."""
 PROBE_PAIRS = 512
 MARGIN = 1.25
-"""What few pairs do not show (longer texts, larger images) may make a run so much slower or faster."""
+"""Factor by which a run may be slower or faster than the probe: its few pairs miss longer texts and larger images."""
 MARGIN_OF_ONE = 2.0
-"""The same where only one measurement fitted into the time."""
+"""The same factor where only one measurement fitted into the time limit."""
 PROBED = (
     "sizes are the registry's: the data lies on the Hub (`mrb data pull` fetches it) and was not read. The rate was "
     "probed on the embedded suite's task of the same type, whose texts and pictures may be smaller; --rate N names one"
@@ -36,7 +36,7 @@ PROBED = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that scoring a plan will take, at best and at worst, from a probe of `pairs` pairs."""
+    """Lower and upper estimate of the seconds that scoring a plan takes, from a probe of `pairs` pairs."""
 
     low: float
     high: float
@@ -44,12 +44,12 @@ class Estimate:
 
 
 def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None = None) -> None:
-    """Check the data of a run, then time the model; `say` takes the report, a piece at a time.
+    """Check the data of a run, then time the model. `say` is called with each piece of the report.
 
-    With `rate`, pairs a second, nothing is loaded, neither data nor model: all numbers are the registry's. Without it,
-    tasks of the Hub get the speed that the model has on the embedded suite's data of the same type.
+    With `rate` (pairs per second) neither data nor model is loaded: all sizes come from the registry. Without it, tasks
+    on the Hub are estimated with the speed of the model on the embedded suite's data of the same type.
 
-    DataError or CandidatesError names what is wrong with the data; the model is not loaded then.
+    Raises DataError or CandidatesError, which names what is wrong with the data, before the model is loaded.
     """
     selection = options.selection
     if rate is not None:
@@ -76,9 +76,9 @@ def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None 
 
 
 def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]) -> dict[str, Speed]:
-    """The speed of a model on the embedded suite's data of each of `types`, without those that it does not take.
+    """Return the speed of a model on the embedded suite's data, by type; types that it does not cover are left out.
 
-    Raises what `load_reranker` does.
+    Raises the errors of `load_reranker`.
     """
     reranker = load_reranker(model, options)
     with closed_after(reranker.close):
@@ -86,7 +86,7 @@ def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]
 
 
 def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:
-    """The tasks that the reranker takes, and how long each will take. MRBError for an item that it cannot score."""
+    """Return the tasks that the reranker covers and the time estimate of each. MRBError: it cannot score an item."""
     covered = [e for e in extents if not_covered(reranker.info, e.task) is None and e.plan.pairs]
     if callable(check := getattr(reranker.target, "check_item", None)):
         for extent in covered:
@@ -95,7 +95,7 @@ def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Ex
 
 
 def _speeds(extents: Sequence[Extent], estimates: Sequence[Estimate]) -> dict[str, Speed]:
-    """Pairs a second by type."""
+    """Return pairs per second by type."""
     return {
         extent.task.type: Speed(extent.plan.pairs / estimate.high, extent.plan.pairs / estimate.low)
         for extent, estimate in zip(extents, estimates, strict=True)
@@ -103,12 +103,12 @@ def _speeds(extents: Sequence[Extent], estimates: Sequence[Estimate]) -> dict[st
 
 
 def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
-    """Time groups of 1, 2, 4, ... pairs until PROBE_SECONDS would be over.
+    """Time groups of 1, 2, 4, ... pairs until the next group would exceed PROBE_SECONDS.
 
-    Each group is timed twice: with queries that are new, then with its documents under other queries. The difference
-    is what a document costs once (decoding, features that the adapter keeps), the rest what every pair costs. The first
-    group pays for what a model loads or compiles at its start, and small groups are slower a pair: only the last three
-    count, and the first one only where there is no other.
+    Each group is timed twice: as it is, then with the same documents under other queries. The difference is
+    the cost of a new document (decoding, features that the adapter caches); the rest is the cost of every pair. The
+    first group includes loading and compilation, and small groups are slower per pair. So only the last three groups
+    count, and the first one only if there is no other.
     """
     plan, info = extent.plan, reranker.info
     totals: list[float] = []
@@ -133,7 +133,7 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
 
 
 def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Estimate]) -> str:
-    """Time and pairs per second for each task that was probed, and the sum."""
+    """Return a table with time and pairs per second for each probed task, and a line with the sum."""
     if not extents:
         return f"{name} takes none of these tasks; nothing was written"
     rows = [("task", "pairs", "time", "pairs/s", "probe")]
@@ -150,7 +150,7 @@ def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Esti
 
 
 def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:
-    """Seconds that scoring the group takes, never 0."""
+    """Score the group and return the seconds that it took, never 0."""
     started = time.perf_counter()
     for _ in score_all(reranker, group, plan.data.task.id):
         pass
@@ -158,7 +158,7 @@ def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> fl
 
 
 def _exchanged(group: Sequence[Asked], earlier: Asked) -> list[Asked]:
-    """The group with each request's query replaced by that of the request before it."""
+    """Return the group with each request's query replaced by that of the request before it."""
     before = [earlier, *group]
     return [
         replace(item, request=replace(item.request, query=other.request.query))
@@ -167,8 +167,7 @@ def _exchanged(group: Sequence[Asked], earlier: Asked) -> list[Asked]:
 
 
 def _groups(requests: Iterator[Asked]) -> Iterator[Sequence[Asked]]:
-    """Groups of 1, 2, 4, ... up to PROBE_PAIRS pairs, each of requests that no other group has; the last may lack
-    some."""
+    """Yield disjoint groups of 1, 2, 4, ... up to PROBE_PAIRS pairs; the last group may be smaller."""
     size = 1
     while size <= PROBE_PAIRS:
         group: list[Asked] = []

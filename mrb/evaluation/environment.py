@@ -1,4 +1,4 @@
-"""What a run ran on: recorded with it, shown, and compared only to warn."""
+"""Software and hardware of a run. It is recorded and shown; a difference between runs only gives a warning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# Packages whose version can move a score. Those that no adapter imported are left out of the record.
+# Packages whose version can change a score. Those that were not imported are left out of the record.
 _PACKAGES = (
     "numpy",
     "pillow",
@@ -25,7 +25,7 @@ _MODULES = {"pillow": "PIL", "pytrec-eval-terrier": "pytrec_eval"}
 
 
 def packages() -> dict[str, str]:
-    """Versions of python, mrb and of the packages above that are imported now."""
+    """Return the versions of python, mrb and those packages above that are imported now."""
     found = {"python": platform.python_version(), "mrb": version("mrb")}
     for name in _PACKAGES:
         if _MODULES.get(name, name) in sys.modules:
@@ -37,7 +37,7 @@ def packages() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """Package versions, operating system, processor and number of cores."""
+    """Return package versions, operating system, processor and number of cores."""
     return {
         **packages(),
         "system": f"{platform.system()} {platform.release()}",

@@ -1,4 +1,4 @@
-"""Who scores: this process (`in_process`), or others that are handed queries (`mrb.parallel`)."""
+"""The interface of what scores a plan: this process (`in_process`) or worker processes (`mrb.parallel`)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from mrb.results.schema import RerankerInfo
 
 
 class Score(Protocol):
-    """Scores entries of one plan."""
+    """A function that scores entries of one plan."""
 
     def __call__(self, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
-        """The scores of each entry, in the order in which they come.
+        """Yield the scores of each entry, in the order of completion.
 
-        Without an allowance the first failure is raised, as `score_all` does; with one, as `score_most`.
+        Without `allowance` the first failure is raised, as in `score_all`; with it, failures are handled as in
+        `score_most`.
         """
         ...
 
 
 class Executor(Protocol):
-    """A reranker that is built and ready, wherever it runs. It scores; what becomes of scores is the run's business."""
+    """A loaded reranker, in this process or in workers. It only scores; the run stores and measures the scores."""
 
     @property
     def info(self) -> RerankerInfo:
@@ -39,24 +40,25 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many instances of the reranker score at a time."""
+        """Number of instances of the reranker that score in parallel."""
         ...
 
     def packages(self) -> dict[str, str]:
-        """Versions of the packages that are imported now where the reranker runs."""
+        """Return the versions of the packages that are imported now in the process that runs the reranker."""
         ...
 
     def open(self, choice: Choice, plan: Plan) -> Score:
-        """Make ready to score entries of `plan`, which was made of `choice`, and give the function that does it."""
+        """Prepare to score entries of `plan` and return the function that scores them. `plan` was loaded from
+        `choice`."""
         ...
 
 
 Start = Callable[[str, Mapping[str, str]], AbstractContextManager[Executor]]
-"""From `--model` and `--set` to an executor, for the length of a `with` block."""
+"""Makes an executor from the values of `--model` and `--set`; it is closed at the end of the `with` block."""
 
 
 class InProcess:
-    """The executor of one instance in this process."""
+    """Executor with one instance of the reranker in this process."""
 
     workers = 1
 
@@ -69,11 +71,11 @@ class InProcess:
         return self._reranker.info
 
     def packages(self) -> dict[str, str]:
-        """Versions of the packages that are imported now."""
+        """Return the versions of the packages that are imported now."""
         return environment.packages()
 
     def open(self, choice: Choice, plan: Plan) -> Score:
-        """Nothing is to be made ready: the plan's data is loaded."""
+        """Return the function that scores entries of `plan`. Its data is loaded already, so nothing is prepared."""
         return partial(self._score, plan)
 
     def _score(self, plan: Plan, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
@@ -89,7 +91,7 @@ class InProcess:
 
 @contextmanager
 def in_process(model: str, options: Mapping[str, str]) -> Iterator[InProcess]:
-    """Build the reranker here, and close it at the end."""
+    """Load the reranker in this process and close it at the end of the `with` block."""
     reranker = load_reranker(model, options)
     with closed_after(reranker.close):
         yield InProcess(reranker)

@@ -1,7 +1,7 @@
 """`--allow-failures N`: up to N pairs may fail; they are recorded without a score, ranked last, counted and published.
 
-A failed pair stands as NaN in journals and in memory, as null in `scores.parquet`; an adapter cannot return one, a NaN
-of its own is a failure too. Without the option the first failure ends the run.
+A failed pair is NaN in journals and in memory, and null in `scores.parquet`. A NaN that an adapter returns counts as a
+failure. Without the option the first failure ends the run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mrb.rerankers.declaration import LoadedReranker
 
 
 class Allowance:
-    """How many pairs, or other `things`, may fail. `spend` counts them and raises once they are too many."""
+    """Counts failed pairs (or other `things`) and raises once more than `allowed` have failed."""
 
     def __init__(self, allowed: int, failed: int = 0, things: str = "pairs") -> None:
         self.allowed = allowed
@@ -25,7 +25,7 @@ class Allowance:
         self.things = things
 
     def spend(self, pairs: int, error: MRBError) -> None:
-        """Count `pairs` that failed with `error`; raise it, with the count, if more than allowed have failed."""
+        """Count `pairs` that failed with `error`. If more than allowed have failed, raise it with the count."""
         self.failed += pairs
         if self.failed > self.allowed:
             raise type(error)(f"{error} (failed {self.things}: {self.failed}, allowed: {self.allowed})") from error
@@ -34,9 +34,9 @@ class Allowance:
 def score_most(
     reranker: LoadedReranker, asked: Iterable[Asked], where: str, allowance: Allowance
 ) -> Iterator[tuple[Asked, Float32]]:
-    """As `score_all`, but a request that fails is scored pair by pair, and pairs that fail alone get a NaN.
+    """Score like `score_all`, but score a failed request again pair by pair, with NaN for each pair that fails.
 
-    The pairs of a setwise or listwise request fail together: its scores depend on all of them.
+    The pairs of a setwise or listwise request fail together, because each score depends on all of them.
     """
     iterator = iter(asked)
     for first in iterator:
@@ -46,18 +46,18 @@ def score_most(
                 del taken[item.request.key]
                 yield item, scores
         except (AdapterError, DataError):
-            # What was in flight is asked again, one request at a time; the rest goes on as before.
+            # Requests in flight are scored again, one at a time; the loop continues with the rest.
             for item in list(taken.values()):
                 yield item, _salvaged(reranker, item, where, allowance)
 
 
 def failed_pairs(held: Mapping[str, Float32]) -> int:
-    """How many of the held pairs have no score."""
+    """Return how many of the held pairs have no score."""
     return sum(int(np.isnan(scores).sum()) for scores in held.values())
 
 
 def _noted(first: Asked, rest: Iterator[Asked], taken: dict[int, Asked]) -> Iterator[Asked]:
-    """`first` and the rest as they are asked for, each noted in `taken`."""
+    """Yield `first` and then `rest`, and add each to `taken` before it is yielded."""
     taken[first.request.key] = first
     yield first
     for item in rest:
@@ -66,7 +66,7 @@ def _noted(first: Asked, rest: Iterator[Asked], taken: dict[int, Asked]) -> Iter
 
 
 def _salvaged(reranker: LoadedReranker, item: Asked, where: str, allowance: Allowance) -> Float32:
-    """The scores that a failing request can give, in first-stage order, NaN for pairs that fail."""
+    """Score a failed request again; return its scores in first-stage order, NaN for pairs that fail again."""
     count = len(item.request.candidates)
     try:
         return next(scores for _, scores in score_all(reranker, [item], where))

@@ -1,13 +1,13 @@
-"""The crash-safe record of a task's scores: append-only, checksummed, one record per scored query.
+"""The crash-safe journal of a task's scores: append-only, checksummed, one record per scored query.
 
-`docs/design/journal.md` states what may be found after a crash and what is promised. In short: a record counts when
-its checksum holds; a torn end (a crash in mid write) is cut off and scored again; damage before the end is an error
-that names its place; a record is never half believed.
+`docs/design/journal.md` states what a crash may leave and what is guaranteed. In short: a record is used only if its
+checksum is correct. An incomplete end (a crash during a write) is cut off and scored again. Damage before the end is an
+error that names the byte.
 
 Layout: the 8 bytes `MRBJRNL1`, then frames. A frame is a 12-byte head (payload length, CRC-32 of the payload, CRC-32
-of these two; little-endian uint32) and the payload. The first frame is the header (JSON); every other holds scores:
-uint16 length of the query id, the id in UTF-8, uint32 first position, then float32 scores of consecutive first-stage
-positions.
+of these two; little-endian uint32) and the payload. The first frame is the header (JSON). Every other frame holds
+scores: uint16 length of the query id, the id in UTF-8, uint32 first position, then float32 scores of consecutive
+first-stage positions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Header(Model):
-    """What the scores belong to. `score_key` decides whether they may be continued; the rest is for messages."""
+    """What the scores belong to.
+
+    `score_key` decides whether a run may continue the journal. The rest is for messages and for `mrb merge`, which
+    refuses shards of different `source_sha256` or `packages`.
+    """
 
     schema_version: Literal[1] = 1
     score_key: Sha256
@@ -64,7 +68,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Replay:
-    """A journal's content: its header (None for an empty or torn-at-birth file), records, and where they end."""
+    """Content of a journal: header (None if the file is empty or its first write is incomplete), records, and the
+    byte offset of their end."""
 
     header: Header | None
     records: list[Record]
@@ -72,7 +77,11 @@ class Replay:
 
 
 def replay(path: Path) -> Replay:
-    """Read a journal. A torn end is left out; damage before the end is a ResultError that names the byte."""
+    """Read a journal. An incomplete end is left out; a missing file has no header and no records.
+
+    Raises:
+        ResultError: The file cannot be read, is not a journal, or is damaged before its end (names the byte).
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -96,8 +105,14 @@ def replay(path: Path) -> Replay:
 
 
 class JournalWriter:
-    """Appends records to a journal. Records are in the file after `append`; on disk after `sync`, at most
-    `SYNC_SECONDS` later, and at the end of the `with` block."""
+    """Appends records to a journal, which it creates if there is none.
+
+    A record is in the file after `append`. It is on disk after `sync`, which `append` calls when the last one is more
+    than `SYNC_SECONDS` ago, and at the end of the `with` block.
+
+    Raises:
+        ResultError: The file cannot be written, is damaged, or holds scores under another score key.
+    """
 
     def __init__(self, path: Path, header: Header) -> None:
         self.path = path
@@ -125,15 +140,18 @@ class JournalWriter:
         try:
             self.sync()
         except ResultError:
-            if error is None:  # else the first error says more
+            if error is None:  # otherwise keep the first error, which is the cause
                 raise
         finally:
             self._file.close()
 
     def append(self, record: Record) -> None:
-        """Add one record with a single write, so that a crash leaves whole records and at most one torn end.
+        """Append one record with a single write, so that a crash leaves at most one incomplete record, at the end.
 
-        A write that the disk takes in part only is taken back, so that nothing is ever written behind a torn record.
+        A partial write (disk full) is truncated, so that no record ever follows an incomplete one.
+
+        Raises:
+            ResultError: The query id is longer than MAX_ID_BYTES, or the file cannot be written.
         """
         length = len(record.query_id.encode())
         if length > MAX_ID_BYTES:
@@ -151,7 +169,7 @@ class JournalWriter:
             self.sync()
 
     def sync(self) -> None:
-        """Put every record that was appended on the disk."""
+        """Flush every appended record to disk (fsync)."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -163,7 +181,7 @@ class JournalWriter:
 
 
 def rewrite(path: Path, header: Header, records: Iterable[Record]) -> None:
-    """Write the journal anew under another header, whole or not at all."""
+    """Replace the journal atomically by one with this header and these records."""
     with atomic_writer(path) as file:
         file.write(MAGIC + _frame(header.model_dump_json().encode()))
         for record in records:
@@ -177,14 +195,15 @@ def _payload(record: Record) -> bytes:
 
 
 def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
-    """(payload, offset after it) of every whole frame; stops at a torn end, refuses damage before it."""
+    """Yield (payload, offset after it) of each complete frame; stop at an incomplete end, raise for damage before
+    it."""
     view = memoryview(data)
     at = len(MAGIC)
     while len(data) - at >= _HEAD.size:
         length, payload_crc, head_crc = _HEAD.unpack_from(data, at)
         if zlib.crc32(view[at : at + 8]) != head_crc or length > MAX_PAYLOAD:
             if not any(view[at + _HEAD.size :]):
-                return  # a torn head: a power loss may leave the rest of its blocks zero-filled
+                return  # an incomplete head: a power loss may leave the rest of its blocks filled with zeros
             raise _damaged(path, at)
         start, after = at + _HEAD.size, at + _HEAD.size + length
         if after > len(data):

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder."""
+"""Lock a run's folder: only one process at a time may write to it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mrb.errors import ResultError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; ResultError names the process that already holds it.
+    """Lock `folder` for the length of the `with` block; ResultError names the process that holds the lock already.
 
-    The operating system drops the lock when its process ends in any way, so a killed run leaves nothing behind that
-    must be removed by hand.
+    The operating system releases the lock when the process ends, even when it is killed: no lock file must be removed
+    by hand.
     """
     owner = folder / ".owner.json"
     try:
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _host() -> str:
-    """This machine without its name: folders of runs are handed on."""
+    """Return a hash of the host name. Folders of runs are shared, so the name itself is not written."""
     return sha256_bytes(socket.gethostname().encode())[:8]
 
 

@@ -1,4 +1,4 @@
-"""From scores to a `Result`: rank by the one rule, measure every query, put an interval on every mean."""
+"""Compute a `Result` from scores: rank the candidates, measure every query, and give every mean an interval."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mrb.metrics.statistics import intervals, task_seed
 from mrb.results.schema import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
 
 BLOCK = 2000
-"""Queries measured at a time: bounds how many rankings are held, however large the task."""
+"""Number of queries measured at a time, which bounds the memory for rankings."""
 CURVE_DEPTHS = (10, 25, 50, 100)
 CUTOFF = max(measure.cutoff for measure in MEASURES)
 TIE_CUTOFF = 10
@@ -30,8 +30,11 @@ Values = dict[str, Float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """A task's result and its values per query: `query_id`, `cluster` (the number of its cluster, int64) and a float64
-    column per measure."""
+    """A task's result and its values per query.
+
+    `per_query` has the columns `query_id`, `cluster` (number of the query's cluster, int64) and one float64 column per
+    measure.
+    """
 
     result: Result
     per_query: pa.Table
@@ -39,14 +42,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Rankings:
-    """The first CUTOFF documents of one query in each order that is measured. No measure looks further."""
+    """The first CUTOFF documents of one query in each order that is measured. No measure uses more of them."""
 
     orders: Mapping[str, Sequence[str]]
     tied: bool
 
 
 def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Measured:
-    """The result of `scores` (query id -> float32 scores in first-stage order, complete for the plan)."""
+    """Return the result of `scores` and the values per query.
+
+    Args:
+        plan: The queries and their candidates.
+        scores: Query id -> float32 scores in first-stage order, NaN for a failed pair; complete for the plan.
+        info: What the reranker declares. A pointwise one is measured at the smaller CURVE_DEPTHS too.
+    """
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
     clusters, parts = cluster_numbers(plan), parts_of(plan.data.task, plan.query_ids)
@@ -89,7 +98,8 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
 
 
 def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tuple[dict[str, Values], int]:
-    """Values per query (plan order) for each depth, the first stage and the oracle; and the queries tied at 10."""
+    """Return values per query (plan order) for each depth, the first stage and the oracle, and the number of queries
+    tied at rank TIE_CUTOFF."""
     blocks: list[dict[str, Values]] = []
     tied = 0
     entries = plan.entries()
@@ -118,7 +128,7 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
     order = rank_candidates(plan.data.task.id, entry.query_id, ids, given, failed=np.isnan(given))
     orders: dict[str, Sequence[str]] = {}
     for depth in depths:
-        # No other candidate moves two of them, so the ranking of a shorter list is what is left of the longer one's.
+        # Scores and ties do not depend on other candidates, so the ranking of the shorter list is a subsequence.
         best = (order if depth >= len(order) else order[order < depth])[:CUTOFF].tolist()
         orders[str(depth)] = [ids[position] for position in best]
     orders["first_stage"] = ids[:CUTOFF]
@@ -127,7 +137,7 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
 
 
 def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple[str, ...] | None) -> list[Measures]:
-    """Each row's means with intervals. All rows share the resampling's draws, which cost more than the sums."""
+    """Return each row's means with intervals. All rows share one resampling: drawing costs more than summing."""
     columns = np.column_stack([column for values in rows for column in values.values()])
     keys = [str(number) for number in clusters]
     found = iter(intervals(columns, keys, parts, seed=task_seed(plan.data.task.id)))
@@ -138,12 +148,13 @@ def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple
 
 
 def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
-    """Pairs of the plan without a score; only `--allow-failures` lets there be any."""
+    """Return how many pairs of the plan have no score; there are some only with `--allow-failures`."""
     return sum(int(np.isnan(scores[q][: plan.depth]).sum()) for q in plan.query_ids if q in scores)
 
 
 def cluster_numbers(plan: Plan) -> list[int]:
-    """Each query's cluster, numbered as they come; where queries are independent each has its own."""
+    """Return each query's cluster number, in plan order; numbers count from 0 by first occurrence. Without clusters,
+    each query is its own cluster."""
     clusters = plan.data.clusters
     numbers: dict[str, int] = {}
     keys = plan.query_ids if clusters is None else [clusters[query_id] for query_id in plan.query_ids]

@@ -1,4 +1,4 @@
-"""One run of its parts: the set union of what their journals hold, and the files that an undivided run ends in."""
+"""Merge the shards of a run: unite their journals and write the same files as an unsharded run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from mrb.results.schema import (
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a run as it lies in its folder."""
+    """One shard of a run, as read from its folder."""
 
     folder: Path
     part: PartRecord
@@ -44,8 +44,11 @@ class Piece:
 
 
 def read_pieces(folders: Sequence[Path]) -> list[Piece]:
-    """The parts in `folders`, in order, all of one run. ResultError names what is no part, comes twice, is missing, or
-    does not belong to the others."""
+    """Return the shards in `folders`, sorted by number.
+
+    Raises:
+        ResultError: A folder holds no shard, a shard comes twice or is missing, or one belongs to another run.
+    """
     pieces = [_piece(folder) for folder in dict.fromkeys(folder.resolve() for folder in folders)]
     first = pieces[0]
     by_number: dict[int, Piece] = {}
@@ -66,10 +69,19 @@ def read_pieces(folders: Sequence[Path]) -> list[Piece]:
 def merge(
     pieces: Sequence[Piece], out: Path, candidates: Path | None, command: Sequence[str], say: Callable[[str], None]
 ) -> None:
-    """Write the run of all parts into `out`: its journals, its results, and last its record.
+    """Write the run of all shards into `out`: journals, results, and the run's record last.
 
-    What `out` itself holds of the same scores is one more part of the union. ResultError names a part that is not
-    finished, scores of another run, or a query on which two journals differ; a task is written whole or not at all.
+    Each task is written as a whole or not at all. Scores of the same run that `out` holds already are merged too.
+
+    Args:
+        pieces: All shards of one run, from `read_pieces`.
+        out: The folder of the merged run.
+        candidates: A candidate list or a folder of lists, as for `mrb run --candidates`; None for the frozen lists.
+        command: The command line, for the run's record.
+        say: Called with one line of progress per task.
+
+    Raises:
+        ResultError: A shard is not finished, a journal holds scores of another run, or two journals differ on a query.
     """
     record = pieces[0].record
     not_covered = {item.task for item in record.not_covered}
@@ -96,7 +108,7 @@ def _name(piece: Piece) -> str:
 
 
 def _compared(piece: Piece, first: Piece) -> list[tuple[str, object, object]]:
-    """(what, of this part, of the first) for all that the parts of one run have in common."""
+    """Return (what, value of `piece`, value of `first`) for everything that must be equal in all shards of a run."""
 
     def stated(one: Piece) -> dict[str, object]:
         info, part = one.record.reranker, one.part
@@ -155,7 +167,7 @@ def _merge_task(pieces: Sequence[Piece], task_id: str, out: Path, candidates: Pa
 
 
 def _same_packages(first: Header, header: Header, journal: Path) -> None:
-    """A resume under other versions scores a sample again; there is no reranker here to do it with."""
+    """Refuse journals of different packages or adapter source: without a reranker, no sample can be scored again."""
     for name in sorted(first.packages.keys() & header.packages.keys()):
         if first.packages[name] != header.packages[name]:
             raise ResultError(
@@ -169,7 +181,7 @@ def _same_packages(first: Header, header: Header, journal: Path) -> None:
 
 
 def _unite(held: dict[str, Float32], more: Mapping[str, Float32], journal: Path) -> None:
-    """Add the scores of one journal. The same query in two of them is no harm if the scores have the same bits."""
+    """Add the scores of one journal to `held`. Two journals may hold the same query if the scores are bit-identical."""
     for query_id, scores in more.items():
         before = held.get(query_id)
         if before is not None:
@@ -185,7 +197,7 @@ def _unite(held: dict[str, Float32], more: Mapping[str, Float32], journal: Path)
 
 
 def _complete(plan: Plan, held: Mapping[str, Float32], pieces: Sequence[Piece], task_id: str) -> None:
-    """ResultError if a part has not scored all of its queries, or scores are there that the plan does not have."""
+    """Raise ResultError if a shard has not scored all of its queries, or if a scored query is not in the plan."""
     unknown = held.keys() - set(plan.query_ids)
     if unknown and pieces[0].part.limit is None:
         raise ResultError(f"task {task_id}: query {min(unknown)!r} is scored and is not among the task's queries")
@@ -199,7 +211,7 @@ def _complete(plan: Plan, held: Mapping[str, Float32], pieces: Sequence[Piece], 
 
 
 def _record(pieces: Sequence[Piece], command: Sequence[str]) -> RunRecord:
-    """The record of the merged run: what all parts say alike, times and pairs added up."""
+    """Return the record of the merged run: values that are equal in all shards, and sums of times and pairs."""
     first = pieces[0].record
     timings: dict[str, TaskTiming] = {}
     for piece in pieces:

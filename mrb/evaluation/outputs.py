@@ -1,4 +1,4 @@
-"""A task's final files: whole or not at all, the result last."""
+"""Write a task's final files, each atomically, the result last."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ QUERIES_A_GROUP = 1000
 
 
 def write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: Measured) -> None:
-    """Write the scores, the values per query, and then the result: where it stands, the others are there too."""
+    """Write the scores, the values per query, and last the result: if it exists, the other files exist too."""
     with atomic_writer(folder / SCORES_FILE) as file:
-        # Ids come again and again, scores hardly ever do: a dictionary of them costs time and room.
+        # Dictionary encoding for ids only: ids repeat, scores hardly do, so a dictionary of scores would cost space.
         ids = [field.name for field in SCORES_SCHEMA if field.type == pa.string()]
         _write_scores(pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd", use_dictionary=ids), plan, held)
     with atomic_writer(folder / PER_QUERY_FILE) as file:
@@ -31,13 +31,14 @@ def write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: 
 
 
 def discard_task(folder: Path, journal: Path) -> None:
-    """Remove a task's files, the result first, so that no result outlives the scores that it was made of."""
+    """Delete a task's files, the result first, so that no result remains without the scores it was computed from."""
     for path in (folder / RESULT_FILE, folder / PER_QUERY_FILE, folder / SCORES_FILE, journal):
         path.unlink(missing_ok=True)
 
 
 def _write_scores(writer: pq.ParquetWriter, plan: Plan, held: Mapping[str, Float32]) -> None:
-    """(query, document, score) for every pair, a bounded number of queries at a time; null for a pair that failed."""
+    """Write (query, document, score) for every pair, QUERIES_A_GROUP queries at a time; a failed pair's score is
+    null."""
     queries = (query_id for query_id in plan.query_ids if plan.size(query_id))
     with writer:
         while group := list(itertools.islice(queries, QUERIES_A_GROUP)):

@@ -1,4 +1,4 @@
-"""What is to be scored: the queries taken, the candidates of each, and the requests made of them."""
+"""The plan of a run on one task: which queries, the candidates of each, and the requests made from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _NOTHING: frozenset[str] = frozenset()
 class Entry:
     """One query's candidates in first-stage order, self-matches removed, cut to the depth.
 
-    `first` is the first-stage position of the first one (0 is the best): a deeper pointwise run asks for tails only.
+    `first` is the first-stage position (from 0) of the first candidate. It is above 0 where the head of the list is
+    scored already: a deeper pointwise run only scores the rest.
     """
 
     query_id: str
@@ -36,11 +37,11 @@ class Entry:
     first: int = 0
 
     def head(self, count: int) -> Entry:
-        """The same entry with its first `count` candidates only."""
+        """Return the entry with its first `count` candidates only."""
         return Entry(self.query_id, self.doc_ids[:count], self.first_stage_scores[:count], self.first)
 
     def tail(self, first: int) -> Entry:
-        """The same entry without its first `first` candidates."""
+        """Return the entry without its first `first` candidates."""
         return Entry(self.query_id, self.doc_ids[first:], self.first_stage_scores[first:], self.first + first)
 
 
@@ -56,20 +57,20 @@ class Plan:
 
     @cached_property
     def pairs(self) -> int:
-        """How many (query, candidate) pairs the plan scores."""
+        """Number of (query, candidate) pairs that the plan scores."""
         return sum(map(self.size, self.query_ids))
 
     @cached_property
     def self_matches(self) -> int:
-        """How many candidates were removed because they are the query itself."""
+        """Number of candidates removed because they are the query itself."""
         return sum(len(self._own(query_id)) for query_id in self.query_ids)
 
     def size(self, query_id: str) -> int:
-        """How many candidates `entry` has, without reading their ids."""
+        """Return the number of candidates of `entry(query_id)`, without reading their ids."""
         return min(self.candidates.count(query_id) - len(self._own(query_id)), self.depth)
 
     def entry(self, query_id: str) -> Entry:
-        """The candidates of one query (rule 3: self-matches leave the list before it is cut)."""
+        """Return the candidates of one query. Self-matches are removed before the list is cut to the depth."""
         doc_ids, scores = self.candidates.get(query_id)
         own = self._own(query_id)
         if own:
@@ -78,17 +79,18 @@ class Plan:
         return Entry(query_id, doc_ids[: self.depth], scores[: self.depth])
 
     def doc_ids(self, query_id: str) -> pa.Array:
-        """The ids of `entry` as Arrow strings, cut out of the list where it holds them in one piece."""
+        """Return the ids of `entry(query_id)` as Arrow strings; a slice of the list without a copy if no self-match is
+        removed."""
         if self._own(query_id):
             return pa.array(self.entry(query_id).doc_ids, pa.string())
         return self.candidates.ids(query_id)[: self.depth]
 
     def entries(self) -> Iterator[Entry]:
-        """Every query's entry, in order."""
+        """Yield the entry of each query, in order."""
         return (self.entry(query_id) for query_id in self.query_ids)
 
     def _own(self, query_id: str) -> frozenset[str]:
-        """The candidates that are the query itself. Kept once found: comparing pictures for every pass would cost."""
+        """Return the candidates that are the query itself. Cached, because comparing images is slow."""
         rules = self.data.task.rules
         if not (rules.drop_identical_ids or rules.drop_query_image_from_candidates):
             return _NOTHING
@@ -105,20 +107,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request and how to read its answer: `order[i]` is the first-stage position of the request's candidate i."""
+    """A request and the order of its candidates: candidate `i` of the request is `entry.doc_ids[order[i]]`."""
 
     request: Request
     entry: Entry
     order: npt.NDArray[np.int64]
 
     def in_first_stage_order(self, scores: Float32) -> Float32:
-        """Scores given in the request's order, put into first-stage order."""
+        """Return `scores`, which are in the request's order, in first-stage order."""
         restored = np.empty_like(scores)
         restored[self.order] = scores
         return restored
 
     def part(self, positions: Sequence[int], key: int) -> Asked:
-        """The same query with only the candidates at `positions` of the request, in that order; for probes."""
+        """Return the request with only the candidates at `positions`, in that order, under another key."""
         request, shown = self.request, self.request.first_stage
         chosen = [int(self.order[position]) for position in positions]
         if shown is not None:
@@ -134,7 +136,15 @@ class Asked:
 def make_plan(
     data: TaskData, candidates: Candidates, depth: int, *, limit: int | None = None, sample: Sample | None = None
 ) -> Plan:
-    """The plan for a task. `sample` is a suite's fixed sample, `limit` takes the first queries (for trials)."""
+    """Return the plan of a task.
+
+    Args:
+        data: The task's queries, documents and judgements.
+        candidates: The task's candidate list.
+        depth: Number of candidates per query, at most.
+        limit: Take only the first `limit` queries (for trials).
+        sample: Take a suite's fixed sample of the queries.
+    """
     taken, selection = tuple(data.queries), "all"
     if sample is not None:
         parts = [part.name for part in data.task.source.parts if part.name]
@@ -147,13 +157,23 @@ def make_plan(
 
 
 def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage: bool) -> Iterator[Asked]:
-    """Requests for `entries`, made one at a time as they are taken; entries without candidates are passed over."""
+    """Yield a request for each entry, built when it is taken; entries without candidates are skipped.
+
+    Args:
+        plan: The plan of the entries.
+        entries: The queries to score, with their candidates.
+        kind: Pointwise requests have their candidates in a fixed hash order, others in first-stage order.
+        uses_first_stage: Whether requests contain the ranks and scores of the first stage.
+
+    Raises:
+        MRBError: An item cannot be loaded; the message names the task and the query.
+    """
     task = plan.data.task
     for key, entry in enumerate(entries):
         count = len(entry.doc_ids)
         if not count:
             continue
-        # Hash order keeps a pointwise adapter from handing the first stage's order back as its own score.
+        # Hash order: a pointwise adapter cannot return the first stage's order as its own scores.
         order = tie_order(task.id, entry.query_id, entry.doc_ids) if kind == "pointwise" else np.arange(count)
         shown = FirstStage(
             tuple(entry.first + int(position) + 1 for position in order),
@@ -173,7 +193,7 @@ def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage:
 
 
 def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
-    """The candidates that are the query itself: its own id, or its own picture, where the task's rules say so."""
+    """Return the candidates with the id or the image of the query, as far as the task's rules remove these."""
     rules = data.task.rules
     own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
     if rules.drop_query_image_from_candidates:
@@ -184,4 +204,4 @@ def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozense
 
 
 def _same(picture: pa.Buffer, other: pa.Buffer | None) -> bool:
-    return other is not None and bool(picture.equals(other))  # compares lengths first: no hash of every image
+    return other is not None and bool(picture.equals(other))  # compares lengths first, so no image must be hashed

@@ -1,4 +1,4 @@
-"""What a run would need by the registry's numbers, for tasks whose data is not read."""
+"""Estimate size and time of a run from the registry's numbers, for tasks whose data is not read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mrb.evaluation.selection import Selection
 
 @dataclass(frozen=True)
 class Registered:
-    """What the registry says of a task; `gigabytes` to fetch, None where no source states it, 0 for embedded data."""
+    """The registry's numbers for a task. `gigabytes` is the download: None if unknown, 0 for embedded data."""
 
     task: Task
     queries: int
@@ -25,18 +25,18 @@ class Registered:
 
 @dataclass(frozen=True)
 class Speed:
-    """Pairs a second, at worst and at best."""
+    """Lowest and highest speed, in pairs per second."""
 
     low: float
     high: float
 
     @property
     def middle(self) -> float:
-        """Between the two, in proportion."""
+        """Geometric mean of the two."""
         return math.sqrt(self.low * self.high)
 
     def time(self, pairs: int) -> str:
-        """How long `pairs` take: a range unless both ends are the same."""
+        """Return the time for `pairs` as text: a range unless both ends are the same."""
         best, worst = time_text(pairs / self.high), time_text(pairs / self.low)
         return worst if self.low == self.high else f"{best} - {worst}"
 
@@ -45,12 +45,13 @@ class Speed:
 
 
 def registered(tasks: Iterable[Task], selection: Selection, limit: int | None) -> tuple[Registered, ...]:
-    """The registry's numbers for `tasks`, at the selection's depth, sample and `--limit`."""
+    """Return the registry's numbers for `tasks`, at the selection's depth and sample and the value of `--limit`."""
     return tuple(_registered(task, selection, limit) for task in tasks)
 
 
 def registered_text(entries: Sequence[Registered], speeds: Mapping[str, Speed]) -> str:
-    """A row for each task with its time at the speed of its type, and the sums; a type without a speed has no time."""
+    """Return a table with the numbers of each task and its time at the speed of its type (`-` without a speed), and a
+    line with the sums."""
     rows = [("task", "type", "queries", "pairs", "to fetch", "candidates", "pairs/s", "time")]
     for entry in entries:
         task, speed = entry.task, speeds.get(entry.task.type)

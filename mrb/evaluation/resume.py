@@ -1,6 +1,6 @@
-"""Before scores are used that an earlier call made: a few of them are made again, and must agree.
+"""Before a run uses scores of an earlier call, it scores a few of them again, and these must agree.
 
-No hash sees all that decides a score: a model behind an address, a file that an adapter reads, a package.
+No hash covers everything that a score depends on: a model behind a URL, a file that an adapter reads, a package.
 """
 
 from __future__ import annotations
@@ -18,21 +18,25 @@ from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.evaluation.task_spec import Choice
 
 SAMPLE = 4
-"""Queries scored again: few enough to cost nothing beside a run, and a changed prompt or model moves every one."""
+"""Number of queries scored again. A few suffice: a changed prompt or model changes the scores of every query."""
 PAIRS = 8
-"""Pairs of each of them, where a score depends on its pair alone."""
+"""Number of pairs of each of these queries, for pointwise rerankers."""
 TOLERANCE = 1e-3
-"""Largest difference taken for numerical noise, as a share of the spread of the task's scores."""
+"""Largest difference accepted as numerical noise, as a share of the range (maximum - minimum) of the task's scores."""
 ROUNDING = 1e-6
-"""The same for an adapter that declares `batch_invariant`: another machine may round otherwise."""
+"""The same for an adapter that declares `batch_invariant`: another machine may round differently."""
 OWN_NOISE, MOST_NOISE = 4.0, 0.05
-"""Of an adapter whose scores move with the batch: so many times what it moves now, up to this share of the spread."""
+"""For adapters whose scores depend on the batch: the accepted difference is OWN_NOISE times the difference between
+batches that is measured now, but at most the share MOST_NOISE of the range."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """How held scores are checked: who scores, the largest difference that `mrb check --noise` has stored (0: none),
-    whether pairs may fail, and who is told."""
+    """Checks held scores.
+
+    `executor` scores again, `noise` is the largest difference that `mrb check --noise` has stored (0 if none),
+    `tolerant` says whether pairs may fail, `say` takes lines of progress.
+    """
 
     executor: Executor
     noise: float
@@ -40,10 +44,10 @@ class Check:
     say: Callable[[str], None]
 
     def verify(self, choice: Choice, plan: Plan, held: Mapping[str, Float32], where: str, told: str = "") -> None:
-        """Score a few pairs of the plan's queries in `held` again; nothing if none of them has a score.
+        """Score a few pairs of the plan's queries in `held` again; do nothing if none of them has a score.
 
-        `where` is the file that holds them and `told` what is known to have changed. ResultError names the pair that
-        differs most, and the way out.
+        `where` is the file that holds the scores and `told` says what is known to have changed. Raises ResultError,
+        which names the pair that differs most and what to do.
         """
         executor, task_id = self.executor, choice.task.id
         chosen = _sample(plan, held, pointwise=executor.info.kind == "pointwise")
@@ -59,7 +63,8 @@ class Check:
         if _worst(chosen, now, held)[0] <= allowed:
             return
         if not invariant:
-            # Asked as they were at first, query by query: what that moves of an unchanged model is its noise.
+            # Score again query by query, as whole lists. For an unchanged model the difference to the first attempt is
+            # the noise between batches.
             whole = [plan.entry(entry.query_id).head(len(held[entry.query_id])) for entry in chosen]
             alone = self._again(score, whole, at_once=1)
             apart = {e.query_id: alone[e.query_id][e.first : e.first + len(e.doc_ids)] for e in chosen}
@@ -77,7 +82,7 @@ class Check:
         )
 
     def _again(self, score: Score, entries: Sequence[Entry], at_once: int = SAMPLE) -> dict[str, Float32]:
-        """Query id -> the scores of each entry, NaN for pairs that fail. ResultError if all of them fail."""
+        """Return query id -> the scores of the entry, NaN for pairs that fail. ResultError if all pairs fail."""
         found: dict[str, Float32] = {}
         for first in range(0, len(entries), at_once):
             group = entries[first : first + at_once]
@@ -89,7 +94,7 @@ class Check:
 
 
 def changes(before: Header, now: Header) -> str:
-    """What differs, in words; packages that only one of the two runs had imported say nothing."""
+    """Return the differences as text, empty if there are none. Packages that only one run had imported are ignored."""
     changed = ["the adapter's source changed"] if before.source_sha256 != now.source_sha256 else []
     for name in sorted(before.packages.keys() & now.packages.keys()):
         if before.packages[name] != now.packages[name]:
@@ -98,7 +103,7 @@ def changes(before: Header, now: Header) -> str:
 
 
 def _sample(plan: Plan, held: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
-    """Some of the plan's queries that have scores: whole, or of a pointwise reranker a few neighbouring pairs."""
+    """Return up to SAMPLE scored queries of the plan, with all candidates or, if pointwise, PAIRS adjacent ones."""
     scored = [q for q in plan.query_ids if q in held and np.isfinite(held[q][: plan.size(q)]).any()]
     chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]
     return [
@@ -107,7 +112,8 @@ def _sample(plan: Plan, held: Mapping[str, Float32], *, pointwise: bool) -> list
 
 
 def _telling(entry: Entry, scores: Float32) -> Entry:
-    """The pairs around the score that lies furthest from the query's median: equal scores would show no change."""
+    """Return PAIRS adjacent candidates around the score furthest from the query's median: pairs with equal scores would
+    not show a change."""
     scores = scores[: len(entry.doc_ids)]
     away = np.abs(scores - np.nanmedian(scores))
     first = min(max(0, int(np.nanargmax(away)) - PAIRS // 2), max(0, len(scores) - PAIRS))
@@ -119,7 +125,7 @@ def _differences(
 ) -> Iterator[tuple[float, Entry, int]]:
     for entry in entries:
         before = held[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
-        difference = np.nan_to_num(np.abs(now[entry.query_id] - before))  # a pair that failed tells nothing
+        difference = np.nan_to_num(np.abs(now[entry.query_id] - before))  # failed pairs are not compared
         position = int(np.argmax(difference))
         yield float(difference[position]), entry, position
 
@@ -127,7 +133,7 @@ def _differences(
 def _worst(
     entries: Sequence[Entry], now: Mapping[str, Float32], held: Mapping[str, Float32]
 ) -> tuple[float, Entry, int]:
-    """(difference, entry, position in it) of the pair whose score changed most."""
+    """Return (difference, entry, position in it) of the pair whose score changed most."""
     return max(_differences(entries, now, held), key=lambda found: found[0])
 
 

@@ -1,4 +1,4 @@
-"""A run: every task of a selection is planned, scored into its journal, measured and written."""
+"""Run a reranker on a selection of tasks: plan, score into a journal, measure and write the result of each task."""
 
 from __future__ import annotations
 
@@ -50,8 +50,11 @@ PARTS_FOLDER = "shards"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `mrb run` was asked for. `pulled` has, by task, the Hub's address of each list that was pulled for it.
-    `part` is the part of each task's queries that is taken, into a folder of its own."""
+    """The options of `mrb run`.
+
+    `pulled` maps a task to the Hub address of the list that was pulled for it. `part` is the shard to run; it is
+    written into a folder of its own.
+    """
 
     model: str
     options: Mapping[str, str]
@@ -68,11 +71,20 @@ class RunOptions:
 
 
 def run(options: RunOptions, say: Callable[[str], None], start: Start = in_process) -> Path:
-    """Do the run and return its folder; `say` takes one line of progress at a time.
+    """Run the reranker on the selected tasks and return the run's folder.
 
-    `start` makes the executor: this process unless given. Everything that can be refused without the model is refused
-    before it is loaded: unknown candidates, another task's list. Files appear whole, and only this process writes
-    them. What a journal already holds is not scored again, but for a few queries that must agree first.
+    Candidate lists are checked before the model is loaded. Files are written atomically, and only by this process.
+    Scores that a journal holds are kept, after a few of them were scored again and agreed.
+
+    Args:
+        options: The options of `mrb run`.
+        say: Called with one line of progress at a time.
+        start: Makes the executor; scores in this process unless given.
+
+    Raises:
+        CandidatesError: A list is missing, of another task, or not deep enough.
+        ResultError: The folder is in use or holds scores of another run, or held scores do not agree.
+        AdapterError: The reranker failed on a pair and `allow_failures` does not cover it.
     """
     selection = options.selection
     for task in selection.tasks:
@@ -84,7 +96,7 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
         refused = {task.id: not_covered(executor.info, task) for task in selection.tasks}
         with locked(folder):
             earlier = _earlier(folder, executor.info, fresh=options.fresh)
-            # The table at the end shows it: one that is damaged is refused before hours of scoring.
+            # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
             check = Check(executor, _noise(options, executor.info), options.allow_failures > 0, say)
             if not options.fresh:
                 _refuse_trial(options, folder)
@@ -99,7 +111,7 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
                 if options.part is not None:
                     write_part(folder, _part_record(options, options.part))
 
-            # Written once held scores have agreed, and again after every task: a run that is killed leaves a record.
+            # Written for each task once its held scores agreed, and at the end, so that a killed run leaves a record.
             for task in tasks:
                 reason = refused[task.id]
                 if reason is not None:
@@ -115,7 +127,7 @@ def run(options: RunOptions, say: Callable[[str], None], start: Start = in_proce
 
 
 def _refuse_trial(options: RunOptions, folder: Path) -> None:
-    """ResultError if the folder holds what is whole and less is asked for."""
+    """Raise ResultError if the folder holds a whole result that a trial (fewer queries, less depth) would replace."""
     selection = options.selection
     if options.part is not None:
         refuse_smaller_part(folder, _part_record(options, options.part))
@@ -125,12 +137,12 @@ def _refuse_trial(options: RunOptions, folder: Path) -> None:
 
 
 def _held_first(options: RunOptions, folder: Path) -> Sequence[Task]:
-    """The run's tasks, those first that have scores: they are checked before anything is scored."""
+    """Return the run's tasks, those with a journal first: held scores are checked before anything is scored."""
     return sorted(options.selection.tasks, key=lambda task: not (folder / task.id / JOURNAL_FILE).exists())
 
 
 def _noise(options: RunOptions, info: RerankerInfo) -> float:
-    """The largest difference of a score that `mrb check --noise` has measured on this very reranker; 0 if none."""
+    """Return the largest score difference that `mrb check --noise` measured on the same reranker; 0 if none."""
     record = read_noise(options.out / (options.name or info.name))
     if record is None or other_reranker(record, info):
         return 0.0
@@ -138,10 +150,11 @@ def _noise(options: RunOptions, info: RerankerInfo) -> float:
 
 
 def _verify_others(options: RunOptions, folder: Path, earlier: RunRecord | None, check: Check) -> RunRecord | None:
-    """Check scores that stay in the run and are of none of the tasks asked for: a run is of one model.
+    """Check scores of the earlier call's other tasks, which stay in the run: all scores of a run are of one model.
 
-    The first task that can be opened is enough, as every call has checked. ResultError if it differs; with `--fresh`
-    it leaves the run's record instead. The record of the earlier call, if it still holds.
+    Returns the earlier record, or None if it no longer holds. Only the first task that can be loaded is checked: every
+    call has checked against the ones before. If its scores differ, ResultError is raised; with `--fresh` the earlier
+    record is dropped instead.
     """
     if options.part is not None:
         if not options.fresh:
@@ -170,7 +183,7 @@ def _verify_others(options: RunOptions, folder: Path, earlier: RunRecord | None,
 
 
 def _held_plan(result: Result, candidates: Path | None) -> tuple[Choice, Plan]:
-    """The plan of a result that is there, with the list it was made on: a frozen one, or one of those given now."""
+    """Load the plan of an earlier result with its candidate list: the frozen one, or one from `--candidates`."""
     task = load_task(result.task).with_qrels(result.data.qrels)
     for given in dict.fromkeys((candidates, None)):
         if has_candidates(task, given):
@@ -182,7 +195,7 @@ def _held_plan(result: Result, candidates: Path | None) -> tuple[Choice, Plan]:
 
 
 def _verify_sibling(options: RunOptions, folder: Path, check: Check) -> None:
-    """Check scores of another part of the run in the same folder, for `mrb merge` will put them together."""
+    """Check scores of another shard in the same run folder, because `mrb merge` will unite them."""
     for task in options.selection.tasks:
         for journal in sorted(folder.parent.glob(f"*-of-*/{task.id}/{JOURNAL_FILE}")):
             found = replay(journal)
@@ -195,7 +208,7 @@ def _verify_sibling(options: RunOptions, folder: Path, check: Check) -> None:
 
 
 def _plan(options: RunOptions, task: Task, *, whole: bool = False) -> tuple[Choice, Plan]:
-    """The plan of one task, of the part that is asked for unless `whole`."""
+    """Load the plan of one task: all of it if `whole` or without shards, else the shard's queries."""
     selection = options.selection
     choice = Choice(task, selection.depth, options.candidates, options.limit, selection.sample)
     plan = open_plan(choice)
@@ -205,10 +218,10 @@ def _plan(options: RunOptions, task: Task, *, whole: bool = False) -> tuple[Choi
 def _run_task(
     options: RunOptions, task: Task, check: Check, folder: Path, begin: Callable[[], None]
 ) -> tuple[TaskTiming | None, float]:
-    """Score, measure and write one task; how long scoring took, None if nothing was left to score, and the share of
-    queries whose candidates are all tied.
+    """Score, measure and write one task. Of a shard only the journal is written, as nothing can be measured.
 
-    Of a part there is nothing to measure: only the journal is kept. `begin` is called once held scores have agreed.
+    Returns the timing (None if nothing was left to score) and the share of queries whose candidates are all tied.
+    `begin` is called once held scores have agreed, before scoring.
     """
     choice, plan = _plan(options, task)
     folder.mkdir(parents=True, exist_ok=True)
@@ -226,7 +239,8 @@ def _run_task(
 def _score(
     choice: Choice, plan: Plan, check: Check, journal: Path, allow_failures: int, begin: Callable[[], None]
 ) -> TaskTiming | None:
-    """Put what the journal lacks of the plan's scores into it."""
+    """Score the pairs of the plan that the journal lacks and append them; return the timing, None if none was
+    lacking."""
     executor = check.executor
     found = replay(journal)
     header = header_of(plan, executor.info, executor.packages())
@@ -262,7 +276,7 @@ def _score(
 
 
 def _with_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:
-    """The same records, with a bar of pairs per second and time left where a person is watching."""
+    """Yield the same records; show a progress bar (pairs per second, time left) if stderr is a terminal."""
     from tqdm import tqdm
 
     with tqdm(total=pairs, unit="pair", desc=label, disable=not sys.stderr.isatty(), leave=False) as bar:
@@ -272,7 +286,7 @@ def _with_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator
 
 
 def header_of(plan: Plan, info: RerankerInfo, packages: Mapping[str, str]) -> Header:
-    """The header of the journal that a plan's scores go into; `packages` are those of where the reranker runs."""
+    """Return the header of the journal for a plan's scores; `packages` are those of the process that scores."""
     return Header(
         score_key=score_key(plan, info),
         task=plan.data.task.id,
@@ -283,9 +297,9 @@ def header_of(plan: Plan, info: RerankerInfo, packages: Mapping[str, str]) -> He
 
 
 def _earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
-    """The record of an earlier call in the same folder, whose tasks this one adds to.
+    """Return the record of an earlier call in the same folder, to which this call adds tasks; None if there is none.
 
-    ResultError if the folder holds another reranker's run: its results must not come to stand beside ours.
+    Raises ResultError if the folder holds a run of another reranker, unless `fresh`: then returns None.
     """
     if not (folder / RUN_FILE).exists():
         return None

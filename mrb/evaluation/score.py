@@ -1,4 +1,4 @@
-"""Driving an adapter: whatever form it has, requests go in lazily and checked float32 scores come out by key."""
+"""Call an adapter of any form (function, `score`, `score_stream`, `rank`, async) and check the scores it returns."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from mrb.rerankers.raised import refused, safe_repr, safe_text
 from mrb.rerankers.reranker import Request
 
 WINDOW = 256
-"""Requests in flight at most: an adapter that batches across queries sees windows of this many."""
+"""Most requests in flight: an adapter that batches across queries gets windows of this many requests."""
 
 Answer = tuple[int, object]
 
 
 def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
-    """Each asked request with its scores (float32, first-stage order), in the order in which they come.
+    """Yield each request with its scores (float32, first-stage order), in the order of completion.
 
-    `asked` is read as the adapter takes requests: one at a time, `concurrency` for an async one, and no more than
-    WINDOW ahead of the answers for one with `score_stream`, which is called once a window.
+    `asked` is read as the adapter takes requests: one at a time, `concurrency` at a time for an async adapter, and up
+    to WINDOW ahead of the answers for `score_stream`, which is called once per window.
 
-    AdapterError names the query (`where` names the task) when the adapter raises, returns the wrong number of scores,
-    a NaN or an infinity, an order that is no permutation, or leaves a request without an answer. An AdapterError or
-    DataError that the adapter raises itself keeps its class; its `place`, if it has one, says which query and document.
+    Raises AdapterError, which names the query (`where` is the task), if the adapter raises, returns the wrong number of
+    scores, a NaN, an infinity or an order that is not a permutation, or leaves a request without an answer. An
+    AdapterError or DataError that the adapter raises keeps its class; its `place`, if set, gives query and document.
     """
     iterator = iter(asked)
     size = WINDOW - 1 if _streams(reranker) else None
@@ -74,7 +74,7 @@ def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str)
 
 
 def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str) -> tuple[Asked, object]:
-    """The request that is answered, taken out of `waiting`, and the answer."""
+    """Return the answered request, which is removed from `waiting`, and its answer."""
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise AdapterError(
             f"task {where}, query {handed!r}: score_stream gave {safe_repr(found)}; yield (request.key, scores)"
@@ -89,7 +89,7 @@ def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str
 
 
 def _place(error: BaseException, where: str, waiting: Mapping[int, Asked], query_id: str) -> str:
-    """Task, query and document that an error is about: by its own place, else the query that was handed out last."""
+    """Return task, query and document of an error: from its `place`, else `query_id`, which was handed out last."""
     known = error.place if isinstance(error, MRBError) else ()
     item = waiting.get(known[0]) if known else None
     if item is None:
@@ -99,7 +99,8 @@ def _place(error: BaseException, where: str, waiting: Mapping[int, Asked], query
 
 
 def _named(error: BaseException, place: str) -> BaseException:
-    """What is told of an error that came out of the adapter: an error of ours that names its own place stays."""
+    """Return the error to raise for an error from the adapter, with `place` added unless MRB's error names it
+    already."""
     if isinstance(error, AdapterError):
         return AdapterError(f"{place}: {safe_text(error, 1000)}")
     if isinstance(error, DataError) and not str(error).startswith("task "):
@@ -109,7 +110,7 @@ def _named(error: BaseException, place: str) -> BaseException:
 
 @dataclass(frozen=True)
 class _Raised:
-    """In place of an answer: what the adapter raised on this very request, of several in flight."""
+    """Stands for the answer of a request on which the adapter raised, while others are in flight."""
 
     error: BaseException
 
@@ -142,9 +143,9 @@ def _method(reranker: LoadedReranker) -> Callable[[Request], Any]:
 def _concurrently(
     reranker: LoadedReranker, method: Callable[[Request], Awaitable[object]], requests: Iterator[Request]
 ) -> Iterator[Answer]:
-    """Answers of an async method with `concurrency` requests in flight, as they complete.
+    """Yield the answers of an async method as they complete, with up to `concurrency` requests in flight.
 
-    The event loop is the reranker's own and outlives the call: a client that an adapter opens once stays usable.
+    The event loop belongs to the reranker and outlives this call, so that a client opened by the adapter stays usable.
     """
 
     async def answer(request: Request) -> Answer:
@@ -152,7 +153,7 @@ def _concurrently(
             return request.key, await method(request)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a cancelled task, or an exit, is a failure of this request alone
+        except BaseException as error:  # a cancelled task or a SystemExit fails this request only
             return request.key, _Raised(error)
 
     pending: set[asyncio.Task[Answer]] = set()
@@ -176,7 +177,7 @@ def _concurrently(
 
 
 def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) -> Float32:
-    """The answer as float32 scores in the request's order."""
+    """Return the answer as finite float32 scores in the request's order. AdapterError if it is none."""
     count = len(item.request.candidates)
     place = f"task {where}, query {item.entry.query_id!r}"
     values = _as_array(answer, place)
@@ -185,7 +186,7 @@ def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) 
         raise AdapterError(f"{place}: {shape} for {count} candidates")
     if reranker.info.kind == "listwise":
         return _scores_of_order(values, count, place)
-    with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused, by name
+    with np.errstate(over="ignore"):  # an overflow becomes infinite and is refused below
         scores = values.astype(np.float32)
     if not np.isfinite(scores).all():
         position = int(np.flatnonzero(~np.isfinite(scores))[0])
@@ -197,19 +198,19 @@ def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) 
 
 
 def _as_array(answer: object, place: str) -> Float64:
-    """Numbers from a list, array, tensor or generator."""
+    """Return the numbers of a list, array, tensor or generator. AdapterError if a value is not a number."""
     try:
         return numbers_of(answer)
     except DataError:
         raise  # an image that a generator could not open
-    except BaseException as error:  # a generator, or another library's object, may raise anything while it is read
+    except BaseException as error:  # reading a generator or another library's object may raise anything
         raise refused(
             error, f"{place}: the answer is {safe_repr(answer)}, wanted one number per candidate, in their order:"
         ) from error
 
 
 def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
-    """Scores n, n-1, ... for an order of positions, best first."""
+    """Return scores n, n-1, ... for an order of positions (best first). AdapterError if it is not a permutation."""
     if not np.array_equal(np.sort(values), np.arange(count)):
         raise AdapterError(f"{place}: rank() must return each position 0..{count - 1} exactly once")
     scores = np.empty(count, np.float32)

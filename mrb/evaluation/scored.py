@@ -1,4 +1,4 @@
-"""The scores that a journal holds, and what a plan still lacks."""
+"""Scores that a journal holds, and entries of a plan that are not scored yet."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NONE = np.empty(0, np.float32)
 
 
 def score_key(plan: Plan, info: RerankerInfo) -> str:
-    """The identity of scores: two runs with the same key may share a journal (64 hex digits).
+    """Return the identity of scores (64 hex digits): two runs with the same key may share a journal.
 
-    Depth is part of it unless the reranker is pointwise: there a deeper run scores only what is missing.
+    It includes the depth unless the reranker is pointwise: then a deeper run only scores the missing candidates.
     """
     return sha256_json(
         {
@@ -34,7 +34,7 @@ def score_key(plan: Plan, info: RerankerInfo) -> str:
 
 
 def held_scores(records: Iterable[Record], where: Path) -> dict[str, Float32]:
-    """Query id -> float32 scores of first-stage positions 0, 1, ... ResultError if a record leaves a gap."""
+    """Return query id -> float32 scores of first-stage positions 0, 1, ... ResultError if a record leaves a gap."""
     held: dict[str, Float32] = {}
     for record in records:
         before = held.get(record.query_id, _NONE)
@@ -47,10 +47,10 @@ def held_scores(records: Iterable[Record], where: Path) -> dict[str, Float32]:
 
 
 def missing(plan: Plan, held: Mapping[str, Float32]) -> Iterator[Entry]:
-    """What is not scored yet of each query that lacks scores.
+    """Yield, for each query that lacks scores, the entry with its unscored candidates.
 
-    A pointwise journal may hold the head of a list; the key of the other kinds has the depth in it, so theirs hold a
-    query whole or not at all.
+    A pointwise journal may hold the head of a list. For other kinds the score key includes the depth, so their journal
+    holds all candidates of a query or none.
     """
     for query_id in plan.query_ids:
         first = len(held.get(query_id, _NONE))

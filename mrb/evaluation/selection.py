@@ -1,4 +1,4 @@
-"""Which tasks a run takes, how deep, and where each one's candidates lie."""
+"""Select a run's tasks and depth, and find and load the candidate list of each task."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_DEPTH = 100
 
 @dataclass(frozen=True)
 class Selection:
-    """The tasks of a run in order, its suite (None when tasks were named one by one), depth and sample."""
+    """The tasks of a run in order, its suite (None if tasks were named singly), depth, and the suite's sample."""
 
     tasks: tuple[Task, ...]
     suite: Suite | None
@@ -35,11 +35,17 @@ def select(
     depth: int | None,
     qrels: Literal["cleaned", "raw"] = "cleaned",
 ) -> Selection:
-    """The tasks named by `--suite`, `--task` and `--type`, with cleaned or raw judgements.
+    """Return the tasks that `--suite`, `--task` and `--type` name.
 
-    Without `--task`, the suite's (default: mini); with it, those tasks, which must be the suite's if one is named.
-    `--type` keeps the tasks of these types. The depth is the suite's unless given; for single tasks it is that of the
-    frozen list's suite, else 100.
+    Args:
+        suite_id: The suite; if None and no task is named, the suite `mini`.
+        task_ids: Tasks, which must be in the suite if one is named; if empty, all tasks of the suite.
+        types: Keep only tasks of these types; if empty, all types.
+        depth: The depth; if None, the suite's. Without a suite: the depth of `mini` for embedded tasks only, else 100.
+        qrels: Which judgements to use.
+
+    Raises:
+        TaskError: A suite, task or type is unknown, a task is not in the suite, or no task is left.
     """
     unknown = [name for name in types if name not in TYPES]
     if unknown:
@@ -67,14 +73,15 @@ def _depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
 
 
 def has_candidates(task: Task, given: Path | None) -> bool:
-    """Whether `candidates_path` would find the task's list."""
+    """Return whether `candidates_path` would find the task's list."""
     if given is None:
         return task.candidates is not None
     return (given / f"{task.id}.parquet" if given.is_dir() else given).is_file()
 
 
 def candidates_path(task: Task, given: Path | None) -> Path:
-    """The file of the task's list: `given` (a file, or a folder that holds `<task>.parquet`), else the frozen one."""
+    """Return the file of the task's list: `given` (a file, or a folder that holds `<task>.parquet`), else the frozen
+    one. CandidatesError if there is none."""
     if given is not None:
         path = given / f"{task.id}.parquet" if given.is_dir() else given
         if not path.is_file():
@@ -90,7 +97,11 @@ def candidates_path(task: Task, given: Path | None) -> Path:
 
 
 def check_candidates(task: Task, given: Path | None, depth: int) -> None:
-    """Refuse, from the file's metadata alone, a list that is missing, of another task, or not as deep as `depth`."""
+    """Refuse a list that is missing, of another task, or less deep than `depth`. Only the file's metadata is read.
+
+    Raises:
+        CandidatesError: Names the file and what is wrong.
+    """
     path = candidates_path(task, given)
     made = lists.read_provenance(path)
     lists.check_task(made, task, str(path))
@@ -100,12 +111,16 @@ def check_candidates(task: Task, given: Path | None, depth: int) -> None:
 
 
 def needed(candidates: Candidates) -> Needed:
-    """The documents that a list names, for loading these alone."""
+    """Return the ids of the documents in a list, so that only these are loaded."""
     return Needed(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
 
 
 def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
-    """The task's list, checked against the task, the wanted depth and the frozen hash."""
+    """Load the task's list, checked against the task, the depth and, for a frozen list, its hash.
+
+    Raises:
+        CandidatesError: Names the file and what is wrong.
+    """
     check_candidates(task, given, depth)
     path = candidates_path(task, given)
     found = lists.read_parquet(path)

@@ -1,4 +1,4 @@
-"""A part of a run: the queries that one of several commands scores, which share nothing but the data."""
+"""Shards: each of N independent commands scores one shard of a run's queries; `mrb merge` unites them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 100_000
 
 @dataclass(frozen=True)
 class Part:
-    """Part `number` (from 1) of `of`."""
+    """Shard `number` (from 1) of `of` shards."""
 
     number: int
     of: int
@@ -23,17 +23,19 @@ class Part:
 
     @property
     def folder(self) -> str:
-        """The name of the folder that it is scored into."""
+        """Name of the folder that the shard is written into."""
         return f"{self.number}-of-{self.of}"
 
     def of_plan(self, plan: Plan) -> Plan:
-        """Every `of`th query of the plan, from query `number` on: neighbours, which cost alike, go to different parts,
-        so that all take about as long."""
+        """Return the plan with every `of`th query, starting at query `number`.
+
+        Neighbouring queries cost about the same. They go to different shards, so all shards take about as long.
+        """
         return replace(plan, query_ids=plan.query_ids[self.number - 1 :: self.of])
 
 
 def part_of(text: str | None) -> Part | None:
-    """The part that `--shard I/N` names; MRBError if there is none such."""
+    """Parse the value of `--shard I/N`; None stays None. MRBError if it is malformed or I is not in 1..N."""
     if text is None:
         return None
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)

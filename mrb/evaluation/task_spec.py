@@ -1,4 +1,4 @@
-"""One task of a run as plain data, and the plan made of it: alike in the process that asks and in those that score."""
+"""The specification of one task of a run. The main process and its workers load the same plan from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from mrb.evaluation.selection import load_candidates, needed
 
 @dataclass(frozen=True)
 class Choice:
-    """A task, how deep, of which list (`candidates` as `mrb run --candidates` takes it) and which of its queries."""
+    """A task with depth, candidate list and choice of queries.
+
+    `candidates` is a file or a folder, as in `mrb run --candidates`, or None for the frozen list. `limit` and `sample`
+    are those of `make_plan`.
+    """
 
     task: Task
     depth: int
@@ -24,7 +28,12 @@ class Choice:
 
 
 def open_plan(choice: Choice) -> Plan:
-    """Load the task's list and data, checked against each other, and plan it. CandidatesError, DataError: by name."""
+    """Load the task's candidate list and data, check them against each other, and return the plan.
+
+    Raises:
+        CandidatesError: The list is missing, does not fit the task, or names an unknown query or document.
+        DataError: The data cannot be loaded or is damaged.
+    """
     candidates = load_candidates(choice.task, choice.candidates, choice.depth)
     data = load_task_data(choice.task, needed=needed(candidates))
     check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {choice.task.id}")

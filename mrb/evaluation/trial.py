@@ -1,4 +1,4 @@
-"""A trial never takes the place of a whole result: numbers over fewer queries, or less deep, are refused its folder."""
+"""Refuse to replace a whole result by a trial, that is, a result of fewer queries or less depth."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mrb.results.schema import PART_FILE, RESULT_FILE, PartRecord, read_part, re
 
 
 def refuse_trial(folder: Path, depth: int, limit: int | None, sample: Sample | None) -> None:
-    """ResultError if the task's folder holds a whole result (of all queries, or of a suite's sample) that numbers of
-    this depth and these queries would replace by smaller ones.
+    """Raise ResultError if the task's folder holds a whole result (all queries, or a suite's sample) of more queries or
+    more depth than the new one.
 
-    A result that cannot be read holds nothing to protect: it is written anew from the journal.
+    A result that cannot be read is not protected: it is written again from the journal.
     """
     path = folder / RESULT_FILE
     try:
@@ -38,7 +38,7 @@ def refuse_trial(folder: Path, depth: int, limit: int | None, sample: Sample | N
 
 
 def refuse_smaller_part(folder: Path, part: PartRecord) -> None:
-    """ResultError if `folder` holds a part of a whole run and `part` is one of a trial."""
+    """Raise ResultError if `folder` holds a shard of a whole run and `part` is a shard of a trial."""
     if not (folder / PART_FILE).is_file():
         return
     held = read_part(folder)

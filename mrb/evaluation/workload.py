@@ -1,4 +1,4 @@
-"""What a run would need, read from the data itself."""
+"""Measure the workload of a run (pairs, images, text lengths) by reading the data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from mrb.evaluation.selection import Selection, load_candidates, select
 
 @dataclass(frozen=True)
 class Extent:
-    """What a task at hand will need. `documents` are those that some query has as a candidate, `images` (of queries
-    too) are distinct by content, `longest_text` is in characters."""
+    """The workload of a task.
+
+    `documents` counts distinct candidates, `images` counts distinct images of queries and candidates (by content),
+    `image_bytes` is their encoded size, `longest_text` is in characters.
+    """
 
     plan: Plan
     documents: int
@@ -36,9 +39,9 @@ class Extent:
 
 
 def examine(options: RunOptions) -> tuple[Extent, ...]:
-    """The selected tasks whose data is embedded, all of it checked.
+    """Return the workload of each selected task with embedded data, after checking all of its data.
 
-    DataError or CandidatesError names the first image, id or list that is wrong.
+    Raises DataError or CandidatesError, which names the first image, id or list that is wrong.
     """
     selection = options.selection
     here = [task for task in selection.tasks if task.source.kind == "embedded"]
@@ -47,7 +50,7 @@ def examine(options: RunOptions) -> tuple[Extent, ...]:
 
 
 def stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
-    """The task of the embedded suite for each of `types`, in which a model can be timed for tasks of the Hub."""
+    """Return the workload of the embedded suite's task of each of `types`: timed in place of tasks on the Hub."""
     selection = select(None, (), sorted(types), None)
     return tuple(
         _extent(task, load_candidates(task, None, selection.depth), selection, None) for task in selection.tasks
@@ -55,22 +58,24 @@ def stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
 
 
 def measure_extent(plan: Plan) -> Extent:
-    """Read the text and the image header of every query and candidate of the plan, each once; DataError names the
-    first image that is damaged or over the task's caps. No pixel is decoded."""
+    """Read the text and image header of every query and candidate of the plan and return the workload.
+
+    No pixels are decoded. Raises DataError, which names the first image that is damaged or over the task's limits.
+    """
     images: dict[str, int] = {}
     longest = 0
     seen: set[str] = set()
     for _, item in _named_items(plan, seen):
         longest = max(longest, len(item.text))
         if item.image is not None and item.image.sha256 not in images:
-            _ = item.image.size  # reads the header, which is where a bad one is refused
+            _ = item.image.size  # reads the header, which refuses a bad image
             images[item.image.sha256] = len(item.image.encoded)
     return Extent(plan, len(seen), len(images), sum(images.values()), longest)
 
 
 def check_items(plan: Plan, check: Callable[[Item], object]) -> None:
-    """Ask an adapter's `check_item` of every query and candidate of the plan; its MRBError is raised with the name of
-    the task and the item."""
+    """Call an adapter's `check_item` on every query and candidate of the plan; its MRBError is raised with the names
+    of the task and the item."""
     task = plan.data.task.id
     for name, item in _named_items(plan, set()):
         try:
@@ -80,7 +85,7 @@ def check_items(plan: Plan, check: Callable[[Item], object]) -> None:
 
 
 def extent_text(extents: Sequence[Extent]) -> str:
-    """A row for each task at hand, and the sums."""
+    """Return a table with a row for each task, and a line with the sums."""
     rows: list[tuple[str, ...]] = [("task", "type", "queries", "pairs", "images", "MB of images", "longest text")]
     for extent in extents:
         counts = (len(extent.plan.query_ids), extent.plan.pairs, extent.images)
@@ -109,8 +114,8 @@ def _extent(task: Task, candidates: Candidates, selection: Selection, limit: int
 
 
 def _named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:
-    """Every query and every candidate that the plan shows, each document once, with its name in errors; `seen` takes
-    the documents' ids."""
+    """Yield (name for errors, item) of every query and candidate of the plan, each document once. Its id is added to
+    `seen`."""
     for entry in plan.entries():
         query = f"query {entry.query_id!r}"
         yield query, plan.data.queries.item(entry.query_id)
