@@ -1,1 +1,1 @@
-"""Reading a task's tables into `TaskData`: queries, corpus and judgements under the task's rules."""
+"""Load tasks and their tables (queries, corpus, judgements) into `TaskData`."""

@@ -1,7 +1,7 @@
-"""The rows of a corpus that a run needs, written once to an Arrow file and memory-mapped from then on.
+"""Extract the corpus rows that a run needs into an Arrow file, which later runs memory-map.
 
-A corpus may have millions of rows and gigabytes of pictures, a candidate list names a share of them. Files are read a
-few rows at a time; what no list names is passed over, and no picture is decoded.
+A corpus may have millions of rows and gigabytes of images, but a candidate list names only some of them. The files are
+read a few rows at a time, rows that no list names are skipped, and no image is decoded.
 """
 
 from __future__ import annotations
@@ -25,33 +25,36 @@ from mrb.errors import DataError, one_line
 from mrb.hub.manifest import cache_root
 
 LAYOUT = 2
-"""Part of the key: raised when what a file holds changes."""
+"""Version of the file's content. It is part of the cache key: raise it when the content changes."""
 PAGE_BUFFER = 1024 * 1024
 _SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("image", pa.binary()), ("listed", pa.bool_())])
 
 
 @dataclass(frozen=True)
 class Needed:
-    """The documents that a run will show: their ids, and the hash of the list that names them."""
+    """The documents that a run shows: their ids and the SHA-256 of the list that names them."""
 
     sha256: str
     doc_ids: Collection[str]
 
     @classmethod
     def of(cls, doc_ids: Iterable[str]) -> Self:
-        """Documents that no frozen list names: their ids are hashed."""
+        """Return the `Needed` of ids that no frozen list names; the hash is taken over the sorted ids."""
         ids = frozenset(doc_ids)
         return cls(sha256_lines(doc_id.encode() for doc_id in sorted(ids)), ids)
 
 
 NOTHING = Needed("none", frozenset())
-"""For counting: which judged documents the corpus has, without any content."""
+"""Needs no document. For counting: finds which judged documents the corpus has, without their content."""
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """`items` are the documents that the list names; `present` the ids of these and of the judged documents that the
-    corpus has; `rows` the number of rows of the whole corpus."""
+    """The needed rows of a corpus.
+
+    `items` holds the documents that the list names. `present` holds their ids and those of the judged documents that
+    the corpus has. `rows` is the number of rows of the whole corpus.
+    """
 
     items: ItemTable
     present: frozenset[str]
@@ -60,10 +63,11 @@ class Reduced:
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus on disk: its files, their digests (which decide the content), what stands before its ids, its rows.
+    """A corpus on disk.
 
-    `whole` is its memory-mapped table, None where the files are parquet and are read row group by row group. `first`:
-    of an id that stands twice the first row is taken.
+    `digests` are the SHA-256 of the files and identify the content. `prefix` is put before every id. `rows` is the
+    number of rows. `whole` is the memory-mapped table, or None for parquet files, which are read by row group. If
+    `first` is true, a repeated id keeps its first row; otherwise a repeated id is an error.
     """
 
     paths: Sequence[Path]
@@ -76,8 +80,11 @@ class Source:
 
 
 def reduce(source: Source, needed: Needed, judged: Collection[str], caps: ImageCaps, cache: DecodeCache) -> Reduced:
-    """The needed rows, from the cached file or made now. DataError: a damaged file, an id that stands twice."""
-    # Judged ids decide which rows are kept too.
+    """Return the needed rows from the cache file, which is written first if it is missing.
+
+    Raises DataError for a damaged file or a repeated id.
+    """
+    # The judged ids also decide which rows the file holds, so they are part of the key.
     key = sha256_json(
         [LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged), *["first"] * source.first]
     )
@@ -88,7 +95,7 @@ def reduce(source: Source, needed: Needed, judged: Collection[str], caps: ImageC
 
 
 def parquet_rows(paths: Sequence[Path], where: str) -> tuple[int, tuple[str, ...]]:
-    """(rows, columns) as the footers of the files state them; the columns are the first file's."""
+    """Return (number of rows, column names) from the parquet footers; the names are those of the first file."""
     with _named(where):
         footers = [pq.read_metadata(path) for path in paths]
         return sum(footer.num_rows for footer in footers), tuple(footers[0].schema.to_arrow_schema().names)
@@ -107,7 +114,7 @@ def _write(path: Path, source: Source, needed: Needed, judged: Collection[str]) 
 
 
 def _distinct(source: Source) -> int:
-    """How many ids the corpus has."""
+    """Return the number of distinct ids in the corpus."""
     ids: list[pa.Array] = []
     with _named(source.where):
         if source.whole is not None:
@@ -119,7 +126,7 @@ def _distinct(source: Source) -> int:
 
 
 def _of_table(whole: Raw, wanted: frozenset[str]) -> Iterator[pa.Table]:
-    """The wanted rows of a memory-mapped table, a piece at a time."""
+    """Yield the wanted rows of a memory-mapped table, one batch at a time."""
     for batch in whole.table.to_batches(max_chunksize=10_000):
         piece = pa.Table.from_batches([batch])
         with _named(whole.where):
@@ -129,10 +136,10 @@ def _of_table(whole: Raw, wanted: frozenset[str]) -> Iterator[pa.Table]:
 
 
 def _of_parquet(source: Source, wanted: frozenset[str]) -> Iterator[pa.Table]:
-    """The wanted rows of the row groups that hold any; others are passed over by their id column alone."""
+    """Yield the wanted rows of parquet files. Of a row group without wanted rows only the id column is read."""
     with _named(source.where):
         for path in source.paths:
-            # A whole row group of pictures is gigabytes: pages come through a small buffer.
+            # A row group of images can be gigabytes, so pages are read through a small buffer.
             with pq.ParquetFile(path, buffer_size=PAGE_BUFFER, pre_buffer=False) as file:
                 name = Raw(file.schema_arrow.empty_table(), source.where).column(*CORPUS_ID_COLUMNS)
                 for group in range(file.num_row_groups):
@@ -148,13 +155,13 @@ def _of_parquet(source: Source, wanted: frozenset[str]) -> Iterator[pa.Table]:
 
 
 def _wanted(ids: pa.ChunkedArray, wanted: frozenset[str]) -> pa.BooleanArray:
-    """Which of `ids` are wanted. Arrow's own `is_in` would hash all that is wanted again for every piece."""
+    """Return a mask of the `ids` that are wanted. Arrow's `is_in` would hash the whole wanted set for every batch."""
     return pa.array([item_id in wanted for item_id in ids.to_pylist()], pa.bool_())
 
 
 def _columns(kept: Raw, prefix: str, listed: Collection[str]) -> pa.Table:
-    """The rows as they are stored; a row that is only judged keeps its id and no content."""
-    # Repeated ids keep their rows here: of all pieces together they are told when the file is read.
+    """Return the rows as the file stores them; a row that is judged but not listed keeps its id and no content."""
+    # Repeated ids keep their rows here. `_read` finds them, because they may lie in different batches.
     items = item_table(kept, CORPUS_ID_COLUMNS, prefix=prefix, caps=ImageCaps(), cache=None, first=True)
     ids = [f"{prefix}{item_id}" for item_id in kept.ids(*CORPUS_ID_COLUMNS).to_pylist()]
     shown = [item_id in listed for item_id in ids]
@@ -188,7 +195,7 @@ def _read(path: Path, source: Source, caps: ImageCaps, cache: DecodeCache) -> Re
 
 @contextlib.contextmanager
 def _named(where: str) -> Iterator[None]:
-    """What Arrow or the system says of a file becomes a DataError that names it."""
+    """Turn an Arrow or system error about a file into a DataError that names the table."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

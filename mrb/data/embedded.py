@@ -1,4 +1,4 @@
-"""Embedded data is checked when it is read: a damaged file is refused by name, before anything is scored on it."""
+"""Check embedded data when it is read. A damaged file is refused by name before anything is scored."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mrb.errors import DataError, MRBError, one_line
 from mrb.hub.manifest import cache_root
 
 CONTENTS = "checksums.json"
-"""What the build recorded: for each table the hash over its rows and decoded pixels."""
+"""Written by the build: for each table the SHA-256 over its rows and decoded pixels."""
 FILES = "files.json"
-"""The SHA-256 of each file that ships. Hashing a file takes milliseconds, its pixels seconds."""
+"""The SHA-256 of each shipped file. Hashing a file takes milliseconds; hashing its pixels takes seconds."""
 
 
 def check_part(task: Task, part: Part, root: Path) -> None:
-    """DataError if the recorded hashes of the part's tables are not those of the task's definition."""
+    """Raise DataError if the recorded hashes of the part's tables differ from the task's definition."""
     tables = {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels, "side": part.side}
     hashes = {name: _recorded(root, part, table) for name, table in tables.items() if table is not None}
     if sha256_json(hashes) != part.content:
@@ -33,8 +33,11 @@ def check_part(task: Task, part: Part, root: Path) -> None:
 
 
 def check_file(task: Task, part: Part, table: Table, root: Path, path: Path) -> None:
-    """DataError that names the file if its content is not the recorded one. A file that was built here, by other
-    versions of the libraries, has other bytes: its rows and pixels are hashed once and remembered in MRB's cache."""
+    """Raise DataError that names the file if its content is not the recorded one.
+
+    A file built locally with other library versions has other bytes. Its rows and pixels are then hashed once, and a
+    correct result is remembered in MRB's cache.
+    """
     stat = path.stat()
     digest = _digest(path, stat.st_size, stat.st_mtime_ns)
     wanted = _recorded(root, part, table)
@@ -48,12 +51,15 @@ def check_file(task: Task, part: Part, table: Table, root: Path, path: Path) -> 
             f"task {task.id}: {path} is damaged: its rows and images are not those of the task's definition; install "
             "MRB again"
         )
-    with suppress(MRBError):  # a cache that cannot be written only means that it is hashed again
+    with suppress(MRBError):  # if the cache cannot be written, the file is only hashed again next time
         write_bytes(right, b"")
 
 
 def content_hash(path: Path, where: str) -> str:
-    """The hash over rows and decoded pixels: neither compression nor the encoding of an image shows in it."""
+    """Return the SHA-256 over rows and decoded pixels, which no compression or image encoding changes.
+
+    Raises DataError for a damaged file.
+    """
     from PIL import Image
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The tables of one part of a task from its Hub repository, read from the cached files at the pinned revision."""
+"""Load the tables of one part of a task from the cached files of its Hub repository at the pinned revision."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ _QRELS = ("query-id", "corpus-id", "score")
 
 @dataclass(frozen=True)
 class PartTables:
-    """One part of a task. `present` holds at least every judged or needed id that the corpus has, `documents` is the
-    number of its documents, `documents_repeated` that of the rows that were left out because their id stood before.
-    `first`: these tables were never read here before."""
+    """The tables of one part of a task.
+
+    `present` holds at least every judged or needed id that the corpus has. `documents` is the number of documents of
+    the whole corpus. `documents_repeated` is the number of rows that were dropped because their id is repeated. `first`
+    is true if these tables are read on this machine for the first time.
+    """
 
     queries: ItemTable
     corpus: ItemTable
@@ -46,7 +49,10 @@ class PartTables:
 
 
 def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
-    """(`config/split`, its paths) of each of the part's tables by role. DataError lists what the repository has."""
+    """Return {role: (`config/split`, paths)} for the part's tables.
+
+    Raises DataError, which lists the tables of the repository, if one is missing.
+    """
     where = f"task {task.id}, {part.repository} at {manifest.revision[:12]}"
     found = {}
     for role, table in roles(part).items():
@@ -56,9 +62,9 @@ def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[st
 
 
 def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> None:
-    """DataError if a table lacks a column that the task cannot do without: ids, grades, its own text or images.
+    """Raise DataError if a table lacks a required column: ids, grades, or the text or images of the task's modality.
 
-    The column of a modality that the task does not use may be missing, or be there and empty.
+    The column of a modality that the task does not use may be missing or empty.
     """
     wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
     if role != "qrels" and "text" in _modality(task, role):
@@ -71,7 +77,7 @@ def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> 
 
 
 def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None) -> PartTables:
-    """The part's tables; of the corpus only what `needed` names, all of it if None."""
+    """Load the part's tables; the corpus holds the documents that `needed` names, or all of them if it is None."""
     reader = _Reader(task, part, cache)
     prefix = f"{part.name}/" if part.name else ""
     raw_qrels = reader.raw("qrels")
@@ -92,7 +98,7 @@ def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None)
 
 
 def _check_content(task: Task, role: str, items: ItemTable) -> None:
-    """DataError if no row has what the task's items are made of: some uploads lost their pictures."""
+    """Raise DataError if no row has the text or the image that the task needs: some uploads lost their images."""
     modality = _modality(task, role)
     for name in ("text", "image"):
         if name in modality and len(items) and not (items.has_texts if name == "text" else items.has_images):
@@ -113,29 +119,29 @@ class _Reader:
     first: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        assert self.part.revision is not None  # a Hub source has one: the definition is refused without
+        assert self.part.revision is not None  # `Source` refuses a Hub part without a revision
         self.manifest = open_manifest(self.part.repository, self.part.revision)
         self.tables = part_files(self.task, self.part, self.manifest)
         self.first = not all(name in self.manifest.read for name, _ in self.tables.values())
 
     def where(self, role: str) -> str:
-        """The table in words."""
+        """Return the name of the table for messages."""
         return f"task {self.task.id}, {self.part.repository}, {self.tables[role][0]}"
 
     def raw(self, role: str) -> Raw:
-        """A whole table, memory-mapped."""
+        """Read a whole table, memory-mapped."""
         paths = self.fetched(role)
         raw = read_files(paths, self.form(role), self.where(role))
         self.recorded(role, raw.table.num_rows, raw.table.column_names)
         return raw
 
     def items(self, role: str, id_columns: tuple[str, ...], prefix: str) -> ItemTable:
-        """A whole table of queries or documents."""
+        """Read a whole table of queries or documents."""
         caps, first = self.task.images.caps, self.task.rules.duplicates != "refuse"
         return item_table(self.raw(role), id_columns, prefix=prefix, caps=caps, cache=self.cache, first=first)
 
     def reduced(self, role: str, prefix: str, needed: Needed, judged: frozenset[str]) -> Reduced:
-        """The needed rows of a table."""
+        """Read the needed rows of a table."""
         paths, form, where = self.fetched(role), self.form(role), self.where(role)
         whole = None if form == "parquet" else read_files(paths, form, where)
         if whole is None:
@@ -148,7 +154,7 @@ class _Reader:
         return reduce(source, needed, judged, self.task.images.caps, self.cache)
 
     def recorded(self, role: str, rows: int, columns: Sequence[str]) -> None:
-        """Note what the first reading found; DataError where a later one finds something else."""
+        """Record what the first load found. Raise DataError if a later load finds something else."""
         check_columns(self.task, role, columns, self.where(role))
         name, files = self.tables[role]
         found = ReadTable(files=tuple(files), rows=rows, columns=tuple(columns))
@@ -162,12 +168,12 @@ class _Reader:
             )
 
     def fetched(self, role: str) -> list[Path]:
-        """The table's local files."""
+        """Return the table's local files, downloading those that are missing."""
         self.manifest, found = fetch(self.manifest, self.tables[role][1])
         return found
 
     def form(self, role: str) -> str:
-        """How the table's files are written, by their names: definitions only guess it where no source says."""
+        """Return the file format by the names of the table's files, because a definition's `format` may be a guess."""
         forms = {file_format(path) or "" for path in self.tables[role][1]}
         if len(forms) != 1:
             raise DataError(f"{self.where(role)}: files of several formats: {', '.join(sorted(forms))}")

@@ -1,9 +1,9 @@
-"""From encoded bytes to RGB pixels: untrusted images, under a task's own caps.
+"""Decode untrusted image bytes to RGB pixels within the limits of a task.
 
-The format is told by the file's first bytes and its Pillow class is used directly. `PIL.Image.open` is not: its guard
-against decompression bombs is one global number with a warning that cannot be caught per thread, and some sets hold
-honest pictures above it. Here the header's size is held to the task's cap before any pixel is decoded, so the global
-guard stays as it is for everyone else in the process.
+The first bytes of a file give its format, and the format's Pillow class is used directly. `PIL.Image.open` is not used:
+its guard against decompression bombs is one global number with a warning that cannot be caught per thread, and some
+data sets hold valid images above it. Here the size in the header is checked against the task's limit before any pixel
+is decoded, so the global guard stays unchanged for other code in the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image as PILImage
     from PIL.ImageFile import ImageFile
 
-# First bytes, Pillow module, class. A WebP's first bytes are looked at more closely in `_plugin`.
+# First bytes, Pillow module, class. `_plugin` checks WebP further, because RIFF holds other formats too.
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
     (b"\xff\xd8\xff", "JpegImagePlugin", "JpegImageFile"),
@@ -36,9 +36,10 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class ImageCaps:
-    """What a task allows of one image. Bytes and pixels beyond are refused; `downscale_pixels` shrinks on decode.
+    """The limits of a task for one image.
 
-    `max_pixels` may lie above the default, which is Pillow's own limit; only WebP stays under twice that limit.
+    An image with more bytes or pixels is refused. One over `downscale_pixels` is shrunk when decoded. `max_pixels` may
+    be above the default, which is Pillow's own limit; only WebP stays under twice that limit.
     """
 
     max_bytes: int = 64 * 1024 * 1024
@@ -47,9 +48,9 @@ class ImageCaps:
 
 
 def read_header(data: bytes, caps: ImageCaps, where: str) -> ImageFile:
-    """The image with its header read and its size checked against `caps`; no pixel is decoded yet.
+    """Return the image with its header read and its size checked against `caps`; no pixel is decoded.
 
-    DataError names the image (`where`) if it is none of FORMATS, damaged, or too large.
+    Raises DataError, which names the image by `where`, if it is none of FORMATS, damaged or too large.
     """
     found = _plugin(data)
     if found is None:
@@ -57,7 +58,7 @@ def read_header(data: bytes, caps: ImageCaps, where: str) -> ImageFile:
     module, name = found
     try:
         image: ImageFile = getattr(import_module(f"PIL.{module}"), name)(io.BytesIO(data))
-    except Exception as error:  # Pillow's parsers raise many kinds on hostile bytes
+    except Exception as error:  # Pillow's parsers raise many kinds of errors on hostile bytes
         raise DataError(f"{where}: damaged image: {_said(error)}") from error
     width, height = image.size
     if width * height > caps.max_pixels:
@@ -66,14 +67,17 @@ def read_header(data: bytes, caps: ImageCaps, where: str) -> ImageFile:
 
 
 def decode(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
-    """The first frame as RGB, upright by its EXIF orientation, transparency on white, within `caps`."""
+    """Decode the first frame to RGB, rotated by its EXIF orientation, on white where transparent, within `caps`.
+
+    Raises DataError, which names the image by `where`, if it cannot be decoded or exceeds the limits.
+    """
     from PIL import Image
 
     image = read_header(data, caps, where)
     wanted = fitting_size(image.size, caps.downscale_pixels)
     try:
         if wanted != image.size:
-            image.draft("RGB", wanted)  # a JPEG is then decoded at 1/2, 1/4 or 1/8: a large one is never held whole
+            image.draft("RGB", wanted)  # decodes a JPEG at 1/2, 1/4 or 1/8, so a large one never fills memory
         image.load()
         flat = _flatten(image)
         if flat.size != wanted:
@@ -84,12 +88,12 @@ def decode(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
 
 
 def fitting_size(size: tuple[int, int], pixels: int | None) -> tuple[int, int]:
-    """(width, height) of the same shape with at most `pixels` in all; never larger than `size`."""
+    """Return (width, height) with the aspect ratio of `size` and at most `pixels` pixels; never larger than `size`."""
     width, height = size
     if pixels is None or width * height <= pixels:
         return size
     scale = (pixels / (width * height)) ** 0.5
-    # A very long image ends one pixel thin, and its length then gives way.
+    # The short side of a very long image is at least one pixel; the long side is then cut to the limit.
     thin = max(1, int(min(width, height) * scale))
     long = max(1, min(int(max(width, height) * scale), pixels // thin))
     return (long, thin) if width >= height else (thin, long)
@@ -103,11 +107,11 @@ def _plugin(data: bytes) -> tuple[str, str] | None:
 
 
 def _flatten(image: PILImage.Image) -> PILImage.Image:
-    """RGB pixels, transparency laid on white (a black ground would hide dark drawings)."""
+    """Convert to RGB, with transparent parts on white: a black background would hide dark drawings."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion cuts every value over 255 to white.
+        # Pillow's own conversion clips every value over 255 to white.
         return image.point(lambda value: value * (1 / 257)).convert("L").convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of 32 bits (mode {image.mode}), whose range the file does not state")
@@ -121,7 +125,7 @@ def _flatten(image: PILImage.Image) -> PILImage.Image:
 
 
 def _upright(flat: PILImage.Image, source: PILImage.Image) -> PILImage.Image:
-    """`flat` turned as the EXIF orientation of `source` says, as `datasets` does when it decodes."""
+    """Rotate `flat` by the EXIF orientation of `source`, as `datasets` does when it decodes."""
     from PIL import Image
 
     turns = {

@@ -1,4 +1,4 @@
-"""What a reranker sees: `Item`, a text and an image handle, and nothing that names where it came from."""
+"""`Item`, the input of a reranker: a text and an image, without ids or other information on the source."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["DecodeCache", "ImageCaps", "ImageHandle", "Item"]
 
 FEW = 64
-"""A cache that has not room for so many images of a size does not reach over a list of candidates."""
+"""An image is large if the cache has no room for this many of its size; a candidate list then exceeds the cache."""
 SOON = 2
-"""So many large images later, one that was asked for is forgotten."""
+"""The number of large images that are remembered as requested once."""
 
 
 class ImageHandle:
-    """A lazy image: its encoded bytes are read when asked for and its pixels decoded when opened.
+    """A lazy image: its encoded bytes are read when needed, and its pixels are decoded by `open`.
 
-    `where` names the image in errors and is never shown to a reranker. `read` returns the encoded bytes.
+    Args:
+        read: Returns the encoded bytes.
+        where: The image's name in errors, which a reranker never sees.
+        caps: The limits of the task; the defaults if None.
+        cache: A cache of decoded images; without one every `open` decodes.
     """
 
     __slots__ = ("__dict__", "_cache", "_caps", "_read", "_where")
@@ -47,7 +51,7 @@ class ImageHandle:
 
     @property
     def encoded(self) -> bytes:
-        """The encoded bytes (PNG, JPEG, ...), exactly as the data set holds them."""
+        """The encoded bytes (PNG, JPEG, ...) as the data set holds them. DataError if they exceed the task's limit."""
         data = self._read()
         if len(data) > self._caps.max_bytes:
             raise DataError(f"{self._where}: image of {len(data)} bytes, the task allows {self._caps.max_bytes}")
@@ -55,32 +59,37 @@ class ImageHandle:
 
     @cached_property
     def sha256(self) -> str:
-        """The SHA-256 of the encoded bytes: the same picture file has the same key in every request."""
+        """The SHA-256 of the encoded bytes. The same image file has the same key in every request."""
         return sha256_bytes(self.encoded)
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels as the header states them, before rotation and downscaling; decodes no pixels."""
+        """(width, height) in pixels from the header, before rotation and downscaling. No pixel is decoded."""
         return read_header(self.encoded, self._caps, self._where).size
 
     @cached_property
     def open_size(self) -> tuple[int, int]:
-        """(width, height) that `open` gives, up to a quarter turn; decodes no pixels. For planning by size."""
+        """(width, height) of the image that `open` returns, possibly swapped by rotation. No pixel is decoded."""
         return fitting_size(self.size, self._caps.downscale_pixels)
 
     def error(self, message: str) -> DataError:
-        """A DataError that names the image."""
+        """Return a DataError that names the image."""
         return DataError(f"{self._where}: {message}")
 
     def open(self) -> PILImage.Image:
-        """The decoded RGB image, a copy of the caller's own: upright by its EXIF, transparent parts laid on white.
+        """Decode the image.
 
-        Over the task's caps, truncated or not an image: DataError that names it. A task may declare a downscale, which
-        is then applied here and recorded in the task's definition.
+        If the task's definition declares a downscale, it is applied here.
+
+        Returns:
+            An RGB image that belongs to the caller, rotated by its EXIF orientation, transparent parts on white.
+
+        Raises:
+            DataError: The image exceeds the task's limits, is truncated or is no image. The error names it.
         """
         if self._cache is None:
             return self._decode()
-        # The caps are part of the key: they decide both the pixels and whether there may be any.
+        # The caps are part of the key: they decide the pixels and whether the image is refused.
         return self._cache.get((self.sha256, self._caps), self._decode)
 
     def _decode(self) -> PILImage.Image:
@@ -88,10 +97,11 @@ class ImageHandle:
 
 
 class DecodeCache:
-    """Decoded images by key, bounded in bytes of pixels; the least recently used leave first.
+    """A cache of decoded images with a limit in bytes of pixels; the least recently used image is dropped first.
 
-    Lists that are longer than the cache, read one after another, would never hit it. So large images, of which it has
-    room for few, are held only when asked for again soon: as those are that an adapter opens with every candidate.
+    A candidate list longer than the cache, read in order, would never hit it. So a large image, of which the cache has
+    room for few, is stored only when it is requested again soon. A query image that an adapter opens with every
+    candidate is such an image.
     """
 
     def __init__(self, max_bytes: int = 64 * 1024 * 1024) -> None:
@@ -105,12 +115,11 @@ class DecodeCache:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of pixels that the cache holds now."""
+        """The number of bytes of pixels in the cache."""
         return self._bytes
 
     def get(self, key: Hashable, decode: Callable[[], PILImage.Image]) -> PILImage.Image:
-        """The image of `key`, the caller's own, decoded by `decode` if it is not held. Safe to call from several
-        threads."""
+        """Return a copy of the image of `key`, decoded by `decode` if it is not in the cache. Thread-safe."""
         with self._lock:
             held = self._images.get(key)
             if held is not None:
@@ -133,8 +142,7 @@ class DecodeCache:
         return image.copy()
 
     def _wanted(self, key: Hashable, size: int) -> bool:
-        """Whether an image that was not there is to be held. One that fills the cache alone would only drive the others
-        out."""
+        """Return whether to store a newly decoded image. One larger than the whole cache would only evict the rest."""
         if key in self._images or size > self.max_bytes:
             return False
         if size * FEW <= self.max_bytes:
@@ -155,7 +163,7 @@ class Item:
 
     @cached_property
     def content_hash(self) -> str:
-        """The SHA-256 of what the item shows (64 hex digits): equal content, equal hash. A key for caches."""
+        """The SHA-256 of the item's content (64 hex digits), a key for caches. Equal content gives an equal hash."""
         return sha256_json([self.text, self.image.sha256 if self.image else None])
 
 

@@ -1,4 +1,4 @@
-"""Rows of JSON files with ids and texts as they stand in the file: no value becomes a date, a float or another text."""
+"""Read rows of JSON files with ids and texts exactly as written: no value is converted to a date or a float."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 IDS = frozenset({"_id", "id", "query-id", "corpus-id"})
 TEXTS = frozenset({"text", "query", "title", "score"})
-"""Columns that are kept as text beside the ids. Of others only the name is kept: a task uses nothing of them."""
+"""Columns that are kept as text besides the ids. Of other columns only the name is kept, because no task uses them."""
 
 
 class _Real(str):
-    """A JSON number with a fraction or an exponent, or NaN or an infinity, as it stands in the file."""
+    """A JSON number with a fraction or an exponent, a NaN or an infinity, as written in the file."""
 
     __slots__ = ()
 
@@ -24,9 +24,10 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=_Real, parse_constant=_Re
 
 
 def json_columns(paths: Sequence[Path]) -> dict[str, bool]:
-    """Every key of the files' objects in the order of first appearance, and whether its values are kept.
+    """Return {key: whether its values are kept} for the files' objects, in order of first appearance.
 
-    ValueError names the file and line of what is no object, and an image, which JSON cannot hold.
+    Raises ValueError, which names the file and line, for a value that is not an object and for an image column with
+    values, because images are read from parquet only.
     """
     columns: dict[str, bool] = {}
     for place, row in _objects(paths):
@@ -40,9 +41,10 @@ def json_columns(paths: Sequence[Path]) -> dict[str, bool]:
 
 
 def json_rows(files: Sequence[tuple[str, int, int]], columns: dict[str, bool]) -> Iterator[dict[str, str | None]]:
-    """The rows of `files`, (path, size, time) of each: the last two tell a changed file from one that was read before.
+    """Yield the rows of `files`, given as (path, size, time).
 
-    An id is a string, or a whole number as its decimal text. ValueError names the row of any other id or text.
+    Size and time are unused here: `datasets` hashes the arguments, so they make a changed file a new table. An id is a
+    string, or a whole number as its decimal text. Raises ValueError, which names the row, for any other id or text.
     """
     kept = [name for name, keep in columns.items() if keep]
     empty: dict[str, str | None] = dict.fromkeys(columns)
@@ -68,7 +70,7 @@ def _text(value: object, name: str, place: str) -> str | None:
 
 
 def _objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file and line or number, object): of files with one object a line, or with one array of objects."""
+    """Yield (file with line or object number, object) of files with one object per line or one array of objects."""
     for path in paths:
         opened = gzip.open if path.suffix == ".gz" else open
         try:

@@ -1,4 +1,4 @@
-"""From a task to its data: find the files, read the tables, apply the rules, count what they did."""
+"""Load the data of a task: find the files, read the tables, apply the rules and count their effects."""
 
 from __future__ import annotations
 
@@ -20,16 +20,25 @@ from mrb.data.task_data import ItemTable, Qrels, TaskData
 from mrb.errors import DataError
 
 SMALL = 4 * 1024 * 1024
-"""Bytes up to which a file of embedded data is read into memory; a larger one becomes a memory-mapped table."""
+"""Largest size in bytes of an embedded file that is read into memory; a larger one is memory-mapped."""
 
 
 def load_task_data(
     task: Task, *, decode_cache: DecodeCache | None = None, root: Path | None = None, needed: Needed | None = None
 ) -> TaskData:
-    """The tables of `task` under its rules. DataError names the repository, table and row that do not fit.
+    """Load the tables of a task and apply its rules.
 
-    `root` is the folder that holds the embedded repositories; the installed one unless given. With `needed`, the
-    corpus of a Hub task holds the documents that it names and no others; counts are those of the whole corpus.
+    Args:
+        task: The task.
+        decode_cache: The cache of decoded images; a new one if None.
+        root: The folder of the embedded repositories; the installed one if None.
+        needed: If given, the corpus of a Hub task holds only the documents that it names.
+
+    Returns:
+        The task's data. Its counts are those of the whole corpus, whatever `needed` is.
+
+    Raises:
+        DataError: A file is missing or damaged, or a row breaks the rules. The error names repository, table and row.
     """
     cache = decode_cache or DecodeCache()
     if task.source.kind == "hub":
@@ -61,7 +70,7 @@ def load_task_data(
 
 
 def joined(tables: Sequence[ItemTable]) -> ItemTable:
-    """One table of the rows of several, in order; ids are unique because each part has its own prefix."""
+    """Concatenate tables in order. Their ids are unique because each part has its own prefix."""
     if len(tables) == 1:
         return tables[0]
     rows: dict[str, int] = {}
@@ -88,12 +97,12 @@ def _chunks(column: pa.ChunkedArray | None, size: int, kind: pa.DataType) -> lis
 
 
 def embedded_root() -> Path:
-    """The installed folder of embedded data: one folder a repository, `config/split.parquet` in each."""
+    """Return the installed folder of embedded data: one folder per repository, with files `config/split.parquet`."""
     return task_folder() / "mini" / "data"
 
 
 FROZEN_ENDS = " "
-"""The embedded texts are frozen as they were first joined: some end in a line break, which stays."""
+"""Characters that are stripped from embedded texts. They are frozen as first joined: a final line break stays."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class _Judged:
 
 
 def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: Iterable[Judgement]) -> _Judged:
-    """The positive judgements by query, in the order of the query table, and what was left out."""
+    """Return the positive judgements by query, in the order of the query table, and the numbers of dropped rows."""
     grades: dict[str, dict[str, int]] = {}
     outside = unknown = rows_judged = 0
     rule = task.rules.duplicates
@@ -158,7 +167,7 @@ def _embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTab
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the tables of one part from its folder."""
+    """Reads the tables of one embedded part from its folder."""
 
     task: Task
     part: Part
@@ -168,18 +177,18 @@ class _Reader:
 
     @property
     def prefix(self) -> str:
-        """What stands before every id of the part."""
+        """The prefix of every id of the part."""
         return f"{self.part.name}/" if self.part.name else ""
 
     def items(self, table: Table, id_columns: tuple[str, ...]) -> ItemTable:
-        """A table of queries or documents."""
+        """Read a table of queries or documents."""
         raw, caps = self.raw(table), self.task.images.caps
         first = self.task.rules.duplicates != "refuse"
         items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache, first=first)
         return replace(items, ends=FROZEN_ENDS)
 
     def raw(self, table: Table) -> Raw:
-        """A table as its file holds it. DataError if the file is missing or damaged."""
+        """Read a table. Raises DataError if the file is missing or damaged."""
         path = self.folder / table.config / f"{table.split}.parquet"
         where = f"task {self.task.id}, {table.config}/{table.split}"
         if not path.is_file():

@@ -1,6 +1,7 @@
-"""Does the Hub still have what the registry says? Listings, READMEs and the ends of files; no data.
+"""Check that the Hub still has the tables that the registry states, without downloading data.
 
-A repository costs one call of the Hub's API, its listing; the rest are parts of files, of which the Hub allows more.
+A repository costs one call of the Hub's API, the listing. READMEs and the beginnings or ends of files are fetched as
+files, for which the Hub's rate limit is higher.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from mrb.errors import DataError, MRBError, one_line
 from mrb.hub.client import attempt, list_files, offline, readme_header
 
 BLOCK = 64 * 1024
-"""Bytes asked for at first: enough for most footers, and for the first lines of a JSON file."""
+"""Bytes of the first request for a file: enough for most parquet footers and for the first lines of a JSON file."""
 MAX_BLOCK = 16 * 1024 * 1024
-"""Bytes of a file's beginning or end, after which a footer or a first row is no such thing."""
+"""Largest request in bytes; a file whose footer or first row is longer is an error."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the Hub has of one repository: where each table lies, its rows and columns.
+    """What the Hub has of one repository.
 
-    Rows are those of the footers of parquet files and of small files, else those that the README states, else None.
+    `tables` are (role, `config/split`, rows, columns). Rows come from parquet footers or small files, else from the
+    README, else they are None. `size` is in bytes. `problem` is empty if the repository agrees with the registry.
     """
 
     task: str
@@ -41,7 +43,10 @@ class Finding:
 
 
 def examine(task: Task) -> Iterator[Finding]:
-    """A finding for each repository of the task, asked of the Hub now; problems are findings too. DataError offline."""
+    """Ask the Hub about each repository of the task and yield a finding, also for one with a problem.
+
+    Raises DataError if MRB is offline.
+    """
     if task.source.kind != "hub":
         return
     if offline():
@@ -57,7 +62,7 @@ def examine(task: Task) -> Iterator[Finding]:
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """A row for each repository."""
+    """Format a text table with one row per repository."""
     rows: list[tuple[str, ...]] = [("task", "repository", "MB", "corpus", "queries", "qrels", "state")]
     for finding in findings:
         cells = {role: f"{name} ({'?' if count is None else f'{count:,}'})" for role, name, count, _ in finding.tables}
@@ -70,8 +75,7 @@ def report(findings: Sequence[Finding]) -> str:
 
 
 def _rows_differ(task: Task, findings: Sequence[Finding]) -> str:
-    """How the rows of all repositories of the task differ from the registry's; empty where they do not, or are not
-    known."""
+    """Describe how the rows of the task's repositories differ from the registry; empty if equal or unknown."""
     if any(finding.problem for finding in findings):
         return ""
     rows: dict[str, int | None] = {}
@@ -104,7 +108,7 @@ def _examine(task: Task, part: Part) -> Finding:
 
 
 def _stated_rows(header: Mapping[str, Any], config: str, split: str) -> int | None:
-    """The rows of a table by the README's `dataset_info`, None where it says nothing."""
+    """Return the number of rows of a table by the README's `dataset_info`, or None if it states none."""
     infos = header.get("dataset_info")
     for info in infos if isinstance(infos, list) else [infos]:
         if isinstance(info, dict) and info.get("config_name", "default") == config:
@@ -116,9 +120,9 @@ def _stated_rows(header: Mapping[str, Any], config: str, split: str) -> int | No
 
 
 def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | None, tuple[str, ...]]:
-    """(rows, columns) of a remote file: from the footer of a parquet file, from the first row of others.
+    """Return (rows, columns) of a remote file, from its parquet footer or, in other formats, from its first row.
 
-    The rows of others are None unless the file is so small that it came whole.
+    In other formats rows is None unless the first request returned the whole file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -145,11 +149,11 @@ def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | N
         except (pa.ArrowException, ValueError, zlib.error) as error:
             if asked >= min(size, MAX_BLOCK):
                 raise DataError(f"{repository} at {revision[:12]}: {path}: not {form}: {one_line(error)}") from error
-            asked *= 8  # a footer or a first row that is longer
+            asked *= 8  # the footer or first row may be longer
 
 
 def _first_row(text: str) -> tuple[str, ...]:
-    """The keys of the first object: of a file with one a line, or of an array of them. ValueError if it is cut off."""
+    """Return the keys of the first object of a JSON Lines file or array. Raises ValueError if it is cut off."""
     row, _ = json.JSONDecoder().raw_decode(text.lstrip().removeprefix("[").lstrip())
     if not isinstance(row, dict):
         raise ValueError(f"its first row is {type(row).__name__}, not an object")
@@ -157,14 +161,14 @@ def _first_row(text: str) -> tuple[str, ...]:
 
 
 def _part(repository: str, revision: str, path: str, start: int, end: int) -> bytes:
-    """The bytes from `start` to before `end` of a remote file. DataError if another part, or all of it, comes."""
+    """Return bytes `start` to `end` (exclusive) of a remote file. Raises DataError if the Hub ignores the range."""
     from huggingface_hub import hf_hub_url, utils
 
     client: Any = utils  # which exports these under a condition that mypy does not see
     if start == end:
         return b""
     url = hf_hub_url(repository, path, repo_type="dataset", revision=revision)
-    # The bytes of the file itself: a server that packs what it sends counts ranges in something else.
+    # A server that compresses its answer would count the range in compressed bytes.
     headers = {**client.build_hf_headers(), "Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
     with client.http_stream_backoff("GET", url, headers=headers) as response:
         client.hf_raise_for_status(response)

@@ -1,4 +1,4 @@
-"""What is known of each task from loading it: rows read, judgements dropped, columns found, and from which Hub."""
+"""Report what loading each task found: rows read, judgements dropped, columns, and the Hub that served the files."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _ROLES = ("queries", "corpus", "qrels")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A task of the Hub that is on this disk. `rows` of its tables (queries, corpus, qrels) are sums over its parts,
-    `columns` those of the first part, `hubs` the addresses that its files were listed by."""
+    """A Hub task whose files are on this machine.
+
+    `rows` are those of the tables (queries, corpus, qrels), summed over the parts. `columns` are those of the first
+    part. `hubs` are the addresses of the Hubs that listed the files.
+    """
 
     task: Task
     counts: Counts
@@ -32,7 +35,7 @@ class Loaded:
 
 
 def loaded(task: Task) -> Loaded | None:
-    """The task as the files on this disk are read now, without a request; None if they are not all here."""
+    """Load the task from local files, without a request. Return None if files are missing."""
     if task.source.kind != "hub" or not at_hand(task):
         return None
     counts = load_task_data(task, needed=NOTHING).counts
@@ -49,15 +52,17 @@ def loaded(task: Task) -> Loaded | None:
 
 
 def served_live(task: Task) -> bool:
-    """Whether the files of a Hub task on this disk are all here and came from the live Hub; reads no table."""
+    """Return whether all files of a Hub task are on this machine and came from the live Hub. Reads no table."""
     if task.source.kind != "hub" or not at_hand(task):
         return False
     return all(_manifest(part.repository, part.revision).endpoint == LIVE for part in task.source.parts)
 
 
 def table(tasks: Sequence[Task]) -> str:
-    """A row for each task: rows read, judgements kept and dropped, the Hub and the columns; or that it was never loaded
-    live. Reads what is on this disk, and makes no request."""
+    """Format a text table with one row per task: rows read, judgements kept and dropped, the Hub and the columns.
+
+    A task without local files is shown as never loaded. Makes no request.
+    """
     heads = ("task", "query rows", "document rows", "qrels rows", "qrels kept", "outside corpus", "no query")
     rows: list[tuple[str, ...]] = [(*heads, "not positive", "repeated", "read from and columns found")]
     live = 0
@@ -90,5 +95,5 @@ def _row(found: Loaded) -> tuple[str, ...]:
 
 def _manifest(repository: str, revision: str | None) -> Manifest:
     manifest = read_manifest(repository, revision or "")
-    assert manifest is not None  # the task is at hand, so its repositories were listed
+    assert manifest is not None  # `at_hand` was true, so the repositories have been listed
     return manifest

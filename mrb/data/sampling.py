@@ -1,7 +1,7 @@
-"""The fixed sample of a suite such as `mrb-lite`: the same queries on every machine and in every release.
+"""Select the fixed sample of a suite such as `mrb-lite`: the same queries on every machine and in every release.
 
-A query's place is decided by `mrb._util.hashing.sample_hash` of its task and id, never by the order of a file, so the
-sample can be drawn again from the ids alone. `tests/unit/test_sampling.py` holds test vectors.
+`mrb._util.hashing.sample_hash` of task and query id orders the queries. The order of a file has no effect, so the
+sample can be reproduced from the ids alone. `tests/unit/test_sampling.py` holds test vectors.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from mrb._util.hashing import sample_hash
 
 
 def sample_queries(task_id: str, query_ids: Iterable[str], n: int, parts: Sequence[str] = ()) -> list[str]:
-    """At most `n` of `query_ids`, spread evenly over `parts`, in sampling order.
+    """Select at most `n` queries, spread evenly over the parts of a task.
 
-    `query_ids` are those that the task judges (each once, in any order). Within a part they are ranked by their hash.
-    The sample takes every part's first, then every part's second, and so on; where fewer places are left than parts,
-    the smaller hash decides. A part that runs out leaves its places to the others. A sample of fewer queries is the
-    beginning of a larger one.
+    Within a part the queries are ordered by hash. The sample takes the first of every part, then the second of every
+    part, and so on; if fewer places are left than parts, the smaller hash decides. A part that runs out leaves its
+    places to the others. A smaller sample is a prefix of a larger one.
 
-    `parts` are the names that prefix the ids of a task with several repositories (`name/id`); without them all queries
-    are one part. ValueError if an id belongs to none of the parts.
+    Args:
+        task_id: The task's id, which enters the hash.
+        query_ids: The judged queries, each once, in any order.
+        n: The largest number of queries.
+        parts: The prefixes of the ids of a task with several repositories (`name/id`); if empty, there is one part.
+
+    Returns:
+        The selected ids in sampling order.
+
+    Raises:
+        ValueError: An id belongs to none of the parts.
     """
     ranked: dict[str, list[tuple[int, str]]] = {}
     for query_id in query_ids:

@@ -1,4 +1,4 @@
-"""What loading a task counted, and how that differs from the registry."""
+"""The counts of loading a task, and their differences from the registry."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Rows = Annotated[int, Field(ge=0)]
 
 
 class Counts(Model):
-    """What the rules of loading did, published with every result. All are numbers of rows, queries or documents.
+    """The effects of the loading rules, published with every result. All are numbers of rows, queries or documents.
 
-    `queries_without_positives` counts queries that were judged but have no positive left; a query of the table that
-    nobody judged is in `queries_in_table` only. `qrels_outside_corpus` were dropped, or, where the judgements are raw,
-    counted and kept. `qrels_repeated` are rows that judge a pair again, `queries_repeated` and `documents_repeated`
-    rows of an id that stood before: what the rule `duplicates` left out. Numbers of repeats that are 0 are not written.
+    `queries_without_positives` counts judged queries that have no positive left; a query without a judgement counts in
+    `queries_in_table` only. `qrels_outside_corpus` were dropped, or counted and kept if the judgements are raw.
+    `qrels_repeated` counts rows that judge a pair again; `queries_repeated` and `documents_repeated` count rows with a
+    repeated id. The rule `duplicates` dropped all three. Repeat counts of 0 are not written.
     """
 
     queries: Rows
@@ -38,23 +38,24 @@ class Counts(Model):
 
     @property
     def repeated(self) -> int:
-        """Rows of all tables that the rule `duplicates` left out."""
+        """The number of rows of all tables that the rule `duplicates` dropped."""
         return self.qrels_repeated + self.queries_repeated + self.documents_repeated
 
     @model_serializer(mode="wrap")
     def _without_zero_repeats(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Results of data without repeats have the bytes that they had before repeats were counted.
+        # Results of data without repeats keep the bytes they had before these fields existed.
         fields: dict[str, Any] = handler(self)
         return {name: rows for name, rows in fields.items() if rows or not name.endswith("_repeated")}
 
 
 def check_counts(task: Task, counts: Counts) -> None:
-    """Compare what was read of a Hub task with the registry's sizes.
+    """Compare the counts of a Hub task with the registry's sizes.
 
-    Where the registry was compared with the live Hub (`seen_live`) a difference is a DataError: tables are cut off or
-    of something else. Other sizes are those of papers and READMEs, and a difference is a warning, once a process.
+    If the registry was checked against the live Hub (`seen_live`), a difference raises DataError: the tables are cut
+    off or wrong. Otherwise the sizes come from papers and READMEs, and a difference is logged as a warning, once per
+    process.
     """
-    # Judgements that were kept although they are outside the corpus are in both numbers.
+    # With raw judgements, those outside the corpus are already in `counts.qrels`: do not add them again.
     kept = 0 if task.rules.raw_qrels else counts.qrels_outside_corpus
     found = sizes_differ(
         task,
@@ -76,9 +77,17 @@ def sizes_differ(
     queries: int | None = None,
     query_rows: int | None = None,
 ) -> str:
-    """How these numbers differ from the sizes that the registry states, in words; empty where they do not.
+    """Describe how numbers of rows differ from the registry's sizes.
 
-    None is not known. `query_rows` are those of the table, which may hold queries that nobody judged.
+    Args:
+        task: The task.
+        documents: Rows of the corpus; None if unknown, as for the others.
+        qrels: Rows of the judgements.
+        queries: Judged queries.
+        query_rows: Rows of the query table, which may hold queries without judgements.
+
+    Returns:
+        The differences in words; empty if there are none.
     """
     size = task.size
     pairs = (("documents", documents, size.documents), ("judged queries", queries, size.queries))

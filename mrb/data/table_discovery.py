@@ -1,4 +1,4 @@
-"""Which files of a repository make which table: its README's `configs:` where it has them, else where files lie."""
+"""Find the files of each table of a repository by the `configs:` of its README or, without them, by file paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mrb.data.task import Part, Table
 from mrb.errors import DataError
 
 Tables = dict[str, dict[str, list[str]]]
-"""Config -> split -> the paths of its files, in order."""
+"""{config: {split: the paths of its files, in order}}."""
 
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json": "json", ".tsv": "tsv"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
@@ -20,22 +20,22 @@ _ROLE_CONFIGS = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels"
 
 
 def file_format(path: str) -> str | None:
-    """`parquet`, `json` (one object a line) or `tsv` by the file's name; None for what is no table."""
+    """Return `parquet`, `json` or `tsv` by the file's name, or None if it is not a table."""
     return next((form for ending, form in FORMATS.items() if path.endswith(ending)), None)
 
 
 def tables_of(paths: Sequence[str], metadata: Mapping[str, Any] | None) -> Tables:
-    """The tables of a repository with these `paths`; `metadata` is the header of its README, None without one."""
+    """Return the tables of a repository with these `paths`; `metadata` is the header of its README or None."""
     data = sorted(path for path in paths if file_format(path) is not None)
     declared = _declared(data, (metadata or {}).get("configs"))
     return declared or _conventional(data)
 
 
 def choose(tables: Tables, role: str, table: Table, where: str) -> tuple[str, str, list[str]]:
-    """(config, split, paths) of the table that plays `role` (`corpus`, `queries` or `qrels`).
+    """Return (config, split, paths) of the table for `role` (`corpus`, `queries` or `qrels`).
 
-    The task's own pair, then its alternatives, then the role's usual configs with the wanted split or their only one.
-    DataError lists what was found and what was wanted.
+    The task's own pair is tried first, then its alternatives, then the usual configs of the role with the wanted split
+    or with their only split. Raises DataError, which lists the tables found and wanted, if none matches.
     """
     pairs = [(table.config, table.split), *table.alternatives]
     for config, split in pairs:
@@ -52,12 +52,12 @@ def choose(tables: Tables, role: str, table: Table, where: str) -> tuple[str, st
 
 
 def roles(part: Part) -> dict[str, Table]:
-    """The three tables that every part has, by role."""
+    """Return the three tables that every part has, by role."""
     return {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels}
 
 
 def _declared(paths: Sequence[str], configs: object) -> Tables:
-    """Tables by the `configs:` of a README. A pattern that matches nothing makes no table."""
+    """Return the tables by the `configs:` of a README. A pattern that matches no file gives no table."""
     tables: Tables = {}
     for config in configs if isinstance(configs, list) else ():
         if not isinstance(config, dict) or not isinstance(config.get("config_name"), str):
@@ -70,7 +70,7 @@ def _declared(paths: Sequence[str], configs: object) -> Tables:
 
 
 def _patterns(data_files: object) -> Iterable[tuple[str, str]]:
-    """(split, pattern): `data_files` is a pattern, a list of them, or a list of {split, path}, path one or several."""
+    """Yield (split, pattern). `data_files` is a pattern, a list of them, or a list of {split, path(s)}."""
     for entry in data_files if isinstance(data_files, list) else [data_files]:
         split, paths = (entry.get("split", "train"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
         for path in paths if isinstance(paths, list) else [paths]:
@@ -79,14 +79,14 @@ def _patterns(data_files: object) -> Iterable[tuple[str, str]]:
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
-    """`*` and `?` stay inside a folder, `**` crosses them."""
+    """Compile a glob: `*` and `?` match within a folder, `**` across folders."""
     signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
     return re.compile("".join(signs.get(piece, re.escape(piece)) for piece in pieces))
 
 
 def _conventional(paths: Sequence[str]) -> Tables:
-    """Tables by where files lie: `config/split-00000-of-00002.parquet`, `config/split/*`, `corpus.jsonl`, `qrels/*`."""
+    """Find tables by paths: `config/split-00000-of-00002.parquet`, `config/split/*`, `corpus.jsonl`, `qrels/*`."""
     tables: Tables = {}
     for path in paths:
         ending = next(ending for ending in sorted(FORMATS, key=len, reverse=True) if path.endswith(ending))

@@ -1,4 +1,4 @@
-"""Files to Arrow tables through `datasets`, and the column layouts that public copies of the sets use."""
+"""Read files to Arrow tables through `datasets`, with the column layouts of the public copies of the data sets."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
 CORPUS_ID_COLUMNS = (*ID_COLUMNS, "corpus-id")
 TEXT_COLUMNS = ("text", "query")
 ROWS_HELD = 100
-"""Rows in memory while files are turned into Arrow: a thousand, as is usual, of large pictures would be gigabytes."""
+"""Rows in memory while files are converted to Arrow. The default of 1,000 would be gigabytes for large images."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """An Arrow table and the words that name it in errors."""
+    """An Arrow table and its name in errors (`where`)."""
 
     table: pa.Table
     where: str
 
     def column(self, *names: str) -> str:
-        """The first of `names` that the table has; DataError says what was found and wanted."""
+        """Return the first of `names` that the table has. Raises DataError, which lists columns found and wanted."""
         for name in names:
             if name in self.table.column_names:
                 return name
@@ -46,7 +46,7 @@ class Raw:
         raise DataError(f"{self.where}: columns found: {found}; wanted one of: {', '.join(names)}")
 
     def read(self, kind: pa.DataType, *names: str) -> pa.ChunkedArray:
-        """The first of the columns `names` as `kind`; DataError if there is none, or its values cannot be that."""
+        """Return the first of the columns `names` cast to `kind`. Raises DataError if this fails."""
         name = self.column(*names)
         try:
             return self.table.column(name).cast(kind)
@@ -54,8 +54,11 @@ class Raw:
             raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
 
     def ids(self, *names: str) -> pa.ChunkedArray:
-        """As `read`, of ids: strings, or whole numbers as their decimal text. Any other type is refused: a float or a
-        date has several texts, and the tables of a task need not agree on one."""
+        """Return an id column as strings; whole numbers become decimal text.
+
+        Raises DataError for any other type: a float or a date has several spellings, and two tables of a task may use
+        different ones.
+        """
         name = self.column(*names)
         kind = self.table.column(name).type
         for refused in (pa.types.is_floating, pa.types.is_boolean, pa.types.is_temporal, pa.types.is_decimal):
@@ -63,15 +66,17 @@ class Raw:
                 raise DataError(f"{self.where}: column {name} has type {kind}, ids are strings or whole numbers")
         found = self.read(pa.string(), name)
         try:
-            found.validate(full=True)  # a file may hold bytes for texts that are none
+            found.validate(full=True)  # a damaged file may hold strings that are not UTF-8
         except pa.ArrowException as error:
             raise DataError(f"{self.where}: column {name} is damaged: {one_line(error)}") from error
         return found
 
 
 def read_small(path: Path, where: str) -> Raw:
-    """The rows of a parquet file as one Arrow table in memory, without `datasets`, whose import takes longer than
-    reading: for files of ours that are small. DataError if the file is damaged."""
+    """Read a small parquet file of MRB's own as an Arrow table in memory.
+
+    It avoids `datasets`, whose import takes longer than the reading. Raises DataError if the file is damaged.
+    """
     try:
         with pq.ParquetFile(path) as file:
             return Raw(file.read(), where)
@@ -80,7 +85,7 @@ def read_small(path: Path, where: str) -> Raw:
 
 
 def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
-    """The rows of `paths` (parquet or JSON lines) as one memory-mapped Arrow table; DataError if they are damaged."""
+    """Read parquet, JSON or TSV files as one memory-mapped Arrow table. Raises DataError if they are damaged."""
     with _quiet_datasets() as datasets, _memory_given_back():
         try:
             if file_format == "json":
@@ -103,7 +108,8 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
 
 
 def _json(datasets: Any, paths: list[Path]) -> Any:
-    """JSON files as a data set of texts. Its own reader would make dates of ids that look like dates."""
+    """Return JSON files as a data set of strings. The reader of `datasets` would turn ids that look like dates into
+    dates."""
     columns = json_columns(paths)
     features = {name: datasets.Value("string" if keep else "null") for name, keep in columns.items()}
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
@@ -116,15 +122,15 @@ def _json(datasets: Any, paths: list[Path]) -> Any:
 
 
 def _frugal() -> dict[str, Any]:
-    """Settings under which turning parquet into memory-mapped Arrow holds a few rows, not whole files of pictures."""
-    import pyarrow.dataset  # with `datasets`, which needs it too
+    """Return settings that keep a few rows in memory, not whole files of images, while parquet is converted."""
+    import pyarrow.dataset  # imported here, like `datasets`, which imports it too
 
     scan = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
     return {"writer_batch_size": ROWS_HELD, "fragment_scan_options": scan}
 
 
 def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
-    """Settings for a table with tabs: an id that looks like a number, or like a missing value, stays text."""
+    """Return settings for a tab-separated file; an id that looks like a number or a missing value stays text."""
     with path.open(encoding="utf-8") as file:
         names = file.readline().rstrip("\r\n").split("\t")
     features = datasets.Features({name: datasets.Value("string") for name in names})
@@ -140,9 +146,9 @@ def item_table(
     cache: DecodeCache | None,
     first: bool = False,
 ) -> ItemTable:
-    """A table of items: ids as strings (`prefix` before each), titles and texts, images as encoded bytes.
+    """Return the table as items: ids as strings with `prefix`, titles and texts, and images as encoded bytes.
 
-    Of an id that stands twice the `first` row is taken; DataError where that is not asked for.
+    If `first` is true, a repeated id keeps its first row; otherwise it raises DataError.
     """
     ids = raw.ids(*id_columns).to_pylist()
     rows = {f"{prefix}{item_id}" if prefix else item_id: row for row, item_id in enumerate(ids)}
@@ -162,7 +168,7 @@ def item_table(
 
 
 def stands_twice(where: str, item_id: str) -> DataError:
-    """The error for an id that two rows of a table have."""
+    """Return the error for an id that two rows of a table have."""
     return DataError(
         f'{where}: id {item_id!r} stands twice; where the source is known for it, duplicates = "first" in the [rules] '
         "of the task's file takes the first row"
@@ -170,7 +176,7 @@ def stands_twice(where: str, item_id: str) -> DataError:
 
 
 def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
-    """(query id, document id, grade) for each row; a grade that is not a whole number is refused."""
+    """Yield (query id, document id, grade) of each row. Raises DataError for an empty cell or an invalid grade."""
     queries = raw.ids("query-id")
     documents = raw.ids("corpus-id")
     scores = raw.read(pa.float64(), "score")
@@ -187,7 +193,10 @@ def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _images(raw: Raw) -> pa.ChunkedArray | None:
-    """The encoded bytes of the image column. A row that names a path in place of bytes is refused, never opened."""
+    """Return the encoded bytes of the image column, or None without one.
+
+    A row with a path instead of bytes raises DataError; no path from data is ever opened.
+    """
     if "image" not in raw.table.column_names:
         return None
     column = raw.table.column("image")
@@ -207,11 +216,11 @@ def _images(raw: Raw) -> pa.ChunkedArray | None:
 
 @contextlib.contextmanager
 def _memory_given_back() -> Iterator[None]:
-    """Memory that reading took goes back to the system afterwards, whatever the number of rows.
+    """Return the memory that reading took to the system afterwards.
 
-    Arrow's own allocator (mimalloc) keeps for tables to come what its threads have freed, and `release_unused` reaches
-    the calling thread's share only; so Arrow is on the system's meanwhile. glibc keeps freed memory too, in one arena a
-    thread, until it is asked for (Arrow's wheels do not ask).
+    Arrow's own allocator (mimalloc) keeps memory that its threads have freed, and `release_unused` frees the part of
+    the calling thread only. So Arrow uses the system's allocator meanwhile. glibc also keeps freed memory, in one arena
+    per thread, until `malloc_trim` is called, which Arrow's wheels do not do.
     """
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
@@ -226,10 +235,10 @@ def _memory_given_back() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_datasets() -> Iterator[Any]:
-    """The `datasets` module without progress bars, log and its counting of downloads; all as before afterwards.
+    """Yield the `datasets` module without progress bars, logging and download counts, and restore them afterwards.
 
-    It counts every call by a request to a server, also for local files, where offline each one waits for a time-out.
-    What it logs of a damaged file, the error says too.
+    It counts every call with a request to a server, even for local files; offline each request waits for a timeout.
+    What it logs about a damaged file is also in the error.
     """
     import datasets
 

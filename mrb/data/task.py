@@ -1,7 +1,7 @@
-"""Task and suite definitions: TOML files read into frozen pydantic models, unknown keys refused.
+"""Task and suite definitions: TOML files that are read into frozen pydantic models; unknown keys are refused.
 
-The files lie in the installed package `mrb.tasks` (the folder `tasks/` of the repository): one file a task, named
-after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites in `suites/`.
+The files are in the installed package `mrb.tasks` (the folder `tasks/` of the repository): one file per task, named
+after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites are in `suites/`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FAMILY_OF_TYPE = {
 }
 FAMILIES = ("single", "cross", "fused")
 HEADLINE_MEASURE = "nDCG@10"
-"""What every task is ranked by, whatever its source uses (`Task.source_measure`)."""
+"""The measure that ranks models on every task, whatever measure its source uses (`Task.source_measure`)."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Sha1 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
@@ -48,7 +48,7 @@ _MODALITIES: dict[str, Modality] = {"t": "text", "i": "image", "vd": "image", "i
 
 
 class Model(BaseModel):
-    """What every definition shares: unknown keys are refused, values cannot be changed."""
+    """Base of all definitions: unknown keys are refused, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,10 +57,10 @@ M = TypeVar("M", bound=Model)
 
 
 class Table(Model):
-    """Where one table of a part lies: the configuration and split of its repository, or of a local folder.
+    """The location of one table of a part: config and split in its repository or local folder.
 
-    `alternatives` lists other (config, split) pairs under which public copies publish the same table, tried in order
-    when the first is not there.
+    `alternatives` are other (config, split) pairs of the same table in public copies. They are tried in order if the
+    first pair is missing.
     """
 
     config: str
@@ -69,12 +69,12 @@ class Table(Model):
 
 
 class Part(Model):
-    """One repository of a task at its pinned revision. Most tasks have one part, CQADupStack has twelve.
+    """One repository of a task at its pinned revision. Most tasks have one part; CQADupStack has twelve.
 
-    `name` prefixes every id as `name/id` when a task has several parts. `repository` is `owner/name` on the Hub, or the
-    folder of embedded data. `revision` is the commit (40 hex digits); embedded data has a `content` hash (64 hex
-    digits, over rows and decoded pixels) in its place. `copies` are other public uploads of the same tables,
-    `owner/name@commit`: for people, never read by the loader.
+    If a task has several parts, `name` prefixes every id as `name/id`. `repository` is `owner/name` on the Hub, or the
+    folder of embedded data. `revision` is the commit (40 hex digits); embedded data has a `content` hash instead (64
+    hex digits, over rows and decoded pixels). `copies` are other public uploads of the same tables
+    (`owner/name@commit`), for information only: the loader never reads them.
     """
 
     name: Slug | Literal[""] = ""
@@ -95,11 +95,11 @@ class Part(Model):
 
 
 class Source(Model):
-    """Where the data is. `schema_family` names the column layout (docs/tasks.md describes each).
+    """The source of the data. `schema_family` names the column layout (docs/tasks.md describes each).
 
-    `format` is how the files at the pinned revision are written (`json`: one object a line); `format_confirmed` is
-    false where no public document says so. `seen_live` is the day on which `mrb data doctor` found the live Hub to have
-    what stands here; None: nobody has loaded it live.
+    `format` is the format of the files at the pinned revision (`json`: one object per line); `format_confirmed` is
+    false if no public document states it. `seen_live` is the day on which `mrb data doctor` confirmed this source on
+    the live Hub; None if that never happened.
     """
 
     kind: Literal["hub", "embedded"]
@@ -125,17 +125,20 @@ class Source(Model):
 
 
 class Rules(Model):
-    """How raw tables become the judged task. Every rule's effect is counted at loading and published with results.
+    """The rules that turn raw tables into the judged task. Loading counts their effects; results publish the counts.
 
-    `drop_qrels_outside_corpus`: the source judges documents that its corpus lacks; `drop_qrels_outside_queries`:
-    queries that its query table lacks. `drop_identical_ids`: a query is
-    itself in the corpus and leaves its own candidates. `drop_query_image_from_candidates`: so does a composed query's
-    reference image. `graded`: grades above 1 occur. `zero_grades_listed`: the qrels hold rows that mean "not relevant".
-    `average_over_parts`: the score is the unweighted mean over the parts. `raw_qrels` is in no definition that ships:
-    `--raw-qrels` sets it, and what `drop_qrels_outside_corpus` would drop is kept, in the ideal of nDCG too.
-    `duplicates`: what to do where the source judges a pair twice with different grades, or an id stands twice in a
-    table: "refuse" the data, or take the "first" judgement or the greatest grade ("max"), and the first row of an id.
-    A judgement that is repeated with the same grade is taken once under every rule.
+    - `drop_qrels_outside_corpus`: drop judgements of documents that the corpus lacks.
+    - `drop_qrels_outside_queries`: drop judgements of queries that the query table lacks.
+    - `drop_identical_ids`: queries are in the corpus too; remove a query from its own candidates.
+    - `drop_query_image_from_candidates`: remove the reference image of a composed query from its candidates.
+    - `graded`: grades above 1 occur.
+    - `zero_grades_listed`: the qrels hold rows that mean "not relevant".
+    - `average_over_parts`: the score is the unweighted mean over the parts.
+    - `raw_qrels`: keep what `drop_qrels_outside_corpus` would drop, also in the ideal of nDCG. No shipped definition
+      has it; `--raw-qrels` sets it.
+    - `duplicates`: for a pair judged twice with different grades, or an id that two rows have: "refuse" the data, or
+      take the "first" judgement or the greatest grade ("max"), and the first row of the id. A judgement repeated with
+      the same grade is always taken once.
     """
 
     drop_qrels_outside_corpus: bool = False
@@ -150,7 +153,7 @@ class Rules(Model):
 
 
 class Images(Model):
-    """Image limits. `largest` is the greatest (width, height) documented for the source; they may be of two images.
+    """Image limits. `largest` is the greatest documented width and height, which may be those of two images.
 
     An image over `max_pixels` or `max_bytes` is refused; one over `downscale_pixels` is shrunk to it when decoded.
     """
@@ -170,15 +173,15 @@ class Images(Model):
 
     @property
     def caps(self) -> ImageCaps:
-        """The same limits as `Item` images take them."""
+        """The limits in the form that `ImageHandle` takes."""
         return ImageCaps(self.max_bytes, self.max_pixels, self.downscale_pixels)
 
 
 class Size(Model):
-    """Documented sizes: judged queries, documents, rows of the published qrels.
+    """Documented sizes: judged queries, documents and rows of the published qrels.
 
-    `gigabytes` is the download as far as it is documented (small text tables may be missing from it), None where no
-    source states it. `qrels` likewise.
+    `gigabytes` is the documented download size, in which small text tables may be missing. `gigabytes` and `qrels` are
+    None if no source states them.
     """
 
     queries: int = Field(gt=0)
@@ -198,10 +201,10 @@ class FrozenCandidates(Model):
 
 
 class Task(Model):
-    """One test set: what is asked, where its data is, how it is judged.
+    """One test set: its type and instruction, the source of its data, and the rules of its judgements.
 
-    `cluster` says which queries are not independent of each other, for the intervals: those with the same image, the
-    same text, or a positive document in common (directly or through others).
+    `cluster` states which queries are not independent in the confidence intervals: those with the same image, the same
+    text, or a common positive document (directly or through others).
     """
 
     schema_version: Literal[1]
@@ -229,45 +232,44 @@ class Task(Model):
 
     @property
     def family(self) -> str:
-        """`single`, `cross` or `fused`: follows from the type."""
+        """`single`, `cross` or `fused`, by the type."""
         return FAMILY_OF_TYPE[self.type]
 
     @property
     def repository(self) -> str:
-        """The repository; that of the first part where there are several."""
+        """The repository of the first part."""
         return self.source.parts[0].repository
 
     @property
     def query_modality(self) -> Modality:
-        """What a query is made of."""
+        """The modality of a query."""
         return _modality(self.type.split("2")[0])
 
     @property
     def document_modality(self) -> Modality:
-        """What a document is made of; a page (`vd`) is an image."""
+        """The modality of a document; a page (`vd`) is an image."""
         return _modality(self.type.split("2")[1])
 
     @property
     def revision(self) -> str:
-        """The data's identity: the part's commit or content hash; several parts give the hash of theirs."""
+        """The identity of the data: the part's commit or content hash, or a hash over those of several parts."""
         pins = [part.revision or part.content or "" for part in self.source.parts]
         return pins[0] if len(pins) == 1 else sha256_json(pins)
 
     @cached_property
     def hash(self) -> str:
-        """The definition's hash (64 hex digits) over the fields that decide a score, all listed here.
+        """The SHA-256 (64 hex digits) over the fields of the definition that decide a score.
 
-        Words for people (title, description, licence, citation, status, sizes, other copies), how files are written and
-        whether that was seen,
-        the published candidate list (which has its own hash) and the source's own measure (a view of the same ranking)
-        are left out.
+        It leaves out information for readers (title, description, licence, citation, status, sizes, copies), the format
+        of files and its confirmation, the candidate list (which has its own hash) and the source's measure (computed
+        from the same ranking).
         """
         fields = self.model_dump(
             mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
         )
         del fields["images"]["largest"]
         for name in ("drop_qrels_outside_queries", "raw_qrels", "duplicates"):
-            # These came after lists were frozen: where they are off, hashes stand.
+            # These rules are newer than the first frozen lists. Left out by default, they keep those hashes valid.
             if fields["rules"][name] == Rules.model_fields[name].default:
                 del fields["rules"][name]
         for name in ("format", "format_confirmed", "seen_live"):
@@ -278,20 +280,20 @@ class Task(Model):
 
     @property
     def qrels(self) -> Literal["cleaned", "raw"]:
-        """Whether judgements outside the corpus were dropped, as the rules say, or kept."""
+        """`cleaned` if the rules may drop judgements outside the corpus, `raw` if these are kept."""
         return "raw" if self.rules.raw_qrels else "cleaned"
 
     def with_qrels(self, qrels: Literal["cleaned", "raw"]) -> Task:
-        """The same task with cleaned or raw judgements: another hash, so that results of the two never compare."""
+        """Return the task with cleaned or raw judgements. The hashes differ, so results of the two never compare."""
         if qrels == self.qrels:
             return self
-        # Not a copy: that would keep the hash.
+        # `model_copy` would keep the cached hash.
         fields = self.model_dump()
         return Task.model_validate({**fields, "rules": {**fields["rules"], "raw_qrels": qrels == "raw"}})
 
 
 class Sample(Model):
-    """At most `queries` of each task's queries, the same everywhere (`mrb.data.sampling`)."""
+    """A fixed sample of at most `queries` queries per task (`mrb.data.sampling`)."""
 
     queries: int = Field(gt=0)
 
@@ -317,13 +319,13 @@ class Suite(Model):
 
 
 def task_folder() -> Path:
-    """The folder that holds the installed task definitions and the embedded data."""
+    """Return the folder of the installed task definitions and the embedded data."""
     return Path(str(resources.files("mrb.tasks")))
 
 
 @cache
 def load_task(task_id: str) -> Task:
-    """The task named `task_id`. TaskError if it is unknown (close names are offered) or malformed."""
+    """Load a task by id. Raises TaskError if it is unknown (with similar names) or malformed."""
     path = _task_files().get(task_id)
     if path is None:
         raise TaskError(f"unknown task {task_id!r}{close_names(task_id, list(_task_files()))}; `mrb tasks` lists them")
@@ -331,7 +333,7 @@ def load_task(task_id: str) -> Task:
 
 
 def read_task(path: Path) -> Task:
-    """The task defined in the TOML file `path`. TaskError names the file and the first wrong field."""
+    """Read a task from a TOML file. Raises TaskError, which names the file and the first invalid field."""
     task = read_toml(Task, path)
     if task.id != path.stem:
         raise TaskError(f"{path}: the id {task.id!r} differs from the file's name")
@@ -340,7 +342,7 @@ def read_task(path: Path) -> Task:
 
 @cache
 def load_suite(suite_id: str) -> Suite:
-    """The suite named `suite_id`. TaskError if it is unknown or malformed."""
+    """Load a suite by id. Raises TaskError if it is unknown or malformed."""
     folder = task_folder() / "suites"
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
@@ -349,19 +351,19 @@ def load_suite(suite_id: str) -> Suite:
 
 
 def all_tasks() -> list[Task]:
-    """Every task that is defined, in and outside the suites, by id."""
+    """Return all defined tasks, in and outside the suites, sorted by id."""
     return [read_task(path) for _, path in sorted(_task_files().items())]
 
 
 def all_suites() -> list[Suite]:
-    """Every suite that is defined, by id."""
+    """Return all defined suites, sorted by id."""
     return sorted(
         (read_toml(Suite, path) for path in (task_folder() / "suites").glob("*.toml")), key=lambda suite: suite.id
     )
 
 
 def suite_tasks(suite: Suite) -> list[Task]:
-    """The suite's tasks in its order. TaskError if one is not defined."""
+    """Return the suite's tasks in its order. Raises TaskError if one is not defined."""
     files = _task_files()
     missing = [task_id for task_id in suite.tasks if task_id not in files]
     if missing:
@@ -377,7 +379,7 @@ def _task_files() -> dict[str, Path]:
 
 
 def read_toml(model: type[M], path: Path) -> M:
-    """The definition in a TOML file. TaskError names the file and the first wrong field."""
+    """Read a definition from a TOML file. Raises TaskError, which names the file and the first invalid field."""
     try:
         return model.model_validate(parse_toml(path.read_text(encoding="utf-8")))
     except OSError as error:

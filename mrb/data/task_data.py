@@ -1,4 +1,4 @@
-"""`TaskData`: what a run needs of a task, held in Arrow so that text and image bytes are read only when asked for."""
+"""`TaskData`, the loaded tables of a task. They stay in Arrow: text and image bytes are read only when needed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class ItemTable:
-    """A table of items by id: `texts` (strings, null where there is none) and `images` (encoded bytes, or null).
+    """A table of items by id.
 
-    With `titles`, a text is its title, a space and the text, without white space at its ends, as BEIR joins them
-    (arXiv 2104.08663); `ends` names the characters to strip where it is less. They are joined when asked for: a corpus
-    of millions would be copied into memory otherwise. `repeated` is the number of rows that were left out because their
-    id stood before.
+    `rows` maps an id to its row. `texts` are strings or null, `images` encoded bytes or null. With `titles`, a text is
+    title, space and text, stripped of white space (of the characters `ends` if given), as BEIR joins them (arXiv
+    2104.08663). Title and text are joined per item, because joining a corpus of millions would copy it into memory.
+    `repeated` is the number of rows that were dropped because their id is repeated.
     """
 
     name: str
@@ -47,22 +47,25 @@ class ItemTable:
 
     @cached_property
     def has_images(self) -> bool:
-        """Whether any row of the table has an image."""
+        """True if any row of the table has an image."""
         return self.images is not None and self.images.null_count < len(self.images)
 
     @cached_property
     def has_texts(self) -> bool:
-        """Whether any row of the table has a text that is not empty."""
+        """True if any row of the table has a text that is not empty."""
         columns = [column for column in (self.titles, self.texts) if column is not None]
         return any(c.null_count < len(c) for c in columns) and any(map(self._text, self.rows.values()))
 
     def item(self, item_id: str) -> Item:
-        """The item of an id; its image is a handle, read and decoded when used. DataError for an unknown id."""
+        """Return the item of an id. Its image is a handle that reads and decodes when used.
+
+        Raises DataError for an unknown id.
+        """
         row = self._row(item_id)
         return Item(self._text(row), self._image(item_id, row))
 
     def encoded(self, item_id: str) -> pa.Buffer | None:
-        """The encoded bytes of an id's image as Arrow holds them, not copied; None where there is no image."""
+        """Return the encoded bytes of an id's image without a copy, or None if it has no image."""
         row = self._row(item_id)
         if self.images is None or not self.images[row].is_valid:
             return None
@@ -100,10 +103,11 @@ def _cell(column: pa.ChunkedArray | None, row: int) -> str:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task with its tables. `queries` are those that have a positive, in the source's order.
+    """A task with its loaded tables.
 
-    `qrels` maps query id to {document id: grade}, positive grades only. `side` holds, for some tasks, extra text or
-    images of the documents for first stages; a reranker never sees it.
+    `queries` are those with a positive, in the source's order. `qrels` maps a query id to {document id: grade}, with
+    positive grades only. `side` holds extra text or images of the documents for first stages in some tasks; a reranker
+    never sees it.
     """
 
     task: Task
@@ -115,7 +119,7 @@ class TaskData:
 
     @cached_property
     def clusters(self) -> dict[str, str] | None:
-        """Query id -> cluster key, for queries that are not independent (`Task.cluster`); None where they all are."""
+        """{query id: cluster key} by `Task.cluster`; None if all queries are independent."""
         kind = self.task.cluster
         if kind == "none":
             return None
@@ -129,7 +133,7 @@ class TaskData:
 
 
 def _clusters_by_document(qrels: Qrels) -> dict[str, str]:
-    """Queries linked by a shared positive document, directly or through others, get one key (union-find)."""
+    """Return one key for all queries that share a positive document, directly or through others (union-find)."""
     parent: dict[str, str] = {query_id: query_id for query_id in qrels}
 
     def root(query_id: str) -> str:

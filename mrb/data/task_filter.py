@@ -1,4 +1,4 @@
-"""Lists of tasks: filtered, and summed by their documented sizes."""
+"""Filter lists of tasks and sum their documented sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from mrb.errors import TaskError, close_names
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over tasks. `gigabytes` counts the tasks whose download is documented, `gigabytes_unknown` the others."""
+    """Sums over tasks.
+
+    `gigabytes` is the sum over tasks whose download size is documented; `gigabytes_unknown` is the number of others.
+    """
 
     tasks: int
     queries: int
@@ -24,9 +27,16 @@ class Totals:
 def filter_tasks(
     tasks: Iterable[Task], *, family: str | None = None, types: Collection[str] = (), text: str | None = None
 ) -> list[Task]:
-    """The tasks of a family, of one of `types`, with `text` (in any case) in their words; each where it is given.
+    """Return the tasks that match every given filter.
 
-    TaskError for a family or type that does not exist.
+    Args:
+        tasks: The tasks to filter.
+        family: `single`, `cross` or `fused`.
+        types: Allowed types, such as `t2i`; empty allows all.
+        text: Must occur in id, title, description or repository, in any case.
+
+    Raises:
+        TaskError: The family or a type does not exist.
     """
     if family is not None and family not in FAMILIES:
         raise TaskError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
@@ -43,12 +53,12 @@ def filter_tasks(
 
 
 def queries_taken(task: Task, sample: Sample | None) -> int:
-    """How many queries of `task` a suite with this sample runs."""
+    """Return the number of queries of `task` that a suite with this sample runs."""
     return task.size.queries if sample is None else min(sample.queries, task.size.queries)
 
 
 def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
-    """Sums of the documented sizes; a query has `depth` candidates, or as many as there are documents."""
+    """Sum the documented sizes; a query has `depth` candidates, or all documents if there are fewer."""
     taken = {task.id: queries_taken(task, sample) for task in tasks}
     known = [task.size.gigabytes for task in tasks if task.size.gigabytes is not None]
     return Totals(

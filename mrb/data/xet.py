@@ -1,5 +1,5 @@
-"""Xet, the storage from which the Hub's client takes large files where `hf_xet` is installed: limits on its patience,
-and plain HTTP where it fails."""
+"""Handle Xet, from which the Hub's client downloads large files if `hf_xet` is installed: time limits, and a switch to
+plain HTTP if it fails."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 _LOG = logging.getLogger("mrb.hub")
 
 RETRIES = 1
-"""Of a request to Xet. Its own default is five, with pauses of minutes, during which nothing is said."""
+"""Retries of a request to Xet. The default of five pauses for minutes without a message."""
 CONNECT_SECONDS = 5
 
 
 def or_plain_http(action: Callable[[], T]) -> T:
-    """What `action`, a call of the Hub's client, returns; where Xet failed, what it returns over plain HTTP.
+    """Call `action`, which uses the Hub's client, and call it again over plain HTTP if Xet failed.
 
-    The process and its children then stay with plain HTTP, and a warning says so once. Other errors pass.
+    After a failure the process and its children keep using plain HTTP, and one warning is logged. Other errors pass.
     """
     _limit_patience()
     try:
@@ -36,14 +36,14 @@ def or_plain_http(action: Callable[[], T]) -> T:
 
 
 def uses_xet() -> bool:
-    """Whether the client takes files from Xet where the Hub offers it."""
+    """Return whether the client uses Xet for files that the Hub offers there."""
     from huggingface_hub import constants
 
     return not constants.HF_HUB_DISABLE_XET and find_spec("hf_xet") is not None
 
 
 def is_xet_failure(error: BaseException) -> bool:
-    """Whether Xet, or its token's address on the Hub, failed. False for what the Hub itself answered."""
+    """Return whether Xet or the Hub's address for Xet tokens failed; False for other answers of the Hub."""
     if not uses_xet():
         return False
     if url := asked_url(error):
@@ -51,22 +51,22 @@ def is_xet_failure(error: BaseException) -> bool:
     module = type(error).__module__
     if module.startswith("hf_xet"):
         return True
-    # hf_xet itself raises Python's own classes.
+    # hf_xet itself raises built-in exceptions.
     own = isinstance(error, RuntimeError | ValueError | ConnectionError | TimeoutError)
     return own and module == "builtins" and error.__cause__ is None
 
 
 def asked_url(error: BaseException) -> str:
-    """The address whose request failed, without its query, which may hold a signature; empty where none is known."""
+    """Return the URL of the failed request, without its query, which may hold a signature; empty if unknown."""
     asked: Any = getattr(error, "response", error)
     try:
         return str(asked.request.url).partition("?")[0]
-    except (AttributeError, RuntimeError):  # the second: the HTTP library's error of no request
+    except (AttributeError, RuntimeError):  # the HTTP library raises RuntimeError if there is no request
         return ""
 
 
 def leave_xet(reason: str) -> None:
-    """Use plain HTTP from here on, in this process and its children, and say why."""
+    """Use plain HTTP from now on in this process and its children, and log the reason."""
     from huggingface_hub import constants
 
     constants.HF_HUB_DISABLE_XET = True
@@ -75,7 +75,7 @@ def leave_xet(reason: str) -> None:
 
 
 def _limit_patience() -> None:
-    """Limits that hf_xet reads when its first transfer begins; the user's own settings stay."""
+    """Set the limits that hf_xet reads when its first transfer begins; the user's own settings stay."""
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
 
     for name, value in {
