@@ -1,1 +1,1 @@
-"""Training of yes/no rerankers. Needs the extra `train`; nothing else in MRB imports it."""
+"""Training of yes/no rerankers. Needs the extra `train`; no other part of MRB imports this package."""

@@ -1,4 +1,4 @@
-"""The card of a trained model: README.md in its folder, with data, settings, results and the test data it met."""
+"""Model card of a trained model (README.md): data, settings, development results, test data found in training data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mrb.training.record import TrainingRecord
 
 
 def write_card(folder: Path, record: TrainingRecord) -> None:
-    """Write the card of the model in `folder`."""
+    """Write the model card of the model in `folder`."""
     lines = [redacted_text(line) for line in card(folder, record)]
     write_bytes(folder / "README.md", ("\n".join(lines) + "\n").encode())
 
 
 def card(folder: Path, record: TrainingRecord) -> Iterator[str]:
-    """The card's lines."""
+    """Yield the card's lines."""
     lora = (folder / "adapter_config.json").is_file()
     yield from _header(record, "peft" if lora else "transformers")
     recipe = record.recipe

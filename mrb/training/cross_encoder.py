@@ -1,8 +1,8 @@
-"""A saved text reranker as a CrossEncoder of sentence-transformers: its prompt as a template, its score as modules.
+"""Save a text reranker so that sentence-transformers loads it as a CrossEncoder.
 
-The files are those that sentence-transformers 6.2 writes (`CrossEncoder.save`): a `Transformer` that gives the last
-token's logits, and a `LogitScore` that reads the labels'. The instruction is the `system` message, which
-`CrossEncoder.predict(..., prompt=...)` sets.
+The files are those that sentence-transformers 6.2 writes (`CrossEncoder.save`): a `Transformer` module that returns the
+last token's logits, a `LogitScore` module that reads the labels' logits, and the prompt as a chat template. The
+instruction is the `system` message, set by `CrossEncoder.predict(..., prompt=...)`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _SCORE = "1_LogitScore"
 
 
 def fits(layout: Layout) -> bool:
-    """Whether a chat template can say the layout's prompt: one string, with nothing after it."""
+    """Return whether a chat template can express the prompt: one string, with no token added after it."""
     return layout.final_token is None and ("field", "cut") not in layout.pieces
 
 
 def write_cross_encoder(folder: Path, layout: Layout, positive: int, negative: int | None) -> None:
-    """Put what a CrossEncoder needs beside the weights and the tokenizer in `folder`.
+    """Write the CrossEncoder files next to the weights and the tokenizer in `folder`.
 
-    `positive` and `negative` are the ids of the labels; scores are those that MRB ranks by, so no sigmoid is applied.
+    `positive` and `negative` are the label token ids. Scores are those that MRB ranks by, so no sigmoid is applied.
     """
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": f"{_PACKAGE}.base.modules.transformer.Transformer"},
@@ -55,7 +55,7 @@ def write_cross_encoder(folder: Path, layout: Layout, positive: int, negative: i
 
 
 def chat_template(layout: Layout) -> str:
-    """The layout's prompt of a pair of texts as a Jinja template over messages of the roles system, query, document."""
+    """Return the prompt of a text pair as a Jinja template over messages with the roles system, query and document."""
 
     def content(role: str) -> str:
         return f'(messages | selectattr("role", "equalto", "{role}") | map(attribute="content") | first | default(""))'

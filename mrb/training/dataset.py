@@ -1,4 +1,4 @@
-"""From groups on disk to batches: the order of a run, the documents of each group, their prompts."""
+"""From groups on disk to batches: the order of a run, the documents sampled of each group, their prompts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from mrb.training.grad_cache import Batch
 
 @dataclass(frozen=True)
 class Asked:
-    """One group as a step sees it: a prompt for each document, the relevant ones first."""
+    """A group as one training step sees it: a prompt per document, positives first.
+
+    `missing` counts the negatives that were wanted but not available.
+    """
 
     prompts: Sequence[Prompt]
     positives: int
@@ -26,9 +29,9 @@ class Asked:
 
 
 class Feed(Dataset[Asked | MRBError]):
-    """The groups of a whole run in order: item i is what `order` [n, 3] (source, row, visit) says at i.
+    """The groups of a whole run in order. Row i of `order` [n, 3] gives (source, row, visit) of item i.
 
-    An item depends on the seed and its place alone, so processes and restarts see the same.
+    An item depends only on the seed and its index, so all processes and restarts see the same items.
     """
 
     def __init__(
@@ -44,13 +47,16 @@ class Feed(Dataset[Asked | MRBError]):
         return len(self.order)
 
     def drawn(self, place: int) -> Drawn:
-        """The documents at a place of the run."""
+        """Return the documents sampled for item `place` of the run."""
         source, row, visit = (int(number) for number in self.order[place])
         return draw(self.sources[source].group(row), self.sampling, (self.seed, source, row, visit))
 
     def __getitem__(self, place: int) -> Asked | MRBError:
-        """The group at a place, or what is wrong with it: an error that a data loader's process raises would reach the
-        trainer as the text of a traceback."""
+        """Return a group's prompts, or the error that they raise.
+
+        The error is returned because an exception in a data loader's worker would reach the trainer as a traceback's
+        text.
+        """
         try:
             drawn = self.drawn(place)
             return Asked(prompts_of(self.prompter, drawn), len(drawn.positives), drawn.missing)
@@ -60,15 +66,17 @@ class Feed(Dataset[Asked | MRBError]):
 
 
 def prompts_of(prompter: Prompter, drawn: Drawn) -> list[Prompt]:
-    """A prompt for each document of a drawn group."""
+    """Return a prompt for each document of a sampled group."""
     query = drawn.group.query.item
     pairs: list[tuple[Item, Item]] = [(query, document.item) for document in drawn.documents]
     return prompter.prompts(drawn.group.instruction, pairs)
 
 
 def collate(asked: Sequence[Asked | MRBError]) -> dict[str, Batch | MRBError]:
-    """The batch of some groups, or what is wrong with the first bad one; in a dictionary, as a data loader passes those
-    on untouched."""
+    """Return a batch of groups, or the first group's error, under the key "batch".
+
+    It is in a dictionary because data loaders pass values of dictionaries on unchanged.
+    """
     good = [one for one in asked if isinstance(one, Asked)]
     if len(good) < len(asked):
         return {"batch": next(one for one in asked if isinstance(one, MRBError))}
@@ -76,7 +84,7 @@ def collate(asked: Sequence[Asked | MRBError]) -> dict[str, Batch | MRBError]:
 
 
 def batch_of(asked: Sequence[Asked]) -> Batch:
-    """The batch of some groups."""
+    """Return the batch of several groups."""
     labels = [place < one.positives for one in asked for place in range(len(one.prompts))]
     return Batch(
         prompts=[prompt for one in asked for prompt in one.prompts],

@@ -1,4 +1,4 @@
-"""`mrb train RECIPE --dry-run`: data, steps, tokens and memory, before any weight is loaded."""
+"""`mrb train RECIPE --dry-run`: estimate data, steps, tokens and memory without loading weights."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from mrb.training.memory_estimate import Shape, load_config, measure, shape_fold
 from mrb.training.recipe import LoadedRecipe, Recipe, settings
 
 GROUPS_READ = 200
-"""Groups that lengths are taken from."""
+"""Number of groups sampled to measure prompt lengths."""
 CARD_GB = 80
 CHARACTERS_A_TOKEN = 4
 _GB = 1e9
 _CONTEXT_BYTES = 1_500_000_000
-"""What a GPU's runtime takes before the first tensor, about."""
+"""Approximate size of a GPU's runtime before the first tensor."""
 _ADAM = 4 + 4 + 4
-"""Bytes a trained parameter needs beside itself: its gradient and AdamW's two moments, in float32."""
+"""Bytes per trained parameter in addition to the parameter: its gradient and AdamW's two moments, in float32."""
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of prompts, of a sample of groups: int64[documents]; `images` the part of them that are images'; whether
-    the model's own tokenizer counted the text."""
+    """Prompt lengths of a sample of groups: `tokens` int64[documents]; `images` counts the image tokens among them.
+
+    `exact`: whether the model's own tokenizer counted the text tokens.
+    """
 
     tokens: np.ndarray[tuple[int], np.dtype[np.int64]]
     images: int
@@ -42,7 +44,7 @@ class Lengths:
 
 
 def dry_run(loaded: LoadedRecipe, say: Callable[[str], None]) -> None:
-    """Print what training would take."""
+    """Print an estimate of what training would take."""
     recipe = loaded.recipe
     from mrb.training.model import layout_of, quiet
     from mrb.training.run import total_steps
@@ -86,13 +88,13 @@ def _step_lines(recipe: Recipe, prepared: Prepared, steps: int) -> Iterator[str]
 
 
 def measure_lengths(recipe: Recipe, layout: Layout, prepared: Prepared, steps: int) -> Lengths:
-    """The lengths of the first groups of the run. With a tokenizer on this disk they are those that training has."""
+    """Return the prompt lengths of groups sampled over the run; exact if the model's tokenizer is on this disk."""
     count = min(GROUPS_READ, steps * recipe.schedule.queries)
     seed = recipe.schedule.seed
     places = order(
         [len(source) for source in prepared.sources], steps * recipe.schedule.queries, recipe.sampling.by_size, seed
     )
-    # Spread over the run: the groups of one source lie together nowhere.
+    # Evenly spaced over the run, where the sources are mixed.
     taken = places[np.linspace(0, len(places) - 1, count).astype(int)]
     image_tokens = _image_tokens(recipe)
     prompter = _prompter(recipe, layout, image_tokens)
@@ -113,7 +115,7 @@ def measure_lengths(recipe: Recipe, layout: Layout, prepared: Prepared, steps: i
 def _estimated(
     recipe: Recipe, layout: Layout, one: Drawn, image_tokens: Callable[[ImageHandle], int]
 ) -> list[tuple[int, int]]:
-    """(tokens, those of images) of each document's prompt, the text's by its characters."""
+    """Return (tokens, image tokens) per document, text tokens estimated from the number of characters."""
     found = []
     for document in one.documents:
         rendered = render(layout, one.group.instruction, one.group.query.item, document.item)
@@ -124,7 +126,7 @@ def _estimated(
 
 
 def _counted(prompter: Prompter, one: Drawn) -> list[tuple[int, int]]:
-    """(tokens, those of images) of each document's prompt."""
+    """Return (tokens, image tokens) per document, counted by the model's tokenizer."""
     from mrb.training.dataset import prompts_of
 
     prompts = prompts_of(prompter, one)
@@ -132,7 +134,7 @@ def _counted(prompter: Prompter, one: Drawn) -> list[tuple[int, int]]:
 
 
 def _prompter(recipe: Recipe, layout: Layout, image_tokens: Callable[[ImageHandle], int]) -> Prompter | None:
-    """The prompts of the model's own tokenizer, None if that is not on this disk."""
+    """Return a prompter with the model's own tokenizer, None if that is not on this disk."""
     from mrb.engine.checkpoint import load_tokenizer
 
     folder = shape_folder(recipe)
@@ -143,8 +145,10 @@ def _prompter(recipe: Recipe, layout: Layout, image_tokens: Callable[[ImageHandl
 
 
 def _image_tokens(recipe: Recipe) -> Callable[[ImageHandle], int]:
-    """Tokens of an image by its header, as training counts them: by the checkpoint's own image processor, or by
-    Qwen-VL's where only the model's shape is on this disk."""
+    """Return a function that counts an image's tokens from its header, as training counts them.
+
+    It uses the checkpoint's own image processor, or Qwen-VL's where only the model's shape is on this disk.
+    """
     from transformers import Qwen2VLImageProcessorPil
 
     from mrb.engine.checkpoint import load_image_processor
@@ -175,7 +179,7 @@ def _token_lines(recipe: Recipe, lengths: Lengths, steps: int) -> Iterator[str]:
 
 
 def memory_lines(recipe: Recipe, shape: Shape) -> Iterator[str]:
-    """The memory of one process, by parts."""
+    """Yield the memory estimate of one process, by parts."""
     parts = memory_parts(recipe, shape)
     total = sum(parts.values())
     yield f"model: {shape.parameters:,} parameters, {shape.trained:,} trained"
@@ -188,21 +192,21 @@ def memory_lines(recipe: Recipe, shape: Shape) -> Iterator[str]:
 
 
 def memory_parts(recipe: Recipe, shape: Shape) -> dict[str, float]:
-    """Bytes of one process that holds the whole model, by what they are for."""
+    """Return the bytes that one process with the whole model needs, by purpose."""
     memory = recipe.memory
     prompts = memory.queries * (recipe.sampling.positives + recipe.sampling.negatives)
-    # A chunk is no longer than all prompts of a part of a step, and no shorter than one.
+    # A chunk is at most all prompts of a micro-batch, and at least one prompt.
     tokens = max(min(memory.chunk_tokens, prompts * recipe.model.max_length), recipe.model.max_length)
     layer = tokens * shape.layer_bytes
     states = tokens * shape.hidden * shape.state_bytes * shape.layers
-    # With checkpointing the input of each layer is kept, and one layer whole.
+    # With gradient checkpointing each layer's input is kept, and one layer's activations.
     kept = states + layer if memory.gradient_checkpointing else shape.layers * layer
     documents = memory.queries * (1 + recipe.sampling.positives + recipe.sampling.negatives)
     features = documents * recipe.model.max_length * shape.hidden * shape.state_bytes
     return {
         "weights": shape.weight_bytes + shape.layers * shape.layer_fixed,
         "gradients and optimiser": float(shape.trained * _ADAM),
-        # Going back through a layer makes about as much again as it kept.
+        # Backward through a layer needs about as much again as the layer saved.
         "activations": kept + layer,
         "image features": features + memory.image_cache_mb * 1024.0 * 1024.0,
         "the rest": float(_CONTEXT_BYTES),

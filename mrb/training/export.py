@@ -1,10 +1,10 @@
-"""Checkpoints that can be used: what was trained, saved so that MRB and others load it.
+"""Save what was trained so that MRB and other programs can load it.
 
-LoRA weights are a folder of their own that names its base; a whole model is a folder like the one it came from. Label
-rows that are not the head's own rows of the layout's labels are put into the head of a whole model where that is apart
-from the input embeddings and each label has one token; else they lie beside the weights in a file that MRB's engine
-reads (`mrb.engine.head.ROWS_FILE`). A text model with its rows in its head is a CrossEncoder of sentence-transformers
-too.
+LoRA weights are saved as a folder that names its base, a whole model as a folder like the one it came from. Trained
+label rows that differ from the head's rows of the label tokens are written into the head of a whole model if the head
+is not tied to the input embeddings and each label is one token; otherwise they are saved next to the weights, in a file
+that MRB's engine reads (`mrb.engine.head.ROWS_FILE`). A text model whose label rows are in its head is also saved as a
+CrossEncoder of sentence-transformers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mrb.training.cross_encoder import fits, write_cross_encoder
 from mrb.training.model import Learner, Start
 
 STATE_FILE = "trained.safetensors"
-"""In a checkpoint to go on from: the parameters that learn, as exactly as they are held."""
+"""In a checkpoint for resuming: the trained parameters, in the precision in which they are held."""
 COPIED = (
     "preprocessor_config.json",
     "processor_config.json",
@@ -35,17 +35,17 @@ COPIED = (
     "chat_template.json",
     "chat_template.jinja",
 )
-"""What a whole model's folder takes from its base's, beside weights, configuration and tokenizer."""
+"""Files copied from the base's folder into a whole model's, in addition to weights, configuration and tokenizer."""
 
 Rows = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Saves a learner into folders and loads it back.
+    """Saves a learner into folders and restores it.
 
-    `base` and `revision` are what LoRA weights name as their base: a Hub repository and its commit, or a local folder.
-    A whole model is written in `dtype`.
+    `base` and `revision` are named as the base of LoRA weights: a Hub repository and its commit, or a local folder. A
+    whole model is written in `dtype`.
     """
 
     learner: Learner
@@ -55,8 +55,10 @@ class Exporter:
     dtype: torch.dtype
 
     def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
-        """Write weights, configuration and tokenizer into `folder`. `state`: the learner's parameters by name, where
-        they had to be gathered from several processes."""
+        """Write weights, configuration and tokenizer into `folder`.
+
+        `state` holds the learner's parameters by name if they were gathered from several processes.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         held = dict(self.learner.named_parameters()) if state is None else state
         rows = held["rows.yes"].detach().cpu(), held["rows.no"].detach().cpu()
@@ -74,13 +76,13 @@ class Exporter:
             write_cross_encoder(folder, self.start.layout, positive, negative)
 
     def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
-        """Write what `load` needs: the parameters that learn."""
+        """Write the trained parameters, which `load` restores."""
         held = dict(self.learner.named_parameters()) if state is None else state
         trained = {name: held[name].detach().cpu().contiguous() for name, _ in self.learner.trained()}
         save_file(trained, folder / STATE_FILE)
 
     def load(self, folder: Path) -> None:
-        """Put what `save_state` wrote back into the learner. TrainingError if it is of another model."""
+        """Restore the parameters that `save_state` wrote. Raises TrainingError if they are of another model."""
         path = folder / STATE_FILE
         if not path.is_file():
             raise TrainingError(f"{folder}: holds no {STATE_FILE}; it is no checkpoint to go on from")
@@ -99,7 +101,7 @@ class Exporter:
         self.learner.model.save_pretrained(folder, state_dict=state)
 
     def _save_whole(self, folder: Path, rows: Rows, state: Mapping[str, Tensor] | None) -> bool:
-        """Save a whole model; whether the label rows must lie beside it."""
+        """Save a whole model. Return whether the label rows must be saved in a file of their own."""
         model = self.learner.model
         weights = {name: v.to(self.dtype) for name, v in (model.state_dict() if state is None else state).items()}
         output = model.get_output_embeddings()
@@ -124,12 +126,12 @@ class Exporter:
         return apart
 
     def _single_ids(self, rows: Rows) -> list[int] | None:
-        """The ids of the layout's labels, if the rows are one each."""
+        """Return the ids of the template's labels if each label has exactly one row, else None."""
         positive, negative = label_ids(self.start.tokenizer, self.start.layout)
         return [positive, negative] if negative is not None and all(len(row) == 1 for row in rows) else None
 
     def _of_head(self, rows: Rows) -> bool:
-        """Whether the rows are what the model's head has for the layout's labels: then nothing need be saved."""
+        """Return whether the label rows equal the head's rows of the label tokens; then they need not be saved."""
         ids = self._single_ids(rows)
         if ids is None:
             return False

@@ -1,7 +1,7 @@
-"""One part of a training step: the documents of some queries through the model, chunk by chunk, and back.
+"""Forward and backward of one micro-batch, chunk by chunk, with gradient caching.
 
 Each distinct image goes through the vision tower once. A loss that compares documents takes two passes if they do not
-fit into one chunk (`TwoPass`); any other is split freely.
+fit into one chunk (`TwoPass`); any other loss is split freely.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Forward = Callable[[Sequence[Row], Mapping[str, Features]], Logits]
 
 
 class Plan(Protocol):
-    """What gives a chunk of documents its share of the loss: `OnePass`, `TwoPass`."""
+    """Computes a chunk's share of the loss: `OnePass`, `TwoPass` or `_Whole`."""
 
     def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
-        """The share, a scalar to go backward from."""
+        """Return the chunk's share of the loss, a scalar to backpropagate."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The documents of some queries, one query after the other: prompts, bool[documents], documents of each query.
+    """The documents of some queries, query after query: their prompts, labels bool[documents], and documents per query.
 
-    `missing` negatives were wanted and not there.
+    `missing` counts the negatives that were wanted but not available.
     """
 
     prompts: Sequence[Prompt]
@@ -48,19 +48,21 @@ class Batch:
 
     @property
     def images(self) -> list[ImageHandle]:
-        """The images of all prompts, as they come."""
+        """The images of all prompts, in order, with repetitions."""
         return [placed.image for prompt in self.prompts for placed in prompt.images]
 
     @property
     def tokens(self) -> int:
-        """What the language model reads, without padding."""
+        """Tokens that the language model reads, without padding."""
         return sum(len(prompt.ids) for prompt in self.prompts)
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a part of a step gave: its share of the step's loss, the logits of its documents, and, where two passes were
-    made, the largest difference between them."""
+    """Result of a micro-batch: its share of the step's loss, the logits of its documents per query, and `drift`.
+
+    `drift` is the largest difference of logits between the two passes, 0 if there was one pass.
+    """
 
     value: Tensor
     groups: tuple[Group, ...]
@@ -69,11 +71,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Stepper:
-    """Does a part of a step: computes the loss of a batch and puts its gradient into the parameters.
+    """Computes the loss of a micro-batch and accumulates its gradient.
 
-    `forward` is the model as it is wrapped for several processes, `backward` goes back from a scalar. All but the last
-    chunk are gone through inside of `apart()`, where processes do not meet. `queries`: those of the whole step, by
-    which the sum over queries is divided.
+    `forward` is the model as wrapped for several processes, `backward` backpropagates a scalar. All chunks but the last
+    run inside `apart()`, without synchronising gradients (`no_sync`). `queries` is the divisor of the sum over queries:
+    this process's queries of the whole step.
     """
 
     loss: Loss
@@ -84,7 +86,7 @@ class Stepper:
     queries: int
 
     def __call__(self, batch: Batch, features: Mapping[str, Features]) -> Done:
-        """Forward and backward of a batch. TrainingError if the loss is not a finite number."""
+        """Run forward and backward on a batch. Raises TrainingError if the loss is not finite."""
         rows = [row_of(prompt, features) for prompt in batch.prompts]
         labels = batch.labels
         parts = chunks(batch, self.chunk_tokens)
@@ -116,7 +118,7 @@ class Stepper:
     def _plan(
         self, batch: Batch, rows: Sequence[Row], parts: Sequence[Tensor], features: Mapping[str, Features]
     ) -> tuple[Plan, Logits | None]:
-        """The plan, and the logits of a first pass if one was made."""
+        """Return the plan, and the logits of a first pass without gradients if one was needed."""
         if self.loss.pointwise:
             assert not isinstance(self.loss, Contrastive)
             return OnePass(self.loss, batch.labels, batch.sizes, self.queries), None
@@ -131,7 +133,7 @@ class Stepper:
 
 @dataclass(frozen=True)
 class _Whole:
-    """The plan of a batch that is one chunk: one graph."""
+    """Plan of a batch that is one chunk: one autograd graph."""
 
     loss: Loss
     batch: Batch
@@ -144,13 +146,13 @@ class _Whole:
 
 
 def chunks(batch: Batch, tokens: int) -> list[Tensor]:
-    """The documents (their numbers, int64) that go through the model together, longest first."""
+    """Return the chunks of documents that go through the model together, as int64 indices, longest first."""
     lengths = [len(prompt.ids) for prompt in batch.prompts]
     return [torch.tensor(part, device=batch.labels.device) for part in batches(lengths, tokens)]
 
 
 def _in_order(found: Sequence[Logits], parts: Sequence[Tensor]) -> Logits:
-    """Logits of chunks as logits [documents] in their order; gradients flow through."""
+    """Concatenate the chunks' logits and return them in document order, float32[documents]; gradients flow through."""
     back = torch.argsort(torch.cat(list(parts)))
     yes, no = (torch.cat([logits[i] for logits in found])[back] for i in (0, 1))
     return yes, no
@@ -162,14 +164,17 @@ def _tensors(features: Features) -> Iterator[Tensor]:
 
 
 def _cut(features: Features) -> Features:
-    """The same values, where gradients stop and are gathered."""
+    """Return detached copies of the features as leaves, where gradients accumulate."""
     embeds, *deep = (values.detach().requires_grad_(values.requires_grad) for values in _tensors(features))
     return replace(features, embeds=embeds, deep=tuple(deep))
 
 
 def _surrogate(features: Mapping[str, Features], leaves: Mapping[str, Features]) -> Tensor | float:
-    """A term of value 0 whose gradient by the features is what earlier chunks gathered at their leaves: so the tower is
-    gone back through once, with the last chunk."""
+    """Return a term of value 0 whose gradient with respect to the features is what earlier chunks accumulated at the
+    leaves.
+
+    So the vision tower is backpropagated through only once, with the last chunk.
+    """
     total: Tensor | float = 0.0
     for key, one in features.items():
         for live, leaf in zip(_tensors(one), _tensors(leaves[key]), strict=True):
@@ -179,8 +184,10 @@ def _surrogate(features: Mapping[str, Features], leaves: Mapping[str, Features])
 
 
 def _unseen(features: Mapping[str, Features], batch: Batch) -> Tensor | float:
-    """0, tied to features that no prompt shows: processes that meet after a step must all have been through the tower,
-    also one whose batch has no image."""
+    """Return a zero loss over features that no prompt shows.
+
+    It makes DDP reduce the vision tower also on a process whose batch has no image.
+    """
     shown = {image.sha256 for image in batch.images}
     total: Tensor | float = 0.0
     for key in features.keys() - shown:

@@ -1,4 +1,4 @@
-"""The log of a run: a table on standard output and the same values in a CSV file that a restart goes on with."""
+"""Training log: a table on standard output, and a CSV file that a resumed run continues."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ COLUMNS = (
     "missing",
     "seconds",
 )
-"""`sft` and `cl` are the values of the true losses; `drift` the largest difference between two passes; `tokens` read
-since the last line, and negatives that were `missing`; `seconds` since this process started training."""
+"""`sft` and `cl` are the values of the supervised and the contrastive loss; `drift` is the largest difference of logits
+between two passes; `tokens` and `missing` (negatives not available) count since the last line; `seconds` is the time
+since this process started training.
+"""
 DEV_COLUMNS = ("step", "task", "measure", "value", "low", "high", "first_stage", "oracle")
 _SHOWN = ("step", "loss", "sft", "cl", "learning_rate", "grad_norm", "tokens", "seconds")
 
 
 class Table:
-    """A CSV file with a header; lines go in one at a time, and those after a step can be taken back."""
+    """A CSV file with a header. Lines are appended; the lines after a step can be removed."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self.columns = tuple(columns)
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Append a line; what is missing stays empty."""
+        """Append a line. Absent values stay empty."""
         new = not self.path.is_file()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -50,14 +52,14 @@ class Table:
             writer.writerow({name: _plain(value) for name, value in values.items()})
 
     def rows(self) -> list[dict[str, str]]:
-        """The lines so far; a last one that was cut in its middle (no power, a full disk) is none."""
+        """Return the lines so far, without a truncated last line (after a power loss or on a full disk)."""
         if not self.path.is_file():
             return []
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [row for row in csv.DictReader(line for line in lines if line.endswith("\n")) if row.get("step")]
 
     def cut(self, step: int) -> None:
-        """Take back the lines after `step`: they are about to be made again."""
+        """Remove the lines after `step`: a resumed run writes them again."""
         kept = [row for row in self.rows() if int(row["step"]) <= step]
         if kept:
             lines = [",".join(self.columns), *(",".join(row[c] or "" for c in self.columns) for row in kept)]
@@ -67,7 +69,7 @@ class Table:
 
 
 class LogCallback(TrainerCallback):
-    """Writes a line for each log of the loop, on the main process alone."""
+    """Writes a line for each log event of the training loop, on the main process only."""
 
     def __init__(self, table: Table, say: Callable[[str], None]) -> None:
         self._table = table
@@ -76,7 +78,7 @@ class LogCallback(TrainerCallback):
         self._headed = False
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """A line of the table and of the file."""
+        """Append a line to the table and to the file."""
         if not state.is_world_process_zero or logs is None or "loss" not in logs:
             return
         values = {**logs, "step": state.global_step, "seconds": round(time.monotonic() - self._started, 1)}
@@ -88,7 +90,7 @@ class LogCallback(TrainerCallback):
 
 
 def _plain(value: Any) -> Any:
-    # Nine digits say which float32 it was: two curves can be compared exactly.
+    # Nine digits identify a float32, so two curves can be compared exactly.
     return f"{value:.9g}" if isinstance(value, float) else value
 
 

@@ -1,4 +1,4 @@
-"""The model of a recipe without its weights: counted, and one layer of it measured, for estimates."""
+"""Build a recipe's model without its weights: count its parameters and measure one layer, for memory estimates."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from mrb.training.model import Learner, tuned
 from mrb.training.recipe import Recipe, recipe_folder
 
 PROBES = (8, 24)
-"""Tokens of the two rows that a layer is measured with: what grows with them is told from what does not."""
+"""Lengths in tokens of the two rows that a layer is measured with, to separate its per-token and its constant cost."""
 _FEW = 512
-"""Vocabulary of the measured layer: its embeddings are not what is measured."""
+"""Vocabulary size of the measured model: its embeddings are not measured."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a recipe's model: parameters in all and learning, bytes of weights as they are held, hidden size,
-    layers, bytes of a hidden state; bytes that one layer keeps for the way back, of each token and beside them (copies
-    of weights in another precision)."""
+    """Sizes of a recipe's model.
+
+    `parameters` counts all parameters, `trained` the trained ones; `weight_bytes` is the size of the weights as held,
+    `state_bytes` that of one number of a hidden state. `layer_bytes` are the activation bytes that one layer saves for
+    backward per token, `layer_fixed` those that do not depend on the tokens (copies of weights in another precision).
+    """
 
     parameters: int
     trained: int
@@ -44,7 +47,9 @@ class Shape:
 
 
 def shape_folder(recipe: Recipe) -> Path | None:
-    """A folder with the model's configuration: the checkpoint's if it is on this disk, else the one that ships."""
+    """Return a folder with the model's configuration: the local checkpoint's, else the packaged one; None if there is
+    none.
+    """
     model = recipe.model
     if model.path is not None and model.revision is None and (local := expand_user(model.path)).is_dir():
         return local
@@ -53,7 +58,10 @@ def shape_folder(recipe: Recipe) -> Path | None:
 
 
 def measure(recipe: Recipe) -> Shape:
-    """The shape of the recipe's model; nothing is fetched and no weight is read. TrainingError without a shape."""
+    """Return the shape of the recipe's model. Downloads nothing and reads no weights.
+
+    Raises TrainingError if the model's configuration is not available.
+    """
     folder = shape_folder(recipe)
     if folder is None:
         raise TrainingError(
@@ -81,7 +89,7 @@ def measure(recipe: Recipe) -> Shape:
 
 
 def load_config(folder: Path) -> Any:
-    """The configuration in a folder."""
+    """Load the transformers configuration in a folder."""
     from transformers import AutoConfig
 
     content = read_config(folder)
@@ -89,7 +97,7 @@ def load_config(folder: Path) -> Any:
 
 
 def empty_learner(recipe: Recipe, config: Any, dtype: torch.dtype | None = None) -> Learner:
-    """A learner of a configuration, its weights as torch leaves or draws them; label rows of the right width."""
+    """Build a learner from a configuration, with torch's initial weights and label rows of the right width."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     loader: Any = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
@@ -103,7 +111,7 @@ def empty_learner(recipe: Recipe, config: Any, dtype: torch.dtype | None = None)
 
 
 def cut_config(config: Any, layers: int, vocabulary: int | None = None) -> Any:
-    """The configuration with fewer layers, in text and vision, and if asked a smaller vocabulary."""
+    """Return the configuration with fewer layers, in text and vision, and, if given, a smaller vocabulary."""
     small = copy.deepcopy(config)
     text = small.get_text_config()
     text.num_hidden_layers = layers
@@ -122,7 +130,7 @@ def cut_config(config: Any, layers: int, vocabulary: int | None = None) -> Any:
 
 
 def _kept_bytes(recipe: Recipe, config: Any, layers: int) -> dict[int, int]:
-    """Bytes that so many layers keep for the way back, by the number of tokens, without gradient checkpointing."""
+    """Return the bytes that so many layers save for backward, by number of tokens, without gradient checkpointing."""
     plain = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"gradient_checkpointing": False})})
     with torch.device("meta"):
         learner = empty_learner(plain, cut_config(config, layers, _FEW))
@@ -133,7 +141,7 @@ def _kept_bytes(recipe: Recipe, config: Any, layers: int) -> dict[int, int]:
 
 
 def kept_bytes(learner: Learner, tokens: int, half: bool) -> int:
-    """Bytes that one row of so many tokens keeps for the way back, weights not counted; on the CPU."""
+    """Return the bytes that one row of so many tokens saves for backward on the CPU, weights not counted."""
     row = Row(np.zeros(tokens, np.int64), (), np.tile(np.arange(tokens), (3, 1)))
     weights = {values.untyped_storage().data_ptr() for values in learner.parameters()}
     with kept_storages() as kept, torch.autocast("cpu", torch.bfloat16, enabled=half):
@@ -143,14 +151,14 @@ def kept_bytes(learner: Learner, tokens: int, half: bool) -> int:
 
 @contextmanager
 def kept_storages() -> Iterator[dict[int, int]]:
-    """Inside, gathers what autograd keeps for the way back: storage -> bytes, each storage once."""
+    """Collect what autograd saves for backward within the context: storage address -> bytes, each storage once."""
     kept: dict[int, int] = {}
     held: list[torch.Tensor] = []
 
     def pack(values: torch.Tensor) -> torch.Tensor:
         storage = values.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        held.append(values)  # a freed storage's place could be taken by another
+        held.append(values)  # keeps the storage alive: its address could be reused
         return values
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values):

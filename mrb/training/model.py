@@ -1,4 +1,4 @@
-"""The model that learns: a checkpoint with what is frozen, what is trained, and the label rows, by a recipe."""
+"""The model to train, built by a recipe: a checkpoint with frozen parts, trained parts, and label rows."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _SCORE = {"cl": "positive", "sft": "difference"}
 
 
 class Learner(nn.Module):
-    """A language model, or one with low-rank additions, and the label rows.
+    """A language model, with or without LoRA, and the label rows.
 
-    Called with rows of tokens and the features of their images it gives the logits z_yes and z_no, float32[rows] each,
-    at each row's last token. Logits of the whole vocabulary are never made.
+    Called with rows of tokens and their images' features, it returns the logits z_yes and z_no, float32[rows] each, at
+    each row's last token. Logits over the whole vocabulary are never computed.
     """
 
     def __init__(self, model: Any, rows: LabelRows) -> None:
@@ -43,34 +43,34 @@ class Learner(nn.Module):
 
     @property
     def base(self) -> Any:
-        """The transformers model; its layers carry the additions, if there are any."""
+        """The transformers model; its layers contain the LoRA weights, if there are any."""
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
     def with_lora(self) -> bool:
-        """Whether the model is one with low-rank additions."""
+        """Whether the model has LoRA weights."""
         return self.base is not self.model
 
     @property
     def tower(self) -> nn.Module | None:
-        """The vision tower with its projector, if there is one."""
+        """The vision tower with its projector, None if there is none."""
         found: nn.Module | None = getattr(self.base.model, "visual", None)
         return found
 
     def forward(self, rows: Sequence[Row], features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
-        """z_yes and z_no of each row."""
+        """Return z_yes and z_no of each row."""
         hidden = Backbone(self.base).forward(rows, features)
         yes, no = self.rows(hidden)
         return yes, no
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters that learn, by name."""
+        """Return (name, parameter) of the trained parameters."""
         return ((name, values) for name, values in self.named_parameters() if values.requires_grad)
 
 
 @dataclass(frozen=True)
 class Start:
-    """A checkpoint to start from: its folder, its tokenizer and its layout."""
+    """The checkpoint that training starts from: folder, tokenizer and prompt template."""
 
     folder: Path
     tokenizer: Any
@@ -78,14 +78,17 @@ class Start:
 
 
 def quiet() -> None:
-    """No bars and no advice of libraries on standard error."""
+    """Turn off the libraries' progress bars and advice on standard error."""
     checkpoint.quiet_transformers()
-    # Names that transformers and accelerate are about to change are no user's business.
+    # Deprecations inside transformers and accelerate do not concern the user.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
 
 
 def layout_of(recipe: Recipe) -> Layout:
-    """The recipe's layout. TrainingError if there is none of that name, or if it does not rank by what is trained."""
+    """Return the recipe's prompt template.
+
+    Raises TrainingError if there is none of that name, or if it ranks by another score than the loss trains.
+    """
     (point,) = entry_points(group=RERANKERS, name=_ANY_LAYOUT)
     known: dict[str, Layout] = {layout.name: layout for layout in point.load().other_prompts}
     layout = known.get(recipe.model.layout)
@@ -102,9 +105,9 @@ def layout_of(recipe: Recipe) -> Layout:
 
 
 def find_start(recipe: Recipe, made: Path | None = None) -> Start:
-    """The recipe's checkpoint, fetched if it is one of the Hub; `made` is the folder of a random start.
+    """Return the recipe's checkpoint, downloaded if it is on the Hub; `made` is the folder of a random start.
 
-    TrainingError or AdapterError if it is not there.
+    Raises TrainingError or AdapterError if it is not available.
     """
     layout = layout_of(recipe)
     folder = made
@@ -117,7 +120,7 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
 
 
 def build_learner(recipe: Recipe, start: Start) -> Learner:
-    """The model of the checkpoint with what the recipe trains; on the CPU."""
+    """Load the checkpoint as the recipe trains it, on the CPU."""
     precise = recipe.memory.precision == "fp32" or recipe.tuning.method == "full"
     model = checkpoint.load_model(
         start.folder,
@@ -129,9 +132,12 @@ def build_learner(recipe: Recipe, start: Start) -> Learner:
 
 
 def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
-    """`model` and label rows as what the recipe trains of them. TrainingError if they do not fit."""
+    """Make a learner of `model` and label rows: freeze, add LoRA and mark what the recipe trains.
+
+    Raises TrainingError if model and recipe do not fit.
+    """
     model.requires_grad_(False)
-    if recipe.loss.along == "cl":  # the loss does not see it
+    if recipe.loss.along == "cl":  # this loss does not depend on it
         rows.no.requires_grad_(False)
     learner = Learner(
         _lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _full(recipe.tuning, model), rows
@@ -141,8 +147,9 @@ def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
             raise TrainingError("tuning.vision is 'trained', but the model has no vision tower")
         learner.tower.float().requires_grad_(True)
     if recipe.memory.gradient_checkpointing:
-        # The reentrant kind gives no gradients behind frozen embeddings, unless hooks make these ask for one; the hooks
-        # that come with it all the same would make a frozen vision tower keep its activations.
+        # Reentrant checkpointing gives no gradients behind frozen embeddings, except with hooks that make the
+        # embeddings' output require grad. Enabling installs these hooks in any case; they would make a frozen vision
+        # tower save activations.
         learner.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         learner.base.disable_input_require_grads()
     if not recipe.loss.pointwise:
@@ -151,7 +158,7 @@ def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
 
 
 def label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
-    """The label rows of a recipe."""
+    """Return the label rows of a recipe."""
     settings = recipe.rows
     head = model.get_output_embeddings()
     if head is None:
@@ -164,7 +171,7 @@ def label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
 
 
 def token_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
-    """The ids of the recipe's label tokens. TrainingError if one is no single token."""
+    """Return the ids of the recipe's label tokens. Raises TrainingError if a label token is not a single token."""
     if not recipe.rows.yes:
         positive, negative = label_ids(start.tokenizer, start.layout)
         if negative is None:
@@ -214,7 +221,7 @@ def _full(tuning: Tuning, model: Any) -> Any:
 
 
 def _refuse_dropout(learner: Learner) -> None:
-    """Two passes must compute the same."""
+    """Refuse dropout: the two passes of gradient caching must compute the same."""
     active = [name for name, module in learner.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
     config = learner.base.config.get_text_config()
     if getattr(config, "attention_dropout", 0):
@@ -224,7 +231,7 @@ def _refuse_dropout(learner: Learner) -> None:
 
 
 def matched_text(learner: Learner) -> str:
-    """What learns, for people: modules by their last name, and how many numbers."""
+    """Return a readable summary of what is trained: parameter counts, and modules by their last name."""
     total = sum(values.numel() for values in learner.parameters())
     trained = dict(learner.trained())
     count = sum(values.numel() for values in trained.values())

@@ -1,6 +1,6 @@
-"""Lines over steps and points with intervals, as SVG text.
+"""Line plots and interval plots as SVG text.
 
-Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _TICKS = 5
 
 
 def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
-    """A line for each name through its points (x, y), with a legend. Each line has a point or more."""
+    """Return a plot with one line per name through its points (x, y), and a legend.
+
+    Each line needs at least one point.
+    """
     everything = [point for points in lines.values() for point in points]
     x_low, x_high = _range([x for x, _ in everything])
     y_low, y_high = _range([0.0, *(y for _, y in everything)])
@@ -36,7 +39,7 @@ def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
 
 
 def interval_plot(title: str, rows: Mapping[str, tuple[float, float, float]]) -> str:
-    """A point (middle, low, high) with its interval for each name, one below the other, and a line at 0."""
+    """Return a plot with one (middle, low, high) interval per name, one below the other, and a line at 0."""
     low, high = _range([0.0, *(value for row in rows.values() for value in row)])
     step = (_HEIGHT - _TOP - _BOTTOM) / len(rows)
 
@@ -105,7 +108,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers inside of low..high, about five."""
+    """Return about five round numbers within low..high."""
     rough = (high - low) / _TICKS
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)

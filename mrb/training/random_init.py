@@ -1,6 +1,6 @@
-"""A start from nothing: random weights of a shape that ships, and a tokenizer learnt from the texts of the groups.
+"""Start from random weights: a packaged shape, and a tokenizer trained on the texts of the groups.
 
-The folder is a checkpoint like any other. The same recipe and data give the same one, weights by the recipe's seed.
+The result is an ordinary checkpoint folder. It depends only on the recipe, its seed and the data.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SPECIALS = {
     "<|image_pad|>": "image_token_id",
     "<|video_pad|>": "video_token_id",
 }
-"""Qwen2.5-VL's special tokens that are used, and where its configuration names them."""
+"""The special tokens of Qwen2.5-VL in use, and the configuration field that names each."""
 _ROLES = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 _LABELS = ("yes", "no")
 
 
 def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -> None:
-    """Write a checkpoint with random weights into `folder`: the recipe's shape, its vocabulary, its seed."""
+    """Write a checkpoint with random weights into `folder`, by the recipe's shape, vocabulary and seed."""
     import torch
     from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
@@ -52,7 +52,7 @@ def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -
     model: Any = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
-    # Temporal patches, merging and sizes are those of the tower; pixel limits are the recipe's.
+    # Patch and merge sizes follow the vision tower; pixel limits are the recipe's.
     vision = config.vision_config
     Qwen2VLImageProcessorPil(
         patch_size=vision.patch_size,
@@ -63,7 +63,7 @@ def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -
 
 
 def texts(sources: Sequence[Source]) -> list[str]:
-    """The distinct texts of all groups, in order."""
+    """Return the distinct texts of all groups, in order."""
     found: dict[str, None] = {}
     for source in sources:
         for place in range(len(source)):
@@ -78,8 +78,10 @@ def _texts(group: TrainingGroup) -> Iterator[str]:
 
 
 def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:
-    """A byte-level BPE tokenizer of Qwen2's kind with at most so many tokens, learnt from `corpus`. Yes and no are one
-    token each."""
+    """Train a byte-level BPE tokenizer like Qwen2's on `corpus`, with at most `vocabulary` tokens.
+
+    "yes" and "no" become one token each.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import Qwen2Tokenizer
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
@@ -96,11 +98,11 @@ def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # Often enough that no other pair of letters is joined before theirs.
+    # Frequent enough that no other pair of letters is merged before theirs.
     labels = [word for word in _LABELS for _ in range(max(1000, len(corpus)))]
     learnt.train_from_iterator([*corpus, *labels], trainer)
     content = json.loads(learnt.to_str())["model"]
-    merges: Any = [tuple(merge) for merge in content["merges"]]  # pairs, though it says strings
+    merges: Any = [tuple(merge) for merge in content["merges"]]  # pairs, although the annotation says strings
     tokenizer = Qwen2Tokenizer(
         vocab=content["vocab"],
         merges=merges,

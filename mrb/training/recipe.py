@@ -1,7 +1,7 @@
-"""Recipes: what is trained, on what, how, as TOML. Unknown keys are refused.
+"""Recipes: TOML files that say what is trained, on what data and how. Unknown keys are refused.
 
-A recipe may `extend` another and then holds only what differs. `paper` names the settings that a paper states; all
-others are this package's own choices, and are shown as such.
+A recipe may extend another one (key `extends`) and then holds only what differs. `paper` names the settings that a
+paper states; all others are this package's own choices, and are shown as such.
 """
 
 from __future__ import annotations
@@ -23,13 +23,17 @@ from mrb.training.data.sampling import Sampling
 
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
-the vision tower of Qwen2.5-VL, whose layers are called `blocks`."""
+the vision tower of Qwen2.5-VL, whose layers are called `blocks`.
+"""
 
 
 class ModelSettings(Model):
-    """The model to start from: a folder, or a Hub repository at a commit. `shape` names its configuration as this
-    package holds it, for estimates before it is fetched; `layout` is one of the adapter `yes-no`. `vocabulary` instead
-    of a path: random weights of `shape`, with a tokenizer of at most so many tokens learnt from the groups."""
+    """The model to start from: a folder, or a Hub repository at a commit.
+
+    `shape` names a packaged configuration of the model, for estimates before it is downloaded; `layout` is a prompt
+    template of the adapter `yes-no`. `vocabulary` replaces `path`: random weights of `shape`, and a tokenizer of at
+    most so many tokens trained on the groups.
+    """
 
     path: str | None = None
     vocabulary: int | None = Field(default=None, ge=300, le=100_000)
@@ -43,7 +47,7 @@ class ModelSettings(Model):
 
     @property
     def name(self) -> str:
-        """The model to start from, for people."""
+        """The model to start from, for display."""
         return f"random weights of the shape {self.shape}" if self.path is None else self.path
 
     @model_validator(mode="after")
@@ -58,9 +62,11 @@ class ModelSettings(Model):
 
 
 class Tuning(Model):
-    """What learns. `lora`: low-rank additions to the modules whose whole name `targets` matches; `full`: the language
-    model's weights, and its input embeddings if `embeddings` is `trained`. `vision`: the vision tower with its
-    projector, all of it."""
+    """What is trained.
+
+    `method` `lora`: LoRA on the modules whose full name matches `targets`. `full`: the language model's weights, and
+    its input embeddings if `embeddings` is `trained`. `vision`: the whole vision tower with its projector.
+    """
 
     method: Literal["lora", "full"] = "lora"
     rank: int = Field(default=16, ge=1)
@@ -78,8 +84,11 @@ class Tuning(Model):
 
 
 class RowSettings(Model):
-    """The label rows: copies of the head's rows of the tokens `yes` and `no` (default: the layout's labels), or random
-    ones, which always learn. `trainable` copies learn apart from the head."""
+    """The label rows: copies of the head's rows of the tokens `yes` and `no` (default: the template's labels), or
+    random rows.
+
+    Random rows are always trained. `trainable` copies are trained separately from the head.
+    """
 
     start: Literal["head", "random"] = "head"
     trainable: bool = False
@@ -96,7 +105,7 @@ class RowSettings(Model):
 
 
 class LossSettings(Model):
-    """The loss, docs/losses.md: `weight`, `direction` and `tau` are those of `unified`."""
+    """The loss, see docs/losses.md: `weight`, `direction` and `tau` belong to `unified`."""
 
     name: Literal["supervised", "contrastive", "unified"] = "supervised"
     weight: Literal["cl", "sft", "base", "masked"] | None = None
@@ -121,20 +130,23 @@ class LossSettings(Model):
 
     @property
     def along(self) -> Literal["cl", "sft"]:
-        """What the loss moves and what the model ranks by: `cl` is z_yes, `sft` is z_yes - z_no."""
+        """The score that the loss trains and the model ranks by: `cl` is z_yes, `sft` is z_yes - z_no."""
         if self.direction is not None:
             return self.direction
         return "cl" if self.name == "contrastive" else "sft"
 
     @property
     def pointwise(self) -> bool:
-        """Whether a document's term needs no other document of its query."""
+        """Whether a document's term is independent of the other documents of its query."""
         return self.name == "supervised" or (self.name == "unified" and self.weight != "cl")
 
 
 class DataTask(Model):
-    """A task that groups are built from; `first_stage` finds its hard negatives (default: the task's own). `derived`
-    names what makes other data of it, with so many `copies` of each query (entry points `mrb.derived_data`)."""
+    """A task that groups are built from. `first_stage` retrieves its hard negatives (default: the task's own).
+
+    `derived` names a generator of other data from the task (entry points `mrb.derived_data`), with `copies` of each
+    query.
+    """
 
     task: Slug
     first_stage: str | None = None
@@ -149,8 +161,11 @@ class DataTask(Model):
 
 
 class DataSettings(Model):
-    """What is trained on: `groups` are files that `mrb train data` wrote, or others of that form; `tasks` are built
-    when they are first needed, with hard negatives to `depth` and `random` others, and kept in MRB's cache."""
+    """The training data.
+
+    `groups` are files written by `mrb train data`, or others of that form. `tasks` are built on first use, with hard
+    negatives down to rank `depth` and `random` random negatives, and kept in MRB's cache.
+    """
 
     groups: tuple[str, ...] = ()
     tasks: tuple[DataTask, ...] = ()
@@ -165,8 +180,10 @@ class DataSettings(Model):
 
 
 class Schedule(Model):
-    """How long and how fast: `queries` groups a step over all processes, `steps` steps (default: as many as `epochs`
-    over the groups need), `warmup` as a share of them, AdamW."""
+    """Length and optimiser (AdamW): `queries` groups per step over all processes, for `steps` steps.
+
+    Without `steps`, `epochs` over the groups decide. `warmup` is a fraction of the steps.
+    """
 
     queries: int = Field(default=64, ge=1)
     steps: int | None = Field(default=None, ge=1)
@@ -182,8 +199,11 @@ class Schedule(Model):
 
 
 class Memory(Model):
-    """What one process holds at a time: `queries` groups in a part of a step, whose documents go through the model in
-    chunks of at most `chunk_tokens` (rows times the longest). `image_cache_mb`: features kept of a frozen tower."""
+    """What one process holds at a time: micro-batches of `queries` groups.
+
+    Their documents go through the model in chunks of at most `chunk_tokens` (rows x longest row). `image_cache_mb`
+    bounds the cached features of a frozen vision tower.
+    """
 
     precision: Literal["bf16", "fp32"] = "bf16"
     queries: int = Field(default=1, ge=1)
@@ -193,7 +213,7 @@ class Memory(Model):
 
 
 class Evaluation(Model):
-    """Development tasks, scored every so many steps (0: at the end alone) on their own candidate lists."""
+    """Development tasks, scored every `every` steps (0: only at the end) on their own candidate lists."""
 
     tasks: tuple[Slug, ...] = ()
     every: int = Field(default=0, ge=0)
@@ -202,8 +222,11 @@ class Evaluation(Model):
 
 
 class Output(Model):
-    """A checkpoint every `save_every` steps (0: at the end alone), the last `keep` of which stay; a line in the log
-    every `log_every`; `report_to`: also to tensorboard or wandb, if installed."""
+    """A checkpoint every `save_every` steps (0: only at the end), of which the last `keep` stay; a log line every
+    `log_every`.
+
+    `report_to` also logs to tensorboard or wandb, if installed.
+    """
 
     save_every: int = Field(default=500, ge=0)
     keep: int = Field(default=2, ge=1)
@@ -212,7 +235,7 @@ class Output(Model):
 
 
 class Recipe(Model):
-    """Everything that decides a training run. `paper` lists settings as `section.name`."""
+    """Every setting of a training run. `paper` lists settings as `section.name`."""
 
     schema_version: Literal[1]
     title: str = Field(max_length=120)
@@ -245,7 +268,7 @@ class Recipe(Model):
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe with where it came from: its name, and the settings that the user changed."""
+    """A recipe with its name and the settings that the user changed."""
 
     name: str
     recipe: Recipe
@@ -253,18 +276,18 @@ class LoadedRecipe:
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of all settings."""
+        """SHA-256 of all settings."""
         return sha256_json(self.recipe.model_dump(mode="json"))
 
     def origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
-        """Who chose a setting: the paper, this package, or the user."""
+        """Return who chose a setting: the paper, this package, or the user."""
         if setting in self.changed:
             return "changed"
         return "paper" if setting in self.recipe.paper else "ours"
 
 
 def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    """(section.name, value) of every setting, in the recipe's order."""
+    """Yield (section.name, value) of every setting, in the recipe's order."""
     for section, value in recipe:
         if isinstance(value, Model):
             for name, own in value:
@@ -272,18 +295,25 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship."""
+    """Return the names of the packaged recipes."""
     return sorted(path.stem for path in recipe_folder().glob("*.toml"))
 
 
 def recipe_folder() -> Path:
-    """The folder of the recipes that ship."""
+    """Return the folder of the packaged recipes."""
     return Path(str(resources.files("mrb.baselines"))) / "recipes"
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
-    """The recipe in the file `name` (ends in .toml), or the shipped one of that name, with `section.name=value`
-    changes. TrainingError names the file and the first wrong setting."""
+    """Load a recipe.
+
+    Args:
+        name: A file (ends in .toml), or the name of a packaged recipe.
+        changes: Settings to replace, as `section.name=value`.
+
+    Raises:
+        TrainingError: Names the file and the first wrong setting.
+    """
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(
@@ -315,8 +345,11 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on `base`: tables are joined; what is not a table replaces, and so does a loss that is named: the other's
-    settings are not its own. `paper` adds to the base's."""
+    """Return `over` merged into `base`: tables are merged, other values replaced.
+
+    A loss with a name replaces the whole table, since the settings of another loss do not apply to it. `paper` extends
+    the base's list.
+    """
     merged = dict(base)
     for key, value in over.items():
         if key == "paper":
@@ -331,7 +364,7 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _change(content: dict[str, Any], change: str) -> str:
-    """Apply `section.name=value`; the value is TOML, or a text as it stands."""
+    """Apply `section.name=value` and return the setting's name. The value is TOML, or else plain text."""
     name, equals, text = change.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section.isidentifier() and key.isidentifier()):
@@ -345,7 +378,7 @@ def _change(content: dict[str, Any], change: str) -> str:
         raise TrainingError(f"--set {name}: {section} is no section of a recipe")
     if name == "loss.name":
         table.clear()
-    if value == "none":  # TOML has no null, and an optional setting must be able to leave
+    if value == "none":  # TOML has no null, but an optional setting must be removable
         table.pop(key, None)
     else:
         table[key] = value

@@ -1,4 +1,4 @@
-"""The record of a training run: what was trained, on what, against which test data it was held, what came out."""
+"""Record of a training run: what was trained, on what data, checked against which test data, and its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"
 _MAY_CHANGE = {"output", "evaluation", "title", "paper"}
-"""Sections that decide neither the data nor the weights: a run goes on under others."""
+"""Sections that affect neither data nor weights: a run may be resumed with other values."""
 
 
 class DevRecord(Model):
@@ -34,9 +34,10 @@ class DevRecord(Model):
 
 
 class TrainingRecord(Model):
-    """Stands in the run's folder from its start; `results` are there once it is finished.
+    """training.json in the run's folder, written at the start; `results` are added when the run is finished.
 
-    `recipe` holds every setting, `paper` the names of those that a paper states, `changed` of those that the user set.
+    `recipe` holds every setting and lists in `paper` those that a paper states; `changed` names those that the user
+    set.
     """
 
     schema_version: Literal[1] = 1
@@ -56,14 +57,14 @@ class TrainingRecord(Model):
     results: tuple[DevRecord, ...] = ()
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to go on after another's checkpoint."""
+        """Return what must be equal for a run to resume from another's checkpoint."""
         recipe = redacted(self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE))
         sources = [(source.name, source.sha256, source.groups) for source in self.sources]
         return {"recipe": recipe, "sources": sources, "steps": self.steps}
 
 
 def make_record(loaded: LoadedRecipe, prepared: Prepared, steps: int, command: tuple[str, ...]) -> TrainingRecord:
-    """The record of a run that is about to start."""
+    """Return the record of a run that is about to start."""
     return TrainingRecord(
         mrb_version=version("mrb"),
         name=loaded.name,
@@ -81,7 +82,7 @@ def make_record(loaded: LoadedRecipe, prepared: Prepared, steps: int, command: t
 
 
 def read_training_record(folder: Path) -> TrainingRecord | None:
-    """The record in `folder`, None if there is none. TrainingError if it is damaged."""
+    """Return the record in `folder`, None if there is none. Raises TrainingError if it is damaged."""
     path = folder / RECORD_FILE
     if not path.is_file():
         return None
@@ -92,5 +93,5 @@ def read_training_record(folder: Path) -> TrainingRecord | None:
 
 
 def write_training_record(folder: Path, record: TrainingRecord) -> None:
-    """Write the record, whole or not at all."""
+    """Write the record atomically."""
     write_json(folder / RECORD_FILE, record.model_dump(mode="json"))

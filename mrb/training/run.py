@@ -1,10 +1,12 @@
 """`mrb train RECIPE`: from a recipe to a folder with a model, its record, its log and its card.
 
-OUT/start/             random weights that training starts from, where the recipe names no checkpoint
-OUT/training.json      the recipe as it was run, its data, what test data it was held against, results
-OUT/log.csv, dev.csv   the loss curve, and development results
-OUT/checkpoint-N/      what a restart goes on from
-OUT/model/             the trained model, for `mrb run --model yes-no --set path=OUT/model`, and its card
+```text
+OUT/start/             random weights that training starts from, if the recipe names no checkpoint
+OUT/training.json      the recipe as run, its data, the test data it was checked against, results
+OUT/log.csv, dev.csv   loss curve and development results
+OUT/checkpoint-N/      state for resuming
+OUT/model/             the trained model and its card, for `mrb run --model yes-no --set path=OUT/model`
+```
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ _STATE = "trainer_state.json"
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of."""
+    """The components of a run."""
 
     learner: Learner
     prompter: Prompter
@@ -62,10 +64,21 @@ class Parts:
 
 
 def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str], say: Say) -> Path:
-    """Train, and return the folder of the model. The same call goes on after the last checkpoint if it was killed.
+    """Train a model by a recipe. The same call resumes a killed run from its last checkpoint.
 
-    TrainingError: settings, data or a model that do not fit; a folder that holds another run. ResultError: a folder
-    in which another process trains.
+    Args:
+        loaded: The recipe.
+        out: Folder of the run.
+        fresh: Whether to start over instead of resuming.
+        command: The command line, for the record.
+        say: Receives the lines of progress.
+
+    Returns:
+        The folder of the trained model.
+
+    Raises:
+        TrainingError: Settings, data or model do not fit, or the folder holds another run.
+        ResultError: Another process trains in the folder.
     """
     quiet()
     here = PartialState(cpu=not _accelerated())
@@ -78,9 +91,9 @@ def _train(
 ) -> Path:
     recipe = loaded.recipe
     say_once: Say = say if here.is_main_process else _nothing
-    # What is missing is told before data are built.
+    # A missing checkpoint is reported before data are built.
     start = None if recipe.model.path is None else find_start(recipe)
-    with here.main_process_first():  # the others find built what the first has built
+    with here.main_process_first():  # the other processes find the data built
         prepared = prepare(recipe.data, say_once)
     record = make_record(loaded, prepared, total_steps(recipe, prepared.groups), tuple(command))
     checkpoint = _checkpoint(out, record, fresh=fresh)
@@ -112,14 +125,14 @@ def _train(
         found = tuple(DevRecord(measure=str(HEADLINE), **vars(result)) for result in results.last)
         record = record.model_copy(update={"finished": True, "results": found})
         write_card(folder, record)
-        write_training_record(out, record)  # last: a run that says it is finished has its card
+        write_training_record(out, record)  # last: a run marked finished has its card
         say(f"model: {folder}")
     here.wait_for_everyone()
     return folder
 
 
 def _random_start(recipe: Recipe, prepared: Prepared, folder: Path, *, fresh: bool) -> Start:
-    """The random checkpoint in `folder`, made if it is not there."""
+    """Return the random checkpoint in `folder`, made if it is not there."""
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     if not folder.is_dir():
@@ -131,19 +144,19 @@ def _random_start(recipe: Recipe, prepared: Prepared, folder: Path, *, fresh: bo
 
 
 def total_steps(recipe: Recipe, groups: int) -> int:
-    """The steps of a run over so many groups."""
+    """Return the number of steps of a run over so many groups."""
     schedule = recipe.schedule
     return schedule.steps or max(1, math.ceil(schedule.epochs * groups / schedule.queries))
 
 
 def build_parts(recipe: Recipe, start: Start) -> Parts:
-    """Model, prompts and images by a recipe."""
+    """Load the model and build prompts and images by a recipe."""
     learner = build_learner(recipe, start)
     return parts_of(recipe, start, learner)
 
 
 def parts_of(recipe: Recipe, start: Start, learner: Learner) -> Parts:
-    """What a run needs around a learner."""
+    """Build the components of a run around a learner."""
     settings = recipe.model
     processor = pictures = None
     if takes_images(start.folder):
@@ -197,7 +210,7 @@ def _trainer(
 
 
 class DevCallback(TrainerCallback):
-    """Scores the development tasks every so many steps, and says and writes what came out."""
+    """Scores the development tasks every `every` steps; prints and writes the results."""
 
     def __init__(self, dev: Dev, every: int, table: Table, say: Say) -> None:
         self._dev = dev
@@ -209,12 +222,12 @@ class DevCallback(TrainerCallback):
         self.last: list[DevResult] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After a step: score, if it is time."""
+        """Score after a step, if it is due."""
         if self._every and state.global_step % self._every == 0:
             self._score(state.global_step)
 
     def at_end(self, step: int) -> None:
-        """After the last step: score, unless that has just been done."""
+        """Score after the last step, unless that step has been scored."""
         if self._scored != step:
             self._score(step)
 
@@ -224,7 +237,7 @@ class DevCallback(TrainerCallback):
             return
         self.last = self._dev(self.accelerator)
         if self.accelerator.is_main_process:
-            self._table.cut(step - 1)  # a restart may score the same step again
+            self._table.cut(step - 1)  # a resumed run may score the same step again
             for result in self.last:
                 self._table.add(result.row(step))
         for result in self.last:
@@ -237,7 +250,10 @@ class DevCallback(TrainerCallback):
 
 
 def _checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | None:
-    """The last whole checkpoint of the same run in `out`; None to start at the beginning."""
+    """Return the last complete checkpoint of the same run in `out`; None to start at the beginning.
+
+    Raises TrainingError if `out` holds another run.
+    """
     earlier = None if fresh else read_training_record(out)
     if earlier is None:
         if not fresh and any(out.glob("checkpoint-*")):
@@ -258,7 +274,7 @@ def _finished(out: Path) -> bool:
 
 
 def _clear(out: Path, checkpoint: Path | None) -> None:
-    """Remove what a run that starts after `checkpoint` makes anew: later or broken checkpoints, lines of the logs."""
+    """Remove what a run resumed from `checkpoint` makes again: later or broken checkpoints, log lines, the model."""
     step = -1 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     for folder in out.glob("checkpoint-*"):
         number = folder.name.rpartition("-")[2]
@@ -276,4 +292,4 @@ def _accelerated() -> bool:
 
 
 def _nothing(line: str) -> None:
-    """What the processes beside the first say."""
+    """Ignore a line: only the first process prints."""

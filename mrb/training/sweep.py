@@ -1,7 +1,7 @@
-"""`mrb train sweep NAME`: the same recipe in several arms, each with several seeds, and a report of what came out.
+"""`mrb train sweep NAME`: one recipe in several arms, each with several seeds, and a report on the results.
 
-A sweep is a TOML file. OUT/ARM/seed-N is a run as `mrb train` makes it, so a killed sweep goes on inside a run, and a
-finished run is never made again. OUT/report.md and its pictures are written anew after every run.
+A sweep is a TOML file. OUT/ARM/seed-N is a run as `mrb train` makes it, so a killed sweep resumes within a run, and a
+finished run is not repeated. OUT/report.md and its plots are rewritten after every run.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Say = Callable[[str], None]
 
 
 class Arm(Model):
-    """One arm: `set` holds what differs from the sweep's recipe, a table for each section."""
+    """One arm: `set` holds what differs from the sweep's recipe, a table per section."""
 
     name: Slug
     set: dict[str, dict[str, str | bool | int | float]]
 
 
 class SweepSettings(Model):
-    """A sweep: `recipe` is run for every arm and seed; `reference` is the arm that the others are compared with."""
+    """A sweep's file: `recipe` is run for every arm and seed; the arms are compared with the arm `reference`."""
 
     schema_version: Literal[1]
     title: str = Field(max_length=120)
@@ -61,14 +61,14 @@ class Run:
 
     @property
     def record(self) -> TrainingRecord | None:
-        """What the run left, if it is finished and was made by this recipe."""
+        """The run's record if the run is finished and was made by this recipe, else None."""
         found = read_training_record(self.folder)
         return found if found is not None and found.finished and found.recipe_sha256 == self.loaded.sha256 else None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep with its runs: all arms of the first seed, then those of the next, so that a part of it is balanced."""
+    """A sweep with its runs: all arms of the first seed, then of the next, so that an unfinished sweep is balanced."""
 
     name: str
     settings: SweepSettings
@@ -80,18 +80,21 @@ class Sweep:
         return tuple(arm.name for arm in self.settings.arms)
 
     def finished(self) -> dict[tuple[str, int], tuple[Run, TrainingRecord]]:
-        """The finished runs with what they left, by arm and seed."""
+        """Return the finished runs with their records, by arm and seed."""
         return {(run.arm, run.seed): (run, record) for run in self.runs if (record := run.record) is not None}
 
 
 def sweep_names() -> list[str]:
-    """The sweeps that ship."""
+    """Return the names of the packaged sweeps."""
     return sorted(path.stem for path in _shipped().glob("*.toml"))
 
 
 def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequence[int] = ()) -> Sweep:
-    """The sweep in the file `name` (ends in .toml), or the shipped one of that name. `changes` are `section.name=value`
-    for the recipe of all arms; `seeds` stand for the file's. TrainingError names what is wrong."""
+    """Load the sweep in the file `name` (ends in .toml), or the packaged one of that name.
+
+    `changes` are `section.name=value` settings for all arms; `seeds` replaces the file's seeds. Raises TrainingError
+    that names what is wrong.
+    """
     path = Path(name) if name.endswith(".toml") else _shipped() / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(f"no sweep {name!r}: give a .toml file or one of {', '.join(sweep_names())}")
@@ -109,7 +112,7 @@ def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequenc
 
 
 def run_sweep(sweep: Sweep, train: Callable[[Run], Any], report: Callable[[], Any], say: Say) -> None:
-    """Train every run that is not finished, and write the report after each."""
+    """Train every unfinished run, and write the report after each."""
     for number, run in enumerate(sweep.runs, start=1):
         if run.record is not None:
             continue
@@ -125,7 +128,7 @@ def _run(recipe: str, arm: Arm, seed: int, changes: Sequence[str], out: Path) ->
 
 
 def _named(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """(section.name, value), a loss's name first: it clears what other losses set."""
+    """Yield (section.name, value), a loss's name first because setting it clears the settings of other losses."""
     for section, values in changes.items():
         for name in sorted(values, key=lambda name: name != "name"):
             yield f"{section}.{name}", values[name]

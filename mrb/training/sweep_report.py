@@ -1,4 +1,4 @@
-"""The report of a sweep: what its finished runs scored, arm against arm, and how large the weights were."""
+"""Report of a sweep: scores of the finished runs, differences between arms, and the sizes of the loss weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mrb.training.sweep import Run, Sweep
 
 REPORT = "report.md"
 _FEWEST = 3
-"""Seeds below which no interval is given: with two there is one difference to judge by."""
+"""Fewest seeds for which an interval is given."""
 _GRID = ("cl", "sft")
 WEIGHTS = {"weight_positive": "Mean weight of positives", "weight_negative": "Mean weight of negatives"}
 PICTURES = {"differences": "Differences"} | WEIGHTS
-"""The pictures that a report can have, with their words: each is left out where there is nothing to draw."""
+"""The possible plots with their titles; a plot without data is left out."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of one value a seed."""
+        """Return the spread of one value per seed."""
         mean = statistics.fmean(values)
         if len(values) < _FEWEST:
             return cls(mean, None, None, len(values))
@@ -44,7 +44,7 @@ class Spread:
         return cls(mean, mean - half, mean + half, len(values))
 
     def text(self, sign: str = "") -> str:
-        """The mean with its interval, in hundredths."""
+        """Return the mean with its interval, times 100."""
         mean = f"{100 * self.mean:{sign}.2f}"
         if self.low is None or self.high is None:
             return mean
@@ -52,7 +52,7 @@ class Spread:
 
     @property
     def verdict(self) -> str:
-        """Which side of 0 the interval lies on."""
+        """On which side of 0 the interval lies."""
         if self.low is None or self.high is None:
             return "too few seeds to tell"
         if self.low > 0:
@@ -61,12 +61,12 @@ class Spread:
 
 
 Scores = Mapping[tuple[str, int], Mapping[str, float]]
-"""(arm, seed) -> task -> headline measure; the mean over tasks as task MEAN."""
+"""(arm, seed) -> task -> headline measure; the mean over tasks is under MEAN."""
 MEAN = "mean"
 
 
 def write_report(sweep: Sweep, out: Path, command: str) -> Path:
-    """Write report.md and its pictures into `out`, and return the report's path."""
+    """Write report.md and its plots into `out`; return the report's path."""
     finished = sweep.finished()
     scores = _scores(finished)
     pictures = _pictures(sweep, finished, scores)
@@ -75,7 +75,7 @@ def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     path = out / REPORT
     lines = [redacted_text(line) for line in _lines(sweep, finished, scores, pictures, command)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
-    for name in PICTURES.keys() - pictures.keys():  # of a report on other runs
+    for name in PICTURES.keys() - pictures.keys():  # left by an earlier report
         (out / f"{name}.svg").unlink(missing_ok=True)
     return path
 
@@ -83,7 +83,7 @@ def write_report(sweep: Sweep, out: Path, command: str) -> Path:
 def _pictures(
     sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], scores: Scores
 ) -> dict[str, str]:
-    """The SVG text of each picture that has something to show."""
+    """Return the SVG text of each plot that has data."""
     pictures = {}
     for name, words in WEIGHTS.items():
         if lines := _curves(sweep, finished, name):
@@ -192,7 +192,7 @@ def _differences(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
 
 
 def _effects(sweep: Sweep, scores: Scores) -> Iterator[str]:
-    """The two questions of the paper, from the four arms of weight x direction."""
+    """Yield the effects of weight and direction (the paper's two questions), from the four arms weight x direction."""
     grid = _grid(sweep)
     if grid is None:
         return
@@ -248,7 +248,10 @@ def _conclusion(weight: Spread, direction: Spread, apart: Spread) -> str:
 
 
 def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
-    """(weight, direction) -> arm of the four that the unified loss spans on the model's own rows; None if one lacks."""
+    """Return (weight, direction) -> arm for the four arms of the unified loss on the head's own label rows.
+
+    None if one of the four is missing.
+    """
     found: dict[tuple[str, str], str] = {}
     for run in sweep.runs:
         loss, rows = run.loaded.recipe.loss, run.loaded.recipe.rows
@@ -260,7 +263,7 @@ def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
 def _curves(
     sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], column: str
 ) -> dict[str, list[tuple[float, float]]]:
-    """For each arm that logged a column the mean of it over seeds, by step."""
+    """Return for each arm that logged a column its mean over seeds, by step."""
     found: dict[str, list[tuple[float, float]]] = {}
     for arm in sweep.arms:
         by_step: dict[int, list[float]] = {}

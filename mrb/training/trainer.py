@@ -1,4 +1,4 @@
-"""The trainer: transformers' loop, accelerate's processes, and steps that go through whole groups."""
+"""The trainer: transformers' loop and accelerate's processes, with steps over whole groups."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mrb.training.model import Learner
 from mrb.training.recipe import LossSettings, Recipe
 
 Save = Callable[[Path, dict[str, Tensor] | None], None]
-"""Writes into a folder; with the parameters by name where they were gathered from several processes."""
+"""Writes into a folder; the second argument holds the parameters by name if gathered from several processes."""
 
 WATCHED_STEPS = 3
-"""One half of LoRA has no gradient while the other is 0, and warm-up starts with a rate of 0."""
+"""One half of LoRA has no gradient while the other half is 0, and warm-up starts with a learning rate of 0."""
 
 
 def build_loss(settings: LossSettings) -> Loss:
-    """The loss of a recipe."""
+    """Return the loss of a recipe."""
     if settings.name == "contrastive":
         return Contrastive(settings.temperature)
     if settings.name == "supervised":
@@ -46,7 +46,10 @@ def build_loss(settings: LossSettings) -> Loss:
 
 
 def arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> TrainingArguments:
-    """The recipe in transformers' words. TrainingError if a step cannot be divided among the processes."""
+    """Return the recipe as transformers' arguments.
+
+    Raises TrainingError if a step cannot be divided among the processes, or if `report_to` names an absent package.
+    """
     schedule, memory, output = recipe.schedule, recipe.memory, recipe.output
     at_once = memory.queries * processes
     if schedule.queries % at_once:
@@ -94,9 +97,9 @@ def arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> Train
 class RerankerTrainer(Trainer):
     """Trains a `Learner` on a `Feed`.
 
-    A step's loss is the mean over its queries, in however many parts and processes it is done: the loss of a part is
-    divided by the queries of the whole step, and nothing is divided by the number of parts. `save` writes a checkpoint
-    to go on from into a folder, `load` reads it back into the learner, `save_final` writes the model alone.
+    A step's loss is the mean over its queries, however it is split into micro-batches and processes: the loss of a
+    micro-batch is divided by the queries of the whole step, not by the number of micro-batches. `save` writes a
+    checkpoint for resuming, `load` restores it, `save_final` writes the model alone.
     """
 
     def __init__(
@@ -114,8 +117,8 @@ class RerankerTrainer(Trainer):
     ) -> None:
         super().__init__(model=learner, args=args, train_dataset=feed, data_collator=collate, callbacks=callbacks)
         self.remove_callback(PrinterCallback)
-        # Where the model is believed to divide by the parts of a step itself, or not, changes nothing here:
-        # `training_step` is our own. Said all the same, for what else of the loop may ask.
+        # This flag says whether the model divides by the number of micro-batches itself. `training_step` is ours, so it
+        # changes nothing there; it is set for the rest of the loop.
         self.model_accepts_loss_kwargs = False
         self.learner = learner
         self.recipe = recipe
@@ -130,7 +133,7 @@ class RerankerTrainer(Trainer):
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """Forward and backward of one part of a step; its share of the step's loss, without gradient."""
+        """Run forward and backward of one micro-batch; return its share of the step's loss, detached."""
         batch: Batch = inputs["batch"]
         batch = Batch(batch.prompts, batch.labels.to(self.args.device), batch.sizes, batch.missing)
         model.train()
@@ -151,12 +154,12 @@ class RerankerTrainer(Trainer):
 
     @property
     def _queries_of_a_process(self) -> int:
-        # Gradients are averaged over processes, so each divides by its own queries of the step.
+        # DDP averages gradients over processes, so each process divides by its own queries of the step.
         return int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps)
 
     @contextlib.contextmanager
     def _apart(self, model: torch.nn.Module) -> Iterator[None]:
-        """Forward and backward without meeting the other processes; no backend takes a step here."""
+        """Forward and backward under DDP's `no_sync()`; no backend takes an optimiser step here."""
         state = self.accelerator.gradient_state
         meets = bool(state.sync_gradients)
         state._set_sync_gradients(False)
@@ -167,7 +170,9 @@ class RerankerTrainer(Trainer):
             state._set_sync_gradients(meets)
 
     def features(self, images: list[ImageHandle]) -> dict[str, Features]:
-        """The features of a batch's images, each distinct one through the tower once; with a graph if that learns."""
+        """Return the features of a batch's images, each distinct one computed once; with a graph if the tower is
+        trained.
+        """
         if self.pictures is None:
             if images:
                 raise TrainingError("a group has an image, but the model takes none")
@@ -177,13 +182,14 @@ class RerankerTrainer(Trainer):
                 images = [blank()]
             with self.accelerator.autocast():
                 return self.pictures.fresh(images)
-        # A frozen tower must keep nothing for a way back. One image at a time: which others go with it depends on what
-        # is kept from earlier steps, and after a restart nothing is; the curve would differ by rounding.
+        # A frozen tower saves nothing for backward. Images go one at a time: with batches, their composition would
+        # depend on what is cached from earlier steps; after a restart nothing is, and the loss curve would differ by
+        # rounding.
         with torch.no_grad():
             return {key: one for image in images for key, one in self.pictures.features([image]).items()}
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
-        """The parts of a step; their images are decoded ahead from here on."""
+        """Return a step's micro-batches; prefetching of their images starts here."""
         parts, count = super().get_batch_samples(epoch_iterator, num_batches, device)
         for part in parts:
             if isinstance(part["batch"], MRBError):
@@ -193,7 +199,7 @@ class RerankerTrainer(Trainer):
         return parts, count
 
     def _note(self, batch: Batch, done: Done) -> None:
-        """Values to log beside the loss: those of the true losses, which URL's own is not."""
+        """Collect values to log with the loss: those of the supervised and the contrastive loss."""
         values = {"sft": float(Supervised()(done.groups)), "drift": done.drift, "tokens": float(batch.tokens)}
         if all((~group.labels).any() for group in done.groups):
             values["cl"] = float(Contrastive()(done.groups))
@@ -204,13 +210,13 @@ class RerankerTrainer(Trainer):
             self._sums.setdefault(name, []).append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log the loop's values with our own: means over the parts of the steps since the last line."""
+        """Log the loop's values with our own: means over the micro-batches since the last line."""
         if "loss" in logs:
             names = ["sft", "cl", "weight_positive", "weight_negative", "drift", "tokens", "missing"]
             sums = torch.tensor([[sum(self._sums.get(n, ())), len(self._sums.get(n, ()))] for n in names])
             total = self.accelerator.reduce(sums.to(self.args.device), "sum").tolist()
             means = {n: value / count for n, (value, count) in zip(names, total, strict=True) if count}
-            for name in ("tokens", "missing"):  # these are counted, not averaged
+            for name in ("tokens", "missing"):  # sums, not means
                 means[name] = total[names.index(name)][0]
             logs |= means
             self._sums = {}
@@ -233,7 +239,7 @@ class RerankerTrainer(Trainer):
 
 
 class GradientWatch:
-    """Sees to it that what is to learn does: after the first steps each parameter has had a gradient other than 0."""
+    """Checks that every trained parameter has had a nonzero gradient after the first steps."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
@@ -241,12 +247,15 @@ class GradientWatch:
         self._images = False
 
     def look(self, *, images: bool, last: bool) -> None:
-        """After a part of a step, before the optimiser's. TrainingError after the last if a parameter had none."""
+        """Look at the gradients after a micro-batch, before the optimiser step.
+
+        Raises TrainingError at the last look if a parameter has had none.
+        """
         self._images = self._images or images
         for name, values in self._learner.trained():
             if name in self._waiting and values.grad is not None and bool(values.grad.any()):
                 self._waiting.discard(name)
-        # A tower that has seen no image cannot have learnt from one.
+        # A tower without images has no gradient.
         left = sorted(name for name in self._waiting if self._images or ".visual." not in name)
         if last and left:
             raise TrainingError(
@@ -255,7 +264,7 @@ class GradientWatch:
 
 
 def blank() -> ImageHandle:
-    """A small white picture."""
+    """Return a small white image."""
     import io
 
     from PIL import Image

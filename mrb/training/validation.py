@@ -1,4 +1,4 @@
-"""Development tasks scored during training, by MRB itself, with the model as it stands."""
+"""Score development tasks during training with MRB's own evaluation and the current weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class DevResult:
-    """One development task's headline measure: the model's mean with its interval, the first stage's, the ceiling."""
+    """A development task's headline measure: the model's mean with its interval, the first stage's mean, the oracle's
+    mean.
+    """
 
     task: str
     value: float
@@ -43,12 +45,12 @@ class DevResult:
     oracle: float
 
     def row(self, step: int) -> dict[str, Any]:
-        """A line of the table of results."""
+        """Return a line of the results table."""
         return {"step": step, "measure": str(HEADLINE), **vars(self)}
 
 
 class LiveReranker:
-    """The learner as it stands, as an adapter: the engine's scoring with the label rows of training."""
+    """The learner with its current weights as an adapter: the engine, with the label rows of training as head."""
 
     def __init__(self, learner: Learner, prompter: Prompter, processor: Any | None) -> None:
         backbone = Backbone(learner.base)
@@ -70,17 +72,20 @@ class LiveReranker:
 
     @torch.no_grad()
     def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, Sequence[float]]]:
-        """(request.key, scores) for each request."""
+        """Yield (request.key, scores) for each request."""
         yield from self.engine.score_stream(requests)
 
     def close(self) -> None:
-        """Let go of threads."""
+        """Stop the engine's threads."""
         self.engine.close()
 
 
 @dataclass(frozen=True)
 class Dev:
-    """Scores the tasks of a recipe's evaluation; `check` refuses what cannot be scored before training starts."""
+    """Scores the tasks of a recipe's evaluation section.
+
+    `check` refuses what cannot be scored before training starts.
+    """
 
     settings: Evaluation
     learner: Learner
@@ -88,7 +93,7 @@ class Dev:
     processor: Any | None
 
     def check(self) -> None:
-        """TrainingError, TaskError or CandidatesError for a task that the model or the disk does not cover."""
+        """Raise TrainingError, TaskError or CandidatesError for a task that the model or the disk does not cover."""
         for task_id in self.settings.tasks:
             plan = self._plan(task_id)
             reason = not_covered(_info(self.processor is not None), plan.data.task)
@@ -96,7 +101,7 @@ class Dev:
                 raise TrainingError(f"evaluation.tasks: {task_id}: {reason}")
 
     def __call__(self, accelerator: Any) -> list[DevResult]:
-        """Each task's result, the same on all processes; they share the queries."""
+        """Return each task's result. The processes share the queries; all get the same result."""
         was_training = self.learner.training
         self.learner.eval()
         live = LiveReranker(self.learner, self.prompter, self.processor)
