@@ -15,13 +15,13 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mrb import __version__
 from mrb._util.hashing import sha256_bytes, sha256_file, sha256_json
 from mrb.data.task import Suite, Task, load_suite, load_task
 from mrb.metrics.measures import MEASURES, Measure
@@ -117,7 +117,7 @@ def _write(folder: Path, number: int, suite: Suite, tasks: list[SyntheticTask], 
         results[task.task.id] = _result(task, ranks)
     value = {
         "schema_version": 1,
-        "mrb_version": version("mrb"),
+        "mrb_version": __version__,
         "model": card,
         "suite": suite.id,
         "suite_version": suite.version,
@@ -125,7 +125,7 @@ def _write(folder: Path, number: int, suite: Suite, tasks: list[SyntheticTask], 
         "training": {task.task.id: MARKS[place % 4] for place, task in enumerate(tasks)},
         "not_covered": [],
         "command": ["mrb", "run", "--model", "synthetic", "--suite", suite.id],
-        "environment": {"mrb": version("mrb"), "processor": "none", "cores": "1"},
+        "environment": {"mrb": __version__, "processor": "none", "cores": "1"},
         "timings": {task.task.id: {"seconds": 10.0 + number, "pairs": task.queries * task.depth} for task in tasks},
         "rankings": files,
         "averages": _averages(results, {task.task.id: task.task.type for task in tasks}),

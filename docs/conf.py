@@ -10,7 +10,6 @@ import inspect
 import os
 import re
 import tomllib
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -26,6 +25,8 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import stringify_signature
 from sphinx.util.typing import stringify_annotation
 
+from mrb import __version__
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
@@ -38,7 +39,7 @@ ARRAY = re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dty
 project = "MRB"
 author = "The MRB authors"
 copyright = "The MRB authors. Apache-2.0"
-version = release = version_of("mrb")
+version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["site"]

@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mrb import __version__
 from mrb._util.files import is_device_name
 from mrb._util.format import size_text
 from mrb.data.task import TYPES
@@ -153,6 +153,6 @@ def _environment() -> Environment:
         "model_page": model_page,
         "queries_page": queries_page,
         "query_page": query_page,
-        "version": version("mrb"),
+        "version": __version__,
     }
     return environment

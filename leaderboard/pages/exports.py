@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
+from mrb import __version__
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
@@ -140,7 +141,7 @@ def as_json(board: Board) -> str:
     }
     value = {
         "schema_version": 1,
-        "mrb_version": version("mrb"),
+        "mrb_version": __version__,
         "table": board.id,
         "suite": comparison.suite.id if comparison.suite else None,
         "suite_version": comparison.suite.version if comparison.suite else None,

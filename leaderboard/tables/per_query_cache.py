@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mrb import __version__
 from mrb._util.files import atomic_writer
 from mrb._util.hashing import sha256_file, sha256_json
 from mrb._util.parquet import read_untrusted
@@ -54,7 +54,7 @@ def why_not(run: Run, task_ids: Sequence[str]) -> str:
 
 def _values(received: Received, task_id: str) -> TaskScores:
     result, ranking = received.submission.results[task_id], received.submission.rankings[task_id]
-    stated = [version("mrb"), result.model_dump(mode="json"), ranking.model_dump(mode="json")]
+    stated = [__version__, result.model_dump(mode="json"), ranking.model_dump(mode="json")]
     path = cache_root() / "values" / f"{sha256_json(stated)}.parquet"
     fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])

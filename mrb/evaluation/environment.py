@@ -8,6 +8,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mrb import __version__
+
 # Packages whose version can change a score. Those that were not imported are left out of the record.
 _PACKAGES = (
     "numpy",
@@ -26,7 +28,7 @@ _MODULES = {"pillow": "PIL", "pytrec-eval-terrier": "pytrec_eval"}
 
 def packages() -> dict[str, str]:
     """Return the versions of python, mrb and those packages above that are imported now."""
-    found = {"python": platform.python_version(), "mrb": version("mrb")}
+    found = {"python": platform.python_version(), "mrb": __version__}
     for name in _PACKAGES:
         if _MODULES.get(name, name) in sys.modules:
             try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from mrb import __version__
 from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from mrb.evaluation.failures import failed_pairs
@@ -230,7 +230,7 @@ def _record(pieces: Sequence[Piece], command: Sequence[str]) -> RunRecord:
     }
     return first.model_copy(
         update={
-            "mrb_version": version("mrb"),
+            "mrb_version": __version__,
             "command": tuple(command),
             "timings": {task_id: timings[task_id] for task_id in first.tasks if task_id in timings},
             "environment": {**alike, "parts": str(len(pieces))},

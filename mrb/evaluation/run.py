@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
+from mrb import __version__
 from mrb.data.task import Task, load_suite, load_task
 from mrb.errors import MRBError, ResultError, one_line
 from mrb.evaluation import environment
@@ -332,7 +332,7 @@ def _record(
     pulled = {task: address for task, address in (earlier.pulled if earlier else {}).items() if task not in taken}
     return RunRecord(
         schema_version=1,
-        mrb_version=version("mrb"),
+        mrb_version=__version__,
         reranker=executor.info,
         suite=suite.id if suite else None,
         suite_version=suite.version if suite else None,

@@ -6,7 +6,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
+from mrb import __version__
 from mrb._util.files import read_json
 from mrb._util.hashing import canonical_json, sha256_file
 from mrb._util.parquet import read_untrusted
@@ -229,7 +229,7 @@ def _record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: 
     inputs = set(info.inputs) | set(earlier.reranker.inputs if earlier else ())
     return RunRecord(
         schema_version=1,
-        mrb_version=version("mrb"),
+        mrb_version=__version__,
         reranker=info.model_copy(update={"inputs": tuple(m for m in MODALITIES if m in inputs)}),
         suite=None,
         suite_version=None,

@@ -6,11 +6,11 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from mrb import __version__
 from mrb._util.files import parse_toml, write_json
 from mrb._util.hashing import sha256_file
 from mrb._util.redact import SECRET
@@ -185,7 +185,7 @@ def _submission(
     record = run.record
     fields = {
         "schema_version": 1,
-        "mrb_version": version("mrb"),
+        "mrb_version": __version__,
         "model": declared.card,
         "suite": suite.id,
         "suite_version": suite.version,

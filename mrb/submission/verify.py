@@ -26,13 +26,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from mrb import __version__
 from mrb._util.files import write_json
 from mrb._util.hashing import sha256_json
 from mrb._util.printable import Plain
@@ -154,7 +154,7 @@ def verify(
     }
     return Verified(
         schema_version=1,
-        mrb_version=version("mrb"),
+        mrb_version=__version__,
         submission=received.name,
         content=received.submission.content_hash,
         date=datetime.now(UTC).date().isoformat(),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from mrb import __version__
 from mrb._util.files import read_json, write_json
 from mrb._util.redact import redacted
 from mrb.data.task import Model, Sha256
@@ -66,7 +67,7 @@ class TrainingRecord(Model):
 def make_record(loaded: LoadedRecipe, prepared: Prepared, steps: int, command: tuple[str, ...]) -> TrainingRecord:
     """Return the record of a run that is about to start."""
     return TrainingRecord(
-        mrb_version=version("mrb"),
+        mrb_version=__version__,
         name=loaded.name,
         recipe=loaded.recipe,
         changed=loaded.changed,

@@ -77,3 +77,13 @@ def test_every_action_of_a_workflow_is_pinned_to_a_commit() -> None:
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         for action in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{path.name}: {action}"
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    from importlib.metadata import version
+
+    import mrb
+
+    assert version("mrb") == mrb.__version__
+    assert f"\nversion: {mrb.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {mrb.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 
 import numpy as np
 
+from mrb import __version__
 from mrb.evaluation import environment
 from mrb.evaluation.plan import Plan
 from mrb.metrics.aggregation import parts_of, task_mean
@@ -35,7 +35,7 @@ def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseReco
         }
     return NoiseRecord(
         schema_version=1,
-        mrb_version=version("mrb"),
+        mrb_version=__version__,
         reranker=reranker.info,
         plans=(TOGETHER, HALVES if reranker.info.kind == "pointwise" else ALONE),
         depth=max(plan.depth for plan in probe.plans),
