@@ -1,7 +1,7 @@
-"""How much each query counts in the score of its task. No other place decides it.
+"""The weight of each query in the score of its task. All code that averages over queries uses this module.
 
-In most tasks all queries count alike. Where the rules say `average_over_parts` (CQADupStack: twelve forums) every part
-does, however many queries it has: the score is the mean over parts of the means over their queries.
+In most tasks all queries have the same weight. If the task's rules say `average_over_parts` (CQADupStack: twelve
+forums), all parts have the same weight: the score is the mean over parts of the mean over each part's queries.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ Int64 = npt.NDArray[np.int64]
 
 
 def parts_of(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
-    """The part of each query (ids are `part/id`) where the task's score is the mean over parts, None where it is the
-    mean over queries. DataError for an id of none of the task's parts."""
+    """Return the part of each query (ids are `part/id`), or None if the task's score is the mean over queries.
+
+    Raises:
+        DataError: An id belongs to none of the task's parts.
+    """
     if not task.rules.average_over_parts:
         return None
     known = {part.name for part in task.source.parts}
@@ -37,7 +40,7 @@ def parts_of(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:
-    """The rows of each part that has any, parts by name, rows in order."""
+    """Return the row numbers of each part that occurs in `parts`, sorted by the part's name."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(parts):
         rows.setdefault(name, []).append(row)
@@ -45,9 +48,10 @@ def rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:
 
 
 def query_weights(parts: Sequence[str] | None, count: int) -> Float64:
-    """What each of `count` queries' value is multiplied by so that the plain mean of all is the score: float64[count].
+    """Return the weight of each query, float64[count]: the mean of the weighted values is the task's score.
 
-    1 where queries count alike, else count / (parts x queries of its part). Their sum is `count`.
+    The weight is 1 if `parts` is None, else count / (number of parts x number of queries in the part). The sum of
+    the weights is `count`.
     """
     weights = np.ones(count)
     if parts is not None:
@@ -58,9 +62,9 @@ def query_weights(parts: Sequence[str] | None, count: int) -> Float64:
 
 
 def task_mean(values: Float64, parts: Sequence[str] | None) -> Float64:
-    """The score of `values` (float64[n], or float64[n, m] for m columns): float64[] or float64[m].
+    """Return the task's score for values per query: float64[] for float64[n], float64[m] for float64[n, m].
 
-    Divided part by part, not weighted: the mean of ones is exactly one.
+    With `parts` it is the mean of the parts' means, not a weighted mean, so that the mean of ones is exactly one.
     """
     if parts is None:
         return np.asarray(values.mean(axis=0))

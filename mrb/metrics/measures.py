@@ -1,8 +1,8 @@
-"""Measures as values, and their value for each query.
+"""The measures (nDCG@10, ...) and their computation for each query.
 
-A measure's text form (`nDCG@10`) is its key in files and its name on pages. The numbers are trec_eval's (Voorhees and
-Harman, 2005), through pytrec_eval (Van Gysel and de Rijke, SIGIR 2018, arXiv 1805.01597); `docs/scoring.md` has the
-formulas and `tests/golden/test_measures.py` holds them to an independent implementation.
+A measure's text form (`nDCG@10`) is its key in files and its name on pages. Values come from trec_eval (Voorhees and
+Harman, 2005) through pytrec_eval (Van Gysel and de Rijke, SIGIR 2018, arXiv 1805.01597). `docs/scoring.md` has the
+formulas; `tests/golden/test_measures.py` compares with an independent implementation.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Float64 = npt.NDArray[np.float64]
 Rankings = Mapping[str, Sequence[str]]
 Qrels = Mapping[str, Mapping[str, int]]
 
-MAX_GRADE = 10_000  # trec_eval keeps a counter for every grade up to the highest, so a stray one could fill the memory
+MAX_GRADE = 10_000  # trec_eval allocates a counter for each grade up to the highest, so a wrong grade could fill memory
 _TREC_NAMES: Mapping[str, str] = {"nDCG": "ndcg_cut", "Recall": "recall", "HitRate": "success"}
 _FORM = re.compile(r"(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured over the first `cutoff` ranks. `str(measure)` is the form in files; `parse` reads it back."""
+    """A measure over the first `cutoff` ranks. `str(measure)` is its text form in files; `parse` reads it."""
 
     name: str
     cutoff: int
@@ -40,7 +40,7 @@ class Measure:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The measure written as `text`. ValueError if it is not a known name, "@" and a cutoff from 1 to 999."""
+        """Return the measure of a text form. ValueError unless it is a known name, "@" and a cutoff from 1 to 999."""
         _check(text)
         name, _, cutoff = text.partition("@")
         return cls(name, int(cutoff))
@@ -61,21 +61,26 @@ HEADLINE = Measure("nDCG", 10)
 
 @dataclass(frozen=True)
 class PerQuery:
-    """Each measure's value for each query: `values[measure][i]` (float64[n], fractions) is that of `query_ids[i]`."""
+    """Values per query: `values[measure]` is float64[n], fractions, in the order of `query_ids`."""
 
     query_ids: tuple[str, ...]
     values: Mapping[Measure, Float64]
 
 
 def per_query(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure] = MEASURES) -> PerQuery:
-    """The measures for every query of `qrels`, in its order.
+    """Compute measures for every query of `qrels`, in its order.
 
-    `rankings` gives document ids, best first, by query; they may be longer than any cutoff. A query of the qrels that
-    has no ranking scores 0. Grades of 0 or less count as not relevant. The ideal of nDCG and the denominator of recall
-    are all judged positives, ranked or not.
+    A query without a ranking scores 0. Grades of 0 or less count as not relevant. The ideal of nDCG and the denominator
+    of recall use all judged positives, ranked or not.
 
-    ValueError: a query without positives (its task should have excluded it), a ranking for a query that is not in the
-    qrels, a document twice in one ranking, a grade over 10,000.
+    Args:
+        rankings: Query id -> document ids, best first; they may be longer than any cutoff.
+        qrels: Query id -> document id -> grade.
+        measures: The measures to compute.
+
+    Raises:
+        ValueError: A query has no positives (its task should have excluded it), a ranked query is not in `qrels`, a
+            document is twice in one ranking, or a grade is over 10,000.
     """
     unknown = rankings.keys() - qrels.keys()
     if unknown:
@@ -95,9 +100,9 @@ def per_query(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure] = ME
 
 
 def ceiling_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
-    """The best order of `doc_ids` for all measures alike: grade descending, equal grades in the order given.
+    """Return the oracle ranking of `doc_ids`, which is the best for all measures: grade descending, ties as given.
 
-    Unjudged documents count as grade 0. Its measures are the ceiling ("oracle") of a candidate list.
+    Unjudged documents count as grade 0. Its measures are the best that any reranker can reach on a candidate list.
     """
     positives = {doc_id for doc_id, grade in grades.items() if grade > 0}
     found = sorted([doc_id for doc_id in doc_ids if doc_id in positives], key=lambda doc_id: -grades[doc_id])
@@ -105,8 +110,8 @@ def ceiling_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[s
 
 
 def _depth(measure: Measure, deepest: int) -> int:
-    """How many ranks trec_eval may see. Its reciprocal rank knows no cutoff (and drops one without a word), so the
-    ranking is cut instead; the others cut for themselves."""
+    """Return how many ranks trec_eval gets. Its reciprocal rank silently ignores a cutoff, so for MRR the ranking is
+    cut before; the other measures apply their cutoff."""
     return measure.cutoff if measure.name == "MRR" else deepest
 
 
@@ -115,14 +120,14 @@ def _trec_name(measure: Measure, separator: str) -> str:
 
 
 _Pattern = tuple[tuple[int, ...], tuple[int, ...]]
-"""What trec_eval looks at of one ranking: the grade at each rank (0: not relevant), and the grades of the positives
-that are not ranked, falling."""
+"""What determines the measures of one ranking: the grade at each rank (0: not relevant), and the grades of the
+unranked positives, descending."""
 
 
 def _fill(values: Mapping[Measure, Float64], rankings: Rankings, qrels: Qrels, depth: int) -> None:
     """Write the measures over rankings cut to `depth` into `values`, whose arrays are in the order of `qrels`.
 
-    Most queries have few positives and so few patterns: trec_eval is asked once for each, not once for each query.
+    Most queries have few positives, so there are few distinct patterns: trec_eval runs once per pattern, not per query.
     """
     patterns: dict[_Pattern, int] = {}
     numbers = np.empty(len(qrels), np.int64)
@@ -134,10 +139,9 @@ def _fill(values: Mapping[Measure, Float64], rankings: Rankings, qrels: Qrels, d
 
 
 def _of_patterns(measures: Sequence[Measure], patterns: Sequence[_Pattern]) -> dict[Measure, Float64]:
-    """The measures of each pattern. One without a ranking scores 0: trec_eval leaves it out.
+    """Return the measures of each pattern. One without a ranking scores 0, because trec_eval omits it.
 
-    trec_eval never sees an id: its C code ends a string at a NUL and crashes on text that is not valid Unicode; and a
-    position is all it needs.
+    trec_eval gets positions, not document ids: its C code ends a string at a NUL and crashes on invalid Unicode.
     """
     judged: dict[str, dict[str, int]] = {}
     runs: dict[str, dict[str, float]] = {}
@@ -167,6 +171,6 @@ def _pattern(query_id: str, ranking: Sequence[str], grades: Mapping[str, int]) -
 
 @cache
 def _integer_scores(length: int) -> dict[str, float]:
-    """A run of `length` documents named by position. Small integers are exact in the float32 of trec_eval, and no two
-    are equal, so that its own rule for ties (document id, descending) has nothing to decide."""
+    """Return a run of `length` documents named by position. The scores are distinct small integers, exact in
+    trec_eval's float32, so that its own tie rule (document id, descending) never applies."""
     return {str(rank): float(length - rank) for rank in range(length)}

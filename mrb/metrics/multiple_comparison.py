@@ -1,10 +1,10 @@
-"""Rank groups of many models by one paired test: a maximum over all pairs, so that more models need no more draws.
+"""Rank groups of many models by one maximum statistic over all pairs: more models need no more permutations.
 
-`mrb.metrics.statistics.rank_groups` corrects single tests (Holm), and must draw more signs the more pairs there are:
-right for a handful of runs, too slow for a board. Here one distribution serves all pairs (Westfall and Young,
-Resampling-Based Multiple Testing, 1993, the single-step maximum): signs of all units are flipped together, and a pair
-is separated if its own difference, in units of its own spread, is larger than the largest of any pair in all but 5 % of
-the draws. The chance that any two alike models are separated is at most that.
+`mrb.metrics.statistics.rank_groups` corrects single tests (Holm) and needs more sign flips the more pairs there are:
+right for a few runs, too slow for a board. Here one distribution serves all pairs (Westfall and Young, Resampling-Based
+Multiple Testing, 1993, single-step maximum). The signs of all units are flipped together. A pair is separated if its
+difference, divided by the spread of its own differences, exceeds the largest one of any pair in all but 5 % of the
+flips. The probability that any two equal models are separated is at most 5 %.
 """
 
 from __future__ import annotations
@@ -22,15 +22,21 @@ from mrb.metrics.statistics import FLIPS, Average, RankGroup, TaskSample, contri
 Float64 = npt.NDArray[np.float64]
 ALPHA = 0.05
 MANY = 200
-"""With more models fewer draws are enough: the test holds its level with any number of them."""
+"""Above this number of models a fifth of the flips is used, for speed: the level of the test does not depend on it."""
 
 
 def separated(sums: Float64, seed: int, *, alpha: float = ALPHA, flips: int = FLIPS) -> npt.NDArray[np.bool_]:
-    """Which columns of `sums` (float64[units, m], what each unit adds to each model's mean) a corrected paired test
-    tells apart: bool[m, m], symmetric."""
+    """Test all pairs of models and return which differ significantly after correction: bool[m, m], symmetric.
+
+    Args:
+        sums: float64[units, m], the contribution of each unit to each model's mean (`contributions`).
+        seed: Seed of the sign flips.
+        alpha: Significance level over all pairs.
+        flips: Number of random sign flips.
+    """
     whole, _ = on_grid(sums) if np.any(sums) else (sums, 1.0)
     count = whole.shape[1]
-    # The spread of a pair's differences is the same whatever their signs.
+    # Sign flips do not change the spread of a pair's differences, so it is computed once.
     spread = np.sqrt(np.array([((whole - whole[:, [column]]) ** 2).sum(axis=0) for column in range(count)]))
     scale = np.where(spread > 0, spread, np.inf)
     means = whole.sum(axis=0)
@@ -47,8 +53,16 @@ def separated(sums: Float64, seed: int, *, alpha: float = ALPHA, flips: int = FL
 def rank_groups(
     models: Sequence[str], samples: Sequence[TaskSample], *, average: Average = "types", flips: int | None = None
 ) -> tuple[RankGroup, ...]:
-    """The models (the columns of `samples`) in groups that share a rank, best first: a group begins only where every
-    model above is separated from every model below."""
+    """Return the models in groups that share a rank, best first.
+
+    A new group begins only where every model above is separated from every model below.
+
+    Args:
+        models: Names of the models, in the order of the columns of `samples`.
+        samples: The values of each task.
+        average: The average to rank by, over tasks or over types.
+        flips: Number of random sign flips; chosen by the number of models if None.
+    """
     sums = contributions(samples, average)
     seed = int(sha256_json(["mrb-ranks-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
     apart = separated(sums, seed, flips=flips or (FLIPS if len(models) <= MANY else FLIPS // 5))

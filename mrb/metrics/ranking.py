@@ -1,7 +1,7 @@
-"""The one ranking rule: raw float32 scores from high to low, equal scores in the fixed hash order of the candidates.
+"""The ranking rule: float32 scores descending, ties in the fixed hash order of the candidates.
 
-Every rank in MRB comes from here, so that no library's own tie rule (document id, insertion order, sort order of the
-moment) can decide a result. `docs/scoring.md` says why, `docs/design/scoring.md` lists what holds it in place.
+Every rank in MRB is computed here, so that no library's tie rule (document id, insertion order, sort order) decides a
+result. `docs/scoring.md` gives the reason, `docs/design/scoring.md` lists the tests that guard the rule.
 """
 
 from __future__ import annotations
@@ -27,24 +27,28 @@ def rank_candidates(
     *,
     failed: npt.NDArray[np.bool_] | None = None,
 ) -> Positions:
-    """The positions of `doc_ids` in rank order, best first: int64[n].
+    """Return the positions of `doc_ids` in rank order, best first: int64[n].
 
-    Scores descend; equal ones (0.0 and -0.0 are equal) come in the order of `tie_hash`, and of the document id should
-    two hashes meet. The order given and the ids of other candidates have no influence.
+    Scores descend. Equal scores (0.0 and -0.0 are equal) are in the order of `tie_hash`, then of the document id. The
+    order of `doc_ids` and the ids of other candidates have no influence.
 
-    `scores` is float32[n], higher is better; other number types are rounded to float32 first, because that is what a
-    journal keeps, and a resumed run must rank alike. `failed` (bool[n]) marks pairs that have no score: they are
-    ranked last, in hash order, and what stands at their place in `scores` is not read.
+    Args:
+        task_id: The task, an input of the tie hash.
+        query_id: The query, an input of the tie hash.
+        doc_ids: The candidates, which must be distinct.
+        scores: float32[n], higher is better. Other number types are rounded to float32, as in a journal, so that a
+            resumed run ranks the same.
+        failed: bool[n], pairs without a score. They are ranked last, in hash order; their `scores` are ignored.
 
-    Document ids must be distinct. AdapterError names the task, the query and the candidate where a score is missing,
-    NaN, infinite or too large for a float32.
+    Raises:
+        AdapterError: A score is missing, NaN, infinite or too large for float32 (names task, query and candidate).
     """
     values = _checked(task_id, query_id, doc_ids, scores, failed)
     order = np.argsort(-values, kind="stable").astype(np.int64, copy=False)
     ranked = values[order]
     same = ranked[1:] == ranked[:-1]
     if same.any():
-        # Only here does a hash cost anything: scores that a model computes are seldom equal.
+        # Hashes are computed only for ties, because equal scores are rare.
         borders = np.flatnonzero(np.concatenate(([True], ~same, [True])))
         for start, stop in pairwise(borders.tolist()):
             if stop - start > 1:
@@ -54,15 +58,18 @@ def rank_candidates(
 
 
 def tie_order(task_id: str, query_id: str, doc_ids: Sequence[str]) -> Positions:
-    """The positions of `doc_ids` in hash order, int64[n]: how ties are broken and what a pointwise adapter is shown."""
+    """Return the positions of `doc_ids` in hash order, int64[n].
+
+    This order breaks ties, and a pointwise adapter gets the candidates in it.
+    """
     keyed = sorted(zip(tie_hashes(task_id, query_id, doc_ids), doc_ids, range(len(doc_ids)), strict=True))
     return np.array([position for _, _, position in keyed], dtype=np.int64)
 
 
 def tied_across(ranked_scores: Float32, cutoff: int) -> bool:
-    """Whether the ranks `cutoff` and `cutoff` + 1 have the same score, so that the hash decides which is inside.
+    """Return whether the ranks `cutoff` and `cutoff` + 1 have the same score, so that the hash decides between them.
 
-    `ranked_scores` are one query's scores in rank order, float32[n]. A list no longer than the cutoff has no such tie.
+    `ranked_scores` is float32[n], one query's scores in rank order. False if the list is not longer than the cutoff.
     """
     if cutoff < 1:
         raise ValueError(f"a cutoff is at least 1, not {cutoff}")
@@ -76,13 +83,13 @@ def _checked(
     scores: npt.ArrayLike,
     failed: npt.NDArray[np.bool_] | None,
 ) -> Float32:
-    """`scores` as float32[n], failed pairs at minus infinity; AdapterError if they are not n finite numbers."""
+    """Return `scores` as float32[n], failed pairs as minus infinity; AdapterError if they are not n finite numbers."""
     where = f"task {task_id}, query {query_id!r}"
     try:
         if isinstance(scores, np.ndarray) and scores.dtype == np.float32:
             values = scores.copy()
         else:
-            with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused below, by name
+            with np.errstate(over="ignore"):  # an overflow becomes infinite and is refused below
                 values = np.array(scores, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise AdapterError(f"{where}: the scores are not a list of numbers: {error}") from error

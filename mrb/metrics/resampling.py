@@ -1,8 +1,8 @@
-"""Random draws that are the same bits on every machine: bootstrap counts and sign flips from PCG64's raw words.
+"""Bootstrap counts and sign flips that are bit-identical on every machine, from PCG64's raw words.
 
-numpy guarantees the stream of raw 64-bit words, not the distribution methods on top of it. Sums are sums of multiples
-of one power of two, small enough that float64 adds them without rounding, so that neither the size of a block nor the
-matrix library's order of addition shows.
+numpy guarantees the stream of raw 64-bit words, but not the distribution methods on top of it. All summands are
+multiples of one power of two, small enough that float64 adds them without rounding. So results do not depend on the
+block size or on the order in which a matrix library adds.
 """
 
 from __future__ import annotations
@@ -16,32 +16,35 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 BLOCK = 2**17
-"""Counts or signs held at a time: 1 MB of float64, unless a draw alone is longer."""
+"""Number of counts or signs in memory at a time: 1 MB of float64, more only if one resample alone is longer."""
 _ROWS = 16
-"""Draws of many units taken together at least: the table of values is read from memory once for all of them."""
-_BAND = 2048  # units whose signs are drawn together, a multiple of 64; another number gives other signs
+"""Fewest resamples per block when there are many units: each block reads the table of values from memory once."""
+_BAND = 2048  # units whose signs are drawn together, a multiple of 64; another value changes the signs
 
 
 def on_grid(sums: Float64) -> tuple[Float64, float]:
-    """`sums` [u, m] as integers in float64, and the size of one: small enough that sums of any u of them, and
-    differences of two such sums, lose nothing in float64's 53 bits."""
+    """Return `sums` (float64[u, m]) as integers in float64, and the size of the unit.
+
+    The integers are small enough that sums of any u of them, and differences of such sums, are exact in float64.
+    """
     exponent = math.frexp(len(sums) * float(np.abs(sums).max()))[1] - 50
     return np.rint(np.ldexp(sums, -exponent)), math.ldexp(1.0, exponent)
 
 
 def unit_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
-    """How often each unit is drawn, float64[block, units], for `resamples` draws of `units` with replacement.
+    """Yield how often each unit is in each resample, float64[block, units]; there are `resamples` rows in total.
 
-    A draw is the high half of (32-bit word x units): uniform to one part in 2^32 / units.
+    Each resample has `units` units, drawn with replacement. The drawn unit is the high half of (32-bit word x units),
+    which is uniform to one part in 2^32 / units.
     """
-    words = (units + 1) // 2  # each draw starts on a fresh 64-bit word, so that blocks may be of any size
+    words = (units + 1) // 2  # each resample starts with a new 64-bit word, so the block size does not change it
     generator = np.random.PCG64(seed)
     most = min(resamples, max(_ROWS, BLOCK // units))
     buffer = np.empty((most, units), np.uint64)
     offsets = np.arange(most)[:, np.newaxis] * units
     for rows in _blocks(resamples, most):
         halves = generator.random_raw(rows * words).astype("<u8", copy=False).view("<u4")
-        # In place: what is written and read again is then still in the processor's cache.
+        # In place, so that the data stays in the processor's cache.
         drawn = np.multiply(halves.reshape(rows, 2 * words)[:, :units], np.uint64(units), out=buffer[:rows])
         flat = np.right_shift(drawn, np.uint64(32), out=drawn).view(np.int64)
         flat += offsets[:rows]
@@ -49,20 +52,21 @@ def unit_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
 
 
 def _blocks(rows: int, most: int) -> Iterator[int]:
-    """`rows` in portions of at most `most`."""
+    """Yield block sizes of at most `most` that sum to `rows`."""
     for start in range(0, rows, most):
         yield min(most, rows - start)
 
 
 def sign_flip(sums: Float64, seed: int, flips: int, *, rows: int | None = None) -> Float64:
-    """Two-sided p values between the columns of `sums` (float64[u, m]) if each unit's sign could be the other one:
-    float64[m, m], or the first `rows` rows of it."""
+    """Return two-sided p values of sign-flip tests between the columns of `sums` (float64[u, m]): float64[m, m], or
+    its first `rows` rows. Exact if there are at most `flips` sign choices, else from random ones."""
     whole, _ = on_grid(sums)
     units = len(whole)
     exact = units < 63 and 2**units <= flips
     observed = whole.sum(axis=0)
     flipped = observed - 2 * (_all_subsets(whole) if exact else _random_subsets(whole, seed, flips))
-    # Rounding to the grid moves a sum by up to `units`: equal sums, observed and flipped, must count as equal.
+    # Rounding to the grid moves each difference of sums by up to `units`. With this tolerance, an observed and a
+    # flipped difference that are equal still count as equal.
     reach = np.abs(observed[:rows, np.newaxis] - observed) - 2 * units
     p = np.empty(reach.shape)
     for column in range(len(reach)):
@@ -72,21 +76,20 @@ def sign_flip(sums: Float64, seed: int, flips: int, *, rows: int | None = None) 
 
 
 def flipped_sums(whole: Float64, seed: int, flips: int) -> Float64:
-    """The column sums of `whole` (float64[u, m], on the grid) under `flips` random choices of each row's sign:
-    float64[flips, m]."""
+    """Return the column sums of `whole` (float64[u, m], on the grid) with random row signs: float64[flips, m]."""
     return np.asarray(whole.sum(axis=0) - 2 * _random_subsets(whole, seed, flips))
 
 
 def _all_subsets(whole: Float64) -> Float64:
-    """The column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
+    """Return the column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
     chosen = np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1
     return chosen.astype(np.float64) @ whole
 
 
 def _random_subsets(whole: Float64, seed: int, flips: int) -> Float64:
-    """The column sums of `flips` random subsets of the rows of `whole` (float64[u, m]): float64[flips, m].
+    """Return the column sums of `flips` random subsets of the rows of `whole` (float64[u, m]): float64[flips, m].
 
-    Taken a band of rows at a time: the band then stays in the processor's cache while all subsets pass over it.
+    Works on one band of rows at a time, which stays in the processor's cache for all subsets.
     """
     sums = np.zeros((flips, whole.shape[1]))
     generator = np.random.PCG64(seed)

@@ -1,14 +1,12 @@
-"""Uncertainty of means over queries: bootstrap intervals, paired tests, rank groups. numpy only, same bits everywhere.
+"""Uncertainty of means over queries: bootstrap intervals, paired tests, rank groups.
 
-Three things make a number here the same on every machine and in every release of numpy. Draws come from PCG64's raw
-64-bit words, a stream that numpy guarantees, and not from a distribution method, which it may change. Resampled sums
-are sums of multiples of one power of two, small enough that float64 adds them without rounding, so that neither block
-size nor the matrix library's order of addition shows. Interval ends are resampled means themselves, not interpolated.
+Results are bit-identical on every machine (`mrb.metrics.resampling`). Interval ends are resampled means, not
+interpolated.
 
-What is resampled is a *unit*: a query, or a cluster of queries that share an image, a page or a text. A mean over
-clusters is the ratio estimator, sum of values over number of queries. Tasks are resampled within themselves; so are the
-parts of a task whose score is the mean over its parts (`mrb.metrics.aggregation`), where a cluster ends with its part.
-`docs/scoring.md` says how the interval was chosen and how well it covers.
+The resampled *unit* is a query, or a cluster of queries that share an image, a page or a text. A mean over clusters is
+the ratio estimator: sum of values / number of queries. Each task is resampled on its own. So is each part of a task
+whose score is the mean over its parts (`mrb.metrics.aggregation`); a cluster never spans two parts. `docs/scoring.md`
+explains the choice of the interval and its coverage.
 """
 
 from __future__ import annotations
@@ -39,11 +37,8 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the ends of its interval, `low <= mean <= high`, in the unit of the values (fractions).
-
-    Where all units have the same value (or there is one unit) the three are equal: no spread was seen, which is not
-    the same as certainty.
-    """
+    """A mean and its interval, `low <= mean <= high`, in the unit of the values (fractions). The three are equal if all
+    units have the same value or there is one unit: that shows no spread, not certainty."""
 
     mean: float
     low: float
@@ -54,9 +49,9 @@ class Interval:
 class TaskSample:
     """One task's values for averages over tasks: float64[n, m], n queries by m columns (measures, or models).
 
-    `type` is the task's type, for the mean of type means. `clusters` has one key for each query, None where queries
-    are independent. `parts` has the part of each query where the task's score is the mean over its parts, None where it
-    is that over queries. Columns mean the same in every task of an average.
+    `type` is the task's type, for the mean over types. `clusters` has the cluster of each query; None if queries are
+    independent. `parts` has the part of each query if the task's score is the mean over its parts, else None. Columns
+    have the same meaning in all tasks of an average.
     """
 
     task_id: str
@@ -67,14 +62,14 @@ class TaskSample:
 
     @property
     def units(self) -> int:
-        """How many units are resampled."""
+        """Number of units that are resampled."""
         keys = _unit_keys(self.clusters, self.parts)
         return len(self.values) if keys is None else len(set(keys))
 
 
 @dataclass(frozen=True)
 class Averages:
-    """An interval for each column: of the mean over tasks, over types of their tasks' means, and of each type's."""
+    """Intervals of each column: of the mean over tasks, the mean over types, and the mean of each type's tasks."""
 
     over_tasks: tuple[Interval, ...]
     over_types: tuple[Interval, ...]
@@ -93,14 +88,14 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class RankGroup:
-    """Models that share a rank, by falling mean. `rank` is one more than the number of models in better groups."""
+    """Models that share a rank, by descending mean. `rank` is 1 + the number of models in better groups."""
 
     rank: int
     models: tuple[str, ...]
 
 
 class Resampling(TypedDict, total=False):
-    """How units are resampled: the seed, the interval's level (0.95) and the number of draws (2,000)."""
+    """Options of resampling: the seed, the interval's level (0.95) and the number of resamples (2,000)."""
 
     seed: Required[int]
     level: float
@@ -109,8 +104,8 @@ class Resampling(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _Resampled:
-    """An estimate with its bootstrap: mean float64[m], draws float64[resamples, m], and for each task that it is
-    made of the squared standard error (float64[tasks, m], of the bootstrap) and the number of units (int[tasks])."""
+    """An estimate: mean float64[m], resampled means `draws` float64[resamples, m], and per task the squared bootstrap
+    standard error (float64[tasks, m]) and the number of units."""
 
     mean: Float64
     draws: Float64
@@ -119,12 +114,12 @@ class _Resampled:
 
 
 def task_seed(task_id: str) -> int:
-    """The seed of a task's resampling, an unsigned 64-bit integer: the head of a SHA-256 over the task's id."""
+    """Return the seed of a task's resampling, an unsigned 64-bit integer from a SHA-256 of the task's id."""
     return int(sha256_json(["mrb-bootstrap-v1", task_id])[:16], 16)
 
 
 def part_seed(seed: int, part: str) -> int:
-    """The seed of a part's resampling in a task of this seed."""
+    """Return the seed of a part's resampling in a task with this seed."""
     return int(sha256_json(["mrb-bootstrap-v1", seed, part])[:16], 16)
 
 
@@ -134,14 +129,15 @@ def interval(
     parts: Sequence[str] | None = None,
     **how: Unpack[Resampling],
 ) -> Interval:
-    """The mean of `values` (float64[n]) and its bootstrap interval; `clusters` gives each value's cluster. With
-    `parts`, the part of each value, it is the mean over parts of their means.
+    """Return the mean of `values` and its bootstrap interval.
 
-    The expanded percentile interval (Hesterberg, The American Statistician 69, 2015, section 5.3): percentiles of the
-    resampled means, taken further out than (1 - level) / 2 by what the bootstrap's standard error lacks,
-    sqrt(u / (u - 1)) for u units, and by Student's quantile in place of the normal one.
+    It is the expanded percentile interval (Hesterberg, The American Statistician 69, 2015, section 5.3): percentiles of
+    the resampled means, further out than (1 - level) / 2 by the factor sqrt(u / (u - 1)) that the bootstrap's standard
+    error lacks with u units, and by Student's quantile in place of the normal one.
 
-    ValueError: no values, a value that is not finite, more or fewer cluster keys than values.
+    `values` is float64[n]. `clusters` has the cluster of each value, None if values are independent. With `parts`, the
+    part of each value, the mean is that of the parts' means. ValueError: no values, a value that is not finite, or a
+    wrong number of cluster keys.
     """
     return intervals(values[:, np.newaxis], clusters, parts, **how)[0]
 
@@ -155,15 +151,15 @@ def intervals(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> tuple[Interval, ...]:
-    """`interval` for each column of float64[n, m] at little more than the price of one: the draws are shared."""
+    """Return the `interval` of each column of float64[n, m]. Columns share the resamples: little slower than one."""
     return _intervals(_resample(values, clusters, parts, seed, resamples), level)
 
 
 def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
-    """The two averages over `samples` with intervals, each task resampled within itself by its own seed.
+    """Return the averages over `samples` with intervals.
 
-    A task's draws are those of its own interval (`task_seed`); the order of the samples does not matter. The
-    degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
+    Each task is resampled with its own seed (`task_seed`), as for its own interval; the order of the samples does not
+    matter. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
     """
     ordered = _ordered(samples)
     tasks = [_resample(s.values, s.clusters, s.parts, task_seed(s.task_id), resamples) for s in ordered]
@@ -184,12 +180,11 @@ def paired_test(
     flips: int = FLIPS,
     **how: Unpack[Resampling],
 ) -> PairedTest:
-    """Two models on the same queries: `a` and `b` are float64[n]. The interval is that of the differences.
+    """Compare two models on the same queries (`a` and `b`, float64[n]). The interval is that of the differences.
 
-    The p value is of Fisher's randomisation test: under the hypothesis that the models are alike each unit's difference
-    could as well have the other sign. Exact if there are at most `flips` ways to choose signs, else
-    (1 + as extreme) / (1 + flips) over random ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval). With
-    `parts` a unit's difference has the weight that its queries have in the task's score.
+    The p value is from Fisher's randomisation test: if the models are equal, the sign of each unit's difference is
+    random. It is exact if there are at most `flips` choices of signs, else (1 + as extreme) / (1 + flips) over random
+    ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval). With `parts`, queries have their task weights.
     """
     if a.shape != b.shape:
         raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
@@ -205,8 +200,7 @@ def paired_tests(
     flips: int = FLIPS,
     **how: Unpack[Resampling],
 ) -> tuple[PairedTest, ...]:
-    """`paired_test` of each column of float64[n, m] after the first against the first, at little more than the price of
-    one: the draws are shared."""
+    """Return the `paired_test` of each later column of float64[n, m] against the first. All share the resamples."""
     found = intervals(values[:, 1:] - values[:, :1], clusters, parts, **how)
     p_values = sign_flip(_weighted_units(values, clusters, parts), how["seed"], flips, rows=1)[0, 1:].tolist()
     return tuple(PairedTest(one.mean, one.low, one.high, p) for one, p in zip(found, p_values, strict=True))
@@ -215,16 +209,14 @@ def paired_tests(
 def pairwise_p_values(
     samples: Sequence[TaskSample], *, average: Average, flips: int = FLIPS, rows: int | None = None
 ) -> Float64:
-    """The p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones on the
-    diagonal, not corrected; or the first `rows` rows. As in `paired_test`, every unit weighted as it is in the
-    average."""
+    """Return uncorrected p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones
+    on the diagonal; or its first `rows` rows. The test is that of `paired_test`, units weighted as in the average."""
     seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
     return sign_flip(contributions(samples, average), seed, flips, rows=rows)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """`p_values` corrected for their number so that the chance of any false rejection stays below the level
-    (Holm, Scandinavian Journal of Statistics 6, 1979), in the order given."""
+    """Return `p_values` corrected for their number by Holm (Scandinavian Journal of Statistics 6, 1979), same order."""
     corrected = [0.0] * len(p_values)
     highest = 0.0
     for done, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -234,7 +226,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def flips_needed(models: int, alpha: float = 0.05) -> int:
-    """Sign flips that can separate a pair of `models` after correction: p can fall well below alpha / pairs."""
+    """Return how many sign flips are needed so that the smallest p value is well below alpha / pairs of `models`."""
     return max(FLIPS, math.ceil(4 * math.comb(models, 2) / alpha))
 
 
@@ -246,11 +238,11 @@ def rank_groups(
     alpha: float = 0.05,
     flips: int | None = None,
 ) -> tuple[RankGroup, ...]:
-    """The models (the columns of `samples`) in groups that share a rank, best first.
+    """Return the models (the columns of `samples`) in groups that share a rank, best first.
 
-    A group begins only where the corrected tests separate *every* model above from *every* model below: two models in
-    different groups are always separated by their own test, and the chance that any two alike ones are is at most
-    `alpha`. `flips` follows from the number of pairs if not given; ValueError if it is too small to separate any.
+    A new group begins only where the corrected tests separate *every* model above from *every* model below. The error
+    probability over all pairs is at most `alpha`. `flips` follows from the number of pairs if None; ValueError if it is
+    too small to separate any pair.
     """
     pairs = list(combinations(range(len(models)), 2))
     flips = flips_needed(len(models), alpha) if flips is None else flips
@@ -263,7 +255,7 @@ def rank_groups(
 def groups_by(
     p_values: Float64, models: Sequence[str], samples: Sequence[TaskSample], *, average: Average, alpha: float = 0.05
 ) -> tuple[RankGroup, ...]:
-    """`rank_groups` by p values (float64[m, m], not corrected) that are known already."""
+    """Return the groups of `rank_groups` from known p values (float64[m, m], uncorrected)."""
     separated = np.zeros(p_values.shape, dtype=bool)
     pairs = list(combinations(range(len(models)), 2))
     for (i, j), p in zip(pairs, holm([p_values[pair].item() for pair in pairs]), strict=True):
@@ -278,7 +270,7 @@ def groups_by(
 
 
 def _ordered(samples: Sequence[TaskSample]) -> list[TaskSample]:
-    """By task id, so that sums over tasks do not depend on the order given."""
+    """Return the samples sorted by task id, so that sums over tasks do not depend on the order given."""
     if not samples:
         raise ValueError("an average over no tasks")
     ordered = sorted(samples, key=lambda sample: sample.task_id)
@@ -291,7 +283,7 @@ def _ordered(samples: Sequence[TaskSample]) -> list[TaskSample]:
 
 
 def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Float64]:
-    """The sums of each unit's values, float64[u, m], and how many values each has, float64[u]."""
+    """Return the sum of each unit's values, float64[u, m], and the number of its values, float64[u]."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"values of shape {values.shape}: at least one finite number a column is needed")
@@ -306,20 +298,20 @@ def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Fl
 
 
 def _weighted_units(values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Float64:
-    """The sums of each unit's values, float64[u, m], every value times its query's weight in the task's score."""
+    """Return the sum of each unit's values, float64[u, m], each value times its query's weight in the task's score."""
     weighted = values * query_weights(parts, len(values))[:, np.newaxis]
     return _units(weighted, _unit_keys(clusters, parts))[0]
 
 
 def _unit_keys(clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Sequence[str] | None:
-    """The key of each query's unit, None where each is its own: its cluster, within its part."""
+    """Return the key of each query's unit: its cluster within its part. None if each query is a unit."""
     if clusters is None or parts is None:
         return clusters
-    return [f"{part} {cluster}" for part, cluster in zip(parts, clusters, strict=True)]  # no part has a space
+    return [f"{part} {cluster}" for part, cluster in zip(parts, clusters, strict=True)]  # names of parts have no spaces
 
 
 def contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
-    """What each unit of each task adds to the average: float64[all units, m], whose column sums are the averages."""
+    """Return what each unit of each task adds to the average, float64[all units, m]; column sums are the averages."""
     ordered = _ordered(samples)
     types = [sample.type for sample in ordered]
     added = []
@@ -347,7 +339,7 @@ def _resample(
     whole, step = on_grid(sums)
     table = np.column_stack((whole, counts))
     totals = np.concatenate([drawn @ table for drawn in unit_counts(len(sums), seed, resamples)])
-    # What a unit adds to the ratio's deviation, to first order; their squares give its standard error.
+    # Influence of each unit on the ratio, to first order; the sum of squares is the squared standard error.
     influence = (sums - mean * counts[:, np.newaxis]) / len(values)
     variance = np.array([math.fsum(column) for column in (influence * influence).T])
     return _Resampled(mean, totals[:, :-1] * step / totals[:, -1:], variance[np.newaxis], (len(sums),))
@@ -358,10 +350,10 @@ def _taken(keys: Sequence[str] | None, rows: npt.NDArray[np.int64]) -> Sequence[
 
 
 def _mean_of(parts: Sequence[_Resampled]) -> _Resampled:
-    """The unweighted mean of independent estimates."""
+    """Return the unweighted mean of independent estimates."""
     count = len(parts)
     return _Resampled(
-        # Divided once, not weighted: a mean of ones is one. Python's sum adds in the order given, everywhere.
+        # Divided once, so a mean of ones is exactly one. Python's sum always adds in the order given.
         mean=np.asarray(sum(part.mean for part in parts) / count),
         draws=np.asarray(sum(part.draws for part in parts) / count),
         variances=np.concatenate([part.variances for part in parts]) / count**2,
@@ -373,21 +365,21 @@ def _intervals(found: _Resampled, level: float) -> tuple[Interval, ...]:
     ends = []
     for mean, draws, variances in zip(found.mean.tolist(), found.draws.T, found.variances.T, strict=True):
         ranked = np.sort(draws)
-        if ranked[-1] - ranked[0] <= _ROUNDING:  # equal values, divided by cluster sizes that differ
+        if ranked[-1] - ranked[0] <= _ROUNDING:  # equal values, rounded differently by cluster sizes
             ends.append(Interval(mean, mean, mean))
             continue
         tail = _tail(variances.tolist(), found.units, (1 - level) / 2)
         outside = max(math.floor(tail * (len(ranked) + 1)), 1) - 1
-        # The draws of skewed values are not centred on the mean: a low level could leave it outside.
+        # Resampled means of skewed values are not centred on the mean, which may lie outside at a low level.
         ends.append(Interval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
     return tuple(ends)
 
 
 def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> float:
-    """The share of draws below the interval so that it covers as Student's would: less than `tail`.
+    """Return the share of resampled means below the interval, less than `tail`, that gives Student's coverage.
 
-    A bootstrap's variance is (u - 1) / u of the unbiased one; Welch and Satterthwaite give the degrees of freedom of a
-    sum of several. Tasks with one unit, which show no spread, are left out of both.
+    A bootstrap's variance is (u - 1) / u of the unbiased one. Welch and Satterthwaite give the degrees of freedom of a
+    sum. Tasks with one unit show no spread and are left out of both.
     """
     parts = [(v, v * u / (u - 1), u - 1) for v, u in zip(variances, units, strict=True) if u > 1]
     unbiased = math.fsum(fair for _, fair, _ in parts)
@@ -397,7 +389,7 @@ def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> floa
 
 
 def student_quantile(probability: float, freedom: float) -> float:
-    """Student's t quantile by the expansion of Abramowitz and Stegun, 26.7.5: to 4e-4 from 8 degrees of freedom on."""
+    """Return Student's t quantile (Abramowitz and Stegun, 26.7.5); error below 4e-4 from 8 degrees of freedom on."""
     z = _NORMAL.inv_cdf(probability)
     terms = (
         (z**3 + z) / 4,
