@@ -1,1 +1,1 @@
-"""Submissions: a run made ready to be published, checked by strangers, and scored again by a validator."""
+"""Submissions: prepare a run for publication, check it as a stranger's, and score part of it again as a validator."""

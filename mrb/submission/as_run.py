@@ -1,4 +1,4 @@
-"""A submission as the board and the averages read it: a run whose values per query are not there."""
+"""Convert a submission into a run, as the board and the averages read it. Values per query are absent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from mrb.submission.reader import Received
 
 
 def as_run(received: Received) -> Run:
-    """The submission as a run: its results, and its averages as stored. The record's tasks are those of the suite."""
+    """Return the submission as a run: its results, and its averages as stored.
+
+    The record's tasks are those of the suite.
+    """
     made = received.submission
     record = RunRecord(
         schema_version=1,
@@ -26,7 +29,7 @@ def as_run(received: Received) -> Run:
         environment=made.environment,
         timings=made.timings,
     )
-    # The suite's order, whatever the file's: averages add in it.
+    # In the suite's order, whatever the file's: floating-point sums of averages depend on it.
     listed = [task_id for task_id in received.suite.tasks if task_id in made.results]
     tasks = {
         task_id: TaskScores(made.results[task_id], (), np.empty(0, np.int64), {}, made.rankings[task_id].queries)
@@ -36,5 +39,5 @@ def as_run(received: Received) -> Run:
 
 
 def with_values(run: Run, tasks: dict[str, TaskScores]) -> Run:
-    """The run with these tasks alone, which have values per query, and no stored averages."""
+    """Return the run with only these tasks, which have values per query, and without stored averages."""
     return replace(run, tasks=tasks, stored=None)

@@ -1,4 +1,4 @@
-"""`mrb submit`: from a run's journals to a folder that can be published."""
+"""`mrb submit`: build a publishable folder from a run's journals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Declared:
-    """What the submitter says, beside what was computed: the model's card, and what it was trained on by task."""
+    """What the submitter declares: the model's card, and what the model was trained on, by task."""
 
     card: ModelCard
     training: Mapping[str, Mark]
@@ -44,11 +44,24 @@ def submit(
     candidates: Path | None = None,
     allow_incomplete: bool = False,
 ) -> Path:
-    """Write the submission of the run's folder into `to`; the folder that was made.
+    """Write the submission of a run.
 
-    Every number is computed again from the journals, and must be the one that the run's files state. ResultError, with
-    the reason and what to do: a run without a suite, an incomplete one, files that are not what the journals give, a
-    folder that is there already.
+    Every number is recomputed from the journals and must equal what the run's files state.
+
+    Args:
+        run: Folder of the run.
+        declared: What the submitter declares.
+        to: Folder in which the submission's folder is made.
+        say: Receives the lines of progress.
+        candidates: A candidate list or a folder of lists, as in `mrb run`.
+        allow_incomplete: Also accept missing tasks, and tasks scored with `--limit`.
+
+    Returns:
+        The submission's folder.
+
+    Raises:
+        ResultError: The run has no suite or is incomplete, its files differ from its journals, or the submission's
+            folder exists.
     """
     record = read_run(run)
     suite = _suite(run, record)
@@ -78,13 +91,13 @@ def submit(
 
 
 def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
-    """The declaration in a TOML file for every task of `suite`; unknown where it says nothing.
+    """Return the declaration in a TOML file for every task of `suite`; "unknown" for tasks that it does not name.
 
         default = "clean"
         [tasks]
         nfcorpus = "trained-on"
 
-    ResultError: a task that is not in the suite, a word that is none of the four.
+    Raises ResultError for a task that is not in the suite, and for a word that is none of the four.
     """
     if path is None:
         return dict.fromkeys(suite.tasks, "unknown")
@@ -105,12 +118,15 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
 
 
 def run_suite(run: Path) -> Suite:
-    """The suite of the run in a folder; ResultError if it names none, or one that this version does not have."""
+    """Return the suite of the run in a folder.
+
+    Raises ResultError if the run names no suite, or one that this version does not have.
+    """
     return _suite(run, read_run(run))
 
 
 def public_info(info: RerankerInfo) -> RerankerInfo:
-    """A reranker's declarations as a submission holds them: private values of its options replaced."""
+    """Return a reranker's declarations as published in a submission: private values of its options are replaced."""
     return _public(info, _hosts())
 
 
@@ -169,7 +185,7 @@ def _write(folder: Path, found: Recomputed) -> RankingInfo:
 
 
 def _scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
-    """The task as averages want it, its result under the reranker's public declarations."""
+    """Return the task as needed for averages, its result with the reranker's public declarations."""
     result = found.measured.result.model_copy(update={"reranker": info})
     return task_scores(result, found.measured.per_query)
 
@@ -215,13 +231,13 @@ def _public(info: RerankerInfo, hosts: list[str]) -> RerankerInfo:
 
 
 def _hosts() -> list[str]:
-    """What this machine is called; a name of three letters or fewer would be found in any text."""
+    """Return this machine's names. Names of up to three letters are left out: they would match in any text."""
     names = {socket.gethostname(), socket.gethostname().partition(".")[0], os.environ.get("HOSTNAME", "")}
     return sorted(name for name in names if len(name) > 3)
 
 
 def _tell_private(record: RunRecord, made: Submission, say: Say) -> None:
-    """A line for each value that was replaced, so that nobody wonders later."""
+    """Print a line for each private value that was replaced."""
     for name, value in record.reranker.options.items():
         if made.reranker.options[name] != value or value == SECRET:
             say(f"option {name}: {made.reranker.options[name]} stands in its place")
@@ -230,7 +246,7 @@ def _tell_private(record: RunRecord, made: Submission, say: Say) -> None:
 
 
 def parse_size(text: str) -> int:
-    """A number of parameters: "3.75B", "560M", "33k", or digits. MRBError for anything else."""
+    """Return a number of parameters from "3.75B", "560M", "33k" or digits. Raises MRBError for anything else."""
     scale = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
     try:
         factor = scale.get(text[-1:].lower(), 1)

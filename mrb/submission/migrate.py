@@ -1,6 +1,7 @@
-"""Older versions of `submission.json` as the newest: one pure function a step, each with a fixture in the tests.
+"""Migrate older versions of `submission.json` to the newest: one pure function per step, each with a fixture in the
+tests.
 
-Version 1 is the first. What changes the schema raises `SCHEMA_VERSION`, adds the step from the version before to
+Version 1 is the first. A change of the schema raises `SCHEMA_VERSION`, adds the step from the previous version to
 `STEPS`, and leaves a file of that version in `tests/unit/submissions/`.
 """
 
@@ -15,11 +16,14 @@ from mrb.submission.schema import SCHEMA_VERSION
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
 STEPS: Mapping[int, Step] = {}
-"""From version n to n + 1: takes a value, leaves it as it is, and returns the new one."""
+"""Step from version n to n + 1: takes a value, leaves it unchanged, and returns the new value."""
 
 
 def to_newest(value: object, where: str, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION) -> object:
-    """`value` at version `newest`. ResultError: no version, a newer one, or one that is no longer read."""
+    """Return `value` migrated to version `newest`.
+
+    Raises ResultError if it has no version, a newer one, or one that is no longer read.
+    """
     if not isinstance(value, dict):
         raise ResultError(f"{where}: not an object")
     version = value.get("schema_version")

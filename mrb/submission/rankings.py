@@ -1,14 +1,14 @@
-"""`rankings/<task>.parquet`: for each query the order of its candidates, from which every measure follows.
+"""`rankings/<task>.parquet`: the order of each query's candidates, from which every measure follows.
 
 | column | |
 |---|---|
-| `query_id` | the task's queries in its order, those without candidates too |
-| `order` | bytes: positions in the task's candidate list (0 is the first stage's best), the reranker's best first |
-| `scores` | where they are small enough to go along: little-endian float32 in the same order, NaN for a failed pair |
-| `failed` | else: how many pairs at the end of the order have no score |
-| `tied` | else: whether ranks 10 and 11 have the same score |
+| `query_id` | the task's queries in task order, including those without candidates |
+| `order` | bytes: positions in the task's candidate list (0 is the first stage's best), best first by the reranker |
+| `scores` | if scores are published: little-endian float32 in the same order, NaN for a failed pair |
+| `failed` | otherwise: number of pairs at the end of the order that have no score |
+| `tied` | otherwise: whether ranks 10 and 11 have the same score |
 
-Columns are neither compressed nor coded: orders hardly shrink, and a file cannot unpack to more than its size.
+Columns are neither compressed nor encoded: orders hardly compress, and so a file cannot unpack to more than its size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mrb.metrics.ranking import rank_candidates, tied_across
 from mrb.submission.sandboxed_parquet import reader
 
 MAX_POSITIONS = 256
-"""Candidates of a query: a position is one byte."""
+"""Largest number of candidates of a query: a position is one byte."""
 MAX_RANKING_BYTES = 64 * 1024 * 1024
 _BASE = [("query_id", pa.string()), ("order", pa.binary())]
 SCORED = pa.schema([*_BASE, ("scores", pa.binary())])
@@ -40,8 +40,12 @@ UNSCORED = pa.schema([*_BASE, ("failed", pa.uint16()), ("tied", pa.bool_())])
 
 @dataclass(frozen=True)
 class Ranked:
-    """One query: positions in the list, best first; float32 scores in that order where the file holds them, and what
-    else is said: the number of failed pairs (the last ones), and whether a tie lies across rank 10."""
+    """One query's ranking.
+
+    `order` holds positions in the candidate list, best first; `scores` are float32 in that order, None if the file
+    holds none; `failed` counts the failed pairs, which come last; `tied` says whether ranks 10 and 11 have the same
+    score.
+    """
 
     query_id: str
     order: npt.NDArray[np.uint8]
@@ -51,14 +55,14 @@ class Ranked:
 
 
 def with_scores(task: Task, selection: str) -> bool:
-    """Whether the scores of a task go along: of embedded data and of samples, which are small."""
+    """Return whether a task's scores are published with its orders: only small tasks (embedded data, samples)."""
     return task.source.kind == "embedded" or selection != "all"
 
 
 def ranked(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool) -> Iterator[Ranked]:
-    """Every query of the plan as it is submitted; `scores` are in first-stage order, as a journal holds them.
+    """Yield every query of the plan as submitted; `scores` are in first-stage order, as in a journal.
 
-    ResultError for a list that one byte cannot count.
+    Raises ResultError for a list that is longer than one byte can count.
     """
     for entry in plan.entries():
         positions = list_positions(plan, entry)
@@ -75,7 +79,7 @@ def ranked(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool) -> I
 
 
 def list_positions(plan: Plan, entry: Entry) -> npt.NDArray[np.int64]:
-    """Where the entry's candidates stand in the list, int64[n]: they skip what left it as the query itself."""
+    """Return the positions of the entry's candidates in the list, int64[n]. Self-matches are skipped."""
     listed, _ = plan.candidates.get(entry.query_id)
     if len(listed) > MAX_POSITIONS:
         raise ResultError(
@@ -88,7 +92,7 @@ def list_positions(plan: Plan, entry: Entry) -> npt.NDArray[np.int64]:
 
 
 def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[str]:
-    """Write the file, whole or not at all; the query ids that it holds."""
+    """Write the file atomically; return its query ids."""
     found = list(rows)
     columns = {
         "query_id": [row.query_id for row in found],
@@ -105,7 +109,7 @@ def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[
 
 
 def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
-    """The rows of a file from a stranger. ResultError names the file and the first query that does not fit."""
+    """Return the rows of an untrusted file. ResultError names the file and the first query that is invalid."""
     table = reader().table(path, SCORED if scores else UNSCORED, rows=queries, max_bytes=MAX_RANKING_BYTES)
     columns = [column.to_pylist() for column in table.columns]
     seen: set[str] = set()
@@ -120,7 +124,7 @@ def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
 
 
 def scores_of(plan: Plan, rows: list[Ranked], path: Path) -> dict[str, Float32]:
-    """Scores in first-stage order that give just these orders by the ranking rule: the file's own where it has them.
+    """Return scores in first-stage order that give these orders by the ranking rule: the file's own if it has them.
 
     ResultError names the query whose order is not one of its candidates, or does not follow from its scores.
     """
@@ -153,8 +157,10 @@ def scores_of(plan: Plan, rows: list[Ranked], path: Path) -> dict[str, Float32]:
 
 
 def stand_in(row: Ranked) -> Float32:
-    """Scores, best first, that give the order of a row without scores: n, n - 1, ... 1; the same at ranks 10 and 11
-    where a tie is stated, NaN for the failed pairs."""
+    """Return scores that give the order of a row without scores: n, n - 1, ... 1, best first.
+
+    They are equal at ranks 10 and 11 if a tie is stated, and NaN for the failed pairs.
+    """
     count = len(row.order)
     scores = np.arange(count, 0, -1, dtype=np.float32)
     if row.tied:

@@ -1,4 +1,4 @@
-"""Reading a submission's folder as a stranger's: names, kinds of files and sizes before any content."""
+"""Read an untrusted submission folder: check names, kinds and sizes of files before any content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_TOTAL_BYTES = 512 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Received:
-    """A submission as read from `folder`; nothing in it was recomputed yet."""
+    """A submission as read from `folder`; nothing has been recomputed yet."""
 
     folder: Path
     submission: Submission
@@ -32,21 +32,21 @@ class Received:
 
     @property
     def name(self) -> str:
-        """The folder's name, which is the row's."""
+        """The folder's name, which is also the row's name on the board."""
         return self.submission.model.folder
 
     def ranking_path(self, task_id: str) -> Path:
-        """Where a task's rankings lie."""
+        """Return the path of a task's rankings file."""
         return self.folder / RANKINGS_FOLDER / f"{task_id}.parquet"
 
 
 def is_submission(path: Path) -> bool:
-    """Whether `path` is meant as a submission's folder: it has the file, of whatever kind."""
+    """Return whether `path` is meant as a submission folder: it contains an entry `submission.json` of any kind."""
     return os.path.lexists(path / SUBMISSION_FILE)
 
 
 def submission_folders(path: Path) -> list[Path]:
-    """The submissions that lie in a folder, by name. ResultError for two whose names differ only in capitals."""
+    """Return the submissions in a folder, by name. Raises ResultError for two whose names differ only in case."""
     found = sorted(entry for entry in path.iterdir() if is_submission(entry))
     names: dict[str, Path] = {}
     for entry in found:
@@ -57,14 +57,19 @@ def submission_folders(path: Path) -> list[Path]:
 
 
 def receive(folder: Path, *, neighbours: bool = True) -> Received:
-    """The submission in `folder`, its files' names, kinds and sizes checked, its text read under the schema, and
-    held to the registry. ResultError names the file and what is wrong with it.
+    """Read the submission in `folder`: check its files, parse its text by the schema, and check it against the
+    registry.
 
-    `neighbours`: also refuse a folder beside it that some file systems would take for the same.
+    Args:
+        folder: The submission's folder.
+        neighbours: Also refuse a sibling folder whose name differs only in case.
+
+    Raises:
+        ResultError: Names the file and what is wrong with it.
     """
     _check_folder(folder)
     submission = read_submission(folder / SUBMISSION_FILE)
-    # realpath: `.` is the folder it stands for; that it is no symlink was checked.
+    # realpath: `.` stands for the folder itself; that it is no symlink was checked above.
     name = Path(os.path.realpath(folder)).name
     if name != submission.model.folder:
         raise ResultError(f"{folder}: {SUBMISSION_FILE} is of {submission.model.folder!r}; the folder must be named so")
@@ -81,12 +86,15 @@ def receive(folder: Path, *, neighbours: bool = True) -> Received:
 
 
 def read_submission(path: Path) -> Submission:
-    """`submission.json` of any version, as the newest. ResultError names the file and the first field that is wrong."""
+    """Return `submission.json` of any version, migrated to the newest.
+
+    ResultError names the file and the first wrong field.
+    """
     data = read_limited(path, MAX_SUBMISSION_BYTES)
     stated = parse_json(data, path)
     newest = to_newest(stated, str(path))
     try:
-        # The bytes that were looked at; writing the value as JSON again would take as long as reading it.
+        # Validates the bytes as read: serialising the parsed value again would take as long as reading it.
         return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error
@@ -113,7 +121,7 @@ def _check_suite(folder: Path, submission: Submission) -> Suite:
 
 
 def _check_folder(folder: Path) -> None:
-    """The folder itself and what lies in it: one file and one folder, neither a link."""
+    """Check the folder and its content: one file and one folder, neither of them a link."""
     _expect(folder, stat.S_ISDIR, "a folder")
     if is_device_name(Path(os.path.realpath(folder)).name):
         raise ResultError(f"{folder}: Windows keeps this name for a device")
@@ -127,7 +135,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_files(folder: Path, wanted: set[str]) -> None:
-    """The files of rankings: just those that are stated, each a plain file under its cap."""
+    """Check the rankings folder: exactly the stated files, each a regular file within its size limit."""
     rankings = folder / RANKINGS_FOLDER
     _refuse_others(rankings, wanted)
     total = 0
@@ -141,7 +149,7 @@ def _check_files(folder: Path, wanted: set[str]) -> None:
 
 
 def _refuse_others(folder: Path, wanted: set[str]) -> None:
-    """Nothing but `wanted` may lie in the folder; the first other name is told, however many there are."""
+    """Refuse any entry of the folder that is not in `wanted`. Stops at the first one, however many there are."""
     with os.scandir(folder) as entries:
         for count, entry in enumerate(entries):
             if entry.name not in wanted or count > MAX_TASKS:
@@ -152,7 +160,7 @@ def _refuse_others(folder: Path, wanted: set[str]) -> None:
 
 
 def _expect(path: Path, kind: object, words: str) -> os.stat_result:
-    """The status of `path`, which must be of this kind and no link."""
+    """Return the status of `path`, which must be of this kind and not a link."""
     assert callable(kind)
     try:
         found = path.lstat()
@@ -166,7 +174,7 @@ def _expect(path: Path, kind: object, words: str) -> os.stat_result:
 
 
 def _check_neighbours(folder: Path) -> None:
-    """No other folder beside it may have its name in other letters: on some systems they would be one."""
+    """Refuse a sibling folder whose name differs only in case: on some file systems they would be one folder."""
     real = Path(os.path.realpath(folder))
     for entry in os.scandir(real.parent):
         if entry.name != real.name and entry.name.casefold() == real.name.casefold():

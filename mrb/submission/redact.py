@@ -1,5 +1,7 @@
-"""What must not leave the machine that ran: paths, addresses and host names, keys. The writer takes it out, the
-reader refuses it."""
+"""What must not be published: paths, addresses, host names and keys.
+
+The writer replaces them, the reader refuses them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ ADDRESS = "(address)"
 
 _START = r"""(^|[\s=:,;"'(\[])"""
 _PATHS = re.compile(
-    # Its beginning, where something follows ("yes / no" is none), or more than one slash in one word.
+    # A path's beginning, if something follows ("yes / no" is no path), or more than one slash in one word.
     rf"{_START}(~|\.{{0,2}}[/\\]|[A-Za-z]:[\\/])[^\s,]|\\|(?<![^\s=])[^\s/]+/[^\s/]+/|file:",
     re.IGNORECASE,
 )
@@ -22,7 +24,7 @@ _ADDRESSES = re.compile(
 _HUB = re.compile(r"hf://[\w.@/-]+", re.ASCII)  # an address on the Hub is public
 _KEYS = re.compile(
     r"\b(sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
-    # Long, and of small letters, capitals and digits: no word, no version, no hash in hexadecimal.
+    # Long, with lower-case and upper-case letters and digits: no word, no version, no hexadecimal hash.
     r"|(?<![A-Za-z0-9+/])(?=[A-Za-z0-9+/]*[a-z])(?=[A-Za-z0-9+/]*[A-Z])(?=[A-Za-z0-9+/]*[0-9])[A-Za-z0-9+/]{32,}"
 )
 _DROPPED = ("--out", "--name")
@@ -31,7 +33,7 @@ _PERSONAL = re.compile(r".*(host|node|user|home|cwd|folder|path|login|mail).*", 
 
 
 def private(text: str) -> str | None:
-    """What `text` holds that should stay at home, in words; None if nothing is seen."""
+    """Return what private content `text` holds, in words; None if none is found."""
     if _KEYS.search(text):
         return "something that looks like a key"
     if _ADDRESSES.search(text):
@@ -40,7 +42,7 @@ def private(text: str) -> str | None:
 
 
 def cleaned(text: str, hosts: Sequence[str] = ()) -> str:
-    """`text`, or what stands in its place if it is private or names one of `hosts`."""
+    """Return `text`, or a placeholder if it is private or names one of `hosts`."""
     if text.startswith(PATH):
         return PATH
     if _KEYS.search(text):
@@ -52,12 +54,12 @@ def cleaned(text: str, hosts: Sequence[str] = ()) -> str:
 
 
 def clean_options(options: Mapping[str, object], hosts: Sequence[str]) -> dict[str, object]:
-    """A reranker's options, values that are private replaced."""
+    """Return a reranker's options with private values replaced."""
     return {name: _value(name, value, hosts) for name, value in options.items()}
 
 
 def clean_command(words: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]:
-    """The command with private values replaced, and without the options that say where its files went."""
+    """Return the command with private values replaced, and without the options that name its output folder."""
     found: list[str] = []
     waiting = ""
     for word in words:
@@ -76,7 +78,10 @@ def clean_command(words: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]
 
 
 def clean_environment(environment: Mapping[str, str], hosts: Sequence[str]) -> dict[str, str]:
-    """The environment without what names a machine or a person; of the operating system its name and version."""
+    """Return the environment without entries that identify a machine or a person.
+
+    Of the operating system only name and version are kept.
+    """
     kept = {name: cleaned(value, hosts) for name, value in environment.items() if not _PERSONAL.fullmatch(name)}
     if "system" in kept:
         kept["system"] = _SYSTEM.sub(r"\1", kept["system"])
@@ -84,7 +89,7 @@ def clean_environment(environment: Mapping[str, str], hosts: Sequence[str]) -> d
 
 
 def personal_name(name: str) -> bool:
-    """Whether an entry of the environment of this name tells of a machine or a person."""
+    """Return whether an environment entry of this name would identify a machine or a person."""
     return _PERSONAL.fullmatch(name) is not None
 
 

@@ -1,11 +1,11 @@
-"""Parquet files from strangers, read by a process that may die of them.
+"""Read untrusted Parquet files in a sandboxed subprocess.
 
-A crafted file can make a parquet library end the whole process, or unpack to more than its footer states: neither can
-be caught where it happens. So a child reads the file, under a limit on its memory, and hands the table over only when
-it has been checked. What happens to the child is told in one line, and the next file gets a new one.
+A crafted file can make a Parquet library kill its process, or unpack to more than its footer states; neither can be
+caught within the process. So a child reads the file under a memory limit, and sends the table only after checking it.
+If the child dies, this is reported in one line, and the next file gets a new child.
 
-It says R when it is ready. Requests are lines of JSON on its standard input; an answer is a letter (T: a table as an
-Arrow stream, E: a refusal in UTF-8), the length as 8 bytes (big-endian), and as many bytes.
+Protocol: the child writes R when it is ready. Requests are lines of JSON on its standard input. An answer is one letter
+(T: a table as an Arrow stream, E: an error message in UTF-8), its length as 8 bytes (big-endian), and so many bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mrb._util.parquet import open_untrusted, read_untrusted
 from mrb.errors import MRBError, ResultError, one_line
 
 MEMORY = 1024**3
-"""Bytes that the child may take beyond what it has when it starts (on Linux, where the system can be told so)."""
+"""Bytes that the child may allocate beyond what it has at its start (only on Linux, which can enforce it)."""
 SECONDS = 300.0
 _READY = b"R"
 _ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
@@ -33,14 +33,14 @@ _START = "import sys; sys.path[:] = {path!r}; from mrb.submission.sandboxed_parq
 
 
 class Reader:
-    """The child, started when the first file is asked for, and again after it died."""
+    """The child process, started with the first file and again after it died."""
 
     def __init__(self, memory: int = MEMORY, seconds: float = SECONDS) -> None:
         self._memory, self._seconds = memory, seconds
         self._child: subprocess.Popen[bytes] | None = None
 
     def table(self, path: Path, schema: pa.Schema, *, rows: int, max_bytes: int) -> pa.Table:
-        """The table in `path`: just these columns without nulls and this many rows, in plain pages.
+        """Return the table in `path`: exactly these columns without nulls, this many rows, uncompressed plain pages.
 
         ResultError names the file and what is wrong with it.
         """
@@ -52,7 +52,7 @@ class Reader:
         return pa.ipc.open_stream(data).read_all()
 
     def close(self) -> None:
-        """End the child."""
+        """Stop the child."""
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
@@ -67,7 +67,7 @@ class Reader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # Arrow's usual allocator takes address space in portions as large as the limit.
+            # Arrow's default allocator reserves address space in blocks as large as the limit.
             env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
         )
         assert self._child.stdout is not None
@@ -103,14 +103,14 @@ class Reader:
 
 @cache
 def reader() -> Reader:
-    """The one reader of this process."""
+    """Return this process's single reader."""
     found = Reader()
     atexit.register(found.close)
     return found
 
 
 def serve(memory: int) -> None:
-    """The child: answers requests until its standard input ends."""
+    """Main loop of the child: answer requests until standard input ends."""
     limit(memory)
     sys.stdout.buffer.write(_READY)
     sys.stdout.buffer.flush()
@@ -127,7 +127,7 @@ def serve(memory: int) -> None:
 
 
 def limit(more: int) -> None:
-    """Let this process take no more than `more` further bytes, and leave no core file: on Linux; else nothing."""
+    """Limit this process to `more` further bytes of memory, without core files. Does nothing outside Linux."""
     try:
         import resource
 
@@ -146,7 +146,7 @@ def _read(request: dict[str, object]) -> pa.Table:
     assert isinstance(path, str) and isinstance(rows, int) and isinstance(max_bytes, int) and isinstance(kinds, list)
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds])
     check_stated(Path(path), rows)
-    # One thread: the stacks of many would not fit under the limit.
+    # One thread: the stacks of many would not fit within the limit.
     table = read_untrusted(Path(path), schema, ResultError, max_bytes=max_bytes, threads=False)
     if any(column.null_count for column in table.columns):
         raise ResultError(f"{path}: holds null cells")
@@ -154,7 +154,7 @@ def _read(request: dict[str, object]) -> pa.Table:
 
 
 def check_stated(path: Path, rows: int) -> None:
-    """Refuse, from the file's footer alone, other rows than counted, and pages that are packed or coded."""
+    """Refuse, from the file's footer alone, a wrong number of rows, and compressed or encoded pages."""
     with open_untrusted(path, ResultError) as file:
         stated = file.metadata
         if stated.num_rows != rows:

@@ -1,9 +1,11 @@
-"""`submission.json`: what a submission says, and the names that it may have.
+"""Schema of `submission.json`, and the names that a submission may have.
 
-    <organisation>__<model>[__<variant>]/submission.json            `Submission`
-    <organisation>__<model>[__<variant>]/rankings/<task>.parquet    the order of every query's candidates
+```text
+<organisation>__<model>[__<variant>]/submission.json            `Submission`
+<organisation>__<model>[__<variant>]/rankings/<task>.parquet    the order of every query's candidates
+```
 
-`schema/submission.json` in docs is the model as JSON Schema. `docs/submitting.md` says what each part is for.
+`docs/schema/submission.json` is the model as JSON Schema. `docs/submitting.md` explains every part.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ MARKS = ("trained-on", "related", "clean", "unknown")
 
 Mark = Literal["trained-on", "related", "clean", "unknown"]
 ModelKind = Literal["lexical", "bi-encoder", "cross-encoder", "generative", "api", "other"]
-# Letters of ASCII alone, so that no name can pass for another; no dot or underscore at the end, none doubled.
+# ASCII only, so that no name can imitate another; no dot or underscore at the end or doubled.
 _NAME = r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*"
-# No user, no port, no host of one word; ASCII alone, so that a host cannot pass for another.
+# No user, no port, no single-word host; ASCII only, so that no host can imitate another.
 _LINK = r"^https://[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,24}(/[A-Za-z0-9._~+%/?&=#:,-]*)?$"
 
 
@@ -55,10 +57,10 @@ Parameters = Annotated[int, Field(gt=0, le=10**14)]
 
 
 class ModelCard(Model):
-    """What is said of the model, by those who submit it: nothing here can be computed.
+    """What the submitter says about the model; nothing here can be computed.
 
-    `parameters` counts all of them, `active_parameters` those that one token passes through. `kind` says how it is
-    built; what it sees of a list is `reranker.kind`. `variant` tells submissions of one model apart.
+    `parameters` counts all parameters, `active_parameters` those that one token passes through. `kind` says how the
+    model is built, while `reranker.kind` says what it sees of a list. `variant` tells submissions of one model apart.
     """
 
     organisation: Name
@@ -73,7 +75,7 @@ class ModelCard(Model):
 
     @property
     def folder(self) -> str:
-        """The name of the submission's folder."""
+        """Name of the submission's folder."""
         return "__".join(filter(None, (self.organisation, self.name, self.variant)))
 
     @model_validator(mode="after")
@@ -86,7 +88,7 @@ class ModelCard(Model):
 
 
 class RankingInfo(Model):
-    """One file of rankings: its SHA-256, whether it holds scores, and the hash of its query ids, one a line."""
+    """One rankings file: its SHA-256, whether it holds scores, and the hash of its query ids, one per line."""
 
     sha256: Sha256
     scores: bool
@@ -94,10 +96,10 @@ class RankingInfo(Model):
 
 
 class Submission(Model):
-    """A run that is submitted: who, what was run, every result, and the hash of every file of rankings.
+    """A submitted run: the model, what was run, every result, and the hash of every rankings file.
 
-    `training` says for each task of the suite what of it the model was trained on: its training split or the test set
-    itself (trained-on), data made from the same source (related), none of these (clean), or unknown.
+    `training` says for each task of the suite what the model was trained on: the task's training split or test set
+    (trained-on), data made from the same source (related), none of these (clean), or unknown.
     """
 
     schema_version: Literal[1]
@@ -117,7 +119,7 @@ class Submission(Model):
 
     @property
     def content_hash(self) -> str:
-        """The submission's identity: of everything it says and, through their hashes, of its rankings."""
+        """Identity of the submission: a hash of its whole content and, through their hashes, of its rankings."""
         return sha256_json(self.model_dump(mode="json"))
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""`mrb validate` of a submission: every number again, from rankings, judgements and candidate lists."""
+"""`mrb validate` of a submission: recompute every number from rankings, judgements and candidate lists."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ from mrb.submission.reader import Received
 from mrb.submission.schema import SUBMISSION_FILE
 
 SAME = 1e-9
-"""How far a stated number may be from the recomputed one."""
+"""Tolerance between a stated and a recomputed number."""
 MAX_FAILED_SHARE = 0.01
-"""Of a task's pairs. A failed pair is ranked last whatever the model would have given it, so failures can raise a
-score; of a listwise model a failed query fails whole, and 1 % is two queries of the smallest tasks of `mini`."""
+"""Largest share of failed pairs in a task. A failed pair is ranked last whatever the model would have given it, so
+failures can raise a score. A listwise model fails by whole queries; 1 % is two queries of the smallest tasks of `mini`.
+"""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked: the tasks whose numbers were computed again, and why those of the others were not.
+    """Result of a check: the tasks that were recomputed, and the reasons why others were not.
 
-    `failed_pairs` counts the pairs without a score in each task that has any.
+    `failed_pairs` counts the pairs without a score, in each task that has any.
     """
 
     recomputed: tuple[str, ...]
@@ -47,10 +48,17 @@ class Checked:
 
 
 def check_submission(received: Received, candidates: Path | None = None) -> Checked:
-    """Check everything that can be checked here. `candidates` is a list or a folder of them, as in `mrb run`.
+    """Check everything that can be checked on this machine.
 
-    ResultError names the first file, query or number that does not fit. A task whose data or list is not on this disk
-    is held to its rankings file alone (hash, counts, orders) and named in `not_recomputed`.
+    A task whose data or list is not on this disk is checked against its rankings file only (hash, counts, orders), and
+    named in `not_recomputed`.
+
+    Args:
+        received: The submission.
+        candidates: A candidate list or a folder of lists, as in `mrb run`.
+
+    Raises:
+        ResultError: Names the first file, query or number that is wrong.
     """
     again: dict[str, TaskScores] = {}
     missing: dict[str, str] = {}
@@ -69,13 +77,15 @@ def check_submission(received: Received, candidates: Path | None = None) -> Chec
 
 
 def recomputed(received: Received, task_id: str) -> TaskScores:
-    """A task's result with its values per query, from rankings, judgements and the frozen list, which must be at hand
-    (`not_at_hand`). ResultError names what does not fit, as in `check_submission`."""
+    """Recompute a task's result with its values per query, from rankings, judgements and the frozen list.
+
+    Data and list must be on this disk (`not_at_hand`). ResultError names what is wrong, as in `check_submission`.
+    """
     return _recompute(received, task_id, checked_rows(received, task_id), None)
 
 
 def checked_rows(received: Received, task_id: str) -> list[Ranked]:
-    """A task's rankings against what is said of them; no data is needed for it."""
+    """Return a task's rankings, checked against the submission's statements about them. Needs no data."""
     result, stated = received.submission.results[task_id], received.submission.rankings[task_id]
     path = received.ranking_path(task_id)
     _check_selection(received, result)
@@ -109,7 +119,7 @@ def checked_rows(received: Received, task_id: str) -> list[Ranked]:
 
 
 def check_failed_share(counts: RunCounts, where: str) -> None:
-    """ResultError if more than MAX_FAILED_SHARE of the pairs have no score."""
+    """Raise ResultError if more than MAX_FAILED_SHARE of the pairs have no score."""
     if counts.failed_pairs > MAX_FAILED_SHARE * counts.pairs:
         raise ResultError(
             f"{where}: {counts.failed_pairs} of {counts.pairs} pairs failed "
@@ -119,7 +129,7 @@ def check_failed_share(counts: RunCounts, where: str) -> None:
 
 
 def _check_selection(received: Received, result: Result) -> None:
-    """Which queries a suite takes, and whether their scores go along."""
+    """Check which queries were scored, and whether scores are published with the orders."""
     where, selection = _where(received, result.task), result.data.selection
     whole = "all" if received.suite.sample is None else "sample"
     if selection not in (whole, "limit"):
@@ -131,7 +141,7 @@ def _check_selection(received: Received, result: Result) -> None:
 
 
 def not_at_hand(task: Task, candidates: Path | None = None) -> str | None:
-    """Why the task's results cannot be computed again here; None if they can."""
+    """Return why the task's results cannot be recomputed here; None if they can."""
     if task.candidates is None and candidates is None:
         return "it has no published candidate list; give the one it was scored on with --candidates"
     if not at_hand(task):
@@ -140,7 +150,7 @@ def not_at_hand(task: Task, candidates: Path | None = None) -> str | None:
 
 
 def _recompute(received: Received, task_id: str, rows: list[Ranked], candidates: Path | None) -> TaskScores:
-    """Measure the rankings again; ResultError names the first number of the result that is another."""
+    """Measure the rankings again. ResultError names the first number of the result that differs."""
     stated = received.submission.results[task_id]
     where = _where(received, task_id)
     sample = None if stated.data.selection == "all" else received.suite.sample
@@ -153,7 +163,7 @@ def _recompute(received: Received, task_id: str, rows: list[Ranked], candidates:
 
 
 def check_means(received: Received) -> None:
-    """ResultError names the first stated average that is not what the stated results give."""
+    """Check the stated averages against the stated results. ResultError names the first that differs."""
     said = received.submission.averages.model_dump(mode="json")
     for field, number, found in _differences(_only_means(said), _means(received)):
         where = f"{received.folder / SUBMISSION_FILE}: averages"
@@ -161,7 +171,7 @@ def check_means(received: Received) -> None:
 
 
 def _check_intervals(received: Received, again: Mapping[str, TaskScores]) -> None:
-    """The stated averages' intervals, where all their tasks were computed again."""
+    """Check the intervals of the stated averages whose tasks have all been recomputed."""
     run = as_run(received)
     where = f"{received.folder / SUBMISSION_FILE}: averages"
     said = received.submission.averages.model_dump(mode="json")
@@ -175,7 +185,7 @@ def _check_intervals(received: Received, again: Mapping[str, TaskScores]) -> Non
 
 
 def _means(received: Received) -> dict[str, object]:
-    """The means of all averages that the stated results allow, in the form of `_only_means`."""
+    """Return the means of all averages that the stated results allow, in the form of `_only_means`."""
     run, suite = as_run(received), received.suite
     names = list(next(iter(run.tasks.values())).result.measures)
 
@@ -193,14 +203,14 @@ def _means(received: Received) -> dict[str, object]:
 
 
 def _only_means(value: object) -> object:
-    """Averages as JSON with each interval's mean in its place."""
+    """Return averages as JSON, with each interval replaced by its mean."""
     if not isinstance(value, dict):
         return value
     return value["mean"] if "mean" in value else {name: _only_means(inner) for name, inner in value.items()}
 
 
 def _differences(stated: object, wanted: object) -> Iterator[tuple[str, object, object]]:
-    """(field, stated, wanted) of everything that is not the same to 1e-9."""
+    """Yield (field, stated, wanted) of everything that differs by more than 1e-9."""
     again = dict(leaves(wanted))
     for field, value in leaves(stated):
         found = again.pop(field, None)

@@ -1,24 +1,25 @@
-"""`mrb verify`: a part of a submission's queries is scored again by the model itself.
+"""`mrb verify`: score part of a submission's queries again with the model itself.
 
-Rankings and numbers that fit each other prove nothing about where the order came from: one made from the published
-judgements recomputes to the last digit. Only the model can tell, so a validator scores some queries again.
+Consistent rankings and numbers do not prove where the order came from: an order made from the published judgements
+recomputes exactly. Only the model can tell, so a validator scores some queries again.
 
-Which ones, the submitter cannot know: those with the smallest SHA-256 over (salt, content hash, task, query). The
-content hash fixes the submission before the choice, and the salt is drawn by the validator afterwards; both stand in
-the record, so that anybody can make the same choice again.
+The submitter cannot know which queries: those with the smallest SHA-256 over (salt, content hash, task, query). The
+content hash fixes the submission before the choice, and the validator draws the salt afterwards. Both are in the
+record, so anybody can repeat the choice.
 
-They are chosen from all queries that have candidates. A pair that is submitted as failed must fail again: one that the
-model scores now is a difference, like one that it no longer scores.
+Queries are chosen among those that have candidates. A pair submitted as failed must fail again: it is a difference if
+the model scores it now, and so is a scored pair that now fails.
 
-Two askings of an honest model differ by numeric noise. Held to are, on each task, over the pairs that have both scores:
+Two runs of an honest model differ by numeric noise. On each task, over the pairs that have both scores, these checks
+apply:
 
-- the scores, where they go along: none may differ by more than the floor;
-- the order, where they do not: no candidate may stand above another whose new score is higher by more than two floors;
-- of listwise models, whose scores are ranks: the share of a query's pairs that change places, on average;
-- nDCG@10: the mean of the absolute changes.
+- scores, if published: none may differ by more than the floor;
+- order, otherwise: no candidate may be ranked above another whose new score is higher by more than two floors;
+- listwise models, whose scores are ranks: the mean share over queries of pairs that change order;
+- nDCG@10: the mean absolute change.
 
-The floors are stated below; a noise record of the validator's own (`mrb check --noise`) may widen them, up to the
-limits that are stated there too. A task of which no pair can be compared is refused.
+The floors are constants below. The validator's own noise record (`mrb check --noise`) may widen them, up to the limits
+below. A task without comparable pairs is refused.
 """
 
 from __future__ import annotations
@@ -57,17 +58,18 @@ from mrb.submission.schema import SUBMISSION_FILE
 from mrb.submission.validate import check_submission, checked_rows
 
 QUERIES = 20
-"""Queries of a task that are scored again. Who alters a tenth of a suite's queries gets past 40 tasks of 20 with a
-probability below 1e-36, past the nine of mini with 2e-9."""
+"""Queries of a task that are scored again. Whoever alters a tenth of a suite's queries stays undetected over 40 tasks
+of 20 queries with probability below 1e-36, over the nine of mini with 2e-9.
+"""
 SCORE_FLOOR = TOLERANCE
-"""In standard deviations of the task's new scores; of listwise models the share of pairs that change places."""
+"""In standard deviations of the task's new scores; for listwise models the share of pairs that change order."""
 CHANGE_FLOOR = 0.01
-"""Of a task's mean absolute change of nDCG@10, as a fraction."""
+"""Limit of a task's mean absolute change of nDCG@10, as a fraction."""
 WIDENED = 2.0
-"""A noise record's own largest difference and mean change count this many times: other queries, another machine."""
+"""Factor on a noise record's largest difference and mean change: other queries, another machine."""
 MAX_SCORE_FLOOR = 5 * SCORE_FLOOR
 MAX_CHANGE_FLOOR = 5 * CHANGE_FLOOR
-"""No noise record widens a floor further. Where a model moves more than that, scoring again tells nothing."""
+"""A noise record cannot widen a floor beyond these. If a model moves more, scoring again shows nothing."""
 _ROUNDING = 1e-9
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -75,9 +77,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class TaskVerified(Model):
-    """One task: `pairs` that were compared and `failed_pairs` that failed in both askings, `largest_difference` in
-    standard deviations of the new scores (of listwise models, the mean share of pairs that changed places),
-    `mean_change` the mean absolute change of nDCG@10, and the floor of each."""
+    """One task: counts, the differences found, and the floor of each.
+
+    `pairs` were compared, `failed_pairs` failed in both runs. `largest_difference` is in standard deviations of the new
+    scores (for listwise models the mean share of pairs that change order), `mean_change` is the mean absolute change of
+    nDCG@10.
+    """
 
     queries: Count
     pairs: Count
@@ -98,9 +103,11 @@ class TaskVerified(Model):
 
 
 class Verified(Model):
-    """`verified/<submission>.json`: that a validator's own run of the model agrees. `content` is the submission's
-    content hash, `noise` the hash of the noise record that widened the floors, `not_verified` the tasks that could not
-    be scored here, with the reason."""
+    """`verified/<submission>.json`: a record that a validator's own run of the model agrees.
+
+    `content` is the submission's content hash, `noise` the hash of the noise record that widened the floors,
+    `not_verified` the tasks that could not be scored here, with the reasons.
+    """
 
     schema_version: Literal[1]
     mrb_version: Plain
@@ -117,13 +124,13 @@ class Verified(Model):
 
     @property
     def largest_difference(self) -> float:
-        """Over all tasks, in standard deviations."""
+        """The largest difference over all tasks, in standard deviations."""
         return max(task.largest_difference for task in self.tasks.values())
 
 
 @dataclass(frozen=True)
 class _Floors:
-    """How far scores (in their own unit) and the mean of nDCG@10 may move."""
+    """Allowed change of scores (in their own unit) and of the mean nDCG@10."""
 
     score: float
     change: float
@@ -138,10 +145,22 @@ def verify(
     noise: NoiseRecord | None = None,
     candidates: Path | None = None,
 ) -> Verified:
-    """Score a part of the submission's queries again; the record, if everything agrees.
+    """Score part of the submission's queries again; return the record if everything agrees.
 
-    ResultError: a submission that is not valid, another reranker than the one submitted, no task whose data is here,
-    or the first query whose scores or order are not the model's.
+    Args:
+        received: The submission.
+        reranker: The submitted model, loaded by the validator.
+        salt: Decides the choice of queries.
+        queries: Number of queries per task.
+        noise: The validator's own noise record of this model.
+        candidates: A candidate list or a folder of lists, as in `mrb run`.
+
+    Returns:
+        The record.
+
+    Raises:
+        ResultError: The submission is invalid, the reranker is not the one submitted, no task's data is here, or a
+            query's scores or order are not the model's.
     """
     _check_same(received, reranker.info, noise)
     checked = check_submission(received, candidates)
@@ -169,22 +188,24 @@ def verify(
 
 
 def write_verified(folder: Path, record: Verified) -> Path:
-    """Write the record into `folder` under the submission's name, whole or not at all; its path."""
+    """Write the record atomically into `folder` under the submission's name; return its path."""
     path = folder / f"{record.submission}.json"
     write_json(path, record.model_dump(mode="json"))
     return path
 
 
 def choose(task_id: str, query_ids: Sequence[str], content: str, salt: str, count: int) -> tuple[str, ...]:
-    """The `count` queries (or all) with the smallest SHA-256 over (salt, content, task, query), in the order given."""
+    """Return the `count` queries (or all) with the smallest SHA-256 over (salt, content, task, query), in the given
+    order.
+    """
     keyed = sorted(query_ids, key=lambda query_id: sha256_json(["mrb-verify-v1", salt, content, task_id, query_id]))
     taken = set(keyed[:count])
     return tuple(query_id for query_id in query_ids if query_id in taken)
 
 
 def _check_same(received: Received, info: RerankerInfo, noise: NoiseRecord | None) -> None:
-    """The model must be the one submitted, and the noise record of that model."""
-    # Inputs and batches move no score, but the board shows them.
+    """Check that the model is the one submitted, and that the noise record is of that model."""
+    # Inputs and batch invariance affect no score, but the board shows them.
     stated, mine = (
         one.model_dump(mode="json", exclude={"source", "source_sha256"})
         for one in (received.submission.reranker, public_info(info))
@@ -198,9 +219,9 @@ def _check_same(received: Received, info: RerankerInfo, noise: NoiseRecord | Non
 
 
 class _Task:
-    """One task: the chosen queries, what the submission says of them, and what the model says now.
+    """One task: the chosen queries, their submitted scores and the model's new scores.
 
-    Scores stand in first-stage order, NaN for a pair that failed.
+    Scores are in first-stage order, NaN for a failed pair.
     """
 
     def __init__(
@@ -221,7 +242,10 @@ class _Task:
         self.now: dict[str, Float32] = self._score_again(reranker)
 
     def compare(self, noise: NoiseRecord | None) -> TaskVerified:
-        """The outcome; ResultError names the query that is not the model's, or says that nothing could be compared."""
+        """Return the outcome.
+
+        ResultError names the query whose scores or order are not the model's, or says that nothing could be compared.
+        """
         self._compare_failures()
         failed = failed_pairs(self.stated)
         if self.plan.pairs == failed:
@@ -254,7 +278,7 @@ class _Task:
         )
 
     def _score_again(self, reranker: LoadedReranker) -> dict[str, Float32]:
-        """The model's scores of now. As many pairs may fail as are submitted as failed."""
+        """Return the model's new scores. As many pairs may fail as were submitted as failed."""
         task_id, asked = self.plan.data.task.id, requests(self.plan, reranker)
         failed = failed_pairs(self.stated)
         scored = (
@@ -263,7 +287,7 @@ class _Task:
         return {item.entry.query_id: scores for item, scores in scored}
 
     def _compare_failures(self) -> None:
-        """ResultError names the first pair that has a score in one asking and none in the other."""
+        """Refuse a pair that has a score in one run and none in the other. ResultError names the first."""
         for query_id, before in self.stated.items():
             now = self.now[query_id]
             places = np.flatnonzero(np.isnan(before) != np.isnan(now))
@@ -283,7 +307,7 @@ class _Task:
         score, change = SCORE_FLOOR * scale, CHANGE_FLOOR
         if known is not None:
             change = max(change, WIDENED * known.mean_change)
-            if self.kind != "listwise":  # its record counts ranks; the share of pairs has a floor of its own
+            if self.kind != "listwise":  # its record counts ranks; the share of pairs has its own floor
                 score = max(score, WIDENED * known.largest_difference)
         for found, limit, words in (
             (score, MAX_SCORE_FLOOR * scale, "scores"),
@@ -297,8 +321,11 @@ class _Task:
         return _Floors(score, change)
 
     def _difference(self, query_id: str, floor: float) -> float:
-        """How far a query's scores moved: the largest difference of one, or, without scores, half of what the order
-        contradicts. ResultError where that is more than `floor`; 0.0 where all of its pairs failed."""
+        """Return how far a query's scores moved; 0.0 if all of its pairs failed.
+
+        With scores this is the largest difference of one score; without scores, half of the largest score gap that
+        contradicts the submitted order. Raises ResultError if it exceeds `floor`.
+        """
         doc_ids, before, now = self.plan.entry(query_id).doc_ids, self.stated[query_id], self.now[query_id]
         scored = np.flatnonzero(~np.isnan(before))
         if not len(scored):
@@ -326,7 +353,7 @@ class _Task:
         return found
 
     def _swapped(self) -> float:
-        """The mean share of pairs that change places."""
+        """Return the mean share over queries of pairs that change order."""
         before, now = (
             {
                 query_id: {
@@ -342,7 +369,7 @@ class _Task:
         return float(np.mean([difference.size for difference in found]))
 
     def _change(self, floor: float) -> float:
-        """The mean absolute change of nDCG@10; ResultError where it is more than `floor`."""
+        """Return the mean absolute change of nDCG@10. Raises ResultError if it exceeds `floor`."""
         before, now = self._ndcg(self.stated), self._ndcg(self.now)
         change = float(np.abs(now - before).mean())
         if change > floor:
