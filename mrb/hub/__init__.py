@@ -1,1 +1,1 @@
-"""Candidate lists on the Hub: pushed, and pulled at a commit."""
+"""Access to the Hub: task data and submissions are pulled, candidate lists are pulled and pushed, all at a commit."""

@@ -1,4 +1,4 @@
-"""Addresses of folders on the Hub: `hf://datasets/ORG/NAME[@REVISION][/FOLDER]`."""
+"""Parse addresses of folders on the Hub: `hf://datasets/ORG/NAME[@REVISION][/FOLDER]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A folder of a Hub data set ("" is its top) at a revision: branch, tag or commit; None is the main branch."""
+    """A folder of a Hub data set ("" is the top folder) at a branch, tag or commit; None is the main branch."""
 
     repository: str
     revision: str | None = None
@@ -27,15 +27,15 @@ class HubFolder:
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a whole commit, which always means the same files."""
+        """True if the revision is a full commit, which always names the same files."""
         return self.revision is not None and _COMMIT.fullmatch(self.revision) is not None
 
     def at(self, commit: str) -> HubFolder:
-        """The same folder at a commit."""
+        """Return the same folder at a commit."""
         return replace(self, revision=commit)
 
     def path(self, name: str) -> str:
-        """The path in the repository of a file of the folder."""
+        """Return the path in the repository of the file `name` of the folder."""
         return f"{self.folder}/{name}" if self.folder else name
 
     def __str__(self) -> str:
@@ -44,14 +44,14 @@ class HubFolder:
 
 
 def is_address(text: str) -> bool:
-    """Whether `text` is meant as an address of the Hub and not as a path."""
+    """Return whether `text` is an address on the Hub rather than a path."""
     return text.startswith(SCHEME)
 
 
 def parse_address(text: str) -> HubFolder:
-    """The folder that an address names; CandidatesError if it is none, or has names that the Hub or a disk refuses.
+    """Parse an address. A slash in a revision is written %2F.
 
-    A slash in a revision is written %2F.
+    Raises CandidatesError if it is not an address or has a name that the Hub or a file system refuses.
     """
     shown = one_line(text, 200)
     match = _ADDRESS.fullmatch(text)

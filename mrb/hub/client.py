@@ -1,8 +1,8 @@
-"""Files of Hub repositories at a pinned revision: listed once, fetched when missing, checked against their digests.
+"""List, download and verify files of Hub repositories at a pinned revision.
 
-A revision is a commit, so what was fetched stays right: a file that is here is never asked about again. Everything goes
-through `hf_hub_download`, which refuses another revision than the one asked for; `load_dataset(repository)` would fall
-back to whichever revision is in its cache.
+A revision is a commit, so a downloaded file stays valid and needs no further request. All downloads use
+`hf_hub_download`, which returns the requested revision or fails. `load_dataset(repository)` would fall back to any
+revision in its cache.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from mrb.hub.manifest import Checked, Manifest, RemoteFile, read_manifest, recor
 T = TypeVar("T")
 
 WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before each further attempt when the Hub or the way to it fails."""
+"""Seconds to wait before each retry when the Hub or the network fails."""
 PATIENCE = 15.0
-"""Seconds after which no further attempt begins: the client has attempts of its own, which must not multiply ours."""
+"""Seconds after which no retry begins. The client retries too, and its retries must not multiply these."""
 PATIENCE_UNREACHED = 1.5
-"""The same while nothing has answered at all: a wrong address or no network is said soon."""
+"""The same limit while no server has answered, so that a wrong address or a missing network is reported soon."""
 CONNECT_SECONDS = 10.0
 SPARE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 100_000
-"""Of one listing: a stranger's repository must not fill the memory."""
+"""Largest number of files in a listing, so that an untrusted repository cannot fill the memory."""
 README = "README.md"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 MAX_WAIT_ASKED = 600.0
-"""Seconds that a Hub which limits requests may ask to wait; the live one's windows are 300 s long."""
+"""Longest wait in seconds that is accepted from a Hub that limits requests. The live Hub's windows are 300 s."""
 _QUERY = re.compile(r"\?\S+")
 _LOG = logging.getLogger("mrb.hub")
-_reached: set[str] = set()  # the endpoints that have answered this process
+_reached: set[str] = set()  # endpoints that have answered in this process
 
 
 def offline() -> bool:
-    """Whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE` is 1, true, yes or on.
+    """Return whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE` is 1, true, yes or on.
 
-    DataError for a word of `MRB_OFFLINE` that is neither yes nor no; the other is read as the Hub's client reads it.
+    Raises DataError for an unknown value of `MRB_OFFLINE`. `HF_HUB_OFFLINE` is read as the Hub's client reads it.
     """
     given = os.environ.get("MRB_OFFLINE", "").strip().lower()
     if given not in (*_TRUE, *_FALSE):
@@ -59,7 +59,7 @@ def offline() -> bool:
 
 
 def endpoint() -> str:
-    """The address of the Hub: `HF_ENDPOINT`, else the live one."""
+    """Return the address of the Hub: `HF_ENDPOINT`, else the live Hub."""
     from huggingface_hub import constants
 
     address: str = constants.ENDPOINT
@@ -67,16 +67,18 @@ def endpoint() -> str:
 
 
 def open_manifest(repository: str, revision: str) -> Manifest:
-    """The manifest of a repository; made from the Hub's listing if it is not on disk.
+    """Return the manifest of a repository, created from the Hub's listing if it is not on disk.
 
-    DataError, one line: no such repository or revision, no access, no network, offline.
+    Raises DataError if the repository or revision does not exist, without access or network, or offline.
     """
     return read_manifest(repository, revision) or _listed(repository, revision)
 
 
 def list_files(repository: str, revision: str, folder: str | None = None) -> tuple[RemoteFile, ...]:
-    """The files of a repository at a revision, asked of the Hub now: all of them, or those that `folder` ("" is the
-    top) holds itself."""
+    """Ask the Hub for the files of a repository at a revision.
+
+    Returns all files, or those directly in `folder` ("" is the top folder). Raises DataError.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile, RepoFolder
 
@@ -101,9 +103,10 @@ def list_files(repository: str, revision: str, folder: str | None = None) -> tup
 
 
 def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path]]:
-    """(manifest with what was checked, local files of `paths`): fetched if missing, hashed once, refetched if wrong.
+    """Download missing files, verify each once, and download a file with a wrong checksum again.
 
-    DataError names the file: wrong checksum twice, no network, full disk.
+    Returns (the manifest with the verified files, the local files of `paths`). Raises DataError, which names the file,
+    for a second wrong checksum, no network or a full disk.
     """
     found, fresh = [], {}
     check_space(manifest, paths)
@@ -116,7 +119,7 @@ def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path
 
 
 def local_file(manifest: Manifest, path: str) -> Path | None:
-    """Where `path` lies on this disk; None if it was not fetched. No request is made."""
+    """Return the local file of `path`, or None if it was not downloaded. Makes no request."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(manifest.repository, path, revision=manifest.revision, repo_type="dataset")
@@ -124,7 +127,7 @@ def local_file(manifest: Manifest, path: str) -> Path | None:
 
 
 def is_right(file: RemoteFile, local: Path) -> bool:
-    """Whether the file's bytes have the digest that the Hub lists: SHA-256 of large files, git's SHA-1 of others."""
+    """Return whether a local file has the digest that the Hub lists: SHA-256 of large files, git SHA-1 of others."""
     if local.stat().st_size != file.size:
         return False
     if file.sha256 is not None:
@@ -135,7 +138,7 @@ def is_right(file: RemoteFile, local: Path) -> bool:
 
 
 def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
-    """DataError if the disk of the Hub's cache cannot take the files of `paths` that are missing."""
+    """Raise DataError if the disk of the Hub's cache has no room for the missing files of `paths`."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     missing = sum(manifest.file(path).size for path in paths if local_file(manifest, path) is None)
@@ -151,9 +154,10 @@ def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
 
 
 def attempt(action: Callable[[], T], where: str) -> T:
-    """What `action` returns, tried again after WAITS where the Hub or the network failed; else one DataError line.
+    """Call `action` and return its result; retry after WAITS if the Hub or the network fails.
 
-    Where the Hub limits requests, it is waited as long as its answer asks.
+    If the Hub limits requests, the wait is as long as its answer states. Raises DataError, which begins with `where`,
+    if no attempt succeeds.
     """
     from huggingface_hub.constants import ENDPOINT
 
@@ -180,20 +184,20 @@ def attempt(action: Callable[[], T], where: str) -> T:
             if asked is not None:
                 _LOG.warning("%s: the Hub limits requests and asks to wait %.0f s", where, asked)
                 started += asked
-            time.sleep(wait if asked is None else asked + 1)  # its seconds are cut to whole ones
+            time.sleep(wait if asked is None else asked + 1)  # the Hub rounds its seconds down
     raise AssertionError("the last attempt returns or raises")
 
 
 def network_errors() -> tuple[type[BaseException], ...]:
-    """What the client raises of its own accord when the Hub, the network or the disk fails."""
+    """Return the exception classes that the client raises when the Hub, the network or the disk fails."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # The base class of everything that the HTTP library raises, whichever library this version of the client uses.
+    # The base class of all errors of the HTTP library, which differs between versions of the client.
     return HfHubHTTPError.__bases__[0], OSError
 
 
 def _reach(endpoint: str) -> None:
-    """See that the Hub answers anything, once in a process: where nothing does, the client itself retries for 25 s."""
+    """Check once per process that the Hub answers. Without this check the client itself would retry for 25 s."""
     from huggingface_hub import get_session
 
     if endpoint not in _reached:
@@ -202,28 +206,28 @@ def _reach(endpoint: str) -> None:
 
 
 def _answers(error: BaseException) -> bool:
-    """Whether the server that failed has answered anything: the Hub, or the storage to which it redirects files."""
+    """Return whether the failing server (the Hub or its file storage) has answered at all."""
     from huggingface_hub.constants import ENDPOINT
 
-    # The names that both HTTP libraries of the client have: ConnectError, ConnectTimeout, ConnectionError.
+    # Both HTTP libraries of the client use these names: ConnectError, ConnectTimeout, ConnectionError.
     return ENDPOINT in _reached and not type(error).__name__.startswith("Connect")
 
 
 def _without_queries(said: logging.LogRecord) -> bool:
-    """Leave queries of addresses, which may hold signatures, out of what the client logs."""
+    """Remove the queries of URLs, which may hold signatures, from the client's log records."""
     said.msg, said.args = _QUERY.sub("", said.getMessage()), ()
     return True
 
 
 def _own_error(error: BaseException) -> BaseException:
-    """What the client met, where it says only that a file is not in its cache either."""
+    """Return the cause of the client's error "not in the cache either", or the error itself if it is another one."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     return error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None else error
 
 
 def _wait_asked(error: BaseException) -> float | None:
-    """Seconds that an answer 429 asks to wait (`RateLimit: "api";r=0;t=55`, else `Retry-After`); None for others."""
+    """Return the seconds that a 429 answer asks to wait (`RateLimit: "api";r=0;t=55`, else `Retry-After`), or None."""
     response = getattr(error, "response", None)
     if response is None or response.status_code != 429:
         return None
@@ -234,7 +238,7 @@ def _wait_asked(error: BaseException) -> float | None:
 
 
 def refusal(error: BaseException) -> str | None:
-    """What no further attempt can change, in words; None where one may help."""
+    """Describe an error that a retry cannot change; None if a retry may help."""
     from huggingface_hub import errors
 
     error = _own_error(error)
@@ -259,25 +263,27 @@ def refusal(error: BaseException) -> str | None:
 
 
 def _page(url: str) -> str:
-    """The page of the repository whose API or file has this address."""
+    """Return the web page of the repository whose API or file has this URL."""
     found = re.match(r"(https?://[^/]+)/(?:api/)?(?:models/)?((?:datasets/)?[^/]+/[^/]+)", url)
     return f"{found[1]}/{found[2]}" if found is not None else "its page on the Hub"
 
 
 def in_words(error: BaseException) -> str:
-    """What the client says, on one line. What follows a ? in an address may be a signature that lets its reader in, and
-    is left out."""
+    """Return the client's message on one line, without the queries of URLs, which may hold signatures that give
+    access."""
     return one_line(_QUERY.sub("", str(error)), 240)
 
 
 def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
-    """The tables that these files of a repository make, by its README where it has one, which is fetched."""
+    """Return the tables of a repository with these files, by its README, which is downloaded, if it has one."""
     return tables_of([file.path for file in files], readme_header(repository, revision, files))
 
 
 def readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
-    """The YAML header of a repository's README, which is fetched; None where there is none. DataError if it is no
-    YAML."""
+    """Download a repository's README and return its YAML header, or None without one.
+
+    Raises DataError if the header is not YAML.
+    """
     from huggingface_hub import metadata_load
 
     if all(file.path != README for file in files):
@@ -286,7 +292,7 @@ def readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -
     readme, _ = checked_file(bare, README)
     try:
         header: dict[str, Any] | None = metadata_load(readme)
-    except Exception as error:  # the YAML library's errors, several classes
+    except Exception as error:  # the YAML library raises several unrelated classes
         raise DataError(f"{_where(repository, revision)}: README.md: {one_line(error)}") from error
     return header
 
@@ -298,9 +304,9 @@ def _listed(repository: str, revision: str) -> Manifest:
 
 
 def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
-    """A file of the repository, fetched if missing and right by its digest, and the record of that.
+    """Return (local file, record of its verification); the file is downloaded if it is missing or wrong.
 
-    DataError names the file: wrong checksum twice, no network, full disk.
+    Raises DataError, which names the file, for a second wrong checksum, no network or a full disk.
     """
     file = manifest.file(path)
     for _ in range(2):
@@ -327,7 +333,7 @@ def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
 
 
 def discard(local: Path) -> None:
-    """Remove a cached file: the name in the snapshot and the blob that it points to. DataError if that cannot be."""
+    """Remove a cached file: its name in the snapshot and the blob behind it. Raises DataError if that fails."""
     blob = local.resolve()
     try:
         local.unlink(missing_ok=True)

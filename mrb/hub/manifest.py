@@ -1,4 +1,4 @@
-"""What is known of one repository at one revision: its files with their digests, and what reading them found."""
+"""The local manifest of a repository at a revision: its files, their digests, and what the first load found."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mrb.data.task import Model
 from mrb.errors import DataError, ResultError, first_problem
 
 LOCK_SECONDS = 60.0
-"""For how long a manifest's file may be held by another process, which writes it in milliseconds."""
+"""Longest wait in seconds for another process that writes the manifest, which takes milliseconds."""
 
 
 class RemoteFile(Model):
-    """A file as the Hub lists it. `sha256` is that of a large file (LFS); small ones have git's SHA-1 alone."""
+    """A file as the Hub lists it. `sha256` is set for large files (LFS); small files have only git's SHA-1 (`git`)."""
 
     path: str
     size: int = Field(ge=0)
@@ -28,7 +28,7 @@ class RemoteFile(Model):
 
 
 class Checked(Model):
-    """A file on disk that was hashed and found right; size (bytes) and time say whether it is still the same one."""
+    """A local file whose digest was verified. A changed size (bytes) or modification time voids the verification."""
 
     sha256: str
     size: int
@@ -36,7 +36,7 @@ class Checked(Model):
 
 
 class ReadTable(Model):
-    """What the first reading of a table found."""
+    """The files, rows and columns that the first load of a table found."""
 
     files: tuple[str, ...]
     rows: int
@@ -44,8 +44,11 @@ class ReadTable(Model):
 
 
 class Manifest(Model):
-    """One repository at one revision. `tables` maps config -> split -> paths. `endpoint` is the address of the Hub that
-    listed it, empty in manifests of earlier versions."""
+    """One repository at one revision.
+
+    `tables` is {config: {split: paths}}. `endpoint` is the address of the Hub that listed the files; it is empty in
+    manifests of earlier versions. `read` is {`config/split`: what the first load found}.
+    """
 
     schema_version: Literal[1] = 1
     repository: str
@@ -57,14 +60,14 @@ class Manifest(Model):
     read: dict[str, ReadTable] = Field(default_factory=dict)
 
     def file(self, path: str) -> RemoteFile:
-        """The file at `path`, which must be one of the manifest's."""
+        """Return the entry of `path`, which must be in the manifest."""
         return next(file for file in self.files if file.path == path)
 
 
 def cache_root() -> Path:
-    """Where MRB keeps manifests and reduced tables: `MRB_CACHE`, else `mrb` in the user's cache folder.
+    """Return MRB's cache folder: `MRB_CACHE`, else `mrb` in the user's cache folder.
 
-    DataError: neither is named, and the user has no home folder.
+    Raises DataError if no variable names one and the user has no home folder.
     """
     if given := os.environ.get("MRB_CACHE"):
         return Path(given)
@@ -76,12 +79,12 @@ def cache_root() -> Path:
 
 
 def manifest_path(repository: str, revision: str) -> Path:
-    """The manifest's file."""
+    """Return the path of the manifest's file."""
     return cache_root() / "hub" / repository.replace("/", "--") / f"{revision}.json"
 
 
 def read_manifest(repository: str, revision: str) -> Manifest | None:
-    """The manifest on disk, None if there is none; DataError if it is damaged or of something else."""
+    """Read the manifest on disk, or return None. Raises DataError if it is damaged or of another repository."""
     path = manifest_path(repository, revision)
     if not path.is_file():
         return None
@@ -97,10 +100,10 @@ def read_manifest(repository: str, revision: str) -> Manifest | None:
 def record(
     manifest: Manifest, *, checked: Mapping[str, Checked] | None = None, read: Mapping[str, ReadTable] | None = None
 ) -> Manifest:
-    """The manifest with what was found, written to its file, whole or not at all.
+    """Add verified files and read tables to the manifest, write it atomically, and return it.
 
-    Processes that fetch or read the same repository at once record into one file. Each adds to what the file holds by
-    then; of the first reading of a table, the first that was recorded stays. ResultError: the file cannot be written.
+    Processes that use the same repository share one file under a lock. Each adds to the current content of the file;
+    the first record of a table stays. Raises ResultError if the file cannot be written.
     """
     from filelock import FileLock, Timeout
 

@@ -1,4 +1,4 @@
-"""Fetching whole tasks, and looking at what is on disk."""
+"""Download the data of whole tasks, and report and verify what is on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from mrb.hub.manifest import Manifest, read_manifest
 
 @dataclass(frozen=True)
 class Pulled:
-    """A task whose files are here: their bytes, what reading counted, and the columns of each table's first part."""
+    """A task with all its files on disk.
+
+    `size` is in bytes. `counts` are those of loading. `columns` are (role, column names) of the tables of the first
+    part.
+    """
 
     task: Task
     files: int
@@ -28,9 +32,9 @@ class Pulled:
 
 
 def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
-    """Fetch every file of the task's tables and read them once; None for a task whose data is part of MRB.
+    """Download all files of a task's tables and load them once. Return None for embedded data.
 
-    Sizes are said before the first byte is fetched. Run again after any failure, it goes on with what is missing.
+    `say` receives the sizes before the download begins. After a failure, another call downloads only what is missing.
     """
     if task.source.kind != "hub":
         return None
@@ -49,7 +53,7 @@ def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
 
 
 def pulled_text(pulled: Sequence[Pulled]) -> str:
-    """A row for each task: what was read, what the rules dropped, and the columns that its tables have."""
+    """Format a text table with one row per task: rows read, rows dropped by the rules, and columns."""
     rows: list[tuple[str, ...]] = [
         (
             "task",
@@ -77,7 +81,10 @@ def pulled_text(pulled: Sequence[Pulled]) -> str:
 
 
 def at_hand(task: Task) -> bool:
-    """Whether every file of the task's tables is on this disk; no request is made. Embedded data always is."""
+    """Return whether all files of the task's tables are on disk, which is always true for embedded data.
+
+    Makes no request.
+    """
     if task.source.kind != "hub":
         return True
     manifests = [(read_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
@@ -88,7 +95,7 @@ def at_hand(task: Task) -> bool:
 
 
 def info_text(tasks: Sequence[Task]) -> str:
-    """What is on this disk of each task, without a request: files and bytes here, of how many, and rows read."""
+    """Format a text table with one row per task: local files and MB, totals, and documents. Makes no request."""
     rows: list[tuple[str, ...]] = [("task", "files here", "of", "MB here", "of", "documents", "state")]
     for task in tasks:
         rows.append(_state(task))
@@ -96,9 +103,9 @@ def info_text(tasks: Sequence[Task]) -> str:
 
 
 def verify(task: Task) -> Iterator[str]:
-    """Hash every file of the task that is on disk again, and read its tables again; a line for each repository.
+    """Hash all local files of the task and load its tables again. Yield a line for each repository.
 
-    DataError names the first file that is wrong, which is removed so that the next pull fetches it again.
+    Raises DataError, which names the first wrong file. That file is removed, so the next pull downloads it again.
     """
     if task.source.kind != "hub":
         yield f"{task.id}: part of the package"

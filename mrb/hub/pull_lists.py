@@ -1,7 +1,7 @@
-"""Pulling candidate lists from the Hub, at a commit, into MRB's cache; only what is found right gets there.
+"""Pull candidate lists from the Hub at a commit into MRB's cache. Only verified lists enter the cache.
 
-<cache>/candidates/<ORG>--<NAME>/<commit>/[folder/]<task>.parquet
-<cache>/candidates/<ORG>--<NAME>/revisions/<branch>.json      which commit a branch was when last asked
+- `<cache>/candidates/<ORG>--<NAME>/<commit>/[folder/]<task>.parquet`: a list.
+- `<cache>/candidates/<ORG>--<NAME>/revisions/<branch>.json`: the commit of a branch at the last request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True)
 class About:
-    """What a list is, without its content."""
+    """The description of a list without its content. `sha256` is the hash of the content."""
 
     provenance: Provenance
     sha256: str
@@ -41,9 +41,9 @@ class About:
 
 @dataclass(frozen=True)
 class Pulled:
-    """Lists that are here and right, by task: where they came from, at its commit, and their folder in MRB's cache.
+    """Verified lists in MRB's cache, by task.
 
-    `passed_over` are the parquet files beside them that are named after no task.
+    `source` is the folder on the Hub at its commit. `passed_over` are parquet files there that no task has the name of.
     """
 
     source: HubFolder
@@ -52,23 +52,23 @@ class Pulled:
     passed_over: tuple[str, ...] = ()
 
     def file(self, task_id: str) -> Path:
-        """The list's file."""
+        """Return the path of a task's list."""
         return self.folder / f"{task_id}{SUFFIX}"
 
 
 class _Resolved(Model):
-    """Which commit a revision was."""
+    """The commit that a revision named at the last request."""
 
     schema_version: Literal[1] = 1
     commit: Sha1
 
 
 def pull(source: HubFolder, tasks: Sequence[Task], say: Say) -> Pulled:
-    """The lists of `tasks` (of all that the folder has, if none is named), each found to be its task's.
+    """Pull and verify the lists of `tasks`, or all lists of the folder if `tasks` is empty.
 
-    What is in the cache already is read and checked again, and no request is made for it. One line says what is
-    fetched. DataError or CandidatesError: no such repository, revision or folder, no access, no network, offline and
-    not in the cache, no list for a task, a file that is no list of its task.
+    A list in the cache is verified again without a request. `say` receives one line on the download. Raises DataError
+    or CandidatesError if repository, revision, folder or list does not exist, without access or network, offline if a
+    list is not in the cache, and for a file that is not a list of its task.
     """
     pinned = resolve(source)
     folder = cache_root() / "candidates" / _name(pinned) / (pinned.revision or "") / pinned.folder
@@ -96,8 +96,10 @@ def pull(source: HubFolder, tasks: Sequence[Task], say: Say) -> Pulled:
 
 
 def resolve(source: HubFolder) -> HubFolder:
-    """The folder at the commit that its revision is now, asked of the Hub; offline, at the one that it was when last
-    asked here. A whole commit is taken as it stands."""
+    """Return the folder at the commit of its revision, which the Hub is asked for; a full commit needs no request.
+
+    Offline, the commit of the last request is used. Raises CandidatesError if there was none.
+    """
     if source.pinned:
         return source
     from huggingface_hub import HfApi
@@ -119,7 +121,7 @@ def resolve(source: HubFolder) -> HubFolder:
 
 
 def pull_published(published: Iterable[PublishedList], say: Say) -> list[Pulled]:
-    """Published lists, from wherever they lie; CandidatesError if one is not the list that its hash names."""
+    """Pull published lists from their repositories. Raises CandidatesError if one has another hash than published."""
     by_place: dict[HubFolder, list[PublishedList]] = {}
     for one in published:
         by_place.setdefault(HubFolder(one.repository, one.commit, one.folder), []).append(one)
@@ -138,8 +140,11 @@ def pull_published(published: Iterable[PublishedList], say: Say) -> list[Pulled]
 
 
 def local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Path | None, dict[str, str]]:
-    """What `--candidates` names as a file or folder of this disk, pulled first if it is an address; and the address of
-    each pulled list at its commit, by task. (None, {}) where nothing is given."""
+    """Return (local file or folder, {task id: address at its commit}) for the value of `--candidates`.
+
+    An address is pulled first; a local path has no addresses. Returns (None, {}) if nothing is given. Raises
+    CandidatesError if the path does not exist.
+    """
     if given is None:
         return None, {}
     if is_address(given):
@@ -151,7 +156,7 @@ def local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Pat
 
 
 def copy_list(path: Path, folder: Path) -> Path:
-    """A copy of a list in `folder`, whole or not at all."""
+    """Copy a list atomically into `folder` and return the path of the copy."""
     target = folder / path.name
     with path.open("rb") as source, atomic_writer(target) as file:
         shutil.copyfileobj(source, file)
@@ -159,7 +164,7 @@ def copy_list(path: Path, folder: Path) -> Path:
 
 
 def checked(path: Path, task: Task, where: str) -> About:
-    """The list in `path`, found to be one for `task`; CandidatesError names `where` in place of the path."""
+    """Read the list in `path` and verify that it belongs to `task`. Raises CandidatesError, which names `where`."""
     try:
         found = read_parquet(path)
     except CandidatesError as error:
@@ -171,7 +176,7 @@ def checked(path: Path, task: Task, where: str) -> About:
 
 
 def _held(path: Path, task: Task) -> About | None:
-    """The list in the cache; None if it is not there, or not right any more where it can be fetched again."""
+    """Return the list in the cache; None if it is missing, or if it is damaged and can be downloaded again."""
     if not path.is_file():
         return None
     try:
@@ -207,7 +212,7 @@ def _fetched(pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folde
 
 
 def _listed(pinned: HubFolder) -> Manifest:
-    """The folder's own files as the Hub lists them now; a path that leads elsewhere is no file of it."""
+    """Ask the Hub for the files directly in the folder; a path outside of it is left out."""
     revision = pinned.revision or ""
     listed = list_files(pinned.repository, revision, pinned.folder)
     files = tuple(file for file in listed if file.path == pinned.path(Path(file.path).name))
@@ -215,7 +220,7 @@ def _listed(pinned: HubFolder) -> Manifest:
 
 
 def _of_tasks(names: Iterable[str]) -> tuple[list[Task], tuple[str, ...]]:
-    """(the tasks that files are named after, the parquet files that are named after none)."""
+    """Return (the tasks that files are named after, the parquet files that no task has the name of)."""
     tasks, others = [], []
     for name in names:
         if not name.endswith(SUFFIX):

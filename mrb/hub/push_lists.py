@@ -1,4 +1,4 @@
-"""Pushing candidate lists, or any files, to a data set of the Hub, all of them in one commit."""
+"""Push candidate lists, or any files, to a data set on the Hub in one commit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_MANIFEST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class LocalList:
-    """A list of this disk that is right for its task; `manifest` says of some what their retriever was."""
+    """A verified local list. `manifest` is the optional file that describes its retriever."""
 
     path: Path
     about: About
@@ -34,9 +34,9 @@ class LocalList:
 
 
 def lists_to_push(given: Path) -> list[LocalList]:
-    """The lists of a file or folder, each read whole and found to be one for the task that it names.
+    """Read and verify the lists of a file or folder.
 
-    CandidatesError names the first that is not, a folder without lists, two lists of one task.
+    Raises CandidatesError for an invalid list, a folder without lists and two lists of one task.
     """
     paths = sorted(given.glob(f"*{SUFFIX}")) if given.is_dir() else [given]
     if not paths:
@@ -53,7 +53,10 @@ def lists_to_push(given: Path) -> list[LocalList]:
 
 
 def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
-    """Put the lists into a data set of the Hub in one commit; the folder at that commit. DataError as `send`."""
+    """Push the lists to a data set on the Hub in one commit and return the folder at that commit.
+
+    Raises DataError as `send` does.
+    """
     files: list[tuple[str, Path]] = []
     for one in lists:
         task_id = one.about.provenance.task
@@ -66,7 +69,7 @@ def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> Hub
 
 
 def can_send(target: HubFolder) -> None:
-    """DataError if files cannot be pushed there: a revision in the address, offline, no token."""
+    """Raise DataError if files cannot be pushed there: the address has a revision, MRB is offline, or no token."""
     if target.revision is not None:
         raise DataError(f"{target}: files are pushed to the main branch; leave @{target.revision} out")
     if offline():
@@ -78,11 +81,11 @@ def can_send(target: HubFolder) -> None:
 
 
 def send(files: Sequence[tuple[str, Path]], target: HubFolder, message: str, *, private: bool = False) -> HubFolder:
-    """Make the data set if it is not there, and put the files (name in the folder, file of this disk) into it in one
-    commit; the folder at that commit.
+    """Create the data set if needed, push files in one commit, and return the folder at that commit.
 
-    The token is the one that the Hub's own client finds (`hf auth login`, HF_TOKEN); it is never shown. DataError: as
-    `can_send`, no access, asked private and is public, no network.
+    `files` are (name in the folder, local file). The Hub's client finds the token (`hf auth login`, HF_TOKEN), which is
+    never shown. Raises DataError as `can_send` does, without access or network, and if `private` is requested but the
+    data set is public.
     """
     can_send(target)
     from huggingface_hub import HfApi
@@ -97,7 +100,7 @@ def send(files: Sequence[tuple[str, Path]], target: HubFolder, message: str, *, 
 
 
 def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, message: str) -> str:
-    """One commit with every file; its name. What has not changed is not sent again."""
+    """Push all files in one commit and return its hash. Unchanged files are not sent again."""
     from huggingface_hub import CommitOperationAdd
 
     adds = [CommitOperationAdd(target.path(name), str(path)) for name, path in files]
@@ -107,7 +110,7 @@ def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, me
     except (RuntimeError, ValueError) as error:
         if is_xet_failure(error):
             raise
-        # How the client hands on what went wrong while a file was sent: the reason is its cause, if it has one.
+        # The client wraps an error of an upload in these classes; the reason is the cause, if there is one.
         cause = error.__cause__
         if isinstance(cause, network_errors()):
             raise cause from error
@@ -117,7 +120,7 @@ def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, me
 
 @contextlib.contextmanager
 def _no_bars() -> Iterator[None]:
-    """The client leaves the bar of a file that it could not send open, to be drawn after the line that says why."""
+    """Disable the client's progress bars: the bar of a failed upload stays open and is drawn after the error line."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     shown = not are_progress_bars_disabled()
@@ -131,7 +134,7 @@ def _no_bars() -> Iterator[None]:
 
 
 def _checked_manifest(path: Path, about: About) -> Path:
-    """The manifest, if it is of the same list."""
+    """Return the manifest's path. Raises CandidatesError if it describes another list."""
     stated = read_json(path, limit=MAX_MANIFEST_BYTES)
     if not isinstance(stated, dict) or stated.get("sha256") != about.sha256:
         raise CandidatesError(

@@ -1,6 +1,6 @@
-"""Pulling submissions from the Hub, at a commit, into MRB's cache: their own files and no others.
-
-<cache>/submissions/<ORG>--<NAME>/<commit>/[folder/]<submission>/submission.json, rankings/<task>.parquet
+"""Pull submissions from the Hub at a commit into MRB's cache. Only the files of submissions are downloaded:
+`submission.json` and `rankings/<task>.parquet` in
+`<cache>/submissions/<ORG>--<NAME>/<commit>/[folder/]<submission>/`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mrb.submission.schema import MAX_SUBMISSION_BYTES, RANKINGS_FOLDER, SUBMISS
 
 
 def local_folder(given: str, say: Say) -> Path:
-    """What a command names as a file or folder of this disk; pulled first if it is an address of submissions.
+    """Return the local file or folder that the user named; an address is pulled first.
 
-    ResultError where there is nothing of that name, or no submission; DataError as `list_files`.
+    Raises ResultError if it does not exist or holds no submission, and DataError as `list_files` does.
     """
     if is_address(given):
         return pull_submissions(parse_address(given), say)
@@ -29,7 +29,7 @@ def local_folder(given: str, say: Say) -> Path:
 
 
 def pull_submissions(source: HubFolder, say: Say) -> Path:
-    """The folder in the cache with the submission, or submissions, that an address names; none of them is read."""
+    """Pull the submissions of an address and return their folder in the cache. No submission is read."""
     pinned = resolve(source)
     revision = pinned.revision or ""
     root = cache_root() / "submissions" / pinned.repository.replace("/", "--") / revision
@@ -54,7 +54,7 @@ def pull_submissions(source: HubFolder, say: Say) -> Path:
 
 
 def _is_of_submission(path: str, folder: str) -> bool:
-    """Whether a repository's file is one of a submission in `folder`, or of the submission that `folder` is."""
+    """Return whether a repository's file belongs to a submission in `folder`, or to `folder` as a submission."""
     place, name = PurePosixPath(path).parent, PurePosixPath(path).name
     if name.endswith(".parquet") and place.name == RANKINGS_FOLDER:
         place = place.parent
