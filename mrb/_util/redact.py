@@ -27,8 +27,13 @@ SHORTEST = 6
 
 _SECRET_WORDS = frozenset((
     "key", "apikey", "accesskey", "token", "apitoken", "authtoken", "hftoken", "secret", "password", "passwd",
-    "passphrase", "pwd", "auth", "authorization", "bearer", "credential", "credentials", "cookie",
+    "passphrase", "pwd", "auth", "authorization", "bearer", "cred", "credential", "cookie",
 ))  # fmt: skip
+_PLURALS = frozenset((
+    "apikeys", "accesskeys", "privatekeys", "apitokens", "accesstokens", "authtokens", "hftokens", "creds",
+    "credentials", "cookies",
+))  # fmt: skip
+"""Several keys or tokens are secrets where the word before says so; `keys` and `max_tokens` are none."""
 # Before `token` or `key`: a token of text, and a key of a table or of scores.
 _PLAIN = frozenset((
     "yes", "no", "true", "false", "pad", "eos", "bos", "unk", "sep", "cls", "mask", "image", "vision", "video", "start",
@@ -60,11 +65,16 @@ _known: set[str] = set()
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether an option or field of this name holds a secret: its last word says so, or any says secret or password."""
-    words = [word.lower() for word in _WORDS.findall(name)]
+    """Whether an option or field of this name holds a secret: its last word says so, or any says secret or password.
+
+    Numbers count as no words (`api_key_2`).
+    """
+    words = [word.lower() for word in _WORDS.findall(name) if not word.isdigit()]
     if not words:
         return False
-    if {"secret", "password", "passwd", "passphrase"} & set(words):
+    if {"secret", "password", "passwd", "passphrase"} & {word.removesuffix("s") for word in words}:
+        return True
+    if words[-1] in _PLURALS or "".join(words[-2:]) in _PLURALS:
         return True
     if words[-1] not in _SECRET_WORDS and "".join(words[-2:]) not in _SECRET_WORDS:
         return False

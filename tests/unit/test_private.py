@@ -207,6 +207,9 @@ def test_a_folder_in_use_names_the_process_and_not_the_machine(home: Path) -> No
         *((name, True) for name in SECRETS if name not in ("headers", "proxies", "endpoint", "note", "fallback")),
         ("Authorization", True), ("X-Api-Key", True), ("HF_TOKEN", True), ("openaiKey", True), ("--api-key", True),
         ("yes_token", False), ("pad_token", False), ("max_tokens", False), ("tokenizer", False), ("api_key_env", False),
+        ("api_keys", True), ("api_key_2", True), ("key2", True), ("secrets", True), ("db_passwords", True),
+        ("hfTokens", True), ("aws_creds", True), ("access_token_1", True), ("2", False), ("top_10", False),
+        ("image_tokens", False), ("tokens_2", False), ("key_value_heads", False),
         ("score_key", False), ("author", False), ("monkey", False), ("keys", False), ("max_new_tokens", False),
     ],
 )  # fmt: skip
