@@ -1,1 +1,1 @@
-"""The reranker contract, plug-ins and their check."""
+"""The contract of rerankers, the loading of adapters, and `mrb check`."""

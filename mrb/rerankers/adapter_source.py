@@ -1,4 +1,4 @@
-"""The hash of an adapter's source: its own file and the files of the user's that it imports."""
+"""Hash an adapter's source: its own file and the user's files that it imports."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from mrb._util.hashing import sha256_file, sha256_json
 
 _OWN = "mrb"
-"""Imports of MRB itself are not followed: a run states MRB's version."""
+"""The package whose imports are not followed, because a run records MRB's version."""
 
 
 def source_hash(factory: Any, module: str) -> str | None:
-    """The SHA-256 of the adapter's source; None where it has no file (made in C, or typed in).
+    """Return the SHA-256 of the adapter's source, or None if it has no file (C code, an interactive session).
 
     `module` is the name of the module that the user asked for. The source is the file of that module, the file that
     defines `factory`, and what these import, directly or not, from the working folder, from the adapter's folder, or
-    from the adapter's own package. Of one file it is the hash of the file.
+    from the adapter's own package. For a single file it is the hash of the file.
     """
     made = factory if inspect.isclass(factory) or inspect.isfunction(factory) else type(factory)
     made = inspect.unwrap(made)
@@ -40,10 +40,9 @@ def source_hash(factory: Any, module: str) -> str | None:
 
 
 def _imported(starts: dict[str, Path]) -> dict[str, Path]:
-    """Module name -> file, of the modules in `starts` and of the user's modules that they import.
+    """Return {module name: file} of the modules in `starts` and of the user's modules that they import.
 
-    Files are found by name, without an import. Data that a module reads and modules that it imports by a computed name
-    are not seen.
+    Files are found by name, without importing them. Data files and modules imported by a computed name are not found.
     """
     found: dict[str, Path] = {}
     left = list(starts.items())
@@ -58,7 +57,7 @@ def _imported(starts: dict[str, Path]) -> dict[str, Path]:
 
 
 def _file(name: str, starts: dict[str, Path]) -> Path | None:
-    """The file of a module of the user's; None for an installed or unknown one."""
+    """Return the file of a user's module, or None for an installed or unknown module."""
     parts = name.split(".")
     if parts[0] == _OWN:
         return None
@@ -70,7 +69,7 @@ def _file(name: str, starts: dict[str, Path]) -> Path | None:
 
 
 def _roots(package: str, starts: dict[str, Path]) -> Iterator[Path]:
-    """The folders in which the user's module or package may lie."""
+    """Yield the folders that may hold the user's module or package."""
     installed = False
     for name, path in starts.items():
         depth = 0 if path.stem == name else name.count(".") + (path.name == "__init__.py")
@@ -84,12 +83,12 @@ def _roots(package: str, starts: dict[str, Path]) -> Iterator[Path]:
 
 
 def _names(module: str, path: Path) -> Iterator[str]:
-    """The names of all modules that a file may import, with the packages around them."""
+    """Yield the names of all modules that a file may import, and of their parent packages."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        return  # never imported as it is
+        return  # a file that does not parse cannot be imported
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
@@ -97,7 +96,7 @@ def _names(module: str, path: Path) -> Iterator[str]:
             try:
                 base = resolve_name("." * node.level + (node.module or ""), package)
             except ImportError:
-                continue  # reaches above its package: it fails where it is run
+                continue  # a relative import beyond the top package fails when it runs
             wanted = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue

@@ -1,4 +1,4 @@
-"""Calls into an adapter's code, which may change the working folder or the standard streams, or end the process."""
+"""Guard calls into an adapter's code, which may change the working folder or standard streams or end the process."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from typing import NoReturn
 from mrb.errors import MRBError
 
 _folder: str | None = None
-"""The working folder that adapters have changed to; None while it is the command's."""
+"""The working folder that adapters have changed to, or None if it is that of the command."""
 _STREAMS = (1, 2)
 
 
 @contextmanager
 def adapter_call() -> Iterator[None]:
-    """Run the block in the working folder that adapters have chosen, and give the command its own folder, stdout and
-    stderr back afterwards, whatever the block has done with them (also closed them)."""
-    global _folder  # it belongs to the process, as the working folder does
+    """Run the block in the working folder that adapters have chosen.
+
+    Afterwards the command has its own working folder, stdout and stderr again, even if the block has closed these.
+    """
+    global _folder  # one per process, like the working folder itself
     home, streams = _working_folder(), (sys.stdout, sys.stderr)
     kept = {number: copy for number in _STREAMS if (copy := _copy(number)) is not None}
     if _folder is not None:
@@ -45,7 +47,7 @@ def adapter_call() -> Iterator[None]:
 
 @contextmanager
 def closed_after(close: Callable[[], None]) -> Iterator[None]:
-    """Run the block, then `close`. An error of the block is raised rather than one of closing."""
+    """Run the block, then `close`. If both fail, the error of the block is raised."""
     try:
         yield
     except BaseException:
@@ -57,11 +59,11 @@ def closed_after(close: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def exits_noticed() -> Iterator[None]:
-    """From now on code in this process cannot end it with `os._exit` as if the command had come to its end.
+    """Prevent adapter code from ending this process with `os._exit` as if the command had succeeded.
 
-    In the main thread `os._exit` raises SystemExit, which is told as any other error of an adapter. In another thread
-    it ends the process with exit code 2. After the block it ends the process with the code of the block where that is
-    not 0. Processes forked from this one are left alone.
+    In the main thread `os._exit` raises SystemExit, which is reported like any other error of an adapter. In another
+    thread it ends the process with exit code 2. After the block it ends the process with the block's exit code, if that
+    is not 0. Forked processes are not affected.
     """
     real, command, codes = os._exit, os.getpid(), list[int]()
 
@@ -93,7 +95,7 @@ def _working_folder() -> str | None:
 
 
 def _copy(number: int) -> int | None:
-    """Another handle of a stream; None where the command was started without it."""
+    """Return a duplicate of a stream's file descriptor, or None if the command was started without the stream."""
     try:
         return os.dup(number)
     except OSError:

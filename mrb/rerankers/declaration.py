@@ -1,4 +1,4 @@
-"""What an adapter declares of itself, checked: `load_reranker` gives the built adapter with its `RerankerInfo`."""
+"""Read and validate an adapter's declarations: `load_reranker` returns the built adapter with its `RerankerInfo`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DEFAULT_CONCURRENCY = 8
 
 @dataclass(frozen=True)
 class LoadedReranker:
-    """A reranker ready to score: the adapter's object, what it declares, and its identity for results.
+    """A reranker that is ready to score: `target` is the adapter's object, `info` its declarations and identity.
 
-    `runner` holds the one event loop that an async adapter lives in, from its first request until `close`.
+    `runner` holds the event loop of an async adapter, from the first request until `close`.
     """
 
     target: Any
@@ -34,10 +34,7 @@ class LoadedReranker:
     runner: asyncio.Runner = field(default_factory=asyncio.Runner, compare=False, repr=False)
 
     def close(self) -> None:
-        """Tell the adapter that no more requests come, if it wants to know; `close` may be async.
-
-        AdapterError if that fails.
-        """
+        """Call the adapter's `close`, if it has one; it may be async. Raises AdapterError if it fails."""
         try:
             close_adapter(self.info.name, self.target, self.runner.run)
         finally:
@@ -45,12 +42,27 @@ class LoadedReranker:
 
 
 def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> LoadedReranker:
-    """Find, build and check the reranker that `spec` names; AdapterError says what is wrong with it."""
+    """Find and build a reranker and validate its declarations.
+
+    Args:
+        spec: The name, as after `--model`.
+        options: The options by name, as text.
+
+    Returns:
+        The reranker. The caller must `close` it.
+
+    Raises:
+        AdapterError: It is not found, cannot be built, or declares something invalid.
+    """
     return declared(load_adapter(spec, options or {}, RERANKERS))
 
 
 def declared(adapter: Adapter) -> LoadedReranker:
-    """The adapter with its declarations read and checked."""
+    """Read and validate the declarations of a built adapter.
+
+    Raises:
+        AdapterError: A declaration is invalid.
+    """
     target, name = adapter.target, adapter.name
     kind = _one_of(name, "kind", getattr(target, "kind", "pointwise"), KINDS)
     if kind == "listwise" and not callable(getattr(target, "rank", None)):
@@ -80,7 +92,7 @@ def declared(adapter: Adapter) -> LoadedReranker:
 
 
 def not_covered(info: RerankerInfo, task: Task) -> str | None:
-    """Why `task` cannot be scored by a reranker of these inputs, or None if it can."""
+    """Return why a reranker with these inputs cannot score `task`, or None if it can."""
     needed = {"queries": task.query_modality, "documents": task.document_modality}
     missing = [f"{side} are {modality}" for side, modality in needed.items() if modality not in info.inputs]
     return f"{' and '.join(missing)}; the reranker takes {', '.join(info.inputs)}" if missing else None
@@ -118,8 +130,10 @@ def _text(name: str, field: str, value: object) -> str:
 
 
 def _plain_options(adapter: Adapter) -> dict[str, Any]:
-    """Options as results hold them, without secrets; a value that JSON has no form for is stored as its text, objects
-    and lists as their JSON."""
+    """Return the options as results store them, without secrets.
+
+    Objects and lists become JSON text, and values without a JSON form become their `str`.
+    """
     plain = (bool, int, float, str, type(None))
     found: dict[str, Any] = {}
     for name, value in redacted(adapter.options).items():

@@ -1,8 +1,8 @@
-"""`noise.json` in a run's folder: how far a reranker's own numbers move between two batch plans, written and read.
+"""Read and write `noise.json` in a run's folder: how much a reranker's numbers change between two batch plans.
 
-`mrb check MODEL --noise` measures it (`mrb.rerankers.check.noise_run`). A file that does not fit is refused by name;
-one that was measured on another reranker than the run's is never used. `schema/noise.json` in docs is `NoiseRecord` as
-JSON Schema.
+`mrb check MODEL --noise` measures it (`mrb.rerankers.check.noise_run`). An invalid file is refused by name. A file that
+was measured on another reranker than the run's is never used. `schema/noise.json` in docs is `NoiseRecord` as JSON
+Schema.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ Number = Annotated[int, Field(ge=0)]
 
 
 class TaskNoise(Model):
-    """One task under both plans.
+    """The noise of one task, measured under two batch plans.
 
-    `spread` is the standard deviation of the scores, `largest_difference` the largest change of one (of a listwise
-    model: of a rank). `rank_changes` counts candidates whose rank differs, `top_changes` queries whose first ten
-    candidates are not the same ones. `first` and `second` are nDCG@10 under the two plans, `mean_change` and
-    `largest_change` the mean and the largest absolute change of a query's, all fractions.
+    `candidates` is the SHA-256 of the candidate list. `spread` is the standard deviation of the scores.
+    `largest_difference` is the largest change of a score (of a rank for a listwise model). `rank_changes` counts
+    candidates whose rank differs, `top_changes` queries whose set of top 10 candidates differs. `first` and `second`
+    are nDCG@10 under the two plans, `mean_change` and `largest_change` the mean and the largest absolute change over
+    queries, all as fractions.
     """
 
     candidates: Sha256
@@ -60,8 +61,11 @@ class TaskNoise(Model):
 
 
 class NoiseRecord(Model):
-    """`noise.json`: what was asked, on what machine, and how far it moved. `floor` is the mean of the tasks'
-    `mean_change`: differences of that size between two runs of one model say nothing."""
+    """The content of `noise.json`: the reranker, the batch plans, the environment and the noise of each task.
+
+    `floor` is the mean of the tasks' `mean_change`. A difference of that size between two runs of one model means
+    nothing.
+    """
 
     schema_version: Literal[1]
     mrb_version: Plain
@@ -81,25 +85,25 @@ class NoiseRecord(Model):
 
     @property
     def extent(self) -> str:
-        """What it was measured on, in words."""
+        """The number of tasks and the depth, in words."""
         return f"{len(self.tasks)} {'task' if len(self.tasks) == 1 else 'tasks'}, depth {self.depth}"
 
 
 def write_noise(folder: Path, record: NoiseRecord) -> Path:
-    """Write `noise.json` into a run's folder, whole or not at all; its path."""
+    """Write `noise.json` atomically into a run's folder and return its path."""
     path = folder / NOISE_FILE
     write_json(path, record.model_dump(mode="json"))
     return path
 
 
 def read_noise(folder: Path) -> NoiseRecord | None:
-    """The noise that was stored in a run's folder; None if none was. ResultError names what does not fit."""
+    """Read the noise stored in a run's folder, or return None. Raises ResultError if the file is invalid."""
     path = folder / NOISE_FILE
     return parse_file(NoiseRecord, path) if path.exists() else None
 
 
 def other_reranker(record: NoiseRecord, info: RerankerInfo) -> str:
-    """In words: that the noise is another reranker's than `info`, and in which fields; empty if it is its own."""
+    """Describe in which fields the measured reranker differs from `info`; empty if they are the same reranker."""
     measured, own = record.reranker.identity(), info.identity()
     differing = ", ".join(name for name in own if measured[name] != own[name])
     return f"measured on another reranker (other {differing})" if differing else ""

@@ -1,9 +1,9 @@
-"""From the word after `--model` to a reranker that can be run.
+"""Load the adapter that the value of `--model` names.
 
-A word that ends in `.py` is the path of a file. Any other is a name: of an installed entry point (group
+A value that ends in `.py` is the path of a file. Any other value is the name of an installed entry point (group
 `mrb.rerankers`), of `NAME.py` in the working folder, or of an importable module. A name of both an entry point and a
-file is refused. `NAME:Thing` and `PATH.py:Thing` pick the class or function; without it the module must hold just one
-that fits. Nothing from a results file ever comes here.
+file is refused. `NAME:Thing` and `PATH.py:Thing` select the class or function; without it the module must hold exactly
+one suitable object. Names from results files are never loaded.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _FROM_FILE = "_mrb_adapter_file"
 
 @dataclass(frozen=True)
 class Adapter:
-    """A built adapter: the object (or function), its name, the options it was built with, and where it came from.
+    """A built adapter: its name, its object or function, the options it was built with, and its source.
 
-    `source` is "package version" for an installed adapter and the file's name for a local one; `source_sha256` is the
-    hash of its source (`mrb.rerankers.adapter_source`; None where there is no file).
+    `source` is "package version" for an installed adapter and the file's name for a local one. `source_sha256` is the
+    hash of its source (`mrb.rerankers.adapter_source`), None without a file.
     """
 
     name: str
@@ -62,9 +62,15 @@ class _Found:
 
 
 def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) -> Adapter:
-    """The adapter that `spec` names, built with `options` (text, typed against its signature).
+    """Find and build an adapter.
 
-    AdapterError says where it was looked for, what the module holds, or which option does not fit.
+    Args:
+        spec: The name of the adapter, a module or a file.
+        options: The options as text; they are converted to the types in the adapter's signature.
+        group: The entry-point group: `mrb.rerankers` or `mrb.retrievers`.
+
+    Raises:
+        AdapterError: It is not found, an option is unknown or invalid, or the adapter's code raises.
     """
     remember_secrets(options)
     found = _find(spec, group)
@@ -74,18 +80,21 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
 
 
 def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
-    """Whether `spec` names a class that has the method; nothing is built. AdapterError as from `load_adapter`."""
+    """Return whether `spec` names a class with the method, without building it.
+
+    Raises AdapterError as `load_adapter` does.
+    """
     factory = _find(spec, group).factory
     return inspect.isclass(factory) and callable(getattr(factory, method, None))
 
 
 def installed(group: str = RERANKERS) -> list[str]:
-    """The names of the installed adapters of a group, sorted."""
+    """Return the names of the installed adapters of a group, sorted."""
     return sorted({point.name for point in entry_points(group=group)})
 
 
 def close_adapter(name: str, target: Any, wait: Callable[[Coroutine[Any, Any, Any]], object] | None = None) -> None:
-    """Call the adapter's `close`, if it has one, through `wait` where it is async. AdapterError if it raises."""
+    """Call the adapter's `close`, if it has one; `wait` runs an async one. Raises AdapterError if it raises."""
     close = getattr(target, "close", None)
     if not callable(close):
         return
@@ -99,7 +108,7 @@ def close_adapter(name: str, target: Any, wait: Callable[[Coroutine[Any, Any, An
 
 
 def name_of(factory: type, group: str = RERANKERS) -> str:
-    """The name under which a class is installed, which is what a user types; the class's own if it is not."""
+    """Return the entry-point name of a class, or the class's own name if it is not installed as an adapter."""
     where = f"{factory.__module__}:{factory.__qualname__}"
     return next((point.name for point in entry_points(group=group) if point.value == where), factory.__qualname__)
 
@@ -155,10 +164,10 @@ def _distribution(point: EntryPoint) -> str:
 
 
 def _module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
-    """The module and the words for where it is: the file `path` before anything importable."""
+    """Return (module, its name for messages): the file `path` if it exists, else the importable module `name`."""
     for folder in (str(path.parent), str(Path.cwd())):
         if folder not in sys.path:
-            # Last, so that files beside the adapter can be imported and nothing installed is hidden by them.
+            # Last, so that the adapter can import its neighbours but these do not hide installed packages.
             sys.path.append(folder)
     try:
         with adapter_call():
@@ -191,7 +200,7 @@ def _module_from_file(name: str, path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
     module = importlib.util.module_from_spec(spec)
     setattr(module, _FROM_FILE, True)
-    # Registered before it runs: dataclasses and pickling look their module up by name.
+    # Registered before it runs, because dataclasses and pickle look up their module by name.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -214,7 +223,7 @@ def _only_fitting(module: ModuleType, group: str) -> str:
 
 
 def _fitting(module: ModuleType, group: str) -> list[str]:
-    """Public names defined in the module itself that can serve: classes with the method, else plain functions."""
+    """Return the suitable public names defined in the module: classes with the method, else functions of a request."""
     own = {
         n: v
         for n, v in vars(module).items()
@@ -229,14 +238,14 @@ def _fitting(module: ModuleType, group: str) -> list[str]:
 
 
 def _positional(function: Callable[..., Any]) -> int:
-    """How many arguments a function needs beyond its keyword-only and defaulted ones."""
+    """Return the number of positional arguments without a default."""
     parameters = inspect.signature(function).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
 
 
 def _typed_options(found: _Found, options: Mapping[str, str]) -> dict[str, Any]:
-    """`--set` values as the types that the adapter's signature states; text where it states none."""
+    """Convert the values of `--set` to the types in the adapter's signature; without a type they stay text."""
     parameters = _option_parameters(found)
     unknown = [name for name in options if name not in parameters]
     if unknown:
@@ -250,14 +259,14 @@ def _typed_options(found: _Found, options: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _option_parameters(found: _Found) -> dict[str, inspect.Parameter]:
-    """The parameters that `--set` can name: not a function's request, not `*args` and `**kwargs`."""
+    """Return the parameters that `--set` can name: all but a function's request, `*args` and `**kwargs`."""
     factory = found.factory
     if not (inspect.isclass(factory) or inspect.isfunction(factory)):
-        return {}  # an object that is built already
+        return {}  # an object that is already built
     try:
         parameters = list(inspect.signature(factory).parameters.values())
     except (TypeError, ValueError):
-        return {}  # a class made in C states no signature
+        return {}  # a class in C may have no signature
     if inspect.isfunction(factory):
         parameters = parameters[1:]
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -265,7 +274,7 @@ def _option_parameters(found: _Found) -> dict[str, inspect.Parameter]:
 
 
 def _option_types(found: _Found, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """The stated type of each parameter, else that of its default, else text."""
+    """Return the type of each parameter: the annotation, else the type of the default, else `str`."""
     callee = found.factory.__init__ if inspect.isclass(found.factory) else found.factory
     try:
         hints = get_type_hints(callee)
@@ -277,7 +286,7 @@ def _option_types(found: _Found, parameters: Mapping[str, inspect.Parameter]) ->
 
 
 def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
-    """`text` as the wanted type: as it stands, or read as JSON (`null`, `[1, 2]`) where that does not fit."""
+    """Convert `text` to the wanted type, directly or, if that fails, as JSON (`null`, `[1, 2]`)."""
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:
@@ -297,7 +306,7 @@ def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
 def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
     factory = found.factory
     if inspect.isfunction(factory) and group == RERANKERS:
-        # update_wrapper carries the declarations that are set on the function itself.
+        # update_wrapper copies the declarations that are attributes of the function.
         return update_wrapper(partial(factory, **options), factory) if options else factory
     if inspect.isclass(factory):
         try:

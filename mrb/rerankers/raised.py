@@ -1,4 +1,4 @@
-"""What is said of an exception that code from outside MRB has raised, in one line, whatever the exception does."""
+"""Describe exceptions of code outside MRB in one line, even if the exception's own methods fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LIBRARY = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
 
 
 def safe_text(value: object, limit: int = 300) -> str:
-    """`str(value)` fit for one line; the name of its type where that raises."""
+    """Return `str(value)` on one line, or the name of its type if that raises."""
     try:
         return one_line(value, limit)
     except Exception:
@@ -21,7 +21,7 @@ def safe_text(value: object, limit: int = 300) -> str:
 
 
 def safe_repr(value: object, limit: int = 80) -> str:
-    """`repr(value)` fit for one line; the name of its type where that raises."""
+    """Return `repr(value)` on one line, or the name of its type if that raises."""
     try:
         return one_line(repr(value), limit)
     except Exception:
@@ -29,15 +29,18 @@ def safe_repr(value: object, limit: int = 80) -> str:
 
 
 def said(error: BaseException) -> str:
-    """The error's type and text; of a group also its first member's."""
+    """Return the type and text of an error; for an exception group also those of its first member."""
     text = safe_text(error)
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{line}: {said(error.exceptions[0])}" if isinstance(error, BaseExceptionGroup) else line
 
 
 def refused(error: BaseException, what: str) -> AdapterError | KeyboardInterrupt:
-    """What to raise in place of `error`: an AdapterError of one line that begins with `what` and names type, text and
-    place; for the user's own interrupt, also one inside a group, the interrupt."""
+    """Return the exception to raise instead of `error`.
+
+    It is an AdapterError of one line that begins with `what` and names type, text and place. For the user's interrupt,
+    also inside a group, it is KeyboardInterrupt.
+    """
     if isinstance(error, KeyboardInterrupt) or (
         isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
     ):
@@ -46,10 +49,10 @@ def refused(error: BaseException, what: str) -> AdapterError | KeyboardInterrupt
 
 
 def place(error: BaseException) -> str:
-    """` (file.py, line 7)`: the last line of the user's own code that the error passed; "" where there is none.
+    """Return ` (file.py, line 7)`: the innermost line of the user's code in the traceback, or "" if there is none.
 
-    The user's own is what is neither MRB nor the standard library nor an installed package. For an installed adapter it
-    is the last line outside MRB.
+    The user's code is neither MRB nor the standard library nor an installed package. For an installed adapter it is the
+    innermost line outside MRB.
     """
     for part in (*_members(error), error, error.__cause__):
         if part is not None and (found := _last_line(part)):
@@ -58,7 +61,7 @@ def place(error: BaseException) -> str:
 
 
 def _members(error: BaseException) -> list[BaseException]:
-    """The first member of a group and those of its own, the innermost first."""
+    """Return the first member of a group, preceded by its own first members, the innermost first."""
     return [*_members(error.exceptions[0]), error.exceptions[0]] if isinstance(error, BaseExceptionGroup) else []
 
 

@@ -1,7 +1,7 @@
-"""The contract of an adapter: what it is given (`Request`) and what it may declare.
+"""The contract of an adapter: its input (`Request`), its methods and its declarations.
 
 An adapter is any object with `score(request)`, or a plain function of a request; no base class is needed. It returns
-one finite number per candidate, higher is better. `docs/adapters.md` is the guide.
+one finite number per candidate; higher is better. `docs/adapters.md` is the guide.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 @dataclass(frozen=True)
 class FirstStage:
-    """What the first stage said of a request's candidates: ranks from 1, and its scores, in the request's order."""
+    """First-stage ranks (from 1) and scores of a request's candidates, in the request's order."""
 
     ranks: tuple[int, ...]
     scores: tuple[float, ...]
@@ -30,9 +30,9 @@ class FirstStage:
 class Request:
     """One query and the candidates to score.
 
-    `key` is opaque: it pairs an answer with its request and says nothing about the data. A pointwise adapter gets its
-    candidates in a fixed hash order, the others in first-stage order. `first_stage` is there only for an adapter that
-    declares `uses_first_stage = True`.
+    `instruction` is that of the task. `key` pairs an answer with its request and carries no information about the data.
+    A pointwise adapter gets its candidates in a fixed hash order, other adapters in first-stage order. `first_stage` is
+    None unless the adapter declares `uses_first_stage = True`.
     """
 
     instruction: str
@@ -43,24 +43,24 @@ class Request:
 
 
 class Reranker(Protocol):
-    """The one method that an adapter needs. May be `async def`; then `concurrency` requests run at a time.
+    """The one method that an adapter needs. It may be `async def`; then `concurrency` requests run at a time.
 
-    Declarations (class or instance attributes, all optional):
+    Optional declarations (class or instance attributes) and methods:
 
-    - `kind`: "pointwise" (default: a pair's score depends on nothing else), "setwise" or "listwise";
+    - `kind`: "pointwise" (default: a score depends on its pair only), "setwise" or "listwise";
     - `inputs`: the modalities it takes, of "text", "image", "image+text" (default: all); a task with another modality
       on either side is reported as not covered and never scored;
     - `version`: a string that the author changes when scores change;
-    - `uses_first_stage` (default False): asks for first-stage ranks and scores, which every result then shows;
-    - `batch_invariant` (default False): scores are the same bits however requests are batched;
+    - `uses_first_stage` (default False): requests carry first-stage ranks and scores, and every result shows this;
+    - `batch_invariant` (default False): scores are bit-identical however requests are batched;
     - `concurrency` (default 8): requests in flight, for `async` adapters;
-    - `check_item(item)`: raises an `MRBError` for a query or a document that it cannot score, which `mrb run --dry-run`
-      then names; it should not decode pixels;
+    - `check_item(item)`: raises an `MRBError` for a query or document that it cannot score, so that `mrb run --dry-run`
+      can name it; it should not decode pixels;
     - `close()`: called once at the end.
     """
 
     def score(self, request: Request) -> Sequence[float] | Awaitable[Sequence[float]]:
-        """One finite number per candidate, in the order of `request.candidates`; higher is better."""
+        """Return one finite number per candidate, in the order of `request.candidates`; higher is better."""
         ...
 
 
@@ -68,13 +68,13 @@ class StreamingReranker(Protocol):
     """An adapter that batches across queries."""
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
-        """(request.key, scores) for each request, in any order. The harness bounds how many are in flight."""
+        """Yield (request.key, scores) for each request, in any order. MRB limits the number of requests in flight."""
         ...
 
 
 class ListwiseReranker(Protocol):
-    """An adapter that returns an order rather than scores; it declares `kind = "listwise"`."""
+    """An adapter that returns an order instead of scores. It must declare `kind = "listwise"`."""
 
     def rank(self, request: Request) -> Sequence[int]:
-        """Positions into `request.candidates`, best first, each exactly once."""
+        """Return the positions in `request.candidates`, best first, each exactly once."""
         ...

@@ -1,4 +1,4 @@
-"""A reranker that tells no candidates of a task apart: named, because such results are easily taken for bad ones."""
+"""Warn about a reranker that gives all candidates the same score, which is easily mistaken for a bad result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from mrb.results.schema import RerankerInfo
 
 MOST = 0.95
-"""The share of a task's queries from which on it is named."""
+"""Smallest share of tied queries of a task that gives a warning."""
 
 
 def tied_share(scores: Iterable[Iterable[float]]) -> float:
-    """The share of queries whose candidates all have the same score, of those with two scored candidates or more; 0
-    where there are none."""
+    """Return the share of queries whose candidates all have the same score.
+
+    Only queries with two or more scored candidates count; without any the share is 0.
+    """
     tied = []
     for of_query in scores:
         values = np.fromiter(of_query, np.float32)
@@ -26,7 +28,7 @@ def tied_share(scores: Iterable[Iterable[float]]) -> float:
 
 
 def tie_warning(info: RerankerInfo, shares: Mapping[str, float]) -> str | None:
-    """One line for all tasks (id -> `tied_share`) in which nearly all queries are tied; None where there are none."""
+    """Return one line that names the tasks with nearly all queries tied, or None. `shares` is {task id: tied share}."""
     named = [task_id for task_id, share in shares.items() if share >= MOST]
     if not named:
         return None

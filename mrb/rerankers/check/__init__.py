@@ -1,1 +1,1 @@
-"""`mrb check`: does a reranker hold what it declares, and how large is its noise?"""
+"""`mrb check`: test whether a reranker behaves as it declares, and measure its noise."""

@@ -1,14 +1,15 @@
-"""The check itself: ask the same pairs in several ways, compare the answers, and name what does not hold.
+"""Check a reranker: score the same pairs in several ways, compare the scores, and report what does not hold.
 
-Each property has two askings that differ in that property alone, so that what is named is the cause:
+For each property two scorings differ in that property alone, so a difference identifies the cause:
 
-    twice       the same requests, again                                   hidden state, or chance
-    order       the requests from the last to the first                    the place in a batch
-    alone       each request by itself                                     the neighbours in a batch
-    candidates  `alone`, with the candidates from the last to the first    the place in the list    (pointwise)
-    set         `alone`, with some of the candidates only; two short       the other candidates     (pointwise)
+    name        second scoring                                             what a difference depends on
+    twice       the same requests again                                    hidden state or randomness
+    order       the requests in reverse order                              the place in a batch
+    alone       each request in its own batch                              the other requests in a batch
+    candidates  `alone`, with the candidates in reverse order              the place in the list    (pointwise)
+    set         `alone`, with a subset of the candidates; two short        the other candidates     (pointwise)
                 texts in one request, then each alone
-    fresh       `order`, asked of a second instance                        what the first had seen before
+    fresh       `order`, by a second instance                              earlier requests
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mrb.results.schema import RerankerInfo
 Property = Literal["twice", "order", "alone", "candidates", "set", "fresh"]
 PROPERTIES: tuple[Property, ...] = ("twice", "order", "alone", "candidates", "set", "fresh")
 
-# Where the first is broken, the second cannot be told apart from it.
+# If the first property is broken, differences in the others may have the same cause and are not reported.
 _SHADOWS: dict[Property, tuple[Property, ...]] = {
     "twice": ("order", "alone", "candidates", "set", "fresh"),
     "order": ("alone",),
@@ -51,8 +52,11 @@ _TOLD: dict[Property, str] = {
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """What was found on one task: each property's differences, how long the first asking took, and the share of
-    requests whose candidates were all tied in it."""
+    """The check of one task.
+
+    `seconds` is the duration of the first scoring, `tied` the share of its requests whose candidates all tied, and
+    `found` the differences by property.
+    """
 
     task_id: str
     type: str
@@ -63,13 +67,17 @@ class TaskCheck:
     found: Mapping[Property, tuple[Difference, ...]]
 
     def largest(self, name: Property) -> Difference | None:
-        """The largest difference of a property; None where it was not asked."""
+        """Return the largest difference of a property, or None if it was not checked."""
         return max(self.found.get(name, ()), key=lambda difference: difference.size, default=None)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The outcome of a check. `broken` has a line for each declaration that does not hold; none means that all do."""
+    """The result of a check.
+
+    `not_covered` and `elsewhere` are {task id: reason} of tasks that were not checked. `broken` has a line for each
+    declaration that does not hold.
+    """
 
     info: RerankerInfo
     tasks: tuple[TaskCheck, ...]
@@ -79,15 +87,15 @@ class Checked:
 
     @property
     def exact(self) -> bool:
-        """Whether every asking of every task gave the same bits."""
+        """True if all scorings of all tasks were bit-identical."""
         return all(d.size == 0 for task in self.tasks for found in task.found.values() for d in found)
 
 
 def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = True) -> Checked:
-    """Check the reranker that `load` builds on the plans of `probe`.
+    """Check the reranker that `load` builds on the plans of `probe` and return the result.
 
-    With `fresh`, the first instance is closed and a second one is built and asked too. AdapterError if the adapter
-    raises, breaks its contract (a wrong count, a NaN, no permutation), or takes none of the tasks.
+    If `fresh` is true, a second instance is built after the first is closed, and scores too. Raises AdapterError if the
+    adapter raises, breaks its contract (a wrong count, a NaN, no permutation) or covers none of the tasks.
     """
     reranker = load()
     with closed_after(reranker.close):
@@ -99,7 +107,7 @@ def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = Tru
         _warm_up(reranker, plans[0])
         first = [_Asking(plan, reranker) for plan in plans]
     if fresh:
-        del reranker  # its memory goes before the second instance needs as much
+        del reranker  # frees its memory before the second instance is built
         _ask_fresh(load, first)
     tasks = tuple(asking.outcome() for asking in first)
     reasons = {task_id: reason for task_id, reason in refused.items() if reason is not None}
@@ -107,7 +115,7 @@ def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = Tru
 
 
 class _Asking:
-    """One task's answers by the first instance, and what they show."""
+    """The scores of one task by the first instance, and their differences."""
 
     def __init__(self, plan: Plan, reranker: LoadedReranker) -> None:
         self.plan = plan
@@ -131,7 +139,7 @@ class _Asking:
             self._ask_short(reranker)
 
     def _ask_short(self, reranker: LoadedReranker) -> None:
-        """Two short texts of different lengths in one request; then, if declared pointwise, each alone."""
+        """Score two short texts of different lengths in one request and, if declared pointwise, each alone."""
         task_id = self.plan.data.task.id
         pair = short_pair(requests(self.plan, reranker)[0])
         together = answers(reranker, task_id, [[pair]])
@@ -140,7 +148,7 @@ class _Asking:
             self.found["set"] += tuple(compare(self.info.kind, task_id, alone, together, self.scale))
 
     def ask_fresh(self, reranker: LoadedReranker) -> None:
-        """Compare a second instance with the first, in the order in which the first was asked last."""
+        """Compare a second instance with the first, with the requests in reverse order, which the first saw too."""
         self._compare("fresh", self.backwards, self._ask(reranker, backwards=True))
 
     def outcome(self) -> TaskCheck:
@@ -164,12 +172,12 @@ def _ask_fresh(load: Callable[[], LoadedReranker], first: Iterable[_Asking]) -> 
 
 
 def _warm_up(reranker: LoadedReranker, plan: Plan) -> None:
-    """One request before the clock runs: what a model loads or compiles at its first is no matter of speed."""
+    """Score one request before timing, so that loading or compiling at the first request does not count."""
     answers(reranker, plan.data.task.id, one_by_one(requests(plan, reranker)[:1]))
 
 
 def _broken(info: RerankerInfo, tasks: Iterable[TaskCheck]) -> list[str]:
-    """A line for each property that does not hold, with the largest difference seen."""
+    """Return a line for each property that does not hold, with the largest difference."""
     found: dict[Property, list[Difference]] = {name: [] for name in PROPERTIES}
     for task in tasks:
         for name, differences in task.found.items():

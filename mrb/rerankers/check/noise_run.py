@@ -1,4 +1,4 @@
-"""The noise floor: the same pairs under two batch plans, and how far scores, ranks and nDCG@10 move."""
+"""Measure the noise floor: score the same pairs under two batch plans and compare scores, ranks and nDCG@10."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HALVES = ALONE + ", its candidates from the last to the first in two halves"
 
 
 def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseRecord:
-    """Ask every covered task of `probe` under both plans, each answered by one and the same instance."""
+    """Score every covered task of `probe` under both batch plans with one instance, and return the noise record."""
     reranker = load()
     with closed_after(reranker.close):
         tasks = {
@@ -70,7 +70,7 @@ def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
 
 
 def _rankings(plan: Plan, scores: Scores) -> dict[str, list[str]]:
-    """Document ids best first, by the one ranking rule, for each query that has candidates."""
+    """Return {query id: document ids, best first} by the common ranking rule, for queries with candidates."""
     found = {}
     for query_id, of_query in scores.items():
         ids = list(of_query)

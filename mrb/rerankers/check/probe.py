@@ -1,4 +1,4 @@
-"""The probe: a few queries of each task, and the ways in which the same pairs are asked again."""
+"""The probe of a check: a few queries of each task, and the batches in which the same pairs are scored again."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ NOT_HERE = "its data is not on this disk (`mrb data pull` fetches it)"
 _SHORT = (Item("two"), Item("one two three four five six seven eight"))
 
 Scores = dict[str, dict[str, float]]
-"""Query id -> document id -> float32 score (a Python float of the same value)."""
+"""{query id: {document id: score}}; a score is a float32 value as a Python float."""
 
 Batches = Iterable[Sequence[Asked]]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A plan of few queries for each task whose data is at hand; `elsewhere` says of each other task why it is not."""
+    """A plan with few queries for each task with local data; `elsewhere` is {task id: reason} of the other tasks."""
 
     plans: tuple[Plan, ...]
     elsewhere: Mapping[str, str]
 
 
 def make_probe(selection: Selection, given: Path | None, *, queries: int, depth: int) -> Probe:
-    """`queries` queries of each task, chosen by their hash, with `depth` candidates (or the selection's, if fewer).
+    """Plan `queries` queries of each task, sampled by hash, with `depth` candidates (or the selection's, if fewer).
 
-    `given` is a candidate list or a folder of them, as `mrb run --candidates` takes it. Tasks of the Hub are asked
-    about where they have a list and their files are on this disk: a check fetches nothing. DataError if no task is
-    left; CandidatesError as in `mrb run`, and for a list without the queries chosen.
+    `given` is a candidate list or a folder of them, as for `mrb run --candidates`. A Hub task is included if it has a
+    list and its files are on disk, because a check downloads nothing. Raises DataError if no task is left, and
+    CandidatesError as `mrb run` does or for a list without the sampled queries.
     """
     reasons = {task.id: _elsewhere(task, given) for task in selection.tasks}
     elsewhere = {task_id: reason for task_id, reason in reasons.items() if reason is not None}
@@ -68,7 +68,7 @@ def make_probe(selection: Selection, given: Path | None, *, queries: int, depth:
 
 
 def _elsewhere(task: Task, given: Path | None) -> str | None:
-    """Why a check cannot ask about the task; None where it can."""
+    """Return why the task cannot be checked, or None if it can."""
     if task.source.kind != "hub":
         return None
     if not has_candidates(task, given):
@@ -77,7 +77,7 @@ def _elsewhere(task: Task, given: Path | None) -> str | None:
 
 
 def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[Asked]:
-    """New requests for the plan's queries, in its order or from the last to the first."""
+    """Return new requests for the plan's queries, in its order or in reverse order."""
     entries = list(plan.entries())
     if backwards:
         entries.reverse()
@@ -86,17 +86,17 @@ def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -
 
 
 def one_by_one(items: Iterable[Asked]) -> Iterator[list[Asked]]:
-    """Each request as a batch of its own: the adapter sees no other beside it."""
+    """Yield each request as its own batch."""
     return ([item] for item in items)
 
 
 def turned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
-    """Each request by itself, its candidates from the last to the first."""
+    """Yield each request as its own batch, with its candidates in reverse order."""
     return ([item.part(range(len(item.order))[::-1], 0)] for item in items)
 
 
 def thinned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
-    """For each request two smaller ones: every other candidate, and one candidate alone."""
+    """Yield two smaller requests for each: one with every other candidate, one with a single candidate."""
     for item in items:
         count = len(item.order)
         yield [item.part(range(0, count, 2), 0)]
@@ -105,7 +105,7 @@ def thinned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
 
 
 def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
-    """Each request as two, its candidates from the last to the first, one half after the other."""
+    """Yield each request as two, one for each half of its candidates in reverse order."""
     for item in items:
         backwards = range(len(item.order))[::-1]
         middle = len(backwards) // 2
@@ -115,15 +115,17 @@ def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
 
 
 def short_pair(item: Asked) -> Asked:
-    """The request with its first two candidates, and short texts of different lengths in place of all of its own: an
-    adapter that batches by tokens pads them in one batch, which long texts never share."""
+    """Return the request with its first two candidates and with short texts of different lengths instead of its own.
+
+    An adapter that batches by tokens pads such texts in one batch, which long texts never share.
+    """
     pair = item.part(range(min(2, len(item.order))), 0)
     shown = _SHORT[: len(pair.order)]
     return replace(pair, request=replace(pair.request, query=Item("one"), candidates=shown))
 
 
 def answers(reranker: LoadedReranker, task_id: str, batches: Batches) -> Scores:
-    """The scores of all requests, each batch handed to the adapter by itself; its broken answers are AdapterErrors."""
+    """Score all requests, one batch after the other. Raises AdapterError if an answer breaks the contract."""
     found: Scores = {}
     for batch in batches:
         for item, scores in score_all(reranker, batch, task_id):

@@ -1,4 +1,4 @@
-"""A check's outcome as text."""
+"""Format the result of a check as text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of cand
 
 
 def check_text(checked: Checked) -> str:
-    """What the model declares, a row for each task, what was not asked, and the speed."""
+    """Format the model's declarations, one row per task, the tasks not checked, and the throughput."""
     info = checked.info
     declared = [info.kind, f"takes {', '.join(info.inputs)}"]
     declared += [name for name in ("batch_invariant", "uses_first_stage") if getattr(info, name)]
@@ -40,7 +40,7 @@ def check_text(checked: Checked) -> str:
 
 
 def verdict(checked: Checked) -> str:
-    """The last line of a check that found nothing broken."""
+    """Return the last line of a check that found nothing broken."""
     held = f"{checked.info.name} holds what it declares"
     if checked.exact and not checked.info.batch_invariant:
         return f"{held}; every answer had the same bits, so batch_invariant = True would have held too"
@@ -48,7 +48,7 @@ def verdict(checked: Checked) -> str:
 
 
 def noise_text(record: NoiseRecord) -> str:
-    """A row for each task of the noise, and the floor."""
+    """Format one row of noise per task, and the noise floor."""
     rows = [("task", "queries", "pairs", "largest difference", "rank changes", "nDCG@10 change")]
     for task_id, noise in record.tasks.items():
         counts = (str(noise.queries), str(noise.pairs), f"{noise.largest_difference:.3g}", str(noise.rank_changes))

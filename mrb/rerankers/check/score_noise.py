@@ -1,4 +1,4 @@
-"""How far two answers to the same pairs lie apart, and what counts as numeric noise."""
+"""Compare two scorings of the same pairs, and define what counts as numeric noise."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from mrb.rerankers.check.probe import Scores
 from mrb.rerankers.reranker import Kind
 
 TOLERANCE = 0.05
-"""The largest difference that passes as noise. Of scores: in standard deviations of the task's scores in the probe.
-Of orders (listwise): the share of candidate pairs that change places. `docs/checking.md` says why this much."""
+"""The largest difference that counts as noise. For scores it is in standard deviations of the task's scores in the
+probe. For orders (listwise) it is the share of candidate pairs that change places. `docs/checking.md` gives the
+reason for the value."""
 
 DRIFT_REQUESTS = 8
-"""So many requests that all moved to one side are no rounding noise: by chance, once in 128 times."""
+"""Smallest number of changed requests that count as a drift if all changed in one direction (chance: 1 in 128)."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one request's two answers lie apart.
+    """The difference between two scorings of one request.
 
-    `size` is on the scale of TOLERANCE, 0 for the same bits. `doc_id` is the candidate that moved most and `before`
-    and `after` its scores; None where orders are compared. `shift` is the sum of all changes of the request's scores.
+    `size` is on the scale of TOLERANCE, and 0 for identical bits. `doc_id` is the candidate that changed most, with the
+    scores `before` and `after`; it is None if orders are compared. `shift` is the sum of the request's score changes.
     """
 
     size: float
@@ -38,19 +39,19 @@ class Difference:
 
     @property
     def broken(self) -> bool:
-        """Whether it is too large for noise."""
+        """True if the difference is too large to be noise."""
         return self.size > TOLERANCE
 
 
 def spread(scores: Scores) -> float:
-    """The standard deviation of all scores of a task's probe."""
+    """Return the standard deviation of all scores of a task's probe."""
     return float(np.std([score for of_query in scores.values() for score in of_query.values()]))
 
 
 def compare(kind: Kind, task_id: str, before: Scores, after: Scores, scale: float) -> list[Difference]:
-    """One difference for each request of `after`, whose pairs `before` has scored too.
+    """Return one difference for each request of `after`; `before` must hold the same pairs.
 
-    `scale` is the task's `spread`; where it is 0, every difference is infinitely large.
+    `scale` is the task's `spread`. If it is 0, any change of a score has infinite size.
     """
     if kind == "listwise":
         return [_of_orders(task_id, query_id, before[query_id], scores) for query_id, scores in after.items()]
@@ -58,7 +59,7 @@ def compare(kind: Kind, task_id: str, before: Scores, after: Scores, scale: floa
 
 
 def drifts(differences: Iterable[Difference]) -> bool:
-    """Whether all requests that moved, of many, moved to the same side: a state that grows, however slowly."""
+    """Return whether many requests changed, all in one direction: a state that grows, however slowly."""
     shifts = [difference.shift for difference in differences if difference.shift]
     return len(shifts) >= DRIFT_REQUESTS and len({shift > 0 for shift in shifts}) == 1
 
