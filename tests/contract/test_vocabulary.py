@@ -15,7 +15,7 @@ import pytest
 from asked import picture
 from museum.vocabulary import real_vocabulary
 
-from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA, JINA_M0, LAYOUTS, QWEN3
+from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA, JINA_M0, LAYOUTS, MXBAI, QWEN3
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
 from mrb.engine.prompt import Prompter, label_ids
@@ -99,7 +99,7 @@ def test_labels(layout: Layout, tokenizer: Any, reference: Any) -> None:
     assert reference("\nyes")[-1:] == [9693]
 
 
-@pytest.mark.parametrize("layout", [layout for layout in QWEN if layout is not QWEN3], ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", [x for x in QWEN if x not in (QWEN3, MXBAI)], ids=lambda layout: layout.name)
 def test_a_prompt_is_tokenised_as_a_whole(layout: Layout, tokenizer: Any, reference: Any) -> None:
     pairs = [(Item(q), Item(d)) for q, d in itertools.product(TEXTS, TEXTS) if "think" not in q + d]
     end = [] if layout.final_token is None else [layout.final_token]
@@ -117,6 +117,24 @@ def test_qwen3_reranker_is_tokenised_in_three_pieces(tokenizer: Any, reference: 
         start, end = whole.index("<Instruct>"), whole.rindex("<|im_end|>")
         think = [*reference("<|im_end|>\n<|im_start|>assistant\n"), 151667, 271, 151668, 271]
         assert made.ids.tolist() == [*reference(whole[:start]), *reference(whole[start:end]), *think]
+
+
+def test_mxbai_rerank_is_tokenised_in_pieces(tokenizer: Any, reference: Any) -> None:
+    """As its authors do (mixedbread-ai/mxbai-rerank 8e709dc, `prepare_inputs`): each piece apart, joined as ids."""
+    pairs = [(Item(q), Item(d)) for q, d in itertools.product(TEXTS, TEXTS) if "think" not in q + d]
+    for (query, document), made in zip(pairs, prompter(tokenizer, MXBAI).prompts("Find it.", pairs), strict=True):
+        start = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        task = render(MXBAI, "Find it.", query, document).text.rsplit("\n", 4)[1:3]  # the question and "Relevance:"
+        pieces = (
+            start + "<|im_start|>user\n",
+            f"instruction: Find it.\nquery: {query.text}",
+            "\n",
+            f"document: {document.text}",
+            "\n",
+            "\n".join(task)[: -len("<|im_end|>")],
+            "<|im_end|>\n<|im_start|>assistant\n",
+        )
+        assert made.ids.tolist() == [token for piece in pieces for token in reference(piece)], pieces
 
 
 @pytest.mark.parametrize("layout", [x for x in QWEN if "{seam}" in x.template], ids=lambda layout: layout.name)
