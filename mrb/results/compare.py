@@ -1,7 +1,7 @@
-"""Two or more runs against each other: differences with intervals and tests, queries won and lost, rank groups.
+"""Compare two or more runs: differences with intervals and tests, queries won and lost, rank groups.
 
-Only what is the same is compared: a task counts if all runs scored it with the same definition, data, queries,
-candidate list and depth. `docs/comparing.md` says how to read the numbers.
+A task is compared only if all runs scored it with the same definition, data, queries, candidate list and depth.
+`docs/comparing.md` explains the numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mrb.results.run import Run, TaskScores
 Float64 = npt.NDArray[np.float64]
 
 EQUAL = 1e-9
-"""Values per query that are no further apart are a tie: a measure's own arithmetic, not a difference of rankings."""
+"""Values per query that differ by at most this are a tie: it is rounding, not a difference of rankings."""
 NAMED = 3
 
 
@@ -38,14 +38,17 @@ class QueryDifference:
 
     @property
     def difference(self) -> float:
-        """What the other run gains over the base."""
+        """Value in the other run minus value in the base run."""
         return self.other - self.base
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What run `run` gains over the base: mean difference with its interval (fractions), and the p value of a paired
-    sign-flip test; `p_holm` is corrected for the number of differences in the same table."""
+    """Gain of run `run` over the base.
+
+    Mean difference with its interval (fractions) and the p value of a paired sign-flip test; `p_holm` is corrected for
+    the number of differences in the same table.
+    """
 
     run: str
     difference: float
@@ -57,8 +60,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class TaskDifference:
-    """`Difference` on one task, with its queries: how many the run won, lost and tied against the base, and which it
-    won and lost by most (`wins` and `losses`, the largest first)."""
+    """`Difference` on one task, with numbers of queries won, lost and tied against the base.
+
+    `wins` and `losses` are the queries with the largest differences, largest first.
+    """
 
     mean: Difference
     won: int
@@ -70,7 +75,10 @@ class TaskDifference:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """One task: each run's mean (fractions, in the order of the runs) and the differences of all but the base."""
+    """One task: each run's mean (fractions, in the order of the runs) and the differences of all others to the base.
+
+    `units` is the number of independent queries or clusters.
+    """
 
     task: str
     type: str
@@ -93,9 +101,9 @@ class AverageComparison:
 class Comparison:
     """Runs compared by one measure; the first is the base.
 
-    `tasks` are those that every run has, `of` is how many tasks the runs were asked for together, and `missing` names
-    for each run those that it lacks. `selections` says which queries the tasks took, `qrels` which judgements counted
-    (`DataInfo`). `over_tasks` and `over_types` are averages over the common tasks and no others.
+    `tasks` are those that every run has, `of` is the number of tasks asked for (by default those of all runs together),
+    and `missing` gives the tasks that a run lacks. `selections` and `qrels` say which queries and judgements were used
+    (`DataInfo`). `over_tasks` and `over_types` are averages over the common tasks only.
     """
 
     measure: str
@@ -117,14 +125,21 @@ def compare(
     named: int = NAMED,
     grouped: bool = True,
 ) -> Comparison:
-    """Compare `runs` (two or more) on their common tasks, or on those of `task_ids`.
+    """Compare runs on their common tasks.
 
-    `named` is how many of the largest wins and losses are kept for each task. Without `grouped` there are no rank
-    groups, and the averages' p values are corrected for the differences to the base alone. The same runs in the same
-    order give the same numbers everywhere; another order changes only which run is the base.
+    The same runs in the same order give the same numbers everywhere; another order only changes which run is the base.
 
-    ResultError: fewer than two runs or one twice, no common task, a task of `task_ids` that a run lacks, a measure that
-    a result lacks, and runs that differ in what must be the same for a task (`check_comparable` has the list).
+    Args:
+        runs: Two or more runs; the first is the base.
+        measure: The measure to compare by.
+        task_ids: Compare these tasks only, which every run must have.
+        named: Number of the largest wins and losses to keep per task.
+        grouped: Whether to compute rank groups. If not, p values of averages are corrected only for the differences to
+            the base.
+
+    Raises:
+        ResultError: There are fewer than two runs, a run is given twice, no task is common, a run lacks a task or
+            measure, or runs are not comparable on a task (`check_comparable`).
     """
     names = _names(runs)
     asked = list(dict.fromkeys(task_ids)) or list(dict.fromkeys(task for run in runs for task in run.record.tasks))
@@ -152,7 +167,11 @@ def compare(
 
 
 def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str) -> None:
-    """Refuse results of one task that do not belong in one column; ResultError names the first field that differs."""
+    """Refuse results of one task that are not comparable.
+
+    Raises:
+        ResultError: Names the first field that differs, or the measure that a result lacks.
+    """
     fields: dict[str, Callable[[TaskScores], object]] = {
         "data.qrels": lambda one: one.result.data.qrels,
         "task_hash": lambda one: one.result.task_hash,
@@ -178,7 +197,7 @@ def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """What the runs are called: their folders' names, or whole paths where two names are alike."""
+    """Return the runs' names: the names of their folders, or the whole paths if two names are equal."""
     if len(runs) < 2:
         raise ResultError("a comparison needs at least two runs")
     names = [run.name for run in runs]
@@ -201,7 +220,7 @@ def _check_asked(
 
 
 def _sample(scores: Sequence[TaskScores], measure: str) -> TaskSample:
-    """One task's values with a column for each run."""
+    """Return one task's values with a column for each run."""
     return replace(scores[0].sample([measure]), values=np.column_stack([one.values[measure] for one in scores]))
 
 
@@ -251,8 +270,8 @@ def _average(
     gains: Sequence[stats.Interval],
     grouped: bool,
 ) -> AverageComparison:
-    """One average's means, differences and groups. With groups its p values are corrected for all pairs of runs, as
-    those are, so that a difference and the groups never contradict each other."""
+    """Return one average's means, differences and rank groups. With groups, p values are corrected for all pairs of
+    runs, so that differences and groups never contradict each other."""
     flips = stats.flips_needed(len(names)) if grouped else stats.FLIPS
     raw = stats.pairwise_p_values(samples, average=average, flips=flips, rows=None if grouped else 1)
     pairs = [pair for pair in combinations(range(len(names)), 2) if grouped or pair[0] == 0]
@@ -268,7 +287,7 @@ def _average(
 
 
 def _means(samples: Sequence[TaskSample], average: Average) -> tuple[float, ...]:
-    """Each run's mean over tasks, or over types of the means of their tasks."""
+    """Return each run's mean over tasks, or the mean over types of the mean over each type's tasks."""
     by_type: dict[str, list[Float64]] = {}
     for sample in samples:
         mean = task_mean(sample.values, sample.parts)

@@ -1,4 +1,4 @@
-"""A run for other tools: TREC run files, CSV, a LaTeX table."""
+"""Export a run for other tools: TREC run files, CSV, a LaTeX table."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ _LATEX = {
 
 
 def trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
-    """The lines of a TREC run file, `query Q0 document rank score tag`: every query's candidates in MRB's order.
+    """Yield the lines of a TREC run file, `query Q0 document rank score tag`, with candidates in MRB's order.
 
-    trec_eval reads the score alone, as a float32, and breaks ties by document id. So the score is the number of
-    candidates from this one to the last, which keeps MRB's order whatever its ties; with `raw` it is the reranker's
-    own score, in the shortest text that gives the float32 back, and tied candidates may be read in another order.
+    trec_eval reads only the score, as a float32, and breaks ties by document id. So the score is the number of
+    candidates from this one to the last, which keeps MRB's order even for ties. With `raw` it is the reranker's own
+    score, in the shortest text that gives the same float32; other tools may then order ties differently.
 
-    ResultError: a task that the run lacks, a damaged file of scores, an id with white space.
+    Raises:
+        ResultError: The run lacks the task, the file of scores is damaged, an id has white space, or `raw` is set and
+            a pair failed.
     """
     if task_id not in run.tasks:
         raise ResultError(f"{run.folder}: has no result for task {task_id}")
@@ -52,10 +54,10 @@ def trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
 
 
 def table_csv(run: Run) -> str:
-    """The run's results as CSV: a line for each task and measure, then one for each average, where there is one.
+    """Return the run's results as CSV: a line for each task and measure, then a line for each average and measure.
 
     Numbers are fractions in full precision. `tasks` and `of` say how many tasks or types an average covers; its cells
-    are empty where one is missing. A text cell that a spreadsheet would take for a formula begins with a quote.
+    are empty if one is missing. A text cell that a spreadsheet would read as a formula begins with a quote.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -66,8 +68,11 @@ def table_csv(run: Run) -> str:
 
 
 def table_latex(run: Run, measure: str) -> str:
-    """A table for a paper (it needs the package booktabs): each task's first stage, reranker with its 95 % interval,
-    and ceiling, in points (fractions times 100), then the averages. ResultError if a result lacks the measure."""
+    """Return a LaTeX table (for the package booktabs), in points (fractions times 100).
+
+    It has each task's first stage, reranker with 95 % interval, and oracle, then the averages. ResultError if a result
+    lacks the measure.
+    """
     raw = ", raw qrels" if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()) else ""
     lines = [
         r"\begin{tabular}{llrrlr}",
@@ -95,7 +100,7 @@ def table_latex(run: Run, measure: str) -> str:
 
 
 def _lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
-    """(query id, document ids, scores) from the task's file of scores, as it stands: first-stage order."""
+    """Yield (query id, document ids, scores) from the task's file of scores, in first-stage order."""
     path = run.folder / task_id / SCORES_FILE
     table = read_untrusted(path, SCORES_SCHEMA, ResultError)
     query_ids, doc_ids = table.column("query_id").to_pylist(), table.column("doc_id").to_pylist()
@@ -138,7 +143,7 @@ def _rows(run: Run) -> Iterator[dict[str, object]]:
 
 
 def _averages(run: Run, noun: str, measure: str) -> tuple[Average, Average, Average]:
-    """First stage, reranker and oracle."""
+    """Return the averages of first stage, reranker and oracle."""
     average = average_over_tasks if noun == "tasks" else average_over_types
     rows: tuple[Row, Row, Row] = ("first_stage", "measures", "oracle")
     first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
@@ -164,7 +169,7 @@ def _guarded(value: object) -> object:
         return ""
     if not isinstance(value, str):
         return value
-    plain = one_line(value)  # a tab or line end before a formula would not keep a spreadsheet from running it
+    plain = one_line(value)  # a spreadsheet runs a formula even after a tab or line end
     return "'" + plain if plain.startswith(_FORMULA) else plain
 
 

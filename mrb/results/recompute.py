@@ -1,4 +1,4 @@
-"""Numbers without a model: a run's own, again from its journals, and those of a file of scores that others made."""
+"""Compute results without a model: again from a run's journals, or from a file of scores made by other tools."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _OfCounts(BaseModel):
 
 
 class _Basis(BaseModel):
-    """What a result must say for its numbers to be computed again; its numbers themselves may be damaged."""
+    """The fields of a result that are needed to compute its numbers again; the numbers themselves may be damaged."""
 
     task: Slug
     task_hash: Sha256
@@ -77,7 +77,7 @@ class _Basis(BaseModel):
 
 @dataclass(frozen=True)
 class Rescored:
-    """What recomputing a task's files found: `differences` has a line for each thing that is not the same."""
+    """Comparison of a task's files with recomputed ones: `differences` has a line for each difference."""
 
     task: str
     differences: tuple[str, ...]
@@ -85,7 +85,7 @@ class Rescored:
 
 @dataclass(frozen=True)
 class Recomputed:
-    """A task of a run made again from its journal: what its result states, the plan, the scores, the measures."""
+    """A task of a run recomputed from its journal. `stated` is the JSON of its result file, `held` the scores."""
 
     stated: object
     plan: Plan
@@ -94,14 +94,17 @@ class Recomputed:
 
 
 def recompute_task(folder: Path, candidates: Path | None) -> Recomputed:
-    """Measure one task of a run (`runs/<reranker>/<task>`) again from its journal.
+    """Measure one task of a run again from its journal.
 
-    Task, data and list come from the registry and the task's frozen list, or from `candidates` (a file or a folder).
-    What is not measured (reranker, depth, which queries) is read from the result and checked against the journal's
-    score key.
+    Reranker, depth and choice of queries are read from the result and checked against the journal's score key.
 
-    ResultError: no result, no journal, a journal that lacks a score or belongs to other scores, a result of another
-    definition of the task or of another candidate list.
+    Args:
+        folder: The task's folder, `runs/<reranker>/<task>`.
+        candidates: The task's candidate list, a file or a folder; None for the frozen one.
+
+    Raises:
+        ResultError: Result or journal is missing, the journal is incomplete or of other scores, or the result is of
+            another task definition or candidate list.
     """
     path = folder / RESULT_FILE
     stated = read_json(path, limit=MAX_RESULT_BYTES)
@@ -117,15 +120,17 @@ def recompute_task(folder: Path, candidates: Path | None) -> Recomputed:
 
 
 def differences(folder: Path, found: Recomputed) -> tuple[str, ...]:
-    """What the task's files in `folder` say other than `found`: a line for each thing."""
+    """Return a line for each difference between the task's files in `folder` and `found`."""
     with tempfile.TemporaryDirectory(prefix="mrb-score-") as scratch:
         write_task(Path(scratch), found.plan, found.held, found.measured)
         return tuple(_differences(folder, found.stated, Path(scratch)))
 
 
 def rescore_task(folder: Path, candidates: Path | None, *, write: bool = False) -> Rescored:
-    """Recompute the files of one task of a run from its journal (`recompute_task`) and compare them. With `write` they
-    are written again, with the bytes that the run would write."""
+    """Recompute the files of one task of a run from its journal (`recompute_task`) and compare them.
+
+    With `write`, write them again, byte for byte as the run would.
+    """
     found = recompute_task(folder, candidates)
     told = differences(folder, found)
     if write:
@@ -136,7 +141,7 @@ def rescore_task(folder: Path, candidates: Path | None, *, write: bool = False) 
 
 @dataclass(frozen=True)
 class Scored:
-    """A file's scores measured: what a run would have made of them."""
+    """Scores from a file, with their plan and measures."""
 
     plan: Plan
     scores: Mapping[str, Float32]
@@ -144,11 +149,21 @@ class Scored:
 
 
 def score_file(selection: Selection, candidates: Path | None, scores: Scores, info: RerankerInfo, where: str) -> Scored:
-    """Measure `scores` on the one task of `selection`.
+    """Measure scores from a file on one task.
 
-    They must be those of the task's candidate list, to the depth of the selection: every candidate has a score, and no
-    other document has one (for a pointwise reranker, deeper candidates of the list may). A self-match that the task's
-    rules take out of the list may have one, which is not read. ResultError names the first pair that does not fit.
+    Every candidate, to the depth of the selection, must have a score, and no other document may have one. Two kinds are
+    allowed and ignored: deeper candidates of the list for a pointwise reranker, and self-matches that the task's rules
+    remove.
+
+    Args:
+        selection: Exactly one task, with depth and sample.
+        candidates: The task's candidate list, a file or a folder; None for the frozen one.
+        scores: Query id -> document id -> score.
+        info: What is known of the reranker (`file_info`).
+        where: The file's name, for messages.
+
+    Raises:
+        ResultError: Names the first pair that does not fit.
     """
     (task,) = selection.tasks
     found = load_candidates(task, candidates, selection.depth)
@@ -168,9 +183,11 @@ def score_file(selection: Selection, candidates: Path | None, scores: Scores, in
 
 
 def file_info(path: Path, task: Task, *, name: str | None, kind: Kind, uses_first_stage: bool) -> RerankerInfo:
-    """What can honestly be said of a reranker of which only a file of scores is known: the file's name and hash, and
-    the modalities that the task has. Name (the file's unless given), kind and the use of the first stage are the
-    caller's word."""
+    """Return the `RerankerInfo` of a reranker that is known only by a file of scores.
+
+    It has the file's name and hash and the task's modalities. Name (the file's unless given), kind and use of the first
+    stage are what the caller states. ResultError if no valid name is left.
+    """
     plain = re.sub(r"[^A-Za-z0-9._-]", ".", name or path.stem).lstrip("._-")[:96]
     if not plain:
         raise ResultError(f"{path}: give the reranker a name with --name")
@@ -188,7 +205,7 @@ def file_info(path: Path, task: Task, *, name: str | None, kind: Kind, uses_firs
 
 
 def as_run(scored: Scored, command: Sequence[str]) -> Run:
-    """The scored task as a run that was never written, for tables."""
+    """Return the scored task as a run in memory, for tables."""
     result = scored.measured.result
     found = task_scores(result, scored.measured.per_query)
     record = _record(result.reranker, scored.plan.data.task, None, command)
@@ -196,9 +213,11 @@ def as_run(scored: Scored, command: Sequence[str]) -> Run:
 
 
 def write_scored(folder: Path, scored: Scored, command: Sequence[str]) -> None:
-    """Write what `score_file` measured as a task of the run in `folder`: journal, scores, values per query, result and
-    run record, as `mrb run` leaves them. A folder that holds another reranker is refused; another task's scores of
-    the same reranker join it."""
+    """Write what `score_file` measured as a task of the run in `folder`, with the same files as `mrb run`.
+
+    Other tasks of the same reranker in the folder stay. ResultError if the folder holds another reranker, or a run that
+    MRB scored itself.
+    """
     info, task = scored.measured.result.reranker, scored.plan.data.task
     header = Header(
         score_key=score_key(scored.plan, info),
@@ -225,7 +244,7 @@ def write_scored(folder: Path, scored: Scored, command: Sequence[str]) -> None:
 
 
 def _record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: Sequence[str]) -> RunRecord:
-    """The record of a run of files: no suite, and the modalities of all its tasks. Nothing is known of its timing."""
+    """Return the record of a run made from files: no suite, the modalities of all its tasks, no timings."""
     inputs = set(info.inputs) | set(earlier.reranker.inputs if earlier else ())
     return RunRecord(
         schema_version=1,
@@ -242,7 +261,11 @@ def _record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: 
 
 
 def plan_of(result: Result | _Basis, sample: Sample | None, candidates: Path | None, where: str) -> Plan:
-    """The plan that `result` was made of; `sample` is that of its suite, if any."""
+    """Load the plan of `result`; `sample` is that of its suite, if any.
+
+    Raises:
+        ResultError: The result is of another definition of the task, or of another candidate list.
+    """
     task = load_task(result.task).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{where}: made with another definition of {task.id} than this version's")
@@ -259,7 +282,7 @@ def plan_of(result: Result | _Basis, sample: Sample | None, candidates: Path | N
 
 
 def _sample(result: _Basis, folder: Path) -> Sample | None:
-    """The sample that the result's queries were taken from; the run's record names its suite."""
+    """Return the sample of the result's queries, from the suite that the run's record names; None if there is none."""
     if result.data.selection == "all":
         return None
     suite = read_run(folder.parent).suite
@@ -270,7 +293,7 @@ def _sample(result: _Basis, folder: Path) -> Sample | None:
 
 
 def _journal_of(plan: Plan, result: _Basis, path: Path) -> dict[str, Float32]:
-    """The journal's scores, which must be of this plan and reranker, and complete."""
+    """Return the journal's scores. ResultError if they are of another plan or reranker, or not complete."""
     found = replay(path)
     if found.header is None:
         raise ResultError(f"{path}: there is no journal to recompute {result.task} from")
@@ -284,7 +307,7 @@ def _journal_of(plan: Plan, result: _Basis, path: Path) -> dict[str, Float32]:
 
 
 def _differences(folder: Path, stated: object, recomputed: Path) -> Iterator[str]:
-    """What the files of `folder` say other than those that were made again."""
+    """Yield a line for each difference between the files in `folder` and those in `recomputed`."""
     again = dict(leaves(read_json(recomputed / RESULT_FILE)))
     for field, value in leaves(stated):
         if (wanted := again.pop(field, None)) != value:
@@ -297,7 +320,7 @@ def _differences(folder: Path, stated: object, recomputed: Path) -> Iterator[str
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """(dotted path, value) of everything in a JSON object that is not an object itself."""
+    """Yield (dotted path, value) of every value in a JSON object, at any depth, that is not an object itself."""
     if not isinstance(value, dict):
         yield path, value
         return
@@ -306,7 +329,7 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _table_difference(path: Path, recomputed: Path, keys: Sequence[str]) -> str | None:
-    """The first thing in which a parquet file is not what was made again; None if there is none."""
+    """Return the first difference between a Parquet file and the recomputed one, None if there is none."""
     wanted = pq.read_table(recomputed)
     try:
         found = read_untrusted(path, wanted.schema, ResultError)
@@ -328,14 +351,15 @@ def _table_difference(path: Path, recomputed: Path, keys: Sequence[str]) -> str 
 
 
 def _in_list_order(plan: Plan, query_id: str, given: Mapping[str, float], kind: Kind, where: str) -> Float32:
-    """One query's scores in first-stage order; ResultError if they are not those of its candidates."""
+    """Return one query's scores in first-stage order. ResultError if they are not those of its candidates."""
     entry = plan.entry(query_id)
     missing_pair = next((doc_id for doc_id in entry.doc_ids if doc_id not in given), None)
     if missing_pair is not None:
         raise ResultError(f"{where}: query {query_id!r}: no score for candidate {missing_pair!r}")
     listed, _ = plan.candidates.get(query_id)
     whole = replace(plan, depth=max(len(listed), 1)).entry(query_id)
-    # Scores that depend on the other candidates must come from these and no more. Self-matches are in no entry.
+    # Setwise and listwise scores depend on all candidates scored together, so deeper ones are refused. Self-matches are
+    # in no entry and therefore allowed.
     inside = set(listed) if kind == "pointwise" else set(listed) - set(whole.doc_ids[len(entry.doc_ids) :])
     outside = next((doc_id for doc_id in given if doc_id not in inside), None)
     if outside is not None:

@@ -1,4 +1,4 @@
-"""A run as a reader wants it: its results with their values per query, both averages, and a table in text."""
+"""Load a run: results, values per query, averages over tasks and types, and a text table."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers
 
 @dataclass(frozen=True)
 class TaskScores:
-    """One task of a run: its result, and each query's values (float64) by measure, in the task's query order.
+    """One task of a run: its result, and the values (float64) of each measure per query, in the task's query order.
 
-    Of a submission the values are not read: `values` is empty, and `stated_queries` is the hash of the query ids.
+    For a submission the values are not read: `values` is empty, and `stated_queries` is the hash of the query ids.
     """
 
     result: Result
@@ -57,7 +57,7 @@ class TaskScores:
 
     @cached_property
     def queries(self) -> str:
-        """A hash over the ids of the queries, in order."""
+        """Hash of the query ids, in order."""
         return self.stated_queries or queries_hash(self.query_ids)
 
     @cached_property
@@ -67,11 +67,11 @@ class TaskScores:
 
     @cached_property
     def parts(self) -> tuple[str, ...] | None:
-        """The part of each query where the task's score is the mean over its parts, None where it is over queries."""
+        """Part of each query if the task's score is the mean over its parts, None if it is the mean over queries."""
         return parts_of(self.task, self.query_ids)
 
     def sample(self, measures: Sequence[str]) -> TaskSample:
-        """The values of `measures` for statistics, a column each."""
+        """Return the values of `measures` for statistics, one column each."""
         values = np.column_stack([self.values[name] for name in measures])
         clusters = [str(cluster) for cluster in self.clusters]
         return TaskSample(self.result.task, self.task.type, values, clusters, self.parts)
@@ -79,9 +79,9 @@ class TaskScores:
 
 @dataclass(frozen=True)
 class Average:
-    """A mean over all of `of` tasks or types. `mean` is None where one is missing: no average of what is there.
+    """A mean over `of` tasks or types, of which `done` are present. `mean` is None unless all are present.
 
-    `interval` is None for the first stage and the oracle, whose values per query a run does not keep.
+    `interval` is None for the first stage and the oracle, because a run does not store their values per query.
     """
 
     mean: float | None
@@ -92,9 +92,9 @@ class Average:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run's folder as read: its record and the tasks that are there. Two of them are equal only if they are one.
+    """A run read from its folder: its record and the tasks that have a result. Runs compare by object identity.
 
-    `stored` are the averages of the run's suite where they were computed before (a submission's), else None.
+    `stored` has the averages of the run's suite if they were computed before (in a submission), else None.
     """
 
     folder: Path
@@ -104,22 +104,26 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name, which tells two runs of one reranker apart."""
+        """Name of the folder, which distinguishes two runs of one reranker."""
         return self.folder.name
 
     @cached_property
     def alike(self) -> bool:
-        """Whether all tasks were run at one depth, over one kind of selection and of judgements."""
+        """Whether all tasks have the same depth, kind of selection and kind of judgements."""
         return _alike(list(self.tasks.values()))
 
 
 def queries_hash(query_ids: Iterable[str]) -> str:
-    """The SHA-256 over query ids, one a line, in order: which queries a result is about."""
+    """Return the SHA-256 over query ids, one per line, in order."""
     return sha256_lines(query_id.encode() for query_id in query_ids)
 
 
 def load_run(folder: Path) -> Run:
-    """The run in `folder`. ResultError if its record or a result is damaged, or values and result disagree."""
+    """Load the run in `folder`.
+
+    Raises:
+        ResultError: The record or a result is damaged, or values per query and result disagree.
+    """
     record = read_run(folder)
     present = [task_id for task_id in record.tasks if (folder / task_id / RESULT_FILE).is_file()]
     tasks = {task_id: _load_task(folder / task_id) for task_id in present}
@@ -130,7 +134,7 @@ def load_run(folder: Path) -> Run:
 
 
 def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
-    """A result with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
+    """Return a result joined with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
     return TaskScores(
         result,
         tuple(per_query.column("query_id").to_pylist()),
@@ -140,7 +144,7 @@ def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
 
 
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
-    """The mean of the tasks' means; the reranker's has an interval that resamples within each task."""
+    """Return the mean of the tasks' means. The reranker's has an interval, resampled within each task."""
     done = [task_id for task_id in task_ids if task_id in run.tasks]
     if len(done) < len(task_ids) or not _averageable(run, done):
         return Average(None, None, len(done), len(task_ids))
@@ -150,7 +154,7 @@ def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row
 
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
-    """The mean over task types of the mean over each type's tasks; a type counts once all its tasks are there."""
+    """Return the mean over task types of the mean over each type's tasks; a type needs all of its tasks."""
     by_type = _by_type(tuple(task_ids))
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
     if len(whole) < len(by_type) or not _averageable(run, task_ids):
@@ -162,7 +166,7 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
 
 @lru_cache(maxsize=256)
 def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
-    """The tasks of each type, in the order given; not to be changed."""
+    """Return the tasks of each type, in the order given. The result is cached: do not modify it."""
     found: dict[TypeName, list[str]] = {}
     for task_id in task_ids:
         found.setdefault(load_task(task_id).type, []).append(task_id)
@@ -170,7 +174,7 @@ def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
 
 
 def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
-    """All averages of `suite` that the run's tasks allow, resampled now."""
+    """Compute all averages of `suite` for which the run has all tasks."""
     by_type = _by_type(suite.tasks)
     there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _averageable(run, ids)}
     if len(there) == len(by_type) and _averageable(run, suite.tasks):
@@ -184,7 +188,7 @@ def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
 
 
 def _averageable(run: Run, task_ids: Sequence[str]) -> bool:
-    """Whether these tasks of the run are alike: else their mean would mean nothing."""
+    """Return whether these tasks have the same depth, selection and judgements, so that a mean is meaningful."""
     return (run.alike and len(task_ids) > 0) or _alike([run.tasks[task_id] for task_id in task_ids])
 
 
@@ -195,7 +199,7 @@ def _alike(tasks: Sequence[TaskScores]) -> bool:
 
 @lru_cache(maxsize=64)
 def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
-    """Both averages of every measure at once: the resampling is shared by them all."""
+    """Return both averages of all measures, which share one resampling."""
     chosen = [run.tasks[task_id] for task_id in task_ids]
     names = list(chosen[0].result.measures)
     return averages([scores.sample(names) for scores in chosen])
@@ -211,7 +215,7 @@ def _interval(run: Run, task_ids: Sequence[str], measure: str, over: stats.Avera
 def _stored(
     run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
 ) -> Interval | None:
-    """The interval that stands for this average, None if these tasks are no average of the run's suite."""
+    """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
     types = {load_task(task_id).type for task_id in task_ids}
     if set(task_ids) == set(_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
@@ -221,15 +225,15 @@ def _stored(
 
 
 def _named(run: Run, found: Sequence[stats.Interval]) -> Measures:
-    """Intervals in the order of the run's measures, by name."""
+    """Return intervals, given in the order of the run's measures, by the measure's name."""
     names = next(iter(run.tasks.values())).result.measures
     return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
 
 
 def table(run: Run, measure: str = str(HEADLINE)) -> str:
-    """The run as text: for each task first stage, reranker with interval, ceiling and gain; then both averages.
+    """Return the run as text: for each task first stage, reranker with interval, oracle and gain; then both averages.
 
-    The track of the candidates is named where it is not that of the frozen lists.
+    The candidate set (`track`) is named unless it is that of the frozen lists.
     """
     depths = sorted({scores.result.candidates.depth for scores in run.tasks.values()})
     tracks = sorted({scores.result.candidates.track for scores in run.tasks.values()})
@@ -265,9 +269,10 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
 
 
 def noise_line(run: Run) -> list[str]:
-    """One line with the noise floor that `mrb check --noise` has stored in the run's folder; none if it has not.
+    """Return one line with the noise floor that `mrb check --noise` stored in the run's folder, or no line.
 
-    ResultError for a file that does not fit. Noise that was measured on another reranker is named and not shown.
+    If it was measured on another reranker, the line says so and the noise is not shown. ResultError if the file is
+    damaged.
     """
     noise = read_noise(run.folder)
     if noise is None:
@@ -279,7 +284,7 @@ def noise_line(run: Run) -> list[str]:
 
 
 def _averaged_tasks(run: Run) -> tuple[str, ...]:
-    """The tasks that an average must cover: all of the run's suite, or what was asked for where there is none."""
+    """Return the tasks that an average must cover: all of the run's suite, or without a suite those of the run."""
     return run.record.tasks if run.record.suite is None else load_suite(run.record.suite).tasks
 
 

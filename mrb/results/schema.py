@@ -1,14 +1,14 @@
-"""The files of a run and their schemas. A result is deterministic: no times, no machine, nothing that varies.
+"""The files of a run and their schemas. A result is deterministic: it has no times and nothing about the machine.
 
     runs/<reranker>/run.json                     what ran, where, how long (`RunRecord`)
     runs/<reranker>/<task>/result.json           the task's numbers (`Result`)
     runs/<reranker>/<task>/per_query.parquet     query_id, cluster (int64: queries that are not independent share one),
                                                  a float64 column per measure
     runs/<reranker>/<task>/scores.parquet        query_id, doc_id, score (float32)
-    runs/<reranker>/<task>/journal               the record that scores are kept in while the run goes on
-    runs/<reranker>/shards/<i>-of-<n>/           a part of a run: run.json, shard.json (`PartRecord`), <task>/journal
+    runs/<reranker>/<task>/journal               the scores, appended during the run
+    runs/<reranker>/shards/<i>-of-<n>/           a shard of a run: run.json, shard.json (`PartRecord`), <task>/journal
 
-`schema/result.json` and `schema/run.json` in docs are these models as JSON Schema.
+`schema/result.json` and `schema/run.json` in docs are these models as JSON Schema, with their docstrings.
 """
 
 from __future__ import annotations
@@ -93,8 +93,11 @@ class RerankerInfo(Model):
     source_sha256: Sha256 | None
 
     def identity(self) -> dict[str, object]:
-        """What must be equal for scores to be of one reranker: all but where its source lies and what that hashes to,
-        which a resume checks by scoring again, and what it declares of inputs and batches, which moves no score."""
+        """Return the fields that must be equal for scores to be of the same reranker.
+
+        Left out are the source and its hash, which a resume checks by scoring again, and the declared inputs and batch
+        invariance, which do not change scores.
+        """
         return self.model_dump(mode="json", exclude={"source", "source_sha256", "inputs", "batch_invariant"})
 
 
@@ -203,8 +206,8 @@ class RunRecord(Model):
 
 
 class PartRecord(Model):
-    """What a run of one part of the queries was asked for: part `number` (from 1) of `of`, and what decides which
-    queries and pairs those of all parts are."""
+    """The options of a run of one shard: shard `number` (from 1) of `of`, and what decides the queries and pairs of
+    the whole run."""
 
     schema_version: Literal[1]
     number: int = Field(ge=1)
@@ -222,22 +225,26 @@ class PartRecord(Model):
 
 
 def read_result(path: Path) -> Result:
-    """The result in `path`. ResultError names the file and the first field that does not fit."""
+    """Read the result in `path`. ResultError names the file and the first invalid field."""
     return parse_file(Result, path)
 
 
 def read_run(folder: Path) -> RunRecord:
-    """The record of the run in `folder`. ResultError if there is none or it does not fit."""
+    """Read the record of the run in `folder`. ResultError if there is none or it is invalid."""
     return parse_file(RunRecord, folder / RUN_FILE)
 
 
 def read_part(folder: Path) -> PartRecord:
-    """The record of the part in `folder`. ResultError if there is none or it does not fit."""
+    """Read the record of the shard in `folder`. ResultError if there is none or it is invalid."""
     return parse_file(PartRecord, folder / PART_FILE)
 
 
 def result_files(path: Path) -> list[Path]:
-    """The result files that `path` stands for: itself, or those of the tasks of a run folder, by task id."""
+    """Return the result files of `path`: the file itself, or those of all tasks of a run folder, sorted by task id.
+
+    Raises:
+        ResultError: There is none.
+    """
     if path.is_file():
         return [path]
     found = sorted(path.glob(f"*/{RESULT_FILE}"))
@@ -247,22 +254,27 @@ def result_files(path: Path) -> list[Path]:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Write `result` into the task's folder of a run, whole or not at all."""
+    """Write `result` into the task's folder of a run, atomically."""
     write_json(folder / RESULT_FILE, result.model_dump(mode="json"))
 
 
 def write_run(folder: Path, record: RunRecord) -> None:
-    """Write the run's record, whole or not at all."""
+    """Write the run's record, atomically."""
     write_json(folder / RUN_FILE, record.model_dump(mode="json"))
 
 
 def write_part(folder: Path, record: PartRecord) -> None:
-    """Write a part's record, whole or not at all."""
+    """Write a shard's record, atomically."""
     write_json(folder / PART_FILE, record.model_dump(mode="json"))
 
 
 def check_registry(result: Result, where: str) -> None:
-    """Refuse a result whose task, definition, data revision or measure is not that of this version's registry."""
+    """Refuse a result that does not fit this version's registry.
+
+    Raises:
+        ResultError: Task, definition, data revision, source measure or frozen list differ, or the reranker does not
+            take a modality of the task.
+    """
     try:
         task = load_task(result.task).with_qrels(result.data.qrels)
     except TaskError as error:
@@ -283,13 +295,14 @@ def check_registry(result: Result, where: str) -> None:
 
 
 def parse_file(model: type[M], path: Path) -> M:
-    """The file as `model`, strictly: nothing beyond MAX_RESULT_BYTES, no field that is unknown or of another type.
+    """Read the file as `model`, strictly: at most MAX_RESULT_BYTES, no unknown field, no field of another type.
 
-    ResultError names the file and the first field that does not fit.
+    Raises:
+        ResultError: Names the file and the first invalid field.
     """
     value = read_json(path, limit=MAX_RESULT_BYTES)
     try:
-        # As JSON and strict: "12" is no number, 1 is no truth value, and a list serves for a tuple.
+        # Strict mode: "12" is not a number and 1 is not a Boolean. From JSON: a list is accepted for a tuple.
         return model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise ResultError(f"{path}: {first_problem(error)}") from error
