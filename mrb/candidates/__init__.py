@@ -1,1 +1,1 @@
-"""Candidate lists of first stages."""
+"""Candidate lists of first stages: reading, writing, importing, and named candidate sets."""

@@ -1,6 +1,6 @@
-"""Named tracks of first-stage lists, what they are estimated to cost, and where their published lists lie.
+"""Named candidate sets (`track` in files), estimates of their cost, and the addresses of their published lists.
 
-Both are data of the package `mrb.tasks`: `tracks.toml` and `published_lists.toml`.
+The data is in the package `mrb.tasks`: `tracks.toml` and `published_lists.toml`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mrb.data.task import TYPES, Model, Repository, Sha1, Sha256, Slug, Task, lo
 from mrb.errors import CandidatesError, TaskError
 
 STANDARD_TRACK = "standard"
-"""The track of the frozen lists that are part of the package, and of lists made without a name."""
+"""The candidate set of the frozen lists in the package, and of lists made without a name."""
 
 Kind = Literal["text", "image", "page", "image+text"]
 TrackId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+][a-z0-9]+)*$", max_length=64)]
@@ -24,7 +24,10 @@ _KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image
 
 
 class Estimate(Model):
-    """What the estimate of GPU-hours assumes; `tasks/tracks.toml` has the formula."""
+    """Assumptions of the GPU-hour estimate; `tasks/tracks.toml` has the formula.
+
+    `most_per_second` limits the items per second of each kind; `without_gpu` names first stages that need no GPU.
+    """
 
     basis: str
     sustained_teraflops: Positive
@@ -33,7 +36,7 @@ class Estimate(Model):
 
 
 class Encoder(Model):
-    """A retriever that runs a model: its checkpoint, and the arithmetic of an item of each kind in 10^12 operations."""
+    """A retriever with a model: its checkpoint, and 10^12 operations per item of each kind (`teraflops`)."""
 
     id: str
     model: str
@@ -41,7 +44,7 @@ class Encoder(Model):
 
 
 class Track(Model):
-    """A way to make lists: a first stage for each task type, and the depth."""
+    """A candidate set: a first stage for each task type, and the depth."""
 
     id: TrackId
     title: str
@@ -56,18 +59,21 @@ class Track(Model):
         return self
 
     def first_stage(self, task: Task) -> str:
-        """What makes the task's list on this track, as `--first-stage` takes it."""
+        """Return the first stage of the task's list, in the form that `--first-stage` takes."""
         return self.first_stages[task.type]
 
     def names(self, task: Task) -> tuple[str, ...]:
-        """The names under which a list of the task may have been made: the task's first stage, or the fusion of all
-        that the track has, which leaves out those that do not cover the task and so gives the same list."""
+        """Return the first-stage names that a list of the task may state.
+
+        They are the task's first stage and the fusion of all first stages of the set. The fusion omits those that do
+        not cover the task, so it gives the same list.
+        """
         parts = dict.fromkeys(part for name in self.first_stages.values() for part in name.split("+"))
         return tuple(dict.fromkeys((self.first_stage(task), "+".join(parts))))
 
 
 class Tracks(Model):
-    """The file `tracks.toml`."""
+    """Content of the file `tracks.toml`."""
 
     schema_version: Literal[1]
     estimate: Estimate
@@ -85,7 +91,7 @@ class Tracks(Model):
         return self
 
     def gpu_hours(self, track: Track, task: Task) -> float:
-        """Estimated hours of one GPU for the task's list on the track; 0 where no encoder takes part."""
+        """Return the estimated hours of one GPU for the task's list; 0 if its first stage uses no encoder."""
         encoders = {encoder.id: encoder for encoder in self.encoders}
         query, document = (_KINDS[side] for side in task.type.split("2"))
         sides = ((task.size.queries, query), (task.size.documents, document))
@@ -98,7 +104,7 @@ class Tracks(Model):
 
 
 class PublishedList(Model):
-    """A list that somebody has made and shared: a file of a Hub data set at a commit, and the hash of its content."""
+    """A published list: a file in a Hub data set at a commit, and the hash of its content."""
 
     track: TrackId
     task: Slug
@@ -109,7 +115,7 @@ class PublishedList(Model):
 
 
 class PublishedLists(Model):
-    """The file `published_lists.toml`."""
+    """Content of the file `published_lists.toml`."""
 
     schema_version: Literal[1]
     lists: tuple[PublishedList, ...]
@@ -123,13 +129,17 @@ class PublishedLists(Model):
 
 @cache
 def load_tracks() -> Tracks:
-    """The tracks of this version of MRB."""
+    """Load the candidate sets of this version of MRB."""
     return read_toml(Tracks, task_folder() / "tracks.toml")
 
 
 @cache
 def load_published() -> PublishedLists:
-    """The published lists that this version of MRB knows; TaskError if one is of no track or task."""
+    """Load the published lists that this version of MRB knows.
+
+    Raises:
+        TaskError: A list names an unknown candidate set or task.
+    """
     published = read_toml(PublishedLists, task_folder() / "published_lists.toml")
     for one in published.lists:
         find_track(one.track)
@@ -138,7 +148,7 @@ def load_published() -> PublishedLists:
 
 
 def find_track(track_id: str) -> Track:
-    """The track of a name; TaskError lists those there are."""
+    """Return the candidate set of this name. TaskError, which lists the known ones, if there is none."""
     track = named_track(track_id)
     if track is None:
         known = ", ".join(track.id for track in load_tracks().tracks)
@@ -147,9 +157,10 @@ def find_track(track_id: str) -> Track:
 
 
 def published_on(track: Track, task_ids: Iterable[str]) -> list[PublishedList]:
-    """The published lists of the track: of these tasks, or all where none is named.
+    """Return the published lists of a candidate set for the named tasks, or all of them if no task is named.
 
-    CandidatesError if there is none at all, or none of a named task: lists are never made up for what is missing.
+    Raises:
+        CandidatesError: The set has no published list, or none for a named task. Missing lists are never replaced.
     """
     lists = {one.task: one for one in load_published().lists if one.track == track.id}
     if not lists:
@@ -165,12 +176,16 @@ def published_on(track: Track, task_ids: Iterable[str]) -> list[PublishedList]:
 
 
 def named_track(track_id: str | None) -> Track | None:
-    """The track of this name, None for a name that is anybody's."""
+    """Return the candidate set of this name, None for any other name: those are free for users."""
     return next((track for track in load_tracks().tracks if track.id == track_id), None)
 
 
 def check_track(track_id: str, first_stage: str, depth: int, task: Task, where: str) -> None:
-    """Refuse a list that has the name of a track but is made in another way; other names are anybody's."""
+    """Refuse a list with the name of a known candidate set but another first stage or depth. Other names are free.
+
+    Raises:
+        CandidatesError: Names the list (`where`), the stated first stage and depth, and the expected ones.
+    """
     track = named_track(track_id)
     if track is None or (first_stage in track.names(task) and depth == track.depth):
         return

@@ -1,8 +1,8 @@
-"""The frozen first-stage list of a task: for each query, the ordered documents that a reranker is asked about.
+"""The frozen candidate list of a task: for each query, the first stage's documents in order, which rerankers score.
 
-A list is one parquet file (`query_id`, `doc_id`, `rank` from 1, `score` float32; queries in the task's order) whose
-metadata names the task and its hash, the data revision, the first stage, the track and the depth. Its identity is a
-SHA-256 over the content, not over the file's bytes: compression and writer versions do not change it.
+A list is one Parquet file (`query_id`, `doc_id`, `rank` from 1, `score` float32; queries in the task's order). Its
+metadata has the task and its hash, the data revision, the first stage, the candidate set (`track`) and the depth. Its
+identity is a SHA-256 over the content, not the file's bytes: compression and writer versions do not change it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ _METADATA_KEY = b"mrb"
 _SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
 
 IDS_UNPACKED = 50_000
-"""Document ids held as Python strings while a list is built: packed in Arrow they take a sixth of the memory."""
+"""Most document ids kept as Python strings while a list is built; Arrow, to which they move, needs a sixth of it."""
 
 Float32 = npt.NDArray[np.float32]
 
 
 class Provenance(Model):
-    """What a list was made for and by; stands in the file's metadata with the content's hash."""
+    """Task, data revision, first stage, candidate set and depth of a list. The file's metadata has it, with the
+    content's hash."""
 
     task: str
     task_hash: Sha256
@@ -50,7 +51,7 @@ class Provenance(Model):
 
 
 class _Metadata(Provenance):
-    """What stands in a file, which may come from a stranger: its words are shown on terminals and pages."""
+    """The metadata in a file. Files are untrusted and the text is shown on terminals and pages, so it is restricted."""
 
     schema_version: Literal[1]
     first_stage: Plain
@@ -60,9 +61,9 @@ class _Metadata(Provenance):
 
 @dataclass(frozen=True)
 class Candidates:
-    """A candidate list, held by columns so that millions of ids stay compact.
+    """A candidate list, stored by columns so that millions of ids take little memory.
 
-    `offsets` (n_queries + 1, int64) cuts `doc_ids` (Arrow strings) and `scores` (float32) into one run a query.
+    Query `i` has `doc_ids` (Arrow strings) and `scores` (float32) from `offsets[i]` to `offsets[i + 1]` (int64).
     """
 
     provenance: Provenance
@@ -76,7 +77,7 @@ class Candidates:
 
     @property
     def pairs(self) -> int:
-        """The number of (query, document) pairs."""
+        """Number of (query, document) pairs."""
         return len(self.scores)
 
     @cached_property
@@ -87,7 +88,7 @@ class Candidates:
         return query_id in self._rows
 
     def get(self, query_id: str) -> tuple[list[str], Float32]:
-        """(document ids best first, their float32 scores) of a query; both empty where the list does not name it."""
+        """Return a query's document ids, best first, and their float32 scores; both empty if it is not in the list."""
         row = self._rows.get(query_id)
         if row is None:
             return [], np.empty(0, np.float32)
@@ -95,24 +96,24 @@ class Candidates:
         return self.doc_ids.slice(start, end - start).to_pylist(), self.scores[start:end]
 
     def ids(self, query_id: str) -> pa.Array:
-        """The document ids of a query as Arrow strings, not copied; empty where the list does not name it."""
+        """Return a query's document ids as Arrow strings, without a copy; empty if the query is not in the list."""
         row = self._rows.get(query_id)
         start, end = (0, 0) if row is None else (int(self.offsets[row]), int(self.offsets[row + 1]))
         return self.doc_ids.slice(start, end - start)
 
     def count(self, query_id: str) -> int:
-        """How many documents a query's list has; 0 where the list does not name it."""
+        """Return the number of a query's documents; 0 if the query is not in the list."""
         row = self._rows.get(query_id)
         return 0 if row is None else int(self.offsets[row + 1] - self.offsets[row])
 
     def lists(self) -> Iterator[tuple[str, list[str], Float32]]:
-        """(query id, document ids, scores) for every query, in the list's order."""
+        """Yield (query id, document ids, scores) for every query, in the list's order."""
         for query_id in self.query_ids:
             yield (query_id, *self.get(query_id))
 
     @cached_property
     def sha256(self) -> str:
-        """The list's identity, 64 hex digits: task, then each query with its ids in order and its scores' bits."""
+        """Identity of the list, 64 hex digits, over the task and each query with its ids in order and score bits."""
         return sha256_lines(self._lines())
 
     def _lines(self) -> Iterator[bytes]:
@@ -122,10 +123,15 @@ class Candidates:
 
 
 def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequence[float] | Float32]]) -> Candidates:
-    """A candidate list from (query id, document ids best first, scores); a query without documents is not in it.
+    """Build a candidate list.
 
-    CandidatesError on what no list may hold: a query or document twice, more documents than the depth, scores that are
-    not finite or that rise.
+    Args:
+        provenance: What the list is made for and from.
+        lists: (query id, document ids best first, scores) per query. A query without documents is left out.
+
+    Raises:
+        CandidatesError: A query or document is there twice, a query has more documents than the depth, or scores are
+            not finite or rise.
     """
     query_ids: list[str] = []
     lengths: list[int] = []
@@ -136,7 +142,7 @@ def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequ
         array = np.asarray(values, dtype=np.float32)
         _check_list(provenance, query_id, ids, array)
         if not ids:
-            continue  # a file of rows cannot hold it, and the list must hash alike before and after writing
+            continue  # a table of rows cannot hold it, and the hash must not change by writing and reading
         query_ids.append(query_id)
         lengths.append(len(ids))
         doc_ids.extend(ids)
@@ -153,7 +159,7 @@ def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequ
 
 
 def write_parquet(candidates: Candidates, path: Path) -> None:
-    """Write the list to `path`, whole or not at all."""
+    """Write the list to `path` atomically, as Parquet."""
     lengths = np.diff(candidates.offsets)
     ranks = [np.arange(1, n + 1, dtype=np.int32) for n in lengths]
     columns = {
@@ -172,7 +178,11 @@ def write_parquet(candidates: Candidates, path: Path) -> None:
 
 
 def write_trec(candidates: Candidates, path: Path) -> None:
-    """Write the list as a TREC run file: `query Q0 document rank score tag`, scores as their shortest float32 text."""
+    """Write the list as a TREC run file, `query Q0 document rank score tag`, scores as their shortest float32 text.
+
+    Raises:
+        CandidatesError: An id is empty or has white space.
+    """
     tag = candidates.provenance.first_stage
     with atomic_writer(path) as file:
         for query_id, doc_ids, scores in candidates.lists():
@@ -182,7 +192,11 @@ def write_trec(candidates: Candidates, path: Path) -> None:
 
 
 def read_parquet(path: Path) -> Candidates:
-    """The list in `path`. CandidatesError names the file and what is wrong: schema, order, duplicates, hash."""
+    """Read the list in `path`.
+
+    Raises:
+        CandidatesError: Names the file and what is wrong: schema, order, duplicates, hash.
+    """
     table = read_untrusted(path, _SCHEMA, CandidatesError, max_bytes=MAX_FILE_BYTES)
     metadata = _metadata(path, table.schema)
     candidates = _from_table(path, table, _provenance(metadata))
@@ -192,7 +206,7 @@ def read_parquet(path: Path) -> Candidates:
 
 
 def read_provenance(path: Path) -> Provenance:
-    """What the list in `path` says it was made for, from the file's metadata alone: nothing of the list is read."""
+    """Read only the metadata of the list in `path`."""
     with open_untrusted(path, CandidatesError) as file:
         return _provenance(_metadata(path, file.schema_arrow))
 
@@ -206,7 +220,7 @@ def check_task(made: Provenance, task: Task, where: str) -> None:
         raise CandidatesError(
             f"{where}: made from data revision {made.revision[:12]}, task {task.id} is at {task.revision[:12]}; {again}"
         )
-    # What a first stage finds does not depend on the judgements: a list made for the cleaned ones serves both.
+    # A first stage's results do not depend on judgements: a list made with cleaned ones is valid for raw ones too.
     if made.task_hash not in (task.hash, task.with_qrels("cleaned").hash):
         raise CandidatesError(
             f"{where}: made for definition {made.task_hash[:12]} of {task.id}, which is now {task.hash[:12]}; {again}"
@@ -214,7 +228,11 @@ def check_task(made: Provenance, task: Task, where: str) -> None:
 
 
 def check_ids(candidates: Candidates, query_ids: Iterable[str], corpus_ids: Iterable[str], where: str) -> None:
-    """Refuse a list that names a query or document that the task's data does not hold."""
+    """Refuse a list with a query or document that is not in the task's data.
+
+    Raises:
+        CandidatesError: Names the list (`where`) and the first such query or document.
+    """
     task = candidates.provenance.task
     queries = set(query_ids)
     unknown = next((query_id for query_id in candidates.query_ids if query_id not in queries), None)
@@ -262,7 +280,7 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
     names = table.column("query_id").combine_chunks()
     changed = pc.not_equal(names.slice(1), names.slice(0, max(len(names) - 1, 0))).to_numpy(zero_copy_only=False)
     starts = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(names) else np.empty(0, np.int64)
-    # Before anything is made of the rows: a file of a few kilobytes can change the query millions of times.
+    # Checked before rows are converted: a file of a few kilobytes can change the query millions of times.
     if pc.count_distinct(queries := names.take(starts)).as_py() < len(queries):
         raise CandidatesError(f"{path}: query {_most_frequent(queries.to_pylist())!r} stands twice")
     offsets = np.concatenate([starts, [len(names)]]).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Scores and lists that others made: TREC runs, mteb's prediction files, parquet. Read, checked, made into candidates.
+"""Read scores made by other tools (TREC runs, mteb's prediction files, Parquet) and make candidate lists from them.
 
-A file is text or a table and nothing more: nothing in it is executed, and no id in it is used as a path.
+Files are untrusted: nothing in them is executed, and no id is used as a path.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mrb.retrieval.top_k import best_first
 
 Format = Literal["trec", "mteb", "parquet"]
 Scores = Mapping[str, Mapping[str, float]]
-"""Query id -> document id -> score: finite numbers that a float32 holds."""
+"""Query id -> document id -> score, a finite number in the range of float32."""
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_LINE_BYTES = 64 * 1024
@@ -42,10 +42,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Imported:
-    """A candidate list made from a file, and what importing it counted.
+    """A candidate list made from a file, and counts of the import.
 
-    `missing` queries of the task are not in the file and get no candidates; `skipped` queries of the file are not in
-    the task; `shorter` lists hold fewer documents than the depth.
+    `missing`: queries of the task that are not in the file and get no candidates. `skipped`: queries of the file that
+    are not in the task. `shorter`: lists with fewer documents than the depth.
     """
 
     candidates: Candidates
@@ -57,14 +57,18 @@ class Imported:
 def read_scores(
     path: Path, form: Format | None = None, *, subset: str | None = None, split: str | None = None
 ) -> Scores:
-    """The scores in `path`: by query, in the file's order.
+    """Read the scores in `path`, by query, in the file's order. TREC and mteb files may be compressed (`.gz`).
 
-    `form` is "trec" (`query Q0 document rank score tag`; the score counts, the rank is not read), "mteb" (the JSON of
-    mteb's `prediction_folder`, of which `subset` and `split` pick one where there are several; a plain object of
-    queries is taken too) or "parquet" (columns query_id, doc_id, score; others are not read). Unless given it follows
-    from the name: .json, .parquet, anything else TREC; TREC and mteb files may be packed (.gz after their name).
+    Args:
+        path: The file.
+        form: "trec" (`query Q0 document rank score tag`; the rank is ignored), "mteb" (JSON of mteb's
+            `prediction_folder`, or a plain object of queries) or "parquet" (columns query_id, doc_id, score; others are
+            ignored). If None, it follows from the file's suffix: .json, .parquet, otherwise TREC.
+        subset: The subset to read from an mteb file with several.
+        split: The split to read from an mteb file with several.
 
-    ResultError names the line or pair: a score that is no finite float32 number, a document twice for one query.
+    Raises:
+        ResultError: Names the line or pair: a score is not a finite float32 number, or a query has a document twice.
     """
     if not path.is_file():
         raise ResultError(f"{path}: not a file")
@@ -92,12 +96,20 @@ def import_candidates(
     allow_missing: bool = False,
     skip_unknown: bool = False,
 ) -> Imported:
-    """The task's candidate list of `depth` from `scores`, best first, ties by MRB's own rule, self-matches removed
-    before the cut, called `first_stage` in its provenance.
+    """Make the task's candidate list from scores: best first, ties by MRB's rule, self-matches removed before the cut.
 
-    CandidatesError: a query that is not in the task (left out with `skip_unknown`), a document that is not in its
-    corpus, a query of the task without a list (left empty with `allow_missing`), lists that are all shorter than the
-    depth, a name that a TREC file cannot hold.
+    Args:
+        data: The task's data.
+        scores: Query id -> document id -> score.
+        first_stage: Name of the first stage, for the provenance.
+        depth: Number of documents per query, at most.
+        track: Name of the candidate set, for the provenance.
+        allow_missing: Accept queries of the task without scores; they get no candidates.
+        skip_unknown: Leave out queries that are not in the task.
+
+    Raises:
+        CandidatesError: A query is unknown or missing and that is not allowed, a document is not in the corpus, all
+            lists are shorter than `depth`, or `first_stage` is not a valid name.
     """
     task = data.task
     if _FIRST_STAGE.fullmatch(first_stage) is None:
@@ -121,19 +133,19 @@ def import_candidates(
     made = make_candidates(data, _Scored(scores), first_stage, depth, track)
     lengths = np.diff(made.offsets)
     longest = int(lengths.max(initial=0))
-    if longest < min(depth, data.counts.documents - 1):  # the corpus may hold the file's documents alone
+    if longest < min(depth, data.counts.documents - 1):  # a corpus may consist of the file's documents only
         raise CandidatesError(f"the longest list for {task.id} holds {longest} documents; give --depth {longest}")
     return Imported(made, len(missing), len(unknown), int((lengths < depth).sum()))
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores as a first stage, so that an imported list is made by the same code as a searched one."""
+    """Scores as a first stage, so that imported lists are made by the same code as retrieved ones."""
 
     scores: Scores
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The `depth` best of each query's documents."""
+        """Yield the `depth` best documents of each query."""
         for query_id in data.queries:
             found = self.scores.get(query_id, {})
             values = np.fromiter(found.values(), np.float32, len(found))
@@ -147,7 +159,7 @@ def _form_of(path: Path) -> Format:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """The file, unpacked where its name ends in .gz, and how many bytes may be read from it."""
+    """Open the file, decompressed if its name ends in .gz; yield it with the most bytes that may be read from it."""
     packed = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
@@ -175,7 +187,7 @@ def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
             if b"\0" in raw:
                 raise ResultError(f"{path}, line {number}: not UTF-8 text (a NUL byte; is it UTF-16?)")
             try:
-                # White space of ASCII alone parts columns, as in trec_eval: an id may hold a no-break space.
+                # Only ASCII white space separates columns, as in trec_eval: an id may have a no-break space.
                 columns = [part.decode() for part in raw.removeprefix(BOM_UTF8 if number == 1 else b"").split()]
             except UnicodeDecodeError as error:
                 raise ResultError(f"{path}, line {number}: not UTF-8 text") from error
@@ -186,7 +198,7 @@ def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
                     f"{path}, line {number}: {len(columns)} columns, wanted `query Q0 doc rank score tag`"
                 )
             query_id, _, doc_id, _, score, _ = columns
-            # Python would take 1_0 and full-width digits for numbers too.
+            # Python's float() also accepts 1_0 and full-width digits.
             value = float(score) if _NUMBER.fullmatch(score) and score.isascii() else score
             yield query_id, doc_id, _checked(value, f"{path}, line {number}")
 
@@ -221,13 +233,13 @@ def _mteb(path: Path, subset: str | None, split: str | None) -> Scores:
 
 
 def _is_by_query(content: Mapping[str, Any]) -> bool:
-    """Whether this is {query: {document: score}}, not {subset: {split: {query: {document: score}}}}."""
+    """Return whether this is {query: {document: score}}, not {subset: {split: {query: {document: score}}}}."""
     inner = [value for found in content.values() if isinstance(found, dict) for value in found.values()]
     return bool(inner) and not any(isinstance(value, dict) for value in inner)
 
 
 def _picked(path: Path, content: Mapping[str, Any], noun: str, name: str | None) -> Mapping[str, Any]:
-    """The one value of `content`, or that of `name`, which must be an object itself."""
+    """Return the value of `name` in `content`, or its only value if `name` is None. ResultError if it is no object."""
     there = ", ".join(one_line(repr(key), 40) for key in content) or "none"
     if name is None and len(content) != 1:
         raise ResultError(f"{path}: name one {noun} with --{noun}; there are: {there}")
@@ -241,7 +253,7 @@ def _picked(path: Path, content: Mapping[str, Any], noun: str, name: str | None)
 
 
 def _checked(score: object, where: str) -> float:
-    """`score` as a float; ResultError if it is not a finite number that a float32 holds."""
+    """Return `score` as a float. ResultError if it is not a finite number in the range of float32."""
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise ResultError(f"{where}: the score is {one_line(repr(score), 40)}, not a finite number")
     if not -_LARGEST <= score <= _LARGEST or math.isnan(score):
