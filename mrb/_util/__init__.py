@@ -1,1 +1,1 @@
-"""Helpers without a room of their own: files, hashing, formatting, Parquet limits."""
+"""Shared helpers: files, hashing, formatting, redaction, limits for Parquet files."""

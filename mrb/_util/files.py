@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, and never more than a stated size."""
+"""Write files atomically, and read JSON and TOML with size limits."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ _UNPACKED_TIMES = 64
 _PIECE_BYTES = 1024 * 1024
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNWRITABLE = DISK_FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
-"""What the system says where a file cannot be written; the same command may work with more room or another folder."""
-# Windows opens a device for these, with any suffix and in any case; files are shared between systems.
+"""Error codes of the system for a file that cannot be written; another folder or more space may help."""
+# On Windows these names open a device, with any suffix and in any case. Files are shared between systems.
 _DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECASE)
 
 
 @contextmanager
 def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A binary file that appears at `path` only when the block ends without an error.
+    """Open a binary file that replaces `path` only when the block ends without an error.
 
-    Written beside `path` (a rename is atomic within one file system only), fsynced, renamed, and the folder fsynced so
-    that the name survives a power loss too. On any error the temporary file is removed and `path` is as it was. The
-    block should do nothing but write: an OSError in it (a full disk, a read-only folder) becomes a ResultError.
+    The temporary file is in the same folder (a rename is atomic only within a file system). It is fsynced and renamed,
+    and the folder is fsynced, so that the file survives a power loss. On an error the temporary file is removed and
+    `path` is unchanged. The block should only write: an OSError in it (a full disk, a read-only folder) becomes a
+    ResultError.
 
-    Not `durable`: without waiting for the disk, for thousands of files that the same command makes again. They still
-    appear whole, but a power loss soon after may leave one empty.
+    With `durable=False` nothing is fsynced, for thousands of files that the command can make again. They are still
+    renamed as a whole, but a power loss soon after may leave one empty.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
@@ -63,15 +64,15 @@ def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write `data` to `path`, whole or not at all; `durable` as for `atomic_writer`."""
+    """Write `data` to `path` atomically; `durable` as for `atomic_writer`."""
     with atomic_writer(path, durable=durable) as file:
         file.write(data)
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """An array as `.npy`, in the bytes of `numpy.save`, whole or not at all.
+    """Write an array as `.npy` atomically, with the same bytes as `numpy.save`.
 
-    `numpy.save` writes past the file object, and then says of a full disk how much it wrote, but not that it is full.
+    `numpy.save` itself bypasses the file object, and its error does not say that the disk is full.
     """
     from numpy.lib import format as npy
 
@@ -82,20 +83,21 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented UTF-8 JSON with a final newline; NaN and infinities are refused (ValueError).
+    """Write `value` as indented UTF-8 JSON with a final newline; ValueError for NaN and infinities.
 
-    Secrets, absolute paths and this machine's name are replaced (`mrb._util.redact`): every record is written here.
+    Every record is written by this function, which replaces secrets, absolute paths and the host name
+    (`mrb._util.redact`).
     """
     write_bytes(path, (json.dumps(redacted(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
-    """The JSON value in `path`. Files over `limit` bytes, duplicate keys, NaN and infinities are refused by name."""
+    """Read the JSON value in `path`. ResultError for a file over `limit` bytes, duplicate keys, NaN or an infinity."""
     return parse_json(read_limited(path, limit), path)
 
 
 def read_limited(path: Path, limit: int) -> bytes:
-    """The bytes of `path`; ResultError if it cannot be read or holds more than `limit`."""
+    """Return the bytes of `path`. ResultError if it cannot be read or has more than `limit` bytes."""
     try:
         with path.open("rb") as file:
             return read_all(file, path, limit)
@@ -104,9 +106,9 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def read_all(file: BinaryIO, path: Path, limit: int) -> bytes:
-    """What is left in `file`, which is that at `path`; ResultError for more than `limit` bytes.
+    """Return the rest of `file`, which is open at `path`. ResultError for more than `limit` bytes.
 
-    In pieces: Python takes memory for as many bytes as are asked for.
+    Reads in pieces, because `read(n)` allocates n bytes at once.
     """
     pieces: list[bytes] = []
     left = limit + 1
@@ -119,12 +121,12 @@ def read_all(file: BinaryIO, path: Path, limit: int) -> bytes:
 
 
 def unpacked_limit(size: int) -> int:
-    """The most bytes to which a file of `size` bytes may unpack: a small one no further than memory holds."""
+    """Return the most bytes to which a file of `size` bytes may decompress, so that a small one cannot fill memory."""
     return _UNPACKED_BYTES + _UNPACKED_TIMES * size
 
 
 def parse_json(data: bytes, path: Path) -> Any:
-    """The JSON value in `data`, which was read from `path`, under the rules of `read_json`."""
+    """Parse JSON that was read from `path`. ResultError if it is invalid (`load_json`)."""
     try:
         return load_json(data)
     except ValueError as error:
@@ -132,10 +134,10 @@ def parse_json(data: bytes, path: Path) -> Any:
 
 
 def load_json(data: bytes) -> Any:
-    """The JSON value in `data`. ValueError: not JSON, a duplicate key, NaN or an infinity, nested too deeply, a number
-    with more digits than Python reads, half of a surrogate pair (which no UTF-8 file can hold)."""
+    """Parse JSON. ValueError: not JSON, a duplicate key, NaN or an infinity, nested too deeply, a number with more
+    digits than Python reads, half of a surrogate pair (which UTF-8 cannot encode)."""
     try:
-        text = data.decode(json.detect_encoding(data))  # `json.loads` would let half of a pair through
+        text = data.decode(json.detect_encoding(data))  # `json.loads` accepts half of a surrogate pair
         value = json.loads(
             text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
         )
@@ -149,7 +151,7 @@ def load_json(data: bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The TOML in `text`. ValueError: not TOML, nested too deeply, or a number with more digits than Python reads."""
+    """Parse TOML. ValueError: not TOML, nested too deeply, or a number with more digits than Python reads."""
     try:
         return tomllib.loads(text)
     except RecursionError as error:
@@ -157,12 +159,13 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def is_device_name(name: str) -> bool:
-    """Whether Windows keeps this file name for a device."""
+    """Return whether Windows reserves this file name for a device."""
     return _DEVICES.fullmatch(name) is not None
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable. A platform that cannot open a folder (Windows) keeps its own promise."""
+    """Fsync `folder`, so that new names in it survive a power loss. Does nothing where folders cannot be opened
+    (Windows)."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -174,7 +177,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    with suppress(OSError):  # the error that led here says more than this one would
+    with suppress(OSError):  # the first error is the one to report
         temporary.unlink(missing_ok=True)
 
 

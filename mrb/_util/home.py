@@ -1,4 +1,4 @@
-"""The user's home folder, of users that have none too (a container's, a batch system's)."""
+"""Find the user's home folder, also where the user has none (containers, batch systems)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def find_home() -> Path | None:
-    """The user's home folder; None for a user without an entry, where HOME does not name one either."""
+    """Return the user's home folder; None if HOME is not set and the user is not in the system's user database."""
     home = expand_user("~")
     return None if home == Path("~") else home
 
 
 def expand_user(path: str) -> Path:
-    """`path` with the home folder for a leading `~` or `~NAME`; as it is where there is no such user or home."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of pathlib raises RuntimeError
+    """Replace a leading `~` or `~NAME` by the home folder; return `path` unchanged if there is no such user or home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's version raises RuntimeError

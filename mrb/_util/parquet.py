@@ -1,8 +1,8 @@
-"""Parquet files from strangers: read under caps, so that a small file cannot fill the memory.
+"""Read untrusted Parquet files with size limits, so that a small file cannot fill memory.
 
-Compression, dictionaries and shared prefixes let a file of a few kilobytes stand for terabytes. So the length of the
-footer and what it states are looked at before any page is read. Rows are then read in batches, with texts (and bytes)
-in their dictionaries, and counted at the size that they have outside of them.
+With compression, dictionaries and shared prefixes, a file of a few kilobytes can expand to terabytes. So the length of
+the footer and the sizes in it are checked before any page is read. Rows are then read in batches with text (and bytes)
+as dictionaries, and their expanded size is counted against a limit.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from mrb._util.files import unpacked_limit
 from mrb.errors import MRBError, one_line
 
 MAX_FILE_BYTES = 4 * 1024**3
-"""Of the file, and of its content as stated before it is packed."""
+"""Limit of the file's size, and of the uncompressed size that its footer states."""
 MAX_FOOTER_BYTES = 16 * 1024**2
-"""Of the schema, the places of all pages and the file's metadata."""
+"""Limit of the footer: schema, positions of all pages, and the file's metadata."""
 MAX_ROWS = 50_000_000
 MAX_TEXT_BYTES = 4096
-"""Of one text: all that is read here are tables of ids and numbers."""
+"""Limit of one text: the tables read here only have ids and numbers."""
 ROWS_READ = 32_768
 _CODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 CELL_BYTES = 16
-"""What a cell is counted at, besides its text: rows take memory even where they are empty."""
+"""Size counted for each cell in addition to its text: empty rows take memory too."""
 
 
 @contextmanager
 def open_untrusted(
     path: Path, error: type[MRBError], *, max_bytes: int = MAX_FILE_BYTES, max_footer: int = MAX_FOOTER_BYTES
 ) -> Iterator[pq.ParquetFile]:
-    """The parquet file at `path`, when its size, the length of its footer and what that states are within bounds.
+    """Open the Parquet file at `path` after checking its size, the length of its footer and the sizes in it.
 
-    `error` names the file and says what is wrong, also of what is read from it within the block: unreadable, damaged,
-    too large.
+    Raises `error`, which names the file and what is wrong (unreadable, damaged, too large), also for errors when the
+    block reads from the file.
     """
     try:
         size = path.stat().st_size
@@ -50,17 +50,17 @@ def open_untrusted(
             yield file
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror or one_line(problem)}") from problem
-    except (pa.ArrowException, UnicodeDecodeError) as problem:  # a damaged page or column name may be no text
+    except (pa.ArrowException, UnicodeDecodeError) as problem:  # a damaged column name may be invalid UTF-8
         raise error(f"{path}: damaged parquet: {one_line(problem)}") from problem
 
 
 def read_untrusted(
     path: Path, schema: pa.Schema, error: type[MRBError], *, max_bytes: int = MAX_FILE_BYTES, threads: bool = True
 ) -> pa.Table:
-    """The table in the file `path`, with exactly the columns of `schema`; the file's metadata stays with it.
+    """Read the table in the file `path`, which must have exactly the columns of `schema`; keeps the file's metadata.
 
-    `threads`: whether Arrow may use several, whose stacks may not fit where memory is bounded.
-    `error` names the file and says what is wrong: unreadable, damaged, other columns, too large.
+    Without `threads` Arrow uses one thread only: stacks of several may exceed a memory limit. Raises `error`, which
+    names the file and what is wrong: unreadable, damaged, other columns, too large.
     """
     with open_untrusted(path, error, max_bytes=max_bytes) as file:
         found = file.schema_arrow
@@ -73,10 +73,10 @@ def read_untrusted(
 def read_batches(
     file: pq.ParquetFile, names: Sequence[str], path: Path, error: type[MRBError], *, threads: bool = True
 ) -> Iterator[pa.Table]:
-    """The columns `names` of a file from `open_untrusted`, a few rows at a time, texts in dictionaries.
+    """Yield batches of the columns `names` of a file from `open_untrusted`, with text as dictionaries.
 
-    `error`: a column that is not there, stands twice or is nested, a text that is too long, more content than a file of
-    this size may have.
+    Raises `error` if a column is missing, there twice or nested, a text is too long, or the content is larger than a
+    file of this size may have.
     """
     kinds = {name: _kind(file.schema_arrow, name, path, error) for name in names}
     texts = [name for name, kind in kinds.items() if _is_text(kind)]
@@ -102,7 +102,7 @@ def _check_footer(path: Path, max_footer: int, error: type[MRBError]) -> None:
 
 
 def _kind(schema: pa.Schema, name: str, path: Path, error: type[MRBError]) -> pa.DataType:
-    """The type of a column that holds one value a row; of a dictionary that of its values."""
+    """Return the type of a column (of its values, if it is a dictionary). `error` unless it has one value per row."""
     places = schema.get_all_field_indices(name)
     if len(places) != 1:
         raise error(f"{path}: {f'{len(places)} columns' if places else 'no column'} {name}; wanted one")
@@ -128,7 +128,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _check_coding(stated: pq.FileMetaData, texts: Sequence[str], path: Path, error: type[MRBError]) -> None:
-    """Refuse texts that are coded by what they share: Arrow reads them at their whole size, not into dictionaries."""
+    """Refuse delta-encoded text (shared prefixes): Arrow expands it instead of reading it as a dictionary."""
     groups = (stated.row_group(number) for number in range(stated.num_row_groups))
     for column in (group.column(number) for group in groups for number in range(stated.num_columns)):
         if column.path_in_schema in texts and (coding := sorted(set(column.encodings) - _CODINGS)):
@@ -155,7 +155,7 @@ def _check_stated(stated: pq.FileMetaData, max_bytes: int, limit: int, path: Pat
 
 
 def _unpacked(column: pa.Array, where: str, error: type[MRBError]) -> int:
-    """The bytes of a column's texts outside of their dictionary, of which none may be too long."""
+    """Return the expanded size in bytes of a dictionary column. `error` if a text is too long."""
     lengths = pc.binary_length(column.dictionary)
     longest = pc.max(lengths).as_py() or 0
     if longest > MAX_TEXT_BYTES:

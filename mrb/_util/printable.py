@@ -1,4 +1,4 @@
-"""Text of strangers that is shown on terminals and pages."""
+"""The type of untrusted text that is shown on terminals and pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-# No control characters and none that turn the direction of text.
+# Control characters, and characters that change the direction of text.
 _UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 Plain = Annotated[str, Field(max_length=200, pattern=f"^[^{_UNSEEN}]*$")]
-"""A short line of visible text."""
+"""One line of visible text, up to 200 characters."""

@@ -1,10 +1,10 @@
-"""What must not be kept or shown: values of secret options, credentials in addresses, paths of this machine, its name.
+"""Redact secret options, credentials in URLs, local absolute paths and the host name from text that is stored or shown.
 
 `redacted` is applied to every record by `mrb._util.files.write_json`, to a reranker's declarations before they become
-its identity, and to the texts that are written beside records. `hide_secrets` is for messages: a user has to see paths.
+its identity, and to text files written with records. `hide_secrets` is for messages, in which users need the paths.
 
-A replaced value is the same whatever the secret was, so a secret is no part of any identity. A path keeps its last name
-and four hex digits of its hash, so that a resume sees that another one was given.
+All secrets are replaced by the same text, so a secret is not part of any identity. A path keeps its last name and four
+hex digits of its hash, so that a resume detects another path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mrb._util.home import find_home
 
 PATH, SECRET, HOST = "(path)", "(withheld)", "(host)"
 SHORTEST = 6
-"""Secrets of fewer characters are not looked for inside other text: they would be found everywhere."""
+"""Shorter secrets are not searched for inside other text, because they would match too often."""
 
 _SECRET_WORDS = frozenset((
     "key", "apikey", "accesskey", "token", "apitoken", "authtoken", "hftoken", "secret", "password", "passwd",
@@ -33,8 +33,8 @@ _PLURALS = frozenset((
     "apikeys", "accesskeys", "privatekeys", "apitokens", "accesstokens", "authtokens", "hftokens", "creds",
     "credentials", "cookies",
 ))  # fmt: skip
-"""Several keys or tokens are secrets where the word before says so; `keys` and `max_tokens` are none."""
-# Before `token` or `key`: a token of text, and a key of a table or of scores.
+"""Plurals that mean secrets. `keys` and `tokens` alone do not: `max_tokens` is no secret."""
+# Words before `token` or `key` that mean no secret: a token of text, or a key of a table or of scores.
 _PLAIN = frozenset((
     "yes", "no", "true", "false", "pad", "eos", "bos", "unk", "sep", "cls", "mask", "image", "vision", "video", "start",
     "end", "first", "last", "final", "special", "stop", "new", "max", "min", "per", "query", "document", "score",
@@ -58,16 +58,16 @@ _WHOLE_PATH = re.compile(rf"(?:file://)?{_ABSOLUTE}[^\n]*")
 _PATHS = re.compile(rf"""(?:file://(?=[/\\])|(?<![^\s=:,;"'(\[<>|])){_ABSOLUTE}[^\s,;"')\]<>|]*""")
 _HOME = re.compile(r"(?:[A-Za-z]:)?[\\/](?:home|Users|root)(?:[\\/][^\\/]+)?|~[^\\/]*", re.IGNORECASE)
 
-_FOLDERS = frozenset(("PWD", "OLDPWD"))  # of every shell: not passwords
+_FOLDERS = frozenset(("PWD", "OLDPWD"))  # working folders set by every shell, not passwords
 
 _known: set[str] = set()
 
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether an option or field of this name holds a secret: its last word says so, or any says secret or password.
+    """Return whether an option or field of this name holds a secret, by its last words or if any is secret or password.
 
-    Numbers count as no words (`api_key_2`).
+    Numbers are ignored (`api_key_2`).
     """
     words = [word.lower() for word in _WORDS.findall(name) if not word.isdigit()]
     if not words:
@@ -82,7 +82,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def remember_secrets(options: Mapping[str, object]) -> None:
-    """Look for the secrets among `options`, nested ones too, in every text from now on."""
+    """Register the secret values in `options`, nested ones too: from now on they are replaced in every text."""
     for name, value in options.items():
         inner = _parsed(value) if isinstance(value, str) else value
         if is_secret_name(name):
@@ -98,7 +98,7 @@ def remember_secrets(options: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True)
 class _Here:
-    """What is looked for as it stands: the secrets known now, the home folder, this machine's names."""
+    """Literal text to replace: the secrets known now, the home folder, the host's names."""
 
     secrets: re.Pattern[str] | None
     homes: tuple[str, ...]
@@ -106,7 +106,7 @@ class _Here:
 
 
 def _here() -> _Here:
-    """Of this process, read once for all texts of a record."""
+    """Return the literals of this process; read once per record, not once per text."""
     named = {value for name, value in os.environ.items() if name not in _FOLDERS and is_secret_name(name)}
     environment = {value for value in named if len(value) >= SHORTEST}
     written = {form for one in _known | environment for form in (one, json.dumps(one)[1:-1], repr(one)[1:-1])}
@@ -122,17 +122,18 @@ def _here() -> _Here:
 
 
 def hide_secrets(text: str) -> str:
-    """`text` without secrets: known ones, those of the environment, credentials in addresses, what looks like a key."""
+    """Return `text` without secrets: registered ones, those in the environment, credentials in URLs, and text that
+    looks like an API key."""
     return _hide_secrets(text, _here())
 
 
 def redacted_text(text: str) -> str:
-    """`text` as it may be kept: no secret, no absolute path, not the name of this machine."""
+    """Return `text` without secrets, absolute paths and the host name."""
     return _redact_text(text, _here())
 
 
 def redacted(value: Any) -> Any:
-    """A JSON value as it may be kept: `redacted_text` of every text, and nothing under a name that says secret."""
+    """Return a JSON value with `redacted_text` applied to every text and the values of secret names replaced."""
     return _redact(value, _here())
 
 
@@ -169,7 +170,7 @@ def _redact(value: Any, here: _Here) -> Any:
 
 
 def _items(values: list[Any], here: _Here) -> list[Any]:
-    """A list; in a command `some_key=VALUE` and the word after `--some-key` are secrets."""
+    """Redact a list. In a command line, `some_key=VALUE` and the word after `--some-key` are secrets."""
     found: list[Any] = []
     for place, value in enumerate(values):
         before = values[place - 1] if place else None
@@ -191,7 +192,7 @@ def _under(name: str, value: Any, here: _Here) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """The object or list that `text` is as JSON; None if it is none."""
+    """Return the JSON object or list that `text` contains, None if it contains none."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
@@ -215,7 +216,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _hide_query(found: re.Match[str]) -> str:
-    """A secret in the query of an address: `?token=abc`."""
+    """Replace a secret in the query string of a URL: `?token=abc`."""
     before = found.string[: found.start()]
     return _hide_named(found) if before.endswith(("?", "&")) else found[0]
 
@@ -229,7 +230,7 @@ def _hide_named(found: re.Match[str]) -> str:
 
 
 def _mask_path(path: str) -> str:
-    """`(path)/name-1a2b`: the last name, and what tells it from another path of that name; `(path)` for a home."""
+    """Return `(path)/name-1a2b`: the path's last name and four hex digits of its hash. `(path)` for a home folder."""
     plain = path.removeprefix("file://").rstrip(_SEPARATORS)
     if plain == str(find_home()) or _HOME.fullmatch(plain):
         return PATH

@@ -1,4 +1,4 @@
-"""Rows of text as aligned columns, for terminals."""
+"""Align rows of text in columns, for terminals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """A line for each row: the first `left` columns as text stands, to the left, the others as numbers do."""
+    """Return a line for each row: the first `left` columns are left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
