@@ -1,4 +1,4 @@
-"""First stages: the `Retriever` contract, the fixed order of a list, exact vector search, fusion, candidate lists."""
+"""First stages: the `Retriever` contract, the order of a list, exact vector search, fusion, and candidate lists."""
 
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.first_stage import load_first_stage, make_candidates

@@ -1,4 +1,4 @@
-"""Where first stages keep what is costly to make again: indexes and embeddings."""
+"""Cache paths of indexes and embeddings, which are costly to build again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mrb.hub.manifest import cache_root
 
 
 def work_root() -> Path:
-    """The folder `first-stages` of MRB's cache."""
+    """Return the folder `first-stages` of MRB's cache."""
     return cache_root() / "first-stages"
 
 
 def table_key(data: TaskData, table: ItemTable) -> str:
-    """What a table's rows are known by, 64 hex digits: the data's revision and every id in order.
+    """Return the cache key of a table's rows: 64 hex digits over the data's revision and all ids in order.
 
-    The revision pins the content; the ids tell apart the tables and the parts of one revision.
+    The revision pins the content; the ids distinguish the tables and parts of one revision.
     """
     ids = sha256_lines(item_id.encode() for item_id in table)
     return sha256_json([data.task.revision, ids])

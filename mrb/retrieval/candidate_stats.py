@@ -1,4 +1,4 @@
-"""How good a candidate list is before any reranker, and how good it could become."""
+"""Measure a candidate list: its quality in first-stage order and in the best possible order (the oracle)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from mrb.data.task_data import TaskData
 from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.metrics.measures import HEADLINE, Measure, ceiling_ranking, per_query
 
-MAX_CUTOFF = 999  # that a measure can have
+MAX_CUTOFF = 999  # the largest cutoff of a measure
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The task's means (over its parts where its score is theirs), as fractions: nDCG@10 in first-stage order, nDCG@10
-    in the best order of the same documents (the ceiling of any reranker), and recall at the whole depth. `cutoff` is
-    the depth that recall is at.
+    """The task's means as fractions, over its parts if its score is a mean over parts.
+
+    `ndcg` is nDCG@10 in first-stage order, `ceiling` nDCG@10 of the oracle (the best order of the same documents), and
+    `recall` is Recall@`cutoff`.
     """
 
     ndcg: float
@@ -26,7 +27,7 @@ class Quality:
 
 
 def quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
-    """The quality of the first `depth` documents of each list. A query without a list counts as 0."""
+    """Measure the first `depth` documents of each list. A query without a list counts as 0."""
     recall = Measure("Recall", min(depth, MAX_CUTOFF))
     order = {query_id: doc_ids[:depth] for query_id, doc_ids, _ in candidates.lists()}
     best = {query_id: ceiling_ranking(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}

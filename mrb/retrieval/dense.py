@@ -1,4 +1,4 @@
-"""Dense first stages: vectors made once, shard by shard, kept on disk, and searched exactly."""
+"""Dense first stages: vectors are encoded once, shard by shard, stored on disk and searched exactly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from mrb.retrieval.vectors import Nearest
 
 
 class Dense:
-    """An encoder as a retriever: exact search by inner product over vectors in `folder` (default: in MRB's cache)."""
+    """A retriever from an encoder: exact search by inner product over stored vectors.
+
+    Args:
+        maker: Encodes and writes the vectors.
+        folder: The folder of the vectors; in MRB's cache if None.
+        failures: Counts and limits failed items; none may fail if None.
+    """
 
     def __init__(self, maker: Maker, folder: Path | None = None, failures: Failures | None = None) -> None:
         self.maker = maker
@@ -33,17 +39,17 @@ class Dense:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the vectors, as far as the encoder says."""
+        """Everything the encoder states that decides its vectors: name, options, source, version, revision, dtype."""
         return self.maker.identity
 
     def covers(self, data: TaskData) -> bool:
-        """Whether the encoder has anything to say about this task, beside other first stages."""
+        """Return whether the encoder takes part in a fusion for this task."""
         return not self.maker.needs_images or data.queries.has_images or data.corpus.has_images
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The documents with the greatest inner product; one shard of documents is in memory at a time.
+        """Return the documents with the largest inner product. One shard of documents is in memory at a time.
 
-        An item that could not be encoded is in no list, or has an empty one; `failures` names it.
+        A document that could not be encoded is in no list; such a query has an empty list. `failures` names both.
         """
         tables = shards_of(data, self.folder, self.maker.shard_rows, self.identity)
         self.used += [shards.folder for shards in tables]
@@ -61,17 +67,17 @@ class Dense:
         return with_lost(tables[0].ids, set(tables[0].ids) - set(query_ids), found.results())
 
     def discard(self) -> None:
-        """Remove the vectors that searches of this object have made or used."""
+        """Remove the vectors that searches of this object have written or used."""
         for folder in self.used:
             shutil.rmtree(folder, ignore_errors=True)
         self.used.clear()
 
     def close(self) -> None:
-        """Let go of the encoder."""
+        """Close the encoder."""
         self.maker.close()
 
     def _vectors(self, shards: Shards) -> Iterator[tuple[list[str], Float32]]:
-        """(ids, vectors), shard by shard, without what failed; what is not on disk is encoded and written first."""
+        """Yield (ids, vectors) by shard, without failed items; a missing shard is encoded and written first."""
         with tqdm(total=len(shards.ids), desc=shards.kind, unit="item", disable=None, leave=False) as bar:
             for number in range(len(shards)):
                 part = shards.part(number)
@@ -81,7 +87,7 @@ class Dense:
                 good = np.isfinite(rows).all(axis=1)
                 if not good.all():
                     self._note_failed(shards, [part[row] for row in np.flatnonzero(~good)])
-                if good.any():  # of a shard that failed as a whole the width is not known
+                if good.any():  # the width of a shard without a valid vector is unknown
                     yield [part[row] for row in np.flatnonzero(good)], rows[good]
                 bar.update(number * shards.rows + len(part) - bar.n)
         shards.complete()

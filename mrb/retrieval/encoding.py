@@ -1,4 +1,4 @@
-"""An encoder at work: what its vectors depend on, and shards made in this process."""
+"""Encode shards of vectors in this process, and verify stored vectors."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from mrb.retrieval.shards import SHARD_ROWS, Shards, shards_of
 
 BATCH = 32
 CHECKED = 4
-"""Kept vectors of a table, and documents of a kept list, that are made again before the rest is used."""
+"""The number of stored vectors per table, and of documents of a stored list, that are encoded again as a check."""
 TOLERANCE = 0.03
-"""Largest distance of such a vector from the kept one, as a share of its length; of a score, as a share of the list's
-largest. Half precision in batches of another size stays below."""
+"""The largest accepted change in that check: of a vector as a share of its length, of a score as a share of the list's
+largest score. Half precision with another batch size stays below it."""
 
 
 class Maker(Protocol):
-    """Makes shards, in this process (`Encoding`) or in others (`mrb.parallel.encoding_pool`)."""
+    """Encodes and writes shards, in this process (`Encoding`) or in others (`mrb.parallel.encoding_pool`)."""
 
     name: str
     identity: dict[str, Any]
     shard_rows: int
     needs_images: bool
     allowed: int
-    """How many items of a task may fail: their vectors are NaN."""
+    """The number of items of a task that may fail. Their vectors are NaN."""
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Make what is missing of the tables, if that is better done at once than shard by shard."""
+        """Prepare a search. Processes write all missing shards of the tables here, at once."""
         ...
 
     def make(self, shards: Shards, number: int, made: Callable[[int], object]) -> None:
-        """Make one shard that is missing; `made` is told of items as they are done."""
+        """Write one missing shard; `made` receives numbers of encoded items."""
         ...
 
     def close(self) -> None:
-        """Let go of the encoder."""
+        """Close the encoder."""
         ...
 
 
 class Encoding:
-    """An encoder in this process, given `batch_size` items at a time. AdapterError if it breaks its contract."""
+    """An encoder in this process; it gets `batch_size` items per call. AdapterError if it breaks its contract."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.name = adapter.name
@@ -71,18 +71,18 @@ class Encoding:
         }
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Check what is kept; shards are made when they are wanted."""
+        """Verify the stored shards. Missing shards are encoded when they are needed."""
         self.allowance = Allowance(self.allowed, things="items")
         for shards in tables:
             self.verify(shards)
 
     def verify(self, shards: Shards) -> None:
-        """Make a few kept vectors of a table again. AdapterError names an item whose vector is now another."""
+        """Encode a few stored vectors of a table again. Raises AdapterError, which names the item, if one differs."""
         number = next((number for number in range(len(shards)) if shards.path(number).exists()), None)
         if number is None:
             return
         vectors = shards.read(number)
-        rows = np.flatnonzero(np.isfinite(vectors).all(axis=1))[:CHECKED]  # others failed and were allowed to
+        rows = np.flatnonzero(np.isfinite(vectors).all(axis=1))[:CHECKED]  # NaN rows are allowed failures
         if not len(rows):
             return
         ids = [shards.part(number)[row] for row in rows]
@@ -95,7 +95,7 @@ class Encoding:
                 )
 
     def verify_list(self, data: TaskData, candidates: Candidates, where: str) -> None:
-        """Score a few pairs of a list that this encoder made again. AdapterError names the pair that differs."""
+        """Score a few pairs of this encoder's stored list again. Raises AdapterError, which names a changed pair."""
         queries, documents = shards_of(data, Path(), self.shard_rows, self.identity)
         query_id, doc_ids, scores = next(iter(candidates.lists()))
         ids = doc_ids[:CHECKED]
@@ -109,7 +109,7 @@ class Encoding:
             )
 
     def make(self, shards: Shards, number: int, made: Callable[[int], object] = lambda _: None) -> None:
-        """Encode a shard, a batch at a time, and write it."""
+        """Encode a shard batch by batch and write it."""
         parts: list[Float32] = []
         ids = shards.part(number)
         for first in range(0, len(ids), self.batch_size):
@@ -123,7 +123,7 @@ class Encoding:
         shards.write(number, np.concatenate([rows if rows.shape[1] else failed for rows in parts]))
 
     def _most(self, shards: Shards, ids: Sequence[str]) -> list[Float32]:
-        """The vectors of a batch, or of each item alone where the batch fails; width 0 for an item that fails alone."""
+        """Encode a batch, or each item alone if the batch fails; an item that fails alone gives a row of width 0."""
         try:
             return [self._rows(shards, ids)]
         except (AdapterError, DataError) as error:
@@ -137,7 +137,7 @@ class Encoding:
         try:
             rows = self._encoded(shards, [table.item(item_id) for item_id in ids], f"{table.name}, {ids[0]!r}")
         except (AdapterError, DataError) as error:
-            if not error.place or str(error).startswith(table.name):  # an image names itself
+            if not error.place or str(error).startswith(table.name):  # an image error already names the item
                 raise
             raise error.at(f"{table.name}, {ids[error.place[0]]!r}") from error
         if rows.ndim != 2 or len(rows) != len(ids) or not rows.shape[1]:
@@ -149,7 +149,7 @@ class Encoding:
 
     def _encoded(self, shards: Shards, items: Sequence[Item], first: str) -> Float32:
         try:
-            with adapter_call(), np.errstate(over="ignore"):  # an infinity is refused, by name
+            with adapter_call(), np.errstate(over="ignore"):  # `_rows` refuses an infinity by name
                 if shards.kind == "queries":
                     answer = self.target.encode_queries(items, shards.instruction)
                 else:
@@ -162,7 +162,7 @@ class Encoding:
             raise refused(error, what) from error
 
     def close(self) -> None:
-        """Close the encoder, if it can be."""
+        """Close the encoder, if it has a `close`."""
         close_adapter(self.name, self.target)
 
 

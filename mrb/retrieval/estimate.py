@@ -1,4 +1,4 @@
-"""What making first-stage lists would take, from the registry alone, at a rate that is given or was probed."""
+"""Estimate the cost of first-stage lists from the sizes in the registry and a given or measured rate."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from mrb.retrieval.first_stage import dense_of
 from mrb.retrieval.retriever import Retriever
 
 PROBE_SECONDS = 1.0
-"""About how long encoding queries, and documents, is timed; at least one batch of each is."""
+"""Approximate seconds of timing for queries and for documents; at least one batch of each is timed."""
 PROBE_DEPTH = 100
 WARM_UP = 4
-"""Items of each table that are encoded or searched before the clock runs."""
+"""The number of items of each table that are encoded or searched before the timing."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Items a second: queries and documents, each taken once."""
+    """The throughput in items per second, for queries and for documents."""
 
     queries: float
     documents: float
 
     def seconds(self, task: Task) -> float:
-        """How long the task's queries and documents take."""
+        """Return the seconds that the task's queries and documents take."""
         return task.size.queries / self.queries + task.size.documents / self.documents
 
 
 def probe_rate(retriever: Retriever, data: TaskData) -> Rate:
-    """The rate of `retriever` on the data of a small task: an encoder's calls are timed, of another retriever a whole
-    search. MRBError as the retriever raises it, for data that it cannot take."""
+    """Measure the rate of a retriever on a small task: the calls of an encoder, or a whole search of another retriever.
+
+    Raises MRBError if the retriever cannot take the data.
+    """
     if isinstance(retriever, Dense) and isinstance(retriever.maker, Encoding):
         own, size = retriever.maker.target, retriever.maker.batch_size
         return Rate(
@@ -56,8 +58,11 @@ def probe_rate(retriever: Retriever, data: TaskData) -> Rate:
 
 
 def costs_text(tasks: Sequence[Task], depth: int, rates: Mapping[str, Rate]) -> str:
-    """A row a task and the sums: queries, documents, pairs of the list, what is to fetch, and how long encoding every
-    query and every document once takes at the rate of the task's type; a type without a rate has no time."""
+    """Format one row per task and the sums: queries, documents, pairs of the list, download size, and encoding time.
+
+    The time is that of encoding every query and document once at the rate of the task's type; without a rate there is
+    none.
+    """
     rows: list[tuple[str, ...]] = [("task", "type", "queries", "documents", "pairs", "to fetch", "items/s", "time")]
     for task in tasks:
         size, rate = task.size, rates.get(task.type)
@@ -82,12 +87,12 @@ def _fetched(task: Task) -> str:
 
 
 def _items(rate: Rate) -> str:
-    """Queries and documents a second, or one number where they are the same."""
+    """Format the rates of queries and documents, or one number if they are equal."""
     return " / ".join(dict.fromkeys((rate_text(rate.queries), rate_text(rate.documents))))
 
 
 def _encoded(table: ItemTable, size: int, encode: Callable[[Sequence[Item]], object]) -> float:
-    """Items a second, in batches of `size`."""
+    """Measure items per second, in batches of `size`."""
     encode([table.item(item_id) for item_id in islice(table, WARM_UP)])
     rest, count, spent = iter(table), 0, 0.0
     while spent < PROBE_SECONDS and (batch := [table.item(item_id) for item_id in islice(rest, size)]):
@@ -99,7 +104,7 @@ def _encoded(table: ItemTable, size: int, encode: Callable[[Sequence[Item]], obj
 
 
 def _search(retriever: Retriever, data: TaskData) -> float:
-    """Seconds that a search takes, never 0."""
+    """Measure the seconds of a search; never 0."""
     started = time.perf_counter()
     for _ in retriever.search(data, PROBE_DEPTH):
         pass

@@ -1,4 +1,4 @@
-"""`--allow-failures N` of first stages: up to N queries and documents of a task that cannot be encoded are left out."""
+"""`--allow-failures N` of first stages: leave out up to N queries and documents of a task that cannot be encoded."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mrb.retrieval.shards import Kind
 
 @dataclass
 class Failures:
-    """The items of the task at hand that could not be encoded, by kind; at most `allowed`."""
+    """The items of the current task that could not be encoded, by kind; at most `allowed`."""
 
     allowed: int = 0
     items: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        """How many items failed."""
+        """The number of failed items."""
         return sum(len(ids) for ids in self.items.values())
 
     def add(self, kind: Kind, item_id: str, error: MRBError) -> None:
-        """Count an item that failed with `error`; raise that, with the number, if more than allowed have failed."""
+        """Count an item that failed with `error`. Raise `error`, with the count, if more than `allowed` have failed."""
         ids = self.items.setdefault(kind, [])
         if item_id not in ids:
             ids.append(item_id)
@@ -36,19 +36,18 @@ class Failures:
 
 
 class Undamaged:
-    """A retriever that searches by itself, without the items whose image is damaged. Every image is opened once before
-    each search."""
+    """A wrapper that leaves items with damaged images out of a retriever's search. It decodes every image first."""
 
     def __init__(self, retriever: Retriever, failures: Failures) -> None:
         self.retriever = retriever
         self.failures = failures
 
     def covers(self, data: TaskData) -> bool:
-        """Whether the retriever covers the task."""
+        """Return whether the wrapped retriever covers the task."""
         return covers(self.retriever, data)
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The retriever's search; damaged documents are in no list, damaged queries have empty ones."""
+        """Search without damaged items: damaged documents are in no list, damaged queries have empty lists."""
         queries, corpus = self._whole("queries", data.queries), self._whole("documents", data.corpus)
         lost = data.queries.rows.keys() - queries.rows.keys()
         return with_lost(
@@ -56,7 +55,7 @@ class Undamaged:
         )
 
     def _whole(self, kind: Kind, table: ItemTable) -> ItemTable:
-        """The table without its damaged items; the same object where there are none."""
+        """Return the table without its damaged items, or the same object if there are none."""
         damaged = set()
         for item_id in table if table.has_images else ():
             try:
@@ -71,7 +70,7 @@ class Undamaged:
 
 
 def with_lost(query_ids: Iterable[str], lost: Set[str], found: Iterator[Found]) -> Iterator[Found]:
-    """The answers of a search with an empty list for each lost query, in the order of `query_ids`."""
+    """Yield the results of a search with an empty list for each lost query, in the order of `query_ids`."""
     for query_id in query_ids:
         if query_id in lost:
             yield query_id, [], np.empty(0, np.float32)

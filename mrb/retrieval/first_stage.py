@@ -1,4 +1,4 @@
-"""From a first stage's name to a frozen candidate list."""
+"""Load a first stage by name, and build a frozen candidate list with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Found, Retriever
 
 Start = Callable[[str, Mapping[str, str]], Maker]
-"""From an encoder's name and options to worker processes that each hold one."""
+"""Starts worker processes with one encoder each, given the encoder's name and options."""
 
 
 def load_first_stage(
@@ -38,11 +38,20 @@ def load_first_stage(
     elsewhere: Start | None = None,
     failures: Failures | None = None,
 ) -> Retriever:
-    """The first stage of a name as `--first-stage` takes it: one retriever, or several joined by `+` and fused.
+    """Load a first stage. An encoder becomes a `Dense` retriever; several retrievers become a `Fusion`.
 
-    An encoder becomes a `Dense` retriever that keeps its vectors under `folder`, made in this process, or by the worker
-    processes that `elsewhere` starts. `options` of one among several are named `NAME.KEY`. With `failures`, as many
-    items of a task may fail as it allows. `close` it at the end.
+    Args:
+        name: The name as after `--first-stage`: a retriever, or several joined by `+`.
+        options: The options as text; for one of several retrievers they are named `NAME.KEY`.
+        folder: The folder of an encoder's vectors; in MRB's cache if None.
+        elsewhere: Starts worker processes that encode; this process encodes if None.
+        failures: Limits the failed items of a task; none may fail if None.
+
+    Returns:
+        The retriever. The caller must pass it to `close`.
+
+    Raises:
+        AdapterError: A name is unknown or repeated, an option is invalid, or workers are given for no encoder.
     """
     parts = name.split("+")
     if len(set(parts)) != len(parts):
@@ -89,13 +98,13 @@ def _options_of(name: str, parts: Sequence[str], options: Mapping[str, str]) -> 
 
 
 def dense_of(retriever: Retriever) -> list[Dense]:
-    """The dense retrievers that this one is, or is fused of."""
+    """Return the dense retrievers among the retriever and its fused parts."""
     parts = retriever.retrievers if isinstance(retriever, Fusion) else (retriever,)
     return [part for part in parts if isinstance(part, Dense)]
 
 
 def describe(retriever: Retriever) -> dict[str, Any]:
-    """What a list's manifest says of the retriever that made it: an encoder's identity, or those of the fused ones."""
+    """Return the manifest's description of a retriever: an encoder's identity, or those of the fused retrievers."""
     if isinstance(retriever, Dense):
         return retriever.identity
     if not dense_of(retriever):
@@ -110,23 +119,33 @@ def _plain(retriever: Retriever) -> dict[str, Any]:
 
 
 def close(retriever: Retriever) -> None:
-    """Let go of the retriever's encoders and worker processes."""
+    """Close the retriever's encoders and worker processes."""
     for part in dense_of(retriever):
         part.close()
 
 
 def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int, track: str) -> Candidates:
-    """The task's candidate list of `depth` by `retriever`, called `name` in the list's provenance.
+    """Build a task's candidate list.
 
-    Self-matches, as the task's rules name them, leave before the list is cut, so that they take no place in it.
-    Positives are never put in. CandidatesError if the retriever leaves out a query or breaks its contract, or if
-    `track` is a named one that makes its lists in another way.
+    Self-matches by the task's rules are removed before the cut at `depth`, so they take no place in the list. Positives
+    are never injected.
+
+    Args:
+        data: The task's data.
+        retriever: The first stage.
+        name: The name of the first stage in the list's provenance.
+        depth: The largest number of candidates per query.
+        track: The candidate set in the provenance.
+
+    Raises:
+        CandidatesError: The retriever skips a query or breaks its contract, or the named candidate set requires
+            another first stage or depth.
     """
     check_track(track, name, depth, data.task, f"task {data.task.id}")
     selves = _self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
-    # An encoder is called batch by batch, with our own files in between.
+    # An encoder's calls are guarded one by one (`Encoding`), because MRB's own files are written between them.
     call = nullcontext if dense_of(retriever) else adapter_call
     found = _in_order(data, name, searched, call)
     return build(
@@ -136,16 +155,16 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
 
 
 def provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
-    """What a list of the first stage `name` says that it was made for."""
+    """Return the provenance of a list of the first stage `name`."""
     return Provenance(
         task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
     )
 
 
 def parts_of(data: TaskData) -> list[TaskData]:
-    """The task's parts, each with its own queries and documents, in order: a forum is searched alone.
+    """Split a task's data into its parts, in order. Each part is searched alone, such as a forum of CQADupStack.
 
-    One where the task has one part. A part without judged queries is left out.
+    A task with one part gives one. A part without judged queries is left out.
     """
     names = [part.name for part in data.task.source.parts]
     if len(names) == 1:
@@ -159,7 +178,7 @@ def _of_part(table: ItemTable, name: str) -> ItemTable:
 
 
 def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
-    """Query id -> the documents that are the query itself, under the task's rules; queries without any are left out."""
+    """Return {query id: documents that are the query itself by the task's rules}, only for queries with some."""
     rules = data.task.rules
     matches: dict[str, set[str]] = {}
     if rules.drop_identical_ids:
@@ -173,9 +192,9 @@ def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
 
 
 def _documents_by_query_image(data: TaskData) -> Iterator[tuple[str, list[str]]]:
-    """(query id, the documents whose encoded image is the query's) for the queries that have some.
+    """Yield (query id, documents whose encoded image equals the query's) for the queries that have some.
 
-    Only documents of the same length in bytes as a query's image are hashed, which in a large corpus are few.
+    Only images with the byte length of a query image are hashed, which are few in a large corpus.
     """
     pictures = {query_id: data.queries.encoded(query_id) for query_id in data.queries}
     lengths = {picture.size for picture in pictures.values() if picture is not None}
@@ -193,7 +212,8 @@ def _documents_by_query_image(data: TaskData) -> Iterator[tuple[str, list[str]]]
 def _in_order(
     data: TaskData, name: str, search: Iterator[Found], call: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[Found]:
-    """The search's answers, held to the contract: every query of the task, once, in order, known documents only."""
+    """Yield the results of a search. Raises CandidatesError unless they hold every query once, in order, with known
+    documents only."""
     where = f"task {data.task.id}: first stage {name}"
     for query_id in data.queries:
         found = _next(search, call, f"{where}: query {query_id!r}")
@@ -209,7 +229,7 @@ def _in_order(
 
 
 def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[None]], place: str) -> Found | None:
-    """The search's next answer, None after the last. AdapterError if it raises or gives anything else."""
+    """Return the next result of a search, or None after the last. Raises AdapterError if it raises or is malformed."""
     try:
         with call():
             found = next(search, None)
@@ -221,7 +241,7 @@ def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[Non
         return None
     try:
         query_id, doc_ids, scores = found
-        with np.errstate(over="ignore"):  # an infinity is refused, by name
+        with np.errstate(over="ignore"):  # an infinity is refused later, by name
             return query_id, list(doc_ids), numbers_of(scores).astype(np.float32)
     except BaseException as error:
         what = f"{place}: the search gave {safe_repr(found)}, wanted (query id, document ids, one number for each):"

@@ -16,12 +16,16 @@ POOL = 1000
 
 
 class Fusion:
-    """Reciprocal rank fusion: a document's score is the sum over the lists that hold it of 1 / (k + its rank there).
+    """Reciprocal rank fusion: a document's score is the sum of 1 / (k + rank) over the lists that hold it.
 
-    Ranks count from 1, k = 60, and each first stage is asked for `pool` documents (or the depth wanted, if greater).
-    A first stage that says it does not cover a task (`covers`) is left out; where one is left, its list is the answer.
-    Source: Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
-    Methods", SIGIR 2009.
+    Ranks count from 1. A first stage that does not cover a task (`covers`) is left out; if one remains, its list is
+    returned unchanged. Source: Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and
+    individual Rank Learning Methods", SIGIR 2009.
+
+    Args:
+        retrievers: The first stages.
+        k: The constant k, 60 in the paper.
+        pool: The number of documents that each first stage returns; the depth of the list if that is greater.
     """
 
     def __init__(self, retrievers: Sequence[Retriever], k: int = RRF_K, pool: int = POOL) -> None:
@@ -30,9 +34,9 @@ class Fusion:
         self.pool = pool
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The fused lists, query by query; a document that no list holds is not in the answer.
+        """Return the fused list of each query.
 
-        CandidatesError if none of the first stages covers the task.
+        Raises CandidatesError if none of the first stages covers the task.
         """
         asked = [retriever for retriever in self.retrievers if covers(retriever, data)]
         if not asked:
@@ -52,6 +56,6 @@ class Fusion:
 
 
 def covers(retriever: Retriever, data: TaskData) -> bool:
-    """Whether a retriever has anything to say about a task; one that does not say covers all."""
+    """Return whether a retriever covers a task. A retriever without the method `covers` covers all tasks."""
     says = getattr(retriever, "covers", None)
     return says is None or bool(says(data))

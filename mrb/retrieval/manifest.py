@@ -1,4 +1,4 @@
-"""What stands beside a list that `mrb retrieve` writes: what it was made for and by."""
+"""The manifest that `mrb retrieve` writes next to a candidate list: its provenance and its retriever."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from mrb.retrieval.retriever import Retriever
 def manifest(
     made: Provenance, sha256: str, retriever: Retriever, options: Mapping[str, str], failed: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """The manifest of a list of this hash. It names no time and no machine: the same command writes the same bytes.
+    """Return the manifest of a list with the hash `sha256`.
 
-    `failed`: the ids of the queries and documents that could not be encoded, by kind; not written where there are none.
+    It names no time and no machine, so the same command writes the same bytes. `failed` are the ids of queries and
+    documents that could not be encoded, by kind; it is left out if empty.
     """
     found: dict[str, Any] = redacted(
         {
@@ -37,10 +38,10 @@ def manifest(
 def held(
     path: Path, made: Provenance, retriever: Retriever, options: Mapping[str, str], allowed: int
 ) -> Candidates | None:
-    """The list in `path`, if its manifest is the one that making it again would give; None if it is another or damaged,
-    or more than `allowed` items have failed.
+    """Return the list in `path` if building it again would give the same manifest.
 
-    What the retriever does not say of itself cannot be compared: ask for those that state their weights.
+    Returns None if the manifest differs, a file is missing or damaged, or more than `allowed` items have failed. What
+    the retriever does not state cannot be compared, so call it only for retrievers that state their weights.
     """
     beside = path.with_suffix(".manifest.json")
     if not beside.is_file() or not path.is_file():

@@ -1,4 +1,4 @@
-"""The contract of a first stage."""
+"""The contract of a first stage: `Retriever` searches by itself, `Encoder` returns vectors."""
 
 from __future__ import annotations
 
@@ -19,34 +19,42 @@ class Retriever(Protocol):
     """A first stage: any object with this one method. Installed ones are found by the entry-point group
     `mrb.retrievers`; `docs/first-stages.md` is the guide.
 
-    Optional: `covers(data)`, whether it has anything to say about a task; one that has not is left out where several
-    are fused.
+    Optional: `covers(data)` returns whether it covers a task; if it does not, it is left out of a fusion.
     """
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """(query id, at most `depth` document ids best first, their float32 scores) for every query of `data.queries`,
-        in that order.
+        """Yield the list of every query of `data.queries`, in that order.
 
-        Scores are finite and never rise. Equal scores stand in the order of `mrb._util.hashing.tie_hash`, which
-        `best_first` sees to. A list may be shorter than `depth`, or empty: a first stage names only what it found. It
-        may read `data.side` and must never read `data.qrels`.
+        Args:
+            data: The task's data. `data.side` may be read; `data.qrels` must never be read.
+            depth: The largest number of documents per query.
+
+        Returns:
+            (query id, document ids, float32 scores) of each query. The scores are finite and descending, and ties are
+            ordered by `mrb._util.hashing.tie_hash`, as `best_first` does. A list may be shorter than `depth` or empty.
         """
         ...
 
 
 class Encoder(Protocol):
-    """A first stage that makes vectors; `mrb.retrieval.dense` keeps and searches them.
+    """A first stage that encodes items to vectors; `mrb.retrieval.dense` stores and searches them.
 
-    Optional attributes: `batch_size` (items a call, 32), `shard_rows` (vectors that a killed command may have to make
-    again, 4,096), `needs_images` (left out of a fusion where neither queries nor documents have any), `version`
-    (bumped when vectors change), `revision` (of the weights) and `dtype`; the last three are recorded, and a change of
-    one encodes again. `close()` is called at the end.
+    Optional attributes, and `close()`, which is called at the end:
+
+    - `batch_size` (default 32): items per call;
+    - `shard_rows` (default 4,096): vectors per shard, the most that a killed command must encode again;
+    - `needs_images`: if true, it is left out of a fusion for tasks without images;
+    - `version` (the author changes it when vectors change), `revision` (of the weights) and `dtype`: recorded; a change
+      of one encodes again.
     """
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
-        """(n, width) finite floats, a row an item; `instruction` is the task's. The score is the inner product."""
+        """Return finite floats of shape (n, width), one row per item. `instruction` is the task's.
+
+        The score of a pair is the inner product of its vectors.
+        """
         ...
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
-        """(n, width) finite floats, a row an item."""
+        """Return finite floats of shape (n, width), one row per item."""
         ...

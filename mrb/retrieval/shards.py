@@ -1,4 +1,4 @@
-"""The vectors of a table on disk: shards that are each there whole or not at all."""
+"""Store the vectors of a table on disk in shards, each of which is written atomically."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from mrb.retrieval.cache_paths import table_key
 from mrb.retrieval.retriever import Float32
 
 SHARD_ROWS = 4096
-"""Rows of a shard, the unit that a killed command repeats, where an encoder does not say. Batches never cross shards,
-so that what an encoder sees does not depend on where an earlier process was stopped, or on who made which shard."""
+"""Default number of rows per shard, the unit that a killed command repeats. Batches never cross shards, so an
+encoder's batches do not depend on where an earlier process stopped or on which process wrote which shard."""
 
 Kind = Literal["queries", "documents"]
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The vectors of `table`, `rows` a shard, in a folder below `root` that is named after `about` and `rows`.
+    """The vectors of `table`, `rows` per shard, in a folder below `root` whose name is a hash of `about` and `rows`.
 
-    `about` says what the vectors depend on: the encoder, its options and weights, the table's content, and for queries
-    the instruction. The table is complete when `manifest.json` is there.
+    `about` states what the vectors depend on: the encoder, its options and weights, the table's content, and for
+    queries the instruction. `manifest.json` exists once all shards are written.
     """
 
     root: Path
@@ -41,7 +41,7 @@ class Shards:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the shards lie."""
+        """The folder of the shards."""
         return self.root / f"vectors-{sha256_json([self.about, self.rows])[:32]}"
 
     @cached_property
@@ -53,23 +53,23 @@ class Shards:
         return -(-len(self.ids) // self.rows)
 
     def part(self, number: int) -> list[str]:
-        """The ids of a shard."""
+        """Return the ids of a shard."""
         return self.ids[number * self.rows : (number + 1) * self.rows]
 
     def missing(self) -> list[int]:
-        """The shards that are not on disk."""
+        """Return the numbers of the shards that are not on disk."""
         return [number for number in range(len(self)) if not self.path(number).exists()]
 
     def path(self, number: int) -> Path:
-        """The file of a shard."""
+        """Return the file of a shard."""
         return self.folder / f"{number:06d}.npy"
 
     def write(self, number: int, vectors: Float32) -> None:
-        """Put a shard on disk, whole or not at all."""
+        """Write a shard atomically."""
         write_array(self.path(number), vectors)
 
     def read(self, number: int) -> Float32:
-        """A shard, (rows, width). MRBError if it is damaged."""
+        """Read a shard of shape (rows, width). Raises MRBError if it is damaged."""
         path, wanted = self.path(number), len(self.part(number))
         try:
             values: Float32 = np.load(path, allow_pickle=False)
@@ -80,25 +80,25 @@ class Shards:
         return values
 
     def complete(self) -> None:
-        """Write down what the vectors are, once all shards are there."""
+        """Write the manifest, once all shards are written."""
         path = self.folder / "manifest.json"
         if not path.exists():
             write_json(path, {"schema_version": 1, **self.about, "shards": len(self)})
 
 
 def shards_of(data: TaskData, root: Path, rows: int, identity: Mapping[str, Any]) -> tuple[Shards, Shards]:
-    """The vectors of the queries and those of the documents, by an encoder of this identity."""
+    """Return the shards of the queries and of the documents for an encoder with this identity."""
     task = data.task
 
     def shards(table: ItemTable, kind: Kind, name: str, instruction: str) -> Shards:
         about = {**identity, "kind": name, "table": table_key(data, table), "rows": len(table)}
         return Shards(root, table, kind, instruction, rows, about)
 
-    # The instruction is part of a query's vector and, by the task's hash, of its name.
+    # A query's vector depends on the instruction. The task's hash covers it, so it is part of the kind's name.
     queries = shards(data.queries, "queries", f"queries-{task.hash[:16]}", task.instruction)
     return queries, shards(data.corpus, "documents", "documents", "")
 
 
 def missing(tables: Sequence[Shards]) -> list[tuple[str, int]]:
-    """(folder's name, shard) of all that is not on disk."""
+    """Return (folder name, shard number) of all shards that are not on disk."""
     return [(shards.folder.name, number) for shards in tables for number in shards.missing()]

@@ -1,4 +1,4 @@
-"""The one order of a first-stage list: score descending, ties by a fixed hash."""
+"""The common order of first-stage lists: score descending, ties by a fixed hash."""
 
 from __future__ import annotations
 
@@ -14,12 +14,25 @@ from mrb.retrieval.retriever import Float32
 def best_first(
     task_id: str, query_id: str, doc_ids: Sequence[str], scores: Float32, depth: int
 ) -> tuple[list[str], Float32]:
-    """The `depth` best of `doc_ids` and their float32 scores, score descending, equal scores by `tie_hash` ascending.
+    """Select the top `depth` documents: score descending, equal scores by `tie_hash` ascending.
 
-    The answer depends on the set of (document, score) only, never on the order it was given in. The hash is computed
-    for tied documents alone, since it costs more than the search. CandidatesError for a score that is not finite.
+    The result does not depend on the order of the input. The hash is computed for tied documents only, because it costs
+    more than the search.
+
+    Args:
+        task_id: The task's id, which enters the tie hash.
+        query_id: The query's id, which enters the tie hash.
+        doc_ids: The documents.
+        scores: Their scores, in the same order.
+        depth: The largest number of documents to return.
+
+    Returns:
+        (document ids, float32 scores), best first.
+
+    Raises:
+        CandidatesError: A score is not finite.
     """
-    # Adding 0 turns -0.0 into 0.0: the two are equal in order but differ in the bits that a list's hash is made of.
+    # Adding 0 turns -0.0 into 0.0: they compare equal, but their bits differ, and the list's hash covers the bits.
     values = np.asarray(scores, dtype=np.float32) + np.float32(0)
     if not np.isfinite(values).all():
         raise CandidatesError(f"task {task_id}, query {query_id!r}: the first stage gave a score that is not finite")

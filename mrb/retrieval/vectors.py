@@ -1,4 +1,4 @@
-"""Exact nearest neighbours among vectors, block by block."""
+"""Find exact nearest neighbours among vectors, block by block."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mrb.retrieval.top_k import best_first
 
 QUERY_BLOCK = 64
 DOCUMENT_BLOCK = 65_536
-# A matrix product rounds differently with another processor, library or number of threads, and at another place in a
-# block. Products are taken in float64 and cut to six decimals, so that equal vectors tie and a list can be made again.
+# The rounding of a matrix product depends on processor, library, number of threads and place in the block. Products are
+# computed in float64 and rounded to six decimals, so that equal vectors tie and a list can be reproduced.
 DECIMALS = 6
 
 Vectors = npt.NDArray[np.floating]
@@ -22,10 +22,18 @@ Vectors = npt.NDArray[np.floating]
 def nearest(
     task_id: str, query_ids: Sequence[str], queries: Vectors, doc_ids: Sequence[str], documents: Vectors, depth: int
 ) -> Iterator[Found]:
-    """The `depth` documents with the greatest inner product, for each query in order.
+    """Find the documents with the largest inner product by exhaustive search, without an index or approximation.
 
-    `queries` is (n_queries, width) and `documents` (n_documents, width), of any float type; rows of length 1 make the
-    score a cosine. Exhaustive: no index, no approximation. Scores are rounded to six decimals.
+    Args:
+        task_id: The task's id, for the order of ties.
+        query_ids: The ids of the queries.
+        queries: Shape (n_queries, width), any float type. Rows of length 1 make the score a cosine.
+        doc_ids: The ids of the documents.
+        documents: Shape (n_documents, width), any float type.
+        depth: The largest number of documents per query.
+
+    Returns:
+        (query id, document ids, scores) of each query in order. Scores are rounded to six decimals.
     """
     for start in range(0, len(query_ids), QUERY_BLOCK):
         asked = queries[start : start + QUERY_BLOCK].astype(np.float64)
@@ -38,9 +46,9 @@ def nearest(
 
 
 class Nearest:
-    """A running answer to `nearest`, for documents that come block by block and are never together in memory.
+    """An incremental `nearest` for documents that arrive in blocks and never fit in memory together.
 
-    What is found does not depend on how the documents are cut into blocks. Holds n_queries x `depth` hits.
+    The result does not depend on the block boundaries. It holds n_queries x `depth` results in memory.
     """
 
     def __init__(self, task_id: str, query_ids: Sequence[str], queries: Vectors, depth: int) -> None:
@@ -51,7 +59,7 @@ class Nearest:
         self._found: list[tuple[list[str], npt.NDArray[np.float32]]] = [([], np.empty(0, np.float32))] * len(query_ids)
 
     def add(self, doc_ids: Sequence[str], documents: Vectors) -> None:
-        """Compare every query with a block of documents, (n_documents, width)."""
+        """Score every query against a block of documents of shape (n_documents, width)."""
         part = documents.astype(np.float64)
         for start in range(0, len(self._query_ids), QUERY_BLOCK):
             asked = self._queries[start : start + QUERY_BLOCK].astype(np.float64)
@@ -60,13 +68,13 @@ class Nearest:
                 self._merge(row, doc_ids, scores)
 
     def results(self) -> Iterator[Found]:
-        """The lists as they stand, in the order of the queries."""
+        """Yield the current lists, in the order of the queries."""
         for query_id, (doc_ids, scores) in zip(self._query_ids, self._found, strict=True):
             yield query_id, doc_ids, scores
 
     def _merge(self, row: int, doc_ids: Sequence[str], scores: npt.NDArray[np.float32]) -> None:
         names, held = self._found[row]
-        # A document below the last of a full list can never be in it; one that ties with the last can.
+        # A document below the last score of a full list cannot enter it, but one that ties with the last can.
         hits = np.flatnonzero(scores >= held[-1]) if len(held) == self._depth else np.arange(len(scores))
         if len(hits):
             merged = [*names, *(doc_ids[hit] for hit in hits.tolist())]
