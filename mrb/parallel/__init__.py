@@ -1,1 +1,1 @@
-"""The plan of a run on several processes of one machine, one instance of the reranker in each."""
+"""Run a plan on several processes of one machine, with one instance of the reranker in each, or on a Ray cluster."""

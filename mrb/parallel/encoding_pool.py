@@ -1,7 +1,7 @@
-"""Shards made by several processes, one encoder and one GPU each. This process searches and writes lists.
+"""Encode shards in several processes with one encoder and one GPU each. This process searches and writes the lists.
 
-Messages pass over a pipe that a worker and this process alone hold. A worker gets `Build`, then an `Encode` a search,
-and asks for one shard after another until there are none; it writes each to disk itself. Images and vectors never pass.
+Messages are sent over a pipe between a worker and this process. A worker gets `Build`, then an `Encode` per search. It
+asks for one shard after another until none is left, and writes each to disk itself. Images and vectors are never sent.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from mrb.parallel.resources import visible_gpus, worker_environment
 from mrb.retrieval.shards import Shards, missing
 
 LOOK_SECONDS = 1.0
-"""How often silent workers are looked at: a child of one that died may hold its pipe open."""
+"""Seconds between checks of silent workers. A dead worker's child may hold its pipe open, so it gives no EOF."""
 DEATH_SECONDS = 5.0
 END_SECONDS = 10.0
 _KEPT = "shards that were made are kept, the same command goes on"
 
 Job = tuple[str, int]
-"""The name of a folder of shards, and the number of a shard."""
+"""(folder name, shard number)."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """Build the encoder `name`. Done has a `Built`."""
+    """Command: build the encoder `name`. The value of `Done` is a `Built`."""
 
     name: str
     options: Mapping[str, str]
@@ -45,7 +45,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Built:
-    """What an encoder says of itself, the same in every process."""
+    """The declarations of an encoder, which must be equal in all processes."""
 
     name: str
     identity: dict[str, Any]
@@ -55,7 +55,7 @@ class Built:
 
 @dataclass(frozen=True)
 class Encode:
-    """Ask for shards of this task's tables below `folder` and make them, until there are none left.
+    """Command: ask for shards of this task's tables below `folder` and write them, until none is left.
 
     `allowed` items may fail.
     """
@@ -67,25 +67,25 @@ class Encode:
 
 @dataclass(frozen=True)
 class Ask:
-    """Another shard, please; the one before is on disk. The answer is a `Job`, or None."""
+    """The worker asks for another shard; its last one is on disk. The answer is a `Job`, or None."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What was told is done."""
+    """The worker has finished the command."""
 
     value: object = None
 
 
 @dataclass(frozen=True)
 class Raised:
-    """It ended in a mistake that the user is told of in one line."""
+    """The command failed with an error that the user sees in one line."""
 
     error: MRBError
 
 
 class Workers:
-    """The `Maker` of several processes. A mistake in one, or its death, is raised here and ends the others."""
+    """A `Maker` that encodes in several processes. An error or death of one is raised here and ends the others."""
 
     def __init__(self, name: str, options: Mapping[str, str], workers: int) -> None:
         if os.name != "posix":
@@ -110,8 +110,8 @@ class Workers:
         self.needs_images = first.needs_images
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Have all that is missing of the tables made."""
-        jobs = missing(tables)  # where there are none, the workers still check what is kept
+        """Have the workers encode all missing shards of the tables."""
+        jobs = missing(tables)  # if there are none, the workers still verify the stored shards
         rows = {shards.folder.name: shards for shards in tables}
         left = iter(jobs)
         total = sum(len(rows[folder].part(number)) for folder, number in jobs)
@@ -125,7 +125,7 @@ class Workers:
                     process.send(process.job)
 
     def make(self, shards: Shards, number: int, made: Callable[[int], object]) -> None:
-        """Never: `prepare` has had all made."""
+        """Raise AdapterError: `prepare` has written all shards, so a missing one was removed."""
         raise AdapterError(f"{shards.path(number)}: was removed while it was wanted; run the same command again")
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Workers:
         return {process: said for process, said in self._said(command, doing) if isinstance(said, Done)}
 
     def _said(self, command: Build | Encode, doing: str) -> Iterator[tuple[_Process, Ask | Done | Raised]]:
-        """Give all workers a command and pass on what they say until each is done; what one raised is raised here."""
+        """Send a command to all workers and yield their messages until each is done. Raise the error of a worker."""
         for process in self._processes:
             process.doing = doing
             process.send(command)
@@ -157,7 +157,7 @@ class Workers:
 
 
 class _Process:
-    """A started worker. `doing` and `job` say in what it is if it dies."""
+    """A started worker process. `doing` and `job` are its current activity, for the error if it dies."""
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
@@ -171,20 +171,20 @@ class _Process:
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    process_group=0,  # Ctrl-C is this process's to handle, and what the encoder starts ends with it
+                    process_group=0,  # only the parent gets Ctrl-C, and killing the group ends the encoder's children
                 )
             except OSError as error:
                 raise AdapterError(f"{name} cannot be started: {error.strerror}") from error
 
     def send(self, message: Build | Encode | Job | None) -> None:
-        """Say `message`; AdapterError if the process has died."""
+        """Send a message. Raises AdapterError if the process has died."""
         try:
             self.connection.send(message)
         except OSError:
             raise self.died() from None
 
     def receive(self) -> Ask | Done | Raised:
-        """What it says next; AdapterError if the process has died."""
+        """Return the next message. Raises AdapterError if the process has died."""
         try:
             message: Ask | Done | Raised = self.connection.recv()
         except (EOFError, OSError):
@@ -192,7 +192,7 @@ class _Process:
         return message
 
     def died(self) -> AdapterError:
-        """The error that says how the process ended and what it was doing."""
+        """Return the error that states how the process ended and its last activity."""
         try:
             how = _ending(self.process.wait(DEATH_SECONDS))
         except subprocess.TimeoutExpired:
@@ -201,20 +201,22 @@ class _Process:
         return AdapterError(f"{self.name} (process {self.process.pid}) {how} while {doing}; {_KEPT}")
 
     def end(self) -> None:
-        """Close the pipe, at which a worker that waits closes its encoder and ends; end by force one that does not."""
+        """Close the pipe, so that an idle worker closes its encoder and ends; kill one that does not end."""
         self.connection.close()
         if self.job is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(END_SECONDS)
         if self.process.poll() != 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # its group has no process left
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 
 def _code() -> str:
-    """What the new interpreter runs. No fork: CUDA and threads do not survive one. It imports from where this process
-    does, as an adapter in a file or module needs, and from nowhere else first (-P)."""
+    """Return the code that the new interpreter runs. A fork would break CUDA and threads.
+
+    It has the import path of this process, which an adapter in a file or module needs; -P adds no folder before it.
+    """
     start = "from mrb.parallel.encoding_worker import main; main(*map(int, sys.argv[1:]))"
     return f"import sys; sys.path[:] = {sys.path!r}; {start}"
 

@@ -1,6 +1,6 @@
-"""A worker process of `mrb.parallel.encoding_pool`: builds the encoder, and makes the shards that it is handed.
+"""The worker process of `mrb.parallel.encoding_pool`: it builds the encoder and writes the shards that it gets.
 
-It ends when its pipe closes, when the process that started it ends in any way, and with all that the encoder started.
+It ends when its pipe closes or its parent process ends in any way. The processes that the encoder started end with it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.5
 
 
 def main(handle: int, parent: int) -> None:
-    """Serve the process of id `parent` over the pipe of file descriptor `handle`, until either ends."""
+    """Serve the process with id `parent` over the pipe with file descriptor `handle`, until either ends."""
     _end_with(parent)
     with Connection(handle) as pipe, contextlib.suppress(EOFError, ConnectionError):
         try:
@@ -67,7 +67,7 @@ def _asked(pipe: Connection[Any, Any]) -> tuple[str, int] | None:
 
 
 class _Tables:
-    """The tables of the task that is open, by the names of their folders."""
+    """The tables of the open task, by folder name."""
 
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
@@ -75,7 +75,7 @@ class _Tables:
         self._tables: dict[str, Shards] = {}
 
     def open(self, task: Task, folder: Path, allowed: int) -> None:
-        """Read the task's data, of which `allowed` items may fail, unless it is open."""
+        """Load and verify the task's data, unless it is open already; `allowed` items may fail."""
         if self._opened == (task.hash, folder):
             return
         self._tables = {}
@@ -88,7 +88,7 @@ class _Tables:
         self._opened = task.hash, folder
 
     def shards(self, folder: str, number: int) -> Shards:
-        """The table that has this folder; CandidatesError if the data here is not what the list is made for."""
+        """Return the table with this folder. Raises CandidatesError if this worker's data differs from the search's."""
         found = self._tables.get(folder)
         if found is None or number >= len(found):
             raise CandidatesError(f"a worker has other data than the search: {folder} is none of its tables")
@@ -96,9 +96,9 @@ class _Tables:
 
 
 def _portable(error: MRBError) -> MRBError:
-    """The error as another process can hold it: of a class of `mrb.errors`, its traceback as a note.
+    """Convert an error so that another process can unpickle it: a class of `mrb.errors`, with the traceback as a note.
 
-    What it was raised from, or an encoder's own subclass, may be of a module that only the worker can import.
+    Its cause, or an encoder's own subclass, may belong to a module that only the worker can import.
     """
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
     plain = kind(str(error))
@@ -108,9 +108,9 @@ def _portable(error: MRBError) -> MRBError:
 
 
 def _end_with(parent: int) -> None:
-    """End this process and all that it has started once the parent is gone, whatever is going on then.
+    """Kill this process's group once the parent is gone. The process leads its own group, which holds its children.
 
-    A pipe's end would not do: it is read only between shards. The process has a group of its own.
+    The end of the pipe is not enough, because the pipe is read only between shards.
     """
 
     def watch() -> None:

@@ -1,8 +1,8 @@
-"""What a run and its worker processes say to each other, over a pipe that only the two of them hold.
+"""The messages between a run and its worker processes, over one pipe per worker.
 
-The run sends a command, the worker answers `Done` or `Raised`. Between `Work` and its `Done` the worker speaks as it
-goes: it asks for queries, and sends a `Record` for each that it has scored. Images never pass: a query travels as its
-id and the positions wanted, and the worker reads the data itself.
+The run sends a command, and the worker answers `Done` or `Raised`. Between `Work` and its `Done` the worker asks for
+queries and sends a `Record` for each scored query. Images are never sent: a query is sent as its id and a range of
+positions, and the worker reads the data itself.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mrb.evaluation.journal import Record
 from mrb.evaluation.task_spec import Choice
 
 Span = tuple[str, int, int]
-"""Query id, first first-stage position, the position after the last."""
+"""(query id, first position in the candidate list, position after the last)."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """Build the reranker. Done has its `RerankerInfo`."""
+    """Command: build the reranker. The value of `Done` is its `RerankerInfo`."""
 
     model: str
     options: Mapping[str, str]
@@ -30,12 +30,12 @@ class Build:
 
 @dataclass(frozen=True)
 class Packages:
-    """Done has the versions of the packages that are imported now."""
+    """Command: report the imported packages. The value of `Done` is {package: version}."""
 
 
 @dataclass(frozen=True)
 class Open:
-    """Make the plan of `choice`, whose list must have this hash."""
+    """Command: load the plan of `choice`, whose candidate list must have the hash `candidates`."""
 
     choice: Choice
     candidates: str
@@ -43,14 +43,14 @@ class Open:
 
 @dataclass(frozen=True)
 class Work:
-    """Ask for queries and score them until there are none left; `tolerant`: failures are told and do not end it."""
+    """Command: ask for queries and score them until none is left. If `tolerant`, failures are reported as `Failed`."""
 
     tolerant: bool
 
 
 @dataclass(frozen=True)
 class Close:
-    """Close the reranker and end."""
+    """Command: close the reranker and end."""
 
 
 Command = Build | Packages | Open | Work | Close
@@ -58,12 +58,12 @@ Command = Build | Packages | Open | Work | Close
 
 @dataclass(frozen=True)
 class Ask:
-    """More queries, please. The answer is a list of spans; an empty one: finish what you hold, then ask again."""
+    """The worker asks for queries. The answer is a list of spans; an empty list means: finish all, then ask again."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """`pairs` failed with this error and are to be counted."""
+    """`pairs` pairs failed with this error; the run counts them."""
 
     pairs: int
     error: MRBError
@@ -71,14 +71,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Done:
-    """The command is carried out."""
+    """The worker has finished the command."""
 
     value: object = None
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The command ended in a mistake that the user is told of in one line."""
+    """The command failed with an error that the user sees in one line."""
 
     error: MRBError
 
@@ -87,9 +87,9 @@ Message = Ask | Record | Failed | Done | Raised
 
 
 def portable(error: MRBError) -> MRBError:
-    """The error as another process can hold it: of a class of `mrb.errors`, its traceback as a note.
+    """Convert an error so that another process can unpickle it: a class of `mrb.errors`, with the traceback as a note.
 
-    What it was raised from, or an adapter's own subclass, may be of a module that only the worker can import.
+    Its cause, or an adapter's own subclass, may belong to a module that only the worker can import.
     """
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
     plain = kind(str(error))

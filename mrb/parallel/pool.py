@@ -1,4 +1,4 @@
-"""The executor of several processes: `on_processes(n)`. This process stays the only one that writes the run's files."""
+"""The executor with several processes: `on_processes(n)`. Only this process writes the run's files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ from mrb.parallel.work_queue import Shares
 from mrb.results.schema import RerankerInfo
 
 LOOK_SECONDS = 1.0
-"""How often silent workers are looked at: a child of one that died may hold its pipe open."""
+"""Seconds between checks of silent workers. A dead worker's child may hold its pipe open, so it gives no EOF."""
 
 
 def on_processes(workers: int, timeout: float | None = None) -> Start:
-    """An executor of `workers` processes, each with a reranker of its own, for `mrb.evaluation.run.run`.
+    """Return an executor with several processes for `mrb.evaluation.run.run`.
 
-    A worker that holds queries and gives no answer for `timeout` seconds ends the run, as one that dies does.
+    Args:
+        workers: The number of processes; each builds its own reranker.
+        timeout: Seconds of silence after which a worker with queries ends the run, as a dead worker does; None for no
+            limit.
+
+    Raises:
+        AdapterError: The system is neither Linux nor macOS.
     """
 
     if os.name != "posix":
@@ -48,7 +54,7 @@ def on_processes(workers: int, timeout: float | None = None) -> Start:
 
 
 class Pool:
-    """Worker processes that all do the same. A mistake in one, or its death, is raised here; `kill` ends the others."""
+    """Worker processes with one reranker each. An error or death of one is raised here; `kill` ends the others."""
 
     def __init__(self, workers: int, timeout: float | None = None) -> None:
         self.workers = workers
@@ -59,13 +65,15 @@ class Pool:
 
     @property
     def info(self) -> RerankerInfo:
-        """What the reranker declares, in all workers alike."""
+        """The reranker's declarations, which are equal in all workers."""
         assert self._info is not None, "workers build before they are asked"
         return self._info
 
     def build(self, model: str, options: Mapping[str, str]) -> None:
-        """Start the processes and let each build the reranker. AdapterError as from `load_reranker`, or if what the
-        reranker declares depends on the process it is built in."""
+        """Start the processes and build the reranker in each.
+
+        Raises AdapterError as `load_reranker` does, or if the declarations differ between processes.
+        """
         gpus = visible_gpus()
         for number in range(self.workers):
             environment = worker_environment(number, self.workers, gpus)
@@ -80,13 +88,13 @@ class Pool:
                 )
 
     def packages(self) -> dict[str, str]:
-        """Versions of the packages that the first worker has imported now."""
+        """Return {package: version} of the packages that the first worker has imported."""
         found = self._all(Packages(), "naming its packages")[self._processes[0]]
         assert isinstance(found, dict)
         return found
 
     def open(self, choice: Choice, plan: Plan) -> Score:
-        """Let each worker read the task's data."""
+        """Load the task's data in each worker, and return the function that scores it."""
         task_id = choice.task.id
         if choice != self._opened:
             self._opened = None
@@ -95,13 +103,13 @@ class Pool:
         return partial(self._score, task_id)
 
     def close(self) -> None:
-        """Let each worker close its reranker and end."""
+        """Close the reranker in each worker and wait for the workers to end."""
         self._all(Close(), "closing the reranker")
         for process in self._processes:
             process.wait()
 
     def kill(self) -> None:
-        """End the workers that have not ended by themselves."""
+        """Kill the workers that have not ended by themselves."""
         for process in self._processes:
             process.kill()
 
@@ -121,12 +129,12 @@ class Pool:
                 allowance.spend(message.pairs, message.error)
 
     def _all(self, command: Command, doing: str) -> dict[WorkerProcess, object]:
-        """Give all workers a command; what each one's `Done` holds, in their order."""
+        """Send a command to all workers and return {worker: value of its `Done`}, in the order of workers."""
         found = {process: said.value for process, said in self._said(command, doing) if isinstance(said, Done)}
         return {process: found[process] for process in self._processes}
 
     def _said(self, command: Command, doing: str) -> Iterator[tuple[WorkerProcess, Message]]:
-        """Give all workers a command and pass on what they say until each is done; what one raised is raised here."""
+        """Send a command to all workers and yield their messages until each is done. Raise the error of a worker."""
         for process in self._processes:
             process.doing = doing
             process.send(command)

@@ -1,4 +1,4 @@
-"""One worker process as its run sees it: started, spoken to, and what is said of it when it dies."""
+"""Start one worker process, exchange messages with it, and describe its end."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from mrb.parallel.messages import Command, Message, Span
 SERVE = "mrb.parallel.worker"
 """The module whose `main(handle, parent)` a worker process runs."""
 DEATH_SECONDS = 5.0
-"""How long a process whose pipe has closed may take to end."""
+"""Seconds that a process may take to end after its pipe has closed."""
 END_SECONDS = 10.0
-"""How long one that has closed its reranker may take to end by itself."""
+"""Seconds that a process may take to end after it has closed its reranker."""
 KEPT = "what was scored before is kept, the same command goes on"
 
 
 class WorkerProcess:
-    """A started worker. `doing` and `in_hand` (query ids, in order) say in what it is if it dies, `heard` since when
-    it has said nothing (`time.monotonic`)."""
+    """A started worker process.
+
+    `doing` and `in_hand` (ids of its queries, in order) are its current activity, for the error if it dies. `heard` is
+    the time of its last message (`time.monotonic`).
+    """
 
     def __init__(self, name: str, environment: Mapping[str, str], serve: str = SERVE) -> None:
         self.name = name
@@ -41,20 +44,20 @@ class WorkerProcess:
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    process_group=0,  # Ctrl-C is the run's to handle, and what the adapter starts can be ended with it
+                    process_group=0,  # only the run gets Ctrl-C, and killing the group ends the adapter's children
                 )
             except OSError as error:
                 raise AdapterError(f"{name} cannot be started: {error.strerror}") from error
 
     def send(self, message: Command | Sequence[Span]) -> None:
-        """Say `message`; AdapterError if the process has died."""
+        """Send a message. Raises AdapterError if the process has died."""
         try:
             self.connection.send(message)
         except OSError:
             raise self.died() from None
 
     def receive(self) -> Message:
-        """What it says next; AdapterError if the process has died."""
+        """Return the next message. Raises AdapterError if the process has died."""
         try:
             message: Message = self.connection.recv()
         except (EOFError, OSError):
@@ -62,16 +65,16 @@ class WorkerProcess:
         return message
 
     def died(self) -> AdapterError:
-        """The error that says how the process ended and what it was doing."""
+        """Return the error that states how the process ended and its last activity."""
         return AdapterError(f"{self.name} {self.ending()} while {doing_what(self.doing, self.in_hand)}; {KEPT}")
 
     def late(self, seconds: float) -> AdapterError:
-        """The error of a worker that has given no answer for so long."""
+        """Return the error for a worker that was silent for `seconds`."""
         doing = doing_what(self.doing, self.in_hand)
         return AdapterError(f"{self.name} (process {self.process.pid}) {silent(seconds)} while {doing}; {KEPT}")
 
     def ending(self) -> str:
-        """How the process ended, with its id, as the end of "worker 1 ..."; it is given a moment to end."""
+        """Wait briefly for the end and describe it, with the process id, as the rest of a sentence "worker 1 ..."."""
         try:
             how = _ending(self.process.wait(DEATH_SECONDS))
         except subprocess.TimeoutExpired:
@@ -79,26 +82,26 @@ class WorkerProcess:
         return f"(process {self.process.pid}) {how}"
 
     def wait(self) -> None:
-        """Let the process end by itself, now that its reranker is closed; one that takes too long is left to `kill`."""
+        """Wait until the process ends after closing its reranker; after END_SECONDS it is left to `kill`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ended = self.process.wait(END_SECONDS) == 0
 
     def kill(self) -> None:
-        """End the process and all that it has started, unless it has ended well by itself."""
+        """Kill the process and its children, unless it has ended with exit code 0 by itself."""
         if not self._ended:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of its group
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # its group has no process left
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.connection.close()
 
 
 def silent(seconds: float) -> str:
-    """What is said of a worker that was given `--timeout` and kept silent."""
+    """Describe a worker that exceeded `--timeout`."""
     return f"gave no answer for {seconds:g} seconds (--timeout)"
 
 
 def doing_what(doing: str, in_hand: Mapping[str, object]) -> str:
-    """What a worker was doing, with the query that it has had in hand for longest."""
+    """Describe a worker's activity, with the query that it has held longest."""
     if not in_hand:
         return doing
     first, *others = in_hand
@@ -106,8 +109,10 @@ def doing_what(doing: str, in_hand: Mapping[str, object]) -> str:
 
 
 def _code(serve: str) -> str:
-    """What the new interpreter runs. No fork: CUDA and threads do not survive one. It imports from where this process
-    does, as an adapter in a file or module needs, and from nowhere else first (-P)."""
+    """Return the code that the new interpreter runs. A fork would break CUDA and threads.
+
+    It has the import path of this process, which an adapter in a file or module needs; -P adds no folder before it.
+    """
     folders = [str(folder) for folder in sys.path]
     return f"import sys; sys.path[:] = {folders!r}; from {serve} import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 

@@ -1,4 +1,4 @@
-"""What each worker gets of the machine: one GPU, and its share of the cores."""
+"""Assign a machine's resources to workers: one GPU each, and an equal share of the cores."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ASKING_SECONDS = 60
 
 
 def worker_environment(number: int, workers: int, gpus: list[str]) -> dict[str, str]:
-    """The environment of worker `number` (from 0) of `workers`.
+    """Return the environment variables of worker `number` (from 0) of `workers`.
 
-    It sees one of `gpus`, taken in turn, and no other; where there are none nothing is said about them. Numeric
-    libraries get the worker's share of the cores, unless the user has set how many threads they start.
+    The worker sees one of `gpus`, assigned round-robin; without GPUs the variable is not changed. Numeric libraries get
+    the worker's share of the cores, unless the user has set their number of threads.
     """
     found = dict(os.environ)
     if gpus:
@@ -29,9 +29,9 @@ def worker_environment(number: int, workers: int, gpus: list[str]) -> dict[str, 
 
 
 def visible_gpus() -> list[str]:
-    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; no library is loaded to ask.
+    """Return the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without loading a library.
 
-    Those that CUDA_VISIBLE_DEVICES lists, if it is set (as CUDA does, up to the first that is none), else all.
+    If that variable is set, they are its entries up to the first invalid one, as for CUDA; otherwise all GPUs.
     """
     stated = os.environ.get(VISIBLE)
     if stated is not None:
@@ -40,21 +40,21 @@ def visible_gpus() -> list[str]:
 
 
 def _count() -> int:
-    """How many GPUs the driver lists; where its tool is not installed, how many device files there are."""
+    """Return the number of GPUs by nvidia-smi, or the number of device files if it is not installed."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return sum(_DEVICE.fullmatch(path.name) is not None for path in Path("/dev").glob("nvidia*"))
     try:
-        done = subprocess.run(  # noqa: S603  (the driver's own tool, and no word of it is the user's)
+        done = subprocess.run(  # noqa: S603  (the driver's own tool, without input from the user)
             [tool, "-L"], capture_output=True, text=True, check=True, timeout=_ASKING_SECONDS
         )
     except (OSError, subprocess.SubprocessError):
-        return 0  # a tool without a working driver: CUDA finds no device then either
+        return 0  # without a working driver CUDA finds no device either
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
 def cores() -> int:
-    """The cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

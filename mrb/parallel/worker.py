@@ -1,7 +1,7 @@
-"""A worker process: builds the reranker, opens what it is told to, and scores the queries that it is handed.
+"""The worker process of a run: it builds the reranker, opens tasks, and scores the queries that it gets.
 
-It writes no file. It ends when it is told to, when its run ends in any way, and with the processes that the reranker
-has started itself.
+It writes no file. It ends on command or when its run ends in any way. The processes that the reranker started end with
+it.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from mrb.evaluation.task_spec import open_plan
 from mrb.parallel.messages import Ask, Build, Close, Done, Failed, Message, Open, Packages, Raised, Work, portable
 
 LOOK_SECONDS = 0.5
-"""How often a worker looks whether its run is still there."""
+"""Seconds between checks that the run's process still exists."""
 
 
 def main(handle: int, run: int) -> None:
-    """Serve the run of process id `run` over the pipe of file descriptor `handle`, until either ends."""
+    """Serve the run with process id `run` over the pipe with file descriptor `handle`, until either ends."""
     _end_with(run)
     if os.environ.get("MRB_TRACEBACK") == "1":
-        faulthandler.enable()  # a crash in native code then says where
+        faulthandler.enable()  # prints the traceback of a crash in native code
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         serve(Channel(connection))
 
 
 class Channel:
-    """The worker's end of the pipe. An adapter may take requests in a thread of its own: one message at a time."""
+    """The worker's end of the pipe. Sending is locked, because an adapter may take requests in its own thread."""
 
     def __init__(self, connection: Connection[object, object]) -> None:
         self._connection = connection
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Say `message` to the run."""
+        """Send a message to the run."""
         with self._sending:
             self._connection.send(message)
 
     def receive(self) -> object:
-        """The next command, or the answer to an `Ask`; EOFError once the run has gone."""
+        """Return the next command or the answer to an `Ask`. Raises EOFError if the run has ended."""
         return self._connection.recv()
 
 
 def serve(channel: Channel) -> None:
-    """Carry out commands until `Close`; a mistake is told, and ends the worker."""
+    """Execute commands until `Close`. An error is sent as `Raised` and ends the worker."""
     try:
         build = channel.receive()
         assert isinstance(build, Build)  # the first command
@@ -68,7 +68,7 @@ def serve(channel: Channel) -> None:
 
 
 class Worker:
-    """A reranker that is built, and the task that is open."""
+    """A built reranker and the open task."""
 
     def __init__(self, channel: Channel, reranker: InProcess) -> None:
         self._channel = channel
@@ -76,7 +76,7 @@ class Worker:
         self._opened: tuple[Plan, Score] | None = None
 
     def obey(self, command: object) -> object:
-        """Carry out one command; what its `Done` holds."""
+        """Execute one command and return the value of its `Done`."""
         if isinstance(command, Packages):
             return self._reranker.packages()
         if isinstance(command, Open):
@@ -87,7 +87,7 @@ class Worker:
         return None
 
     def _open(self, command: Open) -> None:
-        self._opened = None  # the last task's data need not be held while the next one's is read
+        self._opened = None  # frees the last task's data before the next task is loaded
         plan = open_plan(command.choice)
         if plan.candidates.sha256 != command.candidates:
             raise CandidatesError(f"candidates of {plan.data.task.id}: the file was changed since the run began")
@@ -105,7 +105,7 @@ class Worker:
 
 
 class _Stream:
-    """The entries that the run hands out, asked for as the adapter takes them; ends at an empty answer."""
+    """The entries from the run, requested as the adapter takes them; it ends at an empty answer."""
 
     def __init__(self, channel: Channel, plan: Plan) -> None:
         self._channel = channel
@@ -126,21 +126,21 @@ class _Stream:
 
 
 class _Told(Allowance):
-    """Tells the run of pairs that fail: it counts those of all workers, and ends them when there are too many."""
+    """Reports failed pairs to the run, which counts those of all workers and ends the workers if there are too many."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(allowed=0)
         self._channel = channel
 
     def spend(self, pairs: int, error: MRBError) -> None:
-        """Tell of `pairs` that failed with `error`."""
+        """Report `pairs` pairs that failed with `error`."""
         self._channel.send(Failed(pairs, portable(error)))
 
 
 def _end_with(run: int) -> None:
-    """End this process and all that it has started once the run's process is gone, whatever is going on then.
+    """Kill this process's group once the run's process is gone. It leads its own group, which holds its children.
 
-    A pipe's end would not do: children that the adapter forks hold it too. The process has a group of its own.
+    The end of the pipe is not enough, because children that the adapter forks hold the pipe too.
     """
 
     def watch() -> None:

@@ -1,1 +1,1 @@
-"""The same plan on a Ray cluster, whose workers may be lost and may join while it goes on."""
+"""Run a plan on a Ray cluster, whose workers may join or be lost during the run."""

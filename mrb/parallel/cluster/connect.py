@@ -1,7 +1,7 @@
-"""Joining a Ray cluster, or starting one on this machine for the length of a command.
+"""Connect to a Ray cluster, or start one on this machine for the duration of a command.
 
-Ray is imported inside functions: the command line reads this module to know its options, and Ray reads its environment
-when it is imported.
+Ray is imported inside functions, because the command line imports this module for its options and Ray reads its
+environment variables when it is imported.
 """
 
 from __future__ import annotations
@@ -24,16 +24,20 @@ if TYPE_CHECKING:
     from mrb.parallel.cluster.worker_group import Crew
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
-"""Of a cluster that is started here. Only ids and scores pass between workers and run, and those are sent inline."""
+"""Object store of a local cluster. It can be small: only ids and scores are exchanged, and they are sent inline."""
 
 ANSWER_SECONDS = 10.0
-"""How long the head of a cluster may take to accept a connection."""
+"""Seconds that the head of a cluster may take to accept a connection."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a command asks of a cluster: how many workers (None: as many as it has room for, also later), GPUs for each
-    (None: one where there are any), and the address (None: RAY_ADDRESS, else a cluster started here)."""
+    """The cluster options of a command.
+
+    `workers` is the number of workers (None: as many as the cluster has room for, also later). `gpus` is the number of
+    GPUs per worker (None: one if there are any). `address` is that of the cluster (None: RAY_ADDRESS, else a cluster
+    that is started on this machine).
+    """
 
     workers: int | None = None
     gpus: float | None = None
@@ -41,9 +45,12 @@ class Wanted:
 
 
 def on_ray(wanted: Wanted, say: Callable[[str], None], timeout: float | None = None) -> Start:
-    """An executor on a Ray cluster, with a reranker in each worker, for `mrb.evaluation.run.run`.
+    """Return an executor on a Ray cluster for `mrb.evaluation.run.run`, with a reranker in each worker.
 
-    `say` is told of workers that are lost. A worker that gives no answer for `timeout` seconds is ended, and lost.
+    Args:
+        wanted: The cluster options.
+        say: Receives messages about lost workers.
+        timeout: Seconds of silence after which a worker with queries is ended and counts as lost; None for no limit.
     """
 
     @contextmanager
@@ -63,9 +70,15 @@ def on_ray(wanted: Wanted, say: Callable[[str], None], timeout: float | None = N
 
 @contextmanager
 def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Crew]:
-    """Workers on the cluster that serve with the module `serve`; they are ended with the block.
+    """Start workers on the cluster, which run `serve`.main, and end them after the block.
 
-    MRBError if the cluster cannot be reached, or one that is started here has not got the GPUs.
+    Args:
+        wanted: The cluster options.
+        serve: The module that a worker process runs.
+        say: Receives messages about lost workers.
+
+    Raises:
+        MRBError: The cluster cannot be reached, or a cluster on this machine lacks the GPUs.
     """
     address = wanted.address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
@@ -83,7 +96,7 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
         )
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except Exception as error:  # Ray says so too where a node of ours is slow to start, or versions differ
+    except Exception as error:  # Ray raises also if a local node starts slowly or versions differ
         raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
     try:
         found = ray.cluster_resources().get("GPU", 0.0)
@@ -100,9 +113,9 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
 
 
 def _answers_or_refuse(address: str) -> None:
-    """MRBError if nothing listens at a HOST:PORT: Ray itself goes on asking for minutes."""
+    """Raise MRBError if nothing listens at HOST:PORT. Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal():  # "auto", "local": Ray knows where
+    if not colon or not port.isdecimal():  # "auto" and "local", which Ray resolves
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
@@ -111,13 +124,13 @@ def _answers_or_refuse(address: str) -> None:
 
 
 def _of_our_own(wanted: Wanted) -> dict[str, Any]:
-    """Options of a cluster that is started here: small, silent, and closed to others on the network."""
-    # A busy machine needs more than Ray's half minute for a node and its agents.
+    """Return the options of a local cluster: small, without output, and protected from others on the network."""
+    # On a busy machine Ray's default of 30 s is too short to start a node and its agents.
     patience = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000"}
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **patience}.items():
         os.environ.setdefault(name, value)
     if "RAY_AUTH_MODE" not in os.environ:
-        # Ray listens on all interfaces, and who reaches it may run anything. Its own token would lie in the home.
+        # Ray listens on all interfaces, and anyone who can connect may run code. Ray's own token would be in the home.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     return {
         "num_cpus": max(cores(), wanted.workers or 1),

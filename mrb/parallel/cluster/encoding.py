@@ -1,7 +1,7 @@
-"""Shards made by workers on a Ray cluster, which may be lost and may join. This process searches and writes lists.
+"""Encode shards by workers on a Ray cluster, which may join or be lost. This process searches and writes the lists.
 
-The messages are those of `mrb.parallel.encoding_pool`. A worker writes each shard to disk itself, so the folder of
-vectors (`--work`) must be one that all nodes share.
+The messages are those of `mrb.parallel.encoding_pool`. A worker writes each shard to disk itself, so all nodes must
+share the folder of vectors (`--work`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = "shards that were made are kept, the same command goes on"
 
 
 class RayMaker:
-    """The `Maker` of a cluster. A mistake in one worker ends the command; a lost one's shard is handed out again."""
+    """A `Maker` on a cluster. An error in a worker ends the command; a lost worker's shard is handed out again."""
 
     def __init__(
         self, name: str, options: Mapping[str, str], *, wanted: Wanted, say: Callable[[str], None] = print
@@ -49,7 +49,7 @@ class RayMaker:
         self.needs_images = first.needs_images
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Have all that is missing of the tables made."""
+        """Have the workers encode all missing shards of the tables."""
         self._left = deque(missing(tables))
         self._tables = {shards.folder.name: shards for shards in tables}
         if not self._left:
@@ -62,7 +62,7 @@ class RayMaker:
         self._encode = None
 
     def make(self, shards: Shards, number: int, made: Callable[[int], object]) -> None:
-        """Never: `prepare` has had all made."""
+        """Raise AdapterError: `prepare` has written all shards, so a missing one was removed."""
         raise AdapterError(f"{shards.path(number)}: was removed while it was wanted; run the same command again")
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class RayMaker:
         return len(self._tables[job[0]].part(job[1]))
 
     def _round(self) -> int:
-        """Hear what a worker says and give those that do nothing something to do; how many items are done by it."""
+        """Handle the messages of one worker, assign work to idle workers, and return the number of items done."""
         done = 0
         for member, message in self._crew.events():
             if isinstance(message, Joined):
@@ -100,7 +100,7 @@ class RayMaker:
         member.doing = ""
 
     def _answer(self, member: Member) -> int:
-        """Give a worker the next shard; how many items were in the one before."""
+        """Assign the next shard to a worker and return the number of items in its last shard."""
         done = 0
         for folder, number in member.in_hand.values():
             path = self._tables[folder].path(number)

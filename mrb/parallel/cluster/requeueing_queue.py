@@ -1,4 +1,4 @@
-"""What is handed out of one task, to whom, and what becomes of it when who holds it is lost."""
+"""The work queue of one task on a cluster, which hands out the queries of lost workers again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mrb.parallel.work_queue import Shares
 
 
 class Handing:
-    """The queries of one call of `Score`. A worker's `in_hand` has the spans that it has not answered, by query."""
+    """The queries of one call of `Score`. A worker's `in_hand` is {query id: span} of its unanswered queries."""
 
     def __init__(self, choice: Choice, spans: Iterable[Span], allowance: Allowance | None) -> None:
         self.choice = choice
@@ -25,19 +25,19 @@ class Handing:
 
     @property
     def left(self) -> bool:
-        """Whether anything is to be handed out."""
+        """True if there are queries to hand out."""
         return bool(self._suspects) or len(self._shares) > 0
 
     @property
     def over(self) -> bool:
-        """Whether every query is answered."""
+        """True if every query is answered."""
         return self._open == 0
 
     def take(self, member: Member, workers: int) -> Sequence[Span]:
-        """What a worker that asks gets, one of `workers` that are there.
+        """Return the next queries for a worker; `workers` is the current number of workers.
 
-        What a lost worker held is handed out again one by one, each to a worker that holds nothing else and gets
-        nothing more until it is answered: if that one is lost too, it is known by what.
+        The queries of a lost worker are handed out again one by one, each to a worker that holds nothing else and gets
+        nothing more until it answers. If that worker is lost too, its one query is the likely cause.
         """
         self._shares.workers = max(1, workers)
         if self._alone & member.in_hand.keys():
@@ -52,13 +52,13 @@ class Handing:
         return taken
 
     def answered(self, member: Member, query_id: str) -> None:
-        """The worker has scored a query that it held."""
+        """Note that the worker has scored one of its queries."""
         del member.in_hand[query_id]
         self._alone.discard(query_id)
         self._open -= 1
 
     def give_back(self, member: Member) -> None:
-        """Hand out again what a lost worker holds: all of it is suspected to be what ended it."""
+        """Queue the queries of a lost worker again; each of them may have caused the loss."""
         self._suspects.extend(member.in_hand.values())
         self._alone -= member.in_hand.keys()
         member.in_hand.clear()

@@ -1,4 +1,4 @@
-"""The executor of a Ray cluster. The run's process stays the only one that writes its files."""
+"""The executor on a Ray cluster. Only the run's process writes the run's files."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CLOSING = "closing the reranker"
 
 
 class OnRay:
-    """Workers that come and go. Each builds, names its packages, opens what is to be scored, and asks for queries.
+    """An executor with workers that may join or be lost.
 
-    A mistake in one ends the run, as it does on one machine. One that is lost does not: what it held is handed out
-    again, unless that is what ends workers.
+    Each worker builds the reranker, reports its packages, opens the task, and asks for queries. An error in a worker
+    ends the run, as on one machine. The queries of a lost worker are handed out again, unless a query ends workers.
     """
 
     def __init__(self, crew: Crew, build: Build, timeout: float | None) -> None:
@@ -47,17 +47,17 @@ class OnRay:
 
     @property
     def info(self) -> RerankerInfo:
-        """What the reranker declares, in all workers alike."""
+        """The reranker's declarations, which are equal in all workers."""
         assert self._info is not None, "the first worker has built before anything is asked"
         return self._info
 
     @property
     def workers(self) -> int:
-        """How many workers there are to be."""
+        """The wanted number of workers."""
         return self._crew.size
 
     def packages(self) -> dict[str, str]:
-        """Versions of the packages that one of the workers has imported now."""
+        """Return {package: version} of the packages that one of the workers has imported."""
         self._packages = None
         while self._packages is None:
             idle = [member for member in self._crew.members if not member.doing]
@@ -67,15 +67,17 @@ class OnRay:
         return self._packages
 
     def open(self, choice: Choice, plan: Plan) -> Score:
-        """Have each worker read the task's data; comes back when the first has."""
+        """Load the task's data in each worker, and return the scoring function once the first worker is ready."""
         self._open = Open(choice, plan.candidates.sha256)
         while choice not in self._opened.values():
             self._round()
         return partial(self._score, choice)
 
     def close(self) -> None:
-        """Let each worker close its reranker that does nothing, or has answered all that it had and is about to be told
-        that there is no more. Nobody waits for one that is still being built or reads a task's data."""
+        """Close the reranker in each idle worker and in each that has answered all its queries.
+
+        Workers that still build the reranker or load a task's data are not waited for.
+        """
         self._open, self._crew.hiring = None, False
         ending = [member for member in self._crew.members if not member.doing or member in self._working]
         for member in ending:
@@ -102,7 +104,7 @@ class OnRay:
             self._handing = None
 
     def _round(self) -> list[Record]:
-        """Hear what a worker says, give those that do nothing something to do; the records that came."""
+        """Handle the messages of one worker, assign work to idle workers, and return the received records."""
         found: list[Record] = []
         for member, message in self._crew.events(self._timeout):
             if isinstance(message, Record):
@@ -126,7 +128,7 @@ class OnRay:
             raise message.error
         elif isinstance(message, Ask):
             handing = self._handing
-            # One that still ends its part of an earlier call was told other things of failures.
+            # A worker that still finishes an earlier call may have another setting for failures.
             ours = handing is not None and self._working.get(member) is handing
             member.tell(handing.take(member, len(self._crew.members)) if handing and ours else [])
         elif isinstance(message, Failed):
@@ -174,7 +176,7 @@ class OnRay:
             member.tell(Work(self._handing.allowance is not None), f"scoring task {self._open.choice.task.id}")
 
     def _lost(self, member: Member, lost: Lost) -> list[Record]:
-        """Hand out again what the worker held, or, if that is what ends workers, count it as failed or end the run."""
+        """Queue the queries of a lost worker again. A query that ends workers counts as failed or ends the run."""
         self._opened.pop(member, None)
         self._working.pop(member, None)
         told = f"{member.name} {lost.how} while {doing_what(member.doing or 'waiting', member.in_hand)}"
@@ -191,7 +193,7 @@ class OnRay:
         return []
 
     def _given_up(self, member: Member, span: Span, error: AdapterError) -> Record:
-        """A query that ends workers fails with all its pairs, where failures are allowed."""
+        """Count all pairs of a query that ends workers as failed and return its record. Raise if none may fail."""
         query_id, first, end = span
         handing = self._handing
         assert handing is not None

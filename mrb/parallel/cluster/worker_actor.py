@@ -1,7 +1,7 @@
-"""The actor of one worker: it starts the worker process on its node and passes on what it and the run say.
+"""The Ray actor of one worker: it starts the worker process on its node and relays messages.
 
-The worker itself is the process that `--workers` starts on one machine, so that an adapter that crashes takes no part
-of Ray with it, and how it ended can be told. It ends when its actor ends, however that happens.
+The worker is the same process that `--workers` starts on one machine. So a crash of an adapter does not crash Ray, and
+its exit code is known. The process ends when its actor ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from mrb.parallel.process import WorkerProcess
 from mrb.parallel.resources import THREADS
 
 LOOK_SECONDS = 1.0
-"""How often a silent process is looked at: a child of it may hold its pipe open."""
+"""Seconds between checks of a silent process. Its child may hold its pipe open, so its death gives no EOF."""
 
 
 class Relay:
-    """Started by `mrb.parallel.cluster.worker_group` as an actor with a thread for each direction."""
+    """The actor, which `mrb.parallel.cluster.worker_group` starts with one thread for each direction."""
 
     def __init__(self, seat: Seat) -> None:
-        # Where the nodes share a file system, or the run was submitted as a job with a working folder, it is there.
+        # The folder exists if the nodes share a file system or the run is a Ray job with a working folder.
         if Path(seat.folder).is_dir():
             os.chdir(seat.folder)
         self._node = ray.get_runtime_context().get_node_id()
@@ -36,12 +36,12 @@ class Relay:
         self._process = WorkerProcess(seat.name, environment | seat.environment, seat.serve)
 
     def tell(self, message: Any) -> None:
-        """Pass a command or an answer to the worker; `said` tells if it has died."""
+        """Relay a command or an answer to the worker. If it has died, `said` reports that."""
         with contextlib.suppress(OSError):
             self._process.connection.send(message)
 
     def said(self) -> Iterator[list[Any]]:
-        """What the worker says, several messages at a time where they come fast; `Joined` first, `Died` last."""
+        """Yield the worker's messages in lists, `Joined` first and `Died` last."""
         yield [Joined(self._node, socket.gethostname())]
         while True:
             messages = self._messages()
@@ -63,8 +63,10 @@ class Relay:
 
 
 def threads(resources: dict[str, float], gpus: float, workers: int) -> int:
-    """The threads that numeric libraries of one worker get: its share of its node's cores, if as many of `workers` as
-    have room run there."""
+    """Return the number of threads for one worker's numeric libraries: its share of the cores of its node.
+
+    The share assumes that as many of `workers` run on the node as it has room for.
+    """
     there = int(resources.get("CPU", 1.0))
     room = min(there, int(resources.get("GPU", 0.0) / gpus)) if gpus else there
     return max(1, there // max(1, min(room, workers)))

@@ -1,4 +1,4 @@
-"""The workers of a command on a Ray cluster: asked for, spoken to, and replaced when they are lost."""
+"""Start the workers of a command on a Ray cluster, exchange messages with them, and replace lost ones."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from mrb.parallel.process import KEPT, silent
 from mrb.parallel.resources import THREADS
 
 LOOK_SECONDS = 1.0
-"""How often the cluster is looked at while no worker says anything."""
+"""Seconds between looks at the cluster's resources while no worker sends a message."""
 WAIT_SECONDS = 15.0
-"""After so long without any worker the user is told that there is no room for one."""
+"""Seconds without any worker after which the user is told that the cluster has no room."""
 UNUSED = 3
-"""So many workers in a row that end before they have done anything mean that none will."""
+"""Number of workers in a row that end without having done anything, after which the command gives up."""
 ALONE = 2
-"""A piece of work that was the only one in the hands of so many workers when they were lost is what ends them."""
+"""Number of workers lost with the same single piece of work in hand, after which that work counts as the cause."""
 
 
 class Crew:
-    """As many workers as are wanted, or as the cluster has room for. While it is `hiring`, one that is lost is asked
-    for anew."""
+    """A group of as many workers as are wanted or as the cluster has room for.
+
+    While `hiring` is true, lost workers are replaced.
+    """
 
     def __init__(self, wanted: int | None, gpus: float, serve: str, say: Callable[[str], None]) -> None:
         self.members: list[Member] = []
@@ -49,7 +51,7 @@ class Crew:
 
     @property
     def size(self) -> int:
-        """How many workers there are to be."""
+        """The wanted number of workers, or the number that the cluster has room for."""
         if self._wanted is not None:
             return self._wanted
         if time.monotonic() > self._looked + LOOK_SECONDS:
@@ -60,9 +62,11 @@ class Crew:
         return self._room
 
     def events(self, timeout: float | None = None) -> Iterator[tuple[Member, Any]]:
-        """What one worker has said by now, if any has within a moment: messages, `Joined` first, or `Lost`, after which
-        it is none of the members. With a `timeout`, one that says nothing for so many seconds with work in hand is
-        ended, and lost."""
+        """Wait briefly and yield (worker, message) for the messages of one worker.
+
+        The first message of a worker is `Joined`. After `Lost` it is no longer a member. A worker with work in hand
+        that is silent for `timeout` seconds is ended and lost.
+        """
         while self.hiring and len(self.members) < self.size:
             self._start()
         self._tell_if_nobody_comes()
@@ -72,7 +76,7 @@ class Crew:
             return
         ready, _ = ray.wait([member.stream for member in self.members], timeout=LOOK_SECONDS)
         for member in [member for member in self.members if member.stream in ready]:
-            # The first that is ready is given: who was heard goes last, so that all are.
+            # `ray.wait` returns the first ready stream, so the worker just heard moves to the end.
             self.members.remove(member)
             self.members.append(member)
             member.since = time.monotonic()
@@ -80,22 +84,22 @@ class Crew:
                 yield member, message
 
     def worked(self) -> None:
-        """Note that a worker has done something: those that ended before they did had other reasons."""
+        """Note that a worker has done something, which resets the count of workers lost without work."""
         self._unused = 0
 
     def unused(self, told: str, lost: Lost) -> None:
-        """Count one that ended with nothing in hand; AdapterError, with what is `told` of it, if none will last."""
+        """Count a worker lost without work in hand. Raises AdapterError with the text `told` after UNUSED in a row."""
         self._unused += not lost.with_node
         if self._unused >= UNUSED:
             raise AdapterError(f"{told}, as did {UNUSED - 1} before it; {KEPT}")
 
     def deadly(self, work: str) -> bool:
-        """Count a worker that was lost with this work alone in hand; whether it has been enough of them."""
+        """Count a worker lost with only this work in hand; return whether the work now counts as the cause."""
         self._alone[work] += 1
         return self._alone[work] >= ALONE
 
     def drop(self, member: Member) -> None:
-        """End a worker, whatever it does."""
+        """End a worker, whatever it is doing."""
         if member in self.members:
             self.members.remove(member)
         ray.kill(member.actor)
@@ -117,7 +121,7 @@ class Crew:
         try:
             messages: list[Any] = ray.get(next(member.stream))
         except RayTaskError:
-            raise  # a mistake of ours, not a loss
+            raise  # a bug in MRB, not a lost worker
         except (RayError, StopIteration) as error:
             return [self._gone(member, f"was lost ({_reason(error)})", with_node=not _alive(member.node))]
         if isinstance(messages[0], Joined):
@@ -138,7 +142,7 @@ class Crew:
         elif self._waiting == float("-inf"):
             self._waiting = now
         elif now > self._waiting + WAIT_SECONDS:
-            self._waiting = float("inf")  # said once
+            self._waiting = float("inf")  # reported once
             there = ray.cluster_resources()
             self.say(
                 f"the cluster has no room for a worker yet (1 CPU, {self._gpus:g} GPUs; it has {there.get('CPU', 0):g} "
@@ -147,7 +151,7 @@ class Crew:
 
 
 def _late(member: Member, timeout: float) -> bool:
-    """Whether it has held work in silence for so long; what it has said while nobody listened is no silence."""
+    """Return whether a worker with work in hand is silent for `timeout` seconds and has no unread message."""
     silence = bool(member.in_hand) and time.monotonic() > member.since + timeout
     return silence and not ray.wait([member.stream], timeout=0)[0]
 
@@ -157,6 +161,6 @@ def _alive(node: str | None) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The last line of what Ray says, which has the reason; the first ones are its names for things."""
+    """Return the last line of Ray's message, which holds the reason; the first lines are Ray's internal names."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return one_line(lines[-1] if lines else type(error).__name__, 160)

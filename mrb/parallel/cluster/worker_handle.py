@@ -1,4 +1,4 @@
-"""A worker of a cluster as its command sees it, and what is said of its beginning and end. Nothing here needs Ray."""
+"""The command's handle of a worker on a cluster, and the messages on its start and end. Nothing here needs Ray."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Seat:
-    """Where and how a worker runs: the run's folder, variables of its environment, the module that it serves with, and
-    how many others at most share its node."""
+    """The specification of a worker: its name, the run's working folder, environment variables, the module that it
+    runs (`serve`), its number of GPUs, and the number of workers of the command."""
 
     name: str
     folder: str
@@ -22,7 +22,7 @@ class Seat:
 
 @dataclass(frozen=True)
 class Joined:
-    """The first that is said: the process is started on this node."""
+    """The first message: the process has started on this node."""
 
     node: str
     host: str
@@ -30,14 +30,14 @@ class Joined:
 
 @dataclass(frozen=True)
 class Died:
-    """The last that is said: how the process ended."""
+    """The last message: how the process ended."""
 
     how: str
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker has ended, or cannot be reached any more. `with_node`: its node is gone too."""
+    """A worker has ended or cannot be reached. `with_node` is true if its node is lost too."""
 
     how: str
     with_node: bool
@@ -45,7 +45,7 @@ class Lost:
 
 @dataclass(eq=False)
 class Member:
-    """A worker as the command sees it. `doing` is "" while nothing has been asked of it that is not done."""
+    """The command's handle of a worker. `doing` is its current activity, or "" if it is idle."""
 
     name: str
     actor: Any
@@ -56,7 +56,7 @@ class Member:
     since: float = field(default_factory=time.monotonic)
 
     def tell(self, message: object, doing: str | None = None) -> None:
-        """Give it a command, of which it is `doing` something until it says `Done`, or an answer."""
+        """Send a command or an answer. `doing` names the activity of a command until its `Done`."""
         self.doing = self.doing if doing is None else doing
         self.since = time.monotonic()
         self.actor.tell.remote(message)
