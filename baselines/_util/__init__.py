@@ -1,1 +1,1 @@
-"""Helpers of the adapters."""
+"""Utilities of the adapters."""

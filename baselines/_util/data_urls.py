@@ -1,6 +1,6 @@
-"""Items in the form that rerank servers take: plain text, or content parts with pictures as data URLs.
+"""Items in the form that rerank servers take: plain text, or content parts with images as data URLs.
 
-The shape is the one that vLLM documents for `/v1/rerank` and `LLM.score` (docs/models/pooling_models/scoring.md):
+The form is the one that vLLM documents for `/v1/rerank` and `LLM.score` (docs/models/pooling_models/scoring.md):
 `{"content": [{"type": "image_url", "image_url": {"url": "data:..."}}, {"type": "text", "text": "..."}]}`.
 """
 
@@ -19,7 +19,7 @@ _SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/we
 
 
 def content(item: Item) -> str | dict[str, Any]:
-    """`item` as a query or document of a request: its text alone, or parts, the picture before the text."""
+    """Return `item` as a query or document of a request: its text alone, or parts, the image before the text."""
     if item.image is None:
         return item.text
     parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_url(item.image)}}]
@@ -29,12 +29,12 @@ def content(item: Item) -> str | dict[str, Any]:
 
 
 def data_url(image: ImageHandle) -> str:
-    """The picture as a `data:` URL that decodes to the pixels of `image.open()`, whatever the server's decoder does.
+    """Return the image as a `data:` URL that any decoder decodes to the pixels of `image.open()`.
 
-    The file itself where it is an upright, opaque PNG, JPEG or WebP of one frame; else the opened picture as PNG.
-    DataError if the picture is damaged or over its task's caps.
+    The file itself if it is an upright, opaque PNG, JPEG or WebP with one frame; otherwise the opened image as PNG.
+    Raises DataError if the image is damaged or over its task's limits.
     """
-    opened = image.open()  # first: it holds the bytes to the task's caps
+    opened = image.open()  # first: it checks the bytes against the task's limits
     data = image.encoded
     kind = _plain_kind(data, image.size, opened.size)
     if kind is None:
@@ -45,7 +45,7 @@ def data_url(image: ImageHandle) -> str:
 
 
 def _plain_kind(data: bytes, stored: tuple[int, int], opened: tuple[int, int]) -> str | None:
-    """The media type of a file that any decoder reads alike; None for one that `open()` turns, shrinks or flattens."""
+    """Return the media type of a file all decoders read alike, None if `open()` rotates, shrinks or flattens it."""
     header = read_header(data, ImageCaps(max_bytes=len(data), max_pixels=stored[0] * stored[1]), "image")
     plain = (
         header.mode in ("RGB", "L")

@@ -1,7 +1,8 @@
-"""The calls of `rerank-api` to a server that may be slow, busy or wrong: time-outs, retries, rate limit, a secret key.
+"""HTTP client of `rerank-api`, for a server that may be slow, busy or wrong: time-outs, retries, rate limit, a secret
+key.
 
-The key is read from the environment when the adapter is built and goes into one header. It is in no option, so in no
-result; text that comes from the server passes `_told`, which takes it out before it can reach an error.
+The key is read from the environment when the adapter is built, and sent in one header. It is not an option, so it is in
+no result; text from the server passes `_told`, which removes the key before it can reach an error.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_WAIT = 300.0
-"""Seconds. A server that asks for a longer pause ends the run: its quota is used up."""
+"""Seconds. If a server asks for a longer pause the run ends: its quota is used up."""
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -31,15 +32,15 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
 class ServiceError(Exception):
-    """A call that a server did not answer, or not as it should."""
+    """A call without an answer, or with a wrong one."""
 
 
 class Service:
-    """One address that JSON is posted to.
+    """One address to which JSON is posted.
 
-    `timeout` is for one attempt as a whole, in seconds; `retries` counts the attempts after the first. Plain http is
-    never sent through a proxy of the environment, and not at all to another machine when there is a key. AdapterError
-    if the address, the key or a number does not do.
+    `timeout` is in seconds for one attempt as a whole; `retries` counts the attempts after the first. Plain http never
+    goes through a proxy of the environment, and with a key only to this machine. Raises AdapterError if the address,
+    the key or a number is invalid.
     """
 
     def __init__(
@@ -68,14 +69,17 @@ class Service:
             headers["Authorization"] = f"Bearer {self._key}"
         self._client = httpx2.AsyncClient(
             headers=headers,
-            timeout=None,  # an attempt as a whole has a limit
+            timeout=None,  # the limit is on an attempt as a whole
             limits=httpx2.Limits(max_connections=max(1, connections)),
-            follow_redirects=False,  # the key and the data go to the address that the user typed
+            follow_redirects=False,  # key and data go only to the address that the user typed
             trust_env=address.scheme == "https",
         )
 
     async def post(self, body: bytes) -> object:
-        """The JSON that answers `body`; ServiceError when the attempts are used up or another one would not help."""
+        """Return the JSON answer to `body`.
+
+        Raises ServiceError when attempts are used up or another one would not help.
+        """
         attempt = 0
         while True:
             await self._pace.turn()
@@ -102,11 +106,11 @@ class Service:
         await self._client.aclose()
 
     def wrong(self, problem: str, answer: object) -> ServiceError:
-        """The error for an answer that is JSON but not the right one."""
+        """Return the error for an answer that is JSON but not as expected."""
         return ServiceError(f"{self.url}: wrong answer: {self._told(problem)}: {self._told(repr(answer))}")
 
     async def _attempt(self, body: bytes) -> tuple[int, float, str]:
-        """(status, seconds that the server asks to wait, text)."""
+        """Return (status, seconds that the server asks to wait, text)."""
         async with asyncio.timeout(self.timeout), self._client.stream("POST", self.url, content=body) as response:
             data = bytearray()
             async for chunk in response.aiter_bytes():
@@ -129,7 +133,7 @@ class Service:
         raise ServiceError(f"{self.url}: {problem}")
 
     def _told(self, text: str) -> str:
-        """Text of the server as an error may show it."""
+        """Return a server's text shortened and without the key, for an error."""
         if self._key is not None:
             for written in {self._key, repr(self._key)[1:-1], json.dumps(self._key)[1:-1]}:
                 text = text.replace(written, "***")
@@ -137,7 +141,7 @@ class Service:
 
 
 class _Pace:
-    """Keeps calls `gap` seconds apart, and holds all of them back when the server asks for a pause."""
+    """Spaces calls `gap` seconds apart, and delays all of them when the server asks for a pause."""
 
     def __init__(self, gap: float) -> None:
         self._gap = gap
@@ -151,17 +155,17 @@ class _Pace:
         await asyncio.sleep(start - now)
 
     def hold(self, seconds: float) -> None:
-        """No new call within so many seconds."""
+        """Delay new calls by so many seconds."""
         self._free_at = max(self._free_at, asyncio.get_running_loop().time() + seconds)
 
 
 def _backoff(attempt: int) -> float:
-    """Seconds before the next attempt: doubled each time, and spread so that callers do not come back together."""
+    """Return the seconds before the next attempt: doubled each time, with jitter so that callers spread."""
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def _retry_after(header: str) -> float:
-    """Seconds from a Retry-After header, a number or a date; 0 where it says nothing that can be read."""
+    """Return the seconds of a Retry-After header (a number or a date); 0 if it cannot be parsed."""
     if _SECONDS.fullmatch(header):
         return float(header)
     try:
@@ -175,7 +179,7 @@ def _reason(error: Exception, timeout: float) -> str:
 
 
 def _checked(url: str, *, keyed: bool) -> httpx2.URL:
-    """The address, read by the client that will call it."""
+    """Return the address, parsed by the client that will call it. Raises AdapterError if it must not be used."""
     import httpx2
 
     try:
@@ -185,7 +189,7 @@ def _checked(url: str, *, keyed: bool) -> httpx2.URL:
     if address.scheme not in ("http", "https") or not address.host:
         raise AdapterError("rerank-api: url must be the full address of the call, http(s)://HOST/PATH")
     if address.userinfo or address.query or address.fragment:
-        # Not shown: what stands there may be the key.
+        # Not shown: it may contain the key.
         raise AdapterError("rerank-api: url may hold no user name, password or query: results publish it (api_key_env)")
     if keyed and address.scheme == "http" and not _loopback(address.host):
         raise AdapterError(
@@ -202,7 +206,7 @@ def _loopback(host: str) -> bool:
 
 
 def _key(variable: str) -> str:
-    """The key; the errors do not show what was given as its name, which may be the key itself."""
+    """Return the key. Errors do not show the given name, which may be the key itself."""
     if not _NAME.fullmatch(variable):
         raise AdapterError(
             "rerank-api: api_key_env is the name of an environment variable that holds the key, not a key"

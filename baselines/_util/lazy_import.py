@@ -1,4 +1,4 @@
-"""Packages and weights that an adapter needs and may lack: one line that says what is missing and what to do."""
+"""Packages and weights that an adapter needs: a one-line error says what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# Weights that may be left over: recomputed tables, and heads of pretraining.
+# Weights that may be unexpected: recomputed buffers, and pretraining heads.
 _UNUSED = RECOMPUTED + r"|(^|\.)(pooler|cls|lm_head)\."
 
 
 def needed(adapter: str, module: str, install: str) -> Any:
-    """The imported module; AdapterError with the command that installs it if that fails."""
+    """Return the imported module. Raises AdapterError with the install command if that fails."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -28,8 +28,11 @@ def needed(adapter: str, module: str, install: str) -> Any:
 
 
 def folder_or_hub_id(adapter: str, path: str, option: str = "path") -> str:
-    """`path`, which the user gives by `option`, if it can name weights. AdapterError for a folder that is not there or
-    holds two sets of weights, and for ORGANISATION/NAME where a folder has that name too."""
+    """Return `path`, which the user gives as `option`, if it can name weights.
+
+    Raises AdapterError for a folder that does not exist or holds two sets of weights, and for ORGANISATION/NAME if a
+    folder has that name too.
+    """
     hub_id = _HUB_ID.fullmatch(path)
     if Path(path).is_dir():
         if hub_id and hub_id[1]:
@@ -45,18 +48,18 @@ def folder_or_hub_id(adapter: str, path: str, option: str = "path") -> str:
 
 @contextmanager
 def complete_weights(adapter: str, path: str) -> Iterator[None]:
-    """Whatever transformers model is loaded inside must get every weight from its checkpoint, or AdapterError.
+    """Refuse models loaded inside the context that did not get every weight from their checkpoint.
 
-    transformers fills a weight that a checkpoint lacks with random numbers and only logs it; a head that is random
-    gives scores that look like scores. Libraries that load a model for us do not hand on what it reported, so
-    `from_pretrained` is asked for its report here, and restored at the end.
+    transformers initialises missing weights randomly and only logs it; a random head gives plausible scores. Libraries
+    that load a model for us do not pass on its loading report, so `from_pretrained` is wrapped here, and restored at
+    the end. Raises AdapterError.
     """
     models = needed(adapter, "transformers", "pip install 'mrb[models]'").PreTrainedModel
     original = models.__dict__["from_pretrained"]
     reports: list[Mapping[str, Any]] = []
 
     def reporting(cls: type[Any], /, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
-        kwargs["ignore_mismatched_sizes"] = True  # they are in the report, and refused with the rest
+        kwargs["ignore_mismatched_sizes"] = True  # mismatched weights are in the report, and refused with the rest
         model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
         refuse_untied(path, model)
         reports.append(report)
@@ -77,8 +80,7 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
 
 
 def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> None:
-    """AdapterError if `report` (transformers' loading info) names a weight that was not in the checkpoint, did not
-    fit, or is no part of the model."""
+    """Raise AdapterError if `report` (transformers' loading info) names a missing, mismatched or unexpected weight."""
     absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if absent:
         raise AdapterError(
@@ -93,5 +95,5 @@ def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> Non
 
 
 def _no_report(record: logging.LogRecord) -> bool:
-    """Whether a message of transformers is anything but the table of what is judged here."""
+    """Filter out transformers' loading report, which is checked here."""
     return "LOAD REPORT" not in record.getMessage()

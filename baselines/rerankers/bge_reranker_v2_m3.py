@@ -13,7 +13,7 @@ from mrb.baselines.rerankers.cross_encoder import CrossEncoder
 
 
 class BgeRerankerV2M3(CrossEncoder):
-    """`cross-encoder` with this model's weights, revision and length; covers text. `path` may be a folder."""
+    """`cross-encoder` with this model's weights, revision and length. Covers text. `path` may be a folder."""
 
     name = "bge-reranker-v2-m3"
 

@@ -1,7 +1,7 @@
-"""BM25, as a first stage over a whole corpus and as a reranker of one request's candidates.
+"""BM25 as a first stage over a whole corpus, and as a reranker of one request's candidates.
 
-Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; the variant is that of
-Lucene (Kamphuis et al., "Which BM25 Do You Mean?", ECIR 2020), computed by the `bm25s` package (MIT licence).
+Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; the variant is Lucene's
+(Kamphuis et al., "Which BM25 Do You Mean?", ECIR 2020), computed by the `bm25s` package (MIT licence).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Float32 = npt.NDArray[np.float32]
 
 
 class Index:
-    """An inverted index over the text of a task's documents, held in memory (about 2.4 GB a million passages).
+    """An in-memory inverted index over the text of a task's documents (about 2.4 GB per million passages).
 
-    A document's text is its own, or that of the task's side table where the corpus has none (a page's cheap OCR).
+    A document without text takes the text of the task's side table (a page's cheap OCR).
     """
 
     def __init__(self, data: TaskData, k1: float = K1, b: float = B) -> None:
@@ -51,7 +51,7 @@ class Index:
         self._bm25.index((ids, vocabulary), create_empty_token=False, show_progress=False)
 
     def scores(self, text: str) -> Float32:
-        """The score of every document, float32, in the order of `doc_ids`; 0 where no word is shared."""
+        """Return every document's score, float32, in the order of `doc_ids`; 0 if no word is shared."""
         ids = [self._vocabulary[word] for word in words(text) if word in self._vocabulary]
         if not ids:
             return np.zeros(len(self.doc_ids), np.float32)
@@ -62,8 +62,8 @@ class BM25Retriever:
     """BM25 (k1 = 1.2, b = 0.75, English stop words and stemmer) of the query's text against the documents' text.
 
     Only documents that share a word with the query are found, so a list may be shorter than asked for. `engine` is
-    `memory` (bm25s), `disk` (shards of postings in `folder`, by default in MRB's cache) or `auto`, which takes the disk
-    above MEMORY_DOCUMENTS. Both give the same lists, so the engine is no part of a list's identity.
+    `memory` (bm25s), `disk` (shards of postings in `folder`, by default in MRB's cache) or `auto`: disk above
+    MEMORY_DOCUMENTS. Both give the same lists, so the engine is not part of a list's identity.
     """
 
     version = "1"
@@ -83,12 +83,12 @@ class BM25Retriever:
         self.folder = folder
 
     def covers(self, data: TaskData) -> bool:
-        """Whether queries and documents (or the side table) have texts."""
+        """Return whether queries and documents (or the side table) have texts."""
         documents = data.corpus.has_texts or (data.side is not None and data.side.has_texts)
         return documents and data.queries.has_texts
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The best documents of each query; CandidatesError if the documents have no text anywhere."""
+        """Yield the best documents of each query. Raises CandidatesError if no document has any text."""
         on_disk = len(data.corpus) > MEMORY_DOCUMENTS if self.engine == "auto" else self.engine == "disk"
         return self._search_disk(data, depth) if on_disk else self._search_memory(data, depth)
 
@@ -110,16 +110,16 @@ class BM25Retriever:
             yield (query_id, *best_first(data.task.id, query_id, [doc_ids[row] for row in rows], scores, depth))
 
     def _index_folder(self, data: TaskData) -> Path:
-        """Named after the documents and the format: an index is found again for the same text and for no other."""
+        """Return the index folder, named by a hash of documents and format: only the same text reuses an index."""
         tables = [table_key(data, table) for table in (data.corpus, data.side) if table is not None]
         return (self.folder or work_root()) / f"bm25-{sha256_json([FORMAT, tables])[:32]}"
 
 
 class BM25Reranker:
-    """BM25 of the query's text against the candidates' text, with the statistics of the request's candidates alone.
+    """BM25 of the query's text against the candidates' text, with statistics of the request's candidates only.
 
-    Covers: text and image+text on both sides; images are not looked at. Setwise, because a word's weight depends on
-    how many of the candidates hold it. Learnt: nothing. Licence: Apache-2.0, part of MRB.
+    Covers: text and image+text on both sides; images are ignored. Setwise, because a word's weight depends on how many
+    candidates contain it. Not trained. Licence: Apache-2.0, part of MRB.
     """
 
     kind = "setwise"
@@ -133,7 +133,7 @@ class BM25Reranker:
         self._words = lru_cache(maxsize=20_000)(words)  # a document is a candidate of many queries
 
     def score(self, request: Request) -> Sequence[float]:
-        """One BM25 score a candidate, 0 where no word is shared."""
+        """Return one BM25 score per candidate, 0 if no word is shared."""
         documents = [self._words(candidate.text) for candidate in request.candidates]
         return bm25(self._words(request.query.text), documents, self.k1, self.b)
 

@@ -1,4 +1,4 @@
-"""The reranker `constant`: what ties give."""
+"""The reranker `constant`: the result of ties alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from mrb.rerankers.reranker import Request
 
 
 class Constant:
-    """The same score for every pair, so that the benchmark's tie-breaking alone decides the order.
+    """The same score for every pair, so that only the benchmark's tie-breaking decides the order.
 
-    Covers: all inputs. It must do no better than `random`: a scoring rule that breaks ties by first-stage order, by
-    relevance or by position in a file would show here. Learnt: nothing. Licence: Apache-2.0, part of MRB.
+    Covers: all inputs. It must do no better than `random`: a scoring rule that broke ties by first-stage order, by
+    relevance or by position in a file would show here. Not trained. Licence: Apache-2.0, part of MRB.
     """
 
     kind = "pointwise"
@@ -19,5 +19,5 @@ class Constant:
     batch_invariant = True
 
     def score(self, request: Request) -> Sequence[float]:
-        """0 for each candidate."""
+        """Return 0 for each candidate."""
         return [0.0] * len(request.candidates)

@@ -20,25 +20,25 @@ from mrb.hub.client import offline
 from mrb.rerankers.reranker import Request
 
 _PAIRS_AHEAD = 512
-"""Pairs that are sorted by length together."""
+"""Number of pairs that are sorted by length together."""
 _ROWS = 32
-"""Rows of a batch where the device is no CPU and the user says nothing."""
+"""Default rows per batch on other devices than a CPU."""
 _INSTALL = "pip install 'mrb[cross-encoder]'"
 _BYTES_PER_TOKEN = 4
 _PIXELS_PER_TOKEN = 28 * 28
-"""About so much is a token: only for putting pairs of like length side by side, where there are pictures."""
+"""Rough size of a token, used only to batch pairs of similar length if there are images."""
 
 
 class CrossEncoder:
-    """Scores are the model's raw logits, never passed through a sigmoid, which ties what is far from 0.5.
+    """Scores are the model's raw logits, without the sigmoid, which would tie scores far from 0.5.
 
-    Options: `path` (Hub id or folder), `revision`, `device` (the fastest there is unless stated), `dtype`, `max_length`
-    (tokens of a pair, cut as the tokenizer does; the model's own unless stated), `batch_size` (0: on a CPU as many as
-    come to about 512 tokens, elsewhere 32), `instruction` (pass the task's instruction as the model's prompt; off: the
-    model's own prompt), `trust_remote_code` (off).
+    Options: `path` (Hub id or folder), `revision`, `device` (default: the fastest available), `dtype`, `max_length`
+    (tokens of a pair, truncated by the tokenizer; default: the model's own), `batch_size` (0: on a CPU about 512
+    tokens, elsewhere 32 rows), `instruction` (pass the task's instruction as the model's prompt; off: the model's own
+    prompt), `trust_remote_code` (off).
 
-    Covers text, and image and image+text where the model's modalities say so. AdapterError if the model gives more
-    than one score a pair, or if a weight is missing from the checkpoint and would be random.
+    Covers text, and image and image+text if the model's modalities include them. Raises AdapterError if the model gives
+    more than one score per pair, or if a weight is missing from the checkpoint and would be random.
     """
 
     kind = "pointwise"
@@ -83,7 +83,7 @@ class CrossEncoder:
         self._raw = needed(self.name, "torch", _INSTALL).nn.Identity()
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
-        """(key, logits) of each request; pairs of several requests share a batch, the longest first."""
+        """Yield (key, logits) of each request. Pairs of several requests share a batch, longest first."""
         waiting: list[Request] = []
         for request in requests:
             waiting.append(request)
@@ -93,13 +93,13 @@ class CrossEncoder:
         yield from self._scored(waiting)
 
     def close(self) -> None:
-        """Give the model's memory back."""
+        """Free the model's memory."""
         self._model = None
 
     def _scored(self, requests: list[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         pairs = [(request, place) for request in requests for place in range(len(request.candidates))]
         found: dict[int, list[float]] = {request.key: [0.0] * len(request.candidates) for request in requests}
-        # One instruction a batch: the library takes one prompt for all of a call's pairs.
+        # One instruction per call: the library takes one prompt for all pairs of a call.
         pairs.sort(key=lambda pair: pair[0].instruction)
         for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
             alike = list(same)
@@ -109,8 +109,11 @@ class CrossEncoder:
         yield from found.items()
 
     def _scores(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
-        """The library sorts a call's pairs by length and cuts them into batches of as many rows, which pipelines them
-        on a GPU; batches within a CPU's budget of tokens are made here, one call for each."""
+        """Return one logit per pair.
+
+        With a fixed batch size the library batches one large call, which pipelines batches on a GPU. Batches by a CPU's
+        token budget are made here, with one call each.
+        """
         if self._batch_size:
             return self._predict(pairs, instruction, self._batch_size)
         found = [0.0] * len(pairs)
@@ -120,11 +123,11 @@ class CrossEncoder:
         return found
 
     def _lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
-        """Tokens of each pair: by the model's tokenizer where a pair is two plain texts, else roughly."""
+        """Return the tokens of each pair: by the model's tokenizer if a pair is two plain texts, else roughly."""
         if self._as_parts or not pairs:
             return [_length(query, candidate) for query, candidate in pairs]
         sides = ([item.text for item in side] for side in zip(*pairs, strict=True))
-        longest = self._model.max_seq_length  # none: the model takes any length
+        longest = self._model.max_seq_length  # None: the model takes any length
         rows = self._model.tokenizer(*sides, verbose=False)["input_ids"]
         return [min(len(row), longest or len(row)) for row in rows]
 
@@ -139,8 +142,11 @@ class CrossEncoder:
         return [float(score) for score in scores]
 
     def _side(self, item: Item) -> str | dict[str, Any]:
-        """One side of a pair. A bare text that looks like an address or path of a picture would be opened as one by a
-        model that takes pictures; under its own name it stays a text."""
+        """Return one side of a pair.
+
+        A model that takes images would open a plain text that looks like an image's address or path; under the key
+        "text" it stays a text.
+        """
         if not self._as_parts:
             return item.text
         parts: dict[str, Any] = {"image": item.image.open()} if item.image else {}
@@ -148,7 +154,7 @@ class CrossEncoder:
 
 
 def _length(query: Item, candidate: Item) -> int:
-    """Tokens, roughly."""
+    """Return the approximate number of tokens."""
     letters = sum(len(item.text.encode()) for item in (query, candidate))
     pictures = [item.image.size for item in (query, candidate) if item.image]
     return 1 + letters // _BYTES_PER_TOKEN + sum(width * height for width, height in pictures) // _PIXELS_PER_TOKEN
@@ -163,8 +169,11 @@ def _check_head(name: str, path: str, model: Any) -> None:
 
 
 def _set_padding(name: str, path: str, model: Any) -> None:
-    """A decoder with a classification head finds a row's last token by the configuration's `pad_token_id`, which many
-    checkpoints lack: it is then the tokenizer's. AdapterError if that has none, or if the two differ."""
+    """Set the model's `pad_token_id` to the tokenizer's if the configuration has none.
+
+    A decoder with a classification head locates a row's last token by it. Raises AdapterError if the tokenizer has
+    none, or if the two differ.
+    """
     padding = model.tokenizer.pad_token_id
     if padding is None:
         raise AdapterError(f"{name}: {path}: its tokenizer has no pad_token, which a batch of two rows needs")
@@ -188,6 +197,6 @@ def _inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:
 
 
 def _takes_parts(model: Any) -> bool:
-    """Whether a pair becomes messages with typed parts; else it is two plain texts."""
+    """Return whether a pair becomes messages with typed parts; otherwise it is two plain texts."""
     config = getattr(model[0], "modality_config", {}).get("message")
     return config is not None and config.get("format") != "flat"

@@ -1,11 +1,11 @@
-"""GMR-3B and GMR-7B (arXiv 2510.14824), the paper's own rerankers on Qwen2.5-VL, with the prompt of their training.
+"""GMR-3B and GMR-7B (arXiv 2510.14824): the paper's rerankers on Qwen2.5-VL, with the prompt of their training.
 
-GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0. GMR-3B: no checkpoint is known to be public (the name in its model card,
+GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0. GMR-3B: no public checkpoint is known (the name in its model card,
 vec-ai/lychee-rerank-mm-3b, was removed and is unconfirmed), so its folder must be named: `--set path=...`.
-`--set layout=gmr-cl` scores a checkpoint that was trained by contrast (CL) as its loss does, by the logit of "yes".
-The prompt's source is a public script that runs the 7B model; the authors' code is not public. Held to numbers of
+`--set layout=gmr-cl` scores a contrastively trained (CL) checkpoint as its loss does, by the logit of "yes". The
+prompt's source is a public script that runs the 7B model; the authors' code is not public. Tested against numbers of
 Qwen3-VL-Reranker's script, whose prompt has the same form (tests/contract/authors/gmr.json). Takes text, image and
-both, one image a side.
+both, one image per side.
 Never run on their real weights here.
 """
 
@@ -24,7 +24,7 @@ class GMR7B(YesNo):
 
 
 class GMR3B(YesNo):
-    """The 3B model, whose hub id is unconfirmed: name a folder."""
+    """The 3B model, whose Hub id is unconfirmed: name a folder."""
 
     prompt = GMR
     other_prompts = (GMR_CL,)

@@ -1,4 +1,4 @@
-"""The reranker `surface`: words, colours and shapes, for every kind of query and document, learnt nothing."""
+"""The reranker `surface`: hand-made features of words, colours and shapes, for every kind of query and document."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from mrb.baselines.synthetic.image_edits import changed, tone_match
 from mrb.data.items import Item
 from mrb.rerankers.reranker import Request
 
-# Weights, set by hand while looking at the development and training splits of the mini suite.
-_TRIGRAMS = 0.3  # of the likeness of letters, beside that of words
-_COLOURS = 0.5  # of the colours that a text names, beside where it says they are
-_TONE = 0.2  # of the skin tone that a text asks for, beside the likeness of pictures
-_ASIDE = 0.3  # of text against picture where texts can be compared with texts
-_LENGTH = 100  # words of a document at which word counts are taken as they are
-_DATED = 0.1  # for a document that states a date or year, where the query asks when
+# Weights, set by hand on the development and training splits of the mini suite.
+_TRIGRAMS = 0.3  # of letter-trigram similarity, added to word overlap
+_COLOURS = 0.5  # of the named colours; the rest is their positions
+_TONE = 0.2  # of the named skin tone, added to image similarity
+_ASIDE = 0.3  # of text against image, if texts can be compared with texts
+_LENGTH = 100  # document length in words at which counts are not rescaled
+_DATED = 0.1  # for a document with a date or year, if the query asks when
 
 _WHEN = re.compile(r"^when\b|\bwhat (year|date)\b|\bwhich (year|date)\b")
 _DATE = re.compile(r"\b(1[0-9]|20)[0-9]{2}\b")
 
 
 class Surface:
-    """A cheap hand-made reranker of any pair, by what both sides have.
+    """A cheap hand-made reranker of any pair, by the modalities that both sides have.
 
-    - Text and text: the share of the query's words found in the document, rarer (longer) words weighing more, counts
-      damped as in BM25 with a fixed mean length, plus the cosine of letter trigrams.
-    - Image and image: likeness of the hand-made picture features that `pixels` searches by. Where the query has a text
-      too and the text names a change (another colour, turned round), the query's picture is changed first; a skin tone
-      that it names is looked for in the candidate.
-    - Text and image, either way: the colours that the text names against the colours shown, and where it says they are
-      (bands, field, cross, triangle, corner). It cannot read: against a picture of a page it is no better than chance.
+    - Text and text: the share of the query's words found in the document, weighted by word length (longer words are
+      rarer), with counts damped as in BM25 with a fixed mean length, plus the cosine of letter trigrams.
+    - Image and image: cosine of the hand-made image features of `pixels`. If the query also has a text that names a
+      change (another colour, mirrored), the query's image is changed first; a named skin tone is looked for in the
+      candidate.
+    - Text and image, either way: the named colours against the colours shown, and their named positions (bands, field,
+      cross, triangle, corner). It cannot read: on images of pages it is no better than chance.
 
-    Covers: all inputs. Pointwise, no corpus statistics. Learnt: nothing. Licence: Apache-2.0, part of MRB.
+    Covers: all inputs. Pointwise, without corpus statistics, not trained. Licence: Apache-2.0, part of MRB.
     """
 
     kind = "pointwise"
@@ -52,7 +52,7 @@ class Surface:
         self._profile = lru_cache(maxsize=20_000)(_profile)
 
     def score(self, request: Request) -> Sequence[float]:
-        """One score a candidate, about 0 to 2; terms for which a side lacks text or image are left out."""
+        """Return one score per candidate, about 0 to 2. Terms for which a side lacks text or image are left out."""
         query = request.query
         shown = self._picture(query.image) if query.image else None
         wanted = changed(shown, query.text) if shown and query.text else None
@@ -76,7 +76,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Profile:
-    """A text's words and letter trigrams, counted, and the length of the trigram vector."""
+    """A text's counted words and letter trigrams, and the norm of the trigram vector."""
 
     words: Counter[str]
     length: int
@@ -85,10 +85,10 @@ class Profile:
 
 
 def text_likeness(query: Profile, document: Profile) -> float:
-    """Words in common (0 to 1) plus 0.3 times the cosine of letter trigrams.
+    """Return the share of common words (0 to 1) plus 0.3 times the cosine of letter trigrams.
 
-    A word weighs its number of letters, for frequent words are short (Zipf's law of abbreviation); its count tf in the
-    document becomes 2.2 tf / (tf + 1.2 (0.25 + 0.75 length / 100)), BM25's form, but at most 1.
+    A word's weight is its number of letters, since frequent words are short (Zipf's law of abbreviation). Its count tf
+    in the document becomes 2.2 tf / (tf + 1.2 (0.25 + 0.75 length / 100)), the form of BM25, but at most 1.
     """
     norm = 1.2 * (0.25 + 0.75 * document.length / _LENGTH)
     total = sum(len(word) for word in query.words)
@@ -115,6 +115,6 @@ def _likeness(one: Picture, other: Picture) -> float:
 
 
 def _told(text: str, picture: Picture) -> float:
-    """How well a picture fits what `text` says of colours and where they are, 0 to 1; 0 where it names none."""
+    """Return how well an image fits the colours and positions named in `text`, 0 to 1; 0 if it names none."""
     colours = float(text_colours(text) @ picture.palette)
     return _COLOURS * colours + (1 - _COLOURS) * layout_match(text, picture.colour_map)

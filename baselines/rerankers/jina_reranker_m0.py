@@ -1,11 +1,11 @@
 """jina-reranker-m0: jinaai/jina-reranker-m0 on Qwen2-VL-2B, CC-BY-NC-4.0: not for commercial use.
 
-Prompt, score token and head (Linear, ReLU, Linear to one number, minus 2.65) as in the checkpoint's modeling code and
-vLLM's jina_vl.py; held to numbers of the former, from a public copy (tests/contract/authors/jina-reranker-m0.json). Its
-remote code is not run: MRB loads the Qwen2-VL weights by their names and refuses if one is missing (newer transformers
-versions load that code's model with random weights and say nothing). The raw logit is ranked, the sigmoid left out. The
-authors' code takes one modality a side; image and text together are joined as on the other sides, which is MRB's
-reading. Never run on its real weights here.
+Prompt, score token and head (Linear, ReLU, Linear to one number, minus 2.65) follow the checkpoint's modeling code and
+vLLM's jina_vl.py; tested against numbers of the former, from a public copy
+(tests/contract/authors/jina-reranker-m0.json). Its remote code is not run: MRB loads the Qwen2-VL weights by name and
+refuses missing ones (with newer transformers that code loads random weights without an error). Ranking uses the raw
+logit, without the sigmoid. The authors' code takes one modality per side; joining image and text is MRB's reading.
+Never run on its real weights here.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class JinaRerankerM0(YesNo):
 
     model = "jinaai/jina-reranker-m0"
     prompt = JINA_M0
-    # The score head is read by `head`, and the vocabulary's is not used.
+    # `head` reads the score head; the vocabulary's head is not used.
     ignored = (r"^score\.", r"^lm_head\.")
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
-        """The two-layer head that the checkpoint holds beside the language model."""
+        """Return the two-layer head stored with the language model."""
         from mrb.engine.checkpoint import read_weights
         from mrb.engine.head import mlp
 

@@ -1,10 +1,10 @@
-"""LamRA-Rank (arXiv 2412.01720): code-kunkun/LamRA-Rank on Qwen2-VL-7B, -Qwen2.5VL-7b on Qwen2.5-VL. Weights' licence
-unconfirmed (the code is MIT).
+"""LamRA-Rank (arXiv 2412.01720): code-kunkun/LamRA-Rank on Qwen2-VL-7B, and -Qwen2.5VL-7b on Qwen2.5-VL.
 
-Pointwise prompt as in Code-kunkun/LamRA; the log-odds of Yes over No at the first answered token. Held to numbers of
-that code (tests/contract/authors/lamra-rank.json), but for texts: its data loader capitalises each one and ends it with
-a full stop, MRB gives texts as they are. The authors add the
-retriever's score to it; that is another system and not done here. Takes text, image and both.
+The weights' licence is unconfirmed (the code is MIT). Pointwise prompt as in Code-kunkun/LamRA; the score is the
+log-odds of Yes over No at the first answered token. Tested against numbers of that code
+(tests/contract/authors/lamra-rank.json), except for texts: its data loader capitalises each text and ends it with a
+full stop, MRB leaves texts unchanged. The authors add the retriever's score, which is another system and not done here.
+Takes text, image and both.
 Never run on their real weights here.
 """
 

@@ -1,12 +1,12 @@
-"""`listwise`: a language model that reads a few documents together and writes down their order.
+"""`listwise`: a language model that reads a window of documents and writes their order.
 
 Prompt, window and stride are those of LightOn-rerank LW (July 2026, Apache-2.0), as mteb runs it
-(embeddings-benchmark/mteb@27f1337, `lighton_rerank_models.py`); hub ids lightonai/LightOn-rerank-LW-0.8B, -2B (the
-default) and -4B (`think_block=true`). Never run on their real weights here: tested on tiny checkpoints of random or
-quickly trained weights, of the same class among them.
+(embeddings-benchmark/mteb@27f1337, `lighton_rerank_models.py`); Hub ids lightonai/LightOn-rerank-LW-0.8B, -2B (the
+default) and -4B (`think_block=true`). Never run on their real weights here: tested on tiny checkpoints with random or
+briefly trained weights, some of the same model class.
 
-A window of documents moves from the bottom of the list to the top, so that good ones rise. What is no order leaves its
-window as it was: counted in `stats`, told at the end.
+A window of documents slides from the bottom of the list to the top, so that good documents rise. An answer that is not
+an order leaves its window unchanged; such answers are counted in `stats` and reported at the end.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ _NEXT = re.compile(r"\s*>\s*")
 
 
 class Listwise:
-    """Options: `path` (Hub id or folder), `revision`, `device`, `dtype`, `window`, `stride`, `max_length` (tokens of a
-    prompt: longer documents are cut, all to the same length, and counted), `max_new_tokens`, `think_block` (an empty
+    """A listwise reranker of texts; greedy decoding, one window at a time.
+
+    Options: `path` (Hub id or folder), `revision`, `device`, `dtype`, `window`, `stride`, `max_length` (tokens of a
+    prompt; longer documents are truncated to a common length, and counted), `max_new_tokens`, `think_block` (an empty
     one before the answer).
 
-    Covers text. Listwise; greedy, one window at a time. AdapterError if a weight is missing from the checkpoint.
+    Covers text. Raises AdapterError if a weight is missing from the checkpoint.
     """
 
     kind = "listwise"
@@ -75,12 +77,12 @@ class Listwise:
             raise AdapterError(f"listwise: max_length={max_length} is too short for a window of {window} documents")
 
     def rank(self, request: Request) -> list[int]:
-        """Positions of the candidates, best first."""
+        """Return positions of the candidates, best first."""
         query, texts = request.query.text, [candidate.text for candidate in request.candidates]
         return slide(len(texts), self.window, self.stride, lambda shown: self._order(query, [texts[n] for n in shown]))
 
     def answer(self, query: str, documents: Sequence[str]) -> str:
-        """What the model writes about a window, as it is."""
+        """Return the model's raw answer for a window."""
         torch = self._torch
         ids = torch.tensor([self._ids(*self._fitting(query, documents))], device=self._model.device)
         with torch.inference_mode():
@@ -95,7 +97,7 @@ class Listwise:
         return str(self._tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True))
 
     def close(self) -> None:
-        """Tell what was counted, and give the model's memory back."""
+        """Report the counters, and free the model's memory."""
         if self.stats["windows"]:
             counted = ", ".join(f"{count} {name}" for name, count in self.stats.items())
             sys.stderr.write(f"listwise: {counted}; a malformed answer leaves its window in the order it had\n")
@@ -108,7 +110,10 @@ class Listwise:
         return list(range(len(documents))) if order is None else order
 
     def _ids(self, query: str, documents: Sequence[str]) -> list[int]:
-        """The tokens of the prompt. Only the frame may hold control tokens: in data they are plain letters."""
+        """Return the tokens of the prompt.
+
+        Only its frame may hold control tokens: in data they are plain characters.
+        """
         head, tail = (self._tokenizer(part, add_special_tokens=False)["input_ids"] for part in (_HEAD, self._tail))
         asked = prompt(query, documents)
         if self._control.found_in(asked):
@@ -118,7 +123,7 @@ class Listwise:
         return [*head, *ids, *tail]
 
     def _fitting(self, query: str, documents: Sequence[str]) -> tuple[str, list[str]]:
-        """Query and documents, cut so that the prompt has at most `max_length` tokens: the query to half of it."""
+        """Return query and documents truncated to fit `max_length` prompt tokens; the query takes at most half."""
         query, _ = self._cut(query, self.max_length // 2)
         room = self.max_length - len(self._ids(query, [""] * len(documents)))
         lengths = [len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in documents]
@@ -128,20 +133,22 @@ class Listwise:
         return query, [text for text, _ in cut]
 
     def _cut(self, text: str, tokens: int) -> tuple[str, bool]:
-        """(the text's first `tokens` tokens, whether that is less than all of it)."""
+        """Return the text's first `tokens` tokens, and whether text was removed."""
         found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         return (text[: found[tokens - 1][1]], True) if len(found) > tokens else (text, False)
 
 
 def prompt(query: str, documents: Sequence[str]) -> str:
-    """What the user says; documents are numbered from 1."""
+    """Return the user's message; documents are numbered from 1."""
     body = "\n".join(f"[{number}]: {text}" for number, text in enumerate(documents, start=1))
     return f"Query: {query}\n\nRank these passages from most to least relevant:\n{body}\n\nRanking:"
 
 
 def parse_order(answer: str, count: int) -> list[int] | None:
-    """Positions from 0, best first, of the first `[2] > [1] > ...` in `answer` with `count` places; None if there is
-    none, or if it is no permutation."""
+    """Parse the first `[2] > [1] > ...` with `count` entries in `answer`.
+
+    Returns positions from 0, best first; None if there is none, or if it is not a permutation.
+    """
     for first in _PLACE.finditer(answer):
         places = [int(first[1]) - 1]
         end = first.end()
@@ -156,9 +163,9 @@ def parse_order(answer: str, count: int) -> list[int] | None:
 
 
 def slide(count: int, window: int, stride: int, order_of: Callable[[list[int]], list[int]]) -> list[int]:
-    """`count` positions, best first, after a window has gone once from the bottom to the top.
+    """Slide a window once from the bottom of a list to its top; return the `count` positions, best first.
 
-    `order_of` is given the positions that a window shows and says how they should stand, as places within the window.
+    `order_of` receives the positions in a window, and returns their order as indices within the window.
     """
     order = list(range(count))
     start = max(0, count - window)
@@ -172,7 +179,7 @@ def slide(count: int, window: int, stride: int, order_of: Callable[[list[int]], 
 
 
 def fair_limit(lengths: Sequence[int], room: int) -> int:
-    """The largest limit such that the lengths, none over the limit, fit into `room`; at least 1."""
+    """Return the largest limit such that the lengths, each cut to the limit, fit into `room`; at least 1."""
     left = room
     for place, length in enumerate(sorted(lengths)):
         share = left // (len(lengths) - place)
@@ -183,7 +190,7 @@ def fair_limit(lengths: Sequence[int], room: int) -> int:
 
 
 def _loaded(path: str, revision: str | None, device: str | None, dtype: str) -> tuple[Any, Any]:
-    """The model on its device, and its tokenizer."""
+    """Return the model on its device, and its tokenizer."""
     transformers = needed("listwise", "transformers", _INSTALL)
     classes = needed("listwise", "transformers.models.auto.modeling_auto", _INSTALL)
     hub = {"revision": revision, "local_files_only": offline()}

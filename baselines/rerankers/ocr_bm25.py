@@ -1,7 +1,7 @@
-"""`ocr-bm25`: read the text out of the pictures, then BM25.
+"""`ocr-bm25`: OCR of the images, then BM25.
 
-The reader is RapidOCR 1.4 with PP-OCRv4 (detection, direction, Chinese and English recognition), whose ONNX weights are
-inside the package rapidocr-onnxruntime (Apache-2.0, on PyPI). Run on its real weights here.
+OCR is RapidOCR 1.4 with PP-OCRv4 (detection, direction, Chinese and English recognition), whose ONNX weights are in the
+package rapidocr-onnxruntime (Apache-2.0, on PyPI). Run on its real weights here.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _INSTALL = (
 
 
 class OcrBM25:
-    """BM25 of the query's text against the candidates', with the text that stands in their pictures added to either.
+    """BM25 of the query's text against the candidates' text, each extended by the text in its image.
 
-    Covers: all inputs; a picture without writing is an empty text, and pairs that share no word score 0. Setwise,
-    because a word's weight depends on how many of the candidates hold it. Each distinct picture is read once, as long
-    as it stays among the last CACHE_IMAGES.
+    Covers: all inputs; an image without writing counts as an empty text, and pairs that share no word score 0. Setwise,
+    because a word's weight depends on how many candidates contain it. Each distinct image is read once while it is
+    among the last CACHE_IMAGES used.
     """
 
     kind = "setwise"
@@ -43,7 +43,7 @@ class OcrBM25:
         self._words = lru_cache(maxsize=20_000)(words)  # a document is a candidate of many queries
 
     def score(self, request: Request) -> Sequence[float]:
-        """One BM25 score a candidate, 0 where no word is shared."""
+        """Return one BM25 score per candidate, 0 if no word is shared."""
         documents = [self._words(self._shown(candidate)) for candidate in request.candidates]
         return bm25(self._words(self._shown(request.query)), documents, self.k1, self.b)
 
@@ -51,6 +51,6 @@ class OcrBM25:
         return f"{item.text}\n{self._read(item.image)}" if item.image else item.text
 
     def _text_in(self, image: ImageHandle) -> str:
-        """The lines that the reader finds with a confidence of at least 0.5, from top to bottom."""
+        """Return the lines that OCR finds with a confidence of at least 0.5, from top to bottom."""
         lines, _ = self._reader(image.open())
         return "\n".join(line[1] for line in lines or ())

@@ -1,6 +1,6 @@
-"""The prompts of pointwise rerankers, as their authors' code writes them.
+"""Prompt templates of pointwise rerankers, as in their authors' code.
 
-Where a source could not be read, the layout's comment says where the string was seen. `docs/models.md` names the
+If a source could not be read, the template's comment says where the string was found. `docs/models.md` names the
 sources; tests/unit/test_prompts.py holds every rendered string.
 """
 
@@ -24,7 +24,7 @@ def _chat(system: str, user: str) -> str:
 # code could not be read. A side with nothing in it leaves its place bare.
 _GMR = _chat(_JUDGE, "<Instruct>: {instruction}<Query>:{query}{seam}\n<Document>:{document}")
 GMR = Layout("gmr", _GMR, default_instruction=_PASSAGES)
-# A model trained by contrast is scored by the logit of "yes" alone, as in its loss.
+# A contrastively trained model is scored by the logit of "yes" alone, as in its loss.
 GMR_CL = Layout("gmr-cl", _GMR, score="positive", default_instruction=_PASSAGES)
 
 # QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py: 32 x 32 pixels a token, NULL for an empty side.
@@ -123,11 +123,11 @@ MXBAI = Layout(
     max_length=8192,
 )
 
-# gmr-tiny, which ships with MRB: no system turn and no instruction, as every token counts. The text of a query comes
-# first, so that the pictures of both sides lie a fixed number of tokens apart.
+# gmr-tiny, which ships with MRB: no system turn and no instruction, to save tokens. The query's text comes first, so
+# that the images of both sides are a fixed number of tokens apart.
 _TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"
 GMR_TINY = Layout("gmr-tiny", _TINY, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
 GMR_TINY_CL = Layout("gmr-tiny-cl", _TINY, score="positive", max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
 
 LAYOUTS = (GMR, GMR_CL, GMR_TINY, GMR_TINY_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
-"""Those that end in one of two tokens: what `--model yes-no` takes."""
+"""The templates whose answer is one of two tokens: the choices of `--model yes-no`."""

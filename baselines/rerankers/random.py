@@ -1,4 +1,4 @@
-"""The reranker `random`: what chance gives."""
+"""The reranker `random`: the result of chance."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from mrb.rerankers.reranker import Request
 
 
 class Random:
-    """A random score for each pair, the same in every run: a hash of the seed and of what query and candidate show.
+    """A random score for each pair, the same in every run: a hash of the seed and of the content of query and
+    candidate.
 
-    Covers: all inputs. Pointwise; two candidates with the same content tie. Learnt: nothing. Licence: Apache-2.0, part
-    of MRB. `seed` (0) gives another draw.
+    Covers: all inputs. Pointwise; two candidates with the same content tie. Not trained. Licence: Apache-2.0, part of
+    MRB. Another `seed` (default 0) gives other scores.
     """
 
     kind = "pointwise"
@@ -23,11 +24,11 @@ class Random:
         self.seed = seed
 
     def score(self, request: Request) -> Sequence[float]:
-        """One number from 0 to below 1 for each candidate, uniform; exact in float32."""
+        """Return one uniform number in [0, 1) for each candidate, exact in float32."""
         query = f"{self.seed} {request.query.content_hash}"
         return [_uniform(f"{query} {candidate.content_hash}") for candidate in request.candidates]
 
 
 def _uniform(key: str) -> float:
-    # 24 bits: all that a float32 holds between 0 and 1 without rounding two draws into one.
+    # 24 bits: the most that float32 holds in [0, 1) without rounding two numbers into one.
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:3], "big") / 2**24

@@ -1,9 +1,9 @@
-"""`rerank-api`: any HTTP server with the rerank call that Cohere and Jina introduced, as an adapter.
+"""`rerank-api`: an adapter for any HTTP server with the rerank call that Cohere and Jina introduced.
 
 Wire format: `POST url` with `{"model", "query", "documents", "top_n"}`, answered by
 `{"results": [{"index", "relevance_score"}, ...]}` (docs.cohere.com/reference/rerank, jina.ai/reranker; vLLM serves it
-as `/v1/rerank`). Pictures go as data URLs in the shape that vLLM documents (`mrb.baselines._util.data_urls`). Never run
-against a hosted service or a served model here: tested with a local server that checks the format.
+as `/v1/rerank`). Images are sent as data URLs in the form that vLLM documents (`mrb.baselines._util.data_urls`). Never
+run against a hosted service or a served model here: tested with a local server that checks the format.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _OWN_FIELDS = ("model", "query", "documents", "top_n")
 
 
 class RerankAPI:
-    """Asks a rerank server for the scores, several requests at a time.
+    """Gets scores from a rerank server, several requests at a time.
 
-    Options: `url` (the full address of the call), `model` (its name there), `api_key_env` (the name of the environment
-    variable that holds the key, sent as a bearer token), `inputs` (what the served model takes; text unless stated),
-    `kind` ("setwise" for a model that reads all documents together), `timeout` (seconds for one attempt), `retries`
-    (further attempts after 429, 5xx, a lost connection or a time-out), `requests_per_minute`, `max_documents` (of one
-    call; longer lists are cut into several), `concurrency`, `instruction_field` (the field that carries the task's
-    instruction; not sent unless named), `extra` (further fields of every call, as JSON; published with results).
+    Options: `url` (full address of the call), `model` (its name on the server), `api_key_env` (name of the environment
+    variable with the key, sent as a bearer token), `inputs` (what the served model takes; default text), `kind`
+    ("setwise" for a model that reads all documents together), `timeout` (seconds per attempt), `retries` (further
+    attempts after 429, 5xx, a lost connection or a time-out), `requests_per_minute`, `max_documents` (per call; longer
+    lists are split), `concurrency`, `instruction_field` (field for the task's instruction; not sent by default),
+    `extra` (further fields of every call, as JSON; published with results).
 
     Covers what `inputs` says. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
     """
@@ -76,7 +76,7 @@ class RerankAPI:
         )
 
     async def score(self, request: Request) -> list[float]:
-        """The server's relevance score of each candidate, as it gave them; ServiceError says what went wrong."""
+        """Return the server's relevance score of each candidate, unchanged. ServiceError says what went wrong."""
         candidates = request.candidates
         if self.kind == "setwise" and len(candidates) > self.max_documents:
             raise ServiceError(
@@ -100,14 +100,14 @@ class RerankAPI:
             "model": self.model,
             "query": content(request.query),
             "documents": [content(item) for item in part],
-            "top_n": len(part),  # some servers answer with the best few unless told
+            "top_n": len(part),  # some servers return only the best few by default
         }
         if self.instruction_field is not None:
             fields[self.instruction_field] = request.instruction
         return json.dumps(fields).encode()
 
     def _scores(self, answer: object, count: int) -> list[float]:
-        """The scores in the order of the documents: each index once, each score finite."""
+        """Return the scores in document order; each index must occur once, each score must be finite."""
         results = answer.get("results") if isinstance(answer, dict) else None
         if not isinstance(results, list):
             raise self._service.wrong("no list 'results' in it", answer)
@@ -130,10 +130,10 @@ class RerankAPI:
 
 
 def _finite(value: object) -> float | None:
-    """`value` if it is a finite number, else None."""
+    """Return `value` as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return float(value) if math.isfinite(value) else None
-    except OverflowError:  # a whole number beyond every float
+    except OverflowError:  # an integer beyond the range of floats
         return None

@@ -1,8 +1,8 @@
-"""`vllm`: a reranker that vLLM loads and runs in this process (`LLM.score`), with or without a server's overhead.
+"""`vllm`: a reranker that vLLM loads and runs in this process (`LLM.score`), without a server.
 
-Written for vLLM 0.33.0 (Apache-2.0), whose wheel was read for it (`entrypoints/pooling/offline.py`, `scoring/`); names
-moved before and will again. Never run with vLLM here, which needs a GPU and a torch of its own: tested with a stand-in
-that takes the same arguments. Licence of the weights: each model's own.
+Written for vLLM 0.33.0 (Apache-2.0), from the source in its wheel (`entrypoints/pooling/offline.py`, `scoring/`); names
+have changed between releases and may again. Never run with vLLM here, which needs a GPU and its own torch: tested with
+a stand-in that takes the same arguments. Licence of the weights: each model's own.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _INSTALL = "pip install vllm==0.33.0, in an environment of its own, with MRB"
 
 
 class VLLM:
-    """Scores are raw logits of a cross-encoder (`use_activation=False`): a sigmoid would tie what is far from 0.5.
+    """Scores are a cross-encoder's raw logits (`use_activation=False`): a sigmoid would tie scores far from 0.5.
 
-    Options: `model` (Hub id or folder), `revision`, `inputs` (what the model takes; text unless stated), `hf_overrides`
-    (JSON, as `vllm serve --hf-overrides`), `chat_template` (a file; the prompt that the model was trained with, and
-    without which many give plausible wrong scores), `dtype`, `max_model_len`, `gpu_memory_utilization`,
-    `max_tokens_per_doc` (longer texts are cut; vLLM ends the run at a prompt that is too long), `instruction` (give the
-    task's instruction to the template, as `instruction`).
+    Options: `model` (Hub id or folder), `revision`, `inputs` (what the model takes; default text), `hf_overrides`
+    (JSON, as `vllm serve --hf-overrides`), `chat_template` (a file with the prompt of the model's training; without it
+    many models give plausible wrong scores), `dtype`, `max_model_len`, `gpu_memory_utilization`, `max_tokens_per_doc`
+    (longer texts are truncated; vLLM aborts the run at a prompt that is too long), `instruction` (pass the task's
+    instruction to the template as `instruction`).
 
     Covers what `inputs` says. Remote code is never run.
     """
@@ -72,7 +72,10 @@ class VLLM:
         self.version += f", weights {loaded_identity(model, revision)}"
 
     def score(self, request: Request) -> list[float]:
-        """One logit a candidate; RuntimeError if vLLM failed on one, for which its own answer holds a 0."""
+        """Return one logit per candidate.
+
+        Raises RuntimeError if vLLM failed on one; vLLM itself would return 0 for it.
+        """
         found = self._llm.score(
             content(request.query),
             [content(candidate) for candidate in request.candidates],
@@ -86,17 +89,17 @@ class VLLM:
         return [float(output.outputs.score) for output in found]
 
     def close(self) -> None:
-        """Let go of the engine."""
+        """Free the engine."""
         self._llm = None
 
     def _extra(self, instruction: str) -> dict[str, Any] | None:
-        """What the prompt is made with, beside query and document."""
+        """Return the arguments of the prompt besides query and document."""
         shown = {"chat_template_kwargs": {"instruction": instruction}} if self._instruction else {}
         return {**self._limits, **shown} or None
 
 
 def _read(template: Path | None) -> tuple[str | None, str]:
-    """(the template's text, the words for it in the version); a template of another content is another version."""
+    """Return the template's text, and its hash as part of the adapter's version."""
     if template is None:
         return None, ""
     try:

@@ -1,9 +1,9 @@
-"""Any transformers checkpoint that answers with one of two tokens, with a layout named by the user.
+"""Any transformers checkpoint that answers with one of two tokens, with a prompt template that the user names.
 
     mrb run --model yes-no --set path=my-checkpoint --set layout=gmr
 
-So a user's own GMR-like model, trained here or elsewhere, is measured like the published ones: a causal language model,
-a Qwen2-VL, Qwen2.5-VL or Qwen3-VL model, or a folder of LoRA weights on one of them.
+So a user's own GMR-like model, trained with MRB or elsewhere, is measured like the published ones: a causal language
+model, a Qwen2-VL, Qwen2.5-VL or Qwen3-VL model, or a folder of LoRA weights on one of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ from mrb.engine.yes_no import YesNo
 
 
 class AnyYesNo(YesNo):
-    """The checkpoint and the layout that the options name."""
+    """The checkpoint and the prompt template that the options name."""
 
     other_prompts = LAYOUTS

@@ -1,8 +1,8 @@
-"""BM25 over a corpus that does not fit into memory: postings on disk, one shard of documents after the other.
+"""BM25 over a corpus that does not fit into memory: postings on disk, processed shard by shard.
 
-A shard holds counts only (which word stands how often in which document), so k1 and b are free at search time and a
-shard never has to be written again when the corpus' statistics are known. Scores are computed with the arithmetic of
-`bm25s`, step by step in the same precision and order: the lists of the two engines are equal bit for bit.
+A shard holds counts only (how often each word occurs in each document), so k1 and b are free at search time and no
+shard is rewritten when the corpus statistics are known. Scores use the arithmetic of `bm25s`, step by step in the same
+precision and order: the lists of the two engines are equal bit for bit.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from mrb.baselines.retrievers.lexical import words
 from mrb.errors import CandidatesError, MRBError
 
 FORMAT = 1
-"""Raised when the analyser or the files change: an index of another format is not used."""
+"""Incremented when the analyser or the files change: an index of another format is not used."""
 SHARD_DOCUMENTS = 200_000
 SHARD_TOKENS = 16_000_000
-"""A shard is full at either limit; building one takes about 60 bytes a token."""
+"""A shard is full at either limit; building one takes about 60 bytes per token."""
 NO_TEXT = (
     "BM25 needs text; neither documents nor side table hold any; take a first stage that reads images, as "
     "`mrb tracks` lists them for each type"
@@ -40,11 +40,11 @@ Int64 = npt.NDArray[np.int64]
 
 
 class DiskIndex:
-    """An index in `folder`, built from where an earlier process stopped.
+    """An index in `folder`. An interrupted build resumes after the last finished shard.
 
-    `texts` are the documents in a fixed order, read once; `documents` is how many there are. The index is complete when
-    its `manifest.json` is there. Two processes in one folder write the same bytes under the same names, each file whole
-    or not at all, so they need no lock. MRBError if the folder holds an index of other documents.
+    `texts` yields the documents in a fixed order and is read once; `documents` is their number. The index is complete
+    when `manifest.json` exists. Two processes in one folder write the same bytes under the same names, each file
+    atomically, so they need no lock. Raises MRBError if the folder holds an index of other documents.
     """
 
     def __init__(self, folder: Path, texts: Iterable[str], documents: int) -> None:
@@ -62,10 +62,10 @@ class DiskIndex:
     def search(
         self, queries: Sequence[Sequence[str]], depth: int, *, k1: float, b: float
     ) -> Iterator[tuple[Int64, Float32]]:
-        """(document rows, scores) for each query, in order; a query is its analysed words.
+        """Yield (document rows, scores) for each query, in order; a query is its analysed words.
 
-        Holds the `depth` best of every shard and all that tie with the last of them, in no order: `best_first` orders
-        and cuts. Only documents that share a word with the query are found.
+        Contains the `depth` best of every shard and all that tie with the last of them, unordered: `best_first` orders
+        and cuts them. Only documents that share a word with the query are found.
         """
         wanted = {word for query in queries for word in query}
         for shard in self._shards:
@@ -88,7 +88,7 @@ class _Range:
 
 
 class _Shard:
-    """The postings of some documents that stand together: for each word its documents' rows and counts, by row."""
+    """Postings of consecutive documents: for each word the rows and counts of its documents, by row."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -98,7 +98,7 @@ class _Shard:
         self._ranges: dict[str, _Range] = {}
 
     def open(self, wanted: set[str]) -> None:
-        """Map the arrays, and find the postings of the words that will be asked for: only these are remembered."""
+        """Memory-map the arrays, and keep the posting ranges of the `wanted` words only."""
         _, self._rows, self._counts, self._lengths = (
             np.load(self._folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS
         )
@@ -111,14 +111,14 @@ class _Shard:
         }
 
     def frequency(self, word: str) -> int:
-        """How many of the shard's documents hold the word."""
+        """Return how many of the shard's documents contain the word."""
         found = self._ranges.get(word)
         return 0 if found is None else found.end - found.start
 
     def best(
         self, query: Sequence[str], idf: dict[str, np.float32], mean: np.float64, depth: int, k1: float, b: float
     ) -> tuple[Int64, Float32]:
-        """(rows within the shard, scores) of the `depth` best and of all that tie with the last of them."""
+        """Return (rows within the shard, scores) of the `depth` best and of all that tie with the last of them."""
         scores = np.zeros(self.documents, np.float32)
         for word in query:
             found = self._ranges.get(word)
@@ -127,7 +127,7 @@ class _Shard:
             rows = self._rows[found.start : found.end]
             counts = self._counts[found.start : found.end].astype(np.float64)
             weights = counts / (k1 * ((1 - b) + b * self._lengths[rows] / mean) + counts)
-            # bm25s multiplies in float64, keeps float32, and adds word by word in float32.
+            # bm25s multiplies in float64, rounds to float32, and sums word by word in float32.
             scores[rows] += (np.float64(idf[word]) * weights).astype(np.float32)
         hits = np.flatnonzero(scores > 0)
         values = scores[hits]
@@ -164,7 +164,7 @@ def _build(folder: Path, texts: Iterator[str], documents: int) -> None:
 
 
 def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
-    """Write the next shard, its `shard.json` last; the number of documents in it, 0 at the end of the corpus."""
+    """Write the next shard, with `shard.json` last. Return its number of documents, 0 at the end of the corpus."""
     vocabulary: dict[str, int] = {}
     flat = array("i")
     lengths = array("i")
@@ -187,8 +187,10 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
 def _postings(
     flat: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32], n_words: int
 ) -> tuple[Int64, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """(starts (n_words + 1), rows, counts, lengths): word w stands `counts[i]` times in document `rows[i]` for i from
-    `starts[w]` to `starts[w + 1]`."""
+    """Return (starts (n_words + 1), rows, counts, lengths).
+
+    Word w occurs `counts[i]` times in document `rows[i]` for i in `starts[w]` to `starts[w + 1]`.
+    """
     keys = flat.astype(np.int64) * len(lengths) + np.repeat(np.arange(len(lengths)), lengths)
     keys.sort()
     borders = np.flatnonzero(np.diff(keys, prepend=-1))

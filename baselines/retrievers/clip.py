@@ -1,11 +1,10 @@
-"""CLIP (arXiv 2103.00020): openai/clip-vit-base-patch32 (151M weights, 512 wide), MIT as its code; the card
-states no licence of the weights (unconfirmed).
+"""CLIP (arXiv 2103.00020): openai/clip-vit-base-patch32 (151M weights, 512 dimensions).
 
-`--set path=openai/clip-vit-large-patch14` or another takes its place; the commit must hold safetensors. No prompt:
-texts as they stand, cut at 77 tokens, which the model has been trained on; CLIP's own image processor (short side to
-224, centre crop: what lies outside is not seen). An item with text and image has the sum of the two vectors, each of
-length 1 (as CLIP-SF in UniIR, arXiv 2311.17136, but with no learnt weights). Instructions are not read.
-Never run on its real weights here.
+Licence: MIT like its code; the card states none for the weights (unconfirmed). `--set
+path=openai/clip-vit-large-patch14` or another replaces it; the commit must hold safetensors. No prompt: texts are
+truncated at 77 tokens, as in training. CLIP's own image processor (short side to 224, centre crop: the rest is not
+seen). An item with text and image gets the sum of the two vectors, each of length 1 (like CLIP-SF in UniIR, arXiv
+2311.17136, but without learnt weights). Instructions are not used. Never run on its real weights here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The first stage `colour-words`: the colours that a text names against the colours that an image shows."""
+"""The first stage `colour-words`: compare the colours that a text names with the colours of an image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from mrb.retrieval import Found, nearest
 
 
 class ColourWords:
-    """Cosine of two distributions over the eleven basic colours, square roots taken: one from the colour words of a
-    text, one from the pixels of an image. Both ways: the query's text against the documents' images, the query's image
-    against the documents' texts; where both sides have both, the mean of the two cosines.
+    """Cosine of square-rooted distributions over the eleven basic colours: from a text's colour words, from an image's
+    pixels.
+
+    Both ways: the query's text against the documents' images, and the query's image against the documents' texts. If
+    both sides have both, the score is the mean of the two cosines.
     """
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The documents whose colours fit each query's best."""
+        """Yield the documents whose colours fit each query's best."""
         query_ids, queries = _both(data.queries)
         doc_ids, documents = _both(data.corpus)
         crossed = np.concatenate([documents[:, len(COLOURS) :], documents[:, : len(COLOURS)]], axis=1)
@@ -33,7 +35,7 @@ class ColourWords:
 
 
 def _both(table: ItemTable) -> tuple[list[str], Float64]:
-    """(ids, rows of the text's colours followed by the image's); a missing side is all 0."""
+    """Return (ids, rows): the text's colours followed by the image's. A missing side is all 0."""
     return list(table), np.stack([_colours(table.item(item_id)) for item_id in table])
 
 

@@ -1,4 +1,4 @@
-"""Colours by name: the colour words of a text, and the share of an image that each basic colour covers."""
+"""Named colours: the colour words of a text, and the share of an image that each basic colour covers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
-# The eleven basic colour terms of English (Berlin and Kay, "Basic Color Terms", 1969), each with shades in sRGB that
-# stand for it. The shades were set by hand, from memory of common named colours; nothing was fitted to data.
+# The eleven basic colour terms of English (Berlin and Kay, "Basic Color Terms", 1969), each with typical shades in
+# sRGB. The shades were set by hand, from memory of common named colours; nothing was fitted to data.
 SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
     "black": ((0, 0, 0), (35, 35, 35), (40, 45, 52)),
     "white": ((255, 255, 255), (240, 240, 240)),
@@ -46,7 +46,7 @@ _OTHER_WORDS = {
     "magenta": "pink",
     "tan": "brown",
 }
-# The neutral yellow of a drawn face and the five tones of the Fitzpatrick scale as emoji are drawn; set by hand.
+# The neutral yellow of emoji faces, and the five tones of the Fitzpatrick scale as emoji are drawn; set by hand.
 _TONE_SHADES: dict[str, tuple[int, int, int]] = {
     "neutral": (255, 205, 65),
     "light": (248, 221, 198),
@@ -66,12 +66,14 @@ _SOFTNESS = 14.0  # in CIE L*a*b* units: shades closer than this to a pixel shar
 
 
 def mentions(text: str) -> list[tuple[int, int]]:
-    """(position in `text`, row of `COLOURS`) of each colour word, in order."""
+    """Return (position in `text`, row of `COLOURS`) of each colour word, in order."""
     return [(match.start(), _INDEX[match.group(1)]) for match in _MENTION.finditer(text.lower())]
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
-    """`text` with each colour word of a colour in `names` replaced by that name; "light" or "dark" before it leaves."""
+    """Return `text` with the words of the colours in `names` replaced; a "light" or "dark" before such a word is
+    dropped.
+    """
 
     def name(match: re.Match[str]) -> str:
         other = names.get(COLOURS[_INDEX[match.group(2).lower()]])
@@ -81,9 +83,9 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
 
 
 def text_colours(text: str) -> Float64:
-    """The colour words of `text` as a vector over `COLOURS` of length 1 (float64); all 0 where there are none.
+    """Return the colour words of `text` as a float64 vector over `COLOURS` of length 1; all 0 if there are none.
 
-    A colour weighs the square root of its number of mentions.
+    A colour's weight is the square root of its number of mentions.
     """
     counts = np.zeros(len(COLOURS), np.float64)
     for _, row in mentions(text):
@@ -92,23 +94,25 @@ def text_colours(text: str) -> Float64:
 
 
 def pixel_colours(rgb: Float64) -> Float64:
-    """For pixels of sRGB values 0 to 255 (any shape, last axis 3), the share of each colour (last axis 11, sum 1).
+    """Return the share of each colour (last axis 11, sum 1) for pixels of sRGB values 0 to 255 (any shape, last axis
+    3).
 
     A pixel belongs to the shades near it in CIE L*a*b*, with weights exp(-(distance / 14)^2 / 2).
     """
     lab = to_lab(rgb)
-    # Squared distances, less the pixel's own square, which the next line takes away in any case.
+    # Squared distances without the pixel's own square, which the next line would cancel anyway.
     distance = (_SHADE_LAB**2).sum(axis=-1) - 2 * lab @ _SHADE_LAB.T
-    # The nearest shade's distance is taken away first, so that a pixel far from all shades still has an owner.
+    # Subtracting the smallest distance keeps weights above 0 for a pixel far from all shades.
     weight = np.exp(-(distance - distance.min(axis=-1, keepdims=True)) / (2 * _SOFTNESS**2))
     share = weight @ _SHADE_OWNER
     return np.asarray(share / share.sum(axis=-1, keepdims=True), np.float64)
 
 
 def tone_shares(rgb: Float64) -> Float64:
-    """For pixels (n, 3) of sRGB values 0 to 255, how the skin among them is shared by `TONES` (6,), sum at most 1.
+    """Return the shares of the skin tones `TONES` (6,) among the skin pixels of (n, 3) sRGB values 0 to 255; sum at
+    most 1.
 
-    Below 1 in 32 pixels of skin the sum is less than 1, so that a stray pixel says little.
+    If fewer than 1 in 32 pixels are skin the sum is less than 1, so that stray pixels count little.
     """
     distance = np.linalg.norm(to_lab(rgb)[:, None] - _TONE_LAB, axis=-1)
     owner = distance.argmin(axis=-1)[distance.min(axis=-1) < _TONE_RADIUS]
@@ -117,7 +121,7 @@ def tone_shares(rgb: Float64) -> Float64:
 
 
 def to_lab(rgb: Float64) -> Float64:
-    """CIE L*a*b* (D65) of sRGB values 0 to 255; the last axis is the colour. Formulas: IEC 61966-2-1, CIE 15."""
+    """Convert sRGB values 0 to 255 (last axis 3) to CIE L*a*b* (D65). Formulas: IEC 61966-2-1, CIE 15."""
     value = np.asarray(rgb, np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     xyz = linear @ _TO_XYZ
@@ -127,7 +131,7 @@ def to_lab(rgb: Float64) -> Float64:
 
 
 def unit(vector: Float64) -> Float64:
-    """`vector` (or each row of a matrix) at length 1; a zero vector stays zero."""
+    """Return `vector` (or each row of a matrix) normalised to length 1; a zero vector stays zero."""
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
     return np.asarray(vector / np.maximum(length, 1e-12), np.float64)
 

@@ -1,6 +1,6 @@
-"""Features of a picture: a small thumbnail, edge directions, colours by name. Hand-made, learnt nothing, numpy only.
+"""Hand-made image features: a small thumbnail, edge directions, named colours. Not trained, numpy only.
 
-All is computed in float64: a first stage rounds what it makes of it, so that a list is the same on every machine.
+Computed in float64: a first stage rounds its scores, so that a list is the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,39 +23,40 @@ T = TypeVar("T")
 SIDE = 32  # pixels of the square that every feature is computed on
 _CELLS = 4  # edge cells a side
 _DIRECTIONS = 8
-_INK = 12.0  # a pixel whose channels all lie this near 255 is empty ground
-# How much each part says in `vector`. They sum to 1, so that the inner product of two vectors is a cosine. Set by hand
-# while looking at the training split of the mini suite.
+_INK = 12.0  # a pixel with all channels this close to 255 is background
+# Weights of the parts of `vector`. They sum to 1, so that the inner product of two vectors is a cosine. Set by hand on
+# the training split of the mini suite.
 _SHARES = {"thumbnail": 0.2, "edges": 0.45, "colours": 0.15, "outline": 0.2}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture reduced to `pixels`, (32, 32, 3) sRGB values 0 to 255, and what is computed from them."""
+    """An image reduced to `pixels`, (32, 32, 3) sRGB values 0 to 255, and features computed from them."""
 
     pixels: npt.NDArray[np.uint8]
 
     @cached_property
     def colour_map(self) -> Float64:
-        """(8, 8, 11): for each part of the picture the share of each colour of `colours.COLOURS`; top left first."""
+        """(8, 8, 11): the share of each colour of `colours.COLOURS` in each cell of the image; top left first."""
         return _cells(pixel_colours(self.pixels.astype(np.float64)))
 
     @cached_property
     def palette(self) -> Float64:
-        """(11,): the square root of the share of the picture that each colour covers; of length 1."""
+        """(11,): the square root of the share of the image that each colour covers; of length 1."""
         return unit(np.sqrt(self.colour_map.mean(axis=(0, 1))))
 
     @cached_property
     def tones(self) -> Float64:
-        """(6,): how the picture's skin, if any, is shared by `colours.TONES`."""
+        """(6,): the shares of `colours.TONES` among the image's skin pixels."""
         return tone_shares(self.pixels.reshape(-1, 3).astype(np.float64))
 
     @cached_property
     def vector(self) -> Float64:
-        """(395,): thumbnail (8 x 8 L*a*b*, away from white), edges, colours, outline (8 x 8, where something is drawn).
+        """(395,): thumbnail (8 x 8 L*a*b*, relative to white), edges, colours, outline (8 x 8, where something is
+        drawn).
 
-        Each part has length 1 before it is weighted: the inner product of two vectors is their pictures' likeness, at
-        most 1. An empty part (the edges of a plain field) is 0 and like nothing.
+        Each part has length 1 before weighting: the inner product of two vectors is their images' similarity, at most
+        1. An empty part (the edges of a plain field) is 0 and similar to nothing.
         """
         thumbnail = _cells(to_lab(self.pixels.astype(np.float64)) - np.array([100, 0, 0], np.float64)).ravel()
         drawn = self.colour_map.mean(axis=(0, 1)) * _DRAWN_WEIGHT
@@ -71,7 +72,7 @@ class Picture:
     @cached_property
     def _edges(self) -> Float64:
         """Histogram of oriented gradients (Dalal and Triggs, CVPR 2005): 4 x 4 cells, 8 unsigned directions."""
-        grey = self.pixels.astype(np.int64) @ np.array([299, 587, 114])  # whole numbers: a flat part has no edges
+        grey = self.pixels.astype(np.int64) @ np.array([299, 587, 114])  # integers: a flat part has exactly no edges
         down, across = np.gradient(grey)
         strength = np.hypot(down, across)
         angle = np.mod(np.arctan2(down, across), np.pi) / np.pi * _DIRECTIONS
@@ -85,12 +86,12 @@ class Picture:
         return np.sqrt(histogram)
 
 
-# The ground of a drawing is white: white counts for little when drawings are compared by colour.
+# Drawings have a white background, so white counts little when they are compared by colour.
 _DRAWN_WEIGHT = np.array([1, 0.2, 1, 1, 1, 1, 1, 1, 1, 1, 1], np.float64)
 
 
 def read_picture(image: ImageHandle) -> Picture:
-    """The picture of an image: empty (white) margins cut off, the rest resized to 32 x 32 whatever its shape."""
+    """Return the features of an image: white margins cropped, the rest resized to 32 x 32 whatever its shape."""
     from PIL import Image
 
     picture = image.open()
@@ -100,7 +101,7 @@ def read_picture(image: ImageHandle) -> Picture:
 
 
 class ImageCache(Generic[T]):
-    """What is computed of an image, by the image's SHA-256; the least recently used leave first."""
+    """A least-recently-used cache of values computed from images, keyed by the image's SHA-256."""
 
     def __init__(self, compute: Callable[[ImageHandle], T], limit: int) -> None:
         self._compute = compute
@@ -108,7 +109,7 @@ class ImageCache(Generic[T]):
         self._held: OrderedDict[str, T] = OrderedDict()
 
     def __call__(self, image: ImageHandle) -> T:
-        """What is computed of `image`, once while it is held."""
+        """Return the value computed from `image`, computed once while it is cached."""
         key = image.sha256
         if key in self._held:
             self._held.move_to_end(key)
@@ -120,27 +121,27 @@ class ImageCache(Generic[T]):
 
 
 class PictureCache(ImageCache[Picture]):
-    """Pictures as `read_picture` gives them."""
+    """A cache of the results of `read_picture`."""
 
     def __init__(self, compute: Callable[[ImageHandle], Picture] = read_picture, limit: int = 10_000) -> None:
         super().__init__(compute, limit)
 
 
 def _cells(values: Float64) -> Float64:
-    """(32, 32, n) values averaged to (8, 8, n)."""
+    """Average (32, 32, n) values to (8, 8, n)."""
     block = SIDE // 8
     return np.asarray(values.reshape(8, block, 8, block, -1).mean(axis=(1, 3)), np.float64)
 
 
 def ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Where something is drawn: pixels that are not near white."""
-    # Channel by channel: numpy is many times slower at reducing an axis of three.
+    """Return where something is drawn: pixels that are not close to white."""
+    # Channel by channel: numpy is much slower at reducing an axis of length 3.
     red, green, blue = np.moveaxis(pixels < 255 - _INK, -1, 0)
     return np.asarray(red | green | blue)
 
 
 def _ink_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of what is not near white; the whole picture where nothing is drawn."""
+    """Return (left, top, right, bottom) of the non-white area; the whole image if nothing is drawn."""
     drawn = ink(pixels)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     if not len(rows):

@@ -1,4 +1,4 @@
-"""The first stage `gallery`: the query's image finds the nearest labelled images, and these lead to their documents."""
+"""The first stage `gallery`: find the labelled images nearest to the query's image, then their documents."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mrb.retrieval import Found, best_first, nearest
 class Gallery:
     """Nearest labelled image first, text second.
 
-    The gallery is the task's side table where it holds images, else the documents' own. Documents that share an image
-    form one group. Groups are ordered by the likeness of their image to the query's (as `pixels`); within a group the
-    documents stand by BM25 of the query's text, those that share no word with it last. The score is
-    (groups - group's place) + s / (1 + s) with s the BM25 score: it falls from group to group, whatever the texts say.
+    The gallery is the task's side table if it holds images, else the documents' own images. Documents that share an
+    image form a group. Groups are ordered by the similarity of their image to the query's (as in `pixels`), documents
+    within a group by BM25 of the query's text; those that share no word with it come last. The score is (groups -
+    group's rank) + s / (1 + s) with s the BM25 score, so groups never interleave, whatever the texts say.
     """
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The documents behind the nearest gallery images of each query."""
+        """Yield the documents behind the nearest gallery images of each query."""
         groups, group_vectors = _groups(data)
         query_ids, queries = vectors(data.queries)
         if not groups or len(query_ids) < len(data.queries):
@@ -50,7 +50,10 @@ class Gallery:
 
 
 def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
-    """(documents by gallery image, the images' features as rows in that order); a group is named by its image."""
+    """Return (documents by gallery image, the images' features as rows in that order).
+
+    A group is named by its image's hash.
+    """
     gallery = data.side if data.side is not None and data.side.has_images else data.corpus
     groups: dict[str, list[str]] = {}
     for doc_id in gallery:

@@ -1,21 +1,23 @@
-"""GME (arXiv 2412.16855), the first stage of the paper's own lists: Alibaba-NLP/gme-Qwen2-VL-2B-Instruct (1,536 wide)
-and -7B-Instruct (3,584 wide), Apache-2.0.
+"""GME (arXiv 2412.16855), the first stage of the paper's own lists, Apache-2.0.
 
-Prompt, pooling and L2 norm as in modeling_gme_qwen2vl.py of the checkpoints' repositories: the image before the text,
-the vector at the closing `<|endoftext|>`. Their remote code is not run: it needs transformers before 4.52; MRB loads
-the weights into Qwen2-VL and refuses if one is missing. The authors' code, run on tiny weights, gives the same vectors
-(tests/contract/authors/gme.json) but for what follows. Documents always get the default instruction; queries get the
-task's (`--set instruction=default` for none), with a full stop where it lacks one, as mteb's port once did (that the
-published figures were made so is unconfirmed; the authors' code and mteb 2.26 add none). Images take 4 to 1,280
-tokens, as in mteb's port; the authors' code says 256 to 1,280: `--set min_pixels=200704`. It is also cut otherwise: the
-authors cut a prompt of over 1,800 tokens at its end, MRB cuts the text and keeps the closing tokens. Special tokens in
-a text are read as plain text, and an image over the upper limit is resized once, by the authors twice. float16 on a
-GPU, as the authors run it. Takes text, image and both.
+Alibaba-NLP/gme-Qwen2-VL-2B-Instruct has 1,536 dimensions, -7B-Instruct 3,584. Prompt, pooling and L2 norm follow
+modeling_gme_qwen2vl.py of the checkpoints' repositories: the image before the text, the vector at the closing
+`<|endoftext|>`. Their remote code is not run: it needs transformers before 4.52. MRB loads the weights into Qwen2-VL
+and refuses missing ones. The authors' code, run on tiny weights, gives the same vectors
+(tests/contract/authors/gme.json) except for these differences:
 
-An image's tokens have plain positions, one after the other as text has, and no rows and columns: the authors' model
+- Documents always get the default instruction. Queries get the task's (`--set instruction=default` for none), ended
+  with a full stop if it lacks one, as mteb's port once did (whether the published figures were made so is unconfirmed;
+  the authors' code and mteb 2.26 add none).
+- Images take 4 to 1,280 tokens, as in mteb's port; the authors' code says 256 to 1,280: `--set min_pixels=200704`.
+- The authors truncate a prompt of over 1,800 tokens at its end; MRB truncates the text and keeps the closing tokens.
+- Special tokens in a text are read as plain text. An image over the upper limit is resized once, by the authors twice.
+
+float16 on a GPU, as the authors run it. Takes text, image and both.
+
+An image's tokens have consecutive positions like text, without rows and columns: the authors' model
 (modeling_gme_qwen2vl.py) and mteb's port both call the decoder without positions, and transformers before 4.52, which
-both need, then counts the tokens.
-The commits are those that mteb names. Never run on its real weights here.
+both need, then counts the tokens. The commits are those that mteb names. Never run on its real weights here.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class GME2B(LastToken):
     half = "float16"
 
     def as_instruction(self, instruction: str) -> str:
-        """The instruction, ended by a full stop."""
+        """Return the instruction, ended with a full stop."""
         return instruction + "." if instruction and not instruction.endswith(".") else instruction
 
 

@@ -1,4 +1,4 @@
-"""Words: the one analyser of every lexical baseline, and BM25 over words."""
+"""The text analyser shared by all lexical baselines, and BM25 over its words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import Stemmer
 
-# Lucene's English stop list (org.apache.lucene.analysis.en.EnglishAnalyzer), written out so that no release of a
-# dependency can change a list.
+# Lucene's English stop words (org.apache.lucene.analysis.en.EnglishAnalyzer), copied so that no release of a dependency
+# can change a list.
 STOPWORDS = frozenset(
     [
         "a",
@@ -52,19 +52,21 @@ STOPWORDS = frozenset(
 K1 = 1.2
 B = 0.75
 _WORD = re.compile(r"\w+")
-_LOCAL = threading.local()  # a stemmer keeps a cache of its own and is not safe to share between threads
+_LOCAL = threading.local()  # a stemmer has a cache and is not thread-safe
 
 
 def words(text: str) -> list[str]:
-    """The analysed words of `text`, in order: lower case, runs of letters, digits and `_`, without English stop words,
-    stemmed (Snowball's English stemmer). Text without word breaks (Chinese, Japanese) is one word a run.
+    """Return the analysed words of `text`, in order.
+
+    Lower case, runs of letters, digits and `_`, without English stop words, stemmed by Snowball's English stemmer. In
+    text without word breaks (Chinese, Japanese) a run is one word.
     """
     kept = [word for word in _WORD.findall(text.lower()) if word not in STOPWORDS]
     return list(_stemmer().stemWords(kept))
 
 
 def bm25(query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = K1, b: float = B) -> list[float]:
-    """The BM25 score of each of a few documents, with statistics from these documents alone.
+    """Return the BM25 score of each of a few documents, with statistics from these documents only.
 
     Lucene's form, as `bm25s` computes it: sum over the query's words of
     ln(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * length / mean length)).

@@ -1,4 +1,4 @@
-"""The first stage `pixels`: image to image by colour and shape."""
+"""The first stage `pixels`: image-to-image search by colour and shape."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from mrb.retrieval import Found, nearest
 
 
 class Pixels:
-    """Cosine of hand-made picture features (thumbnail, edge directions, colours), the query's image against the
-    documents' images, over the whole corpus. The query's text, if any, is not read. Documents without an image are
-    never found, and a query without one is an error.
+    """Cosine of hand-made image features (thumbnail, edge directions, colours) of query and document, over the whole
+    corpus.
+
+    The query's text is ignored. Documents without an image are never found; a query without one is an error.
     """
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
-        """The documents whose pictures look most like each query's."""
+        """Yield the documents whose images look most like each query's."""
         doc_ids, documents = vectors(data.corpus)
         query_ids, queries = vectors(data.queries)
         if not doc_ids or len(query_ids) < len(data.queries):
@@ -28,7 +29,7 @@ class Pixels:
 
 
 def vectors(table: ItemTable) -> tuple[list[str], Float64]:
-    """(ids, features as rows) of the items of a table that have an image; equal images are read once."""
+    """Return (ids, features as rows) of the items that have an image. Equal images are read once."""
     known: dict[str, Float64] = {}
     ids, rows = [], []
     for item_id in table:

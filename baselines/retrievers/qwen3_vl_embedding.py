@@ -1,13 +1,13 @@
-"""Qwen3-VL-Embedding (arXiv 2601.04720): Qwen/Qwen3-VL-Embedding-2B (2,048 wide) and -8B (4,096 wide), Apache-2.0.
+"""Qwen3-VL-Embedding (arXiv 2601.04720): Qwen/Qwen3-VL-Embedding-2B (2,048 dimensions) and -8B (4,096), Apache-2.0.
 
-Prompt as in QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_embedding.py, held to numbers of that code
-(tests/contract/authors/qwen3-vl-embedding.json): the instruction is the system's turn and gets a full stop where it
-ends in no punctuation, the image stands before the text, an empty item says NULL. The vector is read at the closing
+Prompt as in QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_embedding.py, tested against numbers of that code
+(tests/contract/authors/qwen3-vl-embedding.json): the instruction is the system turn and gets a full stop if it ends
+without punctuation, the image comes before the text, an empty item is NULL. The vector is read at the closing
 `<|endoftext|>`, which the checkpoint's tokenizer adds to the authors' prompt (unconfirmed on the checkpoint itself).
 Documents get the default instruction, queries the task's (`--set instruction=default` for none). A prompt of over 8,192
-tokens loses text, as the authors' does. Images take 4 to 1,800 tokens of 32 x 32 pixels; the authors' code resizes with
-qwen_vl_utils, MRB with the checkpoint's own image processor and the same limits. Vectors have their full width. Takes
-text, image and both.
+tokens loses text, as in the authors' code. Images take 4 to 1,800 tokens of 32 x 32 pixels; the authors' code resizes
+with qwen_vl_utils, MRB with the checkpoint's own image processor and the same limits. Vectors keep their full
+dimensions. Takes text, image and both.
 Never run on its real weights here.
 """
 
@@ -40,7 +40,7 @@ class Qwen3VLEmbedding2B(LastToken):
     prompt = PROMPT
 
     def as_instruction(self, instruction: str) -> str:
-        """The instruction without white space around it, ended by punctuation."""
+        """Return the instruction without surrounding white space, ended with punctuation."""
         stripped = instruction.strip()
         if stripped and not unicodedata.category(stripped[-1]).startswith("P"):
             return stripped + "."

@@ -1,10 +1,10 @@
-"""SigLIP (arXiv 2303.15343): google/siglip-base-patch16-224, Apache-2.0 (203M weights, 768 wide).
+"""SigLIP (arXiv 2303.15343): google/siglip-base-patch16-224, Apache-2.0 (203M weights, 768 dimensions).
 
-`--set path=google/siglip-so400m-patch14-384` or another takes its place. No prompt: texts as they stand, padded to 64
-tokens and not masked, as in training (the vector is read at the last place, so other padding gives other vectors), and
-cut there; the checkpoint's image processor squeezes an image into a square. An item with text and image has the sum of
-the two vectors, each of length 1. Instructions are not read. The real tokenizer needs `sentencepiece` and `protobuf`.
-The commit is the one that mteb names. Never run on its real weights here.
+`--set path=google/siglip-so400m-patch14-384` or another replaces it. No prompt: texts are truncated and padded to 64
+tokens without a mask, as in training (the vector is read at the last position, so other padding gives other vectors).
+The checkpoint's image processor resizes an image to a square. An item with text and image gets the sum of the two
+vectors, each of length 1. Instructions are not used. The real tokenizer needs `sentencepiece` and `protobuf`. The
+commit is the one that mteb names. Never run on its real weights here.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Makers of synthetic training data."""
+"""Generators of synthetic training data."""

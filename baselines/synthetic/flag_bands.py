@@ -1,4 +1,4 @@
-"""Flags of bands, with or without something on them, and what they are called."""
+"""Designs of bands, with or without something on them: drawn, and described."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mrb.baselines.synthetic.flag_sheet import TALL, WIDE, Box, Sheet
 _COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 Extra = Callable[[Sheet, Sequence[str], Sequence[Box]], str]
-"""Draws on bands of inks in boxes; what the description goes on with."""
+"""Draws on bands of given colours and boxes; returns the continuation of the description."""
 
 
 def bands(sheet: Sheet) -> str:
-    """Draw two to five bands; the description."""
+    """Draw two to five bands; return the description."""
     upright = sheet.chance(0.3)
     count = int(sheet.rng.choice([2, 3, 4, 5], p=[0.2, 0.6, 0.1, 0.1]))
     inks: list[str] = []
@@ -61,7 +61,7 @@ def _nothing(sheet: Sheet, inks: Sequence[str], boxes: Sequence[Box]) -> str:
 
 
 def _on_band(sheet: Sheet, inks: Sequence[str], boxes: Sequence[Box]) -> str:
-    """An emblem on one of the bands."""
+    """Draw an emblem on one of the bands."""
     place = len(inks) // 2 if sheet.chance(0.7) else int(sheet.rng.integers(len(inks)))
     left, top, right, bottom = boxes[place]
     hoist = right - left == 1 and sheet.chance(0.25)

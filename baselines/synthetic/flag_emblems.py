@@ -1,4 +1,4 @@
-"""Small things on flags: told with their article, drawn at a place."""
+"""Emblems on flags: each function draws one at a position and returns its name with its article."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from mrb.baselines.synthetic.flag_sheet import TALL, WIDE, Sheet
 
 
 def emblem(sheet: Sheet, x: float, y: float, size: float, ground: str) -> str:
-    """Draw something small on the colour `ground`, its radius in shares of the height; what it is called."""
+    """Draw a random emblem on the colour `ground`; return its name.
+
+    `size` is its radius as a fraction of the height.
+    """
     kind = sheet.one("star", "star", "disk", "crescent", "arms", "sun")
     if kind == "arms":
         return arms(sheet, x, y, size)
@@ -29,7 +32,7 @@ def emblem(sheet: Sheet, x: float, y: float, size: float, ground: str) -> str:
 
 
 def arms(sheet: Sheet, x: float, y: float, size: float) -> str:
-    """Draw a small thing of several colours; what it is called."""
+    """Draw a coat of arms as a small thing of several colours; return its name."""
     for step in range(3):
         ink = sheet.ink()
         sheet.used.pop()
@@ -41,5 +44,5 @@ def arms(sheet: Sheet, x: float, y: float, size: float) -> str:
 
 
 def an(ink: str) -> str:
-    """An ink's name with its article."""
+    """Return a colour's name with its article."""
     return f"{'an' if ink[0] in 'aeiou' else 'a'} {ink}"

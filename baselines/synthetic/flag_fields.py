@@ -1,4 +1,4 @@
-"""Flags of a field, crosses, diagonals and stripes, and what they are called."""
+"""Designs with a field, crosses, diagonals or stripes: each function draws one and returns its description."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ def _field_words(sheet: Sheet, ink: str) -> str:
 
 
 def plain(sheet: Sheet, ground: str) -> str:
-    """Draw a field of one colour; the description."""
+    """Draw a field of one colour; return the description."""
     sheet.used.append(ground)
     sheet.fill((0, 0, 1, 1), ground)
     return _field_words(sheet, ground)
 
 
 def charged(sheet: Sheet) -> str:
-    """Draw a field with one thing in its middle; the description."""
+    """Draw a field with an emblem in its middle; return the description."""
     ground = sheet.ink()
     sheet.fill((0, 0, 1, 1), ground)
     words = _field_words(sheet, ground)
@@ -34,7 +34,7 @@ def charged(sheet: Sheet) -> str:
 
 
 def cross(sheet: Sheet) -> str:
-    """Draw an upright cross, in the middle or towards the hoist, edged or not; the description."""
+    """Draw an upright cross, in the middle or towards the hoist, with or without an edge; return the description."""
     ground = sheet.ink()
     sheet.fill((0, 0, 1, 1), ground)
     ink = sheet.ink(ground)
@@ -52,7 +52,7 @@ def cross(sheet: Sheet) -> str:
 
 
 def quarters(sheet: Sheet) -> str:
-    """Draw four rectangles about a cross; the description."""
+    """Draw four rectangles around a cross; return the description."""
     one = sheet.ink()
     other = sheet.ink(one)
     sheet.fill((0, 0, 1, 1), one)
@@ -67,7 +67,7 @@ def quarters(sheet: Sheet) -> str:
 
 
 def saltire(sheet: Sheet) -> str:
-    """Draw a cross from corner to corner; the description."""
+    """Draw a cross from corner to corner; return the description."""
     along = sheet.ink()
     if sheet.chance(0.4):
         sheet.fill((0, 0, 1, 1), along)
@@ -89,7 +89,7 @@ def saltire(sheet: Sheet) -> str:
 
 
 def diagonal(sheet: Sheet) -> str:
-    """Draw a field cut from corner to corner, with or without a stripe there; the description."""
+    """Draw a field divided from corner to corner, with or without a stripe there; return the description."""
     rising = sheet.chance(0.5)
     upper = sheet.ink()
     lower = sheet.ink(upper)
@@ -115,7 +115,7 @@ def diagonal(sheet: Sheet) -> str:
 
 
 def ensign(sheet: Sheet) -> str:
-    """Draw a field with the flag of the UK in its corner; the description."""
+    """Draw a field with the flag of the UK in its corner; return the description."""
     ground = sheet.one("blue", "blue", "blue", "red", "light blue", "dark blue", "white")
     sheet.used.append(ground)
     sheet.fill((0, 0, 1, 1), ground)
@@ -141,7 +141,7 @@ def ensign(sheet: Sheet) -> str:
 
 
 def middle_stripe(sheet: Sheet) -> str:
-    """Draw a field with an edged stripe; the description."""
+    """Draw a field with an edged stripe; return the description."""
     ground = sheet.ink()
     sheet.fill((0, 0, 1, 1), ground)
     ink = sheet.ink(ground)
@@ -154,7 +154,7 @@ def middle_stripe(sheet: Sheet) -> str:
 
 
 def stripes(sheet: Sheet) -> str:
-    """Draw many stripes of two colours, with or without a canton; the description."""
+    """Draw many stripes of two colours, with or without a canton; return the description."""
     count, word = [(9, "nine"), (11, "11"), (13, "13"), (14, "14"), (7, "seven")][int(sheet.rng.integers(5))]
     one = sheet.ink()
     other = sheet.ink(one)

@@ -1,6 +1,6 @@
-"""Flags by rule: a design of bands, fields, crosses and triangles, drawn, and told in the words of the Factbook.
+"""A grammar of flags: designs of bands, fields, crosses and triangles, drawn, and described in the Factbook's words.
 
-Parts and turns of phrase are those of the 77 training flags' descriptions; colours and their places are drawn by lot.
+Parts and phrases are those of the 77 training flags' descriptions; colours and their positions are sampled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MEANINGS = (
     "the land", "peace", "the blood shed for freedom", "hope", "purity", "the sea", "the sky", "unity", "agriculture",
     "the people", "wealth", "courage", "the sun", "justice", "the forests", "progress",
 )  # fmt: skip
-_MEANT = 0.35  # of descriptions that go on to say what colours mean
+_MEANT = 0.35  # share of descriptions that explain what colours mean
 
 _DESIGNS: tuple[tuple[Callable[[Sheet], str], float], ...] = (
     (bands, 0.52),
@@ -41,11 +41,11 @@ _DESIGNS: tuple[tuple[Callable[[Sheet], str], float], ...] = (
     (middle_stripe, 0.03),
     (quarters, 0.03),
 )
-"""Designs with how often each is drawn: about as often as among the 77."""
+"""Designs with their sampling weights: about their frequencies among the 77."""
 
 
 def describe_and_draw(rng: np.random.Generator, field: str | None = None) -> tuple[str, Image.Image]:
-    """A description and the flag, WIDE x TALL; `field`: the ink of a flag that is nothing but a field."""
+    """Return a description and its flag, WIDE x TALL pixels. `field` is the colour of a flag that is only a field."""
     sheet = Sheet(rng)
     words = sheet.pick(_DESIGNS)(sheet) if field is None else plain(sheet, field)
     if sheet.chance(_MEANT):

@@ -1,6 +1,6 @@
-"""Where a text says which colour is: bands, fields, crosses, triangles and corners, as descriptions of flags name them.
+"""Colour positions that a text names: bands, fields, crosses, triangles and corners, as in descriptions of flags.
 
-A handful of patterns set by hand; nothing is learnt and nothing is looked up about any country.
+A few hand-written patterns; not trained, and nothing is looked up about any country.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mrb.baselines.retrievers.colours import COLOURS, mentions
 
 Float64 = npt.NDArray[np.float64]
 
-SIDE = 8  # cells a side, as `Picture.colour_map`
+SIDE = 8  # cells per side, as in `Picture.colour_map`
 _BRACKETS = re.compile(r"\([^()]*\)")
 _BANDS = re.compile(r"\b(horizontal|vertical)\b[^;]{0,40}?\b(?:bands?|stripes?|panels?|sections?)\b(.*)")
 _ALTERNATING = re.compile(r"\balternating\b")
@@ -27,9 +27,9 @@ _UNION_COLOURS = ("blue", "red", "white")
 
 
 def layout_match(text: str, colour_map: Float64) -> float:
-    """How well a picture's `colour_map` (8 x 8 x 11, see `Picture`) fits the layout that `text` describes, 0 to 1.
+    """Return how well a `colour_map` (8 x 8 x 11, see `Picture`) fits the layout that `text` describes, 0 to 1.
 
-    The mean share of the expected colour over the cells for which the text says one; 0 where it says none.
+    It is the mean share of the expected colour over the cells for which the text names one; 0 if it names none.
     """
     expected = _expected(text)
     total = float(expected.sum())
@@ -38,7 +38,10 @@ def layout_match(text: str, colour_map: Float64) -> float:
 
 @lru_cache(maxsize=4096)
 def _expected(text: str) -> Float64:
-    """(8, 8, 11): for each cell the colours that the text wants there; 0 where it says nothing. Later wins."""
+    """Return (8, 8, 11): for each cell the colours that the text expects; 0 if it says nothing.
+
+    Later patterns overwrite.
+    """
     expected = np.zeros((SIDE, SIDE, len(COLOURS)), np.float64)
     first = _first_clause(text)
     named = [row for _, row in mentions(first)]
@@ -61,7 +64,7 @@ def _expected(text: str) -> Float64:
 
 
 def _first_clause(text: str) -> str:
-    """What comes before the first semicolon, without brackets: there the design is told, then its history."""
+    """Return the text before the first semicolon, without brackets: it describes the design, the rest its history."""
     return _BRACKETS.sub(" ", text.lower()).split(";")[0]
 
 
@@ -72,7 +75,7 @@ def _paint(expected: Float64, rows: slice, columns: slice, colours: list[int]) -
 
 
 def _paint_bands(expected: Float64, sequence: list[int], *, vertical: bool, text: str) -> None:
-    """Equal bands from the top (or the hoist, at the left) in the order named; alternating ones are mixed."""
+    """Paint equal bands from the top (or the hoist, at the left) in the order named. Alternating bands are mixed."""
     if _ALTERNATING.search(text):
         _paint(expected, slice(None), slice(None), sequence[:2])
         return
@@ -84,13 +87,13 @@ def _paint_bands(expected: Float64, sequence: list[int], *, vertical: bool, text
 
 
 def _paint_triangle(expected: Float64, colour: int) -> None:
-    """A triangle at the hoist: the left edge its base, its tip before the middle."""
+    """Paint a triangle at the hoist: its base is the left edge, its tip lies before the middle."""
     for row in range(1, SIDE - 1):
         _paint(expected, slice(row, row + 1), slice(0, min(row, SIDE - 1 - row)), [colour])
 
 
 def _paint_cross(expected: Float64, colour: int) -> None:
-    """A cross whose arms reach the edges: the middle rows, and the columns at the middle or just to the hoist."""
+    """Paint a cross that reaches the edges: the middle rows, and the columns just to the hoist side of the middle."""
     middle = slice(SIDE // 2 - 1, SIDE // 2 + 1)
     _paint(expected, middle, slice(None), [colour])
     _paint(expected, slice(None), slice(SIDE // 2 - 2, SIDE // 2), [colour])

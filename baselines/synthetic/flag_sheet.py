@@ -1,4 +1,4 @@
-"""A sheet on which a flag is drawn: inks by lot, and shapes placed in shares of the flag's width and height."""
+"""A canvas for drawing a flag: randomly sampled colours, and shapes in fractions of the flag's width and height."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _INKS: dict[str, tuple[str, slice, float]] = {
     "dark blue": ("blue", slice(1, 2), 0.7),
     "gold": ("yellow", slice(1, 2), 0.5),
 }
-"""The name of an ink: its basic colour, the shades of it, how often it is used."""
+"""Colour name -> (basic colour, its shades, sampling weight)."""
 BASIC = tuple(dict.fromkeys(basic for basic, _, _ in _INKS.values()))
-"""The basic colours of the inks; each is the name of one, too."""
-_JITTER = 8  # how far a shade moves, of 255
+"""The basic colours, each of which is also the name of a colour in `_INKS`."""
+_JITTER = 8  # largest random shift of a shade's channel, of 255
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in shares of the flag."""
+"""Left, top, right, bottom, as fractions of the flag."""
 Point = tuple[float, float]
 T = TypeVar("T")
 
 
 @dataclass
 class Sheet:
-    """A flag while it is drawn, with the inks that it has used."""
+    """A flag being drawn, and the colours that it has used."""
 
     rng: np.random.Generator
     picture: Image.Image = field(default_factory=lambda: Image.new("RGB", (WIDE, TALL), "white"))
@@ -48,8 +48,7 @@ class Sheet:
         self.pen = ImageDraw.Draw(self.picture)
 
     def ink(self, *beside: str) -> str:
-        """The name of an ink by lot; none of the same basic colour as those `beside`, nor, most of the time,
-        of those in use."""
+        """Sample a colour whose basic colour differs from those of `beside` and usually from those in use."""
         shun = {_INKS[name][0] for name in beside}
         used = {_INKS[name][0] for name in self.used} if self.chance(0.7) else set()
         if len(shun | used) < len(BASIC):
@@ -59,7 +58,7 @@ class Sheet:
         return name
 
     def rgb(self, name: str) -> tuple[int, int, int]:
-        """The shade that an ink has on this flag."""
+        """Return the shade of a colour on this flag, sampled on first use."""
         if name not in self.shades:
             basic, some, _ = _INKS[name]
             shades = SHADES[basic][some]
@@ -69,43 +68,43 @@ class Sheet:
         return self.shades[name]
 
     def chance(self, share: float) -> bool:
-        """True that often."""
+        """Return True with probability `share`."""
         return bool(self.rng.random() < share)
 
     def pick(self, choices: Sequence[tuple[T, float]]) -> T:
-        """One of some things with their weights."""
+        """Sample one of several (value, weight) choices."""
         weights = np.array([weight for _, weight in choices])
         return choices[int(self.rng.choice(len(choices), p=weights / weights.sum()))][0]
 
     def one(self, *choices: str) -> str:
-        """One of some wordings."""
+        """Sample one of several wordings."""
         return choices[int(self.rng.integers(len(choices)))]
 
     def fill(self, box: Box, name: str) -> None:
-        """A rectangle, in shares of the flag."""
+        """Draw a rectangle, in fractions of the flag."""
         left, top, right, bottom = box
         self.pen.rectangle((left * WIDE, top * TALL, right * WIDE - 1, bottom * TALL - 1), fill=self.rgb(name))
 
     def shape(self, points: Sequence[Point], name: str) -> None:
-        """A polygon, in shares of the flag."""
+        """Draw a polygon, in fractions of the flag."""
         self.pen.polygon([(x * WIDE, y * TALL) for x, y in points], fill=self.rgb(name))
 
     def line(self, points: Sequence[Point], name: str, width: float) -> None:
-        """A line, its width in shares of the height."""
+        """Draw a line; its width is a fraction of the height."""
         self.pen.line([(x * WIDE, y * TALL) for x, y in points], fill=self.rgb(name), width=round(width * TALL))
 
     def cross(self, x: float, name: str, width: float) -> None:
-        """An upright cross to the flag's edges, its upright at `x`."""
+        """Draw an upright cross to the flag's edges, its vertical bar at `x`."""
         self.line([(x, 0), (x, 1)], name, width)
         self.line([(0, 0.5), (1, 0.5)], name, width)
 
     def disk(self, x: float, y: float, radius: float, name: str) -> None:
-        """A disk, its radius in shares of the height."""
+        """Draw a disk; its radius is a fraction of the height."""
         size = radius * TALL
         self.pen.ellipse((x * WIDE - size, y * TALL - size, x * WIDE + size, y * TALL + size), fill=self.rgb(name))
 
     def star(self, x: float, y: float, radius: float, name: str, points: int = 5) -> None:
-        """A star that stands on two of its points."""
+        """Draw a star with one point upwards; its radius is a fraction of the height."""
         turn = -np.pi / 2 + np.pi * np.arange(2 * points) / points
         size = np.where(np.arange(2 * points) % 2, 0.4, 1.0) * radius * TALL
         corners = zip(x * WIDE + size * np.cos(turn), y * TALL + size * np.sin(turn), strict=True)

@@ -1,4 +1,4 @@
-"""A drawn flag as the sets of the mini suite show flags: flat, waving on white paper, or flat with round corners."""
+"""Render a drawn flag in the styles of the mini suite: flat, waving on white paper, or flat with round corners."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 STYLES = {"waving": 0.6, "flat": 0.2, "round": 0.2}
-"""The styles with how often each is drawn where any may be."""
+"""The styles with their sampling probabilities."""
 _FLAT = (64, 48)
-_PAPER = 64  # side of the square that the other two lie on
+_PAPER = 64  # side in pixels of the white square of the other two styles
 _WIDE, _TALL = 60, 46
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def as_png(picture: Image.Image, style: str, rng: np.random.Generator) -> bytes:
-    """`picture` in a style of `STYLES`, as a PNG."""
+    """Return `picture` in one of the `STYLES`, as a PNG."""
     made = {"waving": _waving, "flat": _flat, "round": _round}[style](picture, rng)
     out = io.BytesIO()
     made.save(out, "PNG")
@@ -39,7 +39,7 @@ def _round(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _waving(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Columns moved up and down along a wave, lighter where it rises."""
+    """Shift columns up and down along a wave, lighter where it rises."""
     flag = np.asarray(picture.resize((_WIDE, _TALL), Image.Resampling.BOX), np.float64)
     turn = 2 * np.pi * np.arange(_WIDE) / _WIDE + rng.uniform(-0.4, 0.4)
     lift = np.round(3 * np.sin(turn)).astype(int) + (_PAPER - _TALL) // 2

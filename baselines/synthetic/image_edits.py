@@ -1,4 +1,4 @@
-"""Pictures changed as a text says: turned round, recoloured; and how far a picture has the skin tone it says."""
+"""Edit images as a text says (mirror, recolour), and measure whether an image has the skin tone that a text names."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Pixels = npt.NDArray[np.uint8]
 
 _TURNED = re.compile(r"\b(facing|looking|pointing|turned|going) (to the )?(right|left)\b|\bmirror(ed)?\b|\bflipped\b")
 _TONE = re.compile(r"\b(light|medium-light|medium|medium-dark|dark) skin\b")
-_RELIEF = 0.5  # how much of the light and shade of a recoloured part stays
+_RELIEF = 0.5  # share of the brightness differences that recolouring keeps
 
 
 def changed(picture: Picture, text: str) -> Picture | None:
-    """`picture` with the changes that `text` names and this module knows; None if it names none of them."""
+    """Return `picture` with the changes that `text` names and this module knows; None if it names none."""
     lowered = text.lower()
     pixels = picture.pixels
     named = mentions(lowered)
@@ -31,13 +31,13 @@ def changed(picture: Picture, text: str) -> Picture | None:
 
 
 def tone_match(text: str, picture: Picture) -> float:
-    """The part of a picture's skin that has the tone which `text` names, 0 to 1; 0 where it names none."""
+    """Return the share of the image's skin with the tone that `text` names, 0 to 1; 0 if it names none."""
     tone = _TONE.search(text.lower())
     return float(picture.tones[TONES.index(tone.group(1))]) if tone else 0.0
 
 
 def _main_part(pixels: Pixels) -> npt.NDArray[np.bool_]:
-    """The drawn pixels of the colour that most of the drawing has."""
+    """Return the drawn pixels of the drawing's most frequent colour."""
     owner = pixel_colours(pixels.astype(np.float64)).argmax(axis=-1)
     drawn = ink(pixels)
     if not drawn.any():
@@ -46,7 +46,7 @@ def _main_part(pixels: Pixels) -> npt.NDArray[np.bool_]:
 
 
 def _recoloured(pixels: Pixels, part: npt.NDArray[np.bool_], rgb: tuple[int, int, int]) -> Pixels:
-    """`pixels` with `part` in the colour `rgb`, lighter and darker places kept as such."""
+    """Return `pixels` with `part` in the colour `rgb`, keeping lighter and darker places."""
     values = pixels.astype(np.float64)
     if part.any():
         light = values[part].mean(axis=-1, keepdims=True)

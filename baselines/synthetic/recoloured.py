@@ -1,8 +1,8 @@
-"""Training data from training data: pictures in other colours, with the colour words of their texts changed alike.
+"""Augment training data: images in permuted colours, with the colour words of their texts changed in the same way.
 
-A flag of three bands becomes many, each with its description: what a small model can learn about words and places of
-colours from a few dozen flags. Nothing is looked up about any flag; what comes out is held against test data as all
-training data is.
+One three-band flag becomes many, each with its description, so that a small model can learn words and positions of
+colours from a few dozen flags. Nothing is looked up about any flag; like all training data the result is checked
+against test data.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from mrb.data.items import ImageHandle, Item
 from mrb.data.task_data import TaskData
 
 PALETTE = ("red", "white", "blue", "green", "yellow", "black", "orange")
-"""The colours that change places: those of flags."""
-_SIDE = 64  # the longest side of what comes out
-_MAIN = 0.015  # a colour that covers less of a picture is an edge between others
-_RELIEF = 0.5  # how much of the light and shade of a recoloured part stays
-_GROUND = 250  # corners above this are paper, not part of the drawing
+"""The colours that are permuted: those of flags."""
+_SIDE = 64  # longest side of an output image, in pixels
+_MAIN = 0.015  # a colour that covers a smaller share is an edge between others
+_RELIEF = 0.5  # share of the brightness differences that recolouring keeps
+_GROUND = 250  # corners at least this bright are paper, not part of the drawing
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def recoloured(data: TaskData, copies: int) -> TaskData:
-    """`data` with `copies` of each query and its first positive, each copy in other colours, the same in every build.
+    """Return `copies` of each query and its first positive, each copy in other colours; the same in every build.
 
-    Colours of `PALETTE` are permuted, in pictures and words of query and document together; white stays where a
-    picture lies on white paper. Documents without a query are left out, and so is a side table. Ids are
-    `copy/query id`, and each copy is a part of the task.
+    The colours of `PALETTE` are permuted, in images and words of query and document together; white stays if an image
+    lies on white paper. Documents without a query and a side table are left out. Ids are `copy/query id`; each copy is
+    a part of the task.
     """
     painter = _Painter()
     queries, corpus = Rows(), Rows()
@@ -49,7 +49,7 @@ def recoloured(data: TaskData, copies: int) -> TaskData:
             queries.add(own, painter.item(query, names, rng))
             corpus.add(own, painter.item(document, names, rng))
             qrels[own] = {own: 1}
-    # Each copy is searched alone, so that lists are as hard as the task's own.
+    # Each copy is searched separately, so that lists are as hard as the task's own.
     task = in_parts(data.task, map(str, range(copies)))
     return TaskData(task, queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
 
@@ -61,8 +61,11 @@ def _permutation(rng: np.random.Generator, *, paper: bool) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Split:
-    """A picture cut by colour: `owner` [h, w] rows of COLOURS, `light` [h, w] how much lighter than its colour's mean;
-    `pixels` as they were."""
+    """An image segmented by colour.
+
+    `owner` [h, w] holds rows of COLOURS, `light` [h, w] the brightness relative to its colour's mean, `pixels` the
+    original.
+    """
 
     pixels: Pixels
     owner: npt.NDArray[np.int64]
@@ -71,13 +74,13 @@ class _Split:
 
 
 class _Painter:
-    """Makes items in other colours; what a picture's cut gave is kept, for it comes again with every copy."""
+    """Recolours items; caches each image's segmentation, which every copy needs again."""
 
     def __init__(self) -> None:
         self._splits: dict[str, _Split] = {}
 
     def on_paper(self, item: Item) -> bool:
-        """Whether the item has a picture whose corners are white."""
+        """Return whether the item has an image with white corners."""
         return item.image is not None and self._split(item.image).on_paper
 
     def _split(self, image: ImageHandle) -> _Split:
@@ -86,7 +89,7 @@ class _Painter:
         return self._splits[image.sha256]
 
     def item(self, item: Item, names: dict[str, str], rng: np.random.Generator) -> tuple[str, bytes | None]:
-        """(text, PNG) of the item in other colours."""
+        """Return (text, PNG) of the item in other colours."""
         return renamed(item.text, names), None if item.image is None else self._png(self._split(item.image), names, rng)
 
     def _png(self, split: _Split, names: dict[str, str], rng: np.random.Generator) -> bytes:

@@ -1,9 +1,9 @@
-"""Training data from a grammar: flags drawn by rule, each with the description that the rule gives.
+"""Synthetic training data from a grammar: generated flags, each with the description that its rules give.
 
-Seventy-seven training flags are too few to learn from what bands, crosses and cantons look like and what they are
-called. Here the parts and the turns of phrase of those 77 descriptions are put together anew: nothing of any test flag
-is looked up. A drawing can come out like a real flag, as bands of three colours are few; what is made is held against
-test data as all training data is.
+Seventy-seven training flags are too few to learn how bands, crosses and cantons look and what they are called. This
+module recombines the parts and phrases of those 77 descriptions; nothing of any test flag is looked up. A drawing can
+resemble a real flag, since there are few ways to arrange three bands; like all training data it is checked against test
+data.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
 
 _TYPES = ("t2i", "i2t", "t2it")
-_FLAT = 0.85  # of documents' pictures: documents of these tasks are flat drawings; queries' pictures are of all styles
+_FLAT = 0.85  # share of flat document images: these tasks' documents are flat drawings; query images have all styles
 
 
 def plain(data: TaskData, copies: int) -> TaskData:
-    """As `drawn`, of flags that are a field of one colour: what colours are called comes before where they are. Each
-    basic colour is there once in a part, so that no document is right for another's query."""
+    """Like `drawn`, with flags that are a field of one colour, to teach names of colours before their positions.
+
+    Each basic colour occurs once per part, so that no document is right for another's query.
+    """
 
     def part(copy: int, place: int) -> tuple[str, str]:
         group, one = divmod(place, len(BASIC))
@@ -40,17 +42,17 @@ def plain(data: TaskData, copies: int) -> TaskData:
 
 
 def drawn(data: TaskData, copies: int) -> TaskData:
-    """`copies` times as many queries as `data` has, each about a drawn flag, the same in every build.
+    """Return `copies` times as many queries as `data` has, each about a generated flag; the same in every build.
 
-    The side that is a description, or a picture, becomes one of the drawn flag; a document with both keeps its text,
-    which does not describe. Ids are `part/query id`, and each copy is a part of the task, which is searched alone.
-    TrainingError for a task that is none of pictures and descriptions.
+    The side that is a description or an image becomes that of the generated flag; a document with both keeps its text,
+    which is no description. Ids are `part/query id`; each copy is a part of the task, which is searched separately.
+    Raises TrainingError for a task of other types.
     """
     return _made(data, copies, lambda copy, place: (str(copy), None))
 
 
 def _made(data: TaskData, copies: int, part: Callable[[int, int], tuple[str, str | None]]) -> TaskData:
-    """`part` gives the name of the part and the ink of the field, if it is to be nothing else, by copy and place."""
+    """Build the data. `part` returns (name of the part, colour of a plain flag or None) by copy and index."""
     if data.task.type not in _TYPES:
         raise TrainingError(f"task {data.task.id}: drawn data are made of tasks of the types {', '.join(_TYPES)}")
     queries, corpus = Rows(), Rows()
@@ -72,7 +74,7 @@ def _made(data: TaskData, copies: int, part: Callable[[int, int], tuple[str, str
 
 
 def _side(item: Item, flag: tuple[str, Image.Image], style: str, rng: np.random.Generator) -> tuple[str, bytes | None]:
-    """(text, PNG) of an item that is to show the flag, or to tell it."""
+    """Return (text, PNG) of an item that shows or describes the flag."""
     words, picture = flag
     if item.image is None:
         return words, None
