@@ -71,8 +71,10 @@ Measures = dict[MeasureName, Interval]
 
 
 class SuiteAverages(Model):
-    """A suite's averages with intervals: over its tasks, over its types, and over the tasks of each type. What lacks
-    a task is None, or missing from `of_types`: there is no average of what happens to be there."""
+    """A suite's averages with intervals: over its tasks, over its types, and over the tasks of each type.
+
+    An average with a missing task is None, or absent from `of_types`: there are no averages of incomplete sets.
+    """
 
     tasks: Measures | None
     types: Measures | None
@@ -80,7 +82,7 @@ class SuiteAverages(Model):
 
 
 class RerankerInfo(Model):
-    """Who scored. `source` says where the adapter came from, `source_sha256` is the hash of its source file."""
+    """The reranker. `source` says where the adapter was loaded from, `source_sha256` is the hash of its source file."""
 
     name: RerankerName
     kind: Kind
@@ -102,7 +104,7 @@ class RerankerInfo(Model):
 
 
 class CandidatesInfo(Model):
-    """Which list was reranked and how deep: `depth` of the list's `list_depth` candidates a query."""
+    """The list that was reranked: the first `depth` of its `list_depth` candidates per query."""
 
     sha256: Sha256
     first_stage: Plain
@@ -118,11 +120,11 @@ class CandidatesInfo(Model):
 
 
 class DataInfo(Model):
-    """Which data: its revision, which queries were taken, and what loading counted.
+    """The data: its revision, the choice of queries and judgements, and the counts of loading.
 
-    `selection` is "all", "sample" (a suite's fixed sample) or "limit" (the first queries of `--limit`, for trials);
-    numbers over different selections do not compare. Nor do those over "cleaned" `qrels` (without judgements of
-    documents that the corpus lacks) and "raw" ones.
+    `selection` is "all", "sample" (a suite's fixed sample) or "limit" (the first queries, `--limit`, for trials).
+    `qrels` are "cleaned" (without judgements of documents that the corpus lacks) or "raw". Results of different
+    `selection` or `qrels` are not comparable.
     """
 
     revision: Plain
@@ -132,7 +134,7 @@ class DataInfo(Model):
 
 
 class RunCounts(Model):
-    """What was scored. `tied_at_10` is the share of queries whose ranks 10 and 11 have the same score."""
+    """Counts of what was scored. `tied_at_10` is the share of queries whose ranks 10 and 11 have the same score."""
 
     queries: int = Field(ge=1)
     pairs: int = Field(ge=0)
@@ -143,8 +145,11 @@ class RunCounts(Model):
 
 
 class Result(Model):
-    """The numbers of one reranker on one task. `first_stage` and `oracle` are the candidate list's own order and its
-    best possible order, on the same queries and depth; `depths` gives the measures' means at smaller depths."""
+    """The measures of one reranker on one task.
+
+    `first_stage` is the candidate list in its own order and `oracle` in its best possible order, on the same queries
+    and depth. `depths` has the means at each depth, the smaller ones only for pointwise rerankers.
+    """
 
     schema_version: Literal[1]
     task: Slug
@@ -171,8 +176,10 @@ class Result(Model):
 
 
 class TaskTiming(Model):
-    """How long a task took in the run that finished it. `seconds` is scoring alone, without loading; `day` (UTC,
-    YYYY-MM-DD) is when scoring ended, None where that was not recorded."""
+    """Time of the last call that scored pairs of a task.
+
+    `seconds` is for scoring only, without loading. `day` (UTC, YYYY-MM-DD) is when scoring ended, None if not recorded.
+    """
 
     seconds: float = Field(ge=0, allow_inf_nan=False)
     pairs: int = Field(ge=0)
@@ -187,9 +194,9 @@ class NotCovered(Model):
 
 
 class RunRecord(Model):
-    """What ran: the suite, the command, the environment and timings. Varies from machine to machine.
+    """The record of a run: suite, command, environment and timings. It differs from machine to machine.
 
-    `pulled` says, by task, from which folder of the Hub and at which commit a list was pulled for the run.
+    `pulled` gives, by task, the Hub folder and commit from which a list was pulled for the run.
     """
 
     schema_version: Literal[1]
