@@ -1,1 +1,1 @@
-"""The board: static pages from runs. Imports `mrb`, never the other way; only `mrb leaderboard` reaches it."""
+"""The leaderboard: static pages from runs. Imports `mrb`, never the other way; only `mrb leaderboard` uses it."""

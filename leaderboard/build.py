@@ -1,4 +1,4 @@
-"""Building the site: read the runs and submissions, refuse what does not fit, write every file whole, the page last."""
+"""Build the site: read runs and submissions, refuse invalid ones, write every file atomically, the overview last."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PageKind(Protocol):
     """A module of `mrb.leaderboard.pages`."""
 
     def pages(self, site: Site) -> Iterator[Page]:
-        """The files of this kind, made one after the other: never all of them at once in memory."""
+        """Yield the files of this kind, one at a time: they need not all fit into memory."""
 
 
 KINDS: tuple[PageKind, ...] = (
@@ -53,23 +53,24 @@ KINDS: tuple[PageKind, ...] = (
     records,
     assets,
 )
-"""All that a site consists of. Written from the last to the first, so that whoever can open the overview finds all that
-it links to."""
+"""All page kinds of the site. They are written from last to first, so that everything the overview links to exists when
+the overview does.
+"""
 BESIDE: tuple[PageKind, ...] = (tables, models)
-"""Kinds that a second process writes where there are MANY runs: half of the work, and made of text alone."""
+"""Kinds that a second process writes if there are at least MANY runs: half of the work, and pure text."""
 MANY = 40
 
 
 def build(
     folders: Sequence[Path], out: Path, *, verified: Sequence[Path] = (), snapshot_name: str | None = None
 ) -> Path:
-    """Write the board of the runs and submissions in `folders` into `out`; where its overview is.
+    """Write the board of the runs and submissions in `folders` into `out`; return the path of its overview.
 
-    `verified` are folders of `mrb verify`'s records. With `snapshot_name` the board goes into `out`/snapshots/ of that
-    name instead, which must be new.
+    `verified` are folders with records of `mrb verify`. With `snapshot_name` the board is written into `out`/snapshots/
+    under that name instead, which must be new.
 
-    The same ones give the same bytes. ResultError, before anything is written, for a folder that is neither or is
-    damaged. Nothing in `out` is removed: what an earlier board wrote and this one lacks stays.
+    The same input gives the same bytes. Raises ResultError before anything is written if a folder is invalid. Nothing
+    in `out` is removed: files of an earlier board that this one lacks stay.
     """
     with uncollected():
         site = make_site(read_entries(folders), read_verified(verified))
@@ -84,7 +85,7 @@ def _write(site: Site, out: Path) -> Path:
         _write_kinds(site, out, KINDS)
         return out / overview.PATH
     first, *rest = KINDS
-    for board in site.boards.values():  # what both processes need
+    for board in site.boards.values():  # needed by both processes
         board.prepare()
     with beside(partial(_write_kinds, site, out, BESIDE)) as theirs:
         mine = _write_kinds(site, out, [kind for kind in rest if kind not in BESIDE])
@@ -95,7 +96,7 @@ def _write(site: Site, out: Path) -> Path:
 
 
 def _write_kinds(site: Site, out: Path, kinds: Sequence[PageKind]) -> set[str]:
-    """Write the files of these kinds; their paths without case."""
+    """Write the files of these kinds; return their paths in lower case."""
     written = set()
     for page in site_pages(site, kinds):
         write_bytes(out / page.path, page.data, durable=False)
@@ -105,8 +106,7 @@ def _write_kinds(site: Site, out: Path, kinds: Sequence[PageKind]) -> set[str]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for garbage: a board is a great many values that live to its end, and looking through them again and
-    again takes a third of the time."""
+    """Disable garbage collection: a board's many values live to its end; scanning them takes a third of the time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -117,10 +117,10 @@ def uncollected() -> Iterator[None]:
 
 
 def site_pages(site: Site, kinds: Sequence[PageKind] = KINDS) -> Iterator[Page]:
-    """Every file of the site, or of these kinds, in the order of writing. ValueError if two would be one file where
-    case is ignored.
+    """Yield every file of the site, or of these kinds, in the order of writing.
 
-    Pictures alone may be asked for by several kinds of page: they are named by what they hold, and come once.
+    Raises ValueError if two paths differ only in case. Only images may be requested by several kinds of page: they are
+    named by content, and yielded once.
     """
     taken: set[str] = set()
     for kind in reversed(kinds):

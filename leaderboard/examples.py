@@ -1,6 +1,6 @@
-"""A few queries of a task with what answers them, for tasks whose data comes with MRB, under a licence that allows it.
+"""Example queries with relevant documents, for tasks whose data ships with MRB under a licence that allows it.
 
-Which queries, no result decides: they stand at equal steps through the task's own order.
+The choice does not depend on results: the queries are equally spaced in the task's own order.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mrb.data.task_data import TaskData
 from mrb.leaderboard.images import Picture, Pictures
 
 QUERIES, POSITIVES = 3, 3
-"""Queries of a task, and the most relevant documents of a query that are shown."""
+"""Queries per task, and most relevant documents shown per query."""
 _LETTERS = 240
 
 
 @dataclass(frozen=True)
 class ExampleItem:
-    """A query or document: its text (cut, empty where there is none) and its picture."""
+    """A query or document: its text (truncated, empty if there is none) and its image."""
 
     text: str
     picture: Picture | None
@@ -38,8 +38,10 @@ class Example:
 
 
 def examples(task: Task, pictures: Pictures) -> list[Example]:
-    """The task's examples, none for a task whose data is not part of MRB. DataError for a picture that is damaged or
-    over the task's caps: nothing is published that was not decoded."""
+    """Return the task's examples, none for a task whose data is not part of MRB.
+
+    Raises DataError for an image that is damaged or over the task's limits: only decoded images are published.
+    """
     if task.source.kind != "embedded":
         return []
     data = load_task_data(task)
@@ -47,7 +49,7 @@ def examples(task: Task, pictures: Pictures) -> list[Example]:
 
 
 def chosen(query_ids: Sequence[str]) -> list[str]:
-    """The queries in the middle of each third; all of them where there are no more."""
+    """Return the queries in the middle of each third; all of them if there are no more."""
     if len(query_ids) <= QUERIES:
         return list(query_ids)
     return [query_ids[len(query_ids) * (2 * place + 1) // (2 * QUERIES)] for place in range(QUERIES)]
@@ -55,7 +57,7 @@ def chosen(query_ids: Sequence[str]) -> list[str]:
 
 def _example(data: TaskData, query_id: str, pictures: Pictures) -> Example:
     grades = data.qrels[query_id]
-    # The highest grades first, then in the order of the judgements.
+    # Highest grades first, ties in the order of the judgements.
     best = sorted(grades, key=lambda doc_id: -grades[doc_id])[:POSITIVES]
     positives = tuple(_item(data.corpus.item(doc_id), pictures) for doc_id in best)
     return Example(_item(data.queries.item(query_id), pictures), positives, len(grades))

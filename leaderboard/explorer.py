@@ -1,7 +1,7 @@
-"""What the explorer's pages say of each query: plain values for the templates, and the same for the scripts.
+"""Data of the explorer's pages about each query: plain values for the templates, and the same for the scripts.
 
-Numbers are whole hundredths of a point (6309 is 63.09), as they are printed: so a gain is the difference of the two
-numbers beside it, and a script that shows another run has nothing to round.
+Numbers are integers in hundredths of a point (6309 is 63.09), as printed: so a gain is exactly the difference of the
+two numbers shown, and scripts need not round.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mrb.leaderboard.tables.cells import MINUS
 from mrb.leaderboard.tables.rankings import Explored, Float64, Orders
 
 TOP = 10
-"""Candidates of a query that are shown before and after: as many as the headline looks at."""
+"""Candidates shown per query before and after: as many as the headline measure considers."""
 PER_PAGE = 15
 _CLIP = 200
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An item as people see it: id, text (clipped, on one line), picture."""
+    """An item for display: id, text (truncated, on one line), image."""
 
     id: str
     text: str
@@ -34,8 +34,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate in one of the two lists: its rank there, and in the other (`moved`); its grade (0: not judged
-    relevant) and, where the list is the run's, its score as text."""
+    """A candidate in one of the two lists.
+
+    `rank` is its rank there, `moved` its rank in the other list; `grade` is 0 if not judged relevant; `score` is text,
+    only in the run's list.
+    """
 
     item: Shown
     rank: int
@@ -46,8 +49,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Query:
-    """One query with its lists. `number` counts from 1 in the task's order; `unlisted` are relevant documents that the
-    list does not hold; `before` and `after` are values in hundredths of a point."""
+    """One query with its lists.
+
+    `number` counts from 1 in task order; `unlisted` counts relevant documents that the list does not hold; `before` and
+    `after` are values in hundredths of a point.
+    """
 
     number: int
     item: Shown
@@ -61,33 +67,33 @@ class Query:
 
     @property
     def gain(self) -> int:
-        """What the run gained, in hundredths of a point."""
+        """The run's gain, in hundredths of a point."""
         return self.after - self.before
 
 
 def hundredths(values: Float64) -> list[int]:
-    """Fractions as whole hundredths of a point."""
+    """Convert fractions to integer hundredths of a point."""
     return [int(number) for number in np.rint(values * 10_000)]
 
 
 def page_of(number: int) -> int:
-    """The page, from 1, that the query `number` (from 1) is on."""
+    """Return the page, from 1, with query `number` (from 1)."""
     return (number - 1) // PER_PAGE + 1
 
 
 def shown_item(item_id: str, item: Item, pictures: Pictures) -> Shown:
-    """The item for a page; its picture is asked of `pictures`."""
+    """Return the item for a page; its image is requested from `pictures`."""
     return Shown(item_id, short(item.text, _CLIP), pictures.of(item.image))
 
 
 def short(text: str, letters: int) -> str:
-    """The text on one line, cut to so many letters."""
+    """Return the text on one line, truncated to so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= letters else line[: letters - 1].rstrip() + "…"
 
 
 def queries(shown: Explored, orders: Orders, pictures: Pictures) -> list[Query]:
-    """Every query of the task with its lists before and after the run of `orders`."""
+    """Return every query of the task with its lists before and after the run of `orders`."""
     plan, corpus = shown.plan, shown.plan.data.corpus
     known: dict[str, Shown] = {}
 
@@ -128,8 +134,11 @@ def queries(shown: Explored, orders: Orders, pictures: Pictures) -> list[Query]:
 
 
 def run_data(orders: Orders) -> dict[str, object]:
-    """What the script needs of a run: for each query the value, the places (from 0) in the list of the run's first
-    ten, their scores, and the run's ranks (from 1) of the list's first ten."""
+    """Return what the script needs of a run.
+
+    For each query: the value, the positions (from 0) in the list of the run's top ten, their scores, and the run's
+    ranks (from 1) of the list's top ten.
+    """
     placed = [order.tolist() for order in orders.orders]
     return {
         "values": hundredths(orders.values),
@@ -140,9 +149,11 @@ def run_data(orders: Orders) -> dict[str, object]:
 
 
 def list_data(shown: Explored, pictures: Pictures) -> dict[str, object]:
-    """What the script needs of a task: the documents that its lists hold ([id, text], and where there is a picture its
-    path, width and height), and for each query the value of its list, the list as places in these documents, and the
-    grades of those judged ([place in the list, grade])."""
+    """Return what the script needs of a task.
+
+    The documents that its lists hold ([id, text], and with an image its path, width and height); for each query the
+    list's value, the list as indices of these documents, and the judged grades ([position in the list, grade]).
+    """
     documents: dict[str, int] = {}
     lists, judged = [], []
     for entry in shown.plan.entries():
@@ -160,7 +171,7 @@ def list_data(shown: Explored, pictures: Pictures) -> dict[str, object]:
 
 
 def score_texts(scores: Sequence[float]) -> list[str]:
-    """Scores with four digits; what failed has none."""
+    """Format scores with four significant digits; a failed pair has none."""
     return ["failed" if isnan(score) else f"{score:.4g}".replace("-", MINUS) for score in scores]
 
 
@@ -171,7 +182,7 @@ def _document(item: Shown) -> list[object]:
 
 
 def _ranks(order: Sequence[int]) -> list[int]:
-    """The rank, from 1, of each place of the list."""
+    """Return the rank, from 1, of each position of the list."""
     ranks = [0] * len(order)
     for rank, place in enumerate(order, start=1):
         ranks[place] = rank

@@ -1,4 +1,4 @@
-"""Work in a second process: a copy of this one, so that nothing has to be read or sent again."""
+"""Run a function in a forked process (copy-on-write), so that nothing has to be read or sent again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 class Beside(Generic[T]):
-    """What the work came to: `value`, once the block of `beside` has ended."""
+    """The function's result: `value` is set when the block of `beside` has ended."""
 
     value: T
 
 
 @contextmanager
 def beside(work: Callable[[], T]) -> Iterator[Beside[T]]:
-    """Do `work` in a copy of this process while the block runs; its error is raised when the block ends.
+    """Run `work` in a forked process while the block runs; its error is raised when the block ends.
 
-    A copy holds what this process holds, but none of its threads: `work` must be Python's own, with no library that
-    keeps some. Where the system does not copy processes safely (anything but Linux) it is done after the block.
+    A fork has this process's memory but none of its threads: `work` must be pure Python, without libraries that use
+    threads. Where forking is not safe (anything but Linux) `work` runs after the block.
     """
     found = Beside[T]()
     if sys.platform != "linux":
@@ -35,7 +35,7 @@ def beside(work: Callable[[], T]) -> Iterator[Beside[T]]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(work, sender))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which `work` does not need
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads, which `work` does not need
         process.start()
     sender.close()
     try:
@@ -57,5 +57,5 @@ def beside(work: Callable[[], T]) -> Iterator[Beside[T]]:
 def _send(work: Callable[[], object], sender: Connection) -> None:
     try:
         sender.send((None, work()))
-    except Exception as error:  # raised where it is received
+    except Exception as error:  # raised in the parent
         sender.send((error, None))

@@ -1,7 +1,7 @@
-"""The pictures of the explorer: each distinct one once, named by its hash, and nothing in it but pixels.
+"""Images of the explorer: each distinct one once, named by its hash, containing nothing but pixels.
 
-Every picture is decoded under the caps of its task before it is published. A PNG or WebP that holds only what draws it
-is then copied as it is; anything else (other formats, metadata, bytes after the end) is encoded anew.
+Every image is decoded within the limits of its task before it is published. A PNG or WebP with nothing but image data
+is copied unchanged; anything else (other formats, metadata, trailing bytes) is encoded again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"
 _WEBP_PARTS = frozenset({b"VP8 ", b"VP8L"})
 _HASH_LETTERS = 24
 PICTURES = "pictures/"
-"""Where the site has them."""
+"""Folder of the images in the site."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the site: its path, and its size in pixels."""
+    """An image of the site: its path, and its size in pixels."""
 
     path: str
     width: int
@@ -32,14 +32,14 @@ class Picture:
 
 
 class Pictures:
-    """The pictures that pages have asked for."""
+    """The images that pages have asked for."""
 
     def __init__(self) -> None:
         self._known: dict[str, Picture] = {}
         self._pending: list[Page] = []
 
     def of(self, handle: ImageHandle | None) -> Picture | None:
-        """The picture of an item, None if it has none. DataError names one that cannot be decoded."""
+        """Return the image of an item, None if it has none. DataError names one that cannot be decoded."""
         if handle is None:
             return None
         found = self._known.get(handle.sha256)
@@ -51,13 +51,16 @@ class Pictures:
         return found
 
     def take(self) -> list[Page]:
-        """The files of the pictures that are new since the last call."""
+        """Return the files of images that are new since the last call."""
         pending, self._pending = self._pending, []
         return pending
 
 
 def safe_copy(handle: ImageHandle) -> tuple[str, bytes, tuple[int, int]]:
-    """(suffix, bytes, (width, height)) of a picture that is safe to publish. DataError if it cannot be decoded."""
+    """Return (suffix, bytes, (width, height)) of an image that is safe to publish.
+
+    Raises DataError if it cannot be decoded.
+    """
     data, image = handle.encoded, handle.open()
     kind = plain_kind(data)
     if kind is not None and handle.size == image.size:
@@ -71,7 +74,7 @@ def safe_copy(handle: ImageHandle) -> tuple[str, bytes, tuple[int, int]]:
 
 
 def plain_kind(data: bytes) -> str | None:
-    """ "png" or "webp" if the file consists of what draws it and nothing else, to its last byte; else None."""
+    """Return "png" or "webp" if the file consists of image data and nothing else, to its last byte; else None."""
     if data.startswith(_PNG):
         parts = _parts(data, len(_PNG), ">I4x", 4, 12)
         return "png" if parts and set(parts) <= _PNG_PARTS and parts[-1] == b"IEND" else None
@@ -82,8 +85,11 @@ def plain_kind(data: bytes) -> str | None:
 
 
 def _parts(data: bytes, start: int, head: str, name_at: int, extra: int) -> list[bytes] | None:
-    """The names of a file's parts, None if their lengths do not end with the file. `head` unpacks a part's length,
-    `extra` is what a part has beside its content; WebP (little-endian) pads to an even length."""
+    """Return the names of a file's chunks, None if their lengths do not end with the file.
+
+    `head` unpacks a chunk's length, `extra` is a chunk's size beside its content; WebP (little-endian) pads to even
+    lengths.
+    """
     names: list[bytes] = []
     while start < len(data):
         if len(data) - start < 8:

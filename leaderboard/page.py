@@ -1,7 +1,7 @@
-"""One file of the site, and how a template becomes one: the Jinja environment, links, how strange text is written.
+"""One file of the site, and its rendering: the Jinja environment, links, display of untrusted text.
 
-Everything that comes out of a file is text to the templates: escaped, and with its invisible characters shown, so that
-no name can pass for another or turn the line around.
+Everything read from a file is text to the templates: escaped, with invisible characters shown, so that no name can
+imitate another or reverse the line's direction.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ NAVIGATION = (
     ("Reported", "reported.html"),
     ("About", "about.html"),
 )
-"""The links in every page's header: title and path. Pages in a folder stand under the entry of its name."""
+"""Title and path of the links in every page's header. Pages in a folder belong to the entry of the folder's name."""
 _LETTERS = {"t": "text", "i": "image", "vd": "page image", "it": "image with text"}
 TYPE_WORDS: dict[str, str] = {name: " to ".join(_LETTERS[side] for side in name.split("2")) for name in TYPES}
-# What needs no escaping in an address and is a name on every file system.
+# Names that need no escaping in an address and are valid on every file system.
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?", re.ASCII)
 
 
@@ -43,7 +43,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?", re.ASCII)
 class Page:
     """A file of the site: its path, relative to the site's root with `/` between folders, and its bytes.
 
-    ValueError for a path that is not the same file everywhere, or that could lead out of the site.
+    Raises ValueError for a path that is not the same file on every system, or that could lead out of the site.
     """
 
     path: str
@@ -55,38 +55,40 @@ class Page:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether `name` can be a file or folder of the site: ASCII letters, digits, '.', '_', '-', a letter or digit
-    first, no dot last (Windows drops it), and no device of Windows."""
+    """Return whether `name` can be a file or folder of the site.
+
+    It may have ASCII letters, digits, '.', '_' and '-', starts with a letter or digit, has no dot at the end (Windows
+    drops it), and is not a device of Windows.
+    """
     return _NAME.fullmatch(name) is not None and not is_device_name(name)
 
 
 def task_page(task_id: str) -> str:
-    """The path of a task's page."""
+    """Return the path of a task's page."""
     return f"tasks/{task_id}.html"
 
 
 def model_page(run_name: str) -> str:
-    """The path of a run's page: its name, which `read_runs` has found to be a file name that no other run has."""
+    """Return the path of a run's page. `read_runs` has checked that the name is a file name and unique."""
     return f"models/{run_name}.html"
 
 
 def queries_page(task_id: str) -> str:
-    """The path of the list of a task's queries in the explorer."""
+    """Return the path of a task's query list in the explorer."""
     return f"queries/{task_id}.html"
 
 
 def query_page(task_id: str, page: int) -> str:
-    """The path of a page of them, counted from 1."""
+    """Return the path of a page of queries, counted from 1."""
     return f"queries/{task_id}/{page}.html"
 
 
 def render(template: str, path: str, *, section: str | None = None, **values: object) -> Page:
-    """The page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
+    """Render the page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
-    Templates also have `link(target)`, the relative address, from this page, of a path of the site;
-    `number_cell(cell, column, measure="")`, `number_cells(cells, columns)` and `run_head_cell(card)`: a cell, a row of
-    them, and a row's head. `section` is the page of the navigation under which this one stands, if it is not that of
-    its folder's name.
+    Templates also get `link(target)`, the address of a path of the site relative to this page; `number_cell(cell,
+    column, measure="")` and `number_cells(cells, columns)`, one or several cells; and `run_head_cell(card)`, a row's
+    head. `section` is this page's entry in the navigation, by default that of its folder.
     """
     up = "../" * path.count("/")
     section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
@@ -104,22 +106,22 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
 
 
 def small(fraction: float) -> str:
-    """A small fraction times 100, three decimals; what is there but rounds to nothing is not shown as nothing."""
+    """Return a small fraction times 100 with three decimals, "< 0.001" if a nonzero value rounds to 0."""
     return f"{100 * fraction:.3f}" if fraction == 0 or 100 * fraction >= 0.0005 else "< 0.001"
 
 
 def points(hundredths: int) -> str:
-    """Hundredths of a point as people read them: 6309 is 63.09."""
+    """Format hundredths of a point: 6309 is 63.09."""
     return f"{hundredths / 100:.2f}"
 
 
 def gained(hundredths: int) -> str:
-    """The same with its sign; nothing has none."""
+    """Format hundredths of a point with a sign; 0 has none."""
     return points(0) if hundredths == 0 else f"{'+' if hundredths > 0 else MINUS}{points(abs(hundredths))}"
 
 
 def package_folder() -> Path:
-    """The folder that holds the board's templates and static files."""
+    """Return the folder with the board's templates and static files."""
     return Path(str(resources.files("mrb.leaderboard")))
 
 

@@ -1,5 +1,7 @@
-"""Data that scripts ask for when somebody chooses it: one plain script a file, because pages open from disk, where a
-script can be loaded and a JSON file cannot."""
+"""Data that scripts load on demand, as one plain script per file.
+
+Pages also open from disk, where a browser can load a script but not a JSON file.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from mrb.leaderboard.tables.cells import visible
 
 
 def data_script(key: str, value: object) -> Page:
-    """`data/<key>.js`, which hands `value` to `DATA` (static/data.js) under its key.
+    """Return `data/<key>.js`, which passes `value` to `DATA` (static/data.js) under its key.
 
-    `value` is made of lists, texts, numbers and dicts with keys of our own. It is ASCII without `<`, `>` and `&`, and
-    texts have their invisible characters written out, as on the pages.
+    `value` consists of lists, texts, numbers and dicts with keys of our own. The file is ASCII without `<`, `>` and
+    `&`; invisible characters in texts are written out, as on the pages.
     """
     text = json.dumps([key, _shown(value)], ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for sign in "<>&":

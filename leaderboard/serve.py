@@ -1,4 +1,4 @@
-"""The board on this machine alone: a server on loopback for looking at a site as browsers will get it."""
+"""A local server on loopback that serves a site as browsers will get it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
     "; frame-ancestors 'none'"
 )
-"""That of the pages, and what only a header can say."""
+"""The pages' policy, and directives that only a header can state."""
 HOST = "127.0.0.1"
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files of one folder, with the policy, and no lists of folders."""
+    """Serves the files of one folder, with the policy and without folder listings."""
 
     def end_headers(self) -> None:
-        """Every answer has the headers."""
+        """Add the headers to every answer."""
         for name, value in (
             ("Content-Security-Policy", POLICY),
             ("X-Content-Type-Options", "nosniff"),
@@ -31,19 +31,22 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def list_directory(self, path: Any) -> None:
-        """A folder without an index is not there."""
+        """Answer 404 for a folder without an index."""
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def translate_path(self, path: str) -> str:
-        """The file; one that a link leads out of the folder is not there."""
+        """Return the file's path; a link that leads out of the folder is treated as absent."""
         found = super().translate_path(path)
         inside = Path(found).resolve().is_relative_to(Path(self.directory).resolve())
         return found if inside else str(Path(self.directory) / ".outside")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of requests: what they ask for is anybody's text."""
+        """Log nothing: a request's text is untrusted."""
 
 
 def server(site: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the files in `site`, not started. OSError if the port is taken; 0 takes a free one."""
+    """Return a server of the files in `site`, not started. Port 0 takes a free one.
+
+    Raises OSError if the port is taken.
+    """
     return ThreadingHTTPServer((HOST, port), partial(Handler, directory=str(site)))

@@ -1,4 +1,4 @@
-"""The site as one value: everything that its pages are made from, read once."""
+"""The data of the whole site, read once; all pages are made from it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Site:
     """What the pages show.
 
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
-    `cards` has every run's words by its name, `submissions` the submission that a run was read from, if it was, and
-    `verified` the record that a re-run of it agreed. `snapshot` is the name under which the board is kept for good.
-    A run's name is unique without regard to case and is a safe file name; it stays the same whatever else is on the
-    board, so pages and addresses use it as it is.
+    `cards` holds the description of every run by its name, `submissions` the submission that a run was read from, if
+    any, and `verified` the record of a verification that agreed. `snapshot` is the name under which the board is kept
+    permanently. A run's name is a safe file name, unique regardless of case; it does not depend on what else is on the
+    board, so pages and addresses use it unchanged.
     """
 
     tables: dict[str, Table]
@@ -38,7 +38,7 @@ class Site:
 
     @cached_property
     def boards(self) -> dict[str, Board]:
-        """Every table with all that its rows say, by its id."""
+        """Every table with all that its rows show, by id."""
         return {name: self._board(name, table) for name, table in self.tables.items()}
 
     def _board(self, name: str, table: Table) -> Board:
@@ -56,7 +56,7 @@ class Site:
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """Every run, in the order in which the tables have them."""
+        """Every run, in the order of the tables."""
         return tuple(run for table in self.tables.values() for run in table.runs)
 
     @cached_property
@@ -66,11 +66,11 @@ class Site:
         return tuple(sorted(found.values(), key=lambda task: TYPES.index(task.type)))
 
     def table_of(self, run: Run) -> str:
-        """The id of the one table that `run` is in."""
+        """Return the id of the one table that contains `run`."""
         return self._table_ids[run.name]
 
     def tables_of(self, task_id: str) -> dict[str, Table]:
-        """The tables, by id, in which at least one run covers the task."""
+        """Return the tables, by id, in which at least one run covers the task."""
         return {name: table for name, table in self.tables.items() if task_id in table.comparison.reference}
 
     @cached_property
@@ -79,7 +79,10 @@ class Site:
 
 
 def make_site(entries: Sequence[Entry], verified: Sequence[Verified] = ()) -> Site:
-    """The site of these runs, the same whatever their order. ResultError if they contradict each other (`compare`)."""
+    """Return the site of these runs, independent of their order.
+
+    Raises ResultError if they contradict each other (`compare`).
+    """
     submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
     comparisons = compare(entry.run for entry in entries)
     return Site(

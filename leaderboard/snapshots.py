@@ -1,4 +1,4 @@
-"""Snapshots: a board as it was, kept for good under `snapshots/NAME/`, with a page that lists them all."""
+"""Snapshots: copies of a board kept permanently under `snapshots/NAME/`, with a page that lists them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mrb.leaderboard.page import is_file_name, render
 FOLDER = "snapshots"
 INDEX = f"{FOLDER}/index.html"
 INDEX_OF_SNAPSHOT = "../index.html"
-"""The list of snapshots as a path of the site, and from the root of one of them."""
+"""The list of snapshots as a path of the site, and relative to the root of a snapshot."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
 def check_name(name: str) -> None:
-    """ResultError for a name that cannot be a snapshot's."""
+    """Raise ResultError for a name that a snapshot cannot have."""
     if _NAME.fullmatch(name) is None or not is_file_name(name) or name == "index.html":
         raise ResultError(
             f"{name!r} is no name of a snapshot: small letters, digits, '.', '_', '-', a letter or digit first"
@@ -29,10 +29,10 @@ def check_name(name: str) -> None:
 
 
 def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
-    """Write a snapshot of a board into `out`/snapshots/`name` and list it; where its overview is.
+    """Write a snapshot of a board into `out`/snapshots/`name` and list it; return the path of its overview.
 
-    `write` writes the board's files into the folder that it is given. The snapshot appears whole or not at all.
-    ResultError, and nothing is touched, if there is one of this name.
+    `write` writes the board's files into the folder that it is given. The snapshot appears atomically. Raises
+    ResultError, and changes nothing, if one of this name exists.
     """
     check_name(name)
     home = out / FOLDER / name
@@ -51,7 +51,7 @@ def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
 
 
 def write_index(out: Path) -> None:
-    """Write `snapshots/index.html`, which lists every snapshot there is, if only to say that there is none."""
+    """Write `snapshots/index.html`, which lists every snapshot or says that there is none."""
     found = (out / FOLDER).glob("*/index.html")
     names = sorted(page.parent.name for page in found if page.parent.name[0] != ".")
     page = render("snapshots.html.jinja", INDEX, section="about.html", names=names)

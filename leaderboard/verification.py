@@ -1,4 +1,4 @@
-"""The records of `mrb verify`, for the mark beside a row that a re-run of the model agreed with."""
+"""The records of `mrb verify`, shown as a mark on rows whose verification agreed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mrb.submission.verify import Verified
 
 
 def read_verified(folders: Sequence[Path]) -> list[Verified]:
-    """Every record in the folders. ResultError names a file that is none."""
+    """Return every record in the folders. ResultError names a file that is none."""
     found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
     records = [parse_file(Verified, path) for path in found]
     for path, record in zip(found, records, strict=True):
@@ -22,9 +22,10 @@ def read_verified(folders: Sequence[Path]) -> list[Verified]:
 
 
 def fitting(records: Sequence[Verified], submissions: dict[str, Submission]) -> dict[str, Verified]:
-    """The newest record of each submission, by name. One of other content than the submission has now marks nothing.
+    """Return the newest record of each submission, by name. Records of an earlier content of the submission are
+    ignored.
 
-    ResultError: a record of the submission's content that `mrb verify` cannot have written.
+    Raises ResultError for a record of the submission's content that `mrb verify` cannot have written.
     """
     found: dict[str, Verified] = {}
     for record in sorted(records, key=lambda one: one.date):
@@ -36,7 +37,7 @@ def fitting(records: Sequence[Verified], submissions: dict[str, Submission]) -> 
 
 
 def _check_written(record: Verified, submission: Submission) -> None:
-    """Refuse a record whose reranker, tasks or counts are not those that scoring this submission again gives."""
+    """Refuse a record whose reranker, tasks or counts cannot come from scoring this submission again."""
     where = f"the record of {record.submission} in verified/"
     if record.reranker != submission.reranker:
         raise ResultError(f"{where}: reranker is another than the submission's")

@@ -1,1 +1,1 @@
-"""Charts of the board."""
+"""Charts of the leaderboard."""

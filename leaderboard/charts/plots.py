@@ -1,4 +1,4 @@
-"""The plots: for each type a panel of intervals between the first stage and the oracle, as numbers for an SVG."""
+"""Plots per type: a panel of intervals between the first stage and the oracle, as numbers for an SVG."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from mrb.leaderboard.tables.rows import Cell, View
 
 MAX_ROWS = 10
-"""Rerankers in a panel: with more nobody reads it. The page says so, and the tables have them all."""
+"""Rerankers in a panel; more would be unreadable. The page says so, and the tables have all."""
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 112, 328, 8, 19
 _LABEL_LETTERS = 15
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One reranker in a panel: positions in the SVG's units, and its cell for the text alternative."""
+    """One reranker in a panel: positions in SVG units, and its cell for the text alternative."""
 
     key: str
     label: str
@@ -43,7 +43,7 @@ class Panel:
 
 
 def panels(view: View) -> list[Panel]:
-    """A panel for each column of one type whose first stage and oracle are known."""
+    """Return a panel for each column of one type whose first stage and oracle are known."""
     typed = [column for column in view.columns if column.type]
     return [panel for column in typed if (panel := _panel(view, column.key, column.title)) is not None]
 

@@ -1,5 +1,6 @@
-"""How a task's queries are spread: for each run the share of queries that it solves, nearly solves, or loses, as
-numbers for an SVG and for its table."""
+"""Distribution of a task's query values: for each run the share of queries per band, as numbers for an SVG and its
+table.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ WIDTH, LEFT, RIGHT, TOP, ROW = 384, 116, 378, 4, 19
 MAX_ROWS = 20
 """Rows of the plot; its table has all."""
 BANDS = ("100", "75 to under 100", "50 to under 75", "over 0 to under 50", "0")
-"""What a query's value × 100 is, best first. Bounds in `_shares`."""
+"""Bands of a query's value × 100, best first. The bounds are in `_shares`."""
 QUANTILES = (10, 25, 50, 75, 90)
 _LABEL_LETTERS = 16
 
@@ -25,8 +26,10 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spread:
-    """One row: `shares` of the queries by band, `quantiles` of the values, both fractions; `run` is empty for the list
-    as it came."""
+    """One row: `shares` of the queries by band and `quantiles` of the values, both fractions.
+
+    `run` is empty for the first stage's order.
+    """
 
     label: str
     run: str
@@ -36,13 +39,13 @@ class Spread:
 
     @property
     def short(self) -> str:
-        """The label as the plot has room for it."""
+        """The label, shortened for the plot."""
         return self.label if len(self.label) <= _LABEL_LETTERS else self.label[: _LABEL_LETTERS - 1] + "…"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of the plot: for each band that has queries its number, and where it begins and ends."""
+    """One row of the plot: for each nonempty band its number, start and end."""
 
     spread: Spread
     y: float
@@ -51,8 +54,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class SpreadPlot:
-    """The plot and the table of one task in one table of the board. `missing` are the runs whose values per query are
-    not at hand; `left_out` counts the rows of the table that the plot has no room for."""
+    """The plot and the table of one task in one table of the board.
+
+    `missing` lists the runs without values per query; `left_out` counts the table's rows that the plot has no room for.
+    """
 
     spreads: tuple[Spread, ...]
     bars: tuple[Bar, ...]
@@ -64,8 +69,10 @@ class SpreadPlot:
 
 
 def spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> SpreadPlot | None:
-    """The spread of the list as it came (`first`, its values per query, where they are known) and of `runs` (those that
-    cover the task, in the order of the table); None if no run has values."""
+    """Return the spread of the first stage's order and of `runs`; None if no run has values.
+
+    `first` holds the first stage's values per query, if known; `runs` cover the task, in the order of the table.
+    """
     spreads = [] if first is None else [spread("first stage", "", first)]
     missing: list[str] = []
     for run in runs:
@@ -83,13 +90,13 @@ def spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> 
 
 
 def spread(label: str, run: str, values: Float64) -> Spread:
-    """The shares by band and the quantiles (interpolated, as numpy's) of values per query."""
+    """Return the shares by band and the quantiles (interpolated like numpy's) of values per query."""
     found = np.percentile(values, QUANTILES)
     return Spread(label, run, len(values), _shares(values), tuple(float(value) for value in found))
 
 
 def _shares(values: Float64) -> tuple[float, ...]:
-    # What sums of logarithms leave below 1 or above 0 is rounding, not a place in the list.
+    # Sums of logarithms leave rounding errors just below 1 or above 0.
     rounded = np.round(values, 9)
     places = np.select([rounded >= 1, rounded >= 0.75, rounded >= 0.5, rounded > 0], [0, 1, 2, 3], 4)
     counts = np.bincount(places, minlength=len(BANDS))

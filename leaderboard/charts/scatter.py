@@ -19,17 +19,19 @@ from mrb.results.run import Run
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 300, 44, 448, 10, 256
 MOST = 40
-"""Rerankers in a plot, the best by the average; the tables have them all."""
+"""Rerankers in a plot, the best by average; the tables have all."""
 LINES = 6
 LABEL_LETTERS = 26
-# A label's letter and line in the SVG's units, and beyond which x it stands to the left of its point.
+# Width of a label's letter and height of its line in SVG units, and the x beyond which it stands left of its point.
 _LETTER, _LINE, _TURN = 6.4, 11.0, 300
 
 
 @dataclass(frozen=True)
 class Point:
-    """One reranker: its place in the SVG, its numbers as text, whether none is better and further left; and, where it
-    is named, the place of its label: x and y of the end that is next to the point, and which end that is."""
+    """One reranker: its position in the SVG, its numbers as text, and whether it is on the Pareto front (`front`).
+
+    If it is `named`, `label` gives x and y of the label's end next to the point, and which end that is.
+    """
 
     key: str
     x: float
@@ -43,8 +45,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """A plot: `line` joins the points of the front, or each series' points (`lines`, one path each). `beside` are
-    rerankers without a place on the axis below."""
+    """A plot: `lines` are one path each, joining the points of the front or of each series.
+
+    `beside` are rerankers without a position on the x axis.
+    """
 
     id: str
     title: str
@@ -60,7 +64,7 @@ class Scatter:
 
 
 def scatters(board: Board) -> list[Scatter]:
-    """The plots of a table that has averages; those without a single point are left out."""
+    """Return the plots of a table that has averages, without plots that have no point."""
     if board.table.comparison.suite is None:
         return []
     view = board.summaries[str(HEADLINE)]
@@ -128,7 +132,7 @@ def _scatter(
 
 
 def labelled(points: Sequence[Point]) -> tuple[Point, ...]:
-    """The points with the places of their labels: above and beside the point, lower where another one stands."""
+    """Return the points with label positions: above and beside the point, moved down if another label is there."""
     taken: list[tuple[float, float, float]] = []
     placed: dict[int, Point] = {}
     for number, point in sorted(enumerate(points), key=lambda one: (one[1].y, one[1].x)):
@@ -148,7 +152,7 @@ def labelled(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def _front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> set[str]:
-    """Those that no other passes in both (Pareto): smaller or faster, and better."""
+    """Return the Pareto front: those that no other exceeds in both smallness (or speed) and score."""
     sign = 1 if small_is_good else -1
     best, front = -math.inf, set()
     for name, _, score in sorted(known, key=lambda one: (sign * one[1], -one[2])):
@@ -159,7 +163,9 @@ def _front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> se
 
 
 def _depths(board: Board, scores: dict[str, float]) -> Scatter | None:
-    """The gain of the best few at each depth that their results have; only pointwise rerankers have several."""
+    """Return the plot of gain at each depth, for the best runs whose results have several depths (pointwise rerankers
+    only).
+    """
     table = board.table
     first = board.summaries[str(HEADLINE)].fixed[0].cells[AVERAGE_TYPES].mean
     curves = {run.name: _curve(run) for run in table.runs if run.name in scores}
@@ -197,7 +203,7 @@ def _depths(board: Board, scores: dict[str, float]) -> Scatter | None:
 
 
 def _curve(run: Run) -> list[tuple[float, float]]:
-    """(depth, mean over types) at each depth that every task's result has."""
+    """Return (depth, mean over types) at each depth that every task's result has."""
     depths = [set(scores.result.depths) for scores in run.tasks.values()]
     common = sorted(map(int, set.intersection(*depths))) if depths else []
     curve = []
@@ -213,7 +219,7 @@ def _curve(run: Run) -> list[tuple[float, float]]:
 
 
 def _axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
-    """A linear axis upwards for fractions, with round ticks in points."""
+    """Return a linear axis upwards for fractions, and round ticks in points."""
     low, high = 100 * min(values), 100 * max(values)
     step = next(s for s in (1, 2, 5, 10, 20, 50) if s * 5 >= high - low or s == 50)
     bottom, top = step * math.floor(low / step), step * max(math.ceil(high / step), math.floor(low / step) + 1)
@@ -227,7 +233,7 @@ def _axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[tupl
 def _log_axis(
     values: Sequence[float], words: Callable[[float], str], *, exact: bool = False
 ) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
-    """A logarithmic axis to the right; ticks at 1, 2, 5 times powers of ten, or at the values themselves."""
+    """Return a logarithmic axis to the right, and ticks at 1, 2, 5 times powers of ten, or at the values themselves."""
     low, high = math.log10(min(values)), math.log10(max(values))
     margin = max(0.08 * (high - low), 0.1)
     start, end = low - margin, high + margin

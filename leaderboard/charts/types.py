@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from mrb.leaderboard.tables.rows import Cell, View
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 384, 64, 324, 8, 21
-"""In the units of the SVG: as wide as a phone, so that its letters stay readable there."""
+"""In SVG units: as wide as a phone, so that text stays readable there."""
 TICKS = (0, 25, 50, 75, 100)
 
 
 @dataclass(frozen=True)
 class TypeMark:
-    """One type: positions in the SVG's units, and the cells that they stand for. `x` and the ends of the interval are
-    None where the model has no number."""
+    """One type: positions in SVG units, and the cells they show.
+
+    `x` and the ends of the interval are None if the model has no number.
+    """
 
     type: str
     tasks: str
@@ -40,7 +42,7 @@ class TypePlot:
 
 
 def type_plot(view: View, key: str) -> TypePlot | None:
-    """The plot of the row `key` of a view of types; None where no type has a first stage and an oracle."""
+    """Return the plot of the row `key` of a view of types; None if no type has a first stage and an oracle."""
     first, oracle = view.fixed
     own = view.row(key)
     marks: list[TypeMark] = []
@@ -56,7 +58,7 @@ def type_plot(view: View, key: str) -> TypePlot | None:
 
 
 def x_of(fraction: float, left: float = LEFT, right: float = RIGHT) -> float:
-    """Where a fraction stands between `left` and `right`."""
+    """Return the position of a fraction between `left` and `right`."""
     return round(left + fraction * (right - left), 1)
 
 

@@ -1,4 +1,4 @@
-"""How to read the board, and how to get onto it."""
+"""The page that explains how to read the board, and how to get onto it."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from mrb.leaderboard.snapshots import INDEX, INDEX_OF_SNAPSHOT
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The one page."""
+    """Yield the one page."""
     yield render("about.html.jinja", "about.html", snapshots=INDEX_OF_SNAPSHOT if site.snapshot else INDEX)

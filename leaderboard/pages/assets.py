@@ -1,4 +1,4 @@
-"""The styles and scripts of the pages."""
+"""The pages' styles and scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mrb.leaderboard.site import Site
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """Every file of `static/`."""
+    """Yield every file of `static/`."""
     for path in sorted((package_folder() / "static").iterdir()):
         if path.is_file():
             yield Page(f"static/{path.name}", path.read_bytes())

@@ -1,6 +1,6 @@
-"""Two or three runs against each other: `compare.html` with every pair of each table, and a page for each pair.
+"""Compare two or three runs: `compare.html` with every pair of each table, and a page for each pair.
 
-What a pair's page shows is made once, as text, and is both what the template prints and what the script puts in.
+A pair's content is formatted once; both the template and the script use it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ class PairView:
 
 @dataclass(frozen=True)
 class Compared:
-    """A table's pairs: its runs that are compared, in its order, and each pair's cell of the matrix by (base, other).
-    `able` counts the runs that could be compared, `of` all of them."""
+    """A table's pairs: its compared runs, in its order, and each pair's cell of the matrix by (base, other).
+
+    `able` counts the runs that could be compared, `of` all runs.
+    """
 
     title: str
     runs: tuple[Run, ...]
@@ -59,7 +61,7 @@ EMPTY = PairView("", "", (), (), (), (), ())
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """`data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
+    """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
     known = {one.task.id: one for one in explored(site)}
     values = _submitted(site, known)
     tables: list[Compared] = []
@@ -80,12 +82,15 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def pair_page(base: str, other: str) -> str:
-    """The path of a pair's page: run names are file names, and a folder cannot be mistaken for part of one."""
+    """Return the path of a pair's page.
+
+    A folder separates the names: it cannot be mistaken for part of a run's name.
+    """
     return f"compare/{base}/{other}.html"
 
 
 def pair_view(pair: Pair, known: Mapping[str, Explored]) -> PairView:
-    """The pair as text."""
+    """Return the pair as text."""
     averages = tuple(_row(line, f"average over {line.key}", "") for line in pair.averages)
     tasks = tuple(_row(line, line.key, task_page(line.key)) for line in pair.tasks)
     wins, losses = (
@@ -95,7 +100,7 @@ def pair_view(pair: Pair, known: Mapping[str, Explored]) -> PairView:
 
 
 def p_text(p: float) -> str:
-    """A p value with three decimals; what is smaller is said to be."""
+    """Format a p value with three decimals, "< 0.001" below that."""
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
@@ -107,7 +112,7 @@ def _row(line: Line, head: str, href: str) -> Row:
 
 
 def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
-    """A query with its two values; where the explorer has it, in its words and with a link to it."""
+    """Return a query with its two values; if the explorer has it, with its text and a link to it."""
     head, href = one.query_id, ""
     if shown is not None and one.query_id in shown.plan.data.queries:
         number = shown.plan.query_ids.index(one.query_id) + 1
@@ -131,13 +136,15 @@ def _sign(difference: float) -> str:
 
 
 def _has_values(run: Run, known: Mapping[str, Explored]) -> bool:
-    """Whether the values per query of any task are here, or can be made again."""
+    """Return whether values per query of any task exist or can be recomputed."""
     return any(scores.values or (i in known and run in known[i].runs) for i, scores in run.tasks.items())
 
 
 def _submitted(site: Site, known: Mapping[str, Explored]) -> dict[tuple[str, str], TaskScores]:
-    """The values per query of submissions, made from their rankings, where the task's data comes with MRB; of each
-    table no more runs than are compared."""
+    """Return the values per query of submissions, recomputed from their rankings, for tasks whose data ships with MRB.
+
+    At most MAX_RUNS runs of each task: no more are compared.
+    """
     found: dict[tuple[str, str], TaskScores] = {}
     for task_id, one in known.items():
         for run in one.runs[:MAX_RUNS]:

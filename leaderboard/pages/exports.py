@@ -1,6 +1,6 @@
-"""Every table as files to take along: CSV, JSON and LaTeX, and how to cite the board.
+"""Every table as files to download: CSV, JSON and LaTeX, and a citation of the board.
 
-A cell that a spreadsheet would take for a formula has a quote before it; LaTeX's own characters are escaped.
+A cell that a spreadsheet would read as a formula is prefixed with a quote; LaTeX's special characters are escaped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The files of every table, and the citation."""
+    """Yield the files of every table, and the citation."""
     for board in site.boards.values():
         for tab in board.tabs:
             if tab.key in (SUMMARY, TASKS):
@@ -51,18 +51,18 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def path(board: Board, tab: Tab, suffix: str) -> str:
-    """Where a tab's file is."""
+    """Return the path of a tab's file."""
     return f"data/tables/{board.id}/{tab.key}.{suffix}"
 
 
 def long_path(board: Board, suffix: str) -> str:
-    """Where the file with every number of a table is."""
+    """Return the path of the file with every number of a table."""
     return f"data/tables/{board.id}/all.{suffix}"
 
 
 @lru_cache(maxsize=2**14)
 def plain(text: str) -> str:
-    """A cell for a spreadsheet: no formula, no invisible character."""
+    """Return a cell for a spreadsheet: no formula, no invisible character."""
     words = str(visible(text))
     return "'" + words if words.startswith(_FORMULA) and not _is_number(words) else words
 
@@ -76,7 +76,7 @@ def _is_number(words: str) -> bool:
 
 
 def table_csv(board: Board, tab: Tab) -> str:
-    """A tab as it stands on the page, fractions in full; intervals in columns of their own."""
+    """Return a tab as on the page, with unrounded fractions and intervals in separate columns."""
     view = board.view(tab.part, str(HEADLINE))
     keys = [head.key for head in tab.heads if head.key != "name"]
     numbers = {column.key for column in view.columns} | set(view.averages)
@@ -108,7 +108,7 @@ def _fact(cell: Shown | None) -> str:
 
 
 def _csv(lines: Iterable[Sequence[str | float | None]]) -> str:
-    """Text is made harmless; numbers are written in full, None as nothing."""
+    """Return CSV: texts made safe, numbers unrounded, None as an empty cell."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [[plain(cell) if isinstance(cell, str) else cell for cell in line] for line in lines]
@@ -117,7 +117,7 @@ def _csv(lines: Iterable[Sequence[str | float | None]]) -> str:
 
 
 def long_csv(board: Board) -> str:
-    """Every number of the table, a line each."""
+    """Return every number of the table, one per line."""
     return _csv([LONG_FIELDS, *_long(board)])
 
 
@@ -130,7 +130,7 @@ def _long(board: Board) -> Iterator[tuple[str | float | None, ...]]:
 
 
 def as_json(board: Board) -> str:
-    """The table as JSON: under what conditions, every row with its facts, every number (fractions, null for none)."""
+    """Return the table as JSON: its conditions, every row with its facts, every number (fractions, null for none)."""
     comparison = board.table.comparison
     rows = {
         run.name: {
@@ -155,7 +155,7 @@ def as_json(board: Board) -> str:
 
 
 def latex(board: Board, tab: Tab) -> str:
-    """The tab in the headline as a `tabular` with booktabs: rank, size, the numbers and the coverage."""
+    """Return the tab in the headline measure as a `tabular` with booktabs: rank, size, numbers and coverage."""
     view = board.view(tab.part, str(HEADLINE))
     keys = [column.key for column in view.columns]
     wanted = [h for h in tab.heads[2:] if h.key in keys or h.key in view.averages or h.key in _LATEX_FACTS]
@@ -179,12 +179,12 @@ def latex(board: Board, tab: Tab) -> str:
 
 
 def tex(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """Return text escaped for LaTeX."""
     return "".join(_LATEX.get(letter, letter) for letter in str(visible(text)))
 
 
 def citation() -> str:
-    """The paper behind the benchmark, and this board by its version."""
+    """Return BibTeX entries of this board with its version, and of the paper behind the benchmark."""
     return (
         "@misc{mrb,\n"
         "  title = {MRB: a benchmark for multimodal rerankers},\n  author = {{The MRB authors}},\n"

@@ -1,4 +1,4 @@
-"""The list of the board's models, and a page for each: what it is, how it was run, how it did on every task."""
+"""The list of models, and a page for each: what it is, how it was run, its results on every task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """`models.html` and `models/<name>.html`."""
+    """Yield `models.html` and `models/<name>.html`."""
     yield render("models.html.jinja", "models.html", site=site)
     for run in site.runs:
         table_id = site.table_of(run)

@@ -14,7 +14,7 @@ from mrb.metrics.measures import HEADLINE
 
 PATH = "index.html"
 OVERVIEW_ROWS, FEWER_ROWS = 40, 15
-"""Rows of a table on the overview where it is alone, and where there are several; its own pages have them all."""
+"""Rows of a table on the overview if it is the only one, and if there are several; its own pages have all rows."""
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS}
 
 BOX = {
@@ -28,7 +28,7 @@ BOX = {
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The one page."""
+    """Yield the one page."""
     fewer = len(site.boards) > 1
     frames = [
         Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if fewer else OVERVIEW_ROWS, PATH)

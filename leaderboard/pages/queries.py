@@ -1,6 +1,6 @@
-"""The query explorer: for each task whose data comes with MRB, its queries with the candidates before and after.
+"""The query explorer: for tasks whose data ships with MRB, each query with its candidates before and after reranking.
 
-The pages show the best run of the task; a script puts another in its place, from that run's data alone.
+The pages show the task's best run; a script replaces it by another, from that run's data alone.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.rankings import Explored, explored, read_orders
 
 _LARGE = 256
-"""Pixels: pictures with a longer side are shown larger, and open alone."""
+"""Pixels: images with a longer side are shown larger, and open separately."""
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The data and pictures, `queries/<task>/<n>.html`, `queries/<task>.html`, `queries.html`."""
+    """Yield the data and images, `queries/<task>/<n>.html`, `queries/<task>.html`, `queries.html`."""
     pictures = Pictures()
     shown = []
     for one in explored(site):
@@ -32,7 +32,7 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
-    """All files of one task; the orders of one run at a time."""
+    """Yield all files of one task, holding the orders of one run at a time."""
     found: list[Query] = []
     for run in one.runs:
         orders = read_orders(one, run, site)
@@ -66,7 +66,9 @@ def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
 
 
 def _layout(one: Explored) -> str:
-    """How a list is laid out: "lines" where documents have words, else pictures side by side, "sheets" if large."""
+    """Return how a list is laid out: "lines" if documents have texts, else images side by side: "sheets" if large, or
+    "strip".
+    """
     corpus = one.plan.data.corpus
     if corpus.has_texts:
         return "lines"

@@ -1,4 +1,4 @@
-"""Copies of the files that the numbers come from: every number links to its own."""
+"""Copies of the files that the numbers come from: every number links to its file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mrb.submission.schema import SUBMISSION_FILE
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The records and results of every run, byte for byte unless an older MRB left something private in them."""
+    """Yield the records and results of every run, byte for byte unless an older MRB left something private in them."""
     for run in site.runs:
         for path, source in _copies(run, site.cards[run.name]).items():
             data = source.read_bytes()
@@ -27,7 +27,7 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def _copies(run: Run, card: RunCard) -> dict[str, Path]:
-    """Where the site has each file, and where it comes from."""
+    """Return each file's path in the site, and its source."""
     if run.stored is not None:
         return {card.record_path: run.folder / SUBMISSION_FILE}
     results = {result_path(run, task_id): run.folder / task_id / RESULT_FILE for task_id in run.tasks}

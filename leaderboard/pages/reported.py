@@ -1,4 +1,4 @@
-"""What others report, on a page of its own: never in one table with a computed number."""
+"""Numbers reported by others, on a page of their own: never in one table with a computed number."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ PATH = "reported.html"
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """The one page."""
+    """Yield the one page."""
     yield render("reported.html.jinja", PATH, published=published())

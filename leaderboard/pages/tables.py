@@ -1,4 +1,4 @@
-"""The pages of each table, one for each tab, several where there are many rows; and its rows as data for the script."""
+"""The pages of each table, one or more per tab, and its rows as data for the script."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Frame:
 
     @property
     def up(self) -> str:
-        """From the page to the site's root."""
+        """The relative path from the page to the site's root."""
         return "../" * self.path.count("/")
 
     @property
@@ -38,17 +38,17 @@ class Frame:
 
     @property
     def fixed(self) -> Markup:
-        """The rows of first stage and oracle; everything in them is escaped where they are made."""
+        """The rows of first stage and oracle; their content was escaped when they were made."""
         return Markup(self.board.fixed_html(self.up, self.tab, self.measure))  # noqa: S704
 
     @property
     def rows(self) -> Markup:
-        """The rows; everything in them is escaped where they are made."""
+        """The rows; their content was escaped when they were made."""
         return Markup(self.board.html(self.up, self.tab, self.measure, self.start, self.size))  # noqa: S704
 
     @property
     def total(self) -> int:
-        """How many rows the table has."""
+        """The table's number of rows."""
         return len(self.board.table.runs)
 
     @property
@@ -63,7 +63,7 @@ class Frame:
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """Data and pages of every table."""
+    """Yield data and pages of every table."""
     for board in site.boards.values():
         yield from _data(board)
         yield from _tables(board)
@@ -90,7 +90,7 @@ def _tables(board: Board) -> Iterator[Page]:
 
 
 def choices(frames: list[Frame]) -> dict[str, Any]:
-    """What the controls of a page offer, and the words of its marks."""
+    """Return what the controls of a page offer, and the words of its marks."""
     measures = dict.fromkeys(name for frame in frames for name in frame.measures)
     return {
         "measures": list(measures),

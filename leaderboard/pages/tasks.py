@@ -1,4 +1,4 @@
-"""The list of the board's tasks, and a page for each with all that ran on it."""
+"""The list of tasks, and a page for each with all runs on it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ PLOT = {"width": WIDTH, "left": LEFT, "bands": BANDS, "quantiles": QUANTILES}
 
 @dataclass(frozen=True)
 class TaskTable:
-    """One task in one table of the board: a column for each measure, a row for each run. Rows stand in the order of the
-    headline on this task, blanks last. The cells of a row are by measure. `spread` is None where no values per query
-    are at hand."""
+    """One task in one table of the board: a column per measure, a row per run.
+
+    Rows are ordered by the headline on this task, blanks last. The cells of a row are by measure. `spread` is None if
+    no values per query are available.
+    """
 
     table_id: str
     comparison: Comparison
@@ -37,7 +39,7 @@ class TaskTable:
 
 
 def pages(site: Site) -> Iterator[Page]:
-    """`tasks.html`, `tasks/<id>.html`, and the pictures of their examples."""
+    """Yield `tasks.html`, `tasks/<id>.html`, and the images of their examples."""
     covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
     yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
     pictures = Pictures()
@@ -58,17 +60,17 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def _never_live(task: Task) -> str:
-    """What must be said of a Hub task's definition that nobody here has tried; empty otherwise."""
+    """Return a note if a Hub task's definition has never been tried on the Hub; otherwise empty."""
     return "" if task.source.kind == "embedded" or served_live(task) else NEVER
 
 
 def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
-    """The task's column of `table` in every measure. KeyError if no run of the table covers the task."""
+    """Return the task's column of `table` in every measure. Raises KeyError if no run of the table covers the task."""
     views = [view for view in table.views if view.measure != SOURCE]
     headline = table.view_of(str(HEADLINE))
 
     def turned(rows: list[TableRow]) -> TableRow:
-        """One row from the same row of every view."""
+        """Return one row from the same row of every view."""
         cells = {view.measure: row.cells[task_id] for view, row in zip(views, rows, strict=True)}
         return replace(rows[0], cells=cells)
 

@@ -1,1 +1,1 @@
-"""Rows and tables of the board."""
+"""Rows and tables of the leaderboard."""

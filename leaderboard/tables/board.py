@@ -1,8 +1,8 @@
-"""A table of the board as its pages show it: tabs, columns, and every row as cells.
+"""A table as its pages show it: tabs, columns, and every row as cells.
 
-A table has a tab of averages and tabs of its tasks. Each is a page (or several, where there are many rows), so that
-everything can be read without a script. The same rows go into `data/rows/`, in every measure, for the script that sorts
-and filters the whole table.
+A table has a tab of averages and tabs of its tasks. Each tab is one or more pages, so that everything can be read
+without a script. The same rows are written to `data/rows/`, in every measure, for the script that sorts and filters the
+whole table.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from mrb.metrics.statistics import Interval
 from mrb.results.run import Run
 
 PAGE_ROWS = 50
-"""Rows on a page."""
+"""Rows per page."""
 SUMMARY, TASKS = "overview", "tasks"
 _TITLES = {AVERAGE_TYPES: "over types", AVERAGE_TASKS: "over tasks", COMMON: "over common tasks"}
 
 
 @dataclass(frozen=True)
 class Head:
-    """A column's head: `key` in addresses and data, the title, a small line, the group that it stands in, where its
-    title links to, whether it is sorted as text, and whether it is shown at first."""
+    """A column's head: `key` in addresses and data, title, small line, group of columns, link of the title, whether the
+    column is sorted as text, and whether it is shown by default.
+    """
 
     key: str
     title: str
@@ -46,7 +47,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Tab:
-    """A way to look at a table: `part` says in which of its data files the columns are."""
+    """One view of a table: `part` names the data files that hold its columns."""
 
     key: str
     title: str
@@ -55,13 +56,13 @@ class Tab:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """The groups of the heads after rank and name, in order, each with how many columns it spans."""
+        """The groups of the heads after rank and name, in order, each with the number of columns it spans."""
         return [(name, len(list(heads))) for name, heads in groupby(self.heads[2:], key=lambda head: head.group)]
 
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """One table with all that its rows say. `sources` are by run."""
+    """One table with all that its rows show. `sources` are by run."""
 
     id: str
     table: Table
@@ -70,7 +71,7 @@ class Board:
 
     @cached_property
     def tabs(self) -> tuple[Tab, ...]:
-        """The averages (where a suite fixes the tasks), all tasks, those of each family and of each larger type."""
+        """The averages (if a suite fixes the tasks), all tasks, the tasks of each family and of each larger type."""
         tasks = self.table.comparison.tasks
         found = [self._summary_tab()] if self.table.comparison.suite is not None else []
         found.append(self._tasks_tab(TASKS, "all tasks", [task.id for task in tasks]))
@@ -82,38 +83,40 @@ class Board:
         return tuple(found)
 
     def tab_of(self, tab: Tab, measure: str) -> Tab:
-        """The tab with the heads of a measure: each task's own names them."""
+        """Return the tab with the heads for a measure: with `SOURCE`, each task's head names its own measure."""
         if measure != SOURCE:
             return tab
         return self._tasks_tab(tab.key, tab.title, self.table.comparison.task_ids, SOURCE)
 
     def measures_of(self, tab: Tab) -> tuple[str, ...]:
-        """The measures in which the tab has pages: every one for the first; and each task's own for all tasks. In all
-        measures together a task is on its own page."""
+        """Return the measures in which the tab has pages.
+
+        The averages have every measure; all tasks also have each task's own. A task in all measures is on its own page.
+        """
         own = (str(HEADLINE), SOURCE) if tab.key == TASKS else (str(HEADLINE),)
         return tuple(self.summaries) if tab.key == SUMMARY else own
 
     def path(self, tab: Tab, number: int = 1, measure: str = str(HEADLINE)) -> str:
-        """The page of a tab, from 1 on, in one of `measures_of` the tab."""
+        """Return the path of a tab's page (from 1), in one of `measures_of` the tab."""
         own = "" if measure == str(HEADLINE) else "-" + slug(measure)
         return f"tables/{self.id}/{tab.key}{own}{f'-{number}' if number > 1 else ''}.html"
 
     def data_path(self, part: str, measure: str) -> str:
-        """Where the rows of one measure are, for the script."""
+        """Return the path of the rows in one measure, for the script."""
         return f"data/rows/{self.id}/{part}-{slug(measure)}.js"
 
     def pages(self, tab: Tab, measure: str = str(HEADLINE)) -> list[str]:
-        """The paths of a tab's pages."""
+        """Return the paths of a tab's pages."""
         count = max(1, -(-len(self.table.runs) // PAGE_ROWS))
         return [self.path(tab, number, measure) for number in range(1, count + 1)]
 
     def view(self, part: str, measure: str) -> View:
-        """The numbers of a part: averages, or tasks with the averages that belong to them."""
+        """Return the numbers of a part: averages, or tasks with their averages."""
         return self.summaries[measure] if part == SUMMARY else self.table.view_of(measure)
 
     @cached_property
     def summaries(self) -> dict[str, View]:
-        """The averages by measure; there are none over each task's own."""
+        """The averages by measure; there are none for the tasks' own measures."""
         return {measure: self.table.summary(measure) for measure in self.table.measures}
 
     @property
@@ -123,7 +126,7 @@ class Board:
 
     @property
     def ranked(self) -> str:
-        """How the ranks came about, in words."""
+        """A sentence on how the ranks were computed."""
         count, of = self.standing.ranked, len(self.table.runs)
         if not count:
             return (
@@ -139,7 +142,7 @@ class Board:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Every measure with each task's own after the headline."""
+        """Every measure, with each task's own after the headline."""
         first, *others = self.table.measures
         return (first, SOURCE, *others)
 
@@ -149,7 +152,7 @@ class Board:
         return {name: facts.facts(source) for name, source in self.sources.items()}
 
     def prepare(self) -> None:
-        """Make now what many pages need: numbers in every measure, facts, the headline's cells."""
+        """Compute in advance what many pages need: numbers in every measure, facts, the headline's cells."""
         for measure in self.measures:
             self.table.view_of(measure)
         self.table.by_type()
@@ -158,7 +161,7 @@ class Board:
     def rows(
         self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[Run, list[Shown]]]:
-        """Runs (from `start` to `stop`) with their cells in the order of the tab's heads, the name left out."""
+        """Yield runs (from `start` to `stop`) with their cells in the order of the tab's heads, without the name."""
         keys = [head.key for head in tab.heads if head.key != "name"]
         if measure == str(HEADLINE):
             made = self._headline[tab.part]
@@ -172,7 +175,9 @@ class Board:
 
     @cached_property
     def _headline(self) -> dict[str, dict[str, dict[str, Shown]]]:
-        """The cells of each part by run and column, in the measure that pages of every tab and the exports show."""
+        """The cells of each part by run and column, in the headline measure, which pages of every tab and the exports
+        use.
+        """
         found = {}
         for part in dict.fromkeys(tab.part for tab in self.tabs):
             keys = list(dict.fromkeys(head.key for tab in self.tabs if tab.part == part for head in tab.heads))
@@ -185,7 +190,7 @@ class Board:
         return found
 
     def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[Shown]]]:
-        """First stage and oracle: what they are called and their cells."""
+        """Return the rows of first stage and oracle: label and cells."""
         keys = [head.key for head in tab.heads if head.key != "name"]
         return [
             (row.role, [shown(row.cells[key]) if key in row.cells else _of_fixed(key, row) for key in keys])
@@ -193,21 +198,21 @@ class Board:
         ]
 
     def html(self, up: str, tab: Tab, measure: str, start: int, count: int) -> str:
-        """`count` rows from `start` on, as they stand on a page."""
+        """Return `count` rows from `start` on as HTML."""
         return "\n".join(
             cells.row_html(up, run_head(up, self.sources[run.name].card), row, f' data-run="{safe(run.name)}"')
             for run, row in self.rows(tab, measure, start, start + count)
         )
 
     def fixed_html(self, up: str, tab: Tab, measure: str) -> str:
-        """The rows of first stage and oracle."""
+        """Return the rows of first stage and oracle as HTML."""
         return "\n".join(
             cells.row_html(up, f'<th scope="row">{role}</th>', row, f' class="{role.replace(" ", "-")}"')
             for role, row in self.fixed(tab, measure)
         )
 
     def data(self, part: str, measure: str) -> dict[str, object]:
-        """All rows of a part for board.js."""
+        """Return all rows of a part for board.js."""
         tab = next(tab for tab in self.tabs if tab.part == part)
         return {
             "keys": [head.key for head in tab.heads if head.key != "name"],
@@ -235,7 +240,7 @@ class Board:
                 marked = source.submission is not None and key in source.submission.training
                 cell = row.cells[key]
                 if key == AVERAGE_TYPES and "gain" in keys:
-                    cell = cell._replace(gain=None)  # it has a column of its own
+                    cell = cell._replace(gain=None)  # shown in its own column
                 found.append(shown(cell, _mark(source.mark(key))) if marked else shown(cell))
             elif key == "rank":
                 found.append(self.standing.ranks[run.name].shown)
@@ -246,7 +251,7 @@ class Board:
         return found
 
     def _smalls(self) -> dict[str, list[str]]:
-        """Below a task's head: its queries; and with the measure of its source before them, for the view of those."""
+        """Return each task head's small lines: number of queries, and the same after the source's measure."""
         return {
             column.key: [head_small("", column.queries), head_small(column.measure, column.queries)]
             for column in self.table.view_of(SOURCE).columns
@@ -254,7 +259,7 @@ class Board:
 
     @property
     def _first(self) -> tuple[Head, Head]:
-        """Rank, which is shown at first only where a row has one, and name."""
+        """The columns rank, shown by default only if a row has one, and name."""
         return Head("rank", "rank", default=self.standing.ranked > 0), Head("name", "Reranker", is_text=True)
 
     def _summary_tab(self) -> Tab:
@@ -292,12 +297,12 @@ def _facts() -> tuple[Head, ...]:
 
 
 def slug(measure: str) -> str:
-    """A measure in a file's name."""
+    """Return a measure as part of a file name."""
     return measure.lower().replace("@", "-")
 
 
 def head_small(measure: str, queries: int) -> str:
-    """The small line of a task's head: its measure where there are several, and its queries."""
+    """Return the small line of a task's head: its measure if there are several, and its number of queries."""
     return " · ".join(filter(None, (measure, f"{queries:,} q" if queries else "no run")))
 
 

@@ -1,7 +1,7 @@
-"""Cells as text: what stands in one, as HTML for a page and as plain data for the script that sorts whole tables.
+"""Table cells as text: as HTML for a page, and as plain data for the script that sorts whole tables.
 
-Both are made from the same `Shown`, so that a row that a script has written is the one that the server wrote. Numbers
-become text here and nowhere else.
+Both come from the same `Shown`, so that rows written by the script equal those in the page. Numbers are formatted here
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ Json = list[object]
 
 
 class Shown(NamedTuple):
-    """A cell: what it is sorted by (None: a blank, last in both directions), its text, the address that the text links
-    to (a path of the site), small lines below (class and text), and its class."""
+    """A cell: sort value (None: blank, last in both directions), text, link target (a path of the site), small lines
+    below (class and text), and CSS class.
+    """
 
     value: float | str | None
     text: str
@@ -33,36 +34,36 @@ class Shown(NamedTuple):
 
 
 def percent(fraction: float) -> str:
-    """A fraction times 100, two decimals."""
+    """Format a fraction times 100 with two decimals."""
     return f"{100 * fraction:.2f}"
 
 
 def signed(fraction: float) -> str:
-    """A difference times 100 with its sign, two decimals; what rounds to nothing has none."""
+    """Format a difference times 100 with sign and two decimals; what rounds to 0 has no sign."""
     text = f"{100 * fraction:+.2f}"
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
 
 
 @lru_cache(maxsize=2**17)
 def safe(text: str) -> str:
-    """Text as it may stand in HTML, in an attribute too: escaped, its invisible characters written out."""
+    """Return text for HTML, also in an attribute: escaped, invisible characters written out."""
     return escape(text if text.isprintable() else str(visible(text)))
 
 
 def visible(value: object) -> object:
-    """Text with its control, bidirectional and other invisible characters written out; other values as they are."""
+    """Return text with control, bidirectional and other invisible characters written out; other values unchanged."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in value)
 
 
 def blank(note: str) -> Shown:
-    """A blank that says why."""
+    """Return a blank cell with its reason."""
     return Shown(None, "–", smalls=(("", note),), kind=BLANK)
 
 
 def shown(cell: Cell, *more: tuple[str, str]) -> Shown:
-    """A number: its file, interval, gain over the first stage, and `more` small lines."""
+    """Return a number's cell: value, file, `more` small lines, interval, and gain over the first stage."""
     if cell.mean is None:
         return blank(cell.note)
     smalls: tuple[tuple[str, str], ...] = ()
@@ -74,25 +75,27 @@ def shown(cell: Cell, *more: tuple[str, str]) -> Shown:
 
 
 def direction(gain: float) -> str:
-    """The class of a gain."""
+    """Return the CSS class of a gain."""
     return "gain" if gain > 0 else "loss" if gain < 0 else "same"
 
 
 def number(up: str, cell: Cell, column: str, measure: str = "") -> Markup:
-    """A table's cell with what sorts it, for tables that are sorted where they stand (`tables.js`); `up` leads from the
-    page to the site's root. `measure` where the column has several."""
+    """Return a table cell with its sort value, for tables that are sorted in place (`tables.js`).
+
+    `up` leads from the page to the site's root; `measure` is given if the column has several.
+    """
     one = shown(cell, *((("", measure),) if measure else ()))
     stated = f' data-value="{one.value}"' if one.value is not None else ""
     return Markup(html(up, one, f' data-column="{safe(column)}"{stated}'))  # noqa: S704
 
 
 def numbers(up: str, cells: Mapping[str, Cell], columns: Iterable[str]) -> Markup:
-    """`number` for each of the columns, one after the other: in one piece, for rows of which there are many."""
+    """Return `number` for each of the columns, joined: faster for rows of which there are many."""
     return Markup("".join([number(up, cells[column], column) for column in columns]))  # noqa: S704
 
 
 def html(up: str, cell: Shown, attributes: str = "") -> str:
-    """The cell as a `td`; everything in it is escaped."""
+    """Return the cell as a `td`; all content is escaped."""
     if cell.kind == BLANK:
         text = '<span aria-hidden="true">–</span>'
     elif cell.href:
@@ -113,7 +116,7 @@ def _smalls(lines: Sequence[tuple[str, str]]) -> str:
 
 
 def under_name(card: RunCard) -> list[tuple[str, str]]:
-    """What must stand beside every number of a run: class and words."""
+    """Return what must be shown with every number of a run: CSS class and text."""
     lines = [("who", f"{card.kind} · {card.inputs}")]
     if card.uses_first_stage:
         lines.append(("flag", "sees the first stage’s scores"))
@@ -123,13 +126,13 @@ def under_name(card: RunCard) -> list[tuple[str, str]]:
 
 
 def run_head(up: str, card: RunCard) -> Markup:
-    """The head of a run's row: its name, linked to its page, and what belongs beside it."""
+    """Return the head of a run's row: its name, linked to its page, and the lines of `under_name`."""
     name, lines = safe(card.name), _smalls(under_name(card))
     return Markup(f'<th scope="row"><a href="{up}models/{name}.html"><bdi>{name}</bdi></a>{lines}</th>')  # noqa: S704
 
 
 def data(cell: Shown) -> Json:
-    """The cell for board.js: [value, text, address, smalls, class] without the empty ones at the end."""
+    """Return the cell for board.js: [value, text, address, smalls, class] without empty ones at the end."""
     value = round(cell.value, 9) if isinstance(cell.value, float) else cell.value
     smalls = [words if not kind else [kind, visible(words)] for kind, words in cell.smalls]
     found: Json = [value, visible(cell.text), cell.href, smalls, cell.kind]
@@ -139,6 +142,6 @@ def data(cell: Shown) -> Json:
 
 
 def row_html(up: str, head: str, cells: Sequence[Shown], attributes: str) -> str:
-    """A row: its head, an element as HTML, stands after the first cell, which is the rank."""
+    """Return a row: its head (HTML) stands after the first cell, the rank."""
     first, *others = cells
     return f"<tr{attributes}>{html(up, first)}{head}{''.join([html(up, cell) for cell in others])}</tr>"

@@ -1,4 +1,4 @@
-"""What stands beside a row's numbers: what the model is, how it was run, how far its numbers were checked."""
+"""Facts shown with a row's numbers: what the model is, how it was run, how far its numbers were checked."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ MARK_WORDS = {
 }
 UNKNOWN = "unknown"
 _UNITS = ("", "k", "M", "B")
-# Options that say how a backend computes, and packages that are one; the first of them that a run had imported counts.
+# Options that say how a backend computes, and packages that are backends; the first that a run had imported counts.
 _HOW = ("device", "dtype", "attention")
 _BACKENDS = ("vllm", "torch")
 
 
 @dataclass(frozen=True)
 class FactColumn:
-    """A column of facts: its key in addresses, its head, and whether it is sorted as text and shown at first."""
+    """A column of facts: its key in addresses, its head, whether it is sorted as text, and whether it is shown by
+    default.
+    """
 
     key: str
     title: str
@@ -51,7 +53,7 @@ COLUMNS = (
     FactColumn("date", "date"),
     FactColumn("source", "source", default=True),
 )
-"""After the numbers; `parameters` stands before them."""
+"""Columns after the numbers; `parameters` stands before them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Source:
     verified: Verified | None
 
     def mark(self, task_id: str) -> str:
-        """What of the task the model was trained on, as declared; unknown where nothing is."""
+        """Return what of the task the model was trained on, as declared; "unknown" if nothing is."""
         return self.submission.training[task_id] if self.submission else UNKNOWN
 
     @cached_property
@@ -76,13 +78,13 @@ class Source:
 
 
 def facts(source: Source) -> dict[str, Shown]:
-    """Every fact's cell by column; blanks say what is not stated."""
+    """Return every fact's cell by column; a blank says that the fact is not stated."""
     return {"parameters": _parameters(source)} | {column.key: _MADE[column.key](source) for column in COLUMNS}
 
 
 def size(parameters: int) -> str:
-    """A count of parameters, three digits, with its unit: 4.07 B, 500 M, 22.7 k."""
-    text = f"{parameters:.2e}"  # rounded before the unit is chosen: 999,999 is 1 M
+    """Format a number of parameters with three digits and a unit: 4.07 B, 500 M, 22.7 k."""
+    text = f"{parameters:.2e}"  # rounded before the unit is chosen: 999,999 becomes 1 M
     digits, _, power = text.partition("e")
     unit = min(int(power) // 3, len(_UNITS) - 1)
     return f"{float(digits) * 10 ** (int(power) - 3 * unit):.6g} {_UNITS[unit]}".strip()
@@ -113,7 +115,7 @@ def _speed(source: Source) -> Shown:
 
 
 def rate(per_second: float) -> str:
-    """A rate as people read it: three digits where it is small, thousands apart where it is large."""
+    """Format a rate: three significant digits below 100, else whole with thousands separators."""
     return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
@@ -147,8 +149,10 @@ def _depth(source: Source) -> Shown:
 
 
 def _backend(source: Source) -> Shown:
-    """What computed: the adapter's option of that name, else the framework that the run had imported, with its version;
-    and how, where options say so."""
+    """Return the backend: the adapter's option of that name, else the imported framework with its version.
+
+    Options that say how it computes are added.
+    """
     options, environment = source.run.record.reranker.options, source.run.record.environment
     framework = next((f"{name} {environment[name]}" for name in _BACKENDS if name in environment), "")
     found = str(options.get("backend") or framework)
@@ -173,7 +177,7 @@ def _date(source: Source) -> Shown:
 
 
 def _source(source: Source) -> Shown:
-    """Where the row comes from, in words, with a sign before them: the words say it all."""
+    """Return where the row comes from, in words, with a symbol that repeats them."""
     path = source.card.record_path
     if (record := source.verified) is not None:
         done, of = len(record.tasks), len(record.tasks) + len(record.not_verified)

@@ -1,4 +1,4 @@
-"""What a model's page says of its tasks: numbers, gains, what it was trained on, and the record of each."""
+"""Data of a model's page: numbers and gains per task, declared training data, and the record of each task."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from mrb.results.schema import Result
 from mrb.submission.schema import MARKS, Submission
 
 EXTREMES = 3
-"""Tasks in each of the lists of best and worst ones."""
+"""Length of the lists of best and worst tasks."""
 
 
 @dataclass(frozen=True)
 class TaskLine:
-    """One task of a run: the list as it came, the run's order of it and the best one in the headline, and the run in
-    the source's own measure; `mark` is what of it the model was trained on, as declared."""
+    """One task of a run: first stage, run and oracle in the headline measure, and the run in the source's own measure.
+
+    `mark` says what of the task the model was trained on, as declared.
+    """
 
     column: Column
     first: Cell
@@ -33,8 +35,11 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class RecordLine:
-    """How one task was run. `seconds` and `pairs_per_second` are None where no timing was kept, `rankings` is the
-    SHA-256 of a submission's file."""
+    """How one task was run.
+
+    `seconds` and `pairs_per_second` are None if no timing was recorded; `rankings` is the SHA-256 of a submission's
+    file.
+    """
 
     task: str
     href: str
@@ -45,7 +50,7 @@ class RecordLine:
 
 
 def task_lines(table: Table, run: Run, submission: Submission | None) -> list[TaskLine]:
-    """A line for each task of the run's table, those without a number too."""
+    """Return a line for each task of the run's table, including those without a number."""
     headline, source = table.view_of(str(HEADLINE)), table.view_of(SOURCE)
     own, own_source = headline.row(run.name), source.row(run.name)
     first, oracle = headline.fixed
@@ -65,14 +70,16 @@ def task_lines(table: Table, run: Run, submission: Submission | None) -> list[Ta
 
 
 def averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
-    """What is averaged over ("types", "tasks"), first stage, run, oracle; none where no suite fixes the tasks."""
+    """Return (kind of average, first stage, run, oracle) for "types" and "tasks"; empty without a suite."""
     view = table.view_of(str(HEADLINE))
     first, oracle = view.fixed
     return [(name, first.cells[name], view.row(run.name).cells[name], oracle.cells[name]) for name in view.averages]
 
 
 def extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]:
-    """The tasks of the largest gains, largest first, and of the smallest, smallest first; none in both."""
+    """Return the tasks with the largest gains, largest first, and with the smallest, smallest first; no task is in
+    both.
+    """
     gained = sorted(
         (line for line in lines if line.own.gain is not None), key=lambda line: (-(line.own.gain or 0), line.column.key)
     )
@@ -81,7 +88,7 @@ def extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]
 
 
 def training(submission: Submission | None, task_ids: Sequence[str]) -> list[tuple[str, int]]:
-    """How many of the table's tasks have each mark, those that occur; empty where nothing was declared."""
+    """Return how many of the table's tasks have each mark that occurs; empty if nothing was declared."""
     if submission is None:
         return []
     marks = [submission.training.get(task_id, UNKNOWN) for task_id in task_ids]
@@ -89,7 +96,7 @@ def training(submission: Submission | None, task_ids: Sequence[str]) -> list[tup
 
 
 def record_lines(run: Run, submission: Submission | None) -> list[RecordLine]:
-    """A line for each task that the run covers."""
+    """Return a line for each task that the run covers."""
     found = []
     for task_id, scores in run.tasks.items():
         timing = run.record.timings.get(task_id)

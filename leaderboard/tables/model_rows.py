@@ -1,5 +1,7 @@
-"""The rows of a model's page as HTML: a model has dozens and a board a thousand models, and a template takes several
-times as long for a row as writing it here does. Everything in them is escaped here."""
+"""Table rows of a model's page as HTML. All content is escaped here.
+
+A model has dozens of rows and a board a thousand models; a template takes several times as long per row as this module.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,15 @@ from mrb.leaderboard.tables.model_facts import RecordLine, TaskLine
 
 
 def task_rows(up: str, lines: Sequence[TaskLine], other_measures: bool) -> Markup:
-    """A row for each task: its numbers, and the one in its source's measure where there are others; `up` leads from the
-    page to the site's root."""
+    """Return a row for each task: its numbers, and with `other_measures` the one in its source's measure.
+
+    `up` leads from the page to the site's root.
+    """
     return Markup("\n".join([_task_row(up, line, other_measures) for line in lines]))  # noqa: S704
 
 
 def record_rows(up: str, lines: Sequence[RecordLine], words: str) -> Markup:
-    """A row for each task of the run's record; `words` say what the file is that a result is in."""
+    """Return a row for each task of the run's record; `words` name the kind of file that holds a result."""
     return Markup("\n".join([_record_row(up, line, words) for line in lines]))  # noqa: S704
 
 

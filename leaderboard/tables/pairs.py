@@ -1,4 +1,4 @@
-"""Two runs of one table against each other: the numbers of `mrb compare`, and a plot of their queries."""
+"""Compare two runs of one table: the numbers of `mrb compare`, and a plot of their queries."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from mrb.results.compare import Comparison, QueryDifference, compare
 from mrb.results.run import Run, TaskScores
 
 MAX_RUNS = 30
-"""Runs of a table that are compared with each other, the first in its order; the page says so where there are more."""
+"""Runs of a table that are compared with each other, the first in its order; the page says so if there are more."""
 AVERAGES: tuple[Average, ...] = ("tasks", "types")
 NAMED = 5
 SIDE = 100
-"""The plot's units on a side: values are fractions of it."""
+"""Grid size of the plot: values are fractions of it."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row: a task, or an average. Fractions; `p` is corrected (`pairs_of` says for what). The counts are queries
-    that the other run won, tied and lost against the base; None for an average."""
+    """One row: a task or an average, in fractions. `p` is corrected as `pairs_of` says.
+
+    `counts` are the queries that the other run won, tied and lost against the base; None for an average.
+    """
 
     key: str
     base: float
@@ -40,8 +42,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """A task's queries as dots, the base's value to the right and the other's upwards: an SVG path for each size of dot
-    (one query, up to nine, more)."""
+    """A task's queries as dots: the base's value to the right, the other's upwards.
+
+    `dots` holds an SVG path for each size of dot (one query, up to nine, more).
+    """
 
     task: str
     queries: int
@@ -50,7 +54,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Pair:
-    """What run `other` gains over run `base`. `wins` and `losses` are the queries of all tasks that differ most."""
+    """The gains of run `other` over run `base`. `wins` and `losses` are the queries of all tasks that differ most."""
 
     base: str
     other: str
@@ -67,9 +71,9 @@ class Pair:
 
 
 def compared_runs(table: Table, values: Mapping[tuple[str, str], TaskScores]) -> list[Run]:
-    """The runs of the table that pairs are made of, in its order: those with values per query, at most MAX_RUNS.
+    """Return the table's runs that are compared, in its order: those with values per query, at most MAX_RUNS.
 
-    A submission holds none; `values` (by run and task) are those that were made again from its rankings.
+    A submission holds none; `values` (by run and task) are those recomputed from its rankings.
     """
     found = []
     for run in table.runs:
@@ -81,9 +85,9 @@ def compared_runs(table: Table, values: Mapping[tuple[str, str], TaskScores]) ->
 
 
 def pairs_of(runs: Sequence[Run]) -> list[Pair]:
-    """Each two of `runs`, the earlier as `other`; those without a common task are left out.
+    """Return the pairs of `runs`, the earlier run as `other`, without pairs that share no task.
 
-    A task's p value is corrected (Holm) for the tasks of its pair, that of an average for all pairs given here.
+    A task's p value is corrected (Holm) for the tasks of its pair, an average's for all pairs given here.
     """
     found = [pair for place, base in enumerate(runs) for pair in _against(base, runs[:place])]
     shared = {pair: tuple(line.key for line in pair.tasks) for pair in found}
@@ -101,8 +105,10 @@ def pairs_of(runs: Sequence[Run]) -> list[Pair]:
 
 
 def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[str, dict[tuple[str, str], float]]:
-    """For each average over `tasks` the p value, not corrected, of each two runs that have them, by name: as many signs
-    are drawn as the correction for all pairs of `runs` needs, and once for them all."""
+    """Return, for each average over `tasks`, the uncorrected p value of each two runs that have them, by name.
+
+    The number of sign flips is what the correction for all pairs of `runs` needs; all pairs share the same flips.
+    """
     members = [run for run in runs if run.tasks.keys() >= set(tasks)]
     samples = [
         replace(
@@ -123,7 +129,10 @@ def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[str, 
 
 
 def _against(base: Run, others: Sequence[Run]) -> Iterator[Pair]:
-    """The pairs of one base. Others that share the same tasks with it are compared at once: the draws are shared."""
+    """Yield the pairs of one base.
+
+    Others that share the same tasks with it are compared at once, with shared resampling.
+    """
     groups: dict[tuple[str, ...], list[Run]] = {}
     for other in others:
         common = tuple(task_id for task_id in base.tasks if task_id in other.tasks)
@@ -136,7 +145,7 @@ def _against(base: Run, others: Sequence[Run]) -> Iterator[Pair]:
 
 
 def _pair(found: Comparison, column: int, base: Run, other: Run) -> Pair:
-    """The pair of the base and one of the others of a comparison."""
+    """Return the pair of the base and one of the others of a comparison."""
     of_tasks = [task.differences[column] for task in found.tasks]
     corrected = holm([one.mean.p for one in of_tasks])
     lines = tuple(
@@ -179,7 +188,7 @@ def _plot(task_id: str, base: Run, other: Run) -> Plot:
 
 
 def dots(right: Float64, up: Float64) -> tuple[str, str, str]:
-    """The dots of pairs of fractions as path data, on a grid of SIDE; what falls on one point is one larger dot."""
+    """Return the dots of pairs of fractions as path data, on a grid of SIDE; equal points become one larger dot."""
     places = Counter(zip(_grid(right), _grid(1 - up), strict=True))
     paths = ["", "", ""]
     for (x, y), count in sorted(places.items()):

@@ -1,8 +1,7 @@
-"""Values per query: those that a run's folder holds, and of a submission those that its rankings give.
+"""Values per query: from a run's folder, or for a submission recomputed from its rankings.
 
-A submission's are computed again where the task's data and list are on this disk, and kept in the user's cache by the
-hash of all that they follow from, so that the next board has them at once. Where the data is not here there are none,
-and nothing is fetched.
+A submission's values are recomputed if the task's data and list are on this disk, and cached in the user's cache under
+the hash of everything they depend on. Without the data there are none; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from mrb.submission.validate import not_at_hand, recomputed
 
 
 def with_values(run: Run, received: Received) -> Run:
-    """The submission's run with values per query for every task that can be computed again here.
+    """Return the submission's run with values per query for every task that can be recomputed here.
 
-    ResultError if a ranking does not give what the submission states.
+    Raises ResultError if a ranking does not give what the submission states.
     """
     tasks = {
         task_id: _values(received, task_id) if not_at_hand(load_task(task_id)) is None else scores
@@ -43,7 +42,7 @@ def with_values(run: Run, received: Received) -> Run:
 
 
 def why_not(run: Run, task_ids: Sequence[str]) -> str:
-    """Why the run has no values per query for all of these tasks; empty if it has them."""
+    """Return why the run lacks values per query for one of these tasks; empty if it has them all."""
     for task_id in task_ids:
         if task_id not in run.tasks:
             return "not all tasks"
@@ -69,8 +68,10 @@ def _values(received: Received, task_id: str) -> TaskScores:
 
 
 def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
-    """The headline's value of each query for the list as it came, in the task's query order; None where the data or the
-    very list that was reranked is not here."""
+    """Return the headline measure per query of the first stage's order, in task order.
+
+    None if the data, or the very list that was reranked, is not here.
+    """
     identity, (_, scores) = comparison.identities[task_id], comparison.reference[task_id]
     task = load_task(task_id).with_qrels(scores.result.data.qrels)
     frozen = task.candidates
@@ -83,11 +84,11 @@ def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
 
 
 def first_values(plan: Plan) -> Float64:
-    """The headline's value of each of the plan's queries for the list as it came."""
+    """Return the headline measure of each of the plan's queries for the first stage's order."""
     return headline_values(plan, {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in plan.entries()})
 
 
 def headline_values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
-    """The headline's value of each of the plan's queries (float64[queries]) for rankings of document ids."""
+    """Return the headline measure of each of the plan's queries, float64[queries], for rankings of document ids."""
     qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
     return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]

@@ -1,7 +1,7 @@
-"""What others report: rows copied from papers and notes, which MRB neither computed nor checked.
+"""Numbers reported by others: rows copied from papers and notes, which MRB neither computed nor checked.
 
-They are a kind of their own: a number and where it was read, and nothing else. No field of theirs could hold an
-interval, a rank or a gain, and they never share a table with a computed row.
+They have a type of their own: a number and where it was read. They cannot hold an interval, a rank or a gain, and never
+share a table with a computed row.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Points = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
 class Source(Model):
-    """Where numbers come from, and where they were read if that is not the same."""
+    """Where numbers come from, and where they were read if that differs."""
 
     title: Plain
     link: Link
@@ -40,7 +40,7 @@ class ReportedColumn(Model):
 
 
 class ReportedRow(Model):
-    """One model's numbers, in points (0 to 100) as reported, by column key."""
+    """One model's numbers by column key, in points (0 to 100) as reported."""
 
     name: Plain
     parameters: int | None = Field(default=None, gt=0)
@@ -87,12 +87,12 @@ class Published(Model):
 
 @cache
 def published() -> Published:
-    """The rows that come with the board."""
+    """Return the rows that ship with the board."""
     return read_published(Path(str(resources.files("mrb.leaderboard"))) / PUBLISHED_FILE)
 
 
 def read_published(path: Path) -> Published:
-    """The rows in `path`. ResultError names the file and the first field that does not fit."""
+    """Return the rows in `path`. ResultError names the file and the first invalid field."""
     try:
         return Published.model_validate(parse_toml(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -1,7 +1,7 @@
-"""What the runs did with each query of a task whose data is part of MRB: the list before and after.
+"""Rankings for the explorer: each run's order of each query's candidates, for tasks whose data ships with MRB.
 
-Nothing is taken from a run's files unchecked: scores must be those of the frozen list, rankings an order of it, and
-what they give must average to the number that the run states.
+Nothing in a run's files is trusted: scores must be those of the frozen list, orders must be permutations of it, and the
+resulting measure must average to the number that the run states.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mrb.submission.validate import checked_rows
 Float64 = npt.NDArray[np.float64]
 
 MAX_RUNS = 50
-"""Runs of a task in the explorer: each has a file of orders."""
+"""Runs of a task in the explorer; each has a file of orders."""
 MAX_SCORES_BYTES = 256 * 1024 * 1024
 SAME = 1e-9
 
@@ -43,7 +43,7 @@ SAME = 1e-9
 class Explored:
     """A task in the explorer: its plan (data, list, queries) and the runs of one table, best first by average.
 
-    `left_out` are the other runs that cover the task, each with the reason.
+    `left_out` holds the other runs that cover the task, each with the reason.
     """
 
     task: Task
@@ -54,14 +54,17 @@ class Explored:
 
     @cached_property
     def first_values(self) -> Float64:
-        """The headline of the list as it came, for each query."""
+        """The headline measure of the first stage's order, for each query."""
         return first_values(self.plan)
 
 
 @dataclass(frozen=True)
 class Orders:
-    """One run on one task, for each query of the plan: the order (positions in the query's list, best first, int64[n]),
-    the scores in that order (float32[n], NaN for a failed pair) and the headline (float64[queries])."""
+    """One run on one task, per query of the plan.
+
+    `orders` are positions in the query's list, best first, int64[n]; `scores` are in that order, float32[n], NaN for a
+    failed pair; `values` is the headline measure, float64[queries].
+    """
 
     orders: tuple[Positions, ...]
     scores: tuple[Float32, ...]
@@ -69,20 +72,24 @@ class Orders:
 
 
 def explored(site: Site) -> Iterator[Explored]:
-    """The board's tasks that the explorer shows (`is_explored`), by type."""
+    """Yield the board's tasks that the explorer shows (`is_explored`), by type."""
     for task in filter(partial(is_explored, site), site.tasks):
         runs, left_out, table_id = _runs(site, task)
         yield Explored(task, table_id, _plan(runs[0], task), tuple(runs), tuple(left_out))
 
 
 def is_explored(site: Site, task: Task) -> bool:
-    """Whether the explorer shows the task: its data comes with MRB (under a licence that allows it), and a run has
-    scored its frozen list."""
+    """Return whether the explorer shows the task.
+
+    Its data must ship with MRB (under a licence that allows it), and a run must have scored its frozen list.
+    """
     return task.source.kind == "embedded" and bool(_runs(site, task)[0])
 
 
 def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str]:
-    """The runs of the first table that has the task on its frozen list, and why the others are left out."""
+    """Return the runs of the first table that has the task on its frozen list, the reasons for the others, and the
+    table's id.
+    """
     runs: list[Run] = []
     left_out: list[tuple[str, str]] = []
     chosen = ""
@@ -102,7 +109,7 @@ def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str
 
 
 def _reason(run: Run, task: Task) -> str | None:
-    """Why the explorer cannot show the run on this task, if it cannot."""
+    """Return why the explorer cannot show the run on this task, None if it can."""
     result = run.tasks[task.id].result
     same = task.candidates is not None and result.candidates.sha256 == task.candidates.sha256
     if not same:
@@ -126,7 +133,7 @@ def _plan(run: Run, task: Task) -> Plan:
 
 
 def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
-    """The orders of one of `shown.runs`. ResultError names the file and the query that does not fit."""
+    """Return the orders of one of `shown.runs`. ResultError names the file and the query that is wrong."""
     plan, task_id = shown.plan, shown.task.id
     scores = _submitted(shown, run, site) if run.stored is not None else _scored(plan, run)
     orders, ordered, rankings = [], [], {}
@@ -145,7 +152,7 @@ def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
 
 
 def with_values(shown: Explored, run: Run, found: Orders) -> TaskScores:
-    """A submission's task with the headline of each query, which a comparison of queries needs."""
+    """Return a submission's task with the headline measure per query, which comparing queries needs."""
     return replace(
         run.tasks[shown.task.id],
         query_ids=shown.plan.query_ids,
@@ -162,11 +169,11 @@ def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:
 
 
 def _scored(plan: Plan, run: Run) -> Mapping[str, Float32]:
-    """A run's scores in first-stage order: its file must hold just the plan's pairs, in the plan's order."""
+    """Return a run's scores in first-stage order. Its file must hold exactly the plan's pairs, in the plan's order."""
     path = run.folder / plan.data.task.id / SCORES_FILE
     table = read_untrusted(path, SCORES_SCHEMA, ResultError, max_bytes=MAX_SCORES_BYTES)
     query_ids, doc_ids = (table.column(name).to_pylist() for name in ("query_id", "doc_id"))
-    # Null stands for a pair that failed.
+    # Null marks a failed pair.
     values = table.column("score").to_numpy().astype(np.float32)
     held: dict[str, Float32] = {}
     start = 0

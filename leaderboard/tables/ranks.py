@@ -1,7 +1,7 @@
-"""Shared ranks and the intervals of gains: what paired values per query say about the rows of a table.
+"""Shared ranks and the intervals of gains, from paired values per query.
 
-Both are fixed once over the whole table, so that no filter moves them, and exist only where every query's value is at
-hand: nothing is guessed from means.
+Both are computed once over the whole table, so that filters do not change them, and only if every query's value is
+available: nothing is estimated from means.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mrb.results.run import Run
 
 @dataclass(frozen=True)
 class Rank:
-    """The best and the worst place of a run's group, counted from 1; None where there is no rank, and `note` why."""
+    """The best and worst place of a run's group, from 1; None if there is no rank, with the reason in `note`."""
 
     best: int | None
     worst: int | None
@@ -30,7 +30,7 @@ class Rank:
 
     @property
     def shown(self) -> Shown:
-        """The rank as a cell: "2", "1–3", or a blank that says why."""
+        """The rank as a cell: "2", "1–3", or a blank with its reason."""
         if self.best is None or self.worst is None:
             return blank(self.note)
         alone = self.best == self.worst
@@ -39,20 +39,23 @@ class Rank:
 
 @dataclass(frozen=True)
 class Standing:
-    """A table's ranks, by run, and the intervals of the gains in the headline's average over types, by run, of those
-    that have them."""
+    """A table's ranks by run, and, for runs that have them, the intervals of the gains in the headline's average over
+    types.
+    """
 
     ranks: dict[str, Rank]
     gains: dict[str, Interval]
 
     @property
     def ranked(self) -> int:
-        """How many runs have a rank."""
+        """The number of runs that have a rank."""
         return sum(rank.best is not None for rank in self.ranks.values())
 
 
 def standing(table: Table) -> Standing:
-    """The ranks by the headline's average over types, which needs every task of a suite, and the gains' intervals."""
+    """Return the ranks by the headline's average over types, which needs every task of a suite, and the gains'
+    intervals.
+    """
     task_ids = table.comparison.task_ids
     if table.comparison.suite is None:
         return Standing({run.name: Rank(None, None, "no average") for run in table.runs}, {})
@@ -74,7 +77,7 @@ def standing(table: Table) -> Standing:
 
 
 def _sample(runs: list[Run], task_id: str) -> TaskSample:
-    """One task's values with a column for each run; their queries are the same, or they would be in no one table."""
+    """Return one task's values with a column per run. Runs in one table have the same queries."""
     of_task = [run.tasks[task_id] for run in runs]
     values = np.column_stack([scores.values[str(HEADLINE)] for scores in of_task])
     first = of_task[0]
@@ -82,7 +85,7 @@ def _sample(runs: list[Run], task_id: str) -> TaskSample:
 
 
 def _gains(table: Table, names: list[str], samples: list[TaskSample]) -> dict[str, Interval]:
-    """The gains' intervals; none where the first stage's values of any task are not at hand."""
+    """Return the gains' intervals; empty if the first stage's values of any task are not available."""
     gained = []
     for sample in samples:
         first = first_stage_values(table.comparison, sample.task_id)

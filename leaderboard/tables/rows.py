@@ -1,4 +1,4 @@
-"""What a table shows: its columns and rows in one measure, as plain values that a template can print."""
+"""Columns and rows of a table in one measure, as plain values for the templates."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from mrb.results.run import Average, Row, Run, average_over_tasks, average_over_
 from mrb.results.schema import Interval, Measures
 
 SOURCE = "source"
-"""The view in which each task stands in the measure that its source uses."""
+"""The view in which each task has the measure that its source uses."""
 AVERAGE_TYPES, AVERAGE_TASKS = "types", "tasks"
 COMMON = "common"
-"""The mean over those tasks that every run of the table has, which is no average of the suite; on demand."""
+"""The mean over the tasks that every run of the table has. It is no average of the suite, and shown on demand."""
 _AVERAGES = {AVERAGE_TYPES: average_over_types, AVERAGE_TASKS: average_over_tasks}
 
 
 class Cell(NamedTuple):
     """One number with its interval and its gain over the first stage, all fractions, and the file it comes from.
 
-    `mean` is None for a blank; `note` says why, or what stands in the way of a number.
+    `mean` is None for a blank; `note` says why.
     """
 
     mean: float | None
@@ -42,7 +42,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers. `key` names it in the page's address; `queries` is 0 where no run covers the task."""
+    """A column of numbers. `key` names it in the page's address; `queries` is 0 if no run covers the task."""
 
     key: str
     title: str
@@ -54,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: `role` is "run", "first stage" or "oracle". `cells` has one entry for each column key."""
+    """A row. `role` is "run", "first stage" or "oracle"; `cells` has one entry per column key."""
 
     key: str
     role: str
@@ -75,16 +75,16 @@ class View:
 
     @property
     def families(self) -> list[tuple[str, int]]:
-        """The families of the columns in order, each with how many columns it spans."""
+        """The families of the columns in order, each with the number of columns it spans."""
         return _spans([column.family for column in self.columns])
 
     @property
     def types(self) -> list[tuple[str, int]]:
-        """The types of the columns in order, each with how many columns it spans."""
+        """The types of the columns in order, each with the number of columns it spans."""
         return _spans([column.type for column in self.columns])
 
     def row(self, key: str) -> TableRow:
-        """The run's row of that key."""
+        """Return the run's row with that key."""
         return self._rows[key]
 
     @cached_property
@@ -94,7 +94,7 @@ class View:
 
 @dataclass(frozen=True)
 class Table:
-    """A comparison as the page shows it. Rows stand in the order of the headline's average over types."""
+    """A comparison as the page shows it. Rows are ordered by the headline's average over types."""
 
     comparison: Comparison
 
@@ -105,7 +105,7 @@ class Table:
 
     @cached_property
     def measures(self) -> tuple[str, ...]:
-        """The measures that occur, the headline first, then in the order of the engine's list."""
+        """The measures that occur: the headline first, then in the order of the engine's list."""
         found = {name for run in self.runs for scores in run.tasks.values() for name in scores.result.measures}
         known = [str(HEADLINE), *(str(measure) for measure in MEASURES if measure != HEADLINE)]
         return tuple(name for name in known if name in found) + tuple(sorted(found.difference(known)))
@@ -117,7 +117,7 @@ class Table:
         return tuple(self.view_of(measure) for measure in (first, SOURCE, *others))
 
     def view_of(self, measure: str) -> View:
-        """The one of `views` in `measure`; made once and when it is asked for, where `view` makes it anew."""
+        """Return the view in `measure`, computed on first use and cached. `view` computes it each time."""
         if measure not in self._views:
             self._views[measure] = self.view(measure)
         return self._views[measure]
@@ -132,11 +132,14 @@ class Table:
         return tuple(dict.fromkeys(task.type for task in self.comparison.tasks))
 
     def tasks_of(self, type_name: str) -> tuple[str, ...]:
-        """The columns of one type."""
+        """Return the ids of the columns of one type."""
         return tuple(task.id for task in self.comparison.tasks if task.type == type_name)
 
     def view(self, measure: str) -> View:
-        """The table of tasks in `measure`. Averages only where a suite fixes the tasks, and never over measures."""
+        """Compute the table of tasks in `measure`.
+
+        Averages exist only if a suite fixes the tasks, never over several measures.
+        """
         columns = tuple(self._column(task, measure) for task in self.comparison.tasks)
         averages = tuple(_AVERAGES) if self.comparison.suite is not None and measure != SOURCE else ()
 
@@ -150,8 +153,10 @@ class Table:
         return self._view(measure, columns, averages, row)
 
     def by_type(self) -> View:
-        """The table of types in the headline: the mean over each type's tasks, blank where one is missing. Made once:
-        every model's page has a row of it."""
+        """Return the table of types in the headline: the mean over each type's tasks, blank if one is missing.
+
+        It is cached: every model's page shows a row of it.
+        """
         return self._by_type
 
     @cached_property
@@ -192,8 +197,11 @@ class Table:
         return tuple(task_id for task_id in self.comparison.task_ids if all(task_id in tasks for tasks in there))
 
     def summary(self, measure: str) -> View:
-        """The table of averages in `measure`: over types, over tasks and over the common tasks; of each family over its
-        types; of each type over its tasks. Each is blank where one of its tasks is missing."""
+        """Return the table of averages in `measure`: over types, over tasks and over the common tasks, of each family
+        over its types, of each type over its tasks.
+
+        An average is blank if one of its tasks is missing.
+        """
         suite = self.comparison.suite is not None
         of_family = {name: self._tasks_where(family=name) for name in self.families if suite}
         of_type = {name: self.tasks_of(name) for name in self.type_names}
@@ -222,7 +230,7 @@ class Table:
         return tuple(task.id for task in self.comparison.tasks if task.family == family)
 
     def _common_cell(self, run: Run, measure: str, kind: Row) -> Cell:
-        """The plain mean over the common tasks; without an interval, which belongs to the averages of a suite."""
+        """Return the plain mean over the common tasks, without an interval, which only averages of a suite have."""
         if not self.common:
             return Cell(None, note="no task that all have")
         if any(task_id not in run.tasks for task_id in self.common):
@@ -234,7 +242,7 @@ class Table:
 
     @cached_property
     def _reference(self) -> Run:
-        """All covered tasks as one run: what the first stage and the oracle are read from."""
+        """All covered tasks as one run, from which first stage and oracle are read."""
         found = {task_id: scores for task_id, (_, scores) in self.comparison.reference.items()}
         return replace(self.comparison.runs[0], tasks=found)
 
@@ -270,7 +278,7 @@ class Table:
 def average(
     run: Run, task_ids: tuple[str, ...], measure: str, over: Callable[..., Average], row: Row = "measures"
 ) -> Average:
-    """`over` (one of the two averages) of the engine; a task whose result lacks the measure counts as missing."""
+    """Return `over` (one of the engine's two averages); a task whose result lacks the measure counts as missing."""
     if measure in _measures_of_all(run):
         return over(run, task_ids, measure, row)
     there = {i: scores for i, scores in run.tasks.items() if i not in task_ids or measure in scores.result.measures}
@@ -279,7 +287,7 @@ def average(
 
 @lru_cache(maxsize=4096)
 def _measures_of_all(run: Run) -> frozenset[str]:
-    """The measures that every result of the run holds."""
+    """Return the measures that every result of the run holds."""
     held = [scores.result.measures.keys() for scores in run.tasks.values()]
     return frozenset(held[0]).intersection(*held[1:]) if held else frozenset()
 
@@ -303,7 +311,7 @@ def _table_row(run: Run, row: Row, cells: dict[str, Cell], done: int, of: int) -
 
 
 def _with_gains(row: TableRow, first: TableRow) -> TableRow:
-    """`row` with each cell's distance from the first stage, where both are there."""
+    """Return `row` with each cell's difference to the first stage, if both exist."""
     cells = dict(row.cells)
     for key, cell in cells.items():
         base = first.cells[key].mean

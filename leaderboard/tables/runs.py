@@ -1,4 +1,4 @@
-"""Reading the runs and submissions that a board is built from, and what the page says about each."""
+"""Read the runs and submissions that a board is built from, and describe each for its page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from mrb.submission.reader import is_submission, receive, submission_folders
 from mrb.submission.schema import SUBMISSION_FILE, Submission
 from mrb.submission.validate import check_means
 
-# The names that `mrb run` gives; a run's name becomes a folder of the site and part of addresses.
+# The names that `mrb run` gives. A run's name becomes a folder of the site and part of addresses.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class RunCard:
-    """A run in words: what scored, where, how fast. `pairs_per_second` is None where no timing was kept, `noise_floor`
-    (a fraction) and the path of its file where none was measured on this reranker; `noise_note` then says so."""
+    """Description of a run: what scored, where, how fast.
+
+    `pairs_per_second` is None if no timing was recorded. `noise_floor` (a fraction) and `noise_path` are None if no
+    noise was measured on this reranker; `noise_note` then says so.
+    """
 
     name: str
     reranker: str
@@ -53,28 +56,28 @@ class RunCard:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a row is read from: a run, and the submission that it came in, if it came in one."""
+    """Source of a row: a run, and the submission that it came in, if any."""
 
     run: Run
     submission: Submission | None = None
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """The runs of `read_entries`."""
+    """Return the runs of `read_entries`."""
     return [entry.run for entry in read_entries(folders)]
 
 
 def read_entries(folders: Sequence[Path]) -> list[Entry]:
-    """The runs and submissions in `folders`, each once, in the order given; a folder may hold many submissions.
+    """Return the runs and submissions in `folders`, each once, in the given order; a folder may hold many submissions.
 
-    ResultError names the folder and what is wrong: neither of them, damaged, without results, a name that is no run's
-    or no file's, or one that another has too.
+    ResultError names the folder and what is wrong: neither a run nor a submission, damaged, without results, an invalid
+    name, or a name that another run has too.
     """
     entries: list[Entry] = []
     names: dict[str, Path] = {}
     for folder in dict.fromkeys(path for given in folders for path in _expanded(given.resolve())):
         entry = _read_submission(folder) if is_submission(folder) else Entry(_read(folder))
-        # Compared without case: the site must unpack on file systems that ignore it.
+        # Compared without case: the site must also unpack on case-insensitive file systems.
         other = names.setdefault(entry.run.name.casefold(), folder)
         if other != folder:
             raise ResultError(f"{folder}: a run of the same name is in {other}; rename one of the two folders")
@@ -85,7 +88,7 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
 
 
 def card(run: Run) -> RunCard:
-    """What the page says about `run`."""
+    """Return the description of `run`."""
     info, environment = run.record.reranker, run.record.environment
     options: dict[str, object] = redacted(info.options)
     timings = [timing for task_id, timing in run.record.timings.items() if task_id in run.tasks]
@@ -116,7 +119,7 @@ def card(run: Run) -> RunCard:
 
 
 def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
-    """The noise measured on the run's own reranker, and over what; or None, and why there is none."""
+    """Return the noise measured on the run's own reranker, and on what; or None and the reason."""
     noise = read_noise(run.folder)
     if noise is None:
         return None, "not measured"
@@ -126,7 +129,7 @@ def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
 
 
 def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
-    """Each reason once, with the tasks that it keeps out."""
+    """Return each reason once, with the tasks that it excludes."""
     tasks: dict[str, list[str]] = {}
     for item in run.record.not_covered:
         tasks.setdefault(item.reason, []).append(item.task)
@@ -134,12 +137,12 @@ def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
 
 
 def result_path(run: Run, task_id: str) -> str:
-    """Where the site keeps the file that a number comes from, relative to its root."""
+    """Return the site's path of the file that a number comes from."""
     return f"data/{run.name}/{SUBMISSION_FILE}" if run.stored else f"data/{run.name}/{task_id}.json"
 
 
 def _expanded(folder: Path) -> list[Path]:
-    """A run, a submission, or the submissions in a folder of them."""
+    """Return a run, a submission, or the submissions in a folder of them."""
     if is_submission(folder) or not folder.is_dir() or (folder / RUN_FILE).exists():
         return [folder]
     return submission_folders(folder) or [folder]

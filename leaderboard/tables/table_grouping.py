@@ -1,8 +1,8 @@
-"""Which runs may stand in one table.
+"""Group runs into tables of comparable results.
 
-Two results of a task compare if its definition, its data, the candidate list, the depth and the queries taken are the
-same. Runs that contradict each other in a task that both have are put into separate tables, and the page says in what
-they differ. A number never shares a column with one that does not compare.
+Two results of a task compare if task definition, data, candidate list, depth and queries are the same. Runs that differ
+in a task that both have go into separate tables, and the page says how they differ. Numbers in one column always
+compare.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """What two results of one task must have in common to share a column. `queries` is a hash over their ids."""
+    """What two results of one task must have in common to share a column. `queries` is a hash over the query ids."""
 
     task_hash: str
     revision: str
@@ -45,11 +45,12 @@ class Identity:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table: columns are `tasks`, those of one type side by side, rows are `runs`.
+    """One table: columns are `tasks`, grouped by type, rows are `runs`.
 
-    `suite` is None for tasks that were named one by one: there are no averages then, for nobody fixed the list.
-    `identities` and `reference` (any run's result: the first stage and the oracle are the same in all) hold the tasks
-    that at least one run covers. `differences` says why these runs are not in an earlier table of the same suite.
+    `suite` is None for tasks named one by one; there are no averages then, because no suite fixes the list.
+    `identities` and `reference` hold the tasks that at least one run covers; `reference` is any run's result, since
+    first stage and oracle are the same in all. `differences` says why these runs are not in an earlier table of the
+    same suite.
     """
 
     suite: Suite | None
@@ -76,12 +77,12 @@ class Comparison:
 
     @property
     def tracks(self) -> tuple[str, ...]:
-        """The tracks of the candidate lists."""
+        """The candidate sets of the lists."""
         return tuple(sorted({scores.result.candidates.track for _, scores in self.reference.values()}))
 
     @property
     def selections(self) -> tuple[str, ...]:
-        """Which queries were taken: "all", "sample", "limit"."""
+        """Which queries were scored: "all", "sample", "limit"."""
         return tuple(sorted({identity.selection for identity in self.identities.values()}))
 
     @property
@@ -92,7 +93,7 @@ class Comparison:
 
 @dataclass
 class _Draft:
-    """A table while runs are being given to tables."""
+    """A table while runs are being assigned to tables."""
 
     suite: Suite | None
     runs: list[Run] = field(default_factory=list)
@@ -109,13 +110,13 @@ class _Draft:
 
 
 def compare(runs: Iterable[Run]) -> list[Comparison]:
-    """The tables that `runs` need, by suite, those with most rows first, whatever the order of `runs`.
+    """Return the tables that `runs` need, by suite, those with most rows first; independent of the order of `runs`.
 
-    Runs of tasks named one by one join a suite's table where they fit. ResultError if a run's suite is not this
-    version's, or if two runs disagree on the first stage or the ceiling of one and the same list.
+    Runs of tasks named one by one join a suite's table if they fit. Raises ResultError if a run's suite is not this
+    version's, or if two runs disagree on the first stage or the oracle of the same list.
     """
     drafts: list[_Draft] = []
-    # Full runs come first, so that a partial one joins the table that most can be read from.
+    # Complete runs come first, so that a partial run joins the most complete table.
     for run in sorted(runs, key=lambda run: (run.record.suite is None, -len(run.tasks), run.name)):
         suite, found = _suite(run), identities(run)
         home = next((draft for draft in drafts if draft.takes(run, suite, found)), None)
@@ -133,10 +134,10 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
 
 
 def table_ids(comparisons: Sequence[Comparison]) -> list[str]:
-    """What each table is called in addresses, e.g. `mrb-100`: its suite and depth, and what else is not as usual.
+    """Return each table's id in addresses, e.g. `mrb-100`: suite, depth, and whatever differs from the defaults.
 
-    The same whatever else is on the board. Only where two tables differ in nothing but hashes (another list, another
-    revision) do all but the one of this version's definitions have the head of a hash of their columns at the end.
+    An id does not depend on what else is on the board. Only if tables differ in nothing but hashes (another list or
+    revision), all but the one with this version's definitions get a hash of their columns appended.
     """
     words = [_table_words(table) for table in comparisons]
     ids: list[str] = []
@@ -158,7 +159,7 @@ def _table_words(table: Comparison) -> str:
 
 
 def _current(table: Comparison) -> bool:
-    """Whether every column is of the definitions and data that this version of MRB has."""
+    """Return whether every column has this version's definitions and data."""
     return all(
         (identity.task_hash, identity.revision) == (task.hash, task.revision)
         for task_id, identity in table.identities.items()
@@ -171,7 +172,7 @@ def _columns_hash(table: Comparison) -> str:
 
 
 def identities(run: Run) -> dict[str, Identity]:
-    """The identity of each task that the run covers."""
+    """Return the identity of each task that the run covers."""
     return {task_id: _identity(scores) for task_id, scores in run.tasks.items()}
 
 
@@ -212,7 +213,7 @@ def _suite(run: Run) -> Suite | None:
 
 
 def _finish(draft: _Draft) -> Comparison:
-    # Types come in their fixed order, in which families stand side by side too.
+    # Types have a fixed order, in which families are adjacent too.
     listed = draft.suite.tasks if draft.suite else sorted({i for run in draft.runs for i in run.record.tasks})
     tasks = sorted(map(load_task, listed), key=lambda task: TYPES.index(task.type))
     reference: dict[str, tuple[Run, TaskScores]] = {}
@@ -224,7 +225,7 @@ def _finish(draft: _Draft) -> Comparison:
 
 
 def _check_same_list(one: tuple[Run, TaskScores], other: tuple[Run, TaskScores], task_id: str) -> None:
-    """The same list on the same queries has one first-stage score and one ceiling, whoever reranked it."""
+    """Check that the same list on the same queries has one first-stage score and one oracle, whoever reranked it."""
     for row in ("first_stage", "oracle"):
         mine, theirs = getattr(one[1].result, row), getattr(other[1].result, row)
         for measure in mine.keys() & theirs.keys():
@@ -236,7 +237,7 @@ def _check_same_list(one: tuple[Run, TaskScores], other: tuple[Run, TaskScores],
 
 
 def _differences(table: Comparison, earlier: list[Comparison]) -> tuple[str, ...]:
-    """In what `table` differs from the first earlier one of the same suite, a sentence part for each field."""
+    """Return how `table` differs from the first earlier one of the same suite, a phrase per field."""
     first = next((one for one in earlier if one.suite == table.suite), None)
     if first is None:
         return ()
