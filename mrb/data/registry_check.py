@@ -122,7 +122,7 @@ def _stated_rows(header: Mapping[str, Any], config: str, split: str) -> int | No
 def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | None, tuple[str, ...]]:
     """Return (rows, columns) of a remote file, from its parquet footer or, in other formats, from its first row.
 
-    In other formats rows is None unless the first request returned the whole file.
+    In other formats rows is None unless the file is so small that a request returned all of it.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -130,7 +130,7 @@ def _of_our_own(wanted: Wanted) -> dict[str, Any]:
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **patience}.items():
         os.environ.setdefault(name, value)
     if "RAY_AUTH_MODE" not in os.environ:
-        # Ray listens on all interfaces, and anyone who can connect may run code. Ray's own token would be in the home.
+        # Ray listens on all interfaces, and anyone who connects may run code. Ray's own token would be in the home.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     return {
         "num_cpus": max(cores(), wanted.workers or 1),
