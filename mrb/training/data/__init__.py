@@ -1,1 +1,1 @@
-"""Training data: groups on disk, built from tasks, held against test data, sampled. Needs no torch."""
+"""Training data: groups on disk, built from tasks, checked against test data, sampled. Needs no torch."""

@@ -1,4 +1,4 @@
-"""Data made of a training task's data by a plug-in (entry points `mrb.derived_data`), such as `recoloured`."""
+"""Training data derived from a task's data by a plug-in (entry points `mrb.derived_data`), such as `recoloured`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mrb.errors import TrainingError
 
 DERIVED = "mrb.derived_data"
 Derive = Callable[[TaskData, int], TaskData]
-"""Gives so many copies of each query of a task's data, in whatever way; the task itself stays as it is."""
+"""Returns so many variants of each query of a task's data; the task itself is unchanged."""
 
 
 def derive(name: str, data: TaskData, copies: int) -> TaskData:
-    """The data that `name` makes of `data`, under a task id of their own and without the task's candidate list.
+    """Return the data that plug-in `name` derives from `data`, with a task id of its own and without candidate list.
 
-    TrainingError if nothing of that name is installed.
+    Raises TrainingError if no plug-in of that name is installed.
     """
     made = _maker(name)(data, copies)
     task = made.task.model_copy(update={"id": derived_id(data.task.id, name), "candidates": None})
@@ -28,12 +28,12 @@ def derive(name: str, data: TaskData, copies: int) -> TaskData:
 
 
 def derived_id(task_id: str, name: str | None) -> str:
-    """The id under which derived data are known; that of the task where `name` is None."""
+    """Return the id of derived data; the task's id if `name` is None."""
     return task_id if name is None else f"{task_id}-{name}"
 
 
 def made_by(name: str) -> dict[str, str]:
-    """The hash of each Python file in the folder of what makes such data, by file name. TrainingError as `derive`."""
+    """Return the hash of each Python file in the plug-in's folder, by file name. Raises TrainingError like `derive`."""
     module = sys.modules[_maker(name).__module__]
     assert module.__file__ is not None, "what was loaded by an entry point lies in a file"
     return {path.name: sha256_file(path) for path in sorted(Path(module.__file__).parent.glob("*.py"))}

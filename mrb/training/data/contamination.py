@@ -1,9 +1,9 @@
-"""Training data held against test data: nothing of a test's queries and documents is trained on.
+"""Check training data against test data: no query or document of a test is trained on.
 
-Every task whose data is on this disk is hashed, its texts in a normal form and its pictures by pixels; all others are
-"unknown". An item collides if its picture is one of a task's pictures, or if it has text, and that text is the whole
-of a task's item or the text of one of its documents. The text that a test query has beside its picture is left out:
-there it is often one question asked of many pictures.
+Every task whose data is on this disk is hashed, texts in a normal form and images by pixels; all others are "unknown".
+An item collides if its image is one of a task's images, or if its text is the whole of a task's item or the text of one
+of its documents. The text that a test query has besides its image is not compared: it is often one question asked about
+many images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Keys = npt.NDArray[np.uint64]
 LAYOUT = 1
-"""Part of a cached file's name: raised when what counts as a collision changes."""
+"""Part of a cached file's name: incremented when the definition of a collision changes."""
 TRAINING_SUITE = "-train"
 
 
@@ -41,7 +41,7 @@ class HeldOutIndex:
 
     @cached_property
     def identity(self) -> str:
-        """A SHA-256 over tasks and hashes: files checked against the same index need no second check."""
+        """SHA-256 over tasks and hashes: a file checked against the same index needs no second check."""
         return sha256_json([LAYOUT, {task: sha256_bytes(keys.tobytes()) for task, keys in sorted(self.keys.items())}])
 
     @cached_property
@@ -50,14 +50,14 @@ class HeldOutIndex:
 
     @cached_property
     def _merged(self) -> tuple[Keys, npt.NDArray[np.int64]]:
-        """All keys in order, and whose each is."""
+        """All keys, sorted, and the task that owns each."""
         keys = np.concatenate([np.empty(0, np.uint64), *(self.keys[name] for name in self._names)])
         owners = np.repeat(np.arange(len(self._names)), [len(self.keys[name]) for name in self._names])
         order = np.argsort(keys, kind="stable")
         return keys[order], owners[order]
 
     def tasks_with(self, keys: Sequence[int]) -> list[str]:
-        """The tasks that have an item with one of `keys`."""
+        """Return the tasks that have an item with one of `keys`."""
         held, owners = self._merged
         wanted = np.asarray(keys, np.uint64)
         low, high = np.searchsorted(held, wanted, "left"), np.searchsorted(held, wanted, "right")
@@ -66,13 +66,13 @@ class HeldOutIndex:
 
 
 def held_out_tasks() -> list[Task]:
-    """Every task that is defined, but for the splits that are there to be trained on (suites named `...-train`)."""
+    """Return every defined task except the splits made for training (suites named `...-train`)."""
     training = {task_id for suite in all_suites() if suite.id.endswith(TRAINING_SUITE) for task_id in suite.tasks}
     return [task for task in all_tasks() if task.id not in training]
 
 
 def held_out_index(tasks: Iterable[Task], say: Callable[[str], None]) -> HeldOutIndex:
-    """The index of `tasks`; a task's hashes are kept in MRB's cache. `say` is told before a task is hashed."""
+    """Return the index of `tasks`; a task's hashes are kept in MRB's cache. `say` is called before a task is hashed."""
     keys: dict[str, Keys] = {}
     unknown: list[str] = []
     for task in tasks:
@@ -122,14 +122,16 @@ class Tally:
 
 @dataclass
 class Checker:
-    """Takes out of groups what is in test data, and counts it."""
+    """Removes test data from groups, and counts it."""
 
     index: HeldOutIndex
     tally: Tally = field(default_factory=Tally)
     _known: dict[str, list[str]] = field(default_factory=dict)
 
     def clean(self, group: TrainingGroup) -> TrainingGroup | None:
-        """The group without documents that collide; None if its query does, or if nothing is left to learn from."""
+        """Return the group without colliding documents; None if its query collides, or no positive or no negative is
+        left.
+        """
         query = self._hits(group.query, with_text=group.query.item.image is None)
         positives = [one for one in group.positives if not self._hits(one, with_text=True)]
         negatives = [one for one in group.negatives if not self._hits(one, with_text=True)]
@@ -152,4 +154,4 @@ class Checker:
 
 
 ITEMS_HELD = 200_000
-"""Items whose answer is remembered: negatives recur."""
+"""Number of items whose result is cached: negatives recur."""

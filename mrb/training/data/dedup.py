@@ -1,4 +1,4 @@
-"""What an item is, whatever file it came in: its text in a normal form, its picture by pixels."""
+"""Identity of an item independent of its file: text in a normal form, image by pixels."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy.typing as npt
 from mrb.data.items import ImageHandle, Item
 
 THUMBNAIL = 32
-"""Pixels a side of the small picture that near-identity is measured on."""
+"""Side in pixels of the thumbnail on which near-identity is measured."""
 SAME_PIXELS = 1.5
-"""Pictures whose thumbnails differ by less, on average over channels and of 255, are taken for one."""
+"""Images are the same if their thumbnails differ by less, on average over channels, of 255."""
 SAME_WORDS = 0.9
-"""Texts that share at least this part of their runs of three words are taken for one."""
+"""Texts are the same if they share at least this fraction of their word trigrams."""
 _RUN = 3
 _SAME_SHAPE = 1.05
 _PERSON = b"mrb-train-v1"
 
 
 def normal_text(text: str) -> str:
-    """The text in Unicode's NFKC form, case folded, white space joined: "" for none."""
+    """Return the text in Unicode's NFKC form, case-folded, with white space collapsed; "" for none."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def text_key(text: str) -> int:
-    """An unsigned 64-bit hash of a text's normal form."""
+    """Return an unsigned 64-bit hash of a text's normal form."""
     return _key(b"text", normal_text(text).encode())
 
 
 def image_key(image: ImageHandle) -> int:
-    """An unsigned 64-bit hash of a picture's size and RGB pixels: another encoding of it has the same."""
+    """Return an unsigned 64-bit hash of an image's size and RGB pixels, the same for every encoding of them."""
     opened = image.open()
     return _key(b"image", f"{opened.width}x{opened.height}".encode(), opened.tobytes())
 
@@ -47,7 +47,7 @@ def _key(*parts: bytes) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """What near-identity is judged by: a text's normal form and runs of words, a picture's thumbnail and shape."""
+    """Features for near-identity: a text's normal form and word trigrams, an image's thumbnail and aspect ratio."""
 
     text: str
     runs: frozenset[tuple[str, ...]]
@@ -56,7 +56,7 @@ class Likeness:
 
     @classmethod
     def of(cls, item: Item) -> Likeness:
-        """The likeness of an item; its picture is decoded."""
+        """Return the features of an item; its image is decoded."""
         text = normal_text(item.text)
         words = text.split()
         runs = frozenset(tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1))
@@ -67,7 +67,7 @@ class Likeness:
         return cls(text, runs, small, opened.width / opened.height)
 
     def near(self, other: Likeness) -> bool:
-        """Whether the two show the same, or nearly: their texts agree, and their pictures do."""
+        """Return whether two items are nearly identical in both text and image."""
         return self._near_text(other) and self._near_image(other)
 
     def _near_text(self, other: Likeness) -> bool:

@@ -1,7 +1,7 @@
-"""Files of groups: JSON lines or parquet, one group a row, read one at a time.
+"""Files of groups: JSON lines or Parquet, one group per row, read one at a time.
 
 A row has `instruction`, `source`, `query`, `positives` and `negatives`. A document is an object with `text`, `image`,
-`id`, and for a mined negative `rank` and `score`; all may be left out. An image is a path relative to the file's folder
+`id`, and for a mined negative `rank` and `score`; all are optional. An image is a path relative to the file's folder
 and inside it, or its encoded bytes (base64 in JSON lines).
 """
 
@@ -31,7 +31,7 @@ Form = Literal["jsonl", "parquet"]
 ROWS_HELD = 64
 MAX_LINE_BYTES = 256 * 1024 * 1024
 MAX_FOOTER_BYTES = 128 * 1024 * 1024
-"""Groups lie in many small groups of rows, as images make them large."""
+"""Images make groups large, so a file has many small row groups, and a large footer."""
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ITEM = pa.struct(
@@ -85,10 +85,10 @@ class _Group(_Row):
 
 
 class GroupFile:
-    """The groups of a file, by row; a row is read when it is asked for, its images when they are opened.
+    """The groups of a file, by row. A row is read when it is accessed, its images when they are opened.
 
-    Opening it reads every row once: TrainingError names the first that is not a group. `sources` names each row's
-    source. An image outside the file's folder is refused, so that a file from elsewhere reads nothing else.
+    Opening the file reads every row once: TrainingError names the first that is not a group. `sources` holds each row's
+    source. Images outside the file's folder are refused, so that an untrusted file reads nothing else.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,11 +120,11 @@ class GroupFile:
         return (self[row] for row in range(len(self)))
 
     def where(self, row: int) -> str:
-        """The name of a row in errors."""
+        """Return the name of a row for errors."""
         return f"{self.path}, row {row + 1}"
 
     def named(self, row: int, error: MRBError) -> MRBError:
-        """The error with file and row before it, unless it has them."""
+        """Return the error with file and row before its message, unless it has them."""
         return error if str(error).startswith(self.where(row)) else error.at(self.where(row))
 
     def _checked(self, row: int, content: Mapping[str, Any]) -> _Group:
@@ -163,7 +163,7 @@ class GroupFile:
 
 
 def form_of(path: Path) -> Form:
-    """The form that a file's name states. TrainingError for another."""
+    """Return the format by the file's suffix. Raises TrainingError for another suffix."""
     if path.suffix == ".jsonl":
         return "jsonl"
     if path.suffix == ".parquet":
@@ -172,9 +172,9 @@ def form_of(path: Path) -> Form:
 
 
 def write_groups(path: Path, groups: Iterator[TrainingGroup], *, embed: bool = False) -> int:
-    """Write groups to `path`, whole or not at all; how many. Its name says whether as JSON lines or parquet.
+    """Write groups to `path` atomically; return their number. The suffix decides between JSON lines and Parquet.
 
-    Images go to `images/` beside it, one file for each content; with `embed` into the file itself.
+    Images are written to `images/` next to it, one file per content; with `embed` into the file itself.
     """
     images = None if embed else path.parent / "images"
     rows = (_row(group, images, path.parent) for group in groups)
@@ -255,7 +255,7 @@ def _read(path: Path) -> bytes:
 
 
 class _JsonRows:
-    """The lines of a file, by their places in it."""
+    """The lines of a file, accessed by their byte offsets."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -305,7 +305,9 @@ def _unpack(path: Path, unpacked: Path) -> None:
 
 
 class _ParquetRows:
-    """The rows of a parquet file, unpacked once into MRB's cache and memory-mapped: parquet has no single rows."""
+    """The rows of a Parquet file, unpacked once into MRB's cache and memory-mapped: Parquet has no access to single
+    rows.
+    """
 
     def __init__(self, path: Path, sha256: str) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""A training group: one query, its relevant documents and its negatives, as they lie on disk."""
+"""A training group as stored on disk: one query, its relevant documents and its negatives."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mrb.data.items import Item
 
 @dataclass(frozen=True)
 class TrainingItem:
-    """A query or a document. `id` is the source's own, for people.
+    """A query or a document. `id` is the source's own id, for display.
 
-    A hard negative has the `rank` (from 1) and `score` that a first stage gave it; a random one has neither.
+    A hard negative has the `rank` (from 1) and `score` of a first stage; a random negative has neither.
     """
 
     item: Item
@@ -23,7 +23,7 @@ class TrainingItem:
 
 @dataclass(frozen=True)
 class TrainingGroup:
-    """One query with its documents. How many of them a step sees, and which, is decided when a model is trained."""
+    """One query with its documents. Training decides how many of them a step sees, and which."""
 
     instruction: str
     source: str
@@ -33,10 +33,10 @@ class TrainingGroup:
 
     @property
     def hard(self) -> list[TrainingItem]:
-        """The negatives that a first stage found, best rank first."""
+        """The negatives that a first stage retrieved, best rank first."""
         return sorted((n for n in self.negatives if n.rank is not None), key=lambda n: n.rank or 0)
 
     @property
     def random(self) -> list[TrainingItem]:
-        """The negatives that were drawn from the corpus."""
+        """The negatives that were sampled from the corpus."""
         return [negative for negative in self.negatives if negative.rank is None]

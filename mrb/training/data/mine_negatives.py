@@ -1,4 +1,4 @@
-"""Groups from a task: its queries, their judged documents, and negatives from a candidate list and from the corpus."""
+"""Build groups from a task: its queries, their judged documents, and negatives from a candidate list and the corpus."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mrb.training.data.group import TrainingGroup, TrainingItem
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How many negatives a group keeps; how many a step sees of them is decided later.
+    """How many negatives a group keeps. How many of them a step sees is decided later.
 
-    `depth`: hard negatives come from the first so many candidates; `random`: so many are drawn from the corpus, the
-    same ones in every build.
+    `depth`: hard negatives come from the top `depth` candidates; `random`: number of negatives sampled from the corpus,
+    the same ones in every build.
     """
 
     depth: int = 100
@@ -36,7 +36,7 @@ class BuildOptions:
 
 @dataclass
 class BuildCounts:
-    """What a build did. `like_positive` negatives were left out because they show what a positive shows."""
+    """Counts of a build. `like_positive` negatives were left out because they are near-identical to a positive."""
 
     groups: int = 0
     positives: int = 0
@@ -50,8 +50,8 @@ class BuildCounts:
 class Builder:
     """Builds the groups of one task, query by query. `source` names them; the default is the task's id.
 
-    A judged positive is never a negative, nor is a document that is near-identical to one (`Likeness`): one that the
-    judges did not see. A query without any negative makes no group.
+    A judged positive is never a negative, nor is a document that is near-identical to one (`Likeness`), since the
+    judges may not have seen it. A query without any negative gives no group.
     """
 
     data: TaskData
@@ -61,7 +61,10 @@ class Builder:
     _seen: dict[str, Likeness] = field(default_factory=dict)
 
     def groups(self) -> Iterator[TrainingGroup]:
-        """The groups in the task's query order. TrainingError without candidates if hard negatives are wanted."""
+        """Yield the groups in the task's query order.
+
+        Raises TrainingError if hard negatives are wanted and there are no candidates.
+        """
         task = self.data.task
         if self.options.depth and self.candidates is None:
             raise TrainingError(f"task {task.id}: hard negatives need a candidate list or a first stage")
@@ -106,10 +109,10 @@ class Builder:
     def _random(
         self, query_id: str, corpus: list[str], taken: set[str], positives: list[Likeness]
     ) -> list[TrainingItem]:
-        """Documents drawn by a hash of task and query, so that every build draws the same."""
+        """Return documents sampled by a hash of task and query, so that every build samples the same."""
         rng = np.random.default_rng(sample_hash(self.data.task.id, query_id))
         found: list[TrainingItem] = []
-        # Enough places that what is taken or alike can be passed over; a small corpus is taken whole.
+        # Enough to skip taken and near-identical documents; a small corpus is used completely.
         places = min(len(corpus), 2 * self.options.random + len(taken))
         for place in rng.permutation(len(corpus))[:places] if self.options.random else ():
             doc_id = corpus[place]
@@ -132,4 +135,4 @@ class Builder:
 
 
 LIKENESSES_HELD = 50_000
-"""Documents recur in many lists; one picture's likeness takes 6 kB."""
+"""Documents recur in many lists; one image's `Likeness` takes 6 kB."""

@@ -1,4 +1,4 @@
-"""What a recipe trains on, ready: files of groups found or built, held against test data, cut into sources."""
+"""Prepare a recipe's data: find or build files of groups, check them against test data, split them by source."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from mrb.training.data.write_dataset import Dropped, make_groups, read_record, r
 from mrb.training.recipe import DataSettings, DataTask
 
 LAYOUT = 1
-"""Part of a built file's key: raised when building changes."""
+"""Part of a built file's cache key: incremented when building changes."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source of groups: the rows of a file that carry its name and may be trained on. `changed` holds the groups of
-    rows that lost a document to test data."""
+    """A source of groups: the rows of a file that carry its name and may be trained on.
+
+    `changed` holds the groups of rows from which documents were removed because they are test data.
+    """
 
     name: str
     file: GroupFile
@@ -40,18 +42,21 @@ class Source:
         return len(self.rows)
 
     def group(self, place: int) -> TrainingGroup:
-        """The group at a place among the source's own rows."""
+        """Return a group by its index among the source's own rows."""
         row = int(self.rows[place])
         return self.changed[row] if row in self.changed else self.file[row]
 
     def named(self, place: int, error: MRBError) -> MRBError:
-        """The error of a group with its file and row before it."""
+        """Return a group's error with file and row before its message."""
         return self.file.named(int(self.rows[place]), error)
 
 
 class SourceRecord(Model):
-    """What a run record says of a source. `file` is the name of the file of groups, `sha256` its content's hash;
-    `task`, `first_stage` say what it was made from, where a record of that lies beside it."""
+    """What a training record says of a source. `file` is the name of the file of groups, `sha256` the hash of its
+    content.
+
+    `task` and `first_stage` say what it was made from, if its data record is next to it.
+    """
 
     name: str
     file: str
@@ -62,7 +67,7 @@ class SourceRecord(Model):
 
 
 class Contamination(Model):
-    """Training data against test data: the tasks that were compared, those that could not be, and what was dropped."""
+    """Training data against test data: tasks compared, tasks that could not be compared, and what was dropped."""
 
     checked: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -71,7 +76,7 @@ class Contamination(Model):
 
 @dataclass(frozen=True)
 class Prepared:
-    """All sources of a recipe, and what the record says of them."""
+    """All sources of a recipe, and their records."""
 
     sources: tuple[Source, ...]
     records: tuple[SourceRecord, ...]
@@ -79,12 +84,15 @@ class Prepared:
 
     @property
     def groups(self) -> int:
-        """The number of groups in all."""
+        """The total number of groups."""
         return sum(len(source) for source in self.sources)
 
 
 def prepare(settings: DataSettings, say: Callable[[str], None]) -> Prepared:
-    """The sources of a recipe's data. TrainingError if a file is not one of groups, or if nothing is left of it."""
+    """Return the sources of a recipe's data.
+
+    Raises TrainingError if a file is not a file of groups, or if nothing of it is left.
+    """
     index = held_out_index(held_out_tasks(), say)
     paths = [Path(name) for name in settings.groups]
     paths += [_built(task, settings, index, say) for task in settings.tasks]
@@ -118,7 +126,7 @@ def prepare(settings: DataSettings, say: Callable[[str], None]) -> Prepared:
 
 
 def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Callable[[str], None]) -> Path:
-    """The cached file of a task's groups, built if it is not there."""
+    """Return the cached file of a task's groups, built if it is not there."""
     task = load_task(asked.task)
     options = BuildOptions(settings.depth, settings.random)
     listed = task.candidates.sha256 if task.candidates else None
@@ -138,7 +146,10 @@ def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Ca
 
 
 def _open(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[list[Source], Dropped]:
-    """The sources in a file without what is test data; nothing is hashed that was held against the same index."""
+    """Return the sources in a file without test data.
+
+    A file already checked against the same index is not hashed again.
+    """
     file = GroupFile(path)
     record = read_record(path)
     changed: dict[int, TrainingGroup] = {}
@@ -168,7 +179,7 @@ def _open(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[
 
 
 def _refuse_thin(group: TrainingGroup) -> None:
-    """DataError names the first image that no model takes that can be trained."""
+    """Raise DataError for the first image that no trainable model takes."""
     from mrb.engine.image_features import refuse_thin
 
     for one in (group.query, *group.positives, *group.negatives):

@@ -1,4 +1,4 @@
-"""Which groups a step sees, and which documents of them: fixed by a seed, whatever the number of processes."""
+"""Sampling of groups and of their documents for each step, fixed by a seed for any number of processes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Ints = npt.NDArray[np.int64]
 
 
 class Sampling(Model):
-    """What a step sees of a group, drawn anew each time the group comes.
+    """How documents of a group are sampled, anew at each visit of the group.
 
-    `negatives` documents that are not relevant, of them the share `hard` from the first stage's ranks `first_rank` to
-    `last_rank` and the rest from the corpus; where one kind runs out, the other fills up. `positives` relevant ones.
-    `by_size` says how often a source comes: in proportion to the number of its groups to this power; 0 is as often as
-    any other, 1 as often as it has groups.
+    `negatives` documents are not relevant: a fraction `hard` of them from the first stage's ranks `first_rank` to
+    `last_rank`, the rest from the corpus; if one kind runs out, the other fills up. `positives` documents are relevant.
+    A source is visited in proportion to its number of groups to the power `by_size`: 0 visits all sources equally
+    often, 1 in proportion to their groups.
     """
 
     negatives: int = Field(default=16, ge=1, le=1000)
@@ -40,7 +40,7 @@ class Sampling(Model):
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a step sees of one group: its relevant documents, then the others. `missing` negatives were not there."""
+    """The sampled documents of one group: positives, then negatives. `missing` negatives were not available."""
 
     group: TrainingGroup
     positives: tuple[TrainingItem, ...]
@@ -49,12 +49,12 @@ class Drawn:
 
     @property
     def documents(self) -> tuple[TrainingItem, ...]:
-        """All documents, relevant ones first."""
+        """All documents, positives first."""
         return (*self.positives, *self.negatives)
 
 
 def draw(group: TrainingGroup, sampling: Sampling, seed: Sequence[int]) -> Drawn:
-    """Documents of `group` by `seed` (run, row, visit)."""
+    """Sample documents of `group` by `seed` (a sequence of integers: run, source, row, visit)."""
     rng = np.random.default_rng(list(seed))
     window = [n for n in group.hard if sampling.first_rank <= (n.rank or 0) <= sampling.last_rank]
     wanted = round(sampling.negatives * sampling.hard)
@@ -72,15 +72,15 @@ def _shuffled(items: Sequence[TrainingItem], rng: np.random.Generator) -> list[T
 
 
 def order(sizes: Sequence[int], count: int, by_size: float, seed: int) -> Ints:
-    """int64[count, 3] of (source, row in the source, visit): the groups of a whole run, in order.
+    """Return int64[count, 3] of (source, row in the source, visit): the groups of a whole run, in order.
 
     `sizes` are the sources' numbers of groups. Every stretch of the order holds each source about as often as
-    `Sampling.by_size` says; a source's rows all come once before one comes again, which raises its visit.
+    `Sampling.by_size` says. All rows of a source come once before one comes again, which increments its visit.
     """
     rng = np.random.default_rng([seed, len(sizes)])
     shares = np.asarray(sizes, np.float64) ** by_size
     shares /= shares.sum()
-    # Each source's k-th turn stands at (k + u) / share: evenly spread, and no source's turns fall together.
+    # A source's k-th turn is at (k + u) / share: evenly spread, and turns of different sources do not coincide.
     turns = np.ceil(count * shares).astype(np.int64) + 1
     places = np.concatenate([(np.arange(n) + rng.random()) / share for n, share in zip(turns, shares, strict=True)])
     sources = np.repeat(np.arange(len(sizes)), turns)

@@ -1,4 +1,4 @@
-"""`mrb train data`: a task becomes a file of groups, checked against test data, with a record of how it was made."""
+"""`mrb train data`: write a task as a file of groups, checked against test data, with a record of how it was made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRACK = "training"
 
 
 class Dropped(Model):
-    """What was left out because it stands in test data; `hits` counts it for each task."""
+    """What was left out because it is test data; `hits` counts it by task."""
 
     groups: int
     positives: int
@@ -35,12 +35,12 @@ class Dropped(Model):
 
     @classmethod
     def of(cls, tally: Tally) -> Dropped:
-        """What a check counted."""
+        """Return the counts of a check."""
         return cls.model_validate(asdict(tally))
 
 
 class DataRecord(Model):
-    """How a file of groups was made; lies beside it. `checked` is the identity of the index of test data."""
+    """How a file of groups was made, stored next to it. `checked` is the identity of the index of test data."""
 
     schema_version: Literal[1] = 1
     task: str
@@ -59,12 +59,12 @@ class DataRecord(Model):
 
 
 def record_path(path: Path) -> Path:
-    """Where the record of a file of groups lies."""
+    """Return the path of the record of a file of groups."""
     return path.with_name(f"{path.stem}.record.json")
 
 
 def read_record(path: Path) -> DataRecord | None:
-    """The record beside the groups in `path`, None if there is none. TrainingError if it is damaged."""
+    """Return the record of the groups in `path`, None if there is none. Raises TrainingError if it is damaged."""
     place = record_path(path)
     if not place.is_file():
         return None
@@ -85,10 +85,23 @@ def make_groups(
     form: Form = "jsonl",
     embed: bool = False,
 ) -> DataRecord:
-    """Write `<folder>/<task>.<form>` of a task's data, with its images and its record, and return the record.
+    """Write `FOLDER/TASK.FORM` from a task's data, with its images and its record.
 
-    Hard negatives come from `candidates`, or from a list made now by `first_stage` (default: that of the task, or of
-    the test split of the same name). TrainingError if nothing is left, or if no first stage is known.
+    Args:
+        data: The task's data.
+        folder: Output folder.
+        index: Hashes of test data.
+        first_stage: Retrieves hard negatives (default: that of the task, or of the test split of the same name).
+        candidates: A candidate list to take hard negatives from instead.
+        options: How many negatives a group keeps.
+        form: "jsonl" or "parquet".
+        embed: Whether images are stored in the file itself.
+
+    Returns:
+        The record.
+
+    Raises:
+        TrainingError: Nothing is left, or no first stage is known.
     """
     options = options or BuildOptions()
     task = data.task
@@ -121,7 +134,7 @@ def make_groups(
 
 
 def summary(record: DataRecord, path: Path) -> Iterator[str]:
-    """The record in a few lines."""
+    """Yield the record in a few lines."""
     counts = record.counts
     yield (
         f"{path}: {counts['written']:,} groups, {counts['positives']:,} positives, {counts['hard']:,} hard and "
@@ -157,7 +170,7 @@ def _candidates(data: TaskData, first_stage: str | None, given: Path | None, dep
 
 
 def _of_test_split(task: Task) -> str:
-    """The first stage of the task that this one is the training split of."""
+    """Return the first stage of the task whose training split this is."""
     whole, training, _ = task.id.partition("-train")
     candidates = load_task(whole).candidates if training else None
     if candidates is None:

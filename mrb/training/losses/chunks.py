@@ -1,7 +1,7 @@
-"""A step whose documents do not fit into memory together: the same gradient from one chunk after another.
+"""Losses over documents that do not fit into memory together: the same gradient, computed chunk by chunk.
 
-The documents of all groups are numbered in order, group after group. A plan gives each chunk of them a scalar to
-call `backward` on; if the chunks hold every document once, the scalars add up to the loss and their gradients to its
+The documents of all groups are numbered in order, group after group. A plan gives each chunk a scalar to call
+`backward` on. If the chunks hold every document once, the scalars add up to the loss and their gradients to its
 gradient. Memory is that of one chunk.
 """
 
@@ -23,24 +23,24 @@ class GroupLoss(Protocol):
 
     @property
     def pointwise(self) -> bool:
-        """Whether a document's term needs no other document of its query."""
+        """Whether a document's term is independent of the other documents of its query."""
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The loss, a scalar: the sum over `groups` divided by `queries` (default: their number)."""
+        """Return the loss, a scalar: the sum over `groups` divided by `queries` (default: their number)."""
 
 
 class PointwiseLoss(GroupLoss, Protocol):
-    """A loss that is a sum over documents, and may know it only when it runs (`pointwise`)."""
+    """A loss that is a sum over documents. `pointwise` may depend on its settings."""
 
     def terms(self, documents: Documents) -> Tensor:
-        """What each document adds to its query's loss, [n]."""
+        """Return each document's contribution to its query's loss, [n]."""
 
 
 class OnePass:
-    """Chunks of a pointwise loss: each document's term needs nothing of the others.
+    """Chunks of a pointwise loss, in which a document's term is independent of the others.
 
-    `labels` is bool [n] for all documents, `sizes` the number of documents of each query in turn. TrainingError: a
-    loss that is not pointwise, and whatever `split_groups` refuses.
+    `labels` is bool [n] for all documents, `sizes` the number of documents per query, in order. Raises TrainingError
+    for a loss that is not pointwise, and like `split_groups`.
     """
 
     def __init__(self, loss: PointwiseLoss, labels: Tensor, sizes: Sequence[int], queries: int | None = None) -> None:
@@ -53,18 +53,19 @@ class OnePass:
         self._labels, self._sizes = documents.labels, documents.sizes
 
     def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
-        """What the documents `part` (a slice, or their numbers, int64 [n]) add to the loss, from their logits [n]."""
+        """Return what the documents `part` (a slice, or their numbers, int64 [n]) add to the loss, from their logits
+        [n].
+        """
         return self._loss.terms(Documents(yes, no, self._labels[part], self._sizes[part])).sum() / self._queries
 
 
 class TwoPass:
-    """Chunks of any loss, from the logits of a first pass without gradient.
+    """Chunks of any loss, from the logits of a first pass without gradients (gradient caching, arXiv 2101.06983).
 
-    A loss depends on the model through the logits alone, so its derivatives by the logits of the first pass, held
-    constant, give every chunk its exact gradient: by the chain rule the sum over i of (dL/dz_i) (dz_i/dtheta), a chunk
-    at a time (gradient caching, arXiv 2101.06983). For CL and URL these derivatives are the detached, signed weights.
-    It costs one more forward pass, and holds only if both passes compute the same: no dropout, or the same random
-    state again. `drift` measures that.
+    A loss depends on the model only through the logits. So its derivatives by the first pass's logits, held constant,
+    give every chunk its exact gradient by the chain rule: the sum over i of (dL/dz_i) (dz_i/dtheta), one chunk at a
+    time. For CL and URL these derivatives are the detached, signed weights. The cost is one more forward pass. Both
+    passes must compute the same: no dropout, or the same random state again. `drift` measures that.
     """
 
     def __init__(self, loss: GroupLoss, groups: Sequence[Group], queries: int | None = None) -> None:
@@ -79,16 +80,18 @@ class TwoPass:
         """The loss of the whole step, a scalar without gradient."""
 
     def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
-        """The chunk's scalar, for the documents `part` (a slice, or their numbers, int64 [n]) and their logits [n].
+        """Return the chunk's scalar, for the documents `part` (a slice, or their numbers, int64 [n]) and their logits
+        [n].
 
-        Its gradient is the chunk's own share; its value is the share of the whole by number of documents.
+        Its gradient is the chunk's own contribution; its value is the whole loss times the chunk's fraction of the
+        documents.
         """
         self._check(part, yes, no)
         slope = (self._yes_slope[part] * (yes - yes.detach()) + self._no_slope[part] * (no - no.detach())).sum()
         return slope + self.value * (len(yes) / len(self._yes))
 
     def drift(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> float:
-        """The largest difference between a logit now and in the first pass; 0 for a model that repeats exactly."""
+        """Return the largest difference of a logit from the first pass; 0 for a model that repeats exactly."""
         self._check(part, yes, no)
         with torch.no_grad():
             return float(torch.maximum((yes - self._yes[part]).abs(), (no - self._no[part]).abs()).max())

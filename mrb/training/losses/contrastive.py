@@ -1,4 +1,4 @@
-"""CL: InfoNCE over a query's own documents."""
+"""CL: the InfoNCE loss over a query's own documents."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Contrastive:
         L = -log( exp(s_0 / T) / (exp(s_0 / T) + sum_i exp(s_i / T)) )
 
     InfoNCE (van den Oord et al., arXiv 1807.03748) as arXiv 2510.14824 uses it: only the query's own negatives, none
-    from the batch. That paper states no temperature, so T = 1. With several positives it is the mean of one such term
-    for each positive, against all negatives; the other positives stand in no denominator. (That choice is ours; the
-    mean is outside the logarithm as in L_out of arXiv 2004.11362.) Calling it gives the mean over queries.
+    from the batch. That paper states no temperature, so T = 1. With several positives the loss is the mean of one such
+    term per positive, each against all negatives; the other positives are in no denominator. (That choice is ours; the
+    mean is outside the logarithm as in L_out of arXiv 2004.11362.) Calling it returns the mean over queries.
 
-    All documents of a query must be seen together: see `TwoPass` for a group that is too large for that.
-    TrainingError: a temperature that is not above 0; a group without negatives.
+    All documents of a query must be seen together: see `TwoPass` for a group that is too large for that. Raises
+    TrainingError for a temperature that is not above 0, and for a group without negatives.
     """
 
     temperature: float = 1.0
@@ -37,7 +37,9 @@ class Contrastive:
         check_positive("temperature", self.temperature)
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The loss, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
+        """Return the loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default:
+        these groups).
+        """
         divisor = step_queries(len(groups), queries)
         return torch.stack([self._one(group) for group in groups]).sum() / divisor
 
@@ -46,18 +48,21 @@ class Contrastive:
 
 
 def contrastive_weights(group: Group, temperature: float = 1.0) -> Tensor:
-    """The size of InfoNCE's gradient by each z_yes, [n], all >= 0; it points up for positives, down for negatives.
+    """Return the magnitude of InfoNCE's gradient by each z_yes, [n], all >= 0.
 
-    With one positive 0, N negatives, and Z = exp(s_0 / T) + sum_j exp(s_j / T):
+    The gradient raises positives and lowers negatives. With one positive 0, N negatives, and
+    Z = exp(s_0 / T) + sum_j exp(s_j / T):
 
         W+  = sum_i exp(s_i / T) / (T Z)        W_i- = exp(s_i / T) / (T Z)        so sum_i W_i- = W+
 
-    W+ at T = 1 is in arXiv 2510.14824, W- follows by differentiation. P positives: each has its own Z and 1/P of its
-    weights; a negative gets the sum. No gradient flows through weights. TrainingError: as `Contrastive`.
+    W+ at T = 1 is in arXiv 2510.14824, W- follows by differentiation. With P positives each has its own Z and 1/P of
+    its weights; a negative gets the sum. No gradient flows through the weights. Raises TrainingError like
+    `Contrastive`.
     """
     check_positive("temperature", temperature)
     with torch.no_grad():
-        # Summed from the negatives' shares: 1 - p(positive) would cancel to 0 once the positive is far ahead.
+        # Summed from the negatives' probabilities: 1 - p(positive) would cancel to 0 for a positive with a large
+        # margin.
         shares = _positive_and_negatives(group, temperature).softmax(dim=1)[:, 1:]
         weights = torch.empty_like(group.yes)
         weights[group.labels] = shares.sum(dim=1)
@@ -66,7 +71,7 @@ def contrastive_weights(group: Group, temperature: float = 1.0) -> Tensor:
 
 
 def _positive_and_negatives(group: Group, temperature: float) -> Tensor:
-    """s / T of each positive followed by all negatives: [positives, 1 + negatives]."""
+    """Return s / T of each positive followed by all negatives: [positives, 1 + negatives]."""
     scores = group.yes / temperature
     positives, negatives = scores[group.labels], scores[~group.labels]
     if not len(negatives):

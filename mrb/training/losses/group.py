@@ -1,7 +1,7 @@
-"""A group: the documents of one query, with two logits each, and which of them are relevant.
+"""A group: the documents of one query, with two logits each, and their labels.
 
 Every loss here sees a document through two logits, z_yes = h . M_yes and z_no = h . M_no, where h is the last hidden
-state at the position of the answer (`LabelRows` makes them). Full logits over the vocabulary are never needed.
+state at the answer's position (`LabelRows` computes them). Logits over the whole vocabulary are never needed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PRECISE = (torch.float32, torch.float64)
 
 @dataclass(frozen=True, eq=False)
 class Documents:
-    """Documents of one query or of several, in a row: all of a step, or the part that one forward pass holds.
+    """Documents of one or several queries in order: all of a step, or those of one forward pass.
 
-    `yes` and `no` are logits [n], float32 or float64; `labels` is bool [n], true for a relevant document; `sizes`
-    is int64 [n]: how many documents the whole group of each document has. TrainingError: other shapes or types.
+    `yes` and `no` are logits [n], float32 or float64; `labels` is bool [n], true for a relevant document; `sizes` is
+    int64 [n], the number of documents in each document's whole group. Raises TrainingError for other shapes or types.
     """
 
     yes: Tensor
@@ -38,7 +38,7 @@ class Documents:
 
     @classmethod
     def of(cls, groups: Sequence[Group]) -> Self:
-        """The documents of `groups`, one group after the other. TrainingError if there are none."""
+        """Return the documents of `groups`, one group after the other. Raises TrainingError if there are none."""
         if not groups:
             raise TrainingError("no groups: a loss needs at least one query")
         return cls(
@@ -53,9 +53,9 @@ class Documents:
 class Group:
     """All documents of one query in one step: `yes` and `no` are logits [n], `labels` is bool [n].
 
-    Several documents may be relevant, at least one must be. Negatives may be missing; losses that compare refuse
-    that. TrainingError: no positive, shapes that differ, labels that are not bool, logits in half precision (near 10,
-    bfloat16 has steps of 0.06, so the two rows are applied in float32).
+    At least one document must be relevant. Negatives may be missing; losses that compare documents refuse that. Raises
+    TrainingError for no positive, for shapes that differ, for labels that are not bool, and for logits in half
+    precision (near 10, bfloat16 has steps of 0.06, so the label rows are applied in float32).
     """
 
     yes: Tensor
@@ -72,9 +72,10 @@ class Group:
 
 
 def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Group, ...]:
-    """The groups of a flat batch: `yes`, `no`, `labels` are [n], `sizes` the number of documents of each query in turn.
+    """Split a flat batch into groups: `yes`, `no`, `labels` are [n], `sizes` the number of documents per query, in
+    order.
 
-    TrainingError: sizes that do not add up to n, and whatever `Group` refuses, with the group's number from 0.
+    Raises TrainingError for sizes that do not add up to n, and like `Group`, with the group's number from 0.
     """
     _check(yes, no, labels)
     if sum(sizes) != len(labels) or min(sizes, default=0) < 1:

@@ -1,4 +1,4 @@
-"""Label rows: what turns a hidden state into the two logits, yes and no."""
+"""Label rows: from a hidden state to the two logits, yes and no."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from mrb.training.losses.validation import check_positive
 
 
 class LabelRows(nn.Module):
-    """Rows for each label, [k_yes, width] and [k_no, width]; hidden states [..., width] become two logits [...].
+    """Rows for each label, [k_yes, width] and [k_no, width], that turn hidden states [..., width] into two logits
+    [...].
 
     A label with one row has the logit z = h . M. With several tokens (arXiv 2510.14824 tries 2 to 16 in all) its logit
-    is log(sum_t exp(h . M_t)), so that sigmoid(z_yes - z_no) is the label's share of all tokens listed; how that paper
-    joins them is not known to us.
+    is log(sum_t exp(h . M_t)), so that sigmoid(z_yes - z_no) is the label's share of the probability of all listed
+    tokens; how that paper combines them is not known to us.
 
-    Rows are copies. `trainable` rows learn apart from the model's own head, which in a tied model is also its input
-    embedding and must not move. They are kept in float32 at least and applied so, also inside autocast.
-    TrainingError: shapes that do not fit.
+    Rows are copies. `trainable` rows are trained separately from the model's head, which in a tied model is also its
+    input embedding and must not change. They are held and applied in float32 at least, also inside autocast. Raises
+    TrainingError for shapes that do not fit.
     """
 
     def __init__(self, yes: Tensor, no: Tensor, *, trainable: bool = False) -> None:
@@ -34,7 +35,10 @@ class LabelRows(nn.Module):
 
     @classmethod
     def from_head(cls, head: Tensor, yes_ids: Sequence[int], no_ids: Sequence[int], *, trainable: bool = False) -> Self:
-        """Rows of a language model's head [vocabulary, width]. TrainingError: an id outside it, twice, or missing."""
+        """Copy rows of a language model's head [vocabulary, width].
+
+        Raises TrainingError for an id outside of it, an id given twice, or a label without ids.
+        """
         ids = [*yes_ids, *no_ids]
         if not yes_ids or not no_ids:
             raise TrainingError("a label has no token: give at least one id for yes and one for no")
@@ -46,17 +50,17 @@ class LabelRows(nn.Module):
 
     @classmethod
     def random(cls, width: int, seed: int, std: float = 0.02) -> Self:
-        """One trainable random row for each label, normal with `std`: D_rand of arXiv 2510.14824.
+        """Return one trainable random row per label, normal with `std`: D_rand of arXiv 2510.14824.
 
-        How that paper draws them is not known to us; 0.02 is what Qwen2.5-VL's own rows start from
-        (`initializer_range` of its configuration). TrainingError: a `std` not above 0.
+        How that paper samples them is not known to us; 0.02 is the initialisation of Qwen2.5-VL's own rows
+        (`initializer_range` of its configuration). Raises TrainingError for a `std` that is not above 0.
         """
         check_positive("std", std)
         rows = torch.randn(2, 1, width, generator=torch.Generator().manual_seed(seed)) * std
         return cls(rows[0], rows[1], trainable=True)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """z_yes and z_no, [...] each, of hidden states [..., width]. TrainingError for another width."""
+        """Return z_yes and z_no, [...] each, of hidden states [..., width]. Raises TrainingError for another width."""
         if hidden.shape[-1] != self.yes.shape[1]:
             raise TrainingError(f"hidden states are {hidden.shape[-1]} wide, label rows {self.yes.shape[1]}")
         dtype = torch.promote_types(torch.promote_types(hidden.dtype, self.yes.dtype), torch.float32)

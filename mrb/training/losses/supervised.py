@@ -1,4 +1,4 @@
-"""SFT: cross-entropy on the two labels of each document."""
+"""SFT: the cross-entropy over the two labels of each document."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class Supervised:
         L_i = -log p_yes = -log sigmoid(z_yes - z_no)    if relevant, times `positive_weight`
         L_i = -log p_no  = -log sigmoid(z_no - z_yes)    if not
 
-    which is binary cross-entropy with logit z_yes - z_no. The label softmax for reranking is that of arXiv 2003.06713
-    (monoT5); arXiv 2510.14824 calls the loss SFT. A query's documents are joined by `reduction`, and calling it gives
-    the mean over queries. That paper reports no positive weight (so 1) and does not say how documents are joined; the
-    sum puts its gradient on the scale of InfoNCE's, the mean is 1/n of it for n documents.
+    This is binary cross-entropy with logit z_yes - z_no. The label softmax for reranking is that of arXiv 2003.06713
+    (monoT5); arXiv 2510.14824 calls the loss SFT. A query's documents are combined by `reduction`, and calling it
+    returns the mean over queries. That paper reports no positive weight (so 1) and does not say how documents are
+    combined; the sum has a gradient on the scale of InfoNCE's, the mean 1/n of it for n documents.
 
-    Needs no other document of the query: see `OnePass`. TrainingError: an unknown reduction, a weight not above 0.
+    Independent of the query's other documents: see `OnePass`. Raises TrainingError for an unknown reduction, and for a
+    weight that is not above 0.
     """
 
     reduction: Reduction = "sum"
@@ -39,23 +40,27 @@ class Supervised:
         check_positive("positive_weight", self.positive_weight)
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The loss, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
+        """Return the loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default:
+        these groups).
+        """
         divisor = step_queries(len(groups), queries)
         return self.terms(Documents.of(groups)).sum() / divisor
 
     def terms(self, documents: Documents) -> Tensor:
-        """What each document adds to its query's loss, [n]."""
+        """Return each document's contribution to its query's loss, [n]."""
         margin = documents.yes - documents.no
         terms = -torch.where(documents.labels, self.positive_weight * logsigmoid(margin), logsigmoid(-margin))
         return terms / documents.sizes if self.reduction == "mean" else terms
 
 
 def supervised_weights(yes: Tensor, no: Tensor, labels: Tensor) -> Tensor:
-    """The size of the summed SFT gradient by each margin z_yes - z_no, [n], from logits and bool labels [n]:
+    """Return the magnitude of the summed SFT gradient by each margin z_yes - z_no, [n], from logits and bool labels
+    [n]:
 
         W+ = p_no = sigmoid(z_no - z_yes)        W_i- = p_yes = sigmoid(z_yes - z_no)
 
-    the probability of the wrong label (arXiv 2510.14824; W- follows by differentiation). No gradient flows through.
+    This is the probability of the wrong label (arXiv 2510.14824; W- follows by differentiation). No gradient flows
+    through.
     """
     with torch.no_grad():
         margin = yes - no

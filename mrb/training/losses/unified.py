@@ -21,26 +21,27 @@ Direction = Literal["cl", "sft"]
 
 @dataclass(frozen=True)
 class Unified:
-    """How far each document moves (`weight`) and along what (`direction`), chosen apart (arXiv 2510.14824):
+    """The unified reranking loss: how far each document moves (`weight`) and in which `direction`:
 
         L = sum over positives of -W+ d(h)  +  sum over negatives of W- d(h)        W is constant: no gradient
 
-    so that the gradient by a positive's h is -W+ D and by a negative's +W- D, with D = dd/dh.
+    So the gradient by a positive's h is -W+ D and by a negative's +W- D, with D = dd/dh (arXiv 2510.14824).
 
     `direction`: `cl` is d = z_yes (D = M_yes), `sft` is d = z_yes - z_no (D = M_yes - M_no). Rank by the d that was
-    trained. Random learnable rows, rows of their own and several tokens for a label are other `LabelRows`, with
-    either direction.
+    trained. Random trainable rows, separate rows and several tokens per label are other `LabelRows`, with either
+    direction.
 
     `weight`: `cl` (InfoNCE's at `temperature`), `sft` (the probability of the wrong label), `base` (all 1), `masked`
-    (1, and 0 where the document is already on its side: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being the
-    two-label probability whatever the direction). The paper's tau is not known to us, so it has no default.
+    (1, but 0 for a document that is already well classified: W+ = 0 if p_no < tau, W- = 0 if p_yes < tau, p being
+    the two-label probability in either direction). The paper's tau is not known to us, so it has no default.
 
     With reduction `sum` and positive weight 1, (cl, cl) has InfoNCE's gradient and (sft, sft) that of the summed SFT
-    loss. `mean` divides a query's terms by its number of documents; `positive_weight` multiplies W+. Calling it gives
-    the mean over queries. The value is not that of the true losses and may be negative: log those beside it.
+    loss. `mean` divides a query's terms by its number of documents; `positive_weight` multiplies W+. Calling it returns
+    the mean over queries. The value is not that of the true losses and may be negative: log those as well.
 
-    TrainingError: an unknown name; tau outside [0, 1), missing for `masked` or given without it; a temperature or
-    positive weight not above 0; a temperature for another weight than `cl`; `cl` weights for a group without negatives.
+    Raises TrainingError for an unknown name; tau outside [0, 1), missing for `masked` or given without it; a
+    temperature or positive weight not above 0; a temperature for another weight than `cl`; `cl` weights for a group
+    without negatives.
     """
 
     weight: Weight
@@ -67,27 +68,29 @@ class Unified:
 
     @property
     def pointwise(self) -> bool:
-        """Whether a document's term needs no other document of its query."""
+        """Whether a document's term is independent of the other documents of its query."""
         return self.weight != "cl"
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """The surrogate, a scalar: the sum over `groups` divided by `queries`, all of the step (default: these)."""
+        """Return the surrogate loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step
+        (default: these groups).
+        """
         divisor = step_queries(len(groups), queries)
         weights = torch.cat([self.weights(group) for group in groups])
         return self._weighted(weights, Documents.of(groups)).sum() / divisor
 
     def terms(self, documents: Documents) -> Tensor:
-        """What each document adds to its query's loss, [n]. TrainingError for `cl` weights, which need the group."""
+        """Return each document's contribution to its query's loss, [n]. Raises TrainingError for `cl` weights."""
         return self._weighted(self._own_weights(documents.yes, documents.no, documents.labels), documents)
 
     def weights(self, group: Group) -> Tensor:
-        """W+ and W- of the group's documents, [n], all >= 0, before positive weight and reduction; detached."""
+        """Return W+ and W- of the group's documents, [n], all >= 0, before positive weight and reduction; detached."""
         if self.weight == "cl":
             return contrastive_weights(group, self.temperature)
         return self._own_weights(group.yes, group.no, group.labels)
 
     def magnitudes(self, groups: Sequence[Group]) -> dict[str, float]:
-        """For the log: the mean W+ over all positives and the mean W- over all negatives (absent if there are none)."""
+        """Return the mean W+ over all positives and the mean W- over all negatives (absent if there are none)."""
         weights = torch.cat([self.weights(group) for group in groups])
         labels = Documents.of(groups).labels
         found = {"weight_positive": weights[labels], "weight_negative": weights[~labels]}
@@ -99,7 +102,7 @@ class Unified:
         if self.weight == "base":
             return torch.ones_like(yes)
         if self.tau is not None:
-            # SFT's weight is the probability of the wrong label: what the mask compares with tau.
+            # SFT's weight is the probability of the wrong label, which the mask compares with tau.
             return (supervised_weights(yes, no, labels) >= self.tau).to(yes.dtype)
         raise TrainingError(f"weight {self.weight!r} compares the documents of a query: use TwoPass")
 

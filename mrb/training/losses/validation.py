@@ -1,4 +1,4 @@
-"""Settings that several losses share, refused in one line where they cannot be meant."""
+"""Validation of settings shared by losses."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from typing import Literal
 from mrb.errors import TrainingError
 
 Reduction = Literal["sum", "mean"]
-"""What joins the documents of one query. The mean of n documents is 1/n of the sum, so it is also a smaller step."""
+"""How the documents of one query are combined.
+
+The mean over n documents is 1/n of the sum, so its steps are smaller too.
+"""
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    """TrainingError unless `value` is one of `known`."""
+    """Raise TrainingError unless `value` is one of `known`."""
     if value not in known:
         raise TrainingError(f"{name} is {value!r}: give one of {', '.join(known)}")
 
 
 def check_positive(name: str, value: float) -> None:
-    """TrainingError unless `value` is a finite number above 0."""
+    """Raise TrainingError unless `value` is a finite number above 0."""
     if not (math.isfinite(value) and value > 0):
         raise TrainingError(f"{name} is {value}: give a finite number above 0")
 
 
 def check_tau(tau: float) -> None:
-    """TrainingError unless `tau` is in [0, 1)."""
+    """Raise TrainingError unless `tau` is in [0, 1)."""
     if not 0 <= tau < 1:
         raise TrainingError(f"tau is {tau}: give a number from 0 up to, but not including, 1")
 
 
 def step_queries(given: int, queries: int | None) -> int:
-    """What a sum over queries is divided by: `queries`, or the `given` ones. TrainingError for fewer than given."""
+    """Return the divisor of a sum over queries: `queries`, or `given` by default.
+
+    Raises TrainingError if it is below `given`.
+    """
     if given == 0:
         raise TrainingError("no groups: a loss needs at least one query")
     if queries is None:
