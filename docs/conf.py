@@ -10,6 +10,7 @@ import inspect
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -35,6 +36,9 @@ _log = logging.getLogger(__name__)
 DOCS = Path(__file__).parent
 ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
 ARRAY = re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[(~numpy\.\w+)\]\]")
+
+SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes):")
+ENTRY = re.compile(r" {4}(\*{0,2}\w+): (.*)")
 
 project = "MRB"
 author = "The MRB authors"
@@ -150,7 +154,25 @@ class Docstring(SphinxDirective):
 def wrap_docstring(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
     """Hands each docstring that autodoc finds to `Docstring`."""
     if any(lines):
-        lines[:] = [".. docstring::", "", *(f"   {line}".rstrip() for line in lines), ""]
+        lines[:] = [".. docstring::", "", *(f"   {line}".rstrip() for line in markdown_sections(lines)), ""]
+
+
+def markdown_sections(lines: list[str]) -> Iterator[str]:
+    """The lines of a docstring with its Google-style sections (`Args:`, `Returns:`, ...) as Markdown.
+
+    A section's name becomes bold, an entry `name: text` an item of a list, any other text of it a paragraph.
+    """
+    inside = False
+    for line in lines:
+        if SECTION.fullmatch(line):
+            inside = True
+            yield from (f"**{line.removesuffix(':')}**", "")
+        elif inside and line.startswith("    "):
+            entry = ENTRY.fullmatch(line)
+            yield f"- `{entry[1]}`: {entry[2]}" if entry else f"  {line.strip()}"
+        else:
+            inside = inside and not line
+            yield line
 
 
 def plain_signature(
