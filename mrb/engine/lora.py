@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrb.engine.checkpoint import find, require
+from mrb.engine.weight_files import check_lora_files
 from mrb.errors import AdapterError, one_line
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils.save_and_load import load_peft_weights
 
+    check_lora_files(folder)
     names = _OLD_NAMES if hasattr(model.model, "language_model") else None
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -114,6 +116,8 @@ def _refuse_weights(folder: Path, held: Mapping[str, torch.Tensor], taken: Mappi
     if left := sorted(held.keys() - taken.keys()):
         raise AdapterError(f"{folder}: {left[0]} ({len(left)} such weights) belongs to no part of the model below it")
     for name, value in held.items():
+        if not value.isfinite().all():
+            raise AdapterError(f"{folder}: {name} holds values that are no finite numbers")
         own = taken[name]
         if not own.equal(value.to(own.dtype)):
             raise AdapterError(

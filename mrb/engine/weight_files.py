@@ -13,6 +13,7 @@ _LOG = logging.getLogger("mrb.engine")
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _ADAPTER = "adapter_config.json"
+_LORA, _LORA_PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 
 
 def find_weight_files(folder: Path) -> list[Path]:
@@ -35,6 +36,15 @@ def find_weight_files(folder: Path) -> list[Path]:
             if (folder / name).is_file():
                 _LOG.warning("%s: %s is loaded; %s beside it is not", folder, safe[0].name, name)
     return found
+
+
+def check_lora_files(folder: Path) -> None:
+    """Raise AdapterError if `folder` holds no LoRA weights; log if it holds pickled ones that are not loaded."""
+    found = [name for name in (_LORA, _LORA_PICKLED) if (folder / name).is_file()]
+    if not found:
+        raise AdapterError(f"{folder}: holds {_ADAPTER} and no LoRA weights ({_LORA} or {_LORA_PICKLED})")
+    if len(found) > 1:
+        _LOG.warning("%s: %s is loaded; %s beside it is not", folder, *found)
 
 
 def _find_set(folder: Path, single: str, index: str) -> list[Path]:

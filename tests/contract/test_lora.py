@@ -279,3 +279,28 @@ def test_a_base_that_is_none_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     assert "base_revision is for repositories" in refusal(tmp_path / "lora", base=base, base_revision="0" * 40)
     assert "no such folder" in refusal(tmp_path / "lora", base=str(tmp_path / "gone"))
     assert "--set base_revision=COMMIT" in refusal(tmp_path / "lora", base="Qwen/Qwen3-0.6B")
+
+
+def test_a_folder_without_lora_weights_is_named(tiny: Tiny, tmp_path: Path) -> None:
+    folder = changed(tiny("mono_lora"), tmp_path / "empty", new_names)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(AdapterError, match=r"empty: holds adapter_config.json and no LoRA weights"):
+        scores(folder)
+
+
+def test_pickled_weights_beside_lora_weights_are_not_loaded_and_told(
+    tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = changed(tiny("mono_lora"), tmp_path / "two", lambda weights: weights)
+    torch.save({}, folder / "adapter_model.bin")
+    assert scores(folder) == scores(tiny("mono_lora"))
+    assert "adapter_model.safetensors is loaded; adapter_model.bin beside it is not" in caplog.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_lora_weights_that_are_no_numbers_are_refused_as_such(tiny: Tiny, tmp_path: Path, value: float) -> None:
+    folder = changed(
+        tiny("mono_lora"), tmp_path / "nan", lambda weights: {n: v * 0 + value for n, v in weights.items()}
+    )
+    with pytest.raises(AdapterError, match="no finite numbers"):
+        scores(folder)
