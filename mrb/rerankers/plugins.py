@@ -127,10 +127,12 @@ def _find(spec: str, group: str) -> _Found:
     path = Path.cwd() / f"{module_name}.py"
     if not attribute:
         points = list(entry_points(group=group, name=module_name))
-        if points and path.is_file():
+        package = Path(module_name) / "__init__.py"
+        if points and (path.is_file() or package.is_file()):
+            here, spelled = (path.name, f"./{path.name}") if path.is_file() else (str(package), f"{module_name}:NAME")
             raise AdapterError(
-                f"{module_name!r} is both {path.name} here and the installed {_NOUN[group]} {points[0].name} "
-                f"({_distribution(points[0])}): give ./{path.name} for the file, {points[0].value} for the other"
+                f"{module_name!r} is both {here} here and the installed {_NOUN[group]} {points[0].name} "
+                f"({_distribution(points[0])}): give {spelled} for the file, {points[0].value} for the other"
             )
         if points:
             return _from_entry_point(points, group)

@@ -105,6 +105,18 @@ def test_a_name_of_both_an_installed_adapter_and_a_file_is_refused(
     assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [2.0]
 
 
+def test_a_package_that_has_the_name_of_a_shipped_adapter(write: Write, folder: Path) -> None:
+    (folder / "bm25").mkdir()
+    assert load_adapter("bm25", {}).source.startswith("mrb ")  # a folder that is no package
+    write("bm25/__init__.py", SCORER)
+    with pytest.raises(
+        AdapterError, match=r"'bm25' is both bm25.__init__\.py here and .*: give bm25:NAME for the file"
+    ):
+        load_adapter("bm25", {})
+    assert load_adapter("bm25:Scorer", {}).target.score([0]) == [1.0]
+    assert load_adapter("mrb.baselines.rerankers.bm25:BM25Reranker", {}).source == "mrb.baselines.rerankers.bm25"
+
+
 @pytest.mark.parametrize("group", [RERANKERS, RETRIEVERS])
 def test_a_file_that_has_the_name_of_a_shipped_adapter(write: Write, group: str) -> None:
     body = SCORER if group == RERANKERS else "class Mine:\n    def search(self, data, depth):\n        yield from ()\n"
