@@ -16,6 +16,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from mrb._util.hashing import sha256_bytes
@@ -25,21 +26,23 @@ PATH, SECRET, HOST = "(path)", "(withheld)", "(host)"
 SHORTEST = 6
 """Shorter secrets are not searched for inside other text, because they would match too often."""
 
+# Words, and two neighbouring words joined, that mean a secret wherever they stand in a name, also in the plural. `keys`
+# and `tokens` alone do not: `max_tokens` is no secret.
 _SECRET_WORDS = frozenset((
-    "key", "apikey", "accesskey", "token", "apitoken", "authtoken", "hftoken", "secret", "password", "passwd",
-    "passphrase", "pwd", "auth", "authorization", "bearer", "cred", "credential", "cookie",
+    "secret", "password", "passwd", "passphrase", "pw", "userpass", "dbpass", "bearer", "authorization", "cred",
+    "credential", "cookie", "apikey", "accesskey", "privatekey", "apitoken", "accesstoken", "authtoken", "hftoken",
 ))  # fmt: skip
-_PLURALS = frozenset((
-    "apikeys", "accesskeys", "privatekeys", "apitokens", "accesstokens", "authtokens", "hftokens", "creds",
-    "credentials", "cookies",
-))  # fmt: skip
-"""Plurals that mean secrets. `keys` and `tokens` alone do not: `max_tokens` is no secret."""
-# Words before `token` or `key` that mean no secret: a token of text, or a key of a table or of scores.
+# Words that mean a secret unless another word of the name says otherwise: a token of text, a key of a table.
+_SECRET_UNLESS_PLAIN = frozenset(("key", "token", "auth", "pwd"))
 _PLAIN = frozenset((
     "yes", "no", "true", "false", "pad", "eos", "bos", "unk", "sep", "cls", "mask", "image", "vision", "video", "start",
     "end", "first", "last", "final", "special", "stop", "new", "max", "min", "per", "query", "document", "score",
-    "label", "positive", "negative", "relevant", "relevance", "sort", "table", "primary", "foreign",
+    "label", "positive", "negative", "relevant", "relevance", "sort", "table", "primary", "foreign", "type", "dim",
+    "count", "limit", "budget", "length", "size", "head", "heads", "value", "id", "ids", "index",
+    "position", "padding", "side", "prefix", "suffix", "cache", "kv", "mode", "weight", "pooling", "column", "field",
 ))  # fmt: skip
+_PLACES = frozenset(("env", "file", "path", "name"))
+"""Last words of names whose value says where a secret is and is none itself (`api_key_env`)."""
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NAMED = re.compile(
     r"""(?P<before>(?<![\w-])(?P<quote>["']?)(?P<name>[A-Za-z][\w-]*)(?P=quote)\s*[=:]\s*)"""
@@ -65,20 +68,14 @@ _known: set[str] = set()
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether an option or field of this name holds a secret, by its last words or if any is secret or password.
-
-    Numbers are ignored (`api_key_2`).
-    """
+    """Return whether an option or field of this name holds a secret. Numbers are ignored (`api_key_2`)."""
     words = [word.lower() for word in _WORDS.findall(name) if not word.isdigit()]
-    if not words:
+    if not words or words[-1] in _PLACES:
         return False
-    if {"secret", "password", "passwd", "passphrase"} & {word.removesuffix("s") for word in words}:
+    joined = {"".join(pair) for pair in pairwise(words)}
+    if any({word, word.removesuffix("s")} & _SECRET_WORDS for word in (*words, *joined)):
         return True
-    if words[-1] in _PLURALS or "".join(words[-2:]) in _PLURALS:
-        return True
-    if words[-1] not in _SECRET_WORDS and "".join(words[-2:]) not in _SECRET_WORDS:
-        return False
-    return words[-1] not in ("token", "key") or len(words) < 2 or words[-2] not in _PLAIN
+    return not _SECRET_UNLESS_PLAIN.isdisjoint(words) and _PLAIN.isdisjoint(words)
 
 
 def remember_secrets(options: Mapping[str, object]) -> None:

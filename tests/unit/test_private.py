@@ -210,6 +210,8 @@ def test_a_folder_in_use_names_the_process_and_not_the_machine(home: Path) -> No
         ("api_keys", True), ("api_key_2", True), ("key2", True), ("secrets", True), ("db_passwords", True),
         ("hfTokens", True), ("aws_creds", True), ("access_token_1", True), ("2", False), ("top_10", False),
         ("image_tokens", False), ("tokens_2", False), ("key_value_heads", False),
+        ("token_hf", True), ("key_openai", True), ("private_key_pem", True), ("auth_header", True), ("user_pass", True),
+        ("pw", True), ("aws_access_key_id", True), ("password_file", False), ("token_type", False), ("key_dim", False),
         ("score_key", False), ("author", False), ("monkey", False), ("keys", False), ("max_new_tokens", False),
     ],
 )  # fmt: skip
