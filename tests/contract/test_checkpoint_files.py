@@ -16,6 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA
 from mrb.baselines.rerankers.yes_no import AnyYesNo
 from mrb.data.items import Item
 from mrb.engine.checkpoint import read_weights
@@ -30,8 +31,8 @@ Tiny = Callable[[str], Path]
 REQUEST = Request("Find it.", Item("what is a cat"), [Item("a small animal"), Item("latin small letter")], 0)
 
 
-def scores(path: Path | str, **options: str) -> list[float]:
-    reranker = AnyYesNo(path=str(path), layout="gmr", device="cpu", **options)
+def scores(path: Path | str, layout: str = "gmr", **options: str) -> list[float]:
+    reranker = AnyYesNo(path=str(path), layout=layout, device="cpu", **options)
     try:
         return list(reranker.score(REQUEST))
     finally:
@@ -135,8 +136,9 @@ def with_head(source: Path, folder: Path, change: float, **config: Any) -> Path:
 def test_a_head_that_the_configuration_calls_tied(architecture: str, tiny: Tiny, tmp_path: Path) -> None:
     """Equal values are one weight; other values are refused, and honoured once the configuration is corrected."""
     source = tiny(architecture)
-    assert scores(with_head(source, tmp_path / "equal", 0.0)) == scores(source)
-    said = refusal(lambda: scores(with_head(source, tmp_path / "other", 0.5)))
+    layout = BGE_GEMMA.name if architecture == "gemma" else "gmr"  # whose labels are tokens of the tokenizer
+    assert scores(with_head(source, tmp_path / "equal", 0.0), layout) == scores(source, layout)
+    said = refusal(lambda: scores(with_head(source, tmp_path / "other", 0.5), layout))
     assert "config.json ties lm_head.weight to" in said
     assert "holds both, with different values" in said
 
