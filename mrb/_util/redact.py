@@ -38,7 +38,7 @@ _PLAIN = frozenset((
     "yes", "no", "true", "false", "pad", "eos", "bos", "unk", "sep", "cls", "mask", "image", "vision", "video", "start",
     "end", "first", "last", "final", "special", "stop", "new", "max", "min", "per", "query", "document", "score",
     "label", "positive", "negative", "relevant", "relevance", "sort", "table", "primary", "foreign", "type", "dim",
-    "count", "limit", "budget", "length", "size", "head", "heads", "value", "id", "ids", "index",
+    "count", "length", "size", "head", "heads", "value", "id", "ids", "index",
     "position", "padding", "side", "prefix", "suffix", "cache", "kv", "mode", "weight", "pooling", "column", "field",
 ))  # fmt: skip
 _PLACES = frozenset(("env", "file", "path", "name"))

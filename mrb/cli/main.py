@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import click
 
+from mrb import __version__
 from mrb._util.redact import hide_secrets
 from mrb.errors import MRBError, one_line
 from mrb.rerankers.calling import exits_noticed
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mrb")
+@click.version_option(__version__, package_name="mrb")
 def cli() -> None:
     """MRB: a benchmark for multimodal rerankers.
 

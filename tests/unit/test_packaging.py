@@ -80,10 +80,7 @@ def test_every_action_of_a_workflow_is_pinned_to_a_commit() -> None:
 
 
 def test_the_version_is_the_same_wherever_it_stands() -> None:
-    from importlib.metadata import version
-
     import mrb
 
-    assert version("mrb") == mrb.__version__
     assert f"\nversion: {mrb.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\n## {mrb.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
