@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrb import __version__
 from mrb._util.files import is_device_name
-from mrb._util.format import size_text
+from mrb._util.format import format_size
 from mrb.data.task import TYPES
 from mrb.leaderboard.tables.cells import MINUS, number, numbers, percent, run_head, signed, visible
 from mrb.leaderboard.tables.columns import rate, size
@@ -144,7 +144,7 @@ def _environment() -> Environment:
         "rate": rate,
         "billions": size,
         "count": "{:,}".format,
-        "size": size_text,
+        "size": format_size,
     }
     environment.globals |= {
         "navigation": NAVIGATION,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrb._util.redact import redacted
+from mrb._util.redact import redact
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.runs import RunCard, result_path
@@ -22,7 +22,7 @@ def pages(site: Site) -> Iterator[Page]:
         for path, source in _copies(run, site.cards[run.name]).items():
             data = source.read_bytes()
             value = json.loads(data)
-            public = redacted(value)
+            public = redact(value)
             yield Page(path, data if public == value else json.dumps(public, indent=2, ensure_ascii=False).encode())
 
 

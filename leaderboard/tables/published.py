@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from mrb._util.files import parse_toml
-from mrb._util.printable import Plain
+from mrb._util.printable import PrintableStr
 from mrb.data.task import Model
 from mrb.errors import ResultError, first_problem
 from mrb.submission.schema import Link
@@ -27,24 +27,24 @@ Points = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 class Source(Model):
     """Where numbers come from, and where they were read if that differs."""
 
-    title: Plain
+    title: PrintableStr
     link: Link
-    read: Plain
+    read: PrintableStr
 
 
 class ReportedColumn(Model):
     """A column of reported numbers."""
 
     key: Key
-    title: Plain
+    title: PrintableStr
 
 
 class ReportedRow(Model):
     """One model's numbers by column key, in points (0 to 100) as reported."""
 
-    name: Plain
+    name: PrintableStr
     parameters: int | None = Field(default=None, gt=0)
-    note: Plain = ""
+    note: PrintableStr = ""
     source: Key
     values: dict[Key, Points] = Field(min_length=1)
 
@@ -52,8 +52,8 @@ class ReportedRow(Model):
 class ReportedTable(Model):
     """Rows that one source reports under the same conditions."""
 
-    title: Plain
-    measure: Plain
+    title: PrintableStr
+    measure: PrintableStr
     columns: tuple[ReportedColumn, ...] = Field(min_length=1)
     rows: tuple[ReportedRow, ...] = Field(min_length=1)
 

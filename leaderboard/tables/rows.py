@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mrb._util.format import tasks_text
+from mrb._util.format import format_tasks
 from mrb.data.task import FAMILY_OF_TYPE, Task
 from mrb.leaderboard.tables.runs import result_path
 from mrb.leaderboard.tables.table_grouping import Comparison
@@ -163,7 +163,7 @@ class Table:
     def _by_type(self) -> View:
         measure = str(HEADLINE)
         columns = tuple(
-            Column(name, tasks_text(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
+            Column(name, format_tasks(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
             for name in self.type_names
         )
 
@@ -207,7 +207,10 @@ class Table:
         of_type = {name: self.tasks_of(name) for name in self.type_names}
         columns = (
             *(Column(key, key, "", key, measure, 0) for key in of_family),
-            *(Column(key, tasks_text(len(ids)), key, FAMILY_OF_TYPE[key], measure, 0) for key, ids in of_type.items()),
+            *(
+                Column(key, format_tasks(len(ids)), key, FAMILY_OF_TYPE[key], measure, 0)
+                for key, ids in of_type.items()
+            ),
         )
 
         known = self.view_of(measure)

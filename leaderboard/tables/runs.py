@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb._util.files import is_device_name
-from mrb._util.redact import redacted, redacted_text
+from mrb._util.redact import redact, redact_text
 from mrb.data.task import load_task
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.tables.per_query_cache import with_values
@@ -90,7 +90,7 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
 def card(run: Run) -> RunCard:
     """Return the description of `run`."""
     info, environment = run.record.reranker, run.record.environment
-    options: dict[str, object] = redacted(info.options)
+    options: dict[str, object] = redact(info.options)
     timings = [timing for task_id, timing in run.record.timings.items() if task_id in run.tasks]
     seconds = sum(timing.seconds for timing in timings)
     hardware = [environment.get(name, "") for name in ("gpu", "processor")]
@@ -104,8 +104,8 @@ def card(run: Run) -> RunCard:
         inputs=", ".join(info.inputs),
         uses_first_stage=info.uses_first_stage,
         options=", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items()),
-        source=redacted_text(info.source),
-        command=shlex.join(redacted(run.record.command)),
+        source=redact_text(info.source),
+        command=shlex.join(redact(run.record.command)),
         pairs_per_second=sum(timing.pairs for timing in timings) / seconds if seconds > 0 else None,
         hardware=", ".join([*filter(None, hardware), *([f"{cores} cores"] if cores else [])]) or "not recorded",
         software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),

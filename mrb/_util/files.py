@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mrb._util.redact import redacted
+from mrb._util.redact import redact
 from mrb.errors import ResultError, one_line
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def write_json(path: Path, value: object) -> None:
     Every record is written by this function, which replaces secrets, absolute paths and the host name
     (`mrb._util.redact`).
     """
-    write_bytes(path, (json.dumps(redacted(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, (json.dumps(redact(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:

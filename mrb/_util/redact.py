@@ -1,6 +1,6 @@
 """Redact secret options, credentials in URLs, local absolute paths and the host name from text that is stored or shown.
 
-`redacted` is applied to every record by `mrb._util.files.write_json`, to a reranker's declarations before they become
+`redact` is applied to every record by `mrb._util.files.write_json`, to a reranker's declarations before they become
 its identity, and to text files written with records. `hide_secrets` is for messages, in which users need the paths.
 
 All secrets are replaced by the same text, so a secret is not part of any identity. A path keeps its last name and four
@@ -124,13 +124,13 @@ def hide_secrets(text: str) -> str:
     return _hide_secrets(text, _here())
 
 
-def redacted_text(text: str) -> str:
+def redact_text(text: str) -> str:
     """Return `text` without secrets, absolute paths and the host name."""
     return _redact_text(text, _here())
 
 
-def redacted(value: Any) -> Any:
-    """Return a JSON value with `redacted_text` applied to every text and the values of secret names replaced."""
+def redact(value: Any) -> Any:
+    """Return a JSON value with `redact_text` applied to every text and the values of secret names replaced."""
     return _redact(value, _here())
 
 

@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 from mrb._util.files import atomic_writer
 from mrb._util.hashing import canonical_json, sha256_lines
 from mrb._util.parquet import MAX_FILE_BYTES, open_untrusted, read_untrusted
-from mrb._util.printable import Plain
+from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Task
 from mrb.errors import CandidatesError, first_problem
 
@@ -54,8 +54,8 @@ class _Metadata(Provenance):
     """The metadata in a file. Files are untrusted and the text is shown on terminals and pages, so it is restricted."""
 
     schema_version: Literal[1]
-    first_stage: Plain
-    track: Plain
+    first_stage: PrintableStr
+    track: PrintableStr
     sha256: Sha256
 
 

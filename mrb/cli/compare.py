@@ -41,11 +41,13 @@ def _json(found: Comparison) -> str:
 
 
 def _text(found: Comparison, top: int) -> Iterator[str]:
+    from mrb._util.format import format_table
+
     base = found.runs[0]
     yield f"{found.measure} x 100; gain over {base} with its 95 % interval; p of a paired sign-flip test,"
     yield "and corrected (Holm) for the lines of tasks, or for the pairs of runs in an average"
     yield ""
-    yield from _columns([_HEADER, *_task_rows(found), *_average_rows(found)], left={0, 1, 4})
+    yield from format_table([_HEADER, *_task_rows(found), *_average_rows(found)], left={0, 1, 4})
     yield ""
     yield from _notes(found)
     for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
@@ -106,10 +108,3 @@ def _queries(title: str, queries: Sequence[QueryDifference], top: int) -> Iterat
     for query in chosen:
         gain = f"{100 * query.base:.2f} -> {100 * query.other:.2f} ({100 * query.difference:+.2f})"
         yield f"  {query.task}  {one_line(query.query_id, 80)}  {gain}"
-
-
-def _columns(rows: Sequence[Sequence[str]], left: set[int]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        yield "  ".join(cells).rstrip()

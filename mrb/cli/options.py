@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from mrb._util.files import is_device_name
-from mrb._util.redact import redacted_text
+from mrb._util.redact import redact_text
 from mrb.errors import MRBError
 
 
@@ -19,7 +19,7 @@ def key_values(options: Iterable[str]) -> dict[str, str]:
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or not key.rpartition(".")[2].isidentifier():
-            raise MRBError(f"--set {redacted_text(option)}: wanted KEY=VALUE, the key a Python name")
+            raise MRBError(f"--set {redact_text(option)}: wanted KEY=VALUE, the key a Python name")
         if key in found:
             raise MRBError(f"--set {key}=...: given twice")
         found[key] = value

@@ -75,11 +75,11 @@ def _say(line: str) -> None:
 
 def _table(lists: Iterable[About]) -> str:
     """A row for each list; the hash is its identity, as in every result."""
-    from mrb._util.text_table import aligned
+    from mrb._util.format import format_table
 
     rows = [("task", "first stage", "track", "depth", "lists", "pairs", "sha256")]
     for about in lists:
         made = about.provenance
         numbers = (str(made.depth), f"{about.queries:,}", f"{about.pairs:,}")
         rows.append((made.task, made.first_stage, made.track, *numbers, about.sha256))
-    return "\n".join(aligned(rows, left=3))
+    return "\n".join(format_table(rows, left=3))

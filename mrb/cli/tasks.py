@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrb._util.format import size_text, tasks_text
+from mrb._util.format import format_size, format_table, format_tasks
 from mrb.errors import TaskError
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def command(
     if sample is not None and chosen:
         click.echo("\n" + _sampling_error(chosen, sample))
     sums = total(chosen, depth=depth, sample=sample)
-    unknown = f" known, {tasks_text(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
+    unknown = f" known, {format_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
     click.echo(
-        f"\n{tasks_text(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
-        f"{sums.pairs:,} pairs at depth {depth}, {size_text(sums.gigabytes)}{unknown}"
+        f"\n{format_tasks(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
+        f"{sums.pairs:,} pairs at depth {depth}, {format_size(sums.gigabytes)}{unknown}"
     )
 
 
@@ -73,11 +73,11 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
         ["ID", "TYPE", "QUERIES", "DOCUMENTS", "SIZE", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
     ]
     for task in tasks:
-        size = "-" if task.size.gigabytes is None else size_text(task.size.gigabytes)
+        size = "-" if task.size.gigabytes is None else format_size(task.size.gigabytes)
         counts = [f"{queries_taken(task, sample):,}", f"{task.size.documents:,}", size]
         listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
         rows.append([task.id, task.type, *counts, task.status, *listed, task.title])
-    return "\n".join(_columns(rows, right={2, 3, 4}))
+    return "\n".join(format_table(rows, left={0, 1, *range(5, len(rows[0]))}))
 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
@@ -97,13 +97,6 @@ def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
         f"of those on all queries,\nthe average over tasks within {all_tasks} and over types within {all_types}, "
         "whatever the reranker (docs/mrb-lite.md)."
     )
-
-
-def _columns(rows: Sequence[Sequence[str]], right: set[int]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        yield "  ".join(cells).rstrip()
 
 
 def _entry(task: Task) -> dict[str, Any]:
@@ -170,7 +163,7 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "measure", f"{HEADLINE_MEASURE}{mean}; its source reports {task.source_measure}"
     yield "status", f"{task.status}. {task.status_reason}"
     qrels = "" if size.qrels is None else f", {size.qrels:,} judgements"
-    download = "download size unknown" if size.gigabytes is None else size_text(size.gigabytes)
+    download = "download size unknown" if size.gigabytes is None else format_size(size.gigabytes)
     yield "size", f"{size.queries:,} queries, {size.documents:,} documents{qrels}; {download}"
     yield "languages", ", ".join(task.languages)
     guess = "" if source.format_confirmed else " (not confirmed)"

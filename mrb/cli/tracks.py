@@ -42,7 +42,7 @@ def command(track_id: str | None, as_json: bool) -> None:
 
 def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
     """The tracks in words, then a row for each type: how many tasks, and first stage and hours on each track."""
-    from mrb._util.text_table import aligned
+    from mrb._util.format import format_table
     from mrb.candidates.candidate_sets import load_published, load_tracks
     from mrb.data.task import TYPES
 
@@ -61,11 +61,11 @@ def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
     rows.append(["all", str(len(tasks))])
     for track in tracks:
         rows[-1] += ["", _hours(sum(hours(track, task) for task in tasks))]
-    yield from aligned(rows)
+    yield from format_table(rows)
 
 
 def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
-    from mrb._util.text_table import aligned
+    from mrb._util.format import format_table
     from mrb.candidates.candidate_sets import load_tracks
 
     yield f"{track.id}: {track.title}, depth {track.depth}"
@@ -77,7 +77,7 @@ def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
         published = "published" if _published(track, task) else "none yet"
         hours = _hours(load_tracks().gpu_hours(track, task))
         rows.append((task.id, task.type, track.first_stage(task), *sizes, hours, published))
-    yield from aligned(rows, left=3)
+    yield from format_table(rows, left=3)
     yield f"all: {_hours(sum(load_tracks().gpu_hours(track, task) for task in tasks))} GPU-hours"
 
 

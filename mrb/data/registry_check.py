@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from mrb._util.text_table import aligned
+from mrb._util.format import format_table
 from mrb.data.hub_parts import check_columns
 from mrb.data.stats import sizes_differ
 from mrb.data.table_discovery import choose, file_format, roles, tables_of
@@ -70,7 +70,7 @@ def report(findings: Sequence[Finding]) -> str:
         names = [cells.get(role, "-") for role in ("corpus", "queries", "qrels")]
         state = f"WRONG: {finding.problem}" if finding.problem else "ok"
         rows.append((finding.task, finding.repository, size, *names, state))
-    lines = aligned([row[:-1] for row in rows], left=2)
+    lines = format_table([row[:-1] for row in rows], left=2)
     return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
 
 

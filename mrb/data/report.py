@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mrb._util.text_table import aligned
+from mrb._util.format import format_table
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.hub_parts import part_files
 from mrb.data.load import load_task_data
@@ -74,7 +74,7 @@ def table(tasks: Sequence[Task]) -> str:
             continue
         live += found.hubs == (LIVE,)
         rows.append(_row(found))
-    lines = aligned([row[:-1] for row in rows])
+    lines = format_table([row[:-1] for row in rows])
     hub = sum(task.source.kind == "hub" for task in tasks)
     return "\n".join(
         [

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mrb._util.format import rate_text, time_text
-from mrb._util.text_table import aligned
+from mrb._util.format import format_duration, format_rate, format_table
 from mrb.evaluation.plan import Asked, Plan, asked
 from mrb.evaluation.registry_estimate import Speed, registered, registered_text
 from mrb.evaluation.run import RunOptions
@@ -139,14 +138,13 @@ def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Esti
     rows = [("task", "pairs", "time", "pairs/s", "probe")]
     for extent, estimate in zip(extents, estimates, strict=True):
         pairs = extent.plan.pairs
-        times = f"{time_text(estimate.low)} - {time_text(estimate.high)}"
-        rates = f"{rate_text(pairs / estimate.high)} - {rate_text(pairs / estimate.low)}"
+        times = f"{format_duration(estimate.low)} - {format_duration(estimate.high)}"
+        rates = f"{format_rate(pairs / estimate.high)} - {format_rate(pairs / estimate.low)}"
         rows.append((extent.task.id, f"{pairs:,}", times, rates, f"{estimate.pairs} pairs"))
     low, high = sum(estimate.low for estimate in estimates), sum(estimate.high for estimate in estimates)
-    total = (
-        f"{name}: {time_text(low)} - {time_text(high)} of scoring on this machine, without loading; nothing was written"
-    )
-    return "\n".join([*aligned(rows), total])
+    time = f"{format_duration(low)} - {format_duration(high)}"
+    total = f"{name}: {time} of scoring on this machine, without loading; nothing was written"
+    return "\n".join([*format_table(rows), total])
 
 
 def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mrb._util.format import rate_text, size_text, tasks_text, time_text
-from mrb._util.text_table import aligned
+from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
 from mrb.data.task import Task
 from mrb.data.task_filter import queries_taken
 from mrb.evaluation.selection import Selection
@@ -37,11 +36,11 @@ class Speed:
 
     def time(self, pairs: int) -> str:
         """Return the time for `pairs` as text: a range unless both ends are the same."""
-        best, worst = time_text(pairs / self.high), time_text(pairs / self.low)
+        best, worst = format_duration(pairs / self.high), format_duration(pairs / self.low)
         return worst if self.low == self.high else f"{best} - {worst}"
 
     def __str__(self) -> str:
-        return rate_text(self.low) if self.low == self.high else f"{rate_text(self.low)} - {rate_text(self.high)}"
+        return format_rate(self.low) if self.low == self.high else f"{format_rate(self.low)} - {format_rate(self.high)}"
 
 
 def registered(tasks: Iterable[Task], selection: Selection, limit: int | None) -> tuple[Registered, ...]:
@@ -62,13 +61,13 @@ def registered_text(entries: Sequence[Registered], speeds: Mapping[str, Speed]) 
                 task.type,
                 f"{entry.queries:,}",
                 f"{entry.pairs:,}",
-                "-" if here else size_text(entry.gigabytes),
+                "-" if here else format_size(entry.gigabytes),
                 "frozen" if task.candidates else "none yet",
                 "-" if speed is None else str(speed),
                 "-" if speed is None else speed.time(entry.pairs),
             )
         )
-    return "\n".join([*aligned(rows, left=2), _sums(entries, speeds)])
+    return "\n".join([*format_table(rows, left=2), _sums(entries, speeds)])
 
 
 def _sums(entries: Sequence[Registered], speeds: Mapping[str, Speed]) -> str:
@@ -76,11 +75,11 @@ def _sums(entries: Sequence[Registered], speeds: Mapping[str, Speed]) -> str:
     unknown = len(entries) - len(known)
     timed = [(entry.pairs, speeds[entry.task.type]) for entry in entries if entry.task.type in speeds]
     best, worst = sum(pairs / speed.high for pairs, speed in timed), sum(pairs / speed.low for pairs, speed in timed)
-    time = time_text(worst) if best == worst else f"{time_text(best)} - {time_text(worst)}"
+    time = format_duration(worst) if best == worst else f"{format_duration(best)} - {format_duration(worst)}"
     return (
-        f"{tasks_text(len(entries))}: {sum(e.queries for e in entries):,} queries, "
-        f"{sum(e.pairs for e in entries):,} pairs, {size_text(sum(known))} to fetch"
-        + (f" and {tasks_text(unknown)} of unknown size" if unknown else "")
+        f"{format_tasks(len(entries))}: {sum(e.queries for e in entries):,} queries, "
+        f"{sum(e.pairs for e in entries):,} pairs, {format_size(sum(known))} to fetch"
+        + (f" and {format_tasks(unknown)} of unknown size" if unknown else "")
         + (f", {time} of scoring" if timed else "")
         + (f" for {len(timed)} of {len(entries)}" if 0 < len(timed) < len(entries) else "")
     )

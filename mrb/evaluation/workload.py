@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from mrb._util.format import tasks_text
-from mrb._util.text_table import aligned
+from mrb._util.format import format_table, format_tasks
 from mrb.candidates import lists
 from mrb.candidates.lists import Candidates
 from mrb.data.items import Item
@@ -101,10 +100,10 @@ def extent_text(extents: Sequence[Extent]) -> str:
     queries, pairs = sum(len(e.plan.query_ids) for e in extents), sum(e.plan.pairs for e in extents)
     images, size = sum(e.images for e in extents), sum(e.image_bytes for e in extents)
     total = (
-        f"{tasks_text(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
+        f"{format_tasks(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
         f"{_megabytes(size)} MB; ids are known, image headers are sound"
     )
-    return "\n".join([*aligned(rows, left=2), total])
+    return "\n".join([*format_table(rows, left=2), total])
 
 
 def _extent(task: Task, candidates: Candidates, selection: Selection, limit: int | None) -> Extent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mrb._util.text_table import aligned
+from mrb._util.format import format_table
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.hub_parts import part_files
 from mrb.data.load import load_task_data
@@ -76,7 +76,7 @@ def pulled_text(pulled: Sequence[Pulled]) -> str:
         rows.append(
             (one.task.id, f"{one.size / 1e6:,.1f}", *(f"{number:,}" for number in (*numbers, *dropped)), columns)
         )
-    lines = aligned([row[:-1] for row in rows])
+    lines = format_table([row[:-1] for row in rows])
     return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
 
 
@@ -99,7 +99,7 @@ def info_text(tasks: Sequence[Task]) -> str:
     rows: list[tuple[str, ...]] = [("task", "files here", "of", "MB here", "of", "documents", "state")]
     for task in tasks:
         rows.append(_state(task))
-    return "\n".join(aligned(rows))
+    return "\n".join(format_table(rows))
 
 
 def verify(task: Task) -> Iterator[str]:

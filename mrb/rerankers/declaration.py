@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mrb._util.redact import redacted, redacted_text
+from mrb._util.redact import redact, redact_text
 from mrb.data.task import Task
 from mrb.errors import AdapterError, first_problem
 from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
@@ -79,11 +79,11 @@ def declared(adapter: Adapter) -> LoadedReranker:
             name=re.sub(r"[^A-Za-z0-9._-]", ".", name),
             kind=kind,
             inputs=_inputs(name, target),
-            version=redacted_text(_text(name, "version", getattr(target, "version", ""))),
+            version=redact_text(_text(name, "version", getattr(target, "version", ""))),
             uses_first_stage=_flag(name, target, "uses_first_stage"),
             batch_invariant=_flag(name, target, "batch_invariant"),
             options=_plain_options(adapter),
-            source=redacted_text(adapter.source),
+            source=redact_text(adapter.source),
             source_sha256=adapter.source_sha256,
         )
     except ValidationError as error:
@@ -136,7 +136,7 @@ def _plain_options(adapter: Adapter) -> dict[str, Any]:
     """
     plain = (bool, int, float, str, type(None))
     found: dict[str, Any] = {}
-    for name, value in redacted(adapter.options).items():
+    for name, value in redact(adapter.options).items():
         found[name] = value if isinstance(value, plain) else _as_text(value)
     return found
 
@@ -145,5 +145,5 @@ def _as_text(value: object) -> str:
     return (
         json.dumps(value, ensure_ascii=False, default=str)
         if isinstance(value, dict | list)
-        else redacted_text(str(value))
+        else redact_text(str(value))
     )

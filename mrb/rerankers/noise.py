@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mrb._util.files import write_json
-from mrb._util.printable import Plain
+from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Slug
 from mrb.results.schema import Fraction, RerankerInfo, parse_file
 
@@ -68,13 +68,13 @@ class NoiseRecord(Model):
     """
 
     schema_version: Literal[1]
-    mrb_version: Plain
+    mrb_version: PrintableStr
     reranker: RerankerInfo
-    plans: tuple[Plain, Plain]
+    plans: tuple[PrintableStr, PrintableStr]
     depth: int = Field(gt=0, le=10_000)
     tasks: dict[Slug, TaskNoise] = Field(min_length=1)
     floor: Fraction
-    environment: dict[Plain, Plain]
+    environment: dict[PrintableStr, PrintableStr]
 
     @model_validator(mode="after")
     def _floor_is_the_mean(self) -> Self:

@@ -22,7 +22,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mrb._util.files import read_json, write_json
-from mrb._util.printable import Plain
+from mrb._util.printable import PrintableStr
 from mrb.data.stats import Counts
 from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, TypeName, load_task
 from mrb.errors import ResultError, TaskError, first_problem
@@ -87,11 +87,11 @@ class RerankerInfo(Model):
     name: RerankerName
     kind: Kind
     inputs: tuple[Modality, ...]
-    version: Plain
+    version: PrintableStr
     uses_first_stage: bool
     batch_invariant: bool
-    options: dict[Plain, OptionValue]
-    source: Plain
+    options: dict[PrintableStr, OptionValue]
+    source: PrintableStr
     source_sha256: Sha256 | None
 
     def identity(self) -> dict[str, object]:
@@ -107,8 +107,8 @@ class CandidatesInfo(Model):
     """The list that was reranked: the first `depth` of its `list_depth` candidates per query."""
 
     sha256: Sha256
-    first_stage: Plain
-    track: Plain
+    first_stage: PrintableStr
+    track: PrintableStr
     list_depth: int = Field(gt=0, le=10_000)
     depth: int = Field(gt=0, le=10_000)
 
@@ -127,7 +127,7 @@ class DataInfo(Model):
     `selection` or `qrels` are not comparable.
     """
 
-    revision: Plain
+    revision: PrintableStr
     selection: Literal["all", "sample", "limit"]
     qrels: Literal["cleaned", "raw"] = "cleaned"
     loading: Counts
@@ -190,7 +190,7 @@ class NotCovered(Model):
     """A task that the reranker's declared inputs do not allow."""
 
     task: Slug
-    reason: Plain
+    reason: PrintableStr
 
 
 class RunRecord(Model):
@@ -200,15 +200,15 @@ class RunRecord(Model):
     """
 
     schema_version: Literal[1]
-    mrb_version: Plain
+    mrb_version: PrintableStr
     reranker: RerankerInfo
     suite: Slug | None
-    suite_version: Plain | None
+    suite_version: PrintableStr | None
     tasks: tuple[Slug, ...]
     not_covered: tuple[NotCovered, ...]
     pulled: dict[Slug, ListAddress] = Field(default_factory=dict)
     command: tuple[Annotated[str, Field(max_length=4000)], ...]
-    environment: dict[Plain, Plain]
+    environment: dict[PrintableStr, PrintableStr]
     timings: dict[Slug, TaskTiming]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mrb._util.redact import redacted
+from mrb._util.redact import redact
 from mrb.candidates.lists import Candidates
 from mrb.data.items import Item
 from mrb.data.task_data import TaskData
@@ -65,7 +65,7 @@ class Encoding:
         self.allowance = Allowance(0)
         self.identity: dict[str, Any] = {
             "retriever": adapter.name,
-            "options": redacted({key: str(value) for key, value in adapter.options.items()}),
+            "options": redact({key: str(value) for key, value in adapter.options.items()}),
             "source_sha256": adapter.source_sha256,
             **{name: _stated(self.target, name) for name in ("version", "revision", "dtype")},
         }

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from mrb._util.format import rate_text, size_text, tasks_text, time_text
-from mrb._util.text_table import aligned
+from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
 from mrb.data.items import Item
 from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
@@ -67,28 +66,28 @@ def costs_text(tasks: Sequence[Task], depth: int, rates: Mapping[str, Rate]) -> 
     for task in tasks:
         size, rate = task.size, rates.get(task.type)
         counts = (size.queries, size.documents, size.queries * min(depth, size.documents))
-        told = ("-", "-") if rate is None else (_items(rate), time_text(rate.seconds(task)))
+        told = ("-", "-") if rate is None else (_items(rate), format_duration(rate.seconds(task)))
         rows.append((task.id, task.type, *(f"{count:,}" for count in counts), _fetched(task), *told))
     known = [task.size.gigabytes or 0.0 for task in tasks if task.source.kind == "hub"]
     unknown = sum(task.source.kind == "hub" and task.size.gigabytes is None for task in tasks)
     timed = [rates[task.type].seconds(task) for task in tasks if task.type in rates]
     total = (
-        f"{tasks_text(len(tasks))}: {sum(t.size.queries for t in tasks):,} queries, "
-        f"{sum(t.size.documents for t in tasks):,} documents, {size_text(sum(known))} to fetch"
+        f"{format_tasks(len(tasks))}: {sum(t.size.queries for t in tasks):,} queries, "
+        f"{sum(t.size.documents for t in tasks):,} documents, {format_size(sum(known))} to fetch"
         + (f" and {unknown} of unknown size" if unknown else "")
-        + (f", {time_text(sum(timed))} of encoding" if timed else "")
+        + (f", {format_duration(sum(timed))} of encoding" if timed else "")
         + (f" for {len(timed)} of {len(tasks)}" if 0 < len(timed) < len(tasks) else "")
     )
-    return "\n".join([*aligned(rows, left=2), total])
+    return "\n".join([*format_table(rows, left=2), total])
 
 
 def _fetched(task: Task) -> str:
-    return size_text(task.size.gigabytes) if task.source.kind == "hub" else "-"
+    return format_size(task.size.gigabytes) if task.source.kind == "hub" else "-"
 
 
 def _items(rate: Rate) -> str:
     """Format the rates of queries and documents, or one number if they are equal."""
-    return " / ".join(dict.fromkeys((rate_text(rate.queries), rate_text(rate.documents))))
+    return " / ".join(dict.fromkeys((format_rate(rate.queries), format_rate(rate.documents))))
 
 
 def _encoded(table: ItemTable, size: int, encode: Callable[[Sequence[Item]], object]) -> float:

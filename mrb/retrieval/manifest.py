@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mrb._util.files import read_json
-from mrb._util.redact import redacted
+from mrb._util.redact import redact
 from mrb.candidates.lists import Candidates, Provenance, read_parquet
 from mrb.errors import MRBError
 from mrb.retrieval.first_stage import describe
@@ -22,7 +22,7 @@ def manifest(
     It names no time and no machine, so the same command writes the same bytes. `failed` are the ids of queries and
     documents that could not be encoded, by kind; it is left out if empty.
     """
-    found: dict[str, Any] = redacted(
+    found: dict[str, Any] = redact(
         {
             "schema_version": 1,
             **made.model_dump(),

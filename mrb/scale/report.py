@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
 from typing import Any
 
-from mrb._util.format import rate_text, size_text, tasks_text, time_text
-from mrb._util.text_table import aligned
+from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
 from mrb.evaluation.registry_estimate import Registered
 from mrb.scale.assumed import load_assumed
 from mrb.scale.estimate import Point, best, compared
@@ -102,7 +101,7 @@ def _types(asked: Asked) -> str:
     rows = [
         _sums(kind, [one for one in asked.work if one.entry.task.type == kind], asked.cluster.workers) for kind in kinds
     ]
-    return "\n".join(aligned([head.split(","), *rows, _sums("all", asked.work, asked.cluster.workers)]))
+    return "\n".join(format_table([head.split(","), *rows, _sums("all", asked.work, asked.cluster.workers)]))
 
 
 def _sums(name: str, group: Sequence[Work], workers: int) -> tuple[str, ...]:
@@ -115,9 +114,9 @@ def _sums(name: str, group: Sequence[Work], workers: int) -> tuple[str, ...]:
         str(len(group)),
         f"{queries:,}",
         f"{pairs:,}",
-        rate_text(pairs / seconds),
+        format_rate(pairs / seconds),
         _number(seconds / 3600),
-        size_text(sum(one.gigabytes for one in group)) if unknown < len(group) else "-",
+        format_size(sum(one.gigabytes for one in group)) if unknown < len(group) else "-",
         str(unknown or "-"),
         f"{100 * spared:.0f} %" if any(one.cost.prefix for one in group) else "-",
         f"{100 * new / pairs:.1f} %" if new else "-",
@@ -132,9 +131,11 @@ def _curve(asked: Asked) -> str:
         spent, cost = point.estimate, [] if asked.price is None else [_number(_cost(asked, point))]
         nodes = sized(asked.cluster, point.workers).nodes
         efficiency = f"{100 * point.efficiency:.1f} %"
-        rows.append([f"{point.workers:,}", f"{nodes:,}", time_text(spent.seconds), efficiency, *cost, spent.limit])
+        rows.append(
+            [f"{point.workers:,}", f"{nodes:,}", format_duration(spent.seconds), efficiency, *cost, spent.limit]
+        )
         ways.append(f"  {point.way.command}")
-    return "\n".join(line + way for line, way in zip(aligned(rows), ways, strict=True))
+    return "\n".join(line + way for line, way in zip(format_table(rows), ways, strict=True))
 
 
 def _ways(asked: Asked) -> str:
@@ -142,11 +143,11 @@ def _ways(asked: Asked) -> str:
     rows = [["way", "time", *SPENT, *(["simulated"] if asked.simulated else [])]]
     for point, simulated in zip_longest(compared(asked.work, asked.cluster), asked.simulated):
         spent = point.estimate
-        row = [point.way.command, time_text(spent.seconds), *(_short(getattr(spent, name)) for name in SPENT)]
+        row = [point.way.command, format_duration(spent.seconds), *(_short(getattr(spent, name)) for name in SPENT)]
         if simulated is not None:
-            row.append(f"{time_text(simulated)} ({100 * (simulated / spent.seconds - 1):+.1f} %)")
+            row.append(f"{format_duration(simulated)} ({100 * (simulated / spent.seconds - 1):+.1f} %)")
         rows.append(row)
-    return "\n".join(aligned(rows))
+    return "\n".join(format_table(rows))
 
 
 def _said(asked: Asked) -> Iterator[str]:
@@ -155,12 +156,13 @@ def _said(asked: Asked) -> Iterator[str]:
     limit, spent = last.estimate.limit, last.estimate.seconds
     yield (
         f"beyond {last.workers:,} workers, twice as many are not {GAIN:g} times as fast: {WORDS[limit]} takes "
-        f"{100 * getattr(last.estimate, limit) / spent:.0f} % of {time_text(spent)} there"
+        f"{100 * getattr(last.estimate, limit) / spent:.0f} % of {format_duration(spent)} there"
     )
     longest = max(asked.work, key=lambda one: one.query_seconds(workers))
     yield (
-        f"no query is divided: one of {longest.entry.task.id} takes {time_text(longest.query_seconds(workers))}, the "
-        f"longest; tasks with fewer queries than workers: {sum(one.entry.queries < workers for one in asked.work)}"
+        f"no query is divided: one of {longest.entry.task.id} takes "
+        f"{format_duration(longest.query_seconds(workers))}, the longest; "
+        f"tasks with fewer queries than workers: {sum(one.entry.queries < workers for one in asked.work)}"
     )
     yield from _space(asked)
     if asked.without:
@@ -173,12 +175,12 @@ def _said(asked: Asked) -> Iterator[str]:
 def _space(asked: Asked) -> Iterator[str]:
     """Network, disk and memory."""
     known, unknown, nodes = _gigabytes(asked), _unknown(asked.work), asked.cluster.nodes
-    more = f" and {tasks_text(unknown)} of unknown size" if unknown else ""
-    yield f"network: {size_text(known)}{more} a node, {size_text(nodes * known)} of known size in all"
+    more = f" and {format_tasks(unknown)} of unknown size" if unknown else ""
+    yield f"network: {format_size(known)}{more} a node, {format_size(nodes * known)} of known size in all"
     rows = sum(one.gigabytes * one.named / one.documents for one in asked.work)
     yield (
-        f"disk of a node: {size_text(known)}{more}, and for the rows of the lists at most {size_text(rows)} of these "
-        f"again; of the command: journals of {size_text(_journals(asked) / 1e9)}"
+        f"disk of a node: {format_size(known)}{more}, and for the rows of the lists at most "
+        f"{format_size(rows)} of these again; of the command: journals of {format_size(_journals(asked) / 1e9)}"
     )
     kept = [min(one.documents, one.cost.kept) for one in asked.work if one.cost.picture]
     if kept:
@@ -252,7 +254,7 @@ def _journals(asked: Asked) -> int:
 
 
 def _short(seconds: float) -> str:
-    return time_text(seconds) if seconds >= 0.05 else "-"
+    return format_duration(seconds) if seconds >= 0.05 else "-"
 
 
 def _number(value: float) -> str:

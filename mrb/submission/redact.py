@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from mrb._util.redact import PATH, SECRET, is_secret_name, redacted
+from mrb._util.redact import PATH, SECRET, is_secret_name, redact
 
 ADDRESS = "(address)"
 
@@ -98,5 +98,5 @@ def _has_path(text: str) -> bool:
 
 
 def _value(name: str, value: object, hosts: Sequence[str]) -> object:
-    public = redacted({name: value})[name]
+    public = redact({name: value})[name]
     return cleaned(public, hosts) if isinstance(public, str) else public

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mrb._util.files import is_device_name
 from mrb._util.hashing import sha256_json
-from mrb._util.printable import Plain
+from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
 from mrb.data.task import Model, Sha256, Slug
 from mrb.results.schema import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
@@ -103,15 +103,15 @@ class Submission(Model):
     """
 
     schema_version: Literal[1]
-    mrb_version: Plain
+    mrb_version: PrintableStr
     model: ModelCard
     suite: Slug
-    suite_version: Plain
+    suite_version: PrintableStr
     reranker: RerankerInfo
     training: dict[Slug, Mark] = Field(max_length=MAX_TASKS)
     not_covered: tuple[NotCovered, ...] = Field(max_length=MAX_TASKS)
     command: tuple[Word, ...] = Field(max_length=200)
-    environment: dict[Plain, Plain] = Field(max_length=64)
+    environment: dict[PrintableStr, PrintableStr] = Field(max_length=64)
     timings: dict[Slug, TaskTiming] = Field(max_length=MAX_TASKS)
     rankings: dict[Slug, RankingInfo] = Field(max_length=MAX_TASKS)
     averages: SuiteAverages

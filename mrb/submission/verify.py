@@ -36,7 +36,7 @@ from pydantic import Field, model_validator
 from mrb import __version__
 from mrb._util.files import write_json
 from mrb._util.hashing import sha256_json
-from mrb._util.printable import Plain
+from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Slug
 from mrb.errors import ResultError
 from mrb.evaluation import environment
@@ -110,17 +110,17 @@ class Verified(Model):
     """
 
     schema_version: Literal[1]
-    mrb_version: Plain
-    submission: Plain
+    mrb_version: PrintableStr
+    submission: PrintableStr
     content: Sha256
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
-    salt: Plain
+    salt: PrintableStr
     queries: int = Field(gt=0)
     reranker: RerankerInfo
     noise: Sha256 | None
     tasks: dict[Slug, TaskVerified] = Field(min_length=1)
-    not_verified: dict[Slug, Plain]
-    environment: dict[Plain, Plain]
+    not_verified: dict[Slug, PrintableStr]
+    environment: dict[PrintableStr, PrintableStr]
 
     @property
     def largest_difference(self) -> float:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from mrb._util.files import write_bytes
+from mrb._util.format import format_markdown_table
 from mrb._util.home import expand_user
-from mrb._util.redact import redacted_text
+from mrb._util.redact import redact_text
 from mrb.training.recipe import LoadedRecipe, settings
 from mrb.training.record import TrainingRecord
 
 
 def write_card(folder: Path, record: TrainingRecord) -> None:
     """Write the model card of the model in `folder`."""
-    lines = [redacted_text(line) for line in card(folder, record)]
+    lines = [redact_text(line) for line in card(folder, record)]
     write_bytes(folder / "README.md", ("\n".join(lines) + "\n").encode())
 
 
@@ -104,7 +105,7 @@ def _results(record: TrainingRecord) -> Iterator[str]:
         )
         for result in record.results
     ]
-    yield from _table(("task", "model", "interval", "first stage", "best order"), rows)
+    yield from format_markdown_table(("task", "model", "interval", "first stage", "best order"), rows)
 
 
 def _data(record: TrainingRecord) -> Iterator[str]:
@@ -118,7 +119,7 @@ def _data(record: TrainingRecord) -> Iterator[str]:
     )
     yield ""
     rows = [(s.name, f"{s.groups:,}", s.first_stage or "-", f"`{s.sha256[:16]}`") for s in record.sources]
-    yield from _table(("source", "groups", "first stage", "SHA-256 of the file"), rows)
+    yield from format_markdown_table(("source", "groups", "first stage", "SHA-256 of the file"), rows)
 
 
 def _test_data(record: TrainingRecord) -> Iterator[str]:
@@ -134,7 +135,7 @@ def _test_data(record: TrainingRecord) -> Iterator[str]:
     yield ""
     rows = [(task, "checked", str(dropped.hits.get(task, 0))) for task in found.checked]
     rows += [(task, "unknown", "-") for task in found.unknown]
-    yield from _table(("task", "state", "items met, dropped"), rows)
+    yield from format_markdown_table(("task", "state", "items met, dropped"), rows)
 
 
 def _settings(record: TrainingRecord) -> Iterator[str]:
@@ -146,12 +147,4 @@ def _settings(record: TrainingRecord) -> Iterator[str]:
     for name, value in settings(record.recipe):
         shown = ", ".join(task.task for task in value) if name == "data.tasks" else str(value)
         rows.append((f"`{name}`", f"`{shown}`" if shown else "", words[loaded.origin(name)]))
-    yield from _table(("setting", "value", "chosen by"), rows)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-    yield ""
+    yield from format_markdown_table(("setting", "value", "chosen by"), rows)

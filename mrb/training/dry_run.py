@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from mrb._util.text_table import aligned
+from mrb._util.format import format_table
 from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompter
 from mrb.engine.prompt_template import Layout, render
@@ -69,7 +69,7 @@ def _data_lines(prepared: Prepared) -> Iterator[str]:
     yield f"data: {prepared.groups:,} groups from {len(prepared.sources)} sources"
     rows = [("source", "groups", "first stage")]
     rows += [(source.name, f"{source.groups:,}", source.first_stage or "-") for source in prepared.records]
-    yield from (f"  {line}" for line in aligned(rows))
+    yield from (f"  {line}" for line in format_table(rows))
     found = prepared.contamination
     dropped = found.dropped
     yield (

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mrb import __version__
 from mrb._util.files import read_json, write_json
-from mrb._util.redact import redacted
+from mrb._util.redact import redact
 from mrb.data.task import Model, Sha256
 from mrb.errors import TrainingError, first_problem
 from mrb.evaluation import environment
@@ -59,7 +59,7 @@ class TrainingRecord(Model):
 
     def identity(self) -> dict[str, Any]:
         """Return what must be equal for a run to resume from another's checkpoint."""
-        recipe = redacted(self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE))
+        recipe = redact(self.recipe.model_dump(mode="json", exclude=_MAY_CHANGE))
         sources = [(source.name, source.sha256, source.groups) for source in self.sources]
         return {"recipe": recipe, "sources": sources, "steps": self.steps}
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb._util.files import write_bytes
-from mrb._util.redact import redacted_text
+from mrb._util.format import format_markdown_table
+from mrb._util.redact import redact_text
 from mrb.metrics.statistics import student_quantile
 from mrb.training.log import COLUMNS, Table
 from mrb.training.plot import interval_plot, line_plot
@@ -73,7 +74,7 @@ def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     for name, text in pictures.items():
         write_bytes(out / f"{name}.svg", text.encode())
     path = out / REPORT
-    lines = [redacted_text(line) for line in _lines(sweep, finished, scores, pictures, command)]
+    lines = [redact_text(line) for line in _lines(sweep, finished, scores, pictures, command)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
     for name in PICTURES.keys() - pictures.keys():  # left by an earlier report
         (out / f"{name}.svg").unlink(missing_ok=True)
@@ -149,7 +150,7 @@ def _lines(
         [arm, str(seed), *(f"{100 * scores[arm, seed][task]:.2f}" for task in tasks)]
         for arm, seed in sorted(scores, key=lambda key: (sweep.arms.index(key[0]), key[1]))
     ]
-    yield from _table(["arm", "seed", *tasks], rows)
+    yield from format_markdown_table(["arm", "seed", *tasks], rows)
 
 
 def _table_of_scores(sweep: Sweep, scores: Scores, record: TrainingRecord) -> Iterator[str]:
@@ -166,7 +167,7 @@ def _table_of_scores(sweep: Sweep, scores: Scores, record: TrainingRecord) -> It
         own = [values for (name, _), values in scores.items() if name == arm]
         if own:
             rows.append([arm, str(len(own)), *(Spread.of([one[task] for one in own]).text() for task in tasks)])
-    yield from _table(["arm", "seeds", *tasks], rows)
+    yield from format_markdown_table(["arm", "seeds", *tasks], rows)
 
 
 def _table_of_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
@@ -178,7 +179,7 @@ def _table_of_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
     yield "Differences of the mean over tasks, seed by seed. Intervals are not corrected for their number."
     yield ""
     rows = [[arm, str(spread.seeds), spread.text("+"), spread.verdict] for arm, spread in found.items()]
-    yield from _table(["arm", "seeds", "difference", "interval is"], rows)
+    yield from format_markdown_table(["arm", "seeds", "difference", "interval is"], rows)
 
 
 def _differences(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
@@ -217,7 +218,7 @@ def _effects(sweep: Sweep, scores: Scores) -> Iterator[str]:
         f"the four arms and {len(seeds)} seeds, in points of mean nDCG@10 x 100:"
     )
     yield ""
-    yield from _table(
+    yield from format_markdown_table(
         ["SFT's in place of CL's", "effect", "interval is"],
         [
             ["weight", weight.text("+"), weight.verdict],
@@ -279,11 +280,3 @@ def _curves(
 def _tasks(scores: Scores) -> list[str]:
     own = next(iter(scores.values()))
     return [*(task for task in own if task != MEAN), MEAN]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
-    yield ""

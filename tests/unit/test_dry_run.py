@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mrb._util.format import size_text
+from mrb._util.format import format_size
 from mrb.data.items import Item
 from mrb.data.task import load_suite
 from mrb.errors import DataError
@@ -217,7 +217,7 @@ def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_sizes_under_a_gigabyte_are_in_megabytes(gigabytes: float | None, text: str) -> None:
-    assert size_text(gigabytes) == text
+    assert format_size(gigabytes) == text
 
 
 def test_the_report_sums_and_gives_a_range(toy_plan: Make) -> None:

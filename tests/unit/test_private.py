@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mrb._util.redact import PATH, SECRET, hide_secrets, is_secret_name, redacted, redacted_text
+from mrb._util.redact import PATH, SECRET, hide_secrets, is_secret_name, redact, redact_text
 from mrb.cli.main import cli, main
 from mrb.errors import AdapterError, MRBError
 from mrb.evaluation.lock import locked
@@ -228,15 +228,15 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
     ],
 )  # fmt: skip
 def test_what_is_public_stays_as_it_is(text: str) -> None:
-    assert redacted_text(text) == text == hide_secrets(text)
+    assert redact_text(text) == text == hide_secrets(text)
 
 
 def test_what_was_replaced_stays_as_it_is(home: Path) -> None:
     options = {**_options(home), "n": 3, "flag": True, "none": None, "number_key": 12345}
-    once = redacted(options)
-    assert redacted(once) == once and once["n"] == 3 and once["flag"] is True and once["number_key"] == SECRET
-    assert redacted(["mrb", "--api-key", "planted", "--set", "a=1"]) == ["mrb", "--api-key", SECRET, "--set", "a=1"]
-    assert redacted_text(str(home)) == redacted_text("/home/somebody") == redacted_text("C:\\Users\\somebody") == PATH
+    once = redact(options)
+    assert redact(once) == once and once["n"] == 3 and once["flag"] is True and once["number_key"] == SECRET
+    assert redact(["mrb", "--api-key", "planted", "--set", "a=1"]) == ["mrb", "--api-key", SECRET, "--set", "a=1"]
+    assert redact_text(str(home)) == redact_text("/home/somebody") == redact_text("C:\\Users\\somebody") == PATH
 
 
 def test_records_and_cards_of_training_hold_nothing_private(home: Path) -> None:

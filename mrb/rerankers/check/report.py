@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mrb._util.text_table import aligned
+from mrb._util.format import format_table
 from mrb.rerankers.check.check import PROPERTIES, Checked, TaskCheck
 from mrb.rerankers.check.score_noise import TOLERANCE, Difference
 from mrb.rerankers.noise import NoiseRecord
@@ -28,7 +28,7 @@ def check_text(checked: Checked) -> str:
     lines = [
         f"{info.name}: {'; '.join(declared)}",
         f"largest difference, in {_SCALE[info.kind]} (0: the same bits; over {100 * TOLERANCE:g}: broken, marked !)",
-        *aligned(rows, left=2),
+        *format_table(rows, left=2),
         *(f"{task_id}: not covered: {reason}" for task_id, reason in checked.not_covered.items()),
     ]
     for reason in dict.fromkeys(checked.elsewhere.values()):
@@ -54,7 +54,7 @@ def noise_text(record: NoiseRecord) -> str:
         counts = (str(noise.queries), str(noise.pairs), f"{noise.largest_difference:.3g}", str(noise.rank_changes))
         rows.append((task_id, *counts, f"{100 * noise.mean_change:.3f}"))
     floor = f"noise floor: nDCG@10 moves by {100 * record.floor:.3f} a query on average (mean over tasks, times 100)"
-    return "\n".join([*aligned(rows), floor])
+    return "\n".join([*format_table(rows), floor])
 
 
 def _cell(difference: Difference | None) -> str:
