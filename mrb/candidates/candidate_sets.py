@@ -1,4 +1,4 @@
-"""Named candidate sets (`track` in files), estimates of their cost, and the addresses of their published lists.
+"""Named candidate sets (`track` in files), the assumptions about their cost, and the addresses of published lists.
 
 The data is in the package `mrb.tasks`: `tracks.toml` and `published_lists.toml`.
 """
@@ -20,11 +20,11 @@ STANDARD_TRACK = "standard"
 Kind = Literal["text", "image", "page", "image+text"]
 TrackId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+][a-z0-9]+)*$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image+text"}
+ITEM_KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image+text"}
 
 
 class Estimate(Model):
-    """Assumptions of the GPU-hour estimate; `tasks/tracks.toml` has the formula.
+    """Assumptions of the estimate of GPU hours; `tasks/tracks.toml` has the formula.
 
     `most_per_second` limits the items per second of each kind; `without_gpu` names first stages that need no GPU.
     """
@@ -89,18 +89,6 @@ class Tracks(Model):
         if len({track.id for track in self.tracks}) < len(self.tracks):
             raise ValueError("a track is listed twice")
         return self
-
-    def gpu_hours(self, track: Track, task: Task) -> float:
-        """Return the estimated hours of one GPU for the task's list; 0 if its first stage uses no encoder."""
-        encoders = {encoder.id: encoder for encoder in self.encoders}
-        query, document = (_KINDS[side] for side in task.type.split("2"))
-        sides = ((task.size.queries, query), (task.size.documents, document))
-        parts = [encoders[part] for part in track.first_stage(task).split("+") if part in encoders]
-        return sum(count * self._seconds(encoder, kind) for encoder in parts for count, kind in sides) / 3600
-
-    def _seconds(self, encoder: Encoder, kind: Kind) -> float:
-        arithmetic = encoder.teraflops[kind] / self.estimate.sustained_teraflops
-        return max(arithmetic, 1 / self.estimate.most_per_second[kind])
 
 
 class PublishedList(Model):

@@ -25,7 +25,6 @@ COMMANDS = {
     "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
     "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
     "merge": ("merge", "Put the parts of a run together (run --shard I/N)."),
-    "plan": ("plan", "Say what a run takes on a cluster: hours, cost, network, disk."),
     "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
     "run": ("run", "Score a reranker on a suite or on single tasks."),
     "schema": ("schema", "Print the JSON Schema of result files."),
@@ -38,6 +37,11 @@ COMMANDS = {
     "verify": ("verify", "Score a part of a submission again with its model."),
 }
 
+# Old spellings answer with the new one, for one release.
+MOVED = {
+    "plan": "`mrb run --dry-run --workers N [--price P]`",
+}
+
 _NO_MEMORY = "out of memory; what was written is kept, and the same command goes on where there is more"
 
 
@@ -48,6 +52,8 @@ class LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in MOVED:
+            raise MRBError(f"`mrb {cmd_name}` is now {MOVED[cmd_name]}")
         if cmd_name not in COMMANDS:
             return None
         from importlib import import_module

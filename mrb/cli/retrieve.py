@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mrb.retrieval.retriever import Retriever
 
 PROBED = (
-    "sizes are the registry's. The rate was probed on the embedded suite's task of the same type, whose texts and "
-    "pictures may be smaller, and where few documents are compared with a query; --rate N names one"
+    "Sizes are the registry's. Rates are those on the embedded task of the same type, whose texts and images may be "
+    "smaller and where few documents are compared with a query; --rate N sets one."
 )
 
 
@@ -123,30 +123,30 @@ def command(
 
 
 def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, options: dict[str, str]) -> None:
-    from mrb.retrieval.estimate import Rate, costs_text
+    from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate
 
-    rates: dict[str, Rate] = {}
+    rates: dict[str, EncodingRate] = {}
+    note = PROBED
     if rate is not None:
-        rates.update((task.type, Rate(rate, rate)) for task in tasks)
-        click.echo(costs_text(tasks, depth, rates))
-        click.echo(f"the registry's numbers at {rate:g} items a second; neither data nor model was loaded")
-        return
-    from mrb.data.load import load_task_data
-    from mrb.data.task import load_suite, suite_tasks
-    from mrb.retrieval.estimate import probe_rate
-    from mrb.retrieval.first_stage import close, load_first_stage
+        rates = dict.fromkeys((task.type for task in tasks), EncodingRate(rate, rate))
+        note = "Sizes are the registry's; rates are assumed (--rate). Neither data nor model was loaded."
+    else:
+        from mrb.data.load import load_task_data
+        from mrb.data.task import load_suite, suite_tasks
+        from mrb.retrieval.first_stage import close, load_first_stage
+        from mrb.retrieval.probe import probe_rate
 
-    retriever = load_first_stage(model, options)
-    types = {task.type for task in tasks}
-    with closed_after(partial(close, retriever)):
-        for small in suite_tasks(load_suite("mini")):
-            if small.type in types:
-                try:
-                    rates[small.type] = probe_rate(retriever, load_task_data(small))
-                except MRBError as error:
-                    click.echo(f"{small.type}: not timed: {error}")
-    click.echo(costs_text(tasks, depth, rates))
-    click.echo(PROBED)
+        retriever = load_first_stage(model, options)
+        types = {task.type for task in tasks}
+        with closed_after(partial(close, retriever)):
+            for small in suite_tasks(load_suite("mini")):
+                if small.type in types:
+                    try:
+                        rates[small.type] = probe_rate(retriever, load_task_data(small))
+                    except MRBError as error:
+                        click.echo(f"{small.type}: not timed: {error}")
+    click.echo(format_estimate(estimate_lists(tasks, depth, rates), "items", "encoding"))
+    click.echo(note)
 
 
 def _make(

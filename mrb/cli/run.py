@@ -55,8 +55,19 @@ from mrb.parallel.cluster.connect import Wanted
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), help="Pairs a second, for --dry-run: no data or model is loaded."
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="[TYPE=]N",
+    help="With --dry-run: pairs per second of one worker, in place of loading data and model; may be repeated.",
 )
+@click.option(
+    "--rates-from",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="With --dry-run: the rates that the run folder RUN had.",
+)
+@click.option("--price", type=click.FloatRange(0), metavar="P", help="With --dry-run: price of a worker for an hour.")
 def command(
     model: str,
     options: tuple[str, ...],
@@ -78,7 +89,9 @@ def command(
     raw_qrels: bool,
     fresh: bool,
     dry: bool,
-    rate: float | None,
+    rates: tuple[str, ...],
+    rates_from: Path | None,
+    price: float | None,
 ) -> None:
     """Score a reranker on a suite or on single tasks, and print a table.
 
@@ -91,8 +104,9 @@ def command(
     from mrb.hub.pull_lists import local_lists
     from mrb.results.run import load_run, table
 
-    if rate is not None and not dry:
-        raise MRBError("--rate is for --dry-run")
+    for option, given in (("--rate", rates), ("--rates-from", rates_from), ("--price", price)):
+        if given not in ((), None) and not dry:
+            raise MRBError(f"{option} is for --dry-run")
     start = executor_of(executor, Wanted(workers, gpus_per_worker, address), say, timeout)
     selection = select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
     lists, pulled = local_lists(candidates, selection.tasks, say)
@@ -112,10 +126,14 @@ def command(
     )
     if dry:
         from mrb.evaluation.dry_run import dry_run
+        from mrb.evaluation.estimate import parse_rates, read_rates
 
-        dry_run(asked, click.echo, rate)
-        if executor == "ray" or (workers or 1) > 1:
-            click.echo(f"timed in one process; {workers or 'several'} workers would share the scoring")
+        if rates and rates_from is not None:
+            raise MRBError("give either --rate or --rates-from")
+        known = parse_rates(rates) if rates else None if rates_from is None else read_rates(rates_from)
+        source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
+        for piece in dry_run(asked, known, source=source, workers=workers or 1, price=price):
+            click.echo(piece)
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:

@@ -43,10 +43,10 @@ def command(track_id: str | None, as_json: bool) -> None:
 def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
     """The tracks in words, then a row for each type: how many tasks, and first stage and hours on each track."""
     from mrb._util.format import format_table
-    from mrb.candidates.candidate_sets import load_published, load_tracks
+    from mrb.candidates.candidate_sets import load_published
     from mrb.data.task import TYPES
+    from mrb.evaluation.estimate import gpu_hours
 
-    hours = load_tracks().gpu_hours
     for track in tracks:
         published = sum(one.track == track.id for one in load_published().lists)
         yield f"{track.id}: {track.title}, depth {track.depth}; {published} of {len(tasks)} lists published"
@@ -57,16 +57,16 @@ def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
         of_type = [task for task in tasks if task.type == kind]
         rows.append([kind, str(len(of_type))])
         for track in tracks:
-            rows[-1] += [track.first_stages[kind], _hours(sum(hours(track, task) for task in of_type))]
+            rows[-1] += [track.first_stages[kind], _hours(sum(gpu_hours(track, task) for task in of_type))]
     rows.append(["all", str(len(tasks))])
     for track in tracks:
-        rows[-1] += ["", _hours(sum(hours(track, task) for task in tasks))]
+        rows[-1] += ["", _hours(sum(gpu_hours(track, task) for task in tasks))]
     yield from format_table(rows)
 
 
 def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
     from mrb._util.format import format_table
-    from mrb.candidates.candidate_sets import load_tracks
+    from mrb.evaluation.estimate import gpu_hours
 
     yield f"{track.id}: {track.title}, depth {track.depth}"
     yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
@@ -75,21 +75,21 @@ def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
     for task in tasks:
         sizes = (f"{task.size.queries:,}", f"{task.size.documents:,}")
         published = "published" if _published(track, task) else "none yet"
-        hours = _hours(load_tracks().gpu_hours(track, task))
+        hours = _hours(gpu_hours(track, task))
         rows.append((task.id, task.type, track.first_stage(task), *sizes, hours, published))
     yield from format_table(rows, left=3)
-    yield f"all: {_hours(sum(load_tracks().gpu_hours(track, task) for task in tasks))} GPU-hours"
+    yield f"all: {_hours(sum(gpu_hours(track, task) for task in tasks))} GPU-hours"
 
 
 def _entry(track: Track, tasks: Sequence[Task]) -> dict[str, Any]:
     """A track with each task's first stage, estimate and published list (null where there is none)."""
-    from mrb.candidates.candidate_sets import load_tracks
+    from mrb.evaluation.estimate import gpu_hours
 
     rows = [
         {
             "task": task.id,
             "first_stage": track.first_stage(task),
-            "gpu_hours_estimated": round(load_tracks().gpu_hours(track, task), 3),
+            "gpu_hours_estimated": round(gpu_hours(track, task), 3),
             "published": _published(track, task),
         }
         for task in tasks

@@ -1,4 +1,4 @@
-"""`mrb run --dry-run`: check the data of a run and estimate its size and time. Nothing is written.
+"""`mrb run --dry-run`: check the data of a run and estimate what it takes. Nothing is written.
 
 The data is checked before the model is loaded: ids, candidate lists, and the header of every image that the model will
 see. Then the model is loaded, its `check_item` (if it has one) is called for each item, and it is timed on a few pairs
@@ -7,13 +7,25 @@ of each task.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mrb._util.format import format_duration, format_rate, format_table
+from mrb._util.format import format_size
+from mrb.data.task import Task
+from mrb.errors import MRBError
+from mrb.evaluation.estimate import (
+    Range,
+    Rates,
+    TaskEstimate,
+    estimate_run,
+    estimate_scoring,
+    format_estimate,
+    rate_of,
+    registry_counts,
+)
 from mrb.evaluation.plan import Asked, Plan, asked
-from mrb.evaluation.registry_estimate import Speed, registered, registered_text
 from mrb.evaluation.run import RunOptions
 from mrb.evaluation.score import score_all
 from mrb.evaluation.workload import Extent, check_items, examine, extent_text, stand_ins
@@ -28,80 +40,116 @@ MARGIN = 1.25
 MARGIN_OF_ONE = 2.0
 """The same factor where only one measurement fitted into the time limit."""
 PROBED = (
-    "sizes are the registry's: the data lies on the Hub (`mrb data pull` fetches it) and was not read. The rate was "
-    "probed on the embedded suite's task of the same type, whose texts and pictures may be smaller; --rate N names one"
+    "Tasks on the Hub: sizes are the registry's, no data was read (`mrb data pull` fetches it). Rates are those on the "
+    "embedded task of the same type, whose texts and images may be smaller; --rate N sets one."
 )
+ASSUMED = "Workers are taken as equally fast; loading the model, fetching data and idle workers are not included."
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Lower and upper estimate of the seconds that scoring a plan takes, from a probe of `pairs` pairs."""
+class Probe:
+    """The estimated seconds of scoring a plan in one process, and the number of pairs that were timed."""
 
-    low: float
-    high: float
+    seconds: Range
     pairs: int
 
 
-def dry_run(options: RunOptions, say: Callable[[str], None], rate: float | None = None) -> None:
-    """Check the data of a run, then time the model. `say` is called with each piece of the report.
+def dry_run(
+    options: RunOptions,
+    rates: Rates | None = None,
+    *,
+    source: str = "given",
+    workers: int = 1,
+    price: float | None = None,
+) -> Iterator[str]:
+    """Check the data of a run, time the model, and yield the report in pieces.
 
-    With `rate` (pairs per second) neither data nor model is loaded: all sizes come from the registry. Without it, tasks
-    on the Hub are estimated with the speed of the model on the embedded suite's data of the same type.
+    With `rates` neither data nor model is loaded: all sizes come from the registry. Without, tasks on the Hub are
+    estimated with the speed of the model on the embedded data of the same type.
 
-    Raises DataError or CandidatesError, which names what is wrong with the data, before the model is loaded.
+    Args:
+        options: The options of the run.
+        rates: Pairs per second of one worker.
+        source: Where the rates come from, for the report.
+        workers: Workers that share the run.
+        price: Price of one worker for an hour.
+
+    Raises:
+        DataError: The data is damaged; raised before the model is loaded, like CandidatesError.
+        CandidatesError: A list is missing or does not fit its task.
+        MRBError: `rates` has none for any of the tasks, or the model cannot score an item.
     """
     selection = options.selection
-    if rate is not None:
-        entries = registered(selection.tasks, selection, options.limit)
-        say(registered_text(entries, {task.type: Speed(rate, rate) for task in selection.tasks}))
-        say(f"the registry's numbers at {rate:g} pairs a second; neither data nor model was loaded")
+    if rates is not None:
+        rows = estimate_run(selection, options.limit, rates)
+        if all(row.seconds is None for row in rows):
+            types = ", ".join(dict.fromkeys(task.type for task in selection.tasks))
+            raise MRBError(f"no rate for any of these tasks, which are of type {types}: --rate TYPE=N sets one")
+        yield format_estimate(rows, "pairs", "scoring", workers, price)
+        yield f"Sizes are the registry's; rates are {source}. Neither data nor model was loaded. {ASSUMED}"
+        yield "Memory is not known without loading the model."
         return
     extents = examine(options)
     if extents:
-        say(extent_text(extents))
+        yield extent_text(extents)
     far = [task for task in selection.tasks if task.source.kind == "hub"]
-    others = stand_ins({task.type for task in far}) if far else ()
     reranker = load_reranker(options.model, options.options)
     with closed_after(reranker.close):
-        timed, elsewhere = _timed(reranker, extents), _timed(reranker, others)
+        probes = _timed(reranker, extents)
+        elsewhere = _timed(reranker, stand_ins({task.type for task in far}) if far else ())
+        memory = peak_memory()
     for task in selection.tasks:
         if (reason := not_covered(reranker.info, task)) is not None:
-            say(f"{task.id}: not covered: {reason}")
-    if extents:
-        say(estimate_text(reranker.info.name, *timed))
+            yield f"{task.id}: not covered: {reason}"
+    if not probes and not elsewhere:
+        yield f"{reranker.info.name} takes none of these tasks; nothing was written"
+        return
+    rates = {extent.task.id: _rate(extent, probe) for extent, probe in probes}
+    rates |= {extent.task.type: _rate(extent, probe) for extent, probe in elsewhere}
+    counts = {e.task.id: {"queries": len(e.plan.query_ids), "pairs": e.plan.pairs} for e in extents}
+
+    def row_of(task: Task) -> TaskEstimate:
+        known = counts.get(task.id) or registry_counts(task, selection, options.limit)
+        covered = not_covered(reranker.info, task) is None
+        return estimate_scoring(task, known, rate_of(rates, task) if covered else None)
+
+    yield format_estimate([row_of(task) for task in selection.tasks], "pairs", "scoring", workers, price)
+    pairs = sum(probe.pairs for _, probe in (*probes, *elsewhere))
+    yield f"{reranker.info.name}: {pairs:,} pairs timed on this machine in one process; nothing was written. {ASSUMED}"
     if far:
-        say(registered_text(registered(far, selection, options.limit), _speeds(*elsewhere)))
-        say(PROBED)
+        yield PROBED
+    yield f"Memory of a worker: {memory}, the peak of this process while it was timed."
 
 
-def probed_speeds(model: str, options: Mapping[str, str], types: Collection[str]) -> dict[str, Speed]:
-    """Return the speed of a model on the embedded suite's data, by type; types that it does not cover are left out.
+def peak_memory() -> str:
+    """Return the largest memory that this process has had, and that torch has had on the GPU, if it used one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "unknown"
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = format_size(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found += f" and {format_size(torch.cuda.max_memory_allocated() / 1e9)} on the GPU"
+    return found
 
-    Raises the errors of `load_reranker`.
-    """
-    reranker = load_reranker(model, options)
-    with closed_after(reranker.close):
-        return _speeds(*_timed(reranker, stand_ins(types)))
 
-
-def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> tuple[list[Extent], list[Estimate]]:
-    """Return the tasks that the reranker covers and the time estimate of each. MRBError: it cannot score an item."""
+def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> list[tuple[Extent, Probe]]:
+    """Probe the tasks that the reranker covers. MRBError: it cannot score an item."""
     covered = [e for e in extents if not_covered(reranker.info, e.task) is None and e.plan.pairs]
     if callable(check := getattr(reranker.target, "check_item", None)):
         for extent in covered:
             check_items(extent.plan, check)
-    return covered, [probe(reranker, extent) for extent in covered]
+    return [(extent, probe(reranker, extent)) for extent in covered]
 
 
-def _speeds(extents: Sequence[Extent], estimates: Sequence[Estimate]) -> dict[str, Speed]:
-    """Return pairs per second by type."""
-    return {
-        extent.task.type: Speed(extent.plan.pairs / estimate.high, extent.plan.pairs / estimate.low)
-        for extent, estimate in zip(extents, estimates, strict=True)
-    }
+def _rate(extent: Extent, probed: Probe) -> Range:
+    """Return the pairs per second."""
+    return Range(extent.plan.pairs / probed.seconds.high, extent.plan.pairs / probed.seconds.low)
 
 
-def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
+def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
     """Time groups of 1, 2, 4, ... pairs until the next group would exceed PROBE_SECONDS.
 
     Each group is timed twice: as it is, then with the same documents under other queries. The difference is
@@ -128,23 +176,7 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Estimate:
         pairs, spent = pairs + count, spent + first + again
     last = totals[1:][-3:] or totals
     margin = MARGIN if len(last) > 1 else MARGIN_OF_ONE
-    return Estimate(min(last) / margin, max(last) * margin, pairs)
-
-
-def estimate_text(name: str, extents: Sequence[Extent], estimates: Sequence[Estimate]) -> str:
-    """Return a table with time and pairs per second for each probed task, and a line with the sum."""
-    if not extents:
-        return f"{name} takes none of these tasks; nothing was written"
-    rows = [("task", "pairs", "time", "pairs/s", "probe")]
-    for extent, estimate in zip(extents, estimates, strict=True):
-        pairs = extent.plan.pairs
-        times = f"{format_duration(estimate.low)} - {format_duration(estimate.high)}"
-        rates = f"{format_rate(pairs / estimate.high)} - {format_rate(pairs / estimate.low)}"
-        rows.append((extent.task.id, f"{pairs:,}", times, rates, f"{estimate.pairs} pairs"))
-    low, high = sum(estimate.low for estimate in estimates), sum(estimate.high for estimate in estimates)
-    time = f"{format_duration(low)} - {format_duration(high)}"
-    total = f"{name}: {time} of scoring on this machine, without loading; nothing was written"
-    return "\n".join([*format_table(rows), total])
+    return Probe(Range(min(last) / margin, max(last) * margin), pairs)
 
 
 def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:

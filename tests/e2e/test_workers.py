@@ -320,8 +320,8 @@ def test_no_workers_are_refused(mrb: Mrb, workers: str) -> None:
     assert "--workers" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_dry_run_says_that_its_estimate_is_of_one_process(mrb: Mrb, tmp_path: Path) -> None:
+def test_a_dry_run_estimates_the_time_of_several_workers(mrb: Mrb, tmp_path: Path) -> None:
     done = mrb("run", "--model", "random", *FAQ, "--dry-run", "--workers", "4")
     assert done.returncode == 0, done.stderr
-    assert "4 workers would share the scoring" in done.stdout
+    assert "\n4 workers: " in done.stdout and "in one process" in done.stdout
     assert not (tmp_path / "runs").exists()

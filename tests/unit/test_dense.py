@@ -13,15 +13,16 @@ import pytest
 
 from mrb.baselines.rerankers.bm25 import BM25Retriever
 from mrb.data.items import Item
-from mrb.data.task import load_suite, load_task, suite_tasks
+from mrb.data.task import Task, load_suite, load_task, suite_tasks
 from mrb.data.task_data import TaskData
 from mrb.engine.prefetch import ahead
 from mrb.errors import AdapterError, CandidatesError, MRBError
+from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate
 from mrb.rerankers.plugins import Adapter
 from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, nearest
 from mrb.retrieval import encoding as encoding_module
 from mrb.retrieval.encoding import CHECKED, Encoding
-from mrb.retrieval.estimate import Rate, costs_text, probe_rate
+from mrb.retrieval.probe import probe_rate
 from mrb.retrieval.vectors import Nearest
 
 MakeData = Callable[..., TaskData]
@@ -190,16 +191,19 @@ def test_options_of_several_say_whose_they_are() -> None:
 
 
 def test_costs_come_from_the_registry() -> None:
+    def costs_text(tasks: list[Task], rates: dict[str, EncodingRate]) -> str:
+        return format_estimate(estimate_lists(tasks, 100, rates), "items", "encoding")
+
     forty = suite_tasks(load_suite("mrb"))
-    text = costs_text(forty, 100, {task.type: Rate(50.0, 50.0) for task in forty})
+    text = costs_text(forty, {task.type: EncodingRate(50.0, 50.0) for task in forty})
     items = sum(task.size.queries + task.size.documents for task in forty)
-    assert f"65.2 GB to fetch and 27 of unknown size, {items / 50 / 3600:,.1f} h of encoding" in text
+    assert f"65.2 GB to fetch and 27 tasks of unknown size, {items / 50 / 3600:,.1f} h of encoding" in text
     assert "634 MB" in text and " 0.0 GB" not in text
     nights = load_task("nights")
-    apart = costs_text([nights], 100, {"i2i": Rate(10.0, 1000.0)})
+    apart = costs_text([nights], {"i2i": EncodingRate(10.0, 1000.0)})
     assert "10 / 1,000" in apart and "1 task: " in apart
     assert "4 min of encoding" in apart, "2,120 / 10 + 40,038 / 1,000 seconds"
-    assert "encoding" not in costs_text([nights], 100, {})
+    assert "encoding" not in costs_text([nights], {})
 
 
 def test_the_rate_of_an_encoder_is_timed_for_queries_and_documents(
@@ -212,7 +216,7 @@ def test_the_rate_of_an_encoder_is_timed_for_queries_and_documents(
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr("mrb.retrieval.estimate.time", clock)
+    monkeypatch.setattr("mrb.retrieval.probe.time", clock)
 
     class Timed(Letters):
         def encode_queries(self, items: Any, instruction: str) -> Any:

@@ -11,18 +11,27 @@ from PIL import Image
 
 from mrb._util.format import format_size
 from mrb.data.items import Item
-from mrb.data.task import load_suite
-from mrb.errors import DataError
+from mrb.data.task import TYPES, load_suite, load_task
+from mrb.errors import DataError, MRBError, ResultError
 from mrb.evaluation import dry_run as timing
-from mrb.evaluation.dry_run import Estimate, dry_run, estimate_text, probe
+from mrb.evaluation.dry_run import dry_run, probe
+from mrb.evaluation.estimate import (
+    Range,
+    TaskEstimate,
+    format_estimate,
+    parse_rates,
+    rate_of,
+    read_rates,
+    registry_counts,
+)
 from mrb.evaluation.plan import Plan, make_plan
-from mrb.evaluation.registry_estimate import registered
 from mrb.evaluation.run import RunOptions
 from mrb.evaluation.selection import select
 from mrb.evaluation.workload import Extent, extent_text, measure_extent
 from mrb.rerankers.declaration import LoadedReranker, declared
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
+from mrb.results.schema import RunRecord, TaskTiming, write_run
 
 Make = Callable[..., Any]
 
@@ -104,7 +113,7 @@ def test_the_estimate_holds_the_true_time(toy_plan: Make, clock: Clock) -> None:
 
     estimate = probe(load(score), measure_extent(toy_plan(40, 25)))
     # 1,000 pairs take 2 seconds; 1 + 2 + ... + 64 pairs, each twice, fit into one, 128 more do not.
-    assert (estimate.low, estimate.high) == pytest.approx((2 / timing.MARGIN, 2 * timing.MARGIN))
+    assert (estimate.seconds.low, estimate.seconds.high) == pytest.approx((2 / timing.MARGIN, 2 * timing.MARGIN))
     assert estimate.pairs == 127
     assert clock.now <= timing.PROBE_SECONDS
 
@@ -121,7 +130,7 @@ def test_what_a_document_costs_once_is_counted_once(toy_plan: Make, clock: Clock
 
     extent = measure_extent(toy_plan(400, 25))
     assert (extent.plan.pairs, extent.documents) == (10_000, 25)
-    assert probe(load(Keeps()), extent).high < 0.1, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
+    assert probe(load(Keeps()), extent).seconds.high < 0.1, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
 
 
 def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(toy_plan: Make, clock: Clock) -> None:
@@ -134,7 +143,7 @@ def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(toy_plan: Make
 
     estimate = probe(load(score), measure_extent(toy_plan(3, 5)))
     assert (asked, estimate.pairs) == ([1], 1)
-    assert (estimate.low, estimate.high) == pytest.approx((15 * 5.0 / 2, 15 * 5.0 * 2))
+    assert (estimate.seconds.low, estimate.seconds.high) == pytest.approx((15 * 5.0 / 2, 15 * 5.0 * 2))
 
 
 def test_a_group_comes_with_new_queries_and_then_with_earlier_ones(toy_plan: Make) -> None:
@@ -157,9 +166,8 @@ def options(
 
 
 def said(asked: RunOptions, rate: float | None = None) -> str:
-    lines: list[str] = []
-    dry_run(asked, lines.append, rate)
-    return "\n".join(lines)
+    rates = None if rate is None else parse_rates([str(rate)])
+    return "\n".join(dry_run(asked, rates, source="assumed"))
 
 
 def test_at_a_given_rate_the_registry_answers_and_nothing_is_loaded(
@@ -173,7 +181,7 @@ def test_at_a_given_rate_the_registry_answers_and_nothing_is_loaded(
         "40 tasks: 253,975 queries, 25,397,500 pairs, 65.2 GB to fetch and 27 tasks of unknown size, "
         "1,411.0 h of scoring"
     ) in text
-    assert "neither data nor model was loaded" in text
+    assert "rates are assumed. Neither data nor model was loaded" in text
     (line,) = [line for line in text.splitlines() if line.startswith("nights ")]
     assert line.split() == ["nights", "i2i", "2,120", "212,000", "634", "MB", "none", "yet", "5", "11.8", "h"]
     assert " 0.0 GB" not in text and " 0 MB" not in text
@@ -190,18 +198,18 @@ def test_tasks_of_the_hub_get_the_speed_on_embedded_data(tmp_path: Path, monkeyp
     )
     monkeypatch.chdir(tmp_path)
     text = said(options("mrb", tmp_path, "scifact", "nights", model="words"))
-    assert "nights: not covered: " in text and "probed on the embedded suite's task of the same type" in text
+    assert "nights: not covered: " in text and "Rates are those on the embedded task of the same type" in text
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert rows["nights"].split()[-2:] == ["-", "-"]
-    assert "30,000" in rows["scifact"] and rows["scifact"].count(" - ") == 2, "speed and time are ranges"
+    assert "30,000" in rows["scifact"] and " - " in rows["scifact"], "the speed is a range"
     assert "of scoring for 1 of 2" in text and "mini-" not in text
 
 
 def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
     def counted(suite: str, limit: int | None) -> dict[str, tuple[int, int]]:
         asked = options(suite, tmp_path, "arguana", "touche2020", limit=limit)
-        found = registered(asked.selection.tasks, asked.selection, limit)
-        return {entry.task.id: (entry.queries, entry.pairs) for entry in found}
+        found = {task.id: registry_counts(task, asked.selection, limit) for task in asked.selection.tasks}
+        return {task_id: (counts["queries"], counts["pairs"]) for task_id, counts in found.items()}
 
     assert counted("mrb", None) == {"arguana": (1406, 140_600), "touche2020": (49, 4_900)}
     assert counted("mrb-lite", None) == {"arguana": (200, 20_000), "touche2020": (49, 4_900)}
@@ -220,15 +228,81 @@ def test_sizes_under_a_gigabyte_are_in_megabytes(gigabytes: float | None, text: 
     assert format_size(gigabytes) == text
 
 
-def test_the_report_sums_and_gives_a_range(toy_plan: Make) -> None:
+def test_the_report_of_the_data_sums(toy_plan: Make) -> None:
     extents = [Extent(toy_plan(30, 20), 20, 5, 2_500_000, 1234), Extent(toy_plan(10, 20), 20, 0, 0, 10)]
     text = extent_text(extents)
     assert "2.5" in text and "1,234 characters" in text
     assert "2 tasks: 40 queries, 800 pairs, 5 distinct images of 2.5 MB" in text
-    estimate = estimate_text("toy", extents, [Estimate(600, 6000, 3), Estimate(5, 20, 3)])
-    assert "10 min - 1.7 h  0.1 - 1  3 pairs" in estimate
-    assert "toy: 10 min - 1.7 h of scoring" in estimate
-    assert "takes none" in estimate_text("toy", [], [])
+
+
+def scoring(task_id: str, queries: int, seconds: Range | None) -> TaskEstimate:
+    return TaskEstimate(load_task(task_id), {"queries": queries, "pairs": 100 * queries}, None, "-", seconds)
+
+
+def test_the_time_of_workers_and_its_price() -> None:
+    rows = [scoring("scifact", 300, Range(3600, 7200)), scoring("trec-covid", 2, Range(7200, 7200))]
+    text = format_estimate(rows, "pairs", "scoring", workers=4, price=2.5)
+    assert "302 queries, 30,200 pairs, 0 MB to fetch and 2 tasks of unknown size, 3.0 h - 4.0 h of scoring\n" in text
+    # Four workers share the first task, two the second, which has only two queries: 15 or 30 minutes, and an hour.
+    assert "\n4 workers: 75 min - 1.5 h of scoring, 12.50 - 15.00 at 2.5 per worker-hour\n" in text
+    assert text.endswith("disk: journals of 0.13 MB, and the download on every machine")
+
+
+def test_a_task_without_a_rate_is_counted_and_has_no_time() -> None:
+    rows = [scoring("scifact", 300, Range(60, 60)), scoring("nights", 10, None)]
+    text = format_estimate(rows, "pairs", "scoring", workers=2)
+    assert "60 s of scoring for 1 of 2\n2 workers: 30 s of scoring for 1 of 2\n" in text
+    assert "scoring" not in format_estimate(rows[1:], "pairs", "scoring", workers=2, price=1.0)
+
+
+def test_rates_are_by_type_or_for_all() -> None:
+    rates = parse_rates(["100", "t2vd=20"])
+    assert rates["t2t"] == Range(100, 100) and rates["t2vd"] == Range(20, 20) and set(rates) == set(TYPES)
+    assert set(parse_rates(["t2i=5"])) == {"t2i"}
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        (["fast"], "--rate fast: wanted"),
+        (["t2t="], "--rate t2t=: wanted"),
+        (["-1"], "--rate -1: wanted"),
+        (["nan"], "--rate nan: wanted"),
+        (["inf"], "--rate inf: wanted"),
+        (["t2x=3"], "'t2x' is no task type"),
+        (["t2t=3", "t2t=4"], "given twice for t2t"),
+        (["3", "4"], "given twice for all types"),
+    ],
+)
+def test_rates_that_are_none_are_refused(rates: list[str], message: str) -> None:
+    with pytest.raises(MRBError, match=message):
+        parse_rates(rates)
+
+
+def test_without_a_rate_for_any_task_there_is_no_estimate(tmp_path: Path) -> None:
+    with pytest.raises(MRBError, match="no rate for any of these tasks, which are of type i2i"):
+        list(dry_run(options("mrb", tmp_path, "nights"), parse_rates(["t2t=1"])))
+
+
+def test_a_run_has_rates_of_its_tasks_and_of_their_types(tmp_path: Path) -> None:
+    def write(timings: dict[str, tuple[float, int]]) -> None:
+        record = RunRecord(
+            schema_version=1, mrb_version="0", reranker=load(lambda request: []).info, suite=None, suite_version=None,
+            tasks=tuple(timings), not_covered=(), command=(), environment={"workers": "2"},
+            timings={name: TaskTiming(seconds=seconds, pairs=pairs) for name, (seconds, pairs) in timings.items()},
+        )  # fmt: skip
+        write_run(tmp_path, record)
+
+    write({"mini-flag-t2i": (10.0, 1000), "mini-faq-t2t": (4.0, 100)})
+    rates = read_rates(tmp_path)
+    assert rates["mini-flag-t2i"] == rates["t2i"] == Range(50, 50), "1,000 pairs in 10 seconds by two workers"
+    assert rate_of(rates, load_task("scifact")) == Range(12.5, 12.5)
+    assert rate_of(rates, load_task("docvqa")) is None
+    write({})
+    with pytest.raises(ResultError, match="no task was timed"):
+        read_rates(tmp_path)
+    with pytest.raises(ResultError, match=r"run\.json"):
+        read_rates(tmp_path / "none")
 
 
 def test_what_the_adapter_cannot_score_is_named_before_anything_is_scored(

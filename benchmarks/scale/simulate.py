@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from workload import Cluster, Float64, Way, Work
 
 from mrb.evaluation.task_spec import Choice
 from mrb.parallel.cluster.requeueing_queue import Handing
 from mrb.parallel.cluster.worker_handle import Member
-from mrb.scale.work import Cluster, Float64, Way, Work
 
 Action = Callable[[], None]
 

@@ -1,8 +1,8 @@
-"""What `mrb plan` takes for granted and leaves out, measured on the embedded suite.
+"""What `plan.py` takes for granted and leaves out, measured on the embedded suite.
 
-    python benchmarks/scale.py makespan [--limit 15] [--model gmr-tiny] [--times 4]
-    python benchmarks/scale.py pages
-    python benchmarks/scale.py reuse [--limit 8]
+    python benchmarks/scale/measure.py makespan [--limit 15] [--model gmr-tiny] [--times 4]
+    python benchmarks/scale/measure.py pages
+    python benchmarks/scale/measure.py reuse [--limit 8]
 
 `makespan` times each query of the suite in a run of a real model, and then runs the suite with 1, 2, 4 and 8 workers
 that wait for so long, or for so many `--times` as long, as the model took for the query: as a worker waits for its GPU.
@@ -12,7 +12,7 @@ to start, open and measure too. `spread` is the standard deviation of a task's s
 
 `pages` deals the queries of the tasks whose documents have pictures out to 1, 2, 4, ... workers, as `--shard` does, and
 counts the distinct pictures of each one's candidates: what a vision tower has to look at if its worker keeps all that
-it has seen. Beside it stands what `mrb plan` takes, lists drawn at random.
+it has seen. Beside it stands what `plan.py` takes, lists drawn at random.
 
 `reuse` scores a few queries of each task with gmr-tiny and prints what its engine counted.
 """
@@ -31,14 +31,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from cost import Cost
+from simulate import Job, simulate
+from workload import Cluster, Way, Work, pictures_seen, registered
 
 from mrb.data.task import Task
-from mrb.evaluation.registry_estimate import registered
 from mrb.evaluation.selection import select
 from mrb.evaluation.task_spec import Choice, open_plan
-from mrb.scale.cost import Cost
-from mrb.scale.simulate import Job, simulate
-from mrb.scale.work import Cluster, Way, Work, pictures_seen
 
 MRB = Path(sys.executable).with_name("mrb")
 WORKERS = (1, 2, 4, 8)
@@ -143,7 +142,7 @@ def makespan(model: str, limit: int | None, times: float) -> None:
         costs = np.array([end - begin for begin, end in found])
         print(f"{task_id:18} {len(costs):7} {costs.mean():8.4f} {costs.std() / costs.mean():7.2f}")
     seconds = {name: [times * (end - begin) for begin, end in found] for name, found in real.noted.items()}
-    entries = registered(SUITE.tasks, SUITE, limit)
+    entries = registered(SUITE, limit)
     jobs: list[Job] = []
     for entry in entries:
         left = {name: list(found) for name, found in seconds.items()}

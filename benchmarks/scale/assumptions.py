@@ -1,13 +1,14 @@
-"""What a plan takes for granted, as data of the package `mrb.tasks`: `scale.toml`, which names each number's source."""
+"""What a plan takes for granted, in `scale.toml`, which names each number's source."""
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mrb.data.task import Model, Slug, read_toml, task_folder
+from mrb.data.task import Model, Slug, read_toml
 from mrb.errors import MRBError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -73,4 +74,4 @@ class Assumed(Model):
 @cache
 def load_assumed() -> Assumed:
     """The assumptions of this version of MRB."""
-    return read_toml(Assumed, task_folder() / "scale.toml")
+    return read_toml(Assumed, Path(__file__).with_name("scale.toml"))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
 from typing import Any
 
+from assumptions import load_assumed
+from estimate import Point, best, compared
+from workload import Cluster, Registered, Work
+
 from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
-from mrb.evaluation.registry_estimate import Registered
-from mrb.scale.assumed import load_assumed
-from mrb.scale.estimate import Point, best, compared
-from mrb.scale.work import Cluster, Work
 
 GAIN = 1.1
 """Twice the workers help if that makes a run at least so many times faster."""

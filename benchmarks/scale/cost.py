@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from mrb.data.task import TYPES, Task, load_task
+from assumptions import Arithmetic, Tokens, load_assumed
+
+from mrb.data.task import TYPES, Task
 from mrb.engine.prompt_template import LEAST_SAVED
-from mrb.errors import MRBError, ResultError, close_names
-from mrb.results.schema import RUN_FILE, read_run
-from mrb.scale.assumed import Arithmetic, Tokens, load_assumed
+from mrb.evaluation.estimate import Rates
 
 MEGABYTE = 1024 * 1024
 
@@ -47,37 +46,9 @@ def cost_of(costs: Costs, task: Task) -> Cost | None:
     return costs.get(task.id, costs.get(task.type))
 
 
-def given(rates: Iterable[str]) -> Costs:
-    """Of `[TYPE=]N` texts, N pairs a second; one without a type holds for all that are not named. MRBError names what
-    is no type, no positive number, or stands twice."""
-    found: dict[str, Cost] = {}
-    for text in rates:
-        kind, _, number = text.rpartition("=")
-        if kind and kind not in TYPES:
-            raise MRBError(f"--rate {text}: {kind!r} is no task type{close_names(kind, TYPES)}")
-        if kind in found:
-            raise MRBError(f"--rate {text}: given twice for {kind or 'all types'}")
-        found[kind] = Cost(1 / _rate(text, number))
-    if "" in found:
-        rest = found.pop("")
-        return {**dict.fromkeys(TYPES, rest), **found}
-    return found
-
-
-def of_run(folder: Path) -> Costs:
-    """Measured in the run in `folder`: a task's pairs over its seconds, a worker of those that it had; a type has that
-    of its tasks together. ResultError if there is no run or nothing was timed."""
-    record = read_run(folder)
-    workers = int(record.environment.get("workers", "1"))
-    timed = {load_task(task_id): timing for task_id, timing in record.timings.items() if timing.pairs}
-    if not timed:
-        raise ResultError(f"{folder / RUN_FILE}: no task was timed, so no rate is known")
-    found = {task.id: Cost(timing.seconds * workers / timing.pairs) for task, timing in timed.items()}
-    for kind in dict.fromkeys(task.type for task in timed):
-        of_type = [timing for task, timing in timed.items() if task.type == kind]
-        seconds, pairs = sum(timing.seconds for timing in of_type), sum(timing.pairs for timing in of_type)
-        found[kind] = Cost(seconds * workers / pairs)
-    return found
+def costs_of(rates: Rates) -> Costs:
+    """The costs at these rates, pairs a second of one worker."""
+    return {name: Cost(1 / rate.low) for name, rate in rates.items()}
 
 
 def by_arithmetic(model: Arithmetic, teraflops: float, depth: int) -> Costs:
@@ -103,13 +74,3 @@ def _counted(model: Arithmetic, tokens: Tokens, kind: str, speed: float, depth: 
         suffix=suffix,
         shared=shared,
     )
-
-
-def _rate(text: str, number: str) -> float:
-    try:
-        rate = float(number)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise MRBError(f"--rate {text}: wanted [TYPE=]N, N pairs a second")
-    return rate

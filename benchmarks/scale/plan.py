@@ -1,21 +1,29 @@
-"""`mrb plan`: what a run takes on a cluster, before anything is paid for."""
+"""What a run takes on a cluster by the closed form and, with --simulate, by the simulation.
+
+    python benchmarks/scale/plan.py --assume gmr-3b --workers 512 --gpus-per-node 8 --price 2 --simulate
+
+README.md explains the numbers.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+import numpy as np
+import report
+from assumptions import load_assumed
+from cost import Costs, by_arithmetic, costs_of
+from simulate import drawn, simulate
+from workload import Cluster, Work, registered, ways, works
 
+from mrb.candidates.candidate_sets import load_tracks
 from mrb.errors import MRBError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mrb.scale.cost import Costs
-    from mrb.scale.work import Cluster, Work
+from mrb.evaluation.estimate import parse_rates, read_rates
+from mrb.evaluation.selection import select
 
 
 @click.command()
@@ -26,8 +34,6 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task.")
 @click.option("--rate", "rates", multiple=True, metavar="[TYPE=]N", help="Pairs a second of a worker; repeatable.")
 @click.option("--rates-from", "run", type=click.Path(path_type=Path), metavar="RUN", help="Rates as RUN had them.")
-@click.option("--model", metavar="NAME", help="Time this reranker here, on the embedded task of each type.")
-@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the reranker; repeatable.")
 @click.option("--assume", metavar="NAME", help="Rates from arithmetic: gmr-3b or gmr-7b.")
 @click.option("--teraflops", type=click.FloatRange(0, min_open=True), help="With --assume: of a GPU, sustained.")
 @click.option("--cache-mb", type=click.IntRange(0), help="With --assume: picture features that a worker keeps.")
@@ -71,8 +77,6 @@ def command(
     limit: int | None,
     rates: tuple[str, ...],
     run: Path | None,
-    model: str | None,
-    options: tuple[str, ...],
     assume: str | None,
     teraflops: float | None,
     cache_mb: int | None,
@@ -92,22 +96,16 @@ def command(
 ) -> None:
     """Say what a run takes on a cluster: hours, cost, network, disk, and how best to divide it.
 
-    Sizes are the registry's. Rates are one worker's: --rate, --rates-from, --model or --assume. Nothing is written.
+    Sizes are the registry's. Rates are one worker's: --rate, --rates-from or --assume. Nothing is written.
     """
-    from mrb.evaluation.registry_estimate import registered
-    from mrb.evaluation.selection import select
-    from mrb.scale import report
-    from mrb.scale.assumed import load_assumed
-    from mrb.scale.work import Cluster, works
-
     if uplink is not None and link is None:
         raise MRBError("--uplink needs --link, what each node has of it")
     if workers % min(workers, gpus_per_node):
         raise MRBError(f"--workers {workers} do not fill nodes of {gpus_per_node}")
     selection = select(suite_id or (None if task_ids else "mrb"), task_ids, types, depth)
     kinds = tuple(dict.fromkeys(task.type for task in selection.tasks))
-    costs, source = _costs(Rates(rates, run, model, options, assume, teraflops, cache_mb), selection.depth, kinds)
-    found, without = works(registered(selection.tasks, selection, limit), costs)
+    costs, source = _costs(Given(rates, run, assume, teraflops, cache_mb), selection.depth, kinds)
+    found, without = works(registered(selection, limit), costs)
     if not found:
         raise MRBError(f"no rate for any of these tasks: they are of type {', '.join(kinds)}")
     harness = load_assumed().harness
@@ -127,60 +125,44 @@ def command(
 
 
 @dataclass(frozen=True)
-class Rates:
-    """How the user says what pairs cost: in one of four ways, and what belongs to two of them."""
+class Given:
+    """How the user says what pairs cost: in one of three ways, and what belongs to the last."""
 
     given: tuple[str, ...]
     run: Path | None
-    model: str | None
-    options: tuple[str, ...]
     assume: str | None
     teraflops: float | None
     cache_mb: int | None
 
 
-def _costs(rates: Rates, depth: int, kinds: tuple[str, ...]) -> tuple[Costs, str]:
+def _costs(rates: Given, depth: int, kinds: tuple[str, ...]) -> tuple[Costs, str]:
     """What pairs cost, and how that is known."""
-    from mrb.candidates.candidate_sets import load_tracks
-    from mrb.cli.options import key_values
-    from mrb.scale import cost
-    from mrb.scale.assumed import load_assumed
-
-    if sum((bool(rates.given), rates.run is not None, rates.model is not None, rates.assume is not None)) != 1:
-        raise MRBError("name the rates in one way: --rate N, --rates-from RUN, --model NAME or --assume NAME")
-    if rates.options and rates.model is None:
-        raise MRBError("--set is for --model")
+    if sum((bool(rates.given), rates.run is not None, rates.assume is not None)) != 1:
+        raise MRBError("name the rates in one way: --rate N, --rates-from RUN or --assume NAME")
     if rates.assume is None and (rates.teraflops is not None or rates.cache_mb is not None):
         raise MRBError("--teraflops and --cache-mb are for --assume")
     if rates.given:
-        return cost.given(rates.given), "given"
+        return costs_of(parse_rates(rates.given)), "given"
     if rates.run is not None:
-        return cost.of_run(rates.run), f"measured in {rates.run}, a worker's share"
-    if rates.model is not None:
-        from mrb.evaluation.dry_run import probed_speeds
-
-        speeds = probed_speeds(rates.model, key_values(rates.options), kinds)
-        found = {kind: cost.Cost(1 / speed.middle) for kind, speed in speeds.items()}
-        return found, f"{rates.model} on this machine, probed on the embedded suite: within a factor of 1.25 to 2"
+        return costs_of(read_rates(rates.run)), f"measured in {rates.run}, a worker's share"
     sustained = rates.teraflops or load_tracks().estimate.sustained_teraflops
     arithmetic = load_assumed().model(rates.assume or "")
     if rates.cache_mb is not None:
         arithmetic = arithmetic.model_copy(update={"cache_mb": rates.cache_mb})
-    return cost.by_arithmetic(arithmetic, sustained, depth), (
-        f"arithmetic of {arithmetic.id} at {sustained:g} TFLOP/s sustained, which nobody has measured "
-        "(tasks/scale.toml)"
+    return by_arithmetic(arithmetic, sustained, depth), (
+        f"arithmetic of {arithmetic.id} at {sustained:g} TFLOP/s sustained, which nobody has measured (scale.toml)"
     )
 
 
 def _simulated(work: Sequence[Work], cluster: Cluster, seed: int) -> list[float]:
     """Seconds of each way to use the cluster."""
-    import numpy as np
-
-    from mrb.scale.simulate import drawn, simulate
-    from mrb.scale.work import ways
 
     generators = [np.random.default_rng(seed) for _ in ways(cluster)]
     return [
         simulate(drawn(work, cluster, rng), cluster, way, rng)
         for way, rng in zip(ways(cluster), generators, strict=True)
     ]
+
+
+if __name__ == "__main__":
+    command()

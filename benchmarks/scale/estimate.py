@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
+from workload import Cluster, Float64, Way, Work, ways
 
 from mrb.parallel.work_queue import AT_ONCE
-from mrb.scale.work import Cluster, Float64, Way, Work, ways
 
 AS_GOOD = 1.02
 """A way that takes no more than this times the shortest is as good: the estimate is no better."""

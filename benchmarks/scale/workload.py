@@ -8,12 +8,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from assumptions import load_assumed
+from cost import Cost, Costs, cost_of
 
-from mrb.evaluation.registry_estimate import Registered
-from mrb.scale.assumed import load_assumed
-from mrb.scale.cost import Cost, Costs, cost_of
+from mrb.data.task import Task
+from mrb.evaluation.estimate import registry_counts
+from mrb.evaluation.selection import Selection
 
 Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The registry's numbers for a task. `gigabytes` is the download: None if unknown, 0 for embedded data."""
+
+    task: Task
+    queries: int
+    pairs: int
+    gigabytes: float | None
+
+
+def registered(selection: Selection, limit: int | None) -> list[Registered]:
+    """The registry's numbers for the selected tasks."""
+    return [
+        Registered(
+            task,
+            **registry_counts(task, selection, limit),
+            gigabytes=0.0 if task.source.kind == "embedded" else task.size.gigabytes,
+        )
+        for task in selection.tasks
+    ]
 
 
 @dataclass(frozen=True)
