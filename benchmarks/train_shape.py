@@ -21,7 +21,7 @@ import transformers
 
 from mrb.training.memory_estimate import cut_config, empty_learner, kept_bytes, load_config, measure
 from mrb.training.model import quiet
-from mrb.training.recipe import Recipe, load_recipe, recipe_folder
+from mrb.training.recipe import RECIPES, Recipe, load_recipe
 from mrb.training.run import train
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contract"))
@@ -33,7 +33,7 @@ PROBED = 256
 
 def checkpoint(folder: Path, shape: str, layers: int) -> None:
     """Save a model of the shape with so many layers in text and vision, its tokenizer and its image processor."""
-    config = cut_config(load_config(recipe_folder() / "shapes" / shape), layers)
+    config = cut_config(load_config(RECIPES / "shapes" / shape), layers)
     tokenizer = tiny.tokenizer()
     for name, token in {
         "image_token_id": "<|image_pad|>",
@@ -88,7 +88,7 @@ def compare(recipe: Recipe, asked: argparse.Namespace) -> None:
     half = recipe.memory.precision == "bf16"
     kept = {}
     for layers in (asked.layers, 2 * asked.layers):
-        config = cut_config(load_config(recipe_folder() / "shapes" / recipe.model.shape), layers, 512)
+        config = cut_config(load_config(RECIPES / "shapes" / recipe.model.shape), layers, 512)
         plain = recipe.memory.model_copy(update={"gradient_checkpointing": False})
         learner = empty_learner(recipe.model_copy(update={"memory": plain}), config).train()
         kept[layers] = kept_bytes(learner, PROBED, half)

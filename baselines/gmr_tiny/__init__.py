@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrb.baselines.rerankers.prompt_templates import GMR_TINY_CL
+from mrb.engine.published_prompts import GMR_TINY_CL
 from mrb.engine.yes_no import YesNo
 
 

@@ -7,7 +7,7 @@ Never run on its real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA
+from mrb.engine.published_prompts import BGE_GEMMA
 from mrb.engine.yes_no import YesNo
 
 

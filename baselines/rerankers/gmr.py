@@ -11,7 +11,7 @@ Never run on their real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import GMR, GMR_CL
+from mrb.engine.published_prompts import GMR, GMR_CL
 from mrb.engine.yes_no import YesNo
 
 

@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrb.baselines.rerankers.prompt_templates import JINA_M0
+from mrb.engine.published_prompts import JINA_M0
 from mrb.engine.yes_no import YesNo
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ Never run on their real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import LAMRA_QWEN2, LAMRA_QWEN25
+from mrb.engine.published_prompts import LAMRA_QWEN2, LAMRA_QWEN25
 from mrb.engine.yes_no import YesNo
 
 

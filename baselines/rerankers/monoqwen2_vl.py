@@ -9,7 +9,7 @@ model. Needs peft. Never run on its real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import MONOQWEN
+from mrb.engine.published_prompts import MONOQWEN
 from mrb.engine.yes_no import YesNo
 
 

@@ -7,7 +7,7 @@ those that mteb 2.26 names. Never run on their real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import MXBAI
+from mrb.engine.published_prompts import MXBAI
 from mrb.engine.yes_no import YesNo
 
 

@@ -8,7 +8,7 @@ Never run on their real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import QWEN3
+from mrb.engine.published_prompts import QWEN3
 from mrb.engine.yes_no import YesNo
 
 

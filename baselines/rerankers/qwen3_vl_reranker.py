@@ -8,7 +8,7 @@ commits are those that mteb 2.26 names. Never run on their real weights here.
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import QWEN3_VL
+from mrb.engine.published_prompts import QWEN3_VL
 from mrb.engine.yes_no import YesNo
 
 

@@ -8,7 +8,7 @@ model, a Qwen2-VL, Qwen2.5-VL or Qwen3-VL model, or a folder of LoRA weights on 
 
 from __future__ import annotations
 
-from mrb.baselines.rerankers.prompt_templates import LAYOUTS
+from mrb.engine.published_prompts import LAYOUTS
 from mrb.engine.yes_no import YesNo
 
 

@@ -19,7 +19,7 @@ from mrb.engine.checkpoint import read_config
 from mrb.errors import TrainingError
 from mrb.training.losses import LabelRows
 from mrb.training.model import Learner, tuned
-from mrb.training.recipe import Recipe, recipe_folder
+from mrb.training.recipe import RECIPES, Recipe
 
 PROBES = (8, 24)
 """Lengths in tokens of the two rows that a layer is measured with, to separate its per-token and its constant cost."""
@@ -53,7 +53,7 @@ def shape_folder(recipe: Recipe) -> Path | None:
     model = recipe.model
     if model.path is not None and model.revision is None and (local := expand_user(model.path)).is_dir():
         return local
-    shipped = recipe_folder() / "shapes" / (recipe.model.shape or "-")
+    shipped = RECIPES / "shapes" / (recipe.model.shape or "-")
     return shipped if shipped.is_dir() else None
 
 
@@ -66,7 +66,7 @@ def measure(recipe: Recipe) -> Shape:
     if folder is None:
         raise TrainingError(
             f"{recipe.model.name} is not on this disk, and model.shape names none of the shapes that ship: "
-            + ", ".join(sorted(path.name for path in (recipe_folder() / "shapes").iterdir()))
+            + ", ".join(sorted(path.name for path in (RECIPES / "shapes").iterdir()))
         )
     config = load_config(folder)
     with torch.device("meta"):

@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,11 @@ from mrb.engine.image_features import Features
 from mrb.engine.lora import read_adapter
 from mrb.engine.prompt import label_ids
 from mrb.engine.prompt_template import Layout
+from mrb.engine.published_prompts import LAYOUTS
 from mrb.errors import TrainingError
-from mrb.rerankers.plugins import RERANKERS
 from mrb.training.losses import LabelRows
 from mrb.training.recipe import Recipe, Tuning
 
-_ANY_LAYOUT = "yes-no"
 _SCORE = {"cl": "positive", "sft": "difference"}
 
 
@@ -89,8 +87,7 @@ def layout_of(recipe: Recipe) -> Layout:
 
     Raises TrainingError if there is none of that name, or if it ranks by another score than the loss trains.
     """
-    (point,) = entry_points(group=RERANKERS, name=_ANY_LAYOUT)
-    known: dict[str, Layout] = {layout.name: layout for layout in point.load().other_prompts}
+    known = {layout.name: layout for layout in LAYOUTS}
     layout = known.get(recipe.model.layout)
     if layout is None:
         raise TrainingError(f"model.layout {recipe.model.layout!r}: wanted one of {', '.join(sorted(known))}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,8 @@ from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
 from mrb.training.data.sampling import Sampling
 
+RECIPES = Path(__file__).parent / "recipes"
+"""The folder of the packaged recipes, with the shapes and sweeps that they name."""
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
 the vision tower of Qwen2.5-VL, whose layers are called `blocks`.
@@ -296,12 +297,7 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 def recipe_names() -> list[str]:
     """Return the names of the packaged recipes."""
-    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
-
-
-def recipe_folder() -> Path:
-    """Return the folder of the packaged recipes."""
-    return Path(str(resources.files("mrb.baselines"))) / "recipes"
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
@@ -314,7 +310,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
     Raises:
         TrainingError: Names the file and the first wrong setting.
     """
-    path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(
             f"no recipe {name!r}: give a .toml file or one of {', '.join(recipe_names())}, or a command: data"
@@ -338,7 +334,7 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return content
     beside = path.parent / f"{base}.toml"
-    below = beside if beside.is_file() else recipe_folder() / f"{base}.toml"
+    below = beside if beside.is_file() else RECIPES / f"{base}.toml"
     if not below.is_file():
         raise TrainingError(f"recipe {path}: extends {base!r}, and there is no such recipe")
     return _merged(_extended(below, (*seen, path)), content)

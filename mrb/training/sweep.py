@@ -9,7 +9,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +16,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
-from mrb.training.recipe import LoadedRecipe, load_recipe
+from mrb.training.recipe import RECIPES, LoadedRecipe, load_recipe
 from mrb.training.record import TrainingRecord, read_training_record
 
 Say = Callable[[str], None]
+SWEEPS = RECIPES / "sweeps"
 
 
 class Arm(Model):
@@ -86,7 +86,7 @@ class Sweep:
 
 def sweep_names() -> list[str]:
     """Return the names of the packaged sweeps."""
-    return sorted(path.stem for path in _shipped().glob("*.toml"))
+    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
 
 
 def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequence[int] = ()) -> Sweep:
@@ -95,7 +95,7 @@ def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequenc
     `changes` are `section.name=value` settings for all arms; `seeds` replaces the file's seeds. Raises TrainingError
     that names what is wrong.
     """
-    path = Path(name) if name.endswith(".toml") else _shipped() / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else SWEEPS / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(f"no sweep {name!r}: give a .toml file or one of {', '.join(sweep_names())}")
     try:
@@ -136,7 +136,3 @@ def _named(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]
 
 def _toml(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _shipped() -> Path:
-    return Path(str(resources.files("mrb.baselines"))) / "recipes" / "sweeps"

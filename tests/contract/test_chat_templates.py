@@ -16,10 +16,10 @@ import pytest
 from asked import INSTRUCTION, picture
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from mrb.baselines.rerankers.prompt_templates import GMR, GMR_CL, LAMRA_QWEN2, LAMRA_QWEN25, MONOQWEN, QWEN3_VL
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
 from mrb.engine.prompt_template import Layout, render
+from mrb.engine.published_prompts import GMR, GMR_CL, LAMRA_QWEN2, LAMRA_QWEN25, MONOQWEN, QWEN3_VL
 
 Part = dict[str, str]
 Messages = list[dict[str, Any]]

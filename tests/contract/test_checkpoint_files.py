@@ -16,10 +16,10 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA
 from mrb.baselines.rerankers.yes_no import AnyYesNo
 from mrb.data.items import Item
 from mrb.engine.checkpoint import read_weights
+from mrb.engine.published_prompts import BGE_GEMMA
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, load_adapter

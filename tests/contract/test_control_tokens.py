@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken, Tokenizer
 
-from mrb.baselines.rerankers.prompt_templates import QWEN3
 from mrb.data.items import Item
 from mrb.engine.checkpoint import load_tokenizer
 from mrb.engine.control import ControlTokens
 from mrb.engine.prompt import Prompter
+from mrb.engine.published_prompts import QWEN3
 from mrb.errors import AdapterError
 
 NOT_SPECIAL = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")

@@ -15,11 +15,11 @@ import pytest
 from asked import picture
 from museum.vocabulary import real_vocabulary
 
-from mrb.baselines.rerankers.prompt_templates import BGE_GEMMA, JINA_M0, LAYOUTS, MXBAI, QWEN3
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
 from mrb.engine.prompt import Prompter, label_ids
 from mrb.engine.prompt_template import Layout, render
+from mrb.engine.published_prompts import BGE_GEMMA, JINA_M0, LAYOUTS, MXBAI, QWEN3
 
 QWEN = [layout for layout in (*LAYOUTS, JINA_M0, gme.PROMPT, qwen3_vl_embedding.PROMPT) if layout is not BGE_GEMMA]
 TEXTS = [

@@ -15,7 +15,7 @@ from mrb.training.recipe import load_recipe
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(path for path in task_folder().glob("*/*.toml") if path.parent.name not in ("suites", "tracks"))
 SUITES = sorted(task_folder().glob("suites/*.toml"))
-RECIPES = sorted((ROOT / "baselines" / "recipes").glob("*.toml"))
+RECIPES = sorted((ROOT / "mrb" / "training" / "recipes").glob("*.toml"))
 
 
 def mutated(data: st.DataObject, paths: list[Path], room: Path) -> Path:

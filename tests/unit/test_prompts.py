@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mrb.baselines.rerankers.prompt_templates import (
+from mrb.data.items import ImageHandle, Item
+from mrb.engine.prompt_template import Layout, render
+from mrb.engine.published_prompts import (
     BGE_GEMMA,
     GMR,
     GMR_CL,
@@ -19,8 +21,6 @@ from mrb.baselines.rerankers.prompt_templates import (
     QWEN3,
     QWEN3_VL,
 )
-from mrb.data.items import ImageHandle, Item
-from mrb.engine.prompt_template import Layout, render
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 PICTURE = ImageHandle(lambda: b"", where="a test's picture")

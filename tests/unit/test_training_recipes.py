@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mrb.errors import TrainingError
-from mrb.training.recipe import LANGUAGE_MODEL, load_recipe, recipe_folder, recipe_names, settings
+from mrb.training.recipe import LANGUAGE_MODEL, RECIPES, load_recipe, recipe_names, settings
 
 MINIMAL = 'schema_version = 1\ntitle = "t"\n[model]\npath = "m"\n[data]\ngroups = ["g.jsonl"]\n'
 
@@ -31,7 +31,7 @@ def test_the_tiny_recipes_start_from_a_shape_that_ships(name: str) -> None:
     recipe = load_recipe(name).recipe
     assert recipe.paper == ()
     assert recipe.model.path is None
-    assert (recipe_folder() / "shapes" / str(recipe.model.shape) / "config.json").is_file()
+    assert (RECIPES / "shapes" / str(recipe.model.shape) / "config.json").is_file()
     assert recipe.model.layout == ("gmr-tiny-cl" if recipe.loss.along == "cl" else "gmr-tiny")
 
 
@@ -42,10 +42,10 @@ def test_every_recipe_that_ships_is_whole(name: str) -> None:
     assert loaded.recipe.paper
     assert all(setting in known for setting in loaded.recipe.paper)
     assert loaded.recipe.model.revision is not None
-    assert (recipe_folder() / "shapes" / str(loaded.recipe.model.shape) / "config.json").is_file()
+    assert (RECIPES / "shapes" / str(loaded.recipe.model.shape) / "config.json").is_file()
     # A model ranks by what its loss moves.
     assert loaded.recipe.model.layout == ("gmr-cl" if loaded.recipe.loss.along == "cl" else "gmr")
-    assert (recipe_folder() / f"{name}.toml").read_text().startswith("# ")
+    assert (RECIPES / f"{name}.toml").read_text().startswith("# ")
 
 
 def test_the_recipes_are_the_arms_of_the_paper() -> None:
@@ -206,7 +206,7 @@ def test_package_data_holds_every_recipe(tmp_path: Path) -> None:
     config = configparser.ConfigParser()
     root = Path(__file__).parents[2]
     config.read(root / "setup.cfg")
-    patterns: list[Any] = [p.strip() for p in config["options.package_data"]["mrb.baselines"].split(",")]
-    covered = {path for pattern in patterns for path in (root / "baselines").glob(pattern)}
-    wanted = {path for path in (root / "baselines" / "recipes").rglob("*") if path.is_file()}
+    patterns: list[Any] = [p.strip() for p in config["options.package_data"]["mrb.training"].split(",")]
+    covered = {path for pattern in patterns for path in (root / "mrb" / "training").glob(pattern)}
+    wanted = {path for path in RECIPES.rglob("*") if path.is_file()}
     assert wanted == covered
