@@ -91,7 +91,7 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     from mrb.evaluation.journal import JournalWriter, Record, replay
     from mrb.evaluation.measure import measure
     from mrb.evaluation.outputs import write_task
-    from mrb.evaluation.plan import asked, make_plan
+    from mrb.evaluation.plan import make_plan, make_requests
     from mrb.evaluation.run import header_of
     from mrb.evaluation.score import score_all
     from mrb.evaluation.scored import held_scores, missing
@@ -119,7 +119,7 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
         reranker = declared(Adapter("brightness", Pictures(), {}, "benchmark", None))
     journal = folder / "run" / "journal"
     with JournalWriter(journal, header_of(plan, reranker.info, environment.packages())) as writer:
-        requests = asked(plan, missing(plan, {}), reranker.info.kind, uses_first_stage=False)
+        requests = make_requests(plan, missing(plan, {}), reranker.info.kind, uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))
     held = held_scores(replay(journal).records, journal)

@@ -30,11 +30,11 @@ import pyarrow.parquet as pq
 
 from mrb._util.hashing import sha256_file
 from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.candidates.load import load_candidates, referenced_documents
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.load import load_task_data
 from mrb.data.table_discovery import tables_of
 from mrb.data.task import load_task
-from mrb.evaluation.selection import load_candidates, needed
 from mrb.hub.manifest import Manifest, RemoteFile, record
 
 TASK = load_task("edis")
@@ -111,7 +111,7 @@ def load(way: str, root: Path, depth: int) -> dict[str, float | str]:
     peak = _watch()
     started, rows = time.perf_counter(), 0
     if way in ("list", "again", "read"):
-        data = load_task_data(TASK, needed=needed(load_candidates(TASK, root / "edis.parquet", depth)))
+        data = load_task_data(TASK, needed=referenced_documents(load_candidates(TASK, root / "edis.parquet", depth)))
         rows = len(data.corpus)
         if way == "read":
             assert all(data.corpus.item(doc_id).text and data.corpus.encoded(doc_id) for doc_id in data.corpus)

@@ -36,12 +36,12 @@ from simulate import Job, simulate
 from workload import Cluster, Way, Work, pictures_seen, registered
 
 from mrb.data.task import Task
-from mrb.evaluation.selection import select
-from mrb.evaluation.task_spec import Choice, open_plan
+from mrb.evaluation.plan import load_plan
+from mrb.evaluation.spec import TaskSpec, select_tasks
 
 MRB = Path(sys.executable).with_name("mrb")
 WORKERS = (1, 2, 4, 8)
-SUITE = select(None, (), (), None)
+SUITE = select_tasks(None, (), (), None)
 ADAPTER = """
 import json, os, time
 
@@ -107,7 +107,7 @@ class Ran:
 
 def keys(task: Task, limit: int | None) -> list[str]:
     """What the adapter knows the task's queries by."""
-    plan = open_plan(Choice(task, SUITE.depth, None, limit, None))
+    plan = load_plan(TaskSpec(task, SUITE.depth, None, limit, None))
     items = [plan.data.queries.item(query_id) for query_id in plan.query_ids]
     return [json.dumps([task.instruction, item.text, item.image and item.image.sha256]) for item in items]
 
@@ -142,7 +142,7 @@ def makespan(model: str, limit: int | None, times: float) -> None:
         costs = np.array([end - begin for begin, end in found])
         print(f"{task_id:18} {len(costs):7} {costs.mean():8.4f} {costs.std() / costs.mean():7.2f}")
     seconds = {name: [times * (end - begin) for begin, end in found] for name, found in real.noted.items()}
-    entries = registered(SUITE, limit)
+    entries = registered(replace(SUITE, limit=limit))
     jobs: list[Job] = []
     for entry in entries:
         left = {name: list(found) for name, found in seconds.items()}
@@ -185,7 +185,7 @@ def beside(one: Ran, jobs: Sequence[Job], limit: int | None) -> tuple[float, lis
 def open_seconds(task: Task, limit: int | None) -> float:
     """Seconds until the task's list and data are read."""
     begun = time.perf_counter()
-    open_plan(Choice(task, SUITE.depth, None, limit, None))
+    load_plan(TaskSpec(task, SUITE.depth, None, limit, None))
     return time.perf_counter() - begun
 
 
@@ -197,7 +197,7 @@ def pages() -> None:
     for task in SUITE.tasks:
         if task.document_modality == "text":
             continue
-        plan = open_plan(Choice(task, SUITE.depth, None, None, None))
+        plan = load_plan(TaskSpec(task, SUITE.depth, None, None, None))
         lists = [plan.entry(query_id).doc_ids for query_id in plan.query_ids]
         corpus = plan.data.corpus
         hashes = {doc: image.sha256 for doc in corpus if (image := corpus.item(doc).image) is not None}
@@ -213,13 +213,13 @@ def pages() -> None:
 def reuse(limit: int) -> None:
     """What the engine of a real model spares on the embedded lists."""
     from mrb.baselines.gmr_tiny import GMRTiny
-    from mrb.evaluation.plan import asked
+    from mrb.evaluation.plan import make_requests
 
     print("task                 pairs  tokens a pair  prefix spared  pictures hit")
     for task in SUITE.tasks:
-        plan = open_plan(Choice(task, SUITE.depth, None, limit, None))
+        plan = load_plan(TaskSpec(task, SUITE.depth, None, limit, None))
         model = GMRTiny()
-        requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+        requests = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
         for _ in model.score_stream(one.request for one in requests):
             pass
         stats = model.engine.stats

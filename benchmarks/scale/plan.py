@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -23,7 +23,7 @@ from workload import Cluster, Work, registered, ways, works
 from mrb.candidates.candidate_sets import load_tracks
 from mrb.errors import MRBError
 from mrb.evaluation.estimate import parse_rates, read_rates
-from mrb.evaluation.selection import select
+from mrb.evaluation.spec import select_tasks
 
 
 @click.command()
@@ -102,10 +102,10 @@ def command(
         raise MRBError("--uplink needs --link, what each node has of it")
     if workers % min(workers, gpus_per_node):
         raise MRBError(f"--workers {workers} do not fill nodes of {gpus_per_node}")
-    selection = select(suite_id or (None if task_ids else "mrb"), task_ids, types, depth)
+    selection = select_tasks(suite_id or (None if task_ids else "mrb"), task_ids, types, depth)
     kinds = tuple(dict.fromkeys(task.type for task in selection.tasks))
     costs, source = _costs(Given(rates, run, assume, teraflops, cache_mb), selection.depth, kinds)
-    found, without = works(registered(selection, limit), costs)
+    found, without = works(registered(replace(selection, limit=limit)), costs)
     if not found:
         raise MRBError(f"no rate for any of these tasks: they are of type {', '.join(kinds)}")
     harness = load_assumed().harness

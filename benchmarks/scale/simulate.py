@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from workload import Cluster, Float64, Way, Work
 
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 from mrb.parallel.cluster.requeueing_queue import Handing
 from mrb.parallel.cluster.worker_handle import Member
 
@@ -187,8 +187,8 @@ class _Run:
         task, pairs = one.work.entry.task, one.work.depth
         self._costs = one.costs.tolist()
         spans = ((str(query), 0, pairs) for query in range(len(self._costs)))
-        self._handing = Handing(Choice(task, pairs, None, None, None), spans, None)
-        self._rng.shuffle(self._workers)  # who asks first is nobody's choice
+        self._handing = Handing(TaskSpec(task, pairs, None, None, None), spans, None)
+        self._rng.shuffle(self._workers)  # who asks first is nobody's spec
         for worker in self._workers:
             if not worker.busy:
                 self._open(worker)

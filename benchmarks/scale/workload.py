@@ -13,7 +13,7 @@ from cost import Cost, Costs, cost_of
 
 from mrb.data.task import Task
 from mrb.evaluation.estimate import registry_counts
-from mrb.evaluation.selection import Selection
+from mrb.evaluation.spec import RunSpec
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,15 +28,15 @@ class Registered:
     gigabytes: float | None
 
 
-def registered(selection: Selection, limit: int | None) -> list[Registered]:
+def registered(spec: RunSpec) -> list[Registered]:
     """The registry's numbers for the selected tasks."""
     return [
         Registered(
             task,
-            **registry_counts(task, selection, limit),
+            **registry_counts(task, spec),
             gigabytes=0.0 if task.source.kind == "embedded" else task.size.gigabytes,
         )
-        for task in selection.tasks
+        for task in spec.tasks
     ]
 
 

@@ -22,7 +22,7 @@ from mrb.evaluation.plan import Plan
 from mrb.hub.manifest import cache_root
 from mrb.leaderboard.tables.table_grouping import Comparison
 from mrb.metrics.measures import HEADLINE, Float64, per_query
-from mrb.results.recompute import plan_of
+from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, task_scores
 from mrb.results.schema import CLUSTER_COLUMN
 from mrb.submission.reader import Received
@@ -80,7 +80,7 @@ def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
     if identity.revision != task.revision or not_at_hand(task) is not None:
         return None
     sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
-    return first_values(plan_of(scores.result, sample, None, task_id))
+    return first_values(load_result_plan(scores.result, sample, None, task_id))
 
 
 def first_values(plan: Plan) -> Float64:

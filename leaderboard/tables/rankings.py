@@ -24,7 +24,7 @@ from mrb.leaderboard.tables.per_query_cache import first_values, headline_values
 from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.ranking import Float32, Positions, rank_candidates
-from mrb.results.recompute import plan_of
+from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, queries_hash
 from mrb.results.schema import SCORES_FILE
 from mrb.submission.rankings import scores_of
@@ -126,7 +126,7 @@ def _plan(run: Run, task: Task) -> Plan:
     sample = None
     if scores.result.data.selection == "sample" and run.record.suite is not None:
         sample = load_suite(run.record.suite).sample
-    plan = plan_of(scores.result, sample, None, str(run.folder / task.id))
+    plan = load_result_plan(scores.result, sample, None, str(run.folder / task.id))
     if queries_hash(plan.query_ids) != scores.queries:
         raise ResultError(f"{run.folder}: task {task.id}: its queries are not those of the task")
     return plan

@@ -279,21 +279,21 @@ def _path(list_or_task: str, task_id: str | None) -> Path:
     path = Path(list_or_task)
     if path.suffix == ".parquet" or path.exists():
         return path
+    from mrb.candidates.load import find_candidates
     from mrb.data.task import load_task
-    from mrb.evaluation.selection import candidates_path
 
-    return candidates_path(load_task(list_or_task), None)
+    return find_candidates(load_task(list_or_task), None)
 
 
 def _checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
     """The data of the list's task, once the list is found to be the task's. CandidatesError says what does not fit."""
     from mrb.candidates.lists import check_ids, check_task
+    from mrb.candidates.load import referenced_documents
     from mrb.data.load import load_task_data
-    from mrb.evaluation.selection import needed
 
     made, frozen = candidates.provenance, task.candidates
     check_task(made, task, str(path))
-    data = load_task_data(task, needed=needed(candidates))
+    data = load_task_data(task, needed=referenced_documents(candidates))
     check_ids(candidates, data.queries.rows, data.corpus.rows, str(path))
     like_frozen = frozen is not None and (
         (frozen.first_stage, frozen.track, frozen.depth) == (made.first_stage, made.track, made.depth)

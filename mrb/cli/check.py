@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -41,7 +42,7 @@ def command(
     """
     from mrb.cli.options import key_values, run_name
     from mrb.errors import one_line
-    from mrb.evaluation.selection import select
+    from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import local_lists
     from mrb.rerankers.check.check import check
     from mrb.rerankers.check.noise_run import measure_noise
@@ -50,14 +51,15 @@ def command(
     from mrb.rerankers.declaration import LoadedReranker, load_reranker
     from mrb.rerankers.noise import write_noise
 
-    selection = select(suite_id, task_ids, (), None)
-    lists, _ = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))
+    spec = select_tasks(suite_id, task_ids, (), None)
+    lists, _ = local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
+    spec = replace(spec, candidates=lists)
     typed, folder = key_values(options), run_name(name)
 
     def load() -> LoadedReranker:
         return load_reranker(model, typed)
 
-    probe = make_probe(selection, lists, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
+    probe = make_probe(spec, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
     checked = check(load, probe, fresh=not no_reload)
     click.echo(check_text(checked))
     for line in checked.broken:
@@ -66,7 +68,7 @@ def command(
         raise click.exceptions.Exit(2)
     click.echo(verdict(checked))
     if noise:
-        whole = make_probe(selection, lists, queries=requests or NOISE_QUERIES, depth=selection.depth)
+        whole = make_probe(spec, queries=requests or NOISE_QUERIES, depth=spec.depth)
         record = measure_noise(load, whole)
         path = write_noise(out / (folder or checked.info.name), record)
         click.echo(f"\n{noise_text(record)}\nwritten: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -98,9 +99,8 @@ def command(
     Killed at any moment, the same command goes on where it stopped.
     """
     from mrb.cli.options import key_values, run_name
-    from mrb.evaluation.run import RunOptions, run
-    from mrb.evaluation.selection import select
-    from mrb.evaluation.shard import part_of
+    from mrb.evaluation.run import run
+    from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.hub.pull_lists import local_lists
     from mrb.results.run import load_run, table
 
@@ -108,17 +108,17 @@ def command(
         if given not in ((), None) and not dry:
             raise MRBError(f"{option} is for --dry-run")
     start = executor_of(executor, Wanted(workers, gpus_per_worker, address), say, timeout)
-    selection = select(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
-    lists, pulled = local_lists(candidates, selection.tasks, say)
-    asked = RunOptions(
+    spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
+    lists, pulled = local_lists(candidates, spec.tasks, say)
+    spec = replace(
+        spec,
         model=model,
         options=key_values(options),
-        selection=selection,
         out=out,
         name=run_name(name),
         candidates=lists,
         pulled=pulled,
-        part=part_of(shard),
+        shard=parse_shard(shard),
         limit=limit,
         fresh=fresh,
         allow_failures=allow_failures,
@@ -132,14 +132,14 @@ def command(
             raise MRBError("give either --rate or --rates-from")
         known = parse_rates(rates) if rates else None if rates_from is None else read_rates(rates_from)
         source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
-        for piece in dry_run(asked, known, source=source, workers=workers or 1, price=price):
+        for piece in dry_run(spec, known, source=source, workers=workers or 1, price=price):
             click.echo(piece)
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:
-        folder = run(asked, say, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
-        if asked.part is not None:
-            click.echo(f"part {asked.part} is scored: {folder}; `mrb merge` puts the parts together")
+        folder = run(spec, say, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
+        if spec.shard is not None:
+            click.echo(f"part {spec.shard} is scored: {folder}; `mrb merge` puts the parts together")
             return
         click.echo(table(load_run(folder)))
         click.echo(f"results: {folder}")

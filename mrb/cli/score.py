@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,16 +63,16 @@ def command(
         raise ResultError("--write is for runs; scores in a file are written with --out FOLDER")
     from mrb.candidates.score_files import read_scores
     from mrb.cli.options import run_name
-    from mrb.evaluation.selection import select
+    from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import local_lists
     from mrb.results.recompute import as_run, file_info, score_file, write_scored
     from mrb.results.run import table
 
-    selection = select(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
-    info = file_info(path, selection.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
+    spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
+    info = file_info(path, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(path, form, subset=subset, split=split)
-    lists, _ = local_lists(candidates, selection.tasks, lambda line: click.echo(line, err=True))
-    scored = score_file(selection, lists, scores, info, str(path))
+    lists, _ = local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
+    scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(path))
     run = as_run(scored, ("mrb", *sys.argv[1:]))
     click.echo(table(run))
     if out is not None:

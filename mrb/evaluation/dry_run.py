@@ -25,9 +25,9 @@ from mrb.evaluation.estimate import (
     rate_of,
     registry_counts,
 )
-from mrb.evaluation.plan import Asked, Plan, asked
-from mrb.evaluation.run import RunOptions
+from mrb.evaluation.plan import Plan, PlannedRequest, make_requests
 from mrb.evaluation.score import score_all
+from mrb.evaluation.spec import RunSpec
 from mrb.evaluation.workload import Extent, check_items, examine, extent_text, stand_ins
 from mrb.rerankers.calling import closed_after
 from mrb.rerankers.declaration import LoadedReranker, load_reranker, not_covered
@@ -55,7 +55,7 @@ class Probe:
 
 
 def dry_run(
-    options: RunOptions,
+    spec: RunSpec,
     rates: Rates | None = None,
     *,
     source: str = "given",
@@ -68,7 +68,7 @@ def dry_run(
     estimated with the speed of the model on the embedded data of the same type.
 
     Args:
-        options: The options of the run.
+        spec: The run.
         rates: Pairs per second of one worker.
         source: Where the rates come from, for the report.
         workers: Workers that share the run.
@@ -79,26 +79,25 @@ def dry_run(
         CandidatesError: A list is missing or does not fit its task.
         MRBError: `rates` has none for any of the tasks, or the model cannot score an item.
     """
-    selection = options.selection
     if rates is not None:
-        rows = estimate_run(selection, options.limit, rates)
+        rows = estimate_run(spec, rates)
         if all(row.seconds is None for row in rows):
-            types = ", ".join(dict.fromkeys(task.type for task in selection.tasks))
+            types = ", ".join(dict.fromkeys(task.type for task in spec.tasks))
             raise MRBError(f"no rate for any of these tasks, which are of type {types}: --rate TYPE=N sets one")
         yield format_estimate(rows, "pairs", "scoring", workers, price)
         yield f"Sizes are the registry's; rates are {source}. Neither data nor model was loaded. {ASSUMED}"
         yield "Memory is not known without loading the model."
         return
-    extents = examine(options)
+    extents = examine(spec)
     if extents:
         yield extent_text(extents)
-    far = [task for task in selection.tasks if task.source.kind == "hub"]
-    reranker = load_reranker(options.model, options.options)
+    far = [task for task in spec.tasks if task.source.kind == "hub"]
+    reranker = load_reranker(spec.model, spec.options)
     with closed_after(reranker.close):
         probes = _timed(reranker, extents)
         elsewhere = _timed(reranker, stand_ins({task.type for task in far}) if far else ())
         memory = peak_memory()
-    for task in selection.tasks:
+    for task in spec.tasks:
         if (reason := not_covered(reranker.info, task)) is not None:
             yield f"{task.id}: not covered: {reason}"
     if not probes and not elsewhere:
@@ -109,11 +108,11 @@ def dry_run(
     counts = {e.task.id: {"queries": len(e.plan.query_ids), "pairs": e.plan.pairs} for e in extents}
 
     def row_of(task: Task) -> TaskEstimate:
-        known = counts.get(task.id) or registry_counts(task, selection, options.limit)
+        known = counts.get(task.id) or registry_counts(task, spec)
         covered = not_covered(reranker.info, task) is None
         return estimate_scoring(task, known, rate_of(rates, task) if covered else None)
 
-    yield format_estimate([row_of(task) for task in selection.tasks], "pairs", "scoring", workers, price)
+    yield format_estimate([row_of(task) for task in spec.tasks], "pairs", "scoring", workers, price)
     pairs = sum(probe.pairs for _, probe in (*probes, *elsewhere))
     yield f"{reranker.info.name}: {pairs:,} pairs timed on this machine in one process; nothing was written. {ASSUMED}"
     if far:
@@ -160,9 +159,9 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
     plan, info = extent.plan, reranker.info
     totals: list[float] = []
     seen: set[str] = set()
-    earlier: Asked | None = None
+    earlier: PlannedRequest | None = None
     pairs, spent, rate = 0, 0.0, 0.0
-    for group in _groups(asked(plan, plan.entries(), info.kind, uses_first_stage=info.uses_first_stage)):
+    for group in _groups(make_requests(plan, plan.entries(), info.kind, uses_first_stage=info.uses_first_stage)):
         count = sum(len(item.order) for item in group)
         if earlier is not None and spent + 2 * count / rate > PROBE_SECONDS:
             break
@@ -179,7 +178,7 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
     return Probe(Range(min(last) / margin, max(last) * margin), pairs)
 
 
-def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> float:
+def _seconds(reranker: LoadedReranker, group: Sequence[PlannedRequest], plan: Plan) -> float:
     """Score the group and return the seconds that it took, never 0."""
     started = time.perf_counter()
     for _ in score_all(reranker, group, plan.data.task.id):
@@ -187,7 +186,7 @@ def _seconds(reranker: LoadedReranker, group: Sequence[Asked], plan: Plan) -> fl
     return max(time.perf_counter() - started, 1e-9)
 
 
-def _exchanged(group: Sequence[Asked], earlier: Asked) -> list[Asked]:
+def _exchanged(group: Sequence[PlannedRequest], earlier: PlannedRequest) -> list[PlannedRequest]:
     """Return the group with each request's query replaced by that of the request before it."""
     before = [earlier, *group]
     return [
@@ -196,11 +195,11 @@ def _exchanged(group: Sequence[Asked], earlier: Asked) -> list[Asked]:
     ]
 
 
-def _groups(requests: Iterator[Asked]) -> Iterator[Sequence[Asked]]:
+def _groups(requests: Iterator[PlannedRequest]) -> Iterator[Sequence[PlannedRequest]]:
     """Yield disjoint groups of 1, 2, 4, ... up to PROBE_PAIRS pairs; the last group may be smaller."""
     size = 1
     while size <= PROBE_PAIRS:
-        group: list[Asked] = []
+        group: list[PlannedRequest] = []
         missing = size
         while missing and (item := next(requests, None)) is not None:
             count = min(missing, len(item.order))

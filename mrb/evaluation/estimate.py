@@ -16,7 +16,7 @@ from mrb.candidates.candidate_sets import ITEM_KINDS, Encoder, Track, Tracks, lo
 from mrb.data.task import TYPES, Task, load_task
 from mrb.data.task_filter import queries_taken
 from mrb.errors import MRBError, ResultError, close_names
-from mrb.evaluation.selection import Selection
+from mrb.evaluation.spec import RunSpec
 from mrb.results.schema import RUN_FILE, read_run
 
 QUERY_BYTES, PAIR_BYTES = 34, 4
@@ -74,10 +74,10 @@ class TaskEstimate:
     seconds: Range | None
 
 
-def registry_counts(task: Task, selection: Selection, limit: int | None) -> dict[str, int]:
-    """Return the queries and pairs of a task by the registry, at the selection's depth and sample."""
-    queries = min(queries_taken(task, selection.sample), limit or task.size.queries)
-    return {"queries": queries, "pairs": queries * min(selection.depth, task.size.documents)}
+def registry_counts(task: Task, spec: RunSpec) -> dict[str, int]:
+    """Return the queries and pairs of a task by the registry, at the run's depth and choice of queries."""
+    queries = min(queries_taken(task, spec.sample), spec.limit or task.size.queries)
+    return {"queries": queries, "pairs": queries * min(spec.depth, task.size.documents)}
 
 
 def estimate_scoring(task: Task, counts: Mapping[str, int], rate: Range | None) -> TaskEstimate:
@@ -86,12 +86,9 @@ def estimate_scoring(task: Task, counts: Mapping[str, int], rate: Range | None) 
     return TaskEstimate(task, counts, _download(task), "-" if rate is None else rate.format(format_rate), seconds)
 
 
-def estimate_run(selection: Selection, limit: int | None, rates: Rates) -> list[TaskEstimate]:
+def estimate_run(spec: RunSpec, rates: Rates) -> list[TaskEstimate]:
     """Return the estimate of each selected task by the registry's sizes. Neither data nor model is loaded."""
-    return [
-        estimate_scoring(task, registry_counts(task, selection, limit), rate_of(rates, task))
-        for task in selection.tasks
-    ]
+    return [estimate_scoring(task, registry_counts(task, spec), rate_of(rates, task)) for task in spec.tasks]
 
 
 def estimate_lists(tasks: Iterable[Task], depth: int, rates: Mapping[str, EncodingRate]) -> list[TaskEstimate]:

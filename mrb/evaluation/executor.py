@@ -10,9 +10,9 @@ from typing import Protocol
 from mrb.evaluation import environment
 from mrb.evaluation.failures import Allowance, score_most
 from mrb.evaluation.journal import Record
-from mrb.evaluation.plan import Entry, Plan, asked
+from mrb.evaluation.plan import Entry, Plan, make_requests
 from mrb.evaluation.score import score_all
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.calling import closed_after
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.results.schema import RerankerInfo
@@ -47,9 +47,9 @@ class Executor(Protocol):
         """Return the versions of the packages that are imported now in the process that runs the reranker."""
         ...
 
-    def open(self, choice: Choice, plan: Plan) -> Score:
+    def open(self, spec: TaskSpec, plan: Plan) -> Score:
         """Prepare to score entries of `plan` and return the function that scores them. `plan` was loaded from
-        `choice`."""
+        `spec`."""
         ...
 
 
@@ -74,13 +74,13 @@ class InProcess:
         """Return the versions of the packages that are imported now."""
         return environment.packages()
 
-    def open(self, choice: Choice, plan: Plan) -> Score:
+    def open(self, spec: TaskSpec, plan: Plan) -> Score:
         """Return the function that scores entries of `plan`. Its data is loaded already, so nothing is prepared."""
         return partial(self._score, plan)
 
     def _score(self, plan: Plan, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
         info, where = self.info, plan.data.task.id
-        requests = asked(plan, entries, info.kind, uses_first_stage=info.uses_first_stage)
+        requests = make_requests(plan, entries, info.kind, uses_first_stage=info.uses_first_stage)
         if allowance is None:
             scored = score_all(self._reranker, requests, where)
         else:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from mrb.errors import AdapterError, DataError, MRBError
-from mrb.evaluation.plan import Asked, Float32
+from mrb.evaluation.plan import Float32, PlannedRequest
 from mrb.evaluation.score import score_all
 from mrb.rerankers.declaration import LoadedReranker
 
@@ -32,15 +32,15 @@ class Allowance:
 
 
 def score_most(
-    reranker: LoadedReranker, asked: Iterable[Asked], where: str, allowance: Allowance
-) -> Iterator[tuple[Asked, Float32]]:
+    reranker: LoadedReranker, asked: Iterable[PlannedRequest], where: str, allowance: Allowance
+) -> Iterator[tuple[PlannedRequest, Float32]]:
     """Score like `score_all`, but score a failed request again pair by pair, with NaN for each pair that fails.
 
     The pairs of a setwise or listwise request fail together, because each score depends on all of them.
     """
     iterator = iter(asked)
     for first in iterator:
-        taken: dict[int, Asked] = {}
+        taken: dict[int, PlannedRequest] = {}
         try:
             for item, scores in score_all(reranker, _noted(first, iterator, taken), where):
                 del taken[item.request.key]
@@ -56,7 +56,9 @@ def failed_pairs(held: Mapping[str, Float32]) -> int:
     return sum(int(np.isnan(scores).sum()) for scores in held.values())
 
 
-def _noted(first: Asked, rest: Iterator[Asked], taken: dict[int, Asked]) -> Iterator[Asked]:
+def _noted(
+    first: PlannedRequest, rest: Iterator[PlannedRequest], taken: dict[int, PlannedRequest]
+) -> Iterator[PlannedRequest]:
     """Yield `first` and then `rest`, and add each to `taken` before it is yielded."""
     taken[first.request.key] = first
     yield first
@@ -65,7 +67,7 @@ def _noted(first: Asked, rest: Iterator[Asked], taken: dict[int, Asked]) -> Iter
         yield item
 
 
-def _salvaged(reranker: LoadedReranker, item: Asked, where: str, allowance: Allowance) -> Float32:
+def _salvaged(reranker: LoadedReranker, item: PlannedRequest, where: str, allowance: Allowance) -> Float32:
     """Score a failed request again; return its scores in first-stage order, NaN for pairs that fail again."""
     count = len(item.request.candidates)
     try:

@@ -16,11 +16,10 @@ from mrb.evaluation.journal import Header, Record, replay, rewrite
 from mrb.evaluation.lock import locked
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import write_task
-from mrb.evaluation.plan import Float32, Plan
+from mrb.evaluation.plan import Float32, Plan, load_plan
 from mrb.evaluation.run import JOURNAL_FILE
 from mrb.evaluation.scored import held_scores, missing, score_key
-from mrb.evaluation.shard import Part
-from mrb.evaluation.task_spec import Choice, open_plan
+from mrb.evaluation.spec import Shard, TaskSpec
 from mrb.evaluation.trial import refuse_trial
 from mrb.results.schema import (
     PART_FILE,
@@ -104,7 +103,7 @@ def _piece(folder: Path) -> Piece:
 
 
 def _name(piece: Piece) -> str:
-    return str(Part(piece.part.number, piece.part.of))
+    return str(Shard(piece.part.number, piece.part.of))
 
 
 def _compared(piece: Piece, first: Piece) -> list[tuple[str, object, object]]:
@@ -134,7 +133,7 @@ def _merge_task(pieces: Sequence[Piece], task_id: str, out: Path, candidates: Pa
     part, record = pieces[0].part, pieces[0].record
     sample = load_suite(record.suite).sample if record.suite else None
     task = load_task(task_id).with_qrels(part.qrels)
-    plan = open_plan(Choice(task, part.depth, candidates, part.limit, sample))
+    plan = load_plan(TaskSpec(task, part.depth, candidates, part.limit, sample))
     key = score_key(plan, record.reranker)
     held: dict[str, Float32] = {}
     headers: list[Header] = []
@@ -202,7 +201,7 @@ def _complete(plan: Plan, held: Mapping[str, Float32], pieces: Sequence[Piece], 
     if unknown and pieces[0].part.limit is None:
         raise ResultError(f"task {task_id}: query {min(unknown)!r} is scored and is not among the task's queries")
     for piece in pieces:
-        lacking = list(missing(Part(piece.part.number, piece.part.of).of_plan(plan), held))
+        lacking = list(missing(plan.take_shard(Shard(piece.part.number, piece.part.of)), held))
         if lacking:
             raise ResultError(
                 f"{piece.folder}: part {_name(piece)} has not scored query {lacking[0].query_id!r} of {task_id} "

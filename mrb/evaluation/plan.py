@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mrb.candidates.lists import Candidates
+from mrb.candidates.lists import Candidates, check_ids
+from mrb.candidates.load import load_candidates, referenced_documents
+from mrb.data.load import load_task_data
 from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample
 from mrb.data.task_data import TaskData
-from mrb.errors import MRBError
+from mrb.errors import CandidatesError, MRBError
+from mrb.evaluation.spec import Shard, TaskSpec
 from mrb.metrics.ranking import tie_order
 from mrb.rerankers.reranker import FirstStage, Kind, Request
 from mrb.results.schema import DataInfo
@@ -89,6 +92,13 @@ class Plan:
         """Yield the entry of each query, in order."""
         return (self.entry(query_id) for query_id in self.query_ids)
 
+    def take_shard(self, shard: Shard) -> Plan:
+        """Return the plan with every `shard.of`th query, starting at query `shard.number`.
+
+        Neighbouring queries cost about the same. They go to different shards, so all shards take about as long.
+        """
+        return replace(self, query_ids=self.query_ids[shard.number - 1 :: shard.of])
+
     def _own(self, query_id: str) -> frozenset[str]:
         """Return the candidates that are the query itself. Cached, because comparing images is slow."""
         rules = self.data.task.rules
@@ -106,7 +116,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedRequest:
     """A request and the order of its candidates: candidate `i` of the request is `entry.doc_ids[order[i]]`."""
 
     request: Request
@@ -119,7 +129,7 @@ class Asked:
         restored[self.order] = scores
         return restored
 
-    def part(self, positions: Sequence[int], key: int) -> Asked:
+    def part(self, positions: Sequence[int], key: int) -> PlannedRequest:
         """Return the request with only the candidates at `positions`, in that order, under another key."""
         request, shown = self.request, self.request.first_stage
         chosen = [int(self.order[position]) for position in positions]
@@ -130,7 +140,30 @@ class Asked:
         )
         doc_ids = [self.entry.doc_ids[position] for position in chosen]
         entry = Entry(self.entry.query_id, doc_ids, self.entry.first_stage_scores[chosen])
-        return Asked(smaller, entry, np.arange(len(chosen)))
+        return PlannedRequest(smaller, entry, np.arange(len(chosen)))
+
+
+def load_plan(spec: TaskSpec, *, sha256: str | None = None) -> Plan:
+    """Load the task's candidate list and data, check them against each other, and return the plan.
+
+    Args:
+        spec: The task, its depth, list and choice of queries.
+        sha256: The hash that the candidate list must have; None for any.
+
+    Raises:
+        CandidatesError: The list is missing, does not fit the task, has another hash, or names an unknown query or
+            document.
+        DataError: The data cannot be loaded or is damaged.
+    """
+    candidates = load_candidates(spec.task, spec.candidates, spec.depth)
+    where = f"candidates of {spec.task.id}"
+    if sha256 not in (None, candidates.sha256):
+        raise CandidatesError(
+            f"{where}: wanted the list {sha256[:12]}, this is {candidates.sha256[:12]}; name the list with --candidates"
+        )
+    data = load_task_data(spec.task, needed=referenced_documents(candidates))
+    check_ids(candidates, data.queries.rows, data.corpus.rows, where)
+    return make_plan(data, candidates, spec.depth, limit=spec.limit, sample=spec.sample)
 
 
 def make_plan(
@@ -156,7 +189,9 @@ def make_plan(
     return Plan(data, candidates, depth, taken, info)
 
 
-def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage: bool) -> Iterator[Asked]:
+def make_requests(
+    plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage: bool
+) -> Iterator[PlannedRequest]:
     """Yield a request for each entry, built when it is taken; entries without candidates are skipped.
 
     Args:
@@ -189,7 +224,7 @@ def asked(plan: Plan, entries: Iterable[Entry], kind: Kind, *, uses_first_stage:
             )
         except MRBError as error:
             raise type(error)(f"task {task.id}, query {entry.query_id!r}: {error}") from error
-        yield Asked(request, entry, order)
+        yield PlannedRequest(request, entry, order)
 
 
 def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:

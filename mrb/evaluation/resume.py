@@ -15,7 +15,7 @@ from mrb.evaluation.executor import Executor, Score
 from mrb.evaluation.failures import Allowance
 from mrb.evaluation.journal import Header
 from mrb.evaluation.plan import Entry, Float32, Plan
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 
 SAMPLE = 4
 """Number of queries scored again. A few suffice: a changed prompt or model changes the scores of every query."""
@@ -43,18 +43,18 @@ class Check:
     tolerant: bool
     say: Callable[[str], None]
 
-    def verify(self, choice: Choice, plan: Plan, held: Mapping[str, Float32], where: str, told: str = "") -> None:
+    def verify(self, spec: TaskSpec, plan: Plan, held: Mapping[str, Float32], where: str, told: str = "") -> None:
         """Score a few pairs of the plan's queries in `held` again; do nothing if none of them has a score.
 
         `where` is the file that holds the scores and `told` says what is known to have changed. Raises ResultError,
         which names the pair that differs most and what to do.
         """
-        executor, task_id = self.executor, choice.task.id
+        executor, task_id = self.executor, spec.task.id
         chosen = _sample(plan, held, pointwise=executor.info.kind == "pointwise")
         if not chosen:
             return
         self.say(f"{task_id}: {told or 'scores are held from before'}; scoring {len(chosen)} queries again")
-        score = executor.open(choice, plan)
+        score = executor.open(spec, plan)
         now = self._again(score, chosen)
         values = np.concatenate([scores[np.isfinite(scores)] for scores in held.values()])
         spread = max(float(np.ptp(values)), 0.01 * float(np.abs(values).max()), 1e-9)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluation.answers import Float64, numbers_of
-from mrb.evaluation.plan import Asked, Float32
+from mrb.evaluation.plan import Float32, PlannedRequest
 from mrb.rerankers.calling import adapter_call
 from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.raised import refused, safe_repr, safe_text
@@ -26,7 +26,9 @@ WINDOW = 256
 Answer = tuple[int, object]
 
 
-def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
+def score_all(
+    reranker: LoadedReranker, asked: Iterable[PlannedRequest], where: str
+) -> Iterator[tuple[PlannedRequest, Float32]]:
     """Yield each request with its scores (float32, first-stage order), in the order of completion.
 
     `asked` is read as the adapter takes requests: one at a time, `concurrency` at a time for an async adapter, and up
@@ -42,8 +44,10 @@ def score_all(reranker: LoadedReranker, asked: Iterable[Asked], where: str) -> I
         yield from _score_window(reranker, itertools.chain([first], itertools.islice(iterator, size)), where)
 
 
-def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str) -> Iterator[tuple[Asked, Float32]]:
-    waiting: dict[int, Asked] = {}
+def _score_window(
+    reranker: LoadedReranker, window: Iterator[PlannedRequest], where: str
+) -> Iterator[tuple[PlannedRequest, Float32]]:
+    waiting: dict[int, PlannedRequest] = {}
     handed: list[str] = ["none yet"]
 
     def requests() -> Iterator[Request]:
@@ -73,7 +77,9 @@ def _score_window(reranker: LoadedReranker, window: Iterator[Asked], where: str)
         )
 
 
-def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str) -> tuple[Asked, object]:
+def _asked_for(
+    found: object, waiting: dict[int, PlannedRequest], where: str, handed: str
+) -> tuple[PlannedRequest, object]:
     """Return the answered request, which is removed from `waiting`, and its answer."""
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise AdapterError(
@@ -88,7 +94,7 @@ def _asked_for(found: object, waiting: dict[int, Asked], where: str, handed: str
     return item, answer
 
 
-def _place(error: BaseException, where: str, waiting: Mapping[int, Asked], query_id: str) -> str:
+def _place(error: BaseException, where: str, waiting: Mapping[int, PlannedRequest], query_id: str) -> str:
     """Return task, query and document of an error: from its `place`, else `query_id`, which was handed out last."""
     known = error.place if isinstance(error, MRBError) else ()
     item = waiting.get(known[0]) if known else None
@@ -176,7 +182,7 @@ def _concurrently(
             task.cancel()
 
 
-def _checked(reranker: LoadedReranker, item: Asked, answer: object, where: str) -> Float32:
+def _checked(reranker: LoadedReranker, item: PlannedRequest, answer: object, where: str) -> Float32:
     """Return the answer as finite float32 scores in the request's order. AdapterError if it is none."""
     count = len(item.request.candidates)
     place = f"task {where}, query {item.entry.query_id!r}"

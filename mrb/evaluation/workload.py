@@ -6,15 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mrb._util.format import format_table, format_tasks
-from mrb.candidates import lists
-from mrb.candidates.lists import Candidates
+from mrb.candidates.load import check_candidates
 from mrb.data.items import Item
-from mrb.data.load import load_task_data
 from mrb.data.task import Task
 from mrb.errors import MRBError
-from mrb.evaluation.plan import Plan, make_plan
-from mrb.evaluation.run import RunOptions
-from mrb.evaluation.selection import Selection, load_candidates, select
+from mrb.evaluation.plan import Plan, load_plan
+from mrb.evaluation.spec import RunSpec, select_tasks
 
 
 @dataclass(frozen=True)
@@ -37,23 +34,20 @@ class Extent:
         return self.plan.data.task
 
 
-def examine(options: RunOptions) -> tuple[Extent, ...]:
+def examine(spec: RunSpec) -> tuple[Extent, ...]:
     """Return the workload of each selected task with embedded data, after checking all of its data.
 
     Raises DataError or CandidatesError, which names the first image, id or list that is wrong.
     """
-    selection = options.selection
-    here = [task for task in selection.tasks if task.source.kind == "embedded"]
-    candidates = {task.id: load_candidates(task, options.candidates, selection.depth) for task in here}
-    return tuple(_extent(task, candidates[task.id], selection, options.limit) for task in here)
+    here = [task for task in spec.tasks if task.source.kind == "embedded"]
+    for task in here:
+        check_candidates(task, spec.candidates, spec.depth)
+    return tuple(measure_extent(load_plan(spec.task_spec(task))) for task in here)
 
 
 def stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
     """Return the workload of the embedded suite's task of each of `types`: timed in place of tasks on the Hub."""
-    selection = select(None, (), sorted(types), None)
-    return tuple(
-        _extent(task, load_candidates(task, None, selection.depth), selection, None) for task in selection.tasks
-    )
+    return examine(select_tasks(None, (), sorted(types), None))
 
 
 def measure_extent(plan: Plan) -> Extent:
@@ -104,12 +98,6 @@ def extent_text(extents: Sequence[Extent]) -> str:
         f"{_megabytes(size)} MB; ids are known, image headers are sound"
     )
     return "\n".join([*format_table(rows, left=2), total])
-
-
-def _extent(task: Task, candidates: Candidates, selection: Selection, limit: int | None) -> Extent:
-    data = load_task_data(task)
-    lists.check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
-    return measure_extent(make_plan(data, candidates, selection.depth, limit=limit, sample=selection.sample))
 
 
 def _named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:

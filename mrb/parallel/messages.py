@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mrb import errors
 from mrb.errors import MRBError
 from mrb.evaluation.journal import Record
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 
 Span = tuple[str, int, int]
 """(query id, first position in the candidate list, position after the last)."""
@@ -35,9 +35,9 @@ class Packages:
 
 @dataclass(frozen=True)
 class Open:
-    """Command: load the plan of `choice`, whose candidate list must have the hash `candidates`."""
+    """Command: load the plan of `spec`, whose candidate list must have the hash `candidates`."""
 
-    choice: Choice
+    spec: TaskSpec
     candidates: str
 
 

@@ -14,7 +14,7 @@ from mrb.evaluation.executor import Score, Start
 from mrb.evaluation.failures import Allowance
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 from mrb.parallel.messages import Ask, Build, Close, Command, Done, Failed, Message, Open, Packages, Raised, Work
 from mrb.parallel.process import WorkerProcess
 from mrb.parallel.resources import visible_gpus, worker_environment
@@ -61,7 +61,7 @@ class Pool:
         self._timeout = timeout
         self._processes: list[WorkerProcess] = []
         self._info: RerankerInfo | None = None
-        self._opened: Choice | None = None
+        self._opened: TaskSpec | None = None
 
     @property
     def info(self) -> RerankerInfo:
@@ -93,13 +93,13 @@ class Pool:
         assert isinstance(found, dict)
         return found
 
-    def open(self, choice: Choice, plan: Plan) -> Score:
+    def open(self, spec: TaskSpec, plan: Plan) -> Score:
         """Load the task's data in each worker, and return the function that scores it."""
-        task_id = choice.task.id
-        if choice != self._opened:
+        task_id = spec.task.id
+        if spec != self._opened:
             self._opened = None
-            self._all(Open(choice, plan.candidates.sha256), f"opening task {task_id}")
-            self._opened = choice
+            self._all(Open(spec, plan.candidates.sha256), f"opening task {task_id}")
+            self._opened = spec
         return partial(self._score, task_id)
 
     def close(self) -> None:

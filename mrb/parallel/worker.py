@@ -18,8 +18,7 @@ from multiprocessing.connection import Connection
 from mrb.errors import CandidatesError, MRBError
 from mrb.evaluation.executor import InProcess, Score, in_process
 from mrb.evaluation.failures import Allowance
-from mrb.evaluation.plan import Entry, Plan
-from mrb.evaluation.task_spec import open_plan
+from mrb.evaluation.plan import Entry, Plan, load_plan
 from mrb.parallel.messages import Ask, Build, Close, Done, Failed, Message, Open, Packages, Raised, Work, portable
 
 LOOK_SECONDS = 0.5
@@ -88,10 +87,10 @@ class Worker:
 
     def _open(self, command: Open) -> None:
         self._opened = None  # frees the last task's data before the next task is loaded
-        plan = open_plan(command.choice)
+        plan = load_plan(command.spec)
         if plan.candidates.sha256 != command.candidates:
             raise CandidatesError(f"candidates of {plan.data.task.id}: the file was changed since the run began")
-        self._opened = plan, self._reranker.open(command.choice, plan)
+        self._opened = plan, self._reranker.open(command.spec, plan)
 
     def _score(self, allowance: Allowance | None) -> None:
         assert self._opened is not None

@@ -17,9 +17,7 @@ from mrb import __version__
 from mrb._util.files import read_json
 from mrb._util.hashing import canonical_json, sha256_file
 from mrb._util.parquet import read_untrusted
-from mrb.candidates.lists import check_ids
 from mrb.candidates.score_files import Scores
-from mrb.data.load import load_task_data
 from mrb.data.task import Sample, Sha256, Slug, Task, load_suite, load_task
 from mrb.errors import ResultError, first_problem, one_line
 from mrb.evaluation import environment
@@ -27,10 +25,10 @@ from mrb.evaluation.journal import Header, JournalWriter, Record, replay
 from mrb.evaluation.lock import locked
 from mrb.evaluation.measure import Measured, measure
 from mrb.evaluation.outputs import discard_task, write_task
-from mrb.evaluation.plan import Float32, Plan, make_plan
+from mrb.evaluation.plan import Float32, Plan, load_plan
 from mrb.evaluation.run import JOURNAL_FILE
 from mrb.evaluation.scored import held_scores, missing, score_key
-from mrb.evaluation.selection import Selection, load_candidates, needed
+from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.reranker import MODALITIES, Kind
 from mrb.results.run import Run, task_scores
 from mrb.results.schema import (
@@ -114,7 +112,7 @@ def recompute_task(folder: Path, candidates: Path | None) -> Recomputed:
         raise ResultError(f"{path}: {first_problem(error)}") from error
     if result.task != folder.name:
         raise ResultError(f"{path}: a result of task {result.task} in the folder of {folder.name}")
-    plan = plan_of(result, _sample(result, folder), candidates, str(path))
+    plan = load_result_plan(result, _sample(result, folder), candidates, str(path))
     held = _journal_of(plan, result, folder / JOURNAL_FILE)
     return Recomputed(stated, plan, held, measure(plan, held, result.reranker))
 
@@ -148,16 +146,15 @@ class Scored:
     measured: Measured
 
 
-def score_file(selection: Selection, candidates: Path | None, scores: Scores, info: RerankerInfo, where: str) -> Scored:
+def score_file(spec: TaskSpec, scores: Scores, info: RerankerInfo, where: str) -> Scored:
     """Measure scores from a file on one task.
 
-    Every candidate, to the depth of the selection, must have a score, and no other document may have one. Two kinds are
+    Every candidate, to the depth, must have a score, and no other document may have one. Two kinds are
     allowed and ignored: deeper candidates of the list for a pointwise reranker, and self-matches that the task's rules
     remove.
 
     Args:
-        selection: Exactly one task, with depth and sample.
-        candidates: The task's candidate list, a file or a folder; None for the frozen one.
+        spec: The task, its depth, list and queries.
         scores: Query id -> document id -> score.
         info: What is known of the reranker (`file_info`).
         where: The file's name, for messages.
@@ -165,11 +162,8 @@ def score_file(selection: Selection, candidates: Path | None, scores: Scores, in
     Raises:
         ResultError: Names the first pair that does not fit.
     """
-    (task,) = selection.tasks
-    found = load_candidates(task, candidates, selection.depth)
-    data = load_task_data(task, needed=needed(found))
-    check_ids(found, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
-    plan = make_plan(data, found, selection.depth, sample=selection.sample)
+    task = spec.task
+    plan = load_plan(spec)
     unknown = scores.keys() - set(plan.query_ids)
     if unknown:
         raise ResultError(
@@ -260,7 +254,7 @@ def _record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: 
     )
 
 
-def plan_of(result: Result | _Basis, sample: Sample | None, candidates: Path | None, where: str) -> Plan:
+def load_result_plan(result: Result | _Basis, sample: Sample | None, candidates: Path | None, where: str) -> Plan:
     """Load the plan of `result`; `sample` is that of its suite, if any.
 
     Raises:
@@ -269,16 +263,9 @@ def plan_of(result: Result | _Basis, sample: Sample | None, candidates: Path | N
     task = load_task(result.task).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{where}: made with another definition of {task.id} than this version's")
-    found = load_candidates(task, candidates, result.candidates.depth)
-    if found.sha256 != result.candidates.sha256:
-        raise ResultError(
-            f"{where}: scored on candidates {result.candidates.sha256[:12]}, these are "
-            f"{found.sha256[:12]}; name the list with --candidates"
-        )
-    data = load_task_data(task, needed=needed(found))
-    check_ids(found, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
     limit = result.counts.queries if result.data.selection == "limit" else None
-    return make_plan(data, found, result.candidates.depth, limit=limit, sample=sample)
+    spec = TaskSpec(task, result.candidates.depth, candidates, limit, sample)
+    return load_plan(spec, sha256=result.candidates.sha256)
 
 
 def _sample(result: _Basis, folder: Path) -> Sample | None:

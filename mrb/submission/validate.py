@@ -11,7 +11,7 @@ from mrb.data.task import TYPES, Task, load_task
 from mrb.errors import ResultError
 from mrb.evaluation.measure import measure
 from mrb.hub.pull_data import at_hand
-from mrb.results.recompute import leaves, plan_of
+from mrb.results.recompute import leaves, load_result_plan
 from mrb.results.run import (
     Average,
     TaskScores,
@@ -154,7 +154,7 @@ def _recompute(received: Received, task_id: str, rows: list[Ranked], candidates:
     stated = received.submission.results[task_id]
     where = _where(received, task_id)
     sample = None if stated.data.selection == "all" else received.suite.sample
-    plan = plan_of(stated, sample, candidates, where)
+    plan = load_result_plan(stated, sample, candidates, where)
     scores = scores_of(plan, rows, received.ranking_path(task_id))
     measured = measure(plan, scores, stated.reranker)
     for field, said, found in _differences(stated.model_dump(mode="json"), measured.result.model_dump(mode="json")):

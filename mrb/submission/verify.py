@@ -49,7 +49,7 @@ from mrb.rerankers.check.probe import requests
 from mrb.rerankers.check.score_noise import TOLERANCE, compare
 from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.noise import NoiseRecord
-from mrb.results.recompute import plan_of
+from mrb.results.recompute import load_result_plan
 from mrb.results.schema import Fraction, RerankerInfo
 from mrb.submission.build import public_info
 from mrb.submission.rankings import Ranked, scores_of
@@ -230,7 +230,7 @@ class _Task:
         result = received.submission.results[task_id]
         self.path = received.ranking_path(task_id)
         sample = None if result.data.selection == "all" else received.suite.sample
-        plan = plan_of(result, sample, given, str(self.path))
+        plan = load_result_plan(result, sample, given, str(self.path))
         rows = checked_rows(received, task_id)
         stated = scores_of(plan, rows, self.path)
         with_candidates = [row.query_id for row in rows if len(row.order)]

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.engine.backbone import Backbone
 from mrb.engine.batching import probed_tokens
@@ -18,9 +17,9 @@ from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
 from mrb.evaluation.measure import measure
-from mrb.evaluation.plan import Float32, Plan, asked, make_plan
+from mrb.evaluation.plan import Float32, Plan, load_plan, make_requests
 from mrb.evaluation.score import score_all
-from mrb.evaluation.selection import load_candidates, needed
+from mrb.evaluation.spec import TaskSpec
 from mrb.metrics.measures import HEADLINE
 from mrb.rerankers.declaration import LoadedReranker, not_covered
 from mrb.rerankers.reranker import Request
@@ -113,10 +112,7 @@ class Dev:
             self.learner.train(was_training)
 
     def _plan(self, task_id: str) -> Plan:
-        task = load_task(task_id)
-        candidates = load_candidates(task, None, self.settings.depth)
-        data = load_task_data(task, needed=needed(candidates))
-        return make_plan(data, candidates, self.settings.depth, limit=self.settings.limit)
+        return load_plan(TaskSpec(load_task(task_id), self.settings.depth, limit=self.settings.limit))
 
     def _task(self, task_id: str, live: LiveReranker, accelerator: Any) -> DevResult:
         from accelerate.utils import gather_object
@@ -125,7 +121,7 @@ class Dev:
         info = _info(self.processor is not None)
         reranker = LoadedReranker(live, info, 1)
         own = list(plan.entries())[accelerator.process_index :: accelerator.num_processes]
-        requests = asked(plan, own, info.kind, uses_first_stage=False)
+        requests = make_requests(plan, own, info.kind, uses_first_stage=False)
         scored = {item.entry.query_id: scores for item, scores in score_all(reranker, requests, task_id)}
         held: dict[str, Float32] = {}
         for part in gather_object([scored]):

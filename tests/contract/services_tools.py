@@ -16,7 +16,7 @@ from PIL import Image
 
 from mrb.data.images import ImageCaps
 from mrb.data.items import ImageHandle
-from mrb.evaluation.plan import Asked, Entry
+from mrb.evaluation.plan import Entry, PlannedRequest
 from mrb.evaluation.score import score_all
 from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.reranker import Request
@@ -28,7 +28,7 @@ def harness(reranker: LoadedReranker, requests: Sequence[Request]) -> dict[int, 
     for request in requests:
         ids = [f"d{n}" for n in range(len(request.candidates))]
         entry = Entry(f"q{request.key}", ids, np.zeros(len(ids), np.float32))
-        asked.append(Asked(request, entry, np.arange(len(ids))))
+        asked.append(PlannedRequest(request, entry, np.arange(len(ids))))
     return {item.request.key: scores.tolist() for item, scores in score_all(reranker, asked, "toy")}
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mrb.baselines.gmr_tiny import GMRTiny
-from mrb.evaluation.run import RunOptions, run
-from mrb.evaluation.selection import select
+from mrb.evaluation.run import run
+from mrb.evaluation.spec import select_tasks
 from mrb.rerankers.plugins import installed
 from mrb.results.schema import read_result
 from mrb.training.recipe import load_recipe
@@ -33,7 +34,7 @@ def test_what_ships_is_small_and_named() -> None:
 
 
 def test_it_scores_what_its_card_says(tmp_path: Path) -> None:
-    folder = run(RunOptions("gmr-tiny", {}, select(None, [TASK], (), 25), tmp_path), lambda line: None)
+    folder = run(replace(select_tasks(None, [TASK], (), 25), model="gmr-tiny", out=tmp_path), lambda line: None)
     result = read_result(folder / TASK / "result.json")
     _, kind, first_stage, own, *_ = cells(TASK)
     assert kind == "i2t"

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from by_hand import LIMITS
 from safetensors.torch import load_file, save_file
 
 from mrb.errors import ResultError
-from mrb.evaluation.run import RunOptions, run
-from mrb.evaluation.selection import select
+from mrb.evaluation.run import run
+from mrb.evaluation.spec import select_tasks
 
 from .services_tools import xlm_roberta
 
@@ -46,8 +47,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def score(model: str, options: dict[str, str], *, fresh: bool = False, depth: int = 3, limit: int = 4) -> list[float]:
     """The scores that `mrb run` leaves, by its own code, on the first queries of a task."""
     sys.modules.pop("toy_retrained", None)
-    selection = select(None, [TASK], [], depth)
-    asked = RunOptions(model, options, selection, Path("runs"), name="run", limit=limit, fresh=fresh)
+    selection = select_tasks(None, [TASK], [], depth)
+    asked = replace(selection, model=model, options=options, name="run", limit=limit, fresh=fresh)
     table = pq.read_table(run(asked, lambda _: None) / TASK / "scores.parquet")
     found: list[float] = table.column("score").to_pylist()
     return found

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ import torch
 from trained import recipe_of, toy_groups
 
 from mrb.errors import MRBError, TrainingError
-from mrb.evaluation.run import RunOptions
 from mrb.evaluation.run import run as score
-from mrb.evaluation.selection import select
+from mrb.evaluation.spec import select_tasks
 from mrb.results.schema import read_result
 from mrb.training.recipe import LoadedRecipe
 from mrb.training.record import read_training_record
@@ -82,8 +82,10 @@ def test_a_run_learns_and_leaves_what_it_says(small: Any, tmp_path: Path) -> Non
 
     # What training measured is what `mrb run` measures with the saved model.
     options = {"path": str(out / "model"), "layout": "gmr", "max_pixels": "9408", "max_length": "400"}
-    selection = select(None, [DEV], (), 5)
-    folder = score(RunOptions("yes-no", options, selection, tmp_path / "runs", limit=3), lambda line: None)
+    selection = select_tasks(None, [DEV], (), 5)
+    folder = score(
+        replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3), lambda line: None
+    )
     found = read_result(folder / DEV / "result.json").measures["nDCG@10"]
     assert record.results[0].value == pytest.approx(found.mean, abs=1e-9)
     assert record.results[0].low == pytest.approx(found.low, abs=1e-9)

@@ -22,7 +22,7 @@ from mrb.data.task import load_task
 from mrb.evaluation import environment
 from mrb.evaluation.journal import JournalWriter, Record, replay
 from mrb.evaluation.measure import measure
-from mrb.evaluation.plan import asked, make_plan
+from mrb.evaluation.plan import make_plan, make_requests
 from mrb.evaluation.run import header_of
 from mrb.evaluation.score import score_all
 from mrb.evaluation.scored import held_scores
@@ -94,7 +94,7 @@ def _run(folder: Path, queries: int) -> None:
     journal = folder / "journal"
     journal.unlink(missing_ok=True)
     with JournalWriter(journal, header_of(plan, reranker.info, environment.packages())) as writer:
-        requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+        requests = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))
     measure(plan, held_scores(replay(journal).records, journal), reranker.info)

@@ -130,14 +130,14 @@ def test_a_task_without_candidates_is_refused_with_the_way_to_get_them(mrb: Mrb)
 
 def test_candidates_of_another_task_or_with_unknown_ids_are_refused(mrb: Mrb, tmp_path: Path) -> None:
     from mrb.candidates.lists import build, write_parquet
+    from mrb.candidates.load import find_candidates
     from mrb.data.task import load_task
-    from mrb.evaluation.selection import candidates_path
 
-    other = candidates_path(load_task("mini-flag-t2i"), None)
+    other = find_candidates(load_task("mini-flag-t2i"), None)
     _refused(mrb("run", "--model", "surface", *FAQ, "--candidates", str(other)), "mini-flag-t2i", "mini-faq-t2t")
     from mrb.candidates.lists import read_parquet
 
-    frozen = read_parquet(candidates_path(load_task("mini-faq-t2t"), None))
+    frozen = read_parquet(find_candidates(load_task("mini-faq-t2t"), None))
     lists = [(query_id, ["nowhere", *doc_ids[1:]], scores) for query_id, doc_ids, scores in frozen.lists()]
     path = tmp_path / "made_up.parquet"
     write_parquet(build(frozen.provenance, lists), path)

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 from commands import TASK, run_command, same_files
@@ -13,8 +14,8 @@ from tools import Lost, Outcome, outcome
 
 from mrb.errors import ResultError
 from mrb.evaluation.journal import MAGIC
-from mrb.evaluation.run import RunOptions, run
-from mrb.evaluation.selection import select
+from mrb.evaluation.run import run
+from mrb.evaluation.spec import select_tasks
 
 QUERIES = 3
 START_OVER = 8
@@ -37,8 +38,8 @@ def damaged(folder: Path, step: int) -> Iterator[Outcome]:
 
 def _run(*, fresh: bool) -> None:
     said: list[str] = []
-    selection = select(None, [TASK], (), 3)
-    run(RunOptions("words", {}, selection, Path("runs"), limit=QUERIES, fresh=fresh), said.append)
+    selection = select_tasks(None, [TASK], (), 3)
+    run(replace(selection, model="words", limit=QUERIES, fresh=fresh), said.append)
 
 
 def _trial(journal: Path, data: bytes, at: int, whole: dict[str, bytes]) -> None:

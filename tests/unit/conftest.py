@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +138,21 @@ def trial_run(
     **options: str,
 ) -> Path:
     """A real run of the first queries of tasks of mini, its command as a user's with paths in it."""
-    from mrb.evaluation.run import RunOptions, run
-    from mrb.evaluation.selection import select
+    from mrb.evaluation.run import run
+    from mrb.evaluation.spec import select_tasks
 
     command = ["mrb", "run", "--model", model, "--suite", "mini", "--out", "/home/somebody/runs"]
     command += [word for name, value in options.items() for word in ("--set", f"{name}={value}")]
-    selection = select("mini", tasks, (), None)
-    asked = RunOptions(model, options, selection, out, limit=limit, command=command, allow_failures=allow_failures)
-    return run(asked, say=lambda line: None)
+    spec = replace(
+        select_tasks("mini", tasks, (), None),
+        model=model,
+        options=options,
+        out=out,
+        limit=limit,
+        command=command,
+        allow_failures=allow_failures,
+    )
+    return run(spec, say=lambda line: None)
 
 
 def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **card: Any) -> Path:
@@ -168,7 +176,7 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
     from mrb._util.hashing import sha256_file
     from mrb.data.task import load_suite
     from mrb.evaluation.measure import measure
-    from mrb.results.recompute import plan_of
+    from mrb.results.recompute import load_result_plan
     from mrb.results.run import Run, suite_averages, task_scores
     from mrb.submission.rankings import ranked, write_rankings
     from mrb.submission.rankings import scores_of as stated_scores
@@ -180,7 +188,11 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
     value = json.loads((folder / "submission.json").read_text())
     found = {}
     for task_id, result in made.results.items():
-        plan, path, keep = plan_of(result, None, None, "here"), received.ranking_path(task_id), made.rankings[task_id]
+        plan, path, keep = (
+            load_result_plan(result, None, None, "here"),
+            received.ranking_path(task_id),
+            made.rankings[task_id],
+        )
         scores = stated_scores(plan, checked_rows(received, task_id), path)
         if tasks is None or task_id in tasks:
             scores = {query_id: np.array(scores_of(plan, query_id), np.float32) for query_id in plan.query_ids}

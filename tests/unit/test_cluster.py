@@ -16,8 +16,7 @@ from mrb.data.task import load_task
 from mrb.errors import AdapterError, MRBError
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry
-from mrb.evaluation.shard import Part, part_of
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import Shard, TaskSpec, parse_shard
 from mrb.parallel.cluster.connect import Wanted
 from mrb.parallel.cluster.requeueing_queue import Handing
 from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
@@ -113,13 +112,13 @@ def test_options_of_the_other_executor_and_a_missing_ray_are_refused(
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "-1/2", "a/b", "1/2/3", "1/1000000", "", "١/٢"])
 def test_parts_that_there_are_not(text: str) -> None:
     with pytest.raises(MRBError, match="wanted I/N"):
-        part_of(text)
+        parse_shard(text)
 
 
 def test_parts_that_there_are() -> None:
-    assert part_of(None) is None
-    assert part_of("2/8") == Part(2, 8)
-    assert part_of("2/8") and Part(2, 8).folder == "2-of-8"
+    assert parse_shard(None) is None
+    assert parse_shard("2/8") == Shard(2, 8)
+    assert parse_shard("2/8") and Shard(2, 8).folder == "2-of-8"
 
 
 def crew(told: list[str]) -> Any:
@@ -232,7 +231,7 @@ def test_every_worker_closes_its_reranker_also_one_that_has_not_said_yet_that_it
     from mrb.parallel.cluster.scoring import OnRay
 
     zeros = np.zeros(5, np.float32)
-    choice = Choice(load_task("mini-faq-t2t"), 5, None, None, None)
+    choice = TaskSpec(load_task("mini-faq-t2t"), 5, None, None, None)
     plan = SimpleNamespace(candidates=SimpleNamespace(sha256="0" * 64))
     first, second, late = member("worker 1"), member("worker 2"), member("worker 3")
     script = _joining((first, INFO, {}), (second, INFO, {}))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mrb.evaluation.plan import Plan, asked, make_plan
+from mrb.evaluation.plan import Plan, make_plan, make_requests
 from mrb.evaluation.score import WINDOW, score_all
 from mrb.rerankers.declaration import load_reranker
 
@@ -56,7 +56,7 @@ def plan(toy_data: Any, toy_candidates: Any, encoded: Any) -> Plan:
 
 def scores(name: str, plan: Plan, options: dict[str, str]) -> dict[str, list[float]]:
     reranker = load_reranker(name, options)
-    requests = asked(plan, plan.entries(), reranker.info.kind, uses_first_stage=reranker.info.uses_first_stage)
+    requests = make_requests(plan, plan.entries(), reranker.info.kind, uses_first_stage=reranker.info.uses_first_stage)
     found = {item.entry.query_id: values.tolist() for item, values in score_all(reranker, requests, "toy")}
     reranker.close()
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ from mrb.evaluation.estimate import (
     registry_counts,
 )
 from mrb.evaluation.plan import Plan, make_plan
-from mrb.evaluation.run import RunOptions
-from mrb.evaluation.selection import select
+from mrb.evaluation.spec import RunSpec, select_tasks
 from mrb.evaluation.workload import Extent, extent_text, measure_extent
 from mrb.rerankers.declaration import LoadedReranker, declared
 from mrb.rerankers.plugins import Adapter
@@ -160,12 +160,12 @@ def test_a_group_comes_with_new_queries_and_then_with_earlier_ones(toy_plan: Mak
 
 def options(
     suite: str, tmp_path: Path, *task_ids: str, model: str = "no_such_model", limit: int | None = None
-) -> RunOptions:
-    selection = select(suite, task_ids, (), None)
-    return RunOptions(model=model, options={}, selection=selection, out=tmp_path / "runs", limit=limit)
+) -> RunSpec:
+    spec = select_tasks(suite, task_ids, (), None)
+    return replace(spec, model=model, out=tmp_path / "runs", limit=limit)
 
 
-def said(asked: RunOptions, rate: float | None = None) -> str:
+def said(asked: RunSpec, rate: float | None = None) -> str:
     rates = None if rate is None else parse_rates([str(rate)])
     return "\n".join(dry_run(asked, rates, source="assumed"))
 
@@ -173,8 +173,7 @@ def said(asked: RunOptions, rate: float | None = None) -> str:
 def test_at_a_given_rate_the_registry_answers_and_nothing_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrb.evaluation.workload.load_task_data", None)
-    monkeypatch.setattr("mrb.evaluation.workload.load_candidates", None)
+    monkeypatch.setattr("mrb.evaluation.workload.load_plan", None)
     text = said(options("mrb", tmp_path), 5.0)
     assert all(task_id in text for task_id in load_suite("mrb").tasks)
     assert (
@@ -208,7 +207,7 @@ def test_tasks_of_the_hub_get_the_speed_on_embedded_data(tmp_path: Path, monkeyp
 def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
     def counted(suite: str, limit: int | None) -> dict[str, tuple[int, int]]:
         asked = options(suite, tmp_path, "arguana", "touche2020", limit=limit)
-        found = {task.id: registry_counts(task, asked.selection, limit) for task in asked.selection.tasks}
+        found = {task.id: registry_counts(task, asked) for task in asked.tasks}
         return {task_id: (counts["queries"], counts["pairs"]) for task_id, counts in found.items()}
 
     assert counted("mrb", None) == {"arguana": (1406, 140_600), "touche2020": (49, 4_900)}

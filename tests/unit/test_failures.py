@@ -11,7 +11,7 @@ import pytest
 from mrb.errors import AdapterError
 from mrb.evaluation.failures import Allowance, failed_pairs, score_most
 from mrb.evaluation.measure import measure
-from mrb.evaluation.plan import Float32, Plan, asked
+from mrb.evaluation.plan import Float32, Plan, make_requests
 from mrb.rerankers.declaration import declared
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
@@ -64,7 +64,7 @@ class Setwise(Raising):
 
 def _drive(target: Any, plan: Plan, allowed: int) -> dict[str, Float32]:
     loaded = declared(Adapter("toy", target, {}, "test", None))
-    requests = asked(plan, plan.entries(), loaded.info.kind, uses_first_stage=False)
+    requests = make_requests(plan, plan.entries(), loaded.info.kind, uses_first_stage=False)
     try:
         allowance = Allowance(allowed)
         held = {item.entry.query_id: scores for item, scores in score_most(loaded, requests, "toy", allowance)}

@@ -13,7 +13,7 @@ from PIL import Image
 from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample, Task
 from mrb.errors import DataError
-from mrb.evaluation.plan import Plan, asked, make_plan
+from mrb.evaluation.plan import Plan, make_plan, make_requests
 from mrb.evaluation.scored import missing
 
 Builder = Callable[..., Any]
@@ -71,7 +71,9 @@ def test_a_query_without_candidates_is_planned_but_not_asked(toy_data: Builder, 
     plan = make_plan(data, toy_candidates({"q2": ["a"]}), 10)
     assert ids(plan) == {"q1": [], "q2": ["a"]}
     assert plan.pairs == 1
-    assert [item.entry.query_id for item in asked(plan, plan.entries(), "pointwise", uses_first_stage=False)] == ["q2"]
+    assert [
+        item.entry.query_id for item in make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
+    ] == ["q2"]
 
 
 def test_limit_takes_the_first_queries_and_is_told(toy_plan: Builder) -> None:
@@ -96,19 +98,19 @@ def test_a_candidate_that_the_corpus_lacks_is_named_with_its_query(toy_data: Bui
     data = toy_data({"q1": "x"}, {"a": "z"}, {"q1": {"a": 1}})
     plan = make_plan(data, toy_candidates({"q1": ["a", "gone"]}), 10)
     with pytest.raises(DataError, match="task toy, query 'q1': corpus: no row with id 'gone'"):
-        list(asked(plan, plan.entries(), "pointwise", uses_first_stage=False))
+        list(make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False))
 
 
 def test_keys_tell_answers_apart_and_nothing_else(toy_plan: Builder) -> None:
     plan = toy_plan(n_queries=5)
     for kind in ("pointwise", "setwise"):
-        keys = [item.request.key for item in asked(plan, plan.entries(), kind, uses_first_stage=False)]
+        keys = [item.request.key for item in make_requests(plan, plan.entries(), kind, uses_first_stage=False)]
         assert keys == [0, 1, 2, 3, 4]
 
 
 def test_scores_find_their_way_back_to_first_stage_order(toy_plan: Builder) -> None:
     plan = toy_plan(n_queries=3, n_docs=20)
-    for item in asked(plan, plan.entries(), "pointwise", uses_first_stage=False):
+    for item in make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False):
         shown = [int(candidate.text.split()[-1]) for candidate in item.request.candidates]
         restored = item.in_first_stage_order(np.array(shown, np.float32))
         assert [f"doc-{int(n)}" for n in restored] == item.entry.doc_ids
@@ -121,7 +123,7 @@ def test_a_deeper_run_asks_for_what_is_missing_and_shows_its_true_ranks(toy_plan
     assert [(entry.query_id, entry.first) for entry in spans] == [("q1", 4), ("q2", 0)]
     assert spans[0].doc_ids == plan.entry("q1").doc_ids[4:]
     assert spans[0].first_stage_scores.tolist() == plan.entry("q1").first_stage_scores[4:].tolist()
-    tail, _ = asked(plan, spans, "pointwise", uses_first_stage=True)
+    tail, _ = make_requests(plan, spans, "pointwise", uses_first_stage=True)
     assert tail.request.first_stage is not None
     for candidate, rank in zip(tail.request.candidates, tail.request.first_stage.ranks, strict=True):
         doc_id = plan.entry("q1").doc_ids[rank - 1]

@@ -12,7 +12,7 @@ import pytest
 from mrb.candidates.lists import Provenance, check_task
 from mrb.data.task import load_task
 from mrb.errors import CandidatesError, ResultError
-from mrb.evaluation.selection import select
+from mrb.evaluation.spec import select_tasks
 from mrb.leaderboard.build import build
 from mrb.results.export import table_csv, table_latex
 from mrb.results.run import RAW, average_over_tasks, load_run, table
@@ -51,7 +51,7 @@ def test_a_result_must_be_of_the_definition_that_it_names(make_run: MakeRun) -> 
 
 
 def test_a_list_for_cleaned_judgements_serves_raw_ones_and_not_the_reverse() -> None:
-    (raw,) = select(None, ["oven-it2t"], [], None, "raw").tasks
+    (raw,) = select_tasks(None, ["oven-it2t"], [], None, "raw").tasks
     cleaned = load_task("oven-it2t")
 
     def made(hash_: str) -> Provenance:

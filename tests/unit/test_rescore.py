@@ -18,7 +18,7 @@ from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, ResultError
 from mrb.evaluation.journal import replay
-from mrb.evaluation.selection import Selection, select
+from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.reranker import Kind
 from mrb.results.recompute import Scored, as_run, file_info, rescore_task, score_file, write_scored
 from mrb.results.run import load_run
@@ -67,13 +67,9 @@ def scores(candidates: Path) -> Scores:
     return found
 
 
-def selection() -> Selection:
-    return select(None, [TASK.id], [], DEPTH)
-
-
 def scored(candidates: Path, scores: Scores, kind: Kind = "setwise", file: Path | None = None) -> Scored:
     info = file_info(file or candidates, TASK, name="theirs", kind=kind, uses_first_stage=True)
-    return score_file(selection(), candidates, scores, info, "run.trec")
+    return score_file(TaskSpec(TASK, DEPTH, candidates), scores, info, "run.trec")
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +210,7 @@ def test_missing_rows_and_damaged_files_are_named(run: Path, candidates: Path) -
     [
         (("task",), "mini-faq-t2t", "a result of task mini-faq-t2t in the folder of"),
         (("task_hash",), "0" * 64, "another definition"),
-        (("candidates", "sha256"), "0" * 64, "scored on candidates 000000000000, these are"),
+        (("candidates", "sha256"), "0" * 64, "wanted the list 000000000000, this is"),
         (("candidates", "depth"), 5, "their score keys differ"),
         (("candidates", "depth"), "5", "candidates.depth"),
         (("reranker", "name"), "better", "their score keys differ"),
@@ -226,7 +222,7 @@ def test_a_result_of_something_else_is_refused(
     run: Path, candidates: Path, keys: tuple[str, ...], value: object, wanted: str
 ) -> None:
     tampered(run / TASK.id / "result.json", *keys, value=value)
-    with pytest.raises(ResultError, match=wanted):
+    with pytest.raises(MRBError, match=wanted):
         rescore_task(run / TASK.id, candidates)
 
 

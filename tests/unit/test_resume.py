@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mrb.errors import ResultError
-from mrb.evaluation.run import RunOptions, run
-from mrb.evaluation.selection import select
-from mrb.evaluation.shard import Part
+from mrb.evaluation.run import run
+from mrb.evaluation.spec import Shard, select_tasks
 from mrb.rerankers.noise import NoiseRecord, write_noise
 from mrb.results.schema import read_result, read_run
 
@@ -51,7 +51,7 @@ def call(*tasks: str, depth: int = 10, **options: Any) -> tuple[list[str], int]:
     """What `mrb run` says, and how many pairs it asks for."""
     Path("asked").write_text("")
     said: list[str] = []
-    run(RunOptions("mine.py", {}, select(None, tasks or [FAQ], [], depth), Path("runs"), **options), said.append)
+    run(replace(select_tasks(None, tasks or [FAQ], [], depth), model="mine.py", **options), said.append)
     return said, len(Path("asked").read_text())
 
 
@@ -75,10 +75,10 @@ def files() -> dict[Path, bytes]:
         ({"depth": 5}, {"depth": 10}),
         ({"tasks": (FAQ,)}, {"tasks": (OTHER,)}),
         ({"tasks": (FAQ,)}, {"tasks": (OTHER, FAQ)}),
-        ({"part": Part(1, 2)}, {"part": Part(1, 2)}),
-        ({"part": Part(1, 2)}, {"part": Part(2, 2)}),
+        ({"shard": Shard(1, 2)}, {"shard": Shard(1, 2)}),
+        ({"shard": Shard(1, 2)}, {"shard": Shard(2, 2)}),
     ],
-    ids=["finished", "trial", "whole", "deeper", "another task", "more tasks", "a part", "another part"],
+    ids=["finished", "trial", "whole", "deeper", "another task", "more tasks", "a shard", "another shard"],
 )
 def test_every_call_that_uses_scores_again_checks_some(first: dict[str, Any], then: dict[str, Any]) -> None:
     def ask(options: dict[str, Any]) -> tuple[list[str], int]:
@@ -188,6 +188,6 @@ def test_a_whole_result_replaces_a_trial_and_a_trial_another() -> None:
 
 
 def test_a_part_of_a_trial_never_replaces_a_part_of_the_whole() -> None:
-    call(part=Part(1, 2))
+    call(shard=Shard(1, 2))
     for trial in ({"limit": 5}, {"depth": 5}):
-        assert "give the trial another --name" in refused(part=Part(1, 2), **trial)
+        assert "give the trial another --name" in refused(shard=Shard(1, 2), **trial)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from mrb.errors import AdapterError, DataError
-from mrb.evaluation.plan import Plan, asked
+from mrb.evaluation.plan import Plan, make_requests
 from mrb.evaluation.score import WINDOW, score_all
 from mrb.rerankers.declaration import LoadedReranker, declared
 from mrb.rerankers.plugins import Adapter
@@ -29,7 +29,7 @@ def load(target: Any) -> LoadedReranker:
 
 def drive(target: Any, plan: Plan) -> dict[str, list[float]]:
     loaded = load(target)
-    requests = asked(plan, plan.entries(), loaded.info.kind, uses_first_stage=loaded.info.uses_first_stage)
+    requests = make_requests(plan, plan.entries(), loaded.info.kind, uses_first_stage=loaded.info.uses_first_stage)
     try:
         return {item.entry.query_id: [float(s) for s in scores] for item, scores in score_all(loaded, requests, "toy")}
     finally:
@@ -301,7 +301,7 @@ def test_a_stream_that_stops_taking_requests_is_an_error(toy_plan: MakePlan) -> 
 
 
 def count_made(plan: Plan, made: list[int]) -> Iterator[Any]:
-    for item in asked(plan, plan.entries(), "pointwise", uses_first_stage=False):
+    for item in make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False):
         made.append(item.request.key)
         yield item
 
@@ -379,7 +379,7 @@ def test_an_async_client_opened_once_serves_the_whole_run(toy_plan: MakePlan) ->
     loaded = load(client)
     plan = toy_plan(n_queries=2 * WINDOW, n_docs=1)
     for _ in range(2):  # two tasks of one run
-        requests = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+        requests = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
         assert len(list(score_all(loaded, requests, "toy"))) == 2 * WINDOW
     loaded.close()
     assert client.closed_in is client.loop
@@ -407,7 +407,7 @@ def test_images_are_decoded_only_when_used(toy_data: Any, toy_candidates: Any, e
 
 
 def texts_seen(plan: Plan, kind: str) -> dict[str, list[str]]:
-    seen = asked(plan, plan.entries(), kind, uses_first_stage=False)  # type: ignore[arg-type]
+    seen = make_requests(plan, plan.entries(), kind, uses_first_stage=False)  # type: ignore[arg-type]
     return {item.entry.query_id: [c.text for c in item.request.candidates] for item in seen}
 
 
@@ -439,9 +439,9 @@ def test_minus_the_position_gives_back_nothing_of_the_first_stage(toy_plan: Make
 def test_first_stage_is_shown_only_when_declared(toy_plan: MakePlan) -> None:
     plan = toy_plan()
     for kind in ("pointwise", "setwise", "listwise"):
-        for item in asked(plan, plan.entries(), kind, uses_first_stage=False):  # type: ignore[arg-type]
+        for item in make_requests(plan, plan.entries(), kind, uses_first_stage=False):  # type: ignore[arg-type]
             assert item.request.first_stage is None
-        for item in asked(plan, plan.entries(), kind, uses_first_stage=True):  # type: ignore[arg-type]
+        for item in make_requests(plan, plan.entries(), kind, uses_first_stage=True):  # type: ignore[arg-type]
             shown = item.request.first_stage
             assert shown is not None
             for candidate, rank, score in zip(item.request.candidates, shown.ranks, shown.scores, strict=True):
@@ -484,7 +484,7 @@ def test_a_request_shows_no_id_no_path_and_no_file_name(toy_data: Any, toy_candi
     docs = {"secret-doc-1": ("first words", picture), "secret-doc-2": ("more words", None)}
     data = toy_data({"secret-query": ("asked words", picture)}, docs, {"secret-query": {"secret-doc-1": 1}})
     plan = make_plan(data, toy_candidates({"secret-query": list(docs)}), 10)
-    (item,) = asked(plan, plan.entries(), "pointwise", uses_first_stage=False)
+    (item,) = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
     words = "\n".join(public_words(item.request, set()))
     assert (
         "asked words" in words and "first words" in words and "more words" in words

@@ -14,9 +14,9 @@ import pytest
 
 from mrb._util.files import write_json
 from mrb._util.hashing import sha256_file
+from mrb.candidates.load import load_candidates
 from mrb.data.task import load_task
 from mrb.errors import ResultError
-from mrb.evaluation.selection import load_candidates
 from mrb.metrics.ranking import tie_order
 from mrb.results.recompute import leaves
 from mrb.submission.migrate import to_newest

@@ -21,7 +21,7 @@ from mrb._util.hashing import sha256_file
 from mrb.cli.main import cli
 from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
-from mrb.evaluation.selection import select
+from mrb.evaluation.spec import select_tasks
 from mrb.leaderboard.build import build
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.runs import read_entries
@@ -466,7 +466,7 @@ def test_a_part_of_the_tasks_is_not_called_verified(folder: Path, tmp_path: Path
 
 
 def test_a_noise_record_of_everything_lets_nothing_pass(lying: Make) -> None:
-    probe = make_probe(select("mini", [TEXT, IMAGES], [], None), None, queries=2, depth=4)
+    probe = make_probe(select_tasks("mini", [TEXT, IMAGES], [], None), queries=2, depth=4)
     quiet = measure_noise(lambda: load_reranker("random"), probe)
     received = receive(lying(LIES["the order kept, other scores"][0]))
     for field, words in (("largest_difference", "lets scores of"), ("mean_change", r"lets nDCG@10 of")):

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,8 +15,8 @@ from pydantic import ValidationError
 
 from mrb.data.task import load_suite
 from mrb.errors import MRBError, ResultError
-from mrb.evaluation.run import RunOptions, run
-from mrb.evaluation.selection import select
+from mrb.evaluation.run import run
+from mrb.evaluation.spec import select_tasks
 from mrb.submission.build import Declared, parse_size, read_training, submit
 from mrb.submission.reader import receive
 from mrb.submission.redact import clean_command, clean_environment, clean_options, private
@@ -49,8 +50,8 @@ def test_a_submission_is_what_the_journal_gives_and_nothing_of_the_machine(trial
 def test_orders_and_scores_are_those_of_the_run(trial: Path, pristine: Path) -> None:
     import numpy as np
 
+    from mrb.candidates.load import load_candidates
     from mrb.data.task import load_task
-    from mrb.evaluation.selection import load_candidates
     from mrb.results.export import trec
     from mrb.results.run import load_run
 
@@ -126,7 +127,7 @@ def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path
 def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(
     trial: Path, tmp_path: Path, submitted: Make
 ) -> None:
-    single = RunOptions("random", {}, select(None, [TASK], (), None), tmp_path / "single", limit=3)
+    single = replace(select_tasks(None, [TASK], (), None), model="random", out=tmp_path / "single", limit=3)
     with pytest.raises(ResultError, match="named one by one are no suite"):
         submitted(run(single, lambda line: None), tmp_path)
     submitted(trial, tmp_path)

@@ -13,13 +13,13 @@ import pytest
 
 from mrb.errors import MRBError, ResultError
 from mrb.evaluation.plan import Plan
-from mrb.evaluation.selection import select
+from mrb.evaluation.spec import select_tasks
 from mrb.metrics.measures import ceiling_ranking
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
-from mrb.results.recompute import plan_of
+from mrb.results.recompute import load_result_plan
 from mrb.results.schema import parse_file
 from mrb.submission.reader import receive
 from mrb.submission.validate import check_submission
@@ -65,7 +65,7 @@ class Picky:
 
 
 def _plan(folder: Path) -> Plan:
-    return plan_of(receive(folder).submission.results[TASK], None, None, "here")
+    return load_result_plan(receive(folder).submission.results[TASK], None, None, "here")
 
 
 def _oracle(plan: Plan, query_id: str) -> list[float]:
@@ -191,7 +191,7 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
 ) -> None:
     load = _noisy(tmp_path, monkeypatch, "pointwise")
     received = receive(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
-    probe = make_probe(select("mini", [TASK], [], None), None, queries=3, depth=8)
+    probe = make_probe(select_tasks("mini", [TASK], [], None), queries=3, depth=8)
     quiet = measure_noise(lambda: load_reranker("noisy"), probe)
     write_noise(tmp_path, quiet)
     moved = quiet.tasks[TASK].model_copy(update={"largest_difference": 2.0, "mean_change": 0.02, "largest_change": 0.4})

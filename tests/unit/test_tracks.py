@@ -11,12 +11,12 @@ from click.testing import CliRunner
 
 from mrb.candidates import candidate_sets as tracks
 from mrb.candidates.lists import Provenance, build, read_parquet, write_parquet
+from mrb.candidates.load import check_candidates
 from mrb.cli.candidates import command as candidates_command
 from mrb.cli.tracks import command
 from mrb.data.task import TYPES, load_suite, load_task, read_toml, suite_tasks
 from mrb.errors import CandidatesError, MRBError, TaskError
 from mrb.evaluation.estimate import gpu_hours
-from mrb.evaluation.selection import check_candidates
 
 DOCS = Path(__file__).parents[2] / "docs" / "first-stages.md"
 FILE = Path(tracks.__file__).parents[1] / "tasks" / "tracks.toml"

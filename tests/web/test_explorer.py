@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from mrb.evaluation.run import RunOptions, run
-from mrb.evaluation.selection import select
+from mrb.evaluation.run import run
+from mrb.evaluation.spec import select_tasks
 from mrb.leaderboard.build import build
 
 OpenPage = Callable[..., Page]
@@ -31,9 +32,9 @@ PATHS = (
 def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board of three runs of the first queries of three tasks."""
     root = tmp_path_factory.mktemp("explored")
-    chosen = select("mini", TASKS, (), None)
+    chosen = select_tasks("mini", TASKS, (), None)
     for model in ("constant", "random", "surface"):
-        asked = RunOptions(model, {}, chosen, root / "runs", limit=17, command=["mrb", "run", "--model", model])
+        asked = replace(chosen, model=model, out=root / "runs", limit=17, command=["mrb", "run", "--model", model])
         run(asked, say=lambda line: None)
     return build([root / "runs" / name for name in ("constant", "random", "surface")], root / "site")
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from mrb.evaluation.failures import Allowance
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 from mrb.parallel.cluster.worker_handle import Member
 from mrb.parallel.messages import Span
 from mrb.parallel.work_queue import Shares
@@ -15,8 +15,8 @@ from mrb.parallel.work_queue import Shares
 class Handing:
     """The queries of one call of `Score`. A worker's `in_hand` is {query id: span} of its unanswered queries."""
 
-    def __init__(self, choice: Choice, spans: Iterable[Span], allowance: Allowance | None) -> None:
-        self.choice = choice
+    def __init__(self, spec: TaskSpec, spans: Iterable[Span], allowance: Allowance | None) -> None:
+        self.spec = spec
         self.allowance = allowance
         self._shares = Shares(spans, 1)
         self._suspects: deque[Span] = deque()

@@ -12,7 +12,7 @@ from mrb.evaluation.executor import Score
 from mrb.evaluation.failures import Allowance
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan
-from mrb.evaluation.task_spec import Choice
+from mrb.evaluation.spec import TaskSpec
 from mrb.parallel.cluster.requeueing_queue import Handing
 from mrb.parallel.cluster.worker_group import Crew
 from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
@@ -38,7 +38,7 @@ class OnRay:
         self._timeout = timeout
         self._info: RerankerInfo | None = None
         self._packages: dict[str, str] | None = None
-        self._opened: dict[Member, Choice] = {}
+        self._opened: dict[Member, TaskSpec] = {}
         self._open: Open | None = None
         self._handing: Handing | None = None
         self._working: dict[Member, Handing] = {}
@@ -66,12 +66,12 @@ class OnRay:
             self._round()
         return self._packages
 
-    def open(self, choice: Choice, plan: Plan) -> Score:
+    def open(self, spec: TaskSpec, plan: Plan) -> Score:
         """Load the task's data in each worker, and return the scoring function once the first worker is ready."""
-        self._open = Open(choice, plan.candidates.sha256)
-        while choice not in self._opened.values():
+        self._open = Open(spec, plan.candidates.sha256)
+        while spec not in self._opened.values():
             self._round()
-        return partial(self._score, choice)
+        return partial(self._score, spec)
 
     def close(self) -> None:
         """Close the reranker in each idle worker and in each that has answered all its queries.
@@ -94,9 +94,9 @@ class OnRay:
                 elif isinstance(message, Done):
                     member.tell(Close(), CLOSING)
 
-    def _score(self, choice: Choice, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+    def _score(self, spec: TaskSpec, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
         spans = ((entry.query_id, entry.first, entry.first + len(entry.doc_ids)) for entry in entries)
-        handing = self._handing = Handing(choice, spans, allowance)
+        handing = self._handing = Handing(spec, spans, allowance)
         try:
             while not handing.over:
                 yield from self._round()
@@ -154,7 +154,7 @@ class OnRay:
             self._agree(member, value)
             self._packages = self._packages or value
         elif self._open is not None and doing == _opening(self._open):
-            self._opened[member] = self._open.choice
+            self._opened[member] = self._open.spec
 
     def _agree(self, member: Member, packages: Mapping[str, str]) -> None:
         before = self._packages or {}
@@ -168,12 +168,12 @@ class OnRay:
     def _next(self, member: Member) -> None:
         if self._open is None:
             return
-        if self._opened.get(member) != self._open.choice:
+        if self._opened.get(member) != self._open.spec:
             self._opened.pop(member, None)
             member.tell(self._open, _opening(self._open))
         elif self._handing is not None and self._handing.left:
             self._working[member] = self._handing
-            member.tell(Work(self._handing.allowance is not None), f"scoring task {self._open.choice.task.id}")
+            member.tell(Work(self._handing.allowance is not None), f"scoring task {self._open.spec.task.id}")
 
     def _lost(self, member: Member, lost: Lost) -> list[Record]:
         """Queue the queries of a lost worker again. A query that ends workers counts as failed or ends the run."""
@@ -186,7 +186,7 @@ class OnRay:
             return []
         if len(member.in_hand) == 1:
             ((query_id, span),) = member.in_hand.items()
-            if self._crew.deadly(f"{self._handing.choice.task.id} {query_id}"):
+            if self._crew.deadly(f"{self._handing.spec.task.id} {query_id}"):
                 return [self._given_up(member, span, AdapterError(f"{told}, as did one before it; {KEPT}"))]
         self._crew.say(f"{told}; handed out again, the run goes on")
         self._handing.give_back(member)
@@ -206,4 +206,4 @@ class OnRay:
 
 
 def _opening(command: Open) -> str:
-    return f"opening task {command.choice.task.id}"
+    return f"opening task {command.spec.task.id}"

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mrb.candidates import lists
+from mrb.candidates.load import has_candidates
 from mrb.data.items import Item
-from mrb.data.load import load_task_data
 from mrb.data.task import Sample, Task
 from mrb.errors import CandidatesError, DataError
-from mrb.evaluation.plan import Asked, Plan, asked, make_plan
+from mrb.evaluation.plan import Plan, PlannedRequest, load_plan, make_requests
 from mrb.evaluation.score import score_all
-from mrb.evaluation.selection import Selection, has_candidates, load_candidates, needed
+from mrb.evaluation.spec import RunSpec, TaskSpec
 from mrb.hub.pull_data import at_hand
 from mrb.rerankers.declaration import LoadedReranker
 
@@ -29,7 +28,7 @@ _SHORT = (Item("two"), Item("one two three four five six seven eight"))
 Scores = dict[str, dict[str, float]]
 """{query id: {document id: score}}; a score is a float32 value as a Python float."""
 
-Batches = Iterable[Sequence[Asked]]
+Batches = Iterable[Sequence[PlannedRequest]]
 
 
 @dataclass(frozen=True)
@@ -40,27 +39,23 @@ class Probe:
     elsewhere: Mapping[str, str]
 
 
-def make_probe(selection: Selection, given: Path | None, *, queries: int, depth: int) -> Probe:
-    """Plan `queries` queries of each task, sampled by hash, with `depth` candidates (or the selection's, if fewer).
+def make_probe(spec: RunSpec, *, queries: int, depth: int) -> Probe:
+    """Plan `queries` queries of each task, sampled by hash, with `depth` candidates (or the depth of `spec`, if fewer).
 
-    `given` is a candidate list or a folder of them, as for `mrb run --candidates`. A Hub task is included if it has a
-    list and its files are on disk, because a check downloads nothing. Raises DataError if no task is left, and
-    CandidatesError as `mrb run` does or for a list without the sampled queries.
+    A Hub task is included if it has a list and its files are on disk, because a check downloads nothing. Raises
+    DataError if no task is left, and CandidatesError as `mrb run` does or for a list without the sampled queries.
     """
-    reasons = {task.id: _elsewhere(task, given) for task in selection.tasks}
+    reasons = {task.id: _elsewhere(task, spec.candidates) for task in spec.tasks}
     elsewhere = {task_id: reason for task_id, reason in reasons.items() if reason is not None}
-    if len(elsewhere) == len(selection.tasks):
-        first = selection.tasks[0].id
+    if len(elsewhere) == len(spec.tasks):
+        first = spec.tasks[0].id
         raise DataError(f"task {first}: {elsewhere[first]}; `mrb check` asks the embedded suite by itself")
-    depth = min(depth, selection.depth)
+    depth = min(depth, spec.depth)
     plans = []
-    for task in selection.tasks:
+    for task in spec.tasks:
         if task.id in elsewhere:
             continue
-        candidates = load_candidates(task, given, depth)
-        data = load_task_data(task, needed=needed(candidates))
-        lists.check_ids(candidates, data.queries.rows, data.corpus.rows, f"candidates of {task.id}")
-        plan = make_plan(data, candidates, depth, sample=Sample(queries=queries))
+        plan = load_plan(TaskSpec(task, depth, spec.candidates, sample=Sample(queries=queries)))
         if not plan.pairs:
             raise CandidatesError(f"candidates of {task.id}: none for the {queries} queries of the probe")
         plans.append(plan)
@@ -76,26 +71,26 @@ def _elsewhere(task: Task, given: Path | None) -> str | None:
     return None if at_hand(task) else NOT_HERE
 
 
-def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[Asked]:
+def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[PlannedRequest]:
     """Return new requests for the plan's queries, in its order or in reverse order."""
     entries = list(plan.entries())
     if backwards:
         entries.reverse()
     info = reranker.info
-    return list(asked(plan, entries, info.kind, uses_first_stage=info.uses_first_stage))
+    return list(make_requests(plan, entries, info.kind, uses_first_stage=info.uses_first_stage))
 
 
-def one_by_one(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+def one_by_one(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as its own batch."""
     return ([item] for item in items)
 
 
-def turned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+def turned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as its own batch, with its candidates in reverse order."""
     return ([item.part(range(len(item.order))[::-1], 0)] for item in items)
 
 
-def thinned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+def thinned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield two smaller requests for each: one with every other candidate, one with a single candidate."""
     for item in items:
         count = len(item.order)
@@ -104,7 +99,7 @@ def thinned(items: Iterable[Asked]) -> Iterator[list[Asked]]:
             yield [item.part([1], 0)]
 
 
-def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
+def halved_backwards(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as two, one for each half of its candidates in reverse order."""
     for item in items:
         backwards = range(len(item.order))[::-1]
@@ -114,7 +109,7 @@ def halved_backwards(items: Iterable[Asked]) -> Iterator[list[Asked]]:
                 yield [item.part(half, 0)]
 
 
-def short_pair(item: Asked) -> Asked:
+def short_pair(item: PlannedRequest) -> PlannedRequest:
     """Return the request with its first two candidates and with short texts of different lengths instead of its own.
 
     An adapter that batches by tokens pads such texts in one batch, which long texts never share.

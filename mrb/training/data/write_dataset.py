@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from mrb._util.files import read_json, write_json
 from mrb._util.hashing import sha256_file
 from mrb.candidates.lists import Candidates
+from mrb.candidates.load import load_candidates
 from mrb.data.task import Model, Sha256, Task, load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError, first_problem
-from mrb.evaluation.selection import load_candidates
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.training.data.contamination import Checker, HeldOutIndex, Tally
 from mrb.training.data.files import Form, write_groups

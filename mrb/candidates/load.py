@@ -1,0 +1,72 @@
+"""Find, check and load the candidate list of a task: the frozen one, or one from `--candidates`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mrb.candidates import lists
+from mrb.candidates.candidate_sets import check_track
+from mrb.candidates.lists import Candidates, Provenance
+from mrb.data.corpus_subset import Needed
+from mrb.data.task import Task, task_folder
+from mrb.errors import CandidatesError
+
+
+def has_candidates(task: Task, given: Path | None) -> bool:
+    """Return whether `find_candidates` would find the task's list."""
+    if given is None:
+        return task.candidates is not None
+    return (given / f"{task.id}.parquet" if given.is_dir() else given).is_file()
+
+
+def find_candidates(task: Task, given: Path | None) -> Path:
+    """Return the file of the task's list: `given` (a file, or a folder that holds `<task>.parquet`), else the frozen
+    one. CandidatesError if there is none."""
+    if given is not None:
+        path = given / f"{task.id}.parquet" if given.is_dir() else given
+        if not path.is_file():
+            raise CandidatesError(f"task {task.id}: no candidate list at {path}")
+        return path
+    if task.candidates is None:
+        raise CandidatesError(
+            f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "
+            f"be loaded with `mrb candidates make --task {task.id} --track bm25+siglip --out candidates`, "
+            "then run with `--candidates candidates`"
+        )
+    return task_folder() / task.candidates.file
+
+
+def check_candidates(task: Task, given: Path | None, depth: int) -> None:
+    """Refuse a list that is missing, of another task, or less deep than `depth`. Only the file's metadata is read.
+
+    Raises:
+        CandidatesError: Names the file and what is wrong.
+    """
+    path = find_candidates(task, given)
+    _check(lists.read_provenance(path), task, depth, path)
+
+
+def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
+    """Load the task's list, checked against the task, the depth and, for a frozen list, its hash.
+
+    Raises:
+        CandidatesError: Names the file and what is wrong.
+    """
+    path = find_candidates(task, given)
+    found = lists.read_parquet(path)
+    _check(found.provenance, task, depth, path)
+    if given is None and task.candidates is not None and found.sha256 != task.candidates.sha256:
+        raise CandidatesError(f"{path}: the list's hash is {found.sha256}, task {task.id} is frozen on another")
+    return found
+
+
+def referenced_documents(candidates: Candidates) -> Needed:
+    """Return the ids of the documents in a list, so that only these are loaded."""
+    return Needed(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
+
+
+def _check(made: Provenance, task: Task, depth: int, path: Path) -> None:
+    lists.check_task(made, task, str(path))
+    check_track(made.track, made.first_stage, made.depth, task, str(path))
+    if depth > made.depth:
+        raise CandidatesError(f"{path}: the list is {made.depth} deep, depth {depth} was asked for")

@@ -1,0 +1,134 @@
+"""The specification of a run: which tasks, queries and candidates are scored, by which reranker, into which folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mrb.data.task import TYPES, Sample, Suite, Task, load_suite, load_task
+from mrb.errors import MRBError, TaskError
+
+DEFAULT_SUITE = "mini"
+DEFAULT_DEPTH = 100
+MAX_SHARDS = 100_000
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What is scored of one task. Worker processes load the same plan from it as the run's process.
+
+    `candidates` is a candidate list or a folder of lists, None for the frozen list. `limit` takes only the first
+    queries; `sample` is a suite's fixed sample.
+    """
+
+    task: Task
+    depth: int
+    candidates: Path | None = None
+    limit: int | None = None
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard `number` (from 1) of `of` shards of a run's queries."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the shard is written into."""
+        return f"{self.number}-of-{self.of}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run: the tasks in order, and the options of `mrb run`.
+
+    `suite` is None if tasks were named singly. `pulled` maps a task to the Hub address of the list that was pulled for
+    it. With a `shard`, only its queries are scored, into a folder of their own.
+    """
+
+    tasks: tuple[Task, ...]
+    suite: Suite | None
+    depth: int
+    candidates: Path | None = None
+    limit: int | None = None
+    model: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    out: Path = Path("runs")
+    name: str | None = None
+    pulled: Mapping[str, str] = field(default_factory=dict)
+    shard: Shard | None = None
+    fresh: bool = False
+    allow_failures: int = 0
+    command: Sequence[str] = ()
+
+    @property
+    def sample(self) -> Sample | None:
+        """The suite's sample of the queries, None for all queries."""
+        return self.suite.sample if self.suite else None
+
+    def task_spec(self, task: Task) -> TaskSpec:
+        """Return the specification of one of the tasks."""
+        return TaskSpec(task, self.depth, self.candidates, self.limit, self.sample)
+
+
+def select_tasks(
+    suite_id: str | None,
+    task_ids: Sequence[str],
+    types: Sequence[str],
+    depth: int | None,
+    qrels: Literal["cleaned", "raw"] = "cleaned",
+) -> RunSpec:
+    """Return a run of the tasks that `--suite`, `--task` and `--type` name; all else has its default.
+
+    Args:
+        suite_id: The suite; if None and no task is named, the suite `mini`.
+        task_ids: Tasks, which must be in the suite if one is named; if empty, all tasks of the suite.
+        types: Keep only tasks of these types; if empty, all types.
+        depth: The depth; if None, the suite's. Without a suite: the depth of `mini` for embedded tasks only, else 100.
+        qrels: Which judgements to use.
+
+    Raises:
+        TaskError: A suite, task or type is unknown, a task is not in the suite, or no task is left.
+    """
+    unknown = [name for name in types if name not in TYPES]
+    if unknown:
+        raise TaskError(f"unknown task type {unknown[0]!r}; there are: {', '.join(TYPES)}")
+    suite = load_suite(suite_id or DEFAULT_SUITE) if suite_id or not task_ids else None
+    if suite is not None:
+        outside = [task_id for task_id in task_ids if task_id not in suite.tasks]
+        if outside:
+            raise TaskError(
+                f"task {outside[0]!r} is not in suite {suite.id!r}; `mrb tasks --suite {suite.id}` lists it"
+            )
+    wanted = list(dict.fromkeys(task_ids)) or list(suite.tasks if suite else ())
+    tasks = tuple(task.with_qrels(qrels) for task in map(load_task, wanted) if not types or task.type in types)
+    if not tasks:
+        raise TaskError(f"no task is left: none of {len(wanted)} has type {' or '.join(types)}")
+    return RunSpec(tasks, suite, depth or _default_depth(suite, tasks))
+
+
+def parse_shard(text: str | None) -> Shard | None:
+    """Parse the value of `--shard I/N`; None stays None. MRBError if it is malformed or I is not in 1..N."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    number, of = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= of <= MAX_SHARDS:
+        raise MRBError(f"--shard {text}: wanted I/N, shard I (from 1) of N shards")
+    return Shard(number, of)
+
+
+def _default_depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
+    if suite is not None:
+        return suite.depth
+    embedded = all(task.source.kind == "embedded" for task in tasks)
+    return load_suite(DEFAULT_SUITE).depth if embedded else DEFAULT_DEPTH
