@@ -33,7 +33,7 @@ from mrb.candidates.lists import Provenance, build, write_parquet
 from mrb.candidates.load import load_candidates, referenced_documents
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.load import load_task_data
-from mrb.data.table_discovery import tables_of
+from mrb.data.table_discovery import discover_tables
 from mrb.data.task import load_task
 from mrb.hub.manifest import Manifest, RemoteFile, record
 
@@ -75,7 +75,7 @@ def write_repository(root: Path, rows: int, picture: int, queries: int) -> None:
         RemoteFile(path=str(path.relative_to(folder)), size=path.stat().st_size, git="", sha256=sha256_file(path))
         for path in sorted(folder.rglob("*.parquet"))
     )
-    tables = tables_of([file.path for file in files], None)
+    tables = discover_tables([file.path for file in files], None)
     record(Manifest(repository=PART.repository, revision=str(PART.revision), files=files, tables=tables))
 
 

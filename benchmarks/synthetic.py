@@ -26,7 +26,7 @@ from mrb._util.hashing import sha256_bytes, sha256_file, sha256_json
 from mrb.data.task import Suite, Task, load_suite, load_task
 from mrb.metrics.measures import MEASURES, Measure
 from mrb.results.run import queries_hash
-from mrb.submission.rankings import Ranked, write_rankings
+from mrb.submission.rankings import QueryRanking, write_rankings
 from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE
 
 Ints = npt.NDArray[np.int64]
@@ -71,13 +71,13 @@ class SyntheticTask:
         moved = np.rint(self.first * (1 - skill) * rng.lognormal(0.0, 0.4, self.queries))
         return np.where(self.first == 0, 0, np.clip(moved, 1, self.depth)).astype(np.int64)
 
-    def orders(self, ranks: Ints) -> Iterator[Ranked]:
+    def orders(self, ranks: Ints) -> Iterator[QueryRanking]:
         """The lists with the relevant document moved to its rank."""
         for query_id, before, after in zip(self.query_ids, self.first.tolist(), ranks.tolist(), strict=True):
             order = np.arange(self.depth, dtype=np.uint8)
             if before:
                 order = np.insert(np.delete(order, before - 1), after - 1, before - 1).astype(np.uint8)
-            yield Ranked(query_id, order, None, 0, False)
+            yield QueryRanking(query_id, order, None, 0, False)
 
 
 def write_submissions(

@@ -16,7 +16,7 @@ from mrb.leaderboard.tables.table_grouping import compare, table_ids
 from mrb.leaderboard.verification import fitting
 from mrb.results.run import Run
 from mrb.submission.schema import Submission
-from mrb.submission.verify import Verified
+from mrb.submission.verify import VerificationRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Site:
     tables: dict[str, Table]
     cards: dict[str, RunCard]
     submissions: dict[str, Submission]
-    verified: dict[str, Verified] = field(default_factory=dict)
+    verified: dict[str, VerificationRecord] = field(default_factory=dict)
     snapshot: str | None = None
 
     @cached_property
@@ -78,7 +78,7 @@ class Site:
         return {run.name: name for name, table in self.tables.items() for run in table.runs}
 
 
-def make_site(entries: Sequence[Entry], verified: Sequence[Verified] = ()) -> Site:
+def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] = ()) -> Site:
     """Return the site of these runs, independent of their order.
 
     Raises ResultError if they contradict each other (`compare`).

@@ -8,26 +8,26 @@ from pathlib import Path
 from mrb.errors import ResultError
 from mrb.results.schema import parse_file
 from mrb.submission.schema import Submission
-from mrb.submission.verify import Verified
+from mrb.submission.verify import VerificationRecord
 
 
-def read_verified(folders: Sequence[Path]) -> list[Verified]:
+def read_verified(folders: Sequence[Path]) -> list[VerificationRecord]:
     """Return every record in the folders. ResultError names a file that is none."""
     found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    records = [parse_file(Verified, path) for path in found]
+    records = [parse_file(VerificationRecord, path) for path in found]
     for path, record in zip(found, records, strict=True):
         if path.stem != record.submission or not record.tasks:
             raise ResultError(f"{path}: a record of {record.submission!r} with {len(record.tasks)} tasks")
     return records
 
 
-def fitting(records: Sequence[Verified], submissions: dict[str, Submission]) -> dict[str, Verified]:
+def fitting(records: Sequence[VerificationRecord], submissions: dict[str, Submission]) -> dict[str, VerificationRecord]:
     """Return the newest record of each submission, by name. Records of an earlier content of the submission are
     ignored.
 
     Raises ResultError for a record of the submission's content that `mrb verify` cannot have written.
     """
-    found: dict[str, Verified] = {}
+    found: dict[str, VerificationRecord] = {}
     for record in sorted(records, key=lambda one: one.date):
         submission = submissions.get(record.submission)
         if submission is not None and submission.content_hash == record.content:
@@ -36,7 +36,7 @@ def fitting(records: Sequence[Verified], submissions: dict[str, Submission]) -> 
     return found
 
 
-def _check_written(record: Verified, submission: Submission) -> None:
+def _check_written(record: VerificationRecord, submission: Submission) -> None:
     """Refuse a record whose reranker, tasks or counts cannot come from scoring this submission again."""
     where = f"the record of {record.submission} in verified/"
     if record.reranker != submission.reranker:

@@ -16,7 +16,7 @@ from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, batches
 from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
-from mrb.hub.client import offline
+from mrb.hub.client import is_offline
 from mrb.rerankers.reranker import Request
 
 _PAIRS_AHEAD = 512
@@ -68,7 +68,7 @@ class CrossEncoder:
                     device=device,
                     max_length=max_length,
                     model_kwargs={"dtype": dtype},
-                    local_files_only=offline(),
+                    local_files_only=is_offline(),
                     trust_remote_code=trust_remote_code,
                 )
         except (OSError, ValueError, RuntimeError, ImportError) as error:

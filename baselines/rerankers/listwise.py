@@ -20,7 +20,7 @@ from mrb.baselines._util.lazy_import import complete_weights, folder_or_hub_id, 
 from mrb.engine.control import ControlTokens
 from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
-from mrb.hub.client import offline
+from mrb.hub.client import is_offline
 from mrb.rerankers.reranker import Request
 
 HUB_ID = "lightonai/LightOn-rerank-LW-2B"
@@ -193,7 +193,7 @@ def _loaded(path: str, revision: str | None, device: str | None, dtype: str) -> 
     """Return the model on its device, and its tokenizer."""
     transformers = needed("listwise", "transformers", _INSTALL)
     classes = needed("listwise", "transformers.models.auto.modeling_auto", _INSTALL)
-    hub = {"revision": revision, "local_files_only": offline()}
+    hub = {"revision": revision, "local_files_only": is_offline()}
     try:
         config = transformers.AutoConfig.from_pretrained(path, **hub)
         seeing = config.model_type in classes.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES

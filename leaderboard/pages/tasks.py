@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from mrb.data.report import NEVER, served_live
+from mrb.data.report import NEVER, came_from_live_hub
 from mrb.data.task import Task
 from mrb.leaderboard.charts.queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, spread_plot
 from mrb.leaderboard.examples import examples
@@ -61,7 +61,7 @@ def pages(site: Site) -> Iterator[Page]:
 
 def _never_live(task: Task) -> str:
     """Return a note if a Hub task's definition has never been tried on the Hub; otherwise empty."""
-    return "" if task.source.kind == "embedded" or served_live(task) else NEVER
+    return "" if task.source.kind == "embedded" or came_from_live_hub(task) else NEVER
 
 
 def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:

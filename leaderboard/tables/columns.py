@@ -11,7 +11,7 @@ from mrb.leaderboard.tables.runs import RunCard
 from mrb.leaderboard.tables.table_grouping import Comparison
 from mrb.results.run import Run
 from mrb.submission.schema import MARKS, ModelCard, Submission
-from mrb.submission.verify import Verified
+from mrb.submission.verify import VerificationRecord
 
 MARK_LETTERS = {"trained-on": "T", "related": "R", "unknown": "?", "clean": "✓"}
 MARK_WORDS = {
@@ -64,7 +64,7 @@ class Source:
     card: RunCard
     comparison: Comparison
     submission: Submission | None
-    verified: Verified | None
+    verified: VerificationRecord | None
 
     def mark(self, task_id: str) -> str:
         """Return what of the task the model was trained on, as declared; "unknown" if nothing is."""

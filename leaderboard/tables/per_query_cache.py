@@ -19,23 +19,23 @@ from mrb._util.parquet import read_untrusted
 from mrb.data.task import load_task
 from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
-from mrb.hub.manifest import cache_root
+from mrb.hub.manifest import find_cache_root
 from mrb.leaderboard.tables.table_grouping import Comparison
 from mrb.metrics.measures import HEADLINE, Float64, per_query
 from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, task_scores
 from mrb.results.schema import CLUSTER_COLUMN
-from mrb.submission.reader import Received
-from mrb.submission.validate import not_at_hand, recomputed
+from mrb.submission.reader import ReceivedSubmission
+from mrb.submission.validate import find_missing_input, recompute_result
 
 
-def with_values(run: Run, received: Received) -> Run:
+def with_values(run: Run, received: ReceivedSubmission) -> Run:
     """Return the submission's run with values per query for every task that can be recomputed here.
 
     Raises ResultError if a ranking does not give what the submission states.
     """
     tasks = {
-        task_id: _values(received, task_id) if not_at_hand(load_task(task_id)) is None else scores
+        task_id: _values(received, task_id) if find_missing_input(load_task(task_id)) is None else scores
         for task_id, scores in run.tasks.items()
     }
     return replace(run, tasks=tasks)
@@ -51,15 +51,15 @@ def why_not(run: Run, task_ids: Sequence[str]) -> str:
     return ""
 
 
-def _values(received: Received, task_id: str) -> TaskScores:
+def _values(received: ReceivedSubmission, task_id: str) -> TaskScores:
     result, ranking = received.submission.results[task_id], received.submission.rankings[task_id]
     stated = [__version__, result.model_dump(mode="json"), ranking.model_dump(mode="json")]
-    path = cache_root() / "values" / f"{sha256_json(stated)}.parquet"
+    path = find_cache_root() / "values" / f"{sha256_json(stated)}.parquet"
     fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])
     if path.is_file() and sha256_file(received.ranking_path(task_id)) == ranking.sha256:
         return task_scores(result, read_untrusted(path, schema, ResultError))
-    found = recomputed(received, task_id)
+    found = recompute_result(received, task_id)
     columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
     columns += [pa.array(found.values[name], pa.float64()) for name in result.measures]
     with atomic_writer(path) as file:
@@ -77,7 +77,7 @@ def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
     frozen = task.candidates
     if frozen is None or (identity.candidates, identity.task_hash) != (frozen.sha256, task.hash):
         return None
-    if identity.revision != task.revision or not_at_hand(task) is not None:
+    if identity.revision != task.revision or find_missing_input(task) is not None:
         return None
     sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
     return first_values(load_result_plan(scores.result, sample, None, task_id))

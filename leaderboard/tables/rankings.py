@@ -27,9 +27,9 @@ from mrb.metrics.ranking import Float32, Positions, rank_candidates
 from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, queries_hash
 from mrb.results.schema import SCORES_FILE
-from mrb.submission.rankings import scores_of
-from mrb.submission.reader import Received
-from mrb.submission.validate import checked_rows
+from mrb.submission.rankings import restore_scores
+from mrb.submission.reader import ReceivedSubmission
+from mrb.submission.validate import read_checked_rankings
 
 Float64 = npt.NDArray[np.float64]
 
@@ -164,8 +164,10 @@ def with_values(shown: Explored, run: Run, found: Orders) -> TaskScores:
 
 def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:
     submission = site.submissions[run.name]
-    received = Received(run.folder, submission, load_suite(submission.suite))
-    return scores_of(shown.plan, checked_rows(received, shown.task.id), received.ranking_path(shown.task.id))
+    received = ReceivedSubmission(run.folder, submission, load_suite(submission.suite))
+    return restore_scores(
+        shown.plan, read_checked_rankings(received, shown.task.id), received.ranking_path(shown.task.id)
+    )
 
 
 def _scored(plan: Plan, run: Run) -> Mapping[str, Float32]:

@@ -17,8 +17,8 @@ from mrb.leaderboard.tables.per_query_cache import with_values
 from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
 from mrb.results.run import Run, load_run
 from mrb.results.schema import RUN_FILE
-from mrb.submission.as_run import as_run
-from mrb.submission.reader import is_submission, receive, submission_folders
+from mrb.submission.as_run import to_run
+from mrb.submission.reader import is_submission, list_submissions, read_submission_folder
 from mrb.submission.schema import SUBMISSION_FILE, Submission
 from mrb.submission.validate import check_means
 
@@ -145,13 +145,13 @@ def _expanded(folder: Path) -> list[Path]:
     """Return a run, a submission, or the submissions in a folder of them."""
     if is_submission(folder) or not folder.is_dir() or (folder / RUN_FILE).exists():
         return [folder]
-    return submission_folders(folder) or [folder]
+    return list_submissions(folder) or [folder]
 
 
 def _read_submission(folder: Path) -> Entry:
-    received = receive(folder, neighbours=False)
+    received = read_submission_folder(folder, neighbours=False)
     check_means(received)
-    return Entry(with_values(as_run(received), received), received.submission)
+    return Entry(with_values(to_run(received), received), received.submission)
 
 
 def _read(folder: Path) -> Run:

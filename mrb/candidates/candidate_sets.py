@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mrb.data.task import TYPES, Model, Repository, Sha1, Sha256, Slug, Task, load_task, read_toml, task_folder
+from mrb.data.task import TYPES, Model, Repository, Sha1, Sha256, Slug, Task, load_task, locate_task_folder, read_toml
 from mrb.errors import CandidatesError, TaskError
 
 STANDARD_TRACK = "standard"
@@ -118,7 +118,7 @@ class PublishedLists(Model):
 @cache
 def load_tracks() -> Tracks:
     """Load the candidate sets of this version of MRB."""
-    return read_toml(Tracks, task_folder() / "tracks.toml")
+    return read_toml(Tracks, locate_task_folder() / "tracks.toml")
 
 
 @cache
@@ -128,7 +128,7 @@ def load_published() -> PublishedLists:
     Raises:
         TaskError: A list names an unknown candidate set or task.
     """
-    published = read_toml(PublishedLists, task_folder() / "published_lists.toml")
+    published = read_toml(PublishedLists, locate_task_folder() / "published_lists.toml")
     for one in published.lists:
         find_track(one.track)
         load_task(one.task)

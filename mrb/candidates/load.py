@@ -7,8 +7,8 @@ from pathlib import Path
 from mrb.candidates import lists
 from mrb.candidates.candidate_sets import check_track
 from mrb.candidates.lists import Candidates, Provenance
-from mrb.data.corpus_subset import Needed
-from mrb.data.task import Task, task_folder
+from mrb.data.corpus_subset import NeededDocuments
+from mrb.data.task import Task, locate_task_folder
 from mrb.errors import CandidatesError
 
 
@@ -33,7 +33,7 @@ def find_candidates(task: Task, given: Path | None) -> Path:
             f"be loaded with `mrb candidates make --task {task.id} --track bm25+siglip --out candidates`, "
             "then run with `--candidates candidates`"
         )
-    return task_folder() / task.candidates.file
+    return locate_task_folder() / task.candidates.file
 
 
 def check_candidates(task: Task, given: Path | None, depth: int) -> None:
@@ -60,9 +60,9 @@ def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
     return found
 
 
-def referenced_documents(candidates: Candidates) -> Needed:
+def referenced_documents(candidates: Candidates) -> NeededDocuments:
     """Return the ids of the documents in a list, so that only these are loaded."""
-    return Needed(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
+    return NeededDocuments(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
 
 
 def _check(made: Provenance, task: Task, depth: int, path: Path) -> None:

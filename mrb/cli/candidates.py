@@ -73,14 +73,14 @@ def make(
     from mrb.candidates.candidate_sets import check_track
     from mrb.candidates.lists import write_parquet, write_trec
     from mrb.data.load import load_task_data
-    from mrb.data.task import load_suite, load_task, suite_tasks
+    from mrb.data.task import list_suite_tasks, load_suite, load_task
     from mrb.retrieval import load_first_stage, make_candidates
     from mrb.retrieval.failures import Failures
     from mrb.retrieval.manifest import manifest
 
     if bool(task_ids) == bool(suite_id):
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
-    tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    tasks = list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
     # Every name is resolved before the first search, which may take long.
     names = [first_stage or _own(task, track) for task in tasks]
     for task, name in zip(tasks, names, strict=True):
@@ -216,13 +216,13 @@ def import_(
     """
     from mrb.candidates.lists import write_parquet
     from mrb.candidates.score_files import import_candidates, read_scores
-    from mrb.data.corpus_subset import Needed
+    from mrb.data.corpus_subset import NeededDocuments
     from mrb.data.load import load_task_data
     from mrb.data.task import load_task
 
     task = load_task(task_id)
     scores = read_scores(file, form, subset=subset, split=split)
-    data = load_task_data(task, needed=Needed.of(doc_id for found in scores.values() for doc_id in found))
+    data = load_task_data(task, needed=NeededDocuments.of(doc_id for found in scores.values() for doc_id in found))
     found = import_candidates(
         data,
         scores,
@@ -256,7 +256,7 @@ def _pulled(address: str, task_id: str | None) -> list[Path]:
     """The lists of an address, or that of the task."""
     from mrb.data.task import load_task
     from mrb.hub.address import parse_address
-    from mrb.hub.pull_lists import pull as pull_lists
+    from mrb.hub.pull_lists import pull_lists as pull_lists
 
     tasks = [] if task_id is None else [load_task(task_id)]
     found = pull_lists(parse_address(address), tasks, lambda line: click.echo(line, err=True))

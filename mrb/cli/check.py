@@ -43,7 +43,7 @@ def command(
     from mrb.cli.options import key_values, run_name
     from mrb.errors import one_line
     from mrb.evaluation.spec import select_tasks
-    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.rerankers.check.check import check
     from mrb.rerankers.check.noise_run import measure_noise
     from mrb.rerankers.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
@@ -52,7 +52,7 @@ def command(
     from mrb.rerankers.noise import write_noise
 
     spec = select_tasks(suite_id, task_ids, (), None)
-    lists, _ = local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
+    lists, _ = find_local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
     spec = replace(spec, candidates=lists)
     typed, folder = key_values(options), run_name(name)
 

@@ -11,7 +11,7 @@ from mrb.errors import DataError
 
 if TYPE_CHECKING:
     from mrb.data.task import Task
-    from mrb.hub.pull_data import Pulled
+    from mrb.hub.pull_data import PulledTask
 
 Command = Callable[..., Any]
 
@@ -35,19 +35,19 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Killed at any moment, the same command goes on where it stopped.
     """
-    from mrb.hub.pull_data import pull as pull_task
-    from mrb.hub.pull_data import pulled_text
+    from mrb.hub.pull_data import format_pulled
+    from mrb.hub.pull_data import pull_task as pull_task
 
     if not task_ids and suite_id is None:
         raise DataError("name what to fetch: --task ID (may be repeated) or --suite ID; `mrb tasks` lists sizes")
-    found: list[Pulled] = []
+    found: list[PulledTask] = []
     try:
         for task in _tasks(task_ids, suite_id):
             if (one := pull_task(task, lambda line: click.echo(line, err=True))) is not None:
                 found.append(one)
     finally:  # one task that fails does not hide what was read of those before it
         if found:
-            click.echo(pulled_text(found))
+            click.echo(format_pulled(found))
     if not found:
         click.echo("nothing to fetch: the data of these tasks is part of the package")
 
@@ -56,9 +56,9 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 @_chosen
 def info(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     """Show what is on this disk, without a request. Default: the suite mrb."""
-    from mrb.hub.pull_data import info_text
+    from mrb.hub.pull_data import format_info
 
-    click.echo(info_text(_tasks(task_ids, suite_id)))
+    click.echo(format_info(_tasks(task_ids, suite_id)))
 
 
 @command.command()
@@ -68,7 +68,7 @@ def table(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Reads the files on this disk, without a request. Default: the suite mrb.
     """
-    from mrb.data.report import table as table_text
+    from mrb.data.report import format_report as table_text
 
     click.echo(table_text(_tasks(task_ids, suite_id)))
 
@@ -77,7 +77,7 @@ def table(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 @_chosen
 def verify(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     """Hash what is on this disk again and compare rows with the first load. Default: the suite mrb."""
-    from mrb.hub.pull_data import verify as verify_task
+    from mrb.hub.pull_data import verify_task as verify_task
 
     for task in _tasks(task_ids, suite_id):
         for line in verify_task(task):
@@ -91,18 +91,18 @@ def doctor(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Listings and the ends of files are read, no data. Default: the suite mrb. Exit code 2 if anything does not fit.
     """
-    from mrb.data.registry_check import examine, report
+    from mrb.data.registry_check import examine_task, format_findings
 
-    found = [finding for task in _tasks(task_ids, suite_id) for finding in examine(task)]
-    click.echo(report(found))
+    found = [finding for task in _tasks(task_ids, suite_id) for finding in examine_task(task)]
+    click.echo(format_findings(found))
     wrong = [finding for finding in found if finding.problem]
     if wrong:
         raise DataError(f"{len(wrong)} of {len(found)} repositories do not fit; the first: {wrong[0].problem}")
 
 
 def _tasks(task_ids: tuple[str, ...], suite_id: str | None) -> list[Task]:
-    from mrb.data.task import load_suite, load_task, suite_tasks
+    from mrb.data.task import list_suite_tasks, load_suite, load_task
 
     if task_ids and suite_id:
         raise DataError("give either --task ID (may be repeated) or --suite ID")
-    return [load_task(task_id) for task_id in task_ids] if task_ids else suite_tasks(load_suite(suite_id or "mrb"))
+    return [load_task(task_id) for task_id in task_ids] if task_ids else list_suite_tasks(load_suite(suite_id or "mrb"))

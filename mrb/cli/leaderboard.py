@@ -35,13 +35,13 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
     pages of runs that are gone, name a new folder.
     """
     from mrb.errors import ResultError
-    from mrb.hub.submissions import local_folder
+    from mrb.hub.submissions import find_local_folder
     from mrb.leaderboard.build import build as build_site
 
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
-    local = [local_folder(folder, lambda line: click.echo(line, err=True)) for folder in folders]
+    local = [find_local_folder(folder, lambda line: click.echo(line, err=True)) for folder in folders]
     click.echo(f"board: {build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
 
 

@@ -20,14 +20,14 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     """
     from mrb.data.task import load_task
     from mrb.evaluation.merge import merge, read_pieces
-    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.run import load_run, table
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     pieces = read_pieces(runs)
-    lists, _ = local_lists(candidates, [load_task(task_id) for task_id in pieces[0].record.tasks], say)
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in pieces[0].record.tasks], say)
     merge(pieces, out, lists, ("mrb", *sys.argv[1:]), say)
     click.echo(table(load_run(out)))
     click.echo(f"results: {out}")

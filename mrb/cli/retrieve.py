@@ -77,11 +77,11 @@ def command(
     written. A task that cannot be done does not end the others of several: the last line says which have no list.
     """
     from mrb.cli.options import key_values
-    from mrb.data.task import load_suite, load_task, suite_tasks
+    from mrb.data.task import list_suite_tasks, load_suite, load_task
 
     if bool(task_ids) == bool(suite_id):
         raise CandidatesError("name the tasks: either --task ID (may be repeated) or --suite ID")
-    tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    tasks = list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
     chosen = key_values(options)
     elsewhere = makers_of(executor, Wanted(workers, gpus_per_worker, address), lambda line: click.echo(line, err=True))
     if rate is not None and not dry:
@@ -132,14 +132,14 @@ def _dry_run(tasks: list[Task], depth: int, rate: float | None, model: str, opti
         note = "Sizes are the registry's; rates are assumed (--rate). Neither data nor model was loaded."
     else:
         from mrb.data.load import load_task_data
-        from mrb.data.task import load_suite, suite_tasks
+        from mrb.data.task import list_suite_tasks, load_suite
         from mrb.retrieval.first_stage import close, load_first_stage
         from mrb.retrieval.probe import probe_rate
 
         retriever = load_first_stage(model, options)
         types = {task.type for task in tasks}
         with closed_after(partial(close, retriever)):
-            for small in suite_tasks(load_suite("mini")):
+            for small in list_suite_tasks(load_suite("mini")):
                 if small.type in types:
                     try:
                         rates[small.type] = probe_rate(retriever, load_task_data(small))

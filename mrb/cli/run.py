@@ -101,7 +101,7 @@ def command(
     from mrb.cli.options import key_values, run_name
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
-    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.run import load_run, table
 
     for option, given in (("--rate", rates), ("--rates-from", rates_from), ("--price", price)):
@@ -109,7 +109,7 @@ def command(
             raise MRBError(f"{option} is for --dry-run")
     start = executor_of(executor, Wanted(workers, gpus_per_worker, address), say, timeout)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
-    lists, pulled = local_lists(candidates, spec.tasks, say)
+    lists, pulled = find_local_lists(candidates, spec.tasks, say)
     spec = replace(
         spec,
         model=model,

@@ -15,13 +15,13 @@ def command(name: str) -> None:
     from mrb.rerankers.noise import NoiseRecord
     from mrb.results.schema import Result, RunRecord
     from mrb.submission.schema import Submission
-    from mrb.submission.verify import Verified
+    from mrb.submission.verify import VerificationRecord
 
     models: dict[str, type[Model]] = {
         "result": Result,
         "run": RunRecord,
         "noise": NoiseRecord,
         "submission": Submission,
-        "verified": Verified,
+        "verified": VerificationRecord,
     }
     click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))

@@ -64,14 +64,14 @@ def command(
     from mrb.candidates.score_files import read_scores
     from mrb.cli.options import run_name
     from mrb.evaluation.spec import select_tasks
-    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.recompute import as_run, file_info, score_file, write_scored
     from mrb.results.run import table
 
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = file_info(path, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(path, form, subset=subset, split=split)
-    lists, _ = local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
+    lists, _ = find_local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(path))
     run = as_run(scored, ("mrb", *sys.argv[1:]))
     click.echo(table(run))
@@ -84,14 +84,16 @@ def _run(folder: Path, candidates: str | None, *, write: bool) -> None:
     """Every task of the run; all are told, and the exit code is 2 if any is not what its journal gives."""
     from mrb.data.task import load_task
     from mrb.errors import MRBError, one_line
-    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.recompute import rescore_task
     from mrb.results.schema import read_run
 
     record = read_run(folder)
     not_covered = {item.task for item in record.not_covered}
     scored = [task for task in record.tasks if task not in not_covered]
-    lists, _ = local_lists(candidates, [load_task(task) for task in scored], lambda line: click.echo(line, err=True))
+    lists, _ = find_local_lists(
+        candidates, [load_task(task) for task in scored], lambda line: click.echo(line, err=True)
+    )
     wrong = 0
     for task in scored:
         try:

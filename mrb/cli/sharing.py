@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mrb.hub.pull_lists import About, Pulled
+    from mrb.hub.pull_lists import ListInfo, PulledLists
 
 
 @click.command()
@@ -23,11 +23,11 @@ def push(lists: Path, address: str, private: bool) -> None:
     `hf auth login`, or HF_TOKEN.
     """
     from mrb.hub.address import parse_address
-    from mrb.hub.push_lists import lists_to_push
-    from mrb.hub.push_lists import push as push_lists
+    from mrb.hub.push_lists import find_lists
+    from mrb.hub.push_lists import push_lists as push_lists
 
     target = parse_address(address)
-    found = lists_to_push(lists)
+    found = find_lists(lists)
     _say(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
     pushed = push_lists(found, target, private=private)
     click.echo(_table(one.about for one in found))
@@ -50,10 +50,10 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     from mrb.data.task import load_task
     from mrb.hub.address import is_address, parse_address
     from mrb.hub.pull_lists import copy_list, pull_published
-    from mrb.hub.pull_lists import pull as pull_lists
+    from mrb.hub.pull_lists import pull_lists as pull_lists
 
     tasks = [load_task(task_id) for task_id in dict.fromkeys(task_ids)]
-    pulled: list[Pulled]
+    pulled: list[PulledLists]
     if is_address(source):
         pulled = [pull_lists(parse_address(source), tasks, _say)]
     else:
@@ -73,7 +73,7 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _table(lists: Iterable[About]) -> str:
+def _table(lists: Iterable[ListInfo]) -> str:
     """A row for each list; the hash is its identity, as in every result."""
     from mrb._util.format import format_table
 

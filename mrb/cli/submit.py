@@ -66,18 +66,18 @@ def command(
     from mrb.data.task import load_task
     from mrb.errors import MRBError, first_problem
     from mrb.hub.address import is_address, parse_address
-    from mrb.hub.pull_lists import local_lists
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.schema import read_run
-    from mrb.submission.build import Declared, parse_size, read_training, run_suite, submit
+    from mrb.submission.build import ModelDeclaration, build_submission, load_run_suite, parse_size, read_training
     from mrb.submission.schema import ModelCard
 
     place = parse_address(to) if is_address(to) else None
     if place is None and "://" in to:
         raise MRBError(f"--to {to}: neither a folder nor hf://datasets/ORG/NAME")
     if place is not None:
-        from mrb.hub.push_lists import can_send
+        from mrb.hub.push_lists import check_write_access
 
-        can_send(place)  # before the work
+        check_write_access(place)  # before the work
     stated = {
         "organisation": organisation,
         "name": model_name,
@@ -93,12 +93,12 @@ def command(
         card = ModelCard.model_validate(stated)
     except ValidationError as error:
         raise MRBError(f"the model's card: {first_problem(error)}") from error
-    declared = Declared(card, read_training(training, run_suite(run)))
+    declared = ModelDeclaration(card, read_training(training, load_run_suite(run)))
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
     scored = [load_task(task_id) for task_id in record.tasks if task_id not in not_covered]
-    lists, _ = local_lists(candidates, scored, lambda line: click.echo(line, err=True))
-    folder = submit(
+    lists, _ = find_local_lists(candidates, scored, lambda line: click.echo(line, err=True))
+    folder = build_submission(
         run,
         declared,
         Path(to if place is None else FOLDER),
@@ -108,8 +108,8 @@ def command(
     )
     click.echo(f"submission: {folder}")
     if place is not None:
-        from mrb.hub.push_lists import send
+        from mrb.hub.push_lists import upload_files
 
         found = sorted(path for path in folder.rglob("*") if path.is_file())
         files = [(f"{folder.name}/{path.relative_to(folder).as_posix()}", path) for path in found]
-        click.echo(f"pushed: {send(files, place, f'Submission {folder.name}')}")
+        click.echo(f"pushed: {upload_files(files, place, f'Submission {folder.name}')}")

@@ -38,8 +38,8 @@ def command(
 
     Without --suite it lists every task that is defined, those outside all suites too.
     """
-    from mrb.data.task import all_suites, all_tasks, load_suite, load_task, suite_tasks
-    from mrb.data.task_filter import filter_tasks, total
+    from mrb.data.task import list_suite_tasks, list_suites, list_tasks, load_suite, load_task
+    from mrb.data.task_filter import filter_tasks, sum_totals
 
     if task_id is not None:
         if suite_id is not None or family is not None or types or text is not None:
@@ -48,16 +48,16 @@ def command(
         click.echo(_dumps(_whole(task)) if as_json else "\n".join(_page(task)))
         return
     suite = None if suite_id is None else load_suite(suite_id)
-    listed = all_tasks() if suite is None else suite_tasks(suite)
+    listed = list_tasks() if suite is None else list_suite_tasks(suite)
     chosen = filter_tasks(listed, family=family, types=types, text=text)
     if as_json:
         click.echo(_dumps([_entry(task) for task in chosen]))
         return
     depth, sample = (DEPTH_WITHOUT_SUITE, None) if suite is None else (suite.depth, suite.sample)
-    click.echo(_list(chosen, all_suites() if suite is None else None, sample))
+    click.echo(_list(chosen, list_suites() if suite is None else None, sample))
     if sample is not None and chosen:
         click.echo("\n" + _sampling_error(chosen, sample))
-    sums = total(chosen, depth=depth, sample=sample)
+    sums = sum_totals(chosen, depth=depth, sample=sample)
     unknown = f" known, {format_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
     click.echo(
         f"\n{format_tasks(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
@@ -67,14 +67,14 @@ def command(
 
 def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample | None) -> str:
     """The tasks as aligned columns; `suites`, where given, adds a column with those that list the task."""
-    from mrb.data.task_filter import queries_taken
+    from mrb.data.task_filter import count_queries
 
     rows = [
         ["ID", "TYPE", "QUERIES", "DOCUMENTS", "SIZE", "STATUS", *(["SUITES"] if suites is not None else []), "TITLE"]
     ]
     for task in tasks:
         size = "-" if task.size.gigabytes is None else format_size(task.size.gigabytes)
-        counts = [f"{queries_taken(task, sample):,}", f"{task.size.documents:,}", size]
+        counts = [f"{count_queries(task, sample):,}", f"{task.size.documents:,}", size]
         listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
         rows.append([task.id, task.type, *counts, task.status, *listed, task.title])
     return "\n".join(format_table(rows, left={0, 1, *range(5, len(rows[0]))}))
@@ -82,10 +82,10 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     """How far numbers on the sample may be from those on all queries: an upper bound, docs/mrb-lite.md says why."""
-    from mrb.data.task_filter import queries_taken
+    from mrb.data.task_filter import count_queries
 
     # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
-    taken = [queries_taken(task, sample) for task in tasks]
+    taken = [count_queries(task, sample) for task in tasks]
     variances = [0.25 / n * (1 - n / task.size.queries) for n, task in zip(taken, tasks, strict=True)]
     types = [task.type for task in tasks]
     weights = [len(set(types)) * types.count(name) for name in types]

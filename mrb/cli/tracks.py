@@ -26,11 +26,11 @@ def command(track_id: str | None, as_json: bool) -> None:
     GPU-hours are estimates over the 40 tasks of the suite mrb; nothing was measured on a GPU.
     """
     from mrb.candidates.candidate_sets import find_track, load_tracks
-    from mrb.data.task import load_suite, suite_tasks
+    from mrb.data.task import list_suite_tasks, load_suite
 
     known = load_tracks()
     tracks = known.tracks if track_id is None else (find_track(track_id),)
-    tasks = suite_tasks(load_suite(SUITE))
+    tasks = list_suite_tasks(load_suite(SUITE))
     if as_json:
         about = [_entry(track, tasks) for track in tracks]
         shown = {"schema_version": 1, "estimate": known.estimate.model_dump(mode="json")}

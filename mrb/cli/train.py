@@ -100,16 +100,16 @@ def data(
     What stands in the test data of a task on this disk is left out, and counted.
     """
     from mrb.data.load import load_task_data
-    from mrb.data.task import load_suite, load_task, suite_tasks
-    from mrb.hub.pull_lists import local_lists
+    from mrb.data.task import list_suite_tasks, load_suite, load_task
+    from mrb.hub.pull_lists import find_local_lists
     from mrb.training.data.contamination import held_out_index, held_out_tasks
     from mrb.training.data.mine_negatives import BuildOptions
     from mrb.training.data.write_dataset import make_groups, summary
 
     if bool(task_ids) == bool(suite_id):
         raise TrainingError("name the tasks: either --task ID (may be repeated) or --suite ID")
-    tasks = suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
-    lists, _ = local_lists(candidates, tasks, lambda line: click.echo(line, err=True))
+    tasks = list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    lists, _ = find_local_lists(candidates, tasks, lambda line: click.echo(line, err=True))
     options = BuildOptions(depth, random)
     index = held_out_index(held_out_tasks(), lambda line: click.echo(line, err=True))
     for task in tasks:

@@ -55,14 +55,14 @@ def command(files: tuple[str, ...], candidates: str | None, allow_not_recomputed
 
 def _targets(given: str) -> list[Path]:
     """A submission's folder, the submissions in a folder, or result files."""
-    from mrb.hub.submissions import local_folder
+    from mrb.hub.submissions import find_local_folder
     from mrb.results.schema import result_files
-    from mrb.submission.reader import is_submission, submission_folders
+    from mrb.submission.reader import is_submission, list_submissions
 
-    file = local_folder(given, _say)
+    file = find_local_folder(given, _say)
     if is_submission(file):
         return [file]
-    return (submission_folders(file) if file.is_dir() else []) or result_files(file)
+    return (list_submissions(file) if file.is_dir() else []) or result_files(file)
 
 
 def _result(path: Path) -> None:
@@ -76,13 +76,13 @@ def _result(path: Path) -> None:
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     from mrb.data.task import load_task
     from mrb.errors import ResultError
-    from mrb.hub.pull_lists import local_lists
-    from mrb.submission.reader import receive
-    from mrb.submission.validate import check_submission
+    from mrb.hub.pull_lists import find_local_lists
+    from mrb.submission.reader import read_submission_folder
+    from mrb.submission.validate import validate_submission
 
-    received = receive(folder)
-    lists, _ = local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
-    checked = check_submission(received, lists)
+    received = read_submission_folder(folder)
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
+    checked = validate_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
         click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed and are ranked last")

@@ -41,21 +41,21 @@ def command(
 
     from mrb.cli.options import key_values
     from mrb.data.task import load_task
-    from mrb.hub.pull_lists import local_lists
-    from mrb.hub.submissions import local_folder
+    from mrb.hub.pull_lists import find_local_lists
+    from mrb.hub.submissions import find_local_folder
     from mrb.rerankers.calling import closed_after
     from mrb.rerankers.declaration import load_reranker
     from mrb.rerankers.noise import NoiseRecord
     from mrb.results.schema import parse_file
-    from mrb.submission.reader import receive
-    from mrb.submission.verify import QUERIES, verify, write_verified
+    from mrb.submission.reader import read_submission_folder
+    from mrb.submission.verify import QUERIES, verify_submission, write_verification
 
-    received = receive(local_folder(submission, _say))
-    lists, _ = local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
+    received = read_submission_folder(find_local_folder(submission, _say))
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, key_values(options))
     with closed_after(reranker.close):
-        record = verify(
+        record = verify_submission(
             received,
             reranker,
             salt=salt or secrets.token_hex(16),
@@ -76,7 +76,7 @@ def command(
     for task_id, reason in record.not_verified.items():
         click.echo(f"{task_id}: not verified: {reason}")
     if salt is None:
-        click.echo(f"verified: {write_verified(out, record)}")
+        click.echo(f"verified: {write_verification(out, record)}")
     else:
         click.echo(f"{received.name}: agrees with this choice again; no record is written with --salt")
 

@@ -16,7 +16,7 @@ from mrb._util.files import read_json, write_bytes
 from mrb._util.hashing import canonical_json, sha256_bytes, sha256_file, sha256_json
 from mrb.data.task import Part, Table, Task
 from mrb.errors import DataError, MRBError, one_line
-from mrb.hub.manifest import cache_root
+from mrb.hub.manifest import find_cache_root
 
 CONTENTS = "checksums.json"
 """Written by the build: for each table the SHA-256 over its rows and decoded pixels."""
@@ -27,7 +27,7 @@ FILES = "files.json"
 def check_part(task: Task, part: Part, root: Path) -> None:
     """Raise DataError if the recorded hashes of the part's tables differ from the task's definition."""
     tables = {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels, "side": part.side}
-    hashes = {name: _recorded(root, part, table) for name, table in tables.items() if table is not None}
+    hashes = {name: _read_hashes(root, part, table) for name, table in tables.items() if table is not None}
     if sha256_json(hashes) != part.content:
         raise DataError(f"task {task.id}: {root / CONTENTS} is not that of the task's definition; install MRB again")
 
@@ -39,14 +39,14 @@ def check_file(task: Task, part: Part, table: Table, root: Path, path: Path) -> 
     correct result is remembered in MRB's cache.
     """
     stat = path.stat()
-    digest = _digest(path, stat.st_size, stat.st_mtime_ns)
-    wanted = _recorded(root, part, table)
-    if _json(root / FILES).get(f"{part.repository}/{table.config}/{table.split}.parquet") == digest:
+    digest = _hash_file(path, stat.st_size, stat.st_mtime_ns)
+    wanted = _read_hashes(root, part, table)
+    if _read_json(root / FILES).get(f"{part.repository}/{table.config}/{table.split}.parquet") == digest:
         return
-    right = cache_root() / "embedded" / f"{digest[:32]}-{wanted[:32]}"
+    right = find_cache_root() / "embedded" / f"{digest[:32]}-{wanted[:32]}"
     if right.exists():
         return
-    if content_hash(path, f"task {task.id}") != wanted:
+    if hash_content(path, f"task {task.id}") != wanted:
         raise DataError(
             f"task {task.id}: {path} is damaged: its rows and images are not those of the task's definition; install "
             "MRB again"
@@ -55,7 +55,7 @@ def check_file(task: Task, part: Part, table: Table, root: Path, path: Path) -> 
         write_bytes(right, b"")
 
 
-def content_hash(path: Path, where: str) -> str:
+def hash_content(path: Path, where: str) -> str:
     """Return the SHA-256 over rows and decoded pixels, which no compression or image encoding changes.
 
     Raises DataError for a damaged file.
@@ -75,17 +75,17 @@ def content_hash(path: Path, where: str) -> str:
     return digest.hexdigest()
 
 
-def _recorded(root: Path, part: Part, table: Table) -> str:
-    found = _json(root / CONTENTS).get("tables", {}).get(f"{part.repository}/{table.config}/{table.split}", {})
+def _read_hashes(root: Path, part: Part, table: Table) -> str:
+    found = _read_json(root / CONTENTS).get("tables", {}).get(f"{part.repository}/{table.config}/{table.split}", {})
     return str(found.get("sha256", ""))
 
 
 @cache
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = read_json(path)
     return found
 
 
 @cache
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
     return sha256_file(path)

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mrb.data.corpus_subset import Needed, Reduced, Source, parquet_rows, reduce
+from mrb.data.corpus_subset import CorpusSource, CorpusSubset, NeededDocuments, read_footers, reduce_corpus
 from mrb.data.items import DecodeCache
-from mrb.data.table_discovery import choose, file_format, roles
+from mrb.data.table_discovery import choose_table, detect_format, get_roles
 from mrb.data.tables import (
     CORPUS_ID_COLUMNS,
     QUERY_ID_COLUMNS,
     TEXT_COLUMNS,
-    Raw,
-    item_table,
-    qrel_rows,
+    RawTable,
+    iterate_qrels,
+    make_item_table,
     read_files,
 )
 from mrb.data.task import Part, Task
 from mrb.data.task_data import ItemTable
 from mrb.errors import DataError
-from mrb.hub.client import fetch, open_manifest
+from mrb.hub.client import fetch_files, open_manifest
 from mrb.hub.manifest import Manifest, ReadTable, record
 
 Judgement = tuple[str, str, int]
@@ -48,15 +48,15 @@ class PartTables:
     first: bool = False
 
 
-def part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
+def find_part_files(task: Task, part: Part, manifest: Manifest) -> dict[str, tuple[str, list[str]]]:
     """Return {role: (`config/split`, paths)} for the part's tables.
 
     Raises DataError, which lists the tables of the repository, if one is missing.
     """
     where = f"task {task.id}, {part.repository} at {manifest.revision[:12]}"
     found = {}
-    for role, table in roles(part).items():
-        config, split, paths = choose(manifest.tables, role, table, where)
+    for role, table in get_roles(part).items():
+        config, split, paths = choose_table(manifest.tables, role, table, where)
         found[role] = (f"{config}/{split}", paths)
     return found
 
@@ -76,12 +76,12 @@ def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> 
             raise DataError(f"{where}: columns found: {', '.join(columns)}; wanted one of: {', '.join(names)}")
 
 
-def load_part(task: Task, part: Part, cache: DecodeCache, needed: Needed | None) -> PartTables:
+def load_part(task: Task, part: Part, cache: DecodeCache, needed: NeededDocuments | None) -> PartTables:
     """Load the part's tables; the corpus holds the documents that `needed` names, or all of them if it is None."""
     reader = _Reader(task, part, cache)
     prefix = f"{part.name}/" if part.name else ""
     raw_qrels = reader.raw("qrels")
-    judgements = list(qrel_rows(raw_qrels, prefix))
+    judgements = list(iterate_qrels(raw_qrels, prefix))
     queries = reader.items("queries", QUERY_ID_COLUMNS, prefix)
     _check_content(task, "queries", queries)
     if needed is None:
@@ -121,14 +121,14 @@ class _Reader:
     def __post_init__(self) -> None:
         assert self.part.revision is not None  # `Source` refuses a Hub part without a revision
         self.manifest = open_manifest(self.part.repository, self.part.revision)
-        self.tables = part_files(self.task, self.part, self.manifest)
+        self.tables = find_part_files(self.task, self.part, self.manifest)
         self.first = not all(name in self.manifest.read for name, _ in self.tables.values())
 
     def where(self, role: str) -> str:
         """Return the name of the table for messages."""
         return f"task {self.task.id}, {self.part.repository}, {self.tables[role][0]}"
 
-    def raw(self, role: str) -> Raw:
+    def raw(self, role: str) -> RawTable:
         """Read a whole table, memory-mapped."""
         paths = self.fetched(role)
         raw = read_files(paths, self.form(role), self.where(role))
@@ -138,20 +138,20 @@ class _Reader:
     def items(self, role: str, id_columns: tuple[str, ...], prefix: str) -> ItemTable:
         """Read a whole table of queries or documents."""
         caps, first = self.task.images.caps, self.task.rules.duplicates != "refuse"
-        return item_table(self.raw(role), id_columns, prefix=prefix, caps=caps, cache=self.cache, first=first)
+        return make_item_table(self.raw(role), id_columns, prefix=prefix, caps=caps, cache=self.cache, first=first)
 
-    def reduced(self, role: str, prefix: str, needed: Needed, judged: frozenset[str]) -> Reduced:
+    def reduced(self, role: str, prefix: str, needed: NeededDocuments, judged: frozenset[str]) -> CorpusSubset:
         """Read the needed rows of a table."""
         paths, form, where = self.fetched(role), self.form(role), self.where(role)
         whole = None if form == "parquet" else read_files(paths, form, where)
         if whole is None:
-            rows, columns = parquet_rows(paths, where)
+            rows, columns = read_footers(paths, where)
         else:
             rows, columns = whole.table.num_rows, tuple(whole.table.column_names)
         self.recorded(role, rows, columns)
         digests = [self.manifest.checked[path].sha256 for path in self.tables[role][1]]
-        source = Source(paths, digests, prefix, where, rows, whole, self.task.rules.duplicates != "refuse")
-        return reduce(source, needed, judged, self.task.images.caps, self.cache)
+        source = CorpusSource(paths, digests, prefix, where, rows, whole, self.task.rules.duplicates != "refuse")
+        return reduce_corpus(source, needed, judged, self.task.images.caps, self.cache)
 
     def recorded(self, role: str, rows: int, columns: Sequence[str]) -> None:
         """Record what the first load found. Raise DataError if a later load finds something else."""
@@ -169,12 +169,12 @@ class _Reader:
 
     def fetched(self, role: str) -> list[Path]:
         """Return the table's local files, downloading those that are missing."""
-        self.manifest, found = fetch(self.manifest, self.tables[role][1])
+        self.manifest, found = fetch_files(self.manifest, self.tables[role][1])
         return found
 
     def form(self, role: str) -> str:
         """Return the file format by the names of the table's files, because a definition's `format` may be a guess."""
-        forms = {file_format(path) or "" for path in self.tables[role][1]}
+        forms = {detect_format(path) or "" for path in self.tables[role][1]}
         if len(forms) != 1:
             raise DataError(f"{self.where(role)}: files of several formats: {', '.join(sorted(forms))}")
         return forms.pop()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image as PILImage
     from PIL.ImageFile import ImageFile
 
-# First bytes, Pillow module, class. `_plugin` checks WebP further, because RIFF holds other formats too.
+# First bytes, Pillow module, class. `_find_plugin` checks WebP further, because RIFF holds other formats too.
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
     (b"\xff\xd8\xff", "JpegImagePlugin", "JpegImageFile"),
@@ -52,21 +52,21 @@ def read_header(data: bytes, caps: ImageCaps, where: str) -> ImageFile:
 
     Raises DataError, which names the image by `where`, if it is none of FORMATS, damaged or too large.
     """
-    found = _plugin(data)
+    found = _find_plugin(data)
     if found is None:
         raise DataError(f"{where}: not an image that MRB reads ({FORMATS}); it begins with {data[:8]!r}")
     module, name = found
     try:
         image: ImageFile = getattr(import_module(f"PIL.{module}"), name)(io.BytesIO(data))
     except Exception as error:  # Pillow's parsers raise many kinds of errors on hostile bytes
-        raise DataError(f"{where}: damaged image: {_said(error)}") from error
+        raise DataError(f"{where}: damaged image: {_describe_error(error)}") from error
     width, height = image.size
     if width * height > caps.max_pixels:
         raise DataError(f"{where}: image of {width} x {height} pixels, over the task's {caps.max_pixels}")
     return image
 
 
-def decode(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
+def decode_image(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
     """Decode the first frame to RGB, rotated by its EXIF orientation, on white where transparent, within `caps`.
 
     Raises DataError, which names the image by `where`, if it cannot be decoded or exceeds the limits.
@@ -74,7 +74,7 @@ def decode(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
     from PIL import Image
 
     image = read_header(data, caps, where)
-    wanted = fitting_size(image.size, caps.downscale_pixels)
+    wanted = fit_size(image.size, caps.downscale_pixels)
     try:
         if wanted != image.size:
             image.draft("RGB", wanted)  # decodes a JPEG at 1/2, 1/4 or 1/8, so a large one never fills memory
@@ -83,11 +83,11 @@ def decode(data: bytes, caps: ImageCaps, where: str) -> PILImage.Image:
         if flat.size != wanted:
             flat = flat.resize(wanted, Image.Resampling.BICUBIC)
     except Exception as error:
-        raise DataError(f"{where}: damaged image: {_said(error)}") from error
-    return _upright(flat, image)
+        raise DataError(f"{where}: damaged image: {_describe_error(error)}") from error
+    return _rotate_upright(flat, image)
 
 
-def fitting_size(size: tuple[int, int], pixels: int | None) -> tuple[int, int]:
+def fit_size(size: tuple[int, int], pixels: int | None) -> tuple[int, int]:
     """Return (width, height) with the aspect ratio of `size` and at most `pixels` pixels; never larger than `size`."""
     width, height = size
     if pixels is None or width * height <= pixels:
@@ -99,7 +99,7 @@ def fitting_size(size: tuple[int, int], pixels: int | None) -> tuple[int, int]:
     return (long, thin) if width >= height else (thin, long)
 
 
-def _plugin(data: bytes) -> tuple[str, str] | None:
+def _find_plugin(data: bytes) -> tuple[str, str] | None:
     for signature, module, name in _SIGNATURES:
         if data.startswith(signature) and (signature != b"RIFF" or data[8:12] == b"WEBP"):
             return module, name
@@ -124,7 +124,7 @@ def _flatten(image: PILImage.Image) -> PILImage.Image:
     return image.convert("RGB")
 
 
-def _upright(flat: PILImage.Image, source: PILImage.Image) -> PILImage.Image:
+def _rotate_upright(flat: PILImage.Image, source: PILImage.Image) -> PILImage.Image:
     """Rotate `flat` by the EXIF orientation of `source`, as `datasets` does when it decodes."""
     from PIL import Image
 
@@ -144,5 +144,5 @@ def _upright(flat: PILImage.Image, source: PILImage.Image) -> PILImage.Image:
     return flat if turn is None else flat.transpose(turn)
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return one_line(f"{type(error).__name__}: {error}", limit=200)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mrb._util.hashing import sha256_bytes, sha256_json
-from mrb.data.images import ImageCaps, decode, fitting_size, read_header
+from mrb.data.images import ImageCaps, decode_image, fit_size, read_header
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ImageHandle:
     @cached_property
     def open_size(self) -> tuple[int, int]:
         """(width, height) of the image that `open` returns, possibly swapped by rotation. No pixel is decoded."""
-        return fitting_size(self.size, self._caps.downscale_pixels)
+        return fit_size(self.size, self._caps.downscale_pixels)
 
     def error(self, message: str) -> DataError:
         """Return a DataError that names the image."""
@@ -93,7 +93,7 @@ class ImageHandle:
         return self._cache.get((self.sha256, self._caps), self._decode)
 
     def _decode(self) -> PILImage.Image:
-        return decode(self.encoded, self._caps, self._where)
+        return decode_image(self.encoded, self._caps, self._where)
 
 
 class DecodeCache:
@@ -119,7 +119,7 @@ class DecodeCache:
         return self._bytes
 
     def get(self, key: Hashable, decode: Callable[[], PILImage.Image]) -> PILImage.Image:
-        """Return a copy of the image of `key`, decoded by `decode` if it is not in the cache. Thread-safe."""
+        """Return a copy of the image of `key`, decoded by `decode_image` if it is not in the cache. Thread-safe."""
         with self._lock:
             held = self._images.get(key)
             if held is not None:

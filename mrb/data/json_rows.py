@@ -23,14 +23,14 @@ class _Real(str):
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=_Real, parse_constant=_Real)
 
 
-def json_columns(paths: Sequence[Path]) -> dict[str, bool]:
+def read_json_columns(paths: Sequence[Path]) -> dict[str, bool]:
     """Return {key: whether its values are kept} for the files' objects, in order of first appearance.
 
     Raises ValueError, which names the file and line, for a value that is not an object and for an image column with
     values, because images are read from parquet only.
     """
     columns: dict[str, bool] = {}
-    for place, row in _objects(paths):
+    for place, row in _iterate_objects(paths):
         for name in row:
             columns.setdefault(name, name in IDS or name in TEXTS)
         if row.get("image") is not None:
@@ -40,7 +40,9 @@ def json_columns(paths: Sequence[Path]) -> dict[str, bool]:
     return columns
 
 
-def json_rows(files: Sequence[tuple[str, int, int]], columns: dict[str, bool]) -> Iterator[dict[str, str | None]]:
+def iterate_json_rows(
+    files: Sequence[tuple[str, int, int]], columns: dict[str, bool]
+) -> Iterator[dict[str, str | None]]:
     """Yield the rows of `files`, given as (path, size, time).
 
     Size and time are unused here: `datasets` hashes the arguments, so they make a changed file a new table. An id is a
@@ -48,11 +50,11 @@ def json_rows(files: Sequence[tuple[str, int, int]], columns: dict[str, bool]) -
     """
     kept = [name for name, keep in columns.items() if keep]
     empty: dict[str, str | None] = dict.fromkeys(columns)
-    for place, row in _objects([Path(path) for path, _, _ in files]):
-        yield {**empty, **{name: _text(row.get(name), name, place) for name in kept}}
+    for place, row in _iterate_objects([Path(path) for path, _, _ in files]):
+        yield {**empty, **{name: _to_text(row.get(name), name, place) for name in kept}}
 
 
-def _text(value: object, name: str, place: str) -> str | None:
+def _to_text(value: object, name: str, place: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -69,7 +71,7 @@ def _text(value: object, name: str, place: str) -> str | None:
     return value
 
 
-def _objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (file with line or object number, object) of files with one object per line or one array of objects."""
     for path in paths:
         opened = gzip.open if path.suffix == ".gz" else open
@@ -78,10 +80,10 @@ def _objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
                 is_array = file.read(64).lstrip().startswith("[")
                 file.seek(0)
                 if is_array:
-                    values: Iterator[tuple[int, Any]] = enumerate(_decoded(file.read(), path.name), start=1)
+                    values: Iterator[tuple[int, Any]] = enumerate(_decode_line(file.read(), path.name), start=1)
                 else:
                     lines = enumerate(file, start=1)
-                    values = ((n, _decoded(line, f"{path.name}, line {n}")) for n, line in lines if line.strip())
+                    values = ((n, _decode_line(line, f"{path.name}, line {n}")) for n, line in lines if line.strip())
                 for number, value in values:
                     place = f"{path.name}, {'object' if is_array else 'line'} {number}"
                     if not isinstance(value, dict):
@@ -91,7 +93,7 @@ def _objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
             raise ValueError(f"{path.name}: {error}") from None
 
 
-def _decoded(text: str, place: str) -> Any:
+def _decode_line(text: str, place: str) -> Any:
     try:
         return _DECODER.decode(text.strip())
     except (ValueError, RecursionError) as error:

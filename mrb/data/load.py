@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mrb.data.corpus_subset import Needed
+from mrb.data.corpus_subset import NeededDocuments
 from mrb.data.embedded import check_file, check_part
 from mrb.data.hub_parts import Judgement, PartTables, load_part
 from mrb.data.items import DecodeCache
 from mrb.data.stats import Counts, check_counts
-from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files, read_small
-from mrb.data.task import Part, Table, Task, task_folder
+from mrb.data.tables import (
+    CORPUS_ID_COLUMNS,
+    QUERY_ID_COLUMNS,
+    RawTable,
+    iterate_qrels,
+    make_item_table,
+    read_files,
+    read_small,
+)
+from mrb.data.task import Part, Table, Task, locate_task_folder
 from mrb.data.task_data import ItemTable, Qrels, TaskData
 from mrb.errors import DataError
 
@@ -24,7 +32,11 @@ SMALL = 4 * 1024 * 1024
 
 
 def load_task_data(
-    task: Task, *, decode_cache: DecodeCache | None = None, root: Path | None = None, needed: Needed | None = None
+    task: Task,
+    *,
+    decode_cache: DecodeCache | None = None,
+    root: Path | None = None,
+    needed: NeededDocuments | None = None,
 ) -> TaskData:
     """Load the tables of a task and apply its rules.
 
@@ -44,12 +56,12 @@ def load_task_data(
     if task.source.kind == "hub":
         parts = [load_part(task, part, cache, needed) for part in task.source.parts]
     else:
-        parts = [_embedded(task, part, root or embedded_root(), cache) for part in task.source.parts]
-    queries, corpus = joined([part.queries for part in parts]), joined([part.corpus for part in parts])
+        parts = [_load_embedded(task, part, root or locate_embedded_data(), cache) for part in task.source.parts]
+    queries, corpus = join_tables([part.queries for part in parts]), join_tables([part.corpus for part in parts])
     present: ItemTable | Set[str] = parts[0].present
     if len(parts) > 1:
         present = {doc_id for part in parts for doc_id in part.present}
-    judged = _judge(task, queries, present, itertools.chain.from_iterable(part.judgements for part in parts))
+    judged = _apply_rules(task, queries, present, itertools.chain.from_iterable(part.judgements for part in parts))
     counts = Counts(
         queries=len(judged.qrels),
         documents=sum(part.documents for part in parts),
@@ -69,7 +81,7 @@ def load_task_data(
     return TaskData(task, kept, corpus, judged.qrels, counts, parts[0].side)
 
 
-def joined(tables: Sequence[ItemTable]) -> ItemTable:
+def join_tables(tables: Sequence[ItemTable]) -> ItemTable:
     """Concatenate tables in order. Their ids are unique because each part has its own prefix."""
     if len(tables) == 1:
         return tables[0]
@@ -80,9 +92,9 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
         rows |= {item_id: offset + row for item_id, row in table.rows.items()}
         size = len(table.texts if table.texts is not None else table.images or ())
         offset += size
-        titles += _chunks(table.titles, size, pa.string())
-        texts += _chunks(table.texts, size, pa.string())
-        images += _chunks(table.images, size, pa.binary())
+        titles += _list_chunks(table.titles, size, pa.string())
+        texts += _list_chunks(table.texts, size, pa.string())
+        images += _list_chunks(table.images, size, pa.binary())
     return replace(
         tables[0],
         rows=rows,
@@ -92,13 +104,13 @@ def joined(tables: Sequence[ItemTable]) -> ItemTable:
     )
 
 
-def _chunks(column: pa.ChunkedArray | None, size: int, kind: pa.DataType) -> list[pa.Array]:
+def _list_chunks(column: pa.ChunkedArray | None, size: int, kind: pa.DataType) -> list[pa.Array]:
     return [pa.nulls(size, kind)] if column is None else column.cast(kind).chunks
 
 
-def embedded_root() -> Path:
+def locate_embedded_data() -> Path:
     """Return the installed folder of embedded data: one folder per repository, with files `config/split.parquet`."""
-    return task_folder() / "mini" / "data"
+    return locate_task_folder() / "mini" / "data"
 
 
 FROZEN_ENDS = " "
@@ -106,7 +118,7 @@ FROZEN_ENDS = " "
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Judgements:
     qrels: Qrels
     without_positives: int
     outside_corpus: int
@@ -115,7 +127,9 @@ class _Judged:
     repeated: int
 
 
-def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: Iterable[Judgement]) -> _Judged:
+def _apply_rules(
+    task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: Iterable[Judgement]
+) -> _Judgements:
     """Return the positive judgements by query, in the order of the query table, and the numbers of dropped rows."""
     grades: dict[str, dict[str, int]] = {}
     outside = unknown = rows_judged = 0
@@ -151,17 +165,17 @@ def _judge(task: Task, queries: ItemTable, corpus: ItemTable | Set[str], rows: I
         for query_id, judged in grades.items()
     }
     kept = {query_id: positive[query_id] for query_id in queries if positive.get(query_id)}
-    return _Judged(kept, len(grades) - len(kept), outside, unknown, not_positive, repeated)
+    return _Judgements(kept, len(grades) - len(kept), outside, unknown, not_positive, repeated)
 
 
-def _embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTables:
-    shipped = root == embedded_root()
+def _load_embedded(task: Task, part: Part, root: Path, cache: DecodeCache) -> PartTables:
+    shipped = root == locate_embedded_data()
     if shipped:
         check_part(task, part, root)
     reader = _Reader(task, part, root / part.repository, cache, shipped)
     queries, corpus = reader.items(part.queries, QUERY_ID_COLUMNS), reader.items(part.corpus, CORPUS_ID_COLUMNS)
     side = None if part.side is None else reader.items(part.side, CORPUS_ID_COLUMNS)
-    judgements = list(qrel_rows(reader.raw(part.qrels), prefix=reader.prefix))
+    judgements = list(iterate_qrels(reader.raw(part.qrels), prefix=reader.prefix))
     return PartTables(queries, corpus, judgements, corpus, len(corpus), corpus.repeated, side)
 
 
@@ -184,10 +198,10 @@ class _Reader:
         """Read a table of queries or documents."""
         raw, caps = self.raw(table), self.task.images.caps
         first = self.task.rules.duplicates != "refuse"
-        items = item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache, first=first)
+        items = make_item_table(raw, id_columns, prefix=self.prefix, caps=caps, cache=self.cache, first=first)
         return replace(items, ends=FROZEN_ENDS)
 
-    def raw(self, table: Table) -> Raw:
+    def raw(self, table: Table) -> RawTable:
         """Read a table. Raises DataError if the file is missing or damaged."""
         path = self.folder / table.config / f"{table.split}.parquet"
         where = f"task {self.task.id}, {table.config}/{table.split}"

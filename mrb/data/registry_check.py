@@ -15,11 +15,11 @@ from typing import Any
 
 from mrb._util.format import format_table
 from mrb.data.hub_parts import check_columns
-from mrb.data.stats import sizes_differ
-from mrb.data.table_discovery import choose, file_format, roles, tables_of
+from mrb.data.stats import describe_size_difference
+from mrb.data.table_discovery import choose_table, detect_format, discover_tables, get_roles
 from mrb.data.task import Part, Task
 from mrb.errors import DataError, MRBError, one_line
-from mrb.hub.client import attempt, list_files, offline, readme_header
+from mrb.hub.client import call_with_retries, is_offline, list_files, read_readme_header
 
 BLOCK = 64 * 1024
 """Bytes of the first request for a file: enough for most parquet footers and for the first lines of a JSON file."""
@@ -42,26 +42,26 @@ class Finding:
     problem: str = ""
 
 
-def examine(task: Task) -> Iterator[Finding]:
+def examine_task(task: Task) -> Iterator[Finding]:
     """Ask the Hub about each repository of the task and yield a finding, also for one with a problem.
 
     Raises DataError if MRB is offline.
     """
     if task.source.kind != "hub":
         return
-    if offline():
+    if is_offline():
         raise DataError("the doctor asks the Hub, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
     found = []
     for part in task.source.parts:
         try:
-            found.append(_examine(task, part))
+            found.append(_examine_part(task, part))
         except MRBError as error:
             found.append(Finding(task.id, part.repository, problem=str(error)))
     yield from found[:-1]
-    yield replace(found[-1], problem=found[-1].problem or _rows_differ(task, found))
+    yield replace(found[-1], problem=found[-1].problem or _describe_row_difference(task, found))
 
 
-def report(findings: Sequence[Finding]) -> str:
+def format_findings(findings: Sequence[Finding]) -> str:
     """Format a text table with one row per repository."""
     rows: list[tuple[str, ...]] = [("task", "repository", "MB", "corpus", "queries", "qrels", "state")]
     for finding in findings:
@@ -74,31 +74,33 @@ def report(findings: Sequence[Finding]) -> str:
     return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
 
 
-def _rows_differ(task: Task, findings: Sequence[Finding]) -> str:
+def _describe_row_difference(task: Task, findings: Sequence[Finding]) -> str:
     """Describe how the rows of the task's repositories differ from the registry; empty if equal or unknown."""
     if any(finding.problem for finding in findings):
         return ""
     rows: dict[str, int | None] = {}
-    for role in roles(task.source.parts[0]):
+    for role in get_roles(task.source.parts[0]):
         counts = [count for finding in findings for name, _, count, _ in finding.tables if name == role]
         rows[role] = None if None in counts else sum(count or 0 for count in counts)
-    found = sizes_differ(task, documents=rows["corpus"], qrels=rows["qrels"], query_rows=rows["queries"])
+    found = describe_size_difference(task, documents=rows["corpus"], qrels=rows["qrels"], query_rows=rows["queries"])
     return f"task {task.id}: {found}" if found else ""
 
 
-def _examine(task: Task, part: Part) -> Finding:
+def _examine_part(task: Task, part: Part) -> Finding:
     revision = part.revision or ""
     files = list_files(part.repository, revision)
-    header = readme_header(part.repository, revision, files) or {}
-    tables = tables_of([file.path for file in files], header)
+    header = read_readme_header(part.repository, revision, files) or {}
+    tables = discover_tables([file.path for file in files], header)
     where = f"task {task.id}, {part.repository} at {revision[:12]}"
     sizes = {file.path: file.size for file in files}
     found, size = [], 0
-    for role, table in roles(part).items():
-        config, split, paths = choose(tables, role, table, where)
+    for role, table in get_roles(part).items():
+        config, split, paths = choose_table(tables, role, table, where)
         size += sum(sizes[path] for path in paths)
-        peeked = [attempt(partial(_peek, part.repository, revision, path, sizes[path]), where) for path in paths]
-        stated = _stated_rows(header, config, split)
+        peeked = [
+            call_with_retries(partial(_peek, part.repository, revision, path, sizes[path]), where) for path in paths
+        ]
+        stated = _find_stated_rows(header, config, split)
         counted = None if any(count is None for count, _ in peeked) else sum(count or 0 for count, _ in peeked)
         if None not in (stated, counted) and stated != counted:
             raise DataError(f"{where}: {config}/{split}: {counted:,} rows in its files; its README states {stated:,}")
@@ -107,7 +109,7 @@ def _examine(task: Task, part: Part) -> Finding:
     return Finding(task.id, part.repository, tuple(found), size)
 
 
-def _stated_rows(header: Mapping[str, Any], config: str, split: str) -> int | None:
+def _find_stated_rows(header: Mapping[str, Any], config: str, split: str) -> int | None:
     """Return the number of rows of a table by the README's `dataset_info`, or None if it states none."""
     infos = header.get("dataset_info")
     for info in infos if isinstance(infos, list) else [infos]:
@@ -127,14 +129,14 @@ def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    form, asked = file_format(path), BLOCK
+    form, asked = detect_format(path), BLOCK
     while True:
         try:
             if form == "parquet":
-                end = pa.BufferReader(_part(repository, revision, path, max(0, size - asked), size))
+                end = pa.BufferReader(_fetch_range(repository, revision, path, max(0, size - asked), size))
                 footer = pq.read_metadata(end)
                 return footer.num_rows, tuple(footer.schema.to_arrow_schema().names)
-            start = _part(repository, revision, path, 0, min(asked, size))
+            start = _fetch_range(repository, revision, path, 0, min(asked, size))
             if path.endswith(".gz"):
                 start = zlib.decompressobj(wbits=31).decompress(start)
             text = start.decode("utf-8-sig", errors="ignore" if asked < size else "strict")
@@ -144,15 +146,15 @@ def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | N
             if form == "tsv":
                 return len(lines) - 1 if asked >= size else None, tuple(lines[0].split("\t"))
             if text.lstrip().startswith("["):
-                return len(json.loads(text)) if asked >= size else None, _first_row(text)
-            return len(lines) if asked >= size else None, _first_row(text)
+                return len(json.loads(text)) if asked >= size else None, _parse_first_row(text)
+            return len(lines) if asked >= size else None, _parse_first_row(text)
         except (pa.ArrowException, ValueError, zlib.error) as error:
             if asked >= min(size, MAX_BLOCK):
                 raise DataError(f"{repository} at {revision[:12]}: {path}: not {form}: {one_line(error)}") from error
             asked *= 8  # the footer or first row may be longer
 
 
-def _first_row(text: str) -> tuple[str, ...]:
+def _parse_first_row(text: str) -> tuple[str, ...]:
     """Return the keys of the first object of a JSON Lines file or array. Raises ValueError if it is cut off."""
     row, _ = json.JSONDecoder().raw_decode(text.lstrip().removeprefix("[").lstrip())
     if not isinstance(row, dict):
@@ -160,7 +162,7 @@ def _first_row(text: str) -> tuple[str, ...]:
     return tuple(row)
 
 
-def _part(repository: str, revision: str, path: str, start: int, end: int) -> bytes:
+def _fetch_range(repository: str, revision: str, path: str, start: int, end: int) -> bytes:
     """Return bytes `start` to `end` (exclusive) of a remote file. Raises DataError if the Hub ignores the range."""
     from huggingface_hub import hf_hub_url, utils
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from mrb._util.format import format_table
 from mrb.data.corpus_subset import NOTHING
-from mrb.data.hub_parts import part_files
+from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
 from mrb.data.stats import Counts
 from mrb.data.task import Task
 from mrb.hub.manifest import Manifest, read_manifest
-from mrb.hub.pull_data import at_hand
+from mrb.hub.pull_data import is_local
 
 LIVE = "https://huggingface.co"
 NEVER = "never loaded live"
@@ -20,7 +20,7 @@ _ROLES = ("queries", "corpus", "qrels")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedTask:
     """A Hub task whose files are on this machine.
 
     `rows` are those of the tables (queries, corpus, qrels), summed over the parts. `columns` are those of the first
@@ -34,15 +34,15 @@ class Loaded:
     hubs: tuple[str, ...]
 
 
-def loaded(task: Task) -> Loaded | None:
+def load_local(task: Task) -> LoadedTask | None:
     """Load the task from local files, without a request. Return None if files are missing."""
-    if task.source.kind != "hub" or not at_hand(task):
+    if task.source.kind != "hub" or not is_local(task):
         return None
     counts = load_task_data(task, needed=NOTHING).counts
-    manifests = [_manifest(part.repository, part.revision) for part in task.source.parts]
-    names = [part_files(task, part, manifest) for part, manifest in zip(task.source.parts, manifests, strict=True)]
+    manifests = [_read_manifest(part.repository, part.revision) for part in task.source.parts]
+    names = [find_part_files(task, part, manifest) for part, manifest in zip(task.source.parts, manifests, strict=True)]
     read = [{role: m.read[own[role][0]] for role in _ROLES} for m, own in zip(manifests, names, strict=True)]
-    return Loaded(
+    return LoadedTask(
         task,
         counts,
         tuple(sum(tables[role].rows for tables in read) for role in _ROLES),
@@ -51,14 +51,14 @@ def loaded(task: Task) -> Loaded | None:
     )
 
 
-def served_live(task: Task) -> bool:
+def came_from_live_hub(task: Task) -> bool:
     """Return whether all files of a Hub task are on this machine and came from the live Hub. Reads no table."""
-    if task.source.kind != "hub" or not at_hand(task):
+    if task.source.kind != "hub" or not is_local(task):
         return False
-    return all(_manifest(part.repository, part.revision).endpoint == LIVE for part in task.source.parts)
+    return all(_read_manifest(part.repository, part.revision).endpoint == LIVE for part in task.source.parts)
 
 
-def table(tasks: Sequence[Task]) -> str:
+def format_report(tasks: Sequence[Task]) -> str:
     """Format a text table with one row per task: rows read, judgements kept and dropped, the Hub and the columns.
 
     A task without local files is shown as never loaded. Makes no request.
@@ -67,13 +67,13 @@ def table(tasks: Sequence[Task]) -> str:
     rows: list[tuple[str, ...]] = [(*heads, "not positive", "repeated", "read from and columns found")]
     live = 0
     for task in tasks:
-        found = loaded(task)
+        found = load_local(task)
         if found is None:
             state = "part of the package" if task.source.kind == "embedded" else NEVER
             rows.append((task.id, *["-"] * 8, state))
             continue
         live += found.hubs == (LIVE,)
-        rows.append(_row(found))
+        rows.append(_make_row(found))
     lines = format_table([row[:-1] for row in rows])
     hub = sum(task.source.kind == "hub" for task in tasks)
     return "\n".join(
@@ -84,7 +84,7 @@ def table(tasks: Sequence[Task]) -> str:
     )
 
 
-def _row(found: Loaded) -> tuple[str, ...]:
+def _make_row(found: LoadedTask) -> tuple[str, ...]:
     counts = found.counts
     outside = (counts.qrels_outside_corpus, counts.qrels_outside_queries)
     dropped = (*outside, counts.qrels_not_positive, counts.repeated)
@@ -93,7 +93,7 @@ def _row(found: Loaded) -> tuple[str, ...]:
     return (found.task.id, *numbers, f"{', '.join(found.hubs)}  {columns}")
 
 
-def _manifest(repository: str, revision: str | None) -> Manifest:
+def _read_manifest(repository: str, revision: str | None) -> Manifest:
     manifest = read_manifest(repository, revision or "")
-    assert manifest is not None  # `at_hand` was true, so the repositories have been listed
+    assert manifest is not None  # `is_local` was true, so the repositories have been listed
     return manifest

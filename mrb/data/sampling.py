@@ -32,12 +32,12 @@ def sample_queries(task_id: str, query_ids: Iterable[str], n: int, parts: Sequen
     """
     ranked: dict[str, list[tuple[int, str]]] = {}
     for query_id in query_ids:
-        ranked.setdefault(_part(query_id, parts), []).append((sample_hash(task_id, query_id), query_id))
+        ranked.setdefault(_sample_part(query_id, parts), []).append((sample_hash(task_id, query_id), query_id))
     places = [(rank, *query) for queries in ranked.values() for rank, query in enumerate(sorted(queries))]
     return [query_id for _, _, query_id in sorted(places)[:n]]
 
 
-def _part(query_id: str, parts: Sequence[str]) -> str:
+def _sample_part(query_id: str, parts: Sequence[str]) -> str:
     if not parts:
         return ""
     name, slash, _ = query_id.partition("/")

@@ -57,7 +57,7 @@ def check_counts(task: Task, counts: Counts) -> None:
     """
     # With raw judgements, those outside the corpus are already in `counts.qrels`: do not add them again.
     kept = 0 if task.rules.raw_qrels else counts.qrels_outside_corpus
-    found = sizes_differ(
+    found = describe_size_difference(
         task,
         documents=counts.documents + counts.documents_repeated,
         qrels=counts.qrels + kept + counts.qrels_outside_queries + counts.qrels_not_positive + counts.qrels_repeated,
@@ -69,7 +69,7 @@ def check_counts(task: Task, counts: Counts) -> None:
         _warn_once(f"task {task.id}: {found}; was a table cut off, or is the registry wrong?")
 
 
-def sizes_differ(
+def describe_size_difference(
     task: Task,
     *,
     documents: int | None,

@@ -19,19 +19,19 @@ _ALSO = {"default": "qrels", "qrels": "default", "query": "queries", "queries": 
 _ROLE_CONFIGS = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels": ("default", "qrels")}
 
 
-def file_format(path: str) -> str | None:
+def detect_format(path: str) -> str | None:
     """Return `parquet`, `json` or `tsv` by the file's name, or None if it is not a table."""
     return next((form for ending, form in FORMATS.items() if path.endswith(ending)), None)
 
 
-def tables_of(paths: Sequence[str], metadata: Mapping[str, Any] | None) -> Tables:
+def discover_tables(paths: Sequence[str], metadata: Mapping[str, Any] | None) -> Tables:
     """Return the tables of a repository with these `paths`; `metadata` is the header of its README or None."""
-    data = sorted(path for path in paths if file_format(path) is not None)
-    declared = _declared(data, (metadata or {}).get("configs"))
-    return declared or _conventional(data)
+    data = sorted(path for path in paths if detect_format(path) is not None)
+    declared = _find_declared(data, (metadata or {}).get("configs"))
+    return declared or _find_conventional(data)
 
 
-def choose(tables: Tables, role: str, table: Table, where: str) -> tuple[str, str, list[str]]:
+def choose_table(tables: Tables, role: str, table: Table, where: str) -> tuple[str, str, list[str]]:
     """Return (config, split, paths) of the table for `role` (`corpus`, `queries` or `qrels`).
 
     The task's own pair is tried first, then its alternatives, then the usual configs of the role with the wanted split
@@ -51,25 +51,25 @@ def choose(tables: Tables, role: str, table: Table, where: str) -> tuple[str, st
     raise DataError(f"{where}: {role}: tables found: {found}; wanted one of: {wanted}")
 
 
-def roles(part: Part) -> dict[str, Table]:
+def get_roles(part: Part) -> dict[str, Table]:
     """Return the three tables that every part has, by role."""
     return {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels}
 
 
-def _declared(paths: Sequence[str], configs: object) -> Tables:
+def _find_declared(paths: Sequence[str], configs: object) -> Tables:
     """Return the tables by the `configs:` of a README. A pattern that matches no file gives no table."""
     tables: Tables = {}
     for config in configs if isinstance(configs, list) else ():
         if not isinstance(config, dict) or not isinstance(config.get("config_name"), str):
             continue
-        for split, pattern in _patterns(config.get("data_files")):
-            matched = [path for path in paths if _pattern(pattern).fullmatch(path)]
+        for split, pattern in _iterate_patterns(config.get("data_files")):
+            matched = [path for path in paths if _compile_glob(pattern).fullmatch(path)]
             if matched:
                 tables.setdefault(config["config_name"], {}).setdefault(split, []).extend(matched)
     return tables
 
 
-def _patterns(data_files: object) -> Iterable[tuple[str, str]]:
+def _iterate_patterns(data_files: object) -> Iterable[tuple[str, str]]:
     """Yield (split, pattern). `data_files` is a pattern, a list of them, or a list of {split, path(s)}."""
     for entry in data_files if isinstance(data_files, list) else [data_files]:
         split, paths = (entry.get("split", "train"), entry.get("path")) if isinstance(entry, dict) else ("train", entry)
@@ -78,14 +78,14 @@ def _patterns(data_files: object) -> Iterable[tuple[str, str]]:
                 yield split, path.removeprefix("./")
 
 
-def _pattern(glob: str) -> re.Pattern[str]:
+def _compile_glob(glob: str) -> re.Pattern[str]:
     """Compile a glob: `*` and `?` match within a folder, `**` across folders."""
     signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
     return re.compile("".join(signs.get(piece, re.escape(piece)) for piece in pieces))
 
 
-def _conventional(paths: Sequence[str]) -> Tables:
+def _find_conventional(paths: Sequence[str]) -> Tables:
     """Find tables by paths: `config/split-00000-of-00002.parquet`, `config/split/*`, `corpus.jsonl`, `qrels/*`."""
     tables: Tables = {}
     for path in paths:

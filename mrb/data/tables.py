@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from mrb._util.files import UNWRITABLE
 from mrb.data.items import DecodeCache, ImageCaps
-from mrb.data.json_rows import json_columns, json_rows
+from mrb.data.json_rows import iterate_json_rows, read_json_columns
 from mrb.data.task_data import ItemTable
 from mrb.errors import DataError, one_line
 from mrb.metrics.measures import MAX_GRADE
@@ -31,7 +31,7 @@ ROWS_HELD = 100
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawTable:
     """An Arrow table and its name in errors (`where`)."""
 
     table: pa.Table
@@ -72,26 +72,26 @@ class Raw:
         return found
 
 
-def read_small(path: Path, where: str) -> Raw:
+def read_small(path: Path, where: str) -> RawTable:
     """Read a small parquet file of MRB's own as an Arrow table in memory.
 
     It avoids `datasets`, whose import takes longer than the reading. Raises DataError if the file is damaged.
     """
     try:
         with pq.ParquetFile(path) as file:
-            return Raw(file.read(), where)
+            return RawTable(file.read(), where)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{where}: cannot be read as parquet: {one_line(error)}") from error
 
 
-def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
+def read_files(paths: list[Path], file_format: str, where: str) -> RawTable:
     """Read parquet, JSON or TSV files as one memory-mapped Arrow table. Raises DataError if they are damaged."""
-    with _quiet_datasets() as datasets, _memory_given_back():
+    with _quiet_datasets() as datasets, _release_memory():
         try:
             if file_format == "json":
-                data = _json(datasets, paths)
+                data = _read_json(datasets, paths)
             else:
-                settings = _tsv(datasets, paths[0]) if file_format == "tsv" else _frugal()
+                settings = _csv_options(datasets, paths[0]) if file_format == "tsv" else _memory_options()
                 data = datasets.load_dataset(
                     "csv" if file_format == "tsv" else file_format,
                     data_files=[str(path) for path in paths],
@@ -104,24 +104,24 @@ def read_files(paths: list[Path], file_format: str, where: str) -> Raw:
                 other = "HF_DATASETS_CACHE names another folder for tables"
                 raise DataError(f"{where}: cannot be turned into a table: {one_line(cause)}; {other}") from error
             raise DataError(f"{where}: cannot be read as {file_format}: {one_line(cause)}") from error
-    return Raw(data.data.table, where)
+    return RawTable(data.data.table, where)
 
 
-def _json(datasets: Any, paths: list[Path]) -> Any:
+def _read_json(datasets: Any, paths: list[Path]) -> Any:
     """Return JSON files as a data set of strings. The reader of `datasets` would turn ids that look like dates into
     dates."""
-    columns = json_columns(paths)
+    columns = read_json_columns(paths)
     features = {name: datasets.Value("string" if keep else "null") for name, keep in columns.items()}
     files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return datasets.Dataset.from_generator(
-        json_rows,
+        iterate_json_rows,
         features=datasets.Features(features),
         gen_kwargs={"files": files, "columns": columns},
         writer_batch_size=ROWS_HELD,
     )
 
 
-def _frugal() -> dict[str, Any]:
+def _memory_options() -> dict[str, Any]:
     """Return settings that keep a few rows in memory, not whole files of images, while parquet is converted."""
     import pyarrow.dataset  # imported here, like `datasets`, which imports it too
 
@@ -129,7 +129,7 @@ def _frugal() -> dict[str, Any]:
     return {"writer_batch_size": ROWS_HELD, "fragment_scan_options": scan}
 
 
-def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
+def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
     """Return settings for a tab-separated file; an id that looks like a number or a missing value stays text."""
     with path.open(encoding="utf-8") as file:
         names = file.readline().rstrip("\r\n").split("\t")
@@ -137,8 +137,8 @@ def _tsv(datasets: Any, path: Path) -> dict[str, Any]:
     return {"sep": "\t", "features": features, "keep_default_na": False, "quoting": csv.QUOTE_NONE}
 
 
-def item_table(
-    raw: Raw,
+def make_item_table(
+    raw: RawTable,
     id_columns: tuple[str, ...],
     *,
     prefix: str,
@@ -159,15 +159,15 @@ def item_table(
         rows = {}
         for row, item_id in enumerate(ids):
             if rows.setdefault(f"{prefix}{item_id}", row) != row and not first:
-                raise stands_twice(raw.where, item_id)
+                raise make_duplicate_error(raw.where, item_id)
     names = raw.table.column_names
     text = next((name for name in TEXT_COLUMNS if name in names), None)
     texts = None if text is None else raw.read(pa.string(), text)
     titles = raw.read(pa.string(), "title") if text is not None and "title" in names else None
-    return ItemTable(raw.where, rows, texts, _images(raw), caps, cache, titles, repeated=repeated)
+    return ItemTable(raw.where, rows, texts, _find_images(raw), caps, cache, titles, repeated=repeated)
 
 
-def stands_twice(where: str, item_id: str) -> DataError:
+def make_duplicate_error(where: str, item_id: str) -> DataError:
     """Return the error for an id that two rows of a table have."""
     return DataError(
         f'{where}: id {item_id!r} stands twice; where the source is known for it, duplicates = "first" in the [rules] '
@@ -175,7 +175,7 @@ def stands_twice(where: str, item_id: str) -> DataError:
     )
 
 
-def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
+def iterate_qrels(raw: RawTable, prefix: str) -> Iterator[tuple[str, str, int]]:
     """Yield (query id, document id, grade) of each row. Raises DataError for an empty cell or an invalid grade."""
     queries = raw.ids("query-id")
     documents = raw.ids("corpus-id")
@@ -192,7 +192,7 @@ def qrel_rows(raw: Raw, prefix: str) -> Iterator[tuple[str, str, int]]:
         yield f"{prefix}{query_id}", f"{prefix}{doc_id}", int(score)
 
 
-def _images(raw: Raw) -> pa.ChunkedArray | None:
+def _find_images(raw: RawTable) -> pa.ChunkedArray | None:
     """Return the encoded bytes of the image column, or None without one.
 
     A row with a path instead of bytes raises DataError; no path from data is ever opened.
@@ -215,7 +215,7 @@ def _images(raw: Raw) -> pa.ChunkedArray | None:
 
 
 @contextlib.contextmanager
-def _memory_given_back() -> Iterator[None]:
+def _release_memory() -> Iterator[None]:
     """Return the memory that reading took to the system afterwards.
 
     Arrow's own allocator (mimalloc) keeps memory that its threads have freed, and `release_unused` frees the part of

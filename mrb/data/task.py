@@ -318,7 +318,7 @@ class Suite(Model):
         return self
 
 
-def task_folder() -> Path:
+def locate_task_folder() -> Path:
     """Return the folder of the installed task definitions and the embedded data."""
     return Path(str(resources.files("mrb.tasks")))
 
@@ -326,9 +326,11 @@ def task_folder() -> Path:
 @cache
 def load_task(task_id: str) -> Task:
     """Load a task by id. Raises TaskError if it is unknown (with similar names) or malformed."""
-    path = _task_files().get(task_id)
+    path = _list_task_files().get(task_id)
     if path is None:
-        raise TaskError(f"unknown task {task_id!r}{close_names(task_id, list(_task_files()))}; `mrb tasks` lists them")
+        raise TaskError(
+            f"unknown task {task_id!r}{close_names(task_id, list(_list_task_files()))}; `mrb tasks` lists them"
+        )
     return read_task(path)
 
 
@@ -343,28 +345,29 @@ def read_task(path: Path) -> Task:
 @cache
 def load_suite(suite_id: str) -> Suite:
     """Load a suite by id. Raises TaskError if it is unknown or malformed."""
-    folder = task_folder() / "suites"
+    folder = locate_task_folder() / "suites"
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
         raise TaskError(f"unknown suite {suite_id!r}{close_names(suite_id, known)}; there are: {', '.join(known)}")
     return read_toml(Suite, folder / f"{suite_id}.toml")
 
 
-def all_tasks() -> list[Task]:
+def list_tasks() -> list[Task]:
     """Return all defined tasks, in and outside the suites, sorted by id."""
-    return [read_task(path) for _, path in sorted(_task_files().items())]
+    return [read_task(path) for _, path in sorted(_list_task_files().items())]
 
 
-def all_suites() -> list[Suite]:
+def list_suites() -> list[Suite]:
     """Return all defined suites, sorted by id."""
     return sorted(
-        (read_toml(Suite, path) for path in (task_folder() / "suites").glob("*.toml")), key=lambda suite: suite.id
+        (read_toml(Suite, path) for path in (locate_task_folder() / "suites").glob("*.toml")),
+        key=lambda suite: suite.id,
     )
 
 
-def suite_tasks(suite: Suite) -> list[Task]:
+def list_suite_tasks(suite: Suite) -> list[Task]:
     """Return the suite's tasks in its order. Raises TaskError if one is not defined."""
-    files = _task_files()
+    files = _list_task_files()
     missing = [task_id for task_id in suite.tasks if task_id not in files]
     if missing:
         raise TaskError(f"suite {suite.id} lists {missing[0]!r}, which is not defined ({len(missing)} such in all)")
@@ -372,8 +375,8 @@ def suite_tasks(suite: Suite) -> list[Task]:
 
 
 @cache
-def _task_files() -> dict[str, Path]:
-    root = task_folder()
+def _list_task_files() -> dict[str, Path]:
+    root = locate_task_folder()
     folders = [root / name for name in (*FAMILIES, "mini", "spare")]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 

@@ -48,18 +48,18 @@ def filter_tasks(
         for task in tasks
         if (family is None or task.family == family)
         and (not types or task.type in types)
-        and (text is None or text.casefold() in _searched(task))
+        and (text is None or text.casefold() in _search_text(task))
     ]
 
 
-def queries_taken(task: Task, sample: Sample | None) -> int:
+def count_queries(task: Task, sample: Sample | None) -> int:
     """Return the number of queries of `task` that a suite with this sample runs."""
     return task.size.queries if sample is None else min(sample.queries, task.size.queries)
 
 
-def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
+def sum_totals(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) -> Totals:
     """Sum the documented sizes; a query has `depth` candidates, or all documents if there are fewer."""
-    taken = {task.id: queries_taken(task, sample) for task in tasks}
+    taken = {task.id: count_queries(task, sample) for task in tasks}
     known = [task.size.gigabytes for task in tasks if task.size.gigabytes is not None]
     return Totals(
         tasks=len(tasks),
@@ -71,6 +71,6 @@ def total(tasks: Collection[Task], *, depth: int, sample: Sample | None = None) 
     )
 
 
-def _searched(task: Task) -> str:
+def _search_text(task: Task) -> str:
     words = (task.id, task.title, task.description, *(part.repository for part in task.source.parts))
     return "\n".join(words).casefold()

@@ -20,7 +20,7 @@ RETRIES = 1
 CONNECT_SECONDS = 5
 
 
-def or_plain_http(action: Callable[[], T]) -> T:
+def retry_without_xet(action: Callable[[], T]) -> T:
     """Call `action`, which uses the Hub's client, and call it again over plain HTTP if Xet failed.
 
     After a failure the process and its children keep using plain HTTP, and one warning is logged. Other errors pass.
@@ -31,7 +31,7 @@ def or_plain_http(action: Callable[[], T]) -> T:
     except Exception as error:
         if not is_xet_failure(error):
             raise
-        leave_xet(f"{type(error).__name__}: {one_line(error, 200)}")
+        disable_xet(f"{type(error).__name__}: {one_line(error, 200)}")
     return action()
 
 
@@ -46,7 +46,7 @@ def is_xet_failure(error: BaseException) -> bool:
     """Return whether Xet or the Hub's address for Xet tokens failed; False for other answers of the Hub."""
     if not uses_xet():
         return False
-    if url := asked_url(error):
+    if url := find_failed_url(error):
         return re.search(r"/xet-(read|write)-token/", url) is not None
     module = type(error).__module__
     if module.startswith("hf_xet"):
@@ -56,7 +56,7 @@ def is_xet_failure(error: BaseException) -> bool:
     return own and module == "builtins" and error.__cause__ is None
 
 
-def asked_url(error: BaseException) -> str:
+def find_failed_url(error: BaseException) -> str:
     """Return the URL of the failed request, without its query, which may hold a signature; empty if unknown."""
     asked: Any = getattr(error, "response", error)
     try:
@@ -65,7 +65,7 @@ def asked_url(error: BaseException) -> str:
         return ""
 
 
-def leave_xet(reason: str) -> None:
+def disable_xet(reason: str) -> None:
     """Use plain HTTP from now on in this process and its children, and log the reason."""
     from huggingface_hub import constants
 

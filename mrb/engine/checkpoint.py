@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrb._util.home import expand_user
-from mrb.data.xet import or_plain_http
+from mrb.data.xet import retry_without_xet
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
-from mrb.hub.client import offline, refusal
+from mrb.hub.client import describe_refusal, is_offline
 
 if TYPE_CHECKING:
     import torch
@@ -80,15 +80,15 @@ def both_meanings(path: str, name: str, hub: str) -> str:
 def _fetched(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    alone = offline()
+    alone = is_offline()
 
     def fetch() -> str:
         return snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=alone)
 
     try:
-        return Path(or_plain_http(fetch))
+        return Path(retry_without_xet(fetch))
     except Exception as error:  # the client raises a family of its own, requests' and the system's
-        if not alone and (refused := refusal(error)) is not None:
+        if not alone and (refused := describe_refusal(error)) is not None:
             raise AdapterError(f"{repository}@{revision[:8]}: {refused}") from error
         hint = "MRB_OFFLINE is set and it is not cached" if alone else "is the machine online, the name right?"
         said = one_line(f"{type(error).__name__}: {error}", 160)

@@ -14,7 +14,7 @@ from pathlib import Path
 from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
 from mrb.candidates.candidate_sets import ITEM_KINDS, Encoder, Track, Tracks, load_tracks
 from mrb.data.task import TYPES, Task, load_task
-from mrb.data.task_filter import queries_taken
+from mrb.data.task_filter import count_queries
 from mrb.errors import MRBError, ResultError, close_names
 from mrb.evaluation.spec import RunSpec
 from mrb.results.schema import RUN_FILE, read_run
@@ -76,7 +76,7 @@ class TaskEstimate:
 
 def registry_counts(task: Task, spec: RunSpec) -> dict[str, int]:
     """Return the queries and pairs of a task by the registry, at the run's depth and choice of queries."""
-    queries = min(queries_taken(task, spec.sample), spec.limit or task.size.queries)
+    queries = min(count_queries(task, spec.sample), spec.limit or task.size.queries)
     return {"queries": queries, "pairs": queries * min(spec.depth, task.size.documents)}
 
 

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 
 from mrb._util.files import DISK_FULL, UNWRITABLE
 from mrb._util.hashing import sha256_file
-from mrb.data.table_discovery import Tables, tables_of
-from mrb.data.xet import asked_url, leave_xet, or_plain_http, uses_xet
+from mrb.data.table_discovery import Tables, discover_tables
+from mrb.data.xet import disable_xet, find_failed_url, retry_without_xet, uses_xet
 from mrb.errors import DataError, one_line
-from mrb.hub.manifest import Checked, Manifest, RemoteFile, read_manifest, record
+from mrb.hub.manifest import Manifest, RemoteFile, VerifiedFile, read_manifest, record
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ _LOG = logging.getLogger("mrb.hub")
 _reached: set[str] = set()  # endpoints that have answered in this process
 
 
-def offline() -> bool:
+def is_offline() -> bool:
     """Return whether the user forbids requests: `MRB_OFFLINE` or `HF_HUB_OFFLINE` is 1, true, yes or on.
 
     Raises DataError for an unknown value of `MRB_OFFLINE`. `HF_HUB_OFFLINE` is read as the Hub's client reads it.
@@ -58,7 +58,7 @@ def offline() -> bool:
     return given in _TRUE or os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
-def endpoint() -> str:
+def get_endpoint() -> str:
     """Return the address of the Hub: `HF_ENDPOINT`, else the live Hub."""
     from huggingface_hub import constants
 
@@ -71,7 +71,7 @@ def open_manifest(repository: str, revision: str) -> Manifest:
 
     Raises DataError if the repository or revision does not exist, without access or network, or offline.
     """
-    return read_manifest(repository, revision) or _listed(repository, revision)
+    return read_manifest(repository, revision) or _list_repository(repository, revision)
 
 
 def list_files(repository: str, revision: str, folder: str | None = None) -> tuple[RemoteFile, ...]:
@@ -82,8 +82,8 @@ def list_files(repository: str, revision: str, folder: str | None = None) -> tup
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile, RepoFolder
 
-    where = _where(repository, revision)
-    if offline():
+    where = _format_place(repository, revision)
+    if is_offline():
         raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
 
     def entries() -> list[RepoFile | RepoFolder]:
@@ -92,7 +92,7 @@ def list_files(repository: str, revision: str, folder: str | None = None) -> tup
         )
         return list(itertools.islice(found, MAX_FILES + 1))
 
-    tree = attempt(entries, where)
+    tree = call_with_retries(entries, where)
     if len(tree) > MAX_FILES:
         raise DataError(f"{where}: more than {MAX_FILES} files")
     return tuple(
@@ -102,7 +102,7 @@ def list_files(repository: str, revision: str, folder: str | None = None) -> tup
     )
 
 
-def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path]]:
+def fetch_files(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path]]:
     """Download missing files, verify each once, and download a file with a wrong checksum again.
 
     Returns (the manifest with the verified files, the local files of `paths`). Raises DataError, which names the file,
@@ -111,14 +111,14 @@ def fetch(manifest: Manifest, paths: Sequence[str]) -> tuple[Manifest, list[Path
     found, fresh = [], {}
     check_space(manifest, paths)
     for path in paths:
-        local, checked = checked_file(manifest, path)
+        local, checked = verify_file(manifest, path)
         found.append(local)
         if manifest.checked.get(path) != checked:
             fresh[path] = checked
     return record(manifest, checked=fresh) if fresh else manifest, found
 
 
-def local_file(manifest: Manifest, path: str) -> Path | None:
+def find_local_file(manifest: Manifest, path: str) -> Path | None:
     """Return the local file of `path`, or None if it was not downloaded. Makes no request."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -126,7 +126,7 @@ def local_file(manifest: Manifest, path: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def is_right(file: RemoteFile, local: Path) -> bool:
+def has_listed_digest(file: RemoteFile, local: Path) -> bool:
     """Return whether a local file has the digest that the Hub lists: SHA-256 of large files, git SHA-1 of others."""
     if local.stat().st_size != file.size:
         return False
@@ -141,19 +141,19 @@ def check_space(manifest: Manifest, paths: Sequence[str]) -> None:
     """Raise DataError if the disk of the Hub's cache has no room for the missing files of `paths`."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    missing = sum(manifest.file(path).size for path in paths if local_file(manifest, path) is None)
+    missing = sum(manifest.file(path).size for path in paths if find_local_file(manifest, path) is None)
     folder = Path(HF_HUB_CACHE)
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if missing and missing + SPARE_BYTES > free:
         raise DataError(
-            f"{_where(manifest.repository, manifest.revision)}: {missing / 1e6:,.1f} MB to fetch, {folder} has "
+            f"{_format_place(manifest.repository, manifest.revision)}: {missing / 1e6:,.1f} MB to fetch, {folder} has "
             f"{free / 1e6:,.1f} MB left; free some or set HF_HOME to another disk"
         )
 
 
-def attempt(action: Callable[[], T], where: str) -> T:
+def call_with_retries(action: Callable[[], T], where: str) -> T:
     """Call `action` and return its result; retry after WAITS if the Hub or the network fails.
 
     If the Hub limits requests, the wait is as long as its answer states. Raises DataError, which begins with `where`,
@@ -161,24 +161,25 @@ def attempt(action: Callable[[], T], where: str) -> T:
     """
     from huggingface_hub.constants import ENDPOINT
 
-    network = network_errors()
+    network = list_network_errors()
     for name in ("file_download", "utils._http"):
-        logging.getLogger(f"huggingface_hub.{name}").addFilter(_without_queries)
+        logging.getLogger(f"huggingface_hub.{name}").addFilter(_strip_url_queries)
     started = time.monotonic()
     for wait in (*WAITS, None):
         try:
-            _reach(ENDPOINT)
-            return or_plain_http(action)
+            _check_reachable(ENDPOINT)
+            return retry_without_xet(action)
         except network as caught:
-            error = _own_error(caught)
-            if (refused := refusal(error)) is not None:
+            error = _unwrap_error(caught)
+            if (refused := describe_refusal(error)) is not None:
                 raise DataError(f"{where}: {refused}") from error
-            asked = _wait_asked(error)
-            patience = PATIENCE if _answers(error) else PATIENCE_UNREACHED
+            asked = _read_retry_after(error)
+            patience = PATIENCE if _has_answered(error) else PATIENCE_UNREACHED
             if wait is None or time.monotonic() - started > patience or (asked or 0) > MAX_WAIT_ASKED:
-                at = f" at {asked_url(error)}" if asked_url(error) else ""
+                at = f" at {find_failed_url(error)}" if find_failed_url(error) else ""
                 raise DataError(
-                    f"{where}: the Hub cannot be reached or fails ({type(error).__name__}{at}: {in_words(error)}); "
+                    f"{where}: the Hub cannot be reached or fails "
+                    f"({type(error).__name__}{at}: {describe_error(error)}); "
                     "check the network and run the same command again, what was fetched is kept"
                 ) from error
             if asked is not None:
@@ -188,7 +189,7 @@ def attempt(action: Callable[[], T], where: str) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
-def network_errors() -> tuple[type[BaseException], ...]:
+def list_network_errors() -> tuple[type[BaseException], ...]:
     """Return the exception classes that the client raises when the Hub, the network or the disk fails."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -196,7 +197,7 @@ def network_errors() -> tuple[type[BaseException], ...]:
     return HfHubHTTPError.__bases__[0], OSError
 
 
-def _reach(endpoint: str) -> None:
+def _check_reachable(endpoint: str) -> None:
     """Check once per process that the Hub answers. Without this check the client itself would retry for 25 s."""
     from huggingface_hub import get_session
 
@@ -205,7 +206,7 @@ def _reach(endpoint: str) -> None:
         _reached.add(endpoint)
 
 
-def _answers(error: BaseException) -> bool:
+def _has_answered(error: BaseException) -> bool:
     """Return whether the failing server (the Hub or its file storage) has answered at all."""
     from huggingface_hub.constants import ENDPOINT
 
@@ -213,20 +214,20 @@ def _answers(error: BaseException) -> bool:
     return ENDPOINT in _reached and not type(error).__name__.startswith("Connect")
 
 
-def _without_queries(said: logging.LogRecord) -> bool:
+def _strip_url_queries(said: logging.LogRecord) -> bool:
     """Remove the queries of URLs, which may hold signatures, from the client's log records."""
     said.msg, said.args = _QUERY.sub("", said.getMessage()), ()
     return True
 
 
-def _own_error(error: BaseException) -> BaseException:
+def _unwrap_error(error: BaseException) -> BaseException:
     """Return the cause of the client's error "not in the cache either", or the error itself if it is another one."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     return error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None else error
 
 
-def _wait_asked(error: BaseException) -> float | None:
+def _read_retry_after(error: BaseException) -> float | None:
     """Return the seconds that a 429 answer asks to wait (`RateLimit: "api";r=0;t=55`, else `Retry-After`), or None."""
     response = getattr(error, "response", None)
     if response is None or response.status_code != 429:
@@ -237,24 +238,24 @@ def _wait_asked(error: BaseException) -> float | None:
     return None if found is None else float(found[1])
 
 
-def refusal(error: BaseException) -> str | None:
+def describe_refusal(error: BaseException) -> str | None:
     """Describe an error that a retry cannot change; None if a retry may help."""
     from huggingface_hub import errors
 
-    error = _own_error(error)
+    error = _unwrap_error(error)
     if isinstance(error, errors.GatedRepoError):
-        return f"access is restricted: accept its terms at {_page(asked_url(error))}, then {LOG_IN}"
+        return f"access is restricted: accept its terms at {_to_web_page(find_failed_url(error))}, then {LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"no such repository, or it is private: then {LOG_IN}"
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such revision, or not any more; MRB does not take another one in its place"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-        return f"no such file or folder: {in_words(error)}"
+        return f"no such file or folder: {describe_error(error)}"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         if status == 401:
             return f"the Hub does not accept the token (401): {LOG_IN} to one that is valid"
-        return None if status == 429 or status >= 500 else f"the Hub answers {status}: {in_words(error)}"
+        return None if status == 429 or status >= 500 else f"the Hub answers {status}: {describe_error(error)}"
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return "the disk is full; free some space or set HF_HOME to another disk"
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
@@ -262,24 +263,24 @@ def refusal(error: BaseException) -> str | None:
     return None
 
 
-def _page(url: str) -> str:
+def _to_web_page(url: str) -> str:
     """Return the web page of the repository whose API or file has this URL."""
     found = re.match(r"(https?://[^/]+)/(?:api/)?(?:models/)?((?:datasets/)?[^/]+/[^/]+)", url)
     return f"{found[1]}/{found[2]}" if found is not None else "its page on the Hub"
 
 
-def in_words(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the client's message on one line, without the queries of URLs, which may hold signatures that give
     access."""
     return one_line(_QUERY.sub("", str(error)), 240)
 
 
-def listed_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
+def list_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
     """Return the tables of a repository with these files, by its README, which is downloaded, if it has one."""
-    return tables_of([file.path for file in files], readme_header(repository, revision, files))
+    return discover_tables([file.path for file in files], read_readme_header(repository, revision, files))
 
 
-def readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
+def read_readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -> dict[str, Any] | None:
     """Download a repository's README and return its YAML header, or None without one.
 
     Raises DataError if the header is not YAML.
@@ -289,50 +290,52 @@ def readme_header(repository: str, revision: str, files: Sequence[RemoteFile]) -
     if all(file.path != README for file in files):
         return None
     bare = Manifest(repository=repository, revision=revision, files=tuple(files), tables={})
-    readme, _ = checked_file(bare, README)
+    readme, _ = verify_file(bare, README)
     try:
         header: dict[str, Any] | None = metadata_load(readme)
     except Exception as error:  # the YAML library raises several unrelated classes
-        raise DataError(f"{_where(repository, revision)}: README.md: {one_line(error)}") from error
+        raise DataError(f"{_format_place(repository, revision)}: README.md: {one_line(error)}") from error
     return header
 
 
-def _listed(repository: str, revision: str) -> Manifest:
+def _list_repository(repository: str, revision: str) -> Manifest:
     files = list_files(repository, revision)
-    tables = listed_tables(repository, revision, files)
-    return record(Manifest(repository=repository, revision=revision, endpoint=endpoint(), files=files, tables=tables))
+    tables = list_tables(repository, revision, files)
+    return record(
+        Manifest(repository=repository, revision=revision, endpoint=get_endpoint(), files=files, tables=tables)
+    )
 
 
-def checked_file(manifest: Manifest, path: str) -> tuple[Path, Checked]:
+def verify_file(manifest: Manifest, path: str) -> tuple[Path, VerifiedFile]:
     """Return (local file, record of its verification); the file is downloaded if it is missing or wrong.
 
     Raises DataError, which names the file, for a second wrong checksum, no network or a full disk.
     """
     file = manifest.file(path)
     for _ in range(2):
-        here = local_file(manifest, path)
+        here = find_local_file(manifest, path)
         local = here or _download(manifest, path)
         state = local.stat()
         known = manifest.checked.get(path)
         if known is not None and (known.size, known.modified_ns) == (state.st_size, state.st_mtime_ns):
             return local, known
         try:
-            right = is_right(file, local)
+            right = has_listed_digest(file, local)
         except OSError as error:
             raise DataError(f"{local}: cannot be read: {error.strerror}") from error
         if right:
             sha256 = file.sha256 or sha256_file(local)
-            return local, Checked(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
-        discard(local)
+            return local, VerifiedFile(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
+        remove_cached_file(local)
         if here is None and file.sha256 is not None and uses_xet():
-            leave_xet(f"{path} has another checksum than the Hub lists")
+            disable_xet(f"{path} has another checksum than the Hub lists")
     raise DataError(
-        f"{_where(manifest.repository, manifest.revision)}: {path} has another checksum than the Hub lists, twice in a "
-        "row; nothing of it was kept; if HF_ENDPOINT names a mirror, try without"
+        f"{_format_place(manifest.repository, manifest.revision)}: {path} has another checksum than the Hub lists, "
+        "twice in a row; nothing of it was kept; if HF_ENDPOINT names a mirror, try without"
     )
 
 
-def discard(local: Path) -> None:
+def remove_cached_file(local: Path) -> None:
     """Remove a cached file: its name in the snapshot and the blob behind it. Raises DataError if that fails."""
     blob = local.resolve()
     try:
@@ -345,14 +348,14 @@ def discard(local: Path) -> None:
 def _download(manifest: Manifest, path: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    where = f"{_where(manifest.repository, manifest.revision)}: {path}"
-    if offline():
+    where = f"{_format_place(manifest.repository, manifest.revision)}: {path}"
+    if is_offline():
         raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
-    found = attempt(
+    found = call_with_retries(
         lambda: hf_hub_download(manifest.repository, path, revision=manifest.revision, repo_type="dataset"), where
     )
     return Path(found)
 
 
-def _where(repository: str, revision: str) -> str:
+def _format_place(repository: str, revision: str) -> str:
     return f"{repository} at {revision[:12]}"

@@ -27,7 +27,7 @@ class RemoteFile(Model):
     sha256: str | None = None
 
 
-class Checked(Model):
+class VerifiedFile(Model):
     """A local file whose digest was verified. A changed size (bytes) or modification time voids the verification."""
 
     sha256: str
@@ -56,7 +56,7 @@ class Manifest(Model):
     endpoint: str = ""
     files: tuple[RemoteFile, ...]
     tables: dict[str, dict[str, list[str]]]
-    checked: dict[str, Checked] = Field(default_factory=dict)
+    checked: dict[str, VerifiedFile] = Field(default_factory=dict)
     read: dict[str, ReadTable] = Field(default_factory=dict)
 
     def file(self, path: str) -> RemoteFile:
@@ -64,7 +64,7 @@ class Manifest(Model):
         return next(file for file in self.files if file.path == path)
 
 
-def cache_root() -> Path:
+def find_cache_root() -> Path:
     """Return MRB's cache folder: `MRB_CACHE`, else `mrb` in the user's cache folder.
 
     Raises DataError if no variable names one and the user has no home folder.
@@ -78,14 +78,14 @@ def cache_root() -> Path:
     return home / ".cache" / "mrb"
 
 
-def manifest_path(repository: str, revision: str) -> Path:
+def locate_manifest(repository: str, revision: str) -> Path:
     """Return the path of the manifest's file."""
-    return cache_root() / "hub" / repository.replace("/", "--") / f"{revision}.json"
+    return find_cache_root() / "hub" / repository.replace("/", "--") / f"{revision}.json"
 
 
 def read_manifest(repository: str, revision: str) -> Manifest | None:
     """Read the manifest on disk, or return None. Raises DataError if it is damaged or of another repository."""
-    path = manifest_path(repository, revision)
+    path = locate_manifest(repository, revision)
     if not path.is_file():
         return None
     try:
@@ -98,7 +98,10 @@ def read_manifest(repository: str, revision: str) -> Manifest | None:
 
 
 def record(
-    manifest: Manifest, *, checked: Mapping[str, Checked] | None = None, read: Mapping[str, ReadTable] | None = None
+    manifest: Manifest,
+    *,
+    checked: Mapping[str, VerifiedFile] | None = None,
+    read: Mapping[str, ReadTable] | None = None,
 ) -> Manifest:
     """Add verified files and read tables to the manifest, write it atomically, and return it.
 
@@ -107,7 +110,7 @@ def record(
     """
     from filelock import FileLock, Timeout
 
-    path = manifest_path(manifest.repository, manifest.revision)
+    path = locate_manifest(manifest.repository, manifest.revision)
     lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,17 +7,24 @@ from dataclasses import dataclass
 
 from mrb._util.format import format_table
 from mrb.data.corpus_subset import NOTHING
-from mrb.data.hub_parts import part_files
+from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
 from mrb.data.stats import Counts, check_counts
 from mrb.data.task import Part, Task
 from mrb.errors import DataError
-from mrb.hub.client import check_space, discard, fetch, is_right, local_file, open_manifest
+from mrb.hub.client import (
+    check_space,
+    fetch_files,
+    find_local_file,
+    has_listed_digest,
+    open_manifest,
+    remove_cached_file,
+)
 from mrb.hub.manifest import Manifest, read_manifest
 
 
 @dataclass(frozen=True)
-class Pulled:
+class PulledTask:
     """A task with all its files on disk.
 
     `size` is in bytes. `counts` are those of loading. `columns` are (role, column names) of the tables of the first
@@ -31,7 +38,7 @@ class Pulled:
     columns: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
+def pull_task(task: Task, say: Callable[[str], None]) -> PulledTask | None:
     """Download all files of a task's tables and load them once. Return None for embedded data.
 
     `say` receives the sizes before the download begins. After a failure, another call downloads only what is missing.
@@ -39,20 +46,20 @@ def pull(task: Task, say: Callable[[str], None]) -> Pulled | None:
     if task.source.kind != "hub":
         return None
     parts = [(open_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
-    wanted = [(manifest, _paths(task, part, manifest)) for manifest, part in parts]
+    wanted = [(manifest, _list_paths(task, part, manifest)) for manifest, part in parts]
     total = sum(manifest.file(path).size for manifest, paths in wanted for path in paths)
-    missing = sum(_missing(manifest, paths) for manifest, paths in wanted)
+    missing = sum(_count_missing(manifest, paths) for manifest, paths in wanted)
     say(f"{task.id}: {total / 1e6:,.1f} MB in {sum(len(p) for _, p in wanted)} files, {missing / 1e6:,.1f} MB to fetch")
     for manifest, paths in wanted:
         check_space(manifest, paths)
     for manifest, paths in wanted:
-        fetch(manifest, paths)
+        fetch_files(manifest, paths)
     counts = load_task_data(task, needed=NOTHING).counts
     check_counts(task, counts)
-    return Pulled(task, sum(len(p) for _, p in wanted), total, counts, _columns(task))
+    return PulledTask(task, sum(len(p) for _, p in wanted), total, counts, _read_columns(task))
 
 
-def pulled_text(pulled: Sequence[Pulled]) -> str:
+def format_pulled(pulled: Sequence[PulledTask]) -> str:
     """Format a text table with one row per task: rows read, rows dropped by the rules, and columns."""
     rows: list[tuple[str, ...]] = [
         (
@@ -80,7 +87,7 @@ def pulled_text(pulled: Sequence[Pulled]) -> str:
     return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
 
 
-def at_hand(task: Task) -> bool:
+def is_local(task: Task) -> bool:
     """Return whether all files of the task's tables are on disk, which is always true for embedded data.
 
     Makes no request.
@@ -89,20 +96,20 @@ def at_hand(task: Task) -> bool:
         return True
     manifests = [(read_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]
     return all(
-        manifest is not None and all(local_file(manifest, path) for path in _paths(task, part, manifest))
+        manifest is not None and all(find_local_file(manifest, path) for path in _list_paths(task, part, manifest))
         for manifest, part in manifests
     )
 
 
-def info_text(tasks: Sequence[Task]) -> str:
+def format_info(tasks: Sequence[Task]) -> str:
     """Format a text table with one row per task: local files and MB, totals, and documents. Makes no request."""
     rows: list[tuple[str, ...]] = [("task", "files here", "of", "MB here", "of", "documents", "state")]
     for task in tasks:
-        rows.append(_state(task))
+        rows.append(_format_state(task))
     return "\n".join(format_table(rows))
 
 
-def verify(task: Task) -> Iterator[str]:
+def verify_task(task: Task) -> Iterator[str]:
     """Hash all local files of the task and load its tables again. Yield a line for each repository.
 
     Raises DataError, which names the first wrong file. That file is removed, so the next pull downloads it again.
@@ -113,15 +120,15 @@ def verify(task: Task) -> Iterator[str]:
     complete = True
     for part in task.source.parts:
         manifest = read_manifest(part.repository, part.revision or "")
-        paths = [] if manifest is None else _paths(task, part, manifest)
+        paths = [] if manifest is None else _list_paths(task, part, manifest)
         here = 0
         for path in paths:
             assert manifest is not None
-            local = local_file(manifest, path)
+            local = find_local_file(manifest, path)
             if local is None:
                 continue
-            if not is_right(manifest.file(path), local):
-                discard(local)
+            if not has_listed_digest(manifest.file(path), local):
+                remove_cached_file(local)
                 raise DataError(
                     f"task {task.id}, {part.repository}: {path} is not what the Hub lists any more; it was removed, "
                     f"`mrb data pull --task {task.id}` fetches it again"
@@ -134,37 +141,39 @@ def verify(task: Task) -> Iterator[str]:
         yield f"{task.id}: {counts.queries:,} queries, {counts.documents:,} documents: rows as at the first load"
 
 
-def _paths(task: Task, part: Part, manifest: Manifest) -> list[str]:
-    return [path for _, paths in part_files(task, part, manifest).values() for path in paths]
+def _list_paths(task: Task, part: Part, manifest: Manifest) -> list[str]:
+    return [path for _, paths in find_part_files(task, part, manifest).values() for path in paths]
 
 
-def _missing(manifest: Manifest, paths: Sequence[str]) -> int:
-    return sum(manifest.file(path).size for path in paths if local_file(manifest, path) is None)
+def _count_missing(manifest: Manifest, paths: Sequence[str]) -> int:
+    return sum(manifest.file(path).size for path in paths if find_local_file(manifest, path) is None)
 
 
-def _columns(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _read_columns(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
     part = task.source.parts[0]
     manifest = open_manifest(part.repository, part.revision or "")
-    tables = part_files(task, part, manifest)
+    tables = find_part_files(task, part, manifest)
     return tuple((role, manifest.read[name].columns) for role, (name, _) in tables.items())
 
 
-def _state(task: Task) -> tuple[str, ...]:
+def _format_state(task: Task) -> tuple[str, ...]:
     if task.source.kind != "hub":
         return (task.id, "-", "-", "-", "-", f"{task.size.documents:,}", "part of the package")
     manifests = [read_manifest(part.repository, part.revision or "") for part in task.source.parts]
-    known = [(m, _paths(task, part, m)) for m, part in zip(manifests, task.source.parts, strict=True) if m is not None]
+    known = [
+        (m, _list_paths(task, part, m)) for m, part in zip(manifests, task.source.parts, strict=True) if m is not None
+    ]
     files, size = sum(len(paths) for _, paths in known), sum(m.file(p).size for m, paths in known for p in paths)
-    gone = [p for m, paths in known for p in paths if local_file(m, p) is None]
-    missing = sum(_missing(m, paths) for m, paths in known)
+    gone = [p for m, paths in known for p in paths if find_local_file(m, p) is None]
+    missing = sum(_count_missing(m, paths) for m, paths in known)
     if len(known) < len(manifests):
         size_known = "?" if task.size.gigabytes is None else f"{1000 * task.size.gigabytes:,.1f}"
         state = "never fetched" if not known else "partly listed"
         return (task.id, str(files - len(gone)), "?", f"{(size - missing) / 1e6:,.1f}", size_known, "?", state)
     read = [
-        m.read[part_files(task, p, m)["corpus"][0]]
+        m.read[find_part_files(task, p, m)["corpus"][0]]
         for (m, _), p in zip(known, task.source.parts, strict=True)
-        if part_files(task, p, m)["corpus"][0] in m.read
+        if find_part_files(task, p, m)["corpus"][0] in m.read
     ]
     rows = f"{sum(table.rows for table in read):,}" if len(read) == len(known) else "?"
     state = "complete" if not gone else "incomplete"

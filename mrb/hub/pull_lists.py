@@ -22,15 +22,15 @@ from mrb.candidates.lists import Provenance, check_task, read_parquet
 from mrb.data.task import Model, Sha1, Task, load_task
 from mrb.errors import CandidatesError, TaskError, first_problem
 from mrb.hub.address import HubFolder, is_address, parse_address
-from mrb.hub.client import attempt, check_space, checked_file, discard, list_files, offline
-from mrb.hub.manifest import Manifest, cache_root
+from mrb.hub.client import call_with_retries, check_space, is_offline, list_files, remove_cached_file, verify_file
+from mrb.hub.manifest import Manifest, find_cache_root
 
 Say = Callable[[str], None]
 SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True)
-class About:
+class ListInfo:
     """The description of a list without its content. `sha256` is the hash of the content."""
 
     provenance: Provenance
@@ -40,7 +40,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Pulled:
+class PulledLists:
     """Verified lists in MRB's cache, by task.
 
     `source` is the folder on the Hub at its commit. `passed_over` are parquet files there that no task has the name of.
@@ -48,7 +48,7 @@ class Pulled:
 
     source: HubFolder
     folder: Path
-    lists: dict[str, About]
+    lists: dict[str, ListInfo]
     passed_over: tuple[str, ...] = ()
 
     def file(self, task_id: str) -> Path:
@@ -63,39 +63,39 @@ class _Resolved(Model):
     commit: Sha1
 
 
-def pull(source: HubFolder, tasks: Sequence[Task], say: Say) -> Pulled:
+def pull_lists(source: HubFolder, tasks: Sequence[Task], say: Say) -> PulledLists:
     """Pull and verify the lists of `tasks`, or all lists of the folder if `tasks` is empty.
 
     A list in the cache is verified again without a request. `say` receives one line on the download. Raises DataError
     or CandidatesError if repository, revision, folder or list does not exist, without access or network, offline if a
     list is not in the cache, and for a file that is not a list of its task.
     """
-    pinned = resolve(source)
-    folder = cache_root() / "candidates" / _name(pinned) / (pinned.revision or "") / pinned.folder
+    pinned = resolve_revision(source)
+    folder = find_cache_root() / "candidates" / _name_folder(pinned) / (pinned.revision or "") / pinned.folder
     manifest: Manifest | None = None
     passed_over: tuple[str, ...] = ()
-    if not tasks and offline():
+    if not tasks and is_offline():
         names = [path.name for path in sorted(folder.glob(f"*{SUFFIX}"))]
-        tasks, passed_over = _of_tasks(names)
+        tasks, passed_over = _match_tasks(names)
     elif not tasks:
-        manifest = _listed(pinned)
-        tasks, passed_over = _of_tasks(Path(file.path).name for file in manifest.files)
+        manifest = _list_folder(pinned)
+        tasks, passed_over = _match_tasks(Path(file.path).name for file in manifest.files)
     if not tasks:
-        here = "in the cache, and offline" if offline() else "there"
+        here = "in the cache, and offline" if is_offline() else "there"
         raise CandidatesError(f"{pinned}: no candidate list {here}: wanted files <task>{SUFFIX}, named after tasks")
-    lists = {task.id: _held(folder / f"{task.id}{SUFFIX}", task) for task in tasks}
+    lists = {task.id: _read_cached(folder / f"{task.id}{SUFFIX}", task) for task in tasks}
     missing = [task for task in tasks if lists[task.id] is None]
-    if missing and offline():
+    if missing and is_offline():
         raise CandidatesError(
             f"{pinned}: the list of {missing[0].id} is not in the cache, and offline; pull it where there is network"
         )
     if missing:
-        manifest = manifest or _listed(pinned)
-        lists |= _fetched(pinned, manifest, missing, folder, say)
-    return Pulled(pinned, folder, {task_id: one for task_id, one in lists.items() if one is not None}, passed_over)
+        manifest = manifest or _list_folder(pinned)
+        lists |= _fetch_lists(pinned, manifest, missing, folder, say)
+    return PulledLists(pinned, folder, {task_id: one for task_id, one in lists.items() if one is not None}, passed_over)
 
 
-def resolve(source: HubFolder) -> HubFolder:
+def resolve_revision(source: HubFolder) -> HubFolder:
     """Return the folder at the commit of its revision, which the Hub is asked for; a full commit needs no request.
 
     Offline, the commit of the last request is used. Raises CandidatesError if there was none.
@@ -105,11 +105,11 @@ def resolve(source: HubFolder) -> HubFolder:
     from huggingface_hub import HfApi
 
     revision = source.revision or "main"
-    record = cache_root() / "candidates" / _name(source) / "revisions" / f"{quote(revision, safe='')}.json"
-    if offline():
-        return source.at(_recorded(record, source))
+    record = find_cache_root() / "candidates" / _name_folder(source) / "revisions" / f"{quote(revision, safe='')}.json"
+    if is_offline():
+        return source.at(_read_resolved(record, source))
     api = HfApi()
-    found = attempt(
+    found = call_with_retries(
         lambda: api.repo_info(source.repository, revision=source.revision, repo_type="dataset"), str(source)
     )
     try:
@@ -120,14 +120,14 @@ def resolve(source: HubFolder) -> HubFolder:
     return source.at(resolved.commit)
 
 
-def pull_published(published: Iterable[PublishedList], say: Say) -> list[Pulled]:
+def pull_published(published: Iterable[PublishedList], say: Say) -> list[PulledLists]:
     """Pull published lists from their repositories. Raises CandidatesError if one has another hash than published."""
     by_place: dict[HubFolder, list[PublishedList]] = {}
     for one in published:
         by_place.setdefault(HubFolder(one.repository, one.commit, one.folder), []).append(one)
     found = []
     for place, lists in by_place.items():
-        pulled = pull(place, [load_task(one.task) for one in lists], say)
+        pulled = pull_lists(place, [load_task(one.task) for one in lists], say)
         for one in lists:
             here = pulled.lists[one.task]
             if (here.sha256, here.provenance.track) != (one.sha256, one.track):
@@ -139,7 +139,7 @@ def pull_published(published: Iterable[PublishedList], say: Say) -> list[Pulled]
     return found
 
 
-def local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Path | None, dict[str, str]]:
+def find_local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Path | None, dict[str, str]]:
     """Return (local file or folder, {task id: address at its commit}) for the value of `--candidates`.
 
     An address is pulled first; a local path has no addresses. Returns (None, {}) if nothing is given. Raises
@@ -148,7 +148,7 @@ def local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Pat
     if given is None:
         return None, {}
     if is_address(given):
-        pulled = pull(parse_address(given), tasks, say)
+        pulled = pull_lists(parse_address(given), tasks, say)
         return pulled.folder, dict.fromkeys(pulled.lists, str(pulled.source))
     if not Path(given).exists():
         raise CandidatesError(f"--candidates {given}: no such file or folder")
@@ -163,7 +163,7 @@ def copy_list(path: Path, folder: Path) -> Path:
     return target
 
 
-def checked(path: Path, task: Task, where: str) -> About:
+def verify_list(path: Path, task: Task, where: str) -> ListInfo:
     """Read the list in `path` and verify that it belongs to `task`. Raises CandidatesError, which names `where`."""
     try:
         found = read_parquet(path)
@@ -172,22 +172,24 @@ def checked(path: Path, task: Task, where: str) -> About:
     made = found.provenance
     check_task(made, task, where)
     check_track(made.track, made.first_stage, made.depth, task, where)
-    return About(made, found.sha256, len(found), found.pairs)
+    return ListInfo(made, found.sha256, len(found), found.pairs)
 
 
-def _held(path: Path, task: Task) -> About | None:
+def _read_cached(path: Path, task: Task) -> ListInfo | None:
     """Return the list in the cache; None if it is missing, or if it is damaged and can be downloaded again."""
     if not path.is_file():
         return None
     try:
-        return checked(path, task, str(path))
+        return verify_list(path, task, str(path))
     except CandidatesError:
-        if offline():
+        if is_offline():
             raise
         return None
 
 
-def _fetched(pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folder: Path, say: Say) -> dict[str, About]:
+def _fetch_lists(
+    pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folder: Path, say: Say
+) -> dict[str, ListInfo]:
     files = {Path(file.path).name: file for file in manifest.files}
     for task in tasks:
         file = files.get(f"{task.id}{SUFFIX}")
@@ -201,17 +203,17 @@ def _fetched(pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folde
     check_space(manifest, paths)
     found = {}
     for task, path in zip(tasks, paths, strict=True):
-        local, _ = checked_file(manifest, path)
+        local, _ = verify_file(manifest, path)
         try:
-            found[task.id] = checked(local, task, f"{pinned}: {path}")
+            found[task.id] = verify_list(local, task, f"{pinned}: {path}")
         except CandidatesError:
-            discard(local)
+            remove_cached_file(local)
             raise
         copy_list(local, folder)
     return found
 
 
-def _listed(pinned: HubFolder) -> Manifest:
+def _list_folder(pinned: HubFolder) -> Manifest:
     """Ask the Hub for the files directly in the folder; a path outside of it is left out."""
     revision = pinned.revision or ""
     listed = list_files(pinned.repository, revision, pinned.folder)
@@ -219,7 +221,7 @@ def _listed(pinned: HubFolder) -> Manifest:
     return Manifest(repository=pinned.repository, revision=revision, files=files, tables={})
 
 
-def _of_tasks(names: Iterable[str]) -> tuple[list[Task], tuple[str, ...]]:
+def _match_tasks(names: Iterable[str]) -> tuple[list[Task], tuple[str, ...]]:
     """Return (the tasks that files are named after, the parquet files that no task has the name of)."""
     tasks, others = [], []
     for name in names:
@@ -232,7 +234,7 @@ def _of_tasks(names: Iterable[str]) -> tuple[list[Task], tuple[str, ...]]:
     return tasks, tuple(others)
 
 
-def _recorded(record: Path, source: HubFolder) -> str:
+def _read_resolved(record: Path, source: HubFolder) -> str:
     if not record.is_file():
         raise CandidatesError(
             f"{source}: offline, and which commit it is was never asked here; pull it where there is network, or name "
@@ -244,5 +246,5 @@ def _recorded(record: Path, source: HubFolder) -> str:
         raise CandidatesError(f"{record}: {first_problem(error)}; delete it and pull again") from error
 
 
-def _name(source: HubFolder) -> str:
+def _name_folder(source: HubFolder) -> str:
     return source.repository.replace("/", "--")

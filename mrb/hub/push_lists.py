@@ -14,8 +14,8 @@ from mrb.data.task import load_task
 from mrb.data.xet import is_xet_failure
 from mrb.errors import CandidatesError, DataError
 from mrb.hub.address import HubFolder
-from mrb.hub.client import attempt, in_words, network_errors, offline
-from mrb.hub.pull_lists import SUFFIX, About, checked
+from mrb.hub.client import call_with_retries, describe_error, is_offline, list_network_errors
+from mrb.hub.pull_lists import SUFFIX, ListInfo, verify_list
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -29,11 +29,11 @@ class LocalList:
     """A verified local list. `manifest` is the optional file that describes its retriever."""
 
     path: Path
-    about: About
+    about: ListInfo
     manifest: Path | None
 
 
-def lists_to_push(given: Path) -> list[LocalList]:
+def find_lists(given: Path) -> list[LocalList]:
     """Read and verify the lists of a file or folder.
 
     Raises CandidatesError for an invalid list, a folder without lists and two lists of one task.
@@ -46,16 +46,16 @@ def lists_to_push(given: Path) -> list[LocalList]:
         task = load_task(read_provenance(path).task)
         if task.id in found:
             raise CandidatesError(f"{path}: a second list for task {task.id}, beside {found[task.id].path.name}")
-        about = checked(path, task, str(path))
+        about = verify_list(path, task, str(path))
         manifest = path.with_name(f"{path.stem}{MANIFEST}")
-        found[task.id] = LocalList(path, about, _checked_manifest(manifest, about) if manifest.exists() else None)
+        found[task.id] = LocalList(path, about, _verify_manifest(manifest, about) if manifest.exists() else None)
     return list(found.values())
 
 
-def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
+def push_lists(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
     """Push the lists to a data set on the Hub in one commit and return the folder at that commit.
 
-    Raises DataError as `send` does.
+    Raises DataError as `upload_files` does.
     """
     files: list[tuple[str, Path]] = []
     for one in lists:
@@ -65,14 +65,14 @@ def push(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> Hub
             files.append((f"{task_id}{MANIFEST}", one.manifest))
     names = ", ".join(one.about.provenance.task for one in lists)
     message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
-    return send(files, target, message, private=private)
+    return upload_files(files, target, message, private=private)
 
 
-def can_send(target: HubFolder) -> None:
+def check_write_access(target: HubFolder) -> None:
     """Raise DataError if files cannot be pushed there: the address has a revision, MRB is offline, or no token."""
     if target.revision is not None:
         raise DataError(f"{target}: files are pushed to the main branch; leave @{target.revision} out")
-    if offline():
+    if is_offline():
         raise DataError(f"{target}: pushing needs the network, but MRB_OFFLINE or HF_HUB_OFFLINE is set")
     from huggingface_hub import get_token
 
@@ -80,23 +80,25 @@ def can_send(target: HubFolder) -> None:
         raise DataError(f"{target}: pushing needs a token: log in with `hf auth login`, or set HF_TOKEN")
 
 
-def send(files: Sequence[tuple[str, Path]], target: HubFolder, message: str, *, private: bool = False) -> HubFolder:
+def upload_files(
+    files: Sequence[tuple[str, Path]], target: HubFolder, message: str, *, private: bool = False
+) -> HubFolder:
     """Create the data set if needed, push files in one commit, and return the folder at that commit.
 
     `files` are (name in the folder, local file). The Hub's client finds the token (`hf auth login`, HF_TOKEN), which is
-    never shown. Raises DataError as `can_send` does, without access or network, and if `private` is requested but the
-    data set is public.
+    never shown. Raises DataError as `check_write_access` does, without access or network, and if
+    `private` is requested but the data set is public.
     """
-    can_send(target)
+    check_write_access(target)
     from huggingface_hub import HfApi
 
     api, where = HfApi(), str(target)
-    attempt(
+    call_with_retries(
         lambda: api.create_repo(target.repository, private=private or None, repo_type="dataset", exist_ok=True), where
     )
-    if private and not attempt(lambda: api.repo_info(target.repository, repo_type="dataset"), where).private:
+    if private and not call_with_retries(lambda: api.repo_info(target.repository, repo_type="dataset"), where).private:
         raise DataError(f"{target}: --private was asked for, but the data set is there and public; nothing was sent")
-    return target.at(attempt(lambda: _commit(api, files, target, message), where))
+    return target.at(call_with_retries(lambda: _commit(api, files, target, message), where))
 
 
 def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, message: str) -> str:
@@ -105,21 +107,21 @@ def _commit(api: HfApi, files: Sequence[tuple[str, Path]], target: HubFolder, me
 
     adds = [CommitOperationAdd(target.path(name), str(path)) for name, path in files]
     try:
-        with _no_bars():
+        with _hide_progress_bars():
             commit: str = api.create_commit(target.repository, adds, commit_message=message, repo_type="dataset").oid
     except (RuntimeError, ValueError) as error:
         if is_xet_failure(error):
             raise
         # The client wraps an error of an upload in these classes; the reason is the cause, if there is one.
         cause = error.__cause__
-        if isinstance(cause, network_errors()):
+        if isinstance(cause, list_network_errors()):
             raise cause from error
-        raise DataError(f"{target}: the Hub did not take the files: {in_words(cause or error)}") from error
+        raise DataError(f"{target}: the Hub did not take the files: {describe_error(cause or error)}") from error
     return commit
 
 
 @contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
+def _hide_progress_bars() -> Iterator[None]:
     """Disable the client's progress bars: the bar of a failed upload stays open and is drawn after the error line."""
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
@@ -133,7 +135,7 @@ def _no_bars() -> Iterator[None]:
             enable_progress_bars()
 
 
-def _checked_manifest(path: Path, about: About) -> Path:
+def _verify_manifest(path: Path, about: ListInfo) -> Path:
     """Return the manifest's path. Raises CandidatesError if it describes another list."""
     stated = read_json(path, limit=MAX_MANIFEST_BYTES)
     if not isinstance(stated, dict) or stated.get("sha256") != about.sha256:

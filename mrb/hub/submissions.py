@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from mrb.errors import ResultError
 from mrb.hub.address import HubFolder, is_address, parse_address
-from mrb.hub.client import check_space, checked_file, list_files, offline
-from mrb.hub.manifest import Manifest, cache_root
-from mrb.hub.pull_lists import Say, copy_list, resolve
+from mrb.hub.client import check_space, is_offline, list_files, verify_file
+from mrb.hub.manifest import Manifest, find_cache_root
+from mrb.hub.pull_lists import Say, copy_list, resolve_revision
 from mrb.submission.rankings import MAX_RANKING_BYTES
 from mrb.submission.schema import MAX_SUBMISSION_BYTES, RANKINGS_FOLDER, SUBMISSION_FILE
 
 
-def local_folder(given: str, say: Say) -> Path:
+def find_local_folder(given: str, say: Say) -> Path:
     """Return the local file or folder that the user named; an address is pulled first.
 
     Raises ResultError if it does not exist or holds no submission, and DataError as `list_files` does.
@@ -30,10 +30,10 @@ def local_folder(given: str, say: Say) -> Path:
 
 def pull_submissions(source: HubFolder, say: Say) -> Path:
     """Pull the submissions of an address and return their folder in the cache. No submission is read."""
-    pinned = resolve(source)
+    pinned = resolve_revision(source)
     revision = pinned.revision or ""
-    root = cache_root() / "submissions" / pinned.repository.replace("/", "--") / revision
-    if offline():
+    root = find_cache_root() / "submissions" / pinned.repository.replace("/", "--") / revision
+    if is_offline():
         if not any((root / pinned.folder).glob(f"**/{SUBMISSION_FILE}")):
             raise ResultError(f"{pinned}: not in the cache, and offline; name it once where there is network")
         return root / pinned.folder
@@ -49,7 +49,7 @@ def pull_submissions(source: HubFolder, say: Say) -> Path:
     say(f"{pinned}: {len(files)} files, {sum(file.size for file in files) / 1e6:,.2f} MB")
     check_space(manifest, [file.path for file in files])
     for file in files:
-        copy_list(checked_file(manifest, file.path)[0], (root / file.path).parent)
+        copy_list(verify_file(manifest, file.path)[0], (root / file.path).parent)
     return root / pinned.folder
 
 

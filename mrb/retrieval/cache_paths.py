@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mrb._util.hashing import sha256_json, sha256_lines
 from mrb.data.task_data import ItemTable, TaskData
-from mrb.hub.manifest import cache_root
+from mrb.hub.manifest import find_cache_root
 
 
 def work_root() -> Path:
     """Return the folder `first-stages` of MRB's cache."""
-    return cache_root() / "first-stages"
+    return find_cache_root() / "first-stages"
 
 
 def table_key(data: TaskData, table: ItemTable) -> str:

@@ -8,10 +8,10 @@ import numpy as np
 
 from mrb.results.run import Run, TaskScores
 from mrb.results.schema import RunRecord
-from mrb.submission.reader import Received
+from mrb.submission.reader import ReceivedSubmission
 
 
-def as_run(received: Received) -> Run:
+def to_run(received: ReceivedSubmission) -> Run:
     """Return the submission as a run: its results, and its averages as stored.
 
     The record's tasks are those of the suite.
@@ -38,6 +38,6 @@ def as_run(received: Received) -> Run:
     return Run(received.folder, record, tasks, made.averages)
 
 
-def with_values(run: Run, tasks: dict[str, TaskScores]) -> Run:
+def replace_tasks(run: Run, tasks: dict[str, TaskScores]) -> Run:
     """Return the run with only these tasks, which have values per query, and without stored averages."""
     return replace(run, tasks=tasks, stored=None)

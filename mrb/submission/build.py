@@ -19,8 +19,8 @@ from mrb.errors import MRBError, ResultError, first_problem
 from mrb.results.recompute import Recomputed, differences, recompute_task
 from mrb.results.run import Run, TaskScores, queries_hash, suite_averages, task_scores
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
-from mrb.submission.rankings import ranked, with_scores, write_rankings
-from mrb.submission.redact import clean_command, clean_environment, clean_options, cleaned
+from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings
+from mrb.submission.redact import clean_command, clean_environment, clean_options, clean_text
 from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
 from mrb.submission.validate import check_failed_share
 
@@ -28,16 +28,16 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Declared:
+class ModelDeclaration:
     """What the submitter declares: the model's card, and what the model was trained on, by task."""
 
     card: ModelCard
     training: Mapping[str, Mark]
 
 
-def submit(
+def build_submission(
     run: Path,
-    declared: Declared,
+    declared: ModelDeclaration,
     to: Path,
     say: Say,
     *,
@@ -64,28 +64,28 @@ def submit(
             folder exists.
     """
     record = read_run(run)
-    suite = _suite(run, record)
+    suite = _load_suite(run, record)
     folder = to / declared.card.folder
     if (folder / SUBMISSION_FILE).exists():
         raise ResultError(f"{folder}: is there already; remove it, or give this one another --variant")
     done = [task_id for task_id in suite.tasks if (run / task_id / RESULT_FILE).is_file()]
     _check_complete(run, record, suite, done, allow_incomplete=allow_incomplete)
-    hosts = _hosts()
-    info = _public(record.reranker, hosts)
+    hosts = _list_host_names()
+    info = _redact_info(record.reranker, hosts)
     rankings: dict[str, RankingInfo] = {}
     tasks: dict[str, TaskScores] = {}
     for task_id in done:
-        found = _recomputed(run, task_id, candidates)
+        found = _recompute(run, task_id, candidates)
         if found.measured.result.data.selection == "limit" and not allow_incomplete:
             raise ResultError(
                 f"{run / task_id}: holds the first queries only (--limit), which compare with nothing: run the whole "
                 "task, or submit the trial with --allow-incomplete"
             )
-        rankings[task_id] = _write(folder, found)
-        tasks[task_id] = _scores(found, info)
+        rankings[task_id] = _write_rankings(folder, found)
+        tasks[task_id] = _make_task_scores(found, info)
         say(f"{task_id}: {len(tasks[task_id].query_ids)} queries, identical to the journal")
-    made = _submission(Run(run, record, tasks), suite, declared, info, rankings, hosts)
-    _tell_private(record, made, say)
+    made = _make_submission(Run(run, record, tasks), suite, declared, info, rankings, hosts)
+    _report_redactions(record, made, say)
     write_json(folder / SUBMISSION_FILE, made.model_dump(mode="json"))
     return folder
 
@@ -117,20 +117,20 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
     return {task_id: tasks.get(task_id, default) for task_id in suite.tasks}
 
 
-def run_suite(run: Path) -> Suite:
+def load_run_suite(run: Path) -> Suite:
     """Return the suite of the run in a folder.
 
     Raises ResultError if the run names no suite, or one that this version does not have.
     """
-    return _suite(run, read_run(run))
+    return _load_suite(run, read_run(run))
 
 
-def public_info(info: RerankerInfo) -> RerankerInfo:
+def make_public_info(info: RerankerInfo) -> RerankerInfo:
     """Return a reranker's declarations as published in a submission: private values of its options are replaced."""
-    return _public(info, _hosts())
+    return _redact_info(info, _list_host_names())
 
 
-def _suite(run: Path, record: RunRecord) -> Suite:
+def _load_suite(run: Path, record: RunRecord) -> Suite:
     if record.suite is None:
         raise ResultError(
             f"{run / RUN_FILE}: tasks that were named one by one are no suite, and only suites have rows on the board; "
@@ -163,7 +163,7 @@ def _check_complete(run: Path, record: RunRecord, suite: Suite, done: list[str],
     )
 
 
-def _recomputed(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
+def _recompute(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
     found = recompute_task(run / task_id, candidates)
     told = differences(run / task_id, found)
     if told:
@@ -176,24 +176,24 @@ def _recomputed(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
     return found
 
 
-def _write(folder: Path, found: Recomputed) -> RankingInfo:
+def _write_rankings(folder: Path, found: Recomputed) -> RankingInfo:
     task = found.plan.data.task
     path = folder / RANKINGS_FOLDER / f"{task.id}.parquet"
-    scores = with_scores(task, found.measured.result.data.selection)
-    query_ids = write_rankings(path, ranked(found.plan, found.held, keep_scores=scores), scores=scores)
+    scores = publishes_scores(task, found.measured.result.data.selection)
+    query_ids = write_rankings(path, rank_queries(found.plan, found.held, keep_scores=scores), scores=scores)
     return RankingInfo(sha256=sha256_file(path), scores=scores, queries=queries_hash(query_ids))
 
 
-def _scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
+def _make_task_scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
     """Return the task as needed for averages, its result with the reranker's public declarations."""
     result = found.measured.result.model_copy(update={"reranker": info})
     return task_scores(result, found.measured.per_query)
 
 
-def _submission(
+def _make_submission(
     run: Run,
     suite: Suite,
-    declared: Declared,
+    declared: ModelDeclaration,
     info: RerankerInfo,
     rankings: dict[str, RankingInfo],
     hosts: list[str],
@@ -221,22 +221,22 @@ def _submission(
         raise ResultError(f"{run.folder}: {first_problem(error)}") from error
 
 
-def _public(info: RerankerInfo, hosts: list[str]) -> RerankerInfo:
+def _redact_info(info: RerankerInfo, hosts: list[str]) -> RerankerInfo:
     shown = {
         "options": clean_options(info.options, hosts),
-        "source": cleaned(info.source, hosts),
-        "version": cleaned(info.version, hosts),
+        "source": clean_text(info.source, hosts),
+        "version": clean_text(info.version, hosts),
     }
     return RerankerInfo.model_validate(info.model_dump() | shown)
 
 
-def _hosts() -> list[str]:
+def _list_host_names() -> list[str]:
     """Return this machine's names. Names of up to three letters are left out: they would match in any text."""
     names = {socket.gethostname(), socket.gethostname().partition(".")[0], os.environ.get("HOSTNAME", "")}
     return sorted(name for name in names if len(name) > 3)
 
 
-def _tell_private(record: RunRecord, made: Submission, say: Say) -> None:
+def _report_redactions(record: RunRecord, made: Submission, say: Say) -> None:
     """Print a line for each private value that was replaced."""
     for name, value in record.reranker.options.items():
         if made.reranker.options[name] != value or value == SECRET:

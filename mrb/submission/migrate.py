@@ -19,7 +19,9 @@ STEPS: Mapping[int, Step] = {}
 """Step from version n to n + 1: takes a value, leaves it unchanged, and returns the new value."""
 
 
-def to_newest(value: object, where: str, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION) -> object:
+def migrate_to_newest(
+    value: object, where: str, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION
+) -> object:
     """Return `value` migrated to version `newest`.
 
     Raises ResultError if it has no version, a newer one, or one that is no longer read.

@@ -28,7 +28,7 @@ from mrb.errors import AdapterError, ResultError, one_line
 from mrb.evaluation.measure import TIE_CUTOFF
 from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.metrics.ranking import rank_candidates, tied_across
-from mrb.submission.sandboxed_parquet import reader
+from mrb.submission.sandboxed_parquet import get_reader
 
 MAX_POSITIONS = 256
 """Largest number of candidates of a query: a position is one byte."""
@@ -39,7 +39,7 @@ UNSCORED = pa.schema([*_BASE, ("failed", pa.uint16()), ("tied", pa.bool_())])
 
 
 @dataclass(frozen=True)
-class Ranked:
+class QueryRanking:
     """One query's ranking.
 
     `order` holds positions in the candidate list, best first; `scores` are float32 in that order, None if the file
@@ -54,22 +54,22 @@ class Ranked:
     tied: bool
 
 
-def with_scores(task: Task, selection: str) -> bool:
+def publishes_scores(task: Task, selection: str) -> bool:
     """Return whether a task's scores are published with its orders: only small tasks (embedded data, samples)."""
     return task.source.kind == "embedded" or selection != "all"
 
 
-def ranked(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool) -> Iterator[Ranked]:
+def rank_queries(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool) -> Iterator[QueryRanking]:
     """Yield every query of the plan as submitted; `scores` are in first-stage order, as in a journal.
 
     Raises ResultError for a list that is longer than one byte can count.
     """
     for entry in plan.entries():
-        positions = list_positions(plan, entry)
+        positions = find_list_positions(plan, entry)
         given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(entry.doc_ids)]
         missing = np.isnan(given)
         order = rank_candidates(plan.data.task.id, entry.query_id, entry.doc_ids, given, failed=missing)
-        yield Ranked(
+        yield QueryRanking(
             query_id=entry.query_id,
             order=positions[order].astype(np.uint8),
             scores=given[order] if keep_scores else None,
@@ -78,7 +78,7 @@ def ranked(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool) -> I
         )
 
 
-def list_positions(plan: Plan, entry: Entry) -> npt.NDArray[np.int64]:
+def find_list_positions(plan: Plan, entry: Entry) -> npt.NDArray[np.int64]:
     """Return the positions of the entry's candidates in the list, int64[n]. Self-matches are skipped."""
     listed, _ = plan.candidates.get(entry.query_id)
     if len(listed) > MAX_POSITIONS:
@@ -91,7 +91,7 @@ def list_positions(plan: Plan, entry: Entry) -> npt.NDArray[np.int64]:
     return np.array([places[doc_id] for doc_id in entry.doc_ids], np.int64)
 
 
-def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[str]:
+def write_rankings(path: Path, rows: Iterator[QueryRanking], *, scores: bool) -> list[str]:
     """Write the file atomically; return its query ids."""
     found = list(rows)
     columns = {
@@ -108,9 +108,9 @@ def write_rankings(path: Path, rows: Iterator[Ranked], *, scores: bool) -> list[
     return [row.query_id for row in found]
 
 
-def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
+def read_rankings(path: Path, *, scores: bool, queries: int) -> list[QueryRanking]:
     """Return the rows of an untrusted file. ResultError names the file and the first query that is invalid."""
-    table = reader().table(path, SCORED if scores else UNSCORED, rows=queries, max_bytes=MAX_RANKING_BYTES)
+    table = get_reader().table(path, SCORED if scores else UNSCORED, rows=queries, max_bytes=MAX_RANKING_BYTES)
     columns = [column.to_pylist() for column in table.columns]
     seen: set[str] = set()
     found = []
@@ -119,11 +119,11 @@ def read_rankings(path: Path, *, scores: bool, queries: int) -> list[Ranked]:
         if query_id in seen:
             raise ResultError(f"{where} stands twice")
         seen.add(query_id)
-        found.append(_row(where, query_id, order, rest, scores=scores))
+        found.append(_parse_row(where, query_id, order, rest, scores=scores))
     return found
 
 
-def scores_of(plan: Plan, rows: list[Ranked], path: Path) -> dict[str, Float32]:
+def restore_scores(plan: Plan, rows: list[QueryRanking], path: Path) -> dict[str, Float32]:
     """Return scores in first-stage order that give these orders by the ranking rule: the file's own if it has them.
 
     ResultError names the query whose order is not one of its candidates, or does not follow from its scores.
@@ -136,12 +136,12 @@ def scores_of(plan: Plan, rows: list[Ranked], path: Path) -> dict[str, Float32]:
         if row.query_id != query_id:
             raise ResultError(f"{path}: query {row.query_id!r} where {query_id!r} belongs")
         entry = plan.entry(query_id)
-        places = {int(place): index for index, place in enumerate(list_positions(plan, entry))}
+        places = {int(place): index for index, place in enumerate(find_list_positions(plan, entry))}
         if sorted(places) != sorted(row.order.tolist()):
             raise ResultError(f"{path}: query {query_id!r}: the order is not one of its {len(places)} candidates")
         order = np.array([places[place] for place in row.order.tolist()], np.int64)
         scores = np.empty(len(order), np.float32)
-        scores[order] = stand_in(row) if row.scores is None else row.scores
+        scores[order] = make_stand_in_scores(row) if row.scores is None else row.scores
         try:
             again = rank_candidates(plan.data.task.id, query_id, entry.doc_ids, scores, failed=np.isnan(scores))
         except AdapterError as error:
@@ -156,7 +156,7 @@ def scores_of(plan: Plan, rows: list[Ranked], path: Path) -> dict[str, Float32]:
     return held
 
 
-def stand_in(row: Ranked) -> Float32:
+def make_stand_in_scores(row: QueryRanking) -> Float32:
     """Return scores that give the order of a row without scores: n, n - 1, ... 1, best first.
 
     They are equal at ranks 10 and 11 if a tie is stated, and NaN for the failed pairs.
@@ -169,7 +169,7 @@ def stand_in(row: Ranked) -> Float32:
     return scores
 
 
-def _row(where: str, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> Ranked:
+def _parse_row(where: str, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> QueryRanking:
     positions = np.frombuffer(order, np.uint8)
     if len(set(order)) != len(order):
         raise ResultError(f"{where}: a position stands twice in its order")
@@ -180,7 +180,7 @@ def _row(where: str, query_id: str, order: bytes, rest: list[object], *, scores:
             raise ResultError(
                 f"{where}: {failed} failed pairs or a tie at rank {TIE_CUTOFF} in {len(order)} candidates"
             )
-        return Ranked(query_id, positions, None, failed, tied)
+        return QueryRanking(query_id, positions, None, failed, tied)
     (packed,) = rest
     assert isinstance(packed, bytes)
     if len(packed) != 4 * len(order):
@@ -190,4 +190,4 @@ def _row(where: str, query_id: str, order: bytes, rest: list[object], *, scores:
     present = values[: len(values) - missing]
     if not np.isfinite(present).all() or (np.diff(present) > 0).any():
         raise ResultError(f"{where}: scores that are not finite, or rise with rank; the best comes first")
-    return Ranked(query_id, positions, values, missing, tied_across(values, TIE_CUTOFF))
+    return QueryRanking(query_id, positions, values, missing, tied_across(values, TIE_CUTOFF))

@@ -15,7 +15,7 @@ from mrb.data.task import Suite, load_suite
 from mrb.errors import MRBError, ResultError, first_problem, one_line
 from mrb.metrics.measures import MEASURES
 from mrb.results.schema import check_registry
-from mrb.submission.migrate import to_newest
+from mrb.submission.migrate import migrate_to_newest
 from mrb.submission.rankings import MAX_RANKING_BYTES
 from mrb.submission.schema import MAX_SUBMISSION_BYTES, MAX_TASKS, RANKINGS_FOLDER, SUBMISSION_FILE, Submission
 
@@ -23,7 +23,7 @@ MAX_TOTAL_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedSubmission:
     """A submission as read from `folder`; nothing has been recomputed yet."""
 
     folder: Path
@@ -45,7 +45,7 @@ def is_submission(path: Path) -> bool:
     return os.path.lexists(path / SUBMISSION_FILE)
 
 
-def submission_folders(path: Path) -> list[Path]:
+def list_submissions(path: Path) -> list[Path]:
     """Return the submissions in a folder, by name. Raises ResultError for two whose names differ only in case."""
     found = sorted(entry for entry in path.iterdir() if is_submission(entry))
     names: dict[str, Path] = {}
@@ -56,7 +56,7 @@ def submission_folders(path: Path) -> list[Path]:
     return found
 
 
-def receive(folder: Path, *, neighbours: bool = True) -> Received:
+def read_submission_folder(folder: Path, *, neighbours: bool = True) -> ReceivedSubmission:
     """Read the submission in `folder`: check its files, parse its text by the schema, and check it against the
     registry.
 
@@ -68,7 +68,7 @@ def receive(folder: Path, *, neighbours: bool = True) -> Received:
         ResultError: Names the file and what is wrong with it.
     """
     _check_folder(folder)
-    submission = read_submission(folder / SUBMISSION_FILE)
+    submission = read_submission_file(folder / SUBMISSION_FILE)
     # realpath: `.` stands for the folder itself; that it is no symlink was checked above.
     name = Path(os.path.realpath(folder)).name
     if name != submission.model.folder:
@@ -82,17 +82,17 @@ def receive(folder: Path, *, neighbours: bool = True) -> Received:
         check_registry(result, where)
         if result.measures.keys() != {str(measure) for measure in MEASURES}:
             raise ResultError(f"{where}.measures: wanted {', '.join(map(str, MEASURES))}")
-    return Received(folder, submission, suite)
+    return ReceivedSubmission(folder, submission, suite)
 
 
-def read_submission(path: Path) -> Submission:
+def read_submission_file(path: Path) -> Submission:
     """Return `submission.json` of any version, migrated to the newest.
 
     ResultError names the file and the first wrong field.
     """
     data = read_limited(path, MAX_SUBMISSION_BYTES)
     stated = parse_json(data, path)
-    newest = to_newest(stated, str(path))
+    newest = migrate_to_newest(stated, str(path))
     try:
         # Validates the bytes as read: serialising the parsed value again would take as long as reading it.
         return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)

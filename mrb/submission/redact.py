@@ -32,7 +32,7 @@ _SYSTEM = re.compile(r"(\w+ \d+(\.\d+)?).*", re.DOTALL)
 _PERSONAL = re.compile(r".*(host|node|user|home|cwd|folder|path|login|mail).*", re.IGNORECASE)
 
 
-def private(text: str) -> str | None:
+def find_private_text(text: str) -> str | None:
     """Return what private content `text` holds, in words; None if none is found."""
     if _KEYS.search(text):
         return "something that looks like a key"
@@ -41,7 +41,7 @@ def private(text: str) -> str | None:
     return "a path" if _has_path(text) else None
 
 
-def cleaned(text: str, hosts: Sequence[str] = ()) -> str:
+def clean_text(text: str, hosts: Sequence[str] = ()) -> str:
     """Return `text`, or a placeholder if it is private or names one of `hosts`."""
     if text.startswith(PATH):
         return PATH
@@ -55,7 +55,7 @@ def cleaned(text: str, hosts: Sequence[str] = ()) -> str:
 
 def clean_options(options: Mapping[str, object], hosts: Sequence[str]) -> dict[str, object]:
     """Return a reranker's options with private values replaced."""
-    return {name: _value(name, value, hosts) for name, value in options.items()}
+    return {name: _clean_value(name, value, hosts) for name, value in options.items()}
 
 
 def clean_command(words: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]:
@@ -72,7 +72,9 @@ def clean_command(words: Sequence[str], hosts: Sequence[str]) -> tuple[str, ...]
             found.append(SECRET)
             waiting = ""
         else:
-            found.append(f"{cleaned(name, hosts)}={_value(name, value, hosts)}" if equals else cleaned(word, hosts))
+            found.append(
+                f"{clean_text(name, hosts)}={_clean_value(name, value, hosts)}" if equals else clean_text(word, hosts)
+            )
             waiting = word if word.startswith("-") and not equals else ""
     return tuple(found)
 
@@ -82,13 +84,13 @@ def clean_environment(environment: Mapping[str, str], hosts: Sequence[str]) -> d
 
     Of the operating system only name and version are kept.
     """
-    kept = {name: cleaned(value, hosts) for name, value in environment.items() if not _PERSONAL.fullmatch(name)}
+    kept = {name: clean_text(value, hosts) for name, value in environment.items() if not _PERSONAL.fullmatch(name)}
     if "system" in kept:
         kept["system"] = _SYSTEM.sub(r"\1", kept["system"])
     return kept
 
 
-def personal_name(name: str) -> bool:
+def is_personal_name(name: str) -> bool:
     """Return whether an environment entry of this name would identify a machine or a person."""
     return _PERSONAL.fullmatch(name) is not None
 
@@ -97,6 +99,6 @@ def _has_path(text: str) -> bool:
     return _PATHS.search(_HUB.sub("", text)) is not None
 
 
-def _value(name: str, value: object, hosts: Sequence[str]) -> object:
+def _clean_value(name: str, value: object, hosts: Sequence[str]) -> object:
     public = redact({name: value})[name]
-    return cleaned(public, hosts) if isinstance(public, str) else public
+    return clean_text(public, hosts) if isinstance(public, str) else public

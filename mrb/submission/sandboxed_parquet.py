@@ -32,7 +32,7 @@ _ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED"}
 _START = "import sys; sys.path[:] = {path!r}; from mrb.submission.sandboxed_parquet import serve; serve({memory})"
 
 
-class Reader:
+class SandboxedReader:
     """The child process, started with the first file and again after it died."""
 
     def __init__(self, memory: int = MEMORY, seconds: float = SECONDS) -> None:
@@ -102,22 +102,22 @@ class Reader:
 
 
 @cache
-def reader() -> Reader:
+def get_reader() -> SandboxedReader:
     """Return this process's single reader."""
-    found = Reader()
+    found = SandboxedReader()
     atexit.register(found.close)
     return found
 
 
 def serve(memory: int) -> None:
     """Main loop of the child: answer requests until standard input ends."""
-    limit(memory)
+    limit_memory(memory)
     sys.stdout.buffer.write(_READY)
     sys.stdout.buffer.flush()
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
-            kind, data = b"T", _packed(_read(request))
+            kind, data = b"T", _to_arrow_stream(_read(request))
         except MRBError as error:
             kind, data = b"E", str(error).encode()
         except MemoryError:
@@ -126,7 +126,7 @@ def serve(memory: int) -> None:
         sys.stdout.buffer.flush()
 
 
-def limit(more: int) -> None:
+def limit_memory(more: int) -> None:
     """Limit this process to `more` further bytes of memory, without core files. Does nothing outside Linux."""
     try:
         import resource
@@ -145,7 +145,7 @@ def _read(request: dict[str, object]) -> pa.Table:
     path, rows, max_bytes, kinds = (request[name] for name in ("path", "rows", "max_bytes", "schema"))
     assert isinstance(path, str) and isinstance(rows, int) and isinstance(max_bytes, int) and isinstance(kinds, list)
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds])
-    check_stated(Path(path), rows)
+    check_footer(Path(path), rows)
     # One thread: the stacks of many would not fit within the limit.
     table = read_untrusted(Path(path), schema, ResultError, max_bytes=max_bytes, threads=False)
     if any(column.null_count for column in table.columns):
@@ -153,7 +153,7 @@ def _read(request: dict[str, object]) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
-def check_stated(path: Path, rows: int) -> None:
+def check_footer(path: Path, rows: int) -> None:
     """Refuse, from the file's footer alone, a wrong number of rows, and compressed or encoded pages."""
     with open_untrusted(path, ResultError) as file:
         stated = file.metadata
@@ -170,7 +170,7 @@ def check_stated(path: Path, rows: int) -> None:
                 )
 
 
-def _packed(table: pa.Table) -> bytes:
+def _to_arrow_stream(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -20,7 +20,7 @@ from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
 from mrb.data.task import Model, Sha256, Slug
 from mrb.results.schema import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
-from mrb.submission.redact import personal_name, private
+from mrb.submission.redact import find_private_text, is_personal_name
 
 SCHEMA_VERSION = 1
 SUBMISSION_FILE = "submission.json"
@@ -38,7 +38,7 @@ _LINK = r"^https://[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,24}(/[A-Za-z0-9._~+%/?&=#:
 
 
 def _not_private(text: str) -> str:
-    found = private(text)
+    found = find_private_text(text)
     if found is not None:
         raise ValueError(f"holds {found}, which does not belong into a submission")
     return text
@@ -143,12 +143,12 @@ class Submission(Model):
         texts |= {f"reranker.options.{name}": value for name, value in options.items() if isinstance(value, str)}
         texts |= {f"environment.{name}": value for name, value in environment.items()}
         for where, text in texts.items():
-            found = private(text)
+            found = find_private_text(text)
             if found is None and is_secret_name(where.rpartition(".")[2]) and text and not text.startswith("("):
                 found = "a secret"
             if found is not None:
                 raise ValueError(f"{where} holds {found}, which does not belong into a submission")
-        personal = next((name for name in environment if personal_name(name)), None)
+        personal = next((name for name in environment if is_personal_name(name)), None)
         if personal is not None:
             raise ValueError(f"environment.{personal} names a machine or a person")
         return self

@@ -10,7 +10,7 @@ from mrb._util.hashing import sha256_file
 from mrb.data.task import TYPES, Task, load_task
 from mrb.errors import ResultError
 from mrb.evaluation.measure import measure
-from mrb.hub.pull_data import at_hand
+from mrb.hub.pull_data import is_local
 from mrb.results.recompute import leaves, load_result_plan
 from mrb.results.run import (
     Average,
@@ -22,9 +22,9 @@ from mrb.results.run import (
     task_scores,
 )
 from mrb.results.schema import Result, RunCounts
-from mrb.submission.as_run import as_run, with_values
-from mrb.submission.rankings import Ranked, read_rankings, scores_of, with_scores
-from mrb.submission.reader import Received
+from mrb.submission.as_run import replace_tasks, to_run
+from mrb.submission.rankings import QueryRanking, publishes_scores, read_rankings, restore_scores
+from mrb.submission.reader import ReceivedSubmission
 from mrb.submission.schema import SUBMISSION_FILE
 
 SAME = 1e-9
@@ -36,7 +36,7 @@ failures can raise a score. A listwise model fails by whole queries; 1 % is two 
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidationReport:
     """Result of a check: the tasks that were recomputed, and the reasons why others were not.
 
     `failed_pairs` counts the pairs without a score, in each task that has any.
@@ -47,7 +47,7 @@ class Checked:
     failed_pairs: Mapping[str, int]
 
 
-def check_submission(received: Received, candidates: Path | None = None) -> Checked:
+def validate_submission(received: ReceivedSubmission, candidates: Path | None = None) -> ValidationReport:
     """Check everything that can be checked on this machine.
 
     A task whose data or list is not on this disk is checked against its rankings file only (hash, counts, orders), and
@@ -63,8 +63,8 @@ def check_submission(received: Received, candidates: Path | None = None) -> Chec
     again: dict[str, TaskScores] = {}
     missing: dict[str, str] = {}
     for task_id in received.submission.results:
-        rows = checked_rows(received, task_id)
-        reason = not_at_hand(load_task(task_id), candidates)
+        rows = read_checked_rankings(received, task_id)
+        reason = find_missing_input(load_task(task_id), candidates)
         if reason is not None:
             missing[task_id] = reason
         else:
@@ -73,23 +73,24 @@ def check_submission(received: Received, candidates: Path | None = None) -> Chec
     _check_intervals(received, again)
     results = received.submission.results
     failed = {task_id: result.counts.failed_pairs for task_id, result in results.items() if result.counts.failed_pairs}
-    return Checked(tuple(again), missing, failed)
+    return ValidationReport(tuple(again), missing, failed)
 
 
-def recomputed(received: Received, task_id: str) -> TaskScores:
+def recompute_result(received: ReceivedSubmission, task_id: str) -> TaskScores:
     """Recompute a task's result with its values per query, from rankings, judgements and the frozen list.
 
-    Data and list must be on this disk (`not_at_hand`). ResultError names what is wrong, as in `check_submission`.
+    Data and list must be on this disk (`find_missing_input`). ResultError names what is wrong, as in
+    `validate_submission`.
     """
-    return _recompute(received, task_id, checked_rows(received, task_id), None)
+    return _recompute(received, task_id, read_checked_rankings(received, task_id), None)
 
 
-def checked_rows(received: Received, task_id: str) -> list[Ranked]:
+def read_checked_rankings(received: ReceivedSubmission, task_id: str) -> list[QueryRanking]:
     """Return a task's rankings, checked against the submission's statements about them. Needs no data."""
     result, stated = received.submission.results[task_id], received.submission.rankings[task_id]
     path = received.ranking_path(task_id)
     _check_selection(received, result)
-    check_failed_share(result.counts, _where(received, task_id))
+    check_failed_share(result.counts, _format_place(received, task_id))
     digest = sha256_file(path)
     if digest != stated.sha256:
         raise ResultError(f"{path}: its SHA-256 is {digest}, {SUBMISSION_FILE} states {stated.sha256}")
@@ -113,8 +114,8 @@ def checked_rows(received: Received, task_id: str) -> list[Ranked]:
         "counts.tied_at_10": (result.counts.tied_at_10, sum(row.tied for row in rows) / len(rows)),
     }
     for name, (said, counted) in found.items():
-        if not _same(said, counted):
-            raise ResultError(f"{_where(received, task_id)}.{name} is {said}, {path.name} gives {counted}")
+        if not _is_same(said, counted):
+            raise ResultError(f"{_format_place(received, task_id)}.{name} is {said}, {path.name} gives {counted}")
     return rows
 
 
@@ -128,65 +129,69 @@ def check_failed_share(counts: RunCounts, where: str) -> None:
         )
 
 
-def _check_selection(received: Received, result: Result) -> None:
+def _check_selection(received: ReceivedSubmission, result: Result) -> None:
     """Check which queries were scored, and whether scores are published with the orders."""
-    where, selection = _where(received, result.task), result.data.selection
+    where, selection = _format_place(received, result.task), result.data.selection
     whole = "all" if received.suite.sample is None else "sample"
     if selection not in (whole, "limit"):
         raise ResultError(f"{where}.data.selection is {selection!r}; suite {received.suite.id} takes {whole!r}")
-    wanted = with_scores(load_task(result.task), selection)
+    wanted = publishes_scores(load_task(result.task), selection)
     if received.submission.rankings[result.task].scores != wanted:
         words = "must" if wanted else "do not"
         raise ResultError(f"{received.ranking_path(result.task)}: scores {words} go along with this task")
 
 
-def not_at_hand(task: Task, candidates: Path | None = None) -> str | None:
+def find_missing_input(task: Task, candidates: Path | None = None) -> str | None:
     """Return why the task's results cannot be recomputed here; None if they can."""
     if task.candidates is None and candidates is None:
         return "it has no published candidate list; give the one it was scored on with --candidates"
-    if not at_hand(task):
+    if not is_local(task):
         return f"its data is not here; `mrb data pull --task {task.id}` fetches it"
     return None
 
 
-def _recompute(received: Received, task_id: str, rows: list[Ranked], candidates: Path | None) -> TaskScores:
+def _recompute(
+    received: ReceivedSubmission, task_id: str, rows: list[QueryRanking], candidates: Path | None
+) -> TaskScores:
     """Measure the rankings again. ResultError names the first number of the result that differs."""
     stated = received.submission.results[task_id]
-    where = _where(received, task_id)
+    where = _format_place(received, task_id)
     sample = None if stated.data.selection == "all" else received.suite.sample
     plan = load_result_plan(stated, sample, candidates, where)
-    scores = scores_of(plan, rows, received.ranking_path(task_id))
+    scores = restore_scores(plan, rows, received.ranking_path(task_id))
     measured = measure(plan, scores, stated.reranker)
-    for field, said, found in _differences(stated.model_dump(mode="json"), measured.result.model_dump(mode="json")):
+    for field, said, found in _find_differences(
+        stated.model_dump(mode="json"), measured.result.model_dump(mode="json")
+    ):
         raise ResultError(f"{where}.{field} is {said}, recomputed {found}")
     return task_scores(measured.result, measured.per_query)
 
 
-def check_means(received: Received) -> None:
+def check_means(received: ReceivedSubmission) -> None:
     """Check the stated averages against the stated results. ResultError names the first that differs."""
     said = received.submission.averages.model_dump(mode="json")
-    for field, number, found in _differences(_only_means(said), _means(received)):
+    for field, number, found in _find_differences(_keep_means(said), _compute_means(received)):
         where = f"{received.folder / SUBMISSION_FILE}: averages"
         raise ResultError(f"{where}.{field} is {number}, the results give {found}")
 
 
-def _check_intervals(received: Received, again: Mapping[str, TaskScores]) -> None:
+def _check_intervals(received: ReceivedSubmission, again: Mapping[str, TaskScores]) -> None:
     """Check the intervals of the stated averages whose tasks have all been recomputed."""
-    run = as_run(received)
+    run = to_run(received)
     where = f"{received.folder / SUBMISSION_FILE}: averages"
     said = received.submission.averages.model_dump(mode="json")
     tasks = {task_id: again[task_id] for task_id in run.tasks if task_id in again}
-    recomputed = suite_averages(with_values(run, tasks), received.suite)
+    recomputed = suite_averages(replace_tasks(run, tasks), received.suite)
     wanted = {name: value for name, value in recomputed.model_dump(mode="json").items() if value is not None}
     complete = {name: said[name] for name in wanted if name != "of_types"}
     complete["of_types"] = {name: said["of_types"].get(name) for name in wanted["of_types"]}
-    for field, number, found in _differences(complete, wanted):
+    for field, number, found in _find_differences(complete, wanted):
         raise ResultError(f"{where}.{field} is {number}, recomputed {found}")
 
 
-def _means(received: Received) -> dict[str, object]:
-    """Return the means of all averages that the stated results allow, in the form of `_only_means`."""
-    run, suite = as_run(received), received.suite
+def _compute_means(received: ReceivedSubmission) -> dict[str, object]:
+    """Return the means of all averages that the stated results allow, in the form of `_keep_means`."""
+    run, suite = to_run(received), received.suite
     names = list(next(iter(run.tasks.values())).result.measures)
 
     def over(average: Callable[..., Average], task_ids: tuple[str, ...]) -> dict[str, float | None] | None:
@@ -202,29 +207,29 @@ def _means(received: Received) -> dict[str, object]:
     }
 
 
-def _only_means(value: object) -> object:
+def _keep_means(value: object) -> object:
     """Return averages as JSON, with each interval replaced by its mean."""
     if not isinstance(value, dict):
         return value
-    return value["mean"] if "mean" in value else {name: _only_means(inner) for name, inner in value.items()}
+    return value["mean"] if "mean" in value else {name: _keep_means(inner) for name, inner in value.items()}
 
 
-def _differences(stated: object, wanted: object) -> Iterator[tuple[str, object, object]]:
+def _find_differences(stated: object, wanted: object) -> Iterator[tuple[str, object, object]]:
     """Yield (field, stated, wanted) of everything that differs by more than 1e-9."""
     again = dict(leaves(wanted))
     for field, value in leaves(stated):
         found = again.pop(field, None)
-        if not _same(value, found):
+        if not _is_same(value, found):
             yield field, value, found
     for field, value in again.items():
         yield field, None, value
 
 
-def _same(stated: object, wanted: object) -> bool:
+def _is_same(stated: object, wanted: object) -> bool:
     if isinstance(stated, float) and isinstance(wanted, float):
         return abs(stated - wanted) <= SAME
     return type(stated) is type(wanted) and stated == wanted
 
 
-def _where(received: Received, task_id: str) -> str:
+def _format_place(received: ReceivedSubmission, task_id: str) -> str:
     return f"{received.folder / SUBMISSION_FILE}: results.{task_id}"

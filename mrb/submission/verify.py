@@ -51,11 +51,11 @@ from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.noise import NoiseRecord
 from mrb.results.recompute import load_result_plan
 from mrb.results.schema import Fraction, RerankerInfo
-from mrb.submission.build import public_info
-from mrb.submission.rankings import Ranked, scores_of
-from mrb.submission.reader import Received
+from mrb.submission.build import make_public_info
+from mrb.submission.rankings import QueryRanking, restore_scores
+from mrb.submission.reader import ReceivedSubmission
 from mrb.submission.schema import SUBMISSION_FILE
-from mrb.submission.validate import check_submission, checked_rows
+from mrb.submission.validate import read_checked_rankings, validate_submission
 
 QUERIES = 20
 """Queries of a task that are scored again. Whoever alters a tenth of a suite's queries stays undetected over 40 tasks
@@ -76,7 +76,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class TaskVerified(Model):
+class TaskVerification(Model):
     """One task: counts, the differences found, and the floor of each.
 
     `pairs` were compared, `failed_pairs` failed in both runs. `largest_difference` is in standard deviations of the new
@@ -102,7 +102,7 @@ class TaskVerified(Model):
         return self
 
 
-class Verified(Model):
+class VerificationRecord(Model):
     """`verified/<submission>.json`: a record that a validator's own run of the model agrees.
 
     `content` is the submission's content hash, `noise` the hash of the noise record that widened the floors,
@@ -118,7 +118,7 @@ class Verified(Model):
     queries: int = Field(gt=0)
     reranker: RerankerInfo
     noise: Sha256 | None
-    tasks: dict[Slug, TaskVerified] = Field(min_length=1)
+    tasks: dict[Slug, TaskVerification] = Field(min_length=1)
     not_verified: dict[Slug, PrintableStr]
     environment: dict[PrintableStr, PrintableStr]
 
@@ -136,15 +136,15 @@ class _Floors:
     change: float
 
 
-def verify(
-    received: Received,
+def verify_submission(
+    received: ReceivedSubmission,
     reranker: LoadedReranker,
     *,
     salt: str,
     queries: int = QUERIES,
     noise: NoiseRecord | None = None,
     candidates: Path | None = None,
-) -> Verified:
+) -> VerificationRecord:
     """Score part of the submission's queries again; return the record if everything agrees.
 
     Args:
@@ -162,8 +162,8 @@ def verify(
         ResultError: The submission is invalid, the reranker is not the one submitted, no task's data is here, or a
             query's scores or order are not the model's.
     """
-    _check_same(received, reranker.info, noise)
-    checked = check_submission(received, candidates)
+    _check_same_model(received, reranker.info, noise)
+    checked = validate_submission(received, candidates)
     if not checked.recomputed:
         task_id, reason = next(iter(checked.not_recomputed.items()))
         raise ResultError(f"{received.folder}: nothing can be scored here: {task_id}: {reason}")
@@ -171,7 +171,7 @@ def verify(
         task_id: _Task(received, task_id, reranker, salt, queries, candidates).compare(noise)
         for task_id in checked.recomputed
     }
-    return Verified(
+    return VerificationRecord(
         schema_version=1,
         mrb_version=__version__,
         submission=received.name,
@@ -187,14 +187,14 @@ def verify(
     )
 
 
-def write_verified(folder: Path, record: Verified) -> Path:
+def write_verification(folder: Path, record: VerificationRecord) -> Path:
     """Write the record atomically into `folder` under the submission's name; return its path."""
     path = folder / f"{record.submission}.json"
     write_json(path, record.model_dump(mode="json"))
     return path
 
 
-def choose(task_id: str, query_ids: Sequence[str], content: str, salt: str, count: int) -> tuple[str, ...]:
+def choose_queries(task_id: str, query_ids: Sequence[str], content: str, salt: str, count: int) -> tuple[str, ...]:
     """Return the `count` queries (or all) with the smallest SHA-256 over (salt, content, task, query), in the given
     order.
     """
@@ -203,12 +203,12 @@ def choose(task_id: str, query_ids: Sequence[str], content: str, salt: str, coun
     return tuple(query_id for query_id in query_ids if query_id in taken)
 
 
-def _check_same(received: Received, info: RerankerInfo, noise: NoiseRecord | None) -> None:
+def _check_same_model(received: ReceivedSubmission, info: RerankerInfo, noise: NoiseRecord | None) -> None:
     """Check that the model is the one submitted, and that the noise record is of that model."""
     # Inputs and batch invariance affect no score, but the board shows them.
     stated, mine = (
         one.model_dump(mode="json", exclude={"source", "source_sha256"})
-        for one in (received.submission.reranker, public_info(info))
+        for one in (received.submission.reranker, make_public_info(info))
     )
     for name, value in mine.items():
         if stated[name] != value:
@@ -225,23 +225,29 @@ class _Task:
     """
 
     def __init__(
-        self, received: Received, task_id: str, reranker: LoadedReranker, salt: str, count: int, given: Path | None
+        self,
+        received: ReceivedSubmission,
+        task_id: str,
+        reranker: LoadedReranker,
+        salt: str,
+        count: int,
+        given: Path | None,
     ) -> None:
         result = received.submission.results[task_id]
         self.path = received.ranking_path(task_id)
         sample = None if result.data.selection == "all" else received.suite.sample
         plan = load_result_plan(result, sample, given, str(self.path))
-        rows = checked_rows(received, task_id)
-        stated = scores_of(plan, rows, self.path)
+        rows = read_checked_rankings(received, task_id)
+        stated = restore_scores(plan, rows, self.path)
         with_candidates = [row.query_id for row in rows if len(row.order)]
-        chosen = choose(task_id, with_candidates, received.submission.content_hash, salt, count)
+        chosen = choose_queries(task_id, with_candidates, received.submission.content_hash, salt, count)
         self.plan: Plan = replace(plan, query_ids=chosen)
-        self.rows: dict[str, Ranked] = {row.query_id: row for row in rows if row.query_id in set(chosen)}
+        self.rows: dict[str, QueryRanking] = {row.query_id: row for row in rows if row.query_id in set(chosen)}
         self.stated: dict[str, Float32] = {query_id: stated[query_id] for query_id in chosen}
         self.kind = reranker.info.kind
         self.now: dict[str, Float32] = self._score_again(reranker)
 
-    def compare(self, noise: NoiseRecord | None) -> TaskVerified:
+    def compare(self, noise: NoiseRecord | None) -> TaskVerification:
         """Return the outcome.
 
         ResultError names the query whose scores or order are not the model's, or says that nothing could be compared.
@@ -267,7 +273,7 @@ class _Task:
             unit = scale or 1.0
             largest = max(self._difference(query_id, floors.score) for query_id in self.stated) / unit
             allowed = floors.score / unit
-        return TaskVerified(
+        return TaskVerification(
             queries=len(self.stated),
             pairs=self.plan.pairs - failed,
             failed_pairs=failed,

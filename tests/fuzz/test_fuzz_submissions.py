@@ -19,11 +19,11 @@ from mutations import changed, examples, put, spliced, splices
 from mrb._util.hashing import sha256_file
 from mrb.candidates.lists import read_parquet
 from mrb.data.load import load_task_data
-from mrb.data.task import load_task, task_folder
+from mrb.data.task import load_task, locate_task_folder
 from mrb.errors import MRBError
 from mrb.submission.rankings import SCORED
-from mrb.submission.reader import receive
-from mrb.submission.validate import check_submission
+from mrb.submission.reader import read_submission_folder
+from mrb.submission.validate import validate_submission
 
 TASK = "mini-faq-t2t"
 Json = dict[str, Any]
@@ -32,7 +32,7 @@ Json = dict[str, Any]
 def accepted(folder: Path) -> bool:
     """Whether the validator takes it; a refusal is one printable line, anything else escapes."""
     try:
-        checked = check_submission(receive(folder))
+        checked = validate_submission(read_submission_folder(folder))
     except MRBError as error:
         assert str(error).isprintable() and len(str(error)) < 2000, repr(str(error))
         return False
@@ -88,7 +88,7 @@ def mean_ndcg() -> Any:
     """`mean_ndcg(order by query)`: nDCG@10 in float64, by its formula and none of the package's measures."""
     task = load_task(TASK)
     assert task.candidates is not None
-    lists, qrels = read_parquet(task_folder() / task.candidates.file), load_task_data(task).qrels
+    lists, qrels = read_parquet(locate_task_folder() / task.candidates.file), load_task_data(task).qrels
 
     def ndcg(query_id: str, order: bytes) -> float:
         listed, grades = lists.get(query_id)[0], qrels[query_id]

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import examples, put, spliced, splices
 
-from mrb.data.task import Suite, read_task, read_toml, task_folder
+from mrb.data.task import Suite, locate_task_folder, read_task, read_toml
 from mrb.errors import MRBError
 from mrb.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
-TASKS = sorted(path for path in task_folder().glob("*/*.toml") if path.parent.name not in ("suites", "tracks"))
-SUITES = sorted(task_folder().glob("suites/*.toml"))
+TASKS = sorted(path for path in locate_task_folder().glob("*/*.toml") if path.parent.name not in ("suites", "tracks"))
+SUITES = sorted(locate_task_folder().glob("suites/*.toml"))
 RECIPES = sorted((ROOT / "mrb" / "training" / "recipes").glob("*.toml"))
 
 

@@ -14,7 +14,7 @@ import pytest
 from mrb._util.hashing import canonical_json, sha256_bytes, sha256_json
 from mrb.candidates.lists import check_ids, check_task, read_parquet
 from mrb.data.load import load_task_data
-from mrb.data.task import Task, load_suite, load_task, task_folder
+from mrb.data.task import Task, load_suite, load_task, locate_task_folder
 from mrb.errors import DataError
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 
@@ -58,7 +58,7 @@ def _content(path: Path) -> str:
 def _tables(task: Task) -> dict[str, Path]:
     (part,) = task.source.parts
     stated = {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels, "side": part.side}
-    folder = task_folder() / "mini" / "data" / part.repository
+    folder = locate_task_folder() / "mini" / "data" / part.repository
     return {name: folder / table.config / f"{table.split}.parquet" for name, table in stated.items() if table}
 
 
@@ -80,7 +80,7 @@ def test_the_test_data_is_frozen(task_id: str) -> None:
 def test_the_candidate_list_is_the_frozen_one_and_fits_its_task(task_id: str) -> None:
     task = load_task(task_id)
     assert task.candidates is not None
-    found = read_parquet(task_folder() / task.candidates.file)
+    found = read_parquet(locate_task_folder() / task.candidates.file)
     data = load_task_data(task)
     assert found.sha256 == task.candidates.sha256
     assert found.provenance.first_stage == task.candidates.first_stage
@@ -130,7 +130,7 @@ def test_no_query_is_the_same_drawing_as_a_document(task_id: str) -> None:
 
 
 def test_it_is_small_enough_and_its_checksums_are_listed() -> None:
-    folder = task_folder() / "mini"
+    folder = locate_task_folder() / "mini"
     shipped = [p for p in folder.rglob("*") if p.is_file() and "build" not in p.parts and "train.parquet" not in p.name]
     assert sum(p.stat().st_size for p in shipped) < MAX_BYTES
     tables = json.loads((folder / "data" / "checksums.json").read_text())["tables"]
@@ -140,7 +140,7 @@ def test_it_is_small_enough_and_its_checksums_are_listed() -> None:
 
 
 def test_the_bytes_of_every_shipped_table_are_listed() -> None:
-    folder = task_folder() / "mini" / "data"
+    folder = locate_task_folder() / "mini" / "data"
     listed = json.loads((folder / "files.json").read_text())
     assert {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in listed} == listed
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}

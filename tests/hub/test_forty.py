@@ -15,7 +15,7 @@ import pytest
 from hub_fixtures import DOCUMENTS, QUERIES, Repository, repositories
 from hub_server import Hub
 
-from mrb.data.table_discovery import file_format
+from mrb.data.table_discovery import detect_format
 
 Mrb = Callable[..., subprocess.CompletedProcess[str]]
 TABLE = repositories()
@@ -101,11 +101,11 @@ def test_the_table_has_forty_tasks() -> None:
 
 
 def test_the_registry_names_the_repositories_of_the_table() -> None:
-    from mrb.data.task import load_suite, suite_tasks
+    from mrb.data.task import list_suite_tasks, load_suite
 
     registered = {
         (task.id, part.repository, part.revision, task.type)
-        for task in suite_tasks(load_suite("mrb"))
+        for task in list_suite_tasks(load_suite("mrb"))
         for part in task.source.parts
     }
     assert registered == {(r.task, r.name, r.revision, r.type) for r in TABLE}
@@ -193,7 +193,7 @@ def test_the_other_format_is_read_alike(hub: Hub, mrb: Mrb, walked: Walked) -> N
         if repository.task in tasks:
             odd = set(repository.odd) - {"tsv"} ^ {"parquet"}
             other = replace(repository, odd=tuple(sorted(odd))).files()
-            assert not set(other) & {path for path in repository.files() if file_format(path) is not None}
+            assert not set(other) & {path for path in repository.files() if detect_format(path) is not None}
             hub.repositories[repository.name, repository.revision] = other
     done = mrb("data", "pull", *(word for task in sorted(tasks) for word in ("--task", task)))
     assert done.returncode == 0, done.stderr

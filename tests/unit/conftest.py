@@ -158,12 +158,14 @@ def trial_run(
 def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **card: Any) -> Path:
     """The submission of a run of mini, by "mrb", training unknown."""
     from mrb.data.task import load_suite
-    from mrb.submission.build import Declared, submit
+    from mrb.submission.build import ModelDeclaration, build_submission
     from mrb.submission.schema import Mark, ModelCard
 
     made = ModelCard(**{"organisation": "mrb", "name": "random", "parameters": 1000, **card})
     training: dict[str, Mark] = dict.fromkeys(load_suite("mini").tasks, "unknown")
-    return submit(run_folder, Declared(made, training), to, lambda line: None, allow_incomplete=allow_incomplete)
+    return build_submission(
+        run_folder, ModelDeclaration(made, training), to, lambda line: None, allow_incomplete=allow_incomplete
+    )
 
 
 def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks: Sequence[str] | None = None) -> Path:
@@ -178,12 +180,12 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
     from mrb.evaluation.measure import measure
     from mrb.results.recompute import load_result_plan
     from mrb.results.run import Run, suite_averages, task_scores
-    from mrb.submission.rankings import ranked, write_rankings
-    from mrb.submission.rankings import scores_of as stated_scores
-    from mrb.submission.reader import receive
-    from mrb.submission.validate import checked_rows
+    from mrb.submission.rankings import rank_queries, write_rankings
+    from mrb.submission.rankings import restore_scores as stated_scores
+    from mrb.submission.reader import read_submission_folder
+    from mrb.submission.validate import read_checked_rankings
 
-    received = receive(folder)
+    received = read_submission_folder(folder)
     made = received.submission
     value = json.loads((folder / "submission.json").read_text())
     found = {}
@@ -193,12 +195,12 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
             received.ranking_path(task_id),
             made.rankings[task_id],
         )
-        scores = stated_scores(plan, checked_rows(received, task_id), path)
+        scores = stated_scores(plan, read_checked_rankings(received, task_id), path)
         if tasks is None or task_id in tasks:
             scores = {query_id: np.array(scores_of(plan, query_id), np.float32) for query_id in plan.query_ids}
         measured = measure(plan, scores, made.reranker)
         found[task_id] = task_scores(measured.result, measured.per_query)
-        write_rankings(path, ranked(plan, scores, keep_scores=keep.scores), scores=keep.scores)
+        write_rankings(path, rank_queries(plan, scores, keep_scores=keep.scores), scores=keep.scores)
         value["results"][task_id] = measured.result.model_dump(mode="json")
         value["rankings"][task_id]["sha256"] = sha256_file(path)
     run = Run(folder, None, found)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pytest
 
 from mrb.baselines.rerankers.bm25 import BM25Retriever
 from mrb.data.items import Item
-from mrb.data.task import Task, load_suite, load_task, suite_tasks
+from mrb.data.task import Task, list_suite_tasks, load_suite, load_task
 from mrb.data.task_data import TaskData
 from mrb.engine.prefetch import ahead
 from mrb.errors import AdapterError, CandidatesError, MRBError
@@ -194,7 +194,7 @@ def test_costs_come_from_the_registry() -> None:
     def costs_text(tasks: list[Task], rates: dict[str, EncodingRate]) -> str:
         return format_estimate(estimate_lists(tasks, 100, rates), "items", "encoding")
 
-    forty = suite_tasks(load_suite("mrb"))
+    forty = list_suite_tasks(load_suite("mrb"))
     text = costs_text(forty, {task.type: EncodingRate(50.0, 50.0) for task in forty})
     items = sum(task.size.queries + task.size.documents for task in forty)
     assert f"65.2 GB to fetch and 27 tasks of unknown size, {items / 50 / 3600:,.1f} h of encoding" in text

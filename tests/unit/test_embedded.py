@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb.data import load
-from mrb.data.load import embedded_root, load_task_data
+from mrb.data.load import load_task_data, locate_embedded_data
 from mrb.data.task import load_task
 from mrb.errors import DataError
 
@@ -22,10 +22,10 @@ TASK = "mini-flag-t2i"
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of one task's data in place of the installed one, and an empty cache."""
     root = tmp_path / "data"
-    shutil.copytree(embedded_root() / TASK, root / TASK)
-    for path in embedded_root().glob("*.json"):
+    shutil.copytree(locate_embedded_data() / TASK, root / TASK)
+    for path in locate_embedded_data().glob("*.json"):
         shutil.copy(path, root)
-    monkeypatch.setattr(load, "embedded_root", lambda: root)
+    monkeypatch.setattr(load, "locate_embedded_data", lambda: root)
     monkeypatch.setenv("MRB_CACHE", str(tmp_path / "cache"))
     return root
 

@@ -89,7 +89,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """`world(images, queries)`: a working folder where TASK has these documents and queries, each query with all
     documents in `list.parquet`, and the adapters `looks`, `nan` and `marked`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mrb.data.load.embedded_root", lambda: tmp_path / "data")
+    monkeypatch.setattr("mrb.data.load.locate_embedded_data", lambda: tmp_path / "data")
     # What is hostile here stands for data of the Hub, which no hash of ours is known of.
     monkeypatch.setattr("mrb.data.load.check_part", lambda *_: None)
     monkeypatch.setattr("mrb.data.load.check_file", lambda *_: None)

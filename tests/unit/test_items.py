@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 from mrb._util.hashing import sha256_bytes, sha256_json
 from mrb.data import items
-from mrb.data.images import fitting_size
+from mrb.data.images import fit_size
 from mrb.data.items import DecodeCache, ImageCaps, ImageHandle, Item
 from mrb.errors import DataError
 
@@ -250,7 +250,7 @@ print((peak() - before) // 1024)
     st.integers(1, 10_000_000),
 )
 def test_downscaling_keeps_the_budget_and_the_shape(width: int, height: int, pixels: int) -> None:
-    new_width, new_height = fitting_size((width, height), pixels)
+    new_width, new_height = fit_size((width, height), pixels)
     assert 1 <= new_width <= width and 1 <= new_height <= height
     assert new_width * new_height <= max(pixels, 1)
     if width * height <= pixels:

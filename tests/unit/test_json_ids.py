@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb.data.items import ImageCaps
-from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, Raw, item_table, qrel_rows, read_files
+from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, RawTable, iterate_qrels, make_item_table, read_files
 from mrb.errors import DataError
 
 LIKE_OTHERS = [
@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return
 
 
-def read(path: Path, text: str | bytes) -> Raw:
+def read(path: Path, text: str | bytes) -> RawTable:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_files([path], "json", "the table")
 
@@ -61,15 +61,15 @@ def packed(values: list[dict[str, Any]]) -> bytes:
 WRITERS = [(lines, "jsonl"), (array, "json"), (packed, "jsonl.gz")]
 
 
-def ids_of(raw: Raw) -> list[str]:
-    return list(item_table(raw, CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None).rows)
+def ids_of(raw: RawTable) -> list[str]:
+    return list(make_item_table(raw, CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None).rows)
 
 
 @pytest.mark.parametrize(("write", "ending"), WRITERS)
 @pytest.mark.parametrize("value", LIKE_OTHERS)
 def test_a_string_id_is_what_stands_in_the_file(tmp_path: Path, write: Any, ending: str, value: str) -> None:
     raw = read(tmp_path / f"a.{ending}", write([{"_id": value, "text": value}]))
-    table = item_table(raw, CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None)
+    table = make_item_table(raw, CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None)
     assert list(table.rows) == [value] and table.item(value).text == value
 
 
@@ -82,8 +82,8 @@ def test_whole_numbers_are_their_decimal_text_on_all_three_sides(tmp_path: Path,
     judged = [{"query-id": a, "corpus-id": b, "score": 1} for a, b in zip(numbers, texts, strict=True)]
     qrels = read(tmp_path / f"qrels.{ending}", write(judged))
     assert ids_of(corpus) == texts
-    assert list(item_table(queries, QUERY_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None).rows) == texts
-    assert list(qrel_rows(qrels, "")) == [(text, text, 1) for text in texts]
+    assert list(make_item_table(queries, QUERY_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None).rows) == texts
+    assert list(iterate_qrels(qrels, "")) == [(text, text, 1) for text in texts]
 
 
 def test_numbers_and_strings_may_stand_in_one_column(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_id_that_is_no_string_or_whole_number_is_named(tmp_path: Path, write:
 def test_so_is_one_of_a_judgement(tmp_path: Path, side: str) -> None:
     row = {"query-id": "q", "corpus-id": "d", "score": 1, side: 1.5}
     with pytest.raises(DataError, match=rf"line 1: column {side} holds 1\.5"):
-        list(qrel_rows(read(tmp_path / "a.jsonl", lines([row])), ""))
+        list(iterate_qrels(read(tmp_path / "a.jsonl", lines([row])), ""))
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from mrb.leaderboard.pages import models
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.model_facts import extremes, record_lines, task_lines, training
 from mrb.leaderboard.tables.runs import read_entries
-from mrb.submission.reader import receive
-from mrb.submission.verify import TaskVerified, Verified
+from mrb.submission.reader import read_submission_folder
+from mrb.submission.verify import TaskVerification, VerificationRecord
 
 Make = Callable[..., Path]
 SitePages = Callable[[Path], dict[str, Any]]
@@ -87,7 +87,7 @@ def test_the_card_of_a_submission(trial: Path, submitted: Make, tmp_path: Path, 
     stated = {"organisation": "lab", "name": "model", "parameters": 3_750_000_000, "active_parameters": 10**9}
     more = {"licence": "Apache-2.0", "open_weights": True, "kind": "cross-encoder", "links": ("https://example.org/m",)}
     folder = submitted(trial, tmp_path, **stated, **more)
-    received = receive(folder)
+    received = read_submission_folder(folder)
     page = site_pages(build([folder], tmp_path / "site").parent)["models/lab__model.html"]
     for words in (
         "model by lab",
@@ -110,7 +110,7 @@ def test_the_card_of_a_submission(trial: Path, submitted: Make, tmp_path: Path, 
     declared = received.submission.model_copy(update={"training": marks})
     assert training(declared, MINI) == [("trained-on", 1), ("related", 1), ("clean", 7)]
     task = {"queries": 3, "pairs": 60, "largest_difference": 0.00125, "allowed_difference": 0.1}
-    record = Verified(
+    record = VerificationRecord(
         schema_version=1,
         mrb_version="0.1.0",
         submission=received.name,
@@ -120,7 +120,7 @@ def test_the_card_of_a_submission(trial: Path, submitted: Make, tmp_path: Path, 
         queries=3,
         reranker=received.submission.reranker,
         noise=None,
-        tasks={"mini-faq-t2t": TaskVerified(**task, mean_change=0.0, allowed_change=0.01)},
+        tasks={"mini-faq-t2t": TaskVerification(**task, mean_change=0.0, allowed_change=0.01)},
         not_verified={},
         environment={},
     )

@@ -24,9 +24,9 @@ from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
 from mrb.leaderboard.tables.runs import read_entries, read_runs
 from mrb.leaderboard.tables.table_grouping import compare
 from mrb.results.run import average_over_tasks, average_over_types, load_run, suite_averages
-from mrb.submission.as_run import as_run
-from mrb.submission.reader import receive
-from mrb.submission.validate import check_submission
+from mrb.submission.as_run import to_run
+from mrb.submission.reader import read_submission_folder
+from mrb.submission.validate import validate_submission
 
 Make = Callable[..., Path]
 MINI = load_suite("mini")
@@ -75,8 +75,8 @@ def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path, trial_
 
 def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path, trial_run: Make, submitted: Make) -> None:
     run = load_run(trial_run(tmp_path, tasks=MINI.tasks, limit=4))
-    received = receive(submitted(run.folder, tmp_path))
-    stored = as_run(received)
+    received = read_submission_folder(submitted(run.folder, tmp_path))
+    stored = to_run(received)
     assert received.submission.averages == suite_averages(run, MINI)
     for measure in ("nDCG@10", "MRR@10"):
         for average in (average_over_tasks, average_over_types):
@@ -87,9 +87,9 @@ def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path, trial_run:
 
 
 def test_a_part_of_a_suite_has_averages_of_whole_types_only(trial: Path, pristine: Path) -> None:
-    found = receive(pristine).submission.averages
+    found = read_submission_folder(pristine).submission.averages
     assert found.tasks is None and found.types is None and set(found.of_types) == {"t2t"}
-    run = as_run(receive(pristine))
+    run = to_run(read_submission_folder(pristine))
     assert average_over_tasks(run, MINI.tasks, "nDCG@10").mean is None
     assert load_run(trial).tasks["mini-faq-t2t"].queries == run.tasks["mini-faq-t2t"].queries
 
@@ -121,7 +121,7 @@ def test_the_first_view_stays_small_however_many_there_are(many: Path) -> None:
 
 
 def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many: Path) -> None:
-    checked = check_submission(receive(many / "synthetic__model-0003"))
+    checked = validate_submission(read_submission_folder(many / "synthetic__model-0003"))
     assert checked.recomputed == () and set(checked.not_recomputed) == set(load_suite("mrb").tasks)
     assert "no published candidate list" in checked.not_recomputed["nfcorpus"]
     plain = CliRunner().invoke(cli, ["validate", str(many / "synthetic__model-0003")])
@@ -153,7 +153,7 @@ def test_what_can_be_checked_without_data_is_checked(
     inner[field[-1]] += 1 if isinstance(inner[field[-1]], int) else 1e-6
     (folder / "submission.json").write_text(json.dumps(value))
     with pytest.raises(ResultError, match=words):
-        check_submission(receive(folder))
+        validate_submission(read_submission_folder(folder))
 
 
 def test_the_default_folder_is_the_repositorys(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

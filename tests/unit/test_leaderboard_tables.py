@@ -29,7 +29,7 @@ from mrb.leaderboard.tables.table_grouping import compare, table_ids
 from mrb.leaderboard.verification import fitting, read_verified
 from mrb.metrics.multiple_comparison import rank_groups, separated
 from mrb.metrics.statistics import TaskSample, pairwise_p_values
-from mrb.submission.reader import receive
+from mrb.submission.reader import read_submission_folder
 
 Make = Callable[..., Path]
 MINI = load_suite("mini").tasks
@@ -110,7 +110,7 @@ def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(
 def test_a_record_of_a_re_run_marks_the_submission_of_that_content_alone(
     tmp_path: Path, pristine: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    made = receive(pristine).submission
+    made = read_submission_folder(pristine).submission
     record = {
         "schema_version": 1,
         "mrb_version": "0.1.0",

@@ -12,7 +12,7 @@ import pytest
 
 from mrb._util.hashing import sha256_bytes
 from mrb.data.load import load_task_data
-from mrb.data.report import NEVER, served_live
+from mrb.data.report import NEVER, came_from_live_hub
 from mrb.data.task import load_suite, load_task
 from mrb.errors import DataError
 from mrb.leaderboard.build import build
@@ -113,5 +113,5 @@ def test_the_page_shows_pictures_of_embedded_data_and_says_what_it_does_not_show
     hub = pages["tasks/scifact.html"]
     assert not [tag for tag, _ in hub.tags if tag == "img"]
     assert "the board shows neither pictures nor texts of it" in hub.text
-    assert "Never loaded live" in hub.text and not served_live(load_task("scifact"))
+    assert "Never loaded live" in hub.text and not came_from_live_hub(load_task("scifact"))
     assert "Queries by nDCG@10 × 100" in hub.text and "60 queries, 60 documents" in hub.text

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from mrb.data.items import ImageCaps
-from mrb.data.load import joined, load_task_data
+from mrb.data.load import join_tables, load_task_data
 from mrb.data.stats import Counts
-from mrb.data.tables import CORPUS_ID_COLUMNS, Raw, item_table
+from mrb.data.tables import CORPUS_ID_COLUMNS, RawTable, make_item_table
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import DataError
@@ -100,8 +100,8 @@ def test_beir(load: Callable[..., TaskData]) -> None:
 def test_titles_join_texts_as_beir_joins_them(load: Callable[..., TaskData]) -> None:
     titles, bodies = ["Title", None, "  Only ", "", "T"], ["words\n", " no title\t", None, None, "two\nlines"]
     corpus = {"_id": [f"d{n}" for n in range(1, 6)], "text": bodies, "title": titles}
-    table = item_table(
-        Raw(pa.table(corpus), "corpus"), CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None
+    table = make_item_table(
+        RawTable(pa.table(corpus), "corpus"), CORPUS_ID_COLUMNS, prefix="", caps=ImageCaps(), cache=None
     )  # of the Hub
     assert [table.item(doc_id).text for doc_id in table] == [
         f"{title or ''} {body or ''}".strip() for title, body in zip(titles, bodies, strict=True)
@@ -126,11 +126,11 @@ def test_parts_with_and_without_titles_are_one_table(load: Callable[..., TaskDat
     titled, plain = load({**CORPUS, "title": ["Title", "", None]}).corpus, load().corpus
     other = replace(plain, rows={f"other/{doc_id}": row for doc_id, row in plain.rows.items()})
     for tables in ([titled, other], [other, titled]):
-        whole = joined(tables)
+        whole = join_tables(tables)
         assert [whole.item(doc_id).text for doc_id in ("d1", "d2", "other/d1", "other/d3")] == [
             *("Title one", "two", "one", "three")
         ]
-        assert joined([plain, other]).titles is None
+        assert join_tables([plain, other]).titles is None
 
 
 def test_mbeir(load: Callable[..., TaskData], encoded: Builder) -> None:

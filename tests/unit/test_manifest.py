@@ -12,13 +12,13 @@ from filelock import FileLock
 from mrb.errors import ResultError
 from mrb.hub import client as hub
 from mrb.hub import manifest
-from mrb.hub.manifest import Checked, Manifest, ReadTable, RemoteFile, manifest_path, read_manifest, record
+from mrb.hub.manifest import Manifest, ReadTable, RemoteFile, VerifiedFile, locate_manifest, read_manifest, record
 
 REPOSITORY, REVISION = "org/data", "a" * 40
 FILES = (RemoteFile(path="corpus.parquet", size=1, git="b" * 40),)
 EMPTY = Manifest(repository=REPOSITORY, revision=REVISION, files=FILES, tables={})
 ROWS = ReadTable(files=("corpus.parquet",), rows=3, columns=("id", "text"))
-CHECKED = Checked(sha256="c" * 64, size=1, modified_ns=1)
+CHECKED = VerifiedFile(sha256="c" * 64, size=1, modified_ns=1)
 WRITER = """
 import sys
 from mrb.hub.manifest import Manifest, ReadTable, record
@@ -82,7 +82,7 @@ def test_a_listing_that_another_process_made_first_is_added_to(monkeypatch: pyte
 def test_a_file_that_another_process_keeps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     record(EMPTY)
     monkeypatch.setattr(manifest, "LOCK_SECONDS", 0.1)
-    path = manifest_path(REPOSITORY, REVISION)
+    path = locate_manifest(REPOSITORY, REVISION)
     with (
         FileLock(path.with_suffix(".lock")),
         pytest.raises(ResultError, match=f"{path}: cannot be written: another process"),

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mrb.data.corpus_subset import Needed, Source, reduce
+from mrb.data.corpus_subset import CorpusSource, NeededDocuments, reduce_corpus
 from mrb.data.items import DecodeCache, ImageCaps
-from mrb.data.tables import ROWS_HELD, Raw
+from mrb.data.tables import ROWS_HELD, RawTable
 from mrb.errors import DataError
 
 ROWS = 7 * ROWS_HELD + 31
@@ -41,12 +41,12 @@ def test_listed_rows_come_with_content_and_judged_ones_without(
     if group is not None:
         for path, part in zip(paths, (corpus.slice(0, 301), corpus.slice(301)), strict=True):
             pq.write_table(part, path, row_group_size=group)
-    whole = Raw(corpus, "the table") if group is None else None
-    source = Source(paths, ["digest"], "part/", "the corpus", ROWS, whole)
+    whole = RawTable(corpus, "the table") if group is None else None
+    source = CorpusSource(paths, ["digest"], "part/", "the corpus", ROWS, whole)
     listed = {0, 1, 99, 100, 300, 301, 302, 555, ROWS - 1}
     ids = {f"part/{row}" for row in listed}
-    needed = Needed.of([*ids, "part/nowhere", "other/5"])
-    found = reduce(source, needed, ["part/5", "part/555", "part/gone"], ImageCaps(), DecodeCache())
+    needed = NeededDocuments.of([*ids, "part/nowhere", "other/5"])
+    found = reduce_corpus(source, needed, ["part/5", "part/555", "part/gone"], ImageCaps(), DecodeCache())
     assert set(found.items) == ids and found.rows == ROWS
     assert found.present == ids | {"part/5"}
     for row in listed:
@@ -58,7 +58,7 @@ def test_listed_rows_come_with_content_and_judged_ones_without(
 
 
 def test_needed_ids_are_known_by_content_and_not_by_order() -> None:
-    assert Needed.of(["b", "a", "b"]) == Needed.of(["a", "b"]) != Needed.of(["a"])
+    assert NeededDocuments.of(["b", "a", "b"]) == NeededDocuments.of(["a", "b"]) != NeededDocuments.of(["a"])
 
 
 @pytest.mark.parametrize("group", [1, 17, 100_000, None])
@@ -67,15 +67,15 @@ def test_of_an_id_that_stands_twice_the_first_row_is_taken(corpus: pa.Table, tmp
     table = pa.concat_tables([corpus.slice(0, 7), other, other, corpus.slice(7), other, corpus.slice(900, 1)])
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, row_group_size=group or 100)
-    whole = Raw(table, "the table") if group is None else None
+    whole = RawTable(table, "the table") if group is None else None
     rows = table.num_rows
-    source = Source([path], ["digest"], "", "the corpus", rows, whole, first=True)
+    source = CorpusSource([path], ["digest"], "", "the corpus", rows, whole, first=True)
     for _ in range(2):  # made, and read again
-        found = reduce(source, Needed.of(["5", "6"]), ["600"], ImageCaps(), DecodeCache())
+        found = reduce_corpus(source, NeededDocuments.of(["5", "6"]), ["600"], ImageCaps(), DecodeCache())
         assert found.items.item("5").text == "words of 5" and set(found.items) == {"5", "6"}
         encoded = found.items.encoded("5")
         assert encoded is not None and encoded.to_pybytes() == b"picture 5"
         assert found.present == {"5", "6", "600"}
         assert (found.rows, found.items.repeated) == (rows, rows - len(set(table.column("id").to_pylist())))
     with pytest.raises(DataError, match="id '5' stands twice"):
-        reduce(replace(source, first=False), Needed.of(["5"]), [], ImageCaps(), DecodeCache())
+        reduce_corpus(replace(source, first=False), NeededDocuments.of(["5"]), [], ImageCaps(), DecodeCache())

@@ -11,8 +11,8 @@ from mrb.candidates.lists import Provenance, build, write_parquet
 from mrb.data.task import load_task
 from mrb.errors import CandidatesError, DataError, ResultError, TaskError
 from mrb.hub.address import HubFolder, parse_address
-from mrb.hub.pull_lists import local_lists, pull
-from mrb.hub.push_lists import lists_to_push, push
+from mrb.hub.pull_lists import find_local_lists, pull_lists
+from mrb.hub.push_lists import find_lists, push_lists
 
 TASK = load_task("mini-faq-t2t-dev")
 COMMIT = "0123456789abcdef" * 2 + "01234567"
@@ -73,26 +73,26 @@ def test_what_is_no_address_is_refused_in_one_clean_line(text: str) -> None:
 
 def test_what_is_pushed_was_read_whole_and_is_of_its_task(tmp_path: Path) -> None:
     sha256 = write(tmp_path / "any-name.parquet")
-    (found,) = lists_to_push(tmp_path)
+    (found,) = find_lists(tmp_path)
     assert (found.about.sha256, found.about.queries, found.about.pairs, found.manifest) == (sha256, 2, 3, None)
-    assert lists_to_push(tmp_path / "any-name.parquet") == [found]
+    assert find_lists(tmp_path / "any-name.parquet") == [found]
     (tmp_path / ".other.parquet.12.0123abcd.tmp").write_bytes(b"half")
-    assert lists_to_push(tmp_path) == [found]
+    assert find_lists(tmp_path) == [found]
 
     manifest = tmp_path / "any-name.manifest.json"
     write_json(manifest, {"schema_version": 1, "sha256": sha256})
-    assert lists_to_push(tmp_path)[0].manifest == manifest
+    assert find_lists(tmp_path)[0].manifest == manifest
     write_json(manifest, {"schema_version": 1, "sha256": "0" * 64})
     with pytest.raises(CandidatesError, match="is not of the list beside it"):
-        lists_to_push(tmp_path)
+        find_lists(tmp_path)
     manifest.write_text("{")
     with pytest.raises(ResultError, match="not valid JSON"):
-        lists_to_push(tmp_path)
+        find_lists(tmp_path)
     manifest.unlink()
 
     write(tmp_path / "again.parquet")
     with pytest.raises(CandidatesError, match="a second list for task mini-faq-t2t-dev"):
-        lists_to_push(tmp_path)
+        find_lists(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_a_list_that_nobody_could_run_on_is_not_pushed(
 ) -> None:
     write(tmp_path / "list.parquet", **changed)
     with pytest.raises(error, match=words):
-        lists_to_push(tmp_path)
+        find_lists(tmp_path)
 
 
 def test_a_folder_or_file_without_a_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CandidatesError, match="no candidate list in this folder"):
-        lists_to_push(tmp_path)
+        find_lists(tmp_path)
     with pytest.raises(CandidatesError, match=r"none\.parquet: cannot be read"):
-        lists_to_push(tmp_path / "none.parquet")
+        find_lists(tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"no parquet")
     with pytest.raises(CandidatesError, match=r"bad\.parquet: damaged parquet"):
-        lists_to_push(tmp_path)
+        find_lists(tmp_path)
 
 
 def test_words_of_a_list_that_would_reach_a_terminal_are_refused(tmp_path: Path) -> None:
@@ -133,21 +133,21 @@ def test_without_network_only_what_is_here_is_given(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("MRB_OFFLINE", "1")
     source = HubFolder("org/lists", COMMIT, "a")
     with pytest.raises(DataError, match="needs the network"):
-        push([], HubFolder("org/lists"), private=False)
+        push_lists([], HubFolder("org/lists"), private=False)
     with pytest.raises(CandidatesError, match="no candidate list in the cache, and offline"):
-        pull(source, [], print)
+        pull_lists(source, [], print)
     path = tmp_path / "candidates" / "org--lists" / COMMIT / "a" / f"{TASK.id}.parquet"
     sha256 = write(path)
     (path.parent / "notes.parquet").write_bytes(b"")
-    pulled = pull(source, [], print)
+    pulled = pull_lists(source, [], print)
     assert (pulled.file(TASK.id), pulled.lists[TASK.id].sha256, pulled.passed_over) == (
         path,
         sha256,
         ("notes.parquet",),
     )
-    given = local_lists(f"hf://datasets/org/lists@{COMMIT}/a", [TASK], print)
+    given = find_local_lists(f"hf://datasets/org/lists@{COMMIT}/a", [TASK], print)
     assert given == (path.parent, {TASK.id: f"hf://datasets/org/lists@{COMMIT}/a"})
-    assert local_lists(None, [TASK], print) == (None, {})
-    assert local_lists(str(tmp_path), [TASK], print) == (tmp_path, {})
+    assert find_local_lists(None, [TASK], print) == (None, {})
+    assert find_local_lists(str(tmp_path), [TASK], print) == (tmp_path, {})
     with pytest.raises(CandidatesError, match="no such file or folder"):
-        local_lists(str(tmp_path / "none"), [TASK], print)
+        find_local_lists(str(tmp_path / "none"), [TASK], print)

@@ -19,9 +19,9 @@ from mrb.data.task import load_task
 from mrb.errors import ResultError
 from mrb.metrics.ranking import tie_order
 from mrb.results.recompute import leaves
-from mrb.submission.migrate import to_newest
-from mrb.submission.reader import is_submission, receive, submission_folders
-from mrb.submission.validate import SAME, check_submission, checked_rows
+from mrb.submission.migrate import migrate_to_newest
+from mrb.submission.reader import is_submission, list_submissions, read_submission_folder
+from mrb.submission.validate import SAME, read_checked_rankings, validate_submission
 
 TASK = "mini-faq-t2t"
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ def changed(folder: Path, change: Change) -> Path:
 def refused(folder: Path) -> str:
     """The one line with which a submission is refused."""
     with pytest.raises(ResultError) as caught:
-        check_submission(receive(folder))
+        validate_submission(read_submission_folder(folder))
     message = str(caught.value)
     assert "\n" not in message and str(folder) in message
     return message
@@ -79,7 +79,7 @@ def test_every_changed_number_is_refused_by_name(pristine: Path, tmp_path: Path)
         named = outer if leaf in ("mean", "low", "high") else leaf
         assert otherwise.get(named, named) in refused(folder), field
     write_json(folder / "submission.json", original)
-    assert check_submission(receive(folder)).recomputed == (TASK,)
+    assert validate_submission(read_submission_folder(folder)).recomputed == (TASK,)
 
 
 def test_a_difference_below_the_tolerance_is_let_through(submission: Path) -> None:
@@ -89,17 +89,17 @@ def test_a_difference_below_the_tolerance_is_let_through(submission: Path) -> No
             v, f"results.{TASK}.measures.nDCG@10.high", 1e-11 + v["results"][TASK]["measures"]["nDCG@10"]["high"]
         ),
     )
-    assert check_submission(receive(submission)).recomputed == (TASK,)
+    assert validate_submission(read_submission_folder(submission)).recomputed == (TASK,)
     assert SAME == 1e-9
 
 
 def test_every_flipped_byte_of_a_ranking_is_refused(submission: Path) -> None:
     path = submission / "rankings" / f"{TASK}.parquet"
-    data, received = path.read_bytes(), receive(submission)
+    data, received = path.read_bytes(), read_submission_folder(submission)
     for place in range(len(data)):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(ResultError, match=f"{TASK}.parquet: its SHA-256 is"):
-            checked_rows(received, TASK)
+            read_checked_rankings(received, TASK)
 
 
 def test_a_flipped_byte_with_the_hash_made_good_is_refused_or_changes_no_number(submission: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_flipped_byte_with_the_hash_made_good_is_refused_or_changes_no_number(
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x81]) + data[place + 1 :])
         changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", sha256_file(path)))
         try:
-            check_submission(receive(submission))
+            validate_submission(read_submission_folder(submission))
         except ResultError as error:
             assert str(submission) in str(error) and "\n" not in str(error)
             named += f"{TASK}.parquet: query " in str(error)
@@ -163,7 +163,7 @@ def test_rankings_that_do_not_fit_are_refused_by_name(submission: Path, change: 
     _write(path, columns, table.schema)
     changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", sha256_file(path)))
     with pytest.raises(ResultError, match=words) as caught:
-        check_submission(receive(submission))
+        validate_submission(read_submission_folder(submission))
     assert f"{TASK}.parquet" in str(caught.value)
 
 
@@ -216,7 +216,7 @@ def test_an_order_with_its_numbers_left_as_they_were_is_refused_by_number(submis
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(submission: Path, change: Change, words: str) -> None:
     with pytest.raises(ResultError, match=words) as caught:
-        check_submission(receive(changed(submission, change)))
+        validate_submission(read_submission_folder(changed(submission, change)))
     assert "\n" not in str(caught.value)
 
 
@@ -225,7 +225,7 @@ def test_folders_of_submissions(pristine: Path, tmp_path: Path) -> None:
         shutil.copytree(pristine, tmp_path / name)
     (tmp_path / "README.md").write_text("no submission")
     (tmp_path / "empty").mkdir()
-    assert [path.name for path in submission_folders(tmp_path)] == ["a__x", "b__x"]
+    assert [path.name for path in list_submissions(tmp_path)] == ["a__x", "b__x"]
     assert not is_submission(tmp_path / "empty")
 
 
@@ -239,11 +239,11 @@ def test_migrations_run_step_by_step_and_leave_their_input_alone() -> None:
         2: lambda v: {key: value for key, value in v.items() if key != "name"} | {"schema_version": 3},
     }
     old = {"schema_version": 1, "name": "x"}
-    assert to_newest(old, "here", steps, 3) == {"schema_version": 3, "model": {"name": "x"}}
+    assert migrate_to_newest(old, "here", steps, 3) == {"schema_version": 3, "model": {"name": "x"}}
     assert old == {"schema_version": 1, "name": "x"}
     newest = {"schema_version": 3}
-    assert to_newest(newest, "here", steps, 3) is newest
+    assert migrate_to_newest(newest, "here", steps, 3) is newest
     with pytest.raises(ResultError, match="here: schema_version 0 is older"):
-        to_newest({"schema_version": 0}, "here", steps, 3)
+        migrate_to_newest({"schema_version": 0}, "here", steps, 3)
     with pytest.raises(ResultError, match="here: not an object"):
-        to_newest([], "here", steps, 3)
+        migrate_to_newest([], "here", steps, 3)

@@ -35,11 +35,11 @@ from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.results.export import table_csv
 from mrb.submission import rankings
-from mrb.submission.as_run import as_run
-from mrb.submission.reader import receive, submission_folders
-from mrb.submission.sandboxed_parquet import Reader
+from mrb.submission.as_run import to_run
+from mrb.submission.reader import list_submissions, read_submission_folder
+from mrb.submission.sandboxed_parquet import SandboxedReader
 from mrb.submission.schema import MAX_SUBMISSION_BYTES
-from mrb.submission.validate import check_submission, checked_rows
+from mrb.submission.validate import read_checked_rankings, validate_submission
 
 TASK = "mini-faq-t2t"
 MARKUP = "</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>{{ 7*7 }}</a>"
@@ -62,7 +62,7 @@ def edit(folder: Path, change: Change) -> Path:
 def refusal(folder: Path) -> str:
     """The one printable line with which a submission is refused, which names its folder."""
     with pytest.raises(ResultError) as caught:
-        check_submission(receive(folder))
+        validate_submission(read_submission_folder(folder))
     message = str(caught.value)
     assert str(folder) in message and len(message) < 1000
     assert message.isprintable(), "nothing of a stranger may steer a terminal"
@@ -132,9 +132,9 @@ def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
         value["not_covered"].append({"task": "mini-flag-t2i", "reason": text})
 
     edit(submission, hostile)
-    assert check_submission(receive(submission)).recomputed == (TASK,)
+    assert validate_submission(read_submission_folder(submission)).recomputed == (TASK,)
     pages = site_pages(build([submission], tmp_path / "site").parent)
-    stated = receive(submission).submission.model.links
+    stated = read_submission_folder(submission).submission.model.links
     for name in ("index.html", f"models/{submission.name}.html", f"tasks/{TASK}.html", "models.html"):
         tags, links = pages[name].tags, pages[name].links
         scripts = [attributes for tag, attributes in tags if tag == "script"]
@@ -146,7 +146,9 @@ def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
             link for link in links if ":" in link and not link.startswith(("https://arxiv.org/", "data:,", *stated))
         ]
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", pages[name].source)
-    cells = [cell for line in table_csv(as_run(receive(submission))).splitlines() for cell in line.split(",")]
+    cells = [
+        cell for line in table_csv(to_run(read_submission_folder(submission))).splitlines() for cell in line.split(",")
+    ]
     assert cells and not [cell for cell in cells if cell.startswith(("=", "+", "@")) or re.match("-[^0-9]", cell)]
 
 
@@ -378,11 +380,11 @@ def test_names_that_differ_in_capitals_alone_are_refused(submission: Path) -> No
     other = Path(shutil.copytree(submission, submission.parent / "MRB__Random"))
     assert "'MRB__Random' beside it differs only in capitals" in refusal(submission)
     with pytest.raises(ResultError, match="differs only in capitals"):
-        submission_folders(submission.parent)
+        list_submissions(submission.parent)
     with pytest.raises(ResultError, match="differs only in capitals"):
         build([submission.parent], submission.parent / "site")
     shutil.rmtree(other)
-    assert check_submission(receive(submission)).recomputed == (TASK,)
+    assert validate_submission(read_submission_folder(submission)).recomputed == (TASK,)
 
 
 # Bombs
@@ -429,14 +431,14 @@ def test_packed_and_coded_files_are_refused_unread(submission: Path, options: Js
 
 
 def test_a_footer_that_ends_the_parquet_library_is_refused_by_name_and_the_next_file_is_read(submission: Path) -> None:
-    good = receive(submission)
+    good = read_submission_folder(submission)
     original = good.ranking_path(TASK).read_bytes()
     path = _replace(submission, _plain(12, 10**5), compression="zstd", use_dictionary=False)
     _lie(path, b"\x15\x0c", b"\x15\x00")  # of types and codecs alike: the library aborts over it
     edit(submission, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
     assert f"{TASK}.parquet" in refusal(submission)
     path.write_bytes(original)
-    assert len(checked_rows(good, TASK)) == 12
+    assert len(read_checked_rankings(good, TASK)) == 12
 
 
 def test_a_file_that_lies_about_its_coding_cannot_fill_the_memory(submission: Path) -> None:
@@ -446,7 +448,7 @@ def test_a_file_that_lies_about_its_coding_cannot_fill_the_memory(submission: Pa
     _lie(path, b"\x06\x0e", b"\x06\x00")  # encodings: DELTA_BYTE_ARRAY is now PLAIN
     assert "DELTA_BYTE_ARRAY" not in pq.read_metadata(path).row_group(0).column(1).encodings
     assert path.stat().st_size < 10**6
-    small = Reader(memory=40 * 10**6)
+    small = SandboxedReader(memory=40 * 10**6)
     with pytest.raises(ResultError, match=r"parquet: (unpacks to more than|damaged|cannot be read|reading it ends)"):
         small.table(path, rankings.SCORED, rows=400, max_bytes=10**9)
     small.close()
@@ -455,7 +457,7 @@ def test_a_file_that_lies_about_its_coding_cannot_fill_the_memory(submission: Pa
 def test_a_reader_that_hangs_is_ended(submission: Path) -> None:
     path = submission / "rankings" / "pipe"
     os.mkfifo(path)
-    impatient = Reader(seconds=2.0)
+    impatient = SandboxedReader(seconds=2.0)
     with pytest.raises(ResultError, match="pipe: reading it ends the process that reads"):
         impatient.table(path, rankings.SCORED, rows=1, max_bytes=10**6)
     impatient.close()

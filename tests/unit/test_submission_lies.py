@@ -32,9 +32,9 @@ from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.noise import NoiseRecord
 from mrb.submission import validate as check
-from mrb.submission.reader import receive
-from mrb.submission.validate import check_submission
-from mrb.submission.verify import choose, verify, write_verified
+from mrb.submission.reader import read_submission_folder
+from mrb.submission.validate import validate_submission
+from mrb.submission.verify import choose_queries, verify_submission, write_verification
 
 TEXT, IMAGES = "mini-faq-t2t", "mini-flag-t2i"
 DOCS = Path(__file__).parents[2] / "docs" / "submitting.md"
@@ -140,10 +140,10 @@ LIES: Mapping[str, tuple[Lie, tuple[str, ...] | None]] = {
 def test_what_fits_together_and_is_not_the_models_is_found_by_scoring_again(
     lying: Callable[..., Path], name: str
 ) -> None:
-    received = receive(lying(*LIES[name]))
-    assert check_submission(received).recomputed == (TEXT, IMAGES)
+    received = read_submission_folder(lying(*LIES[name]))
+    assert validate_submission(received).recomputed == (TEXT, IMAGES)
     with pytest.raises(ResultError, match=r"query '.*': candidate '.*' is submitted with .*, the model gives"):
-        verify(received, load_reranker("random"), salt="any")
+        verify_submission(received, load_reranker("random"), salt="any")
 
 
 @pytest.mark.parametrize("name", ["every order from the judgements", "rank 1 swapped with the best positive"])
@@ -151,12 +151,12 @@ def test_orders_without_scores_are_found_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make, forge: Make, name: str
 ) -> None:
     for module in ("build", "validate"):
-        monkeypatch.setattr(f"mrb.submission.{module}.with_scores", lambda task, selection: False)
+        monkeypatch.setattr(f"mrb.submission.{module}.publishes_scores", lambda task, selection: False)
     folder, model = submitted(trial_run(tmp_path, tasks=(TEXT, IMAGES)), tmp_path), load_reranker("random")
     lie, tasks = LIES[name]
     forge(folder, lambda plan, query_id: lie(plan, query_id, _model_scores(model, plan, query_id)), tasks)
     with pytest.raises(ResultError, match="is submitted above"):
-        verify(receive(folder), load_reranker("random"), salt="any")
+        verify_submission(read_submission_folder(folder), load_reranker("random"), salt="any")
 
 
 def _failed(keep: Callable[[int, float, list[int]], bool]) -> Lie:
@@ -189,14 +189,14 @@ FAILURES: Mapping[str, Lie] = {
 def test_failures_that_are_none_are_differences_and_many_are_refused_by_validating(
     lying: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    received = receive(lying(FAILURES[name], (TEXT,)))
+    received = read_submission_folder(lying(FAILURES[name], (TEXT,)))
     with pytest.raises(ResultError, match=rf"results.{TEXT}: \d+ of 300 pairs failed \(\d+\.\d%\); .* 1% of a task's"):
-        check_submission(received)
+        validate_submission(received)
     # Each of them would be found without that bound too.
     monkeypatch.setattr(check, "MAX_FAILED_SHARE", 1.0)
-    assert sum(check_submission(received).failed_pairs.values()) > 3
+    assert sum(validate_submission(received).failed_pairs.values()) > 3
     with pytest.raises(ResultError, match=r"is submitted as failed, the model gives|is submitted with"):
-        verify(received, load_reranker("random"), salt="any")
+        verify_submission(received, load_reranker("random"), salt="any")
 
 
 def test_few_failures_pass_validating_are_told_and_found_by_scoring_again(
@@ -221,7 +221,7 @@ def test_a_task_of_which_nothing_can_be_compared_gets_no_record(
     monkeypatch.setattr(check, "MAX_FAILED_SHARE", 1.0)
     folder = submitted(trial_run(tmp_path, model="broken", limit=2, allow_failures=50), tmp_path, name="broken")
     with pytest.raises(ResultError, match="none of 50 pairs of 2 queries has a score: nothing can be compared"):
-        verify(receive(folder), load_reranker("broken"), salt="any")
+        verify_submission(read_submission_folder(folder), load_reranker("broken"), salt="any")
 
 
 # Declarations
@@ -245,7 +245,7 @@ def test_other_declarations_than_the_models_are_refused(folder: Path, field: str
             result["depths"] = {"25": result["depths"]["25"]}
     (folder / "submission.json").write_text(json.dumps(stated))
     with pytest.raises(ResultError, match=rf"reranker\.{field} is .*, that of --model is"):
-        verify(receive(folder), load_reranker("random"), salt="any")
+        verify_submission(read_submission_folder(folder), load_reranker("random"), salt="any")
 
 
 # What validating finds
@@ -382,7 +382,7 @@ def test_what_does_not_fit_together_is_found_by_validating(folder: Path, name: s
     lie, words = VALIDATED[name]
     lie(folder)
     with pytest.raises(ResultError, match=words) as caught:
-        check_submission(receive(folder))
+        validate_submission(read_submission_folder(folder))
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
 
 
@@ -396,7 +396,9 @@ def test_the_board_refuses_averages_that_do_not_follow_from_the_results(folder: 
 
 
 def _record(folder: Path, to: Path) -> Path:
-    return write_verified(to, verify(receive(folder), load_reranker("random"), salt="drawn", queries=5))
+    return write_verification(
+        to, verify_submission(read_submission_folder(folder), load_reranker("random"), salt="drawn", queries=5)
+    )
 
 
 def _task(value: Json) -> Json:
@@ -449,9 +451,9 @@ def test_a_record_made_for_another_submission_marks_nothing(folder: Path, tmp_pa
     site = make_site(read_entries([folder]), read_verified([records]))
     assert not site.verified
     # With the content hash made good, the record is one that can only be repeated: the salt in it finds the lie.
-    received = receive(folder)
+    received = read_submission_folder(folder)
     with pytest.raises(ResultError, match="the model gives"):
-        verify(received, load_reranker("random"), salt="drawn", queries=5)
+        verify_submission(received, load_reranker("random"), salt="drawn", queries=5)
 
 
 def test_a_part_of_the_tasks_is_not_called_verified(folder: Path, tmp_path: Path) -> None:
@@ -468,7 +470,7 @@ def test_a_part_of_the_tasks_is_not_called_verified(folder: Path, tmp_path: Path
 def test_a_noise_record_of_everything_lets_nothing_pass(lying: Make) -> None:
     probe = make_probe(select_tasks("mini", [TEXT, IMAGES], [], None), queries=2, depth=4)
     quiet = measure_noise(lambda: load_reranker("random"), probe)
-    received = receive(lying(LIES["the order kept, other scores"][0]))
+    received = read_submission_folder(lying(LIES["the order kept, other scores"][0]))
     for field, words in (("largest_difference", "lets scores of"), ("mean_change", r"lets nDCG@10 of")):
         loud = {task_id: task.model_dump() | {field: 0.9} for task_id, task in quiet.tasks.items()}
         for task in loud.values():
@@ -476,7 +478,7 @@ def test_a_noise_record_of_everything_lets_nothing_pass(lying: Make) -> None:
         floor = float(np.mean([task["mean_change"] for task in loud.values()]))
         noise = NoiseRecord.model_validate(quiet.model_dump() | {"tasks": loud, "floor": floor})
         with pytest.raises(ResultError, match=words):
-            verify(received, load_reranker("random"), salt="any", noise=noise)
+            verify_submission(received, load_reranker("random"), salt="any", noise=noise)
 
 
 def test_a_salt_that_the_submitter_knew_gives_no_record(
@@ -484,26 +486,28 @@ def test_a_salt_that_the_submitter_knew_gives_no_record(
 ) -> None:
     """Who knows the salt lies about queries that it does not choose; who draws one afterwards finds some."""
     model, known = load_reranker("random"), "known before"
-    for victim in receive(folder).submission.results and _query_ids(folder):
+    for victim in read_submission_folder(folder).submission.results and _query_ids(folder):
         fake = Path(shutil.copytree(folder, tmp_path / victim.replace("/", "-").replace("#", "-") / folder.name))
         forge(
             fake,
             lambda plan, q, victim=victim: (_oracle if q == victim else _kept)(plan, q, _model_scores(model, plan, q)),
             (TEXT,),
         )
-        if victim not in choose(TEXT, _query_ids(fake), receive(fake).submission.content_hash, known, 3):
+        if victim not in choose_queries(
+            TEXT, _query_ids(fake), read_submission_folder(fake).submission.content_hash, known, 3
+        ):
             break
     monkeypatch.chdir(tmp_path)
     command = ["verify", str(fake), "--model", "random", "--queries", "3"]
     done = CliRunner().invoke(cli, [*command, "--salt", known])
     assert done.exit_code == 0 and "no record is written with --salt" in done.output
     assert not (tmp_path / "verified").exists()
-    received = receive(fake)
+    received = read_submission_folder(fake)
     content = received.submission.content_hash
-    salts = [str(n) for n in range(200) if victim in choose(TEXT, _query_ids(fake), content, str(n), 3)]
+    salts = [str(n) for n in range(200) if victim in choose_queries(TEXT, _query_ids(fake), content, str(n), 3)]
     assert 25 <= len(salts) <= 75, "one query of twelve, three of which are scored again: in a quarter of all choices"
     with pytest.raises(ResultError, match="the model gives"):
-        verify(received, load_reranker("random"), salt=salts[0], queries=3)
+        verify_submission(received, load_reranker("random"), salt=salts[0], queries=3)
 
 
 def _kept(plan: Plan, query_id: str, scores: Scores) -> Scores:
@@ -529,5 +533,7 @@ def test_the_probabilities_in_the_docs_are_those_of_the_choice() -> None:
         assert f"{missed:.2g}" == f"{float(stated):.2g}", (altered, queries, tasks)
     ids = [f"q{number}" for number in range(200)]
     content = "ab" * 32
-    missed_now = np.mean([not set(ids[:5]) & set(choose(TEXT, ids, content, str(salt), 20)) for salt in range(400)])
+    missed_now = np.mean(
+        [not set(ids[:5]) & set(choose_queries(TEXT, ids, content, str(salt), 20)) for salt in range(400)]
+    )
     assert abs(missed_now - _missed(5, 200, 1)) < 0.08

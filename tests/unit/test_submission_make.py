@@ -17,11 +17,11 @@ from mrb.data.task import load_suite
 from mrb.errors import MRBError, ResultError
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
-from mrb.submission.build import Declared, parse_size, read_training, submit
-from mrb.submission.reader import receive
-from mrb.submission.redact import clean_command, clean_environment, clean_options, private
+from mrb.submission.build import ModelDeclaration, build_submission, parse_size, read_training
+from mrb.submission.reader import read_submission_folder
+from mrb.submission.redact import clean_command, clean_environment, clean_options, find_private_text
 from mrb.submission.schema import ModelCard
-from mrb.submission.validate import check_submission
+from mrb.submission.validate import validate_submission
 
 TASK = "mini-faq-t2t"
 MINI = load_suite("mini")
@@ -37,13 +37,13 @@ def test_a_submission_is_what_the_journal_gives_and_nothing_of_the_machine(trial
         f"rankings/{TASK}.parquet",
         "submission.json",
     ]
-    made = receive(pristine).submission
+    made = read_submission_folder(pristine).submission
     result = json.loads((trial / TASK / "result.json").read_text())
     assert made.results[TASK].model_dump(mode="json") == result
     assert made.command == ("mrb", "run", "--model", "random", "--suite", "mini")
     text = (pristine / "submission.json").read_text()
     assert socket.gethostname() not in text and "/home" not in text and str(trial) not in text
-    checked = check_submission(receive(pristine))
+    checked = validate_submission(read_submission_folder(pristine))
     assert checked.recomputed == (TASK,) and not checked.not_recomputed
 
 
@@ -82,16 +82,16 @@ def test_what_stays_at_home_is_replaced(tmp_path: Path, monkeypatch: pytest.Monk
     )
     made_run = trial_run(tmp_path, model="mine", limit=5, weights="/data/weights/v2", api_key="hunter2", size="3")
     told: list[str] = []
-    declared = Declared(ModelCard(organisation="mrb", name="mine"), read_training(None, MINI))
-    folder = submit(made_run, declared, tmp_path / "out", told.append, allow_incomplete=True)
-    made = receive(folder).submission
+    declared = ModelDeclaration(ModelCard(organisation="mrb", name="mine"), read_training(None, MINI))
+    folder = build_submission(made_run, declared, tmp_path / "out", told.append, allow_incomplete=True)
+    made = read_submission_folder(folder).submission
     assert made.reranker.options == {"weights": "(path)", "api_key": "(withheld)", "size": 3}
     assert made.command[6:] == ("--set", "weights=(path)", "--set", "api_key=(withheld)", "--set", "size=3")
     assert [line for line in told if line.startswith("option ")] == [
         "option weights: (path) stands in its place",
         "option api_key: (withheld) stands in its place",
     ]
-    assert check_submission(receive(folder)).recomputed == (TASK,)
+    assert validate_submission(read_submission_folder(folder)).recomputed == (TASK,)
 
 
 # What is refused when it is made
@@ -204,7 +204,7 @@ PATH, HOST, KEY = "a path", "an address or host name", "something that looks lik
     ],
 )  # fmt: skip
 def test_what_is_private(text: str, what: str | None) -> None:
-    assert private(text) == what
+    assert find_private_text(text) == what
 
 
 def test_commands_options_and_environments_are_cleaned() -> None:

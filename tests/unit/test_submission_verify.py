@@ -21,9 +21,16 @@ from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
 from mrb.results.recompute import load_result_plan
 from mrb.results.schema import parse_file
-from mrb.submission.reader import receive
-from mrb.submission.validate import check_submission
-from mrb.submission.verify import CHANGE_FLOOR, SCORE_FLOOR, Verified, choose, verify, write_verified
+from mrb.submission.reader import read_submission_folder
+from mrb.submission.validate import validate_submission
+from mrb.submission.verify import (
+    CHANGE_FLOOR,
+    SCORE_FLOOR,
+    VerificationRecord,
+    choose_queries,
+    verify_submission,
+    write_verification,
+)
 
 TASK = "mini-faq-t2t"
 Make = Callable[..., Path]
@@ -65,7 +72,7 @@ class Picky:
 
 
 def _plan(folder: Path) -> Plan:
-    return load_result_plan(receive(folder).submission.results[TASK], None, None, "here")
+    return load_result_plan(read_submission_folder(folder).submission.results[TASK], None, None, "here")
 
 
 def _oracle(plan: Plan, query_id: str) -> list[float]:
@@ -79,8 +86,8 @@ def _random() -> LoadedReranker:
 
 
 def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Path, tmp_path: Path) -> None:
-    received = receive(submission)
-    record = verify(received, _random(), salt="drawn after it came", queries=5)
+    received = read_submission_folder(submission)
+    record = verify_submission(received, _random(), salt="drawn after it came", queries=5)
     assert record.tasks[TASK].queries == 5 and record.tasks[TASK].pairs == 125
     assert record.largest_difference == 0.0 and record.tasks[TASK].mean_change == 0.0
     # Which queries are chosen, and so the unit that the floor is multiplied by and divided by again, differs each time.
@@ -89,22 +96,22 @@ def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Pa
     assert record.content == received.submission.content_hash and record.salt == "drawn after it came"
     assert abs((date.today() - date.fromisoformat(record.date)).days) <= 1
     assert record.environment["machine"] and record.environment["cores"]
-    path = write_verified(tmp_path / "verified", record)
-    assert path.name == "mrb__random.json" and parse_file(Verified, path) == record
+    path = write_verification(tmp_path / "verified", record)
+    assert path.name == "mrb__random.json" and parse_file(VerificationRecord, path) == record
 
 
 def test_an_order_from_the_judgements_recomputes_perfectly_and_only_the_model_tells(
     submission: Path, forge: Forge
 ) -> None:
-    honest = receive(submission).submission.results[TASK]
-    forged = receive(forge(submission, _oracle))
+    honest = read_submission_folder(submission).submission.results[TASK]
+    forged = read_submission_folder(forge(submission, _oracle))
     result = forged.submission.results[TASK]
     assert result.measures == result.oracle != honest.measures
-    assert check_submission(forged).recomputed == (TASK,)
+    assert validate_submission(forged).recomputed == (TASK,)
     with pytest.raises(
         ResultError, match=r"mini-faq-t2t.parquet: query '.*': candidate '.*' is submitted with .*the model"
     ):
-        verify(forged, _random(), salt="any")
+        verify_submission(forged, _random(), salt="any")
 
 
 def test_a_single_forged_query_is_found_once_it_is_chosen(submission: Path, forge: Forge) -> None:
@@ -115,30 +122,30 @@ def test_a_single_forged_query_is_found_once_it_is_chosen(submission: Path, forg
     forge(
         submission, lambda plan, query_id: _oracle(plan, query_id) if query_id == victim else honest[query_id].tolist()
     )
-    received = receive(submission)
+    received = read_submission_folder(submission)
     with pytest.raises(ResultError, match=f"query '{victim}'"):
-        verify(received, reranker, salt="s", queries=len(rows))
+        verify_submission(received, reranker, salt="s", queries=len(rows))
     content = received.submission.content_hash
-    salts = [str(n) for n in range(50) if victim not in choose(TASK, plan.query_ids, content, str(n), 3)]
+    salts = [str(n) for n in range(50) if victim not in choose_queries(TASK, plan.query_ids, content, str(n), 3)]
     assert 25 < len(salts) < 50
-    assert verify(received, _random(), salt=salts[0], queries=3).tasks[TASK].queries == 3
+    assert verify_submission(received, _random(), salt=salts[0], queries=3).tasks[TASK].queries == 3
 
 
 def _scores(folder: Path) -> Scores:
-    from mrb.submission.rankings import scores_of
-    from mrb.submission.validate import checked_rows
+    from mrb.submission.rankings import restore_scores
+    from mrb.submission.validate import read_checked_rankings
 
-    received = receive(folder)
-    return scores_of(_plan(folder), checked_rows(received, TASK), received.ranking_path(TASK))
+    received = read_submission_folder(folder)
+    return restore_scores(_plan(folder), read_checked_rankings(received, TASK), received.ranking_path(TASK))
 
 
 def test_the_choice_depends_on_salt_content_and_task_and_on_nothing_else() -> None:
     ids = [f"q{n}" for n in range(500)]
-    chosen = choose("nfcorpus", ids, "ab" * 32, "salt", 20)
+    chosen = choose_queries("nfcorpus", ids, "ab" * 32, "salt", 20)
     assert len(chosen) == 20 == len(set(chosen)) and list(chosen) == sorted(chosen, key=ids.index)
-    assert set(choose("nfcorpus", ids[::-1], "ab" * 32, "salt", 20)) == set(chosen)
+    assert set(choose_queries("nfcorpus", ids[::-1], "ab" * 32, "salt", 20)) == set(chosen)
     for other in (("scifact", "ab" * 32, "salt"), ("nfcorpus", "cd" * 32, "salt"), ("nfcorpus", "ab" * 32, "Salt")):
-        assert len(set(chosen) & set(choose(other[0], ids, other[1], other[2], 20))) < 8
+        assert len(set(chosen) & set(choose_queries(other[0], ids, other[1], other[2], 20))) < 8
     # Written out: a record must be repeatable by later versions, and by others.
     texts = {q: f'["mrb-verify-v1","salt","{"ab" * 32}","nfcorpus","{q}"]' for q in ids}
     assert set(chosen) == set(sorted(ids, key=lambda q: hashlib.sha256(texts[q].encode()).hexdigest())[:20])
@@ -147,7 +154,7 @@ def test_the_choice_depends_on_salt_content_and_task_and_on_nothing_else() -> No
 @pytest.mark.parametrize("model", ["constant", "surface"])
 def test_another_model_is_refused_by_what_differs(submission: Path, model: str) -> None:
     with pytest.raises(ResultError, match=rf"reranker\.name is 'random', that of --model is '{model}'"):
-        verify(receive(submission), load_reranker(model), salt="any")
+        verify_submission(read_submission_folder(submission), load_reranker(model), salt="any")
 
 
 def _noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Callable[[float], LoadedReranker]:
@@ -172,49 +179,49 @@ def test_noise_passes_and_more_than_noise_does_not(
     scored: bool,
 ) -> None:
     for module in ("build", "validate"):
-        monkeypatch.setattr(f"mrb.submission.{module}.with_scores", lambda task, selection: scored)
+        monkeypatch.setattr(f"mrb.submission.{module}.publishes_scores", lambda task, selection: scored)
     load = _noisy(tmp_path, monkeypatch, "pointwise")
     folder = submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy")
-    received = receive(folder)
+    received = read_submission_folder(folder)
     assert received.submission.rankings[TASK].scores == scored
-    assert check_submission(received).recomputed == (TASK,)
+    assert validate_submission(received).recomputed == (TASK,)
     # The spread of `length % 97` is about 28: a floor of 5 % is 1.4.
-    record = verify(received, load(0.2), salt="any")
+    record = verify_submission(received, load(0.2), salt="any")
     assert 0 < record.largest_difference < 0.01 if scored else record.largest_difference < 0.01
     words = "is submitted with" if scored else "is submitted above"
     with pytest.raises(ResultError, match=rf"query '.*': candidate '.*' {words} .*the noise floor is"):
-        verify(received, load(9.0), salt="any")
+        verify_submission(received, load(9.0), salt="any")
 
 
 def test_a_noise_record_widens_the_floor_for_its_own_model_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
 ) -> None:
     load = _noisy(tmp_path, monkeypatch, "pointwise")
-    received = receive(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
+    received = read_submission_folder(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
     probe = make_probe(select_tasks("mini", [TASK], [], None), queries=3, depth=8)
     quiet = measure_noise(lambda: load_reranker("noisy"), probe)
     write_noise(tmp_path, quiet)
     moved = quiet.tasks[TASK].model_copy(update={"largest_difference": 2.0, "mean_change": 0.02, "largest_change": 0.4})
     loud = NoiseRecord.model_validate(quiet.model_dump() | {"tasks": {TASK: moved}, "floor": 0.02})
     with pytest.raises(ResultError, match="the noise floor is"):
-        verify(received, load(2.0), salt="any", noise=read_noise(tmp_path))
-    record = verify(received, load(2.0), salt="any", noise=loud)
+        verify_submission(received, load(2.0), salt="any", noise=read_noise(tmp_path))
+    record = verify_submission(received, load(2.0), salt="any", noise=loud)
     assert record.noise and record.tasks[TASK].allowed_change == 0.04
     with pytest.raises(ResultError, match="the noise record is of noisy with other options"):
         strange = quiet.model_copy(update={"reranker": quiet.reranker.model_copy(update={"version": "2"})})
-        verify(received, load(0.0), salt="any", noise=strange)
+        verify_submission(received, load(0.0), salt="any", noise=strange)
 
 
 def test_a_listwise_model_is_held_to_its_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
 ) -> None:
     load = _noisy(tmp_path, monkeypatch, "listwise")
-    received = receive(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
-    assert verify(received, load(0.0), salt="any").largest_difference == 0.0
+    received = read_submission_folder(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
+    assert verify_submission(received, load(0.0), salt="any").largest_difference == 0.0
     with pytest.raises(
         ResultError, match=r"the model orders the chosen queries otherwise|nDCG@10 of the chosen queries"
     ):
-        verify(received, load(40.0), salt="any")
+        verify_submission(received, load(40.0), salt="any")
 
 
 def test_pairs_that_fail_again_are_counted_and_others_compared(
@@ -222,11 +229,13 @@ def test_pairs_that_fail_again_are_counted_and_others_compared(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "picky.py").write_text(PICKY.replace("FAULT", "considerably"))
-    received = receive(submitted(trial_run(tmp_path, model="picky", allow_failures=3), tmp_path, name="picky"))
+    received = read_submission_folder(
+        submitted(trial_run(tmp_path, model="picky", allow_failures=3), tmp_path, name="picky")
+    )
     counts = received.submission.results[TASK].counts
-    checked = check_submission(received)
+    checked = validate_submission(received)
     assert 0 < counts.failed_pairs <= 3 and checked.failed_pairs == {TASK: counts.failed_pairs}
-    task = verify(received, load_reranker("picky"), salt="any").tasks[TASK]
+    task = verify_submission(received, load_reranker("picky"), salt="any").tasks[TASK]
     assert (task.queries, task.failed_pairs) == (12, counts.failed_pairs)
     assert task.pairs == counts.pairs - counts.failed_pairs and task.mean_change == 0.0
     # The same model with its fault mended no longer fails, and one with another fault fails on other pairs.
@@ -236,4 +245,4 @@ def test_pairs_that_fail_again_are_counted_and_others_compared(
     ):
         (tmp_path / "picky.py").write_text(PICKY.replace("FAULT", fault))
         with pytest.raises(MRBError, match=words):
-            verify(received, load_reranker("picky"), salt="any")
+            verify_submission(received, load_reranker("picky"), salt="any")

@@ -18,15 +18,15 @@ from mrb.data.task import (
     TYPES,
     Suite,
     Task,
-    all_suites,
-    all_tasks,
+    list_suite_tasks,
+    list_suites,
+    list_tasks,
     load_suite,
     load_task,
+    locate_task_folder,
     read_task,
-    suite_tasks,
-    task_folder,
 )
-from mrb.data.task_filter import filter_tasks, queries_taken, total
+from mrb.data.task_filter import count_queries, filter_tasks, sum_totals
 from mrb.errors import TaskError
 from mrb.metrics.measures import HEADLINE
 
@@ -126,16 +126,16 @@ SUITE_LISTS = {
 
 @pytest.fixture(scope="module")
 def forty() -> list[Task]:
-    return suite_tasks(load_suite("mrb"))
+    return list_suite_tasks(load_suite("mrb"))
 
 
 @pytest.fixture(scope="module")
 def by_id() -> dict[str, Task]:
-    return {task.id: task for task in all_tasks()}
+    return {task.id: task for task in list_tasks()}
 
 
 def hub_files() -> list[Path]:
-    return sorted(path for folder in (*FAMILIES, "spare") for path in (task_folder() / folder).glob("*.toml"))
+    return sorted(path for folder in (*FAMILIES, "spare") for path in (locate_task_folder() / folder).glob("*.toml"))
 
 
 def test_the_folders_hold_the_forty_and_the_spare_sets() -> None:
@@ -162,7 +162,7 @@ def test_counts_of_types(forty: list[Task]) -> None:
 
 
 def test_totals(forty: list[Task]) -> None:
-    sums = total(forty, depth=100)
+    sums = sum_totals(forty, depth=100)
     assert (sums.tasks, sums.queries, sums.documents, sums.pairs) == (40, 253_975, 33_866_469, 25_397_500)
     assert sums.queries == sum(queries for _, _, queries in EXPECTED.values())
     assert (sums.gigabytes, sums.gigabytes_unknown) == (65.228, 27)
@@ -171,9 +171,9 @@ def test_totals(forty: list[Task]) -> None:
 def test_lite_takes_at_most_its_sample(forty: list[Task]) -> None:
     lite = load_suite("mrb-lite")
     assert lite.tasks == tuple(task.id for task in forty)
-    sums = total(forty, depth=lite.depth, sample=lite.sample)
+    sums = sum_totals(forty, depth=lite.depth, sample=lite.sample)
     assert (sums.queries, sums.pairs) == (7_599, 759_900)
-    assert [task.id for task in forty if queries_taken(task, lite.sample) < 200] == [
+    assert [task.id for task in forty if count_queries(task, lite.sample) < 200] == [
         "touche2020",
         "trec-covid",
         "shift-project",
@@ -181,11 +181,11 @@ def test_lite_takes_at_most_its_sample(forty: list[Task]) -> None:
 
 
 def test_a_small_corpus_bounds_the_pairs(by_id: dict[str, Task]) -> None:
-    assert total([by_id["tabfquad"]], depth=100).pairs == 280 * 70
+    assert sum_totals([by_id["tabfquad"]], depth=100).pairs == 280 * 70
 
 
 def test_suites_are_frozen() -> None:
-    suites = {suite.id: suite for suite in all_suites()}
+    suites = {suite.id: suite for suite in list_suites()}
     assert {name: sha256_json(list(suites[name].tasks)) for name in SUITE_LISTS} == SUITE_LISTS
     assert [(suites[name].version, suites[name].depth) for name in SUITE_LISTS] == [
         ("0.9", 100),
@@ -384,7 +384,7 @@ def write(folder: Path, fields: str, name: str = "infovqa") -> Path:
     ],
 )
 def test_a_wrong_file_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = (task_folder() / "cross" / "infovqa.toml").read_text(encoding="utf-8")
+    text = (locate_task_folder() / "cross" / "infovqa.toml").read_text(encoding="utf-8")
     assert old in text
     with pytest.raises(TaskError, match=message) as error:
         read_task(write(tmp_path, text.replace(old, new, 1)))
@@ -400,7 +400,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path: Path, old: str, new: str, mes
     ],
 )
 def test_parts_must_differ(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = (task_folder() / "single" / "cqadupstack.toml").read_text(encoding="utf-8")
+    text = (locate_task_folder() / "single" / "cqadupstack.toml").read_text(encoding="utf-8")
     assert old in text
     with pytest.raises(TaskError, match=message):
         read_task(write(tmp_path, text.replace(old, new, 1), "cqadupstack"))
@@ -410,7 +410,7 @@ def test_a_suite_with_a_task_that_is_not_defined() -> None:
     suite = load_suite("mrb")
     broken = Suite.model_validate({**suite.model_dump(), "tasks": ["nights", "nowhere"]})
     with pytest.raises(TaskError, match="'nowhere', which is not defined"):
-        suite_tasks(broken)
+        list_suite_tasks(broken)
 
 
 def test_files_share_one_order_of_keys() -> None:
@@ -423,7 +423,7 @@ def test_files_share_one_order_of_keys() -> None:
 def test_the_table_in_the_docs_is_the_registry(forty: list[Task]) -> None:
     lines = DOCS.read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if re.match(r"\| `[a-z0-9-]+` \| [it0-9vd]+ \|", line)]
-    spare = [task for task in all_tasks() if task.id in SPARE]
+    spare = [task for task in list_tasks() if task.id in SPARE]
     assert rows == [docs_row(task) for task in (*forty, *spare)]
 
 

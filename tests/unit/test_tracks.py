@@ -14,7 +14,7 @@ from mrb.candidates.lists import Provenance, build, read_parquet, write_parquet
 from mrb.candidates.load import check_candidates
 from mrb.cli.candidates import command as candidates_command
 from mrb.cli.tracks import command
-from mrb.data.task import TYPES, load_suite, load_task, read_toml, suite_tasks
+from mrb.data.task import TYPES, list_suite_tasks, load_suite, load_task, read_toml
 from mrb.errors import CandidatesError, MRBError, TaskError
 from mrb.evaluation.estimate import gpu_hours
 
@@ -59,7 +59,7 @@ def test_the_command_says_what_the_file_says_and_that_it_is_an_estimate() -> Non
     text, rows = said(), said("bm25+siglip")
     assert "nothing was measured on a GPU" in " ".join(text.split()) and "0 of 40 lists published" in text
     assert [line.split()[0] for line in rows.splitlines() if line.endswith("none yet")] == [
-        task.id for task in suite_tasks(load_suite("mrb"))
+        task.id for task in list_suite_tasks(load_suite("mrb"))
     ]
     found = json.loads(said("--json"))
     hours = {track["id"]: sum(row["gpu_hours_estimated"] for row in track["tasks"]) for track in found["tracks"]}

@@ -13,7 +13,7 @@ from mrb.errors import CandidatesError, DataError
 from mrb.evaluation.plan import Plan, PlannedRequest, load_plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import RunSpec, TaskSpec
-from mrb.hub.pull_data import at_hand
+from mrb.hub.pull_data import is_local
 from mrb.rerankers.declaration import LoadedReranker
 
 CHECK_QUERIES = 3
@@ -68,7 +68,7 @@ def _elsewhere(task: Task, given: Path | None) -> str | None:
         return None
     if not has_candidates(task, given):
         return NO_LIST
-    return None if at_hand(task) else NOT_HERE
+    return None if is_local(task) else NOT_HERE
 
 
 def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[PlannedRequest]:

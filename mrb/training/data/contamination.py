@@ -19,10 +19,10 @@ from mrb._util.files import write_array
 from mrb._util.hashing import sha256_bytes, sha256_json
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
-from mrb.data.task import Task, all_suites, all_tasks
+from mrb.data.task import Task, list_suites, list_tasks
 from mrb.errors import DataError
-from mrb.hub.manifest import cache_root
-from mrb.hub.pull_data import at_hand
+from mrb.hub.manifest import find_cache_root
+from mrb.hub.pull_data import is_local
 from mrb.training.data.dedup import image_key, normal_text, text_key
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
@@ -67,8 +67,8 @@ class HeldOutIndex:
 
 def held_out_tasks() -> list[Task]:
     """Return every defined task except the splits made for training (suites named `...-train`)."""
-    training = {task_id for suite in all_suites() if suite.id.endswith(TRAINING_SUITE) for task_id in suite.tasks}
-    return [task for task in all_tasks() if task.id not in training]
+    training = {task_id for suite in list_suites() if suite.id.endswith(TRAINING_SUITE) for task_id in suite.tasks}
+    return [task for task in list_tasks() if task.id not in training]
 
 
 def held_out_index(tasks: Iterable[Task], say: Callable[[str], None]) -> HeldOutIndex:
@@ -76,7 +76,7 @@ def held_out_index(tasks: Iterable[Task], say: Callable[[str], None]) -> HeldOut
     keys: dict[str, Keys] = {}
     unknown: list[str] = []
     for task in tasks:
-        if at_hand(task):
+        if is_local(task):
             keys[task.id] = _keys_of(task, say)
         else:
             unknown.append(task.id)
@@ -84,7 +84,7 @@ def held_out_index(tasks: Iterable[Task], say: Callable[[str], None]) -> HeldOut
 
 
 def _keys_of(task: Task, say: Callable[[str], None]) -> Keys:
-    path = cache_root() / "contamination" / f"{sha256_json([LAYOUT, task.id, task.hash, task.revision])}.npy"
+    path = find_cache_root() / "contamination" / f"{sha256_json([LAYOUT, task.id, task.hash, task.revision])}.npy"
     if not path.is_file():
         say(f"{task.id}: hashing its test items, once")
         keys = np.unique(np.fromiter(_task_keys(task), np.uint64))

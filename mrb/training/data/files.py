@@ -24,7 +24,7 @@ from mrb._util.hashing import sha256_file
 from mrb._util.parquet import open_untrusted
 from mrb.data.items import ImageHandle, Item
 from mrb.errors import DataError, MRBError, TrainingError, first_problem, one_line
-from mrb.hub.manifest import cache_root
+from mrb.hub.manifest import find_cache_root
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Form = Literal["jsonl", "parquet"]
@@ -311,7 +311,7 @@ class _ParquetRows:
 
     def __init__(self, path: Path, sha256: str) -> None:
         self.path = path
-        unpacked = cache_root() / "groups" / f"{sha256}.arrow"
+        unpacked = find_cache_root() / "groups" / f"{sha256}.arrow"
         try:
             if not unpacked.is_file():
                 _unpack(path, unpacked)

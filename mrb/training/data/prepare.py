@@ -12,7 +12,7 @@ from mrb._util.hashing import sha256_json
 from mrb.data.load import load_task_data
 from mrb.data.task import Model, load_task
 from mrb.errors import MRBError, TrainingError
-from mrb.hub.manifest import cache_root
+from mrb.hub.manifest import find_cache_root
 from mrb.training.data.augmentation import derive, derived_id, made_by
 from mrb.training.data.contamination import Checker, HeldOutIndex, held_out_index, held_out_tasks
 from mrb.training.data.files import GroupFile
@@ -134,7 +134,7 @@ def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Ca
         [LAYOUT, task.hash, task.revision, asked.first_stage, listed, options.depth, options.random, index.identity]
         + ([] if asked.derived is None else [asked.derived, asked.copies, made_by(asked.derived)])
     )
-    folder = cache_root() / "built" / key[:32]
+    folder = find_cache_root() / "built" / key[:32]
     path = folder / f"{derived_id(task.id, asked.derived)}.jsonl"
     if not record_path(path).is_file():  # written last
         say(f"{path.stem}: building groups, once")
