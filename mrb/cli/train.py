@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,30 +125,30 @@ def data(
 @click.option("--set", "changes", multiple=True, metavar="SECTION.NAME=VALUE", help="A setting of all arms; repeat.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="Instead of the sweep's seeds; repeat.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: training/SWEEP.")
-@click.option("--report", "only_report", is_flag=True, help="Train nothing; write the report of what is finished.")
+@click.option("--report", "only_report", is_flag=True, help="Train nothing; show the results of what is finished.")
 def sweep(name: str, changes: tuple[str, ...], seeds: tuple[int, ...], out: Path | None, only_report: bool) -> None:
-    """Train one recipe in several arms, each with several seeds, and report what came out.
+    """Train one recipe in several arms, each with several seeds, and keep a table of the results.
 
     SWEEP is a .toml file, or the name of one that ships (url-grid). Killed at any moment, the same command goes on, and
-    what is finished is not made again. The report is written anew after every run.
+    what is finished is not made again. results.csv in the folder is written anew after every run.
     """
     from mrb.engine.checkpoint import require
-    from mrb.training.sweep import load_sweep, run_sweep
+    from mrb.training.sweep import default_folder, format_results, load_sweep, run_sweep, write_results
 
-    folder = out or Path("training") / (Path(name).stem if name.endswith(".toml") else name)
+    folder = out or default_folder(name)
     loaded = load_sweep(name, folder, changes, seeds)
     require("training", "torch", "transformers", "accelerate", "peft", extra="train")
     from mrb.training.run import train
-    from mrb.training.sweep_report import write_report
 
-    said = shlex.join(["mrb", *sys.argv[1:]])
+    command = ("mrb", *sys.argv[1:])
     if not only_report:
         run_sweep(
             loaded,
-            train=lambda run: train(
-                run.loaded, run.folder, fresh=False, command=("mrb", *sys.argv[1:]), say=click.echo
-            ),
-            report=lambda: write_report(loaded, folder, said),
+            folder,
+            train=lambda run: train(run.loaded, run.folder, fresh=False, command=command, say=click.echo),
             say=click.echo,
         )
-    click.echo(f"report: {write_report(loaded, folder, said)}")
+    path = write_results(loaded, folder)
+    for line in format_results(loaded):
+        click.echo(line)
+    click.echo(f"results: {path}")

@@ -1,11 +1,14 @@
-"""`mrb train sweep NAME`: one recipe in several arms, each with several seeds, and a report on the results.
+"""`mrb train sweep NAME`: train one recipe in several arms, each with several seeds, and keep a table of the results.
 
 A sweep is a TOML file. OUT/ARM/seed-N is a run as `mrb train` makes it, so a killed sweep resumes within a run, and a
-finished run is not repeated. OUT/report.md and its plots are rewritten after every run.
+finished run is not repeated. OUT/results.csv is rewritten after every run.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import statistics
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +17,16 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from mrb._util.files import write_bytes
+from mrb._util.format import format_table
 from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
 from mrb.training.recipe import RECIPES, LoadedRecipe, load_recipe
-from mrb.training.record import TrainingRecord, read_training_record
+from mrb.training.record import DevRecord, TrainingRecord, read_training_record
 
-Say = Callable[[str], None]
 SWEEPS = RECIPES / "sweeps"
+RESULTS = "results.csv"
+_COLUMNS = ("arm", "seed", *DevRecord.model_fields)
 
 
 class Arm(Model):
@@ -51,7 +57,7 @@ class SweepSettings(Model):
 
 
 @dataclass(frozen=True)
-class Run:
+class SweepRun:
     """One arm with one seed: its recipe and its folder."""
 
     arm: str
@@ -59,9 +65,8 @@ class Run:
     loaded: LoadedRecipe
     folder: Path
 
-    @property
-    def record(self) -> TrainingRecord | None:
-        """The run's record if the run is finished and was made by this recipe, else None."""
+    def read_record(self) -> TrainingRecord | None:
+        """Return the run's record if the run is finished and was made by this recipe, else None."""
         found = read_training_record(self.folder)
         return found if found is not None and found.finished and found.recipe_sha256 == self.loaded.sha256 else None
 
@@ -72,32 +77,39 @@ class Sweep:
 
     name: str
     settings: SweepSettings
-    runs: tuple[Run, ...]
+    runs: tuple[SweepRun, ...]
 
     @property
     def arms(self) -> tuple[str, ...]:
         """The names of the arms, in order."""
         return tuple(arm.name for arm in self.settings.arms)
 
-    def finished(self) -> dict[tuple[str, int], tuple[Run, TrainingRecord]]:
+    def read_finished(self) -> dict[tuple[str, int], tuple[SweepRun, TrainingRecord]]:
         """Return the finished runs with their records, by arm and seed."""
-        return {(run.arm, run.seed): (run, record) for run in self.runs if (record := run.record) is not None}
+        return {(run.arm, run.seed): (run, record) for run in self.runs if (record := run.read_record()) is not None}
 
 
-def sweep_names() -> list[str]:
-    """Return the names of the packaged sweeps."""
-    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
+def default_folder(name: str) -> Path:
+    """Return the folder of a sweep if the user names none."""
+    return Path("training") / (Path(name).stem if name.endswith(".toml") else name)
 
 
 def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequence[int] = ()) -> Sweep:
-    """Load the sweep in the file `name` (ends in .toml), or the packaged one of that name.
+    """Load a sweep.
 
-    `changes` are `section.name=value` settings for all arms; `seeds` replaces the file's seeds. Raises TrainingError
-    that names what is wrong.
+    Args:
+        name: A file (ends in .toml), or the name of a packaged sweep.
+        out: The sweep's folder.
+        changes: Settings of all arms to replace, as `section.name=value`.
+        seeds: Seeds instead of those of the file.
+
+    Raises:
+        TrainingError: Names what is wrong.
     """
     path = Path(name) if name.endswith(".toml") else SWEEPS / f"{name}.toml"
     if not path.is_file():
-        raise TrainingError(f"no sweep {name!r}: give a .toml file or one of {', '.join(sweep_names())}")
+        known = ", ".join(sorted(path.stem for path in SWEEPS.glob("*.toml")))
+        raise TrainingError(f"no sweep {name!r}: give a .toml file or one of {known}")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = SweepSettings.model_validate(content | ({"seeds": list(seeds)} if seeds else {}))
@@ -107,27 +119,49 @@ def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequenc
         raise TrainingError(f"sweep {path}: {one_line(error)}") from error
     beside = path.parent / f"{settings.recipe}.toml"
     recipe = str(beside) if beside.is_file() else settings.recipe
-    runs = tuple(_run(recipe, arm, seed, changes, out) for seed in settings.seeds for arm in settings.arms)
+    runs = tuple(_load_run(recipe, arm, seed, changes, out) for seed in settings.seeds for arm in settings.arms)
     return Sweep(path.stem, settings, runs)
 
 
-def run_sweep(sweep: Sweep, train: Callable[[Run], Any], report: Callable[[], Any], say: Say) -> None:
-    """Train every unfinished run, and write the report after each."""
+def run_sweep(sweep: Sweep, out: Path, train: Callable[[SweepRun], Any], say: Callable[[str], None]) -> None:
+    """Train every unfinished run, and write the results into `out` after each."""
     for number, run in enumerate(sweep.runs, start=1):
-        if run.record is not None:
-            continue
-        say(f"run {number} of {len(sweep.runs)}: {run.arm}, seed {run.seed}")
-        train(run)
-        report()
+        if run.read_record() is None:
+            say(f"run {number} of {len(sweep.runs)}: {run.arm}, seed {run.seed}")
+            train(run)
+            write_results(sweep, out)
 
 
-def _run(recipe: str, arm: Arm, seed: int, changes: Sequence[str], out: Path) -> Run:
-    own = [f"{name}={_toml(value)}" for name, value in _named(arm.set)]
+def write_results(sweep: Sweep, out: Path) -> Path:
+    """Write results.csv into `out`, a row for each finished run and development task; return its path."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    for (arm, seed), (_, record) in sweep.read_finished().items():
+        rows.writerows([arm, seed, *result.model_dump().values()] for result in record.results)
+    write_bytes(out / RESULTS, text.getvalue().encode())
+    return out / RESULTS
+
+
+def format_results(sweep: Sweep) -> list[str]:
+    """Return the lines of a table: each finished run's measure x 100 by task, and its mean over tasks."""
+    finished = sweep.read_finished()
+    tasks = list(dict.fromkeys(result.task for _, record in finished.values() for result in record.results))
+    table = [("arm", "seed", *tasks, "mean")]
+    for arm, seed in sorted(finished, key=lambda key: (sweep.arms.index(key[0]), key[1])):
+        values = {result.task: result.value for result in finished[arm, seed][1].results}
+        means = [statistics.fmean(values.values())] if values else []
+        table.append((arm, str(seed), *(f"{100 * value:.2f}" for value in [*values.values(), *means])))
+    return format_table([row for row in table if len(row) == len(table[0])], 2)
+
+
+def _load_run(recipe: str, arm: Arm, seed: int, changes: Sequence[str], out: Path) -> SweepRun:
+    own = [f"{name}={_toml(value)}" for name, value in _list_changes(arm.set)]
     loaded = load_recipe(recipe, [*changes, *own, f"schedule.seed={seed}"])
-    return Run(arm.name, seed, loaded, out / arm.name / f"seed-{seed}")
+    return SweepRun(arm.name, seed, loaded, out / arm.name / f"seed-{seed}")
 
 
-def _named(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+def _list_changes(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield (section.name, value), a loss's name first because setting it clears the settings of other losses."""
     for section, values in changes.items():
         for name in sorted(values, key=lambda name: name != "name"):

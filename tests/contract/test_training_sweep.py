@@ -6,13 +6,15 @@ import csv
 import json
 import re
 import shutil
+import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from trained import recipe_of, toy_groups
 
 from mrb.baselines.retrievers.colours import COLOURS, mentions, pixel_colours
@@ -20,6 +22,7 @@ from mrb.baselines.synthetic.flag_grammar import describe_and_draw
 from mrb.baselines.synthetic.flag_sheet import TALL, WIDE
 from mrb.baselines.synthetic.recoloured import recoloured
 from mrb.baselines.synthetic.synthetic_flags import drawn
+from mrb.cli.main import cli
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
@@ -29,11 +32,13 @@ from mrb.training.data import augmentation as derived
 from mrb.training.data.augmentation import derive, made_by
 from mrb.training.recipe import load_recipe
 from mrb.training.run import train
-from mrb.training.sweep import Run, Sweep, load_sweep, run_sweep
-from mrb.training.sweep_report import Spread, write_report
+from mrb.training.sweep import Sweep, SweepRun, format_results, load_sweep, run_sweep
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import sweep_report as report
 
 Tiny = Callable[[str], Path]
-DEV = "mini-flag-t2i-dev"
+DEV = "mini-faq-t2t-dev"
 SWEEP = """
 schema_version = 1
 title = "two arms"
@@ -56,68 +61,99 @@ def cache(training_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MRB_CACHE", str(training_cache))
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny: Tiny, training_cache: Path) -> Path:
+    """A folder with the sweep's recipe, whose runs of seed 0 are finished in `out`."""
+    folder = tmp_path_factory.mktemp("sweep")
+    recipe_of(folder, tiny("qwen2"), toy_groups(folder, pictures=False))
+    (folder / "both.toml").write_text(SWEEP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MRB_CACHE", str(training_cache))
+        words = ["train", "sweep", str(folder / "both.toml"), "--seed", "0", "--out", str(folder / "out")]
+        done = CliRunner().invoke(cli, [*words, *(w for change in CHANGES for w in ("--set", change))])
+        assert done.exit_code == 0, done.output
+        assert "run 2 of 2: two, seed 0" in done.output
+        assert done.output.splitlines()[-1] == f"results: {folder / 'out' / 'results.csv'}"
+    return folder
+
+
 @pytest.fixture
-def sweep(tmp_path: Path, tiny: Tiny) -> Sweep:
-    recipe_of(tmp_path, tiny("qwen2_5_vl"), toy_groups(tmp_path))
-    (tmp_path / "both.toml").write_text(SWEEP)
-    return load_sweep(str(tmp_path / "both.toml"), tmp_path / "out", CHANGES)
+def folder(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained, tmp_path / "sweep")
 
 
-def test_a_sweep_goes_on_where_it_stopped_and_repeats_nothing(sweep: Sweep, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def load(folder: Path, seeds: Sequence[int] = (0, 1)) -> Sweep:
+    # The recipe names the groups and the model by their paths, which the copies share.
+    return load_sweep(str(folder / "both.toml"), folder / "out", CHANGES, seeds)
+
+
+def finish(folder: Path, run: SweepRun) -> None:
+    """The finished run of seed 0 again, as if by another seed."""
+    shutil.copytree(folder / "out" / run.arm / "seed-0", run.folder)
+    record = json.loads((run.folder / "training.json").read_text())
+    (run.folder / "training.json").write_text(json.dumps(record | {"recipe_sha256": run.loaded.sha256}))
+
+
+def read_rows(folder: Path) -> list[tuple[str, str]]:
+    with (folder / "out" / "results.csv").open() as file:
+        return [(row["arm"], row["seed"]) for row in csv.DictReader(file)]
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_repeats_nothing(folder: Path) -> None:
     made: list[tuple[str, int]] = []
+    sweep = load(folder)
 
-    def go(run: Run) -> None:
-        if len(made) == 3:
+    def go(run: SweepRun) -> None:
+        if len(made) == 1:
             raise KeyboardInterrupt
-        train(run.loaded, run.folder, fresh=False, command=("mrb", "train"), say=lambda line: None)
+        finish(folder, run)
         made.append((run.arm, run.seed))
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, go, lambda: write_report(sweep, out, "mrb train sweep both"), lambda line: None)
+        run_sweep(sweep, folder / "out", go, lambda line: None)
     # All arms of a seed before the next seed's, so that a part of a sweep can be compared.
-    assert made == [("one", 0), ("two", 0), ("one", 1)]
-    assert "3 of 4 runs are finished" in (out / "report.md").read_text()
-    before = {run.folder: (run.folder / "log.csv").stat().st_mtime_ns for run in sweep.runs[:3]}
+    assert made == [("one", 1)]
+    assert read_rows(folder) == [("one", "0"), ("two", "0"), ("one", "1")]
+    run_sweep(sweep, folder / "out", lambda run: finish(folder, run), lambda line: None)
+    assert read_rows(folder) == [("one", "0"), ("two", "0"), ("one", "1"), ("two", "1")]
+    (result,) = json.loads((folder / "out/two/seed-1/training.json").read_text())["results"]
+    with (folder / "out" / "results.csv").open() as file:
+        assert list(csv.DictReader(file))[-1] == {"arm": "two", "seed": "1"} | {k: str(v) for k, v in result.items()}
+    table = [line.split() for line in format_results(sweep)]
+    value = f"{100 * result['value']:.2f}"
+    assert (table[0], table[-1]) == (["arm", "seed", DEV, "mean"], ["two", "1", value, value])
 
-    def rest(run: Run) -> None:
-        made.append((run.arm, run.seed))
-        train(run.loaded, run.folder, fresh=False, command=("mrb", "train"), say=lambda line: None)
 
-    run_sweep(sweep, rest, lambda: write_report(sweep, out, "mrb train sweep both"), lambda line: None)
-    assert made[3:] == [("two", 1)]
-    assert before == {run.folder: (run.folder / "log.csv").stat().st_mtime_ns for run in sweep.runs[:3]}
-    report = (out / "report.md").read_text()
-    values = {run: json.loads((out / run / "training.json").read_text())["results"][0]["value"] for run in NAMES}
-    for name, value in values.items():
-        arm, seed = name.split("/seed-")
-        assert f"| {arm} | {seed} | {100 * value:.2f} |" in report
-    assert "too few seeds to tell" in report
+def test_a_run_of_another_recipe_is_not_a_finished_one(folder: Path) -> None:
+    other = load_sweep(str(folder / "both.toml"), folder / "out", [*CHANGES, "schedule.learning_rate=1e-4"], [0])
+    assert other.read_finished() == {}
+    assert load(folder).read_finished().keys() == {("one", 0), ("two", 0)}
+
+
+def test_the_report_has_scores_intervals_and_the_plots_that_have_data(folder: Path) -> None:
+    out = folder / "out"
+    two, three = load(folder), load(folder, (0, 1, 2))
+    for run in three.runs[2:]:
+        finish(folder, run)
+    text = report.write_report(two, out, "mrb train sweep both").read_text()
+    assert "4 of 4 runs are finished" in text
+    assert "too few seeds to tell" in text
+    for name, (_, record) in two.read_finished().items():
+        assert f"| {name[0]} | {name[1]} | {100 * record.results[0].value:.2f} |" in text
     for name in ("weight_positive", "weight_negative"):
         assert ET.parse(out / f"{name}.svg").getroot().tag.endswith("svg")
-        assert f"]({name}.svg)" in report
+        assert f"]({name}.svg)" in text
     # Two seeds give no interval, so there is nothing to draw.
-    assert not (out / "differences.svg").exists() and "differences.svg" not in report
+    assert not (out / "differences.svg").exists() and "differences.svg" not in text
     # Both arms log their weights: two lines of two steps.
     assert (out / "weight_positive.svg").read_text().count("<polyline") == 2
 
-
-def test_a_picture_is_there_only_where_there_is_something_to_draw(sweep: Sweep, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    three = load_sweep(str(tmp_path / "both.toml"), out, CHANGES, seeds=[0, 1, 2])
-    made = sweep.runs[:2]
-    for run in made:
-        train(run.loaded, run.folder, fresh=False, command=("mrb", "train"), say=lambda line: None)
-    for run in three.runs[2:]:  # the same run again, as if by the other seeds
-        shutil.copytree(out / run.arm / "seed-0", run.folder)
-        record = json.loads((run.folder / "training.json").read_text())
-        (run.folder / "training.json").write_text(json.dumps(record | {"recipe_sha256": run.loaded.sha256}))
-    report = write_report(three, out, "mrb train sweep both").read_text()
-    assert "![Differences](differences.svg)" in report
+    text = report.write_report(three, out, "mrb train sweep both").read_text()
+    assert "![Differences](differences.svg)" in text
     assert (out / "differences.svg").read_text().count("<circle") == 1
     # With two seeds it would be the picture of another report.
-    report = write_report(sweep, out, "mrb train sweep both").read_text()
-    assert not (out / "differences.svg").exists() and "differences.svg" not in report
+    text = report.write_report(two, out, "mrb train sweep both").read_text()
+    assert not (out / "differences.svg").exists() and "differences.svg" not in text
     # A loss without weights logs none.
     for log in out.glob("*/seed-*/log.csv"):
         rows = list(csv.DictReader(log.open()))
@@ -125,20 +161,27 @@ def test_a_picture_is_there_only_where_there_is_something_to_draw(sweep: Sweep, 
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(row | {"weight_positive": "", "weight_negative": ""} for row in rows)
-    report = write_report(three, out, "mrb train sweep both").read_text()
-    assert "Size of the weights" not in report
+    text = report.write_report(three, out, "mrb train sweep both").read_text()
+    assert "Size of the weights" not in text
     assert [path.name for path in out.glob("*.svg")] == ["differences.svg"]
 
 
-def test_processes_share_the_folder_by_seeds(sweep: Sweep, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(0.0, 10.0, [0, 2, 4, 6, 8, 10]), (0.3, 2.2, [0.5, 1, 1.5, 2]), (-3.0, 4.1, [-2, 0, 2, 4])],
+)
+def test_ticks_are_round_numbers_within_the_range(low: float, high: float, wanted: list[float]) -> None:
+    import svg_plots
+
+    assert svg_plots.list_ticks(low, high) == wanted
+
+
+def test_processes_share_the_folder_by_seeds(folder: Path) -> None:
     for seed in (1, 0):
-        own = load_sweep(str(tmp_path / "both.toml"), tmp_path / "out", CHANGES, seeds=[seed])
+        own = load(folder, [seed])
         assert [(run.arm, run.seed) for run in own.runs] == [("one", seed), ("two", seed)]
         for run in own.runs:
-            assert run in sweep.runs, "the plain command's own runs, so it makes none of them again"
-
-
-NAMES = ("one/seed-0", "two/seed-0", "one/seed-1", "two/seed-1")
+            assert run in load(folder).runs, "the plain command's own runs, so it makes none of them again"
 
 
 def test_the_shipped_sweep_has_the_papers_arms_from_one_start() -> None:
@@ -172,11 +215,11 @@ def test_a_wrong_sweep_is_refused_by_name(tmp_path: Path, text: str, said: str) 
 
 
 def test_intervals_over_seeds_are_students() -> None:
-    spread = Spread.of([0.1, 0.2, 0.3, 0.4, 0.5])
+    spread = report.Spread.of([0.1, 0.2, 0.3, 0.4, 0.5])
     # scipy.stats.t.ppf(0.975, 4) = 2.776445, standard error sqrt(0.025 / 5)
     assert spread.low == pytest.approx(0.3 - 2.776445 * 0.0707107, abs=1e-4)
     assert spread.verdict == "above 0"
-    assert Spread.of([0.1, 0.9]).low is None
+    assert report.Spread.of([0.1, 0.9]).low is None
 
 
 def test_a_random_start_is_the_same_twice_and_trains(tmp_path: Path) -> None:

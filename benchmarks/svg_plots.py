@@ -16,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 150, 36, 40
 _TICKS = 5
 
 
-def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
+def plot_lines(title: str, across: str, lines: Mapping[str, Points]) -> str:
     """Return a plot with one line per name through its points (x, y), and a legend.
 
     Each line needs at least one point.
@@ -38,7 +38,7 @@ def line_plot(title: str, across: str, lines: Mapping[str, Points]) -> str:
     return _document(title, parts)
 
 
-def interval_plot(title: str, rows: Mapping[str, tuple[float, float, float]]) -> str:
+def plot_intervals(title: str, rows: Mapping[str, tuple[float, float, float]]) -> str:
     """Return a plot with one (middle, low, high) interval per name, one below the other, and a line at 0."""
     low, high = _range([0.0, *(value for row in rows.values() for value in row)])
     step = (_HEIGHT - _TOP - _BOTTOM) / len(rows)
@@ -47,7 +47,7 @@ def interval_plot(title: str, rows: Mapping[str, tuple[float, float, float]]) ->
         return _scaled(value, low, high, _LEFT + 90, _WIDTH - 20)
 
     parts = [_line(across(0), _TOP, across(0), _HEIGHT - _BOTTOM, "#888")]
-    for tick in _ticks(low, high):
+    for tick in list_ticks(low, high):
         parts.append(_text(across(tick), _HEIGHT - _BOTTOM + 16, f"{tick:g}", "middle"))
     for number, (name, (middle, left, right)) in enumerate(rows.items()):
         y = _TOP + (number + 0.5) * step
@@ -68,14 +68,14 @@ def _document(title: str, parts: Sequence[str]) -> str:
 
 
 def _axis_down(low: float, high: float) -> Iterator[str]:
-    for tick in _ticks(low, high):
+    for tick in list_ticks(low, high):
         y = _down(tick, low, high)
         yield _line(_LEFT, y, _WIDTH - _RIGHT, y, "#ddd")
         yield _text(_LEFT - 6, y + 4, f"{tick:g}", "end")
 
 
 def _axis_across(low: float, high: float, name: str) -> Iterator[str]:
-    for tick in _ticks(low, high):
+    for tick in list_ticks(low, high):
         yield _text(_scaled(tick, low, high, _LEFT, _WIDTH - _RIGHT), _HEIGHT - _BOTTOM + 16, f"{tick:g}", "middle")
     yield _text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, name, "middle")
 
@@ -107,7 +107,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1)
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def list_ticks(low: float, high: float) -> list[float]:
     """Return about five round numbers within low..high."""
     rough = (high - low) / _TICKS
     unit = 10.0 ** math.floor(math.log10(rough))

@@ -1,28 +1,39 @@
-"""Report of a sweep: scores of the finished runs, differences between arms, and the sizes of the loss weights."""
+"""The report of a sweep, as on docs/url-grid/report.md and docs/smollm2/report.md, with its plots.
+
+    python benchmarks/sweep_report.py url-grid
+    python benchmarks/sweep_report.py docs/smollm2/smollm2.toml --out training/smollm2
+
+Reads the folder that `mrb train sweep NAME` filled (training.json and log.csv of each run) and writes report.md and its
+plots into it: scores of the finished runs, differences between arms, effects of weight and direction, and the sizes of
+the loss weights.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from svg_plots import plot_intervals, plot_lines
+
 from mrb._util.files import write_bytes
 from mrb._util.format import format_markdown_table
 from mrb._util.redact import redact_text
 from mrb.metrics.statistics import student_quantile
 from mrb.training.log import COLUMNS, Table
-from mrb.training.plot import interval_plot, line_plot
 from mrb.training.record import TrainingRecord
-from mrb.training.sweep import Run, Sweep
+from mrb.training.sweep import Sweep, SweepRun, default_folder, load_sweep
 
+Finished = Mapping[tuple[str, int], tuple[SweepRun, TrainingRecord]]
 REPORT = "report.md"
 _FEWEST = 3
 """Fewest seeds for which an interval is given."""
 _GRID = ("cl", "sft")
 WEIGHTS = {"weight_positive": "Mean weight of positives", "weight_negative": "Mean weight of negatives"}
-PICTURES = {"differences": "Differences"} | WEIGHTS
+PLOTS = {"differences": "Differences"} | WEIGHTS
 """The possible plots with their titles; a plot without data is left out."""
 
 
@@ -68,27 +79,25 @@ MEAN = "mean"
 
 def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     """Write report.md and its plots into `out`; return the report's path."""
-    finished = sweep.finished()
+    finished = sweep.read_finished()
     scores = _scores(finished)
-    pictures = _pictures(sweep, finished, scores)
-    for name, text in pictures.items():
+    plots = _make_plots(sweep, finished, scores)
+    for name, text in plots.items():
         write_bytes(out / f"{name}.svg", text.encode())
     path = out / REPORT
-    lines = [redact_text(line) for line in _lines(sweep, finished, scores, pictures, command)]
+    lines = [redact_text(line) for line in _lines(sweep, finished, scores, plots, command)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
-    for name in PICTURES.keys() - pictures.keys():  # left by an earlier report
+    for name in PLOTS.keys() - plots.keys():  # left by an earlier report
         (out / f"{name}.svg").unlink(missing_ok=True)
     return path
 
 
-def _pictures(
-    sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], scores: Scores
-) -> dict[str, str]:
+def _make_plots(sweep: Sweep, finished: Finished, scores: Scores) -> dict[str, str]:
     """Return the SVG text of each plot that has data."""
-    pictures = {}
+    plots = {}
     for name, words in WEIGHTS.items():
         if lines := _curves(sweep, finished, name):
-            pictures[name] = line_plot(f"{words}, mean over seeds", "step", lines)
+            plots[name] = plot_lines(f"{words}, mean over seeds", "step", lines)
     differences = {
         arm: (100 * spread.mean, 100 * spread.low, 100 * spread.high)
         for arm, spread in _differences(sweep, scores).items()
@@ -96,16 +105,16 @@ def _pictures(
     }
     if differences:
         title = f"Mean nDCG@10 x 100 less that of {sweep.settings.reference}, 95 % over seeds"
-        pictures["differences"] = interval_plot(title, differences)
-    return pictures
+        plots["differences"] = plot_intervals(title, differences)
+    return plots
 
 
 def _shown(names: Iterable[str]) -> Iterator[str]:
-    yield from (f"![{PICTURES[name]}]({name}.svg)" for name in names)
+    yield from (f"![{PLOTS[name]}]({name}.svg)" for name in names)
     yield ""
 
 
-def _scores(finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]]) -> Scores:
+def _scores(finished: Finished) -> Scores:
     found: dict[tuple[str, int], dict[str, float]] = {}
     for key, (_, record) in finished.items():
         own = {result.task: result.value for result in record.results}
@@ -116,9 +125,9 @@ def _scores(finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]]) -> S
 
 def _lines(
     sweep: Sweep,
-    finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]],
+    finished: Finished,
     scores: Scores,
-    pictures: Collection[str],
+    plots: Collection[str],
     command: str,
 ) -> Iterator[str]:
     settings = sweep.settings
@@ -136,10 +145,10 @@ def _lines(
     yield ""
     yield from _table_of_scores(sweep, scores, record)
     yield from _table_of_differences(sweep, scores)
-    if "differences" in pictures:
+    if "differences" in plots:
         yield from _shown(["differences"])
     yield from _effects(sweep, scores)
-    if weights := [name for name in WEIGHTS if name in pictures]:
+    if weights := [name for name in WEIGHTS if name in plots]:
         yield "## Size of the weights"
         yield ""
         yield from _shown(weights)
@@ -261,9 +270,7 @@ def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
     return found if len(found) == len(_GRID) ** 2 else None
 
 
-def _curves(
-    sweep: Sweep, finished: Mapping[tuple[str, int], tuple[Run, TrainingRecord]], column: str
-) -> dict[str, list[tuple[float, float]]]:
+def _curves(sweep: Sweep, finished: Finished, column: str) -> dict[str, list[tuple[float, float]]]:
     """Return for each arm that logged a column its mean over seeds, by step."""
     found: dict[str, list[tuple[float, float]]] = {}
     for arm in sweep.arms:
@@ -280,3 +287,18 @@ def _curves(
 def _tasks(scores: Scores) -> list[str]:
     own = next(iter(scores.values()))
     return [*(task for task in own if task != MEAN), MEAN]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", help="A .toml file, or the name of a sweep that ships.")
+    parser.add_argument("--out", type=Path, help="The sweep's folder. Default: training/SWEEP.")
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="SECTION.NAME=VALUE")
+    asked = parser.parse_args()
+    folder = asked.out or default_folder(asked.sweep)
+    sweep = load_sweep(asked.sweep, folder, asked.changes)
+    print(f"report: {write_report(sweep, folder, f'mrb train sweep {asked.sweep}')}")
+
+
+if __name__ == "__main__":
+    main()
