@@ -22,10 +22,10 @@ demo: $(READY)
 	$(BIN)/mrb leaderboard build runs/* --out site
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) tests
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-unit: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) --unit
 
 # The script that made the embedded data is not part of the package and is checked by itself.
 check: $(READY)
@@ -33,7 +33,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p mrb
 	cd tasks/mini/build && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --explicit-package-bases .
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) --unit
 
 # A warning is an error: a page that no table of contents has, a link or a name that leads nowhere.
 docs: $(READY)

@@ -24,8 +24,8 @@ from mrb.training.model import quiet
 from mrb.training.recipe import RECIPES, Recipe, load_recipe
 from mrb.training.run import train
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contract"))
-import tiny
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.builders import frozen_checkpoints as tiny
 
 PROBED = 256
 """Tokens of the row that what is kept is compared on."""

@@ -1,11 +1,15 @@
-"""Run folders as `mrb run` writes them, made from simulated ranks: for tests of what reads runs."""
+"""What all tests share: the rules of the markers, the `mrb` command, caches, checkpoints, run folders."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import posixpath
+import re
 import secrets
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
 from importlib import import_module
@@ -14,7 +18,10 @@ from typing import Any, Literal
 
 import pytest
 
+pytest_plugins = ["tests.builders.toy", "tests.builders.hub.fixtures"]
+
 MakeRun = Callable[..., Path]
+Done = subprocess.CompletedProcess[str]
 HASH = "ab" * 32
 
 # Tests interrupt what they start. A shell that starts the tests in the background has them ignore SIGINT, and so would
@@ -265,3 +272,110 @@ def ray_token() -> str:
         patch.setenv("RAY_AUTH_TOKEN", token)
         import_module("ray")
     return token
+
+
+@pytest.fixture
+def mrb(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Done]:
+    """`mrb(*arguments)` runs the installed command in `tmp_path`; `env` adds environment variables. In a test with the
+    marker `hub` it is `mrb_on_hub`."""
+    if request.node.get_closest_marker("hub"):
+        on_hub: Callable[..., Done] = request.getfixturevalue("mrb_on_hub")
+        return on_hub
+    command = Path(sys.executable).with_name("mrb")
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> Done:
+        environment = {**os.environ, **(env or {})}
+        return subprocess.run(
+            [str(command), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny("qwen2_5_vl")` is the folder of the museum's checkpoint of that name, made once a session."""
+    from tests.builders import museum
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    made: dict[str, Path] = {}
+
+    def get(architecture: str) -> Path:
+        if architecture not in made:
+            made[architecture] = museum.build(architecture, root / architecture)
+        return made[architecture]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def training_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MRB's cache for tests that train: test data is hashed once a session."""
+    return tmp_path_factory.mktemp("training-cache")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads that wait for each other make small models slow, most of all beside other work."""
+    if not request.node.get_closest_marker("torch"):
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+
+# Modules that only tests with a marker import, by the marker.
+MARKED = {"torch": "torch", "playwright": "browser", "ray": "ray"}
+
+
+def _unmarked(node: pytest.Item | pytest.Collector, before: set[str]) -> list[str]:
+    """The modules of `MARKED` that were imported since `before` (names of `sys.modules`) without the node's marker."""
+    new = (MARKED.keys() & sys.modules.keys()) - before
+    return sorted(module for module in new if not node.get_closest_marker(MARKED[module]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """A file that imports what its markers do not allow is an error."""
+    before = MARKED.keys() & sys.modules.keys()
+    report = yield
+    if isinstance(collector, pytest.Module) and (wrong := _unmarked(collector, before)):
+        report.outcome, report.longrepr = "failed", f"{collector.nodeid} imports {wrong} without the marker for it"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def honest_markers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that imports what its markers do not allow fails, where no earlier test has imported it."""
+    before = MARKED.keys() & sys.modules.keys()
+    yield
+    assert not (wrong := _unmarked(request.node, before)), f"imports {wrong} without the marker for it"
+
+
+MARKERS = {"torch", "hub", "browser", "ray", "slow"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--unit", action="store_true", help=f"only tests with none of the markers {sorted(MARKERS)}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --unit, files that are marked as a whole are not even imported: some imports take seconds."""
+    if not config.getoption("unit") or not collection_path.name.startswith("test_"):
+        return None
+    found = re.search(r"^pytestmark = (.*)$", collection_path.read_text(encoding="utf-8"), re.MULTILINE)
+    return True if found and MARKERS & set(re.findall(r"pytest\.mark\.(\w+)", found[1])) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --unit, marked tests are left out."""
+    if config.getoption("unit"):
+        marked = [item for item in items if any(item.get_closest_marker(name) for name in MARKERS)]
+        items[:] = [item for item in items if item not in marked]
+        config.hook.pytest_deselected(items=marked)

@@ -1,7 +1,7 @@
 """bge-reranker-v2-gemma: BAAI/bge-reranker-v2-gemma on Gemma 2B; Gemma's terms apply (unconfirmed).
 
 Pieces and prompt as in FlagOpen/FlagEmbedding; the score is the logit of Yes. Tested against numbers of that code
-(tests/contract/authors/bge-reranker-v2-gemma.json). Takes text.
+(tests/builders/authors/bge-reranker-v2-gemma.json). Takes text.
 Never run on its real weights here.
 """
 

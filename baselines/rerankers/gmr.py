@@ -4,7 +4,7 @@ GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0. GMR-3B: no public checkpoint is kno
 vec-ai/lychee-rerank-mm-3b, was removed and is unconfirmed), so its folder must be named: `--set path=...`.
 `--set layout=gmr-cl` scores a contrastively trained (CL) checkpoint as its loss does, by the logit of "yes". The
 prompt's source is a public script that runs the 7B model; the authors' code is not public. Tested against numbers of
-Qwen3-VL-Reranker's script, whose prompt has the same form (tests/contract/authors/gmr.json). Takes text, image and
+Qwen3-VL-Reranker's script, whose prompt has the same form (tests/builders/authors/gmr.json). Takes text, image and
 both, one image per side.
 Never run on their real weights here.
 """

@@ -2,7 +2,7 @@
 
 Prompt, score token and head (Linear, ReLU, Linear to one number, minus 2.65) follow the checkpoint's modeling code and
 vLLM's jina_vl.py; tested against numbers of the former, from a public copy
-(tests/contract/authors/jina-reranker-m0.json). Its remote code is not run: MRB loads the Qwen2-VL weights by name and
+(tests/builders/authors/jina-reranker-m0.json). Its remote code is not run: MRB loads the Qwen2-VL weights by name and
 refuses missing ones (with newer transformers that code loads random weights without an error). Ranking uses the raw
 logit, without the sigmoid. The authors' code takes one modality per side; joining image and text is MRB's reading.
 Never run on its real weights here.

@@ -2,7 +2,7 @@
 
 The weights' licence is unconfirmed (the code is MIT). Pointwise prompt as in Code-kunkun/LamRA; the score is the
 log-odds of Yes over No at the first answered token. Tested against numbers of that code
-(tests/contract/authors/lamra-rank.json), except for texts: its data loader capitalises each text and ends it with a
+(tests/builders/authors/lamra-rank.json), except for texts: its data loader capitalises each text and ends it with a
 full stop, MRB leaves texts unchanged. The authors add the retriever's score, which is another system and not done here.
 Takes text, image and both.
 Never run on their real weights here.

@@ -1,7 +1,7 @@
 """MonoQwen2-VL: lightonai/MonoQwen2-VL-v0.1, LoRA weights on Qwen/Qwen2-VL-2B-Instruct, Apache-2.0.
 
 Prompt and score follow the model card, tested against numbers of the library rerankers, which repeats it
-(tests/contract/authors/monoqwen2-vl.json): the page first, then the query; the log-odds of True over False. The model
+(tests/builders/authors/monoqwen2-vl.json): the page first, then the query; the log-odds of True over False. The model
 was trained for text queries over page images; MRB uses the same sentence for other modalities, which is its own reading
 (the paper reports this model on all types; how is not known). `--set base_revision=...` names the commit of the base
 model. Needs peft. Never run on its real weights here.

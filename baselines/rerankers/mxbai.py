@@ -1,7 +1,7 @@
 """mxbai-rerank v2: mixedbread-ai/mxbai-rerank-base-v2 (0.5B) and -large-v2 (1.5B) on Qwen2.5, Apache-2.0 (unconfirmed).
 
 Template as in mixedbread-ai/mxbai-rerank, every piece tokenised separately; the score is the logit of 1 minus the logit
-of 0. Tested against numbers of that code (tests/contract/authors/mxbai-rerank-v2.json). Takes text. The commits are
+of 0. Tested against numbers of that code (tests/builders/authors/mxbai-rerank-v2.json). Takes text. The commits are
 those that mteb 2.26 names. Never run on their real weights here.
 """
 

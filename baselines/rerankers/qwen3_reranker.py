@@ -1,7 +1,7 @@
 """Qwen3-Reranker (text): Qwen/Qwen3-Reranker-0.6B, -4B and -8B, Apache-2.0.
 
 Prompt and score follow the model card and QwenLM/Qwen3-Embedding; tested against numbers of that code
-(tests/contract/authors/qwen3-reranker.json). The causal model is loaded: loaded for sequence classification it would
+(tests/builders/authors/qwen3-reranker.json). The causal model is loaded: loaded for sequence classification it would
 get a random head. Takes text. The commits are those that mteb 2.26 names.
 Never run on their real weights here.
 """

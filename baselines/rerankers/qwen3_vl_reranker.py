@@ -1,7 +1,7 @@
 """Qwen3-VL-Reranker (arXiv 2601.04720): Qwen/Qwen3-VL-Reranker-2B and -8B, Apache-2.0.
 
 Prompt and score follow QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py; tested against numbers of that code
-(tests/contract/authors/qwen3-vl-reranker.json). Takes text, image and both. The authors' code resizes with
+(tests/builders/authors/qwen3-vl-reranker.json). Takes text, image and both. The authors' code resizes with
 qwen_vl_utils; MRB uses the checkpoint's own image processor with the same limits, which gives the same scores. The
 commits are those that mteb 2.26 names. Never run on their real weights here.
 """

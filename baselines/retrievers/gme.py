@@ -4,7 +4,7 @@ Alibaba-NLP/gme-Qwen2-VL-2B-Instruct has 1,536 dimensions, -7B-Instruct 3,584. P
 modeling_gme_qwen2vl.py of the checkpoints' repositories: the image before the text, the vector at the closing
 `<|endoftext|>`. Their remote code is not run: it needs transformers before 4.52. MRB loads the weights into Qwen2-VL
 and refuses missing ones. The authors' code, run on tiny weights, gives the same vectors
-(tests/contract/authors/gme.json) except for these differences:
+(tests/builders/authors/gme.json) except for these differences:
 
 - Documents always get the default instruction. Queries get the task's (`--set instruction=default` for none), ended
   with a full stop if it lacks one, as mteb's port once did (whether the published figures were made so is unconfirmed;

@@ -1,7 +1,7 @@
 """Qwen3-VL-Embedding (arXiv 2601.04720): Qwen/Qwen3-VL-Embedding-2B (2,048 dimensions) and -8B (4,096), Apache-2.0.
 
 Prompt as in QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_embedding.py, tested against numbers of that code
-(tests/contract/authors/qwen3-vl-embedding.json): the instruction is the system turn and gets a full stop if it ends
+(tests/builders/authors/qwen3-vl-embedding.json): the instruction is the system turn and gets a full stop if it ends
 without punctuation, the image comes before the text, an empty item is NULL. The vector is read at the closing
 `<|endoftext|>`, which the checkpoint's tokenizer adds to the authors' prompt (unconfirmed on the checkpoint itself).
 Documents get the default instruction, queries the task's (`--set instruction=default` for none). A prompt of over 8,192

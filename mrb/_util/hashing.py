@@ -1,7 +1,7 @@
 """All hashes in MRB: digests of files and content, and the two fixed orders (tie-breaking, the lite sample).
 
 The two orders are part of the benchmark: they decide ranks and the queries of `mrb-lite`, so they must be the same on
-every machine and in every release. `docs/scoring.md` describes them and `tests/unit/test_hashing.py` has their test
+every machine and in every release. `docs/scoring.md` describes them and `tests/_util/test_hashing.py` has their test
 vectors.
 """
 

@@ -1,7 +1,7 @@
 """Select the fixed sample of a suite such as `mrb-lite`: the same queries on every machine and in every release.
 
 `mrb._util.hashing.sample_hash` of task and query id orders the queries. The order of a file has no effect, so the
-sample can be reproduced from the ids alone. `tests/unit/test_sampling.py` holds test vectors.
+sample can be reproduced from the ids alone. `tests/data/test_sampling.py` holds test vectors.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A measure's text form (`nDCG@10`) is its key in files and its name on pages. Values come from trec_eval (Voorhees and
 Harman, 2005) through pytrec_eval (Van Gysel and de Rijke, SIGIR 2018, arXiv 1805.01597). `docs/scoring.md` has the
-formulas; `tests/golden/test_measures.py` compares with an independent implementation.
+formulas; `tests/metrics/test_measures_oracle.py` compares with an independent implementation.
 """
 
 from __future__ import annotations

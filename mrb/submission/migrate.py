@@ -2,7 +2,7 @@
 tests.
 
 Version 1 is the first. A change of the schema raises `SCHEMA_VERSION`, adds the step from the previous version to
-`STEPS`, and leaves a file of that version in `tests/unit/submissions/`.
+`STEPS`, and leaves a file of that version in `tests/submission/versions/`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Faults put to the commands, and ONE table of what came of them.
 
-    python tests/faults --kills 200 --out FOLDER      all of it, half an hour
-    python tests/faults --quick --out FOLDER          a few of each
-    python tests/faults --only clock --only train     the faults whose names hold one of these
+    python -m tests.faults --kills 200 --out FOLDER      all of it, half an hour
+    python -m tests.faults --quick --out FOLDER          a few of each
+    python -m tests.faults --only clock --only train     the faults whose names hold one of these
 
 Needs Linux, and for mounts either root or user namespaces. Rows that need `strace` or `faketime` (packages of these
 names) say so where they are not installed. Exit code 1 if a fault was not survived or something was lost.
@@ -17,10 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from campaign import Scale, faults
-from tools import Row, tried
+from tests.faults.campaign import Scale, faults
+from tests.faults.tools import Row, tried
 
 _INSIDE = "MRB_FAULTS_INSIDE"
 
@@ -30,7 +28,7 @@ def in_own_mounts() -> None:
     if os.environ.get(_INSIDE) != "1":
         own = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
         os.environ[_INSIDE] = "1"
-        os.execvp("unshare", [*own, sys.executable, str(Path(__file__).parent), *sys.argv[1:]])
+        os.execvp("unshare", [*own, sys.executable, "-m", "tests.faults", *sys.argv[1:]])
 
 
 def table(rows: list[Row]) -> str:

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import commands
-import disks
-import journals
-import machines
-import misbehaving
-from commands import Command
-from kills import killed
-from tools import Fault, Outcome
+from tests.faults import commands, disks, journals, machines, misbehaving
+from tests.faults.commands import Command
+from tests.faults.kills import killed
+from tests.faults.tools import Fault, Outcome
 
 SHARES = {
     "mrb run": 0.42,
@@ -51,7 +47,7 @@ def faults(scale: Scale) -> Iterator[Fault]:
         kills = max(1 if scale.quick else 2, round(scale.kills * SHARES[name]))
         chance = random.Random(f"{name} {scale.seed}")
         yield _of(f"SIGKILL at a random moment, {name}", name, partial(killed, kills=kills, chance=chance))
-    if not scale.quick:  # what tests/e2e tries of disks and two processes runs in the tests
+    if not scale.quick:  # what tests/evaluation tries of disks and two processes runs in the tests
         yield from _on_disks(names, scale)
         yield from _on_machines(names, scale)
     yield Fault("journal damaged at a byte", partial(journals.damaged, step=40 if scale.quick else 1))

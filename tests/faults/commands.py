@@ -6,19 +6,16 @@ import csv
 import io
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
-from tools import MRB, Done, Lost, ended, started
-
 from mrb.errors import MRBError
 from mrb.evaluation.journal import replay
+from tests.faults.tools import MRB, Done, Lost, ended, started
 
-TESTS = Path(__file__).parents[1]
 TASK = "mini-faq-t2t"
 ADAPTER = """
 import os, time
@@ -155,9 +152,8 @@ def board_command(runs: Path) -> Command:
 @contextmanager
 def pull_command() -> Iterator[Command]:
     """`mrb data pull` of a task of five files from a Hub on loopback, which sends the corpus in pieces."""
-    sys.path.insert(0, str(TESTS / "hub"))
-    from hub_fixtures import repositories
-    from hub_server import Hub
+    from tests.builders.hub.repositories import repositories
+    from tests.builders.hub.server import Hub
 
     (nights,) = (repository for repository in repositories() if repository.task == "nights")
     files = nights.files()
@@ -176,9 +172,8 @@ def pull_command() -> Iterator[Command]:
 
 def train_command(folder: Path) -> Command:
     """`mrb train recipe`: six steps of a tiny checkpoint, one checkpoint a step."""
-    sys.path[:0] = [str(TESTS / "contract"), str(TESTS)]
-    import museum
-    from trained import recipe_of, toy_groups
+    from tests.builders import museum
+    from tests.builders.training import recipe_of, toy_groups
 
     folder.mkdir(parents=True)
     groups, model = toy_groups(folder, pictures=False), museum.build("qwen3", folder / "checkpoint")

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from commands import Command, Files, same_files, whole_or_absent
-from tools import Done, Lost, Outcome, outcome, refused_in_one_line
+from tests.faults.commands import Command, Files, same_files, whole_or_absent
+from tests.faults.tools import Done, Lost, Outcome, outcome, refused_in_one_line
 
 
 def full(command: Command, folder: Path, sizes: list[int]) -> Iterator[Outcome]:

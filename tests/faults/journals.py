@@ -9,13 +9,12 @@ from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
-from commands import TASK, run_command, same_files
-from tools import Lost, Outcome, outcome
-
 from mrb.errors import ResultError
 from mrb.evaluation.journal import MAGIC
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
+from tests.faults.commands import TASK, run_command, same_files
+from tests.faults.tools import Lost, Outcome, outcome
 
 QUERIES = 3
 START_OVER = 8

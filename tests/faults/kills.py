@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from commands import Command, Files, same_files, whole_or_absent
-from tools import Lost, Outcome, ended, outcome
+from tests.faults.commands import Command, Files, same_files, whole_or_absent
+from tests.faults.tools import Lost, Outcome, ended, outcome
 
 AT_MOST = 4
 """Kills of one run on its way, so that early and late moments are hit alike."""

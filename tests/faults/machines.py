@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from commands import Command, Files, same_files
-from tools import Lost, Outcome, ended, outcome, refused_in_one_line, wait_until
+from tests.faults.commands import Command, Files, same_files
+from tests.faults.tools import Lost, Outcome, ended, outcome, refused_in_one_line, wait_until
 
 JUMPS = ("-20y", "+20y", "-1d", "+1d")
 

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 
 
 def _table(folder: Path, *options: str) -> dict[str, tuple[int, int, str]]:
-    command = [sys.executable, str(HERE), "--quick", "--out", str(folder), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.faults", "--quick", "--out", str(folder), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^\| (.+) \| (\d+) \| (\d+) \| (.+) \|$", done.stdout, re.MULTILINE)
     return {fault: (int(tried), int(survived), lost) for fault, tried, survived, lost in rows}
@@ -30,10 +34,7 @@ def test_the_short_campaign_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_fault_that_is_not_survived_is_told(tmp_path: Path) -> None:
     script = """
-import sys
-sys.path.insert(0, sys.argv[1])
-
-from tools import Fault, Lost, outcome, tried
+from tests.faults.tools import Fault, Lost, outcome, tried
 
 def lose():
     raise Lost("a query")
@@ -41,14 +42,13 @@ def lose():
 row = tried(Fault("a fault", lambda folder: iter([None, outcome(lose), outcome(lambda: None)])), None)
 print(" ".join(row.cells))
 """
-    done = subprocess.run([sys.executable, "-c", script, str(HERE)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split("\n")[0] == "a fault 3 2 a query", done.stderr
 
 
 def test_the_page_names_every_row_and_tests_that_exist() -> None:
-    root = HERE.parents[1]
-    page = (root / "docs" / "design" / "reliability.md").read_text(encoding="utf-8")
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in root.glob("tests/*/test_*.py"))
+    page = (ROOT / "docs" / "design" / "reliability.md").read_text(encoding="utf-8")
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
     named = set(re.findall(r"`(test_\w+)`", page))
     assert len(named) >= 12
     assert not [name for name in named if f"def {name}(" not in tests]

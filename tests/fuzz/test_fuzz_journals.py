@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import examples, put, spliced, splices
 
 from mrb.errors import ResultError
 from mrb.evaluation.journal import Header, JournalWriter, Record, replay
 from mrb.evaluation.scored import held_scores
+from tests.fuzz.mutations import examples, put, spliced, splices
 
 HEADER = Header(score_key="a" * 64, task="t", reranker="r", source_sha256=None, packages={})
 BITS = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(lambda bits: np.array(bits, np.uint32).view(np.float32))

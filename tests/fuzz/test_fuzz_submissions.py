@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import changed, examples, put, spliced, splices
 
 from mrb._util.hashing import sha256_file
 from mrb.candidates.lists import read_parquet
@@ -24,6 +23,7 @@ from mrb.errors import MRBError
 from mrb.submission.rankings import SCORED
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
+from tests.fuzz.mutations import changed, examples, put, spliced, splices
 
 TASK = "mini-faq-t2t"
 Json = dict[str, Any]

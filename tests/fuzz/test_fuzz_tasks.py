@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import examples, put, spliced, splices
 
 from mrb.data.task import Suite, locate_task_folder, read_task, read_toml
 from mrb.errors import MRBError
 from mrb.training.recipe import load_recipe
+from tests.fuzz.mutations import examples, put, spliced, splices
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(path for path in locate_task_folder().glob("*/*.toml") if path.parent.name not in ("suites", "tracks"))

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import changed, examples, put
 
 from mrb.candidates import lists
 from mrb.candidates.lists import Provenance
@@ -19,6 +18,7 @@ from mrb.errors import CandidatesError, MRBError
 from mrb.metrics.measures import MEASURES, Measure, ceiling_ranking, per_query
 from mrb.metrics.ranking import rank_candidates
 from mrb.results.schema import read_result
+from tests.fuzz.mutations import changed, examples, put
 
 IDS = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=30, unique=True)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)

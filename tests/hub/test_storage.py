@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hub_lists import TASKS
-from hub_server import TOKEN, Hub, is_large, sha256
+
+from tests.builders.hub import TASKS
+from tests.builders.hub.server import TOKEN, Hub, is_large, sha256
+
+pytestmark = pytest.mark.hub
 
 Done = subprocess.CompletedProcess[str]
 Mrb = Callable[..., Done]

@@ -1,0 +1,152 @@
+"""`mrb check` for every reranker that ships, on a tiny checkpoint or a stand-in; and what each says of itself."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mrb.cli.check import command
+from mrb.cli.main import main
+from mrb.errors import AdapterError
+from mrb.rerankers.declaration import load_reranker
+from tests.baselines.test_rerank_api import Server
+from tests.baselines.test_vllm import STAND_IN
+from tests.builders.services import llama
+
+pytestmark = pytest.mark.torch
+
+Tiny = Callable[[str], Path]
+ADAPTERS = {point.name: point for point in entry_points(group="mrb.rerankers") if point.value.startswith("mrb.")}
+VISION = ("--set", "max_pixels=20000")
+TEXT_TASK = ("--task", "mini-faq-t2t")
+BOTH_TASK = ("--task", "mini-fact-it2it")
+
+# Adapter: (architecture of its tiny checkpoint, options, task).
+ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "yes-no": ("qwen2_5_vl", ("--set", "layout=gmr", *VISION), BOTH_TASK),
+    "gmr-3b": ("qwen2_5_vl_3b", VISION, BOTH_TASK),
+    "gmr-7b": ("lychee", VISION, BOTH_TASK),
+    "qwen3-vl-reranker-2b": ("qwen3_vl", VISION, BOTH_TASK),
+    "qwen3-vl-reranker-8b": ("qwen3_vl_8b", VISION, BOTH_TASK),
+    "qwen3-reranker-0.6b": ("qwen3", (), TEXT_TASK),
+    "qwen3-reranker-4b": ("qwen3", (), TEXT_TASK),
+    "qwen3-reranker-8b": ("qwen3_8b", (), TEXT_TASK),
+    "monoqwen2-vl": ("mono_lora", VISION, BOTH_TASK),
+    "jina-reranker-m0": ("jina_m0", VISION, BOTH_TASK),
+    "lamra-rank": ("lamra", VISION, BOTH_TASK),
+    "lamra-rank-qwen2.5": ("qwen2_5_vl", VISION, BOTH_TASK),
+    "bge-reranker-v2-gemma": ("gemma", (), TEXT_TASK),
+    "mxbai-rerank-base-v2": ("qwen2", (), TEXT_TASK),
+    "mxbai-rerank-large-v2": ("qwen2", (), TEXT_TASK),
+}
+WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
+WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
+"""Run on the weights that MRB or a package carries."""
+SERVED = ("rerank-api", "vllm")
+CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3"}
+OTHERS = (*CROSS_ENCODERS, "listwise")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+def test_every_adapter_is_checked() -> None:
+    assert set(ADAPTERS) == {*ON_THE_ENGINE, *WITHOUT_WEIGHTS, *WITH_THEIR_WEIGHTS, *SERVED, *OTHERS}
+
+
+@pytest.fixture
+def arguments(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[str], tuple[str, ...]]:
+    """What a user types after `mrb check NAME`, here with a tiny checkpoint or a stand-in."""
+
+    def of(name: str) -> tuple[str, ...]:
+        if name in ON_THE_ENGINE:
+            architecture, options, task = ON_THE_ENGINE[name]
+            return ("--set", f"path={tiny(architecture)}", "--set", "device=cpu", *options, *task)
+        if name == "rerank-api":
+            url = request.getfixturevalue("server").url
+            return ("--set", f"url={url}", "--set", "model=any", *TEXT_TASK)
+        if name == "vllm":
+            (tmp_path / "path" / "vllm").mkdir(parents=True)
+            (tmp_path / "path" / "vllm" / "__init__.py").write_text(STAND_IN)
+            monkeypatch.setenv("VLLM_NOTES", str(tmp_path / "notes"))
+            monkeypatch.syspath_prepend(str(tmp_path / "path"))
+            return ("--set", "model=acme/reranker", *TEXT_TASK)
+        if name == "listwise":
+            folder = llama(tmp_path / "model", "<|im_start|>", "<|im_end|>")
+            return ("--set", f"path={folder}", "--set", "max_new_tokens=2", *TEXT_TASK)
+        if name in CROSS_ENCODERS:
+            return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
+        return TEXT_TASK
+
+    return of
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_check_holds(name: str, arguments: Callable[[str], tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = CliRunner().invoke(command, [name, "--requests", "1", *arguments(name)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert f"{name} holds what it declares" in done.stdout
+
+
+MISSING = {
+    "yes-no": "yes-no: name the layout: --set layout=... one of bge-reranker-v2-gemma, gmr, ",
+    "gmr-3b": "gmr-3b: name the checkpoint: --set path=",
+    "rerank-api": "rerank-api: the option 'url' must be given: --set url=...",
+    "vllm": "vllm: the option 'model' must be given: --set model=...",
+    "cross-encoder": "cross-encoder: the option 'path' must be given: --set path=...",
+    "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3 cannot be loaded: ",
+    "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
+}
+PINNED = ("qwen3-vl-reranker-2b", "qwen3-vl-reranker-8b", "qwen3-reranker-0.6b", "qwen3-reranker-4b")
+PINNED += ("qwen3-reranker-8b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2")
+
+
+@pytest.mark.parametrize("name", sorted({*ON_THE_ENGINE, *SERVED, *OTHERS}))
+def test_what_is_missing_is_said_in_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MRB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(sys, "argv", ["mrb", "check", name, *TEXT_TASK, "--requests", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert told.startswith("mrb: ")
+    assert len(told.splitlines()) == 1, told
+    usual = "is set and it is not cached" if name in PINNED else "give the commit to load"
+    assert MISSING.get(name, usual) in told
+
+
+@pytest.mark.parametrize("option", ["device=cuda", "device=mps"])
+def test_a_gpu_that_is_not_there_is_said_in_one_line(option: str, tiny: Tiny) -> None:
+    with pytest.raises(AdapterError, match=f"^{option}: this machine has none that torch .* can use$"):
+        load_reranker("gmr-7b", dict(word.split("=") for word in (f"path={tiny('qwen2_5_vl')}", option)))
+
+
+@pytest.mark.parametrize("point", ADAPTERS.values(), ids=lambda point: point.name)
+def test_each_says_whether_it_has_met_its_real_weights(point: EntryPoint) -> None:
+    card = " ".join((importlib.import_module(point.module).__doc__ or "").split()).lower()
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    row = next((line for line in page.splitlines() if line.startswith(f"| `{point.name}` |")), "")
+    here = row.split("|")[5].strip() if row else ""  # the column "run on its weights here"
+    if point.name in WITH_THEIR_WEIGHTS:
+        assert "run on its real weights here" in card
+        assert "never run on" not in card
+        assert here == "yes"
+    elif point.name not in ("yes-no", *WITHOUT_WEIGHTS):
+        assert "never run " in card
+        assert "never" in here or here == "-"

@@ -1,0 +1,101 @@
+"""Small things to train on: a file of groups with pictures, recipes for it, and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mrb.data.items import Item
+from mrb.training.data.files import write_groups
+from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.prepare import prepare
+from mrb.training.dataset import Asked, collate, prompts_of
+from mrb.training.grad_cache import Batch
+from mrb.training.model import find_start
+from mrb.training.recipe import LoadedRecipe, Recipe, load_recipe
+from mrb.training.run import Parts, build_parts
+from tests.builders.requests import picture
+
+WORDS = ("red", "green", "blue", "white", "black", "yellow", "round", "square", "small", "large", "hot", "cold")
+
+
+def toy_groups(folder: Path, count: int = 8, *, pictures: bool = True, negatives: int = 4) -> Path:
+    """A file of `count` groups: a word as the query, the same word and a picture of its own as the document. Every
+    fourth group has no picture."""
+    rng = np.random.default_rng(0)
+
+    def group(row: int) -> TrainingGroup:
+        word = row % len(WORDS)
+        shown = pictures and row % 4 != 2
+
+        def document(word: int) -> Item:
+            return Item(f"it is {WORDS[word]}", picture(60 + 5 * word, 60, word) if shown and word % 2 else None)
+
+        others = [int(n) for n in rng.permutation(len(WORDS)) if n != word][: 2 * negatives]
+        hard = [TrainingItem(document(n), f"h{n}", rank, 1 / rank) for rank, n in enumerate(others[:negatives], 1)]
+        random = [TrainingItem(document(n), f"r{n}") for n in others[negatives:]]
+        query = Item(f"what is {WORDS[word]}?", picture(56, 60, 100 + word) if shown and row % 3 == 0 else None)
+        return TrainingGroup("Find it.", "toy", TrainingItem(query), [TrainingItem(document(word))], [*hard, *random])
+
+    path = folder / "toy.jsonl"
+    write_groups(path, (group(row) for row in range(count)))
+    return path
+
+
+def recipe_of(folder: Path, checkpoint: Path, groups: Path, changes: Sequence[str] = ()) -> LoadedRecipe:
+    """A small recipe in full precision, LoRA unless it is changed."""
+    path = folder / "small.toml"
+    path.write_text(
+        f"""
+        schema_version = 1
+        title = "small"
+        [model]
+        path = "{checkpoint}"
+        max_length = 400
+        max_pixels = 9408
+        [tuning]
+        rank = 4
+        alpha = 8
+        [data]
+        groups = ["{groups}"]
+        [sampling]
+        negatives = 3
+        [schedule]
+        queries = 4
+        steps = 4
+        learning_rate = 3e-3
+        [memory]
+        precision = "fp32"
+        queries = 2
+        chunk_tokens = 100000
+        gradient_checkpointing = false
+        [output]
+        save_every = 0
+        log_every = 1
+        """
+    )
+    return load_recipe(str(path), changes)
+
+
+def parts_of_recipe(recipe: Recipe) -> Parts:
+    """Model, prompts and images of a recipe, from its seed."""
+    from transformers import set_seed
+
+    set_seed(recipe.schedule.seed)
+    return build_parts(recipe, find_start(recipe))
+
+
+def batch_of(recipe: Recipe, parts: Parts, rows: Sequence[int]) -> Batch:
+    """The batch of the first visit of some rows."""
+    from mrb.training.data.sampling import draw
+
+    (source,) = prepare(recipe.data, lambda line: None).sources
+    asked = []
+    for row in rows:
+        drawn = draw(source.group(row), recipe.sampling, (0, row))
+        asked.append(Asked(prompts_of(parts.prompter, drawn), len(drawn.positives), drawn.missing))
+    batch = collate(asked)["batch"]
+    assert isinstance(batch, Batch)
+    return batch

@@ -1,0 +1,58 @@
+"""The commands of docs/first-stages.md that use the models, on tiny checkpoints in the folders that they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.torch
+
+PAGE = Path(__file__).parents[2] / "docs" / "first-stages.md"
+SECTION = PAGE.read_text().partition("## The dense retrievers that ship")[2].partition("\n## ")[0]
+COMMANDS = re.findall(r"^mrb .*$", SECTION, re.MULTILINE)
+FOLDERS = {"gme": "gme", "qwen": "qwen3_vl", "siglip": "siglip"}
+
+
+@pytest.fixture
+def mrb(tmp_path: Path, tiny: Callable[[str], Path]) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    (tmp_path / "models").mkdir()
+    for name, architecture in FOLDERS.items():
+        (tmp_path / "models" / name).symlink_to(tiny(architecture))
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        words = shlex.split(command)
+        words[0] = str(Path(sys.executable).with_name("mrb"))
+        environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache"), "MRB_OFFLINE": "1"}
+        environment["HF_HUB_CACHE"] = str(tmp_path / "hub")
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_the_page_has_the_commands() -> None:
+    assert len(COMMANDS) == 5
+    assert sum("path=" in command for command in COMMANDS) == 4
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "path=" in command])
+def test_a_command_makes_its_list(command: str, mrb: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+    done = mrb(command)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"119 lists, 11,900 pairs\n  sha256 [0-9a-f]{64}\n$", done.stdout)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "path=" not in command])
+def test_a_command_that_fetches_weights_says_so_offline(
+    command: str, mrb: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    done = mrb(command)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct@ce765ae7 cannot be fetched (MRB_OFFLINE is set and it is not" in line

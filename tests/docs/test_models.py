@@ -1,0 +1,38 @@
+"""docs/models.md lists every model that ships, with the checkpoint that its adapter names."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import entry_points
+from pathlib import Path
+
+PAGE = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
+ROWS = {name: cells.split(" | ") for name, cells in re.findall(r"^\| `([\w.-]+)` \| (.*) \|$", PAGE, re.MULTILINE)}
+CLASSICAL = {"random", "constant", "bm25", "surface"}
+
+
+def test_the_table_is_that_of_the_entry_points() -> None:
+    assert set(ROWS) == {point.name for point in entry_points(group="mrb.rerankers")} - CLASSICAL
+
+
+def test_every_row_names_the_checkpoint_that_its_adapter_loads() -> None:
+    checked = 0
+    for point in entry_points(group="mrb.rerankers"):
+        model = getattr(point.load(), "model", None)
+        if point.name in ROWS and isinstance(model, str):
+            shown = "ships with MRB" if Path(model).is_dir() else model
+            assert ROWS[point.name][0].startswith(shown), point.name
+            checked += 1
+    assert checked >= 13
+
+
+def test_the_column_of_comparisons_is_that_of_the_files() -> None:
+    stages = (Path(__file__).parents[2] / "docs/first-stages.md").read_text(encoding="utf-8")
+    files = [
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in (Path(__file__).parents[1] / "builders/authors").glob("*.json")
+    ]
+    held = {name: file.get("compared_with", "the authors' code") for file in files for name in file["adapters"]}
+    cells = dict(re.findall(r"^\| `([\w.-]+)` \| .* \| ([^|]+) \|$", PAGE + stages, re.MULTILINE))
+    assert held and {name: cell for name, cell in cells.items() if cell in set(held.values())} == held

@@ -1,0 +1,191 @@
+"""A built board in Debian's Chromium: every test fails, with the way to install it, where that is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from mrb.cli.main import cli
+from mrb.data.task import load_suite
+from mrb.leaderboard.build import build
+from mrb.leaderboard.pages import overview, tables
+from mrb.leaderboard.tables import board
+
+CHROMIUM = Path("/usr/bin/chromium")
+# Root has no sandbox; the rest keeps the browser from calling home on its own.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+HOSTILE = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>\u202e"
+
+WORDS = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(2)><svg onload=alert(3)>",
+    "\" autofocus onfocus=alert(4) x='",
+    "<a href='javascript:alert(5)'>x</a><iframe srcdoc='<script>alert(6)</script>'></iframe>",
+    "{{ 7*7 }}{% raw %}${alert(7)}<!--]]>",
+    "=HYPERLINK(1);@SUM(1)+cmd|' /C calc'!A0",
+)
+UNSEEN = "\u202egnp.exe\u2066\x1b[2J\x07"
+MINI = load_suite("mini").tasks
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+OpenPage = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    if not CHROMIUM.is_file():
+        pytest.fail(f"{CHROMIUM} is missing: the board is tested in Chromium; `apt-get install chromium` installs it")
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # other work may share the machine
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(ARGUMENTS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Path:
+    """A board of four comparable runs, one of them partial and full of hostile words, and one of another depth."""
+    root = tmp_path_factory.mktemp("board")
+    skills = {"alpha": 0.2, "beta": 0.8, "gamma-with-a-rather-long-name": 0.5}
+    runs = [write_run(root / "runs" / name, skill) for name, skill in skills.items()]
+    hostile = {"version": HOSTILE[:-1], "source": HOSTILE[:-1], "options": {"note": HOSTILE}}
+    runs.append(write_run(root / "runs" / "partial", 0.9, cover=["mini-faq-t2t"], reranker=hostile))
+    runs.append(write_run(root / "runs" / "shallow", 0.5, depth=10))
+    return build(runs, root / "site")
+
+
+def _hostile_submission(folder: Path) -> Path:
+    """A real submission of a few queries, with hostile words wherever a valid one may have any."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for command in (
+            "run --model random --suite mini --limit 4 --out raw",
+            "submit raw/random --organisation mrb --model-name random --allow-incomplete",
+        ):
+            done = CliRunner().invoke(cli, command.split())
+            assert done.exit_code == 0, done.output
+    finally:
+        os.chdir(before)
+    made = folder / "submissions" / "mrb__random"
+    path = made / "submission.json"
+    value: dict[str, Any] = json.loads(path.read_text())
+    # What looks like a path is refused before it could be shown: these do not.
+    words = [word for word in WORDS if "/" not in word]
+    closing = "</script><img src=x onerror=alert(8)>"
+    for reranker in (value["reranker"], *(result["reranker"] for result in value["results"].values())):
+        reranker |= {"version": closing, "source": words[0]}
+        reranker["options"] = {word: word + UNSEEN for word in words} | {"__proto__": "x"}
+    value["environment"] |= {"processor": closing, "cores": words[1], "note": words[2]}
+    value["command"] += [word + UNSEEN for word in (*words, closing)]
+    path.write_text(json.dumps(value))
+    return made
+
+
+@pytest.fixture(scope="session")
+def full_site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Path:
+    """A board with pages of every kind: of a hostile submission, a hostile run, and two that mean well."""
+    root = tmp_path_factory.mktemp("hostile")
+    info = {"version": WORDS[0], "source": WORDS[1], "options": {word: word + UNSEEN for word in WORDS}}
+    record = {
+        "command": tuple(word + UNSEEN for word in WORDS),
+        "environment": {word: word for word in WORDS} | {"processor": WORDS[0], "date": WORDS[2]},
+        "not_covered": [{"task": task_id, "reason": WORDS[1]} for task_id in MINI[2:]],
+    }
+    runs = [write_run(root / "runs" / name, 0.5) for name in ("well", "meant")]
+    runs.append(write_run(root / "runs" / "hostile", 0.7, cover=MINI[:2], reranker=info, record=record))
+    return build([*runs, _hostile_submission(root)], root / "site")
+
+
+@pytest.fixture(scope="session")
+def hostile_words() -> tuple[str, ...]:
+    """What the hostile ones say."""
+    return WORDS
+
+
+@pytest.fixture(scope="session")
+def unseen() -> str:
+    """Characters among their words that steer a reader's eye or terminal."""
+    return UNSEEN
+
+
+@pytest.fixture(scope="session")
+def kinds_of_pages() -> Callable[[Path], list[str]]:
+    """`kinds_of_pages(root)`: a page of each kind, told by folder and depth: the largest of it."""
+
+    def kinds(root: Path) -> list[str]:
+        found: dict[tuple[str, ...], Path] = {}
+        for path in sorted(root.rglob("*.html")):
+            parts = path.relative_to(root).parts
+            kind = parts if len(parts) == 1 else (parts[0], str(len(parts)))
+            if kind not in found or path.stat().st_size > found[kind].stat().st_size:
+                found[kind] = path
+        return [str(path.relative_to(root)) for path in found.values()]
+
+    return kinds
+
+
+@pytest.fixture(scope="session")
+def long_site(site: Path, write_run: Callable[..., Path]) -> Path:
+    """A board of one table with more rows than a page takes, beside the other: five rows, two to a page."""
+    root = site.parent / "long"
+    runs = [write_run(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((board, "PAGE_ROWS"), (tables, "PAGE_ROWS"), (overview, "OVERVIEW_ROWS")):
+            patch.setattr(module, name, 2)
+        return build(runs, root / "site").parent
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: Path) -> Iterator[OpenPage]:
+    """`open_page(query="", path="index.html", **context)` opens a page of the board (or of the one whose overview is
+    `of`) from disk in a context of its own.
+
+    At the end the test fails if any page said something on the console (a violation of the content policy does),
+    raised an error, showed a dialog or asked for anything but the site's own files.
+    """
+    contexts, said = [], []
+    roots = {site.parent.as_uri() + "/"}
+
+    def watch(page: Page) -> None:
+        page.on("console", lambda message: said.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: _allowed(request.url) or said.append(f"request: {request.url}"))
+
+    def open_(query: str = "", *, path: str = "index.html", width: int = 1440, of: Path = site, **options: Any) -> Page:
+        roots.add(of.parent.as_uri() + "/")
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.set_default_timeout(60_000)  # other work may share the machine
+        contexts.append(context)
+        page = context.new_page()
+        watch(page)
+        page.goto(f"{of.parent.as_uri()}/{path}{query}")
+        return page
+
+    def _allowed(url: str) -> bool:
+        return url.startswith((*roots, "data:"))
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert said == []

@@ -1,0 +1,477 @@
+"""Submissions that mean harm: each is refused by name, or what it says is shown as dead text.
+
+| threat | here | what becomes of it |
+|---|---|---|
+| markup, formulas | names, words, environment, command, options | names refused; words dead on pages and in exports |
+| script URLs, lookalike hosts | links | refused |
+| bidirectional, control and half characters, other encodings | every text | refused, or written out (`\\u{202e}`) |
+| huge, infinite and false numbers | model, options, results | refused |
+| deep nesting, keys that stand twice, too many of anything | submission.json | refused |
+| paths, Windows names, names that differ in capitals | tasks, organisation, files | refused |
+| links, pipes, folders, stray files, 100 MB files | the folder | refused, unread |
+| zip and parquet bombs, lying footers, readers that hang | rankings | refused in a process that can be ended |
+
+`tests/leaderboard/test_hostile.py` opens what is rendered in Chromium, on every kind of page.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mrb._util.hashing import sha256_file
+from mrb.errors import ResultError
+from mrb.leaderboard.build import build
+from mrb.results.export import table_csv
+from mrb.submission import rankings
+from mrb.submission.as_run import to_run
+from mrb.submission.reader import list_submissions, read_submission_folder
+from mrb.submission.sandboxed_parquet import SandboxedReader
+from mrb.submission.schema import MAX_SUBMISSION_BYTES
+from mrb.submission.validate import read_checked_rankings, validate_submission
+
+TASK = "mini-faq-t2t"
+MARKUP = "</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>{{ 7*7 }}</a>"
+BIDI, CONTROL, FORMULA = "abc\u202egnp.exe", "a\x1b[2Jb\x00c", "=HYPERLINK(1)"
+TEXTS = {"markup": MARKUP, "bidi": BIDI, "control": CONTROL, "formula": FORMULA, "long": "x" * 5000}
+Json = dict[str, Any]
+Change = Callable[[Json], object]
+Damage = Callable[[Path], object]
+SitePages = Callable[[Path], dict[str, Any]]
+
+
+def edit(folder: Path, change: Change) -> Path:
+    path = folder / "submission.json"
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    """The one printable line with which a submission is refused, which names its folder."""
+    with pytest.raises(ResultError) as caught:
+        validate_submission(read_submission_folder(folder))
+    message = str(caught.value)
+    assert str(folder) in message and len(message) < 1000
+    assert message.isprintable(), "nothing of a stranger may steer a terminal"
+    return message
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# Text
+
+
+def _identity(value: Json, name: str, text: object) -> None:
+    """The reranker's declarations, wherever they stand."""
+    for reranker in (value["reranker"], *(result["reranker"] for result in value["results"].values())):
+        reranker[name] = text
+
+
+REFUSED_TEXTS: dict[str, Callable[[Json, str], object]] = {
+    "model.organisation": lambda v, t: v["model"].update(organisation=t),
+    "model.name": lambda v, t: v["model"].update(name=t),
+    "model.variant": lambda v, t: v["model"].update(variant=t),
+    "model.licence": lambda v, t: v["model"].update(licence=t),
+    "model.links": lambda v, t: v["model"].update(links=[t]),
+    "model.kind": lambda v, t: v["model"].update(kind=t),
+    "reranker.name": lambda v, t: _identity(v, "name", t),
+    "suite_version": lambda v, t: v.update(suite_version=t),
+    "suite": lambda v, t: v.update(suite=t),
+    "training": lambda v, t: v["training"].update({TASK: t}),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("field", REFUSED_TEXTS)
+def test_names_are_refused(submission: Path, field: str, kind: str) -> None:
+    edit(submission, lambda v: REFUSED_TEXTS[field](v, TEXTS[kind]))
+    assert field.partition(".")[0].partition("_")[0] in refusal(submission)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "http://example.org", "//example.org",
+        "https://example.org/\"onclick=x", "https://example.org/ x", "https://user:pw@example.org", "https://[::1]/",
+        "https://example.org:8443/", "https://exаmple.org/", "https://example.org/\u202e", "https://127.0.0.1/",
+        "https://localhost/x", "https://example.org/\\..\\x", "file:///etc/passwd", "https://",
+    ],
+)  # fmt: skip
+def test_links_that_are_no_plain_https_are_refused(submission: Path, link: str) -> None:
+    edit(submission, lambda v: v["model"].update(links=[link]))
+    assert "model.links.0" in refusal(submission)
+
+
+@pytest.mark.parametrize("kind", ["markup", "formula"])
+def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
+    submission: Path, tmp_path: Path, site_pages: SitePages, kind: str
+) -> None:
+    text = TEXTS[kind].replace("://", "")
+
+    def hostile(value: Json) -> None:
+        _identity(value, "version", text)
+        _identity(value, "source", text)
+        _identity(value, "options", {"note": text + BIDI + CONTROL, text: 1})
+        value["environment"].update(processor=text, cores=text)
+        value["command"].append(text + BIDI + CONTROL)
+        value["not_covered"].append({"task": "mini-flag-t2i", "reason": text})
+
+    edit(submission, hostile)
+    assert validate_submission(read_submission_folder(submission)).recomputed == (TASK,)
+    pages = site_pages(build([submission], tmp_path / "site").parent)
+    stated = read_submission_folder(submission).submission.model.links
+    for name in ("index.html", f"models/{submission.name}.html", f"tasks/{TASK}.html", "models.html"):
+        tags, links = pages[name].tags, pages[name].links
+        scripts = [attributes for tag, attributes in tags if tag == "script"]
+        assert scripts and all(attributes.keys() == {"src", "defer"} for attributes in scripts)
+        assert all((attributes["src"] or "").removeprefix("../").startswith("static/") for attributes in scripts)
+        assert not {tag for tag, _ in tags} & {"img", "iframe", "object", "style", "base", "form action"}
+        assert not [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"]
+        assert not [
+            link for link in links if ":" in link and not link.startswith(("https://arxiv.org/", "data:,", *stated))
+        ]
+        assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", pages[name].source)
+    cells = [
+        cell for line in table_csv(to_run(read_submission_folder(submission))).splitlines() for cell in line.split(",")
+    ]
+    assert cells and not [cell for cell in cells if cell.startswith(("=", "+", "@")) or re.match("-[^0-9]", cell)]
+
+
+@pytest.mark.parametrize("kind", ["bidi", "control"])
+@pytest.mark.parametrize("field", ["version", "source"])
+def test_characters_that_cannot_be_seen_are_refused_where_words_are_shown(
+    submission: Path, field: str, kind: str
+) -> None:
+    edit(submission, lambda v: _identity(v, field, TEXTS[kind]))
+    assert f"reranker.{field}" in refusal(submission)
+
+
+# Numbers and nesting
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("NaN", "NaN is not a number"), ("Infinity", "Infinity is not a number"), ("1e999", "larger than any number"),
+        ("-1e999", "larger than any number"), ("1" * 5000, "not valid JSON"), ("1" * 400, "parameters"),
+        ("1e300", "parameters"), ("-1", "parameters"), ("0", "parameters"), ("true", "parameters"),
+        ('"12"', "parameters"), ("0x10", "not valid JSON"), ("1.5", "parameters"),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused(submission: Path, number: str, words: str) -> None:
+    path = submission / "submission.json"
+    path.write_text(path.read_text().replace('"parameters": 1000', f'"parameters": {number}', 1))
+    assert words in refusal(submission)
+
+
+@pytest.mark.parametrize("number", ["1e308", "1" * 300, "-5"])
+def test_numbers_in_results_are_held_to_what_there_is(submission: Path, number: str) -> None:
+    path = submission / "submission.json"
+    text = re.sub(r'"queries": 12', f'"queries": {number}', path.read_text(), count=1)
+    assert number in text
+    path.write_text(text)
+    assert "queries" in refusal(submission)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":'])
+def test_deep_nesting_is_refused(submission: Path, opening: str) -> None:
+    path = submission / "submission.json"
+    path.write_text(opening * 100_000)
+    assert "not valid JSON" in refusal(submission)
+    path.write_text(path.read_text()[: len(opening) * 500])
+    assert "not valid JSON" in refusal(submission)
+
+
+def test_a_value_nested_to_the_limit_is_refused_without_a_crash(submission: Path) -> None:
+    edit(submission, lambda v: v["reranker"].update(options={"x": json.loads("[" * 300 + "]" * 300)}))
+    assert "recursion limit exceeded" in refusal(submission)
+    edit(submission, lambda v: v["reranker"].update(options={"x": [[[1]]]}))
+    assert "reranker.options.x" in refusal(submission)
+
+
+def test_a_key_that_stands_twice_is_refused(submission: Path) -> None:
+    path = submission / "submission.json"
+    path.write_text(path.read_text().replace('"suite": "mini"', '"suite": "mrb", "suite": "mini"', 1))
+    assert "the key 'suite' stands twice" in refusal(submission)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["environment"].update({f"package-{n}": "1" for n in range(100)}), "environment"),
+        (lambda v: v["command"].extend(["x"] * 500), "command"),
+        (lambda v: v["command"].append("x" * 5000), "command"),
+        (lambda v: v["model"].update(links=["https://example.org/"] * 11), "model.links"),
+        (lambda v: v["timings"].update({f"task-{n}": {"seconds": 1.0, "pairs": 1} for n in range(300)}), "timings"),
+        (lambda v: v["not_covered"].extend([{"task": "mini-flag-t2i", "reason": "x"}] * 300), "not_covered"),
+    ],
+)  # fmt: skip
+def test_counts_are_capped(submission: Path, change: Change, words: str) -> None:
+    assert words in refusal(edit(submission, change))
+
+
+HALF = r"\ud800"  # half a character: no text that could be written anywhere
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "\ufeff" + text, "not valid JSON|Invalid JSON"), (lambda text: text + "{}", "Extra data"),
+        (lambda text: text.replace('"options": {}', '"options": {"x": "' + HALF + '"}'), "half of a character"),
+        (lambda text: text.replace('"options": {}', '"options": {"' + HALF + '": 1}'), "half of a character"),
+        (lambda text: text.replace('"environment": {', '"environment": {"gpu": "' + HALF + '", '), "half of a char"),
+        (lambda text: text.replace('"options": {}', '"options": {"x": 1, "x": 2}'), "'x' stands twice"),
+        (lambda text: text.replace('"organisation": "mrb"', '"organisation": "m\u0433b"'), "model.organisation"),
+    ],
+)  # fmt: skip
+def test_text_that_is_no_text_is_refused(submission: Path, change: Callable[[str], str], words: str) -> None:
+    path = submission / "submission.json"
+    original = path.read_text()
+    path.write_text(change(original))
+    assert path.read_text() != original
+    assert re.search(words, refusal(submission))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-7"])
+def test_another_encoding_is_refused(submission: Path, encoding: str) -> None:
+    path = submission / "submission.json"
+    path.write_bytes(path.read_text().replace('"mini"', '"mini\u00e9"').encode(encoding))
+    assert "submission.json" in refusal(submission)
+
+
+@pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty"])
+def test_names_that_scripts_know_are_words(submission: Path, tmp_path: Path, name: str) -> None:
+    edit(submission, lambda v: _identity(v, "options", {name: "x"}))
+    page = build([submission], tmp_path / "site").parent / "models" / f"{submission.name}.html"
+    assert f"{name}=&#34;x&#34;" in page.read_text()
+
+
+# Names and kinds of files
+
+
+def _unlink_and_link(name: str, target: str) -> Damage:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path.symlink_to(target)
+
+    return damage
+
+
+def _pipe(folder: Path) -> None:
+    (folder / "submission.json").unlink()
+    os.mkfifo(folder / "submission.json")
+
+
+def _file_for_a_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "rankings")
+    (folder / "rankings").write_text("")
+
+
+def _folder_for_a_file(folder: Path) -> None:
+    path = folder / "rankings" / f"{TASK}.parquet"
+    path.unlink()
+    path.mkdir()
+
+
+def _zip(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "rankings" / "more.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(10_000_000))
+
+
+def _zip_for_parquet(folder: Path) -> None:
+    path = folder / "rankings" / f"{TASK}.parquet"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(10_000_000))
+    edit(folder, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
+
+
+def _sparse(name: str) -> Damage:
+    def damage(folder: Path) -> None:
+        with (folder / name).open("r+b" if (folder / name).exists() else "wb") as file:
+            file.truncate(100 * 1024 * 1024)
+
+    return damage
+
+
+def _hard_link(folder: Path) -> None:
+    os.link(folder / "submission.json", folder / "rankings" / "more.parquet")
+
+
+def _added(name: str) -> Damage:
+    return lambda folder: (folder / name).write_bytes(b"")
+
+
+def _renamed(name: str) -> Damage:
+    return lambda folder: (folder / "rankings" / f"{TASK}.parquet").rename(folder / "rankings" / name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_unlink_and_link("submission.json", "/etc/passwd"), "submission.json: a symbolic link"),
+        (_unlink_and_link("submission.json", "nowhere"), "submission.json: a symbolic link"),
+        (_unlink_and_link("rankings", "/etc"), "rankings: a symbolic link"),
+        (_unlink_and_link(f"rankings/{TASK}.parquet", "/etc/passwd"), f"{TASK}.parquet: a symbolic link"),
+        (_pipe, "submission.json: not a file"), (_file_for_a_folder, "rankings: not a folder"),
+        (_folder_for_a_file, f"{TASK}.parquet: not a file"), (_zip, "'more.zip', which is no part of a submission"),
+        (_zip_for_parquet, f"{TASK}.parquet: damaged parquet"), (_sparse("submission.json"), "104857600 bytes"),
+        (_sparse(f"rankings/{TASK}.parquet"), "104857600 bytes, more than"), (_sparse("weights.bin"), "'weights.bin'"),
+        (_added("NUL"), "'NUL', which is no part"), (_added("rankings/aux.parquet"), "'aux.parquet', which is no part"),
+        (_added("rankings/.hidden"), "'.hidden', which is no part"), (_added("run.py"), "'run.py', which is no part"),
+        (_added(f"rankings/{TASK.upper()}.parquet"), "'MINI-FAQ-T2T.parquet', which is no part"),
+        (_added("rankings/a\u202eb"), "which is no part"), (_added("rankings/a\x1b[2Jb\n"), "which is no part"),
+        (_added("verified.json"), "'verified.json', which is no part"), (_renamed("x.parquet"), "'x.parquet'"),
+        (_added("rankings/mini-faq-t2t.parquet."), "t2t.parquet.', which is no part"),
+        (_added("rankings/mini-faq-t2t.parquet "), "t2t.parquet ', which is no part"),
+        (_added("rankings/..%2f..%2fx.parquet"), "x.parquet', which is no part"), (_hard_link, "'more.parquet'"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_part_of_a_submission_are_refused_by_name(
+    submission: Path, damage: Damage, words: str
+) -> None:
+    damage(submission)
+    before = peak_megabytes()
+    assert words in refusal(submission)
+    assert peak_megabytes() - before < 50, "a large file is refused by its size, not after it was read"
+
+
+def test_a_folder_that_is_a_link_is_refused(submission: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / submission.name
+    link.symlink_to(submission)
+    assert "a symbolic link" in refusal(link)
+
+
+@pytest.mark.parametrize("task_id", ["../../etc/passwd", f"{TASK}/../x", "/etc/passwd", "..", "con", "a\\b", "a\x00b"])
+def test_task_names_are_no_paths(submission: Path, task_id: str) -> None:
+    def change(value: Json) -> None:
+        for part in ("results", "rankings"):
+            value[part][task_id] = value[part].pop(TASK)
+        value["timings"].clear()
+
+    refusal(edit(submission, change))
+
+
+@pytest.mark.parametrize("name", ["CON", "com1", "nul.model", "AUX"])
+def test_windows_names_are_refused(submission: Path, name: str) -> None:
+    edit(submission, lambda v: v["model"].update(organisation=name))
+    assert "Windows" in refusal(submission)
+    folder = submission.rename(submission.parent / name)
+    assert "Windows keeps this name" in refusal(folder)
+
+
+def test_names_that_differ_in_capitals_alone_are_refused(submission: Path) -> None:
+    other = Path(shutil.copytree(submission, submission.parent / "MRB__Random"))
+    assert "'MRB__Random' beside it differs only in capitals" in refusal(submission)
+    with pytest.raises(ResultError, match="differs only in capitals"):
+        list_submissions(submission.parent)
+    with pytest.raises(ResultError, match="differs only in capitals"):
+        build([submission.parent], submission.parent / "site")
+    shutil.rmtree(other)
+    assert validate_submission(read_submission_folder(submission)).recomputed == (TASK,)
+
+
+# Bombs
+
+
+def _replace(folder: Path, table: pa.Table, **options: Any) -> Path:
+    path = folder / "rankings" / f"{TASK}.parquet"
+    pq.write_table(table, path, **options)
+    edit(folder, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
+    return path
+
+
+def _plain(rows: int, size: int) -> pa.Table:
+    cells = {"query_id": [f"q{n}" for n in range(rows)], "order": [bytes(size)] * rows, "scores": [b""] * rows}
+    return pa.table(cells).cast(rankings.SCORED)
+
+
+def _lie(path: Path, old: bytes, new: bytes) -> None:
+    """Change what a file's footer states, not what its pages are."""
+    data = path.read_bytes()
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    footer = data[start:].replace(old, new)
+    assert footer != data[start:]
+    path.write_bytes(data[:start] + footer)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"compression": "zstd", "use_dictionary": False}, "is packed or coded (ZSTD"),
+        ({"compression": "gzip", "use_dictionary": False}, "is packed or coded (GZIP"),
+        ({"compression": "none", "use_dictionary": True}, "RLE_DICTIONARY); rankings are written plain"),
+        (
+            {"compression": "none", "use_dictionary": False, "column_encoding": {"order": "DELTA_BYTE_ARRAY"}},
+            "DELTA_BYTE_ARRAY); rankings are written plain",
+        ),
+    ],
+)
+def test_packed_and_coded_files_are_refused_unread(submission: Path, options: Json, words: str) -> None:
+    _replace(submission, _plain(12, 10**6), **options)
+    before = peak_megabytes()
+    assert words in refusal(submission)
+    assert peak_megabytes() - before < 50
+
+
+def test_a_footer_that_ends_the_parquet_library_is_refused_by_name_and_the_next_file_is_read(submission: Path) -> None:
+    good = read_submission_folder(submission)
+    original = good.ranking_path(TASK).read_bytes()
+    path = _replace(submission, _plain(12, 10**5), compression="zstd", use_dictionary=False)
+    _lie(path, b"\x15\x0c", b"\x15\x00")  # of types and codecs alike: the library aborts over it
+    edit(submission, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
+    assert f"{TASK}.parquet" in refusal(submission)
+    path.write_bytes(original)
+    assert len(read_checked_rankings(good, TASK)) == 12
+
+
+def test_a_file_that_lies_about_its_coding_cannot_fill_the_memory(submission: Path) -> None:
+    # Each value repeats the one before it: 300 kB that unpack to 120 MB, where 40 more are allowed.
+    options: Json = {"compression": "none", "use_dictionary": False, "column_encoding": {"order": "DELTA_BYTE_ARRAY"}}
+    path = _replace(submission, _plain(400, 300_000), **options)
+    _lie(path, b"\x06\x0e", b"\x06\x00")  # encodings: DELTA_BYTE_ARRAY is now PLAIN
+    assert "DELTA_BYTE_ARRAY" not in pq.read_metadata(path).row_group(0).column(1).encodings
+    assert path.stat().st_size < 10**6
+    small = SandboxedReader(memory=40 * 10**6)
+    with pytest.raises(ResultError, match=r"parquet: (unpacks to more than|damaged|cannot be read|reading it ends)"):
+        small.table(path, rankings.SCORED, rows=400, max_bytes=10**9)
+    small.close()
+
+
+def test_a_reader_that_hangs_is_ended(submission: Path) -> None:
+    path = submission / "rankings" / "pipe"
+    os.mkfifo(path)
+    impatient = SandboxedReader(seconds=2.0)
+    with pytest.raises(ResultError, match="pipe: reading it ends the process that reads"):
+        impatient.table(path, rankings.SCORED, rows=1, max_bytes=10**6)
+    impatient.close()
+
+
+def test_rows_and_columns_that_nobody_counted_are_refused(submission: Path) -> None:
+    _replace(submission, pa.table({"query_id": pa.nulls(2_000_000, pa.string())}), compression="none")
+    assert "2000000 rows; the result counts 12 queries" in refusal(submission)
+    wide = pa.table({f"c{n}": pa.array([1] * 12) for n in range(2000)})
+    _replace(submission, wide, compression="none", use_dictionary=False)
+    assert "wanted query_id string, order binary, scores binary" in refusal(submission)
+
+
+def test_the_text_is_capped_before_it_is_read(submission: Path) -> None:
+    path = submission / "submission.json"
+    path.write_text(" " * MAX_SUBMISSION_BYTES + path.read_text())
+    assert f"more than {MAX_SUBMISSION_BYTES}" in refusal(submission)
