@@ -22,6 +22,8 @@ from mrb.evaluation.score import score_all
 from mrb.rerankers.declaration import declared
 from mrb.rerankers.plugins import Adapter
 
+pytestmark = pytest.mark.torch
+
 MakePlan = Callable[..., Plan]
 VALUES = [0.1, 2.5, -3.0]
 EXACT = [0.5, 2.5, -3.0]

@@ -25,8 +25,6 @@ def raised(folder: Path, body: str, name: str = "mine.py") -> BaseException:
 
 
 def test_the_place_is_in_the_users_own_file_not_in_what_it_called(tmp_path: Path) -> None:
-    torch = raised(tmp_path, "import torch\n\ntorch.nn.Linear(2, 2)(torch.ones(3))\n")
-    assert place(torch) == " (mine.py, line 3)"
     standard = raised(tmp_path, "import json\njson.loads('{')\n")
     assert place(standard) == " (mine.py, line 2)"
     ours = raised(tmp_path, "from mrb.data.items import ImageHandle\nImageHandle(lambda: 1 / 0, where='x').encoded\n")
@@ -34,6 +32,12 @@ def test_the_place_is_in_the_users_own_file_not_in_what_it_called(tmp_path: Path
     handle = "from mrb.data.items import ImageHandle\nImageHandle(lambda: 5, where='x').encoded\n"
     assert place(raised(tmp_path, handle)) == " (mine.py, line 2)"
     assert place(raised(tmp_path, "exec('1 / 0')\n")) == " (mine.py, line 1)"
+
+
+@pytest.mark.torch
+def test_the_place_is_in_the_users_own_file_not_in_torch(tmp_path: Path) -> None:
+    torch = raised(tmp_path, "import torch\n\ntorch.nn.Linear(2, 2)(torch.ones(3))\n")
+    assert place(torch) == " (mine.py, line 3)"
 
 
 def test_an_installed_adapter_has_the_last_line_outside_mrb(tmp_path: Path) -> None:
