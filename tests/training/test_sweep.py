@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import sweep_report as report
 from mrb.baselines.retrievers.colours import COLOURS, mentions, pixel_colours
 from mrb.baselines.synthetic.flag_grammar import describe_and_draw
 from mrb.baselines.synthetic.flag_sheet import TALL, WIDE
@@ -33,6 +32,9 @@ from mrb.training.recipe import load_recipe
 from mrb.training.run import train
 from mrb.training.sweep import Sweep, SweepRun, format_results, load_sweep, run_sweep
 from tests.builders.training import recipe_of, toy_groups
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+import sweep_report as report
 
 pytestmark = pytest.mark.torch
 
