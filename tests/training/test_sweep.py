@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sweep_report as report
 from click.testing import CliRunner
 
 from mrb.baselines.retrievers.colours import COLOURS, mentions, pixel_colours
@@ -32,9 +33,6 @@ from mrb.training.recipe import load_recipe
 from mrb.training.run import train
 from mrb.training.sweep import Sweep, SweepRun, format_results, load_sweep, run_sweep
 from tests.builders.training import recipe_of, toy_groups
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-import sweep_report as report
 
 pytestmark = pytest.mark.torch
 
