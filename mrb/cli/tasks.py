@@ -81,7 +81,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
-    """How far numbers on the sample may be from those on all queries: an upper bound, docs/mrb-lite.md says why."""
+    """How far numbers on the sample may be from those on all queries: an upper bound, docs/design/mrb-lite.md says why."""
     from mrb.data.task_filter import count_queries
 
     # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
@@ -95,7 +95,7 @@ def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     return (
         f"Samples of {sample.queries} queries a task. 95 % of such samples give a task's measures within {one} points "
         f"of those on all queries,\nthe average over tasks within {all_tasks} and over types within {all_types}, "
-        "whatever the reranker (docs/mrb-lite.md)."
+        "whatever the reranker (docs/design/mrb-lite.md)."
     )
 
 

@@ -85,7 +85,7 @@ def test_what_mrb_tasks_states_holds_for_the_widest_spread(lite: ModuleType) -> 
         inside = float((np.abs(100 * errors) <= bound + 0.05).mean())  # the bound is printed to one place
         assert 0.93 <= inside <= 0.98
     assert task_rate >= 0.95 and type_rate >= 0.95
-    text = (ROOT / "docs" / "mrb-lite.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "design" / "mrb-lite.md").read_text(encoding="utf-8")
     for bound in (f"{one} points", f"{over_tasks} point ", f"{over_types} points"):
         assert bound in text
 
