@@ -81,7 +81,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
 
 
 def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
-    """How far numbers on the sample may be from those on all queries: an upper bound, docs/design/mrb-lite.md says why."""
+    """Return the bound of the difference between numbers on the sample and on all queries (docs/design/mrb-lite.md)."""
     from mrb.data.task_filter import count_queries
 
     # No measure in [0, 1] has a variance over 1/4; a sample without replacement knows its share of the queries.
