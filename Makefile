@@ -8,9 +8,13 @@ DEMO_MODEL ?= gmr-tiny
 # gain nothing and cost memory. Each takes a run of neighbours, so that what a file's tests share is made once; who is done
 # takes from the others. Threads beside that only wait.
 PARALLEL ?= -n $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))') --dist worksteal
+# The board's scripts are checked by npm's tools, run by the node that pip installed.
+JS := tests/leaderboard/js
+JS_READY := $(JS)/node_modules/.package-lock.json
+NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-unit check docs docs-links format clean
+.PHONY: demo test test-unit test-js check lint-js docs docs-links format clean
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,19 +25,30 @@ demo: $(READY)
 	$(BIN)/mrb run --model $(DEMO_MODEL) --out runs
 	$(BIN)/mrb leaderboard build runs/* --out site
 
-test: $(READY)
+test: $(READY) test-js
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-unit: $(READY)
+test-unit: $(READY) test-js
 	$(BIN)/python -m pytest $(PARALLEL) --unit
 
+test-js: $(READY)
+	cd $(JS) && $(NODE) node --test
+
 # The script that made the embedded data is not part of the package and is checked by itself.
-check: $(READY)
+check: $(READY) lint-js test-js
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p mrb
 	cd tasks/mini/build && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --explicit-package-bases .
 	$(BIN)/python -m pytest $(PARALLEL) --unit
+
+$(JS_READY): $(READY) $(JS)/package-lock.json
+	cd $(JS) && $(NODE) npm ci --silent --no-audit --no-fund
+	touch $@
+
+lint-js: $(JS_READY)
+	cd $(JS) && $(NODE) node_modules/.bin/biome check --error-on-warnings . ../../../leaderboard/static
+	cd $(JS) && $(NODE) node_modules/.bin/tsc
 
 # A warning is an error: a page that no table of contents has, a link or a name that leads nowhere.
 docs: $(READY)
@@ -48,5 +63,5 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist site runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JS)/node_modules build dist site runs *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,7 +19,15 @@ from mrb import __version__
 from mrb._util.files import is_device_name
 from mrb._util.format import format_size
 from mrb.data.task import TYPES
-from mrb.leaderboard.tables.cells import MINUS, number, numbers, percent, run_head, signed, visible
+from mrb.leaderboard.tables.cells import (
+    MINUS,
+    describe_run,
+    escape_invisible,
+    format_cell,
+    format_percent,
+    format_row,
+    format_signed,
+)
 from mrb.leaderboard.tables.columns import rate, size
 from mrb.leaderboard.tables.rows import SOURCE
 from mrb.metrics.measures import HEADLINE
@@ -86,9 +95,8 @@ def query_page(task_id: str, page: int) -> str:
 def render(template: str, path: str, *, section: str | None = None, **values: object) -> Page:
     """Render the page at `path` from a template that extends `base.html.jinja`, with `values` as its variables.
 
-    Templates also get `link(target)`, the address of a path of the site relative to this page; `number_cell(cell,
-    column, measure="")` and `number_cells(cells, columns)`, one or several cells; and `run_head_cell(card)`, a row's
-    head. `section` is this page's entry in the navigation, by default that of its folder.
+    Templates also get `link(target)`, the address of a path of the site relative to this page. `section` is this page's
+    entry in the navigation, by default that of its folder.
     """
     up = "../" * path.count("/")
     section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
@@ -97,12 +105,14 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
         path=path,
         section=section,
         link=lambda target: up + target,
-        number_cell=partial(number, up),
-        number_cells=partial(numbers, up),
-        run_head_cell=partial(run_head, up),
         **values,
     )
     return Page(path, text.encode())
+
+
+def root_macros(template: str) -> Any:
+    """Return a template's macros, with links that lead from the site's root."""
+    return _environment().get_template(template).make_module({"link": str})
 
 
 def small(fraction: float) -> str:
@@ -131,14 +141,14 @@ def _environment() -> Environment:
         loader=FileSystemLoader(package_folder() / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=visible,
+        finalize=escape_invisible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": percent,
+        "percent": format_percent,
         "small": small,
-        "signed": signed,
+        "signed": format_signed,
         "points": points,
         "gained": gained,
         "rate": rate,
@@ -151,6 +161,9 @@ def _environment() -> Environment:
         "type_words": TYPE_WORDS,
         "headline": str(HEADLINE),
         "source": SOURCE,
+        "describe_run": describe_run,
+        "format_cell": format_cell,
+        "format_row": format_row,
         "task_page": task_page,
         "model_page": model_page,
         "queries_page": queries_page,

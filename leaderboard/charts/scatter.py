@@ -11,7 +11,7 @@ import numpy as np
 
 from mrb.data.task import load_task
 from mrb.leaderboard.tables.board import Board
-from mrb.leaderboard.tables.cells import signed
+from mrb.leaderboard.tables.cells import format_signed
 from mrb.leaderboard.tables.columns import rate, size
 from mrb.leaderboard.tables.rows import AVERAGE_TYPES
 from mrb.metrics.measures import HEADLINE
@@ -180,7 +180,7 @@ def _depths(board: Board, scores: dict[str, float]) -> Scatter | None:
     y_axis, y_ticks = _axis([gain for curve in gains.values() for _, gain in curve] + [0.0])
     points = labelled(
         [
-            Point(name, x_axis(depth), y_axis(gain), f"{depth:.0f}", signed(gain), named=depth == curve[-1][0])
+            Point(name, x_axis(depth), y_axis(gain), f"{depth:.0f}", format_signed(gain), named=depth == curve[-1][0])
             for name, curve in gains.items()
             for depth, gain in curve
         ]

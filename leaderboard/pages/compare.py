@@ -1,19 +1,19 @@
 """Compare two or three runs: `compare.html` with every pair of each table, and a page for each pair.
 
-A pair's content is formatted once; both the template and the script use it.
+The script shows any other pair on `compare.html`, from that pair's section as HTML.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mrb.leaderboard.explorer import page_of, short
-from mrb.leaderboard.page import Page, query_page, render, task_page
+from mrb.leaderboard.page import Page, query_page, render, root_macros, task_page
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.cells import percent, signed
+from mrb.leaderboard.tables.cells import format_percent, format_signed
 from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compared_runs, pairs_of
 from mrb.leaderboard.tables.rankings import Explored, explored, read_orders, with_values
 from mrb.results.compare import QueryDifference
@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PairView:
-    """A pair as text, for the page and for the script."""
+    """A pair as text."""
 
     base: str
     other: str
@@ -57,9 +57,6 @@ class Compared:
     of: int
 
 
-EMPTY = PairView("", "", (), (), (), (), ())
-
-
 def pages(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
     known = {one.task.id: one for one in explored(site)}
@@ -73,11 +70,11 @@ def pages(site: Site) -> Iterator[Page]:
             view = pair_view(pair, known)
             first = first or view
             cells[pair.base, pair.other] = _matrix_cell(pair)
-            yield data_script(f"compare/{pair.base}/{pair.other}", asdict(view))
+            yield data_script(f"compare/{pair.base}/{pair.other}", root_macros("pair.html.jinja").pair(view, "pair-1"))
             yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view, of=len(runs))
         able = [run for run in table.runs if _has_values(run, known)]
         tables.append(Compared(table.comparison.title, tuple(runs), cells, len(able), len(table.runs)))
-    common: dict[str, Any] = {"empty": EMPTY, "max_runs": MAX_RUNS, "pair_page": pair_page}
+    common: dict[str, Any] = {"max_runs": MAX_RUNS, "pair_page": pair_page}
     yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
 
 
@@ -106,9 +103,11 @@ def p_text(p: float) -> str:
 
 def _row(line: Line, head: str, href: str) -> Row:
     counts = ("", "", "") if line.counts is None else tuple(str(count) for count in line.counts)
-    interval = f"{signed(line.low)} to {signed(line.high)}"
-    means = (percent(line.base), percent(line.other))
-    return Row(head, href, (*means, signed(line.difference), interval, p_text(line.p), *counts), _sign(line.difference))
+    interval = f"{format_signed(line.low)} to {format_signed(line.high)}"
+    means = (format_percent(line.base), format_percent(line.other))
+    return Row(
+        head, href, (*means, format_signed(line.difference), interval, p_text(line.p), *counts), _sign(line.difference)
+    )
 
 
 def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
@@ -119,7 +118,7 @@ def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
         head = short(shown.plan.data.queries.item(one.query_id).text, 80) or f"query {number}"
         chosen = f"?run={other}" if other in {run.name for run in shown.runs} else ""
         href = f"{query_page(one.task, page_of(number))}{chosen}#q{number}"
-    cells = (one.task, percent(one.base), percent(one.other), signed(one.difference))
+    cells = (one.task, format_percent(one.base), format_percent(one.other), format_signed(one.difference))
     return Row(head, href, cells, _sign(one.difference))
 
 
@@ -128,7 +127,7 @@ def _matrix_cell(pair: Pair) -> Row:
     counts = [one.counts for one in pair.tasks if one.counts is not None]
     won, tied, lost = (sum(column) for column in zip(*counts, strict=True))
     wins = f"{(won + tied / 2) / (won + tied + lost):.2f}"
-    return Row(signed(line.difference), "", (p_text(line.p), str(len(pair.tasks)), wins), _sign(line.difference))
+    return Row(format_signed(line.difference), "", (p_text(line.p), str(len(pair.tasks)), wins), _sign(line.difference))
 
 
 def _sign(difference: float) -> str:

@@ -16,7 +16,7 @@ from mrb import __version__
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
-from mrb.leaderboard.tables.cells import BLANK, Shown, visible
+from mrb.leaderboard.tables.cells import BLANK, CellText, escape_invisible
 from mrb.leaderboard.tables.rows import Cell
 from mrb.metrics.measures import HEADLINE
 
@@ -63,7 +63,7 @@ def long_path(board: Board, suffix: str) -> str:
 @lru_cache(maxsize=2**14)
 def plain(text: str) -> str:
     """Return a cell for a spreadsheet: no formula, no invisible character."""
-    words = str(visible(text))
+    words = str(escape_invisible(text))
     return "'" + words if words.startswith(_FORMULA) and not _is_number(words) else words
 
 
@@ -101,7 +101,7 @@ def _numbers(cell: Cell) -> list[str]:
     return ["" if value is None else repr(float(value)) for value in (cell.mean, cell.low, cell.high)]
 
 
-def _fact(cell: Shown | None) -> str:
+def _fact(cell: CellText | None) -> str:
     if cell is None or cell.kind == BLANK or cell.value is None:
         return ""
     return repr(cell.value) if isinstance(cell.value, float) and not cell.text.endswith(("B", "M", "k")) else cell.text
@@ -134,7 +134,8 @@ def as_json(board: Board) -> str:
     comparison = board.table.comparison
     rows = {
         run.name: {
-            key: {"text": visible(cell.text), "value": cell.value} for key, cell in board.facts[run.name].items()
+            key: {"text": escape_invisible(cell.text), "value": cell.value}
+            for key, cell in board.facts[run.name].items()
         }
         | {"rank": [board.standing.ranks[run.name].best, board.standing.ranks[run.name].worst]}
         for run in board.table.runs
@@ -180,7 +181,7 @@ def latex(board: Board, tab: Tab) -> str:
 
 def tex(text: str) -> str:
     """Return text escaped for LaTeX."""
-    return "".join(_LATEX.get(letter, letter) for letter in str(visible(text)))
+    return "".join(_LATEX.get(letter, letter) for letter in str(escape_invisible(text)))
 
 
 def citation() -> str:

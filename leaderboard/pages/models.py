@@ -9,7 +9,6 @@ from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, type_plot
 from mrb.leaderboard.page import Page, model_page, render
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.model_facts import averages, extremes, record_lines, task_lines, training
-from mrb.leaderboard.tables.model_rows import record_rows, task_rows
 from mrb.metrics.measures import HEADLINE
 from mrb.submission.schema import SUBMISSION_FILE
 
@@ -43,6 +42,4 @@ def pages(site: Site) -> Iterator[Page]:
             best=best,
             worst=worst,
             records=record_lines(run, submission),
-            task_rows=task_rows,
-            record_rows=record_rows,
         )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from mrb.leaderboard.page import Page, render
+from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab
+from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slug
+from mrb.leaderboard.tables.cells import CellText
 from mrb.leaderboard.tables.columns import MARK_LETTERS, MARK_WORDS
+from mrb.leaderboard.tables.runs import RunCard
 
 
 @dataclass(frozen=True)
@@ -27,24 +27,25 @@ class Frame:
     path: str
 
     @property
-    def up(self) -> str:
-        """The relative path from the page to the site's root."""
-        return "../" * self.path.count("/")
-
-    @property
     def id(self) -> str:
         """The table's id on the page."""
         return f"{self.board.id}-{self.tab.key}"
 
     @property
-    def fixed(self) -> Markup:
-        """The rows of first stage and oracle; their content was escaped when they were made."""
-        return Markup(self.board.fixed_html(self.up, self.tab, self.measure))  # noqa: S704
+    def fixed(self) -> list[tuple[str, list[CellText]]]:
+        """The rows of first stage and oracle: role and cells."""
+        return self.board.fixed(self.tab, self.measure)
 
     @property
-    def rows(self) -> Markup:
-        """The rows; their content was escaped when they were made."""
-        return Markup(self.board.html(self.up, self.tab, self.measure, self.start, self.size))  # noqa: S704
+    def rows(self) -> Iterator[tuple[RunCard, list[CellText]]]:
+        """The rows: the run's card and cells."""
+        for run, cells in self.board.rows(self.tab, self.measure, self.start, self.start + self.size):
+            yield self.board.sources[run.name].card, cells
+
+    @property
+    def rows_key(self) -> str:
+        """The start of the keys of the data with all rows; the measure follows."""
+        return rows_key(self.board, self.tab.part, "")
 
     @property
     def total(self) -> int:
@@ -73,9 +74,7 @@ def _data(board: Board) -> Iterator[Page]:
     parts = dict.fromkeys(tab.part for tab in board.tabs)
     for part in parts:
         for measure in board.measures if part == TASKS else board.summaries:
-            path = board.data_path(part, measure)
-            text = json.dumps(board.data(part, measure), ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-            yield Page(path, f'BOARD_ROWS.add("{path}",{text});\n'.encode())
+            yield data_script(rows_key(board, part, measure), board.make_data(part, measure))
 
 
 def _tables(board: Board) -> Iterator[Page]:
@@ -87,6 +86,11 @@ def _tables(board: Board) -> Iterator[Page]:
                 yield render(
                     "tables.html.jinja", path, section="index.html", frame=frame, number=number + 1, **choices([frame])
                 )
+
+
+def rows_key(board: Board, part: str, measure: str) -> str:
+    """Return the key of the data that holds all rows of a part in a measure."""
+    return f"rows/{board.id}/{part}-{slug(measure)}"
 
 
 def choices(frames: list[Frame]) -> dict[str, Any]:

@@ -1,86 +1,83 @@
-// The state of a page, all of it in its address: what is chosen, sorted, filtered. A page is whole without scripts, and
-// no script writes a number. Other files name fields and listen:
+// The state of a page's controls. It stands in the page's address, so that a link brings it back.
 //
-//   BOARD.field("sort", "", (text) => ...)    start value, and which value a text from the address stands for
-//   BOARD.onChange((state) => ...)            called once at the start and after every change
-//   BOARD.change({ sort: "types" })           sets fields, writes the address, tells the listeners
+//   BOARD.field(name, start, clean)    a field of the state; `clean` returns a valid value for any text
+//   BOARD.onChange(listener)           called with the state at the start and after each change
+//   BOARD.change({ name: value })      changes the state, writes the address, tells the listeners
 //
 // A control with data-field="<name>" sets that field and shows it; one with data-reset sets all back. Fields that have
 // their start value, and addresses that nobody made, leave no trace.
 const BOARD = (function () {
   "use strict";
 
+  /** @type {Map<string, Field>} */
   const fields = new Map();
+  /** @type {((state: State) => void)[]} */
   const listeners = [];
+  /** @type {State} */
   const state = {};
 
+  /**
+   * @param {string} name
+   * @param {string} start
+   * @param {(text: string) => string} clean
+   */
   function field(name, start, clean) {
-    fields.set(name, { start: start, clean: clean });
+    fields.set(name, { start, clean });
     state[name] = start;
   }
 
-  function read() {
-    const query = new URLSearchParams(window.location.search);
-    for (const [name, one] of fields) {
-      state[name] = query.has(name) ? one.clean(query.get(name)) : one.start;
-    }
-  }
-
-  function write() {
-    const query = new URLSearchParams();
-    for (const [name, one] of fields) {
-      if (state[name] !== one.start) {
-        query.set(name, state[name]);
-      }
-    }
-    const text = query.toString();
-    window.history.replaceState(null, "", window.location.pathname + (text && "?" + text) + window.location.hash);
+  /** @returns {(HTMLInputElement | HTMLSelectElement)[]} */
+  function controls() {
+    return Array.from(document.querySelectorAll("[data-field]"));
   }
 
   function show() {
-    for (const control of document.querySelectorAll("[data-field]")) {
-      if (control.value !== state[control.dataset.field]) {
-        control.value = state[control.dataset.field];
+    for (const control of controls()) {
+      const value = state[control.dataset.field || ""];
+      if (control.value !== value) {
+        control.value = value;
       }
     }
-    listeners.forEach((listener) => listener(state));
+    for (const listener of listeners) {
+      listener(state);
+    }
   }
 
+  /** @param {State} changes */
   function change(changes) {
     Object.assign(state, changes);
-    write();
+    const { pathname, hash } = window.location;
+    window.history.replaceState(null, "", pathname + LOGIC.writeState(state, fields) + hash);
     show();
   }
 
-  function reset() {
-    change(Object.fromEntries(Array.from(fields, ([name, one]) => [name, one.start])));
+  function read() {
+    Object.assign(state, LOGIC.readState(window.location.search, fields));
+    show();
   }
 
   // After every other script of the page, so that all fields are known.
   document.addEventListener("DOMContentLoaded", function () {
-    for (const control of document.querySelectorAll("[data-field]")) {
-      control.addEventListener("input", () => change({ [control.dataset.field]: control.value }));
+    for (const control of controls()) {
+      control.addEventListener("input", () => change({ [control.dataset.field || ""]: control.value }));
     }
-    for (const button of document.querySelectorAll("[data-reset]")) {
-      button.addEventListener("click", reset);
+    for (const button of DOM.all("[data-reset]")) {
+      button.addEventListener("click", () => change(LOGIC.readState("", fields)));
     }
-    for (const form of document.querySelectorAll(".toolbar")) {
+    for (const form of DOM.all(".toolbar")) {
       form.addEventListener("submit", (event) => event.preventDefault());
       form.hidden = false;
     }
     document.documentElement.classList.add("js");
     read();
-    show();
   });
-  window.addEventListener("popstate", function () {
-    read();
-    show();
-  });
+  window.addEventListener("popstate", read);
 
   return {
-    field: field,
-    onChange: (listener) => listeners.push(listener),
-    change: change,
+    field,
+    onChange: (/** @type {(state: State) => void} */ listener) => listeners.push(listener),
+    change,
+    /** @type {(allowed: string[], start: string) => (text: string) => string} */
     oneOf: (allowed, start) => (text) => (allowed.includes(text) ? text : start),
   };
 })();

@@ -5,26 +5,32 @@
 const DATA = (function () {
   "use strict";
 
-  const folder = new URL("../data/", document.currentScript.src);
+  const folder = new URL("../data/", /** @type {HTMLScriptElement} */ (document.currentScript).src);
+  /** @type {Map<string, any>} */
   const values = new Map();
+  /** @type {Map<string, Promise<any>>} */
   const asked = new Map();
 
+  /** @param {string} key */
   function load(key) {
     return new Promise(function (done, failed) {
       const script = document.createElement("script");
-      script.src = new URL(key + ".js", folder);
+      script.src = new URL(key + ".js", folder).href;
       script.addEventListener("load", () => (values.has(key) ? done(values.get(key)) : failed()));
       script.addEventListener("error", failed);
       document.head.append(script);
     });
   }
 
+  /**
+   * @param {string} key
+   * @returns {Promise<any>}
+   */
   function get(key) {
-    if (!asked.has(key)) {
-      asked.set(key, load(key));
-    }
-    return asked.get(key);
+    const found = asked.get(key) || load(key);
+    asked.set(key, found);
+    return found;
   }
 
-  return { put: (key, value) => values.set(key, value), get: get };
+  return { put: (/** @type {string} */ key, /** @type {any} */ value) => values.set(key, value), get };
 })();

@@ -2,55 +2,60 @@
 (function () {
   "use strict";
 
-  const body = document.querySelector("table.queries tbody");
-  const status = document.getElementById("status");
-  const rows = Array.from(body.rows);
-  const number = (row) => Number(row.dataset.number);
-  const text = (row) => row.cells[0].textContent.toLowerCase();
-  const options = (id) => Array.from(document.getElementById(id).options, (option) => option.value);
-  let gains = new Map(rows.map((row) => [row, read(row, "after") - read(row, "before")]));
+  const body = DOM.one("table.queries tbody");
+  const status = DOM.one("#status");
+  const rows = DOM.rows(body);
+  const number = (/** @type {HTMLElement} */ row) => Number(row.dataset.number);
+  const read = (/** @type {HTMLElement} */ row, /** @type {string} */ slot) =>
+    Math.round(100 * Number(DOM.one("[data-slot=" + slot + "]", row).textContent));
+  // By row, in hundredths of a point.
+  const gains = new Map(rows.map((row) => [row, read(row, "after") - read(row, "before")]));
+  const gain = (/** @type {HTMLTableRowElement} */ row) => gains.get(row) || 0;
+  /** @type {State} */
   let state = {};
 
-  function read(row, slot) {
-    return Math.round(100 * Number(row.querySelector("[data-slot=" + slot + "]").textContent));
-  }
-
+  /**
+   * @param {number[]} sorted
+   * @param {(gain: number) => boolean} wanted
+   */
   function bars(sorted, wanted) {
-    const lines = sorted.map((gain, index) => (wanted(gain) ? "M" + index + " 0V" + -gain : ""));
-    return lines.join("");
+    return sorted.map((one, index) => (wanted(one) ? "M" + index + " 0V" + -one : "")).join("");
   }
 
-  function plot() {
+  function drawPlot() {
     const sorted = Array.from(gains.values()).sort((a, b) => b - a);
-    const won = sorted.filter((gain) => gain > 0).length;
-    const lost = sorted.filter((gain) => gain < 0).length;
+    const won = sorted.filter((one) => one > 0).length;
+    const lost = sorted.filter((one) => one < 0).length;
     const counts = won + " won, " + (sorted.length - won - lost) + " tied, " + lost + " lost";
-    document.querySelector("[data-slot=counts]").textContent = counts;
-    document.querySelector(".gains .won").setAttribute("d", bars(sorted, (gain) => gain > 0));
-    document.querySelector(".gains .lost").setAttribute("d", bars(sorted, (gain) => gain < 0));
+    DOM.one("[data-slot=counts]").textContent = counts;
+    DOM.one(".gains .won").setAttribute(
+      "d",
+      bars(sorted, (one) => one > 0),
+    );
+    DOM.one(".gains .lost").setAttribute(
+      "d",
+      bars(sorted, (one) => one < 0),
+    );
   }
 
-  function arrange() {
-    const signs = { gain: -1, loss: 1, number: 0 };
-    const sign = signs[state.order];
-    body.append(...rows.sort((a, b) => sign * (gains.get(a) - gains.get(b)) || number(a) - number(b)));
-    const kept = { all: () => true, won: (gain) => gain > 0, tied: (gain) => gain === 0, lost: (gain) => gain < 0 };
-    const words = state.words.trim().toLowerCase();
-    let shown = 0;
+  function arrangeRows() {
+    const sign = { gain: -1, loss: 1 }[state.order] || 0;
+    body.append(...rows.sort((a, b) => sign * (gain(a) - gain(b)) || number(a) - number(b)));
+    const wanted = { won: "gain", tied: "same", lost: "loss" }[state.only];
     for (const row of rows) {
-      row.hidden = !kept[state.only](gains.get(row)) || !text(row).includes(words);
-      shown += row.hidden ? 0 : 1;
+      const kept = !wanted || LOGIC.signClass(gain(row)) === wanted;
+      row.hidden = !kept || !LOGIC.matches(row.cells[0].textContent || "", state.words);
     }
-    status.textContent = shown + " of " + rows.length + " queries";
+    status.textContent = rows.filter((row) => !row.hidden).length + " of " + rows.length + " queries";
   }
 
-  BOARD.field("order", "gain", BOARD.oneOf(options("order"), "gain"));
-  BOARD.field("only", "all", BOARD.oneOf(options("only"), "all"));
-  BOARD.field("words", "", (words) => words.slice(0, document.getElementById("words").maxLength));
+  BOARD.field("order", "gain", BOARD.oneOf(DOM.options("#order"), "gain"));
+  BOARD.field("only", "all", BOARD.oneOf(DOM.options("#only"), "all"));
+  BOARD.field("words", "", (words) => words.slice(0, DOM.control("words").maxLength));
   BOARD.onChange(function (now) {
     state = now;
     if (status.textContent !== "loading") {
-      arrange();
+      arrangeRows();
     }
   });
   EXPLORER.onRun(function (list, data) {
@@ -59,7 +64,7 @@
       EXPLORER.showValues(row, list.values[place], data.values[place]);
       gains.set(row, data.values[place] - list.values[place]);
     }
-    plot();
-    arrange();
+    drawPlot();
+    arrangeRows();
   });
 })();

@@ -1,27 +1,21 @@
-// Heads of tables that sort: their buttons, the order that a press asks for, and how rows with a key are put into it.
+// Heads of tables that sort: a button in each head with a data-column.
 //
-//   HEADS.of(table)                          the heads that have a data-column
-//   HEADS.makeSortable(th, state, change)    a button for a head; `change` is called with the { sort, order } it asks for
-//   HEADS.sorted(keyed, order)               [{ key, place, ... }] sorted; a key of null is a blank
+//   HEADS.makeSortable(table, state, change)    `change` is called with the { sort, order } that a press asks for
+//   HEADS.showSorted(table, state)              says in the heads what the table is sorted by
 const HEADS = (function () {
   "use strict";
 
-  const DIRECTIONS = ["descending", "ascending"];
-
-  function sortBy(th, state, change) {
-    const column = th.dataset.column;
-    const first = th.dataset.kind === "text" || column === "rank" ? "ascending" : "descending";
-    const order = state.sort === column ? DIRECTIONS[1 - DIRECTIONS.indexOf(state.order)] : first;
-    change({ sort: column, order: order });
-  }
-
-  // The words of a heading become its button, so that it can be reached and pressed by keyboard. Words that are a link
-  // stay one, with a button beside them.
-  function makeSortable(th, state, change) {
+  /**
+   * The words of a heading become its button, so that it can be reached and pressed by keyboard. Words that are a link
+   * stay one, with a button beside them.
+   * @param {HTMLTableCellElement} th
+   * @returns {HTMLButtonElement}
+   */
+  function addButton(th) {
     const button = document.createElement("button");
     const link = th.querySelector("a");
     button.type = "button";
-    th.dataset.title = (link || th.firstChild).textContent;
+    th.dataset.title = (link || th.childNodes[0]).textContent || "";
     if (link) {
       button.setAttribute("aria-label", "Sort by " + link.textContent);
       link.after(button);
@@ -30,24 +24,30 @@ const HEADS = (function () {
       button.normalize();
       th.prepend(button);
     }
-    button.addEventListener("click", () => sortBy(th, state(), change));
+    return button;
   }
 
-  // Blanks stay last in both directions, and what is equal in the order of the table.
-  function sorted(keyed, order) {
-    const sign = order === "ascending" ? 1 : -1;
-    return keyed.sort(function (a, b) {
-      if (a.key === null || b.key === null || a.key === b.key) {
-        return (a.key === null) - (b.key === null) || a.place - b.place;
-      }
-      return a.key < b.key ? -sign : sign;
-    });
+  /**
+   * @param {HTMLElement} table
+   * @param {() => State} state
+   * @param {(changes: State) => void} change
+   */
+  function makeSortable(table, state, change) {
+    for (const th of DOM.heads(table)) {
+      const [column, isText] = [th.dataset.column || "", th.dataset.kind === "text"];
+      addButton(th).addEventListener("click", () => change(LOGIC.nextOrder(column, isText, state())));
+    }
   }
 
-  return {
-    directions: DIRECTIONS,
-    of: (table) => Array.from(table.querySelectorAll("th[data-column]")),
-    makeSortable: makeSortable,
-    sorted: sorted,
-  };
+  /**
+   * @param {HTMLElement} table
+   * @param {State} state
+   */
+  function showSorted(table, state) {
+    for (const th of DOM.heads(table)) {
+      th.setAttribute("aria-sort", th.dataset.column === state.sort ? state.order : "none");
+    }
+  }
+
+  return { directions: ["descending", "ascending"], makeSortable, showSorted };
 })();

@@ -3,15 +3,22 @@
   "use strict";
 
   const TOP = 10;
-  const make = EXPLORER.make;
+  const make = DOM.make;
 
-  function picture(path, width, height, name, linked) {
-    const image = make("img");
+  /**
+   * @param {string} path
+   * @param {number} width
+   * @param {number} height
+   * @param {string} name
+   * @param {boolean} linked
+   */
+  function makeImage(path, width, height, name, linked) {
+    const image = make("img", "");
     image.setAttribute("src", EXPLORER.root + path);
-    image.setAttribute("width", width);
-    image.setAttribute("height", height);
+    image.setAttribute("width", String(width));
+    image.setAttribute("height", String(height));
     image.setAttribute("loading", "lazy");
-    image.setAttribute("alt", "picture of " + name);
+    image.setAttribute("alt", "image of " + name);
     if (!linked) {
       return image;
     }
@@ -20,7 +27,12 @@
     return link;
   }
 
-  function move(rank, moved, word) {
+  /**
+   * @param {number} rank
+   * @param {number} moved
+   * @param {"from" | "to"} word
+   */
+  function makeMove(rank, moved, word) {
     if (rank === moved) {
       return make("span", "move", "stays");
     }
@@ -29,34 +41,48 @@
     return make("span", up ? "move up" : "move down", (up ? "\u2191 " : "\u2193 ") + word + " " + moved + beyond);
   }
 
-  function entry(item, rank, moved, grade, score, linked) {
-    const [id, text, ...size] = item;
+  /**
+   * @param {ListedItem} item
+   * @param {number} rank
+   * @param {number} moved
+   * @param {number} grade
+   * @param {string} score
+   * @param {boolean} linked
+   */
+  function makeEntry(item, rank, moved, grade, score, linked) {
+    const [id, text, path, width, height] = item;
     const one = make("li", grade ? "relevant" : "");
-    if (size.length) {
-      one.append(picture(...size, id, linked));
+    if (path && width && height) {
+      one.append(makeImage(path, width, height, id, linked));
     }
     if (text) {
       one.append(make("p", "text", text));
     }
-    const note = make("p", "note", make("b", "", rank));
+    const note = make("p", "note", make("b", "", String(rank)));
     if (grade) {
       note.append(" ", make("span", "mark", "\u2713 relevant" + (grade > 1 ? ", grade " + grade : "")));
     }
-    note.append(" ", move(rank, moved, "from"), " ", make("span", "score", "score " + score), " ", make("bdi", "id", id));
+    note.append(" ", makeMove(rank, moved, "from"), " ", make("span", "score", "score " + score), " ");
+    note.append(make("bdi", "id", id));
     one.append(note);
     return one;
   }
 
+  /**
+   * @param {HTMLElement} article
+   * @param {ListData} list
+   * @param {RunData} data
+   */
   function showQuery(article, list, data) {
     const row = Number(article.dataset.number) - 1;
     const grades = new Map(list.judged[row]);
-    const linked = article.querySelector(".lists").classList.contains("sheets");
+    const linked = DOM.one(".lists", article).classList.contains("sheets");
     EXPLORER.showValues(article, list.values[row], data.values[row]);
-    Array.from(article.querySelector("ol.first").children).forEach(function (one, place) {
-      one.querySelector(".move").replaceWith(move(place + 1, data.ranks[row][place], "to"));
-    });
+    DOM.all("ol.first > li", article).forEach((entry, place) =>
+      DOM.one(".move", entry).replaceWith(makeMove(place + 1, data.ranks[row][place], "to")),
+    );
     const own = data.top[row].map((place, index) =>
-      entry(
+      makeEntry(
         list.documents[list.lists[row][place]],
         index + 1,
         place + 1,
@@ -65,10 +91,12 @@
         linked,
       ),
     );
-    article.querySelector("ol.own").replaceChildren(...own);
+    DOM.one("ol.own", article).replaceChildren(...own);
   }
 
   EXPLORER.onRun(function (list, data) {
-    document.querySelectorAll("article.query").forEach((article) => showQuery(article, list, data));
+    for (const article of DOM.all("article.query")) {
+      showQuery(article, list, data);
+    }
   });
 })();

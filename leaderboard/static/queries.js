@@ -1,53 +1,58 @@
 // The choice of the run in the explorer: the field "run", links that keep it, and what the run did with the task.
 //
-//   EXPLORER.onRun((run) => ...)    called with { name, values, before, data, list } once another run than the served one
-//                                   is chosen, and again after every change of the run
+//   EXPLORER.onRun((list, data) => ...)    called with the data of the task's lists and of the run (explorer.py) once
+//                                          another run than the served one is chosen, and again after every change of it
+/**
+ * @typedef {[string, string] | [string, string, string, number, number]} ListedItem id, text; image, width, height
+ * @typedef {{ documents: ListedItem[], values: number[], lists: number[][], judged: [number, number][][] }} ListData
+ * @typedef {{ values: number[], top: number[][], scores: string[][], ranks: number[][] }} RunData
+ */
 const EXPLORER = (function () {
   "use strict";
 
-  const form = document.getElementById("toolbar");
-  const select = document.getElementById("run");
-  const status = document.getElementById("status");
-  const names = Array.from(select.options, (option) => option.value);
+  const form = DOM.one("#toolbar");
+  const status = DOM.one("#status");
+  const names = DOM.options("#run");
+  /** @type {((list: ListData, data: RunData) => void)[]} */
   const listeners = [];
   let now = names[0];
 
-  const points = (value) => (value / 100).toFixed(2);
-  const gained = (value) => (value === 0 ? "" : value > 0 ? "+" : "\u2212") + points(Math.abs(value));
-  const sign = (value) => (value > 0 ? "gain" : value < 0 ? "loss" : "same");
-
-  // An element with a class and what is in it: texts are inserted as text.
-  function make(tag, className, ...inside) {
-    const element = document.createElement(tag);
-    if (className) {
-      element.className = className;
-    }
-    element.append(...inside);
-    return element;
-  }
-
-  // The three numbers of a query within `place`.
+  /**
+   * The numbers of a query within `place`.
+   * @param {ParentNode} place
+   * @param {number} before
+   * @param {number} after
+   */
   function showValues(place, before, after) {
-    place.querySelector("[data-slot=after]").textContent = points(after);
-    const gain = place.querySelector("[data-slot=gain]");
-    gain.textContent = gained(after - before);
-    gain.className = sign(after - before);
+    DOM.one("[data-slot=after]", place).textContent = LOGIC.formatPoints(after);
+    const gain = DOM.one("[data-slot=gain]", place);
+    gain.textContent = LOGIC.formatGain(after - before);
+    gain.className = LOGIC.signClass(after - before);
   }
 
-  function show(name, list, data) {
+  /**
+   * @param {string} name
+   * @param {ListData} list
+   * @param {RunData} data
+   */
+  function showRun(name, list, data) {
     if (name !== now) {
       return;
     }
     status.textContent = "";
-    document.querySelectorAll("[data-slot=run]").forEach((slot) => (slot.textContent = name));
-    listeners.forEach((listener) => listener(list, data));
+    for (const slot of DOM.all("[data-slot=run]")) {
+      slot.textContent = name;
+    }
+    for (const listener of listeners) {
+      listener(list, data);
+    }
   }
 
-  function keep(query) {
-    for (const link of document.querySelectorAll("a[data-keep]")) {
-      const address = link.getAttribute("href");
-      const hash = address.indexOf("#") < 0 ? "" : address.slice(address.indexOf("#"));
-      link.setAttribute("href", address.replace(/[?#].*$/, "") + query + hash);
+  /** @param {string} query */
+  function keepRun(query) {
+    for (const link of DOM.all("a[data-keep]")) {
+      const [address, ...hash] = (link.getAttribute("href") || "").split("#");
+      link.setAttribute("href", [address.replace(/\?.*$/, "") + query, ...hash].join("#"));
     }
   }
 
@@ -56,23 +61,20 @@ const EXPLORER = (function () {
     if (state.run === now) {
       return;
     }
-    now = state.run;
-    keep(now === names[0] ? "" : "?run=" + encodeURIComponent(now));
+    const wanted = state.run;
+    now = wanted;
+    keepRun(now === names[0] ? "" : "?run=" + encodeURIComponent(now));
     status.textContent = "loading";
-    const wanted = now;
     const task = form.dataset.task;
     Promise.all([DATA.get("corpus/" + task), DATA.get("queries/" + task + "/" + wanted)]).then(
-      ([list, data]) => show(wanted, list, data),
+      ([list, data]) => showRun(wanted, list, data),
       () => (status.textContent = "the data of " + wanted + " cannot be read"),
     );
   });
 
   return {
-    onRun: (listener) => listeners.push(listener),
-    make: make,
-    points: points,
-    gained: gained,
-    showValues: showValues,
-    root: form.dataset.root,
+    onRun: (/** @type {(list: ListData, data: RunData) => void} */ listener) => listeners.push(listener),
+    showValues,
+    root: form.dataset.root || "",
   };
 })();

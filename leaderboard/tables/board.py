@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from mrb.leaderboard.page import TYPE_WORDS, task_page
-from mrb.leaderboard.tables import cells
+from mrb.leaderboard.page import TYPE_WORDS, root_macros, task_page
 from mrb.leaderboard.tables import columns as facts
-from mrb.leaderboard.tables.cells import Shown, blank, run_head, safe, shown, under_name
+from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, make_blank, sign_class
 from mrb.leaderboard.tables.columns import MARK_LETTERS, Source
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
@@ -101,10 +100,6 @@ class Board:
         own = "" if measure == str(HEADLINE) else "-" + slug(measure)
         return f"tables/{self.id}/{tab.key}{own}{f'-{number}' if number > 1 else ''}.html"
 
-    def data_path(self, part: str, measure: str) -> str:
-        """Return the path of the rows in one measure, for the script."""
-        return f"data/rows/{self.id}/{part}-{slug(measure)}.js"
-
     def pages(self, tab: Tab, measure: str = str(HEADLINE)) -> list[str]:
         """Return the paths of a tab's pages."""
         count = max(1, -(-len(self.table.runs) // PAGE_ROWS))
@@ -147,7 +142,7 @@ class Board:
         return (first, SOURCE, *others)
 
     @cached_property
-    def facts(self) -> dict[str, dict[str, Shown]]:
+    def facts(self) -> dict[str, dict[str, CellText]]:
         """The facts of each run, by column."""
         return {name: facts.facts(source) for name, source in self.sources.items()}
 
@@ -160,7 +155,7 @@ class Board:
 
     def rows(
         self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[Run, list[Shown]]]:
+    ) -> Iterator[tuple[Run, list[CellText]]]:
         """Yield runs (from `start` to `stop`) with their cells in the order of the tab's heads, without the name."""
         keys = [head.key for head in tab.heads if head.key != "name"]
         if measure == str(HEADLINE):
@@ -174,7 +169,7 @@ class Board:
             yield run, self._cells(keys, view, row, run)
 
     @cached_property
-    def _headline(self) -> dict[str, dict[str, dict[str, Shown]]]:
+    def _headline(self) -> dict[str, dict[str, dict[str, CellText]]]:
         """The cells of each part by run and column, in the headline measure, which pages of every tab and the exports
         use.
         """
@@ -189,50 +184,38 @@ class Board:
             }
         return found
 
-    def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[Shown]]]:
+    def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[CellText]]]:
         """Return the rows of first stage and oracle: label and cells."""
         keys = [head.key for head in tab.heads if head.key != "name"]
         return [
-            (row.role, [shown(row.cells[key]) if key in row.cells else _of_fixed(key, row) for key in keys])
+            (row.role, [format_cell(row.cells[key]) if key in row.cells else _of_fixed(key, row) for key in keys])
             for row in self.view(tab.part, measure).fixed
         ]
 
-    def html(self, up: str, tab: Tab, measure: str, start: int, count: int) -> str:
-        """Return `count` rows from `start` on as HTML."""
-        return "\n".join(
-            cells.row_html(up, run_head(up, self.sources[run.name].card), row, f' data-run="{safe(run.name)}"')
-            for run, row in self.rows(tab, measure, start, start + count)
-        )
-
-    def fixed_html(self, up: str, tab: Tab, measure: str) -> str:
-        """Return the rows of first stage and oracle as HTML."""
-        return "\n".join(
-            cells.row_html(up, f'<th scope="row">{role}</th>', row, f' class="{role.replace(" ", "-")}"')
-            for role, row in self.fixed(tab, measure)
-        )
-
-    def data(self, part: str, measure: str) -> dict[str, object]:
-        """Return all rows of a part for board.js."""
+    def make_data(self, part: str, measure: str) -> dict[str, object]:
+        """Return all rows of a part for board.js: each as HTML, with what it is filtered and sorted by."""
         tab = next(tab for tab in self.tabs if tab.part == part)
+        keys = [head.key for head in tab.heads if head.key != "name"]
+        macros = root_macros("cells.html.jinja")
+        rows = []
+        for run, cells in self.rows(tab, measure):
+            card = self.sources[run.name].card
+            rows.append(
+                {
+                    "key": run.name,
+                    "search": f"{run.name} {card.reranker}".lower(),
+                    "values": [round(one.value, 9) if isinstance(one.value, float) else one.value for one in cells],
+                    "html": macros.run_row(card, cells),
+                }
+            )
         return {
-            "keys": [head.key for head in tab.heads if head.key != "name"],
+            "keys": keys,
             "small": self._smalls() if part == TASKS else {},
-            "fixed": [[cells.data(cell) for cell in row] for _, row in self.fixed(tab, measure)],
-            "rows": [self._row_data(run, row) for run, row in self.rows(tab, measure)],
+            "fixed": [macros.fixed_row(role, cells) for role, cells in self.fixed(tab, measure)],
+            "rows": rows,
         }
 
-    def _row_data(self, run: Run, row: Sequence[Shown]) -> dict[str, object]:
-        source = self.sources[run.name]
-        return {
-            "key": run.name,
-            "search": cells.visible(f"{run.name} {source.card.reranker}".lower()),
-            "who": under_name(source.card),
-            "training": source.worst_mark,
-            "weights": self.facts[run.name]["weights"].value,
-            "cells": [cells.data(cell) for cell in row],
-        }
-
-    def _cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[Shown]:
+    def _cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[CellText]:
         own, source = self.facts[run.name], self.sources[run.name]
         found = []
         for key in keys:
@@ -241,13 +224,13 @@ class Board:
                 cell = row.cells[key]
                 if key == AVERAGE_TYPES and "gain" in keys:
                     cell = cell._replace(gain=None)  # shown in its own column
-                found.append(shown(cell, _mark(source.mark(key))) if marked else shown(cell))
+                found.append(format_cell(cell, _mark(source.mark(key))) if marked else format_cell(cell))
             elif key == "rank":
                 found.append(self.standing.ranks[run.name].shown)
             elif key == "gain":
                 found.append(_gain(row, self.standing.gains.get(run.name) if view.measure == str(HEADLINE) else None))
             else:
-                found.append(own.get(key) or blank("no average over different measures"))
+                found.append(own.get(key) or make_blank("no average over different measures"))
         return found
 
     def _smalls(self) -> dict[str, list[str]]:
@@ -310,13 +293,13 @@ def _mark(mark: str) -> tuple[str, str]:
     return f"mark {mark}", MARK_LETTERS[mark]
 
 
-def _gain(row: TableRow, found: Interval | None) -> Shown:
+def _gain(row: TableRow, found: Interval | None) -> CellText:
     cell = row.cells.get(AVERAGE_TYPES)
     if cell is None or cell.gain is None:
-        return blank("no average")
-    smalls = (("", f"{cells.signed(found.low)} to {cells.signed(found.high)}"),) if found else ()
-    return Shown(cell.gain, cells.signed(cell.gain), "", smalls, cells.direction(cell.gain))
+        return make_blank("no average")
+    smalls = (("", f"{format_signed(found.low)} to {format_signed(found.high)}"),) if found else ()
+    return CellText(cell.gain, format_signed(cell.gain), "", smalls, sign_class(cell.gain))
 
 
-def _of_fixed(key: str, row: TableRow) -> Shown:
-    return Shown(float(row.done), f"{row.done}/{row.of}") if key == "coverage" else Shown(None, "")
+def _of_fixed(key: str, row: TableRow) -> CellText:
+    return CellText(float(row.done), f"{row.done}/{row.of}") if key == "coverage" else CellText(None, "")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from mrb.leaderboard.tables.cells import Shown, blank
+from mrb.leaderboard.tables.cells import CellText, make_blank
 from mrb.leaderboard.tables.runs import RunCard
 from mrb.leaderboard.tables.table_grouping import Comparison
 from mrb.results.run import Run
@@ -77,7 +77,7 @@ class Source:
         return min((self.mark(task_id) for task_id in self.comparison.task_ids), key=order.index)
 
 
-def facts(source: Source) -> dict[str, Shown]:
+def facts(source: Source) -> dict[str, CellText]:
     """Return every fact's cell by column; a blank says that the fact is not stated."""
     return {"parameters": _parameters(source)} | {column.key: _MADE[column.key](source) for column in COLUMNS}
 
@@ -94,24 +94,24 @@ def _model(source: Source) -> ModelCard | None:
     return source.submission.model if source.submission else None
 
 
-def _parameters(source: Source) -> Shown:
+def _parameters(source: Source) -> CellText:
     model = _model(source)
     if model is None or model.parameters is None:
-        return blank("not stated")
+        return make_blank("not stated")
     active = f"{size(model.active_parameters)} active" if model.active_parameters else ""
-    return Shown(float(model.parameters), size(model.parameters), smalls=((("", active),) if active else ()))
+    return CellText(float(model.parameters), size(model.parameters), smalls=((("", active),) if active else ()))
 
 
-def _coverage(source: Source) -> Shown:
+def _coverage(source: Source) -> CellText:
     done, of = len(source.run.tasks), len(source.comparison.task_ids)
-    return Shown(float(done), f"{done}/{of}")
+    return CellText(float(done), f"{done}/{of}")
 
 
-def _speed(source: Source) -> Shown:
+def _speed(source: Source) -> CellText:
     per_second = source.card.pairs_per_second
     if per_second is None:
-        return blank("not timed")
-    return Shown(per_second, rate(per_second), smalls=(("", source.card.hardware),))
+        return make_blank("not timed")
+    return CellText(per_second, rate(per_second), smalls=(("", source.card.hardware),))
 
 
 def rate(per_second: float) -> str:
@@ -119,36 +119,36 @@ def rate(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
-def _kind(source: Source) -> Shown:
+def _kind(source: Source) -> CellText:
     model = _model(source)
     built = model.kind if model else source.card.kind
-    return Shown(built, built, smalls=(("", source.card.kind),) if model else ())
+    return CellText(built, built, smalls=(("", source.card.kind),) if model else ())
 
 
-def _weights(source: Source) -> Shown:
+def _weights(source: Source) -> CellText:
     model = _model(source)
     if model is None:
-        return blank("not stated")
+        return make_blank("not stated")
     words = "open" if model.open_weights else "not open"
-    return Shown(words, words)
+    return CellText(words, words)
 
 
-def _licence(source: Source) -> Shown:
+def _licence(source: Source) -> CellText:
     model = _model(source)
-    return Shown(model.licence, model.licence) if model and model.licence else blank("not stated")
+    return CellText(model.licence, model.licence) if model and model.licence else make_blank("not stated")
 
 
-def _first(source: Source) -> Shown:
+def _first(source: Source) -> CellText:
     found = sorted({scores.result.candidates.first_stage for scores in source.run.tasks.values()})
-    return Shown(", ".join(found), ", ".join(found)) if found else blank("no result")
+    return CellText(", ".join(found), ", ".join(found)) if found else make_blank("no result")
 
 
-def _depth(source: Source) -> Shown:
+def _depth(source: Source) -> CellText:
     found = sorted({scores.result.candidates.depth for scores in source.run.tasks.values()})
-    return Shown(float(found[0]), ", ".join(map(str, found))) if found else blank("no result")
+    return CellText(float(found[0]), ", ".join(map(str, found))) if found else make_blank("no result")
 
 
-def _backend(source: Source) -> Shown:
+def _backend(source: Source) -> CellText:
     """Return the backend: the adapter's option of that name, else the imported framework with its version.
 
     Options that say how it computes are added.
@@ -157,41 +157,43 @@ def _backend(source: Source) -> Shown:
     framework = next((f"{name} {environment[name]}" for name in _BACKENDS if name in environment), "")
     found = str(options.get("backend") or framework)
     how = ", ".join(f"{name} {options[name]}" for name in _HOW if options.get(name, "auto") != "auto")
-    return Shown(found, found, smalls=((("", how),) if how else ())) if found else blank("no framework recorded")
+    return (
+        CellText(found, found, smalls=((("", how),) if how else ())) if found else make_blank("no framework recorded")
+    )
 
 
-def _training(source: Source) -> Shown:
+def _training(source: Source) -> CellText:
     if source.submission is None:
-        return Shown(UNKNOWN, UNKNOWN)
+        return CellText(UNKNOWN, UNKNOWN)
     marks = [source.mark(task_id) for task_id in source.comparison.task_ids]
     counted = [(mark, marks.count(mark)) for mark in MARKS if mark in marks]
-    return Shown(source.worst_mark, "; ".join(f"{mark} {count}/{len(marks)}" for mark, count in counted))
+    return CellText(source.worst_mark, "; ".join(f"{mark} {count}/{len(marks)}" for mark, count in counted))
 
 
-def _date(source: Source) -> Shown:
+def _date(source: Source) -> CellText:
     timings = source.run.record.timings
     found = max(
         (timing.day for task_id, timing in timings.items() if task_id in source.run.tasks and timing.day), default=""
     )
-    return Shown(found, found) if found else blank("not recorded")
+    return CellText(found, found) if found else make_blank("not recorded")
 
 
-def _source(source: Source) -> Shown:
+def _source(source: Source) -> CellText:
     """Return where the row comes from, in words, with a symbol that repeats them."""
     path = source.card.record_path
     if (record := source.verified) is not None:
         done, of = len(record.tasks), len(record.tasks) + len(record.not_verified)
         words = "✓ verified by re-run" if done == of else f"✓ {done} of {of} tasks re-run"
         extent = f"{record.date}, {record.queries} queries a task"
-        return Shown("0", words, path, (("", extent), ("", f"within {record.largest_difference:.2g} sd")))
-    return Shown("1", "◆ submission", path) if source.submission else Shown("2", "○ run", path)
+        return CellText("0", words, path, (("", extent), ("", f"within {record.largest_difference:.2g} sd")))
+    return CellText("1", "◆ submission", path) if source.submission else CellText("2", "○ run", path)
 
 
-_MADE: dict[str, Callable[[Source], Shown]] = {
+_MADE: dict[str, Callable[[Source], CellText]] = {
     "coverage": _coverage,
     "speed": _speed,
     "kind": _kind,
-    "inputs": lambda source: Shown(source.card.inputs, source.card.inputs),
+    "inputs": lambda source: CellText(source.card.inputs, source.card.inputs),
     "weights": _weights,
     "licence": _licence,
     "first": _first,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mrb.leaderboard.tables.cells import CellText, format_cell
 from mrb.leaderboard.tables.columns import UNKNOWN
 from mrb.leaderboard.tables.rows import SOURCE, Cell, Column, Table
 from mrb.leaderboard.tables.runs import result_path
@@ -31,6 +32,14 @@ class TaskLine:
     source: Cell
     source_measure: str
     mark: str
+
+    def format_cells(self, other_measures: bool) -> list[CellText]:
+        """Return the line's cells, with the one in the source's measure if `other_measures`."""
+        found = [format_cell(getattr(self, column), column=column) for column in ("first", "own", "oracle")]
+        return [
+            *found,
+            *([format_cell(self.source, ("", self.source_measure), column="source")] if other_measures else []),
+        ]
 
 
 @dataclass(frozen=True)

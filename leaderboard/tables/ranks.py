@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrb.leaderboard.tables.cells import Shown, blank
+from mrb.leaderboard.tables.cells import CellText, make_blank
 from mrb.leaderboard.tables.per_query_cache import first_stage_values, why_not
 from mrb.leaderboard.tables.rows import Table
 from mrb.metrics import statistics as stats
@@ -29,12 +29,12 @@ class Rank:
     note: str = ""
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> CellText:
         """The rank as a cell: "2", "1–3", or a blank with its reason."""
         if self.best is None or self.worst is None:
-            return blank(self.note)
+            return make_blank(self.note)
         alone = self.best == self.worst
-        return Shown(float(self.best), f"{self.best}" if alone else f"{self.best}–{self.worst}")
+        return CellText(float(self.best), f"{self.best}" if alone else f"{self.best}–{self.worst}")
 
 
 @dataclass(frozen=True)

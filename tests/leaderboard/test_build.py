@@ -14,7 +14,8 @@ from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.charts.plots import panels
-from mrb.leaderboard.page import percent, rate, signed, visible
+from mrb.leaderboard.page import rate
+from mrb.leaderboard.tables.cells import escape_invisible, format_percent, format_signed
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
 from mrb.leaderboard.tables.runs import card, read_runs
 from mrb.leaderboard.tables.table_grouping import compare
@@ -253,9 +254,9 @@ def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(
 
 
 def test_how_numbers_and_unseen_characters_are_written() -> None:
-    assert percent(0.45678) == "45.68"
-    assert [signed(x) for x in (0.0123, -0.0123, 0.0, -0.000001)] == ["+1.23", "−1.23", "0.00", "0.00"]
+    assert format_percent(0.45678) == "45.68"
+    assert [format_signed(x) for x in (0.0123, -0.0123, 0.0, -0.000001)] == ["+1.23", "−1.23", "0.00", "0.00"]
     assert [rate(x) for x in (0.1234, 12.34, 1234.5)] == ["0.123", "12.3", "1,234"]
-    assert visible("plain – ü 旗") == "plain – ü 旗"
-    assert visible("a\u200bb\n") == "a\\u{200b}b\\u{a}"
-    assert visible(3) == 3
+    assert escape_invisible("plain – ü 旗") == "plain – ü 旗"
+    assert escape_invisible("a\u200bb\n") == "a\\u{200b}b\\u{a}"
+    assert escape_invisible(3) == 3

@@ -99,20 +99,8 @@ def test_submissions_of_embedded_tasks_are_compared_by_their_rankings(
         root = build(folders, tmp_path / f"site-{number}").parent
         (path,) = root.glob("data/compare/*/*.js")
         value = json.loads(path.read_text().removeprefix("DATA.put(...").removesuffix(");\n"))[1]
-        shown.append([value[name] for name in ("averages", "tasks", "plots")])
+        shown.append(value.replace("mrb__", ""))
     assert shown[0] == shown[1]
-
-
-def test_a_pairs_page_and_its_data_say_the_same(
-    make_run: Build, tmp_path: Path, site_pages: Callable[[Path], dict[str, Any]]
-) -> None:
-    root = build([make_run("a", 0.2, tasks=TASKS), make_run("b", 0.7, tasks=TASKS)], tmp_path / "site").parent
-    pages = site_pages(root)
-    data = json.loads((root / "data/compare/b/a.js").read_text().removeprefix("DATA.put(...").removesuffix(");\n"))[1]
-    for path in ("compare.html", "compare/b/a.html"):
-        for row in (*data["averages"], *data["tasks"], *data["wins"]):
-            assert " ".join([row["head"], *filter(None, row["cells"])]) in pages[path].text, path
-    assert [plot["task"] for plot in data["plots"]] == TASKS
 
 
 def test_dots_stand_for_every_query_once() -> None:

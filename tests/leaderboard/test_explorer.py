@@ -66,7 +66,7 @@ def test_pictures_are_seen_and_have_words(show: OpenPage) -> None:
     # which the pages' content policy forbids.)
     page.evaluate("Promise.all(Array.from(document.images).slice(-10).map((i) => i.decode()))")
     assert page.evaluate("document.images[0].naturalWidth") == 128
-    assert all(alt.startswith("picture of ") for alt in page.evaluate("Array.from(document.images, (i) => i.alt)"))
+    assert all(alt.startswith("image of ") for alt in page.evaluate("Array.from(document.images, (i) => i.alt)"))
 
 
 def test_without_javascript_the_first_run_is_there_whole(show: OpenPage) -> None:

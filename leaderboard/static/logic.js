@@ -1,0 +1,173 @@
+// What the scripts compute, without the page: filters, order, pages of rows, state in addresses, pairs of runs, numbers.
+// tests/web/logic.test.js holds it.
+
+/**
+ * @typedef {Record<string, string>} State the value of each field of an address
+ * @typedef {{ start: string, clean: (text: string) => string }} Field `clean` returns a valid value for any text
+ * @typedef {"ascending" | "descending"} Order
+ * @typedef {{ key: string | number | null, place: number }} Keyed a key of null is a blank; `place` is the first order
+ * @typedef {string | number | null} Value
+ * @typedef {{ key: string, search: string, values: Value[], html: string }} BoardRow a run's row: `values` by column
+ */
+const LOGIC = (function () {
+  "use strict";
+
+  /**
+   * Sort by key, in place. Blanks stay last in both directions, and equal keys in their first order.
+   * @template {Keyed} T
+   * @param {T[]} keyed
+   * @param {string} order
+   * @returns {T[]}
+   */
+  function sortKeyed(keyed, order) {
+    const sign = order === "ascending" ? 1 : -1;
+    return keyed.sort(function (a, b) {
+      if (a.key === null || b.key === null || a.key === b.key) {
+        return Number(a.key === null) - Number(b.key === null) || a.place - b.place;
+      }
+      return a.key < b.key ? -sign : sign;
+    });
+  }
+
+  /**
+   * The order that pressing a head asks for: the other one if it is sorted by already.
+   * @param {string} column
+   * @param {boolean} isText
+   * @param {State} state
+   * @returns {State}
+   */
+  function nextOrder(column, isText, state) {
+    const first = isText || column === "rank" ? "ascending" : "descending";
+    const other = state.order === "ascending" ? "descending" : "ascending";
+    return { sort: column, order: state.sort === column ? other : first };
+  }
+
+  /**
+   * Whether a text contains what was typed, regardless of case and of blanks around it.
+   * @param {string} text
+   * @param {string} typed
+   */
+  function matches(text, typed) {
+    return text.toLowerCase().includes(typed.trim().toLowerCase());
+  }
+
+  /**
+   * Rows that the filters leave, in the chosen order. `columns` names the values of each row.
+   * @param {BoardRow[]} rows
+   * @param {string[]} columns
+   * @param {State} state
+   */
+  function selectRows(rows, columns, state) {
+    const [training, weights] = [columns.indexOf("training"), columns.indexOf("weights")];
+    const kept = rows.filter(
+      (row) =>
+        matches(row.search, state.filter) &&
+        !(state.training === "untrained" && row.values[training] === "trained-on") &&
+        !(state.training === "clean" && row.values[training] !== "clean") &&
+        !(state.weights === "open" && row.values[weights] !== "open"),
+    );
+    const at = columns.indexOf(state.sort);
+    if (at < 0 && state.sort !== "name") {
+      return kept;
+    }
+    const lower = (/** @type {Value} */ value) => (typeof value === "string" ? value.toLowerCase() : value);
+    const keyed = kept.map((row, place) => ({ row, place, key: lower(at < 0 ? row.key : row.values[at]) }));
+    return sortKeyed(keyed, state.order).map((one) => one.row);
+  }
+
+  /**
+   * The numbers of the pages that are linked from page `page` of `last`: the first, its neighbours, the last.
+   * @param {number} page
+   * @param {number} last
+   */
+  function pageNumbers(page, last) {
+    const wanted = new Set([1, page - 1, page, page + 1, last]);
+    return Array.from(wanted).filter((one) => one >= 1 && one <= last);
+  }
+
+  /**
+   * The state that an address's query holds; a field that it lacks has its start value.
+   * @param {string} query
+   * @param {Map<string, Field>} fields
+   * @returns {State}
+   */
+  function readState(query, fields) {
+    const found = new URLSearchParams(query);
+    const read = (/** @type {string} */ name, /** @type {Field} */ one) => {
+      const text = found.get(name);
+      return text === null ? one.start : one.clean(text);
+    };
+    return Object.fromEntries(Array.from(fields, ([name, one]) => [name, read(name, one)]));
+  }
+
+  /**
+   * The query of an address with this state, with its question mark; empty if every field has its start value.
+   * @param {State} state
+   * @param {Map<string, Field>} fields
+   */
+  function writeState(state, fields) {
+    const changed = Array.from(fields).filter(([name, one]) => state[name] !== one.start);
+    const query = new URLSearchParams(changed.map(([name]) => [name, state[name]])).toString();
+    return query && "?" + query;
+  }
+
+  /**
+   * Runs with commas between, if they are two or three of the known ones, else `start`.
+   * @param {string} text
+   * @param {string[]} names
+   * @param {string} start
+   */
+  function cleanRuns(text, names, start) {
+    const runs = Array.from(new Set(text.split(","))).filter((name) => names.includes(name));
+    return runs.length === 2 || runs.length === 3 ? runs.join(",") : start;
+  }
+
+  /**
+   * The keys of the pairs of `runs`, each as "base/other": the other is the one that comes first in `names`.
+   * @param {string[]} runs
+   * @param {string[]} names
+   */
+  function findPairs(runs, names) {
+    const sorted = runs.slice().sort((a, b) => names.indexOf(a) - names.indexOf(b));
+    return sorted.flatMap((other, index) => sorted.slice(index + 1).map((base) => base + "/" + other));
+  }
+
+  /**
+   * Hundredths of a point as text: 6309 is 63.09.
+   * @param {number} value
+   */
+  function formatPoints(value) {
+    return (value / 100).toFixed(2);
+  }
+
+  /**
+   * Hundredths of a point with a sign; 0 has none.
+   * @param {number} value
+   */
+  function formatGain(value) {
+    return (value > 0 ? "+" : value < 0 ? "\u2212" : "") + formatPoints(Math.abs(value));
+  }
+
+  /**
+   * The class of a difference.
+   * @param {number} value
+   */
+  function signClass(value) {
+    return value > 0 ? "gain" : value < 0 ? "loss" : "same";
+  }
+
+  return {
+    sortKeyed,
+    nextOrder,
+    matches,
+    selectRows,
+    pageNumbers,
+    readState,
+    writeState,
+    cleanRuns,
+    findPairs,
+    formatPoints,
+    formatGain,
+    signClass,
+  };
+})();
