@@ -15,12 +15,11 @@ from mrb.candidates.lists import Candidates, Provenance, build
 from mrb.data.stats import Counts
 from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
-from mrb.evaluation.journal import JournalWriter, Record, replay
+from mrb.evaluation.journal import Journal, Record
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import write_task
 from mrb.evaluation.plan import Plan, make_plan
-from mrb.evaluation.run import header_of
-from mrb.evaluation.scored import held_scores
+from mrb.evaluation.score_key import make_header
 from mrb.results.schema import RerankerInfo
 
 DEPTH = 100
@@ -95,13 +94,13 @@ def score_task(task: Task, queries: int, folder: Path, depth: int = DEPTH) -> Sc
     records = [Record(query_id, 0, rng.random(depth, np.float32)) for query_id in plan.query_ids]
     journal = folder / task.id / "journal"
     began = time.process_time()
-    with JournalWriter(journal, header_of(plan, info(), {})) as writer:
+    with Journal(journal).open(make_header(plan, info(), {})) as writer:
         for record in records:
             writer.append(record)
     appended = time.process_time()
     del records
     started = time.process_time()
-    held = held_scores(replay(journal).records, journal)
+    held = Journal(journal).scores
     replayed = time.process_time()
     measured = measure(plan, held, info())
     found = time.process_time()

@@ -88,13 +88,12 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     from mrb.data.load import load_task_data
     from mrb.data.task import load_task
     from mrb.evaluation import environment
-    from mrb.evaluation.journal import JournalWriter, Record, replay
+    from mrb.evaluation.journal import Journal, Record
     from mrb.evaluation.measure import measure
     from mrb.evaluation.outputs import write_task
-    from mrb.evaluation.plan import make_plan, make_requests
-    from mrb.evaluation.run import header_of
+    from mrb.evaluation.plan import list_unscored, make_plan, make_requests
     from mrb.evaluation.score import score_all
-    from mrb.evaluation.scored import held_scores, missing
+    from mrb.evaluation.score_key import make_header
     from mrb.rerankers.declaration import declared
     from mrb.rerankers.plugins import Adapter
 
@@ -118,11 +117,11 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     else:
         reranker = declared(Adapter("brightness", Pictures(), {}, "benchmark", None))
     journal = folder / "run" / "journal"
-    with JournalWriter(journal, header_of(plan, reranker.info, environment.packages())) as writer:
-        requests = make_requests(plan, missing(plan, {}), reranker.info.kind, uses_first_stage=False)
+    with Journal(journal).open(make_header(plan, reranker.info, environment.packages())) as writer:
+        requests = make_requests(plan, list_unscored(plan, {}), reranker.info.kind, uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))
-    held = held_scores(replay(journal).records, journal)
+    held = Journal(journal).scores
     measured = measure(plan, held, reranker.info)
     write_task(folder / "run", plan, held, measured)
     return measured.result.measures["nDCG@10"].mean

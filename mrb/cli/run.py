@@ -102,7 +102,7 @@ def command(
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.run import load_run, table
+    from mrb.results.run import table
 
     for option, given in (("--rate", rates), ("--rates-from", rates_from), ("--price", price)):
         if given not in ((), None) and not dry:
@@ -137,12 +137,12 @@ def command(
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:
-        folder = run(spec, say, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
+        found = run(spec, say, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
         if spec.shard is not None:
-            click.echo(f"part {spec.shard} is scored: {folder}; `mrb merge` puts the parts together")
+            click.echo(f"shard {spec.shard} is scored: {found.folder}; `mrb merge` merges the shards")
             return
-        click.echo(table(load_run(folder)))
-        click.echo(f"results: {folder}")
+        click.echo(table(found))
+        click.echo(f"results: {found.folder}")
 
 
 def say(line: str) -> None:

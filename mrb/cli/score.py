@@ -65,15 +65,15 @@ def command(
     from mrb.cli.options import run_name
     from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.recompute import as_run, file_info, score_file, write_scored
+    from mrb.results.foreign_scores import describe_file, make_run, score_file, write_scored
     from mrb.results.run import table
 
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
-    info = file_info(path, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
+    info = describe_file(path, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(path, form, subset=subset, split=split)
     lists, _ = find_local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(path))
-    run = as_run(scored, ("mrb", *sys.argv[1:]))
+    run = make_run(scored, ("mrb", *sys.argv[1:]))
     click.echo(table(run))
     if out is not None:
         write_scored(out / info.name, scored, run.record.command)
@@ -85,7 +85,7 @@ def _run(folder: Path, candidates: str | None, *, write: bool) -> None:
     from mrb.data.task import load_task
     from mrb.errors import MRBError, one_line
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.recompute import rescore_task
+    from mrb.results.recompute import verify_task
     from mrb.results.schema import read_run
 
     record = read_run(folder)
@@ -97,18 +97,18 @@ def _run(folder: Path, candidates: str | None, *, write: bool) -> None:
     wrong = 0
     for task in scored:
         try:
-            found = rescore_task(folder / task, lists, write=write)
+            differences = verify_task(folder / task, lists, write=write)
         except MRBError as error:
             wrong += 1
             click.echo(one_line(f"mrb: {error}", 1000), err=True)
             continue
-        if not found.differences:
+        if not differences:
             click.echo(f"{task}: identical")
         elif write:
-            click.echo(f"{task}: written again, differences gone: {len(found.differences)}")
+            click.echo(f"{task}: written again, differences gone: {len(differences)}")
         else:
             wrong += 1
-            for difference in found.differences:
+            for difference in differences:
                 click.echo(one_line(f"mrb: {task}: {difference}", 1000), err=True)
     if wrong:
         raise click.exceptions.Exit(2)

@@ -203,7 +203,7 @@ def _groups(requests: Iterator[PlannedRequest]) -> Iterator[Sequence[PlannedRequ
         missing = size
         while missing and (item := next(requests, None)) is not None:
             count = min(missing, len(item.order))
-            group.append(item.part(range(count), len(group)))
+            group.append(item.subset(range(count), len(group)))
             missing -= count
         if not group:
             return

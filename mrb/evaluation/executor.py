@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from mrb.evaluation import environment
-from mrb.evaluation.failures import Allowance, score_most
+from mrb.evaluation.failures import FailureBudget, score_with_failures
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan, make_requests
 from mrb.evaluation.score import score_all
@@ -21,11 +21,11 @@ from mrb.results.schema import RerankerInfo
 class Score(Protocol):
     """A function that scores entries of one plan."""
 
-    def __call__(self, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+    def __call__(self, entries: Iterable[Entry], budget: FailureBudget | None = None) -> Iterator[Record]:
         """Yield the scores of each entry, in the order of completion.
 
-        Without `allowance` the first failure is raised, as in `score_all`; with it, failures are handled as in
-        `score_most`.
+        Without `budget` the first failure is raised, as in `score_all`; with it, failures are handled as in
+        `score_with_failures`.
         """
         ...
 
@@ -78,13 +78,13 @@ class InProcess:
         """Return the function that scores entries of `plan`. Its data is loaded already, so nothing is prepared."""
         return partial(self._score, plan)
 
-    def _score(self, plan: Plan, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+    def _score(self, plan: Plan, entries: Iterable[Entry], budget: FailureBudget | None = None) -> Iterator[Record]:
         info, where = self.info, plan.data.task.id
         requests = make_requests(plan, entries, info.kind, uses_first_stage=info.uses_first_stage)
-        if allowance is None:
+        if budget is None:
             scored = score_all(self._reranker, requests, where)
         else:
-            scored = score_most(self._reranker, requests, where, allowance)
+            scored = score_with_failures(self._reranker, requests, where, budget)
         for item, scores in scored:
             yield Record(item.entry.query_id, item.entry.first, scores)
 

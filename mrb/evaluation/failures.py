@@ -16,7 +16,7 @@ from mrb.evaluation.score import score_all
 from mrb.rerankers.declaration import LoadedReranker
 
 
-class Allowance:
+class FailureBudget:
     """Counts failed pairs (or other `things`) and raises once more than `allowed` have failed."""
 
     def __init__(self, allowed: int, failed: int = 0, things: str = "pairs") -> None:
@@ -31,8 +31,8 @@ class Allowance:
             raise type(error)(f"{error} (failed {self.things}: {self.failed}, allowed: {self.allowed})") from error
 
 
-def score_most(
-    reranker: LoadedReranker, asked: Iterable[PlannedRequest], where: str, allowance: Allowance
+def score_with_failures(
+    reranker: LoadedReranker, asked: Iterable[PlannedRequest], where: str, budget: FailureBudget
 ) -> Iterator[tuple[PlannedRequest, Float32]]:
     """Score like `score_all`, but score a failed request again pair by pair, with NaN for each pair that fails.
 
@@ -42,21 +42,21 @@ def score_most(
     for first in iterator:
         taken: dict[int, PlannedRequest] = {}
         try:
-            for item, scores in score_all(reranker, _noted(first, iterator, taken), where):
+            for item, scores in score_all(reranker, _record_requests(first, iterator, taken), where):
                 del taken[item.request.key]
                 yield item, scores
         except (AdapterError, DataError):
             # Requests in flight are scored again, one at a time; the loop continues with the rest.
             for item in list(taken.values()):
-                yield item, _salvaged(reranker, item, where, allowance)
+                yield item, _score_again(reranker, item, where, budget)
 
 
-def failed_pairs(held: Mapping[str, Float32]) -> int:
-    """Return how many of the held pairs have no score."""
-    return sum(int(np.isnan(scores).sum()) for scores in held.values())
+def count_failed(scores: Mapping[str, Float32]) -> int:
+    """Return how many pairs have no score."""
+    return sum(int(np.isnan(of_query).sum()) for of_query in scores.values())
 
 
-def _noted(
+def _record_requests(
     first: PlannedRequest, rest: Iterator[PlannedRequest], taken: dict[int, PlannedRequest]
 ) -> Iterator[PlannedRequest]:
     """Yield `first` and then `rest`, and add each to `taken` before it is yielded."""
@@ -67,20 +67,20 @@ def _noted(
         yield item
 
 
-def _salvaged(reranker: LoadedReranker, item: PlannedRequest, where: str, allowance: Allowance) -> Float32:
+def _score_again(reranker: LoadedReranker, item: PlannedRequest, where: str, budget: FailureBudget) -> Float32:
     """Score a failed request again; return its scores in first-stage order, NaN for pairs that fail again."""
     count = len(item.request.candidates)
     try:
         return next(scores for _, scores in score_all(reranker, [item], where))
     except (AdapterError, DataError) as error:
         if reranker.info.kind != "pointwise":
-            allowance.spend(count, error)
+            budget.spend(count, error)
             return np.full(count, np.nan, np.float32)
     in_request_order = np.full(count, np.nan, np.float32)
     for position in range(count):
         try:
-            alone = item.part([position], item.request.key)
+            alone = item.subset([position], item.request.key)
             in_request_order[position] = next(scores for _, scores in score_all(reranker, [alone], where))[0]
         except (AdapterError, DataError) as error:
-            allowance.spend(1, error)
+            budget.spend(1, error)
     return item.in_first_stage_order(in_request_order)

@@ -66,70 +66,51 @@ class Record:
     scores: Float32
 
 
-@dataclass(frozen=True)
-class Replay:
-    """Content of a journal: header (None if the file is empty or its first write is incomplete), records, and the
-    byte offset of their end."""
+class Journal:
+    """The journal of one task. It is read once, when the object is made; `open` prepares it for `append`.
 
-    header: Header | None
-    records: list[Record]
-    end: int
-
-
-def replay(path: Path) -> Replay:
-    """Read a journal. An incomplete end is left out; a missing file has no header and no records.
+    `header` is None if the file is missing, empty, or its first write is incomplete. `records` are in the file's order.
+    `scores` maps a query id to the float32 scores of first-stage positions 0, 1, ...; both grow with `append`.
 
     Raises:
-        ResultError: The file cannot be read, is not a journal, or is damaged before its end (names the byte).
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return Replay(None, [], 0)
-    except OSError as error:
-        raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) < len(MAGIC) and MAGIC.startswith(data):
-        return Replay(None, [], 0)
-    if not data.startswith(MAGIC):
-        raise ResultError(f"{path}: not a journal of this version of MRB; `--fresh` starts over")
-    header: Header | None = None
-    records: list[Record] = []
-    end = len(MAGIC)
-    for payload, after in _frames(path, data):
-        if header is None:
-            header = _header(path, payload)
-        else:
-            records.append(_record(path, payload, end))
-        end = after
-    return Replay(header, records, end)
-
-
-class JournalWriter:
-    """Appends records to a journal, which it creates if there is none.
-
-    A record is in the file after `append`. It is on disk after `sync`, which `append` calls when the last one is more
-    than `SYNC_SECONDS` ago, and at the end of the `with` block.
-
-    Raises:
-        ResultError: The file cannot be written, is damaged, or holds scores under another score key.
+        ResultError: The file cannot be read, is not a journal, is damaged before its end (names the byte), or the
+            records of a query leave a gap.
     """
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        found = replay(path)
+        self.header: Header | None = None
+        self.records: list[Record] = []
+        self.scores: dict[str, Float32] = {}
+        self._end = 0
+        self._file: BinaryIO | None = None
+        self._read()
+
+    def open(self, header: Header) -> Self:
+        """Create the file if it has no header, cut off an incomplete end, and open it for `append` in a `with` block.
+
+        Raises:
+            ResultError: The file cannot be written, or holds scores under another score key.
+        """
+        if self.header is not None and self.header.score_key != header.score_key:
+            raise ResultError(f"{self.path}: holds scores under another score key; `--fresh` starts over")
         try:
-            if found.header is None:
-                with atomic_writer(path) as file:
-                    file.write(MAGIC + _frame(header.model_dump_json().encode()))
-            elif found.header.score_key != header.score_key:
-                raise ResultError(f"{path}: holds scores under another score key; `--fresh` starts over")
+            if self.header is None:
+                write_journal(self.path, header, ())
+                self.header = header
             else:
-                _cut(path, found.end)
-            self._file: BinaryIO = path.open("ab", buffering=0)
+                _cut(self.path, self._end)
+            self._file = self.path.open("ab", buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
         self._end = self._file.tell()
         self._synced = time.monotonic()
+        return self
+
+    def renew(self, header: Header) -> None:
+        """Replace the header and keep the records; the file is rewritten atomically."""
+        write_journal(self.path, header, self.records)
+        self.header, self._end = header, self.path.stat().st_size
 
     def __enter__(self) -> Self:
         return self
@@ -143,20 +124,23 @@ class JournalWriter:
             if error is None:  # otherwise keep the first error, which is the cause
                 raise
         finally:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
     def append(self, record: Record) -> None:
         """Append one record with a single write, so that a crash leaves at most one incomplete record, at the end.
 
-        A partial write (disk full) is truncated, so that no record ever follows an incomplete one.
+        The record is in the file when this returns. It is on disk after `sync`, which this calls when the last one is
+        more than `SYNC_SECONDS` ago, and at the end of the `with` block. A partial write (disk full) is truncated, so
+        that no record ever follows an incomplete one.
 
         Raises:
-            ResultError: The query id is longer than MAX_ID_BYTES, or the file cannot be written.
+            ResultError: The query id is longer than MAX_ID_BYTES, the record leaves a gap, or the file cannot be
+                written.
         """
-        length = len(record.query_id.encode())
-        if length > MAX_ID_BYTES:
-            raise ResultError(f"{self.path}: a query id of {length} bytes, at most {MAX_ID_BYTES} fit")
-        frame = _frame(_payload(record))
+        assert self._file is not None, "open the journal before appending"
+        self._check_position(record)
+        frame = _frame(_payload(self.path, record))
         try:
             written = self._file.write(frame)
             if written != len(frame):
@@ -165,31 +149,66 @@ class JournalWriter:
         except OSError as error:
             raise self._unwritable(error) from error
         self._end += len(frame)
+        self._add(record)
         if time.monotonic() - self._synced > SYNC_SECONDS:
             self.sync()
 
     def sync(self) -> None:
         """Flush every appended record to disk (fsync)."""
+        assert self._file is not None
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._unwritable(error) from error
         self._synced = time.monotonic()
 
+    def _read(self) -> None:
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ResultError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if len(data) < len(MAGIC) and MAGIC.startswith(data):
+            return
+        if not data.startswith(MAGIC):
+            raise ResultError(f"{self.path}: not a journal of this version of MRB; `--fresh` starts over")
+        self._end = len(MAGIC)
+        for payload, after in _frames(self.path, data):
+            if self.header is None:
+                self.header = _header(self.path, payload)
+            else:
+                record = _record(self.path, payload, self._end)
+                self._check_position(record)
+                self._add(record)
+            self._end = after
+
+    def _check_position(self, record: Record) -> None:
+        count = len(self.scores.get(record.query_id, ()))
+        if record.first != count:
+            raise ResultError(f"{self.path}: query {record.query_id!r} goes on at position {record.first}, not {count}")
+
+    def _add(self, record: Record) -> None:
+        before = self.scores.get(record.query_id)
+        self.records.append(record)
+        self.scores[record.query_id] = record.scores if before is None else np.concatenate([before, record.scores])
+
     def _unwritable(self, error: OSError) -> ResultError:
         return ResultError(f"{self.path}: cannot be written: {error.strerror}; run again, what it holds is not lost")
 
 
-def rewrite(path: Path, header: Header, records: Iterable[Record]) -> None:
+def write_journal(path: Path, header: Header, records: Iterable[Record]) -> None:
     """Replace the journal atomically by one with this header and these records."""
     with atomic_writer(path) as file:
         file.write(MAGIC + _frame(header.model_dump_json().encode()))
         for record in records:
-            file.write(_frame(_payload(record)))
+            file.write(_frame(_payload(path, record)))
 
 
-def _payload(record: Record) -> bytes:
+def _payload(path: Path, record: Record) -> bytes:
     encoded = record.query_id.encode()
+    if len(encoded) > MAX_ID_BYTES:
+        raise ResultError(f"{path}: a query id of {len(encoded)} bytes, at most {MAX_ID_BYTES} fit")
     head = _ID_LENGTH.pack(len(encoded)) + encoded + _FIRST.pack(record.first)
     return head + record.scores.astype("<f4").tobytes()
 

@@ -17,7 +17,7 @@ from mrb.errors import ResultError
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock `folder` for the length of the `with` block; ResultError names the process that holds the lock already.
 
     The operating system releases the lock when the process ends, even when it is killed: no lock file must be removed

@@ -29,7 +29,7 @@ Values = dict[str, Float64]
 
 
 @dataclass(frozen=True)
-class Measured:
+class TaskResult:
     """A task's result and its values per query.
 
     `per_query` has the columns `query_id`, `cluster` (number of the query's cluster, int64) and one float64 column per
@@ -48,7 +48,7 @@ class _Rankings:
     tied: bool
 
 
-def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Measured:
+def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> TaskResult:
     """Return the result of `scores` and the values per query.
 
     Args:
@@ -94,7 +94,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Me
     )
     columns = {"query_id": pa.array(plan.query_ids, pa.string()), CLUSTER_COLUMN: pa.array(clusters, pa.int64())}
     columns |= {name: pa.array(column) for name, column in values[str(plan.depth)].items()}
-    return Measured(result, pa.table(columns))
+    return TaskResult(result, pa.table(columns))
 
 
 def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tuple[dict[str, Values], int]:

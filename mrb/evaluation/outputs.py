@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,40 +11,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrb._util.files import atomic_writer
-from mrb.evaluation.measure import Measured
+from mrb.evaluation.measure import TaskResult
 from mrb.evaluation.plan import Float32, Plan
-from mrb.results.schema import PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, write_result
+from mrb.results.schema import JOURNAL_FILE, PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, write_result
 
 SCORES_SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("score", pa.float32())])
 QUERIES_A_GROUP = 1000
 
 
-def write_task(folder: Path, plan: Plan, held: Mapping[str, Float32], measured: Measured) -> None:
+def write_task(folder: Path, plan: Plan, scores: Mapping[str, Float32], result: TaskResult) -> None:
     """Write the scores, the values per query, and last the result: if it exists, the other files exist too."""
     with atomic_writer(folder / SCORES_FILE) as file:
         # Dictionary encoding for ids only: ids repeat, scores hardly do, so a dictionary of scores would cost space.
         ids = [field.name for field in SCORES_SCHEMA if field.type == pa.string()]
-        _write_scores(pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd", use_dictionary=ids), plan, held)
+        with pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd", use_dictionary=ids) as writer:
+            for table in scores_tables(plan, scores):
+                writer.write_table(table)
     with atomic_writer(folder / PER_QUERY_FILE) as file:
-        pq.write_table(measured.per_query, file, compression="zstd")
-    write_result(folder, measured.result)
+        pq.write_table(result.per_query, file, compression="zstd")
+    write_result(folder, result.result)
 
 
-def discard_task(folder: Path, journal: Path) -> None:
+def discard_task(folder: Path) -> None:
     """Delete a task's files, the result first, so that no result remains without the scores it was computed from."""
-    for path in (folder / RESULT_FILE, folder / PER_QUERY_FILE, folder / SCORES_FILE, journal):
-        path.unlink(missing_ok=True)
+    for name in (RESULT_FILE, PER_QUERY_FILE, SCORES_FILE, JOURNAL_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
-def _write_scores(writer: pq.ParquetWriter, plan: Plan, held: Mapping[str, Float32]) -> None:
-    """Write (query, document, score) for every pair, QUERIES_A_GROUP queries at a time; a failed pair's score is
-    null."""
+def scores_tables(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[pa.Table]:
+    """Yield tables of (query, document, score) for every pair, QUERIES_A_GROUP queries at a time; a failed pair's score
+    is null."""
     queries = (query_id for query_id in plan.query_ids if plan.size(query_id))
-    with writer:
-        while group := list(itertools.islice(queries, QUERIES_A_GROUP)):
-            sizes = [plan.size(query_id) for query_id in group]
-            values = np.concatenate([held[query_id][:size] for query_id, size in zip(group, sizes, strict=True)])
-            rows = pa.array(np.repeat(np.arange(len(group)), sizes))
-            doc_ids = pa.concat_arrays([plan.doc_ids(query_id) for query_id in group])
-            columns = [pa.array(group).take(rows), doc_ids, pa.array(values, pa.float32(), mask=np.isnan(values))]
-            writer.write_table(pa.table(columns, schema=SCORES_SCHEMA))
+    while group := list(itertools.islice(queries, QUERIES_A_GROUP)):
+        sizes = [plan.size(query_id) for query_id in group]
+        values = np.concatenate([scores[query_id][:size] for query_id, size in zip(group, sizes, strict=True)])
+        rows = pa.array(np.repeat(np.arange(len(group)), sizes))
+        doc_ids = pa.concat_arrays([plan.doc_ids(query_id) for query_id in group])
+        columns = [pa.array(group).take(rows), doc_ids, pa.array(values, pa.float32(), mask=np.isnan(values))]
+        yield pa.table(columns, schema=SCORES_SCHEMA)

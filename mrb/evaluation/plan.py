@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -129,7 +129,7 @@ class PlannedRequest:
         restored[self.order] = scores
         return restored
 
-    def part(self, positions: Sequence[int], key: int) -> PlannedRequest:
+    def subset(self, positions: Sequence[int], key: int) -> PlannedRequest:
         """Return the request with only the candidates at `positions`, in that order, under another key."""
         request, shown = self.request, self.request.first_stage
         chosen = [int(self.order[position]) for position in positions]
@@ -225,6 +225,18 @@ def make_requests(
         except MRBError as error:
             raise type(error)(f"task {task.id}, query {entry.query_id!r}: {error}") from error
         yield PlannedRequest(request, entry, order)
+
+
+def list_unscored(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[Entry]:
+    """Yield, for each query that lacks scores, the entry with its unscored candidates.
+
+    Pointwise scores may cover the head of a list. For other kinds the score key includes the depth, so a journal has
+    scores of all candidates of a query or of none.
+    """
+    for query_id in plan.query_ids:
+        first = len(scores.get(query_id, ()))
+        if first < plan.size(query_id):
+            yield plan.entry(query_id).tail(first)
 
 
 def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from mrb.errors import ResultError
 from mrb.evaluation.executor import Executor, Score
-from mrb.evaluation.failures import Allowance
-from mrb.evaluation.journal import Header
+from mrb.evaluation.failures import FailureBudget
+from mrb.evaluation.journal import Header, Journal
 from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.evaluation.spec import TaskSpec
 
@@ -31,8 +31,8 @@ batches that is measured now, but at most the share MOST_NOISE of the range."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """Checks held scores.
+class ResumeCheck:
+    """Checks scores of an earlier call.
 
     `executor` scores again, `noise` is the largest difference that `mrb check --noise` has stored (0 if none),
     `tolerant` says whether pairs may fail, `say` takes lines of progress.
@@ -43,42 +43,42 @@ class Check:
     tolerant: bool
     say: Callable[[str], None]
 
-    def verify(self, spec: TaskSpec, plan: Plan, held: Mapping[str, Float32], where: str, told: str = "") -> None:
-        """Score a few pairs of the plan's queries in `held` again; do nothing if none of them has a score.
+    def verify_scores(self, spec: TaskSpec, plan: Plan, journal: Journal, changed: str = "") -> None:
+        """Score a few pairs of the plan's queries in the journal again; do nothing if none of them has a score.
 
-        `where` is the file that holds the scores and `told` says what is known to have changed. Raises ResultError,
-        which names the pair that differs most and what to do.
+        `changed` says what is known to have changed. Raises ResultError, which names the pair that differs most and
+        what to do.
         """
-        executor, task_id = self.executor, spec.task.id
-        chosen = _sample(plan, held, pointwise=executor.info.kind == "pointwise")
+        executor, task_id, kept = self.executor, spec.task.id, journal.scores
+        chosen = _sample(plan, kept, pointwise=executor.info.kind == "pointwise")
         if not chosen:
             return
-        self.say(f"{task_id}: {told or 'scores are held from before'}; scoring {len(chosen)} queries again")
+        self.say(f"{task_id}: {changed or 'scores are kept from before'}; scoring {len(chosen)} queries again")
         score = executor.open(spec, plan)
         now = self._again(score, chosen)
-        values = np.concatenate([scores[np.isfinite(scores)] for scores in held.values()])
+        values = np.concatenate([scores[np.isfinite(scores)] for scores in kept.values()])
         spread = max(float(np.ptp(values)), 0.01 * float(np.abs(values).max()), 1e-9)
         invariant = executor.info.batch_invariant
         allowed = max((ROUNDING if invariant else TOLERANCE) * spread, self.noise)
-        if _worst(chosen, now, held)[0] <= allowed:
+        if _worst(chosen, now, kept)[0] <= allowed:
             return
         if not invariant:
             # Score again query by query, as whole lists. For an unchanged model the difference to the first attempt is
             # the noise between batches.
-            whole = [plan.entry(entry.query_id).head(len(held[entry.query_id])) for entry in chosen]
+            whole = [plan.entry(entry.query_id).head(len(kept[entry.query_id])) for entry in chosen]
             alone = self._again(score, whole, at_once=1)
             apart = {e.query_id: alone[e.query_id][e.first : e.first + len(e.doc_ids)] for e in chosen}
             own = max(_largest(now[query_id] - apart[query_id]) for query_id in apart)
             allowed = max(allowed, min(OWN_NOISE * own, MOST_NOISE * spread))
             chosen, now = whole, alone
-        difference, entry, position = _worst(chosen, now, held)
+        difference, entry, position = _worst(chosen, now, kept)
         if difference <= allowed:
             return
         hint = "" if invariant else "; where a model's scores move by themselves, mrb check --noise measures how far"
         raise ResultError(
-            f"{where}: task {task_id}, query {entry.query_id!r}, candidate {entry.doc_ids[position]!r} scored "
-            f"{held[entry.query_id][entry.first + position]} and scores {now[entry.query_id][position]} now"
-            f"{told and f' ({told})'}: not the same model's; --fresh starts over, or give another --name{hint}"
+            f"{journal.path}: task {task_id}, query {entry.query_id!r}, candidate {entry.doc_ids[position]!r} scored "
+            f"{kept[entry.query_id][entry.first + position]} and scores {now[entry.query_id][position]} now"
+            f"{changed and f' ({changed})'}: not the same model's; --fresh starts over, or give another --name{hint}"
         )
 
     def _again(self, score: Score, entries: Sequence[Entry], at_once: int = SAMPLE) -> dict[str, Float32]:
@@ -86,14 +86,14 @@ class Check:
         found: dict[str, Float32] = {}
         for first in range(0, len(entries), at_once):
             group = entries[first : first + at_once]
-            allowance = Allowance(sum(len(entry.doc_ids) for entry in group)) if self.tolerant else None
-            found |= {record.query_id: record.scores for record in score(group, allowance)}
+            budget = FailureBudget(sum(len(entry.doc_ids) for entry in group)) if self.tolerant else None
+            found |= {record.query_id: record.scores for record in score(group, budget)}
         if all(np.isnan(scores).all() for scores in found.values()):
             raise ResultError(f"query {entries[0].query_id!r}: was scored before and fails now, as all that were tried")
         return found
 
 
-def changes(before: Header, now: Header) -> str:
+def describe_changes(before: Header, now: Header) -> str:
     """Return the differences as text, empty if there are none. Packages that only one run had imported are ignored."""
     changed = ["the adapter's source changed"] if before.source_sha256 != now.source_sha256 else []
     for name in sorted(before.packages.keys() & now.packages.keys()):
@@ -102,12 +102,12 @@ def changes(before: Header, now: Header) -> str:
     return f"since these scores were written, {', '.join(changed)}" if changed else ""
 
 
-def _sample(plan: Plan, held: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
+def _sample(plan: Plan, kept: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
     """Return up to SAMPLE scored queries of the plan, with all candidates or, if pointwise, PAIRS adjacent ones."""
-    scored = [q for q in plan.query_ids if q in held and np.isfinite(held[q][: plan.size(q)]).any()]
+    scored = [q for q in plan.query_ids if q in kept and np.isfinite(kept[q][: plan.size(q)]).any()]
     chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]
     return [
-        _telling(plan.entry(query_id), held[query_id]) if pointwise else plan.entry(query_id) for query_id in chosen
+        _telling(plan.entry(query_id), kept[query_id]) if pointwise else plan.entry(query_id) for query_id in chosen
     ]
 
 
@@ -121,20 +121,20 @@ def _telling(entry: Entry, scores: Float32) -> Entry:
 
 
 def _differences(
-    entries: Sequence[Entry], now: Mapping[str, Float32], held: Mapping[str, Float32]
+    entries: Sequence[Entry], now: Mapping[str, Float32], kept: Mapping[str, Float32]
 ) -> Iterator[tuple[float, Entry, int]]:
     for entry in entries:
-        before = held[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
+        before = kept[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
         difference = np.nan_to_num(np.abs(now[entry.query_id] - before))  # failed pairs are not compared
         position = int(np.argmax(difference))
         yield float(difference[position]), entry, position
 
 
 def _worst(
-    entries: Sequence[Entry], now: Mapping[str, Float32], held: Mapping[str, Float32]
+    entries: Sequence[Entry], now: Mapping[str, Float32], kept: Mapping[str, Float32]
 ) -> tuple[float, Entry, int]:
     """Return (difference, entry, position in it) of the pair whose score changed most."""
-    return max(_differences(entries, now, held), key=lambda found: found[0])
+    return max(_differences(entries, now, kept), key=lambda found: found[0])
 
 
 def _largest(differences: Float32) -> float:

@@ -1,10 +1,10 @@
-"""Run a reranker on a selection of tasks: plan, score into a journal, measure and write the result of each task."""
+"""Run a reranker on tasks: score into a journal, measure, and write the result of each task."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,149 +14,287 @@ from mrb.data.task import Task, load_suite, load_task
 from mrb.errors import MRBError, ResultError, one_line
 from mrb.evaluation import environment
 from mrb.evaluation.executor import Executor, Start, in_process
-from mrb.evaluation.failures import Allowance, failed_pairs
-from mrb.evaluation.journal import Header, JournalWriter, Record, replay, rewrite
-from mrb.evaluation.lock import locked
+from mrb.evaluation.failures import FailureBudget, count_failed
+from mrb.evaluation.journal import Journal, Record
+from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import discard_task, write_task
-from mrb.evaluation.plan import Plan, load_plan
-from mrb.evaluation.resume import Check, changes
-from mrb.evaluation.scored import held_scores, missing, score_key
-from mrb.evaluation.spec import RunSpec, Shard, TaskSpec
-from mrb.evaluation.trial import refuse_smaller_part, refuse_trial
+from mrb.evaluation.plan import Plan, list_unscored, load_plan
+from mrb.evaluation.resume import ResumeCheck, describe_changes
+from mrb.evaluation.score_key import make_header, score_key
+from mrb.evaluation.spec import RunSpec, TaskSpec
+from mrb.evaluation.trial import read_whole_result, refuse_mixture, refuse_replacement, refuse_smaller_shard
 from mrb.rerankers.declaration import not_covered
 from mrb.rerankers.noise import other_reranker, read_noise
 from mrb.rerankers.ties import tie_warning, tied_share
+from mrb.results.run import Run, TaskScores, load_tasks, task_scores
 from mrb.results.schema import (
+    JOURNAL_FILE,
     RESULT_FILE,
     RUN_FILE,
+    SHARDS_FOLDER,
     NotCovered,
-    PartRecord,
     RerankerInfo,
     Result,
     RunRecord,
+    ShardRecord,
     TaskTiming,
     read_result,
     read_run,
-    write_part,
     write_run,
+    write_shard,
 )
 
-JOURNAL_FILE = "journal"
-PARTS_FOLDER = "shards"
 
-
-def run(spec: RunSpec, say: Callable[[str], None], start: Start = in_process) -> Path:
-    """Run the reranker on the selected tasks and return the run's folder.
+def run(spec: RunSpec, say: Callable[[str], None], start: Start = in_process) -> Run:
+    """Run the reranker on the tasks of `spec` and return the run, with the tasks that the folder had before.
 
     Candidate lists are checked before the model is loaded. Files are written atomically, and only by this process.
-    Scores that a journal holds are kept, after a few of them were scored again and agreed.
+    Scores that a journal holds are reused, after a few of them were scored again and agreed.
 
     Args:
         spec: What is run.
         say: Called with one line of progress at a time.
         start: Makes the executor; scores in this process unless given.
 
+    Returns:
+        The run. That of a shard has no results, because a part of the queries cannot be measured.
+
     Raises:
         CandidatesError: A list is missing, of another task, or not deep enough.
-        ResultError: The folder is in use or holds scores of another run, or held scores do not agree.
+        ResultError: The folder is in use or holds scores of another run, or reused scores do not agree.
         AdapterError: The reranker failed on a pair and `allow_failures` does not cover it.
     """
     for task in spec.tasks:
         check_candidates(task, spec.candidates, spec.depth)
     with start(spec.model, spec.options) as executor:
         folder = spec.out / (spec.name or executor.info.name)
+        # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
+        check = ResumeCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0, say)
         if spec.shard is not None:
-            folder = folder / PARTS_FOLDER / spec.shard.folder
-        refused = {task.id: not_covered(executor.info, task) for task in spec.tasks}
-        with locked(folder):
-            earlier = _earlier(folder, executor.info, fresh=spec.fresh)
-            # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
-            check = Check(executor, _noise(spec, executor.info), spec.allow_failures > 0, say)
+            folder = folder / SHARDS_FOLDER / spec.shard.folder
+        with lock_folder(folder):
+            return _Runner(spec, executor, folder, check, say).run()
+
+
+class _Runner:
+    """One call of `run` in a locked folder, with what it has done so far."""
+
+    def __init__(
+        self, spec: RunSpec, executor: Executor, folder: Path, check: ResumeCheck, say: Callable[[str], None]
+    ) -> None:
+        self._spec = spec
+        self._executor = executor
+        self._folder = folder
+        self._check = check
+        self._say = say
+        self._earlier = _read_earlier(folder, executor.info, fresh=spec.fresh)
+        self._refused = {task.id: not_covered(executor.info, task) for task in spec.tasks}
+        self._timings: dict[str, TaskTiming] = {}
+        self._measured: dict[str, TaskScores] = {}
+        self._tied: dict[str, float] = {}
+        self._written: RunRecord | None = None
+
+    def run(self) -> Run:
+        """Run all tasks and return the run."""
+        self._refuse_trial()
+        # Tasks with a journal come first, so that reused scores are checked before anything is scored.
+        tasks = sorted(self._spec.tasks, key=lambda task: not self._journal_path(task).exists())
+        verified = False
+        for task in tasks:
+            if (reason := self._refused[task.id]) is not None:
+                self._say(f"{task.id}: not covered: {reason}")
+                continue
+            journal = None if self._spec.fresh else Journal(self._journal_path(task))
+            if not verified and (journal is None or not journal.records):
+                self._verify_others()
+            verified = True
+            self._run_task(task, journal)
+        if not verified:
+            self._verify_others()
+        record = self._write_record()
+        if (warning := tie_warning(self._executor.info, self._tied)) is not None:
+            self._say(warning)
+        before = [] if self._spec.shard else [task_id for task_id in record.tasks if task_id not in self._refused]
+        found = self._measured | load_tasks(self._folder, record, before)
+        return Run(self._folder, record, {task_id: found[task_id] for task_id in record.tasks if task_id in found})
+
+    def _journal_path(self, task: Task) -> Path:
+        return self._folder / task.id / JOURNAL_FILE
+
+    def _refuse_trial(self) -> None:
+        """Raise ResultError if the call would replace a whole result, or the run's average, by a trial's."""
+        spec, folder = self._spec, self._folder
+        if spec.shard is not None:
             if not spec.fresh:
-                _refuse_trial(spec, folder)
-            timings: dict[str, TaskTiming] = {}
-            tied: dict[str, float] = {}
-            tasks = _held_first(spec, folder)
-            if spec.fresh or not replay(folder / tasks[0].id / JOURNAL_FILE).records:
-                earlier = _verify_others(spec, folder, earlier, check)
+                refuse_smaller_shard(folder, self._shard_record())
+            return
+        for task in () if spec.fresh else spec.tasks:
+            refuse_replacement(folder / task.id, spec.task_spec(task))
+        if self._earlier is not None:
+            refuse_mixture(folder, spec, self._earlier)
 
-            def write() -> None:
-                write_run(folder, _record(spec, executor, refused, timings, earlier))
-                if spec.shard is not None:
-                    write_part(folder, _part_record(spec, spec.shard))
+    def _run_task(self, task: Task, journal: Journal | None) -> None:
+        """Score, measure and write one task; without `journal` its files are discarded first. Of a shard only the
+        journal is written."""
+        spec = self._spec.task_spec(task)
+        plan = load_plan(spec)
+        if self._spec.shard is not None:
+            plan = plan.take_shard(self._spec.shard)
+        folder = self._folder / task.id
+        folder.mkdir(parents=True, exist_ok=True)
+        if journal is None:
+            discard_task(folder)
+            journal = Journal(folder / JOURNAL_FILE)
+        whole = read_whole_result(folder)
+        timing = self._score(spec, plan, journal)
+        if timing is not None:
+            self._timings[task.id] = timing
+        if self._spec.shard is None:
+            result = measure(plan, journal.scores, self._executor.info)
+            write_task(folder, plan, journal.scores, result)
+            self._measured[task.id] = task_scores(result.result, result.per_query)
+            if whole is not None and whole.candidates.depth < spec.depth:
+                self._say(f"{task.id}: the result at depth {whole.candidates.depth} is extended to depth {spec.depth}")
+        self._tied[task.id] = tied_share(journal.scores.values())
+        self._say(_progress_line(task, timing, plan))
 
-            # Written for each task once its held scores agreed, and at the end, so that a killed run leaves a record.
-            for task in tasks:
-                reason = refused[task.id]
-                if reason is not None:
-                    say(f"{task.id}: not covered: {reason}")
+    def _score(self, spec: TaskSpec, plan: Plan, journal: Journal) -> TaskTiming | None:
+        """Score the pairs of the plan that the journal lacks and append them; return the timing, None if none was
+        lacking."""
+        executor, allowed = self._executor, self._spec.allow_failures
+        header = make_header(plan, executor.info, executor.packages())
+        if journal.header is not None and journal.header.score_key != header.score_key:
+            raise ResultError(
+                f"{journal.path}: holds scores of another run of {journal.header.reranker} (options, version, task "
+                "definition, candidates or depth differ); give another --name, or --fresh to start over"
+            )
+        budget = FailureBudget(allowed, count_failed(journal.scores))
+        if budget.failed > allowed:
+            raise ResultError(
+                f"{journal.path}: holds {budget.failed} failed pairs; allow them with --allow-failures "
+                f"{budget.failed}, or start over with --fresh"
+            )
+        if journal.header is not None:
+            changed = describe_changes(journal.header, header)
+            self._check.verify_scores(spec, plan, journal, changed)
+            if changed:
+                journal.renew(header)
+        # A run that is killed while it scores leaves a record: it says whose scores the folder holds.
+        self._write_record()
+        pairs = sum(len(entry.doc_ids) for entry in list_unscored(plan, journal.scores))
+        if not pairs:
+            return None
+        score = executor.open(spec, plan)
+        started = time.perf_counter()
+        with journal.open(header):
+            scored = score(list_unscored(plan, journal.scores), budget if allowed else None)
+            for record in _show_progress(scored, spec.task.id, pairs):
+                journal.append(record)
+        day = datetime.now(UTC).date().isoformat()
+        return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs, day=day)
+
+    def _verify_others(self) -> None:
+        """Check scores of the earlier call's other tasks, which stay in the run: all scores of a run are of one model.
+
+        Only the first task that can be loaded is checked, because every call has checked against the ones before. If
+        its scores differ, ResultError is raised; with `--fresh` the earlier record is dropped instead.
+        """
+        if self._spec.shard is not None:
+            if not self._spec.fresh:
+                self._verify_sibling()
+            return
+        for task_id in self._earlier.tasks if self._earlier else ():
+            path = self._folder / task_id / RESULT_FILE
+            if task_id in self._refused or not path.is_file():
+                continue
+            try:
+                spec, plan = _load_earlier_plan(read_result(path), self._spec.candidates)
+            except MRBError as error:
+                self._say(f"{task_id}: its scores stay without being checked: {one_line(error)}")
+                continue
+            try:
+                self._check.verify_scores(spec, plan, Journal(self._folder / task_id / JOURNAL_FILE))
+            except ResultError as error:
+                if not self._spec.fresh:
+                    raise
+                self._say(f"{error}; it is no longer part of this run")
+                self._earlier = None
+            return
+
+    def _verify_sibling(self) -> None:
+        """Check scores of another shard in the same run folder, because `mrb merge` will unite them."""
+        for task in self._spec.tasks:
+            for path in sorted(self._folder.parent.glob(f"*-of-*/{task.id}/{JOURNAL_FILE}")):
+                if path.parent.parent == self._folder:
                     continue
-                timing, tied[task.id] = _run_task(spec, task, check, folder / task.id, write)
-                if timing is not None:
-                    timings[task.id] = timing
-            write()
-        if (warning := tie_warning(executor.info, tied)) is not None:
-            say(warning)
-    return folder
+                journal = Journal(path)
+                if journal.header is None or not journal.records:
+                    continue
+                spec = self._spec.task_spec(task)
+                plan = load_plan(spec)
+                if journal.header.score_key == score_key(plan, self._executor.info):
+                    self._check.verify_scores(spec, plan, journal)
+                    return
+
+    def _write_record(self) -> RunRecord:
+        """Write the run's record unless it is written already, and return it."""
+        record = self._make_record()
+        if record != self._written:
+            write_run(self._folder, record)
+            if self._spec.shard is not None:
+                write_shard(self._folder, self._shard_record())
+            self._written = record
+        return record
+
+    def _make_record(self) -> RunRecord:
+        spec, earlier = self._spec, self._earlier
+        suite = spec.suite
+        if suite is None and earlier is not None and earlier.suite is not None:
+            suite = load_suite(earlier.suite)
+        known = {task.id for task in spec.tasks} | set(earlier.tasks if earlier else ())
+        order = suite.tasks if suite is not None else tuple(sorted(known))
+        reasons = {item.task: item.reason for item in (earlier.not_covered if earlier else ())}
+        reasons |= {task_id: reason for task_id, reason in self._refused.items() if reason}
+        pulled = {name: at for name, at in (earlier.pulled if earlier else {}).items() if name not in self._refused}
+        workers = {"workers": str(self._executor.workers)}
+        return RunRecord(
+            schema_version=1,
+            mrb_version=__version__,
+            reranker=self._executor.info,
+            suite=suite.id if suite else None,
+            suite_version=suite.version if suite else None,
+            tasks=tuple(task_id for task_id in (*order, *sorted(known - set(order))) if task_id in known),
+            not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
+            pulled={**pulled, **spec.pulled},
+            command=tuple(spec.command),
+            environment={**environment.environment(), **self._executor.packages(), **workers},
+            timings={**(earlier.timings if earlier else {}), **self._timings},
+        )
+
+    def _shard_record(self) -> ShardRecord:
+        spec = self._spec
+        assert spec.shard is not None
+        return ShardRecord(
+            schema_version=1,
+            number=spec.shard.number,
+            of=spec.shard.of,
+            depth=spec.depth,
+            limit=spec.limit,
+            qrels=spec.tasks[0].qrels,
+            allow_failures=spec.allow_failures,
+        )
 
 
-def _refuse_trial(spec: RunSpec, folder: Path) -> None:
-    """Raise ResultError if the folder holds a whole result that a trial (fewer queries, less depth) would replace."""
-    if spec.shard is not None:
-        refuse_smaller_part(folder, _part_record(spec, spec.shard))
-        return
-    for task in spec.tasks:
-        refuse_trial(folder / task.id, spec.depth, spec.limit, spec.sample)
-
-
-def _held_first(spec: RunSpec, folder: Path) -> Sequence[Task]:
-    """Return the run's tasks, those with a journal first: held scores are checked before anything is scored."""
-    return sorted(spec.tasks, key=lambda task: not (folder / task.id / JOURNAL_FILE).exists())
-
-
-def _noise(spec: RunSpec, info: RerankerInfo) -> float:
+def _read_noise(folder: Path, info: RerankerInfo) -> float:
     """Return the largest score difference that `mrb check --noise` measured on the same reranker; 0 if none."""
-    record = read_noise(spec.out / (spec.name or info.name))
+    record = read_noise(folder)
     if record is None or other_reranker(record, info):
         return 0.0
     return max(task.largest_difference for task in record.tasks.values())
 
 
-def _verify_others(spec: RunSpec, folder: Path, earlier: RunRecord | None, check: Check) -> RunRecord | None:
-    """Check scores of the earlier call's other tasks, which stay in the run: all scores of a run are of one model.
-
-    Returns the earlier record, or None if it no longer holds. Only the first task that can be loaded is checked: every
-    call has checked against the ones before. If its scores differ, ResultError is raised; with `--fresh` the earlier
-    record is dropped instead.
-    """
-    if spec.shard is not None:
-        if not spec.fresh:
-            _verify_sibling(spec, folder, check)
-        return earlier
-    asked = {task.id for task in spec.tasks}
-    for task_id in earlier.tasks if earlier else ():
-        path = folder / task_id / RESULT_FILE
-        if task_id in asked or not path.is_file():
-            continue
-        try:
-            held, plan = _held_plan(read_result(path), spec.candidates)
-        except MRBError as error:
-            check.say(f"{task_id}: its scores stay without being checked: {one_line(error)}")
-            continue
-        journal = folder / task_id / JOURNAL_FILE
-        try:
-            check.verify(held, plan, held_scores(replay(journal).records, journal), str(journal))
-        except ResultError as error:
-            if not spec.fresh:
-                raise
-            check.say(f"{error}; it is no longer part of this run")
-            return None
-        break
-    return earlier
-
-
-def _held_plan(result: Result, candidates: Path | None) -> tuple[TaskSpec, Plan]:
+def _load_earlier_plan(result: Result, candidates: Path | None) -> tuple[TaskSpec, Plan]:
     """Load the plan of an earlier result with its candidate list: the frozen one, or one from `--candidates`."""
     task = load_task(result.task).with_qrels(result.data.qrels)
     for given in dict.fromkeys((candidates, None)):
@@ -168,105 +306,7 @@ def _held_plan(result: Result, candidates: Path | None) -> tuple[TaskSpec, Plan]
     raise ResultError(f"its list {result.candidates.sha256[:12]} is not here")
 
 
-def _verify_sibling(spec: RunSpec, folder: Path, check: Check) -> None:
-    """Check scores of another shard in the same run folder, because `mrb merge` will unite them."""
-    for task in spec.tasks:
-        for journal in sorted(folder.parent.glob(f"*-of-*/{task.id}/{JOURNAL_FILE}")):
-            found = replay(journal)
-            if found.header is None or not found.records or journal.parent.parent == folder:
-                continue
-            task_spec = spec.task_spec(task)
-            plan = load_plan(task_spec)
-            if found.header.score_key == score_key(plan, check.executor.info):
-                check.verify(task_spec, plan, held_scores(found.records, journal), str(journal))
-                return
-
-
-def _run_task(
-    spec: RunSpec, task: Task, check: Check, folder: Path, begin: Callable[[], None]
-) -> tuple[TaskTiming | None, float]:
-    """Score, measure and write one task. Of a shard only the journal is written, as nothing can be measured.
-
-    Returns the timing (None if nothing was left to score) and the share of queries whose candidates are all tied.
-    `begin` is called once held scores have agreed, before scoring.
-    """
-    task_spec = spec.task_spec(task)
-    plan = load_plan(task_spec)
-    if spec.shard is not None:
-        plan = plan.take_shard(spec.shard)
-    folder.mkdir(parents=True, exist_ok=True)
-    journal = folder / JOURNAL_FILE
-    if spec.fresh:
-        discard_task(folder, journal)
-    timing = _score(task_spec, plan, check, journal, spec.allow_failures, begin)
-    held = held_scores(replay(journal).records, journal)
-    if spec.shard is None:
-        write_task(folder, plan, held, measure(plan, held, check.executor.info))
-    check.say(_line(task, timing, plan))
-    return timing, tied_share(held.values())
-
-
-def _score(
-    spec: TaskSpec, plan: Plan, check: Check, journal: Path, allow_failures: int, begin: Callable[[], None]
-) -> TaskTiming | None:
-    """Score the pairs of the plan that the journal lacks and append them; return the timing, None if none was
-    lacking."""
-    executor = check.executor
-    found = replay(journal)
-    header = header_of(plan, executor.info, executor.packages())
-    if found.header is not None and found.header.score_key != header.score_key:
-        raise ResultError(
-            f"{journal}: holds scores of another run of {found.header.reranker} (options, version, task definition, "
-            "candidates or depth differ); give another --name, or --fresh to start over"
-        )
-    held = held_scores(found.records, journal)
-    allowance = Allowance(allow_failures, failed_pairs(held))
-    if allowance.failed > allow_failures:
-        raise ResultError(
-            f"{journal}: holds {allowance.failed} failed pairs; allow them with --allow-failures {allowance.failed}, "
-            "or start over with --fresh"
-        )
-    if found.header is not None:
-        told = changes(found.header, header)
-        check.verify(spec, plan, held, str(journal), told)
-        if told and found.records:
-            rewrite(journal, header, found.records)
-    begin()
-    pairs = sum(len(entry.doc_ids) for entry in missing(plan, held))
-    if not pairs:
-        return None
-    score = executor.open(spec, plan)
-    started = time.perf_counter()
-    with JournalWriter(journal, header) as writer:
-        scored = score(missing(plan, held), allowance if allow_failures else None)
-        for record in _with_progress(scored, plan.data.task.id, pairs):
-            writer.append(record)
-    day = datetime.now(UTC).date().isoformat()
-    return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs, day=day)
-
-
-def _with_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:
-    """Yield the same records; show a progress bar (pairs per second, time left) if stderr is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=pairs, unit="pair", desc=label, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for record in scored:
-            yield record
-            bar.update(len(record.scores))
-
-
-def header_of(plan: Plan, info: RerankerInfo, packages: Mapping[str, str]) -> Header:
-    """Return the header of the journal for a plan's scores; `packages` are those of the process that scores."""
-    return Header(
-        score_key=score_key(plan, info),
-        task=plan.data.task.id,
-        reranker=info.name,
-        source_sha256=info.source_sha256,
-        packages=dict(packages),
-    )
-
-
-def _earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
+def _read_earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
     """Return the record of an earlier call in the same folder, to which this call adds tasks; None if there is none.
 
     Raises ResultError if the folder holds a run of another reranker, unless `fresh`: then returns None.
@@ -284,50 +324,17 @@ def _earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | No
     )
 
 
-def _record(
-    spec: RunSpec,
-    executor: Executor,
-    refused: Mapping[str, str | None],
-    timings: Mapping[str, TaskTiming],
-    earlier: RunRecord | None,
-) -> RunRecord:
-    suite = spec.suite
-    if suite is None and earlier is not None and earlier.suite is not None:
-        suite = load_suite(earlier.suite)
-    known = {task.id for task in spec.tasks} | set(earlier.tasks if earlier else ())
-    order = suite.tasks if suite is not None else tuple(sorted(known))
-    reasons = {item.task: item.reason for item in (earlier.not_covered if earlier else ())}
-    reasons |= {task_id: reason for task_id, reason in refused.items() if reason}
-    taken = {task.id for task in spec.tasks}
-    pulled = {task: address for task, address in (earlier.pulled if earlier else {}).items() if task not in taken}
-    return RunRecord(
-        schema_version=1,
-        mrb_version=__version__,
-        reranker=executor.info,
-        suite=suite.id if suite else None,
-        suite_version=suite.version if suite else None,
-        tasks=tuple(task_id for task_id in (*order, *sorted(known - set(order))) if task_id in known),
-        not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
-        pulled={**pulled, **spec.pulled},
-        command=tuple(spec.command),
-        environment={**environment.environment(), **executor.packages(), "workers": str(executor.workers)},
-        timings={**(earlier.timings if earlier else {}), **timings},
-    )
+def _show_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:
+    """Yield the same records; show a progress bar (pairs per second, time left) if stderr is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=pairs, unit="pair", desc=label, disable=not sys.stderr.isatty(), leave=False) as bar:
+        for record in scored:
+            yield record
+            bar.update(len(record.scores))
 
 
-def _part_record(spec: RunSpec, part: Shard) -> PartRecord:
-    return PartRecord(
-        schema_version=1,
-        number=part.number,
-        of=part.of,
-        depth=spec.depth,
-        limit=spec.limit,
-        qrels=spec.tasks[0].qrels,
-        allow_failures=spec.allow_failures,
-    )
-
-
-def _line(task: Task, timing: TaskTiming | None, plan: Plan) -> str:
+def _progress_line(task: Task, timing: TaskTiming | None, plan: Plan) -> str:
     if timing is None:
         return f"{task.id}: all {plan.pairs} pairs were scored before"
     rate = timing.pairs / timing.seconds if timing.seconds else float("inf")

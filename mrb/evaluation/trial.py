@@ -1,49 +1,80 @@
-"""Refuse to replace a whole result by a trial, that is, a result of fewer queries or less depth."""
+"""Protect a whole result (of all queries, or of a suite's sample) from trials: fewer queries or less depth."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mrb.data.task import Sample
+from mrb.data.task import load_suite
+from mrb.data.task_filter import count_queries
 from mrb.errors import ResultError
-from mrb.results.schema import PART_FILE, RESULT_FILE, PartRecord, read_part, read_result
+from mrb.evaluation.spec import RunSpec, TaskSpec
+from mrb.results.schema import RESULT_FILE, SHARD_FILE, Result, RunRecord, ShardRecord, read_result, read_shard
 
 
-def refuse_trial(folder: Path, depth: int, limit: int | None, sample: Sample | None) -> None:
-    """Raise ResultError if the task's folder holds a whole result (all queries, or a suite's sample) of more queries or
-    more depth than the new one.
+def read_whole_result(folder: Path) -> Result | None:
+    """Return the task's result, None if there is none or it is a trial's.
 
     A result that cannot be read is not protected: it is written again from the journal.
     """
-    path = folder / RESULT_FILE
     try:
-        held = read_result(path) if path.is_file() else None
+        result = read_result(folder / RESULT_FILE) if (folder / RESULT_FILE).is_file() else None
     except ResultError:
+        return None
+    return None if result is None or result.data.selection == "limit" else result
+
+
+def refuse_replacement(folder: Path, spec: TaskSpec) -> None:
+    """Raise ResultError if the task's folder has a whole result of more queries or more depth than `spec`."""
+    whole = read_whole_result(folder)
+    if whole is None:
         return
-    if held is None or held.data.selection == "limit":
-        return
-    queries = held.counts.queries
-    smaller = []
-    if limit is not None and (limit < queries or (held.data.selection == "sample" and sample is None)):
-        smaller.append(f"--limit {limit}")
-    if sample is not None and held.data.selection == "all" and sample.queries < queries:
-        smaller.append(f"a sample of {sample.queries}")
-    if depth < held.candidates.depth:
-        smaller.append(f"--depth {depth}")
+    queries, smaller = whole.counts.queries, []
+    if spec.limit is not None and (spec.limit < queries or (whole.data.selection == "sample" and spec.sample is None)):
+        smaller.append(f"--limit {spec.limit}")
+    if spec.sample is not None and whole.data.selection == "all" and spec.sample.queries < queries:
+        smaller.append(f"a sample of {spec.sample.queries}")
+    if spec.depth < whole.candidates.depth:
+        smaller.append(f"--depth {spec.depth}")
     if smaller:
         raise ResultError(
-            f"{path}: holds the result of {queries} queries at depth {held.candidates.depth}, which "
-            f"{' and '.join(smaller)} would replace; give the trial another --name, or --fresh to discard what is held"
+            f"{folder / RESULT_FILE}: the result of {queries} queries at depth {whole.candidates.depth} would be "
+            f"replaced by {' and '.join(smaller)}; give the trial another --name or --out, or --fresh to discard it"
         )
 
 
-def refuse_smaller_part(folder: Path, part: PartRecord) -> None:
-    """Raise ResultError if `folder` holds a shard of a whole run and `part` is a shard of a trial."""
-    if not (folder / PART_FILE).is_file():
+def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
+    """Raise ResultError if tasks of `spec` would take the average from whole results of other tasks in the folder.
+
+    The average is over the tasks of the run's suite, or over all of its tasks. It exists only for one depth, and over
+    whole tasks.
+    """
+    suite = load_suite(earlier.suite) if earlier.suite else None
+    averaged = suite.tasks if suite else earlier.tasks
+    chosen = {task.id for task in spec.tasks}
+    inside = not chosen.isdisjoint(averaged)
+    limited = any(spec.limit is not None and spec.limit < count_queries(task, spec.sample) for task in spec.tasks)
+    for task_id in averaged:
+        whole = None if task_id in chosen else read_whole_result(folder / task_id)
+        if whole is None:
+            continue
+        other = [f"--limit {spec.limit}"] if limited and (inside or suite is None) else []
+        if inside and spec.depth != whole.candidates.depth:
+            other.append(f"--depth {spec.depth}")
+        if other:
+            raise ResultError(
+                f"{folder}: has {task_id} with all its queries at depth {whole.candidates.depth}; "
+                f"{' and '.join(other)} for other tasks would leave the run without an average: give another --name "
+                "or --out"
+            )
+
+
+def refuse_smaller_shard(folder: Path, shard: ShardRecord) -> None:
+    """Raise ResultError if `folder` holds a shard of a whole run and `shard` is of a trial."""
+    if not (folder / SHARD_FILE).is_file():
         return
-    held = read_part(folder)
-    if held.limit is None and (part.limit is not None or part.depth < held.depth):
+    whole = read_shard(folder)
+    if whole.limit is None and (shard.limit is not None or shard.depth < whole.depth):
         raise ResultError(
-            f"{folder}: holds a part of a run of all queries at depth {held.depth}; give the trial another --name, or "
-            "--fresh to discard what is held"
+            f"{folder}: holds a shard of a run of all queries at depth {whole.depth}; give the trial another --name or "
+            "--out, or --fresh to discard it"
         )

@@ -19,7 +19,7 @@ from mrb import errors
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
 from mrb.errors import AdapterError, CandidatesError, MRBError
-from mrb.evaluation.failures import Allowance
+from mrb.evaluation.failures import FailureBudget
 from mrb.parallel.encoding_pool import Ask, Build, Built, Done, Encode, Raised
 from mrb.rerankers.calling import closed_after
 from mrb.rerankers.plugins import RETRIEVERS, load_adapter
@@ -80,7 +80,7 @@ class _Tables:
             return
         self._tables = {}
         encoding = self._encoding
-        encoding.allowance = Allowance(allowed, things="items")
+        encoding.allowance = FailureBudget(allowed, things="items")
         for part in parts_of(load_task_data(task)):
             for shards in shards_of(part, folder, encoding.shard_rows, encoding.identity):
                 encoding.verify(shards)

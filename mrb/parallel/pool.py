@@ -11,7 +11,7 @@ from multiprocessing import connection
 
 from mrb.errors import AdapterError
 from mrb.evaluation.executor import Score, Start
-from mrb.evaluation.failures import Allowance
+from mrb.evaluation.failures import FailureBudget
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan
 from mrb.evaluation.spec import TaskSpec
@@ -113,7 +113,9 @@ class Pool:
         for process in self._processes:
             process.kill()
 
-    def _score(self, task_id: str, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+    def _score(
+        self, task_id: str, entries: Iterable[Entry], allowance: FailureBudget | None = None
+    ) -> Iterator[Record]:
         spans = [(entry.query_id, entry.first, entry.first + len(entry.doc_ids)) for entry in entries]
         shares = Shares(spans, self.workers)
         for process, message in self._said(Work(tolerant=allowance is not None), f"scoring task {task_id}"):

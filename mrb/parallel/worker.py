@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 
 from mrb.errors import CandidatesError, MRBError
 from mrb.evaluation.executor import InProcess, Score, in_process
-from mrb.evaluation.failures import Allowance
+from mrb.evaluation.failures import FailureBudget
 from mrb.evaluation.plan import Entry, Plan, load_plan
 from mrb.parallel.messages import Ask, Build, Close, Done, Failed, Message, Open, Packages, Raised, Work, portable
 
@@ -92,7 +92,7 @@ class Worker:
             raise CandidatesError(f"candidates of {plan.data.task.id}: the file was changed since the run began")
         self._opened = plan, self._reranker.open(command.spec, plan)
 
-    def _score(self, allowance: Allowance | None) -> None:
+    def _score(self, allowance: FailureBudget | None) -> None:
         assert self._opened is not None
         plan, score = self._opened
         handed = -1
@@ -124,7 +124,7 @@ class _Stream:
         return spans
 
 
-class _Told(Allowance):
+class _Told(FailureBudget):
     """Reports failed pairs to the run, which counts those of all workers and ends the workers if there are too many."""
 
     def __init__(self, channel: Channel) -> None:

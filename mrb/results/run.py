@@ -125,12 +125,21 @@ def load_run(folder: Path) -> Run:
         ResultError: The record or a result is damaged, or values per query and result disagree.
     """
     record = read_run(folder)
-    present = [task_id for task_id in record.tasks if (folder / task_id / RESULT_FILE).is_file()]
+    return Run(folder, record, load_tasks(folder, record, record.tasks))
+
+
+def load_tasks(folder: Path, record: RunRecord, task_ids: Iterable[str]) -> dict[str, TaskScores]:
+    """Load those of the tasks that have a result in the run's folder.
+
+    Raises:
+        ResultError: A result is damaged or of another reranker, or values per query and result disagree.
+    """
+    present = [task_id for task_id in task_ids if (folder / task_id / RESULT_FILE).is_file()]
     tasks = {task_id: _load_task(folder / task_id) for task_id in present}
     for task_id, scores in tasks.items():
         if scores.result.task != task_id or scores.result.reranker.identity() != record.reranker.identity():
             raise ResultError(f"{folder / task_id / RESULT_FILE}: not of the task and reranker that {RUN_FILE} names")
-    return Run(folder, record, tasks)
+    return tasks
 
 
 def task_scores(result: Result, per_query: pa.Table) -> TaskScores:

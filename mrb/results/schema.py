@@ -6,7 +6,7 @@
                                                  a float64 column per measure
     runs/<reranker>/<task>/scores.parquet        query_id, doc_id, score (float32)
     runs/<reranker>/<task>/journal               the scores, appended during the run
-    runs/<reranker>/shards/<i>-of-<n>/           a shard of a run: run.json, shard.json (`PartRecord`), <task>/journal
+    runs/<reranker>/shards/<i>-of-<n>/           a shard of a run: run.json, shard.json (`ShardRecord`), <task>/journal
 
 `schema/result.json` and `schema/run.json` in docs are these models as JSON Schema, with their docstrings.
 """
@@ -30,7 +30,9 @@ from mrb.rerankers.reranker import Kind
 
 RESULT_FILE = "result.json"
 RUN_FILE = "run.json"
-PART_FILE = "shard.json"
+SHARD_FILE = "shard.json"
+SHARDS_FOLDER = "shards"
+JOURNAL_FILE = "journal"
 PER_QUERY_FILE = "per_query.parquet"
 SCORES_FILE = "scores.parquet"
 CLUSTER_COLUMN = "cluster"
@@ -212,7 +214,7 @@ class RunRecord(Model):
     timings: dict[Slug, TaskTiming]
 
 
-class PartRecord(Model):
+class ShardRecord(Model):
     """The options of a run of one shard: shard `number` (from 1) of `of`, and what decides the queries and pairs of
     the whole run."""
 
@@ -227,7 +229,7 @@ class PartRecord(Model):
     @model_validator(mode="after")
     def _within(self) -> Self:
         if self.number > self.of:
-            raise ValueError(f"part {self.number} of {self.of}")
+            raise ValueError(f"shard {self.number} of {self.of}")
         return self
 
 
@@ -241,9 +243,9 @@ def read_run(folder: Path) -> RunRecord:
     return parse_file(RunRecord, folder / RUN_FILE)
 
 
-def read_part(folder: Path) -> PartRecord:
+def read_shard(folder: Path) -> ShardRecord:
     """Read the record of the shard in `folder`. ResultError if there is none or it is invalid."""
-    return parse_file(PartRecord, folder / PART_FILE)
+    return parse_file(ShardRecord, folder / SHARD_FILE)
 
 
 def result_files(path: Path) -> list[Path]:
@@ -270,9 +272,9 @@ def write_run(folder: Path, record: RunRecord) -> None:
     write_json(folder / RUN_FILE, record.model_dump(mode="json"))
 
 
-def write_part(folder: Path, record: PartRecord) -> None:
+def write_shard(folder: Path, record: ShardRecord) -> None:
     """Write a shard's record, atomically."""
-    write_json(folder / PART_FILE, record.model_dump(mode="json"))
+    write_json(folder / SHARD_FILE, record.model_dump(mode="json"))
 
 
 def check_registry(result: Result, where: str) -> None:

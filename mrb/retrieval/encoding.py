@@ -14,7 +14,7 @@ from mrb.data.items import Item
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluation.answers import numbers_of
-from mrb.evaluation.failures import Allowance
+from mrb.evaluation.failures import FailureBudget
 from mrb.rerankers.calling import adapter_call
 from mrb.rerankers.plugins import Adapter, close_adapter
 from mrb.rerankers.raised import refused
@@ -62,7 +62,7 @@ class Encoding:
         self.needs_images = bool(getattr(self.target, "needs_images", False))
         self.batch_size = int(getattr(self.target, "batch_size", BATCH))
         self.allowed = 0
-        self.allowance = Allowance(0)
+        self.allowance = FailureBudget(0)
         self.identity: dict[str, Any] = {
             "retriever": adapter.name,
             "options": redact({key: str(value) for key, value in adapter.options.items()}),
@@ -72,7 +72,7 @@ class Encoding:
 
     def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
         """Verify the stored shards. Missing shards are encoded when they are needed."""
-        self.allowance = Allowance(self.allowed, things="items")
+        self.allowance = FailureBudget(self.allowed, things="items")
         for shards in tables:
             self.verify(shards)
 

@@ -16,7 +16,7 @@ from mrb._util.hashing import sha256_file
 from mrb._util.redact import SECRET
 from mrb.data.task import Suite, load_suite
 from mrb.errors import MRBError, ResultError, first_problem
-from mrb.results.recompute import Recomputed, differences, recompute_task
+from mrb.results.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, queries_hash, suite_averages, task_scores
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
 from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings
@@ -165,7 +165,7 @@ def _check_complete(run: Path, record: RunRecord, suite: Suite, done: list[str],
 
 def _recompute(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
     found = recompute_task(run / task_id, candidates)
-    told = differences(run / task_id, found)
+    told = list(find_differences(run / task_id, found))
     if told:
         raise ResultError(
             f"{run / task_id}: {told[0]} ({len(told)} such); files must say what the journal gives: "
@@ -180,7 +180,7 @@ def _write_rankings(folder: Path, found: Recomputed) -> RankingInfo:
     task = found.plan.data.task
     path = folder / RANKINGS_FOLDER / f"{task.id}.parquet"
     scores = publishes_scores(task, found.measured.result.data.selection)
-    query_ids = write_rankings(path, rank_queries(found.plan, found.held, keep_scores=scores), scores=scores)
+    query_ids = write_rankings(path, rank_queries(found.plan, found.scores, keep_scores=scores), scores=scores)
     return RankingInfo(sha256=sha256_file(path), scores=scores, queries=queries_hash(query_ids))
 
 

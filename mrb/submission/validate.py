@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mrb._util.hashing import sha256_file
+from mrb._util.json_diff import diff_json
 from mrb.data.task import TYPES, Task, load_task
 from mrb.errors import ResultError
 from mrb.evaluation.measure import measure
 from mrb.hub.pull_data import is_local
-from mrb.results.recompute import leaves, load_result_plan
+from mrb.results.recompute import load_result_plan
 from mrb.results.run import (
     Average,
     TaskScores,
@@ -113,9 +114,9 @@ def read_checked_rankings(received: ReceivedSubmission, task_id: str) -> list[Qu
         "counts.failed_pairs": (result.counts.failed_pairs, sum(row.failed for row in rows)),
         "counts.tied_at_10": (result.counts.tied_at_10, sum(row.tied for row in rows) / len(rows)),
     }
-    for name, (said, counted) in found.items():
-        if not _is_same(said, counted):
-            raise ResultError(f"{_format_place(received, task_id)}.{name} is {said}, {path.name} gives {counted}")
+    said = {name: pair[0] for name, pair in found.items()}
+    for name, ours, counted in diff_json(said, {name: pair[1] for name, pair in found.items()}, tolerance=SAME):
+        raise ResultError(f"{_format_place(received, task_id)}.{name} is {ours}, {path.name} gives {counted}")
     return rows
 
 
@@ -160,8 +161,8 @@ def _recompute(
     plan = load_result_plan(stated, sample, candidates, where)
     scores = restore_scores(plan, rows, received.ranking_path(task_id))
     measured = measure(plan, scores, stated.reranker)
-    for field, said, found in _find_differences(
-        stated.model_dump(mode="json"), measured.result.model_dump(mode="json")
+    for field, said, found in diff_json(
+        stated.model_dump(mode="json"), measured.result.model_dump(mode="json"), tolerance=SAME
     ):
         raise ResultError(f"{where}.{field} is {said}, recomputed {found}")
     return task_scores(measured.result, measured.per_query)
@@ -170,7 +171,7 @@ def _recompute(
 def check_means(received: ReceivedSubmission) -> None:
     """Check the stated averages against the stated results. ResultError names the first that differs."""
     said = received.submission.averages.model_dump(mode="json")
-    for field, number, found in _find_differences(_keep_means(said), _compute_means(received)):
+    for field, number, found in diff_json(_keep_means(said), _compute_means(received), tolerance=SAME):
         where = f"{received.folder / SUBMISSION_FILE}: averages"
         raise ResultError(f"{where}.{field} is {number}, the results give {found}")
 
@@ -185,7 +186,7 @@ def _check_intervals(received: ReceivedSubmission, again: Mapping[str, TaskScore
     wanted = {name: value for name, value in recomputed.model_dump(mode="json").items() if value is not None}
     complete = {name: said[name] for name in wanted if name != "of_types"}
     complete["of_types"] = {name: said["of_types"].get(name) for name in wanted["of_types"]}
-    for field, number, found in _find_differences(complete, wanted):
+    for field, number, found in diff_json(complete, wanted, tolerance=SAME):
         raise ResultError(f"{where}.{field} is {number}, recomputed {found}")
 
 
@@ -212,23 +213,6 @@ def _keep_means(value: object) -> object:
     if not isinstance(value, dict):
         return value
     return value["mean"] if "mean" in value else {name: _keep_means(inner) for name, inner in value.items()}
-
-
-def _find_differences(stated: object, wanted: object) -> Iterator[tuple[str, object, object]]:
-    """Yield (field, stated, wanted) of everything that differs by more than 1e-9."""
-    again = dict(leaves(wanted))
-    for field, value in leaves(stated):
-        found = again.pop(field, None)
-        if not _is_same(value, found):
-            yield field, value, found
-    for field, value in again.items():
-        yield field, None, value
-
-
-def _is_same(stated: object, wanted: object) -> bool:
-    if isinstance(stated, float) and isinstance(wanted, float):
-        return abs(stated - wanted) <= SAME
-    return type(stated) is type(wanted) and stated == wanted
 
 
 def _format_place(received: ReceivedSubmission, task_id: str) -> str:

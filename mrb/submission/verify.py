@@ -40,7 +40,7 @@ from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Slug
 from mrb.errors import ResultError
 from mrb.evaluation import environment
-from mrb.evaluation.failures import Allowance, failed_pairs, score_most
+from mrb.evaluation.failures import FailureBudget, count_failed, score_with_failures
 from mrb.evaluation.plan import Float32, Plan
 from mrb.evaluation.score import score_all
 from mrb.metrics.measures import HEADLINE, per_query
@@ -253,7 +253,7 @@ class _Task:
         ResultError names the query whose scores or order are not the model's, or says that nothing could be compared.
         """
         self._compare_failures()
-        failed = failed_pairs(self.stated)
+        failed = count_failed(self.stated)
         if self.plan.pairs == failed:
             raise ResultError(
                 f"{self.path}: none of {self.plan.pairs} pairs of {len(self.stated)} queries has a score: nothing can "
@@ -286,9 +286,11 @@ class _Task:
     def _score_again(self, reranker: LoadedReranker) -> dict[str, Float32]:
         """Return the model's new scores. As many pairs may fail as were submitted as failed."""
         task_id, asked = self.plan.data.task.id, requests(self.plan, reranker)
-        failed = failed_pairs(self.stated)
+        failed = count_failed(self.stated)
         scored = (
-            score_most(reranker, asked, task_id, Allowance(failed)) if failed else score_all(reranker, asked, task_id)
+            score_with_failures(reranker, asked, task_id, FailureBudget(failed))
+            if failed
+            else score_all(reranker, asked, task_id)
         )
         return {item.entry.query_id: scores for item, scores in scored}
 

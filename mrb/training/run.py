@@ -30,7 +30,7 @@ from mrb.engine.image_features import Pictures
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
-from mrb.evaluation.lock import locked
+from mrb.evaluation.lock import lock_folder
 from mrb.metrics.measures import HEADLINE
 from mrb.training.card import write_card
 from mrb.training.data.prepare import Prepared, prepare
@@ -82,7 +82,7 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     """
     quiet()
     here = PartialState(cpu=not _accelerated())
-    with locked(out) if here.is_main_process else nullcontext():
+    with lock_folder(out) if here.is_main_process else nullcontext():
         return _train(loaded, out, here, say, fresh=fresh, command=command)
 
 

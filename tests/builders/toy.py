@@ -152,7 +152,7 @@ def trial_run(
         command=command,
         allow_failures=allow_failures,
     )
-    return run(spec, say=lambda line: None)
+    return run(spec, say=lambda line: None).folder
 
 
 def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **card: Any) -> Path:

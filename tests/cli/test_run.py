@@ -149,9 +149,9 @@ def test_candidates_of_another_task_or_with_unknown_ids_are_refused(mrb: Mrb, tm
 
 
 def test_a_second_process_on_the_same_folder_is_refused_by_name(mrb: Mrb, tmp_path: Path) -> None:
-    from mrb.evaluation.lock import locked
+    from mrb.evaluation.lock import lock_folder
 
-    with locked(tmp_path / "runs" / "random"):
+    with lock_folder(tmp_path / "runs" / "random"):
         done = mrb("run", "--model", "random", *FAQ, "--limit", "2")
     _refused(done, "in use by process")
     assert mrb("run", "--model", "random", *FAQ, "--limit", "2").returncode == 0

@@ -20,12 +20,11 @@ from mrb.data.items import DecodeCache, Item
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.evaluation import environment
-from mrb.evaluation.journal import JournalWriter, Record, replay
+from mrb.evaluation.journal import Journal, Record
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import make_plan, make_requests
-from mrb.evaluation.run import header_of
 from mrb.evaluation.score import score_all
-from mrb.evaluation.scored import held_scores
+from mrb.evaluation.score_key import make_header
 from mrb.rerankers.declaration import declared
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
@@ -93,11 +92,11 @@ def _run(folder: Path, queries: int) -> None:
     reranker = declared(Adapter("brightness", Brightness(), {}, "test", None))
     journal = folder / "journal"
     journal.unlink(missing_ok=True)
-    with JournalWriter(journal, header_of(plan, reranker.info, environment.packages())) as writer:
+    with Journal(journal).open(make_header(plan, reranker.info, environment.packages())) as writer:
         requests = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))
-    measure(plan, held_scores(replay(journal).records, journal), reranker.info)
+    measure(plan, Journal(journal).scores, reranker.info)
 
 
 def _anonymous() -> int:

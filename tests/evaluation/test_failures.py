@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mrb.errors import AdapterError
-from mrb.evaluation.failures import Allowance, failed_pairs, score_most
+from mrb.evaluation.failures import FailureBudget, count_failed, score_with_failures
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Float32, Plan, make_requests
 from mrb.rerankers.declaration import declared
@@ -66,11 +66,11 @@ def _drive(target: Any, plan: Plan, allowed: int) -> dict[str, Float32]:
     loaded = declared(Adapter("toy", target, {}, "test", None))
     requests = make_requests(plan, plan.entries(), loaded.info.kind, uses_first_stage=False)
     try:
-        allowance = Allowance(allowed)
-        held = {item.entry.query_id: scores for item, scores in score_most(loaded, requests, "toy", allowance)}
+        allowance = FailureBudget(allowed)
+        held = {item.entry.query_id: scores for item, scores in score_with_failures(loaded, requests, "toy", allowance)}
     finally:
         loaded.close()
-    assert failed_pairs(held) == allowance.failed
+    assert count_failed(held) == allowance.failed
     return held
 
 
@@ -99,7 +99,7 @@ def test_a_setwise_request_fails_as_a_whole(toy_plan: MakePlan) -> None:
     plan = toy_plan(5, 5)
     held = _drive(Setwise(), plan, allowed=10)
     assert {query_id for query_id, scores in held.items() if np.isnan(scores).all()} == {"q1", "q3"}
-    assert failed_pairs(held) == 10
+    assert count_failed(held) == 10
 
 
 @pytest.mark.parametrize("form", [Raising, Nan, Stream, Asynchronous])

@@ -19,8 +19,7 @@ import pytest
 
 from mrb.errors import ResultError
 from mrb.evaluation import journal
-from mrb.evaluation.journal import MAGIC, Header, JournalWriter, Record, replay, rewrite
-from mrb.evaluation.scored import held_scores
+from mrb.evaluation.journal import MAGIC, Header, Journal, Record, write_journal
 
 Scores = dict[str, list[float]]
 
@@ -38,7 +37,7 @@ def record(query_id: str, scores: list[float], first: int = 0) -> Record:
 def write(path: Path, queries: Scores) -> list[int]:
     """A journal of `queries`; the offsets at which its frames end, the header's first."""
     ends = []
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         ends.append(path.stat().st_size)
         for query_id, scores in queries.items():
             writer.append(record(query_id, scores))
@@ -55,7 +54,7 @@ def put(path: Path, data: bytes) -> Path:
 
 
 def scores_of(path: Path) -> Scores:
-    return {name: [float(x) for x in values] for name, values in held_scores(replay(path).records, path).items()}
+    return {name: [float(x) for x in values] for name, values in Journal(path).scores.items()}
 
 
 def as_float32(queries: Scores) -> Scores:
@@ -70,11 +69,11 @@ def resumed_or_refused(path: Path, data: bytes, written: Scores) -> str:
     except ResultError as error:
         assert path.name in str(error) and "\n" not in str(error)
         with pytest.raises(ResultError):
-            JournalWriter(path, header())
+            Journal(path).open(header())
         assert path.read_bytes() == data  # what is refused is left as it is, for a rescue by hand
         return "refused"
     assert found.items() <= written.items()
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         for query_id in written.keys() - found.keys():
             writer.append(record(query_id, written[query_id]))
     assert scores_of(path) == written
@@ -86,14 +85,13 @@ def test_what_is_written_is_read_with_the_same_bits(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     bits = rng.integers(0, 2**32, 5000, dtype=np.uint32).view(np.float32)
     finite = bits[np.isfinite(bits)]
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         writer.append(Record("q", 0, finite))
-        writer.append(Record("", 3, finite[:0]))
-    found = replay(path)
+        writer.append(Record("", 0, finite[:0]))
+    found = Journal(path)
     assert found.header == header()
-    assert [(r.query_id, r.first) for r in found.records] == [("q", 0), ("", 3)]
+    assert [(r.query_id, r.first) for r in found.records] == [("q", 0), ("", 0)]
     assert found.records[0].scores.tobytes() == finite.tobytes()
-    assert found.end == path.stat().st_size
 
 
 def test_the_bytes_are_those_that_the_layout_states(tmp_path: Path) -> None:
@@ -205,12 +203,12 @@ def test_zeros_before_a_whole_record_are_damage(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     put(path, data)
     with pytest.raises(ResultError, match=f"journal: damaged at byte {ends[1]}; restore the file from a copy, or"):
-        replay(path)
+        Journal(path)
 
 
 def test_a_lost_doubled_or_moved_record_gives_no_wrong_number(tmp_path: Path) -> None:
     path = tmp_path / "whole"
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         ends = [path.stat().st_size]
         for query_id, scores, first in [("q1", [1.0, 2.0], 0), ("q2", [5.0], 0), ("q1", [3.0], 2)]:
             writer.append(record(query_id, scores, first))
@@ -231,7 +229,7 @@ def test_a_writer_goes_on_behind_a_torn_tail(tmp_path: Path) -> None:
     ends = write(path, QUERIES)
     whole = path.read_bytes()
     put(path, whole[: ends[-1] - 3])
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         assert path.stat().st_size == ends[-2]
         writer.append(record("q4", QUERIES["q4"]))
     assert path.read_bytes() == whole
@@ -239,7 +237,7 @@ def test_a_writer_goes_on_behind_a_torn_tail(tmp_path: Path) -> None:
 
 def test_a_journal_that_is_not_there_or_was_torn_at_birth_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    assert replay(path) == journal.Replay(None, [], 0)
+    assert (Journal(path).header, Journal(path).records) == (None, [])
     for data in (b"", b"MRB", MAGIC, MAGIC + b"\x10"):
         assert resumed_or_refused(path, data, as_float32(QUERIES)) == "resumed"
 
@@ -249,7 +247,7 @@ def test_what_is_no_journal_is_refused_and_left(tmp_path: Path, data: bytes) -> 
     path = tmp_path / "journal"
     put(path, data)
     with pytest.raises(ResultError, match="journal: not a journal of this version of MRB; `--fresh` starts over"):
-        JournalWriter(path, header())
+        Journal(path).open(header())
     assert path.read_bytes() == data
 
 
@@ -259,7 +257,7 @@ def test_a_header_of_another_version_is_named(tmp_path: Path) -> None:
     body = struct.pack("<II", len(payload), zlib.crc32(payload))
     put(path, MAGIC + body + struct.pack("<I", zlib.crc32(body)) + payload)
     with pytest.raises(ResultError, match="journal: the header does not fit: schema_version"):
-        replay(path)
+        Journal(path)
 
 
 def test_scores_under_another_key_are_not_continued(tmp_path: Path) -> None:
@@ -267,16 +265,16 @@ def test_scores_under_another_key_are_not_continued(tmp_path: Path) -> None:
     write(path, QUERIES)
     before = path.read_bytes()
     with pytest.raises(ResultError, match="journal: holds scores under another score key"):
-        JournalWriter(path, header("b" * 64))
+        Journal(path).open(header("b" * 64))
     assert path.read_bytes() == before
     changed = header().model_copy(update={"source_sha256": "c" * 64, "packages": {}})
-    with JournalWriter(path, changed):  # these are for messages and do not decide
+    with Journal(path).open(changed):  # these are for messages and do not decide
         pass
-    assert replay(path).header == header()
+    assert Journal(path).header == header()
 
 
 def test_two_journals_do_not_meet(tmp_path: Path) -> None:
-    with JournalWriter(tmp_path / "one", header()) as one, JournalWriter(tmp_path / "two", header()) as two:
+    with Journal(tmp_path / "one").open(header()) as one, Journal(tmp_path / "two").open(header()) as two:
         for n in range(5):
             one.append(record(f"q{n}", [1.0]))
             two.append(record(f"q{n}", [2.0]))
@@ -293,9 +291,9 @@ def test_records_are_in_the_file_at_once_and_survive_a_kill(tmp_path: Path) -> N
 import os, signal
 from pathlib import Path
 import numpy as np
-from mrb.evaluation.journal import Header, JournalWriter, Record
+from mrb.evaluation.journal import Header, Journal, Record
 header = Header.model_validate_json({header().model_dump_json()!r})
-writer = JournalWriter(Path({str(path)!r}), header)
+writer = Journal(Path({str(path)!r})).open(header)
 for n in range(10):
     writer.append(Record(f"q{{n}}", 0, np.array([n], np.float32)))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -314,7 +312,7 @@ def test_records_are_synced_in_time_and_at_the_end(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "fsync", fsync)
     path = tmp_path / "journal"
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         start = path.stat().st_size
         assert start in synced  # the header is on the disk before the first record
         synced.clear()
@@ -336,7 +334,7 @@ def test_a_cut_tail_is_cut_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.M
     synced: list[int] = []
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (real(handle), synced.append(os.fstat(handle).st_size)))
-    writer = JournalWriter(path, header())
+    writer = Journal(path).open(header())
     assert synced == [ends[-2]]
     with writer:
         pass
@@ -345,7 +343,7 @@ def test_a_cut_tail_is_cut_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.M
 def test_a_disk_that_takes_half_a_record_is_named_and_leaves_none_of_it(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(ResultError, match="journal: cannot be written: ") as caught, JournalWriter(path, header()) as w:
+    with pytest.raises(ResultError, match="journal: cannot be written: ") as caught, Journal(path).open(header()) as w:
         w.append(record("q1", [1.0]))
         size = path.stat().st_size
         try:
@@ -361,15 +359,15 @@ def test_a_disk_that_takes_half_a_record_is_named_and_leaves_none_of_it(tmp_path
 def test_a_journal_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(ResultError, match="folder: cannot be read: Is a directory"):
-        JournalWriter(tmp_path / "folder", header())
+        Journal(tmp_path / "folder").open(header())
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ResultError, match="file/journal: cannot be read: Not a directory"):
-        JournalWriter(tmp_path / "file" / "journal", header())
+        Journal(tmp_path / "file" / "journal").open(header())
 
 
 def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with JournalWriter(path, header()) as writer:
+    with Journal(path).open(header()) as writer:
         size = path.stat().st_size
         with pytest.raises(ResultError, match="a query id of 65536 bytes, at most 65535 fit"):
             writer.append(record("x" * 65_536, [1.0]))
@@ -381,7 +379,8 @@ def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(tmp_path:
 def test_the_design_note_names_tests_that_exist() -> None:
     root = Path(__file__).parents[2]
     note = (root / "docs/design/journal.md").read_text(encoding="utf-8")
-    tests = "\n".join((root / "tests/evaluation" / name).read_text() for name in ("test_journal.py", "test_scored.py"))
+    names = ("test_journal.py", "test_score_key.py")
+    tests = "\n".join((root / "tests/evaluation" / name).read_text() for name in names)
     named = set(re.findall(r"`(test_\w+)`", note))
     assert len(named) >= 12
     assert all(f"def {name}(" in tests for name in named)
@@ -390,12 +389,12 @@ def test_the_design_note_names_tests_that_exist() -> None:
 def test_a_journal_under_a_new_header_keeps_its_records_or_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     write(path, QUERIES)
-    before, records = path.read_bytes(), replay(path).records
+    before, records = path.read_bytes(), Journal(path).records
     changed = header().model_copy(update={"source_sha256": "c" * 64})
-    rewrite(path, changed, records)
-    assert replay(path).header == changed
+    write_journal(path, changed, records)
+    assert Journal(path).header == changed
     assert scores_of(path) == as_float32(QUERIES)
-    rewrite(path, header(), records)
+    write_journal(path, header(), records)
     assert path.read_bytes() == before
 
     def breaks() -> Iterator[Record]:
@@ -403,5 +402,5 @@ def test_a_journal_under_a_new_header_keeps_its_records_or_stays_as_it_was(tmp_p
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rewrite(path, changed, breaks())
+        write_journal(path, changed, breaks())
     assert path.read_bytes() == before

@@ -11,7 +11,7 @@ import pytest
 
 from mrb.cli.main import cli
 from mrb.errors import MRBError
-from mrb.evaluation.journal import Record, replay, rewrite
+from mrb.evaluation.journal import Journal, Record, write_journal
 
 TASKS = ("--task", "mini-faq-t2t", "--task", "mini-flag-t2it", "--limit", "10")
 FAQ = "mini-faq-t2t"
@@ -56,7 +56,7 @@ def halves(folder: Path) -> tuple[Path, Path]:
 def test_parts_end_in_the_bytes_of_an_undivided_run(capsys: pytest.CaptureFixture[str]) -> None:
     mrb("run", "--model", "random", *TASKS, "--out", "whole")
     parts = [shard(number, 3) for number in (2, 1)]
-    assert "part 1/3 is scored: runs/random/shards/1-of-3" in capsys.readouterr().out
+    assert "shard 1/3 is scored: runs/random/shards/1-of-3" in capsys.readouterr().out
     assert "these are missing: 3" in refused(*parts)
     parts.append(shard(3, 3))
     mrb("merge", *parts, "--out", "merged")
@@ -85,11 +85,11 @@ def test_more_parts_than_queries() -> None:
 
 def test_what_does_not_belong_together_is_refused_by_name(halves: tuple[Path, Path]) -> None:
     first, second = halves
-    assert "no part of a run" in refused(first, Path("runs"))
+    assert "no shard of a run" in refused(first, Path("runs"))
     shutil.copytree(second, "copy")
-    assert "part 2/2 again" in refused(first, second, Path("copy"))
-    assert "is itself a part of a run" in refused(first, second, out=str(first))
-    assert "the number of parts is 3" in refused(first, shard(2, 3))
+    assert "shard 2/2 again" in refused(first, second, Path("copy"))
+    assert "is itself a shard of a run" in refused(first, second, out=str(first))
+    assert "the number of shards is 3" in refused(first, shard(2, 3))
     assert "identity" in refused(first, shard(2, 2, "--set", "seed=9", name="other"))
     assert "the reranker is constant" in refused(first, shard(2, 2, model="constant"))
     assert "depth is 10" in refused(first, shard(2, 2, "--depth", "10", name="shallow"))
@@ -99,9 +99,9 @@ def test_what_does_not_belong_together_is_refused_by_name(halves: tuple[Path, Pa
 
 def _change(path: Path, changed: Callable[[list[Record]], list[Record]], **header: object) -> None:
     """Write a journal again with other records, or another header."""
-    found = replay(path)
+    found = Journal(path)
     assert found.header is not None
-    rewrite(path, found.header.model_copy(update=header), changed(found.records))
+    write_journal(path, found.header.model_copy(update=header), changed(found.records))
 
 
 def _doubled(records: list[Record]) -> list[Record]:
@@ -112,21 +112,21 @@ def _doubled(records: list[Record]) -> list[Record]:
 def test_journals_that_differ_or_lack_something_are_refused_by_name(halves: tuple[Path, Path]) -> None:
     first, second = (part / FAQ / "journal" for part in halves)
     good = first.read_bytes(), second.read_bytes()
-    query = replay(first).records[-1].query_id
+    query = Journal(first).records[-1].query_id
     _change(first, lambda records: records[:-1])
     line = refused(*halves)
-    assert f"part 1/2 has not scored query '{query}' of {FAQ} (1 such)" in line and "goes on" in line
+    assert f"shard 1/2 has not scored query '{query}' of {FAQ} (1 such)" in line and "goes on" in line
     first.write_bytes(good[0])
 
-    _change(second, lambda records: [*records, *_doubled(replay(first).records)[:1]])
+    _change(second, lambda records: [*records, *_doubled(Journal(first).records)[:1]])
     line = refused(*halves)
-    assert f"{second}: query '{replay(first).records[0].query_id}' scored " in line and "in another part" in line
+    assert f"{second}: query '{Journal(first).records[0].query_id}' scored " in line and "in another shard" in line
     second.write_bytes(good[1])
 
-    found = replay(second).header
+    found = Journal(second).header
     assert found is not None
     _change(second, list, packages={**found.packages, "numpy": "1.0"})
-    assert "scored with numpy 1.0, another part with" in refused(*halves)
+    assert "scored with numpy 1.0, another shard with" in refused(*halves)
     _change(second, list, packages=found.packages, score_key="0" * 64)
     assert "holds scores of another run of random" in refused(*halves)
     second.write_bytes(b"damaged" + good[1])

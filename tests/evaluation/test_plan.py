@@ -13,8 +13,7 @@ from PIL import Image
 from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample, Task
 from mrb.errors import DataError
-from mrb.evaluation.plan import Plan, make_plan, make_requests
-from mrb.evaluation.scored import missing
+from mrb.evaluation.plan import Plan, list_unscored, make_plan, make_requests
 
 Builder = Callable[..., Any]
 
@@ -119,7 +118,7 @@ def test_scores_find_their_way_back_to_first_stage_order(toy_plan: Builder) -> N
 def test_a_deeper_run_asks_for_what_is_missing_and_shows_its_true_ranks(toy_plan: Builder, tmp_path: Path) -> None:
     plan = toy_plan(n_queries=3, n_docs=6, depth=6)
     held = {"q0": np.zeros(6, np.float32), "q1": np.zeros(4, np.float32)}
-    spans = list(missing(plan, held))
+    spans = list(list_unscored(plan, held))
     assert [(entry.query_id, entry.first) for entry in spans] == [("q1", 4), ("q2", 0)]
     assert spans[0].doc_ids == plan.entry("q1").doc_ids[4:]
     assert spans[0].first_stage_scores.tolist() == plan.entry("q1").first_stage_scores[4:].tolist()

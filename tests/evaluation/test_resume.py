@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 from mrb.errors import ResultError
+from mrb.evaluation import run as running
+from mrb.evaluation.journal import Journal
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import Shard, select_tasks
 from mrb.rerankers.noise import NoiseRecord, write_noise
-from mrb.results.schema import read_result, read_run
+from mrb.results.run import load_run
+from mrb.results.run import table as format_run
+from mrb.results.schema import RunRecord, read_result, read_run, write_run
 
 FAQ, OTHER = "mini-faq-t2t-dev", "mini-flag-i2t-dev"
 ADAPTER = """
@@ -183,8 +187,45 @@ def test_a_whole_result_replaces_a_trial_and_a_trial_another() -> None:
         call(**options)
     assert read_result(Path("runs/mine", FAQ, "result.json")).data.selection == "all"
     call(limit=10_000)  # all there are
-    call(OTHER, limit=5)  # another task is no trial of this one
     assert "--limit 5" in refused(FAQ, OTHER, limit=5)
+
+
+def test_a_trial_of_another_task_never_takes_the_average_from_a_run() -> None:
+    call()
+    before = files()
+    for fresh in (False, True):
+        message = refused(OTHER, limit=5, fresh=fresh)
+        assert "--limit 5 for other tasks would leave the run without an average" in message and "--out" in message
+    assert files() == before
+    call(OTHER, limit=10_000)  # all there are: a whole result too
+    for options in ({"depth": 12}, {"depth": 12, "fresh": True}):
+        assert "--depth 12 for other tasks" in refused(OTHER, **options)
+    said, _ = call(FAQ, OTHER, depth=12)
+    assert f"{OTHER}: the result at depth 10 is extended to depth 12" in said
+    call(OTHER, limit=5, name="trial")
+    call(FAQ, name="trial")  # a whole task may join a trial
+
+
+def test_a_run_is_returned_as_its_folder_says_and_each_journal_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(FAQ)
+    read: list[str] = []
+    written: list[RunRecord] = []
+    real = Journal._read
+    monkeypatch.setattr(Journal, "_read", lambda journal: (read.append(journal.path.parent.name), real(journal)))
+    monkeypatch.setattr(
+        running, "write_run", lambda folder, record: (written.append(record), write_run(folder, record))
+    )
+    spec = replace(select_tasks(None, [FAQ, OTHER], [], 10), model="mine.py")
+    found = run(spec, lambda line: None)
+    assert sorted(read) == [FAQ, OTHER]
+    assert len(written) == 2 and written[1].timings.keys() == {FAQ, OTHER}
+    assert run(replace(spec, tasks=spec.tasks[1:]), lambda line: None).tasks.keys() == {FAQ, OTHER}
+    assert len(written) == 3, "nothing was scored: once is enough"
+    loaded = load_run(found.folder)
+    assert format_run(found) == format_run(loaded) and found.tasks.keys() == loaded.tasks.keys()
+    for task_id, scores in loaded.tasks.items():
+        assert found.tasks[task_id].result == scores.result
+        assert all((found.tasks[task_id].values[name] == column).all() for name, column in scores.values.items())
 
 
 def test_a_part_of_a_trial_never_replaces_a_part_of_the_whole() -> None:

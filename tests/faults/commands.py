@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mrb.errors import MRBError
-from mrb.evaluation.journal import replay
+from mrb.evaluation.journal import Journal
 from tests.faults.tools import MRB, Done, Lost, ended, started
 
 TASK = "mini-faq-t2t"
@@ -208,7 +208,7 @@ def many_runs(folder: Path, count: int) -> Path:
 
 def _queries(folder: Path) -> int:
     try:
-        return len(replay(folder / "runs" / "words" / TASK / "journal").records)
+        return len(Journal(folder / "runs" / "words" / TASK / "journal").records)
     except MRBError as error:
         raise Lost(f"the journal cannot be read: {error}") from error
 

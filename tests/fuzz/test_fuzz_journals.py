@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrb.errors import ResultError
-from mrb.evaluation.journal import Header, JournalWriter, Record, replay
-from mrb.evaluation.scored import held_scores
+from mrb.evaluation.journal import Header, Journal, Record
 from tests.fuzz.mutations import examples, put, spliced, splices
 
 HEADER = Header(score_key="a" * 64, task="t", reranker="r", source_sha256=None, packages={})
@@ -20,13 +19,13 @@ QUERIES = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), BIT
 
 def scores(path: Path) -> dict[str, bytes]:
     """The held bits by query."""
-    return {name: values.tobytes() for name, values in held_scores(replay(path).records, path).items()}
+    return {name: values.tobytes() for name, values in Journal(path).scores.items()}
 
 
 def write(path: Path, queries: dict[str, np.ndarray]) -> None:
     """Append what is not held yet."""
     held = scores(path)
-    with JournalWriter(path, HEADER) as writer:
+    with Journal(path).open(HEADER) as writer:
         for name, values in queries.items():
             if name not in held:
                 writer.append(Record(name, 0, values))

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from mrb.cli.run import command as run_command
-from mrb.evaluation.journal import replay
+from mrb.evaluation.journal import Journal
 from tests.builders.processes import alive, built, finals, told, wait_until
 
 pytestmark = pytest.mark.ray
@@ -332,10 +332,10 @@ def test_the_commands_of_the_page_run(cluster: Any, second: Any, tmp_path: Path)
     runs = tmp_path / "runs"
     assert finals(runs / "surface") == finals(runs / "parts") != {}
     held = [
-        len(replay(path / "mini-faq-t2t" / "journal").records) for path in sorted((runs / "torch/shards").iterdir())
+        len(Journal(path / "mini-faq-t2t" / "journal").records) for path in sorted((runs / "torch/shards").iterdir())
     ]
     assert held == [10, 10]
-    assert len(replay(runs / "array" / "shards" / "1-of-4" / "mini-faq-t2t" / "journal").records) == 5
+    assert len(Journal(runs / "array" / "shards" / "1-of-4" / "mini-faq-t2t" / "journal").records) == 5
 
 
 def test_the_examples_fit_what_they_are_for(cluster: Any) -> None:

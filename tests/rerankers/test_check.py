@@ -255,7 +255,7 @@ def test_smaller_requests_keep_each_candidate_with_its_first_stage(toy_plan: Mak
     for shape in (turned, thinned, halved_backwards):
         assert {**whole["q0"], **answers(reranker, "toy", shape(requests(plan, reranker)))["q0"]} == whole["q0"]
     assert len(set(seen)) == 7
-    smaller = requests(plan, reranker)[0].part([3, 1], 5)
+    smaller = requests(plan, reranker)[0].subset([3, 1], 5)
     assert smaller.request.key == 5
     assert smaller.entry.doc_ids == [f"doc-{item.text.split()[-1]}" for item in smaller.request.candidates]
 

@@ -17,10 +17,11 @@ from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, ResultError
-from mrb.evaluation.journal import replay
+from mrb.evaluation.journal import Journal
 from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.reranker import Kind
-from mrb.results.recompute import Scored, as_run, file_info, rescore_task, score_file, write_scored
+from mrb.results.foreign_scores import ScoredFile, describe_file, make_run, score_file, write_scored
+from mrb.results.recompute import verify_task
 from mrb.results.run import load_run
 from mrb.results.schema import read_result, read_run
 
@@ -67,23 +68,23 @@ def scores(candidates: Path) -> Scores:
     return found
 
 
-def scored(candidates: Path, scores: Scores, kind: Kind = "setwise", file: Path | None = None) -> Scored:
-    info = file_info(file or candidates, TASK, name="theirs", kind=kind, uses_first_stage=True)
+def scored(candidates: Path, scores: Scores, kind: Kind = "setwise", file: Path | None = None) -> ScoredFile:
+    info = describe_file(file or candidates, TASK, name="theirs", kind=kind, uses_first_stage=True)
     return score_file(TaskSpec(TASK, DEPTH, candidates), scores, info, "run.trec")
 
 
 @pytest.fixture(scope="module")
-def measured(candidates: Path, scores: Scores) -> Scored:
+def measured(candidates: Path, scores: Scores) -> ScoredFile:
     return scored(candidates, scores)
 
 
 @pytest.fixture
-def run(measured: Scored, tmp_path: Path) -> Path:
+def run(measured: ScoredFile, tmp_path: Path) -> Path:
     write_scored(tmp_path / "theirs", measured, ["mrb", "score"])
     return tmp_path / "theirs"
 
 
-def test_scores_are_measured_as_a_run_is(candidates: Path, scores: Scores, measured: Scored) -> None:
+def test_scores_are_measured_as_a_run_is(candidates: Path, scores: Scores, measured: ScoredFile) -> None:
     found = measured
     best = {q: {d: float(d in found.plan.data.qrels[q]) for d in docs} for q, docs in scores.items()}
     assert found.measured.result.counts.pairs == DEPTH * len(scores)
@@ -96,7 +97,7 @@ def test_scores_are_measured_as_a_run_is(candidates: Path, scores: Scores, measu
     assert set(again.depths) == {"10"}
 
 
-def test_what_is_known_of_the_reranker_is_all_that_is_said(candidates: Path, measured: Scored) -> None:
+def test_what_is_known_of_the_reranker_is_all_that_is_said(candidates: Path, measured: ScoredFile) -> None:
     info = measured.measured.result.reranker
     assert (info.name, info.kind, info.uses_first_stage, info.batch_invariant) == ("theirs", "setwise", True, False)
     assert info.source == f"scores in {candidates.name}"
@@ -137,12 +138,12 @@ def test_deeper_scores_are_for_pointwise_rerankers(candidates: Path, scores: Sco
         scored(candidates, deeper, "setwise")
 
 
-def test_a_written_file_reads_as_any_run(run: Path, candidates: Path, scores: Scores, measured: Scored) -> None:
-    loaded, shown = load_run(run), as_run(measured, [])
+def test_a_written_file_reads_as_any_run(run: Path, candidates: Path, scores: Scores, measured: ScoredFile) -> None:
+    loaded, shown = load_run(run), make_run(measured, [])
     assert loaded.tasks[TASK.id].result == shown.tasks[TASK.id].result
-    assert len(replay(run / TASK.id / "journal").records) == len(scores)
+    assert len(Journal(run / TASK.id / "journal").records) == len(scores)
     assert read_run(run).suite is None
-    assert not rescore_task(run / TASK.id, candidates).differences
+    assert not verify_task(run / TASK.id, candidates)
 
 
 def test_another_reranker_and_another_file_of_the_same(run: Path, candidates: Path, scores: Scores) -> None:
@@ -150,7 +151,7 @@ def test_another_reranker_and_another_file_of_the_same(run: Path, candidates: Pa
         write_scored(run, scored(candidates, scores, "pointwise"), [])
     changed = {query: {doc: -score for doc, score in docs.items()} for query, docs in scores.items()}
     write_scored(run, scored(candidates, changed), [])
-    assert not rescore_task(run / TASK.id, candidates).differences
+    assert not verify_task(run / TASK.id, candidates)
     record = read_run(run)
     own = record.model_copy(update={"reranker": record.reranker.model_copy(update={"source": "my_adapter.py"})})
     (run / "run.json").write_text(own.model_dump_json())
@@ -182,14 +183,14 @@ def test_every_changed_number_is_named_and_written_back(run: Path, candidates: P
         values[7] += 1
         place = table.column_names.index(column)
         pq.write_table(table.set_column(place, column, pa.array(values)), folder / name)
-    found = rescore_task(folder, candidates).differences
+    found = verify_task(folder, candidates)
     assert f"result.json: measures.nDCG@10.mean is 1.5, recomputed {own}" in found
     assert any(line.startswith("result.json: counts.tied_at_10 is 0.25, recomputed 0") for line in found)
-    assert "result.json: more is 1, recomputed None" in found
+    assert "result.json: more is 1, recomputed missing" in found
     assert any(line.startswith("per_query.parquet: MRR@10 differs in 1 rows, first query_id '") for line in found)
     assert any(line.startswith("scores.parquet: score differs in 1 rows, first query_id '") for line in found)
     assert len(found) == 5
-    rescore_task(folder, candidates, write=True)
+    verify_task(folder, candidates, write=True)
     assert {name: (folder / name).read_bytes() for name in names} == before
 
 
@@ -199,7 +200,7 @@ def test_missing_rows_and_damaged_files_are_named(run: Path, candidates: Path) -
     pq.write_table(table.slice(1), folder / "scores.parquet")
     (folder / "per_query.parquet").write_bytes(b"nothing")
     tampered(folder / "result.json", "depths", value={})
-    found = rescore_task(folder, candidates).differences
+    found = verify_task(folder, candidates)
     assert any(line.startswith("scores.parquet: ") for line in found)
     assert any(line.startswith("per_query.parquet: damaged parquet") for line in found)
     assert any(line.startswith("result.json: depths.10.nDCG@10 is missing") for line in found)
@@ -223,20 +224,20 @@ def test_a_result_of_something_else_is_refused(
 ) -> None:
     tampered(run / TASK.id / "result.json", *keys, value=value)
     with pytest.raises(MRBError, match=wanted):
-        rescore_task(run / TASK.id, candidates)
+        verify_task(run / TASK.id, candidates)
 
 
 def test_a_journal_that_lacks_scores_is_refused(run: Path, candidates: Path) -> None:
     journal = run / TASK.id / "journal"
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-5])
-    last = replay(journal).records
+    last = Journal(journal).records
     with pytest.raises(ResultError, match=r"has no score for query '.*', candidate '"):
-        rescore_task(run / TASK.id, candidates)
-    assert len(last) == len(replay(journal).records)
+        verify_task(run / TASK.id, candidates)
+    assert len(last) == len(Journal(journal).records)
     journal.unlink()
     with pytest.raises(ResultError, match="there is no journal"):
-        rescore_task(run / TASK.id, candidates)
+        verify_task(run / TASK.id, candidates)
     (run / TASK.id / "result.json").unlink()
     with pytest.raises(MRBError, match=r"result\.json"):
-        rescore_task(run / TASK.id, candidates)
+        verify_task(run / TASK.id, candidates)

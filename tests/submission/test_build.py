@@ -129,7 +129,7 @@ def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(
 ) -> None:
     single = replace(select_tasks(None, [TASK], (), None), model="random", out=tmp_path / "single", limit=3)
     with pytest.raises(ResultError, match="named one by one are no suite"):
-        submitted(run(single, lambda line: None), tmp_path)
+        submitted(run(single, lambda line: None).folder, tmp_path)
     submitted(trial, tmp_path)
     with pytest.raises(ResultError, match=r"is there already; remove it, or give this one another --variant"):
         submitted(trial, tmp_path)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from mrb._util.redact import PATH, SECRET, hide_secrets, is_secret_name, redact, redact_text
 from mrb.cli.main import cli, main
 from mrb.errors import AdapterError, MRBError
-from mrb.evaluation.lock import locked
+from mrb.evaluation.lock import lock_folder
 from mrb.leaderboard.build import build
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.plugins import load_adapter
@@ -195,8 +195,8 @@ def test_what_an_older_version_left_does_not_reach_the_board(home: Path, trial_r
 
 
 def test_a_folder_in_use_names_the_process_and_not_the_machine(home: Path) -> None:
-    with locked(Path("held")):
-        with pytest.raises(MRBError, match=r"in use by process \d+ on this machine"), locked(Path("held")):
+    with lock_folder(Path("held")):
+        with pytest.raises(MRBError, match=r"in use by process \d+ on this machine"), lock_folder(Path("held")):
             pass
         assert not list(_left(Path("held")))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mrb.errors import ResultError
-from mrb.evaluation.lock import locked
+from mrb.evaluation.lock import lock_folder
 from mrb.training import run
 from mrb.training.log import Table
 from mrb.training.record import TrainingRecord, read_training_record
@@ -24,7 +24,7 @@ def cache(training_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_second_training_in_the_folder_is_refused(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
     recipe = recipe_of(tmp_path, tiny("qwen3"), toy_groups(tmp_path, pictures=False))
-    with locked(tmp_path / "out"), pytest.raises(ResultError, match="out: in use by process"):
+    with lock_folder(tmp_path / "out"), pytest.raises(ResultError, match="out: in use by process"):
         run.train(recipe, tmp_path / "out", fresh=True, command=(), say=print)
     assert read_training_record(tmp_path / "out") is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from mrb.evaluation.failures import Allowance
+from mrb.evaluation.failures import FailureBudget
 from mrb.evaluation.spec import TaskSpec
 from mrb.parallel.cluster.worker_handle import Member
 from mrb.parallel.messages import Span
@@ -15,7 +15,7 @@ from mrb.parallel.work_queue import Shares
 class Handing:
     """The queries of one call of `Score`. A worker's `in_hand` is {query id: span} of its unanswered queries."""
 
-    def __init__(self, spec: TaskSpec, spans: Iterable[Span], allowance: Allowance | None) -> None:
+    def __init__(self, spec: TaskSpec, spans: Iterable[Span], allowance: FailureBudget | None) -> None:
         self.spec = spec
         self.allowance = allowance
         self._shares = Shares(spans, 1)

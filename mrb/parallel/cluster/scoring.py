@@ -9,7 +9,7 @@ import numpy as np
 
 from mrb.errors import AdapterError
 from mrb.evaluation.executor import Score
-from mrb.evaluation.failures import Allowance
+from mrb.evaluation.failures import FailureBudget
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan
 from mrb.evaluation.spec import TaskSpec
@@ -94,7 +94,9 @@ class OnRay:
                 elif isinstance(message, Done):
                     member.tell(Close(), CLOSING)
 
-    def _score(self, spec: TaskSpec, entries: Iterable[Entry], allowance: Allowance | None = None) -> Iterator[Record]:
+    def _score(
+        self, spec: TaskSpec, entries: Iterable[Entry], allowance: FailureBudget | None = None
+    ) -> Iterator[Record]:
         spans = ((entry.query_id, entry.first, entry.first + len(entry.doc_ids)) for entry in entries)
         handing = self._handing = Handing(spec, spans, allowance)
         try:

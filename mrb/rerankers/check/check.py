@@ -144,7 +144,7 @@ class _Asking:
         pair = short_pair(requests(self.plan, reranker)[0])
         together = answers(reranker, task_id, [[pair]])
         if self.info.kind == "pointwise":
-            alone = answers(reranker, task_id, ([pair.part([place], 0)] for place in range(len(pair.order))))
+            alone = answers(reranker, task_id, ([pair.subset([place], 0)] for place in range(len(pair.order))))
             self.found["set"] += tuple(compare(self.info.kind, task_id, alone, together, self.scale))
 
     def ask_fresh(self, reranker: LoadedReranker) -> None:

@@ -87,16 +87,16 @@ def one_by_one(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]
 
 def turned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as its own batch, with its candidates in reverse order."""
-    return ([item.part(range(len(item.order))[::-1], 0)] for item in items)
+    return ([item.subset(range(len(item.order))[::-1], 0)] for item in items)
 
 
 def thinned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield two smaller requests for each: one with every other candidate, one with a single candidate."""
     for item in items:
         count = len(item.order)
-        yield [item.part(range(0, count, 2), 0)]
+        yield [item.subset(range(0, count, 2), 0)]
         if count > 1:
-            yield [item.part([1], 0)]
+            yield [item.subset([1], 0)]
 
 
 def halved_backwards(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
@@ -106,7 +106,7 @@ def halved_backwards(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRe
         middle = len(backwards) // 2
         for half in (backwards[:middle], backwards[middle:]):
             if half:
-                yield [item.part(half, 0)]
+                yield [item.subset(half, 0)]
 
 
 def short_pair(item: PlannedRequest) -> PlannedRequest:
@@ -114,7 +114,7 @@ def short_pair(item: PlannedRequest) -> PlannedRequest:
 
     An adapter that batches by tokens pads such texts in one batch, which long texts never share.
     """
-    pair = item.part(range(min(2, len(item.order))), 0)
+    pair = item.subset(range(min(2, len(item.order))), 0)
     shown = _SHORT[: len(pair.order)]
     return replace(pair, request=replace(pair.request, query=Item("one"), candidates=shown))
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from mrb.errors import ResultError
-from mrb.evaluation.journal import Record
-from mrb.evaluation.plan import Plan, make_plan
-from mrb.evaluation.scored import held_scores, missing, score_key
+from mrb.evaluation.journal import Header, Journal, Record, write_journal
+from mrb.evaluation.plan import Plan, list_unscored, make_plan
+from mrb.evaluation.score_key import score_key
 from mrb.results.schema import RerankerInfo
 
 Builder = Callable[..., Any]
+HEADER = Header(score_key="a" * 64, task="toy", reranker="r", source_sha256=None, packages={})
 
 
 def info(**fields: Any) -> RerankerInfo:
@@ -101,8 +102,10 @@ def test_words_for_people_are_not_in_the_key(toy_plan: Builder, toy_task: Builde
     assert score_key(toy_plan(task=changed), info()) == score_key(toy_plan(), info())
 
 
-def test_spans_are_joined_in_order() -> None:
-    held = held_scores([record("a", 0, 1, 2), record("b", 0, 9), record("a", 2, 3), record("c", 0)], Path("journal"))
+def test_spans_are_joined_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    write_journal(path, HEADER, [record("a", 0, 1, 2), record("b", 0, 9), record("a", 2, 3), record("c", 0)])
+    held = Journal(path).scores
     assert {name: values.tolist() for name, values in held.items()} == {"a": [1, 2, 3], "b": [9], "c": []}
     assert all(values.dtype == np.float32 for values in held.values())
 
@@ -115,18 +118,25 @@ def test_spans_are_joined_in_order() -> None:
         ([record("a", 0, 1), record("a", 0, 1)], "journal: query 'a' goes on at position 0, not 1"),
     ],
 )
-def test_gaps_and_doubles_are_refused(records: list[Record], message: str) -> None:
+def test_gaps_and_doubles_are_refused(tmp_path: Path, records: list[Record], message: str) -> None:
+    path = tmp_path / "journal"
+    write_journal(path, HEADER, records)
     with pytest.raises(ResultError, match=message):
-        held_scores(records, Path("journal"))
+        Journal(path)
+    path.unlink()
+    with pytest.raises(ResultError, match=message), Journal(path).open(HEADER) as journal:
+        for one in records:
+            journal.append(one)
+    assert len(Journal(path).records) == len(records) - 1, "the record that does not fit is not written"
 
 
 def test_what_is_held_deeper_than_asked_is_not_asked_again(toy_plan: Builder) -> None:
     plan = toy_plan(n_queries=1, n_docs=6, depth=3)
-    assert list(missing(plan, {"q0": np.zeros(5, np.float32)})) == []
-    assert [entry.first for entry in missing(plan, {"q0": np.zeros(2, np.float32)})] == [2]
+    assert list(list_unscored(plan, {"q0": np.zeros(5, np.float32)})) == []
+    assert [entry.first for entry in list_unscored(plan, {"q0": np.zeros(2, np.float32)})] == [2]
 
 
 def test_queries_without_candidates_are_never_missing(toy_data: Builder, toy_candidates: Builder) -> None:
     data = toy_data({"q1": "x", "q2": "y"}, {"a": "z"}, {"q1": {"a": 1}, "q2": {"a": 1}})
     plan = make_plan(data, toy_candidates({"q2": ["a"]}), 10)
-    assert [entry.query_id for entry in missing(plan, {})] == ["q2"]
+    assert [entry.query_id for entry in list_unscored(plan, {})] == ["q2"]
