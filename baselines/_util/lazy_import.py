@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mrb.engine.checkpoint import RECOMPUTED, both_meanings, refuse_untied
+from mrb.engine.checkpoint import RECOMPUTED, both_meanings, refuse_dropped_quantization, refuse_untied
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
 
@@ -60,8 +60,10 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
 
     def reporting(cls: type[Any], /, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
         kwargs["ignore_mismatched_sizes"] = True  # mismatched weights are in the report, and refused with the rest
+        quantization = getattr(kwargs.get("config"), "quantization_config", None)
         model, report = original.__func__(cls, *args, output_loading_info=True, **kwargs)
         refuse_untied(path, model)
+        refuse_dropped_quantization(path, quantization, model)
         reports.append(report)
         return (model, report) if output_loading_info else model
 

@@ -14,6 +14,7 @@ from mrb.baselines._util.lazy_import import complete_weights, folder_or_hub_id, 
 from mrb.data.items import Item
 from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, batches
+from mrb.engine.control import spell_special_tokens
 from mrb.engine.identity import loaded_identity
 from mrb.errors import AdapterError, one_line
 from mrb.hub.client import is_offline
@@ -42,7 +43,7 @@ class CrossEncoder:
     """
 
     kind = "pointwise"
-    version = "1"
+    version = "2"
     name = "cross-encoder"
 
     def __init__(
@@ -78,6 +79,8 @@ class CrossEncoder:
         _set_padding(self.name, path, self._model)
         self.inputs = _inputs(self.name, path, self._model)
         self._as_parts = _takes_parts(self._model)
+        if "message" not in getattr(self._model[0], "modality_config", {}):
+            spell_special_tokens(self._model.tokenizer)  # not with a chat template, whose own must stay tokens
         self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
         self._raw = needed(self.name, "torch", _INSTALL).nn.Identity()

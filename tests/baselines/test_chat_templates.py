@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from mrb.baselines.rerankers import listwise
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
 from mrb.engine.prompt_template import Layout, render
@@ -126,3 +127,26 @@ def test_the_prompt_is_what_the_authors_template_renders(name: str, query: str, 
         )
         found = render(layout, instruction, ITEMS[query], ITEMS[document]).text
         assert found == rendered + ENDS.get(name, "")
+
+
+@pytest.mark.parametrize("query", ["text", "spaced"])
+def test_qwen3_reranker_writes_what_the_template_writes_without_thinking(query: str) -> None:
+    """Its authors write the prompt out; the template of Qwen3 agrees if `enable_thinking` is false, and only then."""
+    user = f"<Instruct>: {INSTRUCTION}\n<Query>: {ITEMS[query].text}\n<Document>: d"
+    rendered = {
+        thinking: text.replace("S", JUDGE, 1).replace(" U\n", user)
+        for thinking, text in FACTS["rendered"]["qwen3"].items()
+    }
+    found = render(QWEN3, INSTRUCTION, ITEMS[query], Item("d")).text
+    assert [thinking for thinking, text in rendered.items() if text == found] == ["false"]
+
+
+@pytest.mark.parametrize(("template", "thinking"), [("qwen3.5 to 2B", "absent"), ("qwen3.5 from 4B", "false")])
+def test_listwise_with_a_think_block_writes_what_the_template_writes(template: str, thinking: str) -> None:
+    """mteb writes text windows out: an empty thought for the 4B only, which without it begins one by its template."""
+    rendered = FACTS["rendered"][template]
+    system = "<|im_start|>system\nS<|im_end|>\n"
+    assert (
+        rendered[thinking] == f"{system}{listwise._HEAD}U{listwise._TAIL}{listwise._THINK}"
+    )  # the user's text stripped
+    assert FACTS["rendered"]["qwen3.5 from 4B"]["absent"] == f"{system}{listwise._HEAD}U{listwise._TAIL}<think>\n"

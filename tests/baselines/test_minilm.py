@@ -78,8 +78,15 @@ def test_each_text_is_embedded_once_and_few_are_kept(monkeypatch: pytest.MonkeyP
     assert len(reranker.target._cache) == 2
 
 
+def test_special_tokens_in_a_text_are_plain_text(reranker: LoadedReranker) -> None:
+    spelled, spaced = "a [SEP] cat", "a [ sep ] cat"  # the same pieces
+    assert harness(reranker, requests([spelled], [spaced, "a cat"]))[0] == pytest.approx(
+        harness(reranker, requests([spaced], [spaced, "a cat"]))[0], abs=1e-5
+    )
+
+
 def test_the_weights_are_part_of_the_version(reranker: LoadedReranker) -> None:
-    assert re.fullmatch(r"1, weights 0\.1\.0\+[0-9a-f]{16}", reranker.info.version)
+    assert re.fullmatch(r"2, weights 0\.1\.0\+[0-9a-f]{16}", reranker.info.version)
     assert reranker.info.inputs == ("text",)
 
 

@@ -209,3 +209,14 @@ def test_a_recipe_refuses_it(beside: str) -> None:
     recipe = load_recipe("gmr-3b-sft", [f"model.path={beside}", "model.revision=none"])
     said = refusal(lambda: find_start(recipe.recipe))
     assert f"model.path=./{beside} for the folder, add model.revision=COMMIT for the Hub" in said
+
+
+@pytest.mark.parametrize("name", ["qwen3", "clip"])
+def test_a_quantisation_that_is_not_applied_is_refused(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    """transformers warns and loads plain weights, or dequantised ones in bfloat16, whatever dtype is asked for."""
+    folder = Path(shutil.copytree(tiny(name), tmp_path / name))
+    stated = json.loads((folder / "config.json").read_text())
+    stated["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (folder / "config.json").write_text(json.dumps(stated))
+    load = scores if name == "qwen3" else lambda path: load_adapter(name, {"path": str(path)}, RETRIEVERS)
+    assert "quantization_config (fp8), which is not applied" in refusal(lambda: load(folder))

@@ -60,6 +60,15 @@ def test_names_of_older_and_later_releases_are_the_same_weights(tiny: Tiny, tmp_
     assert scores(new) == scores(tiny("mono_lora"))
 
 
+@pytest.mark.parametrize("name", ["swift_lora", "colqwen_lora"])
+def test_targets_given_as_a_pattern_of_older_names_are_the_same_weights(name: str, tiny: Tiny, tmp_path: Path) -> None:
+    """Patterns that public checkpoints state; with the list's own scale they give the scores of the list."""
+    by_list = json.loads((tiny("mono_lora") / "adapter_config.json").read_text())
+    same = {key: by_list[key] for key in ("lora_alpha", "r", "base_model_name_or_path")}
+    folder = changed(tiny(name), tmp_path / name, lambda weights: weights, **same)
+    assert scores(folder) == scores(tiny("mono_lora"))
+
+
 def test_the_base_that_the_hub_names_is_replaced_by_the_users(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

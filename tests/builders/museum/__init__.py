@@ -12,6 +12,7 @@ only be inferred.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
@@ -29,11 +30,12 @@ from tests.builders.museum.vocabulary import tiny_vocabulary
 HERE = Path(__file__).parent
 HIDDEN = 64
 # Scores must differ: random weights are larger than a new model's. The files keep the published 0.02.
-SPREADS = {"towers": (0.5, 12.0), "pairs": (0.35, 1.0)}
+SPREADS = {"towers": (0.5, 12.0), "sentences": (0.35, 1.0), "pairs": (0.35, 1.0)}
 SPREAD = (0.12, 1.0)
 _LOADERS = {
     "text": transformers.AutoModelForCausalLM,
     "towers": transformers.AutoModel,
+    "sentences": transformers.AutoModel,
     "pairs": transformers.AutoModelForSequenceClassification,
 }
 RANK = 4
@@ -85,36 +87,46 @@ def build(name: str, folder: Path) -> Path:
     exhibit = family["exhibits"][name]
     folder.mkdir(parents=True, exist_ok=True)
     if "base" in exhibit:
-        return _build_lora(family, exhibit["base"], folder)
-    rows = write_tokenizer(family["tokenizer"], folder)
-    sizes = family["sizes"] | {"vocab_size": rows} if "sizes" in family else TEXT
-    for file, content in family["files"].items():
+        return _build_lora(family, exhibit, folder)
+    generation = family["tokenizer"]
+    rows = write_tokenizer(generation, folder)
+    sizes = family["sizes"] | {"vocab_size": rows} if "sizes" in family else TEXT | family.get("text_sizes", {})
+    for file, content in (family["files"] | exhibit.get("files", {})).items():
         changes = {}
         if file == "config.json":
             changes = _merged(family.get("absent", {}), family.get("config", {}) | exhibit.get("config", {}))
-        _write(folder / file, _shrunk(_merged(content, changes), sizes))
+        (folder / file).parent.mkdir(exist_ok=True)
+        if isinstance(content, str):
+            (folder / file).write_text(content, encoding="utf-8")
+        else:
+            whole = _merged(content, changes) if changes else content
+            _write(folder / file, _shrink(whole, sizes, generation))
     dtype = getattr(torch, family.get("dtype", "bfloat16"))
     weights = _random_weights(folder, family["names"], exhibit["head"], dtype)
-    for extra, shape in family.get("extra_weights", {}).items():
+    for extra, shape in exhibit.get("extra_weights", family.get("extra_weights", {})).items():
         counted = torch.arange(sizes["max_position_embeddings"])[None] if shape == "arange" else None
         weights[extra] = torch.randn(shape) / 8 if counted is None else counted
     write_weights(folder, weights, exhibit["shards"])
     return folder
 
 
-def _build_lora(family: Mapping[str, Any], base_name: str, folder: Path) -> Path:
+def _build_lora(family: Mapping[str, Any], exhibit: Mapping[str, Any], folder: Path) -> Path:
     """LoRA weights in `folder`, with the base's configuration and no tokenizer; the base lies beside it, in
     `mono_base`."""
-    base = build(base_name, folder.parent / "mono_base")
-    stated = family["files"]["adapter_config.json"]
+    base = build(exhibit["base"], folder.parent / "mono_base")
+    stated = family["files"]["adapter_config.json"] | exhibit.get("adapter", {})
     own = {"base_model_name_or_path": str(base), "r": RANK, "lora_alpha": RANK}
     _write(folder / "adapter_config.json", stated | own)
     (folder / "config.json").write_bytes((base / "config.json").read_bytes())
     torch.manual_seed(11)
     weights = {}
+    targets = stated["target_modules"]
     for name, weight in read_weights(base).items():
-        if weight.ndim == 2 and name.startswith("model.layers.") and name.split(".")[-2] in stated["target_modules"]:
-            start, (rows, columns) = f"base_model.model.{name.removesuffix('.weight')}", weight.shape
+        module = name.removesuffix(".weight")
+        # peft takes a string as a pattern of whole module names, a list as their last parts.
+        hit = re.fullmatch(targets, module) if isinstance(targets, str) else module.split(".")[-1] in targets
+        if weight.ndim == 2 and name.startswith("model.layers.") and hit:
+            start, (rows, columns) = f"base_model.model.{module}", weight.shape
             weights[f"{start}.lora_A.weight"] = torch.randn(RANK, columns) / 4
             weights[f"{start}.lora_B.weight"] = torch.randn(rows, RANK) / 4
     save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -129,21 +141,27 @@ def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return out
 
 
-def _shrunk(content: Any, sizes: Mapping[str, Any] = TEXT) -> Any:
+def _shrink(content: Any, sizes: Mapping[str, Any], generation: str) -> Any:
     """A published configuration with tiny dimensions, and token ids counted from the end of the tiny vocabulary."""
+    if isinstance(content, list):
+        return [_shrink(entry, sizes, generation) for entry in content]
     if not isinstance(content, dict):
         return content
     out: dict[str, Any] = {}
     for key, value in content.items():
-        if key == "vision_config" and sizes is TEXT:
+        if key == "vision_config" and "mrope_section" in sizes:
             # Qwen2-VL calls the tower's own width embed_dim, and hidden_size what it hands to the language model.
-            out[key] = _shrunk(value, VISION | ({"hidden_size": HIDDEN} if "embed_dim" in value else {}))
+            vision = VISION | ({"hidden_size": HIDDEN} if "embed_dim" in value else {})
+            if not value.get("deepstack_visual_indexes", True):
+                vision.pop("deepstack_visual_indexes")
+            out[key] = _shrink(value, vision, generation)
         elif key in sizes:
             out[key] = sizes[key]
         elif key == "vocab_size" or key.endswith("token_id"):
-            out[key] = [shifted(i) for i in value] if isinstance(value, list) else shifted(value)
+            ids = [shift_id(i, generation) for i in (value if isinstance(value, list) else [value])]
+            out[key] = ids if isinstance(value, list) else ids[0]
         else:
-            out[key] = _shrunk(value, sizes)
+            out[key] = _shrink(value, sizes, generation)
     return out
 
 
@@ -153,10 +171,13 @@ def _tokenizers() -> dict[str, Any]:
     return content
 
 
-def shifted(token_id: int | None) -> int | None:
+def shift_id(token_id: int | None, generation: str = "qwen3") -> int | None:
     """The id in the tiny vocabulary of what is counted from the end of the real one: 151,645 is the third token after
-    it, 151,936 rows are 293 more than it has."""
-    first = _tokenizers()["first_id"]
+    it, 151,936 rows are 293 more than it has. Ids of label tokens are looked up by their text."""
+    facts = _tokenizers()
+    if token_id is not None and str(token_id) in facts["labels"]:
+        return tiny_vocabulary()[0][facts["labels"][str(token_id)]]
+    first = facts["generations"].get(generation, {}).get("first_id", facts["first_id"])
     return token_id - first + len(tiny_vocabulary()[0]) if token_id is not None and token_id >= first else token_id
 
 
@@ -166,7 +187,8 @@ def qwen_tokenizer(generation: str = "qwen3", vocabulary: Any = None) -> Any:
     merges), the tiny one unless given."""
     facts = _tokenizers()
     vocab, merges = vocabulary() if vocabulary is not None else tiny_vocabulary()
-    made = transformers.Qwen2Tokenizer(vocab=dict(vocab), merges=list(merges), eos_token="<|endoftext|>")
+    kind = transformers.Qwen3_5Tokenizer if generation == "qwen3.5" else transformers.Qwen2Tokenizer
+    made = kind(vocab=dict(vocab), merges=list(merges), eos_token="<|endoftext|>")
     added = facts["added_tokens"][: facts["generations"][generation]["added"]]
     made.add_tokens([AddedToken(text, special=special, normalized=False) for text, special in added])
     made.eos_token = facts["tokenizer_config"]["eos_token"]
@@ -178,18 +200,18 @@ def write_tokenizer(generation: str, folder: Path) -> int:
     facts = _tokenizers()
     if generation not in facts["generations"]:
         return write_small_tokenizer(generation, folder)
-    settings = dict(facts["generations"][generation])
+    settings = {key: value for key, value in facts["generations"][generation].items() if key != "first_id"}
     plain = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
-    added = facts["added_tokens"][: settings.pop("added")]
+    # Some tokens of Qwen3.5 stand in tokenizer_config.json alone, not in tokenizer.json.
+    added = [*facts["added_tokens"][: settings.pop("added")], *settings.pop("only_in_config", [])]
+    vocab, merges = tiny_vocabulary()
     table = {
-        str(shifted(facts["first_id"] + n)): {"content": text, **plain, "special": special}
-        for n, (text, special) in enumerate(added)
+        str(len(vocab) + n): {"content": text, **plain, "special": special} for n, (text, special) in enumerate(added)
     }
     special = [text for text, special in added[1:] if special]
     config = {"added_tokens_decoder": table, "additional_special_tokens": special, **facts["tokenizer_config"]}
     _write(folder / "tokenizer_config.json", config | settings)
     qwen_tokenizer(generation).backend_tokenizer.save(str(folder / "tokenizer.json"))
-    vocab, merges = tiny_vocabulary()
     _write(folder / "vocab.json", dict(vocab))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges), ""]))
     return len(vocab) + len(added)

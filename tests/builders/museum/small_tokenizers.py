@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import unicodedata
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import transformers
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 SENTENCE = (
     "what is the colour of a red fox that jumps over blue and green hills while seven dogs sleep in old stone houses "
@@ -22,6 +24,11 @@ LETTERS = [chr(code) for code in range(32, 127)]
 
 def write_small_tokenizer(kind: str, folder: Path) -> int:
     """Write tokenizer.json and tokenizer_config.json of a kind to `folder`; the number of its tokens."""
+    if kind == "siglip":  # no tokenizer.json: transformers reads the vocabulary alone
+        sentencepiece = pytest.importorskip("sentencepiece")
+        (folder / "spiece.model").write_bytes(siglip_vocabulary())
+        pieces: int = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).get_piece_size()
+        return pieces
     made = _KINDS[kind]()
     made.save_pretrained(folder)
     return len(made)
@@ -59,22 +66,24 @@ def gemma_tokenizer() -> Any:
     return made
 
 
-def siglip_tokenizer() -> Any:
-    """SigLIP's ids and ends: <pad> 0, </s> 1 (which ends a text and pads it), <unk> 2; letters in lower case.
-
-    The real one is a spiece.model, which needs sentencepiece to be read; this is its fast form.
-    """
-    pieces = [f"▁{word}" for word in WORDS] + LETTERS[1:] + ["▁"]
-    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    vocab += [(piece, -1.0 - n / 100) for n, piece in enumerate(dict.fromkeys(piece.lower() for piece in pieces))]
-    backend = Tokenizer(models.Unigram(vocab, unk_id=2, byte_fallback=False))
-    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Strip()])
-    backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.add_special_tokens([AddedToken("</s>", normalized=False), AddedToken("<unk>", normalized=False)])
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="</s>", pad_token="</s>", unk_token="<unk>", model_max_length=64
+def siglip_vocabulary() -> bytes:
+    """A tiny spiece.model with SigLIP's ids: <pad> 0, </s> 1 (which ends a text and pads it), <unk> 2."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([SENTENCE.lower()] * 50 + [letter for letter in LETTERS[1:] if not letter.isupper()]),
+        model_writer=written,
+        model_type="unigram",
+        vocab_size=150,
+        hard_vocab_limit=False,
+        pad_id=0,
+        pad_piece="<pad>",
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
     )
+    return written.getvalue()
 
 
 def xlm_roberta_tokenizer() -> Any:
@@ -97,7 +106,6 @@ def bert_tokenizer() -> Any:
 _KINDS: dict[str, Callable[[], Any]] = {
     "clip": clip_tokenizer,
     "gemma": gemma_tokenizer,
-    "siglip": siglip_tokenizer,
     "xlm_roberta": xlm_roberta_tokenizer,
     "bert": bert_tokenizer,
 }
