@@ -18,7 +18,7 @@ from mrb.baselines.rerankers import listwise
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
 from mrb.engine.prompt_template import Layout, render
-from mrb.engine.published_prompts import GMR, GMR_CL, LAMRA_QWEN2, LAMRA_QWEN25, MONOQWEN, QWEN3_VL
+from mrb.engine.published_prompts import GMR, GMR_CL, LAMRA_QWEN2, LAMRA_QWEN25, MONOQWEN, QWEN3, QWEN3_VL
 from tests.builders import museum
 from tests.builders.requests import INSTRUCTION, picture
 
