@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from mrb._util.parquet import MAX_FOOTER_BYTES
 from mrb.candidates import lists
 from mrb.candidates.lists import Provenance
 from mrb.candidates.score_files import read_scores
-from mrb.data.task import Task
 from mrb.errors import ResultError
+from tests.builders.toy import toy_task
 
 pytest.importorskip("resource")
 MEMORY = 2 * 1024**3
@@ -86,7 +86,7 @@ def table(query_ids: Any, doc_ids: Any) -> pa.Table:
 
 
 @pytest.fixture
-def stated(toy_task: Callable[..., Task]) -> dict[str, str]:
+def stated() -> dict[str, str]:
     """The metadata of a list whose content nobody has looked at."""
     task = toy_task()
     made = Provenance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,11 @@ from mrb.baselines.retrievers.bm25_disk import DiskIndex
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.retrieval import make_candidates
-
-MakeData = Callable[..., TaskData]
+from tests.builders.toy import toy_data
 
 
 @pytest.fixture
-def data(toy_data: MakeData) -> TaskData:
+def data() -> TaskData:
     """300 documents of Zipf words, some empty, some twice; queries with repeated, unknown and no words."""
     draw = random.Random(4)
     known = [f"word{n}x" for n in range(60)]

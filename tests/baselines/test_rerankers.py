@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from mrb.baselines.synthetic.image_edits import changed, tone_match
 from mrb.data.items import ImageHandle, Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
+from tests.builders.toy import encoded
 
-Encode = Callable[..., bytes]
 NAMES = ("random", "constant", "bm25", "surface")
 
 
@@ -26,7 +26,7 @@ def handle(data: bytes) -> ImageHandle:
     return ImageHandle(lambda: data, where="test")
 
 
-def picture(encoded: Encode, *colours: str, vertical: bool = False) -> ImageHandle:
+def picture(*colours: str, vertical: bool = False) -> ImageHandle:
     """Equal bands of colours, from the top or from the left."""
     image = Image.new("RGB", (48, 48))
     for place, colour in enumerate(colours):
@@ -35,7 +35,7 @@ def picture(encoded: Encode, *colours: str, vertical: bool = False) -> ImageHand
     return handle(encoded(image))
 
 
-def arrow(encoded: Encode, colour: str, *, left: bool = False) -> ImageHandle:
+def arrow(colour: str, *, left: bool = False) -> ImageHandle:
     image = Image.new("RGB", (48, 48), "white")
     ImageDraw.Draw(image).polygon([(4, 4), (44, 24), (4, 30)], fill=colour)
     return handle(encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if left else image))
@@ -50,10 +50,10 @@ def best(query: Item, candidates: Sequence[Item]) -> int:
 
 
 @pytest.fixture(scope="module")
-def kinds(encoded: Encode) -> dict[str, list[Item]]:
+def kinds() -> dict[str, list[Item]]:
     """Items of the three kinds."""
     texts = ["a red flag", "blue and white bands", "", "Strings are immutable", "gold star on green; since 1950"]
-    images = [picture(encoded, *pair) for pair in (("red",), ("blue", "white"), ("black",), ("white",))]
+    images = [picture(*pair) for pair in (("red",), ("blue", "white"), ("black",), ("white",))]
     return {
         "text": [Item(text) for text in texts],
         "image": [Item("", image) for image in images],
@@ -134,7 +134,7 @@ def test_lab_is_the_standards() -> None:
         assert to_lab(np.array(rgb, np.float32)) == pytest.approx(lab, abs=0.1)
 
 
-def test_pictures_are_alike_whatever_their_size_and_margin(encoded: Encode) -> None:
+def test_pictures_are_alike_whatever_their_size_and_margin() -> None:
     def drawn(size: int, margin: int, colour: str = "red") -> np.ndarray:
         image = Image.new("RGB", (size + 2 * margin,) * 2, "white")
         ImageDraw.Draw(image).ellipse([margin, margin, margin + size - 1, margin + size - 1], fill=colour)
@@ -148,7 +148,7 @@ def test_pictures_are_alike_whatever_their_size_and_margin(encoded: Encode) -> N
     assert np.isfinite(blank.vector).all()
 
 
-def test_an_image_is_read_once_and_the_cache_is_bounded(encoded: Encode) -> None:
+def test_an_image_is_read_once_and_the_cache_is_bounded() -> None:
     reads: list[str] = []
 
     def read(image: ImageHandle) -> object:
@@ -156,41 +156,41 @@ def test_an_image_is_read_once_and_the_cache_is_bounded(encoded: Encode) -> None
         return read_picture(image)
 
     cache = PictureCache(read, limit=2)  # type: ignore[arg-type]
-    a, b, c = (picture(encoded, colour) for colour in ("red", "green", "blue"))
+    a, b, c = (picture(colour) for colour in ("red", "green", "blue"))
     for image in (a, a, b, a, c, a, b):
         cache(image)
     assert reads == [a.sha256, b.sha256, c.sha256, b.sha256]
 
 
-def test_layouts_of_flags(encoded: Encode) -> None:
-    across = read_picture(picture(encoded, "red", "white", "blue")).colour_map
-    down = read_picture(picture(encoded, "red", "white", "blue", vertical=True)).colour_map
-    turned = read_picture(picture(encoded, "blue", "white", "red")).colour_map
+def test_layouts_of_flags() -> None:
+    across = read_picture(picture("red", "white", "blue")).colour_map
+    down = read_picture(picture("red", "white", "blue", vertical=True)).colour_map
+    turned = read_picture(picture("blue", "white", "red")).colour_map
     horizontal = "three equal horizontal bands of red (top), white, and blue; like that of another country"
     vertical = "three equal vertical bands of red (hoist side), white, and blue"
     assert layout_match(horizontal, across) > 0.75  # three bands do not fill eight rows evenly
     assert layout_match(vertical, down) > 0.75
     assert layout_match(horizontal, down) < 0.6
     assert layout_match(horizontal, turned) < 0.6
-    plain = read_picture(picture(encoded, "red")).colour_map
+    plain = read_picture(picture("red")).colour_map
     assert layout_match("red with a blue cross that reaches the edges", plain) < layout_match("red", plain)
     assert layout_match("blue with the flag of the UK in the upper hoist-side quadrant", plain) < 0.5
     assert layout_match("no colour is told", plain) == 0
 
 
-def test_pictures_change_as_told(encoded: Encode) -> None:
-    right = read_picture(arrow(encoded, "red"))
-    left = read_picture(arrow(encoded, "red", left=True))
+def test_pictures_change_as_told() -> None:
+    right = read_picture(arrow("red"))
+    left = read_picture(arrow("red", left=True))
     turned = changed(right, "The same, facing left.")
     assert turned is not None
     assert turned.vector @ left.vector > 0.98 > right.vector @ left.vector
     blue = changed(right, "The same in blue.")
     assert blue is not None
-    assert blue.vector @ read_picture(arrow(encoded, "blue")).vector > right.vector @ blue.vector
+    assert blue.vector @ read_picture(arrow("blue")).vector > right.vector @ blue.vector
     assert changed(right, "Half an hour later.") is None
 
 
-def test_skin_tones_are_looked_for(encoded: Encode) -> None:
+def test_skin_tones_are_looked_for() -> None:
     face = Image.new("RGB", (48, 48), "white")
     ImageDraw.Draw(face).ellipse([4, 4, 44, 44], fill=(104, 78, 62))
     shown = read_picture(handle(encoded(face)))
@@ -200,10 +200,10 @@ def test_skin_tones_are_looked_for(encoded: Encode) -> None:
     assert tone_match("the same", shown) == 0
 
 
-def test_surface_prefers_what_fits(encoded: Encode) -> None:
-    red, blue = picture(encoded, "red"), picture(encoded, "blue")
+def test_surface_prefers_what_fits() -> None:
+    red, blue = picture("red"), picture("blue")
     assert best(Item("immutable strings"), [Item("lists change"), Item("a string is immutable")]) == 1
-    assert best(Item("", red), [Item("", blue), Item("", picture(encoded, "crimson"))]) == 1
+    assert best(Item("", red), [Item("", blue), Item("", picture("crimson"))]) == 1
     assert best(Item("a blue field"), [Item("", red), Item("", blue)]) == 1
     assert best(Item("", blue), [Item("a red field"), Item("a blue field")]) == 1
     assert best(Item("a blue field"), [Item("some country", red), Item("some country", blue)]) == 1
@@ -211,10 +211,10 @@ def test_surface_prefers_what_fits(encoded: Encode) -> None:
     assert best(Item("When was it founded?", red), [Item("by monks"), Item("in 1291")]) == 1
     assert (
         best(
-            Item("facing left", arrow(encoded, "red")),
+            Item("facing left", arrow("red")),
             [
-                Item("", arrow(encoded, "red")),
-                Item("", arrow(encoded, "red", left=True)),
+                Item("", arrow("red")),
+                Item("", arrow("red", left=True)),
             ],
         )
         == 1

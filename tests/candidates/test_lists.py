@@ -24,8 +24,8 @@ from mrb.candidates.lists import (
     write_parquet,
     write_trec,
 )
-from mrb.data.task import Task
 from mrb.errors import CandidatesError
+from tests.builders.toy import toy_task
 
 LISTS = [
     ("q2", ["d3", "d1"], [2.5, -1.0]),
@@ -35,7 +35,7 @@ LISTS = [
 
 
 @pytest.fixture
-def made(toy_task: Callable[..., Task]) -> Provenance:
+def made() -> Provenance:
     task = toy_task()
     return Provenance(
         task="toy", task_hash=task.hash, revision=task.revision, first_stage="bm25", track="standard", depth=3
@@ -196,9 +196,7 @@ def test_damage_anywhere_is_refused_or_harmless(written: tuple[Candidates, Path]
             read_parquet(path)
 
 
-def test_a_list_of_another_task_revision_or_definition_is_refused(
-    written: tuple[Candidates, Path], toy_task: Callable[..., Task]
-) -> None:
+def test_a_list_of_another_task_revision_or_definition_is_refused(written: tuple[Candidates, Path]) -> None:
     made = written[0].provenance
     check_task(made, toy_task(), "here")
     with pytest.raises(CandidatesError, match="for task 'toy', not for 'other'"):

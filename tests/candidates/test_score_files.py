@@ -18,6 +18,7 @@ from mrb.candidates.lists import Candidates, read_parquet, write_parquet, write_
 from mrb.candidates.score_files import import_candidates, read_scores
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, ResultError
+from tests.builders.toy import toy_data, toy_task
 
 SCORES = {"q0": {"d0": 3.5, "d1": -1.0, "d2": 2.0}, "q1": {"d2": 0.25, "d3": 0.125}}
 TREC = "".join(f"{query} Q0 {doc} 1 {score} tag\n" for query, found in SCORES.items() for doc, score in found.items())
@@ -174,7 +175,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def data(toy_data: Callable[..., TaskData]) -> TaskData:
+def data() -> TaskData:
     docs = {f"d{n}": f"text {n}" for n in range(6)}
     return toy_data({"q0": "a", "q1": "b"}, docs, {"q0": {"d0": 1}, "q1": {"d3": 1}})
 
@@ -198,7 +199,7 @@ def test_ties_come_in_the_order_of_mrb_not_of_the_file(data: TaskData) -> None:
     assert one.sha256 == back.sha256
 
 
-def test_self_matches_leave_before_the_cut(toy_data: Callable[..., TaskData], toy_task: Callable[..., Any]) -> None:
+def test_self_matches_leave_before_the_cut() -> None:
     docs = dict.fromkeys(("a", "b", "c", "d"), "text")
     data = toy_data({"a": "text"}, docs, {"a": {"c": 1}}, toy_task(rules={"drop_identical_ids": True}))
     assert imported(data, {"a": {"a": 9.0, "b": 3.0, "c": 2.0, "d": 1.0}}).get("a")[0] == ["b", "c"]

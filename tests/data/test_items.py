@@ -10,7 +10,6 @@ import sys
 import threading
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from mrb.data import items
 from mrb.data.images import fit_size
 from mrb.data.items import DecodeCache, ImageCaps, ImageHandle, Item
 from mrb.errors import DataError
+from tests.builders.toy import encoded
 
-Encode = Callable[..., bytes]
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
 
@@ -56,7 +55,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
 
 
-def test_nothing_is_read_before_it_is_asked_for(encoded: Encode) -> None:
+def test_nothing_is_read_before_it_is_asked_for() -> None:
     reads: list[int] = []
 
     def read() -> bytes:
@@ -72,7 +71,7 @@ def test_nothing_is_read_before_it_is_asked_for(encoded: Encode) -> None:
     assert len(reads) == 1
 
 
-def test_hashes_are_of_the_content(encoded: Encode) -> None:
+def test_hashes_are_of_the_content() -> None:
     data = encoded(Image.new("RGB", (3, 2), RED))
     assert handle(data).sha256 == sha256_bytes(data)
     assert handle(data).encoded == data
@@ -86,14 +85,14 @@ def test_hashes_are_of_the_content(encoded: Encode) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_every_allowed_format_is_told_by_its_bytes(encoded: Encode, kind: str) -> None:
+def test_every_allowed_format_is_told_by_its_bytes(kind: str) -> None:
     image = opened(encoded(Image.new("RGB", (5, 4), RED), kind))
     assert (image.mode, image.size) == ("RGB", (5, 4))
     assert np.abs(np.asarray(image, int) - RED).max() <= 3
 
 
 @pytest.mark.parametrize("kind", ["PPM", "TGA", "ICO", "PDF", "EPS", "JPEG2000"])
-def test_other_formats_are_refused(encoded: Encode, kind: str) -> None:
+def test_other_formats_are_refused(kind: str) -> None:
     assert refused(encoded(Image.new("RGB", (16, 16), RED), kind)).startswith("not an image that MRB reads (PNG, JPEG,")
 
 
@@ -105,7 +104,7 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_parts_lie_on_white(encoded: Encode, mode: str) -> None:
+def test_transparent_parts_lie_on_white(mode: str) -> None:
     image = Image.new("RGBA", (4, 1), (0, 0, 0, 0))
     image.putpixel((0, 0), (0, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 128))
@@ -115,7 +114,7 @@ def test_transparent_parts_lie_on_white(encoded: Encode, mode: str) -> None:
         assert found[1] == 127
 
 
-def test_a_colour_named_transparent_lies_on_white(encoded: Encode) -> None:
+def test_a_colour_named_transparent_lies_on_white() -> None:
     gif = Image.new("P", (2, 1))
     gif.putpalette([0, 0, 0, 255, 0, 0])
     gif.putpixel((1, 0), 1)
@@ -126,7 +125,7 @@ def test_a_colour_named_transparent_lies_on_white(encoded: Encode) -> None:
     assert opened(encoded(rgb, "PNG", transparency=(1, 2, 3))).getpixel((0, 0)) == WHITE
 
 
-def test_the_first_frame_of_an_animation(encoded: Encode) -> None:
+def test_the_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
@@ -134,7 +133,7 @@ def test_the_first_frame_of_an_animation(encoded: Encode) -> None:
         assert red > 240 and blue < 15, kind
 
 
-def test_palette_grey_and_cmyk_become_rgb(encoded: Encode) -> None:
+def test_palette_grey_and_cmyk_become_rgb() -> None:
     assert opened(encoded(Image.new("RGB", (2, 2), RED).convert("P"))).getpixel((0, 0)) == RED
     assert opened(encoded(Image.new("L", (2, 2), 77))).getpixel((0, 0)) == (77, 77, 77)
     assert opened(encoded(Image.new("1", (2, 2), 1))).getpixel((0, 0)) == WHITE
@@ -144,21 +143,21 @@ def test_palette_grey_and_cmyk_become_rgb(encoded: Encode) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_keep_their_shades(encoded: Encode, kind: str) -> None:
+def test_sixteen_bits_keep_their_shades(kind: str) -> None:
     values = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
     found = np.asarray(opened(encoded(Image.fromarray(values), kind)))[0, :, 0]
     assert np.abs(found.astype(int) - [0, 1, 1, 128, 255]).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_pixels_of_an_unstated_range_are_refused(encoded: Encode, dtype: Any) -> None:
+def test_pixels_of_an_unstated_range_are_refused(dtype: Any) -> None:
     assert "pixels of 32 bits" in refused(encoded(Image.fromarray(np.ones((2, 2), dtype)), "TIFF"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("downscale", [None, 32 * 16 // 4])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_are_turned_upright(encoded: Encode, kind: str, downscale: int | None, orientation: int) -> None:
+def test_images_are_turned_upright(kind: str, downscale: int | None, orientation: int) -> None:
     from PIL import ImageOps
 
     picture = Image.new("RGB", (32, 16), WHITE)
@@ -174,7 +173,7 @@ def test_images_are_turned_upright(encoded: Encode, kind: str, downscale: int | 
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_exif_that_cannot_be_read_turns_nothing(encoded: Encode) -> None:
+def test_exif_that_cannot_be_read_turns_nothing() -> None:
     data = encoded(Image.new("RGB", (4, 2), RED), "JPEG", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
     assert opened(data).size == (4, 2)
 
@@ -182,7 +181,7 @@ def test_exif_that_cannot_be_read_turns_nothing(encoded: Encode) -> None:
 # Caps
 
 
-def test_caps_on_bytes_and_pixels_are_exact(encoded: Encode) -> None:
+def test_caps_on_bytes_and_pixels_are_exact() -> None:
     data = encoded(Image.new("RGB", (10, 10), RED))
     opened(data, ImageCaps(max_bytes=len(data), max_pixels=100))
     assert refused(data, ImageCaps(max_bytes=len(data) - 1)) == (
@@ -200,7 +199,7 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     assert refused(png_header(2**31 - 1, 2**31 - 1)).startswith("image of 2147483647 x")
 
 
-def test_a_task_may_allow_more_than_pillow_does_without_changing_pillow(encoded: Encode) -> None:
+def test_a_task_may_allow_more_than_pillow_does_without_changing_pillow() -> None:
     before = Image.MAX_IMAGE_PIXELS
     caps = ImageCaps(max_pixels=51_200 * 10_752, downscale_pixels=1_000_000)
     assert handle(png_header(51_200, 10_752), caps).size == (51_200, 10_752)
@@ -218,7 +217,7 @@ def test_no_warning_filter_is_touched() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
-def test_a_huge_jpeg_is_decoded_small(tmp_path: Path, encoded: Encode) -> None:
+def test_a_huge_jpeg_is_decoded_small(tmp_path: Path) -> None:
     picture = Image.new("L", (20_000, 9_000), 200)
     picture.paste(60, (10_000, 0, 20_000, 9_000))
     (tmp_path / "huge.jpg").write_bytes(encoded(picture, "JPEG"))
@@ -260,7 +259,7 @@ def test_downscaling_keeps_the_budget_and_the_shape(width: int, height: int, pix
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_downscaled_pixels_are_within_the_declared_budget(encoded: Encode, kind: str) -> None:
+def test_downscaled_pixels_are_within_the_declared_budget(kind: str) -> None:
     picture = Image.new("RGB", (400, 300), WHITE)
     ImageDraw.Draw(picture).rectangle((0, 0, 199, 299), fill=RED)
     found = opened(encoded(picture, kind), ImageCaps(downscale_pixels=3000))
@@ -275,7 +274,7 @@ def test_downscaled_pixels_are_within_the_declared_budget(encoded: Encode, kind:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated File")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_a_truncated_image_is_refused_wherever_it_is_cut(encoded: Encode, kind: str) -> None:
+def test_a_truncated_image_is_refused_wherever_it_is_cut(kind: str) -> None:
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8))
     data = encoded(noise, kind)
     whole = np.asarray(opened(data))
@@ -310,7 +309,7 @@ def test_damaged_bytes_give_an_image_or_a_named_error(kind: str, seed: int) -> N
 # The cache
 
 
-def test_the_cache_decodes_once_and_gives_copies(encoded: Encode) -> None:
+def test_the_cache_decodes_once_and_gives_copies() -> None:
     cache = DecodeCache()
     data = encoded(Image.new("RGB", (4, 4), RED))
     first = handle(data, cache=cache).open()
@@ -320,7 +319,7 @@ def test_the_cache_decodes_once_and_gives_copies(encoded: Encode) -> None:
     assert (cache.misses, cache.hits) == (1, 1)
 
 
-def test_the_cache_never_lends_an_image_to_other_caps(encoded: Encode) -> None:
+def test_the_cache_never_lends_an_image_to_other_caps() -> None:
     cache = DecodeCache()
     data = encoded(Image.new("RGB", (40, 40), RED))
     assert handle(data, cache=cache).open().size == (40, 40)

@@ -21,8 +21,8 @@ from mrb.data.tables import CORPUS_ID_COLUMNS, RawTable, make_item_table
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import DataError
+from tests.builders.toy import encoded, toy_task
 
-Builder = Callable[..., Any]
 Columns = dict[str, Any]
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -44,7 +44,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def load(tmp_path: Path, toy_task: Builder) -> Callable[..., TaskData]:
+def load(tmp_path: Path) -> Callable[..., TaskData]:
     """`load(corpus, queries, qrels, **fields)`: the tables written as the toy task's parquet files, and loaded."""
 
     def write_and_load(
@@ -133,7 +133,7 @@ def test_parts_with_and_without_titles_are_one_table(load: Callable[..., TaskDat
         assert join_tables([plain, other]).titles is None
 
 
-def test_mbeir(load: Callable[..., TaskData], encoded: Builder) -> None:
+def test_mbeir(load: Callable[..., TaskData]) -> None:
     red, blue = (encoded(Image.new("RGB", (3, 2), colour)) for colour in ("red", "blue"))
     corpus = {
         "id": ["9:1", "9:2"],
@@ -150,7 +150,7 @@ def test_mbeir(load: Callable[..., TaskData], encoded: Builder) -> None:
     assert query.text == "like this" and query.image is not None and query.image.encoded == red
 
 
-def test_vidore(load: Callable[..., TaskData], encoded: Builder) -> None:
+def test_vidore(load: Callable[..., TaskData]) -> None:
     page = encoded(Image.new("RGB", (3, 2), "red"))
     corpus = {"corpus-id": [10, 11], "image": pictures(page, page), "doc-id": ["a.pdf", "b.pdf"]}
     queries = {"query-id": [0], "query": ["what?"], "answer": ["this"]}
@@ -194,7 +194,7 @@ def test_large_strings_and_many_row_groups(load: Callable[..., TaskData], tmp_pa
     assert data.corpus.item("d999").text == "d999" and len(data.corpus) == 1000
 
 
-def test_images_are_held_to_the_tasks_caps(load: Callable[..., TaskData], encoded: Builder) -> None:
+def test_images_are_held_to_the_tasks_caps(load: Callable[..., TaskData]) -> None:
     picture = encoded(Image.new("RGB", (30, 20), "red"))
     data = load({**CORPUS, "image": pictures(picture, None, None)}, images={"max_pixels": 599})
     image = data.corpus.item("d1").image
@@ -251,7 +251,7 @@ def test_raw_judgements_keep_what_the_corpus_lacks(load: Callable[..., TaskData]
 
 
 @pytest.mark.parametrize("cluster", ["none", "document", "query_text", "query_image"])
-def test_clusters(load: Callable[..., TaskData], encoded: Builder, cluster: str) -> None:
+def test_clusters(load: Callable[..., TaskData], cluster: str) -> None:
     red, blue = (encoded(Image.new("RGB", (2, 2), colour)) for colour in ("red", "blue"))
     queries = {
         "_id": ["a", "b", "c", "d"],
@@ -279,7 +279,7 @@ def test_clusters(load: Callable[..., TaskData], encoded: Builder, cluster: str)
     )
 
 
-def test_parts_with_a_name_prefix_every_id(load: Callable[..., TaskData], toy_task: Builder) -> None:
+def test_parts_with_a_name_prefix_every_id(load: Callable[..., TaskData]) -> None:
     source = toy_task().model_dump(mode="json")["source"]
     source["parts"][0]["name"] = "forum"
     data = load(source=source)
@@ -342,7 +342,7 @@ def test_counts_without_repeats_are_written_as_before(load: Callable[..., TaskDa
     assert Counts.model_validate_json(written.model_dump_json()) == written and written.qrels_repeated == 1
 
 
-def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only(toy_task: Builder) -> None:
+def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only() -> None:
     refusing = toy_task(rules={"duplicates": "refuse"}).hash
     assert refusing == toy_task().hash
     assert len({refusing, *(toy_task(rules={"duplicates": rule}).hash for rule in ("first", "max"))}) == 3
@@ -436,7 +436,7 @@ def test_a_text_that_is_not_utf8_is_named_when_it_is_read(load: Callable[..., Ta
         data.corpus.item("d3")
 
 
-def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path, toy_task: Builder) -> None:
+def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path) -> None:
     load()
     (tmp_path / "toy/queries/test.parquet").unlink()
     with pytest.raises(DataError, match=r"task toy, queries/test: .*test\.parquet is missing; "):
@@ -448,7 +448,6 @@ def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path, toy_task:
 def test_damaged_parquet(
     load: Callable[..., TaskData],
     tmp_path: Path,
-    toy_task: Builder,
     damage: str,
     small: int,
     monkeypatch: pytest.MonkeyPatch,

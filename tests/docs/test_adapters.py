@@ -7,7 +7,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,6 +14,7 @@ from PIL import Image
 from mrb.evaluation.plan import Plan, make_plan, make_requests
 from mrb.evaluation.score import WINDOW, score_all
 from mrb.rerankers.declaration import load_reranker
+from tests.builders.toy import encoded, toy_candidates, toy_data
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def plan(toy_data: Any, toy_candidates: Any, encoded: Any) -> Plan:
+def plan() -> Plan:
     """A few more queries than a window, over documents of text, of pictures and of both."""
     corpus = {
         "a": "red green blue of the fox",

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.builders.pages import find_broken_links, read_pages
 
 pytestmark = pytest.mark.slow
 
@@ -38,13 +40,13 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, site_pages: Callable[[Path], Pages]) -> Site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The site as `make docs` builds it."""
     folder = tmp_path_factory.mktemp("docs")
     words = [*_sphinx_words(), "-d", str(folder / "doctrees"), "-q", str(DOCS), str(folder / "site")]
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = site_pages(folder / "site")
+    pages = read_pages(folder / "site")
     return Site(folder / "site", done.stderr, {path: page for path, page in pages.items() if path[0] != "_"})
 
 
@@ -86,10 +88,8 @@ def test_every_page_of_the_guide_is_linked_from_the_text_of_another() -> None:
     assert [page.name for page in guide if page not in linked and page.stem not in shown] == []
 
 
-def test_links_lead_to_pages_their_parts_and_files(
-    site: Site, broken_links: Callable[[Path, Pages], list[str]]
-) -> None:
-    assert broken_links(site.root, site.pages) == []
+def test_links_lead_to_pages_their_parts_and_files(site: Site) -> None:
+    assert find_broken_links(site.root, site.pages) == []
     for name in ("noise.json", "slurm.sh", "ray-autoscaler.yaml"):  # files of the repository are copied
         assert list(site.root.glob(f"_downloads/*/{name}")), name
     assert "gmr-tiny.html" in site.pages["models.html"].links  # unless a page shows them

@@ -6,7 +6,6 @@ import array
 import datetime
 import fractions
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -21,10 +20,10 @@ from mrb.evaluation.plan import Plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.rerankers.declaration import declared
 from mrb.rerankers.plugins import Adapter
+from tests.builders.toy import toy_plan
 
 pytestmark = pytest.mark.torch
 
-MakePlan = Callable[..., Plan]
 VALUES = [0.1, 2.5, -3.0]
 EXACT = [0.5, 2.5, -3.0]
 """Of few bits, for types of low precision."""
@@ -75,7 +74,7 @@ TAKEN: dict[str, tuple[object, list[float]]] = {
 
 @pytest.mark.parametrize("name", TAKEN)
 @pytest.mark.filterwarnings("error")
-def test_numbers_of_every_library_are_taken(toy_plan: MakePlan, name: str) -> None:
+def test_numbers_of_every_library_are_taken(name: str) -> None:
     answer, wanted = TAKEN[name]
     assert scored(toy_plan(n_queries=1, n_docs=3), answer) == [float(np.float32(value)) for value in wanted]
 
@@ -132,7 +131,7 @@ REFUSED: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("error")
-def test_what_is_no_number_per_candidate_is_refused_in_one_line(toy_plan: MakePlan, name: str) -> None:
+def test_what_is_no_number_per_candidate_is_refused_in_one_line(name: str) -> None:
     answer, reason = REFUSED[name]
     with pytest.raises(AdapterError) as caught:
         scored(toy_plan(n_queries=1, n_docs=3), answer)

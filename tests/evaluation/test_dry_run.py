@@ -32,25 +32,24 @@ from mrb.rerankers.declaration import LoadedReranker, declared
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
 from mrb.results.schema import RunRecord, TaskTiming, write_run
-
-Make = Callable[..., Any]
+from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan
 
 
 def load(target: Any) -> LoadedReranker:
     return declared(Adapter("toy", target, {}, "test", None))
 
 
-def picture(encoded: Make, colour: str) -> bytes:
+def picture(colour: str) -> bytes:
     data: bytes = encoded(Image.new("RGB", (4, 3), colour))
     return data
 
 
 @pytest.fixture
-def pictures(toy_data: Make, toy_candidates: Make, encoded: Make) -> Callable[..., Plan]:
+def pictures() -> Callable[..., Plan]:
     """A plan with two queries and three documents; `bad` replaces the image of document `c`."""
 
     def make(bad: bytes | None = None, depth: int = 3) -> Plan:
-        red, blue = picture(encoded, "red"), picture(encoded, "blue")
+        red, blue = picture("red"), picture("blue")
         data = toy_data(
             {"q0": ("which?", red), "q1": "a longer question"},
             {"a": ("text", red), "b": (None, blue), "c": ("x" * 50, bad or blue)},
@@ -62,9 +61,9 @@ def pictures(toy_data: Make, toy_candidates: Make, encoded: Make) -> Callable[..
     return make
 
 
-def test_images_are_counted_once_by_content(pictures: Callable[..., Plan], encoded: Make) -> None:
+def test_images_are_counted_once_by_content(pictures: Callable[..., Plan]) -> None:
     extent = measure_extent(pictures())
-    size = len(picture(encoded, "red")) + len(picture(encoded, "blue"))
+    size = len(picture("red")) + len(picture("blue"))
     assert (extent.images, extent.image_bytes, extent.longest_text) == (2, size, 50)
     assert extent.plan.pairs == 5
 
@@ -79,9 +78,9 @@ def test_the_first_bad_image_is_named(pictures: Callable[..., Plan], bad: bytes)
         measure_extent(pictures(bad))
 
 
-def test_no_pixel_is_decoded(pictures: Callable[..., Plan], encoded: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mrb.data.items.decode", None)
-    whole = picture(encoded, "green")
+def test_no_pixel_is_decoded(pictures: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrb.data.items.decode_image", None)
+    whole = picture("green")
     assert measure_extent(pictures(whole[:-20])).images == 3, "the header of a truncated image is sound"
 
 
@@ -106,7 +105,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return found
 
 
-def test_the_estimate_holds_the_true_time(toy_plan: Make, clock: Clock) -> None:
+def test_the_estimate_holds_the_true_time(clock: Clock) -> None:
     def score(request: Request) -> list[float]:
         clock.sleep(0.002 * len(request.candidates))
         return [0.0] * len(request.candidates)
@@ -118,7 +117,7 @@ def test_the_estimate_holds_the_true_time(toy_plan: Make, clock: Clock) -> None:
     assert clock.now <= timing.PROBE_SECONDS
 
 
-def test_what_a_document_costs_once_is_counted_once(toy_plan: Make, clock: Clock) -> None:
+def test_what_a_document_costs_once_is_counted_once(clock: Clock) -> None:
     class Keeps:
         def __init__(self) -> None:
             self.seen: set[str] = set()
@@ -133,7 +132,7 @@ def test_what_a_document_costs_once_is_counted_once(toy_plan: Make, clock: Clock
     assert probe(load(Keeps()), extent).seconds.high < 0.1, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
 
 
-def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(toy_plan: Make, clock: Clock) -> None:
+def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(clock: Clock) -> None:
     asked: list[int] = []
 
     def score(request: Request) -> list[float]:
@@ -146,7 +145,7 @@ def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(toy_plan: Make
     assert (estimate.seconds.low, estimate.seconds.high) == pytest.approx((15 * 5.0 / 2, 15 * 5.0 * 2))
 
 
-def test_a_group_comes_with_new_queries_and_then_with_earlier_ones(toy_plan: Make) -> None:
+def test_a_group_comes_with_new_queries_and_then_with_earlier_ones() -> None:
     calls: list[tuple[str, int]] = []
 
     def score(request: Request) -> list[float]:
@@ -227,7 +226,7 @@ def test_sizes_under_a_gigabyte_are_in_megabytes(gigabytes: float | None, text: 
     assert format_size(gigabytes) == text
 
 
-def test_the_report_of_the_data_sums(toy_plan: Make) -> None:
+def test_the_report_of_the_data_sums() -> None:
     extents = [Extent(toy_plan(30, 20), 20, 5, 2_500_000, 1234), Extent(toy_plan(10, 20), 20, 0, 0, 10)]
     text = extent_text(extents)
     assert "2.5" in text and "1,234 characters" in text
@@ -304,9 +303,7 @@ def test_a_run_has_rates_of_its_tasks_and_of_their_types(tmp_path: Path) -> None
         read_rates(tmp_path / "none")
 
 
-def test_what_the_adapter_cannot_score_is_named_before_anything_is_scored(
-    pictures: Callable[..., Plan], encoded: Make
-) -> None:
+def test_what_the_adapter_cannot_score_is_named_before_anything_is_scored(pictures: Callable[..., Plan]) -> None:
     class Refuses:
         def check_item(self, item: Item) -> None:
             if item.image is not None and max(item.image.size) > 100:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from mrb.evaluation.plan import Float32, Plan, make_requests
 from mrb.rerankers.declaration import declared
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
+from tests.builders.toy import toy_plan
 
-MakePlan = Callable[..., Plan]
 BAD = {
     ("query words 1", "document words 2"),
     ("query words 1", "document words 4"),
@@ -85,7 +85,7 @@ def _failed(plan: Plan, held: dict[str, Float32]) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("form", [Raising, Nan, Stream, Asynchronous])
-def test_only_the_pairs_that_fail_are_lost(form: type, toy_plan: MakePlan) -> None:
+def test_only_the_pairs_that_fail_are_lost(form: type) -> None:
     plan = toy_plan(5, 5)
     held = _drive(form(), plan, allowed=3)
     assert _failed(plan, held) == BAD
@@ -95,7 +95,7 @@ def test_only_the_pairs_that_fail_are_lost(form: type, toy_plan: MakePlan) -> No
         assert [w for w, g in zip(wanted, given, strict=True) if g != w and not np.isnan(g)] == []
 
 
-def test_a_setwise_request_fails_as_a_whole(toy_plan: MakePlan) -> None:
+def test_a_setwise_request_fails_as_a_whole() -> None:
     plan = toy_plan(5, 5)
     held = _drive(Setwise(), plan, allowed=10)
     assert {query_id for query_id, scores in held.items() if np.isnan(scores).all()} == {"q1", "q3"}
@@ -103,12 +103,12 @@ def test_a_setwise_request_fails_as_a_whole(toy_plan: MakePlan) -> None:
 
 
 @pytest.mark.parametrize("form", [Raising, Nan, Stream, Asynchronous])
-def test_one_more_than_allowed_ends_the_run_by_name(form: type, toy_plan: MakePlan) -> None:
+def test_one_more_than_allowed_ends_the_run_by_name(form: type) -> None:
     with pytest.raises(AdapterError, match=r"query 'q\d'.*\(failed pairs: 3, allowed: 2\)"):
         _drive(form(), toy_plan(5, 5), allowed=2)
 
 
-def test_failed_pairs_are_ranked_last_and_counted(toy_plan: MakePlan) -> None:
+def test_failed_pairs_are_ranked_last_and_counted() -> None:
     plan = toy_plan(4, 5)
     info = declared(Adapter("toy", Raising(), {}, "test", None)).info
     scores = {entry.query_id: np.arange(5, 0, -1, dtype=np.float32) for entry in plan.entries()}

@@ -19,8 +19,7 @@ from mrb.evaluation.score import WINDOW, score_all
 from mrb.rerankers.declaration import LoadedReranker, declared
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
-
-MakePlan = Callable[..., Plan]
+from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan
 
 
 def load(target: Any) -> LoadedReranker:
@@ -132,7 +131,7 @@ FORMS = [Plain(), Ints(), Array(), Tensors(), Generator(), Decimals(), Stream(),
 
 
 @pytest.mark.parametrize("target", [*FORMS, function, async_function], ids=lambda t: getattr(t, "__name__", type(t)))
-def test_every_form_gives_the_same_scores_in_first_stage_order(toy_plan: MakePlan, target: Any) -> None:
+def test_every_form_gives_the_same_scores_in_first_stage_order(target: Any) -> None:
     plan = toy_plan(n_queries=7, n_docs=6)
     wanted = {
         entry.query_id: [float((int(d.split("-")[1]) * 3 + int(entry.query_id[1:])) % 7) for d in entry.doc_ids]
@@ -149,7 +148,7 @@ class Ranker:
         return sorted(range(len(scores)), key=lambda i: -scores[i])
 
 
-def test_a_listwise_order_becomes_falling_scores(toy_plan: MakePlan) -> None:
+def test_a_listwise_order_becomes_falling_scores() -> None:
     plan = toy_plan(n_queries=4, n_docs=6)
     ordered = drive(Ranker(), plan)
     plain = drive(Plain(), plan)
@@ -160,7 +159,7 @@ def test_a_listwise_order_becomes_falling_scores(toy_plan: MakePlan) -> None:
 
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 2, 3, 3], [0, 1, 2, 3, 5], [0.5, 1, 2, 3, 4], [-1, 0, 1, 2, 3]])
-def test_an_order_that_is_no_permutation_is_refused(toy_plan: MakePlan, order: list[float]) -> None:
+def test_an_order_that_is_no_permutation_is_refused(order: list[float]) -> None:
     class Wrong:
         kind = "listwise"
 
@@ -195,7 +194,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.filterwarnings("error")
-def test_a_broken_answer_names_task_and_query(toy_plan: MakePlan, name: str) -> None:
+def test_a_broken_answer_names_task_and_query(name: str) -> None:
     answer, message = BROKEN[name]
 
     class Broken:
@@ -213,7 +212,7 @@ def test_a_broken_answer_names_task_and_query(toy_plan: MakePlan, name: str) -> 
         assert "\n" not in str(caught.value)
 
 
-def test_the_candidate_that_is_named_is_the_one_that_got_the_bad_score(toy_plan: MakePlan) -> None:
+def test_the_candidate_that_is_named_is_the_one_that_got_the_bad_score() -> None:
     class Nan:
         def score(self, request: Request) -> list[float]:
             return [float("nan") if item.text.endswith(" 3") else 1.0 for item in request.candidates]
@@ -222,7 +221,7 @@ def test_the_candidate_that_is_named_is_the_one_that_got_the_bad_score(toy_plan:
         drive(Nan(), toy_plan())
 
 
-def test_a_raising_adapter_is_named_with_its_line(toy_plan: MakePlan) -> None:
+def test_a_raising_adapter_is_named_with_its_line() -> None:
     class Raises:
         def score(self, request: Request) -> list[float]:
             if request.query.text.endswith(" 2"):
@@ -233,7 +232,7 @@ def test_a_raising_adapter_is_named_with_its_line(toy_plan: MakePlan) -> None:
         drive(Raises(), toy_plan())
 
 
-def test_an_adapter_that_exits_is_an_error_not_an_exit(toy_plan: MakePlan) -> None:
+def test_an_adapter_that_exits_is_an_error_not_an_exit() -> None:
     class Exits:
         def score(self, request: Request) -> list[float]:
             raise SystemExit(0)
@@ -242,7 +241,7 @@ def test_an_adapter_that_exits_is_an_error_not_an_exit(toy_plan: MakePlan) -> No
         drive(Exits(), toy_plan())
 
 
-def test_a_raising_stream_names_the_last_query_it_took(toy_plan: MakePlan) -> None:
+def test_a_raising_stream_names_the_last_query_it_took() -> None:
     class Raises:
         def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
             for request in requests:
@@ -254,7 +253,7 @@ def test_a_raising_stream_names_the_last_query_it_took(toy_plan: MakePlan) -> No
         drive(Raises(), toy_plan())
 
 
-def test_a_raising_async_adapter_names_the_query_that_failed_not_the_last_one_handed_out(toy_plan: MakePlan) -> None:
+def test_a_raising_async_adapter_names_the_query_that_failed_not_the_last_one_handed_out() -> None:
     class Raises:
         concurrency = 5
 
@@ -278,7 +277,7 @@ def test_a_raising_async_adapter_names_the_query_that_failed_not_the_last_one_ha
         (lambda key: [] if key == 1 else [key], r"query 'q1': the adapter gave no answer \(1 missing\)"),
     ],
 )
-def test_answers_are_matched_to_requests(toy_plan: MakePlan, keys: Callable[[int], list[Any]], message: str) -> None:
+def test_answers_are_matched_to_requests(keys: Callable[[int], list[Any]], message: str) -> None:
     class Keys:
         def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
             for request in requests:
@@ -290,7 +289,7 @@ def test_answers_are_matched_to_requests(toy_plan: MakePlan, keys: Callable[[int
     assert len(str(caught.value)) < 300
 
 
-def test_a_stream_that_stops_taking_requests_is_an_error(toy_plan: MakePlan) -> None:
+def test_a_stream_that_stops_taking_requests_is_an_error() -> None:
     class Stops:
         def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
             request = next(requests)
@@ -306,7 +305,7 @@ def count_made(plan: Plan, made: list[int]) -> Iterator[Any]:
         yield item
 
 
-def test_a_stream_is_never_fed_more_than_a_window_ahead(toy_plan: MakePlan) -> None:
+def test_a_stream_is_never_fed_more_than_a_window_ahead() -> None:
     plan = toy_plan(n_queries=2 * WINDOW + 10, n_docs=1)
     made: list[int] = []
     answered = 0
@@ -327,7 +326,7 @@ def test_a_stream_is_never_fed_more_than_a_window_ahead(toy_plan: MakePlan) -> N
 
 
 @pytest.mark.parametrize(("target", "ahead"), [(Plain(), 1), (Async(), Async.concurrency)])
-def test_other_adapters_are_fed_as_they_take(toy_plan: MakePlan, target: Any, ahead: int) -> None:
+def test_other_adapters_are_fed_as_they_take(target: Any, ahead: int) -> None:
     plan = toy_plan(n_queries=40, n_docs=1)
     made: list[int] = []
     answered = 0
@@ -337,7 +336,7 @@ def test_other_adapters_are_fed_as_they_take(toy_plan: MakePlan, target: Any, ah
     assert answered == 40
 
 
-def test_async_requests_overlap_up_to_the_declared_concurrency(toy_plan: MakePlan) -> None:
+def test_async_requests_overlap_up_to_the_declared_concurrency() -> None:
     class Slow:
         concurrency = 5
 
@@ -357,7 +356,7 @@ def test_async_requests_overlap_up_to_the_declared_concurrency(toy_plan: MakePla
     assert slow.most == 5
 
 
-def test_an_async_client_opened_once_serves_the_whole_run(toy_plan: MakePlan) -> None:
+def test_an_async_client_opened_once_serves_the_whole_run() -> None:
     class Client:
         """Bound to the event loop that it is first used in, as HTTP clients are."""
 
@@ -385,7 +384,7 @@ def test_an_async_client_opened_once_serves_the_whole_run(toy_plan: MakePlan) ->
     assert client.closed_in is client.loop
 
 
-def test_images_are_decoded_only_when_used(toy_data: Any, toy_candidates: Any, encoded: Any) -> None:
+def test_images_are_decoded_only_when_used() -> None:
     from mrb.evaluation.plan import make_plan
 
     docs = {"a": encoded(Image.new("RGB", (4, 4), "red")), "b": b"not an image at all"}
@@ -411,7 +410,7 @@ def texts_seen(plan: Plan, kind: str) -> dict[str, list[str]]:
     return {item.entry.query_id: [c.text for c in item.request.candidates] for item in seen}
 
 
-def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says(toy_data: Any, toy_candidates: Any) -> None:
+def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says() -> None:
     from mrb._util.hashing import tie_hash
     from mrb.evaluation.plan import make_plan
 
@@ -426,7 +425,7 @@ def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says(toy_dat
         assert texts_seen(back, kind) == {"q": list(docs.values())[::-1]}
 
 
-def test_minus_the_position_gives_back_nothing_of_the_first_stage(toy_plan: MakePlan) -> None:
+def test_minus_the_position_gives_back_nothing_of_the_first_stage() -> None:
     class Position:
         def score(self, request: Request) -> list[float]:
             return [-float(n) for n, _ in enumerate(request.candidates)]
@@ -436,7 +435,7 @@ def test_minus_the_position_gives_back_nothing_of_the_first_stage(toy_plan: Make
     assert abs(float(np.mean(correlations))) < 0.1  # the standard error is 0.024
 
 
-def test_first_stage_is_shown_only_when_declared(toy_plan: MakePlan) -> None:
+def test_first_stage_is_shown_only_when_declared() -> None:
     plan = toy_plan()
     for kind in ("pointwise", "setwise", "listwise"):
         for item in make_requests(plan, plan.entries(), kind, uses_first_stage=False):  # type: ignore[arg-type]
@@ -477,7 +476,7 @@ def public_words(value: Any, seen: set[int]) -> Iterator[str]:
         yield from public_words(part, seen)
 
 
-def test_a_request_shows_no_id_no_path_and_no_file_name(toy_data: Any, toy_candidates: Any, encoded: Any) -> None:
+def test_a_request_shows_no_id_no_path_and_no_file_name() -> None:
     from mrb.evaluation.plan import make_plan
 
     picture = encoded(Image.new("RGB", (4, 4), "red"))
@@ -492,7 +491,7 @@ def test_a_request_shows_no_id_no_path_and_no_file_name(toy_data: Any, toy_candi
     assert not re.search(r"secret|corpus|queries|toy|/tmp|\.parquet", words)
 
 
-def test_an_adapters_own_error_gets_the_names_of_what_it_is_about(toy_plan: MakePlan) -> None:
+def test_an_adapters_own_error_gets_the_names_of_what_it_is_about() -> None:
     shown = ""
 
     class Streams:
@@ -516,7 +515,7 @@ def test_an_adapters_own_error_gets_the_names_of_what_it_is_about(toy_plan: Make
         assert str(caught.value) == f"task toy, query {where.format(shown)}: too thin"
 
 
-def test_an_own_error_of_an_adapter_that_is_asked_alone_names_its_query(toy_plan: MakePlan) -> None:
+def test_an_own_error_of_an_adapter_that_is_asked_alone_names_its_query() -> None:
     class Refuses:
         def score(self, request: Request) -> list[float]:
             if request.query.text.endswith(" 2"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from mrb.evaluation.journal import Header, Journal, Record, write_journal
 from mrb.evaluation.plan import Plan, list_unscored, make_plan
 from mrb.evaluation.score_key import score_key
 from mrb.results.schema import RerankerInfo
+from tests.builders.toy import toy_candidates, toy_data, toy_plan, toy_task
 
-Builder = Callable[..., Any]
 HEADER = Header(score_key="a" * 64, task="toy", reranker="r", source_sha256=None, packages={})
 
 
@@ -50,7 +49,7 @@ def record(query_id: str, first: int, *scores: float) -> Record:
         {"options": {}},
     ],
 )
-def test_what_decides_scores_is_in_the_key(toy_plan: Builder, change: dict[str, Any]) -> None:
+def test_what_decides_scores_is_in_the_key(change: dict[str, Any]) -> None:
     plan = toy_plan()
     assert score_key(plan, info(**change)) != score_key(plan, info())
 
@@ -59,7 +58,7 @@ def test_what_decides_scores_is_in_the_key(toy_plan: Builder, change: dict[str, 
     "change",
     [{"source": "toy 1.1"}, {"source_sha256": "b" * 64}, {"source_sha256": None}, {"inputs": ("text", "image")}],
 )
-def test_what_only_warns_is_not_in_the_key(toy_plan: Builder, change: dict[str, Any]) -> None:
+def test_what_only_warns_is_not_in_the_key(change: dict[str, Any]) -> None:
     plan = toy_plan()
     assert score_key(plan, info(**change)) == score_key(plan, info())
 
@@ -74,30 +73,30 @@ def test_what_only_warns_is_not_in_the_key(toy_plan: Builder, change: dict[str, 
         {"images": {"downscale_pixels": 1000}},
     ],
 )
-def test_the_task_is_in_the_key(toy_plan: Builder, toy_task: Builder, change: dict[str, Any]) -> None:
+def test_the_task_is_in_the_key(change: dict[str, Any]) -> None:
     assert score_key(toy_plan(task=toy_task(**change)), info()) != score_key(toy_plan(), info())
 
 
-def test_the_data_revision_is_in_the_key(toy_plan: Builder, toy_task: Builder) -> None:
+def test_the_data_revision_is_in_the_key() -> None:
     fields = toy_task().model_dump(mode="json")
     fields["source"]["parts"][0]["content"] = "1" * 64
     assert score_key(toy_plan(task=toy_task(source=fields["source"])), info()) != score_key(toy_plan(), info())
 
 
-def test_the_candidates_are_in_the_key(toy_plan: Builder, toy_candidates: Builder) -> None:
+def test_the_candidates_are_in_the_key() -> None:
     plan: Plan = toy_plan(n_queries=1, n_docs=3)
     other = make_plan(plan.data, toy_candidates({"q0": ["doc-0", "doc-2", "doc-1"]}), 100)
     assert score_key(other, info()) != score_key(plan, info())
 
 
-def test_the_depth_is_in_the_key_unless_pointwise(toy_plan: Builder) -> None:
+def test_the_depth_is_in_the_key_unless_pointwise() -> None:
     shallow, deep = toy_plan(depth=2), toy_plan(depth=4)
     assert score_key(shallow, info()) == score_key(deep, info())
     for kind in ("setwise", "listwise"):
         assert score_key(shallow, info(kind=kind)) != score_key(deep, info(kind=kind))
 
 
-def test_words_for_people_are_not_in_the_key(toy_plan: Builder, toy_task: Builder) -> None:
+def test_words_for_people_are_not_in_the_key() -> None:
     changed = toy_task(title="Other", description="Other.", licence="other", status="inferred")
     assert score_key(toy_plan(task=changed), info()) == score_key(toy_plan(), info())
 
@@ -130,13 +129,13 @@ def test_gaps_and_doubles_are_refused(tmp_path: Path, records: list[Record], mes
     assert len(Journal(path).records) == len(records) - 1, "the record that does not fit is not written"
 
 
-def test_what_is_held_deeper_than_asked_is_not_asked_again(toy_plan: Builder) -> None:
+def test_what_is_held_deeper_than_asked_is_not_asked_again() -> None:
     plan = toy_plan(n_queries=1, n_docs=6, depth=3)
     assert list(list_unscored(plan, {"q0": np.zeros(5, np.float32)})) == []
     assert [entry.first for entry in list_unscored(plan, {"q0": np.zeros(2, np.float32)})] == [2]
 
 
-def test_queries_without_candidates_are_never_missing(toy_data: Builder, toy_candidates: Builder) -> None:
+def test_queries_without_candidates_are_never_missing() -> None:
     data = toy_data({"q1": "x", "q2": "y"}, {"a": "z"}, {"q1": {"a": 1}, "q2": {"a": 1}})
     plan = make_plan(data, toy_candidates({"q2": ["a"]}), 10)
     assert [entry.query_id for entry in list_unscored(plan, {})] == ["q2"]

@@ -16,6 +16,8 @@ from mrb.data.task import load_suite
 from mrb.leaderboard.build import build
 from mrb.leaderboard.pages import overview, tables
 from mrb.leaderboard.tables import board
+from tests.builders.pages import HOSTILE_WORDS, UNSEEN
+from tests.builders.run_folders import write_run_folder
 
 CHROMIUM = Path("/usr/bin/chromium")
 # Root has no sandbox; the rest keeps the browser from calling home on its own.
@@ -30,15 +32,6 @@ ARGUMENTS = (
 )
 HOSTILE = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>\u202e"
 
-WORDS = (
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(2)><svg onload=alert(3)>",
-    "\" autofocus onfocus=alert(4) x='",
-    "<a href='javascript:alert(5)'>x</a><iframe srcdoc='<script>alert(6)</script>'></iframe>",
-    "{{ 7*7 }}{% raw %}${alert(7)}<!--]]>",
-    "=HYPERLINK(1);@SUM(1)+cmd|' /C calc'!A0",
-)
-UNSEEN = "\u202egnp.exe\u2066\x1b[2J\x07"
 MINI = load_suite("mini").tasks
 
 if TYPE_CHECKING:
@@ -62,14 +55,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board of four comparable runs, one of them partial and full of hostile words, and one of another depth."""
     root = tmp_path_factory.mktemp("board")
     skills = {"alpha": 0.2, "beta": 0.8, "gamma-with-a-rather-long-name": 0.5}
-    runs = [write_run(root / "runs" / name, skill) for name, skill in skills.items()]
+    runs = [write_run_folder(root / "runs" / name, skill) for name, skill in skills.items()]
     hostile = {"version": HOSTILE[:-1], "source": HOSTILE[:-1], "options": {"note": HOSTILE}}
-    runs.append(write_run(root / "runs" / "partial", 0.9, cover=["mini-faq-t2t"], reranker=hostile))
-    runs.append(write_run(root / "runs" / "shallow", 0.5, depth=10))
+    runs.append(write_run_folder(root / "runs" / "partial", 0.9, cover=["mini-faq-t2t"], reranker=hostile))
+    runs.append(write_run_folder(root / "runs" / "shallow", 0.5, depth=10))
     return build(runs, root / "site")
 
 
@@ -90,7 +83,7 @@ def _hostile_submission(folder: Path) -> Path:
     path = made / "submission.json"
     value: dict[str, Any] = json.loads(path.read_text())
     # What looks like a path is refused before it could be shown: these do not.
-    words = [word for word in WORDS if "/" not in word]
+    words = [word for word in HOSTILE_WORDS if "/" not in word]
     closing = "</script><img src=x onerror=alert(8)>"
     for reranker in (value["reranker"], *(result["reranker"] for result in value["results"].values())):
         reranker |= {"version": closing, "source": words[0]}
@@ -102,53 +95,30 @@ def _hostile_submission(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def full_site(tmp_path_factory: pytest.TempPathFactory, write_run: Callable[..., Path]) -> Path:
+def full_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board with pages of every kind: of a hostile submission, a hostile run, and two that mean well."""
     root = tmp_path_factory.mktemp("hostile")
-    info = {"version": WORDS[0], "source": WORDS[1], "options": {word: word + UNSEEN for word in WORDS}}
-    record = {
-        "command": tuple(word + UNSEEN for word in WORDS),
-        "environment": {word: word for word in WORDS} | {"processor": WORDS[0], "date": WORDS[2]},
-        "not_covered": [{"task": task_id, "reason": WORDS[1]} for task_id in MINI[2:]],
+    info = {
+        "version": HOSTILE_WORDS[0],
+        "source": HOSTILE_WORDS[1],
+        "options": {word: word + UNSEEN for word in HOSTILE_WORDS},
     }
-    runs = [write_run(root / "runs" / name, 0.5) for name in ("well", "meant")]
-    runs.append(write_run(root / "runs" / "hostile", 0.7, cover=MINI[:2], reranker=info, record=record))
+    record = {
+        "command": tuple(word + UNSEEN for word in HOSTILE_WORDS),
+        "environment": {word: word for word in HOSTILE_WORDS}
+        | {"processor": HOSTILE_WORDS[0], "date": HOSTILE_WORDS[2]},
+        "not_covered": [{"task": task_id, "reason": HOSTILE_WORDS[1]} for task_id in MINI[2:]],
+    }
+    runs = [write_run_folder(root / "runs" / name, 0.5) for name in ("well", "meant")]
+    runs.append(write_run_folder(root / "runs" / "hostile", 0.7, cover=MINI[:2], reranker=info, record=record))
     return build([*runs, _hostile_submission(root)], root / "site")
 
 
 @pytest.fixture(scope="session")
-def hostile_words() -> tuple[str, ...]:
-    """What the hostile ones say."""
-    return WORDS
-
-
-@pytest.fixture(scope="session")
-def unseen() -> str:
-    """Characters among their words that steer a reader's eye or terminal."""
-    return UNSEEN
-
-
-@pytest.fixture(scope="session")
-def kinds_of_pages() -> Callable[[Path], list[str]]:
-    """`kinds_of_pages(root)`: a page of each kind, told by folder and depth: the largest of it."""
-
-    def kinds(root: Path) -> list[str]:
-        found: dict[tuple[str, ...], Path] = {}
-        for path in sorted(root.rglob("*.html")):
-            parts = path.relative_to(root).parts
-            kind = parts if len(parts) == 1 else (parts[0], str(len(parts)))
-            if kind not in found or path.stat().st_size > found[kind].stat().st_size:
-                found[kind] = path
-        return [str(path.relative_to(root)) for path in found.values()]
-
-    return kinds
-
-
-@pytest.fixture(scope="session")
-def long_site(site: Path, write_run: Callable[..., Path]) -> Path:
+def long_site(site: Path) -> Path:
     """A board of one table with more rows than a page takes, beside the other: five rows, two to a page."""
     root = site.parent / "long"
-    runs = [write_run(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
+    runs = [write_run_folder(root / "runs" / f"run-{n}", n / 5, queries=12) for n in range(5)]
     with pytest.MonkeyPatch.context() as patch:
         for module, name in ((board, "PAGE_ROWS"), (tables, "PAGE_ROWS"), (overview, "OVERVIEW_ROWS")):
             patch.setattr(module, name, 2)

@@ -10,10 +10,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.builders.pages import pick_page_kinds
+
 pytestmark = pytest.mark.browser
 
 OpenPage = Callable[..., Page]
-Kinds = Callable[[Path], list[str]]
 GRAVE = ("serious", "critical")
 
 
@@ -43,10 +44,10 @@ def grave(page: Page, *rules: str) -> list[str]:
 # The schemes differ in colours alone, and looking takes its time: every rule once.
 @pytest.mark.parametrize(("scheme", "rules"), [("light", ()), ("dark", ("color-contrast",))])
 def test_nothing_serious_on_any_kind_of_page(
-    open_page: OpenPage, site: Path, kinds_of_pages: Kinds, scheme: str, rules: tuple[str, ...]
+    open_page: OpenPage, site: Path, scheme: str, rules: tuple[str, ...]
 ) -> None:
     page = open_page(color_scheme=scheme)
-    paths = kinds_of_pages(site.parent)
+    paths = pick_page_kinds(site.parent)
     assert {"index.html", "tasks.html", "models.html", "about.html"} <= set(paths)
     assert {path.partition("/")[0] for path in paths} >= {"tasks", "models", "tables", "compare", "queries"}
     found = {}

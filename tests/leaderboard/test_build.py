@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,9 +19,9 @@ from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Ta
 from mrb.leaderboard.tables.runs import card, read_runs
 from mrb.leaderboard.tables.table_grouping import compare
 from mrb.results.run import average_over_tasks, load_run, table
+from tests.builders.pages import read_pages
 
 MakeRun = Callable[..., Path]
-SitePages = Callable[[Path], dict[str, Any]]
 MINI = load_suite("mini").tasks
 
 
@@ -237,19 +236,17 @@ def test_a_run_without_results_alone_is_nothing_to_show(make_run: MakeRun, tmp_p
     assert [(row.key, row.done) for row in table.view("nDCG@10").rows] == [("whole", 9), ("empty", 0)]
 
 
-def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(
-    make_run: MakeRun, site_pages: SitePages, tmp_path: Path
-) -> None:
+def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("one", 0.5)
     assert (
         "25 candidates a query · track standard ·"
-        in site_pages(build([folder], tmp_path / "site").parent)["index.html"].text
+        in read_pages(build([folder], tmp_path / "site").parent)["index.html"].text
     )
     assert table(load_run(folder)).splitlines()[0].endswith("depth 25")
     for name in ("mini-flag-t2i", "mini-faq-t2t"):
         path = folder / name / "result.json"
         path.write_text(path.read_text().replace('"track": "standard"', '"track": "gme-2b"'))
-    assert "· tracks gme-2b and standard ·" in site_pages(build([folder], tmp_path / "mixed").parent)["index.html"].text
+    assert "· tracks gme-2b and standard ·" in read_pages(build([folder], tmp_path / "mixed").parent)["index.html"].text
     assert table(load_run(folder)).splitlines()[0].endswith("depth 25, track gme-2b, standard")
 
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,8 @@ from mrb.leaderboard.tables.runs import read_entries
 from mrb.metrics.statistics import holm
 from mrb.results.compare import compare
 from mrb.results.run import Run, load_run
+from tests.builders.pages import read_pages
+from tests.builders.submissions import submitted, trial_run
 
 Build = Callable[..., Path]
 TASKS = ["mini-faq-t2t", "mini-flag-t2i"]
@@ -60,38 +61,32 @@ def test_every_two_runs_are_compared_as_mrb_compare_does(make_run: Build) -> Non
 
 
 def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
-    make_run: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site_pages: Callable[[Path], dict[str, Any]]
+    make_run: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pairing, "MAX_RUNS", 2)
     monkeypatch.setattr("mrb.leaderboard.pages.compare.MAX_RUNS", 2)
     folders = [make_run(name, skill) for name, skill in {"a": 0.1, "b": 0.9, "c": 0.5}.items()]
-    pages = site_pages(build(folders, tmp_path / "site").parent)
+    pages = read_pages(build(folders, tmp_path / "site").parent)
     assert [path for path in pages if path.startswith("compare/")] == ["compare/c/b.html"]
     assert "Compared are the first 2 of 3 runs" in pages["compare.html"].text
 
 
-def test_the_matrix_says_how_often_a_run_wins(
-    make_run: Build, tmp_path: Path, site_pages: Callable[[Path], dict[str, Any]]
-) -> None:
+def test_the_matrix_says_how_often_a_run_wins(make_run: Build, tmp_path: Path) -> None:
     folders = [make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.9, "b": 0.2}.items()]
     (pair,) = pairs_of(_runs(*folders))
     counts = np.array([line.counts for line in pair.tasks]).sum(axis=0)
-    text = site_pages(build(folders, tmp_path / "site").parent)["compare.html"].text
+    text = read_pages(build(folders, tmp_path / "site").parent)["compare.html"].text
     assert f"wins {(counts[0] + counts[1] / 2) / counts.sum():.2f}" in text and counts[0] > counts[2]
 
 
-def test_where_nothing_compares_the_page_says_why(
-    make_run: Build, tmp_path: Path, submission: Path, site_pages: Callable[[Path], dict[str, Any]]
-) -> None:
+def test_where_nothing_compares_the_page_says_why(make_run: Build, tmp_path: Path, submission: Path) -> None:
     folders = [make_run("a", 0.5, tasks=TASKS[:1]), make_run("b", 0.5, tasks=TASKS[:1], depth=10)]
-    pages = site_pages(build(folders, tmp_path / "site").parent)
+    pages = read_pages(build(folders, tmp_path / "site").parent)
     assert "nothing to compare" in pages["compare.html"].text
     assert not [path for path in pages if path.startswith("compare/")]
 
 
-def test_submissions_of_embedded_tasks_are_compared_by_their_rankings(
-    trial_run: Build, submitted: Build, tmp_path: Path
-) -> None:
+def test_submissions_of_embedded_tasks_are_compared_by_their_rankings(tmp_path: Path) -> None:
     runs = [trial_run(tmp_path / "runs", model=model, tasks=TASKS[:1]) for model in ("random", "constant")]
     made = [submitted(run, tmp_path / "made", name=run.name) for run in runs]
     shown = []

@@ -12,10 +12,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page
 
+from tests.builders.pages import HOSTILE_WORDS, UNSEEN, pick_page_kinds
+
 pytestmark = pytest.mark.browser
 
 OpenPage = Callable[..., Page]
-Kinds = Callable[[Path], list[str]]
 # Elements and attributes that only the words could have made.
 FOREIGN = """
 () => Array.from(document.querySelectorAll("*"), (e) => e)
@@ -33,17 +34,15 @@ def site(full_site: Path) -> Path:
 
 
 @pytest.fixture
-def paths(site: Path, kinds_of_pages: Kinds) -> list[str]:
+def paths(site: Path) -> list[str]:
     """A page of each kind, and those of the two that mean harm."""
     root = site.parent
     own = [str(path.relative_to(root)) for path in root.rglob("*.html") if "hostile" in path.name or "__" in path.name]
-    return list(dict.fromkeys([*kinds_of_pages(root), *own]))
+    return list(dict.fromkeys([*pick_page_kinds(root), *own]))
 
 
 @pytest.mark.parametrize("scripted", [True, False])
-def test_nothing_happens_on_any_kind_of_page(
-    open_page: OpenPage, site: Path, paths: list[str], unseen: str, scripted: bool
-) -> None:
+def test_nothing_happens_on_any_kind_of_page(open_page: OpenPage, site: Path, paths: list[str], scripted: bool) -> None:
     assert {"models/hostile.html", "models/mrb__random.html"} <= set(paths)
     page = open_page(java_script_enabled=scripted)
     seen = 0
@@ -52,7 +51,7 @@ def test_nothing_happens_on_any_kind_of_page(
         page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
         assert page.evaluate(FOREIGN) == [], path
         text = page.content()
-        assert not [character for character in unseen if character in text and not character.isprintable()], path
+        assert not [character for character in UNSEEN if character in text and not character.isprintable()], path
         assert "49$" not in text and ">49<" not in text, path
         seen += page.evaluate("document.body.innerText.includes('onerror=alert(2)')")
     assert seen >= 2, "the words are there, as words"
@@ -66,12 +65,10 @@ def test_no_word_makes_a_page_wider_than_a_phone(open_page: OpenPage, site: Path
         assert page.evaluate("document.documentElement.scrollWidth") == 390, path
 
 
-def test_hostile_addresses_change_nothing(
-    open_page: OpenPage, site: Path, paths: list[str], hostile_words: tuple[str, ...]
-) -> None:
+def test_hostile_addresses_change_nothing(open_page: OpenPage, site: Path, paths: list[str]) -> None:
     page = open_page()
     for number, path in enumerate(paths):
-        word = quote(hostile_words[number % len(hostile_words)])
+        word = quote(HOSTILE_WORDS[number % len(HOSTILE_WORDS)])
         fields = ("filter", "sort", "order", "measure", "run", "a", "b", "query", "task", "columns", "__proto__")
         query = "&".join(f"{field}={word}" for field in fields)
         page.goto(f"{site.parent.as_uri()}/{path}?{query}#{word}")

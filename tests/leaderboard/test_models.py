@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,16 +17,17 @@ from mrb.leaderboard.tables.model_facts import extremes, record_lines, task_line
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import TaskVerification, VerificationRecord
+from tests.builders.pages import read_pages
+from tests.builders.run_folders import write_run_folder
+from tests.builders.submissions import submitted
 
-Make = Callable[..., Path]
-SitePages = Callable[[Path], dict[str, Any]]
 MINI = load_suite("mini").tasks
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, write_run: Make) -> Site:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("runs")
-    good, partial = write_run(folder / "good", 0.8), write_run(folder / "partial", 0.9, cover=MINI[:1])
+    good, partial = write_run_folder(folder / "good", 0.8), write_run_folder(folder / "partial", 0.9, cover=MINI[:1])
     return make_site(read_entries([good, partial]))
 
 
@@ -83,12 +82,12 @@ def test_the_card_of_a_run_says_what_nobody_stated(site: Site) -> None:
     assert text.count('data-value="unknown"') == len(MINI)
 
 
-def test_the_card_of_a_submission(trial: Path, submitted: Make, tmp_path: Path, site_pages: SitePages) -> None:
+def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
     stated = {"organisation": "lab", "name": "model", "parameters": 3_750_000_000, "active_parameters": 10**9}
     more = {"licence": "Apache-2.0", "open_weights": True, "kind": "cross-encoder", "links": ("https://example.org/m",)}
     folder = submitted(trial, tmp_path, **stated, **more)
     received = read_submission_folder(folder)
-    page = site_pages(build([folder], tmp_path / "site").parent)["models/lab__model.html"]
+    page = read_pages(build([folder], tmp_path / "site").parent)["models/lab__model.html"]
     for words in (
         "model by lab",
         "3.75 B parameters, 1 B active",

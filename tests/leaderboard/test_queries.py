@@ -27,6 +27,9 @@ from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.rankings import explored, read_orders
 from mrb.leaderboard.tables.runs import read_entries
+from tests.builders.pages import find_broken_links, read_pages
+from tests.builders.submissions import submitted, trial_run
+from tests.builders.toy import encoded
 
 TASKS = ("mini-faq-t2t", "mini-flag-t2i")
 LIMIT = PER_PAGE + 2
@@ -34,7 +37,7 @@ Build = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, trial_run: Build) -> list[Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     out = tmp_path_factory.mktemp("explorer") / "runs"
     return [trial_run(out, model=model, limit=LIMIT, tasks=TASKS) for model in ("surface", "random")]
 
@@ -45,8 +48,8 @@ def root(runs: list[Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pages(root: Path, site_pages: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    return site_pages(root)
+def pages(root: Path) -> dict[str, Any]:
+    return read_pages(root)
 
 
 def _data(path: Path) -> Any:
@@ -81,10 +84,8 @@ def test_every_query_has_one_place_and_every_picture_is_there(root: Path, pages:
     assert pages["queries/mini-faq-t2t/1.html"].text.count("✓ relevant") > 10
 
 
-def test_every_link_and_picture_of_the_explorer_leads_somewhere(
-    root: Path, pages: dict[str, Any], broken_links: Callable[[Path, dict[str, Any]], list[str]]
-) -> None:
-    assert broken_links(root, pages) == []
+def test_every_link_and_picture_of_the_explorer_leads_somewhere(root: Path, pages: dict[str, Any]) -> None:
+    assert find_broken_links(root, pages) == []
     assert any("?run=random#q" in link for link in pages["compare.html"].links), "compared queries lead here"
     scripts = {link.rpartition("/")[2] for page in pages.values() for link in page.links if link.endswith(".js")}
     assert {"queries.js", "lists.js", "gains.js", "compare.js"} <= scripts
@@ -127,7 +128,7 @@ def test_judged_documents_are_those_of_the_qrels(root: Path) -> None:
         }
 
 
-def test_a_submission_shows_the_same_orders_as_its_run(runs: list[Path], tmp_path: Path, submitted: Build) -> None:
+def test_a_submission_shows_the_same_orders_as_its_run(runs: list[Path], tmp_path: Path) -> None:
     made = submitted(runs[1], tmp_path)
     for task_id in TASKS:
         values = []
@@ -167,9 +168,7 @@ def test_scores_that_are_not_those_of_the_result_are_refused(
     assert "copy" in str(error.value)
 
 
-def test_runs_that_cannot_be_shown_are_named_with_the_reason(
-    runs: list[Path], tmp_path: Path, trial_run: Build, make_run: Build
-) -> None:
+def test_runs_that_cannot_be_shown_are_named_with_the_reason(runs: list[Path], tmp_path: Path, make_run: Build) -> None:
     bare = shutil.copytree(runs[0], tmp_path / "bare")
     for path in bare.glob("*/scores.parquet"):
         path.unlink()
@@ -199,7 +198,7 @@ def _handle(data: bytes, **caps: int) -> ImageHandle:
     return ImageHandle(lambda: data, where="a test", caps=ImageCaps(**caps))
 
 
-def test_a_plain_picture_is_copied_and_any_other_encoded_anew(encoded: Callable[..., bytes]) -> None:
+def test_a_plain_picture_is_copied_and_any_other_encoded_anew() -> None:
     image = Image.effect_noise((20, 10), 50).convert("RGB")
     plain = encoded(image)
     assert safe_copy(_handle(plain)) == ("png", plain, (20, 10))
@@ -225,7 +224,7 @@ def test_a_plain_picture_is_copied_and_any_other_encoded_anew(encoded: Callable[
             assert opened.size == size == ((10, 20) if "exif" in name or name == "jpeg" else (20, 10)), name
 
 
-def test_a_picture_that_cannot_be_decoded_or_is_too_large_is_refused(encoded: Callable[..., bytes]) -> None:
+def test_a_picture_that_cannot_be_decoded_or_is_too_large_is_refused() -> None:
     plain = encoded(Image.new("RGB", (40, 40)))
     for data, caps in ((plain[:60], {}), (b"<svg onload=alert(1)>", {}), (plain, {"max_pixels": 100})):
         with pytest.raises(DataError, match="a test"):

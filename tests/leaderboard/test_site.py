@@ -21,10 +21,10 @@ from mrb.leaderboard.page import NAVIGATION, Page
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.published import published
 from mrb.leaderboard.tables.runs import read_entries
+from tests.builders.pages import find_broken_links, read_pages
+from tests.builders.run_folders import write_run_folder
 
 MakeRun = Callable[..., Path]
-SitePages = Callable[[Path], dict[str, Any]]
-BrokenLinks = Callable[[Path, dict[str, Any]], list[str]]
 MINI = load_suite("mini").tasks
 SOURCES = {source.link for source in published().sources.values()}
 POLICY = (
@@ -43,7 +43,7 @@ def _values(page: Any, name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory, write_run: MakeRun) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board of runs that share a table, of one that does not, of one of single tasks of `mrb`, and a hostile one."""
     folder = tmp_path_factory.mktemp("site")
     info = {"version": HOSTILE, "source": HOSTILE, "options": {HOSTILE: HOSTILE + "\u202e\x00\x1b[31m"}}
@@ -53,22 +53,20 @@ def root(tmp_path_factory: pytest.TempPathFactory, write_run: MakeRun) -> Path:
         "not_covered": [{"task": task_id, "reason": HOSTILE} for task_id in MINI[1:]],
     }
     runs = [
-        write_run(folder / "runs" / "one", 0.5),
-        write_run(folder / "runs" / "Two.b_c-d", 0.3, depth=10),
-        write_run(folder / "runs" / "oracle", 0.3, suite=None, tasks=["scifact", "arxivqa"], depth=100),
-        write_run(folder / "runs" / "hostile", 0.5, cover=MINI[:1], reranker=info, record=record),
+        write_run_folder(folder / "runs" / "one", 0.5),
+        write_run_folder(folder / "runs" / "Two.b_c-d", 0.3, depth=10),
+        write_run_folder(folder / "runs" / "oracle", 0.3, suite=None, tasks=["scifact", "arxivqa"], depth=100),
+        write_run_folder(folder / "runs" / "hostile", 0.5, cover=MINI[:1], reranker=info, record=record),
     ]
     return build(runs, folder / "site").parent
 
 
 @pytest.fixture(scope="module")
-def pages(root: Path, site_pages: SitePages) -> dict[str, Any]:
-    return site_pages(root)
+def pages(root: Path) -> dict[str, Any]:
+    return read_pages(root)
 
 
-def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(
-    root: Path, pages: dict[str, Any], broken_links: BrokenLinks
-) -> None:
+def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Path, pages: dict[str, Any]) -> None:
     wanted = {path for _, path in NAVIGATION}
     wanted |= {f"tasks/{task_id}.html" for task_id in (*MINI, "scifact", "arxivqa")}
     wanted |= {f"models/{name}.html" for name in ("one", "Two.b_c-d", "oracle", "hostile")}
@@ -80,7 +78,7 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(
         f"tables/{name}/tasks{own}.html" for name in ("mini-25", "mini-10", "single-100") for own in ("", "-source")
     }
     assert set(pages) == wanted
-    assert broken_links(root, pages) == []
+    assert find_broken_links(root, pages) == []
     linked = {
         posixpath.normpath(posixpath.join(posixpath.dirname(path), link.partition("#")[0]))
         for path, page in pages.items()
@@ -97,11 +95,9 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(
     assert files <= linked | loaded | explorer, "every file of the site can be reached"
 
 
-def test_a_link_that_leads_nowhere_is_found(
-    root: Path, pages: dict[str, Any], tmp_path: Path, broken_links: BrokenLinks
-) -> None:
-    assert len(broken_links(tmp_path, {"index.html": pages["index.html"]})) > 20
-    assert broken_links(root, {**pages, "about.html": pages["tasks.html"]}) == [
+def test_a_link_that_leads_nowhere_is_found(root: Path, pages: dict[str, Any], tmp_path: Path) -> None:
+    assert len(find_broken_links(tmp_path, {"index.html": pages["index.html"]})) > 20
+    assert find_broken_links(root, {**pages, "about.html": pages["tasks.html"]}) == [
         "index.html: about.html#reading",
         "index.html: about.html#adding",
     ]

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -27,8 +26,8 @@ from mrb.results.run import average_over_tasks, average_over_types, load_run, su
 from mrb.submission.as_run import to_run
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
+from tests.builders.submissions import submitted, trial_run
 
-Make = Callable[..., Path]
 MINI = load_suite("mini")
 
 
@@ -51,7 +50,7 @@ def many(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path, trial_run: Make, submitted: Make) -> None:
+def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path) -> None:
     run = trial_run(tmp_path, tasks=MINI.tasks, limit=4)
     folder = submitted(run, tmp_path / "results")
     (comparison,) = compare(read_runs([run, tmp_path / "results"]))
@@ -73,7 +72,7 @@ def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path, trial_
     assert not list(page.parent.rglob("*.parquet"))
 
 
-def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path, trial_run: Make, submitted: Make) -> None:
+def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path) -> None:
     run = load_run(trial_run(tmp_path, tasks=MINI.tasks, limit=4))
     received = read_submission_folder(submitted(run.folder, tmp_path))
     stored = to_run(received)

@@ -30,6 +30,7 @@ from mrb.leaderboard.verification import fitting, read_verified
 from mrb.metrics.multiple_comparison import rank_groups, separated
 from mrb.metrics.statistics import TaskSample, pairwise_p_values
 from mrb.submission.reader import read_submission_folder
+from tests.builders.submissions import submitted, trial_run
 
 Make = Callable[..., Path]
 MINI = load_suite("mini").tasks
@@ -84,9 +85,7 @@ def test_models_that_are_alike_are_hardly_ever_separated() -> None:
     assert sum(found) <= 9  # 3 are expected; more than 9 has a probability of 1e-3
 
 
-def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(
-    tmp_path: Path, trial_run: Make, submitted: Make
-) -> None:
+def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(tmp_path: Path) -> None:
     run = trial_run(tmp_path, tasks=MINI, limit=4)
     folder = submitted(run, tmp_path / "results", open_weights=True, licence="MIT", parameters=2 * 10**9)
     for _ in range(2):  # computed, then from the cache

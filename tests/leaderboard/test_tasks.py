@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +19,9 @@ from mrb.leaderboard.charts.queries import LEFT, RIGHT, spread, spread_plot
 from mrb.leaderboard.examples import chosen, examples
 from mrb.leaderboard.images import PICTURES, Pictures
 from mrb.leaderboard.tables.runs import read_runs
+from tests.builders.pages import read_pages
 
 Make = Callable[..., Path]
-SitePages = Callable[[Path], dict[str, Any]]
 MINI = load_suite("mini").tasks
 
 
@@ -93,14 +92,14 @@ def test_a_picture_over_the_caps_of_its_task_is_not_published() -> None:
 
 
 def test_the_page_shows_pictures_of_embedded_data_and_says_what_it_does_not_show(
-    make_run: Make, tmp_path: Path, site_pages: SitePages
+    make_run: Make, tmp_path: Path
 ) -> None:
     runs = [
         make_run("mini", 0.5, tasks=["mini-flag-t2i", "mini-emoji-i2i"]),
         make_run("hub", 0.5, suite=None, tasks=["scifact"]),
     ]
     root = build(runs, tmp_path / "site").parent
-    pages = site_pages(root)
+    pages = read_pages(root)
     shown = pages["tasks/mini-flag-t2i.html"]
     images = [attributes for tag, attributes in shown.tags if tag == "img"]
     assert len(images) == 3

@@ -29,6 +29,7 @@ from mrb.results.compare import compare
 from mrb.results.run import Run, average_over_tasks, load_run, table
 from mrb.results.schema import RerankerInfo
 from mrb.retrieval.candidate_stats import quality
+from tests.builders.toy import toy_candidates, toy_data, toy_task
 
 Make = Callable[..., Any]
 FORUMS = load_task("cqadupstack")
@@ -71,7 +72,7 @@ def test_a_cluster_ends_with_its_part() -> None:
 
 
 @pytest.fixture(scope="module")
-def forums(toy_task: Make) -> Task:
+def forums() -> Task:
     """A task of two parts whose score is their mean."""
     part = {
         "content": "0" * 64,
@@ -88,7 +89,7 @@ def forums(toy_task: Make) -> Task:
 
 
 @pytest.fixture(scope="module")
-def data(forums: Task, toy_data: Make) -> TaskData:
+def data(forums: Task) -> TaskData:
     """Six queries of `big`, two of `small`; each has its own positive, which is found at rank 1 in `big` only."""
     queries = {f"big/q{n}": f"words {n}" for n in range(6)} | {f"small/q{n}": f"words {n}" for n in range(2)}
     corpus = {f"{part}/d{n}": f"words {n}" for part in ("big", "small") for n in range(12)}
@@ -97,7 +98,7 @@ def data(forums: Task, toy_data: Make) -> TaskData:
 
 
 @pytest.fixture(scope="module")
-def plan(data: TaskData, forums: Task, toy_candidates: Make) -> Plan:
+def plan(data: TaskData, forums: Task) -> Plan:
     def ranked(query_id: str) -> list[str]:
         part, _, number = query_id.partition("/q")
         others = [f"{part}/d{n}" for n in range(12) if n != int(number)]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from mrb.errors import AdapterError
-from mrb.evaluation.plan import Plan
 from mrb.rerankers.check.check import Checked, check
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import Probe, answers, halved_backwards, requests, thinned, turned
@@ -20,8 +19,8 @@ from mrb.rerankers.declaration import LoadedReranker, declared
 from mrb.rerankers.noise import read_noise, write_noise
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
+from tests.builders.toy import toy_plan
 
-MakePlan = Callable[..., Plan]
 Loader = Callable[[], LoadedReranker]
 
 
@@ -135,7 +134,7 @@ class RandomOrder(Listwise):
         return [int(position) for position in self.draws.permutation(len(request.candidates))]
 
 
-def run(build: Callable[[], Any], toy_plan: MakePlan, n: int = 9, *, fresh: bool = True) -> Checked:
+def run(build: Callable[[], Any], n: int = 9, *, fresh: bool = True) -> Checked:
     return check(
         loader(build), Probe((toy_plan(n, 8),), {"far": "not here", "away": "no list", "off": "not here"}), fresh=fresh
     )
@@ -150,8 +149,8 @@ def invariant(kind: type[Any]) -> type[Any]:
 
 
 @pytest.mark.parametrize("build", [Honest, Streaming, setwise(DependsOnSet), Listwise, invariant(Honest)])
-def test_what_holds_is_not_accused(build: Callable[[], Any], toy_plan: MakePlan) -> None:
-    checked = run(build, toy_plan)
+def test_what_holds_is_not_accused(build: Callable[[], Any]) -> None:
+    checked = run(build)
     assert checked.broken == ()
     assert checked.exact
     asked = {"twice", "order", "alone", "fresh"} | (
@@ -176,10 +175,8 @@ def test_what_holds_is_not_accused(build: Callable[[], Any], toy_plan: MakePlan)
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_does_not_hold_is_named_in_one_line_each(
-    build: Callable[[], Any], named: list[str], toy_plan: MakePlan
-) -> None:
-    checked = run(build, toy_plan)
+def test_what_does_not_hold_is_named_in_one_line_each(build: Callable[[], Any], named: list[str]) -> None:
+    checked = run(build)
     assert len(checked.broken) == len(named), checked.broken
     for line, name in zip(checked.broken, named, strict=True):
         assert line.startswith(f"toy: {name}")
@@ -187,22 +184,22 @@ def test_what_does_not_hold_is_named_in_one_line_each(
         assert "\n" not in line
 
 
-def test_rounding_is_noise_and_its_size_is_shown(toy_plan: MakePlan) -> None:
-    checked = run(Rounding, toy_plan)
+def test_rounding_is_noise_and_its_size_is_shown() -> None:
+    checked = run(Rounding)
     assert checked.broken == ()
     assert not checked.exact
     found = checked.tasks[0].largest("set")
     assert found is not None and 0 < found.size < TOLERANCE
     assert "batch_invariant" not in verdict(checked)
     large = type("Large", (Rounding,), {"size": 0.05})
-    assert "set dependence" in "".join(run(large, toy_plan).broken)
+    assert "set dependence" in "".join(run(large).broken)
 
 
-def test_memory_of_what_came_before_needs_the_second_instance(toy_plan: MakePlan) -> None:
-    assert run(Remembers, toy_plan, fresh=False).broken == ()
+def test_memory_of_what_came_before_needs_the_second_instance() -> None:
+    assert run(Remembers, fresh=False).broken == ()
 
 
-def test_the_two_instances_do_not_live_side_by_side(toy_plan: MakePlan) -> None:
+def test_the_two_instances_do_not_live_side_by_side() -> None:
     events: list[str] = []
 
     class Tells(Honest):
@@ -212,24 +209,24 @@ def test_the_two_instances_do_not_live_side_by_side(toy_plan: MakePlan) -> None:
         def close(self) -> None:
             events.append("closed")
 
-    run(Tells, toy_plan)
+    run(Tells)
     assert events == ["built", "closed", "built", "closed"]
 
 
-def test_a_broken_contract_is_an_error_that_names_the_query(toy_plan: MakePlan) -> None:
+def test_a_broken_contract_is_an_error_that_names_the_query() -> None:
     with pytest.raises(AdapterError, match=r"task toy, query 'q0'.*7 values for 8 candidates"):
-        run(lambda: lambda request: number(request)[1:], toy_plan)
+        run(lambda: lambda request: number(request)[1:])
     with pytest.raises(AdapterError, match=r"candidate 'doc-.*not a finite"):
-        run(lambda: lambda request: [float("nan")] * len(request.candidates), toy_plan)
+        run(lambda: lambda request: [float("nan")] * len(request.candidates))
 
 
-def test_a_model_that_takes_none_of_the_tasks_is_refused(toy_plan: MakePlan) -> None:
+def test_a_model_that_takes_none_of_the_tasks_is_refused() -> None:
     with pytest.raises(AdapterError, match="takes image, which none of the tasks"):
-        run(type("Pictures", (Honest,), {"inputs": ("image",)}), toy_plan)
+        run(type("Pictures", (Honest,), {"inputs": ("image",)}))
 
 
-def test_the_report_shows_every_property_and_what_was_not_asked(toy_plan: MakePlan) -> None:
-    text = check_text(run(DependsOnSet, toy_plan))
+def test_the_report_shows_every_property_and_what_was_not_asked() -> None:
+    text = check_text(run(DependsOnSet))
     assert "pointwise; takes text, image, image+text" in text
     assert "twice" in text and "fresh" in text
     assert "!" in text.splitlines()[3]
@@ -237,7 +234,7 @@ def test_the_report_shows_every_property_and_what_was_not_asked(toy_plan: MakePl
     assert "72 pairs in 9 requests" in text
 
 
-def test_smaller_requests_keep_each_candidate_with_its_first_stage(toy_plan: MakePlan) -> None:
+def test_smaller_requests_keep_each_candidate_with_its_first_stage() -> None:
     seen: list[tuple[str, int, float]] = []
 
     class UsesRanks:
@@ -280,7 +277,7 @@ def test_a_drift_needs_many_requests_on_one_side() -> None:
     assert not shifted(*[1e-6] * 8, -1e-6)
 
 
-def test_the_noise_floor_is_what_moved_between_two_plans(toy_plan: MakePlan, tmp_path: Any) -> None:
+def test_the_noise_floor_is_what_moved_between_two_plans(tmp_path: Any) -> None:
     probe = Probe((toy_plan(6, 8),), ())
     still = measure_noise(loader(Honest), probe)
     assert (still.floor, still.tasks["toy"].largest_difference, still.tasks["toy"].rank_changes) == (0.0, 0.0, 0)

@@ -9,6 +9,7 @@ import pytest
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import DEFAULT_CONCURRENCY, LoadedReranker, declared, not_covered
 from mrb.rerankers.plugins import Adapter
+from tests.builders.toy import toy_task
 
 
 def make(options: dict[str, Any] | None = None, name: str = "toy", method: str = "score", **attributes: Any) -> Any:
@@ -122,7 +123,7 @@ def test_options_are_recorded_as_json_holds_them() -> None:
         (("text", "image"), "it2it", "queries are image+text and documents are image+text; "),
     ],
 )
-def test_tasks_of_other_modalities_are_not_covered(toy_task: Any, inputs: Any, kind: str, reason: str | None) -> None:
+def test_tasks_of_other_modalities_are_not_covered(inputs: Any, kind: str, reason: str | None) -> None:
     found = not_covered(loaded(inputs=inputs).info, toy_task(type=kind))
     assert found is None if reason is None else found is not None and found.startswith(reason)
 

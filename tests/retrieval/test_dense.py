@@ -24,8 +24,8 @@ from mrb.retrieval import encoding as encoding_module
 from mrb.retrieval.encoding import CHECKED, Encoding
 from mrb.retrieval.probe import probe_rate
 from mrb.retrieval.vectors import Nearest
+from tests.builders.toy import toy_data
 
-MakeData = Callable[..., TaskData]
 WIDTH = 32
 
 
@@ -59,7 +59,7 @@ class Letters:
 
 
 @pytest.fixture
-def data(toy_data: MakeData, monkeypatch: pytest.MonkeyPatch) -> TaskData:
+def data(monkeypatch: pytest.MonkeyPatch) -> TaskData:
     monkeypatch.setattr(encoding_module, "SHARD_ROWS", 20)
     docs = {f"d{n}": f"text number {n % 40}" for n in range(90)}
     return toy_data({f"q{n}": f"number {n}" for n in range(25)}, docs, {f"q{n}": {"d0": 1} for n in range(25)})
@@ -105,7 +105,7 @@ def test_a_stopped_search_encodes_only_what_is_missing(data: TaskData, tmp_path:
     assert made.sha256 == whole.sha256
 
 
-def test_vectors_belong_to_one_encoder_and_one_table(data: TaskData, toy_data: MakeData, tmp_path: Path) -> None:
+def test_vectors_belong_to_one_encoder_and_one_table(data: TaskData, tmp_path: Path) -> None:
     list(wrapped(Letters(), tmp_path).search(data, 3))
     kept = Letters()
     list(wrapped(kept, tmp_path).search(data, 7))
@@ -251,7 +251,7 @@ class Looks(Letters):
     needs_images = True
 
 
-def test_a_fusion_leaves_out_what_does_not_cover_a_task(data: TaskData, toy_data: MakeData, tmp_path: Path) -> None:
+def test_a_fusion_leaves_out_what_does_not_cover_a_task(data: TaskData, tmp_path: Path) -> None:
     looks, words = wrapped(Looks(), tmp_path / "looks"), BM25Retriever()
     fused = list(Fusion([words, looks]).search(data, 5))
     alone = list(words.search(data, 5))

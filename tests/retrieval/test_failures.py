@@ -22,8 +22,7 @@ from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
-
-MakeData = Callable[..., TaskData]
+from tests.builders.toy import encoded, toy_data
 
 
 class Picky:
@@ -55,14 +54,14 @@ def dense(encoder: Picky, folder: Path, allowed: int) -> Dense:
 
 
 @pytest.fixture
-def data(toy_data: MakeData) -> TaskData:
+def data() -> TaskData:
     docs = {f"d{n}": f"document {n}" for n in range(50)}
     return toy_data({f"q{n}": f"query {n}" for n in range(25)}, docs, {f"q{n}": {"d0": 1} for n in range(25)})
 
 
 @pytest.mark.parametrize("nan", [False, True])
 def test_failing_items_are_left_out_and_the_rest_is_as_if_they_were_not_there(
-    data: TaskData, toy_data: MakeData, tmp_path: Path, nan: bool
+    data: TaskData, tmp_path: Path, nan: bool
 ) -> None:
     retriever = dense(Picky(["7", "23"], nan), tmp_path, 4)
     found = make_candidates(data, retriever, "picky", 10, "t")
@@ -103,7 +102,7 @@ def test_without_the_option_the_first_failure_is_raised_as_before(data: TaskData
 
 
 @pytest.fixture
-def pictures(toy_data: MakeData, encoded: Callable[..., bytes]) -> Callable[[bytes], TaskData]:
+def pictures() -> Callable[[bytes], TaskData]:
     """A task of pictures, of which document 2 and query 1 are the given bytes."""
 
     def make(damaged: bytes) -> TaskData:
@@ -118,7 +117,7 @@ def pictures(toy_data: MakeData, encoded: Callable[..., bytes]) -> Callable[[byt
 @pytest.mark.parametrize("kind", ["cut", "empty", "text"])
 @pytest.mark.parametrize("stage", ["pixels", "pixels+colour-words"])
 def test_a_damaged_image_is_left_out_by_a_search_of_its_own(
-    pictures: Callable[[bytes], TaskData], encoded: Callable[..., bytes], kind: str, stage: str
+    pictures: Callable[[bytes], TaskData], kind: str, stage: str
 ) -> None:
     whole = encoded(Image.effect_noise((64, 64), 50))
     data = pictures({"cut": whole[:-400], "empty": b"", "text": b"no image"}[kind])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -18,16 +18,11 @@ from mrb.baselines.retrievers.colours import unit
 from mrb.baselines.retrievers.gallery import Gallery
 from mrb.baselines.retrievers.lexical import words
 from mrb.baselines.retrievers.pixels import Pixels
-from mrb.data.task import Task
-from mrb.data.task_data import ItemTable, TaskData
+from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
 from mrb.retrieval import Found, Fusion, best_first, load_first_stage, make_candidates, nearest
 from mrb.retrieval.candidate_stats import quality
-
-MakeData = Callable[..., TaskData]
-MakeTask = Callable[..., Task]
-MakeTable = Callable[..., ItemTable]
-Encode = Callable[..., bytes]
+from tests.builders.toy import encoded, toy_data, toy_table, toy_task
 
 TEXTS = {
     "d1": "Strings are immutable in Python",
@@ -65,7 +60,7 @@ def plain_bm25(query: str, documents: dict[str, str], k1: float = 1.2, b: float 
     return {doc_id: score for doc_id, score in scores.items() if score > 0}
 
 
-def flag(encoded: Encode, *colours: str, vertical: bool = False, size: tuple[int, int] = (60, 40)) -> bytes:
+def flag(*colours: str, vertical: bool = False, size: tuple[int, int] = (60, 40)) -> bytes:
     """A picture of equal bands, from the top or from the left."""
     width, height = size
     image = Image.new("RGB", size)
@@ -128,7 +123,7 @@ def test_nearest_does_not_depend_on_where_a_document_stands() -> None:
         assert scores.tobytes() == other_scores.tobytes()
 
 
-def test_bm25_is_the_formula(toy_data: MakeData) -> None:
+def test_bm25_is_the_formula() -> None:
     queries = {
         "q1": "Why are Python strings immutable?",
         "q2": "lists and the mutable strings",
@@ -145,9 +140,7 @@ def test_bm25_is_the_formula(toy_data: MakeData) -> None:
     assert twins == sorted(twins, key=lambda doc_id: tie_hash("toy", "q1", doc_id))
 
 
-def test_bm25_reads_the_side_table_where_documents_have_no_text(
-    toy_data: MakeData, toy_table: MakeTable, encoded: Encode
-) -> None:
+def test_bm25_reads_the_side_table_where_documents_have_no_text() -> None:
     page = encoded(Image.new("L", (8, 8), 255))
     data = toy_data({"q": "lists"}, {"d1": page, "d2": page}, {"q": {"d1": 1}})
     with pytest.raises(CandidatesError, match="needs text"):
@@ -169,7 +162,7 @@ def test_analysis_is_fixed() -> None:
     )
 
 
-def test_fusion_by_hand(toy_data: MakeData) -> None:
+def test_fusion_by_hand() -> None:
     data = toy_data({"q": "x"}, {f"d{n}": "x" for n in range(1, 5)}, {"q": {"d1": 1}})
     one, two = Fixed(("q", ["d1", "d2", "d3"])), Fixed(("q", ["d3", "d1"]))
     ((_, doc_ids, scores),) = Fusion([one, two]).search(data, 3)
@@ -180,16 +173,16 @@ def test_fusion_by_hand(toy_data: MakeData) -> None:
     assert top == sorted(["d1", "d3"], key=lambda doc_id: tie_hash("toy", "q", doc_id))[:1]
 
 
-def test_pixels_finds_the_same_drawing(toy_data: MakeData, encoded: Encode) -> None:
+def test_pixels_finds_the_same_drawing() -> None:
     corpus = {
-        "bands": flag(encoded, "red", "white", "blue"),
-        "turned": flag(encoded, "red", "white", "blue", vertical=True),
-        "green": flag(encoded, "green", "yellow", "green"),
+        "bands": flag("red", "white", "blue"),
+        "turned": flag("red", "white", "blue", vertical=True),
+        "green": flag("green", "yellow", "green"),
         "text": "a document without picture",
     }
     queries = {
-        "q1": flag(encoded, "red", "white", "blue", size=(120, 90)),
-        "q2": flag(encoded, "green", "gold", "green"),
+        "q1": flag("red", "white", "blue", size=(120, 90)),
+        "q2": flag("green", "gold", "green"),
     }
     data = toy_data(queries, corpus, {"q1": {"bands": 1}, "q2": {"green": 1}})
     found = {query_id: doc_ids for query_id, doc_ids, _ in Pixels().search(data, 10)}
@@ -200,9 +193,9 @@ def test_pixels_finds_the_same_drawing(toy_data: MakeData, encoded: Encode) -> N
         Pixels().search(toy_data({"q": "words"}, corpus, {"q": {"bands": 1}}), 3)
 
 
-def test_colour_words_both_ways(toy_data: MakeData, encoded: Encode) -> None:
+def test_colour_words_both_ways() -> None:
     texts = {"t1": "three bands of red, white and blue", "t2": "a gold sun on green", "t3": "no hue is named"}
-    images = {"i1": flag(encoded, "red", "white", "blue"), "i2": flag(encoded, "green", "yellow", "green")}
+    images = {"i1": flag("red", "white", "blue"), "i2": flag("green", "yellow", "green")}
     there = toy_data(texts, images, {q: {"i1": 1} for q in texts})
     back = toy_data(images, texts, {q: {"t1": 1} for q in images})
     assert [doc_ids[0] for _, doc_ids, _ in ColourWords().search(there, 1)][:2] == ["i1", "i2"]
@@ -215,16 +208,16 @@ def test_colour_words_both_ways(toy_data: MakeData, encoded: Encode) -> None:
         ColourWords().search(toy_data(texts, texts, {q: {"t1": 1} for q in texts}), 1)
 
 
-def test_colour_words_of_two_sides_that_have_both_is_the_mean(toy_data: MakeData, encoded: Encode) -> None:
-    red, green = flag(encoded, "red"), flag(encoded, "green")
+def test_colour_words_of_two_sides_that_have_both_is_the_mean() -> None:
+    red, green = flag("red"), flag("green")
     data = toy_data({"q": ("red", red)}, {"same": ("red", red), "half": ("red", green)}, {"q": {"same": 1}})
     ((_, doc_ids, scores),) = ColourWords().search(data, 2)
     assert doc_ids == ["same", "half"]
     assert scores[0] - scores[1] == pytest.approx(scores[0] / 2, abs=0.01)
 
 
-def test_gallery_goes_by_image_then_by_words(toy_data: MakeData, toy_table: MakeTable, encoded: Encode) -> None:
-    red, blue = flag(encoded, "red", "white"), flag(encoded, "blue", "yellow", vertical=True)
+def test_gallery_goes_by_image_then_by_words() -> None:
+    red, blue = flag("red", "white"), flag("blue", "yellow", vertical=True)
     corpus = {
         "r-food": "bread and rice",
         "r-city": "the capital city",
@@ -232,7 +225,7 @@ def test_gallery_goes_by_image_then_by_words(toy_data: MakeData, toy_table: Make
         "b-city": "a capital and a city",
     }
     side = toy_table("side", {"r-food": red, "r-city": red, "b-food": blue, "b-city": blue})
-    queries = {"q": ("What is the capital city?", flag(encoded, "red", "white", size=(90, 60)))}
+    queries = {"q": ("What is the capital city?", flag("red", "white", size=(90, 60)))}
     bare = toy_data(queries, corpus, {"q": {"r-city": 1}})
     data = TaskData(bare.task, bare.queries, bare.corpus, bare.qrels, bare.counts, side)
     ((_, doc_ids, scores),) = Gallery().search(data, 10)
@@ -244,9 +237,9 @@ def test_gallery_goes_by_image_then_by_words(toy_data: MakeData, toy_table: Make
         list(Gallery().search(bare, 3))
 
 
-def test_self_matches_leave_before_the_list_is_cut(toy_data: MakeData, toy_task: MakeTask, encoded: Encode) -> None:
-    own, other = flag(encoded, "red"), flag(encoded, "blue")
-    corpus = {"q1": other, "twin": own, "twin2": own, "d1": other, "d2": flag(encoded, "green")}
+def test_self_matches_leave_before_the_list_is_cut() -> None:
+    own, other = flag("red"), flag("blue")
+    corpus = {"q1": other, "twin": own, "twin2": own, "d1": other, "d2": flag("green")}
     fixed = Fixed(("q1", ["twin", "q1", "twin2", "d1", "d2"]))
 
     def listed(depth: int, **rules: bool) -> list[str]:
@@ -260,7 +253,7 @@ def test_self_matches_leave_before_the_list_is_cut(toy_data: MakeData, toy_task:
     assert fixed.asked == [2, 3, 4, 5]
 
 
-def test_a_list_says_what_made_it_and_holds_no_injected_positive(toy_data: MakeData) -> None:
+def test_a_list_says_what_made_it_and_holds_no_injected_positive() -> None:
     data = toy_data({"q1": "immutable strings", "q2": "zebra"}, TEXTS, {"q1": {"d3": 1}, "q2": {"d3": 1}})
     made = make_candidates(data, BM25Retriever(), "bm25", 3, "standard")
     assert made.provenance.task_hash == data.task.hash
@@ -281,9 +274,7 @@ def test_a_list_says_what_made_it_and_holds_no_injected_positive(toy_data: MakeD
         ([("q1", ["d1", "d1"]), ("q2", [])], "stands twice"),
     ],
 )
-def test_a_first_stage_that_breaks_its_contract_is_named(
-    toy_data: MakeData, answers: list[tuple[str, list[str]]], message: str
-) -> None:
+def test_a_first_stage_that_breaks_its_contract_is_named(answers: list[tuple[str, list[str]]], message: str) -> None:
     data = toy_data({"q1": "a", "q2": "b"}, TEXTS, {"q1": {"d1": 1}, "q2": {"d1": 1}})
     with pytest.raises(CandidatesError, match=message):
         make_candidates(data, Fixed(*answers), "fixed", 5, "test")
@@ -300,7 +291,7 @@ def test_names_of_first_stages() -> None:
         load_first_stage("bm25+nosuch")
 
 
-def test_quality_by_hand(toy_data: MakeData) -> None:
+def test_quality_by_hand() -> None:
     queries = {"q1": "a", "q2": "b", "q3": "c"}
     data = toy_data(queries, TEXTS, {"q1": {"d2": 1}, "q2": {"d1": 1, "d2": 1}, "q3": {"d1": 1}})
     fixed = Fixed(("q1", ["d1", "d2", "d3"]), ("q2", ["d3", "d1"]), ("q3", []))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +21,10 @@ from mrb.submission.reader import read_submission_folder
 from mrb.submission.redact import clean_command, clean_environment, clean_options, find_private_text
 from mrb.submission.schema import ModelCard
 from mrb.submission.validate import validate_submission
+from tests.builders.submissions import submitted, trial_run
 
 TASK = "mini-faq-t2t"
 MINI = load_suite("mini")
-Make = Callable[..., Path]
 
 
 # What goes in
@@ -67,13 +66,13 @@ def test_orders_and_scores_are_those_of_the_run(trial: Path, pristine: Path) -> 
     assert shown == [(line[0], line[2]) for line in lines]
 
 
-def test_the_same_run_gives_the_same_submission(trial: Path, pristine: Path, tmp_path: Path, submitted: Make) -> None:
+def test_the_same_run_gives_the_same_submission(trial: Path, pristine: Path, tmp_path: Path) -> None:
     again = submitted(trial, tmp_path)
     for path in pristine.rglob("*.*"):
         assert (again / path.relative_to(pristine)).read_bytes() == path.read_bytes()
 
 
-def test_what_stays_at_home_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make) -> None:
+def test_what_stays_at_home_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
         "class Mine:\n"
@@ -97,9 +96,7 @@ def test_what_stays_at_home_is_replaced(tmp_path: Path, monkeypatch: pytest.Monk
 # What is refused when it is made
 
 
-def test_an_incomplete_run_is_refused_with_the_reason(
-    trial: Path, tmp_path: Path, trial_run: Make, submitted: Make
-) -> None:
+def test_an_incomplete_run_is_refused_with_the_reason(trial: Path, tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"1 of the 9 tasks of mini, 8 not run yet \(mini-emoji-i2i, .*"):
         submitted(trial, tmp_path, allow_incomplete=False)
     text_only = trial_run(tmp_path, model="bm25", tasks=(TASK, "mini-emoji-i2i"))
@@ -108,13 +105,13 @@ def test_an_incomplete_run_is_refused_with_the_reason(
     assert not (tmp_path / "mrb__random").exists()
 
 
-def test_a_trial_is_refused_with_the_reason(tmp_path: Path, trial_run: Make, submitted: Make) -> None:
+def test_a_trial_is_refused_with_the_reason(tmp_path: Path) -> None:
     whole = trial_run(tmp_path, tasks=MINI.tasks, limit=3)
     with pytest.raises(ResultError, match=r"holds the first queries only \(--limit\).*--allow-incomplete"):
         submitted(whole, tmp_path, allow_incomplete=False)
 
 
-def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path, submitted: Make) -> None:
+def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(trial, tmp_path / trial.name))
     path = folder / TASK / "result.json"
     result = json.loads(path.read_text())
@@ -124,9 +121,7 @@ def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path
         submitted(folder, tmp_path)
 
 
-def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(
-    trial: Path, tmp_path: Path, submitted: Make
-) -> None:
+def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(trial: Path, tmp_path: Path) -> None:
     single = replace(select_tasks(None, [TASK], (), None), model="random", out=tmp_path / "single", limit=3)
     with pytest.raises(ResultError, match="named one by one are no suite"):
         submitted(run(single, lambda line: None).folder, tmp_path)

@@ -40,6 +40,7 @@ from mrb.submission.reader import list_submissions, read_submission_folder
 from mrb.submission.sandboxed_parquet import SandboxedReader
 from mrb.submission.schema import MAX_SUBMISSION_BYTES
 from mrb.submission.validate import read_checked_rankings, validate_submission
+from tests.builders.pages import read_pages
 
 TASK = "mini-faq-t2t"
 MARKUP = "</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>{{ 7*7 }}</a>"
@@ -48,7 +49,6 @@ TEXTS = {"markup": MARKUP, "bidi": BIDI, "control": CONTROL, "formula": FORMULA,
 Json = dict[str, Any]
 Change = Callable[[Json], object]
 Damage = Callable[[Path], object]
-SitePages = Callable[[Path], dict[str, Any]]
 
 
 def edit(folder: Path, change: Change) -> Path:
@@ -119,7 +119,7 @@ def test_links_that_are_no_plain_https_are_refused(submission: Path, link: str) 
 
 @pytest.mark.parametrize("kind", ["markup", "formula"])
 def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
-    submission: Path, tmp_path: Path, site_pages: SitePages, kind: str
+    submission: Path, tmp_path: Path, kind: str
 ) -> None:
     text = TEXTS[kind].replace("://", "")
 
@@ -133,7 +133,7 @@ def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
 
     edit(submission, hostile)
     assert validate_submission(read_submission_folder(submission)).recomputed == (TASK,)
-    pages = site_pages(build([submission], tmp_path / "site").parent)
+    pages = read_pages(build([submission], tmp_path / "site").parent)
     stated = read_submission_folder(submission).submission.model.links
     for name in ("index.html", f"models/{submission.name}.html", f"tasks/{TASK}.html", "models.html"):
         tags, links = pages[name].tags, pages[name].links

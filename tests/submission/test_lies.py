@@ -35,6 +35,7 @@ from mrb.submission import validate as check
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
 from mrb.submission.verify import choose_queries, verify_submission, write_verification
+from tests.builders.submissions import forge, submitted, trial_run
 
 TEXT, IMAGES = "mini-faq-t2t", "mini-flag-t2i"
 DOCS = Path(__file__).parents[2] / "docs" / "submitting.md"
@@ -46,7 +47,7 @@ Lie = Callable[[Plan, str, Scores], Scores]
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory, trial_run: Make, submitted: Make) -> Path:
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve queries of two tasks, scored by `random`; not to be changed."""
     return submitted(
         trial_run(tmp_path_factory.mktemp("runs"), tasks=(TEXT, IMAGES)), tmp_path_factory.mktemp("honest")
@@ -60,7 +61,7 @@ def folder(honest: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lying(folder: Path, forge: Make) -> Callable[..., Path]:
+def lying(folder: Path) -> Callable[..., Path]:
     """`lying(lie, tasks)`: the submission with `lie(plan, query_id, honest scores)` in place of its scores."""
     model = load_reranker("random")
 
@@ -147,9 +148,7 @@ def test_what_fits_together_and_is_not_the_models_is_found_by_scoring_again(
 
 
 @pytest.mark.parametrize("name", ["every order from the judgements", "rank 1 swapped with the best positive"])
-def test_orders_without_scores_are_found_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make, forge: Make, name: str
-) -> None:
+def test_orders_without_scores_are_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for module in ("build", "validate"):
         monkeypatch.setattr(f"mrb.submission.{module}.publishes_scores", lambda task, selection: False)
     folder, model = submitted(trial_run(tmp_path, tasks=(TEXT, IMAGES)), tmp_path), load_reranker("random")
@@ -212,7 +211,7 @@ def test_few_failures_pass_validating_are_told_and_found_by_scoring_again(
 
 
 def test_a_task_of_which_nothing_can_be_compared_gets_no_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text(
@@ -482,7 +481,7 @@ def test_a_noise_record_of_everything_lets_nothing_pass(lying: Make) -> None:
 
 
 def test_a_salt_that_the_submitter_knew_gives_no_record(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forge: Make
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who knows the salt lies about queries that it does not choose; who draws one afterwards finds some."""
     model, known = load_reranker("random"), "known before"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +19,9 @@ from mrb.leaderboard.build import build
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.plugins import load_adapter
 from mrb.results.schema import read_run
+from tests.builders.submissions import trial_run
 
 TASK = "mini-faq-t2t"
-Make = Callable[..., Path]
 
 # Option -> the value planted. Each holds a word that occurs nowhere else.
 SECRETS = {
@@ -136,7 +136,7 @@ def test_no_file_of_a_run_a_submission_or_a_board_holds_anything_private(
     assert record.reranker.options["endpoint"] == f"https://{SECRET}@example.org/v1?token={SECRET}&size=3"
 
 
-def test_a_resume_sees_another_path_and_not_another_secret(home: Path, trial_run: Make) -> None:
+def test_a_resume_sees_another_path_and_not_another_secret(home: Path) -> None:
     _write_adapter("careless", SCORE)
     options = _options(home)
     folder = trial_run(Path("runs"), model="careless", limit=3, **options)
@@ -184,7 +184,7 @@ def test_lists_of_first_stages_hold_nothing_private(home: Path) -> None:
     assert not list(_left(Path("lists"))) and (Path("lists") / f"{TASK}.manifest.json").is_file()
 
 
-def test_what_an_older_version_left_does_not_reach_the_board(home: Path, trial_run: Make) -> None:
+def test_what_an_older_version_left_does_not_reach_the_board(home: Path) -> None:
     folder = trial_run(Path("runs"), limit=3)
     for path in (folder / "run.json", folder / TASK / "result.json"):
         value = json.loads(path.read_text())

@@ -31,11 +31,10 @@ from mrb.submission.verify import (
     verify_submission,
     write_verification,
 )
+from tests.builders.submissions import forge, submitted, trial_run
 
 TASK = "mini-faq-t2t"
-Make = Callable[..., Path]
 Scores = dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]
-Forge = Callable[..., Path]
 
 ADAPTER = """
 class Noisy:
@@ -100,9 +99,7 @@ def test_an_honest_submission_is_verified_and_the_record_says_how(submission: Pa
     assert path.name == "mrb__random.json" and parse_file(VerificationRecord, path) == record
 
 
-def test_an_order_from_the_judgements_recomputes_perfectly_and_only_the_model_tells(
-    submission: Path, forge: Forge
-) -> None:
+def test_an_order_from_the_judgements_recomputes_perfectly_and_only_the_model_tells(submission: Path) -> None:
     honest = read_submission_folder(submission).submission.results[TASK]
     forged = read_submission_folder(forge(submission, _oracle))
     result = forged.submission.results[TASK]
@@ -114,7 +111,7 @@ def test_an_order_from_the_judgements_recomputes_perfectly_and_only_the_model_te
         verify_submission(forged, _random(), salt="any")
 
 
-def test_a_single_forged_query_is_found_once_it_is_chosen(submission: Path, forge: Forge) -> None:
+def test_a_single_forged_query_is_found_once_it_is_chosen(submission: Path) -> None:
     plan, reranker = _plan(submission), _random()
     rows = {query_id: plan.entry(query_id) for query_id in plan.query_ids}
     honest = _scores(submission)
@@ -174,8 +171,6 @@ def _noisy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> Callab
 def test_noise_passes_and_more_than_noise_does_not(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    trial_run: Make,
-    submitted: Make,
     scored: bool,
 ) -> None:
     for module in ("build", "validate"):
@@ -194,7 +189,7 @@ def test_noise_passes_and_more_than_noise_does_not(
 
 
 def test_a_noise_record_widens_the_floor_for_its_own_model_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = _noisy(tmp_path, monkeypatch, "pointwise")
     received = read_submission_folder(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
@@ -212,9 +207,7 @@ def test_a_noise_record_widens_the_floor_for_its_own_model_only(
         verify_submission(received, load(0.0), salt="any", noise=strange)
 
 
-def test_a_listwise_model_is_held_to_its_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
-) -> None:
+def test_a_listwise_model_is_held_to_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = _noisy(tmp_path, monkeypatch, "listwise")
     received = read_submission_folder(submitted(trial_run(tmp_path, model="noisy"), tmp_path, name="noisy"))
     assert verify_submission(received, load(0.0), salt="any").largest_difference == 0.0
@@ -224,9 +217,7 @@ def test_a_listwise_model_is_held_to_its_order(
         verify_submission(received, load(40.0), salt="any")
 
 
-def test_pairs_that_fail_again_are_counted_and_others_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial_run: Make, submitted: Make
-) -> None:
+def test_pairs_that_fail_again_are_counted_and_others_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "picky.py").write_text(PICKY.replace("FAULT", "considerably"))
     received = read_submission_folder(

@@ -27,6 +27,7 @@ from mrb.training.data.files import GroupFile, write_groups
 from mrb.training.data.group import TrainingGroup, TrainingItem
 from mrb.training.data.mine_negatives import Builder, BuildOptions
 from mrb.training.data.sampling import Sampling, draw, order
+from tests.builders.toy import toy_candidates, toy_data
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +206,7 @@ def test_keys_are_of_content_not_of_files() -> None:
 # Building
 
 
-def built(toy_data: Any, toy_candidates: Any, **options: Any) -> tuple[Builder, list[TrainingGroup]]:
+def built(**options: Any) -> tuple[Builder, list[TrainingGroup]]:
     corpus = {"pos": "the answer", "copy": "The  ANSWER", "a": "alpha", "b": "beta", "c": "gamma", "d": "delta"}
     data = toy_data({"q": "a query"}, corpus, {"q": {"pos": 1}})
     candidates = toy_candidates({"q": ["a", "pos", "copy", "b", "c"]})
@@ -213,8 +214,8 @@ def built(toy_data: Any, toy_candidates: Any, **options: Any) -> tuple[Builder, 
     return builder, list(builder.groups())
 
 
-def test_negatives_leave_out_positives_and_what_is_like_them(toy_data: Any, toy_candidates: Any) -> None:
-    builder, (found,) = built(toy_data, toy_candidates, depth=4, random=10)
+def test_negatives_leave_out_positives_and_what_is_like_them() -> None:
+    builder, (found,) = built(depth=4, random=10)
     assert [(n.id, n.rank) for n in found.hard] == [("a", 1), ("b", 4)]
     assert {n.id for n in found.random} == {"c", "d"}
     assert found.hard[0].score == pytest.approx(1)
@@ -224,20 +225,20 @@ def test_negatives_leave_out_positives_and_what_is_like_them(toy_data: Any, toy_
     assert builder.counts.groups == 1
 
 
-def test_random_negatives_are_the_same_in_every_build(toy_data: Any, toy_candidates: Any) -> None:
-    drawn = [[n.id for n in built(toy_data, toy_candidates, depth=0, random=2)[1][0].random] for _ in range(2)]
+def test_random_negatives_are_the_same_in_every_build() -> None:
+    drawn = [[n.id for n in built(depth=0, random=2)[1][0].random] for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len(drawn[0]) == 2
 
 
-def test_a_query_without_negatives_makes_no_group(toy_data: Any, toy_candidates: Any) -> None:
+def test_a_query_without_negatives_makes_no_group() -> None:
     data = toy_data({"q": "x"}, {"p": "answer"}, {"q": {"p": 1}})
     builder = Builder(data, toy_candidates({"q": ["p"]}))
     assert list(builder.groups()) == []
     assert builder.counts.without_negatives == 1
 
 
-def test_hard_negatives_need_a_list(toy_data: Any) -> None:
+def test_hard_negatives_need_a_list() -> None:
     data = toy_data({"q": "x"}, {"p": "answer", "n": "no"}, {"q": {"p": 1}})
     with pytest.raises(TrainingError, match="candidate list or a first stage"):
         list(Builder(data, None).groups())
