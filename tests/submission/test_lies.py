@@ -38,7 +38,7 @@ from mrb.submission.verify import choose_queries, verify_submission, write_verif
 from tests.builders.submissions import forge, submitted, trial_run
 
 TEXT, IMAGES = "mini-faq-t2t", "mini-flag-t2i"
-DOCS = Path(__file__).parents[2] / "docs" / "submitting.md"
+DOCS = Path(__file__).parents[2] / "docs" / "design" / "submissions.md"
 NAN = math.nan
 Json = dict[str, Any]
 Make = Callable[..., Path]
