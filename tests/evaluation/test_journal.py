@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import re
 import resource
 import struct
 import subprocess
@@ -374,16 +373,6 @@ def test_an_id_that_does_not_fit_is_refused_before_anything_is_written(tmp_path:
         assert path.stat().st_size == size
         writer.append(record("x" * 65_535, [1.0]))
     assert scores_of(path) == {"x" * 65_535: [1.0]}
-
-
-def test_the_design_note_names_tests_that_exist() -> None:
-    root = Path(__file__).parents[2]
-    note = (root / "docs/design/journal.md").read_text(encoding="utf-8")
-    names = ("test_journal.py", "test_score_key.py")
-    tests = "\n".join((root / "tests/evaluation" / name).read_text() for name in names)
-    named = set(re.findall(r"`(test_\w+)`", note))
-    assert len(named) >= 12
-    assert all(f"def {name}(" in tests for name in named)
 
 
 def test_a_journal_under_a_new_header_keeps_its_records_or_stays_as_it_was(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 Json = Any
+ACCEPTED: list[bool] = []
+"""Whether each mutated input of the current test was accepted; at its end at least one must have been (conftest.py)."""
 _EVIL = ["", "\x00", "\u202e", "a" * 300, "../x", "<script>", "=1+1", "NaN", "\ud7ff", "🙂"]
 _NUMBERS = [0, 1, -1, 2, 0.5, 1.0, 1 - 1e-7, 1e-300, 1e308, 2**31, 2**63, 10**30, True, False, None]
 PIECES = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mrb.data.task import Suite, locate_task_folder, read_task, read_toml
 from mrb.errors import MRBError
 from mrb.training.recipe import load_recipe
-from tests.fuzz.mutations import examples, put, spliced, splices
+from tests.fuzz.mutations import ACCEPTED, examples, put, spliced, splices
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(path for path in locate_task_folder().glob("*/*.toml") if path.parent.name not in ("suites", "tracks"))
@@ -35,7 +35,9 @@ def test_tasks(room: Path, data: st.DataObject) -> None:
         task = read_task(path)
     except MRBError as error:
         assert str(path) in str(error)
+        ACCEPTED.append(False)
     else:
+        ACCEPTED.append(True)
         assert task.id == path.stem and len(task.hash) == 64
 
 
@@ -45,8 +47,10 @@ def test_suites(room: Path, data: st.DataObject) -> None:
     path = mutated(data, SUITES, room)
     try:
         assert read_toml(Suite, path).tasks
+        ACCEPTED.append(True)
     except MRBError as error:
         assert str(path) in str(error)
+        ACCEPTED.append(False)
 
 
 @examples(40)
@@ -55,5 +59,7 @@ def test_recipes(room: Path, data: st.DataObject) -> None:
     path = mutated(data, RECIPES, room)
     try:
         assert len(load_recipe(str(path), ()).sha256) == 64
+        ACCEPTED.append(True)
     except MRBError as error:
         assert str(error)
+        ACCEPTED.append(False)

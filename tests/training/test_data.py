@@ -323,8 +323,10 @@ def test_a_draw_mixes_hard_and_random_and_depends_on_its_seed_alone() -> None:
 
 def test_one_kind_fills_up_for_the_other_and_what_is_missing_is_counted() -> None:
     few = group(hard=1, random=9)
-    drawn = draw(few, Sampling(negatives=8, hard=0.5), (0,))
-    assert sum(n.rank is None for n in drawn.negatives) == 7
+    for one in (few, group(hard=9, random=1)):
+        drawn = draw(one, Sampling(negatives=8, hard=0.5), (0,))
+        assert sum(n.rank is None for n in drawn.negatives) == (7 if one is few else 1)
+        assert len(drawn.negatives) == 8 and drawn.missing == 0
     assert draw(few, Sampling(negatives=16, hard=0.5), (0,)).missing == 6
     with pytest.raises(ValueError, match="the last is before the first"):
         Sampling(first_rank=9, last_rank=3)
