@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mrb.candidates.lists import Candidates, Provenance, build
+from mrb.candidates.lists import Candidates, Provenance, build_candidates
 from mrb.data.stats import Counts
 from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
@@ -63,7 +63,7 @@ def synthetic(task: Task, queries: int, depth: int = DEPTH) -> Plan:
     made = Provenance(
         task=task.id, task_hash=task.hash, revision=task.revision, first_stage="synthetic", track="test", depth=depth
     )
-    candidates: Candidates = build(made, lists())
+    candidates: Candidates = build_candidates(made, lists())
     counts = dict.fromkeys(Counts.model_fields, 0) | {"queries": queries, "documents": CORPUS}
     texts = pa.chunked_array([pa.array([str(n // 2) for n in range(queries)])])
     rows = {query_id: row for row, query_id in enumerate(query_ids)}

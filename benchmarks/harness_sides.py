@@ -83,7 +83,7 @@ def model_of(kind: str, folder: Path, clock: Clock) -> Any:
 def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -> float:
     """Load, plan, score into a journal, measure, write; nDCG@10."""
     from mrb.baselines.rerankers.cross_encoder import CrossEncoder as Shipped
-    from mrb.candidates.lists import Provenance, build
+    from mrb.candidates.lists import Provenance, build_candidates
     from mrb.data.items import DecodeCache
     from mrb.data.load import load_task_data
     from mrb.data.task import load_task
@@ -109,7 +109,7 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
         task=task.id, task_hash=task.hash, revision=task.revision, first_stage="ring", track="test", depth=sizes[2]
     )
     falling = list(range(sizes[2], 0, -1))
-    plan = make_plan(data, build(made, ((q, ids, falling) for q, ids in lists(*sizes))), sizes[2])
+    plan = make_plan(data, build_candidates(made, ((q, ids, falling) for q, ids in lists(*sizes))), sizes[2])
     if kind == "text":
         shipped = Shipped(path=str(folder / "checkpoint"), device="cpu", max_length=128, batch_size=BATCH)
         shipped._model = model
@@ -117,7 +117,7 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     else:
         reranker = declared(Adapter("brightness", Pictures(), {}, "benchmark", None))
     journal = folder / "run" / "journal"
-    with Journal(journal).open(make_header(plan, reranker.info, environment.packages())) as writer:
+    with Journal(journal).open(make_header(plan, reranker.info, environment.list_packages())) as writer:
         requests = make_requests(plan, list_unscored(plan, {}), reranker.info.kind, uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))

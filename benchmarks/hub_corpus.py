@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrb._util.hashing import sha256_file
-from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.candidates.lists import Provenance, build_candidates, write_parquet
 from mrb.candidates.load import load_candidates, referenced_documents
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.load import load_task_data
@@ -103,7 +103,7 @@ def write_list(path: Path, rows: int, queries: int, depth: int) -> None:
     )
     scores = np.linspace(1, 0, depth, dtype=np.float32)
     found = ((f"3:q{n}", [f"3:{d}" for d in draw.choice(rows, depth, replace=False)], scores) for n in range(queries))
-    write_parquet(build(made, found), path)
+    write_parquet(build_candidates(made, found), path)
 
 
 def load(way: str, root: Path, depth: int) -> dict[str, float | str]:

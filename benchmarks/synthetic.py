@@ -25,7 +25,7 @@ from mrb import __version__
 from mrb._util.hashing import sha256_bytes, sha256_file, sha256_json
 from mrb.data.task import Suite, Task, load_suite, load_task
 from mrb.metrics.measures import MEASURES, Measure
-from mrb.results.run import queries_hash
+from mrb.results.run import hash_query_ids
 from mrb.submission.rankings import QueryRanking, write_rankings
 from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE
 
@@ -56,9 +56,9 @@ class SyntheticTask:
         return [f"q{number}" for number in range(self.queries)]
 
     @cached_property
-    def queries_hash(self) -> str:
+    def hash_query_ids(self) -> str:
         """Their hash."""
-        return queries_hash(self.query_ids)
+        return hash_query_ids(self.query_ids)
 
     @cached_property
     def fixed(self) -> tuple[Json, Json]:
@@ -113,7 +113,7 @@ def _write(folder: Path, number: int, suite: Suite, tasks: list[SyntheticTask], 
         else:
             path.touch()
         digest = sha256_file(path) if rankings else sha256_bytes(b"")
-        files[task.task.id] = {"sha256": digest, "scores": False, "queries": task.queries_hash}
+        files[task.task.id] = {"sha256": digest, "scores": False, "queries": task.hash_query_ids}
         results[task.task.id] = _result(task, ranks)
     value = {
         "schema_version": 1,

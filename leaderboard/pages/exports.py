@@ -43,7 +43,7 @@ def pages(site: Site) -> Iterator[Page]:
     for board in site.boards.values():
         for tab in board.tabs:
             if tab.key in (SUMMARY, TASKS):
-                yield Page(path(board, tab, "csv"), table_csv(board, tab).encode())
+                yield Page(path(board, tab, "csv"), format_csv(board, tab).encode())
                 yield Page(path(board, tab, "tex"), latex(board, tab).encode())
         yield Page(long_path(board, "csv"), long_csv(board).encode())
         yield Page(long_path(board, "json"), as_json(board).encode())
@@ -75,7 +75,7 @@ def _is_number(words: str) -> bool:
     return True
 
 
-def table_csv(board: Board, tab: Tab) -> str:
+def format_csv(board: Board, tab: Tab) -> str:
     """Return a tab as on the page, with unrounded fractions and intervals in separate columns."""
     view = board.view(tab.part, str(HEADLINE))
     keys = [head.key for head in tab.heads if head.key != "name"]

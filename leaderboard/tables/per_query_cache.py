@@ -23,7 +23,7 @@ from mrb.hub.manifest import find_cache_root
 from mrb.leaderboard.tables.table_grouping import Comparison
 from mrb.metrics.measures import HEADLINE, Float64, per_query
 from mrb.results.recompute import load_result_plan
-from mrb.results.run import Run, TaskScores, task_scores
+from mrb.results.run import Run, TaskScores, make_task_scores
 from mrb.results.schema import CLUSTER_COLUMN
 from mrb.submission.reader import ReceivedSubmission
 from mrb.submission.validate import find_missing_input, recompute_result
@@ -58,7 +58,7 @@ def _values(received: ReceivedSubmission, task_id: str) -> TaskScores:
     fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])
     if path.is_file() and sha256_file(received.ranking_path(task_id)) == ranking.sha256:
-        return task_scores(result, read_untrusted(path, schema, ResultError))
+        return make_task_scores(result, read_untrusted(path, schema, ResultError))
     found = recompute_result(received, task_id)
     columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
     columns += [pa.array(found.values[name], pa.float64()) for name in result.measures]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mrb._util.parquet import read_untrusted
 from mrb.data.task import Task, load_suite
 from mrb.errors import ResultError
-from mrb.evaluation.measure import cluster_numbers
+from mrb.evaluation.measure import number_clusters
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.evaluation.plan import Plan
 from mrb.leaderboard.site import Site
@@ -25,7 +25,7 @@ from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.ranking import Float32, Positions, rank_candidates
 from mrb.results.recompute import load_result_plan
-from mrb.results.run import Run, TaskScores, queries_hash
+from mrb.results.run import Run, TaskScores, hash_query_ids
 from mrb.results.schema import SCORES_FILE
 from mrb.submission.rankings import restore_scores
 from mrb.submission.reader import ReceivedSubmission
@@ -127,7 +127,7 @@ def _plan(run: Run, task: Task) -> Plan:
     if scores.result.data.selection == "sample" and run.record.suite is not None:
         sample = load_suite(run.record.suite).sample
     plan = load_result_plan(scores.result, sample, None, str(run.folder / task.id))
-    if queries_hash(plan.query_ids) != scores.queries:
+    if hash_query_ids(plan.query_ids) != scores.queries:
         raise ResultError(f"{run.folder}: task {task.id}: its queries are not those of the task")
     return plan
 
@@ -156,7 +156,7 @@ def with_values(shown: Explored, run: Run, found: Orders) -> TaskScores:
     return replace(
         run.tasks[shown.task.id],
         query_ids=shown.plan.query_ids,
-        clusters=np.array(cluster_numbers(shown.plan), np.int64),
+        clusters=np.array(number_clusters(shown.plan), np.int64),
         values={str(HEADLINE): found.values},
         stated_queries=None,
     )

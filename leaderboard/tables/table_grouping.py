@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from mrb._util.hashing import sha256_json
-from mrb.candidates.candidate_sets import STANDARD_TRACK
+from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import TYPES, Suite, Task, load_suite, load_task
 from mrb.errors import MRBError, ResultError
 from mrb.results.run import Run, TaskScores
@@ -152,7 +152,7 @@ def table_ids(comparisons: Sequence[Comparison]) -> list[str]:
 def _table_words(table: Comparison) -> str:
     usual = "all" if table.suite is None or table.suite.sample is None else "sample"
     parts = [table.suite.id if table.suite else "single", *map(str, table.depths)]
-    parts += [track for track in table.tracks if track != (table.suite.track if table.suite else STANDARD_TRACK)]
+    parts += [track for track in table.tracks if track != (table.suite.track if table.suite else STANDARD_SET)]
     parts += [selection for selection in table.selections if selection != usual]
     parts += ["raw"] if "raw" in table.qrels else []
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)

@@ -14,11 +14,11 @@ from pydantic import Field, model_validator
 from mrb.data.task import TYPES, Model, Repository, Sha1, Sha256, Slug, Task, load_task, locate_task_folder, read_toml
 from mrb.errors import CandidatesError, TaskError
 
-STANDARD_TRACK = "standard"
+STANDARD_SET = "standard"
 """The candidate set of the frozen lists in the package, and of lists made without a name."""
 
 Kind = Literal["text", "image", "page", "image+text"]
-TrackId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+][a-z0-9]+)*$", max_length=64)]
+CandidateSetId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+][a-z0-9]+)*$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ITEM_KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image+text"}
 
@@ -43,10 +43,10 @@ class Encoder(Model):
     teraflops: dict[Kind, Positive]
 
 
-class Track(Model):
+class CandidateSet(Model):
     """A candidate set: a first stage for each task type, and the depth."""
 
-    id: TrackId
+    id: CandidateSetId
     title: str
     description: str
     depth: int = Field(gt=0)
@@ -55,7 +55,7 @@ class Track(Model):
     @model_validator(mode="after")
     def _every_type(self) -> Self:
         if set(self.first_stages) != set(TYPES):
-            raise ValueError(f"track {self.id!r} must name a first stage for each of {', '.join(TYPES)}")
+            raise ValueError(f"candidate set {self.id!r} must name a first stage for each of {', '.join(TYPES)}")
         return self
 
     def first_stage(self, task: Task) -> str:
@@ -72,29 +72,29 @@ class Track(Model):
         return tuple(dict.fromkeys((self.first_stage(task), "+".join(parts))))
 
 
-class Tracks(Model):
+class CandidateSets(Model):
     """Content of the file `tracks.toml`."""
 
     schema_version: Literal[1]
     estimate: Estimate
     encoders: tuple[Encoder, ...]
-    tracks: tuple[Track, ...]
+    tracks: tuple[CandidateSet, ...]
 
     @model_validator(mode="after")
     def _known_first_stages(self) -> Self:
         known = {encoder.id for encoder in self.encoders} | set(self.estimate.without_gpu)
-        for track in self.tracks:
-            for part in {part for name in track.first_stages.values() for part in name.split("+")} - known:
-                raise ValueError(f"track {track.id!r} names {part!r}, of which no cost is stated")
-        if len({track.id for track in self.tracks}) < len(self.tracks):
-            raise ValueError("a track is listed twice")
+        for one in self.tracks:
+            for part in {part for name in one.first_stages.values() for part in name.split("+")} - known:
+                raise ValueError(f"candidate set {one.id!r} names {part!r}, of which no cost is stated")
+        if len({one.id for one in self.tracks}) < len(self.tracks):
+            raise ValueError("a candidate set is listed twice")
         return self
 
 
 class PublishedList(Model):
     """A published list: a file in a Hub data set at a commit, and the hash of its content."""
 
-    track: TrackId
+    track: CandidateSetId
     task: Slug
     repository: Repository
     commit: Sha1
@@ -111,18 +111,18 @@ class PublishedLists(Model):
     @model_validator(mode="after")
     def _no_list_twice(self) -> Self:
         if len({(one.track, one.task) for one in self.lists}) < len(self.lists):
-            raise ValueError("a task is listed twice on one track")
+            raise ValueError("a task is listed twice in one candidate set")
         return self
 
 
 @cache
-def load_tracks() -> Tracks:
+def load_candidate_sets() -> CandidateSets:
     """Load the candidate sets of this version of MRB."""
-    return read_toml(Tracks, locate_task_folder() / "tracks.toml")
+    return read_toml(CandidateSets, locate_task_folder() / "tracks.toml")
 
 
 @cache
-def load_published() -> PublishedLists:
+def load_published_lists() -> PublishedLists:
     """Load the published lists that this version of MRB knows.
 
     Raises:
@@ -130,55 +130,56 @@ def load_published() -> PublishedLists:
     """
     published = read_toml(PublishedLists, locate_task_folder() / "published_lists.toml")
     for one in published.lists:
-        find_track(one.track)
+        find_candidate_set(one.track)
         load_task(one.task)
     return published
 
 
-def find_track(track_id: str) -> Track:
+def find_candidate_set(set_id: str) -> CandidateSet:
     """Return the candidate set of this name. TaskError, which lists the known ones, if there is none."""
-    track = named_track(track_id)
-    if track is None:
-        known = ", ".join(track.id for track in load_tracks().tracks)
-        raise TaskError(f"unknown track {track_id!r}; there are: {known}")
-    return track
+    found = lookup_candidate_set(set_id)
+    if found is None:
+        known = ", ".join(one.id for one in load_candidate_sets().tracks)
+        raise TaskError(f"unknown candidate set {set_id!r}; there are: {known}")
+    return found
 
 
-def published_on(track: Track, task_ids: Iterable[str]) -> list[PublishedList]:
+def find_published_lists(chosen: CandidateSet, task_ids: Iterable[str]) -> list[PublishedList]:
     """Return the published lists of a candidate set for the named tasks, or all of them if no task is named.
 
     Raises:
         CandidatesError: The set has no published list, or none for a named task. Missing lists are never replaced.
     """
-    lists = {one.task: one for one in load_published().lists if one.track == track.id}
+    lists = {one.task: one for one in load_published_lists().lists if one.track == chosen.id}
+    where = f"candidate set {chosen.id}"
     if not lists:
         raise CandidatesError(
-            f"track {track.id}: no list of it has been published yet: somebody with a GPU has to make them first; "
-            "`mrb tracks` says what makes each task's list and estimates the GPU-hours"
+            f"{where}: no list of it has been published yet: somebody with a GPU has to make them first; `mrb tracks` "
+            "says what makes each task's list and estimates the GPU-hours"
         )
     wanted = list(task_ids) or list(lists)
     for task_id in wanted:
         if task_id not in lists:
-            raise CandidatesError(f"track {track.id}: no list of task {load_task(task_id).id} has been published yet")
+            raise CandidatesError(f"{where}: no list of task {load_task(task_id).id} has been published yet")
     return [lists[task_id] for task_id in wanted]
 
 
-def named_track(track_id: str | None) -> Track | None:
+def lookup_candidate_set(set_id: str | None) -> CandidateSet | None:
     """Return the candidate set of this name, None for any other name: those are free for users."""
-    return next((track for track in load_tracks().tracks if track.id == track_id), None)
+    return next((one for one in load_candidate_sets().tracks if one.id == set_id), None)
 
 
-def check_track(track_id: str, first_stage: str, depth: int, task: Task, where: str) -> None:
+def check_candidate_set(set_id: str, first_stage: str, depth: int, task: Task, where: str) -> None:
     """Refuse a list with the name of a known candidate set but another first stage or depth. Other names are free.
 
     Raises:
         CandidatesError: Names the list (`where`), the stated first stage and depth, and the expected ones.
     """
-    track = named_track(track_id)
-    if track is None or (first_stage in track.names(task) and depth == track.depth):
+    known = lookup_candidate_set(set_id)
+    if known is None or (first_stage in known.names(task) and depth == known.depth):
         return
-    stated = f"{track.first_stage(task)} at depth {track.depth}"
+    wanted = f"{known.first_stage(task)} at depth {known.depth}"
     raise CandidatesError(
-        f"{where}: track {track.id} has the list of {task.id} made by {stated}, not by {first_stage!r} at depth {depth}"
-        "; give it another track name"
+        f"{where}: in candidate set {known.id} the list of {task.id} is made by {wanted}, not by {first_stage!r} at "
+        f"depth {depth}; give it another --track"
     )

@@ -122,7 +122,9 @@ class Candidates:
             yield canonical_json([query_id, doc_ids, scores.astype("<f4").tobytes().hex()])
 
 
-def build(provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequence[float] | Float32]]) -> Candidates:
+def build_candidates(
+    provenance: Provenance, lists: Iterable[tuple[str, Sequence[str], Sequence[float] | Float32]]
+) -> Candidates:
     """Build a candidate list.
 
     Args:
@@ -293,7 +295,7 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
     runs = pairwise(offsets.tolist())
     rows = ((names[a].as_py(), doc_ids.slice(a, b - a).to_pylist(), scores[a:b]) for a, b in runs)
     try:
-        return build(provenance, rows)
+        return build_candidates(provenance, rows)
     except CandidatesError as error:
         raise CandidatesError(f"{path}: {error}") from error
 

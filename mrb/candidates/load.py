@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mrb.candidates import lists
-from mrb.candidates.candidate_sets import check_track
+from mrb.candidates.candidate_sets import check_candidate_set
 from mrb.candidates.lists import Candidates, Provenance
 from mrb.data.corpus_subset import NeededDocuments
 from mrb.data.task import Task, locate_task_folder
@@ -67,6 +67,6 @@ def referenced_documents(candidates: Candidates) -> NeededDocuments:
 
 def _check(made: Provenance, task: Task, depth: int, path: Path) -> None:
     lists.check_task(made, task, str(path))
-    check_track(made.track, made.first_stage, made.depth, task, str(path))
+    check_candidate_set(made.track, made.first_stage, made.depth, task, str(path))
     if depth > made.depth:
         raise CandidatesError(f"{path}: the list is {made.depth} deep, depth {depth} was asked for")

@@ -46,11 +46,13 @@ command.add_command(pull)
 @click.option("--task", "task_ids", multiple=True, metavar="ID", help="Make the list of this task; may be repeated.")
 @click.option("--suite", "suite_id", metavar="ID", help="Make the lists of all tasks of this suite.")
 @click.option(
-    "--first-stage", metavar="NAME", help="A retriever, or several joined by +. Default: the track's or task's."
+    "--first-stage", metavar="NAME", help="A retriever, or several joined by +. Default: the candidate set's or task's."
 )
 @click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
 @click.option(
-    "--track", metavar="NAME", help=f"A track (`mrb tracks`) or a name of yours. Default: the task's, else {TRACK}."
+    "--track",
+    metavar="NAME",
+    help=f"A candidate set (`mrb tracks`) or your own name. Default: the task's, else {TRACK}.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
 @ALLOW_FAILURES
@@ -70,7 +72,7 @@ def make(
     A task that cannot be done does not end the others of several: the last line says which have no list.
     """
     from mrb._util.files import write_json
-    from mrb.candidates.candidate_sets import check_track
+    from mrb.candidates.candidate_sets import check_candidate_set
     from mrb.candidates.lists import write_parquet, write_trec
     from mrb.data.load import load_task_data
     from mrb.data.task import list_suite_tasks, load_suite, load_task
@@ -84,7 +86,7 @@ def make(
     # Every name is resolved before the first search, which may take long.
     names = [first_stage or _own(task, track) for task in tasks]
     for task, name in zip(tasks, names, strict=True):
-        check_track(track or "", name, depth, task, f"task {task.id}")
+        check_candidate_set(track or "", name, depth, task, f"task {task.id}")
     failures = Failures(allow_failures)
     stages = {
         task.id: (name, load_first_stage(name, failures=failures)) for task, name in zip(tasks, names, strict=True)
@@ -147,7 +149,7 @@ def say_failed(failures: Failures) -> None:
 def show(
     list_or_task: str, task_id: str | None, depth: int | None, query_id: str | None, trec_path: Path | None
 ) -> None:
-    """Show a candidate list: what it was made for and by, its size, its own measures and its ceiling.
+    """Show a candidate list: what it was made for and by, its size, its own measures and its oracle.
 
     TASK shows the task's published list.
     """
@@ -242,10 +244,10 @@ def import_(
 
 
 def _own(task: Task, track: str | None) -> str:
-    """The first stage of the named track, else that of the task's published list."""
-    from mrb.candidates.candidate_sets import named_track
+    """The first stage of the named candidate set, else that of the task's published list."""
+    from mrb.candidates.candidate_sets import lookup_candidate_set
 
-    if (named := named_track(track)) is not None:
+    if (named := lookup_candidate_set(track)) is not None:
         return named.first_stage(task)
     if task.candidates is None:
         raise CandidatesError(f"task {task.id} has no published list to take the first stage from; give --first-stage")
@@ -300,8 +302,8 @@ def _checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
     )
     if frozen is not None and like_frozen and candidates.sha256 != frozen.sha256:
         raise CandidatesError(
-            f"{path}: names the first stage, track and depth of the published list of {task.id}, but its hash is "
-            f"{candidates.sha256}, the published one's {frozen.sha256}"
+            f"{path}: names the first stage, candidate set and depth of the published list of {task.id}, but its hash "
+            f"is {candidates.sha256}, the published one's {frozen.sha256}"
         )
     return data
 
@@ -337,6 +339,6 @@ def _measures(candidates: Candidates, data: TaskData, depth: int) -> str:
 
 def _words(found: Quality, depth: int) -> str:
     return (
-        f"nDCG@10 {100 * found.ndcg:.2f} (ceiling {100 * found.ceiling:.2f}), "
+        f"nDCG@10 {100 * found.ndcg:.2f} (oracle {100 * found.oracle:.2f}), "
         f"Recall@{found.cutoff} {100 * found.recall:.2f} at depth {depth}"
     )

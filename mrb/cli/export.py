@@ -24,25 +24,25 @@ def command(run: Path, form: str, measure: str, task_ids: tuple[str, ...], raw_s
 
     A TREC run file holds one task: several go into a folder as <task>.trec, with scores that keep MRB's order.
     """
-    from mrb.results.export import table_csv, table_latex
+    from mrb.results.export import format_csv, format_latex
     from mrb.results.run import load_run
 
     loaded = load_run(run)
     if form == "trec":
         _trec(loaded, task_ids or tuple(loaded.tasks), out, raw=raw_scores)
     else:
-        _put(table_csv(loaded) if form == "csv" else table_latex(loaded, measure), out)
+        _put(format_csv(loaded) if form == "csv" else format_latex(loaded, measure), out)
 
 
 def _trec(run: Run, task_ids: Sequence[str], out: Path | None, *, raw: bool) -> None:
     from mrb.errors import ResultError
-    from mrb.results.export import trec
+    from mrb.results.export import format_trec
 
     several = len(task_ids) > 1 or (out is not None and out.is_dir())
     if several and (out is None or out.is_file()):
         raise ResultError(f"{run.folder}: {len(task_ids)} tasks, a TREC run file each: name a folder with --out")
     for task_id in task_ids:
-        text = "".join(f"{line}\n" for line in trec(run, task_id, raw=raw))
+        text = "".join(f"{line}\n" for line in format_trec(run, task_id, raw=raw))
         _put(text, out / f"{task_id}.trec" if out is not None and several else out)
 
 

@@ -21,7 +21,7 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     from mrb.data.task import load_task
     from mrb.evaluation.merge import merge_shards, read_shards
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.run import table
+    from mrb.results.run import format_run
 
     def say(line: str) -> None:
         click.echo(line, err=True)
@@ -29,5 +29,5 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     shards = read_shards(runs)
     lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in shards[0].record.tasks], say)
     run = merge_shards(shards, out, lists, ("mrb", *sys.argv[1:]), say)
-    click.echo(table(run))
+    click.echo(format_run(run))
     click.echo(f"results: {out}")

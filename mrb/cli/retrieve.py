@@ -32,7 +32,7 @@ PROBED = (
 @click.option("--task", "task_ids", multiple=True, metavar="ID", help="Make the list of this task; may be repeated.")
 @click.option("--suite", "suite_id", metavar="ID", help="Make the lists of all tasks of this suite.")
 @click.option("--depth", type=click.IntRange(1, 10_000), default=DEPTH, show_default=True, help="Documents a query.")
-@click.option("--track", metavar="NAME", default=TRACK, show_default=True, help="A track or a name of yours.")
+@click.option("--track", metavar="NAME", default=TRACK, show_default=True, help="A candidate set or a name of yours.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("candidates"), show_default=True)
 @click.option(
     "--work", type=click.Path(file_okay=False, path_type=Path), help="Folder of vectors. Default: MRB's cache."
@@ -89,12 +89,12 @@ def command(
     if dry:
         _dry_run(tasks, depth, rate, model, chosen)
         return
-    from mrb.candidates.candidate_sets import check_track
+    from mrb.candidates.candidate_sets import check_candidate_set
     from mrb.retrieval.failures import Failures
     from mrb.retrieval.first_stage import close, dense_of, load_first_stage
 
     for task in tasks:
-        check_track(track, model, depth, task, f"task {task.id}")
+        check_candidate_set(track, model, depth, task, f"task {task.id}")
     failures = Failures(allow_failures)
     load = partial(load_first_stage, model, chosen, folder=work, elsewhere=elsewhere, failures=failures)
     loaded = [load()]

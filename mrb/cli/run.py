@@ -41,9 +41,7 @@ from mrb.parallel.cluster.connect import Wanted
     help="Processes that score, with one instance of the reranker each. Default: 1; with ray, all there is room for.",
 )
 @cluster_options
-@click.option(
-    "--shard", metavar="I/N", help="Score the Ith of N parts of each task's queries, for `mrb merge` to put together."
-)
+@click.option("--shard", metavar="I/N", help="Score the Ith of N shards of each task's queries, for `mrb merge`.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -102,7 +100,7 @@ def command(
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.run import table
+    from mrb.results.run import format_run
 
     for option, given in (("--rate", rates), ("--rates-from", rates_from), ("--price", price)):
         if given not in ((), None) and not dry:
@@ -141,7 +139,7 @@ def command(
         if spec.shard is not None:
             click.echo(f"shard {spec.shard} is scored: {found.folder}; `mrb merge` merges the shards")
             return
-        click.echo(table(found))
+        click.echo(format_run(found))
         click.echo(f"results: {found.folder}")
 
 

@@ -66,7 +66,7 @@ def command(
     from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.foreign_scores import describe_file, make_run, score_file, write_scored
-    from mrb.results.run import table
+    from mrb.results.run import format_run
 
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = describe_file(path, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
@@ -74,7 +74,7 @@ def command(
     lists, _ = find_local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(path))
     run = make_run(scored, ("mrb", *sys.argv[1:]))
-    click.echo(table(run))
+    click.echo(format_run(run))
     if out is not None:
         write_scored(out / info.name, scored, run.record.command)
         click.echo(f"results: {out / info.name}")

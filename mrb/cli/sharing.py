@@ -41,12 +41,12 @@ def push(lists: Path, address: str, private: bool) -> None:
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the lists into this folder too.")
 def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
-    """Fetch lists from the Hub at a commit, and check each: content, task, definition, data revision, track.
+    """Fetch lists from the Hub at a commit, and check each: content, task, definition, data revision, candidate set.
 
     They stay in MRB's cache, where `mrb run --candidates` finds them under the address that is printed, without network
-    too. TRACK stands for the published lists of a track (`mrb tracks`). Killed, the same command goes on.
+    too. TRACK stands for the published lists of a candidate set (`mrb tracks`). Killed, the same command goes on.
     """
-    from mrb.candidates.candidate_sets import find_track, published_on
+    from mrb.candidates.candidate_sets import find_candidate_set, find_published_lists
     from mrb.data.task import load_task
     from mrb.hub.address import is_address, parse_address
     from mrb.hub.pull_lists import copy_list, pull_published
@@ -57,7 +57,7 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     if is_address(source):
         pulled = [pull_lists(parse_address(source), tasks, _say)]
     else:
-        pulled = pull_published(published_on(find_track(source), [task.id for task in tasks]), _say)
+        pulled = pull_published(find_published_lists(find_candidate_set(source), [task.id for task in tasks]), _say)
     click.echo(_table(about for one in pulled for about in one.lists.values()))
     for one in pulled:
         for name in one.passed_over:

@@ -1,4 +1,4 @@
-"""`mrb tracks`: the named tracks of first-stage lists, and what making them is estimated to cost."""
+"""`mrb tracks`: the named candidate sets, and what making them is estimated to cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mrb.candidates.candidate_sets import Track
+    from mrb.candidates.candidate_sets import CandidateSet
     from mrb.data.task import Task
 
 SUITE = "mrb"
@@ -19,17 +19,17 @@ WIDTH = 100
 
 @click.command()
 @click.argument("track_id", metavar="[ID]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: every track with its tasks, or the one of an ID.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every set with its tasks, or the one of an ID.")
 def command(track_id: str | None, as_json: bool) -> None:
-    """List the tracks and their first stage for each task type, or the track ID task by task.
+    """List the candidate sets and their first stage for each task type, or the set ID task by task.
 
     GPU-hours are estimates over the 40 tasks of the suite mrb; nothing was measured on a GPU.
     """
-    from mrb.candidates.candidate_sets import find_track, load_tracks
+    from mrb.candidates.candidate_sets import find_candidate_set, load_candidate_sets
     from mrb.data.task import list_suite_tasks, load_suite
 
-    known = load_tracks()
-    tracks = known.tracks if track_id is None else (find_track(track_id),)
+    known = load_candidate_sets()
+    tracks = known.tracks if track_id is None else (find_candidate_set(track_id),)
     tasks = list_suite_tasks(load_suite(SUITE))
     if as_json:
         about = [_entry(track, tasks) for track in tracks]
@@ -40,15 +40,15 @@ def command(track_id: str | None, as_json: bool) -> None:
     click.echo("\n" + textwrap.fill(f"GPU-hours: {known.estimate.basis}", WIDTH))
 
 
-def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
-    """The tracks in words, then a row for each type: how many tasks, and first stage and hours on each track."""
+def _by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> Iterator[str]:
+    """The sets in words, then a row for each type: how many tasks, and first stage and hours in each set."""
     from mrb._util.format import format_table
-    from mrb.candidates.candidate_sets import load_published
+    from mrb.candidates.candidate_sets import load_published_lists
     from mrb.data.task import TYPES
     from mrb.evaluation.estimate import gpu_hours
 
     for track in tracks:
-        published = sum(one.track == track.id for one in load_published().lists)
+        published = sum(one.track == track.id for one in load_published_lists().lists)
         yield f"{track.id}: {track.title}, depth {track.depth}; {published} of {len(tasks)} lists published"
         yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
     yield ""
@@ -64,7 +64,7 @@ def _by_type(tracks: Sequence[Track], tasks: Sequence[Task]) -> Iterator[str]:
     yield from format_table(rows)
 
 
-def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
+def _by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]:
     from mrb._util.format import format_table
     from mrb.evaluation.estimate import gpu_hours
 
@@ -81,8 +81,8 @@ def _by_task(track: Track, tasks: Sequence[Task]) -> Iterator[str]:
     yield f"all: {_hours(sum(gpu_hours(track, task) for task in tasks))} GPU-hours"
 
 
-def _entry(track: Track, tasks: Sequence[Task]) -> dict[str, Any]:
-    """A track with each task's first stage, estimate and published list (null where there is none)."""
+def _entry(track: CandidateSet, tasks: Sequence[Task]) -> dict[str, Any]:
+    """A candidate set with each task's first stage, estimate and published list (null where there is none)."""
     from mrb.evaluation.estimate import gpu_hours
 
     rows = [
@@ -97,10 +97,10 @@ def _entry(track: Track, tasks: Sequence[Task]) -> dict[str, Any]:
     return {**track.model_dump(mode="json"), "tasks": rows}
 
 
-def _published(track: Track, task: Task) -> dict[str, str] | None:
-    from mrb.candidates.candidate_sets import load_published
+def _published(track: CandidateSet, task: Task) -> dict[str, str] | None:
+    from mrb.candidates.candidate_sets import load_published_lists
 
-    found = (one for one in load_published().lists if (one.track, one.task) == (track.id, task.id))
+    found = (one for one in load_published_lists().lists if (one.track, one.task) == (track.id, task.id))
     return next((one.model_dump(mode="json") for one in found), None)
 
 

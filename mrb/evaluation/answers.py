@@ -11,7 +11,7 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 
-def numbers_of(answer: object) -> Float64:
+def convert_scores(answer: object) -> Float64:
     """Return the numbers in `answer` as a float64 array of the same shape.
 
     Raises TypeError, ValueError, OverflowError, or what the object itself raises, if a value is not a real number
@@ -35,7 +35,7 @@ def numbers_of(answer: object) -> Float64:
 
 
 def _stacked(values: Iterable[object]) -> Float64:
-    parts = [numbers_of(value) for value in values]
+    parts = [convert_scores(value) for value in values]
     return np.stack(parts) if parts else np.empty(0)
 
 

@@ -26,7 +26,7 @@ _PACKAGES = (
 _MODULES = {"pillow": "PIL", "pytrec-eval-terrier": "pytrec_eval"}
 
 
-def packages() -> dict[str, str]:
+def list_packages() -> dict[str, str]:
     """Return the versions of python, mrb and those packages above that are imported now."""
     found = {"python": platform.python_version(), "mrb": __version__}
     for name in _PACKAGES:
@@ -38,10 +38,10 @@ def packages() -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, str]:
+def describe_environment() -> dict[str, str]:
     """Return package versions, operating system, processor and number of cores."""
     return {
-        **packages(),
+        **list_packages(),
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "processor": _processor(),

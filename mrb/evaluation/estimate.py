@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
-from mrb.candidates.candidate_sets import ITEM_KINDS, Encoder, Track, Tracks, load_tracks
+from mrb.candidates.candidate_sets import ITEM_KINDS, CandidateSet, CandidateSets, Encoder, load_candidate_sets
 from mrb.data.task import TYPES, Task, load_task
 from mrb.data.task_filter import count_queries
 from mrb.errors import MRBError, ResultError, close_names
@@ -182,15 +182,15 @@ def rate_of(rates: Rates, task: Task) -> Range | None:
     return rates.get(task.id, rates.get(task.type))
 
 
-def gpu_hours(track: Track, task: Task) -> float:
+def gpu_hours(track: CandidateSet, task: Task) -> float:
     """Return the hours of one GPU for the task's list in a candidate set, by the assumptions in `tasks/tracks.toml`; 0
     if its first stage uses no encoder."""
-    known = load_tracks()
+    known = load_candidate_sets()
     parts = track.first_stage(task).split("+")
     return sum(_assumed_rate(known, one, task).seconds(task) for one in known.encoders if one.id in parts) / 3600
 
 
-def _assumed_rate(known: Tracks, encoder: Encoder, task: Task) -> EncodingRate:
+def _assumed_rate(known: CandidateSets, encoder: Encoder, task: Task) -> EncodingRate:
     assumed = known.estimate
     kinds = (ITEM_KINDS[side] for side in task.type.split("2"))
     queries, documents = (

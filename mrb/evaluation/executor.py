@@ -72,7 +72,7 @@ class InProcess:
 
     def packages(self) -> dict[str, str]:
         """Return the versions of the packages that are imported now."""
-        return environment.packages()
+        return environment.list_packages()
 
     def open(self, spec: TaskSpec, plan: Plan) -> Score:
         """Return the function that scores entries of `plan`. Its data is loaded already, so nothing is prepared."""

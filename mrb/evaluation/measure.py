@@ -13,7 +13,7 @@ import pyarrow as pa
 from mrb.data.task_data import Qrels
 from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.metrics.aggregation import parts_of, task_mean
-from mrb.metrics.measures import MEASURES, ceiling_ranking, per_query
+from mrb.metrics.measures import MEASURES, oracle_ranking, per_query
 from mrb.metrics.ranking import rank_candidates, tied_across
 from mrb.metrics.statistics import intervals, task_seed
 from mrb.results.schema import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
@@ -58,7 +58,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Ta
     """
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
-    clusters, parts = cluster_numbers(plan), parts_of(plan.data.task, plan.query_ids)
+    clusters, parts = number_clusters(plan), parts_of(plan.data.task, plan.query_ids)
     rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
     own, first_stage, oracle = _intervals(plan, rows, clusters, parts)
     made = plan.candidates.provenance
@@ -132,7 +132,7 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
         best = (order if depth >= len(order) else order[order < depth])[:CUTOFF].tolist()
         orders[str(depth)] = [ids[position] for position in best]
     orders["first_stage"] = ids[:CUTOFF]
-    orders["oracle"] = ceiling_ranking(ids, qrels)[:CUTOFF]
+    orders["oracle"] = oracle_ranking(ids, qrels)[:CUTOFF]
     return _Rankings(orders, tied_across(given[order], TIE_CUTOFF))
 
 
@@ -152,7 +152,7 @@ def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
     return sum(int(np.isnan(scores[q][: plan.depth]).sum()) for q in plan.query_ids if q in scores)
 
 
-def cluster_numbers(plan: Plan) -> list[int]:
+def number_clusters(plan: Plan) -> list[int]:
     """Return each query's cluster number, in plan order; numbers count from 0 by first occurrence. Without clusters,
     each query is its own cluster."""
     clusters = plan.data.clusters

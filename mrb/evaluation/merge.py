@@ -20,7 +20,7 @@ from mrb.evaluation.plan import Float32, Plan, list_unscored, load_plan
 from mrb.evaluation.score_key import score_key
 from mrb.evaluation.spec import Shard, TaskSpec
 from mrb.evaluation.trial import refuse_replacement
-from mrb.results.run import Run, TaskScores, task_scores
+from mrb.results.run import Run, TaskScores, make_task_scores
 from mrb.results.schema import (
     JOURNAL_FILE,
     RUN_FILE,
@@ -170,7 +170,7 @@ def _merge_task(shards: Sequence[ShardRun], task_id: str, out: Path, candidates:
         write_journal(folder / JOURNAL_FILE, headers[0], records)
     result = measure(plan, scores, record.reranker)
     write_task(folder, plan, scores, result)
-    return task_scores(result.result, result.per_query)
+    return make_task_scores(result.result, result.per_query)
 
 
 def _check_packages(first: Header, header: Header, journal: Path) -> None:

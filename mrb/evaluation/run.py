@@ -27,7 +27,7 @@ from mrb.evaluation.trial import read_whole_result, refuse_mixture, refuse_repla
 from mrb.rerankers.declaration import not_covered
 from mrb.rerankers.noise import other_reranker, read_noise
 from mrb.rerankers.ties import tie_warning, tied_share
-from mrb.results.run import Run, TaskScores, load_tasks, task_scores
+from mrb.results.run import Run, TaskScores, load_tasks, make_task_scores
 from mrb.results.schema import (
     JOURNAL_FILE,
     RESULT_FILE,
@@ -153,7 +153,7 @@ class _Runner:
         if self._spec.shard is None:
             result = measure(plan, journal.scores, self._executor.info)
             write_task(folder, plan, journal.scores, result)
-            self._measured[task.id] = task_scores(result.result, result.per_query)
+            self._measured[task.id] = make_task_scores(result.result, result.per_query)
             if whole is not None and whole.candidates.depth < spec.depth:
                 self._say(f"{task.id}: the result at depth {whole.candidates.depth} is extended to depth {spec.depth}")
         self._tied[task.id] = tied_share(journal.scores.values())
@@ -268,7 +268,7 @@ class _Runner:
             not_covered=tuple(NotCovered(task=task_id, reason=reason) for task_id, reason in reasons.items()),
             pulled={**pulled, **spec.pulled},
             command=tuple(spec.command),
-            environment={**environment.environment(), **self._executor.packages(), **workers},
+            environment={**environment.describe_environment(), **self._executor.packages(), **workers},
             timings={**(earlier.timings if earlier else {}), **self._timings},
         )
 

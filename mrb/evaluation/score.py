@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mrb.errors import AdapterError, DataError, MRBError
-from mrb.evaluation.answers import Float64, numbers_of
+from mrb.evaluation.answers import Float64, convert_scores
 from mrb.evaluation.plan import Float32, PlannedRequest
 from mrb.rerankers.calling import adapter_call
 from mrb.rerankers.declaration import LoadedReranker
@@ -206,7 +206,7 @@ def _checked(reranker: LoadedReranker, item: PlannedRequest, answer: object, whe
 def _as_array(answer: object, place: str) -> Float64:
     """Return the numbers of a list, array, tensor or generator. AdapterError if a value is not a number."""
     try:
-        return numbers_of(answer)
+        return convert_scores(answer)
     except DataError:
         raise  # an image that a generator could not open
     except BaseException as error:  # reading a generator or another library's object may raise anything

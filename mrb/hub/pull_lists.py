@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from mrb._util.files import atomic_writer, read_json, write_json
 from mrb._util.parquet import MAX_FILE_BYTES
-from mrb.candidates.candidate_sets import PublishedList, check_track
+from mrb.candidates.candidate_sets import PublishedList, check_candidate_set
 from mrb.candidates.lists import Provenance, check_task, read_parquet
 from mrb.data.task import Model, Sha1, Task, load_task
 from mrb.errors import CandidatesError, TaskError, first_problem
@@ -132,7 +132,7 @@ def pull_published(published: Iterable[PublishedList], say: Say) -> list[PulledL
             here = pulled.lists[one.task]
             if (here.sha256, here.provenance.track) != (one.sha256, one.track):
                 raise CandidatesError(
-                    f"{place}: the list of {one.task} has hash {here.sha256} on track {here.provenance.track}; "
+                    f"{place}: the list of {one.task} has hash {here.sha256} in candidate set {here.provenance.track}; "
                     f"published is {one.sha256} on {one.track}"
                 )
         found.append(pulled)
@@ -171,7 +171,7 @@ def verify_list(path: Path, task: Task, where: str) -> ListInfo:
         raise CandidatesError(str(error).replace(str(path), where)) from error
     made = found.provenance
     check_task(made, task, where)
-    check_track(made.track, made.first_stage, made.depth, task, where)
+    check_candidate_set(made.track, made.first_stage, made.depth, task, where)
     return ListInfo(made, found.sha256, len(found), found.pairs)
 
 

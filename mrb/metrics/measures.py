@@ -99,7 +99,7 @@ def per_query(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure] = ME
     return PerQuery(tuple(qrels), values)
 
 
-def ceiling_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
+def oracle_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
     """Return the oracle ranking of `doc_ids`, which is the best for all measures: grade descending, ties as given.
 
     Unjudged documents count as grade 0. Its measures are the best that any reranker can reach on a candidate list.

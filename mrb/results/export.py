@@ -27,7 +27,7 @@ _LATEX = {
 }  # fmt: skip
 
 
-def trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
+def format_trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
     """Yield the lines of a TREC run file, `query Q0 document rank score tag`, with candidates in MRB's order.
 
     trec_eval reads only the score, as a float32, and breaks ties by document id. So the score is the number of
@@ -53,7 +53,7 @@ def trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
             yield f"{query_id} Q0 {doc_ids[position]} {rank} {score} {run.record.reranker.name}"
 
 
-def table_csv(run: Run) -> str:
+def format_csv(run: Run) -> str:
     """Return the run's results as CSV: a line for each task and measure, then a line for each average and measure.
 
     Numbers are fractions in full precision. `tasks` and `of` say how many tasks or types an average covers; its cells
@@ -67,7 +67,7 @@ def table_csv(run: Run) -> str:
     return out.getvalue()
 
 
-def table_latex(run: Run, measure: str) -> str:
+def format_latex(run: Run, measure: str) -> str:
     """Return a LaTeX table (for the package booktabs), in points (fractions times 100).
 
     It has each task's first stage, reranker with 95 % interval, and oracle, then the averages. ResultError if a result
@@ -79,7 +79,7 @@ def table_latex(run: Run, measure: str) -> str:
         r"\toprule",
         rf"\multicolumn{{6}}{{l}}{{{_escaped(run.name)}: {_escaped(measure)} $\times$ 100, 95\,\% intervals{raw}}} \\",
         r"\midrule",
-        r"Task & Type & First stage & Reranker & Interval & Ceiling \\",
+        r"Task & Type & First stage & Reranker & Interval & Oracle \\",
         r"\midrule",
     ]
     reasons = {item.task for item in run.record.not_covered}

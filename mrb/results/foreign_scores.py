@@ -23,7 +23,7 @@ from mrb.evaluation.plan import Float32, Plan, load_plan
 from mrb.evaluation.score_key import make_header
 from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.reranker import MODALITIES, Kind
-from mrb.results.run import Run, task_scores
+from mrb.results.run import Run, make_task_scores
 from mrb.results.schema import JOURNAL_FILE, RUN_FILE, RerankerInfo, RunRecord, read_run, write_run
 
 FILE_SOURCE = "scores in "
@@ -91,7 +91,7 @@ def describe_file(path: Path, task: Task, *, name: str | None, kind: Kind, uses_
 def make_run(scored: ScoredFile, command: Sequence[str]) -> Run:
     """Return the scored task as a run in memory, for tables."""
     result = scored.measured.result
-    found = task_scores(result, scored.measured.per_query)
+    found = make_task_scores(result, scored.measured.per_query)
     record = _make_record(result.reranker, scored.plan.data.task, None, command)
     return Run(Path(result.reranker.name), record, {result.task: found})
 
@@ -103,7 +103,7 @@ def write_scored(folder: Path, scored: ScoredFile, command: Sequence[str]) -> No
     MRB scored itself.
     """
     info, task = scored.measured.result.reranker, scored.plan.data.task
-    header = make_header(scored.plan, info, environment.packages())
+    header = make_header(scored.plan, info, environment.list_packages())
     with lock_folder(folder):
         earlier = read_run(folder) if (folder / RUN_FILE).exists() else None
         if earlier is not None and earlier.reranker.identity() != info.identity():
@@ -131,7 +131,7 @@ def _make_record(info: RerankerInfo, task: Task, earlier: RunRecord | None, comm
         tasks=tuple(sorted({task.id, *(earlier.tasks if earlier else ())})),
         not_covered=(),
         command=tuple(command),
-        environment=environment.environment(),
+        environment=environment.describe_environment(),
         timings={},
     )
 

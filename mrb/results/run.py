@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mrb._util.hashing import sha256_lines
 from mrb._util.parquet import read_untrusted
-from mrb.candidates.candidate_sets import STANDARD_TRACK
+from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
@@ -58,7 +58,7 @@ class TaskScores:
     @cached_property
     def queries(self) -> str:
         """Hash of the query ids, in order."""
-        return self.stated_queries or queries_hash(self.query_ids)
+        return self.stated_queries or hash_query_ids(self.query_ids)
 
     @cached_property
     def task(self) -> Task:
@@ -113,7 +113,7 @@ class Run:
         return _alike(list(self.tasks.values()))
 
 
-def queries_hash(query_ids: Iterable[str]) -> str:
+def hash_query_ids(query_ids: Iterable[str]) -> str:
     """Return the SHA-256 over query ids, one per line, in order."""
     return sha256_lines(query_id.encode() for query_id in query_ids)
 
@@ -142,7 +142,7 @@ def load_tasks(folder: Path, record: RunRecord, task_ids: Iterable[str]) -> dict
     return tasks
 
 
-def task_scores(result: Result, per_query: pa.Table) -> TaskScores:
+def make_task_scores(result: Result, per_query: pa.Table) -> TaskScores:
     """Return a result joined with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
     return TaskScores(
         result,
@@ -182,7 +182,7 @@ def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
     return found
 
 
-def suite_averages(run: Run, suite: Suite) -> SuiteAverages:
+def compute_suite_averages(run: Run, suite: Suite) -> SuiteAverages:
     """Compute all averages of `suite` for which the run has all tasks."""
     by_type = _by_type(suite.tasks)
     there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _averageable(run, ids)}
@@ -239,14 +239,14 @@ def _named(run: Run, found: Sequence[stats.Interval]) -> Measures:
     return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
 
 
-def table(run: Run, measure: str = str(HEADLINE)) -> str:
+def format_run(run: Run, measure: str = str(HEADLINE)) -> str:
     """Return the run as text: for each task first stage, reranker with interval, oracle and gain; then both averages.
 
     The candidate set (`track`) is named unless it is that of the frozen lists.
     """
     depths = sorted({scores.result.candidates.depth for scores in run.tasks.values()})
     tracks = sorted({scores.result.candidates.track for scores in run.tasks.values()})
-    own = f", track {', '.join(tracks)}" if tracks not in ([], [STANDARD_TRACK]) else ""
+    own = f", candidate set {', '.join(tracks)}" if tracks not in ([], [STANDARD_SET]) else ""
     width = max([len(task_id) for task_id in run.record.tasks] + [len("average over tasks (00 of 00)")])
     lines = [
         f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{own}",
@@ -269,7 +269,7 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
         if scores.result.counts.failed_pairs:
             lines.append(f"{task_id}: {scores.result.counts.failed_pairs} pairs failed and are ranked last")
     notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
-    lines += noise_line(run)
+    lines += format_noise(run)
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
     if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()):
@@ -277,7 +277,7 @@ def table(run: Run, measure: str = str(HEADLINE)) -> str:
     return "\n".join(lines)
 
 
-def noise_line(run: Run) -> list[str]:
+def format_noise(run: Run) -> list[str]:
     """Return one line with the noise floor that `mrb check --noise` stored in the run's folder, or no line.
 
     If it was measured on another reranker, the line says so and the noise is not shown. ResultError if the file is
@@ -329,7 +329,7 @@ def _load_task(folder: Path) -> TaskScores:
         *((name, pa.float64()) for name in result.measures),
     ]
     found = read_untrusted(path, pa.schema(stated), ResultError)
-    scores = task_scores(result, found)
+    scores = make_task_scores(result, found)
     for name, values in scores.values.items():
         if (
             len(values) != result.counts.queries

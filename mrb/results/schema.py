@@ -173,7 +173,7 @@ class Result(Model):
         for row in (self.measures, self.first_stage):
             for name, value in row.items():
                 if value.mean > self.oracle[name].mean + 1e-9:
-                    raise ValueError(f"{name} is {value.mean}, above the list's ceiling of {self.oracle[name].mean}")
+                    raise ValueError(f"{name} is {value.mean}, above the list's oracle of {self.oracle[name].mean}")
         return self
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
 from mrb.metrics.aggregation import parts_of, task_mean
-from mrb.metrics.measures import HEADLINE, Measure, ceiling_ranking, per_query
+from mrb.metrics.measures import HEADLINE, Measure, oracle_ranking, per_query
 
 MAX_CUTOFF = 999  # the largest cutoff of a measure
 
@@ -16,12 +16,12 @@ MAX_CUTOFF = 999  # the largest cutoff of a measure
 class Quality:
     """The task's means as fractions, over its parts if its score is a mean over parts.
 
-    `ndcg` is nDCG@10 in first-stage order, `ceiling` nDCG@10 of the oracle (the best order of the same documents), and
+    `ndcg` is nDCG@10 in first-stage order, `oracle` nDCG@10 of the oracle (the best order of the same documents), and
     `recall` is Recall@`cutoff`.
     """
 
     ndcg: float
-    ceiling: float
+    oracle: float
     recall: float
     cutoff: int
 
@@ -30,9 +30,9 @@ def quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
     """Measure the first `depth` documents of each list. A query without a list counts as 0."""
     recall = Measure("Recall", min(depth, MAX_CUTOFF))
     order = {query_id: doc_ids[:depth] for query_id, doc_ids, _ in candidates.lists()}
-    best = {query_id: ceiling_ranking(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}
+    best = {query_id: oracle_ranking(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}
     found = per_query(order, data.qrels, [HEADLINE, recall]).values
-    ceiling = per_query(best, data.qrels, [HEADLINE]).values[HEADLINE]
+    oracle = per_query(best, data.qrels, [HEADLINE]).values[HEADLINE]
     parts = parts_of(data.task, data.qrels)
-    own, best_own, recalled = (float(task_mean(v, parts)) for v in (found[HEADLINE], ceiling, found[recall]))
+    own, best_own, recalled = (float(task_mean(v, parts)) for v in (found[HEADLINE], oracle, found[recall]))
     return Quality(own, best_own, recalled, recall.cutoff)

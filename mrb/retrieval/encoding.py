@@ -13,7 +13,7 @@ from mrb.candidates.lists import Candidates
 from mrb.data.items import Item
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
-from mrb.evaluation.answers import numbers_of
+from mrb.evaluation.answers import convert_scores
 from mrb.evaluation.failures import FailureBudget
 from mrb.rerankers.calling import adapter_call
 from mrb.rerankers.plugins import Adapter, close_adapter
@@ -154,7 +154,7 @@ class Encoding:
                     answer = self.target.encode_queries(items, shards.instruction)
                 else:
                     answer = self.target.encode_documents(items)
-                return numbers_of(answer).astype(np.float32)
+                return convert_scores(answer).astype(np.float32)
         except MRBError:
             raise
         except BaseException as error:

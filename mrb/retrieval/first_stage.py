@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from mrb._util.hashing import sha256_bytes
-from mrb.candidates.candidate_sets import check_track
-from mrb.candidates.lists import Candidates, Provenance, build
+from mrb.candidates.candidate_sets import check_candidate_set
+from mrb.candidates.lists import Candidates, Provenance, build_candidates
 from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
-from mrb.evaluation.answers import numbers_of
+from mrb.evaluation.answers import convert_scores
 from mrb.rerankers.calling import adapter_call
 from mrb.rerankers.raised import refused, safe_repr
 from mrb.retrieval.dense import Dense
@@ -141,14 +141,14 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
         CandidatesError: The retriever skips a query or breaks its contract, or the named candidate set requires
             another first stage or depth.
     """
-    check_track(track, name, depth, data.task, f"task {data.task.id}")
+    check_candidate_set(track, name, depth, data.task, f"task {data.task.id}")
     selves = _self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
     # An encoder's calls are guarded one by one (`Encoding`), because MRB's own files are written between them.
     call = nullcontext if dense_of(retriever) else adapter_call
     found = _in_order(data, name, searched, call)
-    return build(
+    return build_candidates(
         provenance(data.task, name, depth, track),
         (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
     )
@@ -242,7 +242,7 @@ def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[Non
     try:
         query_id, doc_ids, scores = found
         with np.errstate(over="ignore"):  # an infinity is refused later, by name
-            return query_id, list(doc_ids), numbers_of(scores).astype(np.float32)
+            return query_id, list(doc_ids), convert_scores(scores).astype(np.float32)
     except BaseException as error:
         what = f"{place}: the search gave {safe_repr(found)}, wanted (query id, document ids, one number for each):"
         raise refused(error, what) from error

@@ -17,7 +17,7 @@ from mrb._util.redact import SECRET
 from mrb.data.task import Suite, load_suite
 from mrb.errors import MRBError, ResultError, first_problem
 from mrb.results.recompute import Recomputed, find_differences, recompute_task
-from mrb.results.run import Run, TaskScores, queries_hash, suite_averages, task_scores
+from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
 from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings
 from mrb.submission.redact import clean_command, clean_environment, clean_options, clean_text
@@ -181,13 +181,13 @@ def _write_rankings(folder: Path, found: Recomputed) -> RankingInfo:
     path = folder / RANKINGS_FOLDER / f"{task.id}.parquet"
     scores = publishes_scores(task, found.measured.result.data.selection)
     query_ids = write_rankings(path, rank_queries(found.plan, found.scores, keep_scores=scores), scores=scores)
-    return RankingInfo(sha256=sha256_file(path), scores=scores, queries=queries_hash(query_ids))
+    return RankingInfo(sha256=sha256_file(path), scores=scores, queries=hash_query_ids(query_ids))
 
 
 def _make_task_scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
     """Return the task as needed for averages, its result with the reranker's public declarations."""
     result = found.measured.result.model_copy(update={"reranker": info})
-    return task_scores(result, found.measured.per_query)
+    return make_task_scores(result, found.measured.per_query)
 
 
 def _make_submission(
@@ -212,7 +212,7 @@ def _make_submission(
         "environment": clean_environment(record.environment, hosts),
         "timings": {task_id: record.timings[task_id] for task_id in run.tasks if task_id in record.timings},
         "rankings": rankings,
-        "averages": suite_averages(run, suite),
+        "averages": compute_suite_averages(run, suite),
         "results": {task_id: scores.result for task_id, scores in run.tasks.items()},
     }
     try:

@@ -18,9 +18,9 @@ from mrb.results.run import (
     TaskScores,
     average_over_tasks,
     average_over_types,
-    queries_hash,
-    suite_averages,
-    task_scores,
+    compute_suite_averages,
+    hash_query_ids,
+    make_task_scores,
 )
 from mrb.results.schema import Result, RunCounts
 from mrb.submission.as_run import replace_tasks, to_run
@@ -105,7 +105,7 @@ def read_checked_rankings(received: ReceivedSubmission, task_id: str) -> list[Qu
                 f"{result.candidates.list_depth}"
             )
     found = {
-        "queries": (stated.queries, queries_hash(row.query_id for row in rows)),
+        "queries": (stated.queries, hash_query_ids(row.query_id for row in rows)),
         "counts.pairs": (result.counts.pairs, sum(len(row.order) for row in rows)),
         "counts.queries_without_candidates": (
             result.counts.queries_without_candidates,
@@ -165,7 +165,7 @@ def _recompute(
         stated.model_dump(mode="json"), measured.result.model_dump(mode="json"), tolerance=SAME
     ):
         raise ResultError(f"{where}.{field} is {said}, recomputed {found}")
-    return task_scores(measured.result, measured.per_query)
+    return make_task_scores(measured.result, measured.per_query)
 
 
 def check_means(received: ReceivedSubmission) -> None:
@@ -182,7 +182,7 @@ def _check_intervals(received: ReceivedSubmission, again: Mapping[str, TaskScore
     where = f"{received.folder / SUBMISSION_FILE}: averages"
     said = received.submission.averages.model_dump(mode="json")
     tasks = {task_id: again[task_id] for task_id in run.tasks if task_id in again}
-    recomputed = suite_averages(replace_tasks(run, tasks), received.suite)
+    recomputed = compute_suite_averages(replace_tasks(run, tasks), received.suite)
     wanted = {name: value for name, value in recomputed.model_dump(mode="json").items() if value is not None}
     complete = {name: said[name] for name in wanted if name != "of_types"}
     complete["of_types"] = {name: said["of_types"].get(name) for name in wanted["of_types"]}

@@ -183,7 +183,7 @@ def verify_submission(
         noise=None if noise is None else sha256_json(noise.model_dump(mode="json")),
         tasks=tasks,
         not_verified=dict(checked.not_recomputed),
-        environment=environment.environment(),
+        environment=environment.describe_environment(),
     )
 
 

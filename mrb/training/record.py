@@ -77,8 +77,8 @@ def make_record(loaded: LoadedRecipe, prepared: Prepared, steps: int, command: t
         groups=prepared.groups,
         steps=steps,
         command=command,
-        environment=environment.environment(),
-        packages=environment.packages() | {name: version(name) for name in ("accelerate", "peft")},
+        environment=environment.describe_environment(),
+        packages=environment.list_packages() | {name: version(name) for name in ("accelerate", "peft")},
     )
 
 

@@ -188,7 +188,7 @@ def test_a_list_of_equal_rows_in_many_groups_is_read(tmp_path: Path, stated: dic
         {k: v for k, v in json.loads(stated["mrb"]).items() if k in Provenance.model_fields}
     )
     doc_ids, falling = [f"d{n}" for n in range(1000)], np.arange(1000, 0, -1, dtype=np.float32)
-    built = lists.build(made, ((f"q{n}", doc_ids, falling) for n in range(300)))
+    built = lists.build_candidates(made, ((f"q{n}", doc_ids, falling) for n in range(300)))
     lists.write_parquet(built, tmp_path / "list.parquet")
     again = lists.read_parquet(tmp_path / "list.parquet")
     assert again.sha256 == built.sha256 and again.pairs == 300_000

@@ -17,7 +17,7 @@ from mrb.evaluation.plan import Plan
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
 from mrb.results.recompute import load_result_plan
-from mrb.results.run import Run, suite_averages, task_scores
+from mrb.results.run import Run, compute_suite_averages, make_task_scores
 from mrb.submission.build import ModelDeclaration, build_submission
 from mrb.submission.rankings import rank_queries, write_rankings
 from mrb.submission.rankings import restore_scores as stated_scores
@@ -76,11 +76,11 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
         if tasks is None or task_id in tasks:
             scores = {query_id: np.array(scores_of(plan, query_id), np.float32) for query_id in plan.query_ids}
         measured = measure(plan, scores, made.reranker)
-        found[task_id] = task_scores(measured.result, measured.per_query)
+        found[task_id] = make_task_scores(measured.result, measured.per_query)
         write_rankings(path, rank_queries(plan, scores, keep_scores=keep.scores), scores=keep.scores)
         value["results"][task_id] = measured.result.model_dump(mode="json")
         value["rankings"][task_id]["sha256"] = sha256_file(path)
     run = Run(folder, None, found)  # type: ignore[arg-type]
-    value["averages"] = suite_averages(run, load_suite("mini")).model_dump(mode="json")
+    value["averages"] = compute_suite_averages(run, load_suite("mini")).model_dump(mode="json")
     (folder / "submission.json").write_text(json.dumps(value))
     return folder

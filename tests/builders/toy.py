@@ -93,7 +93,7 @@ def toy_candidates(rankings: Mapping[str, Sequence[str]], depth: int = 100, task
         track="test",
         depth=depth,
     )
-    return lists.build(
+    return lists.build_candidates(
         made, [(query, ids, [1.0 - 0.001 * rank for rank in range(len(ids))]) for query, ids in rankings.items()]
     )
 

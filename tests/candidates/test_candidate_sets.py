@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from mrb.candidates import candidate_sets as tracks
-from mrb.candidates.lists import Provenance, build, read_parquet, write_parquet
+from mrb.candidates.lists import Provenance, build_candidates, read_parquet, write_parquet
 from mrb.candidates.load import check_candidates
 from mrb.cli.candidates import command as candidates_command
 from mrb.cli.tracks import command
@@ -29,8 +29,8 @@ def said(*arguments: str) -> str:
 
 
 def test_the_two_tracks_name_a_first_stage_for_every_type() -> None:
-    assert [track.id for track in tracks.load_tracks().tracks] == ["gme-2b", "bm25+siglip"]
-    gme, cheap = tracks.load_tracks().tracks
+    assert [track.id for track in tracks.load_candidate_sets().tracks] == ["gme-2b", "bm25+siglip"]
+    gme, cheap = tracks.load_candidate_sets().tracks
     assert gme.depth == cheap.depth == 100
     assert set(gme.first_stages) == set(cheap.first_stages) == set(TYPES)
     for kind, first_stage in cheap.first_stages.items():
@@ -41,7 +41,7 @@ def test_the_two_tracks_name_a_first_stage_for_every_type() -> None:
 
 
 def test_gpu_hours_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = tracks.load_tracks()
+    known = tracks.load_candidate_sets()
     gme, cheap = known.tracks
     # scifact: 300 queries and 5183 passages, 0.45e12 operations each, 40e12 a second.
     assert gpu_hours(gme, load_task("scifact")) == pytest.approx(5483 * 0.45 / 40 / 3600)
@@ -51,7 +51,7 @@ def test_gpu_hours_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a GPU of 0.1e12 a second the arithmetic is what takes long: 0.011e12 and 0.035e12 operations an item.
     slow = known.model_copy(update={"estimate": known.estimate.model_copy(update={"sustained_teraflops": 0.1})})
     by_hand = (19995 * 0.011 + 542246 * 0.035) / 0.1 / 3600
-    monkeypatch.setattr("mrb.evaluation.estimate.load_tracks", lambda: slow)
+    monkeypatch.setattr("mrb.evaluation.estimate.load_candidate_sets", lambda: slow)
     assert gpu_hours(cheap, load_task("visualnews-t2i")) == pytest.approx(by_hand)
 
 
@@ -66,7 +66,7 @@ def test_the_command_says_what_the_file_says_and_that_it_is_an_estimate() -> Non
     assert hours == {"gme-2b": pytest.approx(153.7, abs=0.1), "bm25+siglip": pytest.approx(3.44, abs=0.01)}
     assert all(row["published"] is None for track in found["tracks"] for row in track["tasks"])
     assert json.loads(said("gme-2b", "--json"))["tracks"] == found["tracks"][:1]
-    with pytest.raises(TaskError, match="unknown track 'gme'; there are: gme-2b, bm25\\+siglip"):
+    with pytest.raises(TaskError, match="unknown candidate set 'gme'; there are: gme-2b, bm25\\+siglip"):
         CliRunner().invoke(command, ["gme"], catch_exceptions=False)
 
 
@@ -79,10 +79,10 @@ def test_a_track_that_leaves_a_type_out_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tracks.toml"
     path.write_text(FILE.read_text().replace('i2i = "gme-2b"\n', "", 1))
     with pytest.raises(TaskError, match="must name a first stage for each of"):
-        read_toml(tracks.Tracks, path)
+        read_toml(tracks.CandidateSets, path)
     path.write_text(FILE.read_text().replace('i2i = "siglip"', 'i2i = "clip"'))
     with pytest.raises(TaskError, match="'clip', of which no cost is stated"):
-        read_toml(tracks.Tracks, path)
+        read_toml(tracks.CandidateSets, path)
 
 
 @pytest.mark.parametrize(("first_stage", "depth"), [("bm25", 100), ("gme-2b", 50)])
@@ -91,10 +91,10 @@ def test_a_list_that_says_a_track_it_is_not_on_is_refused(first_stage: str, dept
     about = {"task": task.id, "task_hash": task.hash, "revision": task.revision, "track": "gme-2b"}
     lists = [("q1", ["d1", "d2"], [2.0, 1.0])]
     path = tmp_path / "scifact.parquet"
-    write_parquet(build(Provenance(**about, first_stage=first_stage, depth=depth), lists), path)
-    with pytest.raises(CandidatesError, match="track gme-2b has the list of scifact made by gme-2b at depth 100"):
+    write_parquet(build_candidates(Provenance(**about, first_stage=first_stage, depth=depth), lists), path)
+    with pytest.raises(CandidatesError, match="set gme-2b the list of scifact is made by gme-2b at depth 100"):
         check_candidates(task, path, 10)
-    write_parquet(build(Provenance(**about, first_stage="gme-2b", depth=100), lists), path)
+    write_parquet(build_candidates(Provenance(**about, first_stage="gme-2b", depth=100), lists), path)
     check_candidates(task, path, 10)
 
 
@@ -106,10 +106,10 @@ def test_the_fusion_of_the_whole_track_is_a_name_for_every_type(task_id: str, na
     task = load_task(task_id)
     for name in ("bm25", "siglip", "bm25+siglip", "siglip+bm25"):
         if name in names:
-            tracks.check_track("bm25+siglip", name, 100, task, "here")
+            tracks.check_candidate_set("bm25+siglip", name, 100, task, "here")
         else:
-            with pytest.raises(CandidatesError, match="here: track"):
-                tracks.check_track("bm25+siglip", name, 100, task, "here")
+            with pytest.raises(CandidatesError, match="here: in candidate set"):
+                tracks.check_candidate_set("bm25+siglip", name, 100, task, "here")
 
 
 def test_make_takes_the_first_stage_of_the_track(tmp_path: Path) -> None:
@@ -120,13 +120,15 @@ def test_make_takes_the_first_stage_of_the_track(tmp_path: Path) -> None:
     assert (made.first_stage, made.track, made.depth) == ("bm25", "bm25+siglip", 100)
     for more in (["--first-stage", "pixels"], ["--depth", "50"]):
         failed = CliRunner().invoke(candidates_command, [*arguments, *more])
-        assert isinstance(failed.exception, MRBError) and "track bm25+siglip has the list" in str(failed.exception)
+        assert isinstance(failed.exception, MRBError) and "in candidate set bm25+siglip the list" in str(
+            failed.exception
+        )
 
 
 def test_no_list_is_published_and_that_is_said() -> None:
-    assert tracks.load_published().lists == ()
+    assert tracks.load_published_lists().lists == ()
     with pytest.raises(CandidatesError, match="no list of it has been published yet"):
-        tracks.published_on(tracks.find_track("gme-2b"), [])
+        tracks.find_published_lists(tracks.find_candidate_set("gme-2b"), [])
 
 
 def test_an_entry_of_the_published_lists_is_read(tmp_path: Path) -> None:
@@ -136,5 +138,5 @@ def test_an_entry_of_the_published_lists_is_read(tmp_path: Path) -> None:
     (found,) = read_toml(tracks.PublishedLists, path).lists
     assert (found.track, found.task, found.folder) == ("gme-2b", "nights", "")
     path.write_text(f"schema_version = 1\n[[lists]]\n{entry}[[lists]]\n{entry}")
-    with pytest.raises(TaskError, match="a task is listed twice on one track"):
+    with pytest.raises(TaskError, match="a task is listed twice in one candidate set"):
         read_toml(tracks.PublishedLists, path)

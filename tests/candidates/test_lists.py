@@ -17,7 +17,7 @@ from mrb.candidates import lists
 from mrb.candidates.lists import (
     Candidates,
     Provenance,
-    build,
+    build_candidates,
     check_ids,
     check_task,
     read_parquet,
@@ -44,7 +44,7 @@ def made() -> Provenance:
 
 @pytest.fixture
 def written(made: Provenance, tmp_path: Path) -> tuple[Candidates, Path]:
-    candidates = build(made, LISTS)
+    candidates = build_candidates(made, LISTS)
     write_parquet(candidates, tmp_path / "toy.parquet")
     return candidates, tmp_path / "toy.parquet"
 
@@ -95,24 +95,24 @@ def test_the_hash_does_not_depend_on_how_the_file_is_packed(written: tuple[Candi
 
 
 def test_what_a_list_says_enters_its_hash(made: Provenance) -> None:
-    original = build(made, LISTS).sha256
+    original = build_candidates(made, LISTS).sha256
     swapped = [("q2", ["d1", "d3"], [2.5, -1.0]), *LISTS[1:]]
     rescored = [("q2", ["d3", "d1"], [2.5, -1.5]), *LISTS[1:]]
-    hashes = {build(made, changed).sha256 for changed in (swapped, rescored, LISTS[::-1], LISTS[:2])}
+    hashes = {build_candidates(made, changed).sha256 for changed in (swapped, rescored, LISTS[::-1], LISTS[:2])}
     assert original not in hashes
     assert len(hashes) == 4
-    assert build(made.model_copy(update={"task": "other"}), LISTS).sha256 != original
+    assert build_candidates(made.model_copy(update={"task": "other"}), LISTS).sha256 != original
 
 
 def test_a_query_without_documents_is_not_in_the_list(made: Provenance, tmp_path: Path) -> None:
-    candidates = build(made, [*LISTS, ("q5", [], [])])
+    candidates = build_candidates(made, [*LISTS, ("q5", [], [])])
     assert "q5" not in candidates
     write_parquet(candidates, tmp_path / "toy.parquet")
-    assert read_parquet(tmp_path / "toy.parquet").sha256 == candidates.sha256 == build(made, LISTS).sha256
+    assert read_parquet(tmp_path / "toy.parquet").sha256 == candidates.sha256 == build_candidates(made, LISTS).sha256
 
 
 def test_an_empty_list_is_a_list(made: Provenance, tmp_path: Path) -> None:
-    write_parquet(build(made, []), tmp_path / "toy.parquet")
+    write_parquet(build_candidates(made, []), tmp_path / "toy.parquet")
     assert len(read_parquet(tmp_path / "toy.parquet")) == 0
 
 
@@ -129,12 +129,12 @@ def test_an_empty_list_is_a_list(made: Provenance, tmp_path: Path) -> None:
 )
 def test_no_list_may_hold(made: Provenance, ids: list[str], scores: list[float], message: str) -> None:
     with pytest.raises(CandidatesError, match=f"query 'q1'.*{message}"):
-        build(made, [("q1", ids, scores)])
+        build_candidates(made, [("q1", ids, scores)])
 
 
 def test_a_query_twice_is_refused(made: Provenance) -> None:
     with pytest.raises(CandidatesError, match="query 'q1' stands twice"):
-        build(made, [("q1", ["d1"], [1]), ("q1", ["d2"], [1])])
+        build_candidates(made, [("q1", ["d1"], [1]), ("q1", ["d2"], [1])])
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_trec_run_file_holds_the_same_order_and_scores(written: tuple[Candidat
 
 
 def test_ids_that_a_trec_run_file_cannot_hold_are_refused(made: Provenance, tmp_path: Path) -> None:
-    candidates = build(made, [("a query", ["d1"], [1])])
+    candidates = build_candidates(made, [("a query", ["d1"], [1])])
     with pytest.raises(CandidatesError, match="'a query' has white space"):
         write_trec(candidates, tmp_path / "toy.trec")
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from mrb.candidates.lists import build, read_parquet, write_parquet
+from mrb.candidates.lists import build_candidates, read_parquet, write_parquet
 from mrb.cli.candidates import command
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
@@ -51,7 +51,7 @@ def test_make_writes_the_list_in_both_forms(made: Path, tmp_path: Path) -> None:
     assert len(made.with_suffix(".trec").read_text().splitlines()) == candidates.pairs
     line = said("make", "--task", TASK, "--first-stage", "colour-words", "--depth", "20", "--out", tmp_path)
     found = quality(candidates, data, 20)
-    assert f"nDCG@10 {100 * found.ndcg:.2f} (ceiling {100 * found.ceiling:.2f})" in line
+    assert f"nDCG@10 {100 * found.ndcg:.2f} (oracle {100 * found.oracle:.2f})" in line
     assert f"Recall@20 {100 * found.recall:.2f}" in line
     assert candidates.sha256 in line
     assert (tmp_path / made.name).read_bytes() == made.read_bytes()
@@ -86,7 +86,7 @@ def test_show_tells_what_the_list_is(made: Path, tmp_path: Path) -> None:
 def test_show_measures_no_list_of_other_data(made: Path, tmp_path: Path) -> None:
     candidates = read_parquet(made)
     moved = candidates.provenance.model_copy(update={"revision": "9" * 64})
-    write_parquet(build(moved, candidates.lists()), tmp_path / "moved.parquet")
+    write_parquet(build_candidates(moved, candidates.lists()), tmp_path / "moved.parquet")
     assert "not computed" in said("show", tmp_path / "moved.parquet")
 
 
@@ -98,11 +98,11 @@ def test_check_passes_the_good_and_names_what_is_wrong(made: Path, tmp_path: Pat
     candidates = read_parquet(made)
     wrong = tmp_path / "wrong.parquet"
     stranger = [next(candidates.lists()), ("nosuch", ["x"], [1.0])]
-    write_parquet(build(candidates.provenance, stranger), wrong)
+    write_parquet(build_candidates(candidates.provenance, stranger), wrong)
     assert "query 'nosuch' is not in task" in refused("check", wrong)
 
     moved = candidates.provenance.model_copy(update={"revision": "9" * 64})
-    write_parquet(build(moved, candidates.lists()), wrong)
+    write_parquet(build_candidates(moved, candidates.lists()), wrong)
     assert "data revision 999999999999" in refused("check", wrong)
 
     shutil.copy(made, wrong)

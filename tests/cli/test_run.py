@@ -131,7 +131,7 @@ def test_a_task_without_candidates_is_refused_with_the_way_to_get_them(mrb: Mrb)
 
 
 def test_candidates_of_another_task_or_with_unknown_ids_are_refused(mrb: Mrb, tmp_path: Path) -> None:
-    from mrb.candidates.lists import build, write_parquet
+    from mrb.candidates.lists import build_candidates, write_parquet
     from mrb.candidates.load import find_candidates
     from mrb.data.task import load_task
 
@@ -142,7 +142,7 @@ def test_candidates_of_another_task_or_with_unknown_ids_are_refused(mrb: Mrb, tm
     frozen = read_parquet(find_candidates(load_task("mini-faq-t2t"), None))
     lists = [(query_id, ["nowhere", *doc_ids[1:]], scores) for query_id, doc_ids, scores in frozen.lists()]
     path = tmp_path / "made_up.parquet"
-    write_parquet(build(frozen.provenance, lists), path)
+    write_parquet(build_candidates(frozen.provenance, lists), path)
     _refused(mrb("run", "--model", "surface", *FAQ, "--candidates", str(path)), "'nowhere'", "not in the corpus")
     path.write_bytes(path.read_bytes()[:-100])
     _refused(mrb("run", "--model", "surface", *FAQ, "--candidates", str(path)), "made_up.parquet")

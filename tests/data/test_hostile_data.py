@@ -111,7 +111,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             task=TASK.id, task_hash=TASK.hash, revision=TASK.revision, first_stage="toy", track="test", depth=25
         )
         falling = [float(-rank) for rank in range(len(ids))]
-        lists.write_parquet(lists.build(made, [(query, ids, falling) for query in queries]), Path("list.parquet"))
+        lists.write_parquet(
+            lists.build_candidates(made, [(query, ids, falling) for query in queries]), Path("list.parquet")
+        )
 
     def write(table: str, rows: pa.Table) -> None:
         file = table_file(table)

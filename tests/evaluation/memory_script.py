@@ -15,7 +15,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from mrb.candidates.lists import Provenance, build
+from mrb.candidates.lists import Provenance, build_candidates
 from mrb.data.items import DecodeCache, Item
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
@@ -87,12 +87,12 @@ def _run(folder: Path, queries: int) -> None:
     falling = list(range(DEPTH, 0, -1))
     # A generator: the script's own lists are not what is measured.
     ring = ([f"corpus-{(n + step) % queries}" for step in range(DEPTH)] for n in range(queries))
-    candidates = build(made, ((f"queries-{n}", ids, falling) for n, ids in enumerate(ring)))
+    candidates = build_candidates(made, ((f"queries-{n}", ids, falling) for n, ids in enumerate(ring)))
     plan = make_plan(data, candidates, DEPTH)
     reranker = declared(Adapter("brightness", Brightness(), {}, "test", None))
     journal = folder / "journal"
     journal.unlink(missing_ok=True)
-    with Journal(journal).open(make_header(plan, reranker.info, environment.packages())) as writer:
+    with Journal(journal).open(make_header(plan, reranker.info, environment.list_packages())) as writer:
         requests = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
         for item, scores in score_all(reranker, requests, task.id):
             writer.append(Record(item.entry.query_id, item.entry.first, scores))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mrb.candidates import lists
 from mrb.candidates.lists import Provenance
 from mrb.errors import CandidatesError, MRBError
-from mrb.metrics.measures import MEASURES, ceiling_ranking, per_query
+from mrb.metrics.measures import MEASURES, oracle_ranking, per_query
 from mrb.metrics.ranking import rank_candidates
 from mrb.results.schema import read_result
 from tests.builders.oracle import expected_value
@@ -53,7 +53,7 @@ def test_a_better_order_is_never_worse_and_the_ceiling_is_the_best(
     better = list(ids)
     if grades.get(ids[second], 0) > max(grades.get(ids[first], 0), 0):
         better[first], better[second] = better[second], better[first]
-    best = ceiling_ranking(ids, grades)
+    best = oracle_ranking(ids, grades)
     assert sorted(best) == sorted(ids)
     found = [per_query({"q": order}, {"q": grades}) for order in (ids, better, best)]
     for measure in MEASURES:
@@ -96,7 +96,7 @@ LISTS = st.lists(st.tuples(st.text(max_size=5), IDS, st.lists(FLOATS, min_size=3
 def test_a_list_is_read_as_it_was_written(room: Path, rows: list[tuple[str, list[str], list[float]]]) -> None:
     falling = [(query_id, ids, sorted(scores[: len(ids)], reverse=True)) for query_id, ids, scores in rows]
     try:
-        made = lists.build(MADE, falling)
+        made = lists.build_candidates(MADE, falling)
         lists.write_parquet(made, room / "list.parquet")
     except CandidatesError:
         ACCEPTED.append(False)
@@ -110,7 +110,9 @@ def test_a_list_is_read_as_it_was_written(room: Path, rows: list[tuple[str, list
 @examples(30)
 @given(st.data())
 def test_a_list_that_was_changed_is_refused(room: Path, data: st.DataObject) -> None:
-    made = lists.build(MADE, [(f"q{q}", [f"d{q + n}" for n in range(6)], np.arange(6, 0, -1)) for q in range(4)])
+    made = lists.build_candidates(
+        MADE, [(f"q{q}", [f"d{q + n}" for n in range(6)], np.arange(6, 0, -1)) for q in range(4)]
+    )
     path = room / "changed.parquet"
     lists.write_parquet(made, path)
     table = pq.read_table(path)

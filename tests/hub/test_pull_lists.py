@@ -88,7 +88,7 @@ def test_a_run_takes_an_address_and_records_the_commit(hub: Hub, mrb: Mrb, pushe
     run = ("run", "--model", "surface", "--task", TASKS[0], "--depth", "20", "--limit", "5")
     done = mrb(*run, "--candidates", f"{PLACE}/first")
     assert done.returncode == 0, done.stderr
-    assert "depth 20, track tried" in done.stdout
+    assert "depth 20, candidate set tried" in done.stdout
     record = json.loads((tmp_path / "runs" / "surface" / "run.json").read_text())
     address = f"{PLACE}@{pushed}/first"
     assert record["pulled"] == {TASKS[0]: address}
@@ -200,7 +200,7 @@ def test_a_listing_in_pages_is_read_to_its_end(hub: Hub, mrb: Mrb, pushed: str) 
 def test_a_track_without_published_lists(mrb: Mrb, hub: Hub) -> None:
     refused(mrb("candidates", "pull", "gme-2b"), "gme-2b", "no list of it has been published yet")
     refused(mrb("candidates", "pull", "bm25+siglip", "--task", "nights"), "no list of it has been published yet")
-    refused(mrb("candidates", "pull", "gme"), "unknown track", "gme-2b, bm25+siglip")
+    refused(mrb("candidates", "pull", "gme"), "unknown candidate set", "gme-2b, bm25+siglip")
     assert hub.requests == []
 
 
@@ -306,7 +306,7 @@ except CandidatesError as error:
     for stated, track, words in (
         (sha256, "tried", sha256),
         ("0" * 64, "tried", f"refused: {PLACE}@{pushed}/first: the list of {TASKS[0]} has hash {sha256}"),
-        (sha256, "other", "on track tried; published is"),
+        (sha256, "other", "in candidate set tried; published is"),
     ):
         done = mrb("-P", "-c", script, pushed, TASKS[0], stated, track, python=True)
         assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr

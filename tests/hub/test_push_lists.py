@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mrb._util.files import write_json
-from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.candidates.lists import Provenance, build_candidates, write_parquet
 from mrb.data.task import load_task
 from mrb.errors import CandidatesError, DataError, ResultError, TaskError
 from mrb.hub.address import HubFolder, parse_address
@@ -22,7 +22,7 @@ LISTS = [("q1", ["d1", "d2"], [2.0, 1.0]), ("q2", ["d2"], [0.5])]
 def write(path: Path, **changed: object) -> str:
     """A list at `path`; its hash."""
     about = {"task": TASK.id, "task_hash": TASK.hash, "revision": TASK.revision, "first_stage": "toy", "track": "own"}
-    candidates = build(Provenance.model_validate({**about, "depth": 5, **changed}), LISTS)
+    candidates = build_candidates(Provenance.model_validate({**about, "depth": 5, **changed}), LISTS)
     write_parquet(candidates, path)
     return candidates.sha256
 

@@ -18,7 +18,7 @@ from mrb.leaderboard.tables.cells import escape_invisible, format_percent, forma
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
 from mrb.leaderboard.tables.runs import card, read_runs
 from mrb.leaderboard.tables.table_grouping import compare
-from mrb.results.run import average_over_tasks, load_run, table
+from mrb.results.run import average_over_tasks, format_run, load_run
 from tests.builders.pages import read_pages
 
 MakeRun = Callable[..., Path]
@@ -242,12 +242,12 @@ def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(make_run: M
         "25 candidates a query · track standard ·"
         in read_pages(build([folder], tmp_path / "site").parent)["index.html"].text
     )
-    assert table(load_run(folder)).splitlines()[0].endswith("depth 25")
+    assert format_run(load_run(folder)).splitlines()[0].endswith("depth 25")
     for name in ("mini-flag-t2i", "mini-faq-t2t"):
         path = folder / name / "result.json"
         path.write_text(path.read_text().replace('"track": "standard"', '"track": "gme-2b"'))
     assert "· tracks gme-2b and standard ·" in read_pages(build([folder], tmp_path / "mixed").parent)["index.html"].text
-    assert table(load_run(folder)).splitlines()[0].endswith("depth 25, track gme-2b, standard")
+    assert format_run(load_run(folder)).splitlines()[0].endswith("depth 25, candidate set gme-2b, standard")
 
 
 def test_how_numbers_and_unseen_characters_are_written() -> None:

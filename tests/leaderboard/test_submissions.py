@@ -22,7 +22,7 @@ from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
 from mrb.leaderboard.tables.runs import read_entries, read_runs
 from mrb.leaderboard.tables.table_grouping import compare
-from mrb.results.run import average_over_tasks, average_over_types, load_run, suite_averages
+from mrb.results.run import average_over_tasks, average_over_types, compute_suite_averages, load_run
 from mrb.submission.as_run import to_run
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
@@ -76,7 +76,7 @@ def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path) -> None:
     run = load_run(trial_run(tmp_path, tasks=MINI.tasks, limit=4))
     received = read_submission_folder(submitted(run.folder, tmp_path))
     stored = to_run(received)
-    assert received.submission.averages == suite_averages(run, MINI)
+    assert received.submission.averages == compute_suite_averages(run, MINI)
     for measure in ("nDCG@10", "MRR@10"):
         for average in (average_over_tasks, average_over_types):
             assert average(run, MINI.tasks, measure) == average(stored, MINI.tasks, measure)

@@ -19,7 +19,7 @@ from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.charts.scatter import Point, labelled, scatters
-from mrb.leaderboard.pages.exports import as_json, latex, long_csv, plain, table_csv, tex
+from mrb.leaderboard.pages.exports import as_json, format_csv, latex, long_csv, plain, tex
 from mrb.leaderboard.serve import POLICY, server
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.columns import size
@@ -158,7 +158,7 @@ def test_the_mean_over_common_tasks_is_over_those_that_all_have(make_run: Make) 
 def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
     (board,) = _site(make_run("one_a", 0.5), make_run("two", 0.7, cover=MINI[:3])).boards.values()
     summary = board.tabs[0]
-    rows = {row["reranker"]: row for row in csv.DictReader(io.StringIO(table_csv(board, summary)))}
+    rows = {row["reranker"]: row for row in csv.DictReader(io.StringIO(format_csv(board, summary)))}
     assert list(rows) == ["first-stage", "oracle", "one_a", "two"]
     cell = board.summaries["nDCG@10"].row("one_a").cells["types"]
     assert (float(rows["one_a"]["types"]), float(rows["one_a"]["types low"])) == (cell.mean, cell.low)

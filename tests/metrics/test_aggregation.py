@@ -26,7 +26,7 @@ from mrb.rerankers.check.probe import Probe
 from mrb.rerankers.declaration import declared
 from mrb.rerankers.plugins import Adapter
 from mrb.results.compare import compare
-from mrb.results.run import Run, average_over_tasks, load_run, table
+from mrb.results.run import Run, average_over_tasks, format_run, load_run
 from mrb.results.schema import RerankerInfo
 from mrb.retrieval.candidate_stats import quality
 from tests.builders.toy import toy_candidates, toy_data, toy_task
@@ -127,7 +127,7 @@ def test_a_result_is_the_mean_over_parts(plan: Plan) -> None:
 
 def test_a_lists_quality_is_the_mean_over_parts(plan: Plan, data: TaskData) -> None:
     found = quality(plan.candidates, data, 12)
-    assert (found.ndcg, found.ceiling, found.recall) == pytest.approx((0.75, 1.0, 1.0))
+    assert (found.ndcg, found.oracle, found.recall) == pytest.approx((0.75, 1.0, 1.0))
     assert quality(plan.candidates, data, 2).recall == pytest.approx(0.5)
 
 
@@ -168,7 +168,7 @@ def test_a_run_is_read_and_averaged_over_parts(base: Run) -> None:
     both = average_over_tasks(base, ["cqadupstack", "nfcorpus"], MEASURE)
     other = base.tasks["nfcorpus"].result.measures[MEASURE].mean
     assert both.interval is not None and both.interval.mean == pytest.approx((own + other) / 2)
-    assert f"{100 * own:.2f}" in table(base)
+    assert f"{100 * own:.2f}" in format_run(base)
 
 
 def test_a_plain_mean_in_the_result_is_refused(base: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrb.metrics.measures import HEADLINE, MEASURES, Measure, ceiling_ranking, per_query
+from mrb.metrics.measures import HEADLINE, MEASURES, Measure, oracle_ranking, per_query
 from mrb.metrics.ranking import rank_candidates, tie_order
 from tests.builders.oracle import dcg, expected_value
 
@@ -63,7 +63,7 @@ def test_a_thousand_tie_free_score_lists_from_score_to_measure():
 def test_no_order_beats_the_ceiling(case, random):
     ranking, grades = case
     other = random.sample(ranking, len(ranking))
-    result = per_query({"best": ceiling_ranking(ranking, grades), "other": other}, {"best": grades, "other": grades})
+    result = per_query({"best": oracle_ranking(ranking, grades), "other": other}, {"best": grades, "other": grades})
     for measure in MEASURES:
         best, other_value = result.values[measure]
         assert best >= other_value - 1e-12

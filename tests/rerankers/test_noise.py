@@ -12,7 +12,7 @@ import pytest
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
-from mrb.results.run import load_run, table
+from mrb.results.run import format_run, load_run
 from mrb.results.schema import MAX_RESULT_BYTES, read_run
 
 MakeRun = Callable[..., Path]
@@ -63,7 +63,7 @@ def store(run: Path, value: object) -> Path:
 
 
 def last_lines(run: Path) -> list[str]:
-    return [line for line in table(load_run(run)).splitlines() if "noise" in line]
+    return [line for line in format_run(load_run(run)).splitlines() if "noise" in line]
 
 
 def test_it_comes_back_as_it_was_written(run: Path) -> None:
@@ -75,10 +75,10 @@ def test_it_comes_back_as_it_was_written(run: Path) -> None:
 
 
 def test_the_table_of_a_run_has_one_line_of_it(run: Path) -> None:
-    plain = table(load_run(run))
+    plain = format_run(load_run(run))
     store(run, noise(run))
     line = "noise floor: nDCG@10 moves by 0.300 a query on average between two batch plans (2 tasks, depth 25)"
-    assert table(load_run(run)) == f"{plain}\n{line}"
+    assert format_run(load_run(run)) == f"{plain}\n{line}"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_refused_by_name_wherever_it_is_read(
     run: Path, tmp_path: Path, changes: Json, wanted: str
 ) -> None:
     path = store(run, noise(run, **changes))
-    for use in (lambda: read_noise(run), lambda: table(load_run(run)), lambda: build([run], tmp_path / "site")):
+    for use in (lambda: read_noise(run), lambda: format_run(load_run(run)), lambda: build([run], tmp_path / "site")):
         with pytest.raises(ResultError) as caught:
             use()
         assert str(caught.value).startswith(f"{path}: ")

@@ -17,7 +17,7 @@ import pytrec_eval
 
 from mrb.errors import ResultError
 from mrb.metrics.ranking import rank_candidates
-from mrb.results.export import table_csv, table_latex, trec
+from mrb.results.export import format_csv, format_latex, format_trec
 from mrb.results.run import Run, average_over_types, load_run
 from mrb.results.schema import SCORES_FILE
 
@@ -60,7 +60,7 @@ def columns(lines: Sequence[str]) -> dict[str, list[tuple[str, int, float]]]:
 
 def test_trec_eval_reads_the_order_that_mrb_ranks_by(folder: Path) -> None:
     scores = tied_scores()
-    found = columns(list(trec(with_scores(folder, scores), TASK)))
+    found = columns(list(format_trec(with_scores(folder, scores), TASK)))
     docs = [f"d{n}" for n in range(DEPTH)]
     # One relevant document a query: its reciprocal rank is the place where trec_eval finds it.
     for query in range(QUERIES):
@@ -75,7 +75,7 @@ def test_trec_eval_reads_the_order_that_mrb_ranks_by(folder: Path) -> None:
 
 def test_raw_scores_come_back_as_the_same_float32(folder: Path) -> None:
     scores = np.random.default_rng(2).normal(0, 1e-3, (QUERIES, DEPTH)).astype(np.float32)
-    found = columns(list(trec(with_scores(folder, scores), TASK, raw=True)))
+    found = columns(list(format_trec(with_scores(folder, scores), TASK, raw=True)))
     for query in range(QUERIES):
         again = {doc: np.float32(score) for doc, _, score in found[f"q{query}"]}
         assert [again[f"d{n}"] for n in range(DEPTH)] == scores[query].tolist()
@@ -84,27 +84,27 @@ def test_raw_scores_come_back_as_the_same_float32(folder: Path) -> None:
 def test_what_a_trec_file_cannot_hold_is_refused(folder: Path) -> None:
     ids = ["two words", *(f"d{n}" for n in range(1, DEPTH))]
     with pytest.raises(ResultError, match="'two words' has white space"):
-        list(trec(with_scores(folder, tied_scores(), ids), TASK))
+        list(format_trec(with_scores(folder, tied_scores(), ids), TASK))
     with pytest.raises(ResultError, match="no result for task nights"):
-        list(trec(load_run(folder), "nights"))
+        list(format_trec(load_run(folder), "nights"))
 
 
 def test_damaged_scores_are_refused(folder: Path) -> None:
     with pytest.raises(ResultError, match=r"scores\.parquet"):
-        list(trec(load_run(folder), TASK))
+        list(format_trec(load_run(folder), TASK))
     scores = tied_scores()
     scores[3, 4] = np.nan
     with pytest.raises(ResultError, match="not the 96 scores, 0 of them failed"):
-        list(trec(with_scores(folder, scores), TASK))
+        list(format_trec(with_scores(folder, scores), TASK))
     run = with_scores(folder, tied_scores())
     table = pq.read_table(folder / TASK / SCORES_FILE)
     pq.write_table(table.slice(1), folder / TASK / SCORES_FILE)
     with pytest.raises(ResultError, match="not the 96 scores, 0 of them failed"):
-        list(trec(run, TASK))
+        list(format_trec(run, TASK))
 
 
 def read_csv(run: Run) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(table_csv(run))))
+    return list(csv.DictReader(io.StringIO(format_csv(run))))
 
 
 def test_csv_holds_every_number_in_full(make_run: MakeRun) -> None:
@@ -141,7 +141,7 @@ def test_no_text_cell_is_a_formula(make_run: MakeRun, name: str) -> None:
 def test_latex_is_escaped_and_complete(make_run: MakeRun) -> None:
     run = load_run(make_run("toy", cover=("mini-faq-t2t", "mini-flag-i2t")))
     hostile: Any = r"50%_\input{x}$&#^~"
-    text = table_latex(Run(Path(hostile), run.record, run.tasks), "nDCG@10")
+    text = format_latex(Run(Path(hostile), run.record, run.tasks), "nDCG@10")
     assert r"50\%\_\textbackslash{}input\{x\}\$\&\#\textasciicircum{}\textasciitilde{}: nDCG@10" in text
     assert text.startswith("\\begin{tabular}") and text.endswith("\\end{tabular}\n")
     own = run.tasks["mini-flag-i2t"].result.measures["nDCG@10"]
@@ -158,8 +158,8 @@ def test_latex_averages_and_unknown_measures(make_run: MakeRun) -> None:
     run = load_run(make_run("toy"))
     average = average_over_types(run, run.record.tasks, "Recall@5")
     assert average.mean is not None
-    assert f"& {100 * average.mean:.2f} &" in table_latex(run, "Recall@5").splitlines()[-3]
+    assert f"& {100 * average.mean:.2f} &" in format_latex(run, "Recall@5").splitlines()[-3]
     with pytest.raises(ResultError, match="has no nDCG@7"):
-        table_latex(run, "nDCG@7")
+        format_latex(run, "nDCG@7")
     scores = run.tasks["mini-flag-i2t"]
-    table_csv(replace(run, tasks={"mini-flag-i2t": scores}))
+    format_csv(replace(run, tasks={"mini-flag-i2t": scores}))

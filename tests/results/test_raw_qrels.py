@@ -14,8 +14,8 @@ from mrb.data.task import load_task
 from mrb.errors import CandidatesError, ResultError
 from mrb.evaluation.spec import select_tasks
 from mrb.leaderboard.build import build
-from mrb.results.export import table_csv, table_latex
-from mrb.results.run import RAW, average_over_tasks, load_run, table
+from mrb.results.export import format_csv, format_latex
+from mrb.results.run import RAW, average_over_tasks, format_run, load_run
 from mrb.results.schema import check_registry
 
 MakeRun = Callable[..., Path]
@@ -24,9 +24,9 @@ TASKS = ("mini-faq-t2t", "mini-flag-t2i")
 
 def test_tables_and_files_name_it(make_run: MakeRun, tmp_path: Path) -> None:
     raw, cleaned = (load_run(make_run(name, tasks=TASKS, qrels=name)) for name in ("raw", "cleaned"))
-    assert RAW in table(raw) and RAW not in table(cleaned)
-    assert {row["qrels"] for row in csv.DictReader(io.StringIO(table_csv(raw))) if row["type"]} == {"raw"}
-    assert "raw qrels" in table_latex(raw, "nDCG@10") and "raw qrels" not in table_latex(cleaned, "nDCG@10")
+    assert RAW in format_run(raw) and RAW not in format_run(cleaned)
+    assert {row["qrels"] for row in csv.DictReader(io.StringIO(format_csv(raw))) if row["type"]} == {"raw"}
+    assert "raw qrels" in format_latex(raw, "nDCG@10") and "raw qrels" not in format_latex(cleaned, "nDCG@10")
     page = build([raw.folder, cleaned.folder], tmp_path / "site").read_text()
     assert page.count('<section class="comparison"') == 2
     assert page.count("raw judgements: documents that the corpus lacks count as missed") == 1
@@ -38,7 +38,7 @@ def test_no_average_mixes_the_two(make_run: MakeRun) -> None:
     run = load_run(folder)
     assert set(run.tasks) == set(TASKS)
     assert average_over_tasks(run, TASKS, "nDCG@10").mean is None
-    assert "depth, queries or qrels differ" in table(run)
+    assert "depth, queries or qrels differ" in format_run(run)
 
 
 def test_a_result_must_be_of_the_definition_that_it_names(make_run: MakeRun) -> None:

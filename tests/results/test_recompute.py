@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mrb.candidates.lists import Provenance, build, write_parquet
+from mrb.candidates.lists import Provenance, build_candidates, write_parquet
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
@@ -52,7 +52,7 @@ def candidates(data: TaskData, tmp_path_factory: pytest.TempPathFactory) -> Path
         return query_id, chosen, [float(LISTED - n) for n in range(LISTED)]
 
     path = tmp_path_factory.mktemp("lists") / f"{TASK.id}.parquet"
-    write_parquet(build(made, map(listed, data.queries)), path)
+    write_parquet(build_candidates(made, map(listed, data.queries)), path)
     return path
 
 

@@ -298,6 +298,6 @@ def test_quality_by_hand() -> None:
     found = quality(make_candidates(data, fixed, "fixed", 5, "test"), data, 2)
     second = 1 / math.log2(3)
     assert found.ndcg == pytest.approx((second + second / (1 + second)) / 3)
-    assert found.ceiling == pytest.approx((1 + 1 / (1 + second)) / 3)
+    assert found.oracle == pytest.approx((1 + 1 / (1 + second)) / 3)
     assert found.recall == pytest.approx((1 + 0.5) / 3)
     assert found.cutoff == 2

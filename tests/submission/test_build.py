@@ -51,11 +51,11 @@ def test_orders_and_scores_are_those_of_the_run(trial: Path, pristine: Path) -> 
 
     from mrb.candidates.load import load_candidates
     from mrb.data.task import load_task
-    from mrb.results.export import trec
+    from mrb.results.export import format_trec
     from mrb.results.run import load_run
 
     listed = load_candidates(load_task(TASK), None, 25)
-    lines = [line.split() for line in trec(load_run(trial), TASK)]
+    lines = [line.split() for line in format_trec(load_run(trial), TASK)]
     table = pq.read_table(pristine / "rankings" / f"{TASK}.parquet")
     shown = []
     for query_id, order, scores in zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True):

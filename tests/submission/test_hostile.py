@@ -33,7 +33,7 @@ import pytest
 from mrb._util.hashing import sha256_file
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.results.export import table_csv
+from mrb.results.export import format_csv
 from mrb.submission import rankings
 from mrb.submission.as_run import to_run
 from mrb.submission.reader import list_submissions, read_submission_folder
@@ -147,7 +147,7 @@ def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
         ]
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", pages[name].source)
     cells = [
-        cell for line in table_csv(to_run(read_submission_folder(submission))).splitlines() for cell in line.split(",")
+        cell for line in format_csv(to_run(read_submission_folder(submission))).splitlines() for cell in line.split(",")
     ]
     assert cells and not [cell for cell in cells if cell.startswith(("=", "+", "@")) or re.match("-[^0-9]", cell)]
 

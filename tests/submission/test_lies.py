@@ -26,7 +26,7 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
-from mrb.metrics.measures import ceiling_ranking
+from mrb.metrics.measures import oracle_ranking
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import load_reranker
@@ -91,7 +91,7 @@ def _grades(plan: Plan, query_id: str) -> list[int]:
 
 def _oracle(plan: Plan, query_id: str, scores: Scores) -> Scores:
     doc_ids = plan.entry(query_id).doc_ids
-    best = ceiling_ranking(doc_ids, plan.data.qrels[query_id])
+    best = oracle_ranking(doc_ids, plan.data.qrels[query_id])
     return [float(len(best) - best.index(doc_id)) for doc_id in doc_ids]
 
 
@@ -283,7 +283,7 @@ def _rewrite_rows(change: Callable[[list[Json]], list[Json]]) -> Callable[[Path]
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from mrb.results.run import queries_hash
+        from mrb.results.run import hash_query_ids
 
         path = folder / "rankings" / f"{TEXT}.parquet"
         table = pq.read_table(path)
@@ -292,7 +292,7 @@ def _rewrite_rows(change: Callable[[list[Json]], list[Json]]) -> Callable[[Path]
         pq.write_table(made, path, compression="none", use_dictionary=False, write_statistics=False)
 
         def follow(value: Json) -> None:
-            ids = queries_hash(row["query_id"] for row in rows)
+            ids = hash_query_ids(row["query_id"] for row in rows)
             value["rankings"][TEXT].update(sha256=sha256_file(path), queries=ids)
             counts = value["results"][TEXT]["counts"]
             counts.update(queries=len(rows), pairs=sum(len(row["order"]) for row in rows))

@@ -41,7 +41,7 @@ def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseReco
         depth=max(plan.depth for plan in probe.plans),
         tasks=tasks,
         floor=float(np.mean([noise.mean_change for noise in tasks.values()])),
-        environment=environment.environment(),
+        environment=environment.describe_environment(),
     )
 
 
