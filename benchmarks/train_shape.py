@@ -19,9 +19,16 @@ from pathlib import Path
 import torch
 import transformers
 
-from mrb.training.memory_estimate import cut_config, empty_learner, kept_bytes, load_config, measure
-from mrb.training.model import quiet
-from mrb.training.recipe import RECIPES, Recipe, load_recipe
+from mrb.training.memory_estimate import (
+    SHAPES,
+    cut_config,
+    load_config,
+    make_empty_learner,
+    measure_saved,
+    measure_size,
+)
+from mrb.training.model import silence_libraries
+from mrb.training.recipe import Recipe, load_recipe
 from mrb.training.run import train
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -33,7 +40,7 @@ PROBED = 256
 
 def checkpoint(folder: Path, shape: str, layers: int) -> None:
     """Save a model of the shape with so many layers in text and vision, its tokenizer and its image processor."""
-    config = cut_config(load_config(RECIPES / "shapes" / shape), layers)
+    config = cut_config(load_config(SHAPES / shape), layers)
     tokenizer = tiny.tokenizer()
     for name, token in {
         "image_token_id": "<|image_pad|>",
@@ -55,7 +62,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="SECTION.NAME=VALUE")
     asked = parser.parse_args()
-    quiet()
+    silence_libraries()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shape = load_recipe(asked.recipe).recipe.model.shape
@@ -88,12 +95,12 @@ def compare(recipe: Recipe, asked: argparse.Namespace) -> None:
     half = recipe.memory.precision == "bf16"
     kept = {}
     for layers in (asked.layers, 2 * asked.layers):
-        config = cut_config(load_config(RECIPES / "shapes" / recipe.model.shape), layers, 512)
+        config = cut_config(load_config(SHAPES / recipe.model.shape), layers, 512)
         plain = recipe.memory.model_copy(update={"gradient_checkpointing": False})
-        learner = empty_learner(recipe.model_copy(update={"memory": plain}), config).train()
-        kept[layers] = kept_bytes(learner, PROBED, half)
+        learner = make_empty_learner(recipe.model_copy(update={"memory": plain}), config).train()
+        kept[layers] = measure_saved(learner, PROBED, half)
     found = kept[2 * asked.layers] - kept[asked.layers]
-    one = measure(recipe)
+    one = measure_size(recipe)
     reckoned = asked.layers * (PROBED * one.layer_bytes + one.layer_fixed)
     print(
         f"{asked.layers} layers keep {found / 1e6:.1f} MB of {PROBED} tokens; reckoned {reckoned / 1e6:.1f} MB "

@@ -101,22 +101,22 @@ def data(
     from mrb.data.load import load_task_data
     from mrb.data.task import list_suite_tasks, load_suite, load_task
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.training.data.contamination import held_out_index, held_out_tasks
+    from mrb.training.data.contamination import list_held_out, load_held_out
     from mrb.training.data.mine_negatives import BuildOptions
-    from mrb.training.data.write_dataset import make_groups, summary
+    from mrb.training.data.write_dataset import make_groups, summarize_record
 
     if bool(task_ids) == bool(suite_id):
         raise TrainingError("name the tasks: either --task ID (may be repeated) or --suite ID")
     tasks = list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
     lists, _ = find_local_lists(candidates, tasks, lambda line: click.echo(line, err=True))
     options = BuildOptions(depth, random)
-    index = held_out_index(held_out_tasks(), lambda line: click.echo(line, err=True))
+    index = load_held_out(list_held_out(), lambda line: click.echo(line, err=True))
     for task in tasks:
         data = load_task_data(task)
         record = make_groups(
             data, out, index, first_stage=first_stage, candidates=lists, options=options, form=form, embed=embed
         )
-        for line in summary(record, out / f"{task.id}.{form}"):
+        for line in summarize_record(record, out / f"{task.id}.{form}"):
             click.echo(line)
 
 

@@ -1,4 +1,4 @@
-"""From groups on disk to batches: the order of a run, the documents sampled of each group, their prompts."""
+"""From groups on disk to batches: the documents sampled of each group of a run, and their prompts."""
 
 from __future__ import annotations
 
@@ -6,89 +6,94 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from mrb.data.items import Item
+from mrb.data.items import ImageHandle
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.errors import MRBError
+from mrb.training.data.group import Ints, Sampling, TrainingGroup, order_groups, sample_documents
 from mrb.training.data.prepare import Source
-from mrb.training.data.sampling import Drawn, Ints, Sampling, draw
-from mrb.training.grad_cache import Batch
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A group as one training step sees it: a prompt per document, positives first.
+class Batch:
+    """The documents of some queries, query after query: their prompts, labels bool[documents], and documents per query.
 
     `missing` counts the negatives that were wanted but not available.
     """
 
     prompts: Sequence[Prompt]
-    positives: int
-    missing: int
+    labels: Tensor
+    sizes: Sequence[int]
+    missing: int = 0
+
+    @property
+    def images(self) -> list[ImageHandle]:
+        """The images of all prompts, in order, with repetitions."""
+        return [placed.image for prompt in self.prompts for placed in prompt.images]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the language model reads, without padding."""
+        return sum(len(prompt.ids) for prompt in self.prompts)
 
 
-class Feed(Dataset[Asked | MRBError]):
-    """The groups of a whole run in order. Row i of `order` [n, 3] gives (source, row, visit) of item i.
+def make_batch(prompter: Prompter, group: TrainingGroup, missing: int = 0) -> Batch:
+    """Return the batch of one group: a prompt for each of its documents, positives first."""
+    query, *documents = (one.item for one in group.items)
+    prompts = prompter.prompts(group.instruction, [(query, document) for document in documents])
+    labels = torch.arange(len(prompts)) < len(group.positives)
+    return Batch(prompts, labels, [len(prompts)], missing)
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Return the batch of the queries of `batches`, in order."""
+    return Batch(
+        prompts=[prompt for batch in batches for prompt in batch.prompts],
+        labels=torch.cat([batch.labels for batch in batches]),
+        sizes=[size for batch in batches for size in batch.sizes],
+        missing=sum(batch.missing for batch in batches),
+    )
+
+
+class GroupDataset(Dataset[Batch | MRBError]):
+    """The `count` groups of a whole run in order, as batches of one.
 
     An item depends only on the seed and its index, so all processes and restarts see the same items.
     """
 
     def __init__(
-        self, sources: Sequence[Source], order: Ints, sampling: Sampling, seed: int, prompter: Prompter
+        self, sources: Sequence[Source], count: int, sampling: Sampling, seed: int, prompter: Prompter
     ) -> None:
         self.sources = sources
-        self.order = order
         self.sampling = sampling
         self.seed = seed
         self.prompter = prompter
+        self.order: Ints = order_groups([len(source) for source in sources], count, sampling.by_size, seed)
 
     def __len__(self) -> int:
         return len(self.order)
 
-    def drawn(self, place: int) -> Drawn:
-        """Return the documents sampled for item `place` of the run."""
-        source, row, visit = (int(number) for number in self.order[place])
-        return draw(self.sources[source].group(row), self.sampling, (self.seed, source, row, visit))
-
-    def __getitem__(self, place: int) -> Asked | MRBError:
-        """Return a group's prompts, or the error that they raise.
+    def __getitem__(self, place: int) -> Batch | MRBError:
+        """Return the batch of a group, or the error that its documents raise.
 
         The error is returned because an exception in a data loader's worker would reach the trainer as a traceback's
         text.
         """
+        number, row, visit = map(int, self.order[place])
+        source = self.sources[number]
         try:
-            drawn = self.drawn(place)
-            return Asked(prompts_of(self.prompter, drawn), len(drawn.positives), drawn.missing)
+            group = sample_documents(source.group(row), self.sampling, (self.seed, number, row, visit))
+            return make_batch(self.prompter, group, self.sampling.negatives - len(group.negatives))
         except MRBError as error:
-            source, row, _ = (int(number) for number in self.order[place])
-            return self.sources[source].named(row, error)
+            return source.locate_error(row, error)
 
 
-def prompts_of(prompter: Prompter, drawn: Drawn) -> list[Prompt]:
-    """Return a prompt for each document of a sampled group."""
-    query = drawn.group.query.item
-    pairs: list[tuple[Item, Item]] = [(query, document.item) for document in drawn.documents]
-    return prompter.prompts(drawn.group.instruction, pairs)
-
-
-def collate(asked: Sequence[Asked | MRBError]) -> dict[str, Batch | MRBError]:
-    """Return a batch of groups, or the first group's error, under the key "batch".
+def collate(items: Sequence[Batch | MRBError]) -> dict[str, Batch | MRBError]:
+    """Return the batch of several groups, or the first group's error, under the key "batch".
 
     It is in a dictionary because data loaders pass values of dictionaries on unchanged.
     """
-    good = [one for one in asked if isinstance(one, Asked)]
-    if len(good) < len(asked):
-        return {"batch": next(one for one in asked if isinstance(one, MRBError))}
-    return {"batch": batch_of(good)}
-
-
-def batch_of(asked: Sequence[Asked]) -> Batch:
-    """Return the batch of several groups."""
-    labels = [place < one.positives for one in asked for place in range(len(one.prompts))]
-    return Batch(
-        prompts=[prompt for one in asked for prompt in one.prompts],
-        labels=torch.tensor(labels),
-        sizes=[len(one.prompts) for one in asked],
-        missing=sum(one.missing for one in asked),
-    )
+    errors = [item for item in items if isinstance(item, MRBError)]
+    return {"batch": errors[0] if errors else join_batches([item for item in items if isinstance(item, Batch)])}

@@ -63,7 +63,7 @@ class Exporter:
         held = dict(self.learner.named_parameters()) if state is None else state
         rows = held["rows.yes"].detach().cpu(), held["rows.no"].detach().cpu()
         weights = {name.removeprefix("model."): v for name, v in held.items() if name.startswith("model.")}
-        if self.learner.with_lora:
+        if self.learner.has_lora:
             self._save_lora(folder, weights if state is not None else None)
             apart = not self._of_head(rows)
         else:
@@ -78,7 +78,7 @@ class Exporter:
     def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
         """Write the trained parameters, which `load` restores."""
         held = dict(self.learner.named_parameters()) if state is None else state
-        trained = {name: held[name].detach().cpu().contiguous() for name, _ in self.learner.trained()}
+        trained = {name: held[name].detach().cpu().contiguous() for name, _ in self.learner.list_trained()}
         save_file(trained, folder / STATE_FILE)
 
     def load(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class Exporter:
         path = folder / STATE_FILE
         if not path.is_file():
             raise TrainingError(f"{folder}: holds no {STATE_FILE}; it is no checkpoint to go on from")
-        state, wanted = load_file(path), dict(self.learner.trained())
+        state, wanted = load_file(path), dict(self.learner.list_trained())
         odd = sorted(state.keys() ^ wanted.keys())
         if odd:
             raise TrainingError(f"{path}: {odd[0]} is missing there, or nothing that this recipe trains")

@@ -14,12 +14,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mrb.data.items import ImageHandle
 from mrb.engine.backbone import Row, row_of
 from mrb.engine.batching import batches
 from mrb.engine.image_features import Features
-from mrb.engine.prompt import Prompt
 from mrb.errors import TrainingError
+from mrb.training.dataset import Batch
 from mrb.training.losses import Contrastive, Group, OnePass, Supervised, TwoPass, Unified, split_groups
 
 Loss = Contrastive | Supervised | Unified
@@ -35,30 +34,7 @@ class Plan(Protocol):
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The documents of some queries, query after query: their prompts, labels bool[documents], and documents per query.
-
-    `missing` counts the negatives that were wanted but not available.
-    """
-
-    prompts: Sequence[Prompt]
-    labels: Tensor
-    sizes: Sequence[int]
-    missing: int = 0
-
-    @property
-    def images(self) -> list[ImageHandle]:
-        """The images of all prompts, in order, with repetitions."""
-        return [placed.image for prompt in self.prompts for placed in prompt.images]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that the language model reads, without padding."""
-        return sum(len(prompt.ids) for prompt in self.prompts)
-
-
-@dataclass(frozen=True)
-class Done:
+class StepResult:
     """Result of a micro-batch: its share of the step's loss, the logits of its documents per query, and `drift`.
 
     `drift` is the largest difference of logits between the two passes, 0 if there was one pass.
@@ -70,26 +46,25 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Stepper:
+class MicroBatchStep:
     """Computes the loss of a micro-batch and accumulates its gradient.
 
     `forward` is the model as wrapped for several processes, `backward` backpropagates a scalar. All chunks but the last
-    run inside `apart()`, without synchronising gradients (`no_sync`). `queries` is the divisor of the sum over queries:
+    run inside `no_sync()`, without synchronising gradients. `queries` is the divisor of the sum over queries:
     this process's queries of the whole step.
     """
 
     loss: Loss
     forward: Forward
     backward: Callable[[Tensor], None]
-    apart: Callable[[], AbstractContextManager[None]]
+    no_sync: Callable[[], AbstractContextManager[None]]
     chunk_tokens: int
     queries: int
 
-    def __call__(self, batch: Batch, features: Mapping[str, Features]) -> Done:
+    def __call__(self, batch: Batch, features: Mapping[str, Features]) -> StepResult:
         """Run forward and backward on a batch. Raises TrainingError if the loss is not finite."""
         rows = [row_of(prompt, features) for prompt in batch.prompts]
-        labels = batch.labels
-        parts = chunks(batch, self.chunk_tokens)
+        parts = split_chunks(batch, self.chunk_tokens)
         leaves = {key: _cut(one) for key, one in features.items()} if len(parts) > 1 else dict(features)
         plan, first = self._plan(batch, rows, parts, leaves)
         drift = 0.0
@@ -97,7 +72,7 @@ class Stepper:
         found: list[Logits] = []
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
-            with nullcontext() if last else self.apart():
+            with nullcontext() if last else self.no_sync():
                 yes, no = self.forward([rows[i] for i in part.tolist()], features if last else leaves)
                 scalar = plan.chunk(part, yes, no)
                 if last:
@@ -113,7 +88,7 @@ class Stepper:
             found.append((yes.detach(), no.detach()))
         assert total is not None
         yes, no = first or _in_order(found, parts)
-        return Done(total, split_groups(yes, no, labels, batch.sizes), drift)
+        return StepResult(total, split_groups(yes, no, batch.labels, batch.sizes), drift)
 
     def _plan(
         self, batch: Batch, rows: Sequence[Row], parts: Sequence[Tensor], features: Mapping[str, Features]
@@ -145,7 +120,7 @@ class _Whole:
         return self.loss(split_groups(yes, no, self.batch.labels, self.batch.sizes), self.queries)
 
 
-def chunks(batch: Batch, tokens: int) -> list[Tensor]:
+def split_chunks(batch: Batch, tokens: int) -> list[Tensor]:
     """Return the chunks of documents that go through the model together, as int64 indices, longest first."""
     lengths = [len(prompt.ids) for prompt in batch.prompts]
     return [torch.tensor(part, device=batch.labels.device) for part in batches(lengths, tokens)]

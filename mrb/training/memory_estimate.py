@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ from mrb.engine.backbone import Row
 from mrb.engine.checkpoint import read_config
 from mrb.errors import TrainingError
 from mrb.training.losses import LabelRows
-from mrb.training.model import Learner, tuned
+from mrb.training.model import Learner, apply_tuning
 from mrb.training.recipe import RECIPES, Recipe
 
+SHAPES = RECIPES / "shapes"
 PROBES = (8, 24)
 """Lengths in tokens of the two rows that a layer is measured with, to separate its per-token and its constant cost."""
 _FEW = 512
@@ -28,7 +27,7 @@ _FEW = 512
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelSize:
     """Sizes of a recipe's model.
 
     `parameters` counts all parameters, `trained` the trained ones; `weight_bytes` is the size of the weights as held,
@@ -46,40 +45,41 @@ class Shape:
     layer_fixed: float
 
 
-def shape_folder(recipe: Recipe) -> Path | None:
+def find_config_folder(recipe: Recipe) -> Path | None:
     """Return a folder with the model's configuration: the local checkpoint's, else the packaged one; None if there is
     none.
     """
     model = recipe.model
     if model.path is not None and model.revision is None and (local := expand_user(model.path)).is_dir():
         return local
-    shipped = RECIPES / "shapes" / (recipe.model.shape or "-")
-    return shipped if shipped.is_dir() else None
+    packaged = SHAPES / (model.shape or "-")
+    return packaged if packaged.is_dir() else None
 
 
-def measure(recipe: Recipe) -> Shape:
-    """Return the shape of the recipe's model. Downloads nothing and reads no weights.
+def measure_size(recipe: Recipe) -> ModelSize:
+    """Return the size of the recipe's model. Downloads nothing and reads no weights.
 
     Raises TrainingError if the model's configuration is not available.
     """
-    folder = shape_folder(recipe)
+    folder = find_config_folder(recipe)
     if folder is None:
         raise TrainingError(
             f"{recipe.model.name} is not on this disk, and model.shape names none of the shapes that ship: "
-            + ", ".join(sorted(path.name for path in (RECIPES / "shapes").iterdir()))
+            + ", ".join(sorted(path.name for path in SHAPES.iterdir()))
         )
     config = load_config(folder)
     with torch.device("meta"):
-        learner = empty_learner(recipe, config)
-    text = config.get_text_config()
-    seen = {id(values): values for values in learner.parameters()}
-    one, two = (_kept_bytes(recipe, config, layers) for layers in (1, 2))
-    few, many = (two[tokens] - one[tokens] for tokens in PROBES)
+        learner = make_empty_learner(recipe, config)
+    weights = list(learner.parameters())
+    # What one layer more saves, for a short and a long row, gives the cost per token and the constant.
+    (one_few, one_many), (two_few, two_many) = (_measure_layers(recipe, config, layers) for layers in (1, 2))
+    few, many = two_few - one_few, two_many - one_many
     slope = (many - few) / (PROBES[1] - PROBES[0])
-    return Shape(
-        parameters=sum(values.numel() for values in seen.values()),
-        trained=sum(values.numel() for _, values in learner.trained()),
-        weight_bytes=sum(values.numel() * values.element_size() for values in seen.values()),
+    text = config.get_text_config()
+    return ModelSize(
+        parameters=sum(values.numel() for values in weights),
+        trained=sum(values.numel() for _, values in learner.list_trained()),
+        weight_bytes=sum(values.nbytes for values in weights),
         hidden=text.hidden_size,
         layers=text.num_hidden_layers,
         state_bytes=2 if recipe.memory.precision == "bf16" else 4,
@@ -96,18 +96,18 @@ def load_config(folder: Path) -> Any:
     return AutoConfig.for_model(content.pop("model_type"), **content)
 
 
-def empty_learner(recipe: Recipe, config: Any, dtype: torch.dtype | None = None) -> Learner:
+def make_empty_learner(recipe: Recipe, config: Any) -> Learner:
     """Build a learner from a configuration, with torch's initial weights and label rows of the right width."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     loader: Any = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
     precise = recipe.memory.precision == "fp32" or recipe.tuning.method == "full"
-    model = loader.from_config(config, dtype=dtype or (torch.float32 if precise else torch.bfloat16))
+    model = loader.from_config(config, dtype=torch.float32 if precise else torch.bfloat16)
     width = config.get_text_config().hidden_size
     count = max(1, len(recipe.rows.yes)), max(1, len(recipe.rows.no))
     learns = recipe.rows.trainable or recipe.rows.start == "random"
     rows = LabelRows(torch.zeros(count[0], width), torch.zeros(count[1], width), trainable=learns)
-    return tuned(recipe, model, rows)
+    return apply_tuning(recipe, model, rows)
 
 
 def cut_config(config: Any, layers: int, vocabulary: int | None = None) -> Any:
@@ -129,37 +129,28 @@ def cut_config(config: Any, layers: int, vocabulary: int | None = None) -> Any:
     return small
 
 
-def _kept_bytes(recipe: Recipe, config: Any, layers: int) -> dict[int, int]:
-    """Return the bytes that so many layers save for backward, by number of tokens, without gradient checkpointing."""
+def _measure_layers(recipe: Recipe, config: Any, layers: int) -> list[int]:
+    """Return the bytes that so many layers save for backward, for each of PROBES, without gradient checkpointing."""
     plain = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"gradient_checkpointing": False})})
     with torch.device("meta"):
-        learner = empty_learner(plain, cut_config(config, layers, _FEW))
+        learner = make_empty_learner(plain, cut_config(config, layers, _FEW))
     learner = learner.to_empty(device="cpu").train()
     for values in learner.parameters():
         nn.init.zeros_(values)
-    return {tokens: kept_bytes(learner, tokens, recipe.memory.precision == "bf16") for tokens in PROBES}
+    return [measure_saved(learner, tokens, recipe.memory.precision == "bf16") for tokens in PROBES]
 
 
-def kept_bytes(learner: Learner, tokens: int, half: bool) -> int:
+def measure_saved(learner: Learner, tokens: int, half: bool) -> int:
     """Return the bytes that one row of so many tokens saves for backward on the CPU, weights not counted."""
     row = Row(np.zeros(tokens, np.int64), (), np.tile(np.arange(tokens), (3, 1)))
     weights = {values.untyped_storage().data_ptr() for values in learner.parameters()}
-    with kept_storages() as kept, torch.autocast("cpu", torch.bfloat16, enabled=half):
-        learner([row], {})
-    return sum(size for place, size in kept.items() if place not in weights)
-
-
-@contextmanager
-def kept_storages() -> Iterator[dict[int, int]]:
-    """Collect what autograd saves for backward within the context: storage address -> bytes, each storage once."""
-    kept: dict[int, int] = {}
-    held: list[torch.Tensor] = []
+    saved: dict[int, torch.UntypedStorage] = {}  # by address; a storage that is held keeps its address
 
     def pack(values: torch.Tensor) -> torch.Tensor:
-        storage = values.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        held.append(values)  # keeps the storage alive: its address could be reused
+        saved[values.untyped_storage().data_ptr()] = values.untyped_storage()
         return values
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values):
-        yield kept
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values)
+    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=half):
+        learner([row], {})
+    return sum(storage.nbytes() for place, storage in saved.items() if place not in weights)

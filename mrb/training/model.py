@@ -45,7 +45,7 @@ class Learner(nn.Module):
         return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
 
     @property
-    def with_lora(self) -> bool:
+    def has_lora(self) -> bool:
         """Whether the model has LoRA weights."""
         return self.base is not self.model
 
@@ -61,7 +61,7 @@ class Learner(nn.Module):
         yes, no = self.rows(hidden)
         return yes, no
 
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def list_trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Return (name, parameter) of the trained parameters."""
         return ((name, values) for name, values in self.named_parameters() if values.requires_grad)
 
@@ -75,14 +75,14 @@ class Start:
     layout: Layout
 
 
-def quiet() -> None:
+def silence_libraries() -> None:
     """Turn off the libraries' progress bars and advice on standard error."""
     checkpoint.quiet_transformers()
     # Deprecations inside transformers and accelerate do not concern the user.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
 
 
-def layout_of(recipe: Recipe) -> Layout:
+def find_layout(recipe: Recipe) -> Layout:
     """Return the recipe's prompt template.
 
     Raises TrainingError if there is none of that name, or if it ranks by another score than the loss trains.
@@ -106,7 +106,7 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
 
     Raises TrainingError or AdapterError if it is not available.
     """
-    layout = layout_of(recipe)
+    layout = find_layout(recipe)
     folder = made
     if folder is None:
         assert recipe.model.path is not None  # a recipe without a path has a random start
@@ -125,10 +125,10 @@ def build_learner(recipe: Recipe, start: Start) -> Learner:
         dtype=torch.float32 if precise else torch.bfloat16,
         attention=recipe.model.attention,
     )
-    return tuned(recipe, model, label_rows(recipe, model, start))
+    return apply_tuning(recipe, model, make_label_rows(recipe, model, start))
 
 
-def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
+def apply_tuning(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
     """Make a learner of `model` and label rows: freeze, add LoRA and mark what the recipe trains.
 
     Raises TrainingError if model and recipe do not fit.
@@ -137,7 +137,7 @@ def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
     if recipe.loss.along == "cl":  # this loss does not depend on it
         rows.no.requires_grad_(False)
     learner = Learner(
-        _lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _full(recipe.tuning, model), rows
+        _add_lora(recipe.tuning, model) if recipe.tuning.method == "lora" else _unfreeze(recipe.tuning, model), rows
     )
     if recipe.tuning.vision == "trained":
         if learner.tower is None:
@@ -154,7 +154,7 @@ def tuned(recipe: Recipe, model: Any, rows: LabelRows) -> Learner:
     return learner
 
 
-def label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
+def make_label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
     """Return the label rows of a recipe."""
     settings = recipe.rows
     head = model.get_output_embeddings()
@@ -163,11 +163,11 @@ def label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
     weight: Tensor = head.weight
     if settings.start == "random":
         return LabelRows.random(weight.shape[1], recipe.schedule.seed)
-    yes, no = token_ids(recipe, start)
+    yes, no = find_label_ids(recipe, start)
     return LabelRows.from_head(weight, yes, no, trainable=settings.trainable)
 
 
-def token_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
+def find_label_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
     """Return the ids of the recipe's label tokens. Raises TrainingError if a label token is not a single token."""
     if not recipe.rows.yes:
         positive, negative = label_ids(start.tokenizer, start.layout)
@@ -185,7 +185,7 @@ def token_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
     return ids(recipe.rows.yes), ids(recipe.rows.no)
 
 
-def _lora(tuning: Tuning, model: Any) -> Any:
+def _add_lora(tuning: Tuning, model: Any) -> Any:
     from peft import LoraConfig, get_peft_model
 
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
@@ -210,7 +210,7 @@ def _lora(tuning: Tuning, model: Any) -> Any:
     return get_peft_model(model, config)
 
 
-def _full(tuning: Tuning, model: Any) -> Any:
+def _unfreeze(tuning: Tuning, model: Any) -> Any:
     decoder = getattr(model.model, "language_model", model.model)
     for name, values in decoder.named_parameters():
         values.requires_grad_(tuning.embeddings == "trained" or not name.startswith("embed_tokens."))
@@ -227,10 +227,10 @@ def _refuse_dropout(learner: Learner) -> None:
         raise TrainingError(f"this loss needs two passes that compute the same, but the model has dropout: {active[0]}")
 
 
-def matched_text(learner: Learner) -> str:
+def describe_trained(learner: Learner) -> str:
     """Return a readable summary of what is trained: parameter counts, and modules by their last name."""
     total = sum(values.numel() for values in learner.parameters())
-    trained = dict(learner.trained())
+    trained = dict(learner.list_trained())
     count = sum(values.numel() for values in trained.values())
     lines = [f"trained: {count:,} of {total:,} parameters ({100 * count / total:.2f} %)"]
     for part, words in _PARTS.items():

@@ -6,14 +6,13 @@ The result is an ordinary checkpoint folder. It depends only on the recipe, its 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mrb.errors import TrainingError
-from mrb.training.data.group import TrainingGroup
 from mrb.training.data.prepare import Source
-from mrb.training.memory_estimate import load_config, shape_folder
+from mrb.training.memory_estimate import find_config_folder, load_config
 from mrb.training.recipe import Recipe
 
 SPECIALS = {
@@ -35,11 +34,11 @@ def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -
     import torch
     from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessorPil
 
-    shape = shape_folder(recipe)
+    shape = find_config_folder(recipe)
     vocabulary = recipe.model.vocabulary
     if shape is None or vocabulary is None:
         raise TrainingError(f"model.shape {recipe.model.shape!r}: a random start needs a shape that ships")
-    tokenizer = train_tokenizer(texts(sources), vocabulary)
+    tokenizer = train_tokenizer(list_texts(sources), vocabulary)
     config = load_config(shape)
     text = config.get_text_config()
     text.vocab_size = len(tokenizer)
@@ -62,19 +61,10 @@ def make_random_start(folder: Path, recipe: Recipe, sources: Sequence[Source]) -
     model.save_pretrained(folder)
 
 
-def texts(sources: Sequence[Source]) -> list[str]:
+def list_texts(sources: Sequence[Source]) -> list[str]:
     """Return the distinct texts of all groups, in order."""
-    found: dict[str, None] = {}
-    for source in sources:
-        for place in range(len(source)):
-            found |= dict.fromkeys(_texts(source.group(place)))
-    return list(found)
-
-
-def _texts(group: TrainingGroup) -> Iterator[str]:
-    for one in (group.query, *group.positives, *group.negatives):
-        if one.item.text:
-            yield one.item.text
+    groups = (source.group(place) for source in sources for place in range(len(source)))
+    return list(dict.fromkeys(one.item.text for group in groups for one in group.items if one.item.text))
 
 
 def train_tokenizer(corpus: Sequence[str], vocabulary: int) -> Any:

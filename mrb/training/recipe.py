@@ -18,7 +18,7 @@ from mrb._util.files import parse_toml
 from mrb._util.hashing import sha256_json
 from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
-from mrb.training.data.sampling import Sampling
+from mrb.training.data.group import Sampling
 
 RECIPES = Path(__file__).parent / "recipes"
 """The folder of the packaged recipes, with the shapes and sweeps that they name."""

@@ -22,8 +22,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch import Tensor
-from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers import set_seed
 
 from mrb.engine.checkpoint import load_image_processor, takes_images
 from mrb.engine.image_features import Pictures
@@ -31,19 +30,17 @@ from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
 from mrb.evaluation.lock import lock_folder
-from mrb.metrics.measures import HEADLINE
 from mrb.training.card import write_card
 from mrb.training.data.prepare import Prepared, prepare
-from mrb.training.data.sampling import order
-from mrb.training.dataset import Feed
+from mrb.training.dataset import GroupDataset
 from mrb.training.export import Exporter
 from mrb.training.log import COLUMNS, DEV_COLUMNS, LogCallback, Table
-from mrb.training.model import Learner, Start, build_learner, find_start, matched_text, quiet
+from mrb.training.model import Learner, Start, build_learner, describe_trained, find_start, silence_libraries
 from mrb.training.random_init import make_random_start
 from mrb.training.recipe import LoadedRecipe, Recipe
-from mrb.training.record import DevRecord, TrainingRecord, make_record, read_training_record, write_training_record
-from mrb.training.trainer import RerankerTrainer, arguments
-from mrb.training.validation import Dev, DevResult
+from mrb.training.record import TrainingRecord, make_record, read_training_record, write_training_record
+from mrb.training.trainer import RerankerTrainer, make_arguments
+from mrb.training.validation import DevCallback, DevEvaluator
 
 Say = Callable[[str], None]
 MODEL_FOLDER = "model"
@@ -53,7 +50,7 @@ _STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """The components of a run."""
 
     learner: Learner
@@ -80,8 +77,8 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         TrainingError: Settings, data or model do not fit, or the folder holds another run.
         ResultError: Another process trains in the folder.
     """
-    quiet()
-    here = PartialState(cpu=not _accelerated())
+    silence_libraries()
+    here = PartialState(cpu=not _has_accelerator())
     with lock_folder(out) if here.is_main_process else nullcontext():
         return _train(loaded, out, here, say, fresh=fresh, command=command)
 
@@ -90,40 +87,45 @@ def _train(
     loaded: LoadedRecipe, out: Path, here: PartialState, say: Say, *, fresh: bool, command: Sequence[str]
 ) -> Path:
     recipe = loaded.recipe
-    say_once: Say = say if here.is_main_process else _nothing
+    say_once: Say = say if here.is_main_process else lambda line: None
     # A missing checkpoint is reported before data are built.
     start = None if recipe.model.path is None else find_start(recipe)
     with here.main_process_first():  # the other processes find the data built
         prepared = prepare(recipe.data, say_once)
-    record = make_record(loaded, prepared, total_steps(recipe, prepared.groups), tuple(command))
-    checkpoint = _checkpoint(out, record, fresh=fresh)
+    record = make_record(loaded, prepared, count_steps(recipe, prepared.groups), tuple(command))
+    checkpoint = _find_checkpoint(out, record, fresh=fresh)
     folder = out / MODEL_FOLDER
-    if not fresh and _finished(out) and folder.is_dir():
+    if not fresh and _is_finished(out) and folder.is_dir():
         say_once(f"model: {folder} (this run is finished; --fresh starts over)")
         return folder
     here.wait_for_everyone()
     if start is None:
         with here.main_process_first():
-            start = _random_start(recipe, prepared, out / START_FOLDER, fresh=fresh and here.is_main_process)
+            start = _make_start(recipe, prepared, out / START_FOLDER, fresh=fresh and here.is_main_process)
     set_seed(recipe.schedule.seed)
-    parts = build_parts(recipe, start)
-    say_once(matched_text(parts.learner))
-    dev = Dev(recipe.evaluation, parts.learner, parts.prompter, parts.processor)
-    dev.check()
-    args = arguments(recipe, out, record.steps, here.num_processes)
+    parts = build_components(recipe, start)
+    say_once(describe_trained(parts.learner))
+    evaluator = DevEvaluator(recipe.evaluation, parts.learner, parts.prompter, parts.processor)
+    evaluator.check_tasks()
+    args = make_arguments(recipe, out, record.steps, here.num_processes)
     if here.is_main_process:
-        _clear(out, checkpoint)
+        _remove_later(out, checkpoint)
         write_training_record(out, record)
     here.wait_for_everyone()
-    trainer, results = _trainer(recipe, args, parts, prepared, dev, say_once)
+    dev = DevCallback(evaluator, Table(out / "dev.csv", DEV_COLUMNS), say_once)
+    log = LogCallback(Table(out / "log.csv", COLUMNS), say_once)
+    schedule = recipe.schedule
+    count = record.steps * schedule.queries
+    dataset = GroupDataset(prepared.sources, count, recipe.sampling, schedule.seed, parts.prompter)
+    trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, [log, dev])
+    dev.accelerator = trainer.accelerator
     if checkpoint is not None:
         say_once(f"going on after {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    results.at_end(record.steps)
+    dev.score_step(record.steps)
     trainer.save_final(folder)
     if here.is_main_process:
-        found = tuple(DevRecord(measure=str(HEADLINE), **vars(result)) for result in results.last)
-        record = record.model_copy(update={"finished": True, "results": found})
+        record = record.model_copy(update={"finished": True, "results": tuple(dev.last)})
         write_card(folder, record)
         write_training_record(out, record)  # last: a run marked finished has its card
         say(f"model: {folder}")
@@ -131,7 +133,7 @@ def _train(
     return folder
 
 
-def _random_start(recipe: Recipe, prepared: Prepared, folder: Path, *, fresh: bool) -> Start:
+def _make_start(recipe: Recipe, prepared: Prepared, folder: Path, *, fresh: bool) -> Start:
     """Return the random checkpoint in `folder`, made if it is not there."""
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -143,21 +145,15 @@ def _random_start(recipe: Recipe, prepared: Prepared, folder: Path, *, fresh: bo
     return find_start(recipe, folder)
 
 
-def total_steps(recipe: Recipe, groups: int) -> int:
+def count_steps(recipe: Recipe, groups: int) -> int:
     """Return the number of steps of a run over so many groups."""
     schedule = recipe.schedule
     return schedule.steps or max(1, math.ceil(schedule.epochs * groups / schedule.queries))
 
 
-def build_parts(recipe: Recipe, start: Start) -> Parts:
+def build_components(recipe: Recipe, start: Start) -> Components:
     """Load the model and build prompts and images by a recipe."""
-    learner = build_learner(recipe, start)
-    return parts_of(recipe, start, learner)
-
-
-def parts_of(recipe: Recipe, start: Start, learner: Learner) -> Parts:
-    """Build the components of a run around a learner."""
-    settings = recipe.model
+    settings, learner = recipe.model, build_learner(recipe, start)
     processor = pictures = None
     if takes_images(start.folder):
         processor = load_image_processor(start.folder, settings.min_pixels, settings.max_pixels)
@@ -177,79 +173,10 @@ def parts_of(recipe: Recipe, start: Start, learner: Learner) -> Parts:
         revision=settings.revision,
         dtype=torch.bfloat16 if recipe.memory.precision == "bf16" else torch.float32,
     )
-    return Parts(learner, prompter, pictures, processor, exporter)
+    return Components(learner, prompter, pictures, processor, exporter)
 
 
-def _trainer(
-    recipe: Recipe, args: TrainingArguments, parts: Parts, prepared: Prepared, dev: Dev, say: Say
-) -> tuple[RerankerTrainer, DevCallback]:
-    out, schedule = Path(str(args.output_dir)), recipe.schedule
-    sizes = [len(source) for source in prepared.sources]
-    places = order(sizes, args.max_steps * schedule.queries, recipe.sampling.by_size, schedule.seed)
-    feed = Feed(prepared.sources, places, recipe.sampling, schedule.seed, parts.prompter)
-    results = DevCallback(dev, recipe.evaluation.every, Table(out / "dev.csv", DEV_COLUMNS), say)
-    callbacks: list[TrainerCallback] = [LogCallback(Table(out / "log.csv", COLUMNS), say), results]
-
-    def save(folder: Path, state: dict[str, Tensor] | None) -> None:
-        parts.exporter.save(folder, state)
-        parts.exporter.save_state(folder, state)
-
-    trainer = RerankerTrainer(
-        parts.learner,
-        feed,
-        args,
-        recipe,
-        parts.pictures,
-        save=save,
-        save_final=parts.exporter.save,
-        load=parts.exporter.load,
-        callbacks=callbacks,
-    )
-    results.accelerator = trainer.accelerator
-    return trainer, results
-
-
-class DevCallback(TrainerCallback):
-    """Scores the development tasks every `every` steps; prints and writes the results."""
-
-    def __init__(self, dev: Dev, every: int, table: Table, say: Say) -> None:
-        self._dev = dev
-        self._every = every
-        self._table = table
-        self._say = say
-        self._scored = -1
-        self.accelerator: Any = None
-        self.last: list[DevResult] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Score after a step, if it is due."""
-        if self._every and state.global_step % self._every == 0:
-            self._score(state.global_step)
-
-    def at_end(self, step: int) -> None:
-        """Score after the last step, unless that step has been scored."""
-        if self._scored != step:
-            self._score(step)
-
-    def _score(self, step: int) -> None:
-        self._scored = step
-        if not self._dev.settings.tasks:
-            return
-        self.last = self._dev(self.accelerator)
-        if self.accelerator.is_main_process:
-            self._table.cut(step - 1)  # a resumed run may score the same step again
-            for result in self.last:
-                self._table.add(result.row(step))
-        for result in self.last:
-            self._say(
-                f"step {step}  {result.task}  {HEADLINE} {100 * result.value:.2f} "
-                f"[{100 * result.low:.2f}, {100 * result.high:.2f}]  first stage {100 * result.first_stage:.2f}"
-            )
-        mean = sum(result.value for result in self.last) / len(self.last)
-        self._say(f"step {step}  mean over {len(self.last)} development tasks {100 * mean:.2f}")
-
-
-def _checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | None:
+def _find_checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | None:
     """Return the last complete checkpoint of the same run in `out`; None to start at the beginning.
 
     Raises TrainingError if `out` holds another run.
@@ -268,12 +195,12 @@ def _checkpoint(out: Path, record: TrainingRecord, *, fresh: bool) -> Path | Non
     return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
-def _finished(out: Path) -> bool:
+def _is_finished(out: Path) -> bool:
     record = read_training_record(out)
     return record is not None and record.finished
 
 
-def _clear(out: Path, checkpoint: Path | None) -> None:
+def _remove_later(out: Path, checkpoint: Path | None) -> None:
     """Remove what a run resumed from `checkpoint` makes again: later or broken checkpoints, log lines, the model."""
     step = -1 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
     for folder in out.glob("checkpoint-*"):
@@ -285,11 +212,7 @@ def _clear(out: Path, checkpoint: Path | None) -> None:
         Table(out / name, columns).cut(step)
 
 
-def _accelerated() -> bool:
+def _has_accelerator() -> bool:
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"):
         return False
     return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _nothing(line: str) -> None:
-    """Ignore a line: only the first process prints."""

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from mrb.data.items import ImageHandle
 from mrb.engine.image_features import Features, Pictures
 from mrb.errors import MRBError, TrainingError
-from mrb.training.dataset import Feed, collate
-from mrb.training.grad_cache import Batch, Done, Loss, Stepper
+from mrb.training.dataset import Batch, GroupDataset, collate
+from mrb.training.export import Exporter
+from mrb.training.grad_cache import Loss, MicroBatchStep, StepResult
 from mrb.training.losses import Contrastive, Supervised, Unified
 from mrb.training.model import Learner
 from mrb.training.recipe import LossSettings, Recipe
-
-Save = Callable[[Path, dict[str, Tensor] | None], None]
-"""Writes into a folder; the second argument holds the parameters by name if gathered from several processes."""
 
 WATCHED_STEPS = 3
 """One half of LoRA has no gradient while the other half is 0, and warm-up starts with a learning rate of 0."""
@@ -45,7 +46,7 @@ def build_loss(settings: LossSettings) -> Loss:
     )
 
 
-def arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> TrainingArguments:
+def make_arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> TrainingArguments:
     """Return the recipe as transformers' arguments.
 
     Raises TrainingError if a step cannot be divided among the processes, or if `report_to` names an absent package.
@@ -95,38 +96,32 @@ def arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> Train
 
 
 class RerankerTrainer(Trainer):
-    """Trains a `Learner` on a `Feed`.
+    """Trains a `Learner` on a `GroupDataset`.
 
     A step's loss is the mean over its queries, however it is split into micro-batches and processes: the loss of a
-    micro-batch is divided by the queries of the whole step, not by the number of micro-batches. `save` writes a
-    checkpoint for resuming, `load` restores it, `save_final` writes the model alone.
+    micro-batch is divided by the queries of the whole step, not by the number of micro-batches.
     """
 
     def __init__(
         self,
         learner: Learner,
-        feed: Feed,
+        dataset: GroupDataset,
         args: TrainingArguments,
         recipe: Recipe,
         pictures: Pictures | None,
-        *,
-        save: Save,
-        save_final: Save,
-        load: Callable[[Path], None],
+        exporter: Exporter,
         callbacks: list[TrainerCallback],
     ) -> None:
-        super().__init__(model=learner, args=args, train_dataset=feed, data_collator=collate, callbacks=callbacks)
+        super().__init__(model=learner, args=args, train_dataset=dataset, data_collator=collate, callbacks=callbacks)
         self.remove_callback(PrinterCallback)
         # This flag says whether the model divides by the number of micro-batches itself. `training_step` is ours, so it
         # changes nothing there; it is set for the rest of the loop.
         self.model_accepts_loss_kwargs = False
-        self.learner = learner
         self.recipe = recipe
         self.pictures = pictures
+        self.exporter = exporter
         self.loss = build_loss(recipe.loss)
-        self._saving = self._save_to = save
-        self._save_final_to = save_final
-        self._load_checkpoint_from = load
+        self._resumable = True
         self._watch = GradientWatch(learner)
         self._sums: dict[str, list[float]] = {}
 
@@ -135,41 +130,37 @@ class RerankerTrainer(Trainer):
     ) -> Tensor:
         """Run forward and backward of one micro-batch; return its share of the step's loss, detached."""
         batch: Batch = inputs["batch"]
-        batch = Batch(batch.prompts, batch.labels.to(self.args.device), batch.sizes, batch.missing)
+        batch = replace(batch, labels=batch.labels.to(self.args.device))
         model.train()
-        stepper = Stepper(
+        step = MicroBatchStep(
             self.loss,
             forward=model,
             backward=self.accelerator.backward,
-            apart=lambda: self._apart(model),
+            no_sync=lambda: self._no_sync(model),
             chunk_tokens=self.recipe.memory.chunk_tokens,
-            queries=self._queries_of_a_process,
+            # DDP averages gradients over processes, so each process divides by its own queries of the step.
+            queries=int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps),
         )
-        done = stepper(batch, self.features(batch.images))
+        result = step(batch, self.compute_features(batch.images))
         if self.state.global_step < WATCHED_STEPS:
             last = self.state.global_step == WATCHED_STEPS - 1 and bool(self.accelerator.sync_gradients)
-            self._watch.look(images=bool(batch.images), last=last)
-        self._note(batch, done)
-        return done.value
-
-    @property
-    def _queries_of_a_process(self) -> int:
-        # DDP averages gradients over processes, so each process divides by its own queries of the step.
-        return int(self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps)
+            self._watch.check(images=bool(batch.images), last=last)
+        self._collect(batch, result)
+        return result.value
 
     @contextlib.contextmanager
-    def _apart(self, model: torch.nn.Module) -> Iterator[None]:
+    def _no_sync(self, model: torch.nn.Module) -> Iterator[None]:
         """Forward and backward under DDP's `no_sync()`; no backend takes an optimiser step here."""
         state = self.accelerator.gradient_state
-        meets = bool(state.sync_gradients)
+        before = bool(state.sync_gradients)
         state._set_sync_gradients(False)
         try:
             with self.accelerator.no_sync(model):
                 yield
         finally:
-            state._set_sync_gradients(meets)
+            state._set_sync_gradients(before)
 
-    def features(self, images: list[ImageHandle]) -> dict[str, Features]:
+    def compute_features(self, images: list[ImageHandle]) -> dict[str, Features]:
         """Return the features of a batch's images, each distinct one computed once; with a graph if the tower is
         trained.
         """
@@ -179,7 +170,7 @@ class RerankerTrainer(Trainer):
             return {}
         if self.recipe.tuning.vision == "trained":
             if not images and self.args.world_size > 1:
-                images = [blank()]
+                images = [make_blank()]
             with self.accelerator.autocast():
                 return self.pictures.fresh(images)
         # A frozen tower saves nothing for backward. Images go one at a time: with batches, their composition would
@@ -198,13 +189,13 @@ class RerankerTrainer(Trainer):
             self.pictures.expect(image for part in parts for image in part["batch"].images)
         return parts, count
 
-    def _note(self, batch: Batch, done: Done) -> None:
+    def _collect(self, batch: Batch, result: StepResult) -> None:
         """Collect values to log with the loss: those of the supervised and the contrastive loss."""
-        values = {"sft": float(Supervised()(done.groups)), "drift": done.drift, "tokens": float(batch.tokens)}
-        if all((~group.labels).any() for group in done.groups):
-            values["cl"] = float(Contrastive()(done.groups))
+        values = {"sft": float(Supervised()(result.groups)), "drift": result.drift, "tokens": float(batch.tokens)}
+        if all((~group.labels).any() for group in result.groups):
+            values["cl"] = float(Contrastive()(result.groups))
             if isinstance(self.loss, Unified):
-                values |= self.loss.magnitudes(done.groups)
+                values |= self.loss.magnitudes(result.groups)
         values["missing"] = float(batch.missing)
         for name, value in values.items():
             self._sums.setdefault(name, []).append(value)
@@ -224,18 +215,18 @@ class RerankerTrainer(Trainer):
 
     def save_final(self, folder: Path) -> None:
         """Write the trained model into `folder`."""
-        self._saving = self._save_final_to
-        try:
-            self.save_model(str(folder))
-        finally:
-            self._saving = self._save_to
+        self._resumable = False
+        self.save_model(str(folder))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if self.args.should_save:
-            self._saving(Path(output_dir or str(self.args.output_dir)), state_dict)
+            folder = Path(output_dir or str(self.args.output_dir))
+            self.exporter.save(folder, state_dict)
+            if self._resumable:
+                self.exporter.save_state(folder, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        self._load_checkpoint_from(Path(resume_from_checkpoint))
+        self.exporter.load(Path(resume_from_checkpoint))
 
 
 class GradientWatch:
@@ -243,16 +234,16 @@ class GradientWatch:
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
-        self._waiting = {name for name, _ in learner.trained()}
+        self._waiting = {name for name, _ in learner.list_trained()}
         self._images = False
 
-    def look(self, *, images: bool, last: bool) -> None:
+    def check(self, *, images: bool, last: bool) -> None:
         """Look at the gradients after a micro-batch, before the optimiser step.
 
         Raises TrainingError at the last look if a parameter has had none.
         """
         self._images = self._images or images
-        for name, values in self._learner.trained():
+        for name, values in self._learner.list_trained():
             if name in self._waiting and values.grad is not None and bool(values.grad.any()):
                 self._waiting.discard(name)
         # A tower without images has no gradient.
@@ -263,12 +254,8 @@ class GradientWatch:
             )
 
 
-def blank() -> ImageHandle:
+def make_blank() -> ImageHandle:
     """Return a small white image."""
-    import io
-
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.new("RGB", (56, 56), "white").save(buffer, "PNG")
     data = buffer.getvalue()

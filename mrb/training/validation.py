@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import TrainerCallback
 
 from mrb.data.task import load_task
 from mrb.engine.backbone import Backbone
@@ -23,29 +24,13 @@ from mrb.evaluation.spec import TaskSpec
 from mrb.metrics.measures import HEADLINE
 from mrb.rerankers.declaration import LoadedReranker, not_covered
 from mrb.rerankers.reranker import Request
-from mrb.results.schema import RerankerInfo, Result
+from mrb.results.schema import RerankerInfo
+from mrb.training.log import Table
 from mrb.training.model import Learner
 from mrb.training.recipe import Evaluation
+from mrb.training.record import DevRecord
 
 _MEGABYTE = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class DevResult:
-    """A development task's headline measure: the model's mean with its interval, the first stage's mean, the oracle's
-    mean.
-    """
-
-    task: str
-    value: float
-    low: float
-    high: float
-    first_stage: float
-    oracle: float
-
-    def row(self, step: int) -> dict[str, Any]:
-        """Return a line of the results table."""
-        return {"step": step, "measure": str(HEADLINE), **vars(self)}
 
 
 class LiveReranker:
@@ -80,70 +65,105 @@ class LiveReranker:
 
 
 @dataclass(frozen=True)
-class Dev:
-    """Scores the tasks of a recipe's evaluation section.
-
-    `check` refuses what cannot be scored before training starts.
-    """
+class DevEvaluator:
+    """Scores the tasks of a recipe's evaluation section."""
 
     settings: Evaluation
     learner: Learner
     prompter: Prompter
     processor: Any | None
 
-    def check(self) -> None:
+    @property
+    def info(self) -> RerankerInfo:
+        """The learner as a reranker."""
+        return RerankerInfo(
+            name="training",
+            kind="pointwise",
+            inputs=("text",) if self.processor is None else ("text", "image", "image+text"),
+            version="0",
+            uses_first_stage=False,
+            batch_invariant=False,
+            options={},
+            source="training",
+            source_sha256=None,
+        )
+
+    def check_tasks(self) -> None:
         """Raise TrainingError, TaskError or CandidatesError for a task that the model or the disk does not cover."""
         for task_id in self.settings.tasks:
-            plan = self._plan(task_id)
-            reason = not_covered(_info(self.processor is not None), plan.data.task)
+            reason = not_covered(self.info, self._load_plan(task_id).data.task)
             if reason is not None:
                 raise TrainingError(f"evaluation.tasks: {task_id}: {reason}")
 
-    def __call__(self, accelerator: Any) -> list[DevResult]:
+    def evaluate(self, accelerator: Any) -> list[DevRecord]:
         """Return each task's result. The processes share the queries; all get the same result."""
         was_training = self.learner.training
         self.learner.eval()
         live = LiveReranker(self.learner, self.prompter, self.processor)
         try:
             with accelerator.autocast():
-                return [self._task(task_id, live, accelerator) for task_id in self.settings.tasks]
+                return [self._evaluate(task_id, live, accelerator) for task_id in self.settings.tasks]
         finally:
             live.close()
             self.learner.train(was_training)
 
-    def _plan(self, task_id: str) -> Plan:
+    def _load_plan(self, task_id: str) -> Plan:
         return load_plan(TaskSpec(load_task(task_id), self.settings.depth, limit=self.settings.limit))
 
-    def _task(self, task_id: str, live: LiveReranker, accelerator: Any) -> DevResult:
+    def _evaluate(self, task_id: str, live: LiveReranker, accelerator: Any) -> DevRecord:
         from accelerate.utils import gather_object
 
-        plan = self._plan(task_id)
-        info = _info(self.processor is not None)
-        reranker = LoadedReranker(live, info, 1)
+        plan, info = self._load_plan(task_id), self.info
         own = list(plan.entries())[accelerator.process_index :: accelerator.num_processes]
         requests = make_requests(plan, own, info.kind, uses_first_stage=False)
-        scored = {item.entry.query_id: scores for item, scores in score_all(reranker, requests, task_id)}
-        held: dict[str, Float32] = {}
-        for part in gather_object([scored]):
-            held |= part
-        return _result(measure(plan, held, info).result)
+        scored = score_all(LoadedReranker(live, info, 1), requests, task_id)
+        scores: dict[str, Float32] = {}
+        for part in gather_object([{item.entry.query_id: own for item, own in scored}]):
+            scores |= part
+        result, name = measure(plan, scores, info).result, str(HEADLINE)
+        mean, first, oracle = result.measures[name], result.first_stage[name], result.oracle[name]
+        return DevRecord(
+            task=task_id,
+            measure=name,
+            value=mean.mean,
+            low=mean.low,
+            high=mean.high,
+            first_stage=first.mean,
+            oracle=oracle.mean,
+        )
 
 
-def _info(images: bool) -> RerankerInfo:
-    return RerankerInfo(
-        name="training",
-        kind="pointwise",
-        inputs=("text", "image", "image+text") if images else ("text",),
-        version="0",
-        uses_first_stage=False,
-        batch_invariant=False,
-        options={},
-        source="training",
-        source_sha256=None,
-    )
+class DevCallback(TrainerCallback):
+    """Scores the development tasks every `every` steps; prints the results and writes them to dev.csv."""
 
+    def __init__(self, evaluator: DevEvaluator, table: Table, say: Callable[[str], None]) -> None:
+        self._evaluator = evaluator
+        self._table = table
+        self._say = say
+        self._scored = -1
+        self.accelerator: Any = None
+        self.last: list[DevRecord] = []
 
-def _result(result: Result) -> DevResult:
-    name = str(HEADLINE)
-    own = result.measures[name]
-    return DevResult(result.task, own.mean, own.low, own.high, result.first_stage[name].mean, result.oracle[name].mean)
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Score after a step, if it is due."""
+        every = self._evaluator.settings.every
+        if every and state.global_step % every == 0:
+            self.score_step(state.global_step)
+
+    def score_step(self, step: int) -> None:
+        """Score after a step, unless that has been done."""
+        if step == self._scored or not self._evaluator.settings.tasks:
+            return
+        self._scored = step
+        self.last = self._evaluator.evaluate(self.accelerator)
+        if self.accelerator.is_main_process:
+            self._table.cut(step - 1)  # a resumed run may score the same step again
+            for result in self.last:
+                self._table.add({"step": step, **result.model_dump()})
+        for result in self.last:
+            self._say(
+                f"step {step}  {result.task}  {HEADLINE} {100 * result.value:.2f} "
+                f"[{100 * result.low:.2f}, {100 * result.high:.2f}]  first stage {100 * result.first_stage:.2f}"
+            )
+        mean = sum(result.value for result in self.last) / len(self.last)
+        self._say(f"step {step}  mean over {len(self.last)} development tasks {100 * mean:.2f}")

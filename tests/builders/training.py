@@ -9,13 +9,12 @@ import numpy as np
 
 from mrb.data.items import Item
 from mrb.training.data.files import write_groups
-from mrb.training.data.group import TrainingGroup, TrainingItem
+from mrb.training.data.group import TrainingGroup, TrainingItem, sample_documents
 from mrb.training.data.prepare import prepare
-from mrb.training.dataset import Asked, collate, prompts_of
-from mrb.training.grad_cache import Batch
+from mrb.training.dataset import Batch, join_batches, make_batch
 from mrb.training.model import find_start
 from mrb.training.recipe import LoadedRecipe, Recipe, load_recipe
-from mrb.training.run import Parts, build_parts
+from mrb.training.run import Components, build_components
 from tests.builders.requests import picture
 
 WORDS = ("red", "green", "blue", "white", "black", "yellow", "round", "square", "small", "large", "hot", "cold")
@@ -79,23 +78,16 @@ def recipe_of(folder: Path, checkpoint: Path, groups: Path, changes: Sequence[st
     return load_recipe(str(path), changes)
 
 
-def parts_of_recipe(recipe: Recipe) -> Parts:
+def parts_of_recipe(recipe: Recipe) -> Components:
     """Model, prompts and images of a recipe, from its seed."""
     from transformers import set_seed
 
     set_seed(recipe.schedule.seed)
-    return build_parts(recipe, find_start(recipe))
+    return build_components(recipe, find_start(recipe))
 
 
-def batch_of(recipe: Recipe, parts: Parts, rows: Sequence[int]) -> Batch:
+def batch_of(recipe: Recipe, parts: Components, rows: Sequence[int]) -> Batch:
     """The batch of the first visit of some rows."""
-    from mrb.training.data.sampling import draw
-
     (source,) = prepare(recipe.data, lambda line: None).sources
-    asked = []
-    for row in rows:
-        drawn = draw(source.group(row), recipe.sampling, (0, row))
-        asked.append(Asked(prompts_of(parts.prompter, drawn), len(drawn.positives), drawn.missing))
-    batch = collate(asked)["batch"]
-    assert isinstance(batch, Batch)
-    return batch
+    groups = [sample_documents(source.group(row), recipe.sampling, (0, row)) for row in rows]
+    return join_batches([make_batch(parts.prompter, group) for group in groups])

@@ -21,12 +21,11 @@ from mrb.cli.main import cli
 from mrb.data.items import ImageHandle, Item
 from mrb.data.task import load_task
 from mrb.errors import MRBError, TrainingError
-from mrb.training.data.contamination import Checker, held_out_index, held_out_tasks
-from mrb.training.data.dedup import Likeness, image_key, text_key
+from mrb.training.data.contamination import Checker, list_held_out, load_held_out
+from mrb.training.data.dedup import Likeness, hash_image, hash_text
 from mrb.training.data.files import GroupFile, write_groups
-from mrb.training.data.group import TrainingGroup, TrainingItem
-from mrb.training.data.mine_negatives import Builder, BuildOptions
-from mrb.training.data.sampling import Sampling, draw, order
+from mrb.training.data.group import Sampling, TrainingGroup, TrainingItem, order_groups, sample_documents
+from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 from tests.builders.toy import toy_candidates, toy_data
 
 
@@ -197,21 +196,21 @@ def test_near_identical_items_are_known_and_others_are_not() -> None:
 
 def test_keys_are_of_content_not_of_files() -> None:
     picture = noise(4)
-    assert image_key(handle(png(picture))) == image_key(handle(png(picture, "BMP")))
-    assert image_key(handle(png(picture))) != image_key(handle(png(picture.transpose(Image.Transpose.ROTATE_90))))
-    assert text_key("Ｈello  World") == text_key("hello world")
-    assert text_key("hello world") != text_key("helloworld")
+    assert hash_image(handle(png(picture))) == hash_image(handle(png(picture, "BMP")))
+    assert hash_image(handle(png(picture))) != hash_image(handle(png(picture.transpose(Image.Transpose.ROTATE_90))))
+    assert hash_text("Ｈello  World") == hash_text("hello world")
+    assert hash_text("hello world") != hash_text("helloworld")
 
 
 # Building
 
 
-def built(**options: Any) -> tuple[Builder, list[TrainingGroup]]:
+def built(**options: Any) -> tuple[GroupBuilder, list[TrainingGroup]]:
     corpus = {"pos": "the answer", "copy": "The  ANSWER", "a": "alpha", "b": "beta", "c": "gamma", "d": "delta"}
     data = toy_data({"q": "a query"}, corpus, {"q": {"pos": 1}})
     candidates = toy_candidates({"q": ["a", "pos", "copy", "b", "c"]})
-    builder = Builder(data, candidates, BuildOptions(**options))
-    return builder, list(builder.groups())
+    builder = GroupBuilder(data, candidates, BuildOptions(**options))
+    return builder, list(builder.build_groups())
 
 
 def test_negatives_leave_out_positives_and_what_is_like_them() -> None:
@@ -221,28 +220,28 @@ def test_negatives_leave_out_positives_and_what_is_like_them() -> None:
     assert found.hard[0].score == pytest.approx(1)
     assert [p.id for p in found.positives] == ["pos"]
     assert (found.source, found.instruction) == ("toy", "Find it.")
-    assert builder.counts.like_positive == 2  # the copy, in the list and in the corpus
-    assert builder.counts.groups == 1
+    assert builder.counts["like_positive"] == 2  # the copy, in the list and in the corpus
+    assert builder.counts["groups"] == 1
 
 
 def test_random_negatives_are_the_same_in_every_build() -> None:
-    drawn = [[n.id for n in built(depth=0, random=2)[1][0].random] for _ in range(2)]
-    assert drawn[0] == drawn[1]
-    assert len(drawn[0]) == 2
+    sampled = [[n.id for n in built(depth=0, random=2)[1][0].random] for _ in range(2)]
+    assert sampled[0] == sampled[1]
+    assert len(sampled[0]) == 2
 
 
 def test_a_query_without_negatives_makes_no_group() -> None:
     data = toy_data({"q": "x"}, {"p": "answer"}, {"q": {"p": 1}})
-    builder = Builder(data, toy_candidates({"q": ["p"]}))
-    assert list(builder.groups()) == []
-    assert builder.counts.without_negatives == 1
+    builder = GroupBuilder(data, toy_candidates({"q": ["p"]}))
+    assert list(builder.build_groups()) == []
+    assert builder.counts["without_negatives"] == 1
 
 
 def test_hard_negatives_need_a_list() -> None:
     data = toy_data({"q": "x"}, {"p": "answer", "n": "no"}, {"q": {"p": 1}})
     with pytest.raises(TrainingError, match="candidate list or a first stage"):
-        list(Builder(data, None).groups())
-    assert len(list(Builder(data, None, BuildOptions(depth=0)).groups())) == 1
+        list(GroupBuilder(data, None).build_groups())
+    assert len(list(GroupBuilder(data, None, BuildOptions(depth=0)).build_groups())) == 1
     with pytest.raises(TrainingError, match="not 0 both"):
         BuildOptions(0, 0)
 
@@ -255,7 +254,7 @@ def test_what_is_test_data_is_left_out_and_counted() -> None:
 
     task = load_task("mini-flag-t2it")
     data = load_task_data(task)
-    index = held_out_index([task, load_task("fiqa")], lambda line: None)
+    index = load_held_out([task, load_task("fiqa")], lambda line: None)
     assert (list(index.keys), index.unknown) == (["mini-flag-t2it"], ("fiqa",))
     query_id = next(iter(data.queries))
     document = data.corpus.item(next(iter(data.corpus)))
@@ -278,9 +277,9 @@ def test_what_is_test_data_is_left_out_and_counted() -> None:
     found = checker.clean(untouched)
     assert found is not None
     assert (len(found.positives), len(found.negatives)) == (1, 2)
-    assert checker.tally.groups == 3
-    assert checker.tally.negatives == 1
-    assert set(checker.tally.hits) == {"mini-flag-t2it"}
+    assert checker.dropped.groups == 3
+    assert checker.dropped.negatives == 1
+    assert set(checker.dropped.hits) == {"mini-flag-t2it"}
 
 
 def test_a_question_asked_of_many_pictures_is_no_test_data() -> None:
@@ -288,7 +287,7 @@ def test_a_question_asked_of_many_pictures_is_no_test_data() -> None:
 
     data = load_task_data(load_task("mini-fact-it2t"))
     question = data.queries.item(next(iter(data.queries)))
-    checker = Checker(held_out_index([data.task], lambda line: None))
+    checker = Checker(load_held_out([data.task], lambda line: None))
     mine = TrainingItem(Item(question.text, handle(PICTURE)))
     others = [TrainingItem(Item("x"))]
     assert checker.clean(TrainingGroup("", "s", mine, others, others)) is not None
@@ -296,7 +295,7 @@ def test_a_question_asked_of_many_pictures_is_no_test_data() -> None:
 
 
 def test_training_splits_are_not_held_against_themselves_and_all_others_are() -> None:
-    ids = {task.id for task in held_out_tasks()}
+    ids = {task.id for task in list_held_out()}
     assert {"mini-flag-t2i", "mini-flag-t2i-dev", "fiqa"} <= ids
     assert not any(task_id.endswith("-train") for task_id in ids)
 
@@ -307,34 +306,31 @@ def test_training_splits_are_not_held_against_themselves_and_all_others_are() ->
 def test_a_draw_mixes_hard_and_random_and_depends_on_its_seed_alone() -> None:
     big = group(hard=40, random=40)
     sampling = Sampling(negatives=8, hard=0.25, first_rank=5, last_rank=20)
-    drawn = draw(big, sampling, (0, 1, 2, 3))
-    ranks = [n.rank for n in drawn.negatives if n.rank is not None]
+    sampled = sample_documents(big, sampling, (0, 1, 2, 3))
+    ranks = [n.rank for n in sampled.negatives if n.rank is not None]
     assert len(ranks) == 2
     assert all(5 <= rank <= 20 for rank in ranks)
-    assert len({n.id for n in drawn.negatives}) == 8
-    assert len(drawn.positives) == 1
-    assert drawn.missing == 0
-    assert draw(big, sampling, (0, 1, 2, 3)) == drawn
-    assert draw(big, sampling, (0, 1, 2, 4)) != drawn
-    shares = [draw(big, Sampling(negatives=8, hard=h), (0,)) for h in (0, 0.5, 1)]
+    assert len({n.id for n in sampled.negatives}) == 8
+    assert len(sampled.positives) == 1
+    assert sample_documents(big, sampling, (0, 1, 2, 3)) == sampled
+    assert sample_documents(big, sampling, (0, 1, 2, 4)) != sampled
+    shares = [sample_documents(big, Sampling(negatives=8, hard=h), (0,)) for h in (0, 0.5, 1)]
     assert [sum(n.rank is not None for n in one.negatives) for one in shares] == [0, 4, 8]
-    assert [len(draw(big, Sampling(negatives=n), (0,)).negatives) for n in (2, 4, 8, 16)] == [2, 4, 8, 16]
+    assert [len(sample_documents(big, Sampling(negatives=n), (0,)).negatives) for n in (2, 4, 8, 16)] == [2, 4, 8, 16]
 
 
 def test_one_kind_fills_up_for_the_other_and_what_is_missing_is_counted() -> None:
-    few = group(hard=1, random=9)
-    for one in (few, group(hard=9, random=1)):
-        drawn = draw(one, Sampling(negatives=8, hard=0.5), (0,))
-        assert sum(n.rank is None for n in drawn.negatives) == (7 if one is few else 1)
-        assert len(drawn.negatives) == 8 and drawn.missing == 0
-    assert draw(few, Sampling(negatives=16, hard=0.5), (0,)).missing == 6
+    for hard, random in ((1, 9), (9, 1)):
+        sampled = sample_documents(group(hard=hard, random=random), Sampling(negatives=8, hard=0.5), (0,))
+        assert (len(sampled.hard), len(sampled.random)) == ((1, 7) if hard == 1 else (7, 1))
+    assert len(sample_documents(group(hard=1, random=9), Sampling(negatives=16, hard=0.5), (0,)).negatives) == 10
     with pytest.raises(ValueError, match="the last is before the first"):
         Sampling(first_rank=9, last_rank=3)
 
 
 @pytest.mark.parametrize(("by_size", "shares"), [(0.0, (1 / 3, 1 / 3, 1 / 3)), (1.0, (0.1, 0.3, 0.6))])
 def test_sources_come_as_often_as_asked_in_every_stretch(by_size: float, shares: tuple[float, ...]) -> None:
-    found = order([10, 30, 60], 600, by_size, seed=5)
+    found = order_groups([10, 30, 60], 600, by_size, seed=5)
     assert found.shape == (600, 3)
     for start in range(0, 600, 100):
         counts = Counter(found[start : start + 100, 0].tolist())
@@ -345,8 +341,8 @@ def test_sources_come_as_often_as_asked_in_every_stretch(by_size: float, shares:
         for visit in range(own[-1, 2]):
             rows = own[own[:, 2] == visit, 1]
             assert sorted(rows) == list(range(size))  # all once before one again
-    assert np.array_equal(order([10, 30, 60], 600, by_size, seed=5), found)
-    assert not np.array_equal(order([10, 30, 60], 600, by_size, seed=6), found)
+    assert np.array_equal(order_groups([10, 30, 60], 600, by_size, seed=5), found)
+    assert not np.array_equal(order_groups([10, 30, 60], 600, by_size, seed=6), found)
 
 
 # The command

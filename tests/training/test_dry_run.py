@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mrb.training.dry_run import memory_lines, memory_parts
-from mrb.training.memory_estimate import Shape
+from mrb.training.dry_run import estimate_memory, format_memory
+from mrb.training.memory_estimate import ModelSize
 from mrb.training.recipe import load_recipe
 
 pytestmark = pytest.mark.torch
 
-SHAPE = Shape(
+SHAPE = ModelSize(
     parameters=1000,
     trained=100,
     weight_bytes=2000,
@@ -23,7 +23,7 @@ SHAPE = Shape(
 
 
 def activations(*changes: str) -> float:
-    return memory_parts(load_recipe("gmr-3b-sft", changes).recipe, SHAPE)["activations"]
+    return estimate_memory(load_recipe("gmr-3b-sft", changes).recipe, SHAPE)["activations"]
 
 
 def test_activations_grow_with_the_chunk_until_a_step_fits_into_it() -> None:
@@ -45,7 +45,7 @@ def test_checkpointing_keeps_the_inputs_of_layers_and_one_layer() -> None:
 
 def test_the_verdict_is_for_the_sum() -> None:
     loaded = load_recipe("gmr-3b-sft").recipe
-    shown = list(memory_lines(loaded, SHAPE))
+    shown = list(format_memory(loaded, SHAPE))
     assert "fits a card of 80" in shown[1]
-    big = Shape(**{**SHAPE.__dict__, "weight_bytes": 90_000_000_000})
-    assert "does not fit a card of 80" in list(memory_lines(loaded, big))[1]
+    big = ModelSize(**{**SHAPE.__dict__, "weight_bytes": 90_000_000_000})
+    assert "does not fit a card of 80" in list(format_memory(loaded, big))[1]

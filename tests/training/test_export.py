@@ -14,7 +14,7 @@ from mrb.engine.head import ROWS_FILE
 from mrb.errors import TrainingError
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.reranker import Request
-from mrb.training.run import Parts
+from mrb.training.run import Components
 from mrb.training.validation import LiveReranker
 from tests.builders.requests import INSTRUCTION, mixed, texts
 from tests.builders.training import parts_of_recipe, recipe_of, toy_groups
@@ -48,10 +48,10 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def moved(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., Parts]:
+def moved(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., Components]:
     """`moved(architecture, changes)`: parts of a recipe whose parameters have been moved, as by training."""
 
-    def make(architecture: str, changes: Sequence[str]) -> Parts:
+    def make(architecture: str, changes: Sequence[str]) -> Components:
         parts = parts_of_recipe(recipe_of(tmp_path, tiny(architecture), groups, changes).recipe)
         shake(parts)
         return parts
@@ -59,10 +59,10 @@ def moved(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., Parts]:
     return make
 
 
-def shake(parts: Parts, seed: int = 3) -> None:
+def shake(parts: Components, seed: int = 3) -> None:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for _, values in parts.learner.trained():
+        for _, values in parts.learner.list_trained():
             values += 0.03 * torch.randn(values.shape, generator=generator)
 
 
@@ -90,11 +90,11 @@ def test_the_engine_scores_what_was_saved_as_training_does(moved: Any, tmp_path:
 
 def test_a_state_comes_back_exactly_and_another_is_refused(moved: Any, tmp_path: Path) -> None:
     parts = moved("qwen2_5_vl", ("rows.trainable=true",))
-    wanted = {name: values.detach().clone() for name, values in parts.learner.trained()}
+    wanted = {name: values.detach().clone() for name, values in parts.learner.list_trained()}
     parts.exporter.save_state(tmp_path)
     shake(parts, seed=4)
     parts.exporter.load(tmp_path)
-    for name, values in parts.learner.trained():
+    for name, values in parts.learner.list_trained():
         assert values.equal(wanted[name]), name
     other = moved("qwen2_5_vl", ())
     with pytest.raises(TrainingError, match=r"rows\.no is missing there, or nothing"):

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from mrb.engine.backbone import row_of
 from mrb.errors import TrainingError
-from mrb.training.grad_cache import Batch, Done, Stepper, chunks
+from mrb.training.dataset import Batch
+from mrb.training.grad_cache import MicroBatchStep, StepResult, split_chunks
 from mrb.training.losses import Contrastive, Supervised, split_groups
-from mrb.training.model import Learner, layout_of, matched_text
+from mrb.training.model import Learner, describe_trained, find_layout
 from mrb.training.recipe import Recipe
-from mrb.training.run import Parts
+from mrb.training.run import Components
 from mrb.training.trainer import GradientWatch, build_loss
 from tests.builders.training import batch_of, parts_of_recipe, recipe_of, toy_groups
 
@@ -43,7 +44,7 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def made(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., tuple[Recipe, Parts, Batch]]:
+def made(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., tuple[Recipe, Components, Batch]]:
     """`made(changes)`: a recipe, its parts and a batch of three groups."""
 
     def make(*changes: str, architecture: str = "qwen2_5_vl", rows: Sequence[int] = (0, 1, 3)) -> Any:
@@ -57,15 +58,15 @@ def made(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., tuple[Recipe
 def warm(learner: Learner) -> None:
     """Move LoRA off its start, where half of it has no gradient."""
     generator = torch.Generator().manual_seed(1)
-    for name, values in learner.trained():
+    for name, values in learner.list_trained():
         if "lora_B" in name:
             with torch.no_grad():
                 values.copy_(0.05 * torch.randn(values.shape, generator=generator))
 
 
 def stepped(
-    recipe: Recipe, parts: Parts, batch: Batch, chunk_tokens: int, queries: int | None = None
-) -> tuple[Done, dict[str, Tensor]]:
+    recipe: Recipe, parts: Components, batch: Batch, chunk_tokens: int, queries: int | None = None
+) -> tuple[StepResult, dict[str, Tensor]]:
     """A part of a step and the gradients that it left."""
     learner, pictures = parts.learner.train(), parts.pictures
     learner.zero_grad()
@@ -73,16 +74,16 @@ def stepped(
     assert pictures is not None
     with nullcontext() if trained else torch.no_grad():
         features = pictures.fresh(batch.images) if trained else pictures.features(batch.images)
-    stepper = Stepper(
+    step = MicroBatchStep(
         build_loss(recipe.loss),
         forward=learner,
         backward=lambda scalar: scalar.backward(),
-        apart=nullcontext,
+        no_sync=nullcontext,
         chunk_tokens=chunk_tokens,
         queries=queries or len(batch.sizes),
     )
-    done = stepper(batch, features)
-    return done, {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in learner.trained()}
+    done = step(batch, features)
+    return done, {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in learner.list_trained()}
 
 
 def equal(found: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float = 2e-4) -> None:
@@ -98,9 +99,9 @@ def test_chunks_equal_one_graph(made: Any, loss: str, vision: str) -> None:
     recipe, parts, batch = made(*LOSSES[loss], f"tuning.vision={vision}")
     warm(parts.learner)
     whole, wanted = stepped(recipe, parts, batch, 100_000)
-    assert len(chunks(batch, 100_000)) == 1
+    assert len(split_chunks(batch, 100_000)) == 1
     for tokens in (1, 700):
-        assert len(chunks(batch, tokens)) >= 3
+        assert len(split_chunks(batch, tokens)) >= 3
         done, found = stepped(recipe, parts, batch, tokens)
         equal(found, wanted)
         torch.testing.assert_close(done.value, whole.value, rtol=1e-4, atol=1e-5)
@@ -178,17 +179,17 @@ def test_a_frozen_tower_keeps_nothing_for_the_way_back(made: Any) -> None:
     trainer = RerankerTrainer.__new__(RerankerTrainer)
     trainer.pictures, trainer.recipe = parts.pictures, recipe
     parts.learner.base.enable_input_require_grads()  # the hooks that make a tower's output ask for gradients
-    features = trainer.features(batch.images)
+    features = trainer.compute_features(batch.images)
     assert features
     assert not any(one.embeds.requires_grad for one in features.values())
 
 
 def test_lora_is_in_the_language_model_alone(made: Any) -> None:
     _, parts, _ = made()
-    names = [name for name, _ in parts.learner.trained()]
+    names = [name for name, _ in parts.learner.list_trained()]
     assert len(names) == 3 * 7 * 2
     assert all("language_model.layers" in name and ".lora_" in name for name in names)
-    text = matched_text(parts.learner)
+    text = describe_trained(parts.learner)
     assert "LoRA in the language model" in text
     assert "down_proj 6" in text
     assert "vision tower" not in text
@@ -209,11 +210,11 @@ def test_targets_that_go_astray_are_refused(made: Any, targets: str, words: str)
 
 def test_full_training_leaves_tower_head_and_embeddings_unless_asked(made: Any) -> None:
     _, parts, _ = made("tuning.method=full")
-    names = {name for name, _ in parts.learner.trained()}
+    names = {name for name, _ in parts.learner.list_trained()}
     assert not any(word in name for name in names for word in ("visual", "lm_head", "embed_tokens", "rows."))
     assert any("layers.0.mlp" in name for name in names)
     _, parts, _ = made("tuning.method=full", "tuning.embeddings=trained", "tuning.vision=trained")
-    more = {name for name, _ in parts.learner.trained()}
+    more = {name for name, _ in parts.learner.list_trained()}
     assert any("embed_tokens" in name for name in more)
     assert any(".visual." in name for name in more)
     assert not any("lm_head" in name for name in more)
@@ -262,7 +263,7 @@ def test_a_layout_that_ranks_by_another_logit_is_refused(made: Any) -> None:
     with pytest.raises(TrainingError, match="'none-such': wanted one of"):
         made("model.layout=none-such")
     recipe, _, _ = made()
-    assert layout_of(recipe).name == "gmr"
+    assert find_layout(recipe).name == "gmr"
 
 
 def test_images_are_never_cut(made: Any) -> None:
@@ -283,15 +284,15 @@ def test_what_has_no_gradient_is_named(made: Any) -> None:
     warm(parts.learner)
     stepped(recipe, parts, batch, 700)
     good = GradientWatch(parts.learner)
-    good.look(images=True, last=True)
+    good.check(images=True, last=True)
     dead = GradientWatch(parts.learner)
     for name, values in parts.learner.named_parameters():
         if "visual.blocks.0" in name:
             values.grad = None
     with pytest.raises(TrainingError, match=r"visual\.blocks\.0.* had no gradient"):
-        dead.look(images=True, last=True)
+        dead.check(images=True, last=True)
     without = GradientWatch(parts.learner)
-    without.look(images=False, last=True)  # no image yet: the tower may wait
+    without.check(images=False, last=True)  # no image yet: the tower may wait
 
 
 def test_a_loss_that_is_no_number_stops_the_run(made: Any) -> None:

@@ -253,14 +253,17 @@ def test_what_is_wrong_with_a_group_reaches_the_trainer_whole_from_a_data_loader
     from torch.utils.data import DataLoader, Dataset
 
     from mrb.errors import DataError
-    from mrb.training.dataset import Asked, collate
+    from mrb.training.dataset import Batch, collate
 
     class Bad(Dataset[Any]):
         def __len__(self) -> int:
             return 2
 
         def __getitem__(self, place: int) -> Any:
-            return DataError("groups.jsonl, row 2: too thin") if place else Asked([], 0, 0)
+            empty = Batch([], torch.zeros(0, dtype=torch.bool), [])
+            return DataError("groups.jsonl, row 2: too thin") if place else empty
+                DataError("groups.jsonl, row 2: too thin") if place else Batch([], torch.zeros(0, dtype=torch.bool), [])
+            )
 
     (part,) = DataLoader(Bad(), batch_size=2, num_workers=1, collate_fn=collate)
     assert isinstance(part["batch"], DataError)

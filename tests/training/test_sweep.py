@@ -27,8 +27,8 @@ from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
 from mrb.retrieval.first_stage import parts_of
-from mrb.training.data import augmentation as derived
-from mrb.training.data.augmentation import derive, made_by
+from mrb.training.data import prepare
+from mrb.training.data.prepare import DERIVED, derive, hash_plugin
 from mrb.training.recipe import load_recipe
 from mrb.training.run import train
 from mrb.training.sweep import Sweep, SweepRun, format_results, load_sweep, run_sweep
@@ -299,12 +299,12 @@ def test_data_made_by_changed_code_are_other_data(tmp_path: Path, monkeypatch: p
     )
     (tmp_path / "their_helper.py").write_text("made = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    point = EntryPoint("theirs", "their_maker:make", derived.DERIVED)
-    monkeypatch.setattr(derived, "entry_points", lambda group: [point])
-    before = made_by("theirs")
-    assert made_by("theirs") == before
+    point = EntryPoint("theirs", "their_maker:make", DERIVED)
+    monkeypatch.setattr(prepare, "entry_points", lambda group: [point])
+    before = hash_plugin("theirs")
+    assert hash_plugin("theirs") == before
     (tmp_path / "their_helper.py").write_text("made = 2\n")
-    after = made_by("theirs")
+    after = hash_plugin("theirs")
     assert before.keys() == after.keys() == {"their_maker.py", "their_helper.py"}
     assert before["their_maker.py"] == after["their_maker.py"]
     assert before["their_helper.py"] != after["their_helper.py"]

@@ -22,17 +22,17 @@ _SAME_SHAPE = 1.05
 _PERSON = b"mrb-train-v1"
 
 
-def normal_text(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return the text in Unicode's NFKC form, case-folded, with white space collapsed; "" for none."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def text_key(text: str) -> int:
+def hash_text(text: str) -> int:
     """Return an unsigned 64-bit hash of a text's normal form."""
-    return _key(b"text", normal_text(text).encode())
+    return _key(b"text", normalize_text(text).encode())
 
 
-def image_key(image: ImageHandle) -> int:
+def hash_image(image: ImageHandle) -> int:
     """Return an unsigned 64-bit hash of an image's size and RGB pixels, the same for every encoding of them."""
     opened = image.open()
     return _key(b"image", f"{opened.width}x{opened.height}".encode(), opened.tobytes())
@@ -57,7 +57,7 @@ class Likeness:
     @classmethod
     def of(cls, item: Item) -> Likeness:
         """Return the features of an item; its image is decoded."""
-        text = normal_text(item.text)
+        text = normalize_text(item.text)
         words = text.split()
         runs = frozenset(tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1))
         if item.image is None:

@@ -11,7 +11,8 @@ import base64
 import binascii
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +29,7 @@ from mrb.hub.manifest import find_cache_root
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
 Form = Literal["jsonl", "parquet"]
-ROWS_HELD = 64
+ROWS_AT_ONCE = 64
 MAX_LINE_BYTES = 256 * 1024 * 1024
 MAX_FOOTER_BYTES = 128 * 1024 * 1024
 """Images make groups large, so a file has many small row groups, and a large footer."""
@@ -99,7 +100,7 @@ class GroupFile:
         self.sha256 = sha256_file(path)
         form = form_of(path)
         self._rows: _JsonRows | _ParquetRows = _JsonRows(path) if form == "jsonl" else _ParquetRows(path, self.sha256)
-        self.sources = [self._checked(row, content).source for row, content in enumerate(self._rows)]
+        self.sources = [self._check(row).source for row in range(len(self._rows))]
         if not self.sources:
             raise TrainingError(f"{path}: holds no group")
 
@@ -107,7 +108,7 @@ class GroupFile:
         return len(self.sources)
 
     def __getitem__(self, row: int) -> TrainingGroup:
-        found = self._checked(row, self._rows[row])
+        found = self._check(row)
         return TrainingGroup(
             instruction=found.instruction or "",
             source=found.source,
@@ -119,44 +120,44 @@ class GroupFile:
     def __iter__(self) -> Iterator[TrainingGroup]:
         return (self[row] for row in range(len(self)))
 
-    def where(self, row: int) -> str:
+    def _where(self, row: int) -> str:
         """Return the name of a row for errors."""
         return f"{self.path}, row {row + 1}"
 
-    def named(self, row: int, error: MRBError) -> MRBError:
+    def locate_error(self, row: int, error: MRBError) -> MRBError:
         """Return the error with file and row before its message, unless it has them."""
-        return error if str(error).startswith(self.where(row)) else error.at(self.where(row))
+        return error if str(error).startswith(self._where(row)) else error.at(self._where(row))
 
-    def _checked(self, row: int, content: Mapping[str, Any]) -> _Group:
+    def _check(self, row: int) -> _Group:
         try:
-            return _Group.model_validate(content)
+            return _Group.model_validate(self._rows[row])
         except ValidationError as error:
-            raise TrainingError(f"{self.where(row)}: not a group: {first_problem(error)}") from error
+            raise TrainingError(f"{self._where(row)}: not a group: {first_problem(error)}") from error
 
     def _item(self, row: int, found: _Item) -> TrainingItem:
         image = None if found.image is None else self._image(row, found.image)
         if image is None and not found.text:
-            raise TrainingError(f"{self.where(row)}: an item with neither text nor image")
+            raise TrainingError(f"{self._where(row)}: an item with neither text nor image")
         return TrainingItem(Item(found.text or "", image), found.id or "", found.rank, found.score)
 
     def _image(self, row: int, image: _Image) -> ImageHandle:
         if image.path is not None:
-            place = self._inside(row, image.path)
-            return ImageHandle(lambda: _read(place), where=f"{self.where(row)}, image {image.path}")
+            place = self._resolve(row, image.path)
+            return ImageHandle(lambda: _read(place), where=f"{self._where(row)}, image {image.path}")
         data = image.encoded
         if isinstance(data, str):
             try:
                 data = base64.b64decode(data, validate=True)
             except binascii.Error as error:
-                raise TrainingError(f"{self.where(row)}: the bytes of an image are not base64: {error}") from error
+                raise TrainingError(f"{self._where(row)}: the bytes of an image are not base64: {error}") from error
         encoded = data or b""
-        return ImageHandle(lambda: encoded, where=f"{self.where(row)}, an image given as bytes")
+        return ImageHandle(lambda: encoded, where=f"{self._where(row)}, an image given as bytes")
 
-    def _inside(self, row: int, path: str) -> Path:
+    def _resolve(self, row: int, path: str) -> Path:
         place = (self.folder / path).resolve()
         if Path(path).is_absolute() or not place.is_relative_to(self.folder):
             raise TrainingError(
-                f"{self.where(row)}: image {one_line(path, 80)!r} lies outside {self.folder}; paths are relative to "
+                f"{self._where(row)}: image {one_line(path, 80)!r} lies outside {self.folder}; paths are relative to "
                 "the file's folder and stay inside it"
             )
         return place
@@ -171,80 +172,69 @@ def form_of(path: Path) -> Form:
     raise TrainingError(f"{path}: a file of groups ends in .jsonl or .parquet")
 
 
-def write_groups(path: Path, groups: Iterator[TrainingGroup], *, embed: bool = False) -> int:
-    """Write groups to `path` atomically; return their number. The suffix decides between JSON lines and Parquet.
+def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = False) -> int:
+    """Write groups to a file atomically.
 
-    Images are written to `images/` next to it, one file per content; with `embed` into the file itself.
+    Args:
+        path: The file; its suffix decides between JSON lines and Parquet.
+        groups: The groups.
+        embed: Whether images go into the file itself, not into `images/` next to it, one file per content.
+
+    Returns:
+        The number of groups.
+
+    Raises:
+        TrainingError: The suffix is another one.
     """
-    images = None if embed else path.parent / "images"
-    rows = (_row(group, images, path.parent) for group in groups)
-    return _write_jsonl(path, rows) if form_of(path) == "jsonl" else _write_parquet(path, rows)
+    form = form_of(path)
+
+    def store(image: ImageHandle) -> str | dict[str, bytes] | dict[str, str]:
+        if embed:
+            return {"bytes": image.encoded}
+        place = Path("images", image.sha256[:2], image.sha256)
+        if not (path.parent / place).is_file():
+            with atomic_writer(path.parent / place) as file:
+                file.write(image.encoded)
+        return place.as_posix() if form == "jsonl" else {"path": place.as_posix()}
+
+    def item(one: TrainingItem) -> dict[str, Any]:
+        image = {} if one.item.image is None else {"image": store(one.item.image)}
+        mined = {} if one.rank is None else {"rank": one.rank, "score": one.score}
+        return {"id": one.id, "text": one.item.text, **image, **mined}
+
+    rows = (
+        {
+            "instruction": group.instruction,
+            "source": group.source,
+            "query": item(group.query),
+            "positives": [item(one) for one in group.positives],
+            "negatives": [item(one) for one in group.negatives],
+        }
+        for group in groups
+    )
+    return _write_jsonl(path, rows) if form == "jsonl" else _write_parquet(path, rows)
 
 
 def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
     with atomic_writer(path) as file:
-        for row in rows:
+        for count, row in enumerate(rows, start=1):  # noqa: B007
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=_base64).encode() + b"\n")
-            count += 1
     return count
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
     with atomic_writer(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-        held: list[dict[str, Any]] = []
-        for row in rows:
-            held.append(_as_structs(row))
-            count += 1
-            if len(held) == ROWS_HELD:
-                writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
-                held = []
-        if held:
-            writer.write_table(pa.Table.from_pylist(held, schema=SCHEMA))
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(some, schema=SCHEMA))
+            count += len(some)
     return count
-
-
-def _row(group: TrainingGroup, images: Path | None, folder: Path) -> dict[str, Any]:
-    def item(one: TrainingItem) -> dict[str, Any]:
-        row: dict[str, Any] = {"id": one.id, "text": one.item.text}
-        if one.item.image is not None:
-            row["image"] = _stored(one.item.image, images, folder)
-        if one.rank is not None:
-            row |= {"rank": one.rank, "score": one.score}
-        return row
-
-    return {
-        "instruction": group.instruction,
-        "source": group.source,
-        "query": item(group.query),
-        "positives": [item(one) for one in group.positives],
-        "negatives": [item(one) for one in group.negatives],
-    }
-
-
-def _stored(image: ImageHandle, images: Path | None, folder: Path) -> str | dict[str, bytes]:
-    if images is None:
-        return {"bytes": image.encoded}
-    place = images / image.sha256[:2] / image.sha256
-    if not place.is_file():
-        with atomic_writer(place) as file:
-            file.write(image.encoded)
-    return place.relative_to(folder).as_posix()
 
 
 def _base64(value: object) -> str:
     assert isinstance(value, bytes)
     return base64.b64encode(value).decode()
-
-
-def _as_structs(row: dict[str, Any]) -> dict[str, Any]:
-    def item(one: dict[str, Any]) -> dict[str, Any]:
-        image = one.get("image")
-        return {**one, "image": {"path": image} if isinstance(image, str) else image}
-
-    listed = {side: [item(one) for one in row[side]] for side in ("positives", "negatives")}
-    return {**row, "query": item(row["query"]), **listed}
 
 
 def _read(path: Path) -> bytes:
@@ -286,9 +276,6 @@ class _JsonRows:
             raise TrainingError(f"{self.path}, row {row + 1}: not a JSON object")
         return content
 
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return (self[row] for row in range(len(self)))
-
 
 def _unpack(path: Path, unpacked: Path) -> None:
     left = limit = unpacked_limit(path.stat().st_size)
@@ -297,7 +284,7 @@ def _unpack(path: Path, unpacked: Path) -> None:
         atomic_writer(unpacked) as out,
         pa.ipc.new_file(out, file.schema_arrow) as writer,
     ):
-        for batch in file.iter_batches(ROWS_HELD):
+        for batch in file.iter_batches(ROWS_AT_ONCE):
             left -= batch.nbytes
             if left < 0:
                 raise TrainingError(f"{path}: more than {limit} bytes when unpacked, too much for a file of its size")
@@ -325,6 +312,3 @@ class _ParquetRows:
     def __getitem__(self, row: int) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self._table.slice(row, 1).to_pylist()[0]
         return found
-
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return (self[row] for row in range(len(self)))

@@ -1,11 +1,18 @@
-"""A training group as stored on disk: one query, its relevant documents and its negatives."""
+"""Training groups, and the sampling of groups and of their documents, fixed by a seed for any number of processes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from mrb.data.items import Item
+from mrb.data.task import Model
+
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,13 +30,18 @@ class TrainingItem:
 
 @dataclass(frozen=True)
 class TrainingGroup:
-    """One query with its documents. Training decides how many of them a step sees, and which."""
+    """One query with its documents: all of them, or those that one step sees (`sample_documents`)."""
 
     instruction: str
     source: str
     query: TrainingItem
     positives: Sequence[TrainingItem]
     negatives: Sequence[TrainingItem]
+
+    @property
+    def items(self) -> tuple[TrainingItem, ...]:
+        """The query and all documents, positives first."""
+        return (self.query, *self.positives, *self.negatives)
 
     @property
     def hard(self) -> list[TrainingItem]:
@@ -40,3 +52,69 @@ class TrainingGroup:
     def random(self) -> list[TrainingItem]:
         """The negatives that were sampled from the corpus."""
         return [negative for negative in self.negatives if negative.rank is None]
+
+
+class Sampling(Model):
+    """How documents of a group are sampled, anew at each visit of the group.
+
+    `negatives` documents are not relevant: a fraction `hard` of them from the first stage's ranks `first_rank` to
+    `last_rank`, the rest from the corpus; if one kind runs out, the other fills up. `positives` documents are relevant.
+    A source is visited in proportion to its number of groups to the power `by_size`: 0 visits all sources equally
+    often, 1 in proportion to their groups.
+    """
+
+    negatives: int = Field(default=16, ge=1, le=1000)
+    hard: float = Field(default=0.5, ge=0, le=1)
+    first_rank: int = Field(default=1, ge=1)
+    last_rank: int = Field(default=100, ge=1)
+    positives: int = Field(default=1, ge=1)
+    by_size: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _window(self) -> Sampling:
+        if self.last_rank < self.first_rank:
+            raise ValueError(f"ranks {self.first_rank} to {self.last_rank}: the last is before the first")
+        return self
+
+
+def sample_documents(group: TrainingGroup, sampling: Sampling, seed: Sequence[int]) -> TrainingGroup:
+    """Return `group` with the documents that one step sees, by `seed` (integers: run, source, row, visit).
+
+    It has fewer than `sampling.negatives` negatives if the group has not enough of them.
+    """
+    rng = np.random.default_rng(list(seed))
+    window = [n for n in group.hard if sampling.first_rank <= (n.rank or 0) <= sampling.last_rank]
+    hard, random = _shuffle(window, rng), _shuffle(group.random, rng)
+    wanted_hard = min(round(sampling.negatives * sampling.hard), len(hard))
+    from_random = min(sampling.negatives - wanted_hard, len(random))
+    negatives = (*hard[: sampling.negatives - from_random], *random[:from_random])
+    positives = tuple(_shuffle(group.positives, rng)[: sampling.positives])
+    return replace(group, positives=positives, negatives=negatives)
+
+
+def _shuffle(items: Sequence[TrainingItem], rng: np.random.Generator) -> list[TrainingItem]:
+    return [items[place] for place in rng.permutation(len(items))]
+
+
+def order_groups(sizes: Sequence[int], count: int, by_size: float, seed: int) -> Ints:
+    """Return int64[count, 3] of (source, row in the source, visit): the groups of a whole run, in order.
+
+    `sizes` are the sources' numbers of groups. Every stretch of the order holds each source about as often as
+    `Sampling.by_size` says. All rows of a source come once before one comes again, which increments its visit.
+    """
+    rng = np.random.default_rng([seed, len(sizes)])
+    shares = np.asarray(sizes, np.float64) ** by_size
+    shares /= shares.sum()
+    # A source's k-th turn is at (k + u) / share: evenly spread, and turns of different sources do not coincide.
+    turns = np.ceil(count * shares).astype(np.int64) + 1
+    places = np.concatenate([(np.arange(n) + rng.random()) / share for n, share in zip(turns, shares, strict=True)])
+    chosen = np.repeat(np.arange(len(sizes)), turns)[np.argsort(places, kind="stable")[:count]]
+    order = np.empty((count, 3), np.int64)
+    order[:, 0] = chosen
+    for source, size in enumerate(sizes):
+        own = np.flatnonzero(chosen == source)
+        visits = -(-len(own) // size)
+        rows = np.concatenate([np.empty(0, np.int64), *(rng.permutation(size) for _ in range(visits))])
+        order[own, 1] = rows[: len(own)]
+        order[own, 2] = np.arange(len(own)) // size
+    return order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,33 +34,22 @@ class BuildOptions:
             )
 
 
-@dataclass
-class BuildCounts:
-    """Counts of a build. `like_positive` negatives were left out because they are near-identical to a positive."""
-
-    groups: int = 0
-    positives: int = 0
-    hard: int = 0
-    random: int = 0
-    like_positive: int = 0
-    without_negatives: int = 0
-
-
-@dataclass
-class Builder:
-    """Builds the groups of one task, query by query. `source` names them; the default is the task's id.
+class GroupBuilder:
+    """Builds the groups of one task, query by query.
 
     A judged positive is never a negative, nor is a document that is near-identical to one (`Likeness`), since the
-    judges may not have seen it. A query without any negative gives no group.
+    judges may not have seen it. A query without any negative gives no group. `counts` counts what was built;
+    `like_positive` negatives were left out because they are near-identical to a positive.
     """
 
-    data: TaskData
-    candidates: Candidates | None
-    options: BuildOptions = field(default_factory=BuildOptions)
-    counts: BuildCounts = field(default_factory=BuildCounts)
-    _seen: dict[str, Likeness] = field(default_factory=dict)
+    def __init__(self, data: TaskData, candidates: Candidates | None, options: BuildOptions | None = None) -> None:
+        self.data = data
+        self.candidates = candidates
+        self.options = options or BuildOptions()
+        self.counts = dict.fromkeys(("groups", "positives", "hard", "random", "like_positive", "without_negatives"), 0)
+        self._seen: dict[str, Likeness] = {}
 
-    def groups(self) -> Iterator[TrainingGroup]:
+    def build_groups(self) -> Iterator[TrainingGroup]:
         """Yield the groups in the task's query order.
 
         Raises TrainingError if hard negatives are wanted and there are no candidates.
@@ -71,31 +60,30 @@ class Builder:
         for part in parts_of(self.data):
             ids = list(part.corpus)
             for query_id in part.queries:
-                group = self._group(query_id, ids)
+                group = self._build_group(query_id, ids)
                 if group.negatives:
-                    self.counts.groups += 1
-                    self.counts.positives += len(group.positives)
-                    self.counts.hard += len(group.hard)
-                    self.counts.random += len(group.random)
+                    self.counts["groups"] += 1
+                    for side in ("positives", "hard", "random"):
+                        self.counts[side] += len(getattr(group, side))
                     yield group
                 else:
-                    self.counts.without_negatives += 1
+                    self.counts["without_negatives"] += 1
 
-    def _group(self, query_id: str, corpus: list[str]) -> TrainingGroup:
+    def _build_group(self, query_id: str, corpus: list[str]) -> TrainingGroup:
         data = self.data
         positive_ids = list(data.qrels[query_id])
         shown = [self._likeness(doc_id) for doc_id in positive_ids]
-        hard = self._hard(query_id, shown)
+        hard = self._mine_hard(query_id, shown)
         taken = {query_id, *positive_ids, *(negative.id for negative in hard)}
         return TrainingGroup(
             instruction=data.task.instruction,
             source=data.task.id,
             query=TrainingItem(data.queries.item(query_id), query_id),
             positives=[TrainingItem(data.corpus.item(doc_id), doc_id) for doc_id in positive_ids],
-            negatives=[*hard, *self._random(query_id, corpus, taken, shown)],
+            negatives=[*hard, *self._sample_random(query_id, corpus, taken, shown)],
         )
 
-    def _hard(self, query_id: str, positives: list[Likeness]) -> list[TrainingItem]:
+    def _mine_hard(self, query_id: str, positives: list[Likeness]) -> list[TrainingItem]:
         if self.candidates is None:
             return []
         judged = self.data.qrels[query_id]
@@ -103,10 +91,10 @@ class Builder:
         return [
             TrainingItem(self.data.corpus.item(doc_id), doc_id, rank, float(score))
             for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1)
-            if rank <= self.options.depth and doc_id not in judged and not self._like(doc_id, positives)
+            if rank <= self.options.depth and doc_id not in judged and not self._resembles(doc_id, positives)
         ]
 
-    def _random(
+    def _sample_random(
         self, query_id: str, corpus: list[str], taken: set[str], positives: list[Likeness]
     ) -> list[TrainingItem]:
         """Return documents sampled by a hash of task and query, so that every build samples the same."""
@@ -116,23 +104,23 @@ class Builder:
         places = min(len(corpus), 2 * self.options.random + len(taken))
         for place in rng.permutation(len(corpus))[:places] if self.options.random else ():
             doc_id = corpus[place]
-            if len(found) < self.options.random and doc_id not in taken and not self._like(doc_id, positives):
+            if len(found) < self.options.random and doc_id not in taken and not self._resembles(doc_id, positives):
                 found.append(TrainingItem(self.data.corpus.item(doc_id), doc_id))
         return found
 
-    def _like(self, doc_id: str, positives: list[Likeness]) -> bool:
+    def _resembles(self, doc_id: str, positives: list[Likeness]) -> bool:
         own = self._likeness(doc_id)
         like = any(own.near(positive) for positive in positives)
-        self.counts.like_positive += like
+        self.counts["like_positive"] += like
         return like
 
     def _likeness(self, doc_id: str) -> Likeness:
         if doc_id not in self._seen:
-            if len(self._seen) >= LIKENESSES_HELD:
+            if len(self._seen) >= LIKENESSES_KEPT:
                 self._seen.clear()
             self._seen[doc_id] = Likeness.of(self.data.corpus.item(doc_id))
         return self._seen[doc_id]
 
 
-LIKENESSES_HELD = 50_000
+LIKENESSES_KEPT = 50_000
 """Documents recur in many lists; one image's `Likeness` takes 6 kB."""

@@ -1,27 +1,32 @@
-"""Prepare a recipe's data: find or build files of groups, check them against test data, split them by source."""
+"""Prepare a recipe's data: find or build files of groups, check them against test data, split them by source.
+
+Data may be derived from a task's data by a plug-in (entry points `mrb.derived_data`), such as `recoloured`.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
-import numpy as np
-
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import sha256_file, sha256_json
 from mrb.data.load import load_task_data
 from mrb.data.task import Model, load_task
+from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, TrainingError
 from mrb.hub.manifest import find_cache_root
-from mrb.training.data.augmentation import derive, derived_id, made_by
-from mrb.training.data.contamination import Checker, HeldOutIndex, held_out_index, held_out_tasks
+from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex, list_held_out, load_held_out, sum_dropped
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
 from mrb.training.data.mine_negatives import BuildOptions
-from mrb.training.data.sampling import Ints
-from mrb.training.data.write_dataset import Dropped, make_groups, read_record, record_path
+from mrb.training.data.write_dataset import make_groups, read_record, record_path
 from mrb.training.recipe import DataSettings, DataTask
 
+DERIVED = "mrb.derived_data"
+Derive = Callable[[TaskData, int], TaskData]
+"""Returns so many variants of each query of a task's data; the task itself is unchanged."""
 LAYOUT = 1
 """Part of a built file's cache key: incremented when building changes."""
 
@@ -35,7 +40,7 @@ class Source:
 
     name: str
     file: GroupFile
-    rows: Ints
+    rows: Sequence[int]
     changed: dict[int, TrainingGroup] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -43,12 +48,12 @@ class Source:
 
     def group(self, place: int) -> TrainingGroup:
         """Return a group by its index among the source's own rows."""
-        row = int(self.rows[place])
+        row = self.rows[place]
         return self.changed[row] if row in self.changed else self.file[row]
 
-    def named(self, place: int, error: MRBError) -> MRBError:
+    def locate_error(self, place: int, error: MRBError) -> MRBError:
         """Return a group's error with file and row before its message."""
-        return self.file.named(int(self.rows[place]), error)
+        return self.file.locate_error(self.rows[place], error)
 
 
 class SourceRecord(Model):
@@ -93,16 +98,17 @@ def prepare(settings: DataSettings, say: Callable[[str], None]) -> Prepared:
 
     Raises TrainingError if a file is not a file of groups, or if nothing of it is left.
     """
-    index = held_out_index(held_out_tasks(), say)
+    index = load_held_out(list_held_out(), say)
     paths = [Path(name) for name in settings.groups]
-    paths += [_built(task, settings, index, say) for task in settings.tasks]
+    paths += [_build_groups(task, settings, index, say) for task in settings.tasks]
     sources: list[Source] = []
     records: list[SourceRecord] = []
     dropped: list[Dropped] = []
     for path in paths:
-        found, lost = _open(path, index, say)
+        found, lost = _open_sources(path, index, say)
         made = read_record(path)
-        known = made is not None and made.sha256 == found[0].file.sha256
+        if made is not None and made.sha256 != found[0].file.sha256:
+            made = None
         sources += found
         dropped.append(lost)
         records += [
@@ -111,41 +117,68 @@ def prepare(settings: DataSettings, say: Callable[[str], None]) -> Prepared:
                 file=path.name,
                 sha256=source.file.sha256,
                 groups=len(source),
-                task=made.task if made is not None and known else None,
-                first_stage=made.first_stage if made is not None and known else None,
+                task=None if made is None else made.task,
+                first_stage=None if made is None else made.first_stage,
             )
             for source in found
         ]
-    twice = [source.name for source in sources if [s.name for s in sources].count(source.name) > 1]
+    names = [source.name for source in sources]
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise TrainingError(f"source {twice[0]!r} is in two files; give each file its own sources")
     contamination = Contamination(
-        checked=tuple(sorted(index.keys)), unknown=tuple(sorted(index.unknown)), dropped=_sum(dropped)
+        checked=tuple(sorted(index.keys)), unknown=tuple(sorted(index.unknown)), dropped=sum_dropped(dropped)
     )
     return Prepared(tuple(sources), tuple(records), contamination)
 
 
-def _built(asked: DataTask, settings: DataSettings, index: HeldOutIndex, say: Callable[[str], None]) -> Path:
+def derive(name: str, data: TaskData, copies: int) -> TaskData:
+    """Return the data that plug-in `name` derives from `data`, with a task id of its own and without candidate list.
+
+    Raises TrainingError if no plug-in of that name is installed.
+    """
+    made = _load_plugin(name)(data, copies)
+    task = made.task.model_copy(update={"id": f"{data.task.id}-{name}", "candidates": None})
+    return replace(made, task=task)
+
+
+def hash_plugin(name: str) -> dict[str, str]:
+    """Return the hash of each Python file in a plug-in's folder, by file name. Raises TrainingError like `derive`."""
+    module = sys.modules[_load_plugin(name).__module__]
+    assert module.__file__ is not None, "what was loaded by an entry point lies in a file"
+    return {path.name: sha256_file(path) for path in sorted(Path(module.__file__).parent.glob("*.py"))}
+
+
+def _load_plugin(name: str) -> Derive:
+    known = {point.name: point for point in entry_points(group=DERIVED)}
+    if name not in known:
+        raise TrainingError(f"data.tasks: derived {name!r}: wanted one of {', '.join(sorted(known))}")
+    make: Derive = known[name].load()
+    return make
+
+
+def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex, say: Callable[[str], None]) -> Path:
     """Return the cached file of a task's groups, built if it is not there."""
-    task = load_task(asked.task)
+    task = load_task(wanted.task)
     options = BuildOptions(settings.depth, settings.random)
     listed = task.candidates.sha256 if task.candidates else None
     key = sha256_json(
-        [LAYOUT, task.hash, task.revision, asked.first_stage, listed, options.depth, options.random, index.identity]
-        + ([] if asked.derived is None else [asked.derived, asked.copies, made_by(asked.derived)])
+        [LAYOUT, task.hash, task.revision, wanted.first_stage, listed, options.depth, options.random, index.identity]
+        + ([] if wanted.derived is None else [wanted.derived, wanted.copies, hash_plugin(wanted.derived)])
     )
     folder = find_cache_root() / "built" / key[:32]
-    path = folder / f"{derived_id(task.id, asked.derived)}.jsonl"
+    name = task.id if wanted.derived is None else f"{task.id}-{wanted.derived}"
+    path = folder / f"{name}.jsonl"
     if not record_path(path).is_file():  # written last
-        say(f"{path.stem}: building groups, once")
+        say(f"{name}: building groups, once")
         data = load_task_data(task)
-        if asked.derived is not None:
-            data = derive(asked.derived, data, asked.copies)
-        make_groups(data, folder, index, first_stage=asked.first_stage, options=options)
+        if wanted.derived is not None:
+            data = derive(wanted.derived, data, wanted.copies)
+        make_groups(data, folder, index, first_stage=wanted.first_stage, options=options)
     return path
 
 
-def _open(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[list[Source], Dropped]:
+def _open_sources(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[list[Source], Dropped]:
     """Return the sources in a file without test data.
 
     A file already checked against the same index is not hashed again.
@@ -164,15 +197,15 @@ def _open(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[
                 _refuse_thin(group)
                 kept = checker.clean(group)
             except MRBError as error:
-                raise file.named(row, error) from error
+                raise file.locate_error(row, error) from error
             if kept is None:
                 gone.add(row)
-            elif (len(kept.positives), len(kept.negatives)) != (len(group.positives), len(group.negatives)):
+            elif kept is not group:
                 changed[row] = kept
-        dropped = Dropped.of(checker.tally)
+        dropped = checker.dropped
     names = list(dict.fromkeys(file.sources))
     rows = {name: [row for row, own in enumerate(file.sources) if own == name and row not in gone] for name in names}
-    found = [Source(name, file, np.asarray(own, np.int64), changed) for name, own in rows.items() if own]
+    found = [Source(name, file, own, changed) for name, own in rows.items() if own]
     if not found:
         raise TrainingError(f"{path}: all {len(file)} groups are test data, nothing is left to train on")
     return found, dropped
@@ -182,19 +215,6 @@ def _refuse_thin(group: TrainingGroup) -> None:
     """Raise DataError for the first image that no trainable model takes."""
     from mrb.engine.image_features import refuse_thin
 
-    for one in (group.query, *group.positives, *group.negatives):
+    for one in group.items:
         if one.item.image is not None:
             refuse_thin(one.item.image)
-
-
-def _sum(dropped: Sequence[Dropped]) -> Dropped:
-    hits: dict[str, int] = {}
-    for one in dropped:
-        for task, count in one.hits.items():
-            hits[task] = hits.get(task, 0) + count
-    return Dropped(
-        groups=sum(one.groups for one in dropped),
-        positives=sum(one.positives for one in dropped),
-        negatives=sum(one.negatives for one in dropped),
-        hits=dict(sorted(hits.items())),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -17,26 +16,11 @@ from mrb.data.task import Model, Sha256, Task, load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError, first_problem
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
-from mrb.training.data.contamination import Checker, HeldOutIndex, Tally
+from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex
 from mrb.training.data.files import Form, write_groups
-from mrb.training.data.group import TrainingGroup
-from mrb.training.data.mine_negatives import Builder, BuildOptions
+from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 
 TRACK = "training"
-
-
-class Dropped(Model):
-    """What was left out because it is test data; `hits` counts it by task."""
-
-    groups: int
-    positives: int
-    negatives: int
-    hits: dict[str, int]
-
-    @classmethod
-    def of(cls, tally: Tally) -> Dropped:
-        """Return the counts of a check."""
-        return cls.model_validate(asdict(tally))
 
 
 class DataRecord(Model):
@@ -105,14 +89,14 @@ def make_groups(
     """
     options = options or BuildOptions()
     task = data.task
-    found = _candidates(data, first_stage, candidates, options.depth)
-    builder, checker = Builder(data, found, options), Checker(index)
+    found = _find_candidates(data, first_stage, candidates, options.depth)
+    builder, checker = GroupBuilder(data, found, options), Checker(index)
     path = folder / f"{task.id}.{form}"
-    count = write_groups(path, _clean(builder.groups(), checker), embed=embed)
+    count = write_groups(path, filter(None, map(checker.clean, builder.build_groups())), embed=embed)
     if not count:
         path.unlink()
         raise TrainingError(
-            f"task {task.id}: no group is left of {builder.counts.groups}, {checker.tally.groups} are of test data"
+            f"task {task.id}: no group is left of {builder.counts['groups']}, {checker.dropped.groups} are of test data"
         )
     record = DataRecord(
         task=task.id,
@@ -122,18 +106,18 @@ def make_groups(
         candidates_sha256=None if found is None else found.sha256,
         depth=options.depth,
         random=options.random,
-        counts=asdict(builder.counts) | {"written": count},
+        counts=builder.counts | {"written": count},
         checked=index.identity,
         checked_tasks=tuple(sorted(index.keys)),
         unknown_tasks=tuple(sorted(index.unknown)),
-        dropped=Dropped.of(checker.tally),
+        dropped=checker.dropped,
         sha256=sha256_file(path),
     )
     write_json(record_path(path), record.model_dump(mode="json"))
     return record
 
 
-def summary(record: DataRecord, path: Path) -> Iterator[str]:
+def summarize_record(record: DataRecord, path: Path) -> Iterator[str]:
     """Yield the record in a few lines."""
     counts = record.counts
     yield (
@@ -155,21 +139,17 @@ def summary(record: DataRecord, path: Path) -> Iterator[str]:
     )
 
 
-def _clean(groups: Iterator[TrainingGroup], checker: Checker) -> Iterator[TrainingGroup]:
-    return (kept for kept in map(checker.clean, groups) if kept is not None)
-
-
-def _candidates(data: TaskData, first_stage: str | None, given: Path | None, depth: int) -> Candidates | None:
+def _find_candidates(data: TaskData, first_stage: str | None, given: Path | None, depth: int) -> Candidates | None:
     if not depth:
         return None
     task = data.task
     if first_stage is None and (given is not None or task.candidates is not None):
         return load_candidates(task, given, 1)
-    name = first_stage or _of_test_split(task)
+    name = first_stage or _find_first_stage(task)
     return make_candidates(data, load_first_stage(name), name, depth, TRACK)
 
 
-def _of_test_split(task: Task) -> str:
+def _find_first_stage(task: Task) -> str:
     """Return the first stage of the task whose training split this is."""
     whole, training, _ = task.id.partition("-train")
     candidates = load_task(whole).candidates if training else None
