@@ -262,8 +262,6 @@ def test_what_is_wrong_with_a_group_reaches_the_trainer_whole_from_a_data_loader
         def __getitem__(self, place: int) -> Any:
             empty = Batch([], torch.zeros(0, dtype=torch.bool), [])
             return DataError("groups.jsonl, row 2: too thin") if place else empty
-                DataError("groups.jsonl, row 2: too thin") if place else Batch([], torch.zeros(0, dtype=torch.bool), [])
-            )
 
     (part,) = DataLoader(Bad(), batch_size=2, num_workers=1, collate_fn=collate)
     assert isinstance(part["batch"], DataError)
