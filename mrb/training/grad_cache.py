@@ -29,7 +29,7 @@ Forward = Callable[[Sequence[Row], Mapping[str, Features]], Logits]
 class Plan(Protocol):
     """Computes a chunk's share of the loss: `OnePass`, `TwoPass` or `_Whole`."""
 
-    def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    def chunk_loss(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
         """Return the chunk's share of the loss, a scalar to backpropagate."""
 
 
@@ -74,7 +74,7 @@ class MicroBatchStep:
             last = number == len(parts) - 1
             with nullcontext() if last else self.no_sync():
                 yes, no = self.forward([rows[i] for i in part.tolist()], features if last else leaves)
-                scalar = plan.chunk(part, yes, no)
+                scalar = plan.chunk_loss(part, yes, no)
                 if last:
                     scalar = scalar + _surrogate(features, leaves) + _unseen(features, batch)
                 if not scalar.isfinite():
@@ -83,7 +83,7 @@ class MicroBatchStep:
                     )
                 self.backward(scalar)
             if isinstance(plan, TwoPass):
-                drift = max(drift, plan.drift(part, yes, no))
+                drift = max(drift, plan.measure_drift(part, yes, no))
             total = scalar.detach() if total is None else total + scalar.detach()
             found.append((yes.detach(), no.detach()))
         assert total is not None
@@ -114,7 +114,7 @@ class _Whole:
     batch: Batch
     queries: int
 
-    def chunk(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    def chunk_loss(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
         assert isinstance(part, Tensor)
         yes, no = _in_order([(yes, no)], [part])
         return self.loss(split_groups(yes, no, self.batch.labels, self.batch.sizes), self.queries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -24,6 +25,13 @@ def test_the_example_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> 
     exec(EXAMPLE, names)
     assert capsys.readouterr().out.splitlines() == re.findall(r"^print\(.*\)  # (.*)$", EXAMPLE, re.MULTILINE)
     assert names["one_graph"].abs().max() > 0.01  # there was a gradient to repeat
+
+
+@pytest.mark.parametrize("name", ["Contrastive", "Group", "LabelRows", "OnePass", "Supervised", "TwoPass", "Unified"])
+def test_the_example_of_every_class_prints_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", inspect.getdoc(getattr(losses, name)) or "", re.M | re.S)
+    exec(example, {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"^print\(.*\)  # (.*)$", example, re.MULTILINE)
 
 
 @pytest.mark.parametrize("arm", sorted(set(ARMS)))

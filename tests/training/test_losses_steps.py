@@ -86,7 +86,7 @@ def in_chunks(
 ) -> tuple[Tensor, list[Tensor]]:
     total = torch.zeros((), dtype=torch.float64)
     for part in parts:
-        value = plan.chunk(part, *model(documents[part]))
+        value = plan.chunk_loss(part, *model(documents[part]))
         value.backward()
         total += value.detach()
     return total, model.gradients()
@@ -159,7 +159,7 @@ def test_two_passes_keep_no_graph_of_the_first() -> None:
     yes, no = model(documents)
     plan = TwoPass(Contrastive(), groups_of(yes, no))
     assert not plan.value.requires_grad
-    assert torch.autograd.grad(plan.chunk(slice(0, 2), yes[:2], no[:2]), yes, retain_graph=True)[0][2:].eq(0).all()
+    assert torch.autograd.grad(plan.chunk_loss(slice(0, 2), yes[:2], no[:2]), yes, retain_graph=True)[0][2:].eq(0).all()
     assert model.gradients()[0].eq(0).all()
 
 
@@ -169,7 +169,7 @@ def test_drift_sees_a_model_that_does_not_repeat() -> None:
     for model in (Model(), Model(dropout=0.5)):
         with torch.no_grad():
             plan = TwoPass(Contrastive(), groups_of(*model(documents)))
-        found.append(plan.drift(part, *(z[part] for z in model(documents))))
+        found.append(plan.measure_drift(part, *(z[part] for z in model(documents))))
     assert found[0] == 0
     assert found[1] > 0.1
 
@@ -342,7 +342,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "one pass of CL": (lambda: OnePass(Unified("cl", "cl"), BOTH, [3]), "use TwoPass"),
     "terms of cl weights": (lambda: Unified("cl", "cl").terms(Documents(Z, Z, BOTH, Z.long() + 3)), "use TwoPass"),
     "one pass, no positive": (lambda: OnePass(Supervised(), NONE, [3]), "group 0: no positive"),
-    "chunk": (lambda: TwoPass(Contrastive(), [Group(Z, Z, BOTH)]).chunk(slice(0, 2), Z, Z), "chunk of 2 documents"),
+    "chunk": (
+        lambda: TwoPass(Contrastive(), [Group(Z, Z, BOTH)]).chunk_loss(slice(0, 2), Z, Z),
+        "chunk of 2 documents",
+    ),
     "rows' width": (lambda: LabelRows(torch.ones(1, 2), torch.ones(1, 3)), "yes [1, 2], no [1, 3]"),
     "flat rows": (lambda: LabelRows(Z, Z), "yes [3], no [3]: give [tokens, width] each"),
     "no rows": (lambda: LabelRows(torch.ones(0, 2), torch.ones(1, 2)), "yes [0, 2]"),

@@ -1,9 +1,9 @@
 """Losses of a yes/no reranker: contrastive, supervised, and the unified loss between them. See docs/losses.md."""
 
-from mrb.training.losses.chunks import GroupLoss, OnePass, PointwiseLoss, TwoPass
 from mrb.training.losses.contrastive import Contrastive, contrastive_weights
 from mrb.training.losses.group import Documents, Group, split_groups
 from mrb.training.losses.label_head import LabelRows
+from mrb.training.losses.passes import GroupLoss, OnePass, PointwiseLoss, TwoPass
 from mrb.training.losses.supervised import Supervised, supervised_weights
 from mrb.training.losses.unified import Unified
 

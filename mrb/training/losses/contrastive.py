@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mrb.errors import TrainingError
-from mrb.training.losses.group import Group
-from mrb.training.losses.validation import check_positive, step_queries
+from mrb.training.losses.group import Group, check_positive, count_queries
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,21 @@ class Contrastive:
     term per positive, each against all negatives; the other positives are in no denominator. (That choice is ours; the
     mean is outside the logarithm as in L_out of arXiv 2004.11362.) Calling it returns the mean over queries.
 
-    All documents of a query must be seen together: see `TwoPass` for a group that is too large for that. Raises
-    TrainingError for a temperature that is not above 0, and for a group without negatives.
+    All documents of a query must be seen together: see `TwoPass` for a group that is too large for that.
+
+    ```python
+    import torch
+    from mrb.training.losses import Contrastive, Group
+
+    group = Group(torch.tensor([2.0, 0.0, 1.0]), torch.zeros(3), torch.tensor([True, False, False]))
+    print(round(Contrastive()([group]).item(), 4))  # 0.4076
+    ```
+
+    Args:
+        temperature: T, above 0.
+
+    Raises:
+        TrainingError: The temperature is not above 0; when called, a group has no negatives.
     """
 
     temperature: float = 1.0
@@ -37,10 +49,16 @@ class Contrastive:
         check_positive("temperature", self.temperature)
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """Return the loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default:
-        these groups).
+        """Return the loss, a scalar: the sum over groups divided by the number of queries.
+
+        Args:
+            groups: The groups of a batch.
+            queries: Queries of the whole step, if the batch is a part of it (default: the number of `groups`).
+
+        Raises:
+            TrainingError: There are no groups, or fewer `queries` than groups.
         """
-        divisor = step_queries(len(groups), queries)
+        divisor = count_queries(len(groups), queries)
         return torch.stack([self._one(group) for group in groups]).sum() / divisor
 
     def _one(self, group: Group) -> Tensor:

@@ -1,4 +1,4 @@
-"""A group: the documents of one query, with two logits each, and their labels.
+"""A group: the documents of one query, with two logits each, and their labels. Checks that losses share.
 
 Every loss here sees a document through two logits, z_yes = h . M_yes and z_no = h . M_no, where h is the last hidden
 state at the answer's position (`LabelRows` computes them). Logits over the whole vocabulary are never needed.
@@ -6,15 +6,21 @@ state at the answer's position (`LabelRows` computes them). Logits over the whol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
 from mrb.errors import TrainingError, one_line
 
+Reduction = Literal["sum", "mean"]
+"""How the documents of one query are combined.
+
+The mean over n documents is 1/n of the sum, so its steps are smaller too.
+"""
 _PRECISE = (torch.float32, torch.float64)
 
 
@@ -53,9 +59,19 @@ class Documents:
 class Group:
     """All documents of one query in one step: `yes` and `no` are logits [n], `labels` is bool [n].
 
-    At least one document must be relevant. Negatives may be missing; losses that compare documents refuse that. Raises
-    TrainingError for no positive, for shapes that differ, for labels that are not bool, and for logits in half
-    precision (near 10, bfloat16 has steps of 0.06, so the label rows are applied in float32).
+    At least one document must be relevant. Negatives may be missing; losses that compare documents refuse that.
+
+    ```python
+    import torch
+    from mrb.training.losses import Group
+
+    group = Group(torch.tensor([2.0, 0.0]), torch.zeros(2), torch.tensor([True, False]))
+    print(len(group))  # 2
+    ```
+
+    Raises:
+        TrainingError: There is no positive, shapes differ, labels are not bool, or logits are in half precision (near
+            10, bfloat16 has steps of 0.06, so the label rows are applied in float32).
     """
 
     yes: Tensor
@@ -72,10 +88,19 @@ class Group:
 
 
 def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) -> tuple[Group, ...]:
-    """Split a flat batch into groups: `yes`, `no`, `labels` are [n], `sizes` the number of documents per query, in
-    order.
+    """Split a flat batch into groups.
 
-    Raises TrainingError for sizes that do not add up to n, and like `Group`, with the group's number from 0.
+    Args:
+        yes: Logits z_yes of all documents, [n], query after query.
+        no: Logits z_no, [n].
+        labels: bool [n], true for a relevant document.
+        sizes: Number of documents per query, in order.
+
+    Returns:
+        One group per query; tensors are views.
+
+    Raises:
+        TrainingError: Sizes do not add up to n; otherwise like `Group`, with the group's number from 0.
     """
     _check(yes, no, labels)
     if sum(sizes) != len(labels) or min(sizes, default=0) < 1:
@@ -104,3 +129,35 @@ def _check(yes: Tensor, no: Tensor, labels: Tensor) -> None:
 
 def _shape(values: Tensor) -> list[int]:
     return list(values.shape)
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise TrainingError unless `value` is one of `known`."""
+    if value not in known:
+        raise TrainingError(f"{name} is {value!r}: give one of {', '.join(known)}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise TrainingError unless `value` is a finite number above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise TrainingError(f"{name} is {value}: give a finite number above 0")
+
+
+def check_tau(tau: float) -> None:
+    """Raise TrainingError unless `tau` is in [0, 1)."""
+    if not 0 <= tau < 1:
+        raise TrainingError(f"tau is {tau}: give a number from 0 up to, but not including, 1")
+
+
+def count_queries(given: int, queries: int | None) -> int:
+    """Return the divisor of a sum over queries: `queries`, or `given` by default.
+
+    Raises TrainingError if it is below `given`.
+    """
+    if given == 0:
+        raise TrainingError("no groups: a loss needs at least one query")
+    if queries is None:
+        return given
+    if queries < given:
+        raise TrainingError(f"queries is {queries}, but {given} groups are given: count those of the whole step")
+    return queries

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mrb.errors import TrainingError
-from mrb.training.losses.validation import check_positive
+from mrb.training.losses.group import check_positive
 
 
 class LabelRows(nn.Module):
@@ -21,8 +21,24 @@ class LabelRows(nn.Module):
     tokens; how that paper combines them is not known to us.
 
     Rows are copies. `trainable` rows are trained separately from the model's head, which in a tied model is also its
-    input embedding and must not change. They are held and applied in float32 at least, also inside autocast. Raises
-    TrainingError for shapes that do not fit.
+    input embedding and must not change. They are held and applied in float32 at least, also inside autocast.
+
+    ```python
+    import torch
+    from mrb.training.losses import LabelRows
+
+    head = torch.eye(4)  # a vocabulary of 4 tokens, width 4
+    yes, no = LabelRows.from_head(head, [2], [3])(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    print(yes.tolist(), no.tolist())  # [3.0] [4.0]
+    ```
+
+    Args:
+        yes: Rows of the label yes, [k_yes, width].
+        no: Rows of the label no, [k_no, width].
+        trainable: Whether the rows are trained.
+
+    Raises:
+        TrainingError: Shapes do not fit.
     """
 
     def __init__(self, yes: Tensor, no: Tensor, *, trainable: bool = False) -> None:
@@ -35,9 +51,16 @@ class LabelRows(nn.Module):
 
     @classmethod
     def from_head(cls, head: Tensor, yes_ids: Sequence[int], no_ids: Sequence[int], *, trainable: bool = False) -> Self:
-        """Copy rows of a language model's head [vocabulary, width].
+        """Copy rows of a language model's head.
 
-        Raises TrainingError for an id outside of it, an id given twice, or a label without ids.
+        Args:
+            head: The head's weight, [vocabulary, width].
+            yes_ids: Token ids of the label yes.
+            no_ids: Token ids of the label no.
+            trainable: Whether the rows are trained.
+
+        Raises:
+            TrainingError: An id is outside the vocabulary or given twice, or a label has no id.
         """
         ids = [*yes_ids, *no_ids]
         if not yes_ids or not no_ids:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from mrb.training.losses.group import Documents, Group
-from mrb.training.losses.validation import Reduction, check_choice, check_positive, step_queries
+from mrb.training.losses.group import Documents, Group, Reduction, check_choice, check_positive, count_queries
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,22 @@ class Supervised:
     returns the mean over queries. That paper reports no positive weight (so 1) and does not say how documents are
     combined; the sum has a gradient on the scale of InfoNCE's, the mean 1/n of it for n documents.
 
-    Independent of the query's other documents: see `OnePass`. Raises TrainingError for an unknown reduction, and for a
-    weight that is not above 0.
+    Independent of the query's other documents: see `OnePass`.
+
+    ```python
+    import torch
+    from mrb.training.losses import Group, Supervised
+
+    group = Group(torch.tensor([2.0, 0.0, 1.0]), torch.zeros(3), torch.tensor([True, False, False]))
+    print(round(Supervised()([group]).item(), 4))  # 2.1333
+    ```
+
+    Args:
+        reduction: How the documents of a query are combined, `sum` or `mean`.
+        positive_weight: Factor of the terms of relevant documents, above 0.
+
+    Raises:
+        TrainingError: The reduction is unknown, or the weight is not above 0.
     """
 
     reduction: Reduction = "sum"
@@ -40,10 +53,16 @@ class Supervised:
         check_positive("positive_weight", self.positive_weight)
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """Return the loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step (default:
-        these groups).
+        """Return the loss, a scalar: the sum over groups divided by the number of queries.
+
+        Args:
+            groups: The groups of a batch.
+            queries: Queries of the whole step, if the batch is a part of it (default: the number of `groups`).
+
+        Raises:
+            TrainingError: There are no groups, or fewer `queries` than groups.
         """
-        divisor = step_queries(len(groups), queries)
+        divisor = count_queries(len(groups), queries)
         return self.terms(Documents.of(groups)).sum() / divisor
 
     def terms(self, documents: Documents) -> Tensor:

@@ -11,9 +11,16 @@ from torch import Tensor
 
 from mrb.errors import TrainingError
 from mrb.training.losses.contrastive import contrastive_weights
-from mrb.training.losses.group import Documents, Group
+from mrb.training.losses.group import (
+    Documents,
+    Group,
+    Reduction,
+    check_choice,
+    check_positive,
+    check_tau,
+    count_queries,
+)
 from mrb.training.losses.supervised import supervised_weights
-from mrb.training.losses.validation import Reduction, check_choice, check_positive, check_tau, step_queries
 
 Weight = Literal["cl", "sft", "base", "masked"]
 Direction = Literal["cl", "sft"]
@@ -39,9 +46,27 @@ class Unified:
     loss. `mean` divides a query's terms by its number of documents; `positive_weight` multiplies W+. Calling it returns
     the mean over queries. The value is not that of the true losses and may be negative: log those as well.
 
-    Raises TrainingError for an unknown name; tau outside [0, 1), missing for `masked` or given without it; a
-    temperature or positive weight not above 0; a temperature for another weight than `cl`; `cl` weights for a group
-    without negatives.
+    ```python
+    import torch
+    from mrb.training.losses import Group, Unified
+
+    group = Group(torch.tensor([2.0, 0.0, 1.0]), torch.zeros(3), torch.tensor([True, False, False]))
+    loss = Unified("cl", "sft")
+    print([round(weight, 4) for weight in loss.weights(group).tolist()])  # [0.3348, 0.09, 0.2447]
+    print(round(loss([group]).item(), 4))  # -0.4248
+    ```
+
+    Args:
+        weight: Name of the weights.
+        direction: Name of the direction.
+        tau: Threshold of `masked`, in [0, 1); None for other weights.
+        temperature: Temperature of `cl` weights, above 0; 1 for other weights.
+        reduction: How the documents of a query are combined, `sum` or `mean`.
+        positive_weight: Factor of W+, above 0.
+
+    Raises:
+        TrainingError: A name is unknown, or a setting is out of its range or does not belong to the weight; when
+            called, a group has no negatives for `cl` weights.
     """
 
     weight: Weight
@@ -72,10 +97,16 @@ class Unified:
         return self.weight != "cl"
 
     def __call__(self, groups: Sequence[Group], queries: int | None = None) -> Tensor:
-        """Return the surrogate loss, a scalar: the sum over `groups` divided by `queries`, those of the whole step
-        (default: these groups).
+        """Return the surrogate loss, a scalar: the sum over groups divided by the number of queries.
+
+        Args:
+            groups: The groups of a batch.
+            queries: Queries of the whole step, if the batch is a part of it (default: the number of `groups`).
+
+        Raises:
+            TrainingError: There are no groups, or fewer `queries` than groups.
         """
-        divisor = step_queries(len(groups), queries)
+        divisor = count_queries(len(groups), queries)
         weights = torch.cat([self.weights(group) for group in groups])
         return self._weighted(weights, Documents.of(groups)).sum() / divisor
 
