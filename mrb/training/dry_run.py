@@ -20,7 +20,7 @@ from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.dataset import GroupDataset
 from mrb.training.memory_estimate import ModelSize, find_config_folder, load_config, measure_size
 from mrb.training.model import find_layout, silence_libraries
-from mrb.training.recipe import LoadedRecipe, Recipe, settings
+from mrb.training.recipe import LoadedRecipe, Recipe, format_settings
 from mrb.training.run import count_steps
 
 GROUPS_READ = 200
@@ -195,6 +195,5 @@ def estimate_memory(recipe: Recipe, size: ModelSize) -> dict[str, float]:
 
 def _format_settings(loaded: LoadedRecipe) -> Iterator[str]:
     yield "settings (paper: stated there; ours: our choice; changed: yours)"
-    for name, value in settings(loaded.recipe):
-        shown = ", ".join(task.task for task in value) if name == "data.tasks" else value
+    for name, shown in format_settings(loaded.recipe):
         yield f"  {loaded.origin(name):<7}  {name} = {shown}"

@@ -295,7 +295,13 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
                 yield f"{section}.{name}", own
 
 
-def recipe_names() -> list[str]:
+def format_settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield (section.name, text) of every setting; of tasks to build data from, only their ids."""
+    for name, value in settings(recipe):
+        yield name, ", ".join(task.task for task in value) if name == "data.tasks" else str(value)
+
+
+def list_recipes() -> list[str]:
     """Return the names of the packaged recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
@@ -313,7 +319,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         raise TrainingError(
-            f"no recipe {name!r}: give a .toml file or one of {', '.join(recipe_names())}, or a command: data"
+            f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: data"
         )
     content = _extended(path, seen=())
     changed = [_change(content, change) for change in changes]

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from mrb.cli.main import cli
 from mrb.training.data.files import GroupFile
-from mrb.training.recipe import Recipe, recipe_names
+from mrb.training.recipe import Recipe, list_recipes
 from mrb.training.record import read_training_record
 
 pytestmark = pytest.mark.torch
@@ -71,6 +71,6 @@ def test_the_page_names_every_recipe_and_section() -> None:
     table = PAGE.split("| Recipe |")[1].split("\n\n")[0]
     named = {name for name in re.findall(r"`([a-z0-9-]+)`", table) if not name.startswith("-")}
     named |= {f"negatives-{n}" for n in re.findall(r"`-(\d+)`", table)}
-    assert named == set(recipe_names())
+    assert named == set(list_recipes())
     sections = re.findall(r"^\| `(\w+)` \|", PAGE.split("| Section |")[1].split("\n\n")[0], re.MULTILINE)
     assert sections == [name for name in Recipe.model_fields if name not in ("schema_version", "title", "paper")]
