@@ -23,7 +23,7 @@ from mrb.baselines.rerankers.heuristic import _likeness, _profile, _told, text_l
 from mrb.baselines.retrievers.colours import COLOURS
 from mrb.baselines.retrievers.features import Picture, PictureCache
 from mrb.baselines.retrievers.lexical import words
-from mrb.baselines.synthetic.image_edits import tone_match
+from mrb.baselines.synthetic.image_edits import measure_tone
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
@@ -89,7 +89,7 @@ class LinearPairs:
             found[1] = _likeness(shown, picture)
         if query.text and picture:
             found[2] = _told(query.text, picture)
-            found[3] = tone_match(query.text, picture)
+            found[3] = measure_tone(query.text, picture)
         if shown and document.text:
             found[4] = _told(document.text, shown)
         return np.asarray(found)

@@ -12,8 +12,8 @@ from functools import lru_cache
 from mrb.baselines.retrievers.colours import text_colours
 from mrb.baselines.retrievers.features import Picture, PictureCache
 from mrb.baselines.retrievers.lexical import words
-from mrb.baselines.synthetic.flag_layout import layout_match
-from mrb.baselines.synthetic.image_edits import changed, tone_match
+from mrb.baselines.synthetic.flag_layout import match_layout
+from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
 from mrb.data.items import Item
 from mrb.rerankers.reranker import Request
 
@@ -55,7 +55,7 @@ class Surface:
         """Return one score per candidate, about 0 to 2. Terms for which a side lacks text or image are left out."""
         query = request.query
         shown = self._picture(query.image) if query.image else None
-        wanted = changed(shown, query.text) if shown and query.text else None
+        wanted = edit_image(shown, query.text) if shown and query.text else None
         return [self._pair(query, shown, wanted, candidate) for candidate in request.candidates]
 
     def _pair(self, query: Item, shown: Picture | None, wanted: Picture | None, candidate: Item) -> float:
@@ -66,7 +66,7 @@ class Surface:
             score += _DATED * bool(_WHEN.search(query.text.lower()) and _DATE.search(candidate.text))
         if shown and picture:
             score += _likeness(wanted or shown, picture)
-            score += _TONE * tone_match(query.text, picture)
+            score += _TONE * measure_tone(query.text, picture)
         if shown is None and picture:
             score += _told(query.text, picture)
         if shown and picture is None:
@@ -117,4 +117,4 @@ def _likeness(one: Picture, other: Picture) -> float:
 def _told(text: str, picture: Picture) -> float:
     """Return how well an image fits the colours and positions named in `text`, 0 to 1; 0 if it names none."""
     colours = float(text_colours(text) @ picture.palette)
-    return _COLOURS * colours + (1 - _COLOURS) * layout_match(text, picture.colour_map)
+    return _COLOURS * colours + (1 - _COLOURS) * match_layout(text, picture.colour_map)

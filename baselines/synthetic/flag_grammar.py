@@ -10,17 +10,17 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from mrb.baselines.synthetic.flag_bands import bands
+from mrb.baselines.synthetic.flag_bands import draw_bands
 from mrb.baselines.synthetic.flag_fields import (
-    charged,
-    cross,
-    diagonal,
-    ensign,
-    middle_stripe,
-    plain,
-    quarters,
-    saltire,
-    stripes,
+    draw_charged,
+    draw_cross,
+    draw_diagonal,
+    draw_ensign,
+    draw_middle_stripe,
+    draw_plain,
+    draw_quarters,
+    draw_saltire,
+    draw_stripes,
 )
 from mrb.baselines.synthetic.flag_sheet import Sheet
 
@@ -31,15 +31,15 @@ _MEANINGS = (
 _MEANT = 0.35  # share of descriptions that explain what colours mean
 
 _DESIGNS: tuple[tuple[Callable[[Sheet], str], float], ...] = (
-    (bands, 0.52),
-    (charged, 0.13),
-    (ensign, 0.08),
-    (cross, 0.06),
-    (diagonal, 0.06),
-    (stripes, 0.05),
-    (saltire, 0.04),
-    (middle_stripe, 0.03),
-    (quarters, 0.03),
+    (draw_bands, 0.52),
+    (draw_charged, 0.13),
+    (draw_ensign, 0.08),
+    (draw_cross, 0.06),
+    (draw_diagonal, 0.06),
+    (draw_stripes, 0.05),
+    (draw_saltire, 0.04),
+    (draw_middle_stripe, 0.03),
+    (draw_quarters, 0.03),
 )
 """Designs with their sampling weights: about their frequencies among the 77."""
 
@@ -47,8 +47,8 @@ _DESIGNS: tuple[tuple[Callable[[Sheet], str], float], ...] = (
 def describe_and_draw(rng: np.random.Generator, field: str | None = None) -> tuple[str, Image.Image]:
     """Return a description and its flag, WIDE x TALL pixels. `field` is the colour of a flag that is only a field."""
     sheet = Sheet(rng)
-    words = sheet.pick(_DESIGNS)(sheet) if field is None else plain(sheet, field)
-    if sheet.chance(_MEANT):
+    words = sheet.sample(_DESIGNS)(sheet) if field is None else draw_plain(sheet, field)
+    if sheet.toss(_MEANT):
         words += "; " + _meanings(sheet)
     return words, sheet.picture
 
@@ -56,6 +56,6 @@ def describe_and_draw(rng: np.random.Generator, field: str | None = None) -> tup
 def _meanings(sheet: Sheet) -> str:
     inks = list(dict.fromkeys(sheet.used))[:3]
     meant = sheet.rng.choice(_MEANINGS, len(inks), replace=False)
-    verb = sheet.one("represents", "symbolizes", "stands for")
+    verb = sheet.choose("represents", "symbolizes", "stands for")
     first, *others = zip(inks, meant, strict=True)
     return ", ".join([f"{first[0]} {verb} {first[1]}", *(f"{ink} {what}" for ink, what in others)])

@@ -47,17 +47,17 @@ class Sheet:
     def __post_init__(self) -> None:
         self.pen = ImageDraw.Draw(self.picture)
 
-    def ink(self, *beside: str) -> str:
+    def sample_ink(self, *beside: str) -> str:
         """Sample a colour whose basic colour differs from those of `beside` and usually from those in use."""
         shun = {_INKS[name][0] for name in beside}
-        used = {_INKS[name][0] for name in self.used} if self.chance(0.7) else set()
+        used = {_INKS[name][0] for name in self.used} if self.toss(0.7) else set()
         if len(shun | used) < len(BASIC):
             shun |= used
-        name = self.pick([(name, weight) for name, (basic, _, weight) in _INKS.items() if basic not in shun])
+        name = self.sample([(name, weight) for name, (basic, _, weight) in _INKS.items() if basic not in shun])
         self.used.append(name)
         return name
 
-    def rgb(self, name: str) -> tuple[int, int, int]:
+    def find_rgb(self, name: str) -> tuple[int, int, int]:
         """Return the shade of a colour on this flag, sampled on first use."""
         if name not in self.shades:
             basic, some, _ = _INKS[name]
@@ -67,45 +67,45 @@ class Sheet:
             self.shades[name] = (int(moved[0]), int(moved[1]), int(moved[2]))
         return self.shades[name]
 
-    def chance(self, share: float) -> bool:
+    def toss(self, share: float) -> bool:
         """Return True with probability `share`."""
         return bool(self.rng.random() < share)
 
-    def pick(self, choices: Sequence[tuple[T, float]]) -> T:
+    def sample(self, choices: Sequence[tuple[T, float]]) -> T:
         """Sample one of several (value, weight) choices."""
         weights = np.array([weight for _, weight in choices])
         return choices[int(self.rng.choice(len(choices), p=weights / weights.sum()))][0]
 
-    def one(self, *choices: str) -> str:
+    def choose(self, *choices: str) -> str:
         """Sample one of several wordings."""
         return choices[int(self.rng.integers(len(choices)))]
 
-    def fill(self, box: Box, name: str) -> None:
+    def fill_box(self, box: Box, name: str) -> None:
         """Draw a rectangle, in fractions of the flag."""
         left, top, right, bottom = box
-        self.pen.rectangle((left * WIDE, top * TALL, right * WIDE - 1, bottom * TALL - 1), fill=self.rgb(name))
+        self.pen.rectangle((left * WIDE, top * TALL, right * WIDE - 1, bottom * TALL - 1), fill=self.find_rgb(name))
 
-    def shape(self, points: Sequence[Point], name: str) -> None:
+    def draw_polygon(self, points: Sequence[Point], name: str) -> None:
         """Draw a polygon, in fractions of the flag."""
-        self.pen.polygon([(x * WIDE, y * TALL) for x, y in points], fill=self.rgb(name))
+        self.pen.polygon([(x * WIDE, y * TALL) for x, y in points], fill=self.find_rgb(name))
 
-    def line(self, points: Sequence[Point], name: str, width: float) -> None:
+    def draw_line(self, points: Sequence[Point], name: str, width: float) -> None:
         """Draw a line; its width is a fraction of the height."""
-        self.pen.line([(x * WIDE, y * TALL) for x, y in points], fill=self.rgb(name), width=round(width * TALL))
+        self.pen.line([(x * WIDE, y * TALL) for x, y in points], fill=self.find_rgb(name), width=round(width * TALL))
 
-    def cross(self, x: float, name: str, width: float) -> None:
+    def draw_cross(self, x: float, name: str, width: float) -> None:
         """Draw an upright cross to the flag's edges, its vertical bar at `x`."""
-        self.line([(x, 0), (x, 1)], name, width)
-        self.line([(0, 0.5), (1, 0.5)], name, width)
+        self.draw_line([(x, 0), (x, 1)], name, width)
+        self.draw_line([(0, 0.5), (1, 0.5)], name, width)
 
-    def disk(self, x: float, y: float, radius: float, name: str) -> None:
+    def draw_disk(self, x: float, y: float, radius: float, name: str) -> None:
         """Draw a disk; its radius is a fraction of the height."""
         size = radius * TALL
-        self.pen.ellipse((x * WIDE - size, y * TALL - size, x * WIDE + size, y * TALL + size), fill=self.rgb(name))
+        self.pen.ellipse((x * WIDE - size, y * TALL - size, x * WIDE + size, y * TALL + size), fill=self.find_rgb(name))
 
-    def star(self, x: float, y: float, radius: float, name: str, points: int = 5) -> None:
+    def draw_star(self, x: float, y: float, radius: float, name: str, points: int = 5) -> None:
         """Draw a star with one point upwards; its radius is a fraction of the height."""
         turn = -np.pi / 2 + np.pi * np.arange(2 * points) / points
         size = np.where(np.arange(2 * points) % 2, 0.4, 1.0) * radius * TALL
         corners = zip(x * WIDE + size * np.cos(turn), y * TALL + size * np.sin(turn), strict=True)
-        self.pen.polygon([(float(a), float(b)) for a, b in corners], fill=self.rgb(name))
+        self.pen.polygon([(float(a), float(b)) for a, b in corners], fill=self.find_rgb(name))

@@ -17,7 +17,7 @@ _WIDE, _TALL = 60, 46
 Pixels = npt.NDArray[np.uint8]
 
 
-def as_png(picture: Image.Image, style: str, rng: np.random.Generator) -> bytes:
+def render_style(picture: Image.Image, style: str, rng: np.random.Generator) -> bytes:
     """Return `picture` in one of the `STYLES`, as a PNG."""
     made = {"waving": _waving, "flat": _flat, "round": _round}[style](picture, rng)
     out = io.BytesIO()

@@ -17,20 +17,20 @@ _TONE = re.compile(r"\b(light|medium-light|medium|medium-dark|dark) skin\b")
 _RELIEF = 0.5  # share of the brightness differences that recolouring keeps
 
 
-def changed(picture: Picture, text: str) -> Picture | None:
+def edit_image(picture: Picture, text: str) -> Picture | None:
     """Return `picture` with the changes that `text` names and this module knows; None if it names none."""
     lowered = text.lower()
     pixels = picture.pixels
     named = mentions(lowered)
     if named:
         colour = COLOURS[named[0][1]]
-        pixels = _recoloured(pixels, _main_part(pixels), SHADES[colour][0])
+        pixels = _recolour(pixels, _main_part(pixels), SHADES[colour][0])
     if _TURNED.search(lowered):
         pixels = pixels[:, ::-1]
     return None if pixels is picture.pixels else Picture(np.ascontiguousarray(pixels))
 
 
-def tone_match(text: str, picture: Picture) -> float:
+def measure_tone(text: str, picture: Picture) -> float:
     """Return the share of the image's skin with the tone that `text` names, 0 to 1; 0 if it names none."""
     tone = _TONE.search(text.lower())
     return float(picture.tones[TONES.index(tone.group(1))]) if tone else 0.0
@@ -45,7 +45,7 @@ def _main_part(pixels: Pixels) -> npt.NDArray[np.bool_]:
     return np.asarray(drawn & (owner == np.bincount(owner[drawn]).argmax()))
 
 
-def _recoloured(pixels: Pixels, part: npt.NDArray[np.bool_], rgb: tuple[int, int, int]) -> Pixels:
+def _recolour(pixels: Pixels, part: npt.NDArray[np.bool_], rgb: tuple[int, int, int]) -> Pixels:
     """Return `pixels` with `part` in the colour `rgb`, keeping lighter and darker places."""
     values = pixels.astype(np.float64)
     if part.any():

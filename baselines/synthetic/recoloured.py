@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mrb._util.hashing import sample_hash
 from mrb.baselines.retrievers.colours import COLOURS, SHADES, pixel_colours, renamed
-from mrb.baselines.synthetic.table_builders import Rows, in_parts
+from mrb.baselines.synthetic.table_builders import Rows, split_task
 from mrb.data.items import ImageHandle, Item
 from mrb.data.task_data import TaskData
 
@@ -50,7 +50,7 @@ def recoloured(data: TaskData, copies: int) -> TaskData:
             corpus.add(own, painter.item(document, names, rng))
             qrels[own] = {own: 1}
     # Each copy is searched separately, so that lists are as hard as the task's own.
-    task = in_parts(data.task, map(str, range(copies)))
+    task = split_task(data.task, map(str, range(copies)))
     return TaskData(task, queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from mrb._util.hashing import sample_hash
 from mrb.baselines.synthetic.flag_grammar import describe_and_draw
 from mrb.baselines.synthetic.flag_sheet import BASIC
-from mrb.baselines.synthetic.flag_styles import STYLES, as_png
-from mrb.baselines.synthetic.table_builders import Rows, in_parts
+from mrb.baselines.synthetic.flag_styles import STYLES, render_style
+from mrb.baselines.synthetic.table_builders import Rows, split_task
 from mrb.data.items import Item
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
@@ -38,7 +38,7 @@ def plain(data: TaskData, copies: int) -> TaskData:
         lot = np.random.default_rng(sample_hash(data.task.id, f"plain/{name}")).permutation(len(BASIC))
         return name, BASIC[int(lot[one])]
 
-    return _made(data, copies, part)
+    return _make_data(data, copies, part)
 
 
 def drawn(data: TaskData, copies: int) -> TaskData:
@@ -48,10 +48,10 @@ def drawn(data: TaskData, copies: int) -> TaskData:
     which is no description. Ids are `part/query id`; each copy is a part of the task, which is searched separately.
     Raises TrainingError for a task of other types.
     """
-    return _made(data, copies, lambda copy, place: (str(copy), None))
+    return _make_data(data, copies, lambda copy, place: (str(copy), None))
 
 
-def _made(data: TaskData, copies: int, part: Callable[[int, int], tuple[str, str | None]]) -> TaskData:
+def _make_data(data: TaskData, copies: int, part: Callable[[int, int], tuple[str, str | None]]) -> TaskData:
     """Build the data. `part` returns (name of the part, colour of a plain flag or None) by copy and index."""
     if data.task.type not in _TYPES:
         raise TrainingError(f"task {data.task.id}: drawn data are made of tasks of the types {', '.join(_TYPES)}")
@@ -66,16 +66,18 @@ def _made(data: TaskData, copies: int, part: Callable[[int, int], tuple[str, str
             rng = np.random.default_rng(sample_hash(data.task.id, f"drawn/{own}"))
             flag = describe_and_draw(rng, field)
             style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
-            queries.add(own, _side(data.queries.item(query_id), flag, style, rng))
+            queries.add(own, _make_side(data.queries.item(query_id), flag, style, rng))
             document = data.corpus.item(next(iter(data.qrels[query_id])))
-            corpus.add(own, _side(document, flag, "flat" if rng.random() < _FLAT else style, rng))
+            corpus.add(own, _make_side(document, flag, "flat" if rng.random() < _FLAT else style, rng))
             qrels[own] = {own: 1}
-    return TaskData(in_parts(data.task, names), queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
+    return TaskData(split_task(data.task, names), queries.table("queries"), corpus.table("corpus"), qrels, data.counts)
 
 
-def _side(item: Item, flag: tuple[str, Image.Image], style: str, rng: np.random.Generator) -> tuple[str, bytes | None]:
+def _make_side(
+    item: Item, flag: tuple[str, Image.Image], style: str, rng: np.random.Generator
+) -> tuple[str, bytes | None]:
     """Return (text, PNG) of an item that shows or describes the flag."""
     words, picture = flag
     if item.image is None:
         return words, None
-    return item.text, as_png(picture, style, rng)
+    return item.text, render_style(picture, style, rng)

@@ -12,7 +12,7 @@ from mrb.data.task import Task
 from mrb.data.task_data import ItemTable
 
 
-def in_parts(task: Task, names: Iterable[str]) -> Task:
+def split_task(task: Task, names: Iterable[str]) -> Task:
     """Return the task with parts of these names.
 
     A part holds the ids that begin with its name and a slash, and is searched separately.

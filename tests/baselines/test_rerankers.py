@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from mrb.baselines.retrievers.colours import COLOURS, SHADES, TONES, mentions, pixel_colours, text_colours, to_lab
 from mrb.baselines.retrievers.features import PictureCache, read_picture
 from mrb.baselines.retrievers.lexical import bm25, words
-from mrb.baselines.synthetic.flag_layout import layout_match
-from mrb.baselines.synthetic.image_edits import changed, tone_match
+from mrb.baselines.synthetic.flag_layout import match_layout
+from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
 from mrb.data.items import ImageHandle, Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
@@ -168,26 +168,26 @@ def test_layouts_of_flags() -> None:
     turned = read_picture(picture("blue", "white", "red")).colour_map
     horizontal = "three equal horizontal bands of red (top), white, and blue; like that of another country"
     vertical = "three equal vertical bands of red (hoist side), white, and blue"
-    assert layout_match(horizontal, across) > 0.75  # three bands do not fill eight rows evenly
-    assert layout_match(vertical, down) > 0.75
-    assert layout_match(horizontal, down) < 0.6
-    assert layout_match(horizontal, turned) < 0.6
+    assert match_layout(horizontal, across) > 0.75  # three bands do not fill eight rows evenly
+    assert match_layout(vertical, down) > 0.75
+    assert match_layout(horizontal, down) < 0.6
+    assert match_layout(horizontal, turned) < 0.6
     plain = read_picture(picture("red")).colour_map
-    assert layout_match("red with a blue cross that reaches the edges", plain) < layout_match("red", plain)
-    assert layout_match("blue with the flag of the UK in the upper hoist-side quadrant", plain) < 0.5
-    assert layout_match("no colour is told", plain) == 0
+    assert match_layout("red with a blue cross that reaches the edges", plain) < match_layout("red", plain)
+    assert match_layout("blue with the flag of the UK in the upper hoist-side quadrant", plain) < 0.5
+    assert match_layout("no colour is told", plain) == 0
 
 
 def test_pictures_change_as_told() -> None:
     right = read_picture(arrow("red"))
     left = read_picture(arrow("red", left=True))
-    turned = changed(right, "The same, facing left.")
+    turned = edit_image(right, "The same, facing left.")
     assert turned is not None
     assert turned.vector @ left.vector > 0.98 > right.vector @ left.vector
-    blue = changed(right, "The same in blue.")
+    blue = edit_image(right, "The same in blue.")
     assert blue is not None
     assert blue.vector @ read_picture(arrow("blue")).vector > right.vector @ blue.vector
-    assert changed(right, "Half an hour later.") is None
+    assert edit_image(right, "Half an hour later.") is None
 
 
 def test_skin_tones_are_looked_for() -> None:
@@ -195,9 +195,9 @@ def test_skin_tones_are_looked_for() -> None:
     ImageDraw.Draw(face).ellipse([4, 4, 44, 44], fill=(104, 78, 62))
     shown = read_picture(handle(encoded(face)))
     assert TONES[int(shown.tones.argmax())] == "dark"
-    assert tone_match("the same, with dark skin tone", shown) > 0.9
-    assert tone_match("the same, with medium-dark skin tone", shown) < 0.1
-    assert tone_match("the same", shown) == 0
+    assert measure_tone("the same, with dark skin tone", shown) > 0.9
+    assert measure_tone("the same, with medium-dark skin tone", shown) < 0.1
+    assert measure_tone("the same", shown) == 0
 
 
 def test_surface_prefers_what_fits() -> None:
