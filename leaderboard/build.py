@@ -66,8 +66,8 @@ def build(
 ) -> Path:
     """Write the board of the runs and submissions in `folders` into `out`; return the path of its overview.
 
-    `verified` are folders with records of `mrb verify`. With `snapshot_name` the board is written into `out`/snapshots/
-    under that name instead, which must be new.
+    `verified` are folders with records of `mrb submission verify`. With `snapshot_name` the board is written into
+    `out`/snapshots/ under that name instead, which must be new.
 
     The same input gives the same bytes. Raises ResultError before anything is written if a folder is invalid. Nothing
     in `out` is removed: files of an earlier board that this one lacks stay.

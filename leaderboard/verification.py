@@ -1,4 +1,4 @@
-"""The records of `mrb verify`, shown as a mark on rows whose verification agreed."""
+"""The records of `mrb submission verify`, shown as a mark on rows whose verification agreed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fitting(records: Sequence[VerificationRecord], submissions: dict[str, Submis
     """Return the newest record of each submission, by name. Records of an earlier content of the submission are
     ignored.
 
-    Raises ResultError for a record of the submission's content that `mrb verify` cannot have written.
+    Raises ResultError for a record of the submission's content that `mrb submission verify` cannot have written.
     """
     found: dict[str, VerificationRecord] = {}
     for record in sorted(records, key=lambda one: one.date):

@@ -83,7 +83,7 @@ def test_tasks_run_and_board_work_from_any_folder(mrb: Path, tmp_path: Path) -> 
     board = _run([str(mrb), "leaderboard", "build", "runs/surface", "--out", "site"], tmp_path)
     assert board.returncode == 0, board.stderr
     assert "surface" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    valid = _run([str(mrb), "validate", "runs/surface"], tmp_path)
+    valid = _run([str(mrb), "submission", "validate", "runs/surface"], tmp_path)
     assert valid.returncode == 0, valid.stderr
     assert valid.stdout.count("valid: surface on mini-") == 9
 

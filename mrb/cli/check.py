@@ -7,22 +7,29 @@ from pathlib import Path
 
 import click
 
+from mrb.cli.options import (
+    candidates_option,
+    key_values,
+    out_option,
+    run_name,
+    say,
+    set_option,
+    suite_option,
+    task_option,
+)
+
 
 @click.command()
 @click.argument("model")
-@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
-@click.option("--suite", "suite_id", metavar="ID", help="Suite of tasks. Default: mini, unless --task names some.")
-@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Only this task; may be repeated.")
-@click.option("--requests", type=click.IntRange(1, 256), help="Queries of each task. Default: 3; with --noise 20.")
+@set_option()
+@suite_option()
+@task_option()
+@click.option("--requests", type=click.IntRange(1, 256), help="Queries per task. Default: 3; with --noise 20.")
 @click.option("--no-reload", is_flag=True, help="Do not build a second instance, for models that load slowly.")
 @click.option("--noise", is_flag=True, help="Also measure the noise floor, at full depth, and store it.")
-@click.option(
-    "--candidates",
-    metavar="PATH|hf://...",
-    help="A candidate list, or a folder of <task>.parquet. Default: the task's frozen list.",
-)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
-@click.option("--name", metavar="NAME", help="Folder of --out that takes noise.json. Default: the model's name.")
+@candidates_option()
+@out_option("runs")
+@click.option("--name", metavar="NAME", help="Folder in --out for noise.json. Default: the model's name.")
 def command(
     model: str,
     options: tuple[str, ...],
@@ -35,12 +42,11 @@ def command(
     out: Path,
     name: str | None,
 ) -> None:
-    """Ask MODEL a few requests of each task in several ways, and say whether it holds what it declares.
+    """Score a few requests of each task in several ways, and say whether the reranker MODEL keeps what it declares.
 
-    The exit code is 2, with a line for each, if a declaration does not hold. --noise also asks more requests under two
-    batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
+    If a declaration does not hold, one line is printed for each and the exit code is 2. --noise also scores more
+    requests under two batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
     """
-    from mrb.cli.options import key_values, run_name
     from mrb.errors import one_line
     from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import find_local_lists
@@ -52,7 +58,7 @@ def command(
     from mrb.rerankers.noise import write_noise
 
     spec = select_tasks(suite_id, task_ids, (), None)
-    lists, _ = find_local_lists(candidates, spec.tasks, lambda line: click.echo(line, err=True))
+    lists, _ = find_local_lists(candidates, spec.tasks, say)
     spec = replace(spec, candidates=lists)
     typed, folder = key_values(options), run_name(name)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb.cli.options import task_option
+
 if TYPE_CHECKING:
     from mrb.results.compare import AverageComparison, Comparison, Difference, QueryDifference
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", type=click.Path(path_type=Path))
 @click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="By which measure.")
-@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Only this task; may be repeated.")
+@task_option()
 @click.option(
     "--top", type=click.IntRange(0, 1000), default=3, show_default=True, help="Largest wins and losses named."
 )

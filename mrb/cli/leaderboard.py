@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mrb.cli.options import folder_type, out_option, say
+
 RESULTS = Path("leaderboard") / "results"
 VERIFIED = Path("leaderboard") / "verified"
 
@@ -17,22 +19,22 @@ def command() -> None:
 
 @command.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER|hf://...]...")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("site"), show_default=True)
+@out_option("site")
 @click.option(
     "--verified",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A folder of records of `mrb verify`; may be repeated. Default: leaderboard/verified, if it is there.",
+    type=folder_type(exists=True),
+    help="A folder of records of `mrb submission verify`; may be repeated. Default: leaderboard/verified.",
 )
 @click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
 def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snapshot: str | None) -> None:
     """Write a site with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
 
-    A folder is a run that `mrb run` made, a submission, or one of many submissions. Rows that do not compare (another
-    candidate list, depth, task definition or data) get tables of their own. The pages open from disk and need no
-    server. A run's command line and machine are shown: look before you publish. Submissions are checked again only
-    where their data is here: `mrb validate` does more. Nothing in the --out folder is removed: for a board without the
-    pages of runs that are gone, name a new folder.
+    A folder is a run, a submission, or a folder of submissions. Rows that are not comparable (another candidate list,
+    depth, task definition or data) get tables of their own. The pages open from disk and need no server. A run's
+    command line and machine are shown: look before you publish. Submissions are checked only as far as their data is on
+    this disk; `mrb submission validate` does more. Nothing in the --out folder is removed: name a new folder for a
+    board without the pages of runs that are gone.
     """
     from mrb.errors import ResultError
     from mrb.hub.submissions import find_local_folder
@@ -41,12 +43,12 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
-    local = [find_local_folder(folder, lambda line: click.echo(line, err=True)) for folder in folders]
+    local = [find_local_folder(folder, say) for folder in folders]
     click.echo(f"board: {build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
 
 
 @command.command()
-@click.argument("site", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("site"))
+@click.argument("site", type=folder_type(exists=True), default=Path("site"))
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 def serve(site: Path, port: int) -> None:
     """Serve SITE (default: site) on this machine alone, until interrupted."""

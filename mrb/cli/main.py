@@ -13,66 +13,66 @@ import click
 
 from mrb import __version__
 from mrb._util.redact import hide_secrets
+from mrb.cli.groups import Group
 from mrb.errors import MRBError, one_line
 from mrb.rerankers.calling import exits_noticed
 
-# Name of each command's module in mrb.cli and its line in `mrb --help`: help imports none of them.
+# Each command is a module of mrb.cli; its line in `mrb --help` stands here, so that help imports none of them.
 COMMANDS = {
-    "candidates": ("candidates", "Make, show, check, import and share first-stage lists."),
-    "check": ("check", "Does a reranker hold what it declares? How large is its noise?"),
-    "compare": ("compare", "Compare runs: differences, intervals, queries won and lost."),
-    "data": ("data", "Fetch, list and check the data of tasks."),
-    "export": ("export", "Write a run as TREC run files, CSV or a LaTeX table."),
-    "leaderboard": ("leaderboard", "Build the board from runs and submissions."),
-    "merge": ("merge", "Merge the shards of a run (run --shard I/N)."),
-    "retrieve": ("retrieve", "Make first-stage lists with a retriever; resumable."),
-    "run": ("run", "Score a reranker on a suite or on single tasks."),
-    "schema": ("schema", "Print the JSON Schema of result files."),
-    "score": ("score", "Recompute a run from its journals, or score a file of scores."),
-    "submit": ("submit", "Make a submission of a run, to be published."),
-    "tasks": ("tasks", "List tasks and suites."),
-    "tracks": ("tracks", "List candidate sets and what making their lists costs."),
-    "train": ("train", "Train a reranker; make groups to train on."),
-    "validate": ("validate", "Check submissions and result files: every number again."),
-    "verify": ("verify", "Score a part of a submission again with its model."),
+    "candidates": "Make, show, check, import and share first-stage lists.",
+    "check": "Check that a reranker keeps what it declares, and measure its noise.",
+    "compare": "Compare runs: differences, intervals, queries won and lost.",
+    "data": "Fetch, list and check the data of tasks.",
+    "export": "Write a run as TREC run files, CSV or a LaTeX table.",
+    "leaderboard": "Build the board from runs and submissions.",
+    "merge": "Merge the shards of a run (run --shard I/N).",
+    "recompute": "Recompute every number of a run from its journals.",
+    "run": "Score a reranker on a suite or on single tasks.",
+    "schema": "Print the JSON Schema of result files.",
+    "score": "Measure a file of scores that another tool made.",
+    "submission": "Make a submission of a run, validate one, verify one.",
+    "tasks": "List tasks and suites.",
+    "tracks": "List candidate sets and what making their lists costs.",
+    "train": "Train a reranker; make groups to train on.",
 }
-
-# Old spellings answer with the new one, for one release.
 MOVED = {
-    "plan": "`mrb run --dry-run --workers N [--price P]`",
+    "plan": "mrb run --dry-run --workers N [--price P]",
+    "retrieve": "mrb candidates make --first-stage NAME",
+    "submit": "mrb submission make",
+    "validate": "mrb submission validate",
+    "verify": "mrb submission verify",
 }
+"""Old spellings, which answer with the new one for one release."""
 
-_NO_MEMORY = "out of memory; what was written is kept, and the same command goes on where there is more"
+_NO_MEMORY = "out of memory; what was written is kept, and the same command continues where there is more"
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group that knows its commands' names and summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in MOVED:
-            raise MRBError(f"`mrb {cmd_name}` is now {MOVED[cmd_name]}")
         if cmd_name not in COMMANDS:
-            return None
+            return super().get_command(ctx, cmd_name)
         from importlib import import_module
 
-        command = import_module(f"mrb.cli.{COMMANDS[cmd_name][0]}").command
+        command = import_module(f"mrb.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LazyGroup, moved=MOVED, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="mrb")
 def cli() -> None:
     """MRB: a benchmark for multimodal rerankers.
 
-    `mrb run --model surface` scores a reranker on the embedded suite; `mrb COMMAND --help` tells the rest.
+    `mrb run --model surface` scores a reranker on the embedded suite; `mrb COMMAND --help` describes a command.
     """
 
 
@@ -98,7 +98,7 @@ def _main() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command goes on where it stopped", err=True)
+        click.echo("interrupted; the same command continues where it stopped", err=True)
         sys.exit(130)
     except (MRBError, MemoryError) as error:
         if os.environ.get("MRB_TRACEBACK") == "1":

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import click
 
+from mrb.cli.options import LISTS, candidates_option, folder_type, say
+
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--out", required=True, metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--candidates", metavar="PATH|hf://...", help="The list, or folder of lists, of the shards.")
+@click.option("--out", required=True, metavar="RUN", type=folder_type(), help="Folder of the whole run.")
+@candidates_option(f"What the shards were run on. {LISTS}")
 def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     """Merge the shards that `mrb run --shard I/N` has scored into the run of all queries, and print its table.
 
-    All shards must be there and be of one run: the same reranker, source, packages, tasks and lists. The files are
-    those of a run without shards.
+    All shards must be there and belong to one run: the same reranker, source, packages, tasks and lists. The files
+    equal those of a run without shards.
     """
     from mrb.data.task import load_task
     from mrb.evaluation.merge import merge_shards, read_shards
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.run import format_run
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
 
     shards = read_shards(runs)
     lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in shards[0].record.tasks], say)

@@ -1,19 +1,137 @@
-"""Reading options that several commands share."""
+"""Options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from mrb._util.files import is_device_name
 from mrb._util.redact import redact_text
 from mrb.errors import MRBError
 
+if TYPE_CHECKING:
+    from mrb.data.task import Task
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
+
+RERANKER = "Installed adapter, my_adapter(.py), or module:Class."
+LISTS = "A candidate list, a folder of <task>.parquet, or hf://datasets/ORG/NAME[@REVISION][/FOLDER]."
+FORMATS = ("trec", "mteb", "parquet")
+"""Formats of score files."""
+
+
+def folder_type(exists: bool = False) -> click.Path:
+    """Return the type of an option or argument that names a folder."""
+    return click.Path(exists=exists, file_okay=False, path_type=Path)
+
+
+def file_type(exists: bool = False) -> click.Path:
+    """Return the type of an option or argument that names a file."""
+    return click.Path(exists=exists, dir_okay=False, path_type=Path)
+
+
+def model_option(help: str = RERANKER) -> Decorator:
+    """`--model NAME`, required."""
+    return click.option("--model", required=True, metavar="NAME", help=help)
+
+
+def set_option(help: str = "An option of the adapter; may be repeated.") -> Decorator:
+    """`--set KEY=VALUE`, as `options`; `key_values` reads it."""
+    return click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help=help)
+
+
+def change_option(help: str) -> Decorator:
+    """`--set SECTION.NAME=VALUE`, as `changes`."""
+    return click.option("--set", "changes", multiple=True, metavar="SECTION.NAME=VALUE", help=help)
+
+
+def task_option(help: str = "Only this task; may be repeated.") -> Decorator:
+    """`--task ID`, as `task_ids`."""
+    return click.option("--task", "task_ids", multiple=True, metavar="ID", help=help)
+
+
+def one_task_option(help: str, required: bool = False) -> Decorator:
+    """`--task ID`, once, as `task_id`."""
+    return click.option("--task", "task_id", required=required, metavar="ID", help=help)
+
+
+def suite_option(help: str = "Suite of tasks. Default: mini, unless --task names some.") -> Decorator:
+    """`--suite ID`, as `suite_id`."""
+    return click.option("--suite", "suite_id", metavar="ID", help=help)
+
+
+def type_option() -> Decorator:
+    """`--type TYPE`, as `types`."""
+    help = "Only tasks of this type, e.g. t2i; may be repeated."
+    return click.option("--type", "types", multiple=True, metavar="TYPE", help=help)
+
+
+def depth_option(help: str, default: int | None = None, least: int = 1) -> Decorator:
+    """`--depth N`."""
+    depths = click.IntRange(least, 10_000)
+    return click.option("--depth", type=depths, default=default, show_default=default is not None, help=help)
+
+
+def candidates_option(help: str = f"{LISTS} Default: the frozen list.") -> Decorator:
+    """`--candidates PATH|hf://...`; `mrb.hub.pull_lists.find_local_lists` reads it."""
+    return click.option("--candidates", metavar="PATH|hf://...", help=help)
+
+
+def out_option(default: str | None = None, help: str | None = None) -> Decorator:
+    """`--out DIRECTORY`; None if there is no default."""
+    path = None if default is None else Path(default)
+    return click.option("--out", type=folder_type(), default=path, show_default=default is not None, help=help)
+
+
+def score_file_options(prefix: str = "") -> Decorator:
+    """`--format`, as `form`, `--subset` and `--split` of a file with scores."""
+
+    def decorate(command: Function) -> Function:
+        for option in (
+            click.option("--split", help=f"{prefix}Of an mteb file with several splits: which one."),
+            click.option("--subset", help=f"{prefix}Of an mteb file with several subsets: which one."),
+            click.option("--format", "form", type=click.Choice(FORMATS), help=f"{prefix}Default: by the file's name."),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def estimate_options(unit: str, help: str) -> Decorator:
+    """`--dry-run`, as `dry`, `--rate`, as `rates`, and `--price`."""
+
+    def decorate(command: Function) -> Function:
+        rate = f"With --dry-run: {unit} per second of one worker; then no data or model is loaded. May be repeated."
+        price = "With --dry-run: price of one worker for an hour."
+        for option in (
+            click.option("--price", type=click.FloatRange(0), metavar="P", help=price),
+            click.option("--rate", "rates", multiple=True, metavar="[TYPE=]N", help=rate),
+            click.option("--dry-run", "dry", is_flag=True, help=help),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def need_dry_run(dry: bool, **given: object) -> None:
+    """Refuse options of the estimate without `--dry-run`. MRBError names the first."""
+    for name, value in given.items():
+        if value not in ((), None) and not dry:
+            raise MRBError(f"--{name.replace('_', '-')} is for --dry-run")
+
 
 def key_values(options: Iterable[str]) -> dict[str, str]:
-    """`KEY=VALUE` texts as a dictionary; MRBError for one without a key, or a key given twice.
+    """Return `KEY=VALUE` texts as a dictionary. `NAME.KEY` sets an option of one among several adapters.
 
-    `NAME.KEY` sets an option of one among several adapters.
+    Raises:
+        MRBError: A text has no key, or a key is given twice.
     """
     found: dict[str, str] = {}
     for option in options:
@@ -27,12 +145,33 @@ def key_values(options: Iterable[str]) -> dict[str, str]:
 
 
 def run_name(name: str | None) -> str | None:
-    """A run folder's name as given, if it is one: letters, digits, '.', '_', '-', not starting with a dot.
+    """Return the name of a run's folder as given.
 
-    MRBError for any other, and for a name that Windows keeps for a device.
+    Raises:
+        MRBError: It has other characters than letters, digits, '.', '_' and '-', starts with one of the last three, or
+            is a name that Windows keeps for a device.
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
         raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
     if name is not None and is_device_name(name):
         raise MRBError(f"--name {name}: Windows keeps this name for a device")
     return name
+
+
+def find_tasks(task_ids: Sequence[str], suite_id: str | None, default: str | None = None) -> list[Task]:
+    """Return the tasks that `--task` or `--suite` name, else those of the suite `default`.
+
+    Raises:
+        MRBError: Both options are given, or neither without a default.
+    """
+    from mrb.data.task import list_suite_tasks, load_suite, load_task
+
+    suite_id = suite_id or (None if task_ids else default)
+    if bool(task_ids) == bool(suite_id):
+        raise MRBError("name the tasks: either --task ID (may be repeated) or --suite ID")
+    return list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+
+
+def say(line: str) -> None:
+    """Print a line of progress."""
+    click.echo(line, err=True)

@@ -10,63 +10,66 @@ from pathlib import Path
 import click
 
 from mrb.cli.executor import cluster_options, executor_of
+from mrb.cli.options import (
+    candidates_option,
+    depth_option,
+    estimate_options,
+    folder_type,
+    key_values,
+    model_option,
+    need_dry_run,
+    out_option,
+    run_name,
+    say,
+    set_option,
+    suite_option,
+    task_option,
+    type_option,
+)
 from mrb.errors import MRBError
 from mrb.parallel.cluster.connect import Wanted
 
 
 @click.command()
-@click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
-@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
-@click.option("--suite", "suite_id", metavar="ID", help="Suite of tasks. Default: mini, unless --task names some.")
-@click.option("--task", "task_ids", multiple=True, metavar="ID", help="Only this task; may be repeated.")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only tasks of this type, e.g. t2i; repeatable.")
-@click.option("--depth", type=click.IntRange(1, 10_000), help="Candidates a query. Default: the suite's.")
+@model_option()
+@set_option()
+@suite_option()
+@task_option()
+@type_option()
+@depth_option("Candidates per query. Default: the suite's.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task, for trials.")
-@click.option(
-    "--candidates",
-    metavar="PATH|hf://...",
-    help="A list, a folder of <task>.parquet, or hf://datasets/ORG/NAME[@REV][/FOLDER]. Default: the frozen list.",
-)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+@candidates_option()
+@out_option("runs")
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
 @click.option(
     "--allow-failures",
     type=click.IntRange(0),
     default=0,
-    help="Pairs of a task that may fail; they are ranked last, counted and published. Default: none.",
+    help="Pairs per task that may fail; they are ranked last, counted and published. Default: none.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
-    help="Processes that score, with one instance of the reranker each. Default: 1; with ray, all there is room for.",
+    help="Processes that score, with one instance of the reranker each. Default: 1; with ray, as many as fit.",
 )
 @cluster_options
-@click.option("--shard", metavar="I/N", help="Score the Ith of N shards of each task's queries, for `mrb merge`.")
+@click.option(
+    "--shard", metavar="I/N", help="Score the Ith of N shards of each task's queries; `mrb merge` merges them."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="With workers: end one that holds queries and gives no answer for so long.",
+    help="With workers: end a worker that holds queries and does not answer for this long.",
 )
 @click.option(
-    "--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks; compares with none."
+    "--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks; not comparable with others."
 )
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
-@click.option("--dry-run", "dry", is_flag=True, help="Check the data, time a few pairs, estimate; write nothing.")
+@estimate_options("pairs", "Check the data, time a few pairs, estimate time and cost; write nothing.")
 @click.option(
-    "--rate",
-    "rates",
-    multiple=True,
-    metavar="[TYPE=]N",
-    help="With --dry-run: pairs per second of one worker, in place of loading data and model; may be repeated.",
+    "--rates-from", type=folder_type(), metavar="RUN", help="With --dry-run: the rates that the run in this folder had."
 )
-@click.option(
-    "--rates-from",
-    type=click.Path(path_type=Path),
-    metavar="RUN",
-    help="With --dry-run: the rates that the run folder RUN had.",
-)
-@click.option("--price", type=click.FloatRange(0), metavar="P", help="With --dry-run: price of a worker for an hour.")
 def command(
     model: str,
     options: tuple[str, ...],
@@ -89,22 +92,19 @@ def command(
     fresh: bool,
     dry: bool,
     rates: tuple[str, ...],
-    rates_from: Path | None,
     price: float | None,
+    rates_from: Path | None,
 ) -> None:
     """Score a reranker on a suite or on single tasks, and print a table.
 
-    Killed at any moment, the same command goes on where it stopped.
+    Killed at any moment, the same command continues where it stopped.
     """
-    from mrb.cli.options import key_values, run_name
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.run import format_run
 
-    for option, given in (("--rate", rates), ("--rates-from", rates_from), ("--price", price)):
-        if given not in ((), None) and not dry:
-            raise MRBError(f"{option} is for --dry-run")
+    need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
     start = executor_of(executor, Wanted(workers, gpus_per_worker, address), say, timeout)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
     lists, pulled = find_local_lists(candidates, spec.tasks, say)
@@ -141,8 +141,3 @@ def command(
             return
         click.echo(format_run(found))
         click.echo(f"results: {found.folder}")
-
-
-def say(line: str) -> None:
-    """One line of progress."""
-    click.echo(line, err=True)

@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified"]))
 def command(name: str) -> None:
-    """Print the JSON Schema of result.json, run.json, noise.json, submission.json or a record of `mrb verify`."""
+    """Print the JSON Schema of result.json, run.json, noise.json, submission.json or the record of a verification."""
     import json
 
     from mrb.data.task import Model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrb._util.format import format_size, format_table, format_tasks
+from mrb.cli.options import suite_option, type_option
 from mrb.errors import TaskError
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ DEPTH_WITHOUT_SUITE = 100
 
 @click.command()
 @click.argument("task_id", metavar="[ID]", required=False)
-@click.option("--suite", "suite_id", metavar="ID", help="Only the tasks of this suite, in its order.")
+@suite_option("Only the tasks of this suite, in its order.")
 @click.option("--family", metavar="NAME", help="Only this family: single, cross or fused.")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only tasks of this type, e.g. t2i; repeatable.")
+@type_option()
 @click.option("--text", metavar="WORDS", help="Only tasks with these words in id, title, description or repository.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of tasks, or one object for an ID.")
 def command(
@@ -193,7 +194,11 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
 def _seen(task: Task) -> str:
     """Whether anybody has found the live Hub to have what the definition says."""
     day = task.source.seen_live
-    return f"never loaded live; `mrb data doctor --task {task.id}` compares" if day is None else f"as stated on {day}"
+    return (
+        f"never loaded live; `mrb data check --remote --task {task.id}` compares"
+        if day is None
+        else f"as stated on {day}"
+    )
 
 
 def _image_limits(task: Task) -> str:

@@ -164,7 +164,7 @@ class _Reader:
         if known != found:
             raise DataError(
                 f"{self.where(role)}: {found.rows} rows of {', '.join(found.columns)}; the first load found "
-                f"{known.rows} of {', '.join(known.columns)}; `mrb data verify --task {self.task.id}` checks the files"
+                f"{known.rows} of {', '.join(known.columns)}; `mrb data check --task {self.task.id}` checks the files"
             )
 
     def fetched(self, role: str) -> list[Path]:

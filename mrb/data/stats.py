@@ -64,7 +64,7 @@ def check_counts(task: Task, counts: Counts) -> None:
         queries=counts.queries + counts.queries_without_positives,
     )
     if found and task.source.seen_live is not None:
-        raise DataError(f"task {task.id}: {found}; `mrb data verify --task {task.id}` checks the files")
+        raise DataError(f"task {task.id}: {found}; `mrb data check --task {task.id}` checks the files")
     if found:
         _warn_once(f"task {task.id}: {found}; was a table cut off, or is the registry wrong?")
 

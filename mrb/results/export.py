@@ -110,7 +110,7 @@ def _lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
     if (len(scores), failed) != (counts.pairs, counts.failed_pairs) or np.isinf(scores).any():
         raise ResultError(
             f"{path}: not the {counts.pairs} scores, {counts.failed_pairs} of them failed, that the result counts; "
-            "`mrb score` says more"
+            "`mrb recompute` says more"
         )
     starts = [row for row, query_id in enumerate(query_ids) if row == 0 or query_id != query_ids[row - 1]]
     for start, end in pairwise([*starts, len(query_ids)]):

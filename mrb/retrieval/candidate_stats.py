@@ -36,3 +36,16 @@ def quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
     parts = parts_of(data.task, data.qrels)
     own, best_own, recalled = (float(task_mean(v, parts)) for v in (found[HEADLINE], oracle, found[recall]))
     return Quality(own, best_own, recalled, recall.cutoff)
+
+
+def format_counts(candidates: Candidates) -> str:
+    """Return the number of lists and pairs as text."""
+    return f"{len(candidates):,} lists, {candidates.pairs:,} pairs"
+
+
+def format_quality(found: Quality, depth: int) -> str:
+    """Return the measures of a list at a depth as text, in points of 100."""
+    return (
+        f"nDCG@10 {100 * found.ndcg:.2f} (ceiling {100 * found.ceiling:.2f}), "
+        f"Recall@{found.cutoff} {100 * found.recall:.2f} at depth {depth}"
+    )

@@ -1,4 +1,4 @@
-"""The manifest that `mrb retrieve` writes next to a candidate list: its provenance and its retriever."""
+"""The manifest that `mrb candidates make` writes next to a candidate list: its provenance and its retriever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mrb submit`: build a publishable folder from a run's journals."""
+"""`mrb submission make`: build a publishable folder from a run's journals."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _recompute(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
     if told:
         raise ResultError(
             f"{run / task_id}: {told[0]} ({len(told)} such); files must say what the journal gives: "
-            f"`mrb score {run} --write` writes them again"
+            f"`mrb recompute {run} --write` writes them again"
         )
     check_registry(found.measured.result, str(run / task_id))
     check_failed_share(found.measured.result.counts, str(run / task_id))

@@ -166,7 +166,7 @@ def check_footer(path: Path, rows: int) -> None:
             if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _ENCODINGS:
                 raise ResultError(
                     f"{path}: column {one_line(column.path_in_schema, 80)} is packed or coded ({column.compression}, "
-                    f"{', '.join(map(str, column.encodings))}); rankings are written plain, as `mrb submit` does"
+                    f"{', '.join(map(str, column.encodings))}); `mrb submission make` writes rankings plain"
                 )
 
 

@@ -1,4 +1,4 @@
-"""`mrb validate` of a submission: recompute every number from rankings, judgements and candidate lists."""
+"""`mrb submission validate` of a submission: recompute every number from rankings, judgements and candidate lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mrb verify`: score part of a submission's queries again with the model itself.
+"""`mrb submission verify`: score part of a submission's queries again with the model itself.
 
 Consistent rankings and numbers do not prove where the order came from: an order made from the published judgements
 recomputes exactly. Only the model can tell, so a validator scores some queries again.

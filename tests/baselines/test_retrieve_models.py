@@ -1,4 +1,4 @@
-"""`mrb retrieve` with the models that ship, on tiny checkpoints: files, kills, other weights, fusion."""
+"""`mrb candidates make` with the models that ship, on tiny checkpoints: files, kills, other weights, fusion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GME = [f"--set={key}={value}" for key, value in LIMITS.items()] + ["--set=shard_
 
 
 def _start(folder: Path, model: str, *options: str, task: str = TASK) -> subprocess.Popen[str]:
-    command = [str(MRB), "retrieve", "--model", model, "--task", task, "--depth", "20", *options]
+    command = [str(MRB), "candidates", "make", "--first-stage", model, "--task", task, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache"), "MRB_OFFLINE": "1"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -39,7 +39,7 @@ def refused(*arguments: str | Path) -> str:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lists")
-    said("make", "--task", TASK, "--first-stage", "colour-words", "--depth", "20", "--out", folder)
+    said("make", "--task", TASK, "--first-stage", "colour-words", "--depth", "20", "--out", folder, "--trec")
     return folder / f"{TASK}.parquet"
 
 

@@ -95,7 +95,7 @@ def test_runs_that_do_not_compare_are_refused(mrb: Mrb, runs: Path) -> None:
 
 def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path) -> None:
     folder = runs / "words" / TASK
-    score = ("score", "runs/words", "--candidates", "lists")
+    score = ("recompute", "runs/words", "--candidates", "lists")
     assert ok(mrb(*score)) == f"{TASK}: identical\n"
     before = files(folder)
     path = folder / "result.json"
@@ -105,8 +105,9 @@ def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path)
     assert files(folder) == before
     (folder / "journal").write_bytes((folder / "journal").read_bytes()[:-3])
     refused(mrb(*score), "journal: has no score for query")
-    refused(mrb("score", "runs/words/run.json"), "--task")
-    refused(mrb("score", "runs"), "run.json")
+    refused(mrb("recompute", "runs/words/run.json"), "--task")
+    refused(mrb("recompute", "runs"), "run.json")
+    refused(mrb("score", "runs/words"), "`mrb recompute RUN` is now `mrb recompute runs/words`")
 
 
 def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, runs: Path, tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, 
             key: own[key] for key in ("measures", "first_stage", "oracle", "counts")
         }
         assert found["reranker"]["source"] == f"scores in {Path(form).name}"
-        assert ok(mrb("score", f"runs/{name}", "--candidates", "lists")) == f"{TASK}: identical\n"
+        assert ok(mrb("recompute", f"runs/{name}", "--candidates", "lists")) == f"{TASK}: identical\n"
     lines = (tmp_path / "words.trec").read_text().splitlines()
     (tmp_path / "short.trec").write_text("\n".join(lines[:-1]))
     query, _, doc, *_ = lines[-1].split()
@@ -187,4 +188,4 @@ def test_the_commands_of_the_guide_run(mrb: Mrb, tmp_path: Path) -> None:
         assert done.returncode == 0, (line, done.stderr)
     assert (tmp_path / "runs" / "elsewhere" / "mini-flag-i2t" / "result.json").is_file()
     assert len(list((tmp_path / "trec-runs").glob("*.trec"))) == 9
-    ok(mrb("validate", "runs/elsewhere"))
+    ok(mrb("submission", "validate", "runs/elsewhere"))

@@ -42,7 +42,7 @@ try:
 except SystemExit as exit_:
     print("code", exit_.code)
 print("heavy", [name for name in {HEAVY!r} if name in sys.modules])
-print("commands", [name for name in sys.modules if name.startswith("mrb.cli.") and name != "mrb.cli.main"])
+print("commands", [name for name in sys.modules if name.startswith("mrb.cli.") and name[8:] not in ("main", "groups")])
 """
     done = python(script, *arguments)
     assert done.stdout.splitlines()[-2:] == ["heavy []", "commands []"], done.stderr
@@ -70,7 +70,25 @@ def test_an_unknown_command() -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["run", "--depth", "0", "--model", "x"], ["validate"]])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("plan", "mrb run --dry-run --workers N [--price P]"),
+        ("retrieve --model bm25", "mrb candidates make --first-stage NAME"),
+        ("submit --help", "mrb submission make"),
+        ("validate x", "mrb submission validate"),
+        ("verify x", "mrb submission verify"),
+        ("data verify", "mrb data check"),
+        ("data doctor --task nights", "mrb data check --remote"),
+    ],
+)
+def test_an_old_spelling_answers_with_the_new_one(old: str, new: str) -> None:
+    done = mrb(*old.split())
+    name = " ".join(old.split()[: 2 if old.startswith("data") else 1])
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"mrb: `mrb {name}` is now `{new}`\n")
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--depth", "0", "--model", "x"], ["submission", "validate"]])
 def test_wrong_usage_is_told_without_a_traceback(arguments: list[str]) -> None:
     done = mrb(*arguments)
     assert done.returncode == 2
@@ -93,7 +111,7 @@ def test_the_traceback_is_shown_on_request_and_the_exit_code_stays() -> None:
 
 
 def test_a_bug_shows_its_traceback() -> None:
-    done = python("from mrb.cli import main as m; m.COMMANDS['bug'] = ('no_such_module', ''); m.main()", "bug")
+    done = python("from mrb.cli import main as m; m.COMMANDS['no_such_module'] = ''; m.main()", "no_such_module")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
@@ -107,7 +125,7 @@ def test_no_more_memory_is_one_line_and_exit_code_2() -> None:
 def test_a_refused_file_reaches_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"x": NaN}')
     (tmp_path / "empty").mkdir()
-    done = mrb("validate", str(tmp_path / "empty"), str(tmp_path / "result.json"))
+    done = mrb("submission", "validate", str(tmp_path / "empty"), str(tmp_path / "result.json"))
     assert done.returncode == 2
     first, second = done.stderr.splitlines()
     assert first.startswith("refused: ") and "holds no result" in first
@@ -128,7 +146,7 @@ m.main()
 """
     done = python(script, "run")
     assert done.returncode == 130
-    assert done.stderr.strip() == "interrupted; the same command goes on where it stopped"
+    assert done.stderr.strip() == "interrupted; the same command continues where it stopped"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -160,7 +160,7 @@ def test_a_second_process_on_the_same_folder_is_refused_by_name(mrb: Mrb, tmp_pa
 def test_validate_refuses_a_changed_number(mrb: Mrb, tmp_path: Path) -> None:
     assert mrb("run", "--model", "random", *FAQ, "--limit", "5").returncode == 0
     path = tmp_path / "runs" / "random" / "mini-faq-t2t" / "result.json"
-    assert mrb("validate", str(path)).returncode == 0
+    assert mrb("submission", "validate", str(path)).returncode == 0
     good = path.read_text()
     changes = {
         '"schema_version": 1': ('"schema_version": 9', "schema_version"),
@@ -173,11 +173,11 @@ def test_validate_refuses_a_changed_number(mrb: Mrb, tmp_path: Path) -> None:
     for old, (new, named) in changes.items():
         assert old in good
         path.write_text(good.replace(old, new, 1))
-        done = mrb("validate", str(path))
+        done = mrb("submission", "validate", str(path))
         assert done.returncode == 2, new
         assert named in done.stderr and "Traceback" not in done.stderr
     path.write_text(good.replace("{", '{"task": "mini-faq-t2t",', 1))
-    assert "stands twice" in mrb("validate", str(path)).stderr
+    assert "stands twice" in mrb("submission", "validate", str(path)).stderr
 
 
 def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_pat
     assert f"{failed} pairs failed and are ranked last" in done.stdout
     scores = pq.read_table(tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "scores.parquet").column("score")
     assert scores.null_count == failed
-    again = mrb("score", "runs/my_adapter")
+    again = mrb("recompute", "runs/my_adapter")
     assert "identical" in again.stdout, again.stderr
     exported = mrb("export", "runs/my_adapter", "--format", "trec", "--out", "trec")
     assert exported.returncode == 0, exported.stderr

@@ -28,9 +28,9 @@ def submission(mrb: Mrb, model: str, limit: int = 10) -> str:
     done = mrb("run", "--model", model, "--suite", "mini", "--limit", str(limit))
     assert done.returncode == 0, done.stderr
     names = ("--organisation", "mrb", "--model-name", model)
-    refused = mrb("submit", f"runs/{model}", *names)
+    refused = mrb("submission", "make", f"runs/{model}", *names)
     assert refused.returncode == 2 and "--allow-incomplete" in refused.stderr
-    done = mrb("submit", f"runs/{model}", *names, "--allow-incomplete")
+    done = mrb("submission", "make", f"runs/{model}", *names, "--allow-incomplete")
     assert done.returncode == 0, done.stderr
     return done.stdout.removeprefix("submission: ").strip()
 
@@ -38,7 +38,7 @@ def submission(mrb: Mrb, model: str, limit: int = 10) -> str:
 def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
     folders = [submission(mrb, model) for model in MODELS]
     assert folders == [f"submissions/mrb__{model}" for model in MODELS]
-    done = mrb("validate", *folders)
+    done = mrb("submission", "validate", *folders)
     assert done.returncode == 0, done.stderr
     assert [line.rpartition("valid: ")[2] for line in done.stdout.splitlines()] == [
         "mrb__random, 9 of 9 tasks recomputed, mini",
@@ -52,7 +52,7 @@ def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
         assert f'href="data/mrb__{model}/submission.json"' in page
     for folder in folders:
         _pages(tmp_path, folder)
-    verify = ("verify", folders[0], "--model", "random", "--queries", "3")
+    verify = ("submission", "verify", folders[0], "--model", "random", "--queries", "3")
     done = mrb(*verify)
     assert done.returncode == 0, done.stderr
     path = tmp_path / "verified" / "mrb__random.json"
@@ -61,7 +61,7 @@ def test_run_submit_validate_build(mrb: Mrb, tmp_path: Path) -> None:
     path.unlink()
     done = mrb(*verify, "--salt", record["salt"])
     assert done.returncode == 0 and "no record is written with --salt" in done.stdout and not path.exists()
-    done = mrb("verify", folders[0], "--model", "surface")
+    done = mrb("submission", "verify", folders[0], "--model", "surface")
     assert done.returncode == 2 and "reranker.name is 'random'" in done.stderr
 
     _flipped_bytes(mrb, tmp_path, folders[1])
@@ -73,7 +73,7 @@ def test_the_neural_rows_there_are_go_the_same_way(mrb: Mrb, tmp_path: Path) -> 
     folders = [submission(mrb, model, limit=2) for model in models]
     if not folders:
         pytest.skip("neither torch nor the weights of minilm are installed")
-    done = mrb("validate", *folders)
+    done = mrb("submission", "validate", *folders)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"([0-9]) of \1 tasks recomputed", done.stdout)) == len(folders)
     assert mrb("leaderboard", "build", "submissions", "--out", "site").returncode == 0
@@ -101,7 +101,7 @@ def _pages(home: Path, folder: str) -> None:
 
 def _refused(mrb: Mrb, home: Path, damaged: list[Path], wanted: list[str]) -> None:
     """All in one command: each folder is refused in a line of its own, which names what is wanted of it."""
-    done = mrb("validate", *[str(path.relative_to(home)) for path in damaged])
+    done = mrb("submission", "validate", *[str(path.relative_to(home)) for path in damaged])
     assert done.returncode == 2 and done.stdout == "", done.stdout
     lines = done.stderr.splitlines()
     assert len(lines) == len(wanted) == len(damaged), done.stderr

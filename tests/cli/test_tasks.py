@@ -105,7 +105,7 @@ def test_one_task_whole() -> None:
 
 
 def test_a_task_of_the_hub_says_whether_it_was_ever_loaded_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "live Hub        never loaded live; `mrb data doctor --task nights` compares" in tasks("nights")
+    assert "live Hub        never loaded live; `mrb data check --remote --task nights` compares" in tasks("nights")
     assert "live Hub" not in tasks("mini-faq-t2t")
     assert {entry["seen_live"] for entry in json.loads(tasks("--suite", "mrb", "--json"))} == {None}
     task = load_task("nights")

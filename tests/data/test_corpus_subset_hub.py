@@ -82,7 +82,7 @@ def test_only_rows_that_are_named_are_written(large: Hub, run: Callable[..., str
     assert figures and figures in shown
     assert "6 lists, 72 pairs for 6 queries of nights" in run("candidates", "check", "candidates/nights.parquet")
     run("run", *TASK, *LISTS, "--model", "surface", "--depth", "12")
-    assert "nights: identical" in run("score", "runs/surface", *LISTS)
+    assert "nights: identical" in run("recompute", "runs/surface", *LISTS)
     scores = "runs/surface/nights/scores.parquet"
     scored = run("score", scores, *TASK, *LISTS, "--depth", "12", "--kind", "pointwise", "--name", "again")
     assert "nights" in scored and "again: nDCG@10" in scored

@@ -313,14 +313,14 @@ def test_a_hostile_result_is_one_line(change: str, make_run: Callable[..., Path]
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    assert named in refused("validate", str(path))
+    assert named in refused("submission", "validate", str(path))
 
 
 @pytest.mark.parametrize("data", [BOMB, b"", b"\xff\xfe{\0}\0", b'{"a": 1}\0', b"[]"])
 def test_what_is_no_result_is_one_line(data: bytes, tmp_path: Path, refused: Mrb) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(data)
-    assert "result.json" in refused("validate", str(path))
+    assert "result.json" in refused("submission", "validate", str(path))
 
 
 # Names

@@ -73,7 +73,7 @@ def test_files_as_other_tools_write_them(
     files = hub.repositories[SCIFACT]
     ending, data = write(rows_of(files.pop("corpus.jsonl")))
     files[f"corpus.{ending}"] = data
-    done = sized("data", "doctor", "--task", "scifact")
+    done = sized("data", "check", "--remote", "--task", "scifact")
     assert done.returncode == 0 and done.stdout.rstrip().endswith("  ok"), done.stdout + done.stderr
     done = sized("data", "pull", "--task", "scifact")
     assert done.returncode == 0 and "registry" not in done.stderr, done.stderr
@@ -89,7 +89,7 @@ def test_files_as_other_tools_write_them(
 )
 def test_a_table_that_is_none(data: bytes, words: str, hub: Hub, sized: Callable[..., Done]) -> None:
     hub.repositories[SCIFACT]["corpus.jsonl"] = data
-    refused(sized("data", "doctor", "--task", "scifact"), SCIFACT[0], "corpus.jsonl", words)
+    refused(sized("data", "check", "--remote", "--task", "scifact"), SCIFACT[0], "corpus.jsonl", words)
 
 
 def cut(files: dict[str, bytes], path: str, rows: int) -> None:
@@ -103,7 +103,7 @@ def test_a_table_that_was_cut_off(hub: Hub, sized: Callable[..., Done], mrb: Mrb
     # The last document is judged by nobody: nothing else would notice.
     cut(hub.repositories[NIGHTS], CORPUS, 11)
     words = ("nights", "11 documents, the registry says 12")
-    refused(sized("data", "doctor", "--task", "nights"), *words)
+    refused(sized("data", "check", "--remote", "--task", "nights"), *words)
     done = sized("data", "pull", "--task", "nights")
     assert done.returncode == 0 and done.stderr.count(words[1]) == 1, done.stderr
     assert done.stderr.count(words[1]) == sized("data", "pull", "--task", "nights").stderr.count(words[1])
@@ -129,7 +129,7 @@ def test_the_first_load_says_it_and_later_ones_do_not(hub: Hub, sized: Callable[
 )
 def test_other_tables_that_were_cut_off(path: str, rows: int, words: str, hub: Hub, sized: Callable[..., Done]) -> None:
     cut(hub.repositories[NIGHTS], path, rows)
-    refused(sized("data", "doctor", "--task", "nights"), "nights", words)
+    refused(sized("data", "check", "--remote", "--task", "nights"), "nights", words)
 
 
 def test_rows_that_only_the_readme_states(hub: Hub, sized: Callable[..., Done]) -> None:
@@ -141,28 +141,28 @@ def test_rows_that_only_the_readme_states(hub: Hub, sized: Callable[..., Done]) 
     info = "---\ndataset_info:\n- config_name: corpus\n  splits:\n  - name: corpus\n    num_examples: {}\n---\n"
     for stated, state in ((12, "ok"), (11, "11 documents, the registry says 12")):
         files["README.md"] = info.format(stated).encode()
-        assert state in sized("data", "doctor", "--task", "scifact").stdout
-        assert f"corpus/corpus ({stated})" in sized("data", "doctor", "--task", "scifact").stdout
+        assert state in sized("data", "check", "--remote", "--task", "scifact").stdout
+        assert f"corpus/corpus ({stated})" in sized("data", "check", "--remote", "--task", "scifact").stdout
 
 
 def test_a_readme_that_states_other_rows_than_its_files_have(hub: Hub, sized: Callable[..., Done]) -> None:
     files = hub.repositories[NIGHTS]
     info = "dataset_info:\n  config_name: corpus\n  splits:\n  - name: corpus\n    num_examples: 40038\n---\n"
     files["README.md"] = files["README.md"].decode().replace("\n---\n", "\n" + info, 1).encode()
-    refused(sized("data", "doctor", "--task", "nights"), "12 rows in its files; its README states 40,038")
+    refused(sized("data", "check", "--remote", "--task", "nights"), "12 rows in its files; its README states 40,038")
 
 
 def test_the_parts_of_a_task_count_together(hub: Hub, sized: Callable[..., Done]) -> None:
     name = ("mteb/cqadupstack-gaming", "4885aa143210c98657558c04aaf3dc47cfb54340")
     lines = hub.repositories[name]["corpus.jsonl"].splitlines(keepends=True)
     hub.repositories[name]["corpus.jsonl"] = b"".join(lines[:-1])
-    refused(sized("data", "doctor", "--task", "cqadupstack"), "143 documents, the registry says 144")
+    refused(sized("data", "check", "--remote", "--task", "cqadupstack"), "143 documents, the registry says 144")
 
 
 def test_the_doctor_waits_where_the_hub_limits_requests(hub: Hub, sized: Callable[..., Done]) -> None:
     hub.retry_after = 2
     hub.faults = {"/tree/": ["limited"], f"GET /datasets/{NIGHTS[0]}/resolve": ["", "limited"]}
-    done = sized("data", "doctor", "--task", "nights")
+    done = sized("data", "check", "--remote", "--task", "nights")
     assert done.returncode == 0 and done.stdout.rstrip().endswith("  ok"), done.stdout + done.stderr
     assert hub.faults == {key: [] for key in hub.faults}
 
@@ -174,4 +174,4 @@ def test_a_footer_longer_than_what_is_asked_for_at_first(hub: Hub, sized: Callab
     pq.write_table(table.replace_schema_metadata({"note": "x" * 300_000}), buffer)
     files[CORPUS] = buffer.getvalue()
     assert isinstance(table, pa.Table) and len(files[CORPUS]) > 300_000
-    assert sized("data", "doctor", "--task", "nights").returncode == 0
+    assert sized("data", "check", "--remote", "--task", "nights").returncode == 0

@@ -44,7 +44,7 @@ def test_files_come_from_xet_where_it_works(hub: Hub, mrb: Mrb) -> None:
     done = mrb(*PULL, env=XET)
     assert done.returncode == 0 and WARNING not in done.stderr, done.stderr
     assert files_asked(hub) == [] and sum("/cas/v1/blocks/" in asked for asked in hub.requests) == 3
-    assert mrb("data", "verify", "--task", "nights").returncode == 0
+    assert mrb("data", "check", "--task", "nights").returncode == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -56,7 +56,7 @@ def test_plain_http_takes_the_place_of_xet_that_fails(fault: str, hub: Hub, mrb:
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert done.stderr.count(WARNING) == 1  # the process stays with plain HTTP
     assert len(files_asked(hub)) == 3
-    assert mrb("data", "verify", "--task", "nights").returncode == 0
+    assert mrb("data", "check", "--task", "nights").returncode == 0
 
 
 @pytest.mark.parametrize("fault", ["token 403", "closed", "500"])

@@ -47,7 +47,7 @@ def test_a_shown_command_is_taken(page: str, line: str) -> None:
     parsed(shlex.split(line, comments=True)[1:])
 
 
-@pytest.mark.parametrize("line", ["run --modle surface", "tasks --suite mrb a b", "recompute runs/a", "data fetch"])
+@pytest.mark.parametrize("line", ["run --modle surface", "tasks --suite mrb a b", "recomputed runs/a", "data fetch"])
 def test_one_that_is_not_there_is_refused(line: str) -> None:
     with pytest.raises((click.UsageError, AssertionError)):
         parsed(line.split())

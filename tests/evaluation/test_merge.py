@@ -69,7 +69,7 @@ def test_parts_end_in_the_bytes_of_an_undivided_run(capsys: pytest.CaptureFixtur
     assert record["environment"]["parts"] == "3"
     timings = [json.loads((part / "run.json").read_text())["timings"][FAQ] for part in parts]
     assert record["timings"][FAQ]["pairs"] == sum(timing["pairs"] for timing in timings)
-    mrb("score", "merged")  # every number again from the merged journal
+    mrb("recompute", "merged")  # every number again from the merged journal
     mrb("merge", *parts, "--out", "merged")
     assert finals(merged) == finals(whole), "again, with what is there"
 

@@ -17,13 +17,19 @@ from tests.faults.tools import Fault, Outcome
 SHARES = {
     "mrb run": 0.42,
     "mrb run --workers 2": 0.12,
-    "mrb retrieve": 0.2,
+    "mrb candidates make": 0.2,
     "mrb data pull": 0.1,
     "mrb leaderboard build": 0.1,
     "mrb train": 0.06,
 }
 """Of the random kills; the dear ones get fewer."""
-RUN, RETRIEVE, BOARD, TRAIN, PULL = "mrb run", "mrb retrieve", "mrb leaderboard build", "mrb train", "mrb data pull"
+RUN, RETRIEVE, BOARD, TRAIN, PULL = (
+    "mrb run",
+    "mrb candidates make",
+    "mrb leaderboard build",
+    "mrb train",
+    "mrb data pull",
+)
 ERRORS = {"fsync": "EIO", "rename": "EIO", "ftruncate": "EIO", "mkdir": "EIO"}
 SIZES = {RUN: [12, 24, 40, 48, 56], RETRIEVE: [100, 500, 900], PULL: [8, 40, 80], BOARD: [20, 100, 300], TRAIN: [900]}
 """Kilobytes of disks that are too small: for the first file, in the middle, for the last one."""
@@ -80,7 +86,7 @@ def _on_disks(names: list[str], scale: Scale) -> Iterator[Fault]:
 def _on_machines(names: list[str], scale: Scale) -> Iterator[Fault]:
     if machines.has_faketime():
         yield _of("clock jumps, mrb run", RUN, machines.clock_jumps)
-        yield _of("clock jumps, mrb retrieve", RETRIEVE, machines.clock_jumps)
+        yield _of("clock jumps, mrb candidates make", RETRIEVE, machines.clock_jumps)
     else:
         yield Fault("clock jumps: faketime is not installed", lambda folder: iter(()))
     for name in (RUN, RETRIEVE, PULL, BOARD, TRAIN):

@@ -129,10 +129,10 @@ def run_command(*options: str, name: str = "mrb run", **variables: str) -> Comma
 
 
 def retrieve_command() -> Command:
-    """`mrb retrieve` with an encoder of 20 ms a batch: 18 shards of 50 documents or queries."""
+    """`mrb candidates make` with an encoder of 20 ms a batch: 18 shards of 50 documents or queries."""
     return Command(
-        "mrb retrieve",
-        ("retrieve", "--model", "bags", "--task", TASK, "--depth", "20", "--keep-embeddings"),
+        "mrb candidates make",
+        ("candidates", "make", "--first-stage", "bags", "--task", TASK, "--depth", "20", "--keep-embeddings"),
         (f"candidates/{TASK}.*",),
         lambda folder: len(list((folder / "cache").glob("first-stages/*/*.npy"))),
         lambda folder: _write(folder / "bags.py", ENCODER),

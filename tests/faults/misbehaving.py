@@ -103,7 +103,7 @@ def _recomputed(command: Command, place: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     ended(process)
     command.finished(place)
-    done = ended(started(place, [MRB, "score", "runs/words"], command.environment(place)))
+    done = ended(started(place, [MRB, "recompute", "runs/words"], command.environment(place)))
     if done.returncode or TASK not in done.stdout:
         raise Lost(f"the journal gives other numbers than the result: {done.stdout[-200:]}{done.stderr[-200:]}")
 

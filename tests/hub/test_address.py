@@ -36,29 +36,31 @@ def refused(done: Done, *words: str) -> None:
 def test_submissions_and_the_lists_that_they_were_scored_on(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
     run = ("run", "--model", "random", "--suite", "mini", "--limit", "2")
     assert mrb(*run).returncode == 0
-    assert mrb("submit", "runs/random", *CARD).returncode == 0
+    assert mrb("submission", "make", "runs/random", *CARD).returncode == 0
     folder = tmp_path / "submissions"
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     other = {"README.md": b"# Results", ".gitattributes": b"", f"{NAME}/../../outside/submission.json": b"{}"}
     hub.repositories["org/results", "2" * 40] = {**files, **other}
     hub.branches["org/results", "main"] = "2" * 40
     for address in (RESULTS, f"{RESULTS}/{NAME}", f"{RESULTS}@{'2' * 40}"):
-        done = mrb("validate", address)
+        done = mrb("submission", "validate", address)
         assert done.returncode == 0 and f"valid: {NAME}" in done.stdout, done.stdout + done.stderr
     assert not list((tmp_path / "mrb").rglob("outside"))
-    done = mrb("verify", f"{RESULTS}/{NAME}", "--model", "random", "--queries", "1")
+    done = mrb("submission", "verify", f"{RESULTS}/{NAME}", "--model", "random", "--queries", "1")
     assert done.returncode == 0 and "verified" in done.stdout, done.stderr
     done = mrb("leaderboard", "build", RESULTS)
     assert done.returncode == 0 and (tmp_path / "site" / "index.html").is_file(), done.stderr
     hub.requests.clear()
-    assert mrb("validate", f"{RESULTS}/{NAME}", env={"MRB_OFFLINE": "1"}).returncode == 0
+    assert mrb("submission", "validate", f"{RESULTS}/{NAME}", env={"MRB_OFFLINE": "1"}).returncode == 0
     assert hub.requests == []
     # Lists of an address that lacks those of the submission, and addresses with no submission.
     lists = ("--candidates", LISTS)
-    refused(mrb("validate", f"{RESULTS}/{NAME}", *lists), "no list for task")
-    refused(mrb("verify", f"{RESULTS}/{NAME}", "--model", "random", *lists), "no list for task")
-    refused(mrb("submit", "runs/random", *CARD, *lists), "no list for task")
-    for command in (("validate",), ("verify", "--model", "random"), ("leaderboard", "build")):
+    refused(mrb("submission", "validate", f"{RESULTS}/{NAME}", *lists), "no list for task")
+    refused(mrb("submission", "verify", f"{RESULTS}/{NAME}", "--model", "random", *lists), "no list for task")
+    refused(mrb("submission", "make", "runs/random", *CARD, *lists), "no list for task")
+    for command in (
+        ("submission", "validate"), ("submission", "verify", "--model", "random"), ("leaderboard", "build"),
+    ):  # fmt: skip
         refused(mrb(*command, LISTS), LISTS, "no submission there")
         refused(mrb(*command, "hf://datasets/org/none"), "org/none", "no such repository")
         refused(mrb(*command, "hf://org/none"), "not an address on the Hub")

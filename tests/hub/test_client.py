@@ -44,7 +44,7 @@ def test_a_passing_fault_is_overcome(fault: str, hub: Hub, mrb: Mrb) -> None:
     done = mrb(*PULL, env=IMPATIENT)
     assert done.returncode == 0, done.stderr
     assert hub.faults == {key: [] for key in hub.faults}  # it did meet the fault
-    assert mrb("data", "verify", "--task", "nights").returncode == 0
+    assert mrb("data", "check", "--task", "nights").returncode == 0
 
 
 @pytest.mark.parametrize(("fault", "words"), [("429", "429"), ("500", "500"), ("stall", "Timeout")])
@@ -63,7 +63,7 @@ def test_a_listing_in_pages_is_read_to_its_end(hub: Hub, mrb: Mrb) -> None:
     assert mrb(*PULL).returncode == 0
     files = len(hub.repositories[NIGHTS])
     assert sum("/tree/" in asked for asked in hub.requests) == -(-files // 2) > 2
-    assert mrb("data", "verify", "--task", "nights").returncode == 0
+    assert mrb("data", "check", "--task", "nights").returncode == 0
 
 
 def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
@@ -189,16 +189,16 @@ def test_a_file_changed_on_disk_is_found(mrb: Mrb, tmp_path: Path) -> None:
     data = bytearray(blob.read_bytes())
     data[100] ^= 1
     blob.write_bytes(bytes(data))
-    refused(mrb("data", "verify", "--task", "nights"), CORPUS, "not what the Hub lists")
+    refused(mrb("data", "check", "--task", "nights"), CORPUS, "not what the Hub lists")
     assert mrb(*PULL).returncode == 0
-    assert "checksums are right" in mrb("data", "verify", "--task", "nights").stdout
+    assert "checksums are right" in mrb("data", "check", "--task", "nights").stdout
     # What the first load found is held to as well.
     path = next((tmp_path / "mrb" / "hub").rglob("*.json"))
     manifest = json.loads(path.read_text())
     assert manifest["read"]["corpus/corpus"]["rows"] == 12
     manifest["read"]["corpus/corpus"]["rows"] = 13
     path.write_text(json.dumps(manifest))
-    refused(mrb("data", "verify", "--task", "nights"), "corpus/corpus: 12 rows of id,", "the first load found 13")
+    refused(mrb("data", "check", "--task", "nights"), "corpus/corpus: 12 rows of id,", "the first load found 13")
 
 
 def test_columns_that_do_not_fit(hub: Hub, mrb: Mrb) -> None:
@@ -207,10 +207,12 @@ def test_columns_that_do_not_fit(hub: Hub, mrb: Mrb) -> None:
     refused(
         mrb("data", "pull", "--task", "scidocs"), "mteb/scidocs", "corpus/corpus", "key, text", "_id, id, corpus-id"
     )
-    refused(mrb("data", "doctor", "--task", "scidocs"), "key, text", "_id, id, corpus-id")
+    refused(mrb("data", "check", "--remote", "--task", "scidocs"), "key, text", "_id, id, corpus-id")
     files["README.md"] = b"---\nconfigs: []\n---\n"
     del files["corpus.jsonl"]
-    refused(mrb("data", "doctor", "--task", "scidocs"), "corpus: tables found", "wanted one of: corpus/corpus")
+    refused(
+        mrb("data", "check", "--remote", "--task", "scidocs"), "corpus: tables found", "wanted one of: corpus/corpus"
+    )
 
 
 def test_a_side_without_what_the_task_asks_about_is_refused(hub: Hub, mrb: Mrb) -> None:
@@ -246,9 +248,13 @@ def test_the_doctor_reads_no_data(hub: Hub, mrb: Mrb) -> None:
     pq.write_table(table.set_column(table.column_names.index("image"), "image", pictures), buffer)
     files[CORPUS] = buffer.getvalue()
     assert len(files[CORPUS]) > 2_400_000
-    done = mrb(SIZED, "data", "doctor", "--task", "nights", "--task", "scifact", python=True)
+    done = mrb(SIZED, "data", "check", "--remote", "--task", "nights", "--task", "scifact", python=True)
     assert done.returncode == 0, done.stderr
     assert "corpus/corpus (12)" in done.stdout and done.stdout.count(" ok") == 2
     assert 0 < hub.sent < 400_000
     del hub.repositories[NIGHTS]
-    refused(mrb(SIZED, "data", "doctor", "--task", "nights", "--task", "scifact", python=True), NIGHTS[0], "1 of 2")
+    refused(
+        mrb(SIZED, "data", "check", "--remote", "--task", "nights", "--task", "scifact", python=True),
+        NIGHTS[0],
+        "1 of 2",
+    )

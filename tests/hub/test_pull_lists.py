@@ -70,7 +70,17 @@ def test_what_is_pushed_is_what_is_pulled(
 
 def test_a_submission_is_pushed_as_the_folder_that_it_is(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
     assert mrb("run", "--model", "random", "--suite", "mini", "--limit", "2").returncode == 0
-    submit = ("submit", "runs/random", "--organisation", "org", "--model-name", "random", "--allow-incomplete", "--to")
+    submit = (
+        "submission",
+        "make",
+        "runs/random",
+        "--organisation",
+        "org",
+        "--model-name",
+        "random",
+        "--allow-incomplete",
+        "--to",
+    )
     refused(mrb(*submit, "hf://datasets/org/results"), "needs a token")
     refused(mrb(*submit, "https://example.org/results"), "neither a folder nor hf://")
     assert not (tmp_path / "submissions").exists()
@@ -96,7 +106,7 @@ def test_a_run_takes_an_address_and_records_the_commit(hub: Hub, mrb: Mrb, pushe
     assert result["candidates"]["track"] == "tried"
     pulled = mrb("candidates", "pull", address, "--task", TASKS[0])
     assert hashes(pulled.stdout) == {TASKS[0]: result["candidates"]["sha256"]}
-    assert mrb("score", "runs/surface", "--candidates", address).returncode == 0
+    assert mrb("recompute", "runs/surface", "--candidates", address).returncode == 0
     # Another task of the same run on its frozen list: what was recorded of the first one stays.
     assert mrb("run", "--model", "surface", "--task", "mini-faq-t2t", "--limit", "5").returncode == 0
     assert json.loads((tmp_path / "runs" / "surface" / "run.json").read_text())["pulled"] == {TASKS[0]: address}

@@ -202,7 +202,7 @@ def test_killed_in_mid_pull_the_same_command_finishes(
     (one,), (other,) = (list((tmp_path / hf).rglob(SLOW[command])) for hf in ("hf", "hf2"))
     assert one.resolve().name == other.resolve().name == sha256(other.read_bytes())
     if command == DATA:
-        assert mrb("data", "verify", "--task", "nights", env=elsewhere).returncode == 0
+        assert mrb("data", "check", "--task", "nights", env=elsewhere).returncode == 0
 
 
 def test_what_a_killed_process_leaves_is_not_taken_for_data(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:

@@ -123,10 +123,12 @@ def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many:
     checked = validate_submission(read_submission_folder(many / "synthetic__model-0003"))
     assert checked.recomputed == () and set(checked.not_recomputed) == set(load_suite("mrb").tasks)
     assert "no published candidate list" in checked.not_recomputed["nfcorpus"]
-    plain = CliRunner().invoke(cli, ["validate", str(many / "synthetic__model-0003")])
+    plain = CliRunner().invoke(cli, ["submission", "validate", str(many / "synthetic__model-0003")])
     assert plain.exit_code == 2 and "40 of 40 tasks were not recomputed" in plain.output
     assert plain.output.count("not recomputed: it has no published candidate list") == 40
-    allowed = CliRunner().invoke(cli, ["validate", str(many / "synthetic__model-0003"), "--allow-not-recomputed"])
+    allowed = CliRunner().invoke(
+        cli, ["submission", "validate", str(many / "synthetic__model-0003"), "--allow-not-recomputed"]
+    )
     assert allowed.exit_code == 0 and "valid: synthetic__model-0003, 0 of 40 tasks recomputed, mrb" in allowed.output
 
 

@@ -1,4 +1,4 @@
-"""`mrb retrieve --workers N`: the same files as one process, whoever is killed."""
+"""`mrb candidates make --workers N`: the same files as one process, whoever is killed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Words:
 
 
 def _start(folder: Path, *options: str, model: str = "words") -> subprocess.Popen[str]:
-    command = [str(MRB), "retrieve", "--model", model, "--task", TASK, "--depth", "20", *options]
+    command = [str(MRB), "candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": "5,7"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

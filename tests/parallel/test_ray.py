@@ -277,7 +277,7 @@ def test_when_the_run_is_ended_no_worker_stays(
 def test_vectors_are_made_by_workers_one_of_which_is_killed(cluster: Any, second: Any, tmp_path: Path) -> None:
     prepared(tmp_path, hold=True)
     environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache")}
-    command = [str(MRB), "retrieve", "--model", "words:Rows", *FAQ, "--depth", "20"]
+    command = [str(MRB), "candidates", "make", "--first-stage", "words:Rows", *FAQ, "--depth", "20"]
     on_ray = ["--executor", "ray", "--address", cluster.address, "--workers", "2", "--out", "rayed"]
     process = subprocess.Popen(
         [*command, *on_ray], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

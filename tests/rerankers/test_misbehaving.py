@@ -194,7 +194,7 @@ UNFOUND = {
 @pytest.mark.parametrize("wrong", UNFOUND)
 def test_a_retriever_is_told_of_likewise(mrb: Mrb, tmp_path: Path, wrong: str, body: str) -> None:
     (tmp_path / "words.py").write_text(body.replace("WRONG", wrong))
-    done = mrb("retrieve", "--model", "words", "--task", "mini-faq-t2t", "--work", "work")
+    done = mrb("candidates", "make", "--first-stage", "words", "--task", "mini-faq-t2t", "--work", "work")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     (line,) = re.findall("^mrb: .*$", done.stderr, re.MULTILINE)
     assert re.search(f"words: (query '|encoding .* items from ).*raised .*{UNFOUND[wrong]}.*words.py, line", line), line
@@ -202,6 +202,6 @@ def test_a_retriever_is_told_of_likewise(mrb: Mrb, tmp_path: Path, wrong: str, b
 
 def test_answers_of_a_retriever_that_are_no_lists_are_named(mrb: Mrb, tmp_path: Path) -> None:
     (tmp_path / "words.py").write_text(RETRIEVER.replace("WRONG", "yield query_id; continue"))
-    done = mrb("retrieve", "--model", "words", "--task", "mini-faq-t2t")
+    done = mrb("candidates", "make", "--first-stage", "words", "--task", "mini-faq-t2t")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "the search gave 'ask-" in done.stderr and "wanted (query id, document ids, one number" in done.stderr

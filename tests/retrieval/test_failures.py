@@ -187,7 +187,7 @@ def test_a_suite_goes_on_past_a_task_that_cannot_be_done(
 def test_lost_documents_are_named_in_the_manifest_and_the_list_is_not_made_again(
     mrb: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    command = ["retrieve", "--model", "picky", "--task", "mini-faq-t2t", "--depth", "5"]
+    command = ["candidates", "make", "--first-stage", "picky", "--task", "mini-faq-t2t", "--depth", "5"]
     code, told = mrb(*command)
     assert code == 2 and "cannot read it" in told
     code, told = mrb(*command, "--allow-failures", "1000")

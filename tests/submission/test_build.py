@@ -1,4 +1,4 @@
-"""`mrb submit` of real runs: what goes in, what stays at home, what is refused and why."""
+"""`mrb submission make` of real runs: what goes in, what stays at home, what is refused and why."""
 
 from __future__ import annotations
 

@@ -202,10 +202,12 @@ def test_few_failures_pass_validating_are_told_and_found_by_scoring_again(
     lying: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = lying(_with_failures(lambda plan, q, place: place != 2 or plan.query_ids.index(q) > 2), (TEXT,))
-    told = CliRunner().invoke(cli, ["validate", str(folder)])
+    told = CliRunner().invoke(cli, ["submission", "validate", str(folder)])
     assert told.exit_code == 0 and f"{TEXT}: 3 of 300 pairs failed and are ranked last" in told.output
     assert "3 pairs failed" in build([folder], tmp_path / "site").read_text()
-    done = CliRunner().invoke(cli, ["verify", str(folder), "--model", "random", "--out", str(tmp_path / "verified")])
+    done = CliRunner().invoke(
+        cli, ["submission", "verify", str(folder), "--model", "random", "--out", str(tmp_path / "verified")]
+    )
     assert done.exit_code != 0 and "is submitted as failed, the model gives" in str(done.exception)
     assert not (tmp_path / "verified").exists()
 
@@ -497,7 +499,7 @@ def test_a_salt_that_the_submitter_knew_gives_no_record(
         ):
             break
     monkeypatch.chdir(tmp_path)
-    command = ["verify", str(fake), "--model", "random", "--queries", "3"]
+    command = ["submission", "verify", str(fake), "--model", "random", "--queries", "3"]
     done = CliRunner().invoke(cli, [*command, "--salt", known])
     assert done.exit_code == 0 and "no record is written with --salt" in done.output
     assert not (tmp_path / "verified").exists()

@@ -112,16 +112,16 @@ def test_no_file_of_a_run_a_submission_or_a_board_holds_anything_private(
     done = CliRunner().invoke(cli, [*run, "--out", str(home / "work" / "runs")])
     assert done.exit_code == 0, done.exception
     told = [done.output]
-    submit = ["submit", "runs/careless", "--organisation", "lab", "--model-name", "m", "--allow-incomplete"]
+    submit = ["submission", "make", "runs/careless", "--organisation", "lab", "--model-name", "m", "--allow-incomplete"]
     for command in (
         submit,
-        ["validate", "submissions/lab__m"],
+        ["submission", "validate", "submissions/lab__m"],
         ["leaderboard", "build", "submissions", "runs/careless"],
     ):
         done = CliRunner().invoke(cli, command)
         assert done.exit_code == 0, (command, done.output, done.exception)
         told.append(done.output)
-    verify = ["verify", "submissions/lab__m", "--model", "careless", "--queries", "2", *words]
+    verify = ["submission", "verify", "submissions/lab__m", "--model", "careless", "--queries", "2", *words]
     done = CliRunner().invoke(cli, verify)
     assert done.exit_code == 0, done.exception
     for folder in ("runs", "submissions", "site", "verified"):
@@ -179,7 +179,9 @@ def test_no_error_tells_a_secret(
 def test_lists_of_first_stages_hold_nothing_private(home: Path) -> None:
     _write_adapter("finder", SEARCH)
     words = [word for name, value in _options(home).items() for word in ("--set", f"{name}={value}")]
-    done = CliRunner().invoke(cli, ["retrieve", "--model", "finder", "--task", TASK, "--out", "lists", *words])
+    done = CliRunner().invoke(
+        cli, ["candidates", "make", "--first-stage", "finder", "--task", TASK, "--out", "lists", *words]
+    )
     assert done.exit_code == 0, (done.output, done.exception)
     assert not list(_left(Path("lists"))) and (Path("lists") / f"{TASK}.manifest.json").is_file()
 

@@ -1,4 +1,4 @@
-"""`mrb validate` of a submission: every number, every byte and every field is held, and what is refused is named."""
+"""`mrb submission validate`: every number, every byte and every field is held, and what is refused is named."""
 
 from __future__ import annotations
 

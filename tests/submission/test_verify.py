@@ -1,4 +1,4 @@
-"""`mrb verify`: what only scoring again can tell, and which queries it takes."""
+"""`mrb submission verify`: what only scoring again can tell, and which queries it takes."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_every_number_is_the_mean_over_forums(hub: Hub, mrb: Mrb, tmp_path: Path
     assert f"nDCG@10 {first} (oracle {100 * result['oracle']['nDCG@10']['mean']:.2f})" in made
     assert f"nDCG@10 {first}" in said("candidates", "show", "candidates/cqadupstack.parquet")
 
-    assert said("score", "runs/surface", *LISTS) == "cqadupstack: identical\n"
+    assert said("recompute", "runs/surface", *LISTS) == "cqadupstack: identical\n"
     scores = "runs/surface/cqadupstack/scores.parquet"
     scored = said("score", scores, *TASK, *LISTS, "--depth", "5", "--name", "again", "--out", "runs")
     assert f"{forums:.2f}" in scored

@@ -40,7 +40,7 @@ DEPTH = 8
 @dataclass(frozen=True)
 class Walked:
     """What the commands left: the folder, the summaries that `mrb data pull` and `mrb data table` printed, by task, the
-    table's last line, the rows that `mrb data doctor` printed, its requests, and those made after the pull."""
+    table's last line, the rows that `mrb data check --remote` printed, its requests, and those made after the pull."""
 
     folder: Path
     url: str
@@ -71,7 +71,7 @@ def walked(
             return done.stdout
 
         hub.requests.clear()
-        command = [sys.executable, sized.__file__, "data", "doctor"]
+        command = [sys.executable, sized.__file__, "data", "check", "--remote"]
         done = subprocess.run(
             command, cwd=folder, env=environment(folder, hub.url), capture_output=True, text=True, timeout=300
         )

@@ -52,8 +52,8 @@ def test_raw_judgements_stay_in_the_ideal(hub: Hub, mrb: Mrb, tmp_path: Path) ->
 
     refused = mrb("compare", "runs/surface", "runs/raw")
     assert refused.returncode == 2 and "data.qrels is cleaned and raw" in refused.stderr
-    assert said("validate", "runs/raw").count("valid:") == 1
-    assert said("score", "runs/raw", "--candidates", "candidates") == "oven-it2t: identical\n"
+    assert said("submission", "validate", "runs/raw").count("valid:") == 1
+    assert said("recompute", "runs/raw", "--candidates", "candidates") == "oven-it2t: identical\n"
     page = tmp_path / "site" / "index.html"
     said("leaderboard", "build", "runs/surface", "runs/raw", "--out", "site")
     assert page.read_text().count('<section class="comparison"') == 2
@@ -63,7 +63,7 @@ def test_raw_judgements_stay_in_the_ideal(hub: Hub, mrb: Mrb, tmp_path: Path) ->
     assert result("again")["measures"] == raw["measures"]
     same = mrb("run", "--model", "surface", *ASKED, "--raw-qrels")
     assert same.returncode == 2 and "--name" in same.stderr
-    assert mrb("score", "runs/raw", "--raw-qrels").returncode == 2
+    assert mrb("recompute", "runs/raw", "--raw-qrels").returncode == 2
 
 
 def test_a_query_whose_positives_are_all_outside_counts_as_nothing(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:

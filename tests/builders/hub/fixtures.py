@@ -48,10 +48,10 @@ def environment() -> Callable[[Path, str], dict[str, str]]:
 def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, str], dict[str, str]]) -> Path:
     """A folder with the lists of two tasks, one of them with the manifest of its retriever."""
     folder = tmp_path_factory.mktemp("made")
-    command = [str(Path(sys.executable).with_name("mrb")), "retrieve", "--out", "lists"]
+    command = [str(Path(sys.executable).with_name("mrb")), "candidates", "make", "--out", "lists"]
     for task, model in zip(TASKS, ("bm25", "colour-words"), strict=True):
         done = subprocess.run(
-            [*command, "--task", task, "--model", model, "--depth", "30", "--track", "tried"],
+            [*command, "--task", task, "--first-stage", model, "--depth", "30", "--track", "tried"],
             cwd=folder,
             env=environment(folder, "http://127.0.0.1:9"),
             capture_output=True,

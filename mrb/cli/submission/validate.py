@@ -1,4 +1,4 @@
-"""`mrb validate`: are these results and submissions what they should be?"""
+"""`mrb submission validate`: are these results and submissions what they should be?"""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import TypeVar
 
 import click
 
+from mrb.cli.options import LISTS, candidates_option, say
+
 T = TypeVar("T")
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="PATH|hf://...")
-@click.option(
-    "--candidates",
-    metavar="PATH|hf://...",
-    help="Submissions: the candidate list, or a folder of <task>.parquet, that they were scored on.",
-)
+@candidates_option(f"Submissions: what they were scored on. {LISTS}")
 @click.option(
     "--allow-not-recomputed", is_flag=True, help="Submissions: accept tasks whose data or list is not on this disk."
 )
-def command(files: tuple[str, ...], candidates: str | None, allow_not_recomputed: bool) -> None:
+def validate(files: tuple[str, ...], candidates: str | None, allow_not_recomputed: bool) -> None:
     """Check submissions (or folders of them), result files, or the result files of run folders.
 
-    A submission is valid if every number is what its rankings give on the task's data, to 1e-9. Of results: schema,
-    ranges and the registry's tasks. Every one is checked and told; the exit code is 2 if any is refused. Nothing in a
+    A submission is valid if every number follows from its rankings and the task's data, to 1e-9. Result files are
+    checked for their schema, ranges and the tasks of the registry. The exit code is 2 if any is refused. Nothing in a
     file is executed or fetched.
     """
     from mrb.errors import MRBError, one_line
@@ -59,7 +57,7 @@ def _targets(given: str) -> list[Path]:
     from mrb.results.schema import result_files
     from mrb.submission.reader import is_submission, list_submissions
 
-    file = find_local_folder(given, _say)
+    file = find_local_folder(given, say)
     if is_submission(file):
         return [file]
     return (list_submissions(file) if file.is_dir() else []) or result_files(file)
@@ -81,7 +79,7 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     from mrb.submission.validate import validate_submission
 
     received = read_submission_folder(folder)
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], say)
     checked = validate_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
@@ -95,7 +93,3 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
         )
     done, of = len(checked.recomputed), len(received.submission.results)
     click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""`mrb submit`: a run as a folder that can be published."""
+"""`mrb submission make`: a run as a folder that can be published."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from mrb.cli.options import candidates_option, file_type, folder_type, say
+
 FOLDER = "submissions"
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=folder_type(exists=True))
 @click.option("--organisation", required=True, metavar="NAME", help="Who submits: letters, digits, '.', '_', '-'.")
 @click.option("--model-name", required=True, metavar="NAME", help="The model: letters, digits, '.', '_', '-'.")
 @click.option("--variant", default="", metavar="NAME", help="Tells submissions of one model apart, e.g. by suite.")
@@ -19,7 +21,7 @@ FOLDER = "submissions"
     default=FOLDER,
     show_default=True,
     metavar="FOLDER|hf://datasets/ORG/NAME",
-    help=f"Where its folder is made; of a data set of the Hub: made in {FOLDER}, then pushed there.",
+    help=f"Where the folder is made. For a data set of the Hub, it is made in {FOLDER} and pushed.",
 )
 @click.option("--size", metavar="N", help="Parameters, such as 3.75B or 560M.")
 @click.option("--active-size", metavar="N", help="Parameters that one token passes through, where that is fewer.")
@@ -35,12 +37,13 @@ FOLDER = "submissions"
 )
 @click.option(
     "--training",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    type=file_type(exists=True),
     help="TOML: trained-on, related, clean or unknown for each task. Default: unknown.",
 )
-@click.option("--candidates", metavar="PATH|hf://...", help="List or folder of lists, as in run.")
+@candidates_option()
 @click.option("--allow-incomplete", is_flag=True, help="Submit a run that lacks tasks or queries of its suite.")
-def command(
+def make(
     run: Path,
     organisation: str,
     model_name: str,
@@ -56,9 +59,9 @@ def command(
     candidates: str | None,
     allow_incomplete: bool,
 ) -> None:
-    """Make a submission of RUN: results, and the order of every query's candidates, from its journals.
+    """Make a submission of RUN: its results, and the order of every query's candidates, from its journals.
 
-    Nothing else of the run goes along: no path, address, host name or key. docs/submitting.md says what to do with the
+    Nothing else of the run is included: no path, address, host name or key. docs/submitting.md says what to do with the
     folder.
     """
     from pydantic import ValidationError
@@ -97,12 +100,12 @@ def command(
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
     scored = [load_task(task_id) for task_id in record.tasks if task_id not in not_covered]
-    lists, _ = find_local_lists(candidates, scored, lambda line: click.echo(line, err=True))
+    lists, _ = find_local_lists(candidates, scored, say)
     folder = build_submission(
         run,
         declared,
         Path(to if place is None else FOLDER),
-        lambda line: click.echo(line, err=True),
+        say,
         candidates=lists,
         allow_incomplete=allow_incomplete,
     )

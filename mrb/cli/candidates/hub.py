@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb.cli.options import out_option, say, task_option
+
 if TYPE_CHECKING:
     from mrb.hub.pull_lists import ListInfo, PulledLists
 
@@ -23,12 +25,11 @@ def push(lists: Path, address: str, private: bool) -> None:
     `hf auth login`, or HF_TOKEN.
     """
     from mrb.hub.address import parse_address
-    from mrb.hub.push_lists import find_lists
-    from mrb.hub.push_lists import push_lists as push_lists
+    from mrb.hub.push_lists import find_lists, push_lists
 
     target = parse_address(address)
     found = find_lists(lists)
-    _say(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
+    say(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
     pushed = push_lists(found, target, private=private)
     click.echo(_table(one.about for one in found))
     click.echo(f"pushed: {pushed}")
@@ -36,28 +37,25 @@ def push(lists: Path, address: str, private: bool) -> None:
 
 @click.command()
 @click.argument("source", metavar="hf://datasets/ORG/NAME[@REVISION][/FOLDER]|TRACK")
-@click.option(
-    "--task", "task_ids", multiple=True, metavar="ID", help="The list of this task; repeatable. Default: all."
-)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Copy the lists into this folder too.")
+@task_option("The list of this task; may be repeated. Default: all.")
+@out_option(help="Copy the lists into this folder too.")
 def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     """Fetch lists from the Hub at a commit, and check each: content, task, definition, data revision, candidate set.
 
     They stay in MRB's cache, where `mrb run --candidates` finds them under the address that is printed, without network
-    too. TRACK stands for the published lists of a candidate set (`mrb tracks`). Killed, the same command goes on.
+    too. TRACK means the published lists of a candidate set (`mrb tracks`). Killed, the same command continues.
     """
     from mrb.candidates.candidate_sets import find_candidate_set, find_published_lists
     from mrb.data.task import load_task
     from mrb.hub.address import is_address, parse_address
-    from mrb.hub.pull_lists import copy_list, pull_published
-    from mrb.hub.pull_lists import pull_lists as pull_lists
+    from mrb.hub.pull_lists import copy_list, pull_lists, pull_published
 
     tasks = [load_task(task_id) for task_id in dict.fromkeys(task_ids)]
     pulled: list[PulledLists]
     if is_address(source):
-        pulled = [pull_lists(parse_address(source), tasks, _say)]
+        pulled = [pull_lists(parse_address(source), tasks, say)]
     else:
-        pulled = pull_published(find_published_lists(find_candidate_set(source), [task.id for task in tasks]), _say)
+        pulled = pull_published(find_published_lists(find_candidate_set(source), [task.id for task in tasks]), say)
     click.echo(_table(about for one in pulled for about in one.lists.values()))
     for one in pulled:
         for name in one.passed_over:
@@ -69,8 +67,15 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
         click.echo(f"copied to: {out}")
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
+def pull_from(address: str, task_id: str | None) -> list[Path]:
+    """Fetch the lists of an address, or that of one task, and return their files in MRB's cache."""
+    from mrb.data.task import load_task
+    from mrb.hub.address import parse_address
+    from mrb.hub.pull_lists import pull_lists
+
+    tasks = [] if task_id is None else [load_task(task_id)]
+    found = pull_lists(parse_address(address), tasks, say)
+    return [found.file(one) for one in found.lists]
 
 
 def _table(lists: Iterable[ListInfo]) -> str:

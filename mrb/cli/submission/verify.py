@@ -1,4 +1,4 @@
-"""`mrb verify`: score a part of a submission again."""
+"""`mrb submission verify`: score a part of a submission again."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from pathlib import Path
 
 import click
 
+from mrb.cli.options import candidates_option, file_type, key_values, model_option, out_option, say, set_option
+
 
 @click.command()
 @click.argument("submission", metavar="FOLDER|hf://...")
-@click.option("--model", required=True, metavar="NAME", help="Installed adapter, my_adapter(.py), or module:Class.")
-@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the adapter; may be repeated.")
-@click.option("--queries", type=click.IntRange(1), help="Queries of each task that are scored again. Default: 20.")
+@model_option()
+@set_option()
+@click.option("--queries", type=click.IntRange(1), help="Queries per task that are scored again. Default: 20.")
 @click.option(
-    "--salt", metavar="TEXT", help="Repeat the choice of a record's salt; no record is written. Default: drawn now."
+    "--salt", metavar="TEXT", help="Repeat the choice of a record with this salt; writes no record. Default: random."
 )
 @click.option(
     "--noise",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    type=file_type(exists=True),
     help="The model's noise.json, measured by you (`mrb check --noise`): widens the floors.",
 )
-@click.option("--candidates", metavar="PATH|hf://...", help="List or folder of lists, as in run.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("verified"), show_default=True)
-def command(
+@candidates_option()
+@out_option("verified")
+def verify(
     submission: str,
     model: str,
     options: tuple[str, ...],
@@ -32,14 +35,13 @@ def command(
     candidates: str | None,
     out: Path,
 ) -> None:
-    """Score queries of SUBMISSION again with MODEL, and write a record if they agree within the noise floor.
+    """Score some queries of a submission again with its model; write a record if they agree within the noise floor.
 
-    The queries are chosen by a hash over the submission's content and a salt that is drawn now. A salt that was known
-    before could have been prepared for, so with --salt nothing is written.
+    The queries are chosen by a hash of the submission's content and a random salt. A submission could have been
+    prepared for a salt that was known before, so nothing is written with --salt.
     """
     import secrets
 
-    from mrb.cli.options import key_values
     from mrb.data.task import load_task
     from mrb.hub.pull_lists import find_local_lists
     from mrb.hub.submissions import find_local_folder
@@ -50,8 +52,8 @@ def command(
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.verify import QUERIES, verify_submission, write_verification
 
-    received = read_submission_folder(find_local_folder(submission, _say))
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], _say)
+    received = read_submission_folder(find_local_folder(submission, say))
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], say)
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, key_values(options))
     with closed_after(reranker.close):
@@ -79,7 +81,3 @@ def command(
         click.echo(f"verified: {write_verification(out, record)}")
     else:
         click.echo(f"{received.name}: agrees with this choice again; no record is written with --salt")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)

@@ -1,0 +1,20 @@
+"""`mrb candidates`: first-stage lists."""
+
+from __future__ import annotations
+
+import click
+
+from mrb.cli.candidates.check import check
+from mrb.cli.candidates.hub import pull, push
+from mrb.cli.candidates.import_lists import import_lists
+from mrb.cli.candidates.make import make
+from mrb.cli.candidates.show import show
+
+
+@click.group()
+def command() -> None:
+    """Make, show, check, import and share first-stage lists."""
+
+
+for one in (check, import_lists, make, pull, push, show):
+    command.add_command(one)

@@ -1,0 +1,69 @@
+"""`mrb candidates import`: lists from other tools' files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mrb.cli.options import depth_option, file_type, one_task_option, out_option, score_file_options
+
+if TYPE_CHECKING:
+    from mrb.candidates.score_files import Format
+
+
+@click.command("import")
+@click.argument("file", type=file_type(exists=True))
+@one_task_option("The task that the lists are for.", required=True)
+@click.option("--first-stage", required=True, metavar="NAME", help="What made the lists; recorded in the result.")
+@depth_option("Documents per query.", default=100)
+@click.option("--track", metavar="NAME", default="imported", show_default=True, help="Recorded in the list.")
+@score_file_options()
+@click.option("--allow-missing", is_flag=True, help="Let queries of the task be without candidates.")
+@click.option("--skip-unknown", is_flag=True, help="Leave out queries that the task does not judge.")
+@out_option("candidates")
+def import_lists(
+    file: Path,
+    task_id: str,
+    first_stage: str,
+    depth: int,
+    track: str,
+    form: Format | None,
+    subset: str | None,
+    split: str | None,
+    allow_missing: bool,
+    skip_unknown: bool,
+    out: Path,
+) -> None:
+    """Make <task>.parquet from a TREC run, an mteb prediction file, or a parquet of query_id, doc_id, score.
+
+    Scores decide the order, every id must be the task's, and self-matches are removed before the lists are cut.
+    """
+    from mrb.candidates.lists import write_parquet
+    from mrb.candidates.score_files import import_candidates, read_scores
+    from mrb.data.corpus_subset import NeededDocuments
+    from mrb.data.load import load_task_data
+    from mrb.data.task import load_task
+    from mrb.retrieval.candidate_stats import format_counts, format_quality, quality
+
+    task = load_task(task_id)
+    scores = read_scores(file, form, subset=subset, split=split)
+    data = load_task_data(task, needed=NeededDocuments.of(doc_id for found in scores.values() for doc_id in found))
+    found = import_candidates(
+        data,
+        scores,
+        first_stage=first_stage,
+        depth=depth,
+        track=track,
+        allow_missing=allow_missing,
+        skip_unknown=skip_unknown,
+    )
+    path = out / f"{task_id}.parquet"
+    write_parquet(found.candidates, path)
+    measures = format_quality(quality(found.candidates, data, depth), depth)
+    click.echo(f"{path}  {first_stage}  {format_counts(found.candidates)}  {measures}")
+    click.echo(f"  sha256 {found.candidates.sha256}")
+    click.echo(
+        f"  {found.missing} queries without a list, {found.skipped} left out, {found.shorter} lists under {depth}"
+    )

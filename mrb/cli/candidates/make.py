@@ -1,0 +1,162 @@
+"""`mrb candidates make`: candidate lists by any first stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mrb.cli.executor import cluster_options, makers_of
+from mrb.cli.options import (
+    depth_option,
+    estimate_options,
+    find_tasks,
+    folder_type,
+    key_values,
+    need_dry_run,
+    out_option,
+    say,
+    set_option,
+    suite_option,
+    task_option,
+)
+from mrb.errors import CandidatesError, MRBError
+from mrb.parallel.cluster.connect import Wanted
+from mrb.rerankers.calling import closed_after
+
+if TYPE_CHECKING:
+    from mrb.data.task import Task
+    from mrb.evaluation.estimate import EncodingRate
+    from mrb.retrieval.make_lists import ListOptions
+
+ASSUMED = "Sizes are the registry's; rates are assumed (--rate). Neither data nor model was loaded."
+PROBED = (
+    "Sizes are the registry's. Rates are those on the embedded task of the same type, whose texts and images may be "
+    "smaller and where few documents are compared with a query; --rate N sets one."
+)
+
+
+@click.command()
+@click.option(
+    "--first-stage",
+    metavar="NAME",
+    help="Installed retriever, my_retriever(.py), or several joined by +. Default: that of the candidate set, else "
+    "of the task's published list.",
+)
+@set_option("An option of the first stage, of several as NAME.KEY=VALUE; may be repeated.")
+@task_option("Make the list of this task; may be repeated.")
+@suite_option("Make the lists of all tasks of this suite.")
+@depth_option("Documents per query.", default=100)
+@click.option(
+    "--track", metavar="NAME", help="A candidate set (`mrb tracks`) or your own name. Default: the task's, else standard."
+)
+@out_option("candidates")
+@click.option("--trec", is_flag=True, help="Also write a TREC run file beside each list.")
+@click.option("--work", type=folder_type(), help="Folder of embeddings. Default: MRB's cache.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Processes that encode, with one encoder each. Default: 1; with ray, as many as fit.",
+)
+@cluster_options
+@click.option(
+    "--allow-failures",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Leave out up to N queries and documents of a task that cannot be encoded; its manifest names them.",
+)
+@click.option("--fresh", is_flag=True, help="Discard the embeddings and lists that are there and start over.")
+@click.option("--keep-embeddings", is_flag=True, help="Keep the embeddings when a list is written.")
+@estimate_options("queries and documents", "Estimate time, download and cost; write nothing.")
+def make(
+    first_stage: str | None,
+    options: tuple[str, ...],
+    task_ids: tuple[str, ...],
+    suite_id: str | None,
+    depth: int,
+    track: str | None,
+    out: Path,
+    trec: bool,
+    work: Path | None,
+    workers: int | None,
+    executor: str,
+    gpus_per_worker: float | None,
+    address: str | None,
+    allow_failures: int,
+    fresh: bool,
+    keep_embeddings: bool,
+    dry: bool,
+    rates: tuple[str, ...],
+    price: float | None,
+) -> None:
+    """Search each task's corpus and write <task>.parquet and <task>.manifest.json.
+
+    Killed at any moment, the same command continues after the last list, or shard of embeddings or postings, that was
+    written. A task that fails does not stop the others: the last line names the tasks without a list.
+    """
+    from mrb.retrieval.make_lists import ListMaker, ListOptions
+
+    tasks = find_tasks(task_ids, suite_id)
+    if options and first_stage is None:
+        raise CandidatesError("--set needs --first-stage, whose options it sets")
+    need_dry_run(dry, rate=rates, price=price)
+    chosen = ListOptions(
+        out=out,
+        depth=depth,
+        first_stage=first_stage,
+        options=key_values(options),
+        track=track,
+        work=work,
+        start=makers_of(executor, Wanted(workers, gpus_per_worker, address), say),
+        allow_failures=allow_failures,
+        fresh=fresh,
+        keep_embeddings=keep_embeddings,
+        trec=trec,
+    )
+    if dry:
+        _estimate(tasks, chosen, rates, workers or 1, price)
+        return
+    maker = ListMaker(tasks, chosen)
+    with closed_after(maker.close):
+        maker.make_all(click.echo, say)
+
+
+def _estimate(
+    tasks: Sequence[Task], options: ListOptions, rates: Sequence[str], workers: int, price: float | None
+) -> None:
+    from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate, parse_rates
+
+    rows = []
+    if rates:
+        known = {kind: EncodingRate(rate.low, rate.low) for kind, rate in parse_rates(rates).items()}
+        rows = estimate_lists(tasks, options.depth, known)
+    else:
+        names = {task.id: options.first_stage_of(task) for task in tasks}
+        for name in dict.fromkeys(names.values()):
+            own = [task for task in tasks if names[task.id] == name]
+            rows += estimate_lists(own, options.depth, _probed(name, options.options, own))
+    click.echo(format_estimate(rows, "items", "encoding", workers, price))
+    click.echo(ASSUMED if rates else PROBED)
+
+
+def _probed(name: str, options: Mapping[str, str], tasks: Sequence[Task]) -> dict[str, EncodingRate]:
+    """Return the rates of a first stage on the embedded tasks of the same types; types that it refuses are told."""
+    from mrb.data.load import load_task_data
+    from mrb.data.task import list_suite_tasks, load_suite
+    from mrb.retrieval.first_stage import close, load_first_stage
+    from mrb.retrieval.probe import probe_rate
+
+    rates: dict[str, EncodingRate] = {}
+    retriever = load_first_stage(name, options)
+    with closed_after(partial(close, retriever)):
+        for small in list_suite_tasks(load_suite("mini")):
+            if small.type in {task.type for task in tasks}:
+                try:
+                    rates[small.type] = probe_rate(retriever, load_task_data(small))
+                except MRBError as error:
+                    click.echo(f"{small.type}: not timed: {error}")
+    return rates

@@ -1,0 +1,24 @@
+"""Groups of commands, without heavy imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from mrb.errors import MRBError
+
+
+class Group(click.Group):
+    """A group in which old spellings of commands answer with the new one."""
+
+    def __init__(self, *args: Any, moved: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.moved = moved or {}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of this name. MRBError names the new spelling of an old one."""
+        if cmd_name in self.moved:
+            raise MRBError(f"`{ctx.command_path} {cmd_name}` is now `{self.moved[cmd_name]}`")
+        return super().get_command(ctx, cmd_name)

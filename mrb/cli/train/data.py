@@ -1,0 +1,66 @@
+"""`mrb train data`: groups to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mrb.cli.options import (
+    LISTS,
+    candidates_option,
+    depth_option,
+    find_tasks,
+    out_option,
+    say,
+    suite_option,
+    task_option,
+)
+
+if TYPE_CHECKING:
+    from mrb.training.data.files import Form
+
+
+@click.command()
+@task_option("Groups of this task; may be repeated.")
+@suite_option("Groups of all tasks of this suite.")
+@click.option("--first-stage", metavar="NAME", help="Finds hard negatives. Default: the task's own first stage.")
+@candidates_option(f"Hard negatives instead of a search. {LISTS}")
+@depth_option("Hard negatives at most.", default=100, least=0)
+@click.option("--random", type=click.IntRange(0, 10_000), default=32, show_default=True, help="Random negatives.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
+@click.option("--embed", is_flag=True, help="Put images into the file itself, not into images/ next to it.")
+@out_option("groups")
+def data(
+    task_ids: tuple[str, ...],
+    suite_id: str | None,
+    first_stage: str | None,
+    candidates: str | None,
+    depth: int,
+    random: int,
+    form: Form,
+    embed: bool,
+    out: Path,
+) -> None:
+    """Make groups from tasks with judgements: queries, relevant documents, hard and random negatives.
+
+    Items of the test data of tasks on this disk are left out and counted.
+    """
+    from mrb.data.load import load_task_data
+    from mrb.hub.pull_lists import find_local_lists
+    from mrb.training.data.contamination import list_held_out, load_held_out
+    from mrb.training.data.mine_negatives import BuildOptions
+    from mrb.training.data.write_dataset import make_groups, summarize_record
+
+    tasks = find_tasks(task_ids, suite_id)
+    lists, _ = find_local_lists(candidates, tasks, say)
+    options = BuildOptions(depth, random)
+    index = load_held_out(list_held_out(), say)
+    for task in tasks:
+        data = load_task_data(task)
+        record = make_groups(
+            data, out, index, first_stage=first_stage, candidates=lists, options=options, form=form, embed=embed
+        )
+        for line in summarize_record(record, out / f"{task.id}.{form}"):
+            click.echo(line)

@@ -1,0 +1,164 @@
+"""Make the candidate lists of several tasks: `mrb candidates make`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mrb._util.files import write_json
+from mrb._util.redact import hide_secrets
+from mrb.candidates.candidate_sets import STANDARD_TRACK, check_candidate_set, lookup_candidate_set
+from mrb.candidates.lists import write_parquet, write_trec
+from mrb.data.load import load_task_data
+from mrb.data.task import Task
+from mrb.errors import CandidatesError, MRBError, ResultError, one_line
+from mrb.retrieval.candidate_stats import format_counts, format_quality, quality
+from mrb.retrieval.encoding import Encoding
+from mrb.retrieval.failures import Failures
+from mrb.retrieval.first_stage import Start, close, dense_of, load_first_stage, make_candidates, provenance
+from mrb.retrieval.manifest import held, manifest
+from mrb.retrieval.retriever import Retriever
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Options of `mrb candidates make`.
+
+    `first_stage` and `track` default to those of the named candidate set, then of the task's published list. `options`
+    are those of the named first stage. `work` is the folder of vectors, `start` starts workers that encode, and
+    `allow_failures` is the number of items of a task that may fail to encode.
+    """
+
+    out: Path
+    depth: int
+    first_stage: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    track: str | None = None
+    work: Path | None = None
+    start: Start | None = None
+    allow_failures: int = 0
+    fresh: bool = False
+    keep_embeddings: bool = False
+    trec: bool = False
+
+    def first_stage_of(self, task: Task) -> str:
+        """Return the name of the task's first stage. CandidatesError if there is none."""
+        if self.first_stage is not None:
+            return self.first_stage
+        if (named := lookup_candidate_set(self.track)) is not None:
+            return named.first_stage(task)
+        if task.candidates is None:
+            raise CandidatesError(
+                f"task {task.id} has no published list to take the first stage from; give --first-stage"
+            )
+        return task.candidates.first_stage
+
+    def track_of(self, task: Task) -> str:
+        """Return the candidate set that the task's list names."""
+        return self.track or (task.candidates.track if task.candidates else STANDARD_TRACK)
+
+
+class ListMaker:
+    """Makes candidate lists, with each first stage loaded once. Construction loads all first stages of `tasks`.
+
+    Raises:
+        CandidatesError: A task has no first stage, or the candidate set requires another first stage or depth.
+        AdapterError: A first stage cannot be loaded.
+    """
+
+    def __init__(self, tasks: Sequence[Task], options: ListOptions) -> None:
+        self.options = options
+        self.tasks = tasks
+        self._failures = Failures(options.allow_failures)
+        names = {task.id: options.first_stage_of(task) for task in tasks}
+        for task in tasks:
+            check_candidate_set(options.track or "", names[task.id], options.depth, task, f"task {task.id}")
+        self._names = names
+        self._loaded: dict[str, Retriever] = {}
+        for name in names.values():
+            self._load(name)
+
+    def make_all(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        """Make the list of each task. A task that cannot be done does not end the others.
+
+        Raises:
+            CandidatesError: Names the tasks without a list. The error of a single task, and that of a file that cannot
+                be written, is raised as it is.
+        """
+        missing: dict[str, MRBError] = {}
+        for task in self.tasks:
+            try:
+                say(self.make(task))
+            except ResultError:
+                raise
+            except MRBError as error:
+                if len(self.tasks) == 1:
+                    raise
+                missing[task.id] = error
+                warn(f"task {task.id}: no list: {one_line(hide_secrets(str(error)), 1000)}")
+        if missing:
+            why = next(one_line(error, 150) for error in missing.values())
+            names = ", ".join(missing)
+            raise CandidatesError(f"{len(missing)} of {len(self.tasks)} tasks have no list: {names}; why: {why}")
+
+    def make(self, task: Task) -> str:
+        """Make the task's list and its manifest, unless they are there already, and return what to say of it."""
+        name = self._names[task.id]
+        retriever = self._load(name)
+        try:
+            text = self._make(task, name, retriever)
+        except MRBError:
+            if self.options.start is not None:  # the workers end with the first mistake of one
+                del self._loaded[name]
+                with suppress(MRBError):
+                    close(retriever)
+            raise
+        for dense in () if self.options.keep_embeddings else dense_of(retriever):
+            dense.discard()
+        return text
+
+    def close(self) -> None:
+        """Close all first stages."""
+        for retriever in self._loaded.values():
+            close(retriever)
+
+    def _load(self, name: str) -> Retriever:
+        if name not in self._loaded:
+            chosen = self.options
+            self._loaded[name] = load_first_stage(
+                name, chosen.options, folder=chosen.work, elsewhere=chosen.start, failures=self._failures
+            )
+        return self._loaded[name]
+
+    def _make(self, task: Task, name: str, retriever: Retriever) -> str:
+        options, failures = self.options, self._failures
+        failures.items.clear()
+        path = options.out / f"{task.id}.parquet"
+        made = provenance(task, name, options.depth, options.track_of(task))
+        encoders = dense_of(retriever)
+        # Encoding a suite takes days, so a killed command does not start again at its first task. What a retriever with
+        # `search` consists of is not known, so its lists are made again.
+        again = encoders and not options.fresh
+        candidates = held(path, made, retriever, options.options, failures.allowed) if again else None
+        lines = []
+        for dense in encoders:
+            dense.fresh = options.fresh
+            if candidates is not None and dense is retriever and isinstance(dense.maker, Encoding):
+                dense.maker.verify_list(load_task_data(task), candidates, str(path))
+        if candidates is not None:
+            lines.append(f"{path}  is there already, made by this command; remove it to make it again")
+        else:
+            data = load_task_data(task)
+            candidates = make_candidates(data, retriever, name, options.depth, made.track)
+            write_parquet(candidates, path)
+            record = manifest(made, candidates.sha256, retriever, options.options, failures.items)
+            write_json(path.with_suffix(".manifest.json"), record)
+            measures = format_quality(quality(candidates, data, options.depth), options.depth)
+            lines.append(f"{path}  {name}  {format_counts(candidates)}  {measures}")
+            for kind, ids in failures.items.items():
+                lines.append(f"  {len(ids)} {kind} could not be encoded and are left out; the manifest names them")
+        if options.trec:
+            write_trec(candidates, path.with_suffix(".trec"))
+        return "\n".join([*lines, f"  sha256 {candidates.sha256}"])
