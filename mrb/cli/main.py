@@ -89,7 +89,7 @@ def main() -> None:
 def _main() -> None:
     try:
         # Without standalone mode click hands the exit code of `Exit` back and does not end the process.
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="mrb", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.UsageError as error:

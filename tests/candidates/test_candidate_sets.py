@@ -113,7 +113,7 @@ def test_the_fusion_of_the_whole_track_is_a_name_for_every_type(task_id: str, na
 
 
 def test_make_takes_the_first_stage_of_the_track(tmp_path: Path) -> None:
-    arguments = ["make", "--task", "mini-faq-t2t-dev", "--track", "bm25+siglip", "--out", str(tmp_path), "--no-trec"]
+    arguments = ["make", "--task", "mini-faq-t2t-dev", "--track", "bm25+siglip", "--out", str(tmp_path)]
     done = CliRunner().invoke(candidates_command, arguments)
     assert done.exit_code == 0, done.output
     made = read_parquet(tmp_path / "mini-faq-t2t-dev.parquet").provenance

@@ -107,7 +107,7 @@ def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path)
     refused(mrb(*score), "journal: has no score for query")
     refused(mrb("recompute", "runs/words/run.json"), "--task")
     refused(mrb("recompute", "runs"), "run.json")
-    refused(mrb("score", "runs/words"), "`mrb recompute RUN` is now `mrb recompute runs/words`")
+    refused(mrb("score", "runs/words"), "`mrb score RUN` is now `mrb recompute runs/words`")
 
 
 def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, runs: Path, tmp_path: Path) -> None:

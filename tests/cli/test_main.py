@@ -119,7 +119,7 @@ def test_no_more_memory_is_one_line_and_exit_code_2() -> None:
     done = python("from mrb.cli import main as m; m.cli = lambda **options: bytearray(1 << 60); m.main()")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("mrb: out of memory; ") and "the same command goes on" in line
+    assert line.startswith("mrb: out of memory; ") and "the same command continues" in line
 
 
 def test_a_refused_file_reaches_the_exit_code(tmp_path: Path) -> None:

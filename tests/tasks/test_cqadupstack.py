@@ -41,7 +41,7 @@ def test_every_number_is_the_mean_over_forums(hub: Hub, mrb: Mrb, tmp_path: Path
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    made = said("candidates", "make", *TASK, "--first-stage", "bm25", "--depth", "5", "--no-trec")
+    made = said("candidates", "make", *TASK, "--first-stage", "bm25", "--depth", "5")
     for model in ("surface", "random"):
         said("run", "--model", model, *TASK, *LISTS, "--depth", "5")
     forums, queries = means(tmp_path / "runs" / "surface")

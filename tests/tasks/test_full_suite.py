@@ -82,7 +82,7 @@ def walked(
         for kind, first_stage in FIRST_STAGES.items():
             tasks = {repository.task for repository in TABLE if repository.type == kind}
             named = [word for task in sorted(tasks) for word in ("--task", task)]
-            mrb("candidates", "make", *named, "--first-stage", first_stage, "--depth", str(DEPTH), "--no-trec")
+            mrb("candidates", "make", *named, "--first-stage", first_stage, "--depth", str(DEPTH))
         run = ("run", "--suite", "mrb", "--model", "surface", "--candidates", "candidates", "--depth", str(DEPTH))
         mrb(*run)
         mrb(*run, "--workers", "2", "--name", "two")

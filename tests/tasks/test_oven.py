@@ -32,7 +32,7 @@ def test_raw_judgements_stay_in_the_ideal(hub: Hub, mrb: Mrb, tmp_path: Path) ->
         found: dict[str, Any] = json.loads((tmp_path / "runs" / name / "oven-it2t" / "result.json").read_text())
         return found
 
-    said("candidates", "make", *TASK, "--first-stage", "bm25", "--depth", "8", "--no-trec")
+    said("candidates", "make", *TASK, "--first-stage", "bm25", "--depth", "8")
     said("run", "--model", "surface", *ASKED)
     said("run", "--model", "surface", *ASKED, "--raw-qrels", "--name", "raw")
     cleaned, raw = result("surface"), result("raw")
@@ -75,7 +75,7 @@ def test_a_query_whose_positives_are_all_outside_counts_as_nothing(hub: Hub, mrb
     buffer = io.BytesIO()
     pq.write_table(type(table).from_pylist(rows, table.schema), buffer)
     hub.repositories[key][path] = buffer.getvalue()
-    assert mrb("candidates", "make", *TASK, "--first-stage", "bm25", "--depth", "8", "--no-trec").returncode == 0
+    assert mrb("candidates", "make", *TASK, "--first-stage", "bm25", "--depth", "8").returncode == 0
     for name, extra in (("cleaned", ()), ("raw", ("--raw-qrels",))):
         done = mrb("run", "--model", "surface", *ASKED, "--name", name, *extra)
         assert done.returncode == 0, done.stderr
