@@ -46,6 +46,6 @@ def format_counts(candidates: Candidates) -> str:
 def format_quality(found: Quality, depth: int) -> str:
     """Return the measures of a list at a depth as text, in points of 100."""
     return (
-        f"nDCG@10 {100 * found.ndcg:.2f} (ceiling {100 * found.ceiling:.2f}), "
+        f"nDCG@10 {100 * found.ndcg:.2f} (oracle {100 * found.oracle:.2f}), "
         f"Recall@{found.cutoff} {100 * found.recall:.2f} at depth {depth}"
     )

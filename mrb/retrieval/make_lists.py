@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mrb._util.files import write_json
 from mrb._util.redact import hide_secrets
-from mrb.candidates.candidate_sets import STANDARD_TRACK, check_candidate_set, lookup_candidate_set
+from mrb.candidates.candidate_sets import STANDARD_SET, check_candidate_set, lookup_candidate_set
 from mrb.candidates.lists import write_parquet, write_trec
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
@@ -57,7 +57,7 @@ class ListOptions:
 
     def track_of(self, task: Task) -> str:
         """Return the candidate set that the task's list names."""
-        return self.track or (task.candidates.track if task.candidates else STANDARD_TRACK)
+        return self.track or (task.candidates.track if task.candidates else STANDARD_SET)
 
 
 class ListMaker:

@@ -51,7 +51,9 @@ PROBED = (
 @suite_option("Make the lists of all tasks of this suite.")
 @depth_option("Documents per query.", default=100)
 @click.option(
-    "--track", metavar="NAME", help="A candidate set (`mrb tracks`) or your own name. Default: the task's, else standard."
+    "--track",
+    metavar="NAME",
+    help="A candidate set (`mrb tracks`) or your own name. Default: the task's, else standard.",
 )
 @out_option("candidates")
 @click.option("--trec", is_flag=True, help="Also write a TREC run file beside each list.")
