@@ -36,7 +36,7 @@ import torch
 from engine_cases import Case, build, cases
 from engine_ways import Plain, Scores, Way, engine, mteb, sentence_transformers
 
-from mrb.engine.checkpoint import quiet_transformers
+from mrb.engine.checkpoint import silence_transformers
 from mrb.engine.stats import PARTS
 
 
@@ -183,7 +183,7 @@ def main() -> None:
         print("mteb is not installed (pip install 'mrb[bench]'): left out")
         chosen.remove("mteb")
     torch.set_num_threads(1)
-    quiet_transformers()
+    silence_transformers()
     with tempfile.TemporaryDirectory() as folder:
         wanted = (arguments.cases or "vl,lm,encoder").split(",")
         built = build(arguments.shape, arguments.layers, Path(folder), wanted)

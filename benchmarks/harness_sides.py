@@ -94,7 +94,7 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     from mrb.evaluation.plan import list_unscored, make_plan, make_requests
     from mrb.evaluation.score import score_all
     from mrb.evaluation.score_key import make_header
-    from mrb.rerankers.declaration import declared
+    from mrb.rerankers.declaration import read_declarations
     from mrb.rerankers.plugins import Adapter
 
     class Pictures:
@@ -113,9 +113,9 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     if kind == "text":
         shipped = Shipped(path=str(folder / "checkpoint"), device="cpu", max_length=128, batch_size=BATCH)
         shipped._model = model
-        reranker = declared(Adapter("cross-encoder", shipped, {}, "benchmark", None))
+        reranker = read_declarations(Adapter("cross-encoder", shipped, {}, "benchmark", None))
     else:
-        reranker = declared(Adapter("brightness", Pictures(), {}, "benchmark", None))
+        reranker = read_declarations(Adapter("brightness", Pictures(), {}, "benchmark", None))
     journal = folder / "run" / "journal"
     with Journal(journal).open(make_header(plan, reranker.info, environment.list_packages())) as writer:
         requests = make_requests(plan, list_unscored(plan, {}), reranker.info.kind, uses_first_stage=False)

@@ -19,10 +19,15 @@ import numpy.typing as npt
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from mrb.baselines.rerankers.heuristic import _likeness, _profile, _told, text_likeness
+from mrb.baselines.rerankers.heuristic import (
+    _compute_likeness,
+    _make_profile,
+    _match_named_colours,
+    compute_text_likeness,
+)
 from mrb.baselines.retrievers.colours import COLOURS
-from mrb.baselines.retrievers.features import Picture, PictureCache
-from mrb.baselines.retrievers.lexical import words
+from mrb.baselines.retrievers.features import ImageFeatureCache, ImageFeatures
+from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.synthetic.image_edits import measure_tone
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
@@ -48,8 +53,8 @@ class LinearPairs:
     batch_invariant = True
 
     def __init__(self) -> None:
-        self._picture = PictureCache()
-        self._profile = lru_cache(maxsize=20_000)(_profile)
+        self._picture = ImageFeatureCache()
+        self._profile = lru_cache(maxsize=20_000)(_make_profile)
         self._tokens_of: dict[str, Ints] = {}
         rows, labels = [], []
         for query, document, label in training_pairs():
@@ -84,20 +89,20 @@ class LinearPairs:
         picture = self._picture(document.image) if document.image else None
         found = [0.0] * 5
         if query.text and document.text:
-            found[0] = text_likeness(self._profile(query.text), self._profile(document.text))
+            found[0] = compute_text_likeness(self._profile(query.text), self._profile(document.text))
         if shown and picture:
-            found[1] = _likeness(shown, picture)
+            found[1] = _compute_likeness(shown, picture)
         if query.text and picture:
-            found[2] = _told(query.text, picture)
+            found[2] = _match_named_colours(query.text, picture)
             found[3] = measure_tone(query.text, picture)
         if shown and document.text:
-            found[4] = _told(document.text, shown)
+            found[4] = _match_named_colours(document.text, shown)
         return np.asarray(found)
 
     def _tokens(self, item: Item) -> Ints:
         key = item.content_hash
         if key not in self._tokens_of:
-            tokens = [f"w:{word}" for word in words(item.text)[:WORDS]]
+            tokens = [f"w:{word}" for word in tokenize(item.text)[:WORDS]]
             if item.image is not None:
                 tokens += _colour_tokens(self._picture(item.image))
             self._tokens_of[key] = np.asarray(
@@ -106,7 +111,7 @@ class LinearPairs:
         return self._tokens_of[key]
 
 
-def _colour_tokens(picture: Picture) -> Iterator[str]:
+def _colour_tokens(picture: ImageFeatures) -> Iterator[str]:
     whole = picture.colour_map.mean(axis=(0, 1))
     yield from (f"c:{COLOURS[row]}" for row in np.flatnonzero(whole >= SHARE / 3))
     quarters = picture.colour_map.reshape(2, 4, 2, 4, -1).mean(axis=(1, 3))

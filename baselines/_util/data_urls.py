@@ -18,17 +18,17 @@ _ORIENTATION = 0x0112
 _SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
-def content(item: Item) -> str | dict[str, Any]:
+def make_content(item: Item) -> str | dict[str, Any]:
     """Return `item` as a query or document of a request: its text alone, or parts, the image before the text."""
     if item.image is None:
         return item.text
-    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_url(item.image)}}]
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": encode_data_url(item.image)}}]
     if item.text:
         parts.append({"type": "text", "text": item.text})
     return {"content": parts}
 
 
-def data_url(image: ImageHandle) -> str:
+def encode_data_url(image: ImageHandle) -> str:
     """Return the image as a `data:` URL that any decoder decodes to the pixels of `image.open()`.
 
     The file itself if it is an upright, opaque PNG, JPEG or WebP with one frame; otherwise the opened image as PNG.
@@ -36,7 +36,7 @@ def data_url(image: ImageHandle) -> str:
     """
     opened = image.open()  # first: it checks the bytes against the task's limits
     data = image.encoded
-    kind = _plain_kind(data, image.size, opened.size)
+    kind = _find_media_type(data, image.size, opened.size)
     if kind is None:
         buffer = io.BytesIO()
         opened.save(buffer, "PNG")
@@ -44,7 +44,7 @@ def data_url(image: ImageHandle) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _plain_kind(data: bytes, stored: tuple[int, int], opened: tuple[int, int]) -> str | None:
+def _find_media_type(data: bytes, stored: tuple[int, int], opened: tuple[int, int]) -> str | None:
     """Return the media type of a file all decoders read alike, None if `open()` rotates, shrinks or flattens it."""
     header = read_header(data, ImageCaps(max_bytes=len(data), max_pixels=stored[0] * stored[1]), "image")
     plain = (

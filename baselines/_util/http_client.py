@@ -57,11 +57,11 @@ class Service:
 
         if not timeout > 0 or retries < 0 or not (requests_per_minute is None or requests_per_minute > 0):
             raise AdapterError("rerank-api: timeout and requests_per_minute must be over 0, retries 0 or more")
-        address = _checked(url, keyed=api_key_env is not None)
+        address = _check_address(url, keyed=api_key_env is not None)
         self.url = str(address)
         self.timeout = timeout
         self.retries = retries
-        self._key = _key(api_key_env) if api_key_env is not None else None
+        self._key = _read_key(api_key_env) if api_key_env is not None else None
         self._pace = _Pace(60 / requests_per_minute if requests_per_minute else 0.0)
         self._lost = (httpx2.TransportError, httpx2.DecodingError, TimeoutError)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -86,7 +86,7 @@ class Service:
             try:
                 status, pause, text = await self._attempt(body)
             except self._lost as error:
-                pause, problem = 0.0, f"no answer ({self._told(_reason(error, self.timeout))})"
+                pause, problem = 0.0, f"no answer ({self._told(_describe_loss(error, self.timeout))})"
             else:
                 if status == 200:
                     return self._parsed(text)
@@ -99,7 +99,7 @@ class Service:
             if pause > MAX_WAIT:
                 raise ServiceError(f"{self.url}: {problem}; it asks for a pause of {pause:.0f} s")
             self._pace.hold(pause)
-            await asyncio.sleep(_backoff(attempt))
+            await asyncio.sleep(_compute_backoff(attempt))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -117,7 +117,7 @@ class Service:
                 data += chunk
                 if len(data) > MAX_ANSWER_BYTES:
                     raise ServiceError(f"{self.url}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
-            pause = _retry_after(response.headers.get("Retry-After", ""))
+            pause = _parse_retry_after(response.headers.get("Retry-After", ""))
             return response.status_code, pause, data.decode("utf-8", "replace")
 
     def _parsed(self, text: str) -> object:
@@ -159,12 +159,12 @@ class _Pace:
         self._free_at = max(self._free_at, asyncio.get_running_loop().time() + seconds)
 
 
-def _backoff(attempt: int) -> float:
+def _compute_backoff(attempt: int) -> float:
     """Return the seconds before the next attempt: doubled each time, with jitter so that callers spread."""
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-def _retry_after(header: str) -> float:
+def _parse_retry_after(header: str) -> float:
     """Return the seconds of a Retry-After header (a number or a date); 0 if it cannot be parsed."""
     if _SECONDS.fullmatch(header):
         return float(header)
@@ -174,11 +174,11 @@ def _retry_after(header: str) -> float:
         return 0.0
 
 
-def _reason(error: Exception, timeout: float) -> str:
+def _describe_loss(error: Exception, timeout: float) -> str:
     return f"none within {timeout:g} s" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
 
 
-def _checked(url: str, *, keyed: bool) -> httpx2.URL:
+def _check_address(url: str, *, keyed: bool) -> httpx2.URL:
     """Return the address, parsed by the client that will call it. Raises AdapterError if it must not be used."""
     import httpx2
 
@@ -191,21 +191,21 @@ def _checked(url: str, *, keyed: bool) -> httpx2.URL:
     if address.userinfo or address.query or address.fragment:
         # Not shown: it may contain the key.
         raise AdapterError("rerank-api: url may hold no user name, password or query: results publish it (api_key_env)")
-    if keyed and address.scheme == "http" and not _loopback(address.host):
+    if keyed and address.scheme == "http" and not _is_loopback(address.host):
         raise AdapterError(
             f"rerank-api: a key over plain http to {one_line(address.host, 80)} can be overheard; use https"
         )
     return address
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _key(variable: str) -> str:
+def _read_key(variable: str) -> str:
     """Return the key. Errors do not show the given name, which may be the key itself."""
     if not _NAME.fullmatch(variable):
         raise AdapterError(

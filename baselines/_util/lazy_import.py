@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mrb.engine.checkpoint import RECOMPUTED, both_meanings, refuse_dropped_quantization, refuse_untied
+from mrb.engine.checkpoint import RECOMPUTED, describe_both_meanings, refuse_dropped_quantization, refuse_untied
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, one_line
 
@@ -19,7 +19,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _UNUSED = RECOMPUTED + r"|(^|\.)(pooler|cls|lm_head)\."
 
 
-def needed(adapter: str, module: str, install: str) -> Any:
+def import_or_refuse(adapter: str, module: str, install: str) -> Any:
     """Return the imported module. Raises AdapterError with the install command if that fails."""
     try:
         return import_module(module)
@@ -27,7 +27,7 @@ def needed(adapter: str, module: str, install: str) -> Any:
         raise AdapterError(f"{adapter}: {module} cannot be imported ({one_line(error, 120)}); {install}") from error
 
 
-def folder_or_hub_id(adapter: str, path: str, option: str = "path") -> str:
+def check_model_path(adapter: str, path: str, option: str = "path") -> str:
     """Return `path`, which the user gives as `option`, if it can name weights.
 
     Raises AdapterError for a folder that does not exist or holds two sets of weights, and for ORGANISATION/NAME if a
@@ -36,7 +36,7 @@ def folder_or_hub_id(adapter: str, path: str, option: str = "path") -> str:
     hub_id = _HUB_ID.fullmatch(path)
     if Path(path).is_dir():
         if hub_id and hub_id[1]:
-            raise AdapterError(f"{adapter}: {both_meanings(path, option, 'run in another folder')}")
+            raise AdapterError(f"{adapter}: {describe_both_meanings(path, option, 'run in another folder')}")
         find_weight_files(Path(path))
         return path
     if hub_id:
@@ -47,14 +47,14 @@ def folder_or_hub_id(adapter: str, path: str, option: str = "path") -> str:
 
 
 @contextmanager
-def complete_weights(adapter: str, path: str) -> Iterator[None]:
+def require_complete_weights(adapter: str, path: str) -> Iterator[None]:
     """Refuse models loaded inside the context that did not get every weight from their checkpoint.
 
     transformers initialises missing weights randomly and only logs it; a random head gives plausible scores. Libraries
     that load a model for us do not pass on its loading report, so `from_pretrained` is wrapped here, and restored at
     the end. Raises AdapterError.
     """
-    models = needed(adapter, "transformers", "pip install 'mrb[models]'").PreTrainedModel
+    models = import_or_refuse(adapter, "transformers", "pip install 'mrb[models]'").PreTrainedModel
     original = models.__dict__["from_pretrained"]
     reports: list[Mapping[str, Any]] = []
 
@@ -68,13 +68,13 @@ def complete_weights(adapter: str, path: str) -> Iterator[None]:
         return (model, report) if output_loading_info else model
 
     log = logging.getLogger("transformers.modeling_utils")
-    log.addFilter(_no_report)
+    log.addFilter(_is_no_report)
     models.from_pretrained = classmethod(reporting)
     try:
         yield
     finally:
         models.from_pretrained = original
-        log.removeFilter(_no_report)
+        log.removeFilter(_is_no_report)
     if not reports:
         raise AdapterError(f"{adapter}: {path}: cannot tell whether all of its weights were loaded")
     for report in reports:
@@ -96,6 +96,6 @@ def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> Non
         )
 
 
-def _no_report(record: logging.LogRecord) -> bool:
+def _is_no_report(record: logging.LogRecord) -> bool:
     """Filter out transformers' loading report, which is checked here."""
     return "LOAD REPORT" not in record.getMessage()

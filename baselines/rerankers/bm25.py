@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mrb._util.hashing import sha256_json
 from mrb.baselines.retrievers.bm25_disk import FORMAT, NO_TEXT, DiskIndex
-from mrb.baselines.retrievers.lexical import K1, B, bm25, words
+from mrb.baselines.retrievers.lexical import K1, B, score_bm25, tokenize
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
 from mrb.rerankers.reranker import Request
@@ -41,7 +41,7 @@ class Index:
         self.doc_ids = list(data.corpus)
         vocabulary: dict[str, int] = {}
         ids = [
-            [vocabulary.setdefault(word, len(vocabulary)) for word in words(_text(data, doc_id))]
+            [vocabulary.setdefault(word, len(vocabulary)) for word in tokenize(_read_text(data, doc_id))]
             for doc_id in self.doc_ids
         ]
         if not vocabulary:
@@ -52,7 +52,7 @@ class Index:
 
     def scores(self, text: str) -> Float32:
         """Return every document's score, float32, in the order of `doc_ids`; 0 if no word is shared."""
-        ids = [self._vocabulary[word] for word in words(text) if word in self._vocabulary]
+        ids = [self._vocabulary[word] for word in tokenize(text) if word in self._vocabulary]
         if not ids:
             return np.zeros(len(self.doc_ids), np.float32)
         return np.asarray(self._bm25.get_scores_from_ids(ids), np.float32)
@@ -102,9 +102,9 @@ class BM25Retriever:
 
     def _search_disk(self, data: TaskData, depth: int) -> Iterator[Found]:
         doc_ids = list(data.corpus)
-        index = DiskIndex(self._index_folder(data), (_text(data, doc_id) for doc_id in doc_ids), len(doc_ids))
+        index = DiskIndex(self._index_folder(data), (_read_text(data, doc_id) for doc_id in doc_ids), len(doc_ids))
         query_ids = list(data.queries)
-        queries = [words(data.queries.item(query_id).text) for query_id in query_ids]
+        queries = [tokenize(data.queries.item(query_id).text) for query_id in query_ids]
         found = index.search(queries, depth, k1=self.k1, b=self.b)
         for query_id, (rows, scores) in zip(query_ids, found, strict=True):
             yield (query_id, *best_first(data.task.id, query_id, [doc_ids[row] for row in rows], scores, depth))
@@ -130,15 +130,15 @@ class BM25Reranker:
     def __init__(self, k1: float = K1, b: float = B) -> None:
         self.k1 = k1
         self.b = b
-        self._words = lru_cache(maxsize=20_000)(words)  # a document is a candidate of many queries
+        self._words = lru_cache(maxsize=20_000)(tokenize)  # a document is a candidate of many queries
 
     def score(self, request: Request) -> Sequence[float]:
         """Return one BM25 score per candidate, 0 if no word is shared."""
         documents = [self._words(candidate.text) for candidate in request.candidates]
-        return bm25(self._words(request.query.text), documents, self.k1, self.b)
+        return score_bm25(self._words(request.query.text), documents, self.k1, self.b)
 
 
-def _text(data: TaskData, doc_id: str) -> str:
+def _read_text(data: TaskData, doc_id: str) -> str:
     text = data.corpus.item(doc_id).text
     if not text and data.side is not None and doc_id in data.side:
         return data.side.item(doc_id).text

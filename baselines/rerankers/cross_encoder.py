@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
-from mrb.baselines._util.lazy_import import complete_weights, folder_or_hub_id, needed
+from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
 from mrb.data.items import Item
 from mrb.data.task import Modality
-from mrb.engine.batching import CPU_TOKENS, batches
+from mrb.engine.batching import CPU_TOKENS, make_batches
 from mrb.engine.control import spell_special_tokens
-from mrb.engine.identity import loaded_identity
+from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError, one_line
 from mrb.hub.client import is_offline
 from mrb.rerankers.reranker import Request
@@ -59,10 +59,10 @@ class CrossEncoder:
     ) -> None:
         if batch_size < 0:
             raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 0")
-        folder_or_hub_id(self.name, path)
-        library = needed(self.name, "sentence_transformers", _INSTALL)
+        check_model_path(self.name, path)
+        library = import_or_refuse(self.name, "sentence_transformers", _INSTALL)
         try:
-            with complete_weights(self.name, path):
+            with require_complete_weights(self.name, path):
                 self._model = library.CrossEncoder(
                     path,
                     revision=revision,
@@ -75,15 +75,15 @@ class CrossEncoder:
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise AdapterError(f"{self.name}: {path} cannot be loaded: {one_line(error, 200)}") from error
         _check_head(self.name, path, self._model)
-        self.version = f"{self.version}+{loaded_identity(path, revision)}"
+        self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
         _set_padding(self.name, path, self._model)
-        self.inputs = _inputs(self.name, path, self._model)
+        self.inputs = _read_inputs(self.name, path, self._model)
         self._as_parts = _takes_parts(self._model)
         if "message" not in getattr(self._model[0], "modality_config", {}):
             spell_special_tokens(self._model.tokenizer)  # not with a chat template, whose own must stay tokens
         self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
-        self._raw = needed(self.name, "torch", _INSTALL).nn.Identity()
+        self._raw = import_or_refuse(self.name, "torch", _INSTALL).nn.Identity()
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         """Yield (key, logits) of each request. Pairs of several requests share a batch, longest first."""
@@ -120,7 +120,7 @@ class CrossEncoder:
         if self._batch_size:
             return self._predict(pairs, instruction, self._batch_size)
         found = [0.0] * len(pairs)
-        for batch in batches(self._lengths(pairs), CPU_TOKENS):
+        for batch in make_batches(self._lengths(pairs), CPU_TOKENS):
             for i, score in zip(batch, self._predict([pairs[i] for i in batch], instruction, len(batch)), strict=True):
                 found[i] = score
         return found
@@ -128,7 +128,7 @@ class CrossEncoder:
     def _lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
         """Return the tokens of each pair: by the model's tokenizer if a pair is two plain texts, else roughly."""
         if self._as_parts or not pairs:
-            return [_length(query, candidate) for query, candidate in pairs]
+            return [_estimate_tokens(query, candidate) for query, candidate in pairs]
         sides = ([item.text for item in side] for side in zip(*pairs, strict=True))
         longest = self._model.max_seq_length  # None: the model takes any length
         rows = self._model.tokenizer(*sides, verbose=False)["input_ids"]
@@ -156,7 +156,7 @@ class CrossEncoder:
         return parts | ({"text": item.text} if item.text or not parts else {})
 
 
-def _length(query: Item, candidate: Item) -> int:
+def _estimate_tokens(query: Item, candidate: Item) -> int:
     """Return the approximate number of tokens."""
     letters = sum(len(item.text.encode()) for item in (query, candidate))
     pictures = [item.image.size for item in (query, candidate) if item.image]
@@ -181,7 +181,9 @@ def _set_padding(name: str, path: str, model: Any) -> None:
     if padding is None:
         raise AdapterError(f"{name}: {path}: its tokenizer has no pad_token, which a batch of two rows needs")
     network = getattr(model[0], "model", None)
-    if not isinstance(network, needed(name, "transformers.modeling_layers", _INSTALL).GenericForSequenceClassification):
+    if not isinstance(
+        network, import_or_refuse(name, "transformers.modeling_layers", _INSTALL).GenericForSequenceClassification
+    ):
         return
     config = network.config.get_text_config()
     if config.pad_token_id is None:
@@ -193,7 +195,7 @@ def _set_padding(name: str, path: str, model: Any) -> None:
         )
 
 
-def _inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:
+def _read_inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:
     if not model.supports("text"):
         raise AdapterError(f"{name}: {path} takes no text; it takes {', '.join(map(str, model.modalities))}")
     return ("text", "image", "image+text") if model.supports("image") else ("text",)

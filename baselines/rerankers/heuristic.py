@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mrb.baselines.retrievers.colours import text_colours
-from mrb.baselines.retrievers.features import Picture, PictureCache
-from mrb.baselines.retrievers.lexical import words
+from mrb.baselines.retrievers.colours import find_text_colours
+from mrb.baselines.retrievers.features import ImageFeatureCache, ImageFeatures
+from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.synthetic.flag_layout import match_layout
 from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
 from mrb.data.items import Item
@@ -48,8 +48,8 @@ class Surface:
     batch_invariant = True
 
     def __init__(self) -> None:
-        self._picture = PictureCache()
-        self._profile = lru_cache(maxsize=20_000)(_profile)
+        self._picture = ImageFeatureCache()
+        self._profile = lru_cache(maxsize=20_000)(_make_profile)
 
     def score(self, request: Request) -> Sequence[float]:
         """Return one score per candidate, about 0 to 2. Terms for which a side lacks text or image are left out."""
@@ -58,19 +58,19 @@ class Surface:
         wanted = edit_image(shown, query.text) if shown and query.text else None
         return [self._pair(query, shown, wanted, candidate) for candidate in request.candidates]
 
-    def _pair(self, query: Item, shown: Picture | None, wanted: Picture | None, candidate: Item) -> float:
+    def _pair(self, query: Item, shown: ImageFeatures | None, wanted: ImageFeatures | None, candidate: Item) -> float:
         picture = self._picture(candidate.image) if candidate.image else None
         score = 0.0
         if query.text and candidate.text:
-            score += text_likeness(self._profile(query.text), self._profile(candidate.text))
+            score += compute_text_likeness(self._profile(query.text), self._profile(candidate.text))
             score += _DATED * bool(_WHEN.search(query.text.lower()) and _DATE.search(candidate.text))
         if shown and picture:
-            score += _likeness(wanted or shown, picture)
+            score += _compute_likeness(wanted or shown, picture)
             score += _TONE * measure_tone(query.text, picture)
         if shown is None and picture:
-            score += _told(query.text, picture)
+            score += _match_named_colours(query.text, picture)
         if shown and picture is None:
-            score += _told(candidate.text, shown) * (_ASIDE if query.text else 1.0)
+            score += _match_named_colours(candidate.text, shown) * (_ASIDE if query.text else 1.0)
         return score
 
 
@@ -84,7 +84,7 @@ class Profile:
     norm: float
 
 
-def text_likeness(query: Profile, document: Profile) -> float:
+def compute_text_likeness(query: Profile, document: Profile) -> float:
     """Return the share of common words (0 to 1) plus 0.3 times the cosine of letter trigrams.
 
     A word's weight is its number of letters, since frequent words are short (Zipf's law of abbreviation). Its count tf
@@ -102,19 +102,19 @@ def text_likeness(query: Profile, document: Profile) -> float:
     return (found / total if total else 0.0) + _TRIGRAMS * dot / max(query.norm * document.norm, 1e-12)
 
 
-def _profile(text: str) -> Profile:
-    counted = Counter(words(text))
+def _make_profile(text: str) -> Profile:
+    counted = Counter(tokenize(text))
     spaced = f" {' '.join(text.lower().split())} "
     trigrams = Counter(spaced[start : start + 3] for start in range(len(spaced) - 2))
     norm = math.sqrt(sum(count * count for count in trigrams.values()))
     return Profile(counted, counted.total(), trigrams, norm)
 
 
-def _likeness(one: Picture, other: Picture) -> float:
+def _compute_likeness(one: ImageFeatures, other: ImageFeatures) -> float:
     return float(one.vector @ other.vector)
 
 
-def _told(text: str, picture: Picture) -> float:
+def _match_named_colours(text: str, picture: ImageFeatures) -> float:
     """Return how well an image fits the colours and positions named in `text`, 0 to 1; 0 if it names none."""
-    colours = float(text_colours(text) @ picture.palette)
+    colours = float(find_text_colours(text) @ picture.palette)
     return _COLOURS * colours + (1 - _COLOURS) * match_layout(text, picture.colour_map)

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from mrb.baselines._util.lazy_import import complete_weights, folder_or_hub_id, needed
+from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
 from mrb.engine.control import ControlTokens
-from mrb.engine.identity import loaded_identity
+from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError, one_line
 from mrb.hub.client import is_offline
 from mrb.rerankers.reranker import Request
@@ -65,12 +65,12 @@ class Listwise:
         self.stride = stride
         self.max_length = max_length
         self.max_new_tokens = max_new_tokens
-        self._torch = needed("listwise", "torch", _INSTALL)
+        self._torch = import_or_refuse("listwise", "torch", _INSTALL)
         self._tail = _TAIL + (_THINK if think_block else "")
         self.stats = {"windows": 0, "malformed": 0, "documents cut": 0}
         revision = REVISION if path == HUB_ID and revision is None else revision
-        self._model, self._tokenizer = _loaded(folder_or_hub_id("listwise", path), revision, device, dtype)
-        self.version = f"{self.version}+{loaded_identity(path, revision)}"
+        self._model, self._tokenizer = _load_model(check_model_path("listwise", path), revision, device, dtype)
+        self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
         self._control = ControlTokens(self._tokenizer)
         least = len(self._ids("", [""] * window)) + window
         if max_length < 2 * least:
@@ -79,7 +79,9 @@ class Listwise:
     def rank(self, request: Request) -> list[int]:
         """Return positions of the candidates, best first."""
         query, texts = request.query.text, [candidate.text for candidate in request.candidates]
-        return slide(len(texts), self.window, self.stride, lambda shown: self._order(query, [texts[n] for n in shown]))
+        return slide_window(
+            len(texts), self.window, self.stride, lambda shown: self._order(query, [texts[n] for n in shown])
+        )
 
     def answer(self, query: str, documents: Sequence[str]) -> str:
         """Return the model's raw answer for a window."""
@@ -115,7 +117,7 @@ class Listwise:
         Only its frame may hold control tokens: in data they are plain characters.
         """
         head, tail = (self._tokenizer(part, add_special_tokens=False)["input_ids"] for part in (_HEAD, self._tail))
-        asked = prompt(query, documents)
+        asked = format_prompt(query, documents)
         if self._control.found_in(asked):
             ((ids, _),) = self._control.tokenise_literally([asked])
         else:
@@ -127,7 +129,7 @@ class Listwise:
         query, _ = self._cut(query, self.max_length // 2)
         room = self.max_length - len(self._ids(query, [""] * len(documents)))
         lengths = [len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in documents]
-        limit = fair_limit(lengths, room)
+        limit = find_fair_limit(lengths, room)
         cut = [self._cut(text, limit) for text in documents]
         self.stats["documents cut"] += sum(shorter for _, shorter in cut)
         return query, [text for text, _ in cut]
@@ -138,7 +140,7 @@ class Listwise:
         return (text[: found[tokens - 1][1]], True) if len(found) > tokens else (text, False)
 
 
-def prompt(query: str, documents: Sequence[str]) -> str:
+def format_prompt(query: str, documents: Sequence[str]) -> str:
     """Return the user's message; documents are numbered from 1."""
     body = "\n".join(f"[{number}]: {text}" for number, text in enumerate(documents, start=1))
     return f"Query: {query}\n\nRank these passages from most to least relevant:\n{body}\n\nRanking:"
@@ -162,7 +164,7 @@ def parse_order(answer: str, count: int) -> list[int] | None:
     return None
 
 
-def slide(count: int, window: int, stride: int, order_of: Callable[[list[int]], list[int]]) -> list[int]:
+def slide_window(count: int, window: int, stride: int, order_of: Callable[[list[int]], list[int]]) -> list[int]:
     """Slide a window once from the bottom of a list to its top; return the `count` positions, best first.
 
     `order_of` receives the positions in a window, and returns their order as indices within the window.
@@ -178,7 +180,7 @@ def slide(count: int, window: int, stride: int, order_of: Callable[[list[int]], 
     return order
 
 
-def fair_limit(lengths: Sequence[int], room: int) -> int:
+def find_fair_limit(lengths: Sequence[int], room: int) -> int:
     """Return the largest limit such that the lengths, each cut to the limit, fit into `room`; at least 1."""
     left = room
     for place, length in enumerate(sorted(lengths)):
@@ -189,21 +191,21 @@ def fair_limit(lengths: Sequence[int], room: int) -> int:
     return max(1, *lengths)
 
 
-def _loaded(path: str, revision: str | None, device: str | None, dtype: str) -> tuple[Any, Any]:
+def _load_model(path: str, revision: str | None, device: str | None, dtype: str) -> tuple[Any, Any]:
     """Return the model on its device, and its tokenizer."""
-    transformers = needed("listwise", "transformers", _INSTALL)
-    classes = needed("listwise", "transformers.models.auto.modeling_auto", _INSTALL)
+    transformers = import_or_refuse("listwise", "transformers", _INSTALL)
+    classes = import_or_refuse("listwise", "transformers.models.auto.modeling_auto", _INSTALL)
     hub = {"revision": revision, "local_files_only": is_offline()}
     try:
         config = transformers.AutoConfig.from_pretrained(path, **hub)
         seeing = config.model_type in classes.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
         auto = transformers.AutoModelForImageTextToText if seeing else transformers.AutoModelForCausalLM
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **hub)
-        with complete_weights("listwise", path):
+        with require_complete_weights("listwise", path):
             model = auto.from_pretrained(path, dtype=dtype, **hub).eval()
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise AdapterError(f"listwise: {path} cannot be loaded: {one_line(error, 200)}") from error
     if not tokenizer.is_fast:
         raise AdapterError(f"listwise: {path}: needs a tokenizer that knows where its tokens stand (tokenizer.json)")
-    fastest = "cuda" if needed("listwise", "torch", _INSTALL).cuda.is_available() else "cpu"
+    fastest = "cuda" if import_or_refuse("listwise", "torch", _INSTALL).cuda.is_available() else "cpu"
     return model.to(device or fastest), tokenizer

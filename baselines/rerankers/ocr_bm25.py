@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
-from mrb.baselines._util.lazy_import import needed
+from mrb.baselines._util.lazy_import import import_or_refuse
 from mrb.baselines.retrievers.features import ImageCache
-from mrb.baselines.retrievers.lexical import K1, B, bm25, words
+from mrb.baselines.retrievers.lexical import K1, B, score_bm25, tokenize
 from mrb.data.items import ImageHandle, Item
 from mrb.rerankers.reranker import Request
 
@@ -34,18 +34,18 @@ class OcrBM25:
     kind = "setwise"
 
     def __init__(self, k1: float = K1, b: float = B) -> None:
-        library = needed("ocr-bm25", "rapidocr_onnxruntime", _INSTALL)
+        library = import_or_refuse("ocr-bm25", "rapidocr_onnxruntime", _INSTALL)
         self.k1 = k1
         self.b = b
         self.version = f"1, rapidocr-onnxruntime {version('rapidocr-onnxruntime')}"
         self._reader = library.RapidOCR()
         self._read = ImageCache(self._text_in, CACHE_IMAGES)
-        self._words = lru_cache(maxsize=20_000)(words)  # a document is a candidate of many queries
+        self._words = lru_cache(maxsize=20_000)(tokenize)  # a document is a candidate of many queries
 
     def score(self, request: Request) -> Sequence[float]:
         """Return one BM25 score per candidate, 0 if no word is shared."""
         documents = [self._words(self._shown(candidate)) for candidate in request.candidates]
-        return bm25(self._words(self._shown(request.query)), documents, self.k1, self.b)
+        return score_bm25(self._words(self._shown(request.query)), documents, self.k1, self.b)
 
     def _shown(self, item: Item) -> str:
         return f"{item.text}\n{self._read(item.image)}" if item.image else item.text

@@ -26,9 +26,9 @@ class Random:
     def score(self, request: Request) -> Sequence[float]:
         """Return one uniform number in [0, 1) for each candidate, exact in float32."""
         query = f"{self.seed} {request.query.content_hash}"
-        return [_uniform(f"{query} {candidate.content_hash}") for candidate in request.candidates]
+        return [_hash_to_unit(f"{query} {candidate.content_hash}") for candidate in request.candidates]
 
 
-def _uniform(key: str) -> float:
+def _hash_to_unit(key: str) -> float:
     # 24 bits: the most that float32 holds in [0, 1) without rounding two numbers into one.
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:3], "big") / 2**24

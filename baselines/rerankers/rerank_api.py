@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from mrb.baselines._util.data_urls import content
+from mrb.baselines._util.data_urls import make_content
 from mrb.baselines._util.http_client import Service, ServiceError
 from mrb.data.items import Item
 from mrb.data.task import Modality
@@ -98,8 +98,8 @@ class RerankAPI:
         fields: dict[str, Any] = {
             **self.extra,
             "model": self.model,
-            "query": content(request.query),
-            "documents": [content(item) for item in part],
+            "query": make_content(request.query),
+            "documents": [make_content(item) for item in part],
             "top_n": len(part),  # some servers return only the best few by default
         }
         if self.instruction_field is not None:
@@ -119,7 +119,7 @@ class RerankAPI:
                 raise self._service.wrong(f"index {index!r}, asked about {count} documents", entry)
             if index in found:
                 raise self._service.wrong(f"index {index} twice", entry)
-            number = _finite(score)
+            number = _to_finite(score)
             if number is None:
                 raise self._service.wrong(f"relevance_score {score!r} of document {index} is no finite number", entry)
             found[index] = number
@@ -129,7 +129,7 @@ class RerankAPI:
         return [found[index] for index in range(count)]
 
 
-def _finite(value: object) -> float | None:
+def _to_finite(value: object) -> float | None:
     """Return `value` as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mrb._util.hashing import sha256_file
-from mrb.baselines._util.data_urls import content
-from mrb.baselines._util.lazy_import import folder_or_hub_id, needed
+from mrb.baselines._util.data_urls import make_content
+from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse
 from mrb.data.task import Modality
-from mrb.engine.identity import loaded_identity
+from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError, one_line
 from mrb.rerankers.reranker import Request
 
@@ -48,14 +48,14 @@ class VLLM:
         max_tokens_per_doc: int | None = None,
         instruction: bool = False,
     ) -> None:
-        folder_or_hub_id("vllm", model, option="model")
+        check_model_path("vllm", model, option="model")
         self.inputs = inputs
-        self._template, template = _read(chat_template)
+        self._template, template = _read_template(chat_template)
         if instruction and self._template is None:
             raise AdapterError("vllm: instruction=true needs a chat_template that has a place for it")
         self._instruction = instruction
         self._limits = {} if max_tokens_per_doc is None else {"max_tokens_per_doc": max_tokens_per_doc}
-        library = needed("vllm", "vllm", _INSTALL)
+        library = import_or_refuse("vllm", "vllm", _INSTALL)
         self.version = f"1, vllm {library.__version__}{template}"
         self._params = library.PoolingParams
         self._llm = library.LLM(
@@ -69,7 +69,7 @@ class VLLM:
             gpu_memory_utilization=gpu_memory_utilization,
             trust_remote_code=False,
         )
-        self.version += f", weights {loaded_identity(model, revision)}"
+        self.version += f", weights {hash_loaded_checkpoint(model, revision)}"
 
     def score(self, request: Request) -> list[float]:
         """Return one logit per candidate.
@@ -77,8 +77,8 @@ class VLLM:
         Raises RuntimeError if vLLM failed on one; vLLM itself would return 0 for it.
         """
         found = self._llm.score(
-            content(request.query),
-            [content(candidate) for candidate in request.candidates],
+            make_content(request.query),
+            [make_content(candidate) for candidate in request.candidates],
             use_tqdm=False,
             pooling_params=self._params(use_activation=False, extra_kwargs=self._extra(request.instruction)),
             chat_template=self._template,
@@ -98,7 +98,7 @@ class VLLM:
         return {**self._limits, **shown} or None
 
 
-def _read(template: Path | None) -> tuple[str | None, str]:
+def _read_template(template: Path | None) -> tuple[str | None, str]:
     """Return the template's text, and its hash as part of the adapter's version."""
     if template is None:
         return None, ""

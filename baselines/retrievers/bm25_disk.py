@@ -21,7 +21,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from mrb._util.files import read_json, write_array, write_bytes, write_json
-from mrb.baselines.retrievers.lexical import words
+from mrb.baselines.retrievers.lexical import tokenize
 from mrb.errors import CandidatesError, MRBError
 
 FORMAT = 1
@@ -52,7 +52,7 @@ class DiskIndex:
         self.documents = documents
         manifest = folder / "manifest.json"
         if not manifest.exists():
-            _build(folder, iter(texts), documents)
+            _build_index(folder, iter(texts), documents)
         stated = read_json(manifest)
         if (stated["schema_version"], stated["documents"]) != (FORMAT, documents):
             raise MRBError(f"{folder}: the index holds {stated['documents']} documents, wanted {documents}; remove it")
@@ -137,7 +137,7 @@ class _Shard:
         return hits, values
 
 
-def _build(folder: Path, texts: Iterator[str], documents: int) -> None:
+def _build_index(folder: Path, texts: Iterator[str], documents: int) -> None:
     names: list[str] = []
     done = tokens = 0
     with tqdm(total=documents, desc="index", unit="doc", disable=None, leave=False) as bar:
@@ -169,12 +169,12 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
     flat = array("i")
     lengths = array("i")
     while len(lengths) < SHARD_DOCUMENTS and len(flat) < SHARD_TOKENS and (text := next(texts, None)) is not None:
-        found = words(text)
+        found = tokenize(text)
         flat.extend([vocabulary.setdefault(word, len(vocabulary)) for word in found])
         lengths.append(len(found))
     if not lengths:
         return 0
-    arrays: Sequence[npt.NDArray[Any]] = _postings(
+    arrays: Sequence[npt.NDArray[Any]] = _count_postings(
         np.frombuffer(flat, np.int32), np.frombuffer(lengths, np.int32), len(vocabulary)
     )
     for name, values in zip(_ARRAYS, arrays, strict=True):
@@ -184,7 +184,7 @@ def _build_shard(folder: Path, texts: Iterator[str], first: int) -> int:
     return len(lengths)
 
 
-def _postings(
+def _count_postings(
     flat: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32], n_words: int
 ) -> tuple[Int64, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return (starts (n_words + 1), rows, counts, lengths).

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mrb.baselines.retrievers.colours import COLOURS, text_colours
-from mrb.baselines.retrievers.features import Float64, read_picture
+from mrb.baselines.retrievers.colours import COLOURS, find_text_colours
+from mrb.baselines.retrievers.features import Float64, read_image_features
 from mrb.data.items import Item
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import CandidatesError
@@ -24,8 +24,8 @@ class ColourWords:
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """Yield the documents whose colours fit each query's best."""
-        query_ids, queries = _both(data.queries)
-        doc_ids, documents = _both(data.corpus)
+        query_ids, queries = _match_colours(data.queries)
+        doc_ids, documents = _match_colours(data.corpus)
         crossed = np.concatenate([documents[:, len(COLOURS) :], documents[:, : len(COLOURS)]], axis=1)
         halves = [slice(None, len(COLOURS)), slice(len(COLOURS), None)]
         compared = sum(bool(queries[:, half].any() and crossed[:, half].any()) for half in halves)
@@ -34,11 +34,11 @@ class ColourWords:
         return nearest(data.task.id, query_ids, queries, doc_ids, crossed / compared, depth)
 
 
-def _both(table: ItemTable) -> tuple[list[str], Float64]:
+def _match_colours(table: ItemTable) -> tuple[list[str], Float64]:
     """Return (ids, rows): the text's colours followed by the image's. A missing side is all 0."""
-    return list(table), np.stack([_colours(table.item(item_id)) for item_id in table])
+    return list(table), np.stack([_read_colours(table.item(item_id)) for item_id in table])
 
 
-def _colours(item: Item) -> Float64:
-    shown = np.zeros(len(COLOURS), np.float64) if item.image is None else read_picture(item.image).palette
-    return np.concatenate([text_colours(item.text), shown])
+def _read_colours(item: Item) -> Float64:
+    shown = np.zeros(len(COLOURS), np.float64) if item.image is None else read_image_features(item.image).palette
+    return np.concatenate([find_text_colours(item.text), shown])

@@ -65,12 +65,12 @@ _SHADED = re.compile(
 _SOFTNESS = 14.0  # in CIE L*a*b* units: shades closer than this to a pixel share it
 
 
-def mentions(text: str) -> list[tuple[int, int]]:
+def find_mentions(text: str) -> list[tuple[int, int]]:
     """Return (position in `text`, row of `COLOURS`) of each colour word, in order."""
     return [(match.start(), _INDEX[match.group(1)]) for match in _MENTION.finditer(text.lower())]
 
 
-def renamed(text: str, names: Mapping[str, str]) -> str:
+def rename_mentions(text: str, names: Mapping[str, str]) -> str:
     """Return `text` with the words of the colours in `names` replaced; a "light" or "dark" before such a word is
     dropped.
     """
@@ -82,24 +82,24 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return _SHADED.sub(name, text)
 
 
-def text_colours(text: str) -> Float64:
+def find_text_colours(text: str) -> Float64:
     """Return the colour words of `text` as a float64 vector over `COLOURS` of length 1; all 0 if there are none.
 
     A colour's weight is the square root of its number of mentions.
     """
     counts = np.zeros(len(COLOURS), np.float64)
-    for _, row in mentions(text):
+    for _, row in find_mentions(text):
         counts[row] += 1
-    return unit(np.sqrt(counts))
+    return normalise(np.sqrt(counts))
 
 
-def pixel_colours(rgb: Float64) -> Float64:
+def name_pixels(rgb: Float64) -> Float64:
     """Return the share of each colour (last axis 11, sum 1) for pixels of sRGB values 0 to 255 (any shape, last axis
     3).
 
     A pixel belongs to the shades near it in CIE L*a*b*, with weights exp(-(distance / 14)^2 / 2).
     """
-    lab = to_lab(rgb)
+    lab = convert_to_lab(rgb)
     # Squared distances without the pixel's own square, which the next line would cancel anyway.
     distance = (_SHADE_LAB**2).sum(axis=-1) - 2 * lab @ _SHADE_LAB.T
     # Subtracting the smallest distance keeps weights above 0 for a pixel far from all shades.
@@ -108,19 +108,19 @@ def pixel_colours(rgb: Float64) -> Float64:
     return np.asarray(share / share.sum(axis=-1, keepdims=True), np.float64)
 
 
-def tone_shares(rgb: Float64) -> Float64:
+def compute_tone_shares(rgb: Float64) -> Float64:
     """Return the shares of the skin tones `TONES` (6,) among the skin pixels of (n, 3) sRGB values 0 to 255; sum at
     most 1.
 
     If fewer than 1 in 32 pixels are skin the sum is less than 1, so that stray pixels count little.
     """
-    distance = np.linalg.norm(to_lab(rgb)[:, None] - _TONE_LAB, axis=-1)
+    distance = np.linalg.norm(convert_to_lab(rgb)[:, None] - _TONE_LAB, axis=-1)
     owner = distance.argmin(axis=-1)[distance.min(axis=-1) < _TONE_RADIUS]
     counts = np.bincount(owner, minlength=len(TONES))
     return np.asarray(counts / max(int(counts.sum()), len(rgb) // 32, 1), np.float64)
 
 
-def to_lab(rgb: Float64) -> Float64:
+def convert_to_lab(rgb: Float64) -> Float64:
     """Convert sRGB values 0 to 255 (last axis 3) to CIE L*a*b* (D65). Formulas: IEC 61966-2-1, CIE 15."""
     value = np.asarray(rgb, np.float64) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
@@ -130,7 +130,7 @@ def to_lab(rgb: Float64) -> Float64:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float64)
 
 
-def unit(vector: Float64) -> Float64:
+def normalise(vector: Float64) -> Float64:
     """Return `vector` (or each row of a matrix) normalised to length 1; a zero vector stays zero."""
     length = np.linalg.norm(vector, axis=-1, keepdims=True)
     return np.asarray(vector / np.maximum(length, 1e-12), np.float64)
@@ -141,6 +141,6 @@ _TO_XYZ = (
     np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float64)
     / np.array([[0.95047], [1.0], [1.08883]], np.float64)
 ).T
-_SHADE_LAB = to_lab(np.array([shade for shades in SHADES.values() for shade in shades], np.float64))
+_SHADE_LAB = convert_to_lab(np.array([shade for shades in SHADES.values() for shade in shades], np.float64))
 _SHADE_OWNER = np.repeat(np.eye(len(COLOURS), dtype=np.float64), [len(shades) for shades in SHADES.values()], axis=0)
-_TONE_LAB = to_lab(np.array(list(_TONE_SHADES.values()), np.float64))
+_TONE_LAB = convert_to_lab(np.array(list(_TONE_SHADES.values()), np.float64))

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mrb.baselines.retrievers.colours import pixel_colours, to_lab, tone_shares, unit
+from mrb.baselines.retrievers.colours import compute_tone_shares, convert_to_lab, name_pixels, normalise
 from mrb.data.items import ImageHandle
 
 Float64 = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ _SHARES = {"thumbnail": 0.2, "edges": 0.45, "colours": 0.15, "outline": 0.2}
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFeatures:
     """An image reduced to `pixels`, (32, 32, 3) sRGB values 0 to 255, and features computed from them."""
 
     pixels: npt.NDArray[np.uint8]
@@ -38,17 +38,17 @@ class Picture:
     @cached_property
     def colour_map(self) -> Float64:
         """(8, 8, 11): the share of each colour of `colours.COLOURS` in each cell of the image; top left first."""
-        return _cells(pixel_colours(self.pixels.astype(np.float64)))
+        return _average_cells(name_pixels(self.pixels.astype(np.float64)))
 
     @cached_property
     def palette(self) -> Float64:
         """(11,): the square root of the share of the image that each colour covers; of length 1."""
-        return unit(np.sqrt(self.colour_map.mean(axis=(0, 1))))
+        return normalise(np.sqrt(self.colour_map.mean(axis=(0, 1))))
 
     @cached_property
     def tones(self) -> Float64:
         """(6,): the shares of `colours.TONES` among the image's skin pixels."""
-        return tone_shares(self.pixels.reshape(-1, 3).astype(np.float64))
+        return compute_tone_shares(self.pixels.reshape(-1, 3).astype(np.float64))
 
     @cached_property
     def vector(self) -> Float64:
@@ -58,16 +58,18 @@ class Picture:
         Each part has length 1 before weighting: the inner product of two vectors is their images' similarity, at most
         1. An empty part (the edges of a plain field) is 0 and similar to nothing.
         """
-        thumbnail = _cells(to_lab(self.pixels.astype(np.float64)) - np.array([100, 0, 0], np.float64)).ravel()
+        thumbnail = _average_cells(
+            convert_to_lab(self.pixels.astype(np.float64)) - np.array([100, 0, 0], np.float64)
+        ).ravel()
         drawn = self.colour_map.mean(axis=(0, 1)) * _DRAWN_WEIGHT
-        outline = _cells(ink(self.pixels)[..., None].astype(np.float64)).ravel()
+        outline = _average_cells(find_ink(self.pixels)[..., None].astype(np.float64)).ravel()
         parts = {
             "thumbnail": thumbnail,
             "edges": self._edges,
             "colours": np.sqrt(drawn),
             "outline": outline - outline.mean(),
         }
-        return np.concatenate([unit(parts[name]) * np.sqrt(np.float64(share)) for name, share in _SHARES.items()])
+        return np.concatenate([normalise(parts[name]) * np.sqrt(np.float64(share)) for name, share in _SHARES.items()])
 
     @cached_property
     def _edges(self) -> Float64:
@@ -90,14 +92,14 @@ class Picture:
 _DRAWN_WEIGHT = np.array([1, 0.2, 1, 1, 1, 1, 1, 1, 1, 1, 1], np.float64)
 
 
-def read_picture(image: ImageHandle) -> Picture:
+def read_image_features(image: ImageHandle) -> ImageFeatures:
     """Return the features of an image: white margins cropped, the rest resized to 32 x 32 whatever its shape."""
     from PIL import Image
 
     picture = image.open()
-    box = _ink_box(np.asarray(picture))
+    box = _find_ink_box(np.asarray(picture))
     small = picture.resize((SIDE, SIDE), Image.Resampling.BOX, box=box)
-    return Picture(np.asarray(small))
+    return ImageFeatures(np.asarray(small))
 
 
 class ImageCache(Generic[T]):
@@ -120,29 +122,31 @@ class ImageCache(Generic[T]):
         return made
 
 
-class PictureCache(ImageCache[Picture]):
-    """A cache of the results of `read_picture`."""
+class ImageFeatureCache(ImageCache[ImageFeatures]):
+    """A cache of the results of `read_image_features`."""
 
-    def __init__(self, compute: Callable[[ImageHandle], Picture] = read_picture, limit: int = 10_000) -> None:
+    def __init__(
+        self, compute: Callable[[ImageHandle], ImageFeatures] = read_image_features, limit: int = 10_000
+    ) -> None:
         super().__init__(compute, limit)
 
 
-def _cells(values: Float64) -> Float64:
+def _average_cells(values: Float64) -> Float64:
     """Average (32, 32, n) values to (8, 8, n)."""
     block = SIDE // 8
     return np.asarray(values.reshape(8, block, 8, block, -1).mean(axis=(1, 3)), np.float64)
 
 
-def ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def find_ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Return where something is drawn: pixels that are not close to white."""
     # Channel by channel: numpy is much slower at reducing an axis of length 3.
     red, green, blue = np.moveaxis(pixels < 255 - _INK, -1, 0)
     return np.asarray(red | green | blue)
 
 
-def _ink_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def _find_ink_box(pixels: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Return (left, top, right, bottom) of the non-white area; the whole image if nothing is drawn."""
-    drawn = ink(pixels)
+    drawn = find_ink(pixels)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     if not len(rows):
         return 0, 0, pixels.shape[1], pixels.shape[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mrb.baselines.rerankers.bm25 import Index
 from mrb.baselines.retrievers.features import Float64
-from mrb.baselines.retrievers.pixels import vectors
+from mrb.baselines.retrievers.pixels import make_vectors
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
 from mrb.retrieval import Found, best_first, nearest
@@ -25,8 +25,8 @@ class Gallery:
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """Yield the documents behind the nearest gallery images of each query."""
-        groups, group_vectors = _groups(data)
-        query_ids, queries = vectors(data.queries)
+        groups, group_vectors = _group_items(data)
+        query_ids, queries = make_vectors(data.queries)
         if not groups or len(query_ids) < len(data.queries):
             raise CandidatesError(
                 f"task {data.task.id}: gallery needs an image in every query, and in the side table or the documents"
@@ -49,7 +49,7 @@ class Gallery:
             yield (query_id, *best_first(data.task.id, query_id, doc_ids, scores, depth))
 
 
-def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
+def _group_items(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
     """Return (documents by gallery image, the images' features as rows in that order).
 
     A group is named by its image's hash.
@@ -60,6 +60,6 @@ def _groups(data: TaskData) -> tuple[dict[str, list[str]], Float64]:
         image = gallery.item(doc_id).image
         if image is not None and doc_id in data.corpus:
             groups.setdefault(image.sha256, []).append(doc_id)
-    ids, rows = vectors(gallery)
+    ids, rows = make_vectors(gallery)
     row_of = {doc_id: row for row, doc_id in enumerate(ids)}
     return groups, rows[[row_of[doc_ids[0]] for doc_ids in groups.values()]]

@@ -23,9 +23,9 @@ both need, then counts the tokens. The commits are those that mteb names. Never 
 from __future__ import annotations
 
 from mrb.engine.last_token import LastToken
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 
-PROMPT = Layout(
+PROMPT = PromptTemplate(
     name="gme",
     template=(
         "<|im_start|>system\n{instruction}<|im_end|>\n"

@@ -55,17 +55,17 @@ _WORD = re.compile(r"\w+")
 _LOCAL = threading.local()  # a stemmer has a cache and is not thread-safe
 
 
-def words(text: str) -> list[str]:
+def tokenize(text: str) -> list[str]:
     """Return the analysed words of `text`, in order.
 
     Lower case, runs of letters, digits and `_`, without English stop words, stemmed by Snowball's English stemmer. In
     text without word breaks (Chinese, Japanese) a run is one word.
     """
     kept = [word for word in _WORD.findall(text.lower()) if word not in STOPWORDS]
-    return list(_stemmer().stemWords(kept))
+    return list(_get_stemmer().stemWords(kept))
 
 
-def bm25(query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = K1, b: float = B) -> list[float]:
+def score_bm25(query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = K1, b: float = B) -> list[float]:
     """Return the BM25 score of each of a few documents, with statistics from these documents only.
 
     Lucene's form, as `bm25s` computes it: sum over the query's words of
@@ -76,7 +76,7 @@ def bm25(query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = K
     if not total:
         return [0.0] * len(documents)
     mean = total / len(documents)
-    idf = {word: _idf(sum(word in count for count in counts), len(documents)) for word in set(query)}
+    idf = {word: _compute_idf(sum(word in count for count in counts), len(documents)) for word in set(query)}
     scores = []
     for document, count in zip(documents, counts, strict=True):
         norm = k1 * (1 - b + b * len(document) / mean)
@@ -84,11 +84,11 @@ def bm25(query: Sequence[str], documents: Sequence[Sequence[str]], k1: float = K
     return scores
 
 
-def _idf(frequency: int, documents: int) -> float:
+def _compute_idf(frequency: int, documents: int) -> float:
     return math.log(1 + (documents - frequency + 0.5) / (frequency + 0.5))
 
 
-def _stemmer() -> Stemmer.Stemmer:
+def _get_stemmer() -> Stemmer.Stemmer:
     if not hasattr(_LOCAL, "stemmer"):
         _LOCAL.stemmer = Stemmer.Stemmer("english")
     return _LOCAL.stemmer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mrb.baselines.retrievers.features import Float64, read_picture
+from mrb.baselines.retrievers.features import Float64, read_image_features
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import CandidatesError
 from mrb.retrieval import Found, nearest
@@ -21,14 +21,14 @@ class Pixels:
 
     def search(self, data: TaskData, depth: int) -> Iterator[Found]:
         """Yield the documents whose images look most like each query's."""
-        doc_ids, documents = vectors(data.corpus)
-        query_ids, queries = vectors(data.queries)
+        doc_ids, documents = make_vectors(data.corpus)
+        query_ids, queries = make_vectors(data.queries)
         if not doc_ids or len(query_ids) < len(data.queries):
             raise CandidatesError(f"task {data.task.id}: pixels needs an image in every query and in the documents")
         return nearest(data.task.id, query_ids, queries, doc_ids, documents, depth)
 
 
-def vectors(table: ItemTable) -> tuple[list[str], Float64]:
+def make_vectors(table: ItemTable) -> tuple[list[str], Float64]:
     """Return (ids, features as rows) of the items that have an image. Equal images are read once."""
     known: dict[str, Float64] = {}
     ids, rows = [], []
@@ -37,7 +37,7 @@ def vectors(table: ItemTable) -> tuple[list[str], Float64]:
         if image is None:
             continue
         if image.sha256 not in known:
-            known[image.sha256] = read_picture(image).vector
+            known[image.sha256] = read_image_features(image).vector
         ids.append(item_id)
         rows.append(known[image.sha256])
     return ids, np.stack(rows) if rows else np.empty((0, 0), np.float64)

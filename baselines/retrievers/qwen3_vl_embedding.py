@@ -16,9 +16,9 @@ from __future__ import annotations
 import unicodedata
 
 from mrb.engine.last_token import LastToken
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 
-PROMPT = Layout(
+PROMPT = PromptTemplate(
     name="qwen3-vl-embedding",
     template=(
         "<|im_start|>system\n{instruction}<|im_end|>\n"

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from mrb.baselines.retrievers.colours import COLOURS, mentions
+from mrb.baselines.retrievers.colours import COLOURS, find_mentions
 
 Float64 = npt.NDArray[np.float64]
 
@@ -44,18 +44,18 @@ def _expected(text: str) -> Float64:
     """
     expected = np.zeros((SIDE, SIDE, len(COLOURS)), np.float64)
     first = _first_clause(text)
-    named = [row for _, row in mentions(first)]
+    named = [row for _, row in find_mentions(first)]
     if not named:
         return expected
     bands = _BANDS.search(first)
-    sequence = [row for _, row in mentions(bands.group(2))] if bands else []
+    sequence = [row for _, row in find_mentions(bands.group(2))] if bands else []
     if bands and len(sequence) > 1:
         _paint_bands(expected, sequence, vertical=bands.group(1) == "vertical", text=first)
     else:
         _paint(expected, slice(None), slice(None), [named[0]])
     for pattern, painter in ((_TRIANGLE, _paint_triangle), (_CROSS, _paint_cross)):
         found = pattern.search(first)
-        before = [row for start, row in mentions(first) if found and found.start() - 40 < start < found.start()]
+        before = [row for start, row in find_mentions(first) if found and found.start() - 40 < start < found.start()]
         if before:
             painter(expected, before[-1])
     if _CORNER.search(first) and _UNION.search(first):

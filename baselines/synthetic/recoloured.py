@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb._util.hashing import sample_hash
-from mrb.baselines.retrievers.colours import COLOURS, SHADES, pixel_colours, renamed
+from mrb.baselines.retrievers.colours import COLOURS, SHADES, name_pixels, rename_mentions
 from mrb.baselines.synthetic.table_builders import Rows, split_task
 from mrb.data.items import ImageHandle, Item
 from mrb.data.task_data import TaskData
@@ -90,7 +90,9 @@ class _Painter:
 
     def item(self, item: Item, names: dict[str, str], rng: np.random.Generator) -> tuple[str, bytes | None]:
         """Return (text, PNG) of the item in other colours."""
-        return renamed(item.text, names), None if item.image is None else self._png(self._split(item.image), names, rng)
+        return rename_mentions(item.text, names), None if item.image is None else self._png(
+            self._split(item.image), names, rng
+        )
 
     def _png(self, split: _Split, names: dict[str, str], rng: np.random.Generator) -> bytes:
         from PIL import Image
@@ -112,7 +114,7 @@ class _Painter:
 
 
 def _split(pixels: Pixels) -> _Split:
-    shares = pixel_colours(pixels.astype(np.float64))
+    shares = name_pixels(pixels.astype(np.float64))
     main = np.bincount(shares.argmax(axis=-1).ravel(), minlength=len(COLOURS)) >= _MAIN * shares[..., 0].size
     owner = np.where(main, shares, -1).argmax(axis=-1)
     light = pixels.astype(np.float64).mean(axis=-1)

@@ -14,7 +14,7 @@ from mrb._util.redact import redact, redact_text
 from mrb.data.task import load_task
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.tables.per_query_cache import with_values
-from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, other_reranker, read_noise
+from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, describe_other_reranker, read_noise
 from mrb.results.run import Run, load_run
 from mrb.results.schema import RUN_FILE
 from mrb.submission.as_run import to_run
@@ -123,7 +123,7 @@ def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
     noise = read_noise(run.folder)
     if noise is None:
         return None, "not measured"
-    if other := other_reranker(noise, run.record.reranker):
+    if other := describe_other_reranker(noise, run.record.reranker):
         return None, other
     return noise, noise.extent
 

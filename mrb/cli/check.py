@@ -53,7 +53,7 @@ def command(
     from mrb.rerankers.check.check import check
     from mrb.rerankers.check.noise_run import measure_noise
     from mrb.rerankers.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
-    from mrb.rerankers.check.report import check_text, noise_text, verdict
+    from mrb.rerankers.check.report import format_check, format_noise, format_verdict
     from mrb.rerankers.declaration import LoadedReranker, load_reranker
     from mrb.rerankers.noise import write_noise
 
@@ -67,14 +67,14 @@ def command(
 
     probe = make_probe(spec, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
     checked = check(load, probe, fresh=not no_reload)
-    click.echo(check_text(checked))
+    click.echo(format_check(checked))
     for line in checked.broken:
         click.echo(f"mrb: {one_line(line, limit=1000)}", err=True)
     if checked.broken:
         raise click.exceptions.Exit(2)
-    click.echo(verdict(checked))
+    click.echo(format_verdict(checked))
     if noise:
         whole = make_probe(spec, queries=requests or NOISE_QUERIES, depth=spec.depth)
         record = measure_noise(load, whole)
         path = write_noise(out / (folder or checked.info.name), record)
-        click.echo(f"\n{noise_text(record)}\nwritten: {path}")
+        click.echo(f"\n{format_noise(record)}\nwritten: {path}")

@@ -15,7 +15,7 @@ from mrb import __version__
 from mrb._util.redact import hide_secrets
 from mrb.cli.groups import Group
 from mrb.errors import MRBError, one_line
-from mrb.rerankers.calling import exits_noticed
+from mrb.rerankers.calling import guard_exits
 
 # Each command is a module of mrb.cli; its line in `mrb --help` stands here, so that help imports none of them.
 COMMANDS = {
@@ -82,7 +82,7 @@ def main() -> None:
     With MRB_TRACEBACK=1 a mistake also shows where in the code it was found.
     """
     _open_streams()
-    with exits_noticed():
+    with guard_exits():
         _main()
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from mrb.engine.image_features import Features
-from mrb.engine.prompt import Ids, Placed, Prompt
+from mrb.engine.prompt import Ids, PlacedImage, Prompt
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Row:
     """
 
     ids: Ids
-    images: tuple[Placed, ...]
+    images: tuple[PlacedImage, ...]
     positions: Ids
 
 
-def row_of(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end: int | None = None) -> Row:
+def make_row(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end: int | None = None) -> Row:
     """Return tokens start..end of a prompt as a row. An image must lie wholly inside or wholly outside.
 
     `features` maps image hashes to features and must cover every image before `end`: their grids determine the
@@ -56,7 +56,7 @@ def row_of(prompt: Prompt, features: Mapping[str, Features], start: int = 0, end
         positions[2, placed.start : at] = number + np.tile(np.arange(width), height)
         number += max(height, width)
     positions[:, at:] = number + np.arange(end - at)
-    inside = tuple(Placed(p.image, p.start - start, p.count) for p in images if p.start >= start)
+    inside = tuple(PlacedImage(p.image, p.start - start, p.count) for p in images if p.start >= start)
     return Row(prompt.ids[start:end], inside, positions[:, start:])
 
 
@@ -126,7 +126,7 @@ class Backbone:
     def _states(self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None) -> torch.Tensor:
         length = max(len(row.ids) for row in rows)
         ids = torch.from_numpy(np.stack([np.pad(row.ids, (0, length - len(row.ids))) for row in rows])).to(self.device)
-        positions = np.stack([_counted_on(row.positions, length) for row in rows], axis=1)
+        positions = np.stack([_extend_positions(row.positions, length) for row in rows], axis=1)
         inputs: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
         if self._three:
             inputs["position_ids"] = torch.from_numpy(positions).to(self.device)
@@ -158,7 +158,7 @@ class Backbone:
         return inputs
 
 
-def _counted_on(positions: Ids, length: int) -> Ids:
+def _extend_positions(positions: Ids, length: int) -> Ids:
     """Extend `positions` [3, n] to `length`.
 
     Padding counts on: restarting at 0 would look like a new packed sequence.

@@ -21,7 +21,7 @@ _SHARE_OF_FORWARD = 1 / 16
 """Fixed cost of a forward pass (reading all weights once), as a fraction of the token budget."""
 
 
-def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def make_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Split the positions of `lengths` into batches with rows x longest row <= `budget` (a batch has at least one row).
 
     Among all such splits of the length-sorted order, return the cheapest: padding traded against the fixed cost of one
@@ -48,7 +48,7 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return found[::-1]
 
 
-def probed_tokens(backbone: Backbone) -> int:
+def probe_token_budget(backbone: Backbone) -> int:
     """Return the token budget for the model's device.
 
     On a CPU this is a constant. On a GPU it is what half of the free memory holds, measured with one forward pass and
@@ -73,7 +73,7 @@ def probed_tokens(backbone: Backbone) -> int:
     return max(_PROBE_TOKENS, min(LARGEST_TOKENS, 1 << (fits.bit_length() - 1)))
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether the error means that a device or the machine ran out of memory."""
     import torch
 

@@ -42,7 +42,7 @@ def require(adapter: str, *modules: str, extra: str = "models") -> None:
         raise AdapterError(f"{adapter} needs {' and '.join(absent)}: pip install 'mrb[{extra}]'")
 
 
-def find(path: str, revision: str | None, option: str = "revision", name: str = "path") -> Path:
+def resolve_checkpoint(path: str, revision: str | None, option: str = "revision", name: str = "path") -> Path:
     """Return the folder of a checkpoint: a local folder, or a Hub repository downloaded at `revision`.
 
     `option` and `name` are the user's names for `revision` and `path`, used in messages. Raises AdapterError if the
@@ -53,7 +53,7 @@ def find(path: str, revision: str | None, option: str = "revision", name: str = 
     hub_id = bool(_HUB_ID.fullmatch(path))
     if folder.is_dir() and not (hub_id and revision is not None):
         if hub_id:
-            raise AdapterError(both_meanings(path, name, f"add {option}=COMMIT"))
+            raise AdapterError(describe_both_meanings(path, name, f"add {option}=COMMIT"))
         if revision is not None:
             raise AdapterError(f"{path} is a folder; {option} is for repositories of the Hub")
         return folder
@@ -66,10 +66,10 @@ def find(path: str, revision: str | None, option: str = "revision", name: str = 
         )
     if not _COMMIT.fullmatch(revision):
         raise AdapterError(f"{path}: revision {one_line(revision, 50)!r} is not a commit (40 hex digits)")
-    return _fetched(path, revision)
+    return _fetch_checkpoint(path, revision)
 
 
-def both_meanings(path: str, name: str, hub: str) -> str:
+def describe_both_meanings(path: str, name: str, hub: str) -> str:
     """Return the message for a path that is both a local folder and a Hub id. `hub` says how to choose the Hub."""
     return (
         f"{name}={path} is a folder here, and may mean the repository of that name on the Hub: write "
@@ -77,7 +77,7 @@ def both_meanings(path: str, name: str, hub: str) -> str:
     )
 
 
-def _fetched(repository: str, revision: str) -> Path:
+def _fetch_checkpoint(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
     alone = is_offline()
@@ -107,16 +107,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return content
 
 
-def takes_images(folder: Path) -> bool:
+def has_vision_tower(folder: Path) -> bool:
     """Return whether the checkpoint's configuration has a vision tower."""
     return "vision_config" in read_config(folder)
 
 
-def loader_of(folder: Path) -> Any:
+def get_loader(folder: Path) -> Any:
     """Return the transformers class that loads the checkpoint with its language model head."""
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    return AutoModelForImageTextToText if takes_images(folder) else AutoModelForCausalLM
+    return AutoModelForImageTextToText if has_vision_tower(folder) else AutoModelForCausalLM
 
 
 def load_model(
@@ -133,7 +133,7 @@ def load_model(
     `ignored` lists regular expressions of weights that may be missing or unexpected because no score depends on them.
     AdapterError names the first other weight that is missing, unexpected or of another shape.
     """
-    quiet_transformers()
+    silence_transformers()
     find_weight_files(folder)
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": trust_remote_code}
     options["ignore_mismatched_sizes"] = True  # mismatched weights are then reported, and refused below by name
@@ -143,13 +143,13 @@ def load_model(
         model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:
         raise AdapterError(f"{folder}: cannot be loaded: {one_line(f'{type(error).__name__}: {error}')}") from error
-    _refuse(folder, info, (RECOMPUTED, *ignored))
+    _refuse_incomplete(folder, info, (RECOMPUTED, *ignored))
     refuse_untied(str(folder), model, ignored)
     refuse_dropped_quantization(str(folder), read_config(folder).get("quantization_config"), model)
     return model.eval().requires_grad_(False)
 
 
-def _refuse(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> None:
+def _refuse_incomplete(folder: Path, info: Mapping[str, Any], ignored: Sequence[str]) -> None:
     def matter(kind: str) -> str | None:
         names = sorted(str(name[0] if isinstance(name, tuple) else name) for name in info[kind])
         left = [name for name in names if not any(re.search(pattern, name) for pattern in ignored)]
@@ -228,7 +228,7 @@ def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
     """
     # transformers prefers the older names, which real checkpoints contain, over `size`: so both are given.
     size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
-    processor = _image_processor(folder, size=size, min_pixels=min_pixels, max_pixels=max_pixels)
+    processor = _load_image_processor(folder, size=size, min_pixels=min_pixels, max_pixels=max_pixels)
     _verify_pixel_limits(folder, processor, min_pixels, max_pixels)
     return processor
 
@@ -268,7 +268,7 @@ def load_plain_image_processor(folder: Path, side: int) -> Any:
     """
     from PIL import Image
 
-    processor = _image_processor(folder)
+    processor = _load_image_processor(folder)
     shape = processor(images=Image.new("RGB", (40, 30)), return_tensors="np")["pixel_values"].shape
     if shape[2:] != (side, side):
         raise AdapterError(
@@ -278,11 +278,11 @@ def load_plain_image_processor(folder: Path, side: int) -> Any:
     return processor
 
 
-def _image_processor(folder: Path, **options: Any) -> Any:
+def _load_image_processor(folder: Path, **options: Any) -> Any:
     from transformers import AutoImageProcessor, Qwen2VLImageProcessorPil
     from transformers.image_processing_base import ImageProcessingMixin
 
-    quiet_transformers()
+    silence_transformers()
     options["local_files_only"] = True
     try:
         stated, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
@@ -293,7 +293,7 @@ def _image_processor(folder: Path, **options: Any) -> Any:
         raise AdapterError(f"{folder}: no image processor: {one_line(f'{type(error).__name__}: {error}')}") from error
 
 
-def device_of(name: str) -> torch.device:
+def get_device(name: str) -> torch.device:
     """Return the device for `name`; "auto" is cuda, else mps, else cpu. Raises AdapterError if it is not available."""
     import torch
 
@@ -308,7 +308,7 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def dtype_of(name: str, device: torch.device) -> torch.dtype:
+def get_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype for `name`; "auto" is bfloat16 on a GPU and float32 elsewhere."""
     import torch
 
@@ -320,7 +320,7 @@ def dtype_of(name: str, device: torch.device) -> torch.dtype:
     return found
 
 
-def quiet_transformers() -> None:
+def silence_transformers() -> None:
     """Turn off transformers' progress bars and advice: whatever matters is refused here with an error of its own."""
     from transformers.utils import logging
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 
 from mrb.data.items import Item
-from mrb.engine.backbone import Backbone, row_of
-from mrb.engine.batching import batches, out_of_memory
-from mrb.engine.image_features import Pictures
+from mrb.engine.backbone import Backbone, make_row
+from mrb.engine.batching import is_out_of_memory, make_batches
+from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import AdapterError
@@ -27,7 +27,13 @@ class Embedder:
     """
 
     def __init__(
-        self, prompter: Prompter, backbone: Backbone, pictures: Pictures | None, *, batch_tokens: int, stats: Stats
+        self,
+        prompter: Prompter,
+        backbone: Backbone,
+        pictures: ImageFeatureExtractor | None,
+        *,
+        batch_tokens: int,
+        stats: Stats,
     ) -> None:
         self.prompter = prompter
         self.backbone = backbone
@@ -46,18 +52,18 @@ class Embedder:
         self.stats.add("tokenise", self.stats.clock() - started)
         self.stats.cut_prompts += sum(bool(prompt.cut) for prompt in prompts)
         self.stats.cut_tokens += sum(prompt.cut for prompt in prompts)
-        # Longest first, like `batches`: an out-of-memory error then shows at once.
+        # Longest first, like `make_batches`: an out-of-memory error then shows at once.
         waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
         if self.pictures is not None:
             self.pictures.expect(placed.image for i in waiting for placed in prompts[i].images)
         rows: dict[int, Float32] = {}
         while waiting:
-            for batch in batches([len(prompts[i].ids) for i in waiting], self.batch_tokens):
+            for batch in make_batches([len(prompts[i].ids) for i in waiting], self.batch_tokens):
                 chosen = waiting[: len(batch)]
                 try:
                     found = self._batch([prompts[i] for i in chosen])
                 except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
                     self._halve(chosen, len(prompts[chosen[0]].ids), error)
                     break
@@ -73,7 +79,7 @@ class Embedder:
     def _batch(self, prompts: Sequence[Prompt]) -> Float32:
         images = [placed.image for prompt in prompts for placed in prompt.images]
         features = self.pictures.features(images) if self.pictures is not None and images else {}
-        rows = [row_of(prompt, features) for prompt in prompts]
+        rows = [make_row(prompt, features) for prompt in prompts]
         started = self.stats.clock()
         hidden = self.backbone.last_hidden(rows, features)
         found: Float32 = torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy()

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from mrb.data.items import ImageHandle, Item
-from mrb.engine.backbone import Backbone, Prefix, row_of
-from mrb.engine.batching import batches, out_of_memory
+from mrb.engine.backbone import Backbone, Prefix, make_row
+from mrb.engine.batching import is_out_of_memory, make_batches
 from mrb.engine.head import Head
-from mrb.engine.image_features import Features, Pictures
+from mrb.engine.image_features import Features, ImageFeatureExtractor
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.prompt_template import LEAST_SAVED
 from mrb.engine.stats import Stats
@@ -49,7 +49,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Start:
+class SharedPrefix:
     """The common prefix of a group's pairs: number of tokens, their keys and values, features of their images."""
 
     tokens: int
@@ -69,7 +69,7 @@ class Engine:
         prompter: Prompter,
         backbone: Backbone,
         head: Head,
-        pictures: Pictures | None,
+        pictures: ImageFeatureExtractor | None,
         *,
         batch_tokens: int,
         share: bool,
@@ -121,7 +121,7 @@ class Engine:
         self._expect(shared, single)
         left = [len(request.candidates) for request in requests]
         found = itertools.chain(self._whole(single), *(self._after_prefix(group) for group in shared))
-        for pairs, values in _placed(found, requests):
+        for pairs, values in _place_errors(found, requests):
             for pair, value in zip(pairs, values, strict=True):
                 for request, candidate in pair.places:
                     scores[request][candidate] = value
@@ -152,7 +152,7 @@ class Engine:
         self.stats.add("tokenise", self.stats.clock() - started)
         return [list(group.values()) for group in groups.values()]
 
-    def _pictures(self) -> Pictures:
+    def _pictures(self) -> ImageFeatureExtractor:
         if self.pictures is None:
             raise AdapterError("this model takes no images")
         return self.pictures
@@ -160,8 +160,8 @@ class Engine:
     def _pays(self, group: Sequence[Pair]) -> bool:
         if not self.share or len(group) < 2:
             return False
-        spared = _common(group) * (len(group) - 1)
-        return spared >= LEAST_SAVED * sum(map(_length, group))
+        spared = _count_common(group) * (len(group) - 1)
+        return spared >= LEAST_SAVED * sum(map(_count_tokens, group))
 
     def _expect(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
         """Announce the images to prefetch, in the order of the batches below."""
@@ -169,36 +169,38 @@ class Engine:
             ordered = sorted(single, key=lambda pair: pair.order)
             for group in shared:
                 ordered += sorted(group, key=lambda pair: pair.order)
-            self.pictures.expect(image for pair in ordered for image in _images(pair.prompt))
+            self.pictures.expect(image for pair in ordered for image in _list_images(pair.prompt))
 
     def _whole(self, pairs: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
         yield from self._batched(pairs, None)
 
     def _after_prefix(self, group: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
-        shared = _common(group)
+        shared = _count_common(group)
         prompt = group[0].prompt
         features = self._features(group[:1], end=shared)
         started = self.stats.clock()
-        prefix = self.backbone.prefix(row_of(prompt, features, end=shared), features)
+        prefix = self.backbone.prefix(make_row(prompt, features, end=shared), features)
         self.stats.synchronised("prefill", started, self.backbone.device)
         self.stats.tokens += shared
         self.stats.shared += shared * (len(group) - 1)
-        yield from self._batched(group, Start(shared, prefix, features))
+        yield from self._batched(group, SharedPrefix(shared, prefix, features))
 
-    def _batched(self, pairs: Sequence[Pair], start: Start | None) -> Iterator[tuple[Sequence[Pair], list[float]]]:
+    def _batched(
+        self, pairs: Sequence[Pair], start: SharedPrefix | None
+    ) -> Iterator[tuple[Sequence[Pair], list[float]]]:
         """Yield scores batch by batch. A batch that does not fit into memory is retried with half the budget."""
         waiting = sorted(pairs, key=lambda pair: pair.order)
         spared = start.tokens if start is not None else 0
         while waiting:
             # Already sorted: a batch is a slice from the front.
-            for batch in batches([_length(pair) - spared for pair in waiting], self.batch_tokens):
+            for batch in make_batches([_count_tokens(pair) - spared for pair in waiting], self.batch_tokens):
                 chosen = waiting[: len(batch)]
                 try:
                     values = self._scores(chosen, start)
                 except (RuntimeError, MemoryError) as error:
-                    if not out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
-                    self._halve(chosen, _length(chosen[0]) - spared, error)
+                    self._halve(chosen, _count_tokens(chosen[0]) - spared, error)
                     break
                 yield chosen, values
                 del waiting[: len(batch)]
@@ -214,11 +216,11 @@ class Engine:
         if self.backbone.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _scores(self, pairs: Sequence[Pair], start: Start | None) -> list[float]:
+    def _scores(self, pairs: Sequence[Pair], start: SharedPrefix | None) -> list[float]:
         spared = start.tokens if start is not None else 0
         features = self._features(pairs, start=spared)
         known = features | start.features if start is not None else features
-        rows = [row_of(pair.prompt, known, start=spared) for pair in pairs]
+        rows = [make_row(pair.prompt, known, start=spared) for pair in pairs]
         device = self.backbone.device
         started = self.stats.clock()
         hidden = self.backbone.last_hidden(rows, features, start.prefix if start is not None else None)
@@ -235,16 +237,18 @@ class Engine:
 
     def _features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:
         """Return the features of the images between two tokens of the pairs' prompts."""
-        wanted = {image.sha256: image for pair in pairs for image in _images(pair.prompt, start, end)}
+        wanted = {image.sha256: image for pair in pairs for image in _list_images(pair.prompt, start, end)}
         try:
             return self._pictures().features(wanted.values()) if wanted else {}
         except MRBError as error:
-            shown = (pair.places[0] for pair in pairs for image in _images(pair.prompt) if image.sha256 == error.image)
+            shown = (
+                pair.places[0] for pair in pairs for image in _list_images(pair.prompt) if image.sha256 == error.image
+            )
             error.place = next(shown, ())
             raise
 
 
-def _placed(found: Iterator[T], requests: Sequence[Request]) -> Iterator[T]:
+def _place_errors(found: Iterator[T], requests: Sequence[Request]) -> Iterator[T]:
     """Yield from `found`; in an error about a pair, replace the request's number in the window by its key."""
     try:
         yield from found
@@ -255,19 +259,19 @@ def _placed(found: Iterator[T], requests: Sequence[Request]) -> Iterator[T]:
         raise
 
 
-def _length(pair: Pair) -> int:
+def _count_tokens(pair: Pair) -> int:
     return len(pair.prompt.ids)
 
 
-def _images(prompt: Prompt, start: int = 0, end: int | None = None) -> list[ImageHandle]:
+def _list_images(prompt: Prompt, start: int = 0, end: int | None = None) -> list[ImageHandle]:
     end = len(prompt.ids) if end is None else end
     return [placed.image for placed in prompt.images if start <= placed.start < end]
 
 
-def _common(group: Sequence[Pair]) -> int:
+def _count_common(group: Sequence[Pair]) -> int:
     """Return how many leading tokens all pairs share, before the seam and before each pair's last token."""
     first = group[0].prompt
-    common = min(min(pair.prompt.shared, _length(pair) - 1) for pair in group)
+    common = min(min(pair.prompt.shared, _count_tokens(pair) - 1) for pair in group)
     for pair in group[1:]:
         differs = np.flatnonzero(pair.prompt.ids[:common] != first.ids[:common])
         common = int(differs[0]) if len(differs) else common

@@ -10,14 +10,14 @@ import torch
 
 from mrb.engine import checkpoint, lora
 from mrb.engine.backbone import Backbone
-from mrb.engine.batching import probed_tokens
+from mrb.engine.batching import probe_token_budget
 from mrb.engine.embedder import Embedder
 from mrb.engine.engine import Engine
-from mrb.engine.head import own_rows
-from mrb.engine.identity import identity
-from mrb.engine.image_features import Pictures
+from mrb.engine.head import load_label_head
+from mrb.engine.identity import hash_checkpoint
+from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompter
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 from mrb.engine.stats import Stats
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError
@@ -63,15 +63,15 @@ class Options:
                 raise AdapterError(f"{name}={getattr(self, name)}: wanted a whole number from 0")
 
 
-class Stated(Protocol):
+class DescribedModel(Protocol):
     """The class attributes by which an adapter describes its model."""
 
     name: str
-    layout: Layout
+    layout: PromptTemplate
     ignored: Sequence[str]
 
 
-class Headed(Stated, Protocol):
+class DescribedReranker(DescribedModel, Protocol):
     """An adapter whose score is computed by a head."""
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
@@ -94,18 +94,18 @@ class _Parts:
     tokenizer: Any
     prompter: Prompter
     backbone: Backbone
-    pictures: Pictures | None
+    pictures: ImageFeatureExtractor | None
     batch_tokens: int
     stats: Stats
 
 
-def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
+def build_engine(adapter: DescribedReranker, options: Options) -> tuple[Engine, str]:
     """Load the checkpoint and build its engine; also return the identity of the weights.
 
     Raises AdapterError if anything is missing or does not fit.
     """
-    parts = _parts(adapter, options)
-    own = own_rows(parts.given, adapter.layout.score, parts.model.device)
+    parts = _load_parts(adapter, options)
+    own = load_label_head(parts.given, adapter.layout.score, parts.model.device)
     engine = Engine(
         parts.prompter,
         parts.backbone,
@@ -118,37 +118,37 @@ def assemble(adapter: Headed, options: Options) -> tuple[Engine, str]:
     return engine, parts.weights
 
 
-def assemble_embedder(adapter: Stated, options: Options) -> tuple[Embedder, str]:
+def build_embedder(adapter: DescribedModel, options: Options) -> tuple[Embedder, str]:
     """Load the checkpoint without its head and build its embedder; also return the identity of the weights.
 
-    Raises AdapterError like `assemble`.
+    Raises AdapterError like `build_engine`.
     """
-    parts = _parts(adapter, options, headless=True)
+    parts = _load_parts(adapter, options, headless=True)
     embedder = Embedder(
         parts.prompter, parts.backbone, parts.pictures, batch_tokens=parts.batch_tokens, stats=parts.stats
     )
     return embedder, parts.weights
 
 
-def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
+def _load_parts(adapter: DescribedModel, options: Options, headless: bool = False) -> _Parts:
     if options.path is None:
         raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
-    device = checkpoint.device_of(options.device)
-    dtype = checkpoint.dtype_of(options.dtype, device)
+    device = checkpoint.get_device(options.device)
+    dtype = checkpoint.get_dtype(options.dtype, device)
     path = options.path
-    given = path if isinstance(path, Path) else checkpoint.find(path, options.revision)
-    weights = identity(given)
-    model, folder = _model(adapter, given, dtype, options)
+    given = path if isinstance(path, Path) else checkpoint.resolve_checkpoint(path, options.revision)
+    weights = hash_checkpoint(given)
+    model, folder = _load_model(adapter, given, dtype, options)
     if folder != given:
-        weights += f"+{identity(folder)}"
+        weights += f"+{hash_checkpoint(folder)}"
     if headless:
         model.lm_head = torch.nn.Identity()  # saves a gigabyte in the large models
     model = model.to(device)
     tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
     stats = Stats()
     backbone = Backbone(model)
-    batch_tokens = options.batch_tokens or probed_tokens(backbone)
-    pictures = _pictures(adapter, model, folder, options, batch_tokens, stats)
+    batch_tokens = options.batch_tokens or probe_token_budget(backbone)
+    pictures = _build_image_extractor(adapter, model, folder, options, batch_tokens, stats)
     prompter = Prompter(
         tokenizer,
         adapter.layout,
@@ -158,7 +158,7 @@ def _parts(adapter: Stated, options: Options, headless: bool = False) -> _Parts:
     return _Parts(model, given, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
 
 
-def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
+def _load_model(adapter: DescribedModel, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
     """Return the model, with LoRA weights merged, and the folder of its tokenizer and processor."""
     tuned = lora.read_adapter(folder)
     base = folder
@@ -169,7 +169,7 @@ def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) 
         raise AdapterError(f"{folder}: holds no LoRA weights ({lora.CONFIG_FILE}), so there is no base to name")
     model = checkpoint.load_model(
         base,
-        checkpoint.loader_of(base),
+        checkpoint.get_loader(base),
         dtype=dtype,
         attention=options.attention,
         trust_remote_code=options.trust_remote_code,
@@ -178,17 +178,17 @@ def _model(adapter: Stated, folder: Path, dtype: torch.dtype, options: Options) 
     return (model if tuned is None else lora.merge_adapter(model, folder, tuned)), base
 
 
-def _pictures(
-    adapter: Stated, model: Any, folder: Path, options: Options, batch_tokens: int, stats: Stats
-) -> Pictures | None:
-    if not checkpoint.takes_images(folder):
+def _build_image_extractor(
+    adapter: DescribedModel, model: Any, folder: Path, options: Options, batch_tokens: int, stats: Stats
+) -> ImageFeatureExtractor | None:
+    if not checkpoint.has_vision_tower(folder):
         return None
     least = options.min_pixels or adapter.layout.min_pixels
     most = options.max_pixels or adapter.layout.max_pixels
     if least > most:
         raise AdapterError(f"{adapter.name}: min_pixels={least} is over max_pixels={most}")
     processor = checkpoint.load_image_processor(folder, least, most)
-    return Pictures(
+    return ImageFeatureExtractor(
         model.model,
         processor,
         cache_bytes=options.cache_mb * _MEGABYTE,

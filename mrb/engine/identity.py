@@ -19,7 +19,7 @@ _TRAINING = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args|tra
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def identity(path: Path) -> str:
+def hash_checkpoint(path: Path) -> str:
     """Return 16 hex digits: the commit of a folder in the Hub's cache, else a hash over file names and contents.
 
     The hash covers weights, configuration, tokenizer and model code, in the folder and in those that its modules.json
@@ -29,10 +29,10 @@ def identity(path: Path) -> str:
         return sha256_file(path)[:16]
     if path.parent.name == "snapshots" and _COMMIT.fullmatch(path.name):
         return path.name[:16]
-    return sha256_json([[name, sha256_file(file)] for name, file in sorted(_files(path))])[:16]
+    return sha256_json([[name, sha256_file(file)] for name, file in sorted(_list_files(path))])[:16]
 
 
-def loaded_identity(path: str, revision: str | None) -> str:
+def hash_loaded_checkpoint(path: str, revision: str | None) -> str:
     """Return the identity of what a library loaded from a folder or Hub repository; for LoRA weights, with their base.
 
     For a repository outside the Hub's cache (some libraries keep their own) it is the given revision, else "unknown".
@@ -45,31 +45,31 @@ def loaded_identity(path: str, revision: str | None) -> str:
             folder = Path(snapshot_download(path, revision=revision, local_files_only=True))
         except (OSError, ValueError):
             return revision or "unknown"
-    own, stated = identity(folder), read_adapter(folder)
+    own, stated = hash_checkpoint(folder), read_adapter(folder)
     if stated is None:
         return own
-    return f"{own}+{loaded_identity(str(stated.get('base_model_name_or_path')), stated.get('revision'))}"
+    return f"{own}+{hash_loaded_checkpoint(str(stated.get('base_model_name_or_path')), stated.get('revision'))}"
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield (name within the folder, file) of every file that can affect a score."""
-    suffixes = _WEIGHTS | _TOKENIZER | ({".py"} if "auto_map" in _json(folder / "config.json") else set())
-    for place in {folder, *_modules(folder)}:
+    suffixes = _WEIGHTS | _TOKENIZER | ({".py"} if "auto_map" in _read_json(folder / "config.json") else set())
+    for place in {folder, *_list_module_folders(folder)}:
         for file in place.iterdir():
             named = file.suffix in suffixes or _VOCABULARY.fullmatch(file.name)
             if named and file.is_file() and not _TRAINING.fullmatch(file.name):
                 yield file.relative_to(folder).as_posix(), file
 
 
-def _modules(folder: Path) -> Iterator[Path]:
+def _list_module_folders(folder: Path) -> Iterator[Path]:
     """Yield the module folders of a sentence-transformers model."""
-    for module in _json(folder / "modules.json"):
+    for module in _read_json(folder / "modules.json"):
         place = folder / str(module.get("path", "")) if isinstance(module, dict) else folder
         if place.is_dir() and place.is_relative_to(folder):
             yield place
 
 
-def _json(path: Path) -> list[object] | dict[str, object]:
+def _read_json(path: Path) -> list[object] | dict[str, object]:
     """Return a JSON file's content, empty if it is unreadable: the model's loader reports that."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

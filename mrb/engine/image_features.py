@@ -57,7 +57,7 @@ def refuse_thin(image: ImageHandle) -> None:
         raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
 
 
-def image_patches(processor: Any, image: ImageHandle) -> int:
+def count_image_patches(processor: Any, image: ImageHandle) -> int:
     """Return how many patches the processor makes of the image, from its header alone.
 
     Raises DataError like `refuse_thin`.
@@ -67,12 +67,12 @@ def image_patches(processor: Any, image: ImageHandle) -> int:
     return int(processor.get_number_of_image_patches(height, width))
 
 
-def image_tokens(processor: Any, image: ImageHandle) -> int:
+def count_image_tokens(processor: Any, image: ImageHandle) -> int:
     """Return how many tokens the image takes, from its header alone. Raises DataError like `refuse_thin`."""
-    return image_patches(processor, image) // int(processor.merge_size) ** 2
+    return count_image_patches(processor, image) // int(processor.merge_size) ** 2
 
 
-class Pictures:
+class ImageFeatureExtractor:
     """Feature extraction for one model: its image processor, its vision tower, a prefetch queue and a feature cache.
 
     `processor` resizes to its own pixel limits, `cache_bytes` bounds the cached features, `batch_patches` the patches
@@ -99,7 +99,7 @@ class Pictures:
 
         Raises DataError if its shape cannot be resized.
         """
-        return image_tokens(self._processor, image)
+        return count_image_tokens(self._processor, image)
 
     def expect(self, images: Iterable[ImageHandle]) -> None:
         """Announce the order in which images will be needed: threads decode and resize them ahead, within AHEAD_BYTES.
@@ -153,7 +153,7 @@ class Pictures:
         self.forget()
 
     def _bytes(self, image: ImageHandle) -> int:
-        return image_patches(self._processor, image) * self._patch_bytes
+        return count_image_patches(self._processor, image) * self._patch_bytes
 
     def _start(self) -> None:
         """Submit images to the threads while there is room for their pixels; at least one, however large."""
@@ -203,7 +203,7 @@ class Pictures:
         batch: list[ImageHandle] = []
         patches = 0
         for image in images:
-            more = image_patches(self._processor, image)
+            more = count_image_patches(self._processor, image)
             if batch and patches + more > self._batch_patches:
                 yield batch
                 batch, patches = [], 0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from mrb.data.items import Item
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import AdapterError
-from mrb.rerankers.plugins import RETRIEVERS, name_of
+from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
 
 if TYPE_CHECKING:
     from mrb.retrieval.retriever import Float32
@@ -31,7 +31,7 @@ class LastToken:
     version = "1"
     model: str | None = None
     revision: str | None = None
-    prompt: Layout
+    prompt: PromptTemplate
     half = "bfloat16"
     ignored: Sequence[str] = (r"^lm_head\.",)
     batch_size = 256
@@ -67,16 +67,16 @@ class LastToken:
         """
         from mrb.engine.checkpoint import require
 
-        self.name = name_of(type(self), RETRIEVERS)
+        self.name = find_installed_name(type(self), RETRIEVERS)
         if instruction not in ("task", "default"):
             raise AdapterError(f"{self.name}: instruction={instruction}: there are task and default")
         if shard_rows < 1:
             raise AdapterError(f"{self.name}: shard_rows={shard_rows}: wanted a whole number from 1")
         require(self.name, "torch", "transformers")
-        from mrb.engine.checkpoint import device_of
-        from mrb.engine.factory import Options, assemble_embedder
+        from mrb.engine.checkpoint import get_device
+        from mrb.engine.factory import Options, build_embedder
 
-        if dtype == "auto" and device_of(device).type == "cuda":
+        if dtype == "auto" and get_device(device).type == "cuda":
             dtype = self.half
         self.layout = self.prompt
         self.shard_rows = shard_rows
@@ -97,7 +97,7 @@ class LastToken:
             base_revision=base_revision,
             trust_remote_code=trust_remote_code,
         )
-        self.embedder, weights = assemble_embedder(self, options)
+        self.embedder, weights = build_embedder(self, options)
         self.revision = options.revision
         self.dtype = str(self.embedder.backbone.dtype).removeprefix("torch.")
         # Other weights in the same folder give other vectors.

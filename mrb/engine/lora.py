@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mrb.engine.checkpoint import find, require
+from mrb.engine.checkpoint import require, resolve_checkpoint
 from mrb.engine.weight_files import check_lora_files
 from mrb.errors import AdapterError, one_line
 
@@ -51,7 +51,7 @@ def find_base(folder: Path, stated: Mapping[str, Any], base: str | None, revisio
     The user's options `base` and `revision` override the configuration. Raises AdapterError if the base is not found.
     """
     if base is not None:
-        found = find(base, revision, option="base_revision", name="base")
+        found = resolve_checkpoint(base, revision, option="base_revision", name="base")
     else:
         named, commit = stated.get("base_model_name_or_path"), stated.get("revision")
         where = f"{folder / CONFIG_FILE}: base_model_name_or_path"
@@ -59,7 +59,9 @@ def find_base(folder: Path, stated: Mapping[str, Any], base: str | None, revisio
         if not isinstance(named, str) or not named:
             raise AdapterError(f"{where} is not stated; {hint}")
         try:
-            found = find(named, revision or (commit if isinstance(commit, str) else None), "base_revision", "base")
+            found = resolve_checkpoint(
+                named, revision or (commit if isinstance(commit, str) else None), "base_revision", "base"
+            )
         except AdapterError as error:
             raise AdapterError(f"{where}: {error}; {hint}") from error
     if (found / CONFIG_FILE).is_file():
@@ -95,7 +97,9 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
         except Exception as error:
             said = one_line(f"{type(error).__name__}: {error}")
             raise AdapterError(f"{folder}: its LoRA weights cannot be loaded: {said}") from error
-    _judge(folder, [str(w.message) for w in seen if not issubclass(w.category, (DeprecationWarning, FutureWarning))])
+    _judge_warnings(
+        folder, [str(w.message) for w in seen if not issubclass(w.category, (DeprecationWarning, FutureWarning))]
+    )
     return merged.eval().requires_grad_(False)
 
 
@@ -145,7 +149,7 @@ def _untie(tuned: Any) -> None:
         head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
 
 
-def _judge(folder: Path, said: list[str]) -> None:
+def _judge_warnings(folder: Path, said: list[str]) -> None:
     for message in said:
         if _OTHER_MODEL.search(message):
             raise AdapterError(

@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ahead(pool: Executor, function: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[R]:
+def prefetch(pool: Executor, function: Callable[[T], R], items: Iterable[T], most: int) -> Iterator[R]:
     """Yield `function` of each item, in order, with at most `most` results running or waiting.
 
     An error of `function` is raised at its result's position; later calls are then cancelled or not waited for.

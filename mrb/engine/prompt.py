@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from mrb.data.items import ImageHandle, Item
 from mrb.engine.control import ControlTokens, Tokens
-from mrb.engine.prompt_template import Layout, Rendered, Segment, render
+from mrb.engine.prompt_template import PromptTemplate, Rendered, Segment, render
 from mrb.errors import AdapterError, MRBError
 
 Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedImage:
     """An image in a prompt: its tokens are `ids[start : start + count]`."""
 
     image: ImageHandle
@@ -36,7 +36,7 @@ class Prompt:
     """
 
     ids: Ids
-    images: tuple[Placed, ...]
+    images: tuple[PlacedImage, ...]
     shared: int
     cut: int
     flat: bool = False
@@ -50,7 +50,7 @@ class Prompter:
     """
 
     def __init__(
-        self, tokenizer: Any, layout: Layout, max_length: int, image_tokens: Callable[[ImageHandle], int] | None
+        self, tokenizer: Any, layout: PromptTemplate, max_length: int, image_tokens: Callable[[ImageHandle], int] | None
     ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise AdapterError(f"{type(tokenizer).__name__} gives no offsets; MRB needs a tokenizer.json")
@@ -59,7 +59,7 @@ class Prompter:
         self.max_length = max_length
         self.image_tokens = image_tokens
         self._control = ControlTokens(tokenizer)
-        self._image_id = _image_id(tokenizer, layout) if image_tokens is not None else -1
+        self._image_id = _find_image_id(tokenizer, layout) if image_tokens is not None else -1
 
     def prompts(self, instruction: str, pairs: Sequence[tuple[Item, Item]]) -> list[Prompt]:
         """Return one prompt for each (query, document) pair.
@@ -118,7 +118,7 @@ class Prompter:
         dropped: set[int] = set()
         for place in (pair.document_text, pair.query_text):
             if over > removed and place is not None:
-                span = _span(tokens[place[0]][1], place[1], place[2]) + int(starts[place[0]])
+                span = _find_span(tokens[place[0]][1], place[1], place[2]) + int(starts[place[0]])
                 last = span[max(0, len(span) - (over - removed)) :]
                 dropped.update(last.tolist())
                 removed += len(last)
@@ -142,14 +142,14 @@ class Prompter:
         repeats[at] = counts
         ends = np.cumsum(repeats)
         placed = tuple(
-            Placed(image, int(ends[position]) - count, count)
+            PlacedImage(image, int(ends[position]) - count, count)
             for image, position, count in zip(images, at, counts, strict=True)
         )
         before = int(ends[shared - 1]) if shared else 0
         return Prompt(np.repeat(array, repeats), placed, before, len(dropped), self.layout.flat_positions)
 
 
-def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
+def _find_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
     """Return the positions of the tokens that lie wholly within characters start..end."""
     if not offsets:
         return np.empty(0, np.int64)
@@ -157,7 +157,7 @@ def _span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
     return np.flatnonzero((bounds[:, 0] >= start) & (bounds[:, 1] <= end) & (bounds[:, 1] > bounds[:, 0]))
 
 
-def _image_id(tokenizer: Any, layout: Layout) -> int:
+def _find_image_id(tokenizer: Any, layout: PromptTemplate) -> int:
     """Return the id of the token in the template's image marker that is repeated for each image token."""
     ids = tokenizer(layout.image, add_special_tokens=False)["input_ids"]
     pads = [i for i in ids if "image_pad" in str(tokenizer.convert_ids_to_tokens(i))]
@@ -166,7 +166,7 @@ def _image_id(tokenizer: Any, layout: Layout) -> int:
     return int(pads[0])
 
 
-def label_ids(tokenizer: Any, layout: Layout) -> tuple[int, int | None]:
+def resolve_label_ids(tokenizer: Any, layout: PromptTemplate) -> tuple[int, int | None]:
     """Return the token ids of the template's labels. Raises AdapterError if one is not a single known token."""
     found: list[int | None] = []
     for label in layout.labels:

@@ -23,7 +23,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 @dataclass(frozen=True)
-class Layout:
+class PromptTemplate:
     """Template of a pointwise prompt, or of an embedding model's prompt, which has a query side only.
 
     `template` holds placeholders:
@@ -116,7 +116,7 @@ class Rendered:
 
 
 def render(
-    layout: Layout, instruction: str, query: Item, document: Item, control: Callable[[str], bool] | None = None
+    layout: PromptTemplate, instruction: str, query: Item, document: Item, control: Callable[[str], bool] | None = None
 ) -> Rendered:
     """Render a pair's prompt.
 
@@ -127,7 +127,7 @@ def render(
 
 
 class _Renderer:
-    def __init__(self, layout: Layout, control: Callable[[str], bool] | None) -> None:
+    def __init__(self, layout: PromptTemplate, control: Callable[[str], bool] | None) -> None:
         self.layout = layout
         self.control = control
         self.out = Rendered()

@@ -6,7 +6,7 @@ sources; tests/baselines/test_prompt_templates.py holds every rendered string.
 
 from __future__ import annotations
 
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 
 _JUDGE = (
     "Judge whether the Document meets the requirements based on the Query and the Instruct provided. "
@@ -16,19 +16,19 @@ _CHAT = "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{user}<|im_en
 _PASSAGES = "Given a web search query, retrieve relevant passages that answer the query"
 
 
-def _chat(system: str, user: str) -> str:
+def _format_chat(system: str, user: str) -> str:
     return _CHAT.replace("{system}", system).replace("{user}", user)
 
 
 # GMR (arXiv 2510.14824). The string is that of a public script that runs vec-ai/lychee-rerank-mm; the authors' own
 # code could not be read. A side with nothing in it leaves its place bare.
-_GMR = _chat(_JUDGE, "<Instruct>: {instruction}<Query>:{query}{seam}\n<Document>:{document}")
-GMR = Layout("gmr", _GMR, default_instruction=_PASSAGES)
+_GMR = _format_chat(_JUDGE, "<Instruct>: {instruction}<Query>:{query}{seam}\n<Document>:{document}")
+GMR = PromptTemplate("gmr", _GMR, default_instruction=_PASSAGES)
 # A contrastively trained model is scored by the logit of "yes" alone, as in its loss.
-GMR_CL = Layout("gmr-cl", _GMR, score="positive", default_instruction=_PASSAGES)
+GMR_CL = PromptTemplate("gmr-cl", _GMR, score="positive", default_instruction=_PASSAGES)
 
 # QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py: 32 x 32 pixels a token, NULL for an empty side.
-QWEN3_VL = Layout(
+QWEN3_VL = PromptTemplate(
     "qwen3-vl-reranker",
     _GMR,
     default_instruction="Given a search query, retrieve relevant candidates that answer the query.",
@@ -39,7 +39,7 @@ QWEN3_VL = Layout(
 )
 
 # Qwen/Qwen3-Reranker, model card: prefix, body and suffix are tokenised apart; the answer follows an empty thought.
-QWEN3 = Layout(
+QWEN3 = PromptTemplate(
     "qwen3-reranker",
     f"<|im_start|>system\n{_JUDGE}<|im_end|>\n<|im_start|>user\n"
     "{cut}<Instruct>: {instruction}\n<Query>: {query_text}{seam}\n<Document>: {document_text}{cut}"
@@ -50,9 +50,9 @@ QWEN3 = Layout(
 
 # lightonai/MonoQwen2-VL-v0.1, model card: the page first, then a sentence that ends with the query. The system turn is
 # the one that Qwen2-VL's chat template inserts.
-MONOQWEN = Layout(
+MONOQWEN = PromptTemplate(
     "monoqwen2-vl",
-    _chat(
+    _format_chat(
         "You are a helpful assistant.",
         "{document}{seam}Assert the relevance of the previous image document to the following query, answer True or "
         "False. The query is: {query}",
@@ -64,7 +64,7 @@ MONOQWEN = Layout(
 
 # jinaai/jina-reranker-m0, its modeling code: no chat template, the document first; the score is read at an extra token
 # (id 100 of its tokenizer) after the prompt. The labels are not used: the adapter has a head of its own.
-JINA_M0 = Layout(
+JINA_M0 = PromptTemplate(
     "jina-reranker-m0",
     "**Document**:\n{document}{seam}\n**Query**:\n{query}",
     max_length=10_240,
@@ -82,10 +82,10 @@ _LAMRA = (
 _LAMRA_TURN = "Query:{query_image}{instruction}{query_text}{seam}Candidate:{document}"
 
 
-def _lamra(name: str, gap: str) -> Layout:
-    return Layout(
+def _format_lamra(name: str, gap: str) -> PromptTemplate:
+    return PromptTemplate(
         name,
-        _chat("You are a helpful assistant.", _LAMRA.replace("{gap}", gap) + _LAMRA_TURN),
+        _format_chat("You are a helpful assistant.", _LAMRA.replace("{gap}", gap) + _LAMRA_TURN),
         labels=("Yes", "No"),
         instruction="{text} ",
         max_length=4096,
@@ -93,11 +93,11 @@ def _lamra(name: str, gap: str) -> Layout:
     )
 
 
-LAMRA_QWEN2 = _lamra("lamra-rank", " " * 24)
-LAMRA_QWEN25 = _lamra("lamra-rank-qwen2.5", " ")
+LAMRA_QWEN2 = _format_lamra("lamra-rank", " " * 24)
+LAMRA_QWEN25 = _format_lamra("lamra-rank-qwen2.5", " ")
 
 # FlagOpen/FlagEmbedding, LLM reranker: the pieces are tokenised apart and joined by line breaks.
-BGE_GEMMA = Layout(
+BGE_GEMMA = PromptTemplate(
     "bge-reranker-v2-gemma",
     "<bos>{cut}A: {query_text}{cut}\n{cut}{seam}B: {document_text}{cut}\n{cut}"
     "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a "
@@ -109,9 +109,9 @@ BGE_GEMMA = Layout(
 
 # mixedbread-ai/mxbai-rerank, its library's template: every piece is tokenised apart, so that a full stop and the line
 # break after it are two tokens.
-MXBAI = Layout(
+MXBAI = PromptTemplate(
     "mxbai-rerank-v2",
-    _chat(
+    _format_chat(
         "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
         "{cut}{instruction}query: {query_text}{cut}\n{cut}{seam}document: {document_text}{cut}\n{cut}"
         "You are a search relevance expert who evaluates how well documents match search queries. For each "
@@ -126,8 +126,10 @@ MXBAI = Layout(
 # gmr-tiny, which ships with MRB: no system turn and no instruction, to save tokens. The query's text comes first, so
 # that the images of both sides are a fixed number of tokens apart.
 _TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"
-GMR_TINY = Layout("gmr-tiny", _TINY, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
-GMR_TINY_CL = Layout("gmr-tiny-cl", _TINY, score="positive", max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
+GMR_TINY = PromptTemplate("gmr-tiny", _TINY, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
+GMR_TINY_CL = PromptTemplate(
+    "gmr-tiny-cl", _TINY, score="positive", max_length=64, min_pixels=32 * 32, max_pixels=64 * 64
+)
 
 LAYOUTS = (GMR, GMR_CL, GMR_TINY, GMR_TINY_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
 """The templates whose answer is one of two tokens: the choices of `--model yes-no`."""

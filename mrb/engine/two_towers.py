@@ -10,7 +10,7 @@ import numpy as np
 
 from mrb.data.items import ImageHandle, Item
 from mrb.errors import AdapterError
-from mrb.rerankers.plugins import RETRIEVERS, name_of
+from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
 
 if TYPE_CHECKING:
     import torch
@@ -63,9 +63,9 @@ class TwoTowers:
             AdapterError: Something is missing or does not fit.
         """
         from mrb.engine import checkpoint
-        from mrb.engine.identity import identity
+        from mrb.engine.identity import hash_checkpoint
 
-        self.name = name_of(type(self), RETRIEVERS)
+        self.name = find_installed_name(type(self), RETRIEVERS)
         for option, value in (("batch_size", batch_size), ("shard_rows", shard_rows)):
             if value < 1:
                 raise AdapterError(f"{self.name}: {option}={value}: wanted a whole number from 1")
@@ -73,14 +73,14 @@ class TwoTowers:
         import torch
         import transformers
 
-        self._device = checkpoint.device_of(device)
-        kind = checkpoint.dtype_of(dtype, self._device)
+        self._device = checkpoint.get_device(device)
+        kind = checkpoint.get_dtype(dtype, self._device)
         revision = revision if path else revision or self.commit
-        folder = checkpoint.find(path or self.model, revision)
+        folder = checkpoint.resolve_checkpoint(path or self.model, revision)
         found = checkpoint.read_config(folder).get("model_type")
         if found != self.model_type:
             raise AdapterError(f"{folder}: model_type is {found!r}, wanted {self.model_type!r}")
-        self.version = f"{self.version}+{identity(folder)}"
+        self.version = f"{self.version}+{hash_checkpoint(folder)}"
         self._tokenizer = checkpoint.load_tokenizer(folder)
         self._model = checkpoint.load_model(folder, getattr(transformers, self.loader), dtype=kind).to(self._device)
         side = self._model.config.vision_config.image_size
@@ -98,12 +98,12 @@ class TwoTowers:
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
         """Return float32 (n, width), rows of length 1. Raises AdapterError if a batch does not fit into memory."""
-        from mrb.engine.batching import out_of_memory
+        from mrb.engine.batching import is_out_of_memory
 
         try:
             return self._encoded(items)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise AdapterError(
                 f"{self.name}: batch_size={self._rows} does not fit into memory; lower it: --set batch_size=..."
@@ -118,14 +118,14 @@ class TwoTowers:
         for item in items:
             parts = [of_text[item.text]] if item.text or item.image is None else []
             parts += [of_image[item.image.sha256]] if item.image is not None else []
-            rows.append(parts[0] if len(parts) == 1 else _unit(parts[0] + parts[1]))
+            rows.append(parts[0] if len(parts) == 1 else _normalise(parts[0] + parts[1]))
         return np.stack(rows)
 
     def _each(self, blocks: Iterator[torch.Tensor]) -> Iterator[Float32]:
         """Yield the rows of the towers' outputs, normalised to length 1."""
         for block in blocks:
             for row in block.float().cpu().numpy():
-                yield _unit(row)
+                yield _normalise(row)
 
     def _texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
         import torch
@@ -142,21 +142,23 @@ class TwoTowers:
             )
             names = ("input_ids", "attention_mask") if self.masked else ("input_ids",)
             with torch.inference_mode():
-                yield _pooled(self._model.get_text_features(**{name: made[name].to(self._device) for name in names}))
+                yield _read_pooled(
+                    self._model.get_text_features(**{name: made[name].to(self._device) for name in names})
+                )
 
     def _images(self, images: Iterable[ImageHandle]) -> Iterator[torch.Tensor]:
         from concurrent.futures import ThreadPoolExecutor
 
         import torch
 
-        from mrb.engine.prefetch import ahead
+        from mrb.engine.prefetch import prefetch
 
         with ThreadPoolExecutor(self._threads, thread_name_prefix="mrb-pixels") as pool:
-            ready = ahead(pool, self._pixels, images, 2 * self._rows)
+            ready = prefetch(pool, self._pixels, images, 2 * self._rows)
             while block := list(islice(ready, self._rows)):
                 values = torch.from_numpy(np.stack(block)).to(self._device, self._model.dtype)
                 with torch.inference_mode():
-                    yield _pooled(self._model.get_image_features(pixel_values=values))
+                    yield _read_pooled(self._model.get_image_features(pixel_values=values))
 
     def _pixels(self, image: ImageHandle) -> Any:
         return self._processor(images=image.open(), return_tensors="np")["pixel_values"][0]
@@ -165,12 +167,12 @@ class TwoTowers:
         """Do nothing: only the model is held."""
 
 
-def _pooled(output: Any) -> torch.Tensor:
+def _read_pooled(output: Any) -> torch.Tensor:
     found: torch.Tensor = output.pooler_output
     return found
 
 
-def _unit(row: Float32) -> Float32:
+def _normalise(row: Float32) -> Float32:
     length = np.linalg.norm(row)
     unit: Float32 = row / length if length else row
     return unit

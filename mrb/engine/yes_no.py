@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mrb.data.items import Item
 from mrb.data.task import Modality
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import AdapterError
-from mrb.rerankers.plugins import name_of
+from mrb.rerankers.plugins import find_installed_name
 from mrb.rerankers.reranker import Request
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class YesNo:
     version = "1"
     model: str | None = None
     revision: str | None = None
-    prompt: Layout | None = None
-    other_prompts: tuple[Layout, ...] = ()
+    prompt: PromptTemplate | None = None
+    other_prompts: tuple[PromptTemplate, ...] = ()
     ignored: Sequence[str] = ()
 
     def __init__(
@@ -82,17 +82,17 @@ class YesNo:
         Raises:
             AdapterError: Something is missing or does not fit.
         """
-        from mrb.engine.checkpoint import find, require
+        from mrb.engine.checkpoint import require, resolve_checkpoint
 
-        self.name = name_of(type(self))
+        self.name = find_installed_name(type(self))
         self.layout = self._chosen(layout)
         require(self.name, "torch", "transformers")
         given = path or self.model
         if given is None:
             raise AdapterError(f"{self.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
         # Before torch is imported, so that errors show at once.
-        folder = find(given, revision if path else revision or self.revision)
-        from mrb.engine.factory import Options, assemble
+        folder = resolve_checkpoint(given, revision if path else revision or self.revision)
+        from mrb.engine.factory import Options, build_engine
 
         options = Options(
             path=folder,
@@ -110,11 +110,11 @@ class YesNo:
             base_revision=base_revision,
             trust_remote_code=trust_remote_code,
         )
-        self.engine, weights = assemble(self, options)
+        self.engine, weights = build_engine(self, options)
         # Scores of other weights in the same folder must not continue a journal.
         self.version = f"{self.version}+{weights}"
 
-    def _chosen(self, name: str | None) -> Layout:
+    def _chosen(self, name: str | None) -> PromptTemplate:
         if name is None and self.prompt is not None:
             return self.prompt
         known = {layout.name: layout for layout in (self.prompt, *self.other_prompts) if layout is not None}
@@ -151,8 +151,8 @@ class YesNo:
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """Return the head. A subclass that does not read two label rows builds its own."""
-        from mrb.engine.head import two_rows
-        from mrb.engine.prompt import label_ids
+        from mrb.engine.head import label_head
+        from mrb.engine.prompt import resolve_label_ids
 
-        positive, negative = label_ids(tokenizer, self.layout)
-        return two_rows(model, positive, negative, self.layout.score)
+        positive, negative = resolve_label_ids(tokenizer, self.layout)
+        return label_head(model, positive, negative, self.layout.score)

@@ -29,8 +29,8 @@ from mrb.evaluation.plan import Plan, PlannedRequest, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import RunSpec
 from mrb.evaluation.workload import Extent, check_items, examine, extent_text, stand_ins
-from mrb.rerankers.calling import closed_after
-from mrb.rerankers.declaration import LoadedReranker, load_reranker, not_covered
+from mrb.rerankers.calling import close_after
+from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs, load_reranker
 
 PROBE_SECONDS = 1.0
 """Approximate time limit of the probe of one task; at least one pair is always scored."""
@@ -93,12 +93,12 @@ def dry_run(
         yield extent_text(extents)
     far = [task for task in spec.tasks if task.source.kind == "hub"]
     reranker = load_reranker(spec.model, spec.options)
-    with closed_after(reranker.close):
+    with close_after(reranker.close):
         probes = _timed(reranker, extents)
         elsewhere = _timed(reranker, stand_ins({task.type for task in far}) if far else ())
         memory = peak_memory()
     for task in spec.tasks:
-        if (reason := not_covered(reranker.info, task)) is not None:
+        if (reason := find_uncovered_inputs(reranker.info, task)) is not None:
             yield f"{task.id}: not covered: {reason}"
     if not probes and not elsewhere:
         yield f"{reranker.info.name} takes none of these tasks; nothing was written"
@@ -109,7 +109,7 @@ def dry_run(
 
     def row_of(task: Task) -> TaskEstimate:
         known = counts.get(task.id) or registry_counts(task, spec)
-        covered = not_covered(reranker.info, task) is None
+        covered = find_uncovered_inputs(reranker.info, task) is None
         return estimate_scoring(task, known, rate_of(rates, task) if covered else None)
 
     yield format_estimate([row_of(task) for task in spec.tasks], "pairs", "scoring", workers, price)
@@ -136,7 +136,7 @@ def peak_memory() -> str:
 
 def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> list[tuple[Extent, Probe]]:
     """Probe the tasks that the reranker covers. MRBError: it cannot score an item."""
-    covered = [e for e in extents if not_covered(reranker.info, e.task) is None and e.plan.pairs]
+    covered = [e for e in extents if find_uncovered_inputs(reranker.info, e.task) is None and e.plan.pairs]
     if callable(check := getattr(reranker.target, "check_item", None)):
         for extent in covered:
             check_items(extent.plan, check)

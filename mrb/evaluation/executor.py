@@ -13,7 +13,7 @@ from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import TaskSpec
-from mrb.rerankers.calling import closed_after
+from mrb.rerankers.calling import close_after
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.results.schema import RerankerInfo
 
@@ -93,5 +93,5 @@ class InProcess:
 def in_process(model: str, options: Mapping[str, str]) -> Iterator[InProcess]:
     """Load the reranker in this process and close it at the end of the `with` block."""
     reranker = load_reranker(model, options)
-    with closed_after(reranker.close):
+    with close_after(reranker.close):
         yield InProcess(reranker)

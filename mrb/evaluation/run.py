@@ -24,9 +24,9 @@ from mrb.evaluation.resume import ResumeCheck, describe_changes
 from mrb.evaluation.score_key import make_header, score_key
 from mrb.evaluation.spec import RunSpec, TaskSpec
 from mrb.evaluation.trial import read_whole_result, refuse_mixture, refuse_replacement, refuse_smaller_shard
-from mrb.rerankers.declaration import not_covered
-from mrb.rerankers.noise import other_reranker, read_noise
-from mrb.rerankers.ties import tie_warning, tied_share
+from mrb.rerankers.declaration import find_uncovered_inputs
+from mrb.rerankers.noise import describe_other_reranker, read_noise
+from mrb.rerankers.ties import compute_tied_share, format_tie_warning
 from mrb.results.run import Run, TaskScores, load_tasks, make_task_scores
 from mrb.results.schema import (
     JOURNAL_FILE,
@@ -89,7 +89,7 @@ class _Runner:
         self._check = check
         self._say = say
         self._earlier = _read_earlier(folder, executor.info, fresh=spec.fresh)
-        self._refused = {task.id: not_covered(executor.info, task) for task in spec.tasks}
+        self._refused = {task.id: find_uncovered_inputs(executor.info, task) for task in spec.tasks}
         self._timings: dict[str, TaskTiming] = {}
         self._measured: dict[str, TaskScores] = {}
         self._tied: dict[str, float] = {}
@@ -113,7 +113,7 @@ class _Runner:
         if not verified:
             self._verify_others()
         record = self._write_record()
-        if (warning := tie_warning(self._executor.info, self._tied)) is not None:
+        if (warning := format_tie_warning(self._executor.info, self._tied)) is not None:
             self._say(warning)
         before = [] if self._spec.shard else [task_id for task_id in record.tasks if task_id not in self._refused]
         found = self._measured | load_tasks(self._folder, record, before)
@@ -156,7 +156,7 @@ class _Runner:
             self._measured[task.id] = make_task_scores(result.result, result.per_query)
             if whole is not None and whole.candidates.depth < spec.depth:
                 self._say(f"{task.id}: the result at depth {whole.candidates.depth} is extended to depth {spec.depth}")
-        self._tied[task.id] = tied_share(journal.scores.values())
+        self._tied[task.id] = compute_tied_share(journal.scores.values())
         self._say(_progress_line(task, timing, plan))
 
     def _score(self, spec: TaskSpec, plan: Plan, journal: Journal) -> TaskTiming | None:
@@ -289,7 +289,7 @@ class _Runner:
 def _read_noise(folder: Path, info: RerankerInfo) -> float:
     """Return the largest score difference that `mrb check --noise` measured on the same reranker; 0 if none."""
     record = read_noise(folder)
-    if record is None or other_reranker(record, info):
+    if record is None or describe_other_reranker(record, info):
         return 0.0
     return max(task.largest_difference for task in record.tasks.values())
 

@@ -15,9 +15,9 @@ import numpy as np
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluation.answers import Float64, convert_scores
 from mrb.evaluation.plan import Float32, PlannedRequest
-from mrb.rerankers.calling import adapter_call
+from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.declaration import LoadedReranker
-from mrb.rerankers.raised import refused, safe_repr, safe_text
+from mrb.rerankers.raised import to_adapter_error, to_safe_repr, to_safe_text
 from mrb.rerankers.reranker import Request
 
 WINDOW = 256
@@ -59,7 +59,7 @@ def _score_window(
     answers = _answers(reranker, requests())
     while True:
         try:
-            with adapter_call():
+            with guard_adapter_call():
                 found = next(answers, None)
         except BaseException as error:
             raise _named(error, _place(error, where, waiting, handed[0])) from error
@@ -83,13 +83,13 @@ def _asked_for(
     """Return the answered request, which is removed from `waiting`, and its answer."""
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise AdapterError(
-            f"task {where}, query {handed!r}: score_stream gave {safe_repr(found)}; yield (request.key, scores)"
+            f"task {where}, query {handed!r}: score_stream gave {to_safe_repr(found)}; yield (request.key, scores)"
         )
     key, answer = found
     item = waiting.pop(int(key), None) if isinstance(key, Integral) else None
     if item is None:
         raise AdapterError(
-            f"task {where}: answered key {safe_repr(key)}, which it was not asked or has answered already"
+            f"task {where}: answered key {to_safe_repr(key)}, which it was not asked or has answered already"
         )
     return item, answer
 
@@ -108,10 +108,10 @@ def _named(error: BaseException, place: str) -> BaseException:
     """Return the error to raise for an error from the adapter, with `place` added unless MRB's error names it
     already."""
     if isinstance(error, AdapterError):
-        return AdapterError(f"{place}: {safe_text(error, 1000)}")
+        return AdapterError(f"{place}: {to_safe_text(error, 1000)}")
     if isinstance(error, DataError) and not str(error).startswith("task "):
-        return DataError(f"{place}: {safe_text(error, 1000)}")
-    return error if isinstance(error, MRBError) else refused(error, f"{place}: the adapter raised")
+        return DataError(f"{place}: {to_safe_text(error, 1000)}")
+    return error if isinstance(error, MRBError) else to_adapter_error(error, f"{place}: the adapter raised")
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ def _as_array(answer: object, place: str) -> Float64:
     except DataError:
         raise  # an image that a generator could not open
     except BaseException as error:  # reading a generator or another library's object may raise anything
-        raise refused(
-            error, f"{place}: the answer is {safe_repr(answer)}, wanted one number per candidate, in their order:"
+        raise to_adapter_error(
+            error, f"{place}: the answer is {to_safe_repr(answer)}, wanted one number per candidate, in their order:"
         ) from error
 
 

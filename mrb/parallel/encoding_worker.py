@@ -21,7 +21,7 @@ from mrb.data.task import Task
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.failures import FailureBudget
 from mrb.parallel.encoding_pool import Ask, Build, Built, Done, Encode, Raised
-from mrb.rerankers.calling import closed_after
+from mrb.rerankers.calling import close_after
 from mrb.rerankers.plugins import RETRIEVERS, load_adapter
 from mrb.retrieval.encoding import Encoding
 from mrb.retrieval.first_stage import parts_of
@@ -47,7 +47,7 @@ def _serve(pipe: Connection[Any, Any]) -> None:
     if not callable(getattr(adapter.target, "encode_documents", None)):
         raise AdapterError(f"{build.name}: searches by itself, in one process; leave --workers out")
     encoding = Encoding(adapter)
-    with closed_after(encoding.close):
+    with close_after(encoding.close):
         built = Built(encoding.name, encoding.identity, encoding.shard_rows, encoding.needs_images)
         pipe.send(Done(built))
         tables = _Tables(encoding)

@@ -16,7 +16,7 @@ _OWN = "mrb"
 """The package whose imports are not followed, because a run records MRB's version."""
 
 
-def source_hash(factory: Any, module: str) -> str | None:
+def hash_source(factory: Any, module: str) -> str | None:
     """Return the SHA-256 of the adapter's source, or None if it has no file (C code, an interactive session).
 
     `module` is the name of the module that the user asked for. The source is the file of that module, the file that
@@ -35,11 +35,11 @@ def source_hash(factory: Any, module: str) -> str | None:
     asked = getattr(sys.modules.get(module), "__file__", None)
     if asked and asked.endswith(".py"):
         starts[module] = Path(asked).resolve()
-    hashes = {name: sha256_file(path) for name, path in _imported(starts).items()}
+    hashes = {name: sha256_file(path) for name, path in _find_imports(starts).items()}
     return sha256_json(hashes) if len(hashes) > 1 else next(iter(hashes.values()))
 
 
-def _imported(starts: dict[str, Path]) -> dict[str, Path]:
+def _find_imports(starts: dict[str, Path]) -> dict[str, Path]:
     """Return {module name: file} of the modules in `starts` and of the user's modules that they import.
 
     Files are found by name, without importing them. Data files and modules imported by a computed name are not found.
@@ -52,23 +52,27 @@ def _imported(starts: dict[str, Path]) -> dict[str, Path]:
             continue
         found[name] = path
         if name.partition(".")[0] != _OWN:
-            left += [(other, file) for other in _names(name, path) if (file := _file(other, starts)) is not None]
+            left += [
+                (other, file)
+                for other in _list_imported_names(name, path)
+                if (file := _find_module_file(other, starts)) is not None
+            ]
     return found
 
 
-def _file(name: str, starts: dict[str, Path]) -> Path | None:
+def _find_module_file(name: str, starts: dict[str, Path]) -> Path | None:
     """Return the file of a user's module, or None for an installed or unknown module."""
     parts = name.split(".")
     if parts[0] == _OWN:
         return None
-    for folder in _roots(parts[0], starts):
+    for folder in _list_roots(parts[0], starts):
         for path in (folder.joinpath(*parts, "__init__.py"), folder.joinpath(*parts[:-1], f"{parts[-1]}.py")):
             if path.is_file():
                 return path.resolve()
     return None
 
 
-def _roots(package: str, starts: dict[str, Path]) -> Iterator[Path]:
+def _list_roots(package: str, starts: dict[str, Path]) -> Iterator[Path]:
     """Yield the folders that may hold the user's module or package."""
     installed = False
     for name, path in starts.items():
@@ -82,7 +86,7 @@ def _roots(package: str, starts: dict[str, Path]) -> Iterator[Path]:
         yield Path.cwd()
 
 
-def _names(module: str, path: Path) -> Iterator[str]:
+def _list_imported_names(module: str, path: Path) -> Iterator[str]:
     """Yield the names of all modules that a file may import, and of their parent packages."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     try:

@@ -18,35 +18,35 @@ _STREAMS = (1, 2)
 
 
 @contextmanager
-def adapter_call() -> Iterator[None]:
+def guard_adapter_call() -> Iterator[None]:
     """Run the block in the working folder that adapters have chosen.
 
     Afterwards the command has its own working folder, stdout and stderr again, even if the block has closed these.
     """
     global _folder  # one per process, like the working folder itself
-    home, streams = _working_folder(), (sys.stdout, sys.stderr)
-    kept = {number: copy for number in _STREAMS if (copy := _copy(number)) is not None}
+    home, streams = _get_working_folder(), (sys.stdout, sys.stderr)
+    kept = {number: copy for number in _STREAMS if (copy := _duplicate_descriptor(number)) is not None}
     if _folder is not None:
         os.chdir(_folder)
     try:
         yield
     finally:
-        here = _working_folder()
+        here = _get_working_folder()
         _folder = None if here == home else here
         if here != home and home is not None:
             os.chdir(home)
         for number, copy in kept.items():
-            if _changed(number, copy):
+            if _has_changed(number, copy):
                 os.dup2(copy, number)
             os.close(copy)
         sys.stdout, sys.stderr = (
-            _reopened(number) if stream is not None and stream.closed else stream
+            _reopen_stream(number) if stream is not None and stream.closed else stream
             for number, stream in zip(_STREAMS, streams, strict=True)
         )
 
 
 @contextmanager
-def closed_after(close: Callable[[], None]) -> Iterator[None]:
+def close_after(close: Callable[[], None]) -> Iterator[None]:
     """Run the block, then `close`. If both fail, the error of the block is raised."""
     try:
         yield
@@ -58,7 +58,7 @@ def closed_after(close: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def exits_noticed() -> Iterator[None]:
+def guard_exits() -> Iterator[None]:
     """Prevent adapter code from ending this process with `os._exit` as if the command had succeeded.
 
     In the main thread `os._exit` raises SystemExit, which is reported like any other error of an adapter. In another
@@ -87,14 +87,14 @@ def exits_noticed() -> Iterator[None]:
         raise
 
 
-def _working_folder() -> str | None:
+def _get_working_folder() -> str | None:
     try:
         return str(Path.cwd())
     except FileNotFoundError:  # it was removed
         return None
 
 
-def _copy(number: int) -> int | None:
+def _duplicate_descriptor(number: int) -> int | None:
     """Return a duplicate of a stream's file descriptor, or None if the command was started without the stream."""
     try:
         return os.dup(number)
@@ -102,12 +102,12 @@ def _copy(number: int) -> int | None:
         return None
 
 
-def _changed(number: int, copy: int) -> bool:
+def _has_changed(number: int, copy: int) -> bool:
     try:
         return not os.path.sameopenfile(number, copy)
     except OSError:
         return True
 
 
-def _reopened(number: int) -> object:
+def _reopen_stream(number: int) -> object:
     return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)

@@ -54,17 +54,17 @@ def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> Loaded
     Raises:
         AdapterError: It is not found, cannot be built, or declares something invalid.
     """
-    return declared(load_adapter(spec, options or {}, RERANKERS))
+    return read_declarations(load_adapter(spec, options or {}, RERANKERS))
 
 
-def declared(adapter: Adapter) -> LoadedReranker:
+def read_declarations(adapter: Adapter) -> LoadedReranker:
     """Read and validate the declarations of a built adapter.
 
     Raises:
         AdapterError: A declaration is invalid.
     """
     target, name = adapter.target, adapter.name
-    kind = _one_of(name, "kind", getattr(target, "kind", "pointwise"), KINDS)
+    kind = _check_choice(name, "kind", getattr(target, "kind", "pointwise"), KINDS)
     if kind == "listwise" and not callable(getattr(target, "rank", None)):
         raise AdapterError(f"{name}: declares kind = 'listwise' but has no method rank(request)")
     if kind != "listwise" and not any(
@@ -78,11 +78,11 @@ def declared(adapter: Adapter) -> LoadedReranker:
         info = RerankerInfo(
             name=re.sub(r"[^A-Za-z0-9._-]", ".", name),
             kind=kind,
-            inputs=_inputs(name, target),
-            version=redact_text(_text(name, "version", getattr(target, "version", ""))),
-            uses_first_stage=_flag(name, target, "uses_first_stage"),
-            batch_invariant=_flag(name, target, "batch_invariant"),
-            options=_plain_options(adapter),
+            inputs=_read_inputs(name, target),
+            version=redact_text(_check_text(name, "version", getattr(target, "version", ""))),
+            uses_first_stage=_read_flag(name, target, "uses_first_stage"),
+            batch_invariant=_read_flag(name, target, "batch_invariant"),
+            options=_list_plain_options(adapter),
             source=redact_text(adapter.source),
             source_sha256=adapter.source_sha256,
         )
@@ -91,45 +91,45 @@ def declared(adapter: Adapter) -> LoadedReranker:
     return LoadedReranker(target, info, concurrency)
 
 
-def not_covered(info: RerankerInfo, task: Task) -> str | None:
+def find_uncovered_inputs(info: RerankerInfo, task: Task) -> str | None:
     """Return why a reranker with these inputs cannot score `task`, or None if it can."""
     needed = {"queries": task.query_modality, "documents": task.document_modality}
     missing = [f"{side} are {modality}" for side, modality in needed.items() if modality not in info.inputs]
     return f"{' and '.join(missing)}; the reranker takes {', '.join(info.inputs)}" if missing else None
 
 
-def _inputs(name: str, target: Any) -> tuple[Any, ...]:
+def _read_inputs(name: str, target: Any) -> tuple[Any, ...]:
     stated = getattr(target, "inputs", MODALITIES)
     if isinstance(stated, str):
         raise AdapterError(f"{name}: inputs is the text {stated!r}, wanted a collection such as ({stated!r},)")
     if not isinstance(stated, Iterable):
         raise AdapterError(f"{name}: inputs is {stated!r}, wanted a collection of {', '.join(MODALITIES)}")
-    chosen = [_one_of(name, "inputs", value, MODALITIES) for value in stated]
+    chosen = [_check_choice(name, "inputs", value, MODALITIES) for value in stated]
     if not chosen:
         raise AdapterError(f"{name}: inputs is empty; it must take one of {', '.join(MODALITIES)}")
     return tuple(modality for modality in MODALITIES if modality in chosen)
 
 
-def _one_of(name: str, field: str, value: object, allowed: tuple[Any, ...]) -> Any:
+def _check_choice(name: str, field: str, value: object, allowed: tuple[Any, ...]) -> Any:
     if value not in allowed:
         raise AdapterError(f"{name}: {field} is {value!r}, wanted one of {', '.join(allowed)}")
     return value
 
 
-def _flag(name: str, target: Any, field: str) -> bool:
+def _read_flag(name: str, target: Any, field: str) -> bool:
     value = getattr(target, field, False)
     if not isinstance(value, bool):
         raise AdapterError(f"{name}: {field} is {value!r}, wanted True or False")
     return value
 
 
-def _text(name: str, field: str, value: object) -> str:
+def _check_text(name: str, field: str, value: object) -> str:
     if not isinstance(value, str):
         raise AdapterError(f"{name}: {field} is {value!r}, wanted a text")
     return value
 
 
-def _plain_options(adapter: Adapter) -> dict[str, Any]:
+def _list_plain_options(adapter: Adapter) -> dict[str, Any]:
     """Return the options as results store them, without secrets.
 
     Objects and lists become JSON text, and values without a JSON form become their `str`.
@@ -137,11 +137,11 @@ def _plain_options(adapter: Adapter) -> dict[str, Any]:
     plain = (bool, int, float, str, type(None))
     found: dict[str, Any] = {}
     for name, value in redact(adapter.options).items():
-        found[name] = value if isinstance(value, plain) else _as_text(value)
+        found[name] = value if isinstance(value, plain) else _format_value(value)
     return found
 
 
-def _as_text(value: object) -> str:
+def _format_value(value: object) -> str:
     return (
         json.dumps(value, ensure_ascii=False, default=str)
         if isinstance(value, dict | list)

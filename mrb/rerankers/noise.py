@@ -102,7 +102,7 @@ def read_noise(folder: Path) -> NoiseRecord | None:
     return parse_file(NoiseRecord, path) if path.exists() else None
 
 
-def other_reranker(record: NoiseRecord, info: RerankerInfo) -> str:
+def describe_other_reranker(record: NoiseRecord, info: RerankerInfo) -> str:
     """Describe in which fields the measured reranker differs from `info`; empty if they are the same reranker."""
     measured, own = record.reranker.identity(), info.identity()
     differing = ", ".join(name for name in own if measured[name] != own[name])

@@ -25,9 +25,9 @@ from typing import Any, get_type_hints
 from mrb._util.home import expand_user
 from mrb._util.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
 from mrb.errors import AdapterError, one_line
-from mrb.rerankers.adapter_source import source_hash
-from mrb.rerankers.calling import adapter_call
-from mrb.rerankers.raised import refused
+from mrb.rerankers.adapter_source import hash_source
+from mrb.rerankers.calling import guard_adapter_call
+from mrb.rerankers.raised import to_adapter_error
 
 RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"
@@ -54,7 +54,7 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Factory:
     name: str
     factory: Any
     source: str
@@ -73,10 +73,10 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
         AdapterError: It is not found, an option is unknown or invalid, or the adapter's code raises.
     """
     remember_secrets(options)
-    found = _find(spec, group)
-    typed = _typed_options(found, options)
-    target = _build(found, typed, group)
-    return Adapter(found.name, target, typed, found.source, source_hash(found.factory, found.module))
+    found = _find_factory(spec, group)
+    typed = _convert_options(found, options)
+    target = _build_adapter(found, typed, group)
+    return Adapter(found.name, target, typed, found.source, hash_source(found.factory, found.module))
 
 
 def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
@@ -84,11 +84,11 @@ def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
 
     Raises AdapterError as `load_adapter` does.
     """
-    factory = _find(spec, group).factory
+    factory = _find_factory(spec, group).factory
     return inspect.isclass(factory) and callable(getattr(factory, method, None))
 
 
-def installed(group: str = RERANKERS) -> list[str]:
+def list_installed(group: str = RERANKERS) -> list[str]:
     """Return the names of the installed adapters of a group, sorted."""
     return sorted({point.name for point in entry_points(group=group)})
 
@@ -99,26 +99,26 @@ def close_adapter(name: str, target: Any, wait: Callable[[Coroutine[Any, Any, An
     if not callable(close):
         return
     try:
-        with adapter_call():
+        with guard_adapter_call():
             ended = close()
             if wait is not None and inspect.iscoroutine(ended):
                 wait(ended)
     except BaseException as error:
-        raise refused(error, f"{name}: close() raised") from error
+        raise to_adapter_error(error, f"{name}: close() raised") from error
 
 
-def name_of(factory: type, group: str = RERANKERS) -> str:
+def find_installed_name(factory: type, group: str = RERANKERS) -> str:
     """Return the entry-point name of a class, or the class's own name if it is not installed as an adapter."""
     where = f"{factory.__module__}:{factory.__qualname__}"
     return next((point.name for point in entry_points(group=group) if point.value == where), factory.__qualname__)
 
 
-def _find(spec: str, group: str) -> _Found:
+def _find_factory(spec: str, group: str) -> _Factory:
     if file := _FILE.fullmatch(spec):
         path = expand_user(file["path"]).absolute()
         if not path.is_file():
             raise AdapterError(f"{one_line(spec)!r} names a file, and there is no {path}")
-        return _of_module(path.stem, path, file["attribute"], group)
+        return _find_in_module(path.stem, path, file["attribute"], group)
     if not _SPEC.fullmatch(spec):
         raise AdapterError(
             f"{spec!r} is no {_NOUN[group]} name: give NAME, MODULE:NAME or FILE.py; letters, digits, '_', '-', '.'"
@@ -132,49 +132,51 @@ def _find(spec: str, group: str) -> _Found:
             here, spelled = (path.name, f"./{path.name}") if path.is_file() else (str(package), f"{module_name}:NAME")
             raise AdapterError(
                 f"{module_name!r} is both {here} here and the installed {_NOUN[group]} {points[0].name} "
-                f"({_distribution(points[0])}): give {spelled} for the file, {points[0].value} for the other"
+                f"({_format_distribution(points[0])}): give {spelled} for the file, {points[0].value} for the other"
             )
         if points:
-            return _from_entry_point(points, group)
-    return _of_module(module_name, path, attribute, group)
+            return _load_entry_point(points, group)
+    return _find_in_module(module_name, path, attribute, group)
 
 
-def _of_module(module_name: str, path: Path, attribute: str | None, group: str) -> _Found:
-    module, source = _module(module_name, path, group)
-    name = attribute or _only_fitting(module, group)
+def _find_in_module(module_name: str, path: Path, attribute: str | None, group: str) -> _Factory:
+    module, source = _import_module(module_name, path, group)
+    name = attribute or _pick_only_fitting(module, group)
     factory = getattr(module, name, None)
     if factory is None:
-        raise AdapterError(f"{source}: there is no {name!r} in it; it holds: {_listed(_fitting(module, group))}")
-    return _Found(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
+        raise AdapterError(
+            f"{source}: there is no {name!r} in it; it holds: {_format_names(_list_fitting(module, group))}"
+        )
+    return _Factory(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
 
 
-def _from_entry_point(points: list[EntryPoint], group: str) -> _Found:
+def _load_entry_point(points: list[EntryPoint], group: str) -> _Factory:
     if len({point.value for point in points}) > 1:
-        origins = ", ".join(f"{point.value} ({_distribution(point)})" for point in points)
+        origins = ", ".join(f"{point.value} ({_format_distribution(point)})" for point in points)
         raise AdapterError(f"several installed packages offer the {_NOUN[group]} {points[0].name!r}: {origins}")
     point = points[0]
     try:
-        with adapter_call():
-            return _Found(point.name, point.load(), _distribution(point), point.module)
+        with guard_adapter_call():
+            return _Factory(point.name, point.load(), _format_distribution(point), point.module)
     except BaseException as error:
-        what = f"{_NOUN[group]} {point.name!r} ({_distribution(point)}) cannot be imported:"
-        raise refused(error, what) from error
+        what = f"{_NOUN[group]} {point.name!r} ({_format_distribution(point)}) cannot be imported:"
+        raise to_adapter_error(error, what) from error
 
 
-def _distribution(point: EntryPoint) -> str:
+def _format_distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown package"
 
 
-def _module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
+def _import_module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
     """Return (module, its name for messages): the file `path` if it exists, else the importable module `name`."""
     for folder in (str(path.parent), str(Path.cwd())):
         if folder not in sys.path:
             # Last, so that the adapter can import its neighbours but these do not hide installed packages.
             sys.path.append(folder)
     try:
-        with adapter_call():
+        with guard_adapter_call():
             if path.is_file():
-                return _module_from_file(name, path), path.name
+                return _import_file(name, path), path.name
             if importlib.util.find_spec(name) is not None:
                 return importlib.import_module(name), name
     except SyntaxError as error:
@@ -185,17 +187,17 @@ def _module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
     except BaseException as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is None:
-            raise refused(error, f"{name}: importing it fails:") from error
+            raise to_adapter_error(error, f"{name}: importing it fails:") from error
         if path.is_file() or not f"{name}.".startswith(f"{missing}."):
             raise AdapterError(f"{name}: needs the module {missing!r}, which is not installed") from error
-    known = ", ".join(installed(group)) or "none"
+    known = ", ".join(list_installed(group)) or "none"
     raise AdapterError(
         f"unknown {_NOUN[group]} {name!r}: no installed one of that name ({known}), no {name}.py in {Path.cwd()}, "
         f"no importable module {name}"
     )
 
 
-def _module_from_file(name: str, path: Path) -> ModuleType:
+def _import_file(name: str, path: Path) -> ModuleType:
     if not getattr(sys.modules.get(name), _FROM_FILE, name not in sys.modules):
         raise AdapterError(f"{path.name}: a module {name!r} that MRB itself uses has this name; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
@@ -212,19 +214,19 @@ def _module_from_file(name: str, path: Path) -> ModuleType:
     return module
 
 
-def _only_fitting(module: ModuleType, group: str) -> str:
-    fitting = _fitting(module, group)
+def _pick_only_fitting(module: ModuleType, group: str) -> str:
+    fitting = _list_fitting(module, group)
     if len(fitting) == 1:
         return fitting[0]
     methods = " or ".join(_METHODS[group])
     if not fitting:
         raise AdapterError(f"{module.__name__}: holds no class with a method {methods}, and no function of one request")
     raise AdapterError(
-        f"{module.__name__}: holds several that fit: {_listed(fitting)}; pick one: {module.__name__}:{fitting[0]}"
+        f"{module.__name__}: holds several that fit: {_format_names(fitting)}; pick one: {module.__name__}:{fitting[0]}"
     )
 
 
-def _fitting(module: ModuleType, group: str) -> list[str]:
+def _list_fitting(module: ModuleType, group: str) -> list[str]:
     """Return the suitable public names defined in the module: classes with the method, else functions of a request."""
     own = {
         n: v
@@ -236,19 +238,19 @@ def _fitting(module: ModuleType, group: str) -> list[str]:
     ]
     if classes or group != RERANKERS:
         return classes
-    return [n for n, v in own.items() if inspect.isfunction(v) and _positional(v) == 1]
+    return [n for n, v in own.items() if inspect.isfunction(v) and _count_positional(v) == 1]
 
 
-def _positional(function: Callable[..., Any]) -> int:
+def _count_positional(function: Callable[..., Any]) -> int:
     """Return the number of positional arguments without a default."""
     parameters = inspect.signature(function).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
 
 
-def _typed_options(found: _Found, options: Mapping[str, str]) -> dict[str, Any]:
+def _convert_options(found: _Factory, options: Mapping[str, str]) -> dict[str, Any]:
     """Convert the values of `--set` to the types in the adapter's signature; without a type they stay text."""
-    parameters = _option_parameters(found)
+    parameters = _list_parameters(found)
     unknown = [name for name in options if name not in parameters]
     if unknown:
         known = ", ".join(parameters) or "none"
@@ -256,11 +258,11 @@ def _typed_options(found: _Found, options: Mapping[str, str]) -> dict[str, Any]:
     absent = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty and n not in options]
     if absent:
         raise AdapterError(f"{found.name}: the option {absent[0]!r} must be given: --set {absent[0]}=...")
-    types = _option_types(found, parameters) if options else {}
-    return {name: _typed(found.name, name, text, types[name]) for name, text in options.items()}
+    types = _read_option_types(found, parameters) if options else {}
+    return {name: _convert_option(found.name, name, text, types[name]) for name, text in options.items()}
 
 
-def _option_parameters(found: _Found) -> dict[str, inspect.Parameter]:
+def _list_parameters(found: _Factory) -> dict[str, inspect.Parameter]:
     """Return the parameters that `--set` can name: all but a function's request, `*args` and `**kwargs`."""
     factory = found.factory
     if not (inspect.isclass(factory) or inspect.isfunction(factory)):
@@ -275,7 +277,7 @@ def _option_parameters(found: _Found) -> dict[str, inspect.Parameter]:
     return {parameter.name: parameter for parameter in parameters if parameter.kind in named}
 
 
-def _option_types(found: _Found, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _read_option_types(found: _Factory, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     """Return the type of each parameter: the annotation, else the type of the default, else `str`."""
     callee = found.factory.__init__ if inspect.isclass(found.factory) else found.factory
     try:
@@ -287,7 +289,7 @@ def _option_types(found: _Found, parameters: Mapping[str, inspect.Parameter]) ->
     return {name: hints.get(name, defaults.get(name, str)) for name in parameters}
 
 
-def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
+def _convert_option(adapter: str, name: str, text: str, wanted: Any) -> Any:
     """Convert `text` to the wanted type, directly or, if that fails, as JSON (`null`, `[1, 2]`)."""
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -305,19 +307,19 @@ def _typed(adapter: str, name: str, text: str, wanted: Any) -> Any:
         raise AdapterError(f"{adapter}: option {name}={shown}: {problem}") from error
 
 
-def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
+def _build_adapter(found: _Factory, options: Mapping[str, Any], group: str) -> Any:
     factory = found.factory
     if inspect.isfunction(factory) and group == RERANKERS:
         # update_wrapper copies the declarations that are attributes of the function.
         return update_wrapper(partial(factory, **options), factory) if options else factory
     if inspect.isclass(factory):
         try:
-            with adapter_call():
+            with guard_adapter_call():
                 target = factory(**options)
         except AdapterError:
             raise
         except BaseException as error:
-            raise refused(error, f"{found.name}: building it fails:") from error
+            raise to_adapter_error(error, f"{found.name}: building it fails:") from error
     else:
         target = factory
     if not any(callable(getattr(target, method, None)) for method in _METHODS[group]):
@@ -325,5 +327,5 @@ def _build(found: _Found, options: Mapping[str, Any], group: str) -> Any:
     return target
 
 
-def _listed(names: list[str]) -> str:
+def _format_names(names: list[str]) -> str:
     return ", ".join(names) if names else "nothing that fits"

@@ -12,7 +12,7 @@ _PACKAGES = {"site-packages", "dist-packages"}
 _LIBRARY = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
 
 
-def safe_text(value: object, limit: int = 300) -> str:
+def to_safe_text(value: object, limit: int = 300) -> str:
     """Return `str(value)` on one line, or the name of its type if that raises."""
     try:
         return one_line(value, limit)
@@ -20,7 +20,7 @@ def safe_text(value: object, limit: int = 300) -> str:
         return f"(a {type(value).__name__} that cannot be printed)"
 
 
-def safe_repr(value: object, limit: int = 80) -> str:
+def to_safe_repr(value: object, limit: int = 80) -> str:
     """Return `repr(value)` on one line, or the name of its type if that raises."""
     try:
         return one_line(repr(value), limit)
@@ -28,14 +28,14 @@ def safe_repr(value: object, limit: int = 80) -> str:
         return f"a {type(value).__name__}"
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return the type and text of an error; for an exception group also those of its first member."""
-    text = safe_text(error)
+    text = to_safe_text(error)
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{line}: {said(error.exceptions[0])}" if isinstance(error, BaseExceptionGroup) else line
+    return f"{line}: {describe(error.exceptions[0])}" if isinstance(error, BaseExceptionGroup) else line
 
 
-def refused(error: BaseException, what: str) -> AdapterError | KeyboardInterrupt:
+def to_adapter_error(error: BaseException, what: str) -> AdapterError | KeyboardInterrupt:
     """Return the exception to raise instead of `error`.
 
     It is an AdapterError of one line that begins with `what` and names type, text and place. For the user's interrupt,
@@ -45,27 +45,27 @@ def refused(error: BaseException, what: str) -> AdapterError | KeyboardInterrupt
         isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
     ):
         return KeyboardInterrupt()
-    return AdapterError(f"{what} {said(error)}{place(error)}; MRB_TRACEBACK=1 shows all of it")
+    return AdapterError(f"{what} {describe(error)}{find_user_line(error)}; MRB_TRACEBACK=1 shows all of it")
 
 
-def place(error: BaseException) -> str:
+def find_user_line(error: BaseException) -> str:
     """Return ` (file.py, line 7)`: the innermost line of the user's code in the traceback, or "" if there is none.
 
     The user's code is neither MRB nor the standard library nor an installed package. For an installed adapter it is the
     innermost line outside MRB.
     """
-    for part in (*_members(error), error, error.__cause__):
-        if part is not None and (found := _last_line(part)):
+    for part in (*_list_members(error), error, error.__cause__):
+        if part is not None and (found := _format_last_line(part)):
             return found
     return ""
 
 
-def _members(error: BaseException) -> list[BaseException]:
+def _list_members(error: BaseException) -> list[BaseException]:
     """Return the first member of a group, preceded by its own first members, the innermost first."""
-    return [*_members(error.exceptions[0]), error.exceptions[0]] if isinstance(error, BaseExceptionGroup) else []
+    return [*_list_members(error.exceptions[0]), error.exceptions[0]] if isinstance(error, BaseExceptionGroup) else []
 
 
-def _last_line(error: BaseException) -> str:
+def _format_last_line(error: BaseException) -> str:
     own: tuple[Path, int] | None = None
     outside: tuple[Path, int] | None = None
     for frame, line in traceback.walk_tb(error.__traceback__):

@@ -13,7 +13,7 @@ MOST = 0.95
 """Smallest share of tied queries of a task that gives a warning."""
 
 
-def tied_share(scores: Iterable[Iterable[float]]) -> float:
+def compute_tied_share(scores: Iterable[Iterable[float]]) -> float:
     """Return the share of queries whose candidates all have the same score.
 
     Only queries with two or more scored candidates count; without any the share is 0.
@@ -27,7 +27,7 @@ def tied_share(scores: Iterable[Iterable[float]]) -> float:
     return sum(tied) / len(tied) if tied else 0.0
 
 
-def tie_warning(info: RerankerInfo, shares: Mapping[str, float]) -> str | None:
+def format_tie_warning(info: RerankerInfo, shares: Mapping[str, float]) -> str | None:
     """Return one line that names the tasks with nearly all queries tied, or None. `shares` is {task id: tied share}."""
     named = [task_id for task_id, share in shares.items() if share >= MOST]
     if not named:

@@ -21,7 +21,7 @@ from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.statistics import Averages, TaskSample, averages
-from mrb.rerankers.noise import NOISE_FILE, other_reranker, read_noise
+from mrb.rerankers.noise import NOISE_FILE, describe_other_reranker, read_noise
 from mrb.results.schema import (
     CLUSTER_COLUMN,
     PER_QUERY_FILE,
@@ -286,7 +286,7 @@ def format_noise(run: Run) -> list[str]:
     noise = read_noise(run.folder)
     if noise is None:
         return []
-    if other := other_reranker(noise, run.record.reranker):
+    if other := describe_other_reranker(noise, run.record.reranker):
         return [f"{NOISE_FILE} is not used: {other}; `mrb check --noise` measures it again"]
     moves = f"{HEADLINE} moves by {100 * noise.floor:.3f} a query on average between two batch plans"
     return [f"noise floor: {moves} ({noise.extent})"]

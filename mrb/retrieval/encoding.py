@@ -15,9 +15,9 @@ from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluation.answers import convert_scores
 from mrb.evaluation.failures import FailureBudget
-from mrb.rerankers.calling import adapter_call
+from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.plugins import Adapter, close_adapter
-from mrb.rerankers.raised import refused
+from mrb.rerankers.raised import to_adapter_error
 from mrb.retrieval.retriever import Float32
 from mrb.retrieval.shards import SHARD_ROWS, Shards, shards_of
 
@@ -149,7 +149,7 @@ class Encoding:
 
     def _encoded(self, shards: Shards, items: Sequence[Item], first: str) -> Float32:
         try:
-            with adapter_call(), np.errstate(over="ignore"):  # `_rows` refuses an infinity by name
+            with guard_adapter_call(), np.errstate(over="ignore"):  # `_rows` refuses an infinity by name
                 if shards.kind == "queries":
                     answer = self.target.encode_queries(items, shards.instruction)
                 else:
@@ -159,7 +159,7 @@ class Encoding:
             raise
         except BaseException as error:
             what = f"{self.name}: encoding {len(items)} items from {first} on raised"
-            raise refused(error, what) from error
+            raise to_adapter_error(error, what) from error
 
     def close(self) -> None:
         """Close the encoder, if it has a `close`."""

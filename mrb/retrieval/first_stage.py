@@ -18,8 +18,8 @@ from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.answers import convert_scores
-from mrb.rerankers.calling import adapter_call
-from mrb.rerankers.raised import refused, safe_repr
+from mrb.rerankers.calling import guard_adapter_call
+from mrb.rerankers.raised import to_adapter_error, to_safe_repr
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import Encoding, Maker
 from mrb.retrieval.failures import Failures, Undamaged
@@ -146,7 +146,7 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
     # An encoder's calls are guarded one by one (`Encoding`), because MRB's own files are written between them.
-    call = nullcontext if dense_of(retriever) else adapter_call
+    call = nullcontext if dense_of(retriever) else guard_adapter_call
     found = _in_order(data, name, searched, call)
     return build_candidates(
         provenance(data.task, name, depth, track),
@@ -236,7 +236,7 @@ def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[Non
     except MRBError:
         raise
     except BaseException as error:
-        raise refused(error, f"{place}: the search raised") from error
+        raise to_adapter_error(error, f"{place}: the search raised") from error
     if found is None:
         return None
     try:
@@ -244,8 +244,8 @@ def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[Non
         with np.errstate(over="ignore"):  # an infinity is refused later, by name
             return query_id, list(doc_ids), convert_scores(scores).astype(np.float32)
     except BaseException as error:
-        what = f"{place}: the search gave {safe_repr(found)}, wanted (query id, document ids, one number for each):"
-        raise refused(error, what) from error
+        what = f"{place}: the search gave {to_safe_repr(found)}, wanted (query id, document ids, one number for each):"
+        raise to_adapter_error(error, what) from error
 
 
 def _without(found: Found, leaving: frozenset[str], depth: int) -> Found:

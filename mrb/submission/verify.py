@@ -45,8 +45,8 @@ from mrb.evaluation.plan import Float32, Plan
 from mrb.evaluation.score import score_all
 from mrb.metrics.measures import HEADLINE, per_query
 from mrb.metrics.ranking import rank_candidates
-from mrb.rerankers.check.probe import requests
-from mrb.rerankers.check.score_noise import TOLERANCE, compare
+from mrb.rerankers.check.probe import make_probe_requests
+from mrb.rerankers.check.score_noise import TOLERANCE, compare_scores
 from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.noise import NoiseRecord
 from mrb.results.recompute import load_result_plan
@@ -285,7 +285,7 @@ class _Task:
 
     def _score_again(self, reranker: LoadedReranker) -> dict[str, Float32]:
         """Return the model's new scores. As many pairs may fail as were submitted as failed."""
-        task_id, asked = self.plan.data.task.id, requests(self.plan, reranker)
+        task_id, asked = self.plan.data.task.id, make_probe_requests(self.plan, reranker)
         failed = count_failed(self.stated)
         scored = (
             score_with_failures(reranker, asked, task_id, FailureBudget(failed))
@@ -373,7 +373,7 @@ class _Task:
             }
             for held in (self.stated, self.now)
         )
-        found = compare("listwise", self.plan.data.task.id, before, now, 1.0)
+        found = compare_scores("listwise", self.plan.data.task.id, before, now, 1.0)
         return float(np.mean([difference.size for difference in found]))
 
     def _change(self, floor: float) -> float:

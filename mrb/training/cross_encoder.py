@@ -11,18 +11,18 @@ import json
 from pathlib import Path
 
 from mrb._util.files import write_bytes, write_json
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt_template import PromptTemplate
 
 _PACKAGE = "sentence_transformers"
 _SCORE = "1_LogitScore"
 
 
-def fits(layout: Layout) -> bool:
+def fits(layout: PromptTemplate) -> bool:
     """Return whether a chat template can express the prompt: one string, with no token added after it."""
     return layout.final_token is None and ("field", "cut") not in layout.pieces
 
 
-def write_cross_encoder(folder: Path, layout: Layout, positive: int, negative: int | None) -> None:
+def write_cross_encoder(folder: Path, layout: PromptTemplate, positive: int, negative: int | None) -> None:
     """Write the CrossEncoder files next to the weights and the tokenizer in `folder`.
 
     `positive` and `negative` are the label token ids. Scores are those that MRB ranks by, so no sigmoid is applied.
@@ -54,7 +54,7 @@ def write_cross_encoder(folder: Path, layout: Layout, positive: int, negative: i
     write_bytes(folder / "chat_template.jinja", chat_template(layout).encode())
 
 
-def chat_template(layout: Layout) -> str:
+def chat_template(layout: PromptTemplate) -> str:
     """Return the prompt of a text pair as a Jinja template over messages with the roles system, query and document."""
 
     def content(role: str) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 from mrb._util.format import format_table
 from mrb.data.items import ImageHandle, Item
 from mrb.engine.checkpoint import load_image_processor, load_tokenizer
-from mrb.engine.image_features import image_tokens
-from mrb.engine.prompt import Placed, Prompt, Prompter
-from mrb.engine.prompt_template import Layout, Rendered, render
+from mrb.engine.image_features import count_image_tokens
+from mrb.engine.prompt import PlacedImage, Prompt, Prompter
+from mrb.engine.prompt_template import PromptTemplate, Rendered, render
 from mrb.errors import MRBError
 from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.dataset import GroupDataset
@@ -88,7 +88,7 @@ def _format_steps(recipe: Recipe, prepared: Prepared, steps: int) -> Iterator[st
     )
 
 
-def measure_lengths(recipe: Recipe, layout: Layout, prepared: Prepared, steps: int) -> Lengths:
+def measure_lengths(recipe: Recipe, layout: PromptTemplate, prepared: Prepared, steps: int) -> Lengths:
     """Return the prompt lengths of groups sampled over the run; exact if the model's tokenizer is on this disk."""
     prompter = _make_prompter(recipe, layout)
     count = steps * recipe.schedule.queries
@@ -109,7 +109,7 @@ def measure_lengths(recipe: Recipe, layout: Layout, prepared: Prepared, steps: i
 class RoughPrompter(Prompter):
     """Makes prompts of about the right length and without content, for a model whose tokenizer is not on this disk."""
 
-    def __init__(self, layout: Layout, max_length: int, image_tokens: Callable[[ImageHandle], int]) -> None:
+    def __init__(self, layout: PromptTemplate, max_length: int, image_tokens: Callable[[ImageHandle], int]) -> None:
         self.layout = layout
         self.max_length = max_length
         self.image_tokens = image_tokens
@@ -120,12 +120,12 @@ class RoughPrompter(Prompter):
 
     def _estimate(self, rendered: Rendered) -> Prompt:
         assert self.image_tokens is not None
-        images = tuple(Placed(image, 0, self.image_tokens(image)) for image in rendered.images)
+        images = tuple(PlacedImage(image, 0, self.image_tokens(image)) for image in rendered.images)
         length = sum(placed.count for placed in images) + math.ceil(len(rendered.text) / CHARACTERS_A_TOKEN)
         return Prompt(np.zeros(min(self.max_length, length), np.int64), images, shared=0, cut=0)
 
 
-def _make_prompter(recipe: Recipe, layout: Layout) -> Prompter:
+def _make_prompter(recipe: Recipe, layout: PromptTemplate) -> Prompter:
     """Return a prompter with the model's own tokenizer and image processor if they are on this disk, else a rough one.
 
     Images are measured by their headers.
@@ -137,12 +137,12 @@ def _make_prompter(recipe: Recipe, layout: Layout) -> Prompter:
     if folder is not None and (folder / "tokenizer.json").is_file():
         count = None
         if vision is not None:
-            count = partial(image_tokens, load_image_processor(folder, settings.min_pixels, settings.max_pixels))
+            count = partial(count_image_tokens, load_image_processor(folder, settings.min_pixels, settings.max_pixels))
         return Prompter(load_tokenizer(folder), layout, settings.max_length, count)
     sides = {} if vision is None else {"patch_size": vision.patch_size, "merge_size": vision.spatial_merge_size}
     size = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
     processor = Qwen2VLImageProcessorPil(size=size, **sides)
-    return RoughPrompter(layout, settings.max_length, partial(image_tokens, processor))
+    return RoughPrompter(layout, settings.max_length, partial(count_image_tokens, processor))
 
 
 def _format_tokens(recipe: Recipe, lengths: Lengths, steps: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mrb.engine.head import ROWS_FILE
-from mrb.engine.prompt import label_ids
+from mrb.engine.prompt import resolve_label_ids
 from mrb.errors import TrainingError
 from mrb.training.cross_encoder import fits, write_cross_encoder
 from mrb.training.model import Learner, Start
@@ -72,7 +72,7 @@ class Exporter:
         if apart:
             save_file({"yes": rows[0].contiguous(), "no": rows[1].contiguous()}, folder / ROWS_FILE)
         elif self.learner.tower is None and fits(self.start.layout):
-            positive, negative = label_ids(self.start.tokenizer, self.start.layout)
+            positive, negative = resolve_label_ids(self.start.tokenizer, self.start.layout)
             write_cross_encoder(folder, self.start.layout, positive, negative)
 
     def save_state(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
@@ -127,7 +127,7 @@ class Exporter:
 
     def _single_ids(self, rows: Rows) -> list[int] | None:
         """Return the ids of the template's labels if each label has exactly one row, else None."""
-        positive, negative = label_ids(self.start.tokenizer, self.start.layout)
+        positive, negative = resolve_label_ids(self.start.tokenizer, self.start.layout)
         return [positive, negative] if negative is not None and all(len(row) == 1 for row in rows) else None
 
     def _of_head(self, rows: Rows) -> bool:

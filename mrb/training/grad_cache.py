@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mrb.engine.backbone import Row, row_of
-from mrb.engine.batching import batches
+from mrb.engine.backbone import Row, make_row
+from mrb.engine.batching import make_batches
 from mrb.engine.image_features import Features
 from mrb.errors import TrainingError
 from mrb.training.dataset import Batch
@@ -63,7 +63,7 @@ class MicroBatchStep:
 
     def __call__(self, batch: Batch, features: Mapping[str, Features]) -> StepResult:
         """Run forward and backward on a batch. Raises TrainingError if the loss is not finite."""
-        rows = [row_of(prompt, features) for prompt in batch.prompts]
+        rows = [make_row(prompt, features) for prompt in batch.prompts]
         parts = split_chunks(batch, self.chunk_tokens)
         leaves = {key: _cut(one) for key, one in features.items()} if len(parts) > 1 else dict(features)
         plan, first = self._plan(batch, rows, parts, leaves)
@@ -123,7 +123,7 @@ class _Whole:
 def split_chunks(batch: Batch, tokens: int) -> list[Tensor]:
     """Return the chunks of documents that go through the model together, as int64 indices, longest first."""
     lengths = [len(prompt.ids) for prompt in batch.prompts]
-    return [torch.tensor(part, device=batch.labels.device) for part in batches(lengths, tokens)]
+    return [torch.tensor(part, device=batch.labels.device) for part in make_batches(lengths, tokens)]
 
 
 def _in_order(found: Sequence[Logits], parts: Sequence[Tensor]) -> Logits:

@@ -17,8 +17,8 @@ from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone, Row
 from mrb.engine.image_features import Features
 from mrb.engine.lora import read_adapter
-from mrb.engine.prompt import label_ids
-from mrb.engine.prompt_template import Layout
+from mrb.engine.prompt import resolve_label_ids
+from mrb.engine.prompt_template import PromptTemplate
 from mrb.engine.published_prompts import LAYOUTS
 from mrb.errors import TrainingError
 from mrb.training.losses import LabelRows
@@ -72,17 +72,17 @@ class Start:
 
     folder: Path
     tokenizer: Any
-    layout: Layout
+    layout: PromptTemplate
 
 
 def silence_libraries() -> None:
     """Turn off the libraries' progress bars and advice on standard error."""
-    checkpoint.quiet_transformers()
+    checkpoint.silence_transformers()
     # Deprecations inside transformers and accelerate do not concern the user.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|accelerate)\.")
 
 
-def find_layout(recipe: Recipe) -> Layout:
+def find_layout(recipe: Recipe) -> PromptTemplate:
     """Return the recipe's prompt template.
 
     Raises TrainingError if there is none of that name, or if it ranks by another score than the loss trains.
@@ -110,7 +110,9 @@ def find_start(recipe: Recipe, made: Path | None = None) -> Start:
     folder = made
     if folder is None:
         assert recipe.model.path is not None  # a recipe without a path has a random start
-        folder = checkpoint.find(recipe.model.path, recipe.model.revision, option="model.revision", name="model.path")
+        folder = checkpoint.resolve_checkpoint(
+            recipe.model.path, recipe.model.revision, option="model.revision", name="model.path"
+        )
     if read_adapter(folder) is not None:
         raise TrainingError(f"{folder}: holds LoRA weights; training starts from a whole checkpoint")
     return Start(folder, checkpoint.load_tokenizer(folder), layout)
@@ -121,7 +123,7 @@ def build_learner(recipe: Recipe, start: Start) -> Learner:
     precise = recipe.memory.precision == "fp32" or recipe.tuning.method == "full"
     model = checkpoint.load_model(
         start.folder,
-        checkpoint.loader_of(start.folder),
+        checkpoint.get_loader(start.folder),
         dtype=torch.float32 if precise else torch.bfloat16,
         attention=recipe.model.attention,
     )
@@ -170,7 +172,7 @@ def make_label_rows(recipe: Recipe, model: Any, start: Start) -> LabelRows:
 def find_label_ids(recipe: Recipe, start: Start) -> tuple[list[int], list[int]]:
     """Return the ids of the recipe's label tokens. Raises TrainingError if a label token is not a single token."""
     if not recipe.rows.yes:
-        positive, negative = label_ids(start.tokenizer, start.layout)
+        positive, negative = resolve_label_ids(start.tokenizer, start.layout)
         if negative is None:
             raise TrainingError(f"layout {start.layout.name} has one label, training needs two")
         return [positive], [negative]

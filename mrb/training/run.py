@@ -24,8 +24,8 @@ import torch
 from accelerate import PartialState
 from transformers import set_seed
 
-from mrb.engine.checkpoint import load_image_processor, takes_images
-from mrb.engine.image_features import Pictures
+from mrb.engine.checkpoint import has_vision_tower, load_image_processor
+from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
@@ -55,7 +55,7 @@ class Components:
 
     learner: Learner
     prompter: Prompter
-    pictures: Pictures | None
+    pictures: ImageFeatureExtractor | None
     processor: Any | None
     exporter: Exporter
 
@@ -155,9 +155,9 @@ def build_components(recipe: Recipe, start: Start) -> Components:
     """Load the model and build prompts and images by a recipe."""
     settings, learner = recipe.model, build_learner(recipe, start)
     processor = pictures = None
-    if takes_images(start.folder):
+    if has_vision_tower(start.folder):
         processor = load_image_processor(start.folder, settings.min_pixels, settings.max_pixels)
-        pictures = Pictures(
+        pictures = ImageFeatureExtractor(
             learner.base.model,
             processor,
             cache_bytes=recipe.memory.image_cache_mb * _MEGABYTE,

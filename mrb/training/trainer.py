@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from mrb.data.items import ImageHandle
-from mrb.engine.image_features import Features, Pictures
+from mrb.engine.image_features import Features, ImageFeatureExtractor
 from mrb.errors import MRBError, TrainingError
 from mrb.training.dataset import Batch, GroupDataset, collate
 from mrb.training.export import Exporter
@@ -108,7 +108,7 @@ class RerankerTrainer(Trainer):
         dataset: GroupDataset,
         args: TrainingArguments,
         recipe: Recipe,
-        pictures: Pictures | None,
+        pictures: ImageFeatureExtractor | None,
         exporter: Exporter,
         callbacks: list[TrainerCallback],
     ) -> None:

@@ -11,9 +11,9 @@ from transformers import TrainerCallback
 
 from mrb.data.task import load_task
 from mrb.engine.backbone import Backbone
-from mrb.engine.batching import probed_tokens
+from mrb.engine.batching import probe_token_budget
 from mrb.engine.engine import Engine
-from mrb.engine.image_features import Pictures
+from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
 from mrb.errors import TrainingError
@@ -22,7 +22,7 @@ from mrb.evaluation.plan import Float32, Plan, load_plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import TaskSpec
 from mrb.metrics.measures import HEADLINE
-from mrb.rerankers.declaration import LoadedReranker, not_covered
+from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs
 from mrb.rerankers.reranker import Request
 from mrb.results.schema import RerankerInfo
 from mrb.training.log import Table
@@ -39,12 +39,14 @@ class LiveReranker:
     def __init__(self, learner: Learner, prompter: Prompter, processor: Any | None) -> None:
         backbone = Backbone(learner.base)
         stats = Stats()
-        batch_tokens = probed_tokens(backbone)
+        batch_tokens = probe_token_budget(backbone)
         pictures = None
         if processor is not None:
             cache = 64 * _MEGABYTE
             patches = 4 * batch_tokens
-            pictures = Pictures(learner.base.model, processor, cache_bytes=cache, batch_patches=patches, stats=stats)
+            pictures = ImageFeatureExtractor(
+                learner.base.model, processor, cache_bytes=cache, batch_patches=patches, stats=stats
+            )
         score = prompter.layout.score
 
         def head(hidden: torch.Tensor) -> torch.Tensor:
@@ -91,7 +93,7 @@ class DevEvaluator:
     def check_tasks(self) -> None:
         """Raise TrainingError, TaskError or CandidatesError for a task that the model or the disk does not cover."""
         for task_id in self.settings.tasks:
-            reason = not_covered(self.info, self._load_plan(task_id).data.task)
+            reason = find_uncovered_inputs(self.info, self._load_plan(task_id).data.task)
             if reason is not None:
                 raise TrainingError(f"evaluation.tasks: {task_id}: {reason}")
 

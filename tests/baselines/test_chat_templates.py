@@ -17,7 +17,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from mrb.baselines.rerankers import listwise
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
-from mrb.engine.prompt_template import Layout, render
+from mrb.engine.prompt_template import PromptTemplate, render
 from mrb.engine.published_prompts import GMR, GMR_CL, LAMRA_QWEN2, LAMRA_QWEN25, MONOQWEN, QWEN3, QWEN3_VL
 from tests.builders import museum
 from tests.builders.requests import INSTRUCTION, picture
@@ -96,7 +96,7 @@ def _embedded(default: str, empty: str | None) -> Callable[[str, Item, Item], Me
 
 PASSAGES = "Given a web search query, retrieve relevant passages that answer the query"
 CANDIDATES = "Given a search query, retrieve relevant candidates that answer the query."
-CASES: dict[str, tuple[Layout, str, Callable[[str, Item, Item], Messages]]] = {
+CASES: dict[str, tuple[PromptTemplate, str, Callable[[str, Item, Item], Messages]]] = {
     "gmr": (GMR, "qwen2_vl", _judged(PASSAGES, None)),
     "gmr-cl": (GMR_CL, "qwen2_vl", _judged(PASSAGES, None)),
     "qwen3-vl-reranker": (QWEN3_VL, "qwen3_vl", _judged(CANDIDATES, "NULL")),

@@ -25,7 +25,7 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from mrb.baselines._util.lazy_import import needed
+from mrb.baselines._util.lazy_import import import_or_refuse
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
@@ -313,7 +313,7 @@ def test_options_and_packages() -> None:
     with pytest.raises(AdapterError, match="batch_size is -1"):
         load_reranker("cross-encoder", {"path": "x", "batch_size": "-1"})
     with pytest.raises(AdapterError, match=r"minilm: not_there_at_all cannot be imported .* pip install it"):
-        needed("minilm", "not_there_at_all", "pip install it")
+        import_or_refuse("minilm", "not_there_at_all", "pip install it")
 
 
 # Language models that answer yes or no

@@ -11,7 +11,7 @@ import pytest
 from mrb.baselines.gmr_tiny import GMRTiny
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
-from mrb.rerankers.plugins import installed
+from mrb.rerankers.plugins import list_installed
 from mrb.results.schema import read_result
 from mrb.training.recipe import load_recipe
 
@@ -29,7 +29,7 @@ def cells(task: str) -> list[str]:
 
 
 def test_what_ships_is_small_and_named() -> None:
-    assert "gmr-tiny" in installed()
+    assert "gmr-tiny" in list_installed()
     size = sum(path.stat().st_size for path in FOLDER.glob("*") if path.is_file())
     assert (FOLDER / "model.safetensors").stat().st_size < size <= 12_000_000
     assert load_recipe("gmr-tiny").sha256 in CARD

@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from mrb.baselines.rerankers.listwise import fair_limit, parse_order, prompt, slide
+from mrb.baselines.rerankers.listwise import find_fair_limit, format_prompt, parse_order, slide_window
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
 
 
 def test_the_prompt_is_that_of_the_source() -> None:
-    assert prompt("red fox", ["a", "b"]) == (
+    assert format_prompt("red fox", ["a", "b"]) == (
         "Query: red fox\n\nRank these passages from most to least relevant:\n[1]: a\n[2]: b\n\nRanking:"
     )
 
@@ -51,7 +51,7 @@ def test_a_perfect_judge_brings_the_best_to_the_front(count: int) -> None:
         shown.append(list(window))
         return sorted(range(len(window)), key=lambda place: -relevance[window[place]])
 
-    order = slide(count, 4, 2, judge)
+    order = slide_window(count, 4, 2, judge)
     assert sorted(order) == list(range(count))
     best = sorted(range(count), key=lambda position: -relevance[position])
     assert order[: min(count, 2)] == best[:2]  # window - stride places are certain after one pass
@@ -69,10 +69,10 @@ def test_windows_go_up_by_the_stride_and_end_at_the_top() -> None:
         starts.append(window[0])
         return list(range(len(window)))
 
-    assert slide(9, 4, 2, note) == list(range(9))
+    assert slide_window(9, 4, 2, note) == list(range(9))
     assert starts == [5, 3, 1, 0]
     starts.clear()
-    slide(10, 5, 1, note)
+    slide_window(10, 5, 1, note)
     assert starts == [5, 4, 3, 2, 1, 0]
 
 
@@ -81,7 +81,7 @@ def test_windows_go_up_by_the_stride_and_end_at_the_top() -> None:
     [([1, 2, 3], 100, 3), ([10, 10], 20, 10), ([10, 10], 10, 5), ([2, 50, 60], 42, 20), ([5, 5], 0, 1), ([0, 0], 9, 1)],
 )
 def test_documents_are_cut_to_one_length_and_only_if_they_must(lengths: list[int], room: int, limit: int) -> None:
-    assert fair_limit(lengths, room) == limit
+    assert find_fair_limit(lengths, room) == limit
     if room >= len(lengths):
         assert sum(min(length, limit) for length in lengths) <= room
 

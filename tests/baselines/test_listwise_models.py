@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
-from mrb.baselines.rerankers.listwise import prompt, slide
+from mrb.baselines.rerankers.listwise import format_prompt, slide_window
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
@@ -141,7 +141,7 @@ def test_random_weights_give_orders_that_are_valid_all_the_same(random_llama: Pa
         Request("", Item(text), [Item(other) for other in DOCUMENTS], key) for key, text in enumerate(DOCUMENTS)
     ]
     for key, scores in harness(reranker, requests).items():
-        windows = slide(6, 4, 2, lambda shown: list(range(len(shown))))
+        windows = slide_window(6, 4, 2, lambda shown: list(range(len(shown))))
         assert sorted(range(6), key=lambda n: -scores[n]) == windows, key  # noise is no order
     assert reranker.target.stats["malformed"] == reranker.target.stats["windows"] == 12
 
@@ -175,7 +175,7 @@ def test_data_cannot_write_control_tokens(tiny: Callable[[str], Path]) -> None:
         1: FRAME[1],
         0: "<|audio_pad|>",
     }
-    assert prompt(hostile, [hostile, "b"]) in tokenizer.decode(ids)
+    assert format_prompt(hostile, [hostile, "b"]) in tokenizer.decode(ids)
 
 
 @pytest.mark.parametrize(

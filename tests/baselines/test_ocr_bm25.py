@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rapidocr_onnxruntime import RapidOCR
 
 from mrb.baselines.rerankers import ocr_bm25
-from mrb.baselines.retrievers.lexical import bm25, words
+from mrb.baselines.retrievers.lexical import score_bm25, tokenize
 from mrb.data.items import ImageHandle, Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
@@ -61,7 +61,7 @@ def test_the_text_in_pictures_is_scored_as_bm25_scores_text(reranker: LoadedRera
     assert shown[2].strip() == ""
     query = "Which strings are immutable?"
     found = scores(reranker, Item(query), CANDIDATES)
-    assert found == pytest.approx(bm25(words(query), [words(text) for text in shown]), abs=1e-6)
+    assert found == pytest.approx(score_bm25(tokenize(query), [tokenize(text) for text in shown]), abs=1e-6)
     assert found[1] > found[3] > found[0] >= found[2] == found[5] == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mrb.data.items import ImageHandle, Item
-from mrb.engine.prompt_template import Layout, render
+from mrb.engine.prompt_template import PromptTemplate, render
 from mrb.engine.published_prompts import (
     BGE_GEMMA,
     GMR,
@@ -33,12 +33,12 @@ BOTH = Item("its text", PICTURE)
 EMPTY = Item("")
 
 
-def shown(layout: Layout, query: Item, document: Item, instruction: str = "Do so.") -> str:
+def shown(layout: PromptTemplate, query: Item, document: Item, instruction: str = "Do so.") -> str:
     return render(layout, instruction, query, document).text
 
 
 @pytest.mark.parametrize("layout", [GMR, GMR_CL])
-def test_gmr(layout: Layout) -> None:
+def test_gmr(layout: PromptTemplate) -> None:
     assert shown(layout, QUERY, DOCUMENT) == (
         f"<|im_start|>system\n{JUDGE}<|im_end|>\n<|im_start|>user\n"
         "<Instruct>: Do so.<Query>:a query\n<Document>:a document<|im_end|>\n<|im_start|>assistant\n"
@@ -92,7 +92,7 @@ def test_jina_has_no_chat_template_and_the_document_first() -> None:
 
 
 @pytest.mark.parametrize(("layout", "gap"), [(LAMRA_QWEN2, " " * 24), (LAMRA_QWEN25, " ")])
-def test_lamra(layout: Layout, gap: str) -> None:
+def test_lamra(layout: PromptTemplate, gap: str) -> None:
     assert shown(layout, BOTH, DOCUMENT) == (
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
         f"I will provide you with a query and a candidate. Please evaluate whether the candidate{gap}meets the "
@@ -133,7 +133,7 @@ def test_mxbai_has_a_line_for_an_instruction_only_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize("layout", [*LAYOUTS, JINA_M0], ids=lambda layout: layout.name)
-def test_the_places_of_texts_and_seam(layout: Layout) -> None:
+def test_the_places_of_texts_and_seam(layout: PromptTemplate) -> None:
     rendered = render(layout, "Do so.", QUERY, DOCUMENT)
     for place, text in ((rendered.query_text, "a query"), (rendered.document_text, "a document")):
         assert place is not None
@@ -162,4 +162,4 @@ def test_a_text_with_a_special_token_is_a_literal_segment() -> None:
 )
 def test_a_layout_that_makes_no_sense_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Layout("mine", **fields)  # type: ignore[arg-type]
+        PromptTemplate("mine", **fields)  # type: ignore[arg-type]

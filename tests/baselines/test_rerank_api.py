@@ -259,9 +259,9 @@ def noise(mode: str = "RGB") -> Image.Image:
     ids=["png", "jpeg", "grey", "webp", "alpha", "exif", "bmp", "tiff", "gif", "cmyk", "downscaled"],
 )
 def test_what_is_sent_shows_the_pixels_that_every_adapter_sees(handle: ImageHandle, kind: str, as_it_is: bool) -> None:
-    from mrb.baselines._util.data_urls import data_url
+    from mrb.baselines._util.data_urls import encode_data_url
 
-    sent_kind, data = decoded(data_url(handle))
+    sent_kind, data = decoded(encode_data_url(handle))
     assert sent_kind == kind
     assert (data == handle.encoded) == as_it_is
     plain = Image.open(io.BytesIO(data)).convert("RGB")  # as a server that knows of no EXIF and no ground colour

@@ -9,9 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mrb.baselines.retrievers.colours import COLOURS, SHADES, TONES, mentions, pixel_colours, text_colours, to_lab
-from mrb.baselines.retrievers.features import PictureCache, read_picture
-from mrb.baselines.retrievers.lexical import bm25, words
+from mrb.baselines.retrievers.colours import (
+    COLOURS,
+    SHADES,
+    TONES,
+    convert_to_lab,
+    find_mentions,
+    find_text_colours,
+    name_pixels,
+)
+from mrb.baselines.retrievers.features import ImageFeatureCache, read_image_features
+from mrb.baselines.retrievers.lexical import score_bm25, tokenize
 from mrb.baselines.synthetic.flag_layout import match_layout
 from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
 from mrb.data.items import ImageHandle, Item
@@ -114,24 +122,24 @@ def test_bm25_reranker_takes_its_statistics_from_the_request() -> None:
     cat, bird = np.log(1.6), np.log(1 + 2.5 / 1.5)
     long = 1.2 * (0.25 + 0.75 * 1.5)
     assert found == pytest.approx([cat / (1 + 1.2), cat * 2 / (2 + long) + bird / (1 + long), 0])
-    assert bm25(words("cat"), [[], []]) == [0, 0]
+    assert score_bm25(tokenize("cat"), [[], []]) == [0, 0]
 
 
 def test_colours_have_their_names() -> None:
     for name, shades in SHADES.items():
-        shares = pixel_colours(np.array(shades, np.float32))
+        shares = name_pixels(np.array(shades, np.float32))
         assert shares.sum(axis=-1) == pytest.approx(1, abs=1e-5)
         assert {COLOURS[row] for row in shares.argmax(axis=-1)} == {name}
-    said = [COLOURS[row] for _, row in mentions("Golden stars, GREY skies, the Greens; a tanker is not tan")]
+    said = [COLOURS[row] for _, row in find_mentions("Golden stars, GREY skies, the Greens; a tanker is not tan")]
     assert said == ["yellow", "grey", "green", "brown"]
-    weights = dict(zip(COLOURS, text_colours("red red red red blue"), strict=True))
+    weights = dict(zip(COLOURS, find_text_colours("red red red red blue"), strict=True))
     assert weights["red"] / weights["blue"] == pytest.approx(2)
 
 
 def test_lab_is_the_standards() -> None:
     known = {(255, 255, 255): (100, 0, 0), (255, 0, 0): (53.24, 80.09, 67.20), (0, 0, 255): (32.30, 79.19, -107.86)}
     for rgb, lab in known.items():
-        assert to_lab(np.array(rgb, np.float32)) == pytest.approx(lab, abs=0.1)
+        assert convert_to_lab(np.array(rgb, np.float32)) == pytest.approx(lab, abs=0.1)
 
 
 def test_pictures_are_alike_whatever_their_size_and_margin() -> None:
@@ -139,12 +147,12 @@ def test_pictures_are_alike_whatever_their_size_and_margin() -> None:
         image = Image.new("RGB", (size + 2 * margin,) * 2, "white")
         ImageDraw.Draw(image).ellipse([margin, margin, margin + size - 1, margin + size - 1], fill=colour)
         ImageDraw.Draw(image).ellipse([margin + size // 4] * 2 + [margin + 3 * size // 4] * 2, fill="blue")
-        return read_picture(handle(encoded(image))).vector
+        return read_image_features(handle(encoded(image))).vector
 
     assert drawn(64, 0) @ drawn(64, 0) == pytest.approx(1, abs=1e-5)
     assert drawn(64, 0) @ drawn(128, 30) > 0.97
     assert drawn(64, 0) @ drawn(64, 0, "green") < 0.9
-    blank = read_picture(handle(encoded(Image.new("RGB", (9, 9), "white"))))
+    blank = read_image_features(handle(encoded(Image.new("RGB", (9, 9), "white"))))
     assert np.isfinite(blank.vector).all()
 
 
@@ -153,9 +161,9 @@ def test_an_image_is_read_once_and_the_cache_is_bounded() -> None:
 
     def read(image: ImageHandle) -> object:
         reads.append(image.sha256)
-        return read_picture(image)
+        return read_image_features(image)
 
-    cache = PictureCache(read, limit=2)  # type: ignore[arg-type]
+    cache = ImageFeatureCache(read, limit=2)  # type: ignore[arg-type]
     a, b, c = (picture(colour) for colour in ("red", "green", "blue"))
     for image in (a, a, b, a, c, a, b):
         cache(image)
@@ -163,37 +171,37 @@ def test_an_image_is_read_once_and_the_cache_is_bounded() -> None:
 
 
 def test_layouts_of_flags() -> None:
-    across = read_picture(picture("red", "white", "blue")).colour_map
-    down = read_picture(picture("red", "white", "blue", vertical=True)).colour_map
-    turned = read_picture(picture("blue", "white", "red")).colour_map
+    across = read_image_features(picture("red", "white", "blue")).colour_map
+    down = read_image_features(picture("red", "white", "blue", vertical=True)).colour_map
+    turned = read_image_features(picture("blue", "white", "red")).colour_map
     horizontal = "three equal horizontal bands of red (top), white, and blue; like that of another country"
     vertical = "three equal vertical bands of red (hoist side), white, and blue"
     assert match_layout(horizontal, across) > 0.75  # three bands do not fill eight rows evenly
     assert match_layout(vertical, down) > 0.75
     assert match_layout(horizontal, down) < 0.6
     assert match_layout(horizontal, turned) < 0.6
-    plain = read_picture(picture("red")).colour_map
+    plain = read_image_features(picture("red")).colour_map
     assert match_layout("red with a blue cross that reaches the edges", plain) < match_layout("red", plain)
     assert match_layout("blue with the flag of the UK in the upper hoist-side quadrant", plain) < 0.5
     assert match_layout("no colour is told", plain) == 0
 
 
 def test_pictures_change_as_told() -> None:
-    right = read_picture(arrow("red"))
-    left = read_picture(arrow("red", left=True))
+    right = read_image_features(arrow("red"))
+    left = read_image_features(arrow("red", left=True))
     turned = edit_image(right, "The same, facing left.")
     assert turned is not None
     assert turned.vector @ left.vector > 0.98 > right.vector @ left.vector
     blue = edit_image(right, "The same in blue.")
     assert blue is not None
-    assert blue.vector @ read_picture(arrow("blue")).vector > right.vector @ blue.vector
+    assert blue.vector @ read_image_features(arrow("blue")).vector > right.vector @ blue.vector
     assert edit_image(right, "Half an hour later.") is None
 
 
 def test_skin_tones_are_looked_for() -> None:
     face = Image.new("RGB", (48, 48), "white")
     ImageDraw.Draw(face).ellipse([4, 4, 44, 44], fill=(104, 78, 62))
-    shown = read_picture(handle(encoded(face)))
+    shown = read_image_features(handle(encoded(face)))
     assert TONES[int(shown.tones.argmax())] == "dark"
     assert measure_tone("the same, with dark skin tone", shown) > 0.9
     assert measure_tone("the same, with medium-dark skin tone", shown) < 0.1

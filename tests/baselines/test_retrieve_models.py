@@ -18,7 +18,7 @@ import pytest
 from mrb.candidates.lists import Candidates, read_parquet
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
-from mrb.engine.identity import identity
+from mrb.engine.identity import hash_checkpoint
 from mrb.retrieval.first_stage import close, load_first_stage, make_candidates
 from tests.builders import museum
 from tests.builders.by_hand import LIMITS
@@ -70,7 +70,7 @@ def test_a_killed_command_goes_on_and_other_weights_do_not(checkpoint: Path, tmp
     options = [*GME, f"--set=path={checkpoint}"]
     wanted, manifest = _finish(whole, "gme-2b", *options)
     assert manifest["retriever"] == "gme-2b"
-    assert manifest["version"] == f"2+{identity(checkpoint)}"
+    assert manifest["version"] == f"2+{hash_checkpoint(checkpoint)}"
     assert manifest["dtype"] == "float32"
     assert manifest["sha256"] == wanted.sha256
     assert len(wanted) == len(load_task_data(load_task(TASK)).queries)
@@ -84,7 +84,7 @@ def test_a_killed_command_goes_on_and_other_weights_do_not(checkpoint: Path, tmp
     weights["model.norm.weight"][::2] *= 3
     museum.write_weights(checkpoint, weights)
     other, told = _finish(cut, "gme-2b", *options)
-    assert told["version"] == f"2+{identity(checkpoint)}" != manifest["version"]
+    assert told["version"] == f"2+{hash_checkpoint(checkpoint)}" != manifest["version"]
     assert other.sha256 != wanted.sha256
     assert other.sha256 == _finish(whole, "gme-2b", *options)[0].sha256, "no vector of the first weights is used"
 
@@ -128,5 +128,5 @@ def test_the_fused_tracks_manifest_names_the_weights(tiny: Tiny, tmp_path: Path)
     assert manifest["first_stage"] == "bm25+siglip"
     words, weights = manifest["retrievers"]  # type: ignore[misc]
     assert words == {"retriever": "BM25Retriever", "version": "1"}
-    assert weights["version"] == f"1+{identity(tiny('siglip'))}"
+    assert weights["version"] == f"1+{hash_checkpoint(tiny('siglip'))}"
     assert found.sha256 == manifest["sha256"]

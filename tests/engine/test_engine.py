@@ -16,9 +16,9 @@ import transformers
 
 from mrb.data.items import ImageHandle, Item
 from mrb.engine import engine as engine_module
-from mrb.engine.batching import batches, probed_tokens
-from mrb.engine.prompt import label_ids
-from mrb.engine.prompt_template import Layout
+from mrb.engine.batching import make_batches, probe_token_budget
+from mrb.engine.prompt import resolve_label_ids
+from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import AdapterError, DataError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
@@ -193,16 +193,16 @@ def test_the_order_of_many_windows_changes_no_more_than_rounding(tiny: Tiny, loa
 
 
 def test_batches_are_longest_first_within_the_budget() -> None:
-    assert batches([5, 9, 5, 9], 18) == [[1, 3], [0, 2]]
-    assert batches([50, 3], 10) == [[0], [1]]
-    assert batches([], 10) == []
+    assert make_batches([5, 9, 5, 9], 18) == [[1, 3], [0, 2]]
+    assert make_batches([50, 3], 10) == [[0], [1]]
+    assert make_batches([], 10) == []
 
 
 def test_a_batch_ends_where_padding_would_cost_more_than_another_forward() -> None:
-    assert batches([100, 100, 20, 20], 512) == [[0, 1], [2, 3]]
-    assert batches([100, 100, 95, 90], 512) == [[0, 1, 2, 3]]
+    assert make_batches([100, 100, 20, 20], 512) == [[0, 1], [2, 3]]
+    assert make_batches([100, 100, 95, 90], 512) == [[0, 1, 2, 3]]
     lengths = np.random.default_rng(1).integers(1, 200, 60).tolist()
-    found = batches(lengths, 512)
+    found = make_batches(lengths, 512)
     assert sorted(i for batch in found for i in batch) == list(range(60))
     assert all(len(batch) * lengths[batch[0]] <= 512 for batch in found)
     assert [lengths[i] for batch in found for i in batch] == sorted(lengths, reverse=True)
@@ -245,7 +245,7 @@ def test_the_budget_of_a_gpu_is_what_half_of_its_free_memory_holds(
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 + used * 1024)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 0))
-    assert probed_tokens(Probed()) == wanted
+    assert probe_token_budget(Probed()) == wanted
 
 
 def test_one_prompt_that_does_not_fit_is_named(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
@@ -350,9 +350,9 @@ class TestRefusals:
 
     @pytest.mark.parametrize("labels", [("yes please", "no"), ("yes", "xqzzy"), ("yes", "yes")])
     def test_labels_that_are_not_two_tokens(self, labels: tuple[str, str]) -> None:
-        layout = Layout("mine", "{query}{seam}{document}", labels=labels)
+        layout = PromptTemplate("mine", "{query}{seam}{document}", labels=labels)
         with pytest.raises(AdapterError, match=r"is not one token|both labels are the token"):
-            label_ids(museum.qwen_tokenizer(), layout)
+            resolve_label_ids(museum.qwen_tokenizer(), layout)
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -13,7 +13,7 @@ from huggingface_hub.constants import CONFIG_NAME, PYTORCH_WEIGHTS_NAME, SAFETEN
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from mrb.engine.identity import identity, loaded_identity
+from mrb.engine.identity import hash_checkpoint, hash_loaded_checkpoint
 from mrb.rerankers.declaration import load_reranker
 from tests.builders.by_hand import LIMITS
 from tests.builders.services import llama, xlm_roberta
@@ -65,10 +65,10 @@ def test_every_file_that_decides_a_score_counts(tmp_path: Path, name: str) -> No
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b'{"a": 1}')
-    before = identity(tmp_path)
-    assert identity(tmp_path) == before
+    before = hash_checkpoint(tmp_path)
+    assert hash_checkpoint(tmp_path) == before
     path.write_bytes(b'{"a": 2}')
-    assert identity(tmp_path) != before
+    assert hash_checkpoint(tmp_path) != before
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_every_file_that_decides_a_score_counts(tmp_path: Path, name: str) -> No
 )
 def test_what_decides_no_score_does_not(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text("{}")
-    before = identity(tmp_path)
+    before = hash_checkpoint(tmp_path)
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"x")
-    assert identity(tmp_path) == before
+    assert hash_checkpoint(tmp_path) == before
 
 
 def test_code_that_a_checkpoint_brings_counts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "modeling.Model"}}')
-    before = identity(tmp_path)
+    before = hash_checkpoint(tmp_path)
     (tmp_path / "modeling.py").write_text("x = 1\n")
-    assert identity(tmp_path) != before
+    assert hash_checkpoint(tmp_path) != before
 
 
 def test_a_repository_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,10 +112,10 @@ def test_a_repository_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest
     (snapshot / "config.json").write_text("{}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for revision in (None, "main", commit):
-        assert loaded_identity("org/name", revision) == commit[:16]
+        assert hash_loaded_checkpoint("org/name", revision) == commit[:16]
     (snapshot / "pytorch_model.bin").write_bytes(b"fetched later, by another tool")
-    assert loaded_identity("org/name", None) == identity(snapshot) == commit[:16]
-    assert loaded_identity("org/other", "v1") == "v1"
+    assert hash_loaded_checkpoint("org/name", None) == hash_checkpoint(snapshot) == commit[:16]
+    assert hash_loaded_checkpoint("org/other", "v1") == "v1"
 
 
 def test_weights_of_a_base_count_with_those_on_it(tiny: Tiny, tmp_path: Path) -> None:
@@ -131,7 +131,11 @@ def test_weights_of_a_base_count_with_those_on_it(tiny: Tiny, tmp_path: Path) ->
         return reranker.info.version
 
     before = version()
-    assert before == f"1+{loaded_identity(str(folder), None)}" == f"1+{identity(folder)}+{identity(base)}"
+    assert (
+        before
+        == f"1+{hash_loaded_checkpoint(str(folder), None)}"
+        == f"1+{hash_checkpoint(folder)}+{hash_checkpoint(base)}"
+    )
     retrained(min(base.glob("*.safetensors")))
     after = version()
     assert after != before
@@ -152,7 +156,7 @@ def test_a_cross_encoder_is_known_by_its_weights(tmp_path: Path, form: str) -> N
         file.unlink(missing_ok=True)
         file = max(folder.glob("model-*.safetensors"))
     before = load_reranker("cross-encoder", {"path": str(folder), "device": "cpu"}).info.version
-    assert before == f"1+{identity(folder)}"
+    assert before == f"1+{hash_checkpoint(folder)}"
     retrained(file)
     assert load_reranker("cross-encoder", {"path": str(folder), "device": "cpu"}).info.version != before
 
@@ -161,6 +165,6 @@ def test_a_listwise_model_is_known_by_its_weights(tmp_path: Path) -> None:
     folder = llama(tmp_path / "checkpoint", "<|im_start|>", "<|im_end|>")
     options = {"path": str(folder), "device": "cpu", "dtype": "float32"}
     before = load_reranker("listwise", options).info.version
-    assert before == f"1+{identity(folder)}"
+    assert before == f"1+{hash_checkpoint(folder)}"
     retrained(folder / "model.safetensors")
     assert load_reranker("listwise", options).info.version != before

@@ -10,7 +10,7 @@ import pytest
 
 from mrb.data.items import ImageHandle, Item
 from mrb.engine import image_features as module
-from mrb.engine.image_features import Pictures
+from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.reranker import Request
 from tests.builders.by_hand import LIMITS
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
-def pictures(tiny: Callable[[str], Path]) -> Iterator[Pictures]:
+def pictures(tiny: Callable[[str], Path]) -> Iterator[ImageFeatureExtractor]:
     """Those of a model that keeps no features."""
     limits = {key: str(value) for key, value in LIMITS.items()}
     reranker = load_reranker("gmr-7b", {"path": str(tiny("qwen2_5_vl")), "device": "cpu", "cache_mb": "0", **limits})
@@ -29,7 +29,7 @@ def pictures(tiny: Callable[[str], Path]) -> Iterator[Pictures]:
 
 
 @pytest.fixture
-def made(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def made(pictures: ImageFeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """(hash, thread) of each image whose pixels are made."""
     found: list[tuple[str, str]] = []
     original = pictures._pixels
@@ -43,7 +43,7 @@ def made(pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
 
 
 def test_no_more_pixels_wait_than_the_bound(
-    pictures: Pictures, made: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    pictures: ImageFeatureExtractor, made: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [picture(100, 100, seed) for seed in range(12)]
     one = pictures._bytes(images[0])
@@ -60,7 +60,7 @@ def test_no_more_pixels_wait_than_the_bound(
 
 
 def test_an_image_larger_than_the_bound_is_made_all_the_same(
-    pictures: Pictures, made: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    pictures: ImageFeatureExtractor, made: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AHEAD_BYTES", 1)
     images = [picture(100, 100, seed) for seed in range(2)]
@@ -69,7 +69,9 @@ def test_an_image_larger_than_the_bound_is_made_all_the_same(
     assert pictures.features(images).keys() == {image.sha256 for image in images}
 
 
-def test_what_is_wanted_again_is_not_made_ahead_in_vain(pictures: Pictures, made: list[tuple[str, str]]) -> None:
+def test_what_is_wanted_again_is_not_made_ahead_in_vain(
+    pictures: ImageFeatureExtractor, made: list[tuple[str, str]]
+) -> None:
     a, b, c = (picture(60, 60, seed) for seed in range(3))
     pictures.expect([a, b, a])
     pictures.features([a])
@@ -81,7 +83,7 @@ def test_what_is_wanted_again_is_not_made_ahead_in_vain(pictures: Pictures, made
     assert pictures._waiting_bytes == pictures._bytes(c)
 
 
-def test_whole_windows_leave_nothing_behind(pictures: Pictures, tiny: Callable[[str], Path]) -> None:
+def test_whole_windows_leave_nothing_behind(pictures: ImageFeatureExtractor, tiny: Callable[[str], Path]) -> None:
     limits = {key: str(value) for key, value in LIMITS.items()}
     reranker = load_reranker("gmr-7b", {"path": str(tiny("qwen2_5_vl")), "cache_mb": "0", **limits})
     page = picture(60, 60, 9)

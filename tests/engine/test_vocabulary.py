@@ -14,8 +14,8 @@ import pytest
 
 from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
-from mrb.engine.prompt import Prompter, label_ids
-from mrb.engine.prompt_template import Layout, render
+from mrb.engine.prompt import Prompter, resolve_label_ids
+from mrb.engine.prompt_template import PromptTemplate, render
 from mrb.engine.published_prompts import BGE_GEMMA, JINA_M0, LAYOUTS, MXBAI, QWEN3
 from tests.builders import museum
 from tests.builders.museum.vocabulary import real_vocabulary
@@ -73,7 +73,7 @@ def reference() -> Any:
     return get_tokenizer("qwen2.5-72b-instruct").encode
 
 
-def prompter(tokenizer: Any, layout: Layout) -> Prompter:
+def prompter(tokenizer: Any, layout: PromptTemplate) -> Prompter:
     return Prompter(tokenizer, layout, 100_000, lambda image: 4)
 
 
@@ -92,8 +92,8 @@ def test_tiktoken_reads_the_same(tokenizer: Any, reference: Any) -> None:
 
 
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout is not BGE_GEMMA], ids=lambda x: x.name)
-def test_labels(layout: Layout, tokenizer: Any, reference: Any) -> None:
-    positive, negative = label_ids(tokenizer, layout)
+def test_labels(layout: PromptTemplate, tokenizer: Any, reference: Any) -> None:
+    positive, negative = resolve_label_ids(tokenizer, layout)
     assert [[positive], [negative]] == [reference(label) for label in layout.labels]
     if layout.labels == ("yes", "no"):
         assert (positive, negative) == (9693, 2152)  # the ids that SGLang states for Qwen3-Reranker
@@ -102,7 +102,7 @@ def test_labels(layout: Layout, tokenizer: Any, reference: Any) -> None:
 
 
 @pytest.mark.parametrize("layout", [x for x in QWEN if x not in (QWEN3, MXBAI)], ids=lambda layout: layout.name)
-def test_a_prompt_is_tokenised_as_a_whole(layout: Layout, tokenizer: Any, reference: Any) -> None:
+def test_a_prompt_is_tokenised_as_a_whole(layout: PromptTemplate, tokenizer: Any, reference: Any) -> None:
     pairs = [(Item(q), Item(d)) for q, d in itertools.product(TEXTS, TEXTS) if "think" not in q + d]
     end = [] if layout.final_token is None else [layout.final_token]
     for (query, document), made in zip(pairs, prompter(tokenizer, layout).prompts("Find it.", pairs), strict=True):
@@ -140,7 +140,7 @@ def test_mxbai_rerank_is_tokenised_in_pieces(tokenizer: Any, reference: Any) -> 
 
 
 @pytest.mark.parametrize("layout", [x for x in QWEN if "{seam}" in x.template], ids=lambda layout: layout.name)
-def test_pairs_share_the_tokens_before_the_seam(layout: Layout, tokenizer: Any) -> None:
+def test_pairs_share_the_tokens_before_the_seam(layout: PromptTemplate, tokenizer: Any) -> None:
     """Whatever the other side is, and with pictures: the prefix that is computed once is a prefix of every prompt."""
     maker = prompter(tokenizer, layout)
     others = [Item(text) for text in TEXTS] + [Item("x", picture(60, 60, 1)), Item("", picture(60, 60, 2))]

@@ -25,7 +25,7 @@ from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import make_plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.score_key import make_header
-from mrb.rerankers.declaration import declared
+from mrb.rerankers.declaration import read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
 
@@ -89,7 +89,7 @@ def _run(folder: Path, queries: int) -> None:
     ring = ([f"corpus-{(n + step) % queries}" for step in range(DEPTH)] for n in range(queries))
     candidates = build_candidates(made, ((f"queries-{n}", ids, falling) for n, ids in enumerate(ring)))
     plan = make_plan(data, candidates, DEPTH)
-    reranker = declared(Adapter("brightness", Brightness(), {}, "test", None))
+    reranker = read_declarations(Adapter("brightness", Brightness(), {}, "test", None))
     journal = folder / "journal"
     journal.unlink(missing_ok=True)
     with Journal(journal).open(make_header(plan, reranker.info, environment.list_packages())) as writer:

@@ -28,7 +28,7 @@ from mrb.evaluation.estimate import (
 from mrb.evaluation.plan import Plan, make_plan
 from mrb.evaluation.spec import RunSpec, select_tasks
 from mrb.evaluation.workload import Extent, extent_text, measure_extent
-from mrb.rerankers.declaration import LoadedReranker, declared
+from mrb.rerankers.declaration import LoadedReranker, read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
 from mrb.results.schema import RunRecord, TaskTiming, write_run
@@ -36,7 +36,7 @@ from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan
 
 
 def load(target: Any) -> LoadedReranker:
-    return declared(Adapter("toy", target, {}, "test", None))
+    return read_declarations(Adapter("toy", target, {}, "test", None))
 
 
 def picture(colour: str) -> bytes:

@@ -16,14 +16,14 @@ from PIL import Image
 from mrb.errors import AdapterError, DataError
 from mrb.evaluation.plan import Plan, make_requests
 from mrb.evaluation.score import WINDOW, score_all
-from mrb.rerankers.declaration import LoadedReranker, declared
+from mrb.rerankers.declaration import LoadedReranker, read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
 from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan
 
 
 def load(target: Any) -> LoadedReranker:
-    return declared(Adapter("toy", target, {}, "test", None))
+    return read_declarations(Adapter("toy", target, {}, "test", None))
 
 
 def drive(target: Any, plan: Plan) -> dict[str, list[float]]:

@@ -23,7 +23,7 @@ from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import parts_of, query_weights, task_mean
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import Probe
-from mrb.rerankers.declaration import declared
+from mrb.rerankers.declaration import read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.results.compare import compare
 from mrb.results.run import Run, average_over_tasks, format_run, load_run
@@ -138,7 +138,7 @@ def test_noise_is_measured_by_the_mean_over_parts(plan: Plan) -> None:
         def score(self, request: Any) -> list[float]:
             return [float(c.text == request.query.text) for c in request.candidates]
 
-    record = measure_noise(lambda: declared(Adapter("same", Same(), {}, "test", None)), Probe((plan,), {}))
+    record = measure_noise(lambda: read_declarations(Adapter("same", Same(), {}, "test", None)), Probe((plan,), {}))
     assert record.tasks["toy"].first == 1.0
 
 

@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 
 from mrb.errors import AdapterError
-from mrb.rerankers.check.check import Checked, check
+from mrb.rerankers.check.check import CheckOutcome, check
 from mrb.rerankers.check.noise_run import measure_noise
-from mrb.rerankers.check.probe import Probe, answers, halved_backwards, requests, thinned, turned
-from mrb.rerankers.check.report import check_text, noise_text, verdict
-from mrb.rerankers.check.score_noise import TOLERANCE, compare, drifts
-from mrb.rerankers.declaration import LoadedReranker, declared
+from mrb.rerankers.check.probe import (
+    Probe,
+    halve_reversed,
+    make_probe_requests,
+    reverse_candidates,
+    score_batches,
+    thin_candidates,
+)
+from mrb.rerankers.check.report import format_check, format_noise, format_verdict
+from mrb.rerankers.check.score_noise import TOLERANCE, compare_scores, is_drift
+from mrb.rerankers.declaration import LoadedReranker, read_declarations
 from mrb.rerankers.noise import read_noise, write_noise
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
@@ -25,7 +32,7 @@ Loader = Callable[[], LoadedReranker]
 
 
 def loader(build: Callable[[], Any]) -> Loader:
-    return lambda: declared(Adapter("toy", build(), {}, "test", None))
+    return lambda: read_declarations(Adapter("toy", build(), {}, "test", None))
 
 
 def number(request: Request) -> list[float]:
@@ -134,7 +141,7 @@ class RandomOrder(Listwise):
         return [int(position) for position in self.draws.permutation(len(request.candidates))]
 
 
-def run(build: Callable[[], Any], n: int = 9, *, fresh: bool = True) -> Checked:
+def run(build: Callable[[], Any], n: int = 9, *, fresh: bool = True) -> CheckOutcome:
     return check(
         loader(build), Probe((toy_plan(n, 8),), {"far": "not here", "away": "no list", "off": "not here"}), fresh=fresh
     )
@@ -190,7 +197,7 @@ def test_rounding_is_noise_and_its_size_is_shown() -> None:
     assert not checked.exact
     found = checked.tasks[0].largest("set")
     assert found is not None and 0 < found.size < TOLERANCE
-    assert "batch_invariant" not in verdict(checked)
+    assert "batch_invariant" not in format_verdict(checked)
     large = type("Large", (Rounding,), {"size": 0.05})
     assert "set dependence" in "".join(run(large).broken)
 
@@ -226,7 +233,7 @@ def test_a_model_that_takes_none_of_the_tasks_is_refused() -> None:
 
 
 def test_the_report_shows_every_property_and_what_was_not_asked() -> None:
-    text = check_text(run(DependsOnSet))
+    text = format_check(run(DependsOnSet))
     assert "pointwise; takes text, image, image+text" in text
     assert "twice" in text and "fresh" in text
     assert "!" in text.splitlines()[3]
@@ -247,30 +254,33 @@ def test_smaller_requests_keep_each_candidate_with_its_first_stage() -> None:
             return [float(rank) for rank in request.first_stage.ranks]
 
     plan, reranker = toy_plan(1, 7), loader(UsesRanks)()
-    whole = answers(reranker, "toy", [requests(plan, reranker)])
+    whole = score_batches(reranker, "toy", [make_probe_requests(plan, reranker)])
     assert len(seen) == 7
-    for shape in (turned, thinned, halved_backwards):
-        assert {**whole["q0"], **answers(reranker, "toy", shape(requests(plan, reranker)))["q0"]} == whole["q0"]
+    for shape in (reverse_candidates, thin_candidates, halve_reversed):
+        assert {
+            **whole["q0"],
+            **score_batches(reranker, "toy", shape(make_probe_requests(plan, reranker)))["q0"],
+        } == whole["q0"]
     assert len(set(seen)) == 7
-    smaller = requests(plan, reranker)[0].subset([3, 1], 5)
+    smaller = make_probe_requests(plan, reranker)[0].subset([3, 1], 5)
     assert smaller.request.key == 5
     assert smaller.entry.doc_ids == [f"doc-{item.text.split()[-1]}" for item in smaller.request.candidates]
 
 
 def test_differences_are_told_in_spreads_and_orders_in_swapped_pairs() -> None:
     before = {"q": {"a": 1.0, "b": 2.0, "c": 3.0}}
-    (found,) = compare("pointwise", "t", before, {"q": {"a": 1.5, "b": 2.0}}, 2.0)
+    (found,) = compare_scores("pointwise", "t", before, {"q": {"a": 1.5, "b": 2.0}}, 2.0)
     assert (found.size, found.doc_id, found.before, found.after) == (0.25, "a", 1.0, 1.5)
-    (found,) = compare("pointwise", "t", before, {"q": {"a": 1.0 + 1e-9}}, 0.0)
+    (found,) = compare_scores("pointwise", "t", before, {"q": {"a": 1.0 + 1e-9}}, 0.0)
     assert found.broken
-    (found,) = compare("listwise", "t", before, {"q": {"a": 1.0, "b": 3.0, "c": 2.0}}, 1.0)
+    (found,) = compare_scores("listwise", "t", before, {"q": {"a": 1.0, "b": 3.0, "c": 2.0}}, 1.0)
     assert found.size == pytest.approx(1 / 3)
 
 
 def test_a_drift_needs_many_requests_on_one_side() -> None:
     def shifted(*shifts: float) -> bool:
         known = {"q": {"a": 0.0}}
-        return drifts(d for s in shifts for d in compare("pointwise", "t", known, {"q": {"a": s}}, 1.0))
+        return is_drift(d for s in shifts for d in compare_scores("pointwise", "t", known, {"q": {"a": s}}, 1.0))
 
     assert shifted(*[1e-6] * 8, 0.0)
     assert not shifted(*[1e-6] * 7, 0.0, 0.0)
@@ -290,4 +300,4 @@ def test_the_noise_floor_is_what_moved_between_two_plans(tmp_path: Any) -> None:
     assert moved.floor == noise.mean_change <= noise.largest_change
     write_noise(tmp_path / "runs" / "toy", moved)
     assert read_noise(tmp_path / "runs" / "toy") == moved
-    assert f"moves by {100 * moved.floor:.3f} a query" in noise_text(moved)
+    assert f"moves by {100 * moved.floor:.3f} a query" in format_noise(moved)

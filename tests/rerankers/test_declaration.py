@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mrb.errors import AdapterError
-from mrb.rerankers.declaration import DEFAULT_CONCURRENCY, LoadedReranker, declared, not_covered
+from mrb.rerankers.declaration import DEFAULT_CONCURRENCY, LoadedReranker, find_uncovered_inputs, read_declarations
 from mrb.rerankers.plugins import Adapter
 from tests.builders.toy import toy_task
 
@@ -19,7 +19,7 @@ def make(options: dict[str, Any] | None = None, name: str = "toy", method: str =
 
 
 def loaded(**attributes: Any) -> LoadedReranker:
-    return declared(make(**attributes))
+    return read_declarations(make(**attributes))
 
 
 def refused(**attributes: Any) -> str:
@@ -63,7 +63,7 @@ def test_a_function_declares_by_attributes() -> None:
         return []
 
     score.kind = "setwise"  # type: ignore[attr-defined]
-    assert declared(Adapter("toy", score, {}, "test", None)).info.kind == "setwise"
+    assert read_declarations(Adapter("toy", score, {}, "test", None)).info.kind == "setwise"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_options_are_recorded_as_json_holds_them() -> None:
     ],
 )
 def test_tasks_of_other_modalities_are_not_covered(inputs: Any, kind: str, reason: str | None) -> None:
-    found = not_covered(loaded(inputs=inputs).info, toy_task(type=kind))
+    found = find_uncovered_inputs(loaded(inputs=inputs).info, toy_task(type=kind))
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 

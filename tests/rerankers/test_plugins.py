@@ -12,7 +12,7 @@ import pytest
 
 from mrb._util.hashing import sha256_file
 from mrb.errors import AdapterError
-from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, installed, load_adapter
+from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, list_installed, load_adapter
 
 Write = Callable[[str, str], Path]
 
@@ -100,7 +100,7 @@ def test_a_name_of_both_an_installed_adapter_and_a_file_is_refused(
     adapter = load_adapter("toy_name", {})
     assert (adapter.target.score([0]), adapter.source) == ([3.0], "toys 1.2")
     assert adapter.source_sha256 == sha256_file(folder / "site/toy_package.py")
-    assert "toy_name" in installed()
+    assert "toy_name" in list_installed()
     del sys.modules["toy_name"]
     assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [2.0]
 

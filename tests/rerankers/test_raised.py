@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb.rerankers.raised import place, refused, said
+from mrb.rerankers.raised import describe, find_user_line, to_adapter_error
 
 
 def raised(folder: Path, body: str, name: str = "mine.py") -> BaseException:
@@ -26,24 +26,24 @@ def raised(folder: Path, body: str, name: str = "mine.py") -> BaseException:
 
 def test_the_place_is_in_the_users_own_file_not_in_what_it_called(tmp_path: Path) -> None:
     standard = raised(tmp_path, "import json\njson.loads('{')\n")
-    assert place(standard) == " (mine.py, line 2)"
+    assert find_user_line(standard) == " (mine.py, line 2)"
     ours = raised(tmp_path, "from mrb.data.items import ImageHandle\nImageHandle(lambda: 1 / 0, where='x').encoded\n")
-    assert place(ours) == " (mine.py, line 2)"
+    assert find_user_line(ours) == " (mine.py, line 2)"
     handle = "from mrb.data.items import ImageHandle\nImageHandle(lambda: 5, where='x').encoded\n"
-    assert place(raised(tmp_path, handle)) == " (mine.py, line 2)"
-    assert place(raised(tmp_path, "exec('1 / 0')\n")) == " (mine.py, line 1)"
+    assert find_user_line(raised(tmp_path, handle)) == " (mine.py, line 2)"
+    assert find_user_line(raised(tmp_path, "exec('1 / 0')\n")) == " (mine.py, line 1)"
 
 
 @pytest.mark.torch
 def test_the_place_is_in_the_users_own_file_not_in_torch(tmp_path: Path) -> None:
     torch = raised(tmp_path, "import torch\n\ntorch.nn.Linear(2, 2)(torch.ones(3))\n")
-    assert place(torch) == " (mine.py, line 3)"
+    assert find_user_line(torch) == " (mine.py, line 3)"
 
 
 def test_an_installed_adapter_has_the_last_line_outside_mrb(tmp_path: Path) -> None:
     package = tmp_path / "site-packages"
     package.mkdir()
-    assert place(raised(package, "x = 1\n1 / 0\n", "theirs.py")) == " (theirs.py, line 2)"
+    assert find_user_line(raised(package, "x = 1\n1 / 0\n", "theirs.py")) == " (theirs.py, line 2)"
 
 
 def test_what_only_our_own_lines_raised_has_no_place() -> None:
@@ -52,10 +52,10 @@ def test_what_only_our_own_lines_raised_has_no_place() -> None:
     try:
         canonical_json(float("nan"))
     except ValueError as error:
-        assert place(error).startswith(" (test_raised.py, line ")
+        assert find_user_line(error).startswith(" (test_raised.py, line ")
         assert error.__traceback__ is not None
-        assert place(error.with_traceback(error.__traceback__.tb_next)) == ""
-    assert place(ValueError("never raised")) == ""
+        assert find_user_line(error.with_traceback(error.__traceback__.tb_next)) == ""
+    assert find_user_line(ValueError("never raised")) == ""
 
 
 def test_groups_tell_their_first_member_and_its_place(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_groups_tell_their_first_member_and_its_place(tmp_path: Path) -> None:
         "import asyncio\n\nasync def fails():\n    raise ValueError('no')\n\nasync def main():\n"
         "    async with asyncio.TaskGroup() as group:\n        group.create_task(fails())\n\nasyncio.run(main())\n",
     )
-    assert said(error) == "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception): ValueError: no"
-    assert place(error) == " (mine.py, line 4)"
+    assert describe(error) == "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception): ValueError: no"
+    assert find_user_line(error) == " (mine.py, line 4)"
     never_raised = raised(tmp_path, "\nraise BaseExceptionGroup('many', [SystemExit(3)])\n")
-    assert said(never_raised) == "BaseExceptionGroup: many (1 sub-exception): SystemExit: 3"
-    assert place(never_raised) == " (mine.py, line 2)"
+    assert describe(never_raised) == "BaseExceptionGroup: many (1 sub-exception): SystemExit: 3"
+    assert find_user_line(never_raised) == " (mine.py, line 2)"
 
 
 def test_a_real_panic_of_a_rust_library_is_an_error_like_another(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_real_panic_of_a_rust_library_is_an_error_like_another(tmp_path: Path)
         "words.encode('a a a').truncate(1, stride=1)\n",
     )
     assert not isinstance(panic, Exception)
-    line = str(refused(panic, "task toy: the adapter raised"))
+    line = str(to_adapter_error(panic, "task toy: the adapter raised"))
     assert line.startswith("task toy: the adapter raised PanicException: `stride` must be strictly less than")
     assert " (mine.py, line 4); " in line
 
@@ -111,7 +111,7 @@ class NotTextError(Exception):
     ],
 )
 def test_what_an_exception_says_is_one_short_line(make: Callable[[], BaseException], line: str) -> None:
-    text = said(make())
+    text = describe(make())
     assert text.startswith(line)
     assert text.isprintable() and len(text) < 400
 
@@ -125,4 +125,4 @@ def test_what_an_exception_says_is_one_short_line(make: Callable[[], BaseExcepti
     ],
 )
 def test_the_users_interrupt_stays_an_interrupt(error: BaseException) -> None:
-    assert isinstance(refused(error, "x"), KeyboardInterrupt)
+    assert isinstance(to_adapter_error(error, "x"), KeyboardInterrupt)

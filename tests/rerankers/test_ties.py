@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mrb.baselines.rerankers.constant import Constant
-from mrb.rerankers.declaration import declared
+from mrb.rerankers.declaration import read_declarations
 from mrb.rerankers.plugins import Adapter
-from mrb.rerankers.ties import MOST, tie_warning, tied_share
+from mrb.rerankers.ties import MOST, compute_tied_share, format_tie_warning
 
-INFO = declared(Adapter("toy", Constant(), {}, "test", None)).info
+INFO = read_declarations(Adapter("toy", Constant(), {}, "test", None)).info
 NAN = float("nan")
 
 
@@ -28,13 +28,13 @@ NAN = float("nan")
     ],
 )
 def test_the_share_counts_queries_with_two_scores_or_more(scores: list[list[float]], share: float) -> None:
-    assert tied_share(scores) == share
+    assert compute_tied_share(scores) == share
 
 
 def test_all_tasks_stand_in_one_line_with_the_least_share() -> None:
-    line = tie_warning(INFO, {"a": 1.0, "b": 0.987, "c": MOST - 0.01})
+    line = format_tie_warning(INFO, {"a": 1.0, "b": 0.987, "c": MOST - 0.01})
     assert line is not None and "\n" not in line
     assert "toy tied all candidates in 98 % of queries of: a, b;" in line
     assert 'inputs = ("text",)' in line
-    assert tie_warning(INFO, {"c": MOST - 0.01}) is None
-    assert tie_warning(INFO, {}) is None
+    assert format_tie_warning(INFO, {"c": MOST - 0.01}) is None
+    assert format_tie_warning(INFO, {}) is None

@@ -15,7 +15,7 @@ from mrb.baselines.rerankers.bm25 import BM25Retriever
 from mrb.data.items import Item
 from mrb.data.task import Task, list_suite_tasks, load_suite, load_task
 from mrb.data.task_data import TaskData
-from mrb.engine.prefetch import ahead
+from mrb.engine.prefetch import prefetch
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate
 from mrb.rerankers.plugins import Adapter
@@ -277,7 +277,7 @@ def test_results_come_in_order_and_no_more_than_so_many_are_ahead(most: int) -> 
 
     taken = 0
     with ThreadPoolExecutor(4) as pool:
-        for result in ahead(pool, work, range(30), most):
+        for result in prefetch(pool, work, range(30), most):
             assert result == taken
             taken += 1
             assert len(begun) <= taken + most
@@ -292,6 +292,6 @@ def test_an_error_ahead_is_raised_where_its_result_would_be() -> None:
 
     got: list[int] = []
     with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="three"):
-        for result in ahead(pool, work, range(10), 4):
+        for result in prefetch(pool, work, range(10), 4):
             got.append(result)
     assert got == [0, 1, 2]

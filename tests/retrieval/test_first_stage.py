@@ -14,9 +14,9 @@ from PIL import Image
 from mrb._util.hashing import tie_hash
 from mrb.baselines.rerankers.bm25 import BM25Retriever
 from mrb.baselines.retrievers.colour_words import ColourWords
-from mrb.baselines.retrievers.colours import unit
+from mrb.baselines.retrievers.colours import normalise
 from mrb.baselines.retrievers.gallery import Gallery
-from mrb.baselines.retrievers.lexical import words
+from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.retrievers.pixels import Pixels
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
@@ -49,10 +49,10 @@ class Fixed:
 
 def plain_bm25(query: str, documents: dict[str, str], k1: float = 1.2, b: float = 0.75) -> dict[str, float]:
     """Lucene's BM25 straight from its formula."""
-    counts = {doc_id: Counter(words(text)) for doc_id, text in documents.items()}
+    counts = {doc_id: Counter(tokenize(text)) for doc_id, text in documents.items()}
     mean = sum(count.total() for count in counts.values()) / len(counts)
     scores = dict.fromkeys(documents, 0.0)
-    for word in words(query):
+    for word in tokenize(query):
         df = sum(word in count for count in counts.values())
         idf = math.log(1 + (len(counts) - df + 0.5) / (df + 0.5))
         for doc_id, count in counts.items():
@@ -97,7 +97,7 @@ def test_nearest_is_exact_and_ties_equal_vectors() -> None:
     generator = np.random.default_rng(5)
     queries = generator.normal(size=(300, 16)).astype(np.float32)
     documents = generator.normal(size=(50, 16)).astype(np.float32)
-    queries, documents = unit(queries), unit(documents)
+    queries, documents = normalise(queries), normalise(documents)
     documents[30] = documents[10]
     ids = [f"d{n}" for n in range(50)]
     found = list(nearest("t", [f"q{n}" for n in range(300)], queries, ids, documents, 5))
@@ -113,7 +113,7 @@ def test_nearest_is_exact_and_ties_equal_vectors() -> None:
 
 def test_nearest_does_not_depend_on_where_a_document_stands() -> None:
     generator = np.random.default_rng(6)
-    queries, documents = (unit(generator.normal(size=(n, 33)).astype(np.float32)) for n in (70, 400))
+    queries, documents = (normalise(generator.normal(size=(n, 33)).astype(np.float32)) for n in (70, 400))
     names, asked = [f"d{n}" for n in range(400)], [f"q{n}" for n in range(70)]
     order = generator.permutation(400)
     straight = list(nearest("t", asked, queries, names, documents, 20))
@@ -157,7 +157,7 @@ def test_bm25_reads_the_side_table_where_documents_have_no_text() -> None:
 
 
 def test_analysis_is_fixed() -> None:
-    assert words("The QUICK foxes' running, in 3.11 Straße über café_au-lait") == (
+    assert tokenize("The QUICK foxes' running, in 3.11 Straße über café_au-lait") == (
         ["quick", "fox", "run", "3", "11", "straße", "über", "café_au", "lait"]
     )
 

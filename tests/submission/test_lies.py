@@ -77,10 +77,10 @@ def lying(folder: Path) -> Callable[..., Path]:
 def _model_scores(model: Any, plan: Plan, query_id: str) -> Scores:
     from dataclasses import replace
 
-    from mrb.rerankers.check.probe import answers, requests
+    from mrb.rerankers.check.probe import make_probe_requests, score_batches
 
     one = replace(plan, query_ids=(query_id,))
-    found = answers(model, plan.data.task.id, [requests(one, model)])
+    found = score_batches(model, plan.data.task.id, [make_probe_requests(one, model)])
     return [found[query_id][doc_id] for doc_id in plan.entry(query_id).doc_ids]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mrb.engine.backbone import row_of
+from mrb.engine.backbone import make_row
 from mrb.errors import TrainingError
 from mrb.training.dataset import Batch
 from mrb.training.grad_cache import MicroBatchStep, StepResult, split_chunks
@@ -119,7 +119,7 @@ def test_the_step_is_the_loss_of_the_logits_by_hand(made: Any) -> None:
     features = parts.pictures.features(batch.images)
     # One document at a time: nothing is padded.
     with torch.no_grad():
-        logits = [parts.learner([row_of(prompt, features)], features) for prompt in batch.prompts]
+        logits = [parts.learner([make_row(prompt, features)], features) for prompt in batch.prompts]
     yes, no = (torch.cat([pair[i] for pair in logits]) for i in (0, 1))
     found = split_groups(yes, no, batch.labels, batch.sizes)
     done, _ = stepped(recipe, parts, batch, 700)

@@ -16,7 +16,7 @@ import pytest
 import sweep_report as report
 from click.testing import CliRunner
 
-from mrb.baselines.retrievers.colours import COLOURS, mentions, pixel_colours
+from mrb.baselines.retrievers.colours import COLOURS, find_mentions, name_pixels
 from mrb.baselines.synthetic.flag_grammar import describe_and_draw
 from mrb.baselines.synthetic.flag_sheet import TALL, WIDE
 from mrb.baselines.synthetic.recoloured import recoloured
@@ -287,7 +287,7 @@ def test_recoloured_flags_change_pictures_and_words_alike() -> None:
         picture = np.asarray(image.open(), np.float64)
         height, width = picture.shape[:2]
         for name, row in ((top, height // 6), (rest, height // 2)):
-            shares = pixel_colours(picture[row, width // 2])
+            shares = name_pixels(picture[row, width // 2])
             assert COLOURS[int(shares.argmax())] == name
     with pytest.raises(TrainingError, match="recoloured"):
         derive("nothing", data, 1)
@@ -315,7 +315,7 @@ def test_plain_flags_show_the_colour_that_they_tell() -> None:
     made = derive("plain", data, 1)
     assert made.task.id == "mini-flag-i2t-train-plain"
     assert len(made.queries) == len(made.corpus) == len(data.queries)
-    told = {query_id: mentions(made.corpus.item(query_id).text)[0][1] for query_id in made.queries}
+    told = {query_id: find_mentions(made.corpus.item(query_id).text)[0][1] for query_id in made.queries}
     for part in (parts := parts_of(made)):
         assert len({told[query_id] for query_id in part.queries}) == len(part.queries) <= 7
     assert len(parts) == len(data.queries) / 7
@@ -323,7 +323,7 @@ def test_plain_flags_show_the_colour_that_they_tell() -> None:
         image = made.queries.item(query_id).image
         assert image is not None
         picture = np.asarray(image.open(), np.float64)
-        shares = pixel_colours(picture[picture.shape[0] // 2, picture.shape[1] // 2])
+        shares = name_pixels(picture[picture.shape[0] // 2, picture.shape[1] // 2])
         assert int(shares.argmax()) == told[query_id]
 
 
@@ -347,7 +347,7 @@ def test_drawn_flags_are_what_their_descriptions_tell() -> None:
         if told and opened.size == (64, 48):
             looked_at += 1
             for row, name in zip((8, 24, 40), told.groups(), strict=True):
-                shares = pixel_colours(np.asarray(opened, np.float64)[row, 60])
+                shares = name_pixels(np.asarray(opened, np.float64)[row, 60])
                 assert COLOURS[int(shares.argmax())] == {"gold": "yellow"}.get(name, name)
     assert looked_at >= 3
 

@@ -25,7 +25,7 @@ from mrb.cli.options import (
 )
 from mrb.errors import CandidatesError, MRBError
 from mrb.parallel.cluster.connect import Wanted
-from mrb.rerankers.calling import closed_after
+from mrb.rerankers.calling import close_after
 
 if TYPE_CHECKING:
     from mrb.data.task import Task
@@ -123,7 +123,7 @@ def make(
         _estimate(tasks, chosen, rates, workers or 1, price)
         return
     maker = ListMaker(tasks, chosen)
-    with closed_after(maker.close):
+    with close_after(maker.close):
         maker.make_all(click.echo, say)
 
 
@@ -154,7 +154,7 @@ def _probed(name: str, options: Mapping[str, str], tasks: Sequence[Task]) -> dic
 
     rates: dict[str, EncodingRate] = {}
     retriever = load_first_stage(name, options)
-    with closed_after(partial(close, retriever)):
+    with close_after(partial(close, retriever)):
         for small in list_suite_tasks(load_suite("mini")):
             if small.type in {task.type for task in tasks}:
                 try:

@@ -45,7 +45,7 @@ def verify(
     from mrb.data.task import load_task
     from mrb.hub.pull_lists import find_local_lists
     from mrb.hub.submissions import find_local_folder
-    from mrb.rerankers.calling import closed_after
+    from mrb.rerankers.calling import close_after
     from mrb.rerankers.declaration import load_reranker
     from mrb.rerankers.noise import NoiseRecord
     from mrb.results.schema import parse_file
@@ -56,7 +56,7 @@ def verify(
     lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], say)
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, key_values(options))
-    with closed_after(reranker.close):
+    with close_after(reranker.close):
         record = verify_submission(
             received,
             reranker,

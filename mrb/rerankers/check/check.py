@@ -21,11 +21,20 @@ from typing import Literal
 
 from mrb.errors import AdapterError
 from mrb.evaluation.plan import Plan
-from mrb.rerankers.calling import closed_after
-from mrb.rerankers.check.probe import Probe, Scores, answers, one_by_one, requests, short_pair, thinned, turned
-from mrb.rerankers.check.score_noise import Difference, compare, drifts, spread
-from mrb.rerankers.declaration import LoadedReranker, not_covered
-from mrb.rerankers.ties import tied_share
+from mrb.rerankers.calling import close_after
+from mrb.rerankers.check.probe import (
+    Probe,
+    Scores,
+    make_probe_requests,
+    make_short_pair,
+    reverse_candidates,
+    score_batches,
+    split_requests,
+    thin_candidates,
+)
+from mrb.rerankers.check.score_noise import Difference, compare_scores, compute_spread, is_drift
+from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs
+from mrb.rerankers.ties import compute_tied_share
 from mrb.results.schema import RerankerInfo
 
 Property = Literal["twice", "order", "alone", "candidates", "set", "fresh"]
@@ -72,7 +81,7 @@ class TaskCheck:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckOutcome:
     """The result of a check.
 
     `not_covered` and `elsewhere` are {task id: reason} of tasks that were not checked. `broken` has a line for each
@@ -91,30 +100,30 @@ class Checked:
         return all(d.size == 0 for task in self.tasks for found in task.found.values() for d in found)
 
 
-def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = True) -> Checked:
+def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = True) -> CheckOutcome:
     """Check the reranker that `load` builds on the plans of `probe` and return the result.
 
     If `fresh` is true, a second instance is built after the first is closed, and scores too. Raises AdapterError if the
     adapter raises, breaks its contract (a wrong count, a NaN, no permutation) or covers none of the tasks.
     """
     reranker = load()
-    with closed_after(reranker.close):
+    with close_after(reranker.close):
         info = reranker.info
-        refused = {plan.data.task.id: not_covered(info, plan.data.task) for plan in probe.plans}
+        refused = {plan.data.task.id: find_uncovered_inputs(info, plan.data.task) for plan in probe.plans}
         plans = [plan for plan in probe.plans if refused[plan.data.task.id] is None]
         if not plans:
             raise AdapterError(f"{info.name}: takes {', '.join(info.inputs)}, which none of the tasks is made of")
         _warm_up(reranker, plans[0])
-        first = [_Asking(plan, reranker) for plan in plans]
+        first = [_TaskChecker(plan, reranker) for plan in plans]
     if fresh:
         del reranker  # frees its memory before the second instance is built
         _ask_fresh(load, first)
     tasks = tuple(asking.outcome() for asking in first)
     reasons = {task_id: reason for task_id, reason in refused.items() if reason is not None}
-    return Checked(info, tasks, reasons, probe.elsewhere, tuple(_broken(info, tasks)))
+    return CheckOutcome(info, tasks, reasons, probe.elsewhere, tuple(_find_broken(info, tasks)))
 
 
-class _Asking:
+class _TaskChecker:
     """The scores of one task by the first instance, and their differences."""
 
     def __init__(self, plan: Plan, reranker: LoadedReranker) -> None:
@@ -124,28 +133,34 @@ class _Asking:
         started = time.perf_counter()
         base = self._ask(reranker)
         self.seconds = time.perf_counter() - started
-        self.scale = spread(base)
-        self.tied = tied_share(of_query.values() for of_query in base.values())
+        self.scale = compute_spread(base)
+        self.tied = compute_tied_share(of_query.values() for of_query in base.values())
         self._compare("twice", base, self._ask(reranker))
         self.backwards = self._ask(reranker, backwards=True)
         self._compare("order", base, self.backwards)
         task_id = plan.data.task.id
-        alone = answers(reranker, task_id, one_by_one(requests(plan, reranker)))
+        alone = score_batches(reranker, task_id, split_requests(make_probe_requests(plan, reranker)))
         self._compare("alone", base, alone)
         if self.info.kind == "pointwise":
-            self._compare("candidates", alone, answers(reranker, task_id, turned(requests(plan, reranker))))
-            self._compare("set", alone, answers(reranker, task_id, thinned(requests(plan, reranker))))
+            self._compare(
+                "candidates",
+                alone,
+                score_batches(reranker, task_id, reverse_candidates(make_probe_requests(plan, reranker))),
+            )
+            self._compare(
+                "set", alone, score_batches(reranker, task_id, thin_candidates(make_probe_requests(plan, reranker)))
+            )
         if {plan.data.task.query_modality, plan.data.task.document_modality} == {"text"}:
             self._ask_short(reranker)
 
     def _ask_short(self, reranker: LoadedReranker) -> None:
         """Score two short texts of different lengths in one request and, if declared pointwise, each alone."""
         task_id = self.plan.data.task.id
-        pair = short_pair(requests(self.plan, reranker)[0])
-        together = answers(reranker, task_id, [[pair]])
+        pair = make_short_pair(make_probe_requests(self.plan, reranker)[0])
+        together = score_batches(reranker, task_id, [[pair]])
         if self.info.kind == "pointwise":
-            alone = answers(reranker, task_id, ([pair.subset([place], 0)] for place in range(len(pair.order))))
-            self.found["set"] += tuple(compare(self.info.kind, task_id, alone, together, self.scale))
+            alone = score_batches(reranker, task_id, ([pair.subset([place], 0)] for place in range(len(pair.order))))
+            self.found["set"] += tuple(compare_scores(self.info.kind, task_id, alone, together, self.scale))
 
     def ask_fresh(self, reranker: LoadedReranker) -> None:
         """Compare a second instance with the first, with the requests in reverse order, which the first saw too."""
@@ -158,25 +173,27 @@ class _Asking:
         )
 
     def _ask(self, reranker: LoadedReranker, *, backwards: bool = False) -> Scores:
-        return answers(reranker, self.plan.data.task.id, [requests(self.plan, reranker, backwards=backwards)])
+        return score_batches(
+            reranker, self.plan.data.task.id, [make_probe_requests(self.plan, reranker, backwards=backwards)]
+        )
 
     def _compare(self, name: Property, before: Scores, after: Scores) -> None:
-        self.found[name] = tuple(compare(self.info.kind, self.plan.data.task.id, before, after, self.scale))
+        self.found[name] = tuple(compare_scores(self.info.kind, self.plan.data.task.id, before, after, self.scale))
 
 
-def _ask_fresh(load: Callable[[], LoadedReranker], first: Iterable[_Asking]) -> None:
+def _ask_fresh(load: Callable[[], LoadedReranker], first: Iterable[_TaskChecker]) -> None:
     second = load()
-    with closed_after(second.close):
+    with close_after(second.close):
         for asking in first:
             asking.ask_fresh(second)
 
 
 def _warm_up(reranker: LoadedReranker, plan: Plan) -> None:
     """Score one request before timing, so that loading or compiling at the first request does not count."""
-    answers(reranker, plan.data.task.id, one_by_one(requests(plan, reranker)[:1]))
+    score_batches(reranker, plan.data.task.id, split_requests(make_probe_requests(plan, reranker)[:1]))
 
 
-def _broken(info: RerankerInfo, tasks: Iterable[TaskCheck]) -> list[str]:
+def _find_broken(info: RerankerInfo, tasks: Iterable[TaskCheck]) -> list[str]:
     """Return a line for each property that does not hold, with the largest difference."""
     found: dict[Property, list[Difference]] = {name: [] for name in PROPERTIES}
     for task in tasks:
@@ -185,21 +202,21 @@ def _broken(info: RerankerInfo, tasks: Iterable[TaskCheck]) -> list[str]:
     lines: list[str] = []
     shadowed: set[Property] = set()
     for name in PROPERTIES:
-        drift = name in ("twice", "fresh") and drifts(found[name])
+        drift = name in ("twice", "fresh") and is_drift(found[name])
         if name in shadowed or not (drift or any(difference.broken for difference in found[name])):
             continue
         shadowed.update(_SHADOWS.get(name, ()))
-        lines.append(f"{info.name}: {_TOLD[name]}: {_seen(found[name], drift=drift)}")
+        lines.append(f"{info.name}: {_TOLD[name]}: {_format_differences(found[name], drift=drift)}")
     everything = [difference for differences in found.values() for difference in differences]
     if info.batch_invariant and not lines and any(difference.size for difference in everything):
         lines.append(
             f"{info.name}: declared batch_invariant, but the bits of its scores depend on how requests are batched: "
-            f"{_seen(everything)}; leave the declaration out"
+            f"{_format_differences(everything)}; leave the declaration out"
         )
     return lines
 
 
-def _seen(differences: Iterable[Difference], *, drift: bool = False) -> str:
+def _format_differences(differences: Iterable[Difference], *, drift: bool = False) -> str:
     worst = max(differences, key=lambda difference: difference.size)
     where = f"task {worst.task_id}, query {worst.query_id!r}"
     if worst.doc_id is None:

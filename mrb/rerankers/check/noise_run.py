@@ -12,10 +12,10 @@ from mrb.evaluation.plan import Plan
 from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.metrics.measures import HEADLINE, per_query
 from mrb.metrics.ranking import rank_candidates
-from mrb.rerankers.calling import closed_after
-from mrb.rerankers.check.probe import Probe, Scores, answers, halved_backwards, one_by_one, requests
-from mrb.rerankers.check.score_noise import spread
-from mrb.rerankers.declaration import LoadedReranker, not_covered
+from mrb.rerankers.calling import close_after
+from mrb.rerankers.check.probe import Probe, Scores, halve_reversed, make_probe_requests, score_batches, split_requests
+from mrb.rerankers.check.score_noise import compute_spread
+from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs
 from mrb.rerankers.noise import NoiseRecord, TaskNoise
 
 TOP = HEADLINE.cutoff
@@ -27,11 +27,11 @@ HALVES = ALONE + ", its candidates from the last to the first in two halves"
 def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseRecord:
     """Score every covered task of `probe` under both batch plans with one instance, and return the noise record."""
     reranker = load()
-    with closed_after(reranker.close):
+    with close_after(reranker.close):
         tasks = {
-            plan.data.task.id: _task_noise(plan, reranker)
+            plan.data.task.id: _measure_task(plan, reranker)
             for plan in probe.plans
-            if not_covered(reranker.info, plan.data.task) is None
+            if find_uncovered_inputs(reranker.info, plan.data.task) is None
         }
     return NoiseRecord(
         schema_version=1,
@@ -45,20 +45,20 @@ def measure_noise(load: Callable[[], LoadedReranker], probe: Probe) -> NoiseReco
     )
 
 
-def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
+def _measure_task(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
     task_id = plan.data.task.id
-    first = answers(reranker, task_id, [requests(plan, reranker)])
-    apart = halved_backwards if reranker.info.kind == "pointwise" else one_by_one
-    second = answers(reranker, task_id, apart(requests(plan, reranker, backwards=True)))
-    before, after = _rankings(plan, first), _rankings(plan, second)
-    ndcg = [_ndcg(plan, ranking) for ranking in (before, after)]
+    first = score_batches(reranker, task_id, [make_probe_requests(plan, reranker)])
+    apart = halve_reversed if reranker.info.kind == "pointwise" else split_requests
+    second = score_batches(reranker, task_id, apart(make_probe_requests(plan, reranker, backwards=True)))
+    before, after = _rank_candidates(plan, first), _rank_candidates(plan, second)
+    ndcg = [_compute_ndcg(plan, ranking) for ranking in (before, after)]
     change = np.abs(ndcg[1] - ndcg[0])
     parts = parts_of(plan.data.task, plan.query_ids)
     return TaskNoise(
         candidates=plan.candidates.sha256,
         queries=len(plan.query_ids),
         pairs=plan.pairs,
-        spread=spread(first),
+        spread=compute_spread(first),
         largest_difference=max(abs(second[q][doc] - score) for q, of in first.items() for doc, score in of.items()),
         rank_changes=sum(a != b for q in before for a, b in zip(before[q], after[q], strict=True)),
         top_changes=sum(set(before[q][:TOP]) != set(after[q][:TOP]) for q in before),
@@ -69,7 +69,7 @@ def _task_noise(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
     )
 
 
-def _rankings(plan: Plan, scores: Scores) -> dict[str, list[str]]:
+def _rank_candidates(plan: Plan, scores: Scores) -> dict[str, list[str]]:
     """Return {query id: document ids, best first} by the common ranking rule, for queries with candidates."""
     found = {}
     for query_id, of_query in scores.items():
@@ -79,6 +79,6 @@ def _rankings(plan: Plan, scores: Scores) -> dict[str, list[str]]:
     return found
 
 
-def _ndcg(plan: Plan, rankings: dict[str, list[str]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _compute_ndcg(plan: Plan, rankings: dict[str, list[str]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
     return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]

@@ -45,7 +45,7 @@ def make_probe(spec: RunSpec, *, queries: int, depth: int) -> Probe:
     A Hub task is included if it has a list and its files are on disk, because a check downloads nothing. Raises
     DataError if no task is left, and CandidatesError as `mrb run` does or for a list without the sampled queries.
     """
-    reasons = {task.id: _elsewhere(task, spec.candidates) for task in spec.tasks}
+    reasons = {task.id: _find_obstacle(task, spec.candidates) for task in spec.tasks}
     elsewhere = {task_id: reason for task_id, reason in reasons.items() if reason is not None}
     if len(elsewhere) == len(spec.tasks):
         first = spec.tasks[0].id
@@ -62,7 +62,7 @@ def make_probe(spec: RunSpec, *, queries: int, depth: int) -> Probe:
     return Probe(tuple(plans), elsewhere)
 
 
-def _elsewhere(task: Task, given: Path | None) -> str | None:
+def _find_obstacle(task: Task, given: Path | None) -> str | None:
     """Return why the task cannot be checked, or None if it can."""
     if task.source.kind != "hub":
         return None
@@ -71,7 +71,7 @@ def _elsewhere(task: Task, given: Path | None) -> str | None:
     return None if is_local(task) else NOT_HERE
 
 
-def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[PlannedRequest]:
+def make_probe_requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -> list[PlannedRequest]:
     """Return new requests for the plan's queries, in its order or in reverse order."""
     entries = list(plan.entries())
     if backwards:
@@ -80,17 +80,17 @@ def requests(plan: Plan, reranker: LoadedReranker, *, backwards: bool = False) -
     return list(make_requests(plan, entries, info.kind, uses_first_stage=info.uses_first_stage))
 
 
-def one_by_one(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
+def split_requests(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as its own batch."""
     return ([item] for item in items)
 
 
-def turned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
+def reverse_candidates(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as its own batch, with its candidates in reverse order."""
     return ([item.subset(range(len(item.order))[::-1], 0)] for item in items)
 
 
-def thinned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
+def thin_candidates(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield two smaller requests for each: one with every other candidate, one with a single candidate."""
     for item in items:
         count = len(item.order)
@@ -99,7 +99,7 @@ def thinned(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
             yield [item.subset([1], 0)]
 
 
-def halved_backwards(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
+def halve_reversed(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     """Yield each request as two, one for each half of its candidates in reverse order."""
     for item in items:
         backwards = range(len(item.order))[::-1]
@@ -109,7 +109,7 @@ def halved_backwards(items: Iterable[PlannedRequest]) -> Iterator[list[PlannedRe
                 yield [item.subset(half, 0)]
 
 
-def short_pair(item: PlannedRequest) -> PlannedRequest:
+def make_short_pair(item: PlannedRequest) -> PlannedRequest:
     """Return the request with its first two candidates and with short texts of different lengths instead of its own.
 
     An adapter that batches by tokens pads such texts in one batch, which long texts never share.
@@ -119,7 +119,7 @@ def short_pair(item: PlannedRequest) -> PlannedRequest:
     return replace(pair, request=replace(pair.request, query=Item("one"), candidates=shown))
 
 
-def answers(reranker: LoadedReranker, task_id: str, batches: Batches) -> Scores:
+def score_batches(reranker: LoadedReranker, task_id: str, batches: Batches) -> Scores:
     """Score all requests, one batch after the other. Raises AdapterError if an answer breaks the contract."""
     found: Scores = {}
     for batch in batches:

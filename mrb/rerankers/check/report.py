@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 
 from mrb._util.format import format_table
-from mrb.rerankers.check.check import PROPERTIES, Checked, TaskCheck
+from mrb.rerankers.check.check import PROPERTIES, CheckOutcome, TaskCheck
 from mrb.rerankers.check.score_noise import TOLERANCE, Difference
 from mrb.rerankers.noise import NoiseRecord
-from mrb.rerankers.ties import tie_warning
+from mrb.rerankers.ties import format_tie_warning
 
 _OF_SCORES = "% of the standard deviation of the task's scores"
 _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of candidate pairs that change places"}
 
 
-def check_text(checked: Checked) -> str:
+def format_check(checked: CheckOutcome) -> str:
     """Format the model's declarations, one row per task, the tasks not checked, and the throughput."""
     info = checked.info
     declared = [info.kind, f"takes {', '.join(info.inputs)}"]
@@ -23,7 +23,7 @@ def check_text(checked: Checked) -> str:
     names = [name for name in PROPERTIES if any(name in task.found for task in checked.tasks)]
     rows = [("task", "type", "pairs", "pairs/s", *names)]
     for task in checked.tasks:
-        cells = (_cell(task.largest(name)) for name in names)
+        cells = (_format_cell(task.largest(name)) for name in names)
         rows.append((task.task_id, task.type, str(task.pairs), _rate(task.pairs, task.seconds), *cells))
     lines = [
         f"{info.name}: {'; '.join(declared)}",
@@ -34,12 +34,12 @@ def check_text(checked: Checked) -> str:
     for reason in dict.fromkeys(checked.elsewhere.values()):
         task_ids = [task_id for task_id, why in checked.elsewhere.items() if why == reason]
         lines.append(f"not asked: {reason}: {', '.join(task_ids)}")
-    if (warning := tie_warning(info, {task.task_id: task.tied for task in checked.tasks})) is not None:
+    if (warning := format_tie_warning(info, {task.task_id: task.tied for task in checked.tasks})) is not None:
         lines.append(warning)
-    return "\n".join([*lines, _total(checked.tasks)])
+    return "\n".join([*lines, _format_total(checked.tasks)])
 
 
-def verdict(checked: Checked) -> str:
+def format_verdict(checked: CheckOutcome) -> str:
     """Return the last line of a check that found nothing broken."""
     held = f"{checked.info.name} holds what it declares"
     if checked.exact and not checked.info.batch_invariant:
@@ -47,7 +47,7 @@ def verdict(checked: Checked) -> str:
     return held
 
 
-def noise_text(record: NoiseRecord) -> str:
+def format_noise(record: NoiseRecord) -> str:
     """Format one row of noise per task, and the noise floor."""
     rows = [("task", "queries", "pairs", "largest difference", "rank changes", "nDCG@10 change")]
     for task_id, noise in record.tasks.items():
@@ -57,7 +57,7 @@ def noise_text(record: NoiseRecord) -> str:
     return "\n".join([*format_table(rows), floor])
 
 
-def _cell(difference: Difference | None) -> str:
+def _format_cell(difference: Difference | None) -> str:
     if difference is None:
         return ""
     if difference.size == 0:
@@ -71,6 +71,6 @@ def _rate(pairs: int, seconds: float) -> str:
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.2g}"
 
 
-def _total(tasks: Sequence[TaskCheck]) -> str:
+def _format_total(tasks: Sequence[TaskCheck]) -> str:
     pairs, requests = sum(task.pairs for task in tasks), sum(task.requests for task in tasks)
     return f"{_rate(pairs, sum(task.seconds for task in tasks))} pairs/s, over {pairs} pairs in {requests} requests"

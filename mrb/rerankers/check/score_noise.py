@@ -43,28 +43,28 @@ class Difference:
         return self.size > TOLERANCE
 
 
-def spread(scores: Scores) -> float:
+def compute_spread(scores: Scores) -> float:
     """Return the standard deviation of all scores of a task's probe."""
     return float(np.std([score for of_query in scores.values() for score in of_query.values()]))
 
 
-def compare(kind: Kind, task_id: str, before: Scores, after: Scores, scale: float) -> list[Difference]:
+def compare_scores(kind: Kind, task_id: str, before: Scores, after: Scores, scale: float) -> list[Difference]:
     """Return one difference for each request of `after`; `before` must hold the same pairs.
 
-    `scale` is the task's `spread`. If it is 0, any change of a score has infinite size.
+    `scale` is the task's `compute_spread`. If it is 0, any change of a score has infinite size.
     """
     if kind == "listwise":
-        return [_of_orders(task_id, query_id, before[query_id], scores) for query_id, scores in after.items()]
-    return [_of_scores(task_id, query_id, before[query_id], scores, scale) for query_id, scores in after.items()]
+        return [_compare_orders(task_id, query_id, before[query_id], scores) for query_id, scores in after.items()]
+    return [_compare_values(task_id, query_id, before[query_id], scores, scale) for query_id, scores in after.items()]
 
 
-def drifts(differences: Iterable[Difference]) -> bool:
+def is_drift(differences: Iterable[Difference]) -> bool:
     """Return whether many requests changed, all in one direction: a state that grows, however slowly."""
     shifts = [difference.shift for difference in differences if difference.shift]
     return len(shifts) >= DRIFT_REQUESTS and len({shift > 0 for shift in shifts}) == 1
 
 
-def _of_scores(
+def _compare_values(
     task_id: str, query_id: str, before: Mapping[str, float], after: Mapping[str, float], scale: float
 ) -> Difference:
     moved = {doc_id: abs(score - before[doc_id]) for doc_id, score in after.items()}
@@ -75,7 +75,7 @@ def _of_scores(
     return Difference(size, task_id, query_id, doc_id, before[doc_id], after[doc_id], shift)
 
 
-def _of_orders(task_id: str, query_id: str, before: Mapping[str, float], after: Mapping[str, float]) -> Difference:
+def _compare_orders(task_id: str, query_id: str, before: Mapping[str, float], after: Mapping[str, float]) -> Difference:
     pairs = list(combinations(after, 2))
     swapped = sum((before[a] < before[b]) != (after[a] < after[b]) for a, b in pairs)
     return Difference(swapped / max(len(pairs), 1), task_id, query_id)
