@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -16,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.command import Done, run_mrb
 from tests.builders.run_folders import write_run_folder
 from tests.builders.submissions import submitted, trial_run
 
 pytest_plugins = ["tests.builders.hub.fixtures"]
 
 MakeRun = Callable[..., Path]
-Done = subprocess.CompletedProcess[str]
 # Scripts in benchmarks/ import each other by name. Last, for one is named as an installed package is.
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -97,15 +95,7 @@ def mrb(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Done]:
     if request.node.get_closest_marker("hub"):
         on_hub: Callable[..., Done] = request.getfixturevalue("mrb_on_hub")
         return on_hub
-    command = Path(sys.executable).with_name("mrb")
-
-    def run(*arguments: str, env: dict[str, str] | None = None) -> Done:
-        environment = {**os.environ, **(env or {})}
-        return subprocess.run(
-            [str(command), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-
-    return run
+    return lambda *arguments, env=None: run_mrb(tmp_path, *arguments, **(env or {}))
 
 
 @pytest.fixture(scope="session")

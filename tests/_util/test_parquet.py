@@ -95,6 +95,7 @@ def stated() -> dict[str, str]:
     return {"mrb": json.dumps({**made.model_dump(), "schema_version": 1, "sha256": "0" * 64})}
 
 
+@pytest.mark.slow
 def test_small_files_of_much_content_are_refused_in_bounded_memory(tmp_path: Path, stated: dict[str, str]) -> None:
     def put(name: str, content: pa.Table, **options: Any) -> Path:
         path = tmp_path / f"{name}.parquet"
@@ -137,6 +138,7 @@ def test_small_files_of_much_content_are_refused_in_bounded_memory(tmp_path: Pat
     assert "when unpacked, too much for a file" in (said["texts groups"] or "")
 
 
+@pytest.mark.slow
 def test_a_long_footer_is_refused_unread_by_every_reader(tmp_path: Path) -> None:
     one = table(pa.array(["q"]), pa.array(["d"]))
     pq.write_table(one.replace_schema_metadata({"x": "y" * 60_000_000}), tmp_path / "metadata.parquet")

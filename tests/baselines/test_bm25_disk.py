@@ -46,6 +46,7 @@ def test_both_engines_make_the_same_list(data: TaskData, tmp_path: Path, k1: flo
     assert disk.sha256 == memory.sha256
 
 
+@pytest.mark.slow
 def test_an_index_that_was_cut_anywhere_goes_on_to_the_same_bytes(
     data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,8 @@ from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.services import harness, llama, llava_cross_encoder, mrb, picture, xlm_roberta
+from tests.builders.command import run_mrb
+from tests.builders.services import harness, llama, llava_cross_encoder, picture, xlm_roberta
 
 pytestmark = pytest.mark.torch
 
@@ -405,7 +406,7 @@ def test_a_text_that_names_a_picture_stays_a_text(vision: Path, tmp_path: Path) 
 @pytest.mark.parametrize("which", ["text", "vision"])
 def test_check_holds(which: str, checkpoint: Path, vision: Path, tmp_path: Path) -> None:
     path, task = (checkpoint, "mini-faq-t2t") if which == "text" else (vision, "mini-flag-t2i")
-    done = mrb(tmp_path, "check", "cross-encoder", "--set", f"path={path}", "--task", task, HF_HUB_OFFLINE="1")
+    done = run_mrb(tmp_path, "check", "cross-encoder", "--set", f"path={path}", "--task", task, HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     assert "cross-encoder holds what it declares" in done.stdout
 

@@ -19,7 +19,8 @@ from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.services import byte_tokenizer, harness, llama, mrb, xlm_roberta
+from tests.builders.command import run_mrb
+from tests.builders.services import byte_tokenizer, harness, llama, xlm_roberta
 
 pytestmark = pytest.mark.torch
 
@@ -202,7 +203,7 @@ def test_a_prompt_that_cannot_fit_is_refused(random_llama: Path) -> None:
 
 def test_check_holds(trained: Path, tmp_path: Path) -> None:
     options = ("--set", f"path={trained}", "--set", "max_length=900")
-    done = mrb(tmp_path, "check", "listwise", *options, "--task", "mini-faq-t2t", HF_HUB_OFFLINE="1")
+    done = run_mrb(tmp_path, "check", "listwise", *options, "--task", "mini-faq-t2t", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     assert "listwise holds what it declares" in done.stdout
     assert " malformed" in done.stderr

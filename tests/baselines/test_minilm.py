@@ -16,7 +16,8 @@ from mrb.baselines.rerankers import minilm
 from mrb.data.items import Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.services import harness, mrb
+from tests.builders.command import run_mrb
+from tests.builders.services import harness
 
 pytestmark = pytest.mark.torch
 
@@ -91,6 +92,6 @@ def test_the_weights_are_part_of_the_version(reranker: LoadedReranker) -> None:
 
 
 def test_check_holds(tmp_path: Path) -> None:
-    done = mrb(tmp_path, "check", "minilm", "--task", "mini-faq-t2t")
+    done = run_mrb(tmp_path, "check", "minilm", "--task", "mini-faq-t2t")
     assert done.returncode == 0, done.stderr
     assert "minilm holds what it declares" in done.stdout

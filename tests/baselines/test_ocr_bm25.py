@@ -15,7 +15,8 @@ from mrb.baselines.retrievers.lexical import score_bm25, tokenize
 from mrb.data.items import ImageHandle, Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.services import harness, mrb, picture
+from tests.builders.command import run_mrb
+from tests.builders.services import harness, picture
 
 pytestmark = pytest.mark.torch
 
@@ -102,7 +103,7 @@ def test_a_missing_system_library_is_one_line_that_says_what_to_install(tmp_path
     stand_in.mkdir()
     said = "libGL.so.1: cannot open shared object file: No such file or directory"
     (stand_in / "__init__.py").write_text(f"raise ImportError({said!r})\n")
-    done = mrb(tmp_path, "check", "ocr-bm25", PYTHONPATH=str(tmp_path))
+    done = run_mrb(tmp_path, "check", "ocr-bm25", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
@@ -110,6 +111,8 @@ def test_a_missing_system_library_is_one_line_that_says_what_to_install(tmp_path
 
 
 def test_check_holds(tmp_path: Path) -> None:
-    done = mrb(tmp_path, "check", "ocr-bm25", "--task", "mini-flag-t2i", "--task", "mini-faq-t2t", "--requests", "1")
+    done = run_mrb(
+        tmp_path, "check", "ocr-bm25", "--task", "mini-flag-t2i", "--task", "mini-faq-t2t", "--requests", "1"
+    )
     assert done.returncode == 0, done.stderr
     assert "ocr-bm25 holds what it declares" in done.stdout

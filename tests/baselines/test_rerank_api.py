@@ -24,7 +24,8 @@ from mrb.data.items import ImageHandle, Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.services import harness, mrb, picture
+from tests.builders.command import run_mrb
+from tests.builders.services import harness, picture
 
 pytestmark = pytest.mark.torch
 
@@ -460,7 +461,7 @@ def test_a_run_is_scored_and_its_files_hold_no_key(server: Server, tmp_path: Pat
     options = ("--set", f"url={server.url}", "--set", "model=toy", "--set", "api_key_env=RERANK_KEY")
     task = ("--task", "mini-faq-t2t", "--limit", "8")
     server.faults = [answer(500, KEY), drop]
-    done = mrb(tmp_path, "run", "--model", "rerank-api", *options, *task, RERANK_KEY=KEY)
+    done = run_mrb(tmp_path, "run", "--model", "rerank-api", *options, *task, RERANK_KEY=KEY)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "runs" / "rerank-api" / "run.json").read_text())
     assert record["reranker"]["options"]["api_key_env"] == "RERANK_KEY"
@@ -468,7 +469,7 @@ def test_a_run_is_scored_and_its_files_hold_no_key(server: Server, tmp_path: Pat
     assert KEY not in done.stdout + done.stderr
     assert KEY.encode() not in files_under(tmp_path)
     server.faults = [answer(403, f"bad key {KEY}".encode())] * 20
-    failed = mrb(
+    failed = run_mrb(
         tmp_path, "run", "--model", "rerank-api", *options, *task, "--fresh", RERANK_KEY=KEY, MRB_TRACEBACK="1"
     )
     assert failed.returncode != 0
@@ -479,11 +480,11 @@ def test_a_run_is_scored_and_its_files_hold_no_key(server: Server, tmp_path: Pat
 
 def test_check_tells_a_pointwise_model_from_one_that_reads_the_list(server: Server, tmp_path: Path) -> None:
     arguments = ("check", "rerank-api", "--set", f"url={server.url}", "--set", "model=toy", "--task", "mini-faq-t2t")
-    done = mrb(tmp_path, *arguments)
+    done = run_mrb(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     server.place_counts = 1.0
-    done = mrb(tmp_path, *arguments)
+    done = run_mrb(tmp_path, *arguments)
     assert done.returncode == 2
     assert "candidate order dependence" in done.stderr
-    done = mrb(tmp_path, *arguments, "--set", "kind=setwise")
+    done = run_mrb(tmp_path, *arguments, "--set", "kind=setwise")
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,18 +21,18 @@ from mrb.engine.identity import hash_checkpoint
 from mrb.retrieval.first_stage import close, load_first_stage, make_candidates
 from tests.builders import museum
 from tests.builders.by_hand import LIMITS
+from tests.builders.command import MRB
 
 pytestmark = pytest.mark.torch
 
 Tiny = Callable[[str], Path]
 
-MRB = Path(sys.executable).with_name("mrb")
 TASK = "mini-flag-t2it-dev"
 GME = [f"--set={key}={value}" for key, value in LIMITS.items()] + ["--set=shard_rows=5", "--set=device=cpu"]
 
 
 def _start(folder: Path, model: str, *options: str, task: str = TASK) -> subprocess.Popen[str]:
-    command = [str(MRB), "candidates", "make", "--first-stage", model, "--task", task, "--depth", "20", *options]
+    command = [MRB, "candidates", "make", "--first-stage", model, "--task", task, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache"), "MRB_OFFLINE": "1"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -15,7 +15,8 @@ from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.services import harness, mrb, picture
+from tests.builders.command import run_mrb
+from tests.builders.services import harness, picture
 
 pytestmark = pytest.mark.torch
 
@@ -172,7 +173,7 @@ def test_options_that_will_not_do(
 
 
 def test_without_vllm_it_is_one_line(tmp_path: Path) -> None:
-    done = mrb(tmp_path, "check", "vllm", "--set", "model=acme/reranker", "--task", "mini-faq-t2t")
+    done = run_mrb(tmp_path, "check", "vllm", "--set", "model=acme/reranker", "--task", "mini-faq-t2t")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "vllm: vllm cannot be imported" in done.stderr

@@ -34,10 +34,3 @@ def wait_until(condition: Callable[[], bool], seconds: float = 300.0) -> bool:
             return True
         time.sleep(0.01)
     return condition()
-
-
-def told(stderr: str) -> str:
-    """The one line that a refusal is."""
-    (line,) = [line for line in stderr.splitlines() if line.startswith("mrb: ")]
-    assert "Traceback" not in stderr
-    return line

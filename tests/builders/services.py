@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,17 +35,6 @@ def picture(image: Image.Image, kind: str = "PNG", caps: ImageCaps | None = None
     image.save(buffer, kind, **options)
     return ImageHandle(buffer.getvalue, where="test", caps=caps)
 
-
-def mrb(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The installed command, in `folder`."""
-    command = [str(Path(sys.executable).with_name("mrb")), *arguments]
-    return subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
-
-
-# Checkpoints: real classes, random weights, saved as a Hub repository is. Weights are drawn wide, so that scores differ
-# by far more than the tolerance that they are compared with.
 
 SPREAD = 0.25
 

@@ -101,6 +101,7 @@ def test_a_score_that_is_no_finite_float32_is_refused_with_its_line(tmp_path: Pa
         read_scores(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "wanted"),
     [

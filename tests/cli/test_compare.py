@@ -14,6 +14,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.builders.command import read_refusal
+
 pytestmark = pytest.mark.slow
 
 Done = subprocess.CompletedProcess[str]
@@ -33,15 +35,6 @@ class Words:
 def ok(done: Done) -> str:
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def refused(done: Done, *wanted: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(lines) == 1 and lines[0].startswith("mrb: "), done.stderr
-    for text in wanted:
-        assert text in lines[0], (text, lines[0])
 
 
 @pytest.fixture
@@ -85,12 +78,12 @@ def test_two_runs_are_compared_in_a_table_and_as_json(mrb: Mrb, runs: Path) -> N
 def test_runs_that_do_not_compare_are_refused(mrb: Mrb, runs: Path) -> None:
     shallow = ("run", "--model", "random", "--task", TASK, "--candidates", "lists", "--name", "shallow", "--depth", "5")
     ok(mrb(*shallow))
-    refused(mrb("compare", "runs/random", "runs/shallow"), TASK, "candidates.depth is 25 and 5")
-    refused(mrb("compare", "runs/random", "runs/nowhere"), "nowhere")
-    refused(mrb("compare", "runs/random"), "at least two runs")
-    refused(mrb("compare", "runs/random", "runs/words", "--measure", "nDCG@7"), "nDCG@7")
+    read_refusal(mrb("compare", "runs/random", "runs/shallow"), TASK, "candidates.depth is 25 and 5")
+    read_refusal(mrb("compare", "runs/random", "runs/nowhere"), "nowhere")
+    read_refusal(mrb("compare", "runs/random"), "at least two runs")
+    read_refusal(mrb("compare", "runs/random", "runs/words", "--measure", "nDCG@7"), "nDCG@7")
     (runs / "words" / TASK / "per_query.parquet").write_bytes(b"nothing")
-    refused(mrb("compare", "runs/random", "runs/words"), "per_query.parquet")
+    read_refusal(mrb("compare", "runs/random", "runs/words"), "per_query.parquet")
 
 
 def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path) -> None:
@@ -100,14 +93,14 @@ def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path)
     before = files(folder)
     path = folder / "result.json"
     path.write_text(path.read_text().replace('"failed_pairs": 0', '"failed_pairs": 3'))
-    refused(mrb(*score), TASK, "counts.failed_pairs is 3, recomputed 0")
+    read_refusal(mrb(*score), TASK, "counts.failed_pairs is 3, recomputed 0")
     assert "differences gone: 1" in ok(mrb(*score, "--write"))
     assert files(folder) == before
     (folder / "journal").write_bytes((folder / "journal").read_bytes()[:-3])
-    refused(mrb(*score), "journal: has no score for query")
-    refused(mrb("recompute", "runs/words/run.json"), "--task")
-    refused(mrb("recompute", "runs"), "run.json")
-    refused(mrb("score", "runs/words"), "`mrb score RUN` is now `mrb recompute runs/words`")
+    read_refusal(mrb(*score), "journal: has no score for query")
+    read_refusal(mrb("recompute", "runs/words/run.json"), "--task")
+    read_refusal(mrb("recompute", "runs"), "run.json")
+    read_refusal(mrb("score", "runs/words"), "`mrb score RUN` is now `mrb recompute runs/words`")
 
 
 def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, runs: Path, tmp_path: Path) -> None:
@@ -128,13 +121,13 @@ def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, 
     (tmp_path / "short.trec").write_text("\n".join(lines[:-1]))
     query, _, doc, *_ = lines[-1].split()
     score = ("score", "--candidates", "lists", "--depth", "25", "--task", TASK)
-    refused(mrb(*score, "short.trec"), f"query {query!r}: no score for candidate {doc!r}")
+    read_refusal(mrb(*score, "short.trec"), f"query {query!r}: no score for candidate {doc!r}")
     (tmp_path / "nan.trec").write_text("\n".join([*lines[:-1], f"{query} Q0 {doc} 1 nan tag"]))
-    refused(mrb(*score, "nan.trec"), f"line {len(lines)}", "'nan'")
+    read_refusal(mrb(*score, "nan.trec"), f"line {len(lines)}", "'nan'")
     (tmp_path / "twice.trec").write_text("\n".join([*lines, lines[-1]]))
-    refused(mrb(*score, "twice.trec"), f"document {doc!r} stands twice")
+    read_refusal(mrb(*score, "twice.trec"), f"document {doc!r} stands twice")
     (tmp_path / "more.trec").write_text("\n".join([*lines, f"{query} Q0 elsewhere 1 0.5 tag"]))
-    refused(mrb(*score, "more.trec"), "'elsewhere' is not among its candidates")
+    read_refusal(mrb(*score, "more.trec"), "'elsewhere' is not among its candidates")
 
 
 def test_an_exported_order_imported_as_candidates_is_the_run_itself(mrb: Mrb, runs: Path, tmp_path: Path) -> None:
@@ -146,8 +139,10 @@ def test_an_exported_order_imported_as_candidates_is_the_run_itself(mrb: Mrb, ru
     own = json.loads((runs / "words" / TASK / "result.json").read_text())["measures"]
     first = json.loads((runs / "constant" / TASK / "result.json").read_text())["first_stage"]
     assert first == own
-    refused(mrb(*made[:-2]), "give --depth 25")
-    refused(mrb("candidates", "import", "words.trec", "--task", "mini-flag-i2t", "--first-stage", "words"), "--skip-")
+    read_refusal(mrb(*made[:-2]), "give --depth 25")
+    read_refusal(
+        mrb("candidates", "import", "words.trec", "--task", "mini-flag-i2t", "--first-stage", "words"), "--skip-"
+    )
     found: dict[str, dict[str, float]] = {}
     for line in (tmp_path / "words.trec").read_text().splitlines():
         query, _, doc, _, score, _ = line.split()
@@ -170,9 +165,9 @@ def test_csv_and_latex_leave_by_standard_output_or_file(mrb: Mrb, runs: Path, tm
     assert done.stdout == "" and ok(done) == ""
     text = (tmp_path / "table.tex").read_text()
     assert r"\toprule" in text and f"{100 * own['mean']:.2f}" in text
-    refused(mrb("export", "runs/words", "--format", "latex", "--measure", "nDCG@7"), "nDCG@7")
-    refused(mrb("export", "runs/words", "--format", "trec", "--task", "nights"), "nights")
-    refused(mrb("export", "nowhere", "--format", "csv"), "nowhere")
+    read_refusal(mrb("export", "runs/words", "--format", "latex", "--measure", "nDCG@7"), "nDCG@7")
+    read_refusal(mrb("export", "runs/words", "--format", "trec", "--task", "nights"), "nights")
+    read_refusal(mrb("export", "nowhere", "--format", "csv"), "nowhere")
 
 
 def test_the_commands_of_the_guide_run(mrb: Mrb, tmp_path: Path) -> None:

@@ -201,6 +201,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("MRB_CACHE", raising=False)

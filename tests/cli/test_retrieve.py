@@ -8,16 +8,16 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.builders.command import MRB
+
 pytestmark = pytest.mark.slow
 
-MRB = Path(sys.executable).with_name("mrb")
 TASK = "mini-faq-t2t"
 FILES = (f"{TASK}.parquet", f"{TASK}.manifest.json")
 ENCODER = """
@@ -83,7 +83,7 @@ class Disk(BM25Retriever):
 
 
 def _start(folder: Path, model: str, *options: str) -> subprocess.Popen[bytes]:
-    command = [str(MRB), "candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
+    command = [MRB, "candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache")}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -144,7 +144,7 @@ def test_killed_in_a_dense_search_it_ends_in_the_same_files(tmp_path: Path) -> N
 
 def test_a_list_that_is_there_is_not_made_again_unless_something_differs(tmp_path: Path) -> None:
     def lines(*options: str) -> list[str]:
-        command = [str(MRB), "candidates", "make", "--first-stage", "slow", "--task", TASK, *options]
+        command = [MRB, "candidates", "make", "--first-stage", "slow", "--task", TASK, *options]
         environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache")}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
@@ -173,7 +173,7 @@ def test_the_manifest_says_what_made_the_list(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
-    command = [str(MRB), "candidates", "make", "--first-stage", "bm25", "--suite", "mrb", "--dry-run", "--rate", "50"]
+    command = [MRB, "candidates", "make", "--first-stage", "bm25", "--suite", "mrb", "--dry-run", "--rate", "50"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "40 tasks" in done.stdout
@@ -184,7 +184,7 @@ def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
 def test_without_a_rate_the_retriever_is_timed_on_embedded_data(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(ENCODER)
     command = [
-        str(MRB),
+        MRB,
         "candidates",
         "make",
         "--first-stage",

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.builders.command import read_refusal
 from tests.builders.hub import sized
 from tests.builders.hub.server import Hub
 
@@ -30,12 +31,6 @@ CORPUS = "corpus/corpus-00000-of-00001.parquet"
 def sized(mrb: Mrb) -> Callable[..., Done]:
     """`mrb` with the sizes of the repositories on loopback."""
     return lambda *arguments, **env: mrb(SIZED, *arguments, env=env, python=True)
-
-
-def refused(done: Done, *words: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stdout + done.stderr
-    assert lines[-1].startswith("mrb: ") and all(word in lines[-1] for word in words), lines[-1]
 
 
 def rows_of(data: bytes) -> list[dict[str, object]]:
@@ -89,7 +84,7 @@ def test_files_as_other_tools_write_them(
 )
 def test_a_table_that_is_none(data: bytes, words: str, hub: Hub, sized: Callable[..., Done]) -> None:
     hub.repositories[SCIFACT]["corpus.jsonl"] = data
-    refused(sized("data", "check", "--remote", "--task", "scifact"), SCIFACT[0], "corpus.jsonl", words)
+    read_refusal(sized("data", "check", "--remote", "--task", "scifact"), SCIFACT[0], "corpus.jsonl", words)
 
 
 def cut(files: dict[str, bytes], path: str, rows: int) -> None:
@@ -103,15 +98,15 @@ def test_a_table_that_was_cut_off(hub: Hub, sized: Callable[..., Done], mrb: Mrb
     # The last document is judged by nobody: nothing else would notice.
     cut(hub.repositories[NIGHTS], CORPUS, 11)
     words = ("nights", "11 documents, the registry says 12")
-    refused(sized("data", "check", "--remote", "--task", "nights"), *words)
+    read_refusal(sized("data", "check", "--remote", "--task", "nights"), *words)
     done = sized("data", "pull", "--task", "nights")
     assert done.returncode == 0 and done.stderr.count(words[1]) == 1, done.stderr
     assert done.stderr.count(words[1]) == sized("data", "pull", "--task", "nights").stderr.count(words[1])
     # Where the live Hub was seen to agree with the registry, other rows are not the task's, however often it is asked.
     for _ in range(2):
-        refused(sized("data", "pull", "--task", "nights", SEEN_LIVE="1"), *words)
+        read_refusal(sized("data", "pull", "--task", "nights", SEEN_LIVE="1"), *words)
         make = ("candidates", "make", "--task", "nights", "--first-stage", "pixels")
-        refused(sized(*make, SEEN_LIVE="1"), *words)
+        read_refusal(sized(*make, SEEN_LIVE="1"), *words)
 
 
 def test_the_first_load_says_it_and_later_ones_do_not(hub: Hub, sized: Callable[..., Done]) -> None:
@@ -129,7 +124,7 @@ def test_the_first_load_says_it_and_later_ones_do_not(hub: Hub, sized: Callable[
 )
 def test_other_tables_that_were_cut_off(path: str, rows: int, words: str, hub: Hub, sized: Callable[..., Done]) -> None:
     cut(hub.repositories[NIGHTS], path, rows)
-    refused(sized("data", "check", "--remote", "--task", "nights"), "nights", words)
+    read_refusal(sized("data", "check", "--remote", "--task", "nights"), "nights", words)
 
 
 def test_rows_that_only_the_readme_states(hub: Hub, sized: Callable[..., Done]) -> None:
@@ -149,14 +144,16 @@ def test_a_readme_that_states_other_rows_than_its_files_have(hub: Hub, sized: Ca
     files = hub.repositories[NIGHTS]
     info = "dataset_info:\n  config_name: corpus\n  splits:\n  - name: corpus\n    num_examples: 40038\n---\n"
     files["README.md"] = files["README.md"].decode().replace("\n---\n", "\n" + info, 1).encode()
-    refused(sized("data", "check", "--remote", "--task", "nights"), "12 rows in its files; its README states 40,038")
+    read_refusal(
+        sized("data", "check", "--remote", "--task", "nights"), "12 rows in its files; its README states 40,038"
+    )
 
 
 def test_the_parts_of_a_task_count_together(hub: Hub, sized: Callable[..., Done]) -> None:
     name = ("mteb/cqadupstack-gaming", "4885aa143210c98657558c04aaf3dc47cfb54340")
     lines = hub.repositories[name]["corpus.jsonl"].splitlines(keepends=True)
     hub.repositories[name]["corpus.jsonl"] = b"".join(lines[:-1])
-    refused(sized("data", "check", "--remote", "--task", "cqadupstack"), "143 documents, the registry says 144")
+    read_refusal(sized("data", "check", "--remote", "--task", "cqadupstack"), "143 documents, the registry says 144")
 
 
 def test_the_doctor_waits_where_the_hub_limits_requests(hub: Hub, sized: Callable[..., Done]) -> None:

@@ -464,6 +464,7 @@ def test_damaged_parquet(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_embedded_data_is_loaded_without_the_network(load: Callable[..., TaskData], tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"x": [1]}), path)
@@ -483,6 +484,7 @@ assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_embedded_data_is_loaded_without_datasets() -> None:
     script = """
 import sys

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.command import read_refusal
 from tests.builders.hub import TASKS
 from tests.builders.hub.server import TOKEN, Hub
 from tests.builders.hub.xet import CLOSED, UNKNOWN_HOST
@@ -29,9 +30,7 @@ SECONDS = 20
 
 
 def refused(done: Done, *words: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert lines[-1].startswith("mrb: ") and all(word in lines[-1] for word in words), lines[-1]
+    read_refusal(done, *words)
     assert "signed" not in done.stderr
 
 

@@ -6,11 +6,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.builders.command import MRB
 
 pytestmark = pytest.mark.torch
 
@@ -28,7 +29,7 @@ def mrb(tmp_path: Path, tiny: Callable[[str], Path]) -> Callable[[str], subproce
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
         words = shlex.split(command)
-        words[0] = str(Path(sys.executable).with_name("mrb"))
+        words[0] = MRB
         environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache"), "MRB_OFFLINE": "1"}
         environment["HF_HUB_CACHE"] = str(tmp_path / "hub")
         return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

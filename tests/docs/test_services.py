@@ -13,7 +13,8 @@ from mrb.errors import AdapterError
 from mrb.rerankers.plugins import load_adapter
 from tests.baselines.test_rerank_api import Server
 from tests.baselines.test_vllm import STAND_IN
-from tests.builders.services import llama, mrb
+from tests.builders.command import run_mrb
+from tests.builders.services import llama
 
 pytestmark = pytest.mark.torch
 
@@ -46,7 +47,7 @@ def test_the_commands_run(command: str, server: Server, tmp_path: Path) -> None:
         if f"path={checkpoint}" not in words:
             words += ["--set", f"path={checkpoint}"]
     environment = {"JINA_API_KEY": "k", "PYTHONPATH": str(tmp_path / "path"), "VLLM_NOTES": str(tmp_path / "notes")}
-    done = mrb(tmp_path, *words, MRB_OFFLINE="1", **environment)
+    done = run_mrb(tmp_path, *words, MRB_OFFLINE="1", **environment)
     assert done.returncode == 0, done.stderr
 
 

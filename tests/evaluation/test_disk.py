@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.builders.command import MRB
+
 pytestmark = pytest.mark.slow
 
-MRB = Path(sys.executable).with_name("mrb")
 RUN = f"{MRB} run --model random --task mini-faq-t2t --out"
 FINAL = ("result.json", "scores.parquet", "per_query.parquet")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.builders.command import MRB
+
 pytestmark = pytest.mark.slow
 
-MRB = Path(sys.executable).with_name("mrb")
 ADAPTER = """
 import time
 
@@ -26,7 +26,7 @@ class Slow:
         words = set(request.query.text.lower().split())
         return [len(words & set(d.text.lower().split())) / (1 + len(d.text)) for d in request.candidates]
 """
-COMMAND = [str(MRB), "run", "--model", "slow", "--task", "mini-faq-t2t"]
+COMMAND = [MRB, "run", "--model", "slow", "--task", "mini-faq-t2t"]
 FINAL = ("result.json", "scores.parquet", "per_query.parquet")
 
 

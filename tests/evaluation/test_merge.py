@@ -53,6 +53,7 @@ def halves(folder: Path) -> tuple[Path, Path]:
     return shard(1, 2), shard(2, 2)
 
 
+@pytest.mark.slow
 def test_parts_end_in_the_bytes_of_an_undivided_run(capsys: pytest.CaptureFixture[str]) -> None:
     mrb("run", "--model", "random", *TASKS, "--out", "whole")
     parts = [shard(number, 3) for number in (2, 1)]
@@ -83,6 +84,7 @@ def test_more_parts_than_queries() -> None:
     assert finals(Path("merged")) == finals(Path("whole/random"))
 
 
+@pytest.mark.slow
 def test_what_does_not_belong_together_is_refused_by_name(halves: tuple[Path, Path]) -> None:
     first, second = halves
     assert "no shard of a run" in refused(first, Path("runs"))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MRB = Path(sys.executable).with_name("mrb")
 PATIENCE = 300.0
 """Seconds that a command may take on a busy machine before it counts as hanging."""
 

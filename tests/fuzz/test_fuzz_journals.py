@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mrb.errors import ResultError
 from mrb.evaluation.journal import Header, Journal, Record
 from tests.fuzz.mutations import ACCEPTED, examples, put, spliced, splices
+
+pytestmark = pytest.mark.slow
 
 HEADER = Header(score_key="a" * 64, task="t", reranker="r", source_sha256=None, packages={})
 BITS = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(lambda bits: np.array(bits, np.uint32).view(np.float32))

@@ -27,6 +27,8 @@ from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
 from tests.fuzz.mutations import ACCEPTED, changed, examples, put, spliced, splices
 
+pytestmark = pytest.mark.slow
+
 TASK = "mini-faq-t2t"
 Json = dict[str, Any]
 

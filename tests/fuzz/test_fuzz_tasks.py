@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from mrb.data.task import Suite, locate_task_folder, read_task, read_toml
 from mrb.errors import MRBError
 from mrb.training.recipe import load_recipe
 from tests.fuzz.mutations import ACCEPTED, examples, put, spliced, splices
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted(path for path in locate_task_folder().glob("*/*.toml") if path.parent.name not in ("suites", "tracks"))

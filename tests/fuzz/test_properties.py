@@ -20,6 +20,8 @@ from mrb.results.schema import read_result
 from tests.builders.oracle import expected_value
 from tests.fuzz.mutations import ACCEPTED, changed, examples, put
 
+pytestmark = pytest.mark.slow
+
 IDS = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=30, unique=True)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 SCORES = st.one_of(FLOATS, st.sampled_from([0.0, -0.0, 1.0, 1.0000001]))

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.builders.command import read_refusal
 from tests.builders.hub import sized
 from tests.builders.hub.server import Hub
 
@@ -27,13 +28,6 @@ PULL = ("data", "pull", "--task", "nights")
 IMPATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": "1"}
 SIZED = sized.__file__
 HASTY = "import mrb.hub.client as hub; hub.WAITS = (0.05,); from mrb.cli.main import main; main()"
-
-
-def refused(done: Done, *words: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2, done.stderr
-    assert lines[-1].startswith("mrb: ") and "Traceback" not in done.stderr
-    assert all(word in lines[-1] for word in words), lines[-1]
 
 
 @pytest.mark.parametrize("fault", ["drop", "429", "500", "slow", "stall", "corrupt"])
@@ -52,7 +46,7 @@ def test_a_fault_that_stays_ends_in_one_line(fault: str, words: str, hub: Hub, m
     hub.faults[f"GET /datasets/{NIGHTS[0]}/resolve/{NIGHTS[1]}/{CORPUS}"] = [fault] * 999
     hub.retry_after = 0
     done = mrb("-c", HASTY, *PULL, env=IMPATIENT, python=True)
-    refused(done, NIGHTS[0], CORPUS, "cannot be reached or fails", words, "run the same command again")
+    read_refusal(done, NIGHTS[0], CORPUS, "cannot be reached or fails", words, "run the same command again")
     assert not list((tmp_path / "hf").rglob(Path(CORPUS).name))
     hub.faults.clear()
     assert mrb(*PULL).returncode == 0
@@ -68,7 +62,7 @@ def test_a_listing_in_pages_is_read_to_its_end(hub: Hub, mrb: Mrb) -> None:
 
 def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:
     hub.faults[f"GET /datasets/{NIGHTS[0]}/resolve/{NIGHTS[1]}/{CORPUS}"] = ["corrupt", "corrupt"]
-    refused(mrb(*PULL), CORPUS, "checksum", "twice")
+    read_refusal(mrb(*PULL), CORPUS, "checksum", "twice")
     assert not list((tmp_path / "hf").rglob(Path(CORPUS).name))
     assert mrb(*PULL).returncode == 0
 
@@ -76,13 +70,13 @@ def test_a_wrong_checksum_twice_is_refused_and_not_kept(hub: Hub, mrb: Mrb, tmp_
 def test_gated_missing_and_gone(hub: Hub, mrb: Mrb) -> None:
     page = f"{hub.url}/datasets/{NIGHTS[0]}"
     hub.faults["/tree/"] = ["gated"]
-    refused(mrb(*PULL), NIGHTS[0], "restricted", f"accept its terms at {page},", "hf auth login", "HF_TOKEN")
+    read_refusal(mrb(*PULL), NIGHTS[0], "restricted", f"accept its terms at {page},", "hf auth login", "HF_TOKEN")
     hub.faults[f"HEAD /datasets/{NIGHTS[0]}/resolve"] = ["", "gated"]  # the README comes first
-    refused(mrb(*PULL), NIGHTS[0], f"accept its terms at {page},", "hf auth login", "HF_TOKEN")
+    read_refusal(mrb(*PULL), NIGHTS[0], f"accept its terms at {page},", "hf auth login", "HF_TOKEN")
     files = hub.repositories.pop(NIGHTS)
-    refused(mrb(*PULL), NIGHTS[0], "no such repository")
+    read_refusal(mrb(*PULL), NIGHTS[0], "no such repository")
     hub.repositories[NIGHTS[0], "a" * 40] = files
-    refused(mrb(*PULL), NIGHTS[0], NIGHTS[1][:12], "no such revision")
+    read_refusal(mrb(*PULL), NIGHTS[0], NIGHTS[1][:12], "no such revision")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +85,7 @@ def test_gated_missing_and_gone(hub: Hub, mrb: Mrb) -> None:
 def test_a_token_that_is_not_accepted(place: str, hub: Hub, mrb: Mrb) -> None:
     hub.faults[place] = ["token"]
     done = mrb(*PULL, env={"HF_TOKEN": "hf_of_yesterday"})
-    refused(done, NIGHTS[0], "does not accept the token", "hf auth login", "HF_TOKEN")
+    read_refusal(done, NIGHTS[0], "does not accept the token", "hf auth login", "HF_TOKEN")
     assert "hf_of_yesterday" not in done.stderr
 
 
@@ -104,7 +98,7 @@ def test_a_checkpoint_says_the_same_of_tokens_and_terms(hub: Hub, mrb: Mrb) -> N
         ("gated", f"accept its terms at {hub.url}/org/model,"),
     ):
         hub.faults["org/model"] = [fault]
-        refused(mrb(*check), "org/model", words, "hf auth login", "HF_TOKEN")
+        read_refusal(mrb(*check), "org/model", words, "hf auth login", "HF_TOKEN")
 
 
 @pytest.mark.parametrize("place", ["/tree/", f"GET /datasets/{NIGHTS[0]}/resolve"])
@@ -124,7 +118,7 @@ def test_what_the_client_does_not_wait_for_itself(hub: Hub, mrb: Mrb) -> None:
         hub.retry_after = wait
         hub.faults["GET /api/datasets/org/lists"] = ["limited"]
         done = mrb(*pull)
-        refused(done, "org/lists", words)
+        read_refusal(done, "org/lists", words)
         assert ("asks to wait 2 s" in done.stderr) == (wait == 2)
 
 
@@ -136,19 +130,19 @@ def test_words_that_mean_online(word: str, hub: Hub, mrb: Mrb) -> None:
 @pytest.mark.parametrize("word", ["1", "true", "YES", "on"])
 def test_words_that_mean_offline(word: str, hub: Hub, mrb: Mrb) -> None:
     for name in ("MRB_OFFLINE", "HF_HUB_OFFLINE"):
-        refused(mrb(*PULL, env={name: word}), NIGHTS[0], "offline")
+        read_refusal(mrb(*PULL, env={name: word}), NIGHTS[0], "offline")
     model = ("check", "yes-no", "--set", "layout=gmr", "--set", "path=org/model", "--set", f"revision={'3' * 40}")
-    refused(mrb(*model, env={"MRB_OFFLINE": word}), "org/model", "MRB_OFFLINE is set")
+    read_refusal(mrb(*model, env={"MRB_OFFLINE": word}), "org/model", "MRB_OFFLINE is set")
     assert hub.requests == []
 
 
 def test_a_word_that_means_neither(hub: Hub, mrb: Mrb) -> None:
-    refused(mrb(*PULL, env={"MRB_OFFLINE": "maybe"}), "MRB_OFFLINE=maybe", "wanted 1")
+    read_refusal(mrb(*PULL, env={"MRB_OFFLINE": "maybe"}), "MRB_OFFLINE=maybe", "wanted 1")
 
 
 def test_offline(hub: Hub, mrb: Mrb) -> None:
     for name in ("MRB_OFFLINE", "HF_HUB_OFFLINE"):
-        refused(mrb(*PULL, env={name: "1"}), NIGHTS[0], "offline", "mrb data pull")
+        read_refusal(mrb(*PULL, env={name: "1"}), NIGHTS[0], "offline", "mrb data pull")
     assert hub.requests == []
     assert mrb(*PULL).returncode == 0
     hub.requests.clear()
@@ -189,7 +183,7 @@ def test_a_file_changed_on_disk_is_found(mrb: Mrb, tmp_path: Path) -> None:
     data = bytearray(blob.read_bytes())
     data[100] ^= 1
     blob.write_bytes(bytes(data))
-    refused(mrb("data", "check", "--task", "nights"), CORPUS, "not what the Hub lists")
+    read_refusal(mrb("data", "check", "--task", "nights"), CORPUS, "not what the Hub lists")
     assert mrb(*PULL).returncode == 0
     assert "checksums are right" in mrb("data", "check", "--task", "nights").stdout
     # What the first load found is held to as well.
@@ -198,19 +192,19 @@ def test_a_file_changed_on_disk_is_found(mrb: Mrb, tmp_path: Path) -> None:
     assert manifest["read"]["corpus/corpus"]["rows"] == 12
     manifest["read"]["corpus/corpus"]["rows"] = 13
     path.write_text(json.dumps(manifest))
-    refused(mrb("data", "check", "--task", "nights"), "corpus/corpus: 12 rows of id,", "the first load found 13")
+    read_refusal(mrb("data", "check", "--task", "nights"), "corpus/corpus: 12 rows of id,", "the first load found 13")
 
 
 def test_columns_that_do_not_fit(hub: Hub, mrb: Mrb) -> None:
     files = hub.repositories["mteb/scidocs", "f8c2fcf00f625baaa80f62ec5bd9e1fff3b8ae88"]
     files["corpus.jsonl"] = b'{"key": "d1", "text": "words"}\n'
-    refused(
+    read_refusal(
         mrb("data", "pull", "--task", "scidocs"), "mteb/scidocs", "corpus/corpus", "key, text", "_id, id, corpus-id"
     )
-    refused(mrb("data", "check", "--remote", "--task", "scidocs"), "key, text", "_id, id, corpus-id")
+    read_refusal(mrb("data", "check", "--remote", "--task", "scidocs"), "key, text", "_id, id, corpus-id")
     files["README.md"] = b"---\nconfigs: []\n---\n"
     del files["corpus.jsonl"]
-    refused(
+    read_refusal(
         mrb("data", "check", "--remote", "--task", "scidocs"), "corpus: tables found", "wanted one of: corpus/corpus"
     )
 
@@ -230,13 +224,13 @@ def test_a_side_without_what_the_task_asks_about_is_refused(hub: Hub, mrb: Mrb) 
         files[CORPUS] = buffer.getvalue()
         env = {"HF_HOME": f"hf{table.num_columns}", "MRB_CACHE": f"mrb{table.num_columns}"}
         make = ("candidates", "make", "--task", "nights", "--first-stage", "pixels")
-        refused(mrb(*make, env=env), "mteb/mbeir_nights_task4, corpus/corpus", *words)
+        read_refusal(mrb(*make, env=env), "mteb/mbeir_nights_task4, corpus/corpus", *words)
 
 
 def test_what_was_read_before_a_failure_is_shown(hub: Hub, mrb: Mrb) -> None:
     del hub.repositories[NIGHTS]
     done = mrb("data", "pull", "--task", "scifact", "--task", "nights", "--task", "nq")
-    refused(done, NIGHTS[0], "no such repository")
+    read_refusal(done, NIGHTS[0], "no such repository")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["task", "scifact"]
 
 
@@ -253,7 +247,7 @@ def test_the_doctor_reads_no_data(hub: Hub, mrb: Mrb) -> None:
     assert "corpus/corpus (12)" in done.stdout and done.stdout.count(" ok") == 2
     assert 0 < hub.sent < 400_000
     del hub.repositories[NIGHTS]
-    refused(
+    read_refusal(
         mrb(SIZED, "data", "check", "--remote", "--task", "nights", "--task", "scifact", python=True),
         NIGHTS[0],
         "1 of 2",

@@ -14,6 +14,8 @@ from mrb.hub import client as hub
 from mrb.hub import manifest
 from mrb.hub.manifest import Manifest, ReadTable, RemoteFile, VerifiedFile, locate_manifest, read_manifest, record
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY, REVISION = "org/data", "a" * 40
 FILES = (RemoteFile(path="corpus.parquet", size=1, git="b" * 40),)
 EMPTY = Manifest(repository=REPOSITORY, revision=REVISION, files=FILES, tables={})

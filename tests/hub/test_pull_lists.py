@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.command import read_refusal
 from tests.builders.hub import TASKS
 from tests.builders.hub.server import TOKEN, Hub
 
@@ -35,10 +36,7 @@ def hashes(text: str) -> dict[str, str]:
 
 
 def refused(done: Done, *words: str) -> None:
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert lines[-1].startswith("mrb: ") and "Traceback" not in done.stderr
-    assert all(word in lines[-1] for word in words), lines[-1]
+    read_refusal(done, *words)
     assert TOKEN not in done.stdout + done.stderr and "signed" not in done.stdout + done.stderr
 
 

@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.builders.command import MRB
 from tests.builders.hub import TASKS
 from tests.builders.hub.server import TOKEN, Hub, is_large, sha256
 
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.hub
 Done = subprocess.CompletedProcess[str]
 Mrb = Callable[..., Done]
 Environment = Callable[[Path, str], dict[str, str]]
-MRB = str(Path(sys.executable).with_name("mrb"))
 TASK = TASKS[0]
 COMMIT = "1" * 40
 LISTS = ("candidates", "pull", "hf://datasets/org/lists", "--task", TASK)

@@ -236,6 +236,7 @@ def test_a_run_without_results_alone_is_nothing_to_show(make_run: MakeRun, tmp_p
     assert [(row.key, row.done) for row in table.view("nDCG@10").rows] == [("whole", 9), ("empty", 0)]
 
 
+@pytest.mark.slow
 def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("one", 0.5)
     assert (

@@ -60,6 +60,7 @@ def test_every_two_runs_are_compared_as_mrb_compare_does(make_run: Build) -> Non
     assert [pair.main.p for pair in found] == pytest.approx(holm(raw), abs=0.01)
 
 
+@pytest.mark.slow
 def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
     make_run: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_where_nothing_compares_the_page_says_why(make_run: Build, tmp_path: Pat
     assert not [path for path in pages if path.startswith("compare/")]
 
 
+@pytest.mark.slow
 def test_submissions_of_embedded_tasks_are_compared_by_their_rankings(tmp_path: Path) -> None:
     runs = [trial_run(tmp_path / "runs", model=model, tasks=TASKS[:1]) for model in ("random", "constant")]
     made = [submitted(run, tmp_path / "made", name=run.name) for run in runs]

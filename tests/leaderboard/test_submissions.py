@@ -28,6 +28,8 @@ from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission
 from tests.builders.submissions import submitted, trial_run
 
+pytestmark = pytest.mark.slow
+
 MINI = load_suite("mini")
 
 

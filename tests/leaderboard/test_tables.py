@@ -85,6 +85,7 @@ def test_models_that_are_alike_are_hardly_ever_separated() -> None:
     assert sum(found) <= 9  # 3 are expected; more than 9 has a probability of 1e-3
 
 
+@pytest.mark.slow
 def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(tmp_path: Path) -> None:
     run = trial_run(tmp_path, tasks=MINI, limit=4)
     folder = submitted(run, tmp_path / "results", open_weights=True, licence="MIT", parameters=2 * 10**9)
@@ -220,6 +221,7 @@ def test_plots_have_the_pareto_front_and_name_what_has_no_place(make_run: Make) 
     assert {point.key for point in speed.points if point.front} == {"fast", "slow"}
 
 
+@pytest.mark.slow
 def test_no_label_of_a_plot_stands_on_another(make_run: Make) -> None:
     (board,) = _site(*[make_run(f"run-{n}", 0.5 + n / 1000) for n in range(6)]).boards.values()
     (speed,) = scatters(board)

@@ -28,6 +28,7 @@ CUTOFFS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(judged_rankings(), min_size=1, max_size=4), CUTOFFS)
 def test_every_measure_agrees_with_its_formula(cases, more):

@@ -24,6 +24,8 @@ from mrb.metrics.statistics import (
     task_seed,
 )
 
+pytestmark = pytest.mark.slow
+
 GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))
 
 

@@ -6,16 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.builders.command import MRB
+
 pytestmark = pytest.mark.slow
 
-MRB = Path(sys.executable).with_name("mrb")
 TASK = "mini-faq-t2t"
 SLOW = ("--set", "seconds=0.02")
 FILES = (f"{TASK}.parquet", f"{TASK}.manifest.json")
@@ -63,7 +63,7 @@ class Words:
 
 
 def _start(folder: Path, *options: str, model: str = "words") -> subprocess.Popen[str]:
-    command = [str(MRB), "candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
+    command = [MRB, "candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": "5,7"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

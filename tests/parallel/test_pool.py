@@ -7,20 +7,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.builders.processes import alive, built, finals, told, wait_until
+from tests.builders.command import MRB, find_refusal, read_refusal
+from tests.builders.processes import alive, built, finals, wait_until
 
 pytestmark = pytest.mark.slow
 
 Done = subprocess.CompletedProcess[str]
 Mrb = Callable[..., Done]
 
-MRB = Path(sys.executable).with_name("mrb")
 FAQ = ("--task", "mini-faq-t2t")
 
 COMMON = """
@@ -82,7 +81,7 @@ def adapter(folder: Path, body: str = FORMS["plain"], name: str = "words") -> Pa
 @contextlib.contextmanager
 def midway(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A run that has journalled some of its queries and not all; ended at the end, whatever has become of it."""
-    command = [str(MRB), "run", "--model", "words", *FAQ, *options]
+    command = [MRB, "run", "--model", "words", *FAQ, *options]
     journal = folder / "runs" / "words" / "mini-faq-t2t" / "journal"
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -176,7 +175,7 @@ def test_a_killed_worker_is_named_and_the_same_command_goes_on(
         first, second = built(tmp_path)
         os.kill(second, signal.SIGKILL)
         _, stderr = process.communicate(timeout=300)
-    line = told(stderr)
+    line = find_refusal(stderr)
     assert process.returncode == 2
     assert f"(process {second}) was killed by SIGKILL" in line
     assert "scoring task mini-faq-t2t, query '" in line
@@ -202,7 +201,7 @@ if os.fork() == 0:
         assert wait_until(lambda: len((tmp_path / "children").read_text().split()) == 2)
         os.kill(built(tmp_path)[0], signal.SIGKILL)
         _, stderr = process.communicate(timeout=300)
-    assert "was killed by SIGKILL" in told(stderr)
+    assert "was killed by SIGKILL" in find_refusal(stderr)
     children = [int(line) for line in (tmp_path / "children").read_text().split()]
     assert wait_until(lambda: not any(alive(pid) for pid in [*built(tmp_path), *children]))
 
@@ -241,7 +240,7 @@ def test_an_error_in_a_worker_is_told_as_in_one_process(mrb: Mrb, tmp_path: Path
     for workers in ("1", "2"):
         done = mrb("run", "--model", "words", *FAQ, "--workers", workers, "--out", workers)
         assert done.returncode == 2, done.stdout
-        lines.append(told(done.stderr))
+        lines.append(read_refusal(done))
     assert lines[0] == lines[1]
     assert "task mini-faq-t2t, query '" in lines[0]
 
@@ -267,7 +266,7 @@ def test_a_reranker_that_cannot_be_built_is_told_in_one_line(mrb: Mrb, tmp_path:
     adapter(tmp_path, "import signal\n" + body)
     done = mrb("run", "--model", "words", *FAQ, "--workers", "2")
     assert done.returncode == 2, done.stdout
-    assert wanted in told(done.stderr)
+    assert wanted in read_refusal(done)
     assert not (tmp_path / "runs").exists()
     assert not any(alive(pid) for pid in built(tmp_path))
 
@@ -287,7 +286,7 @@ def test_failures_of_all_workers_are_counted_together(mrb: Mrb, tmp_path: Path) 
     assert failed > 1
     fewer = mrb("run", "--model", "words", *FAQ, "--allow-failures", str(failed - 1), "--workers", "2")
     assert fewer.returncode == 2
-    assert f"(failed pairs: {failed}, allowed: {failed - 1})" in told(fewer.stderr)
+    assert f"(failed pairs: {failed}, allowed: {failed - 1})" in read_refusal(fewer)
 
 
 def test_a_worker_that_hangs_is_ended_and_named(mrb: Mrb, tmp_path: Path) -> None:
@@ -297,7 +296,7 @@ def test_a_worker_that_hangs_is_ended_and_named(mrb: Mrb, tmp_path: Path) -> Non
     adapter(tmp_path, body + "        return numbers(request)\n")
     done = mrb("run", "--model", "words", *FAQ, "--timeout", "3")
     assert done.returncode == 2, done.stdout
-    line = told(done.stderr)
+    line = read_refusal(done)
     assert "gave no answer for 3 seconds (--timeout) while scoring task mini-faq-t2t, query '" in line
     assert not any(alive(pid) for pid in built(tmp_path))
 
@@ -313,7 +312,7 @@ def test_a_resume_after_a_change_scores_its_sample_in_the_workers(mrb: Mrb, tmp_
     path.write_text(path.read_text().replace("(1 + len(d.text))", "(2 + len(d.text))"))
     other = mrb(*command)
     assert other.returncode == 2
-    assert "--fresh" in told(other.stderr)
+    assert "--fresh" in read_refusal(other)
 
 
 @pytest.mark.parametrize("workers", ["0", "-1", "two"])

@@ -21,12 +21,12 @@ import yaml
 
 from mrb.cli.run import command as run_command
 from mrb.evaluation.journal import Journal
-from tests.builders.processes import alive, built, finals, told, wait_until
+from tests.builders.command import MRB, find_refusal, read_refusal
+from tests.builders.processes import alive, built, finals, wait_until
 
 pytestmark = pytest.mark.ray
 
 DOCS = Path(__file__).parents[2] / "docs"
-MRB = Path(sys.executable).with_name("mrb")
 FAQ = ("--task", "mini-faq-t2t")
 WORDS = ("--model", "words:Words", "--name", "words")
 STORE = 80 * 1024 * 1024
@@ -137,7 +137,7 @@ def second(cluster: Any) -> Any:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an uninterrupted run in one process ends in."""
     folder = prepared(tmp_path_factory.mktemp("whole"))
-    done = subprocess.run([str(MRB), "run", *WORDS, *FAQ], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([MRB, "run", *WORDS, *FAQ], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = finals(folder / "runs" / "words")
     assert len(found) == 3
@@ -155,7 +155,7 @@ def prepared(folder: Path, *, hold: bool = False) -> Path:
 def started(folder: Path, cluster: Any, *options: str, workers: int = 2) -> Iterator[subprocess.Popen[str]]:
     """`mrb run` on the cluster."""
     what = ["run", *WORDS, *FAQ]
-    command = [str(MRB), *what, "--executor", "ray", "--address", cluster.address, "--workers", str(workers), *options]
+    command = [MRB, *what, "--executor", "ray", "--address", cluster.address, "--workers", str(workers), *options]
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -230,7 +230,7 @@ def test_a_query_that_ends_workers_ends_the_run_in_a_line_with_its_name(
 ) -> None:
     prepared(tmp_path)
     with started(tmp_path, cluster, "--set", "bad=exit") as process:
-        line = told(ended(process, 2))
+        line = find_refusal(ended(process, 2))
     assert "ended with exit code 7 while scoring task mini-faq-t2t, query '" in line and "as did one before it" in line
     assert len(built(tmp_path)) <= 5, "two at the start and one for each that was lost"
     assert (tmp_path / "runs" / "words" / "mini-faq-t2t" / "journal").stat().st_size > 1000, "the others were scored"
@@ -250,7 +250,7 @@ def test_a_query_that_hangs_fails_with_its_pairs_where_failures_are_allowed(
 def test_an_error_of_the_adapter_ends_the_run_as_in_one_process(cluster: Any, second: Any, tmp_path: Path) -> None:
     prepared(tmp_path)
     with started(tmp_path, cluster, "--set", "bad=raise") as process:
-        assert "the adapter raised AssertionError" in told(ended(process, 2))
+        assert "the adapter raised AssertionError" in find_refusal(ended(process, 2))
     assert wait_until(lambda: not any(alive(pid) for pid in built(tmp_path)))
 
 
@@ -267,9 +267,7 @@ def test_when_the_run_is_ended_no_worker_stays(
     assert wait_until(lambda: not any(alive(pid) for pid in asked(tmp_path)))
     if how is signal.SIGKILL:
         (tmp_path / "hold").unlink()
-        done = subprocess.run(
-            [str(MRB), "run", *WORDS, *FAQ], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([MRB, "run", *WORDS, *FAQ], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert finals(tmp_path / "runs" / "words") == whole, "one process goes on with what a cluster has scored"
 
@@ -277,7 +275,7 @@ def test_when_the_run_is_ended_no_worker_stays(
 def test_vectors_are_made_by_workers_one_of_which_is_killed(cluster: Any, second: Any, tmp_path: Path) -> None:
     prepared(tmp_path, hold=True)
     environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache")}
-    command = [str(MRB), "candidates", "make", "--first-stage", "words:Rows", *FAQ, "--depth", "20"]
+    command = [MRB, "candidates", "make", "--first-stage", "words:Rows", *FAQ, "--depth", "20"]
     on_ray = ["--executor", "ray", "--address", cluster.address, "--workers", "2", "--out", "rayed"]
     process = subprocess.Popen(
         [*command, *on_ray], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -304,7 +302,7 @@ def test_without_an_address_a_cluster_is_started_and_leaves_nothing(tmp_path: Pa
     home.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"HOME": str(home), "RAY_TMPDIR": scratch}
-    command = [str(MRB), "run", *WORDS, *FAQ, "--executor", "ray"]
+    command = [MRB, "run", *WORDS, *FAQ, "--executor", "ray"]
     try:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -322,7 +320,7 @@ def test_the_commands_of_the_page_run(cluster: Any, second: Any, tmp_path: Path)
     commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     run_here = [command for command in commands if command.startswith(("mrb ", "torchrun ", "SLURM"))]
     assert len(run_here) == 6
-    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PATH": f"{MRB.parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address, "PATH": f"{Path(MRB).parent}:{os.environ['PATH']}"}
     for command in run_here:
         words = command.replace("torchrun", f"{sys.executable} -m torch.distributed.run", 1)
         done = subprocess.run(
@@ -376,11 +374,11 @@ def _of_folder(folder: str) -> list[str]:
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path, options: tuple[str, ...], wanted: str) -> None:
     done = subprocess.run(
-        [str(MRB), "run", "--model", "random", *FAQ, *options],
+        [MRB, "run", "--model", "random", *FAQ, *options],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert wanted in told(done.stderr)
+    assert wanted in read_refusal(done)

@@ -161,6 +161,7 @@ def test_hostile_json_is_refused(run: Path, text: str, wanted: str) -> None:
         read_noise(run)
 
 
+@pytest.mark.slow
 def test_the_board_shows_and_links_it_and_leaves_an_honest_blank(make_run: MakeRun, tmp_path: Path) -> None:
     measured, not_measured = make_run("measured", 0.5), make_run("unknown", 0.4)
     path = store(measured, noise(measured))

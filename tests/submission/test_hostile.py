@@ -454,6 +454,7 @@ def test_a_file_that_lies_about_its_coding_cannot_fill_the_memory(submission: Pa
     small.close()
 
 
+@pytest.mark.slow
 def test_a_reader_that_hangs_is_ended(submission: Path) -> None:
     path = submission / "rankings" / "pipe"
     os.mkfifo(path)

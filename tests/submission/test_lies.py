@@ -37,6 +37,8 @@ from mrb.submission.validate import validate_submission
 from mrb.submission.verify import choose_queries, verify_submission, write_verification
 from tests.builders.submissions import forge, submitted, trial_run
 
+pytestmark = pytest.mark.slow
+
 TEXT, IMAGES = "mini-faq-t2t", "mini-flag-t2i"
 DOCS = Path(__file__).parents[2] / "docs" / "design" / "submissions.md"
 NAN = math.nan

@@ -102,6 +102,7 @@ def _left(folder: Path) -> Iterator[str]:
                 yield f"{path.relative_to(folder)}: {word.decode()}"
 
 
+@pytest.mark.slow
 def test_no_file_of_a_run_a_submission_or_a_board_holds_anything_private(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

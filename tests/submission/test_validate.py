@@ -65,6 +65,7 @@ def _put(value: Json, field: str, new: object) -> None:
     inner[last] = new
 
 
+@pytest.mark.slow
 def test_every_changed_number_is_refused_by_name(pristine: Path, tmp_path: Path) -> None:
     numbers = list(_numbers(pristine))
     assert len(numbers) > 120
@@ -93,6 +94,7 @@ def test_a_difference_below_the_tolerance_is_let_through(submission: Path) -> No
     assert SAME == 1e-9
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_a_ranking_is_refused(submission: Path) -> None:
     path = submission / "rankings" / f"{TASK}.parquet"
     data, received = path.read_bytes(), read_submission_folder(submission)
@@ -102,6 +104,7 @@ def test_every_flipped_byte_of_a_ranking_is_refused(submission: Path) -> None:
             read_checked_rankings(received, TASK)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_with_the_hash_made_good_is_refused_or_changes_no_number(submission: Path) -> None:
     path = submission / "rankings" / f"{TASK}.parquet"
     data = path.read_bytes()

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb.data.table_discovery import detect_format
+from tests.builders.command import MRB
 from tests.builders.hub import sized
 from tests.builders.hub.repositories import DOCUMENTS, QUERIES, Repository, repositories
 from tests.builders.hub.server import Hub
@@ -63,7 +64,7 @@ def walked(
     with Hub(all_files) as hub:
 
         def mrb(*arguments: str) -> str:
-            command = [str(Path(sys.executable).with_name("mrb")), *arguments]
+            command = [MRB, *arguments]
             done = subprocess.run(
                 command, cwd=folder, env=environment(folder, hub.url), capture_output=True, text=True, timeout=300
             )

@@ -18,6 +18,8 @@ from mrb.data.task import Task, load_suite, load_task, locate_task_folder
 from mrb.errors import DataError
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 
+pytestmark = pytest.mark.slow
+
 MINI = load_suite("mini").tasks
 DEV = load_suite("mini-dev").tasks
 TRAIN = load_suite("mini-train").tasks

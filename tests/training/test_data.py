@@ -355,6 +355,7 @@ def run(*arguments: str) -> Any:
     return result
 
 
+@pytest.mark.slow
 def test_mrb_train_data_builds_a_training_split(tmp_path: Path) -> None:
     out = tmp_path / "groups"
     result = run("train", "data", "--task", "mini-flag-t2i-train", "--depth", "20", "--random", "5", "--out", str(out))

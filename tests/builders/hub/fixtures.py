@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.command import MRB
 from tests.builders.hub import TASKS
 from tests.builders.hub.commands import Commands
 from tests.builders.hub.repositories import repositories
@@ -48,7 +49,7 @@ def environment() -> Callable[[Path, str], dict[str, str]]:
 def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, str], dict[str, str]]) -> Path:
     """A folder with the lists of two tasks, one of them with the manifest of its retriever."""
     folder = tmp_path_factory.mktemp("made")
-    command = [str(Path(sys.executable).with_name("mrb")), "candidates", "make", "--out", "lists"]
+    command = [MRB, "candidates", "make", "--out", "lists"]
     for task, model in zip(TASKS, ("bm25", "colour-words"), strict=True):
         done = subprocess.run(
             [*command, "--task", task, "--first-stage", model, "--depth", "30", "--track", "tried"],

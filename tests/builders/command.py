@@ -1,0 +1,33 @@
+"""The installed command in a process of its own, and the one line in which it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+MRB = str(Path(sys.executable).with_name("mrb"))
+Done = subprocess.CompletedProcess[str]
+
+
+def run_mrb(folder: Path, *arguments: object, **environment: str) -> Done:
+    """Run `mrb ARGUMENTS` in `folder`, with more environment variables."""
+    command = [MRB, *map(str, arguments)]
+    variables = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def read_refusal(done: Done, *words: str) -> str:
+    """The one line, with `words` in it, that a command with exit code 2 ended in."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    line = find_refusal(done.stderr)
+    assert all(word in line for word in words), line
+    return line
+
+
+def find_refusal(stderr: str) -> str:
+    """The last line of `stderr`, which alone says what is wrong; before it there may be progress."""
+    (line,) = [line for line in stderr.splitlines() if line.startswith("mrb: ")]
+    assert stderr.strip().splitlines()[-1] == line and "Traceback" not in stderr, stderr
+    return line
