@@ -5,14 +5,13 @@ A cell that a spreadsheet would read as a formula is prefixed with a quote; LaTe
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 
 from mrb import __version__
+from mrb._util.format import escape_latex, format_csv_table, format_latex_table
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
@@ -21,19 +20,7 @@ from mrb.leaderboard.tables.rows import Cell
 from mrb.metrics.measures import HEADLINE
 
 CITATION = "data/citation.bib"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "\u2212": "$-$",
-    "–": "--",
-    "✓": "",
-    "◆": "",
-    "○": "",
-}
+_MARKS = str.maketrans("", "", "✓◆○")
 _LATEX_FACTS = ("rank", "parameters", "gain", "coverage")
 LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
 
@@ -60,21 +47,6 @@ def long_path(board: Board, suffix: str) -> str:
     return f"data/tables/{board.id}/all.{suffix}"
 
 
-@lru_cache(maxsize=2**14)
-def plain(text: str) -> str:
-    """Return a cell for a spreadsheet: no formula, no invisible character."""
-    words = str(escape_invisible(text))
-    return "'" + words if words.startswith(_FORMULA) and not _is_number(words) else words
-
-
-def _is_number(words: str) -> bool:
-    try:
-        float(words)
-    except ValueError:
-        return False
-    return True
-
-
 def format_csv(board: Board, tab: Tab) -> str:
     """Return a tab as on the page, with unrounded fractions and intervals in separate columns."""
     view = board.view(tab.part, str(HEADLINE))
@@ -83,42 +55,41 @@ def format_csv(board: Board, tab: Tab) -> str:
     head = ["reranker"]
     for key in keys:
         head += [key, f"{key} low", f"{key} high"] if key in numbers else [key]
-    lines = [head]
+    lines: list[list[str | float | None]] = [[*head]]
     shown = {run.name: dict(zip(keys, cells, strict=True)) for run, cells in board.rows(tab, str(HEADLINE))}
     for row in (*view.fixed, *view.rows):
-        line = [row.key]
+        line: list[str | float | None] = [_plain(row.key)]
         for key in keys:
             if key in numbers:
                 line += _numbers(row.cells[key])
             else:
                 cell = shown.get(row.key, {}).get(key)
-                line.append(cell.text if cell and key == "rank" and cell.kind != BLANK else _fact(cell))
+                line.append(_plain(cell.text) if cell and key == "rank" and cell.kind != BLANK else _fact(cell))
         lines.append(line)
-    return _csv(lines)
+    return format_csv_table(lines)
 
 
-def _numbers(cell: Cell) -> list[str]:
-    return ["" if value is None else repr(float(value)) for value in (cell.mean, cell.low, cell.high)]
+def _numbers(cell: Cell) -> list[float | None]:
+    return [None if value is None else float(value) for value in (cell.mean, cell.low, cell.high)]
 
 
-def _fact(cell: CellText | None) -> str:
+def _fact(cell: CellText | None) -> str | float:
     if cell is None or cell.kind == BLANK or cell.value is None:
         return ""
-    return repr(cell.value) if isinstance(cell.value, float) and not cell.text.endswith(("B", "M", "k")) else cell.text
-
-
-def _csv(lines: Iterable[Sequence[str | float | None]]) -> str:
-    """Return CSV: texts made safe, numbers unrounded, None as an empty cell."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [[plain(cell) if isinstance(cell, str) else cell for cell in line] for line in lines]
+    return (
+        cell.value if isinstance(cell.value, float) and not cell.text.endswith(("B", "M", "k")) else _plain(cell.text)
     )
-    return text.getvalue()
+
+
+@lru_cache(maxsize=2**14)
+def _plain(text: str) -> str:
+    return str(escape_invisible(text))
 
 
 def long_csv(board: Board) -> str:
     """Return every number of the table, one per line."""
-    return _csv([LONG_FIELDS, *_long(board)])
+    rows = ([_plain(cell) if isinstance(cell, str) else cell for cell in row] for row in _long(board))
+    return format_csv_table([LONG_FIELDS, *rows])
 
 
 def _long(board: Board) -> Iterator[tuple[str | float | None, ...]]:
@@ -161,27 +132,22 @@ def latex(board: Board, tab: Tab) -> str:
     keys = [column.key for column in view.columns]
     wanted = [h for h in tab.heads[2:] if h.key in keys or h.key in view.averages or h.key in _LATEX_FACTS]
     places = {head.key: place for place, head in enumerate(h for h in tab.heads if h.key != "name")}
-    lines = [
-        "% " + tex(f"{board.table.comparison.title}, {HEADLINE} x 100, depth {board.table.comparison.depths}"),
-        r"\begin{tabular}{rl" + "r" * len(wanted) + "}",
-        r"\toprule",
-        " & ".join(["rank", "reranker", *(tex(head.title) for head in wanted)]) + r" \\",
-        r"\midrule",
-    ]
+    head = ["rank", "reranker", *(_escape(head.title) for head in wanted)]
     fixed = [(role, cells) for role, cells in board.fixed(tab, str(HEADLINE))]
     rows = [(run.name, cells) for run, cells in board.rows(tab, str(HEADLINE))]
-    for number, (name, cells) in enumerate([*fixed, *rows]):
-        if number == len(fixed):
-            lines.append(r"\midrule")
+
+    def line(name: str, cells: Sequence[CellText]) -> list[str]:
         texts = [cells[0], *(cells[places[head.key]] for head in wanted)]
-        first, *others = ["--" if cell.kind == BLANK else tex(cell.text) for cell in texts]
-        lines.append(" & ".join([first, tex(name), *others]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+        first, *others = ["--" if cell.kind == BLANK else _escape(cell.text) for cell in texts]
+        return [first, _escape(name), *others]
+
+    blocks = [[line(name, cells) for name, cells in group] for group in (fixed, rows)]
+    title = _escape(f"{board.table.comparison.title}, {HEADLINE} x 100, depth {board.table.comparison.depths}")
+    return f"% {title}\n" + format_latex_table("rl" + "r" * len(wanted), [[head], *blocks])
 
 
-def tex(text: str) -> str:
-    """Return text escaped for LaTeX."""
-    return "".join(_LATEX.get(letter, letter) for letter in str(escape_invisible(text)))
+def _escape(text: str) -> str:
+    return escape_latex(_plain(text).translate(_MARKS))
 
 
 def citation() -> str:

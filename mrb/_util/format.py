@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import csv
+import io
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\u2212": "$-$",
+    "–": "--",
+}
 
 
 def format_size(gigabytes: float | None) -> str:
@@ -33,16 +45,49 @@ def format_tasks(count: int) -> str:
 
 
 def format_table(rows: Sequence[Sequence[str]], left: int | Collection[int] = 1) -> list[str]:
-    """Return a line for each row, with aligned columns. `left`: how many columns, or which, are left-aligned."""
+    """Return a line for each row, with aligned columns.
+
+    `left` says how many columns, or which, are left-aligned. The last cell of a row that is shorter than the first row
+    extends over the columns that the row lacks.
+    """
     columns = range(left) if isinstance(left, int) else left
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    whole = len(rows[0])
+    aligned = [row if len(row) == whole else row[:-1] for row in rows]
+    widths = [max(len(row[column]) for row in aligned if column < len(row)) for column in range(whole)]
     return [
         "  ".join(
-            cell.ljust(width) if column in columns else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            [
+                *(
+                    cell.ljust(width) if column in columns else cell.rjust(width)
+                    for column, (cell, width) in enumerate(zip(cells, widths, strict=False))
+                ),
+                *row[len(cells) :],
+            ]
         ).rstrip()
-        for row in rows
+        for row, cells in zip(rows, aligned, strict=True)
     ]
+
+
+def format_csv_table(rows: Iterable[Sequence[object]]) -> str:
+    """Return CSV. None is an empty cell; a text that a spreadsheet would read as a formula begins with a quote."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [_guard_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
+    )
+    return text.getvalue()
+
+
+def format_latex_table(columns: str, blocks: Sequence[Sequence[Sequence[str]]]) -> str:
+    """Return a LaTeX `tabular` for the package booktabs, with a rule between blocks of rows. Cells are LaTeX."""
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    for number, block in enumerate(blocks):
+        lines += [r"\midrule"] * (number > 0) + [" & ".join(row) + r" \\" for row in block]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escape_latex(text: str) -> str:
+    """Return text with LaTeX's special characters escaped."""
+    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def format_markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -52,3 +97,7 @@ def format_markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) 
     for row in rows:
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
     yield ""
+
+
+def _guard_formula(text: str) -> str:
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

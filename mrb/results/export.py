@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 
+from mrb._util.format import escape_latex, format_csv_table, format_latex_table
 from mrb._util.parquet import read_untrusted
 from mrb.errors import ResultError, one_line
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.metrics.ranking import Float32, rank_candidates
-from mrb.results.run import Average, Row, Run, average_over_tasks, average_over_types
+from mrb.results.run import Run, RunRow, find_averages, list_rows
 from mrb.results.schema import SCORES_FILE
 
 COLUMNS = (
     "run", "reranker", "task", "type", "measure", "mean", "low", "high", "first_stage", "oracle",
     "queries", "depth", "selection", "qrels", "candidates", "tasks", "of",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@")
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-}  # fmt: skip
 
 
 def format_trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
@@ -59,12 +53,7 @@ def format_csv(run: Run) -> str:
     Numbers are fractions in full precision. `tasks` and `of` say how many tasks or types an average covers; its cells
     are empty if one is missing. A text cell that a spreadsheet would read as a formula begins with a quote.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in _rows(run):
-        writer.writerow([_guarded(row.get(name, "")) for name in COLUMNS])
-    return out.getvalue()
+    return format_csv_table([COLUMNS, *([_clean(row.get(name)) for name in COLUMNS] for row in _rows(run))])
 
 
 def format_latex(run: Run, measure: str) -> str:
@@ -74,29 +63,12 @@ def format_latex(run: Run, measure: str) -> str:
     lacks the measure.
     """
     raw = ", raw qrels" if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()) else ""
-    lines = [
-        r"\begin{tabular}{llrrlr}",
-        r"\toprule",
-        rf"\multicolumn{{6}}{{l}}{{{_escaped(run.name)}: {_escaped(measure)} $\times$ 100, 95\,\% intervals{raw}}} \\",
-        r"\midrule",
-        r"Task & Type & First stage & Reranker & Interval & Oracle \\",
-        r"\midrule",
-    ]
-    reasons = {item.task for item in run.record.not_covered}
-    for task_id in run.record.tasks:
-        scores = run.tasks.get(task_id)
-        if scores is None:
-            words = "not covered" if task_id in reasons else "not scored"
-            lines.append(rf"{_escaped(task_id)} & & & {words} & & \\")
-            continue
-        if measure not in scores.result.measures:
-            raise ResultError(f"{run.folder}: {task_id} has no {measure}; it has {', '.join(scores.result.measures)}")
-        own, result = scores.result.measures[measure], scores.result
-        cells = _points(result.first_stage[measure].mean, own.mean, own.low, own.high, result.oracle[measure].mean)
-        lines.append(rf"{_escaped(task_id)} & {scores.task.type} & {cells} \\")
-    lines.append(r"\midrule")
-    lines += [rf"{label} & & {cells} \\" for label, cells in _latex_averages(run, measure)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    name, measured = (escape_latex(one_line(text)) for text in (run.name, measure))
+    title = rf"\multicolumn{{6}}{{l}}{{{name}: {measured} $\times$ 100, 95\,\% intervals{raw}}}"
+    head = ("Task", "Type", "First stage", "Reranker", "Interval", "Oracle")
+    return format_latex_table(
+        "llrrlr", [[[title]], [head], *([_latex_cells(row) for row in rows] for rows in list_rows(run, measure))]
+    )
 
 
 def _lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
@@ -131,50 +103,28 @@ def _rows(run: Run) -> Iterator[dict[str, object]]:
             }  # fmt: skip
     measures = next(iter(run.tasks.values())).result.measures if run.tasks else ()
     for measure in measures:
-        for noun in ("tasks", "types"):
-            first, own_average, oracle = _averages(run, noun, measure)
+        for over in ("tasks", "types"):
+            first, own_average, oracle = find_averages(run, over, measure)
             interval = own_average.interval
             yield {
-                "run": run.name, "reranker": run.record.reranker.name, "task": f"average over {noun}",
+                "run": run.name, "reranker": run.record.reranker.name, "task": f"average over {over}",
                 "measure": measure, "mean": own_average.mean,
                 "low": interval and interval.low, "high": interval and interval.high,
                 "first_stage": first.mean, "oracle": oracle.mean, "tasks": own_average.done, "of": own_average.of,
             }  # fmt: skip
 
 
-def _averages(run: Run, noun: str, measure: str) -> tuple[Average, Average, Average]:
-    """Return the averages of first stage, reranker and oracle."""
-    average = average_over_tasks if noun == "tasks" else average_over_types
-    rows: tuple[Row, Row, Row] = ("first_stage", "measures", "oracle")
-    first, own, oracle = (average(run, run.record.tasks, measure, row) for row in rows)
-    return first, own, oracle
+def _latex_cells(row: RunRow) -> tuple[str, ...]:
+    label = escape_latex(row.label)
+    if row.first_stage is None or row.own is None or row.oracle is None:
+        return label, row.type, "", escape_latex(row.state.partition(":")[0]), "", ""
+    own = row.own
+    interval = f"[{100 * own.low:.2f}, {100 * own.high:.2f}]"
+    return label, row.type, f"{100 * row.first_stage:.2f}", f"{100 * own.mean:.2f}", interval, f"{100 * row.oracle:.2f}"
 
 
-def _latex_averages(run: Run, measure: str) -> Iterator[tuple[str, str]]:
-    for noun in ("tasks", "types"):
-        first, own, oracle = _averages(run, noun, measure)
-        label = f"Average over {noun} ({own.done} of {own.of})"
-        if first.mean is None or own.interval is None or oracle.mean is None:
-            yield label, "& no average & &"
-        else:
-            yield label, _points(first.mean, own.interval.mean, own.interval.low, own.interval.high, oracle.mean)
-
-
-def _points(first: float, mean: float, low: float, high: float, oracle: float) -> str:
-    return f"{100 * first:.2f} & {100 * mean:.2f} & [{100 * low:.2f}, {100 * high:.2f}] & {100 * oracle:.2f}"
-
-
-def _guarded(value: object) -> object:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    plain = one_line(value)  # a spreadsheet runs a formula even after a tab or line end
-    return "'" + plain if plain.startswith(_FORMULA) else plain
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
+def _clean(value: object) -> object:
+    return one_line(value) if isinstance(value, str) else value  # a spreadsheet runs a formula even after a line end
 
 
 def _refuse_spaces(*ids: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mrb._util.format import format_table
 from mrb._util.hashing import sha256_lines
 from mrb._util.parquet import read_untrusted
 from mrb.candidates.candidate_sets import STANDARD_SET
@@ -239,40 +240,72 @@ def _named(run: Run, found: Sequence[stats.Interval]) -> Measures:
     return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
 
 
+@dataclass(frozen=True)
+class RunRow:
+    """A row of a run's table: a task, or an average (then `type` is empty).
+
+    `first_stage` and `oracle` are means, `own` is the reranker's interval; all are None if `state` says why there are
+    no numbers.
+    """
+
+    label: str
+    type: str
+    first_stage: float | None = None
+    own: Interval | None = None
+    oracle: float | None = None
+    state: str = ""
+
+
+def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
+    """Return the rows of the tasks and those of the averages. ResultError if a result lacks the measure."""
+    reasons = {item.task: item.reason for item in run.record.not_covered}
+    tasks = []
+    for task_id in run.record.tasks:
+        kind, scores = load_task(task_id).type, run.tasks.get(task_id)
+        if scores is None:
+            state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
+            tasks.append(RunRow(task_id, kind, state=state))
+            continue
+        result = scores.result
+        if measure not in result.measures:
+            raise ResultError(f"{run.folder}: {task_id} has no {measure}; it has {', '.join(result.measures)}")
+        first, oracle = result.first_stage[measure].mean, result.oracle[measure].mean
+        tasks.append(RunRow(task_id, kind, first, result.measures[measure], oracle))
+    return tasks, [_average_row(run, over, measure) for over in ("tasks", "types")]
+
+
+def find_averages(run: Run, over: stats.Average, measure: str) -> tuple[Average, Average, Average]:
+    """Return the averages of the first stage, the reranker and the oracle over the tasks of the run's suite, or without
+    a suite over the run's tasks."""
+    average = average_over_tasks if over == "tasks" else average_over_types
+    rows: tuple[Row, Row, Row] = ("first_stage", "measures", "oracle")
+    first, own, oracle = (average(run, _averaged_tasks(run), measure, row) for row in rows)
+    return first, own, oracle
+
+
 def format_run(run: Run, measure: str = str(HEADLINE)) -> str:
     """Return the run as text: for each task first stage, reranker with interval, oracle and gain; then both averages.
 
-    The candidate set (`track`) is named unless it is that of the frozen lists.
+    The candidate set is named unless it is that of the frozen lists.
     """
-    depths = sorted({scores.result.candidates.depth for scores in run.tasks.values()})
-    tracks = sorted({scores.result.candidates.track for scores in run.tasks.values()})
-    own = f", candidate set {', '.join(tracks)}" if tracks not in ([], [STANDARD_SET]) else ""
-    width = max([len(task_id) for task_id in run.record.tasks] + [len("average over tasks (00 of 00)")])
+    results = [scores.result for scores in run.tasks.values()]
+    depths = sorted({result.candidates.depth for result in results})
+    sets = sorted({result.candidates.track for result in results})
+    named = f", candidate set {', '.join(sets)}" if sets not in ([], [STANDARD_SET]) else ""
+    tasks, averages = list_rows(run, measure)
+    rows = [("task", "type", "first stage", "reranker", "oracle", "gain"), *map(_cells, (*tasks, *averages))]
     lines = [
-        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{own}",
-        f"{'task':<{width}}  type   first stage  reranker                 oracle    gain",
+        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{named}",
+        *format_table(rows, left={0, 1, 3}),
     ]
-    reasons = {item.task: item.reason for item in run.record.not_covered}
-    for task_id in run.record.tasks:
-        scores = run.tasks.get(task_id)
-        kind = load_task(task_id).type
-        if scores is None:
-            state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
-            lines.append(f"{task_id:<{width}}  {kind:<5}  {state}")
-            continue
-        result = scores.result
-        cells = _cells(result.first_stage[measure].mean, result.measures[measure], result.oracle[measure].mean)
-        lines.append(f"{task_id:<{width}}  {kind:<5}  {cells}")
-    wanted = _averaged_tasks(run)
-    lines += [_average_line(run, wanted, noun, measure, width) for noun in ("tasks", "types")]
-    for task_id, scores in run.tasks.items():
-        if scores.result.counts.failed_pairs:
-            lines.append(f"{task_id}: {scores.result.counts.failed_pairs} pairs failed and are ranked last")
-    notes = sorted({scores.result.data.selection for scores in run.tasks.values()} - {"all"})
+    for result in results:
+        if result.counts.failed_pairs:
+            lines.append(f"{result.task}: {result.counts.failed_pairs} pairs failed and are ranked last")
     lines += format_noise(run)
+    notes = sorted({result.data.selection for result in results} - {"all"})
     if notes:
         lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
-    if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()):
+    if any(result.data.qrels == "raw" for result in results):
         lines.append(RAW)
     return "\n".join(lines)
 
@@ -297,23 +330,22 @@ def _averaged_tasks(run: Run) -> tuple[str, ...]:
     return run.record.tasks if run.record.suite is None else load_suite(run.record.suite).tasks
 
 
-def _average_line(run: Run, task_ids: Sequence[str], noun: str, measure: str, width: int) -> str:
-    average = average_over_tasks if noun == "tasks" else average_over_types
-    rows: tuple[Row, ...] = ("first_stage", "measures", "oracle")
-    first, own, oracle = (average(run, task_ids, measure, row) for row in rows)
-    label = f"average over {noun} ({own.done} of {own.of})"
+def _average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
+    first, own, oracle = find_averages(run, over, measure)
+    label = f"average over {over} ({own.done} of {own.of})"
     if own.interval is None or first.mean is None or oracle.mean is None:
-        lacking = (
-            f"{own.of - own.done} of {own.of} {noun} missing" if own.done < own.of else "depth, queries or qrels differ"
-        )
-        return f"{label:<{width}}         no average: {lacking}"
-    return f"{label:<{width}}         {_cells(first.mean, own.interval, oracle.mean)}"
+        missing = f"{own.of - own.done} of {own.of} {over} missing"
+        why = missing if own.done < own.of else "depth, queries or qrels differ"
+        return RunRow(label, "", state=f"no average: {why}")
+    return RunRow(label, "", first.mean, own.interval, oracle.mean)
 
 
-def _cells(first: float, own: Interval, oracle: float) -> str:
-    interval = f"[{100 * own.low:.2f}, {100 * own.high:.2f}]"
-    gain = 100 * (own.mean - first)
-    return f"{100 * first:11.2f}  {100 * own.mean:6.2f} {interval:<16}  {100 * oracle:6.2f}  {gain:+6.2f}"
+def _cells(row: RunRow) -> tuple[str, ...]:
+    if row.first_stage is None or row.own is None or row.oracle is None:
+        return row.label, row.type, row.state
+    own = f"{100 * row.own.mean:6.2f} [{100 * row.own.low:.2f}, {100 * row.own.high:.2f}]"
+    gain = f"{100 * (row.own.mean - row.first_stage):+.2f}"
+    return row.label, row.type, f"{100 * row.first_stage:.2f}", own, f"{100 * row.oracle:.2f}", gain
 
 
 def _means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> list[float]:

@@ -19,7 +19,7 @@ from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.leaderboard.charts.scatter import Point, labelled, scatters
-from mrb.leaderboard.pages.exports import as_json, format_csv, latex, long_csv, plain, tex
+from mrb.leaderboard.pages.exports import as_json, format_csv, latex, long_csv
 from mrb.leaderboard.serve import POLICY, server
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.columns import size
@@ -174,13 +174,6 @@ def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
     text = latex(board, summary)
     assert r"one\_a" in text and text.count(r"\\") == 5 and "NaN" not in text
     assert len({line.count("&") for line in text.splitlines() if line.endswith(r"\\")}) == 1
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-a", "@x", "\t=1"])
-def test_no_cell_is_a_formula_or_a_command(text: str) -> None:
-    assert plain(text).startswith(("'", "\\u{9}"))
-    assert plain("-0.5") == "-0.5"
-    assert tex("a_b&%$#{}\\~^") == r"a\_b\&\%\$\#\{\}\textbackslash{}\textasciitilde{}\textasciicircum{}"
 
 
 def test_a_snapshot_is_whole_listed_and_never_overwritten(make_run: Make, tmp_path: Path) -> None:
