@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,6 @@ from mrb.data.task import (
     FAMILIES,
     HEADLINE_MEASURE,
     TYPES,
-    Suite,
     Task,
     list_suite_tasks,
     list_suites,
@@ -295,122 +293,6 @@ def test_unknown_names_are_answered_with_close_ones() -> None:
         load_task("nfcorpsu")
     with pytest.raises(TaskError, match="did you mean mrb-lite"):
         load_suite("mrb-light")
-
-
-def definition(task_id: str) -> dict[str, Any]:
-    path = next(path for path in hub_files() if path.stem == task_id)
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize(
-    ("keys", "value"),
-    [
-        (["id"], "infovqa2"),
-        (["type"], "t2i"),
-        (["instruction"], "Find the page."),
-        (["cluster"], "none"),
-        (["source", "schema_family"], "mbeir"),
-        (["source", "parts", 0, "repository"], "vidore/infovqa_test_subsampled_beir"),
-        (["source", "parts", 0, "revision"], "0" * 40),
-        (["source", "parts", 0, "qrels", "split"], "train"),
-        (["source", "parts", 0, "corpus", "alternatives"], [["corpus", "corpus"]]),
-        (["rules"], {"drop_qrels_outside_corpus": True}),
-        (["rules"], {"drop_identical_ids": True}),
-        (["rules"], {"drop_query_image_from_candidates": True}),
-        (["images", "downscale_pixels"], 1_000_000),
-        (["images", "max_pixels"], 200_000_000),
-        (["images", "max_bytes"], 1_000_000),
-    ],
-    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
-)
-def test_the_hash_changes_with_what_decides_a_score(keys: list[Any], value: object) -> None:
-    assert changed(keys, value).hash != load_task("infovqa").hash
-
-
-@pytest.mark.parametrize(
-    ("keys", "value"),
-    [
-        (["title"], "Infographics"),
-        (["description"], "Other words."),
-        (["status"], "confirmed"),
-        (["status_reason"], "The paper says so."),
-        (["licence"], "unknown"),
-        (["citation"], "Nobody."),
-        (["homepage"], "https://example.org"),
-        (["defects"], []),
-        (["size", "queries"], 7),
-        (["source_measure"], "nDCG@10"),
-        (["source", "format"], "json"),
-        (["source", "format_confirmed"], False),
-        (["source", "seen_live"], "2027-01-31"),
-        (["source", "parts", 0, "copies"], []),
-        (["images", "largest"], [1, 1]),
-    ],
-    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
-)
-def test_the_hash_does_not_change_with_words(keys: list[Any], value: object) -> None:
-    assert changed(keys, value).hash == load_task("infovqa").hash
-
-
-def changed(keys: list[Any], value: object) -> Task:
-    fields: Any = definition("infovqa")
-    inner = fields
-    for key in keys[:-1]:
-        inner = inner[key]
-    assert inner.get(keys[-1]) != value
-    inner[keys[-1]] = value
-    return Task.model_validate(fields)
-
-
-def write(folder: Path, fields: str, name: str = "infovqa") -> Path:
-    path = folder / f"{name}.toml"
-    path.write_text(fields, encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('title = "InfoVQA"', 'title = "InfoVQA"\ntiltle = "typo"', "tiltle: Extra inputs are not permitted"),
-        ("[size]", "[size]\npages = 3", "size.pages: Extra inputs"),
-        ("revision = ", 'revision = "main" #', r"source\.parts\.0\.revision"),
-        ("repository = ", 'repository = "infovqa" #', "needs `owner/name` and a revision"),
-        ("max_pixels = ", "max_pixels = 20_000_000 #", "under the documented largest"),
-        ("downscale_pixels = ", "downscale_pixels = 900_000_000 #", "between 1 and max_pixels"),
-        ('copies = ["vidore', 'copies = ["vidore space', r"source\.parts\.0\.copies"),
-        ('status = "inferred"', 'status = "guessed"', "status"),
-        ('id = "infovqa"', 'id = "other"', "differs from the file's name"),
-        ("schema_version = 1", "schema_version = ", "not valid TOML"),
-    ],
-)
-def test_a_wrong_file_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = (locate_task_folder() / "cross" / "infovqa.toml").read_text(encoding="utf-8")
-    assert old in text
-    with pytest.raises(TaskError, match=message) as error:
-        read_task(write(tmp_path, text.replace(old, new, 1)))
-    assert "infovqa.toml" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('name = "english"', 'name = "android"', "a name each, all different"),
-        ('name = "english"\n', "", "a name each, all different"),
-        ('"mteb/cqadupstack-english"', '"mteb/cqadupstack-gaming"', "a repository is listed twice"),
-    ],
-)
-def test_parts_must_differ(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = (locate_task_folder() / "single" / "cqadupstack.toml").read_text(encoding="utf-8")
-    assert old in text
-    with pytest.raises(TaskError, match=message):
-        read_task(write(tmp_path, text.replace(old, new, 1), "cqadupstack"))
-
-
-def test_a_suite_with_a_task_that_is_not_defined() -> None:
-    suite = load_suite("mrb")
-    broken = Suite.model_validate({**suite.model_dump(), "tasks": ["nights", "nowhere"]})
-    with pytest.raises(TaskError, match="'nowhere', which is not defined"):
-        list_suite_tasks(broken)
 
 
 def test_files_share_one_order_of_keys() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from mrb.errors import MRBError, TrainingError
 from mrb.training.data.contamination import Checker, list_held_out, load_held_out
 from mrb.training.data.dedup import Likeness, hash_image, hash_text
 from mrb.training.data.files import GroupFile, write_groups
-from mrb.training.data.group import Sampling, TrainingGroup, TrainingItem, order_groups, sample_documents
+from mrb.training.data.group import TrainingGroup, TrainingItem
 from mrb.training.data.mine_negatives import BuildOptions, GroupBuilder
 from tests.builders.toy import toy_candidates, toy_data
 
@@ -298,51 +297,6 @@ def test_training_splits_are_not_held_against_themselves_and_all_others_are() ->
     ids = {task.id for task in list_held_out()}
     assert {"mini-flag-t2i", "mini-flag-t2i-dev", "fiqa"} <= ids
     assert not any(task_id.endswith("-train") for task_id in ids)
-
-
-# Sampling
-
-
-def test_a_draw_mixes_hard_and_random_and_depends_on_its_seed_alone() -> None:
-    big = group(hard=40, random=40)
-    sampling = Sampling(negatives=8, hard=0.25, first_rank=5, last_rank=20)
-    sampled = sample_documents(big, sampling, (0, 1, 2, 3))
-    ranks = [n.rank for n in sampled.negatives if n.rank is not None]
-    assert len(ranks) == 2
-    assert all(5 <= rank <= 20 for rank in ranks)
-    assert len({n.id for n in sampled.negatives}) == 8
-    assert len(sampled.positives) == 1
-    assert sample_documents(big, sampling, (0, 1, 2, 3)) == sampled
-    assert sample_documents(big, sampling, (0, 1, 2, 4)) != sampled
-    shares = [sample_documents(big, Sampling(negatives=8, hard=h), (0,)) for h in (0, 0.5, 1)]
-    assert [sum(n.rank is not None for n in one.negatives) for one in shares] == [0, 4, 8]
-    assert [len(sample_documents(big, Sampling(negatives=n), (0,)).negatives) for n in (2, 4, 8, 16)] == [2, 4, 8, 16]
-
-
-def test_one_kind_fills_up_for_the_other_and_what_is_missing_is_counted() -> None:
-    for hard, random in ((1, 9), (9, 1)):
-        sampled = sample_documents(group(hard=hard, random=random), Sampling(negatives=8, hard=0.5), (0,))
-        assert (len(sampled.hard), len(sampled.random)) == ((1, 7) if hard == 1 else (7, 1))
-    assert len(sample_documents(group(hard=1, random=9), Sampling(negatives=16, hard=0.5), (0,)).negatives) == 10
-    with pytest.raises(ValueError, match="the last is before the first"):
-        Sampling(first_rank=9, last_rank=3)
-
-
-@pytest.mark.parametrize(("by_size", "shares"), [(0.0, (1 / 3, 1 / 3, 1 / 3)), (1.0, (0.1, 0.3, 0.6))])
-def test_sources_come_as_often_as_asked_in_every_stretch(by_size: float, shares: tuple[float, ...]) -> None:
-    found = order_groups([10, 30, 60], 600, by_size, seed=5)
-    assert found.shape == (600, 3)
-    for start in range(0, 600, 100):
-        counts = Counter(found[start : start + 100, 0].tolist())
-        for source, share in enumerate(shares):
-            assert abs(counts[source] - 100 * share) <= 2
-    for source, size in enumerate((10, 30, 60)):
-        own = found[found[:, 0] == source]
-        for visit in range(own[-1, 2]):
-            rows = own[own[:, 2] == visit, 1]
-            assert sorted(rows) == list(range(size))  # all once before one again
-    assert np.array_equal(order_groups([10, 30, 60], 600, by_size, seed=5), found)
-    assert not np.array_equal(order_groups([10, 30, 60], 600, by_size, seed=6), found)
 
 
 # The command
