@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from mrb.errors import AdapterError
 
 if TYPE_CHECKING:
     from mrb.engine.backbone import Backbone
+    from mrb.engine.stats import Stats
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 CPU_TOKENS = 512
 """Small batches stay in a CPU's caches; measured by benchmarks/engine.py."""
@@ -80,3 +84,54 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+class BatchRunner:
+    """Runs prompts through a backbone in batches of at most `batch_tokens` (rows x longest row).
+
+    The budget is halved whenever memory runs out.
+    """
+
+    unit = "prompt"
+
+    def __init__(self, backbone: Backbone, batch_tokens: int, stats: Stats) -> None:
+        self.backbone = backbone
+        self.batch_tokens = batch_tokens
+        self.stats = stats
+
+    def run_batches(
+        self,
+        ordered: Sequence[T],
+        length: Callable[[T], int],
+        place: Callable[[T], tuple[int, ...]],
+        compute: Callable[[list[T]], R],
+    ) -> Iterator[tuple[list[T], R]]:
+        """Yield (batch, result of `compute`). `ordered` are the inputs, longest first, `length` their tokens.
+
+        Raises AdapterError, with the input's `place`, if one does not fit into memory alone.
+        """
+        waiting = list(ordered)
+        while waiting:
+            for batch in make_batches([length(one) for one in waiting], self.batch_tokens):
+                chosen = waiting[: len(batch)]  # already sorted: a batch is a slice from the front
+                try:
+                    result = compute(chosen)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    self._halve_budget(len(chosen), length(chosen[0]), place(chosen[0]), error)
+                    break
+                yield chosen, result
+                del waiting[: len(batch)]
+
+    def _halve_budget(self, rows: int, length: int, place: tuple[int, ...], error: BaseException) -> None:
+        if rows == 1:
+            refusal = AdapterError(f"one {self.unit} of {length} tokens does not fit into memory; lower max_length")
+            refusal.place = place
+            raise refusal from error
+        self.batch_tokens = max(1, rows * length // 2)
+        self.stats.halvings += 1
+        if self.backbone.device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()

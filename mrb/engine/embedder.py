@@ -10,21 +10,19 @@ import torch
 
 from mrb.data.items import Item
 from mrb.engine.backbone import Backbone, make_row
-from mrb.engine.batching import is_out_of_memory, make_batches
+from mrb.engine.batching import BatchRunner
 from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.stats import Stats
-from mrb.errors import AdapterError
 
 Float32 = npt.NDArray[np.float32]
 _NOTHING = Item()
 
 
-class Embedder:
-    """Computes vectors with one model on one device.
+class Embedder(BatchRunner):
+    """Computes vectors with one model on one device."""
 
-    `batch_tokens` bounds rows x longest row of a batch and is halved whenever memory runs out.
-    """
+    unit = "item"
 
     def __init__(
         self,
@@ -35,13 +33,11 @@ class Embedder:
         batch_tokens: int,
         stats: Stats,
     ) -> None:
+        super().__init__(backbone, batch_tokens, stats)
         self.prompter = prompter
-        self.backbone = backbone
         self.pictures = pictures
-        self.batch_tokens = batch_tokens
-        self.stats = stats
 
-    def vectors(self, instruction: str, items: Sequence[Item]) -> Float32:
+    def embed(self, instruction: str, items: Sequence[Item]) -> Float32:
         """Return float32 (n, hidden): per item the normalised last hidden state of the prompt's last token.
 
         The template has a query side only. A row does not depend on the other items, except for rounding. Raises
@@ -53,22 +49,17 @@ class Embedder:
         self.stats.cut_prompts += sum(bool(prompt.cut) for prompt in prompts)
         self.stats.cut_tokens += sum(prompt.cut for prompt in prompts)
         # Longest first, like `make_batches`: an out-of-memory error then shows at once.
-        waiting = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
+        ordered = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].ids))
         if self.pictures is not None:
-            self.pictures.expect(placed.image for i in waiting for placed in prompts[i].images)
+            self.pictures.expect(placed.image for i in ordered for placed in prompts[i].images)
         rows: dict[int, Float32] = {}
-        while waiting:
-            for batch in make_batches([len(prompts[i].ids) for i in waiting], self.batch_tokens):
-                chosen = waiting[: len(batch)]
-                try:
-                    found = self._batch([prompts[i] for i in chosen])
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    self._halve(chosen, len(prompts[chosen[0]].ids), error)
-                    break
-                rows.update(zip(chosen, found, strict=True))
-                del waiting[: len(batch)]
+        for chosen, vectors in self.run_batches(
+            ordered,
+            lambda i: len(prompts[i].ids),
+            lambda i: (i,),
+            lambda chosen: self._embed_batch([prompts[i] for i in chosen]),
+        ):
+            rows.update(zip(chosen, vectors, strict=True))
         return np.stack([rows[i] for i in range(len(prompts))])
 
     def close(self) -> None:
@@ -76,7 +67,7 @@ class Embedder:
         if self.pictures is not None:
             self.pictures.close()
 
-    def _batch(self, prompts: Sequence[Prompt]) -> Float32:
+    def _embed_batch(self, prompts: Sequence[Prompt]) -> Float32:
         images = [placed.image for prompt in prompts for placed in prompt.images]
         features = self.pictures.features(images) if self.pictures is not None and images else {}
         rows = [make_row(prompt, features) for prompt in prompts]
@@ -84,20 +75,5 @@ class Embedder:
         hidden = self.backbone.last_hidden(rows, features)
         found: Float32 = torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy()
         self.stats.synchronised("prefill", started, self.backbone.device)
-        real = sum(len(row.ids) for row in rows)
-        self.stats.pairs += len(rows)
-        self.stats.batches += 1
-        self.stats.tokens += real
-        self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
+        self.stats.count_batch([len(row.ids) for row in rows], len(rows))
         return found
-
-    def _halve(self, chosen: Sequence[int], length: int, error: BaseException) -> None:
-        rows = len(chosen)
-        if rows == 1:
-            told = AdapterError(f"one item of {length} tokens does not fit into memory; lower max_length")
-            told.place = (chosen[0],)
-            raise told from error
-        self.batch_tokens = max(1, rows * length // 2)
-        self.stats.halvings += 1
-        if self.backbone.device.type == "cuda":
-            torch.cuda.empty_cache()

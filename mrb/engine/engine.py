@@ -13,11 +13,10 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from mrb.data.items import ImageHandle, Item
 from mrb.engine.backbone import Backbone, Prefix, make_row
-from mrb.engine.batching import is_out_of_memory, make_batches
+from mrb.engine.batching import BatchRunner
 from mrb.engine.head import Head
 from mrb.engine.image_features import Features, ImageFeatureExtractor
 from mrb.engine.prompt import Prompt, Prompter
@@ -57,11 +56,10 @@ class SharedPrefix:
     features: dict[str, Features]
 
 
-class Engine:
+class Engine(BatchRunner):
     """Scores requests with one model on one device.
 
-    `batch_tokens` bounds rows x longest row of a batch and is halved whenever memory runs out. `share` allows sharing a
-    prefix where the cost rule (`LEAST_SAVED`) says that it saves time.
+    `share` allows sharing a prefix where the cost rule (`LEAST_SAVED`) says that it saves time.
     """
 
     def __init__(
@@ -75,13 +73,11 @@ class Engine:
         share: bool,
         stats: Stats,
     ) -> None:
+        super().__init__(backbone, batch_tokens, stats)
         self.prompter = prompter
-        self.backbone = backbone
         self.head = head
         self.pictures = pictures
-        self.batch_tokens = batch_tokens
         self.share = share and backbone.can_share
-        self.stats = stats
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[Answer]:
         """Yield (request.key, one score per candidate) for each request, in no particular order.
@@ -92,7 +88,7 @@ class Engine:
         window = WINDOW if self.prompter.layout.first == "query" else DOCUMENT_WINDOW
         iterator = iter(requests)
         while held := list(itertools.islice(iterator, window)):
-            yield from self._window(held)
+            yield from self._score_window(held)
 
     def check_item(self, item: Item) -> None:
         """Refuse an item that can never be scored, without decoding its image.
@@ -100,7 +96,7 @@ class Engine:
         Raises DataError if the image cannot be resized, AdapterError if the image alone fills a prompt.
         """
         if item.image is not None:
-            tokens = self._pictures().tokens(item.image)
+            tokens = self._get_extractor().tokens(item.image)
             if tokens >= self.prompter.max_length:
                 raise AdapterError(
                     f"an image of {tokens} tokens does not fit into max_length={self.prompter.max_length}; raise "
@@ -112,15 +108,17 @@ class Engine:
         if self.pictures is not None:
             self.pictures.close()
 
-    def _window(self, requests: Sequence[Request]) -> Iterator[Answer]:
+    def _score_window(self, requests: Sequence[Request]) -> Iterator[Answer]:
         scores = [np.full(len(request.candidates), np.nan) for request in requests]
-        groups = self._groups(requests)
-        shared = [group for group in groups if self._pays(group)]
-        single = [pair for group in groups if not self._pays(group) for pair in group]
+        groups = self._group_pairs(requests)
+        shared = [group for group in groups if self._saves_time(group)]
+        single = [pair for group in groups if not self._saves_time(group) for pair in group]
         shared.sort(key=lambda group: min(pair.order for pair in group))
-        self._expect(shared, single)
+        self._announce_images(shared, single)
         left = [len(request.candidates) for request in requests]
-        found = itertools.chain(self._whole(single), *(self._after_prefix(group) for group in shared))
+        found = itertools.chain(
+            self._score_in_batches(single, None), *(self._score_after_prefix(group) for group in shared)
+        )
         for pairs, values in _place_errors(found, requests):
             for pair, value in zip(pairs, values, strict=True):
                 for request, candidate in pair.places:
@@ -130,7 +128,7 @@ class Engine:
                         yield requests[request].key, scores[request].tolist()
         yield from ((r.key, []) for r in requests if not r.candidates)
 
-    def _groups(self, requests: Sequence[Request]) -> list[list[Pair]]:
+    def _group_pairs(self, requests: Sequence[Request]) -> list[list[Pair]]:
         """Return the window's pairs, grouped by what may share a prefix."""
         started = self.stats.clock()
         groups: dict[tuple[str, str], dict[tuple[int, bytes, tuple[str, ...]], Pair]] = {}
@@ -152,18 +150,18 @@ class Engine:
         self.stats.add("tokenise", self.stats.clock() - started)
         return [list(group.values()) for group in groups.values()]
 
-    def _pictures(self) -> ImageFeatureExtractor:
+    def _get_extractor(self) -> ImageFeatureExtractor:
         if self.pictures is None:
             raise AdapterError("this model takes no images")
         return self.pictures
 
-    def _pays(self, group: Sequence[Pair]) -> bool:
+    def _saves_time(self, group: Sequence[Pair]) -> bool:
         if not self.share or len(group) < 2:
             return False
         spared = _count_common(group) * (len(group) - 1)
         return spared >= LEAST_SAVED * sum(map(_count_tokens, group))
 
-    def _expect(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
+    def _announce_images(self, shared: Sequence[Sequence[Pair]], single: Sequence[Pair]) -> None:
         """Announce the images to prefetch, in the order of the batches below."""
         if self.pictures is not None:
             ordered = sorted(single, key=lambda pair: pair.order)
@@ -171,54 +169,33 @@ class Engine:
                 ordered += sorted(group, key=lambda pair: pair.order)
             self.pictures.expect(image for pair in ordered for image in _list_images(pair.prompt))
 
-    def _whole(self, pairs: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
-        yield from self._batched(pairs, None)
-
-    def _after_prefix(self, group: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
+    def _score_after_prefix(self, group: Sequence[Pair]) -> Iterator[tuple[Sequence[Pair], list[float]]]:
         shared = _count_common(group)
         prompt = group[0].prompt
-        features = self._features(group[:1], end=shared)
+        features = self._extract_features(group[:1], end=shared)
         started = self.stats.clock()
         prefix = self.backbone.prefix(make_row(prompt, features, end=shared), features)
         self.stats.synchronised("prefill", started, self.backbone.device)
         self.stats.tokens += shared
         self.stats.shared += shared * (len(group) - 1)
-        yield from self._batched(group, SharedPrefix(shared, prefix, features))
+        yield from self._score_in_batches(group, SharedPrefix(shared, prefix, features))
 
-    def _batched(
+    def _score_in_batches(
         self, pairs: Sequence[Pair], start: SharedPrefix | None
     ) -> Iterator[tuple[Sequence[Pair], list[float]]]:
-        """Yield scores batch by batch. A batch that does not fit into memory is retried with half the budget."""
-        waiting = sorted(pairs, key=lambda pair: pair.order)
+        """Yield scores batch by batch."""
         spared = start.tokens if start is not None else 0
-        while waiting:
-            # Already sorted: a batch is a slice from the front.
-            for batch in make_batches([_count_tokens(pair) - spared for pair in waiting], self.batch_tokens):
-                chosen = waiting[: len(batch)]
-                try:
-                    values = self._scores(chosen, start)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    self._halve(chosen, _count_tokens(chosen[0]) - spared, error)
-                    break
-                yield chosen, values
-                del waiting[: len(batch)]
+        ordered = sorted(pairs, key=lambda pair: pair.order)
+        yield from self.run_batches(
+            ordered,
+            lambda pair: _count_tokens(pair) - spared,
+            lambda pair: pair.places[0],
+            lambda chosen: self._score_batch(chosen, start),
+        )
 
-    def _halve(self, pairs: Sequence[Pair], length: int, error: BaseException) -> None:
-        rows = len(pairs)
-        if rows == 1:
-            told = AdapterError(f"one prompt of {length} tokens does not fit into memory; lower max_length")
-            told.place = pairs[0].places[0]
-            raise told from error
-        self.batch_tokens = max(1, rows * length // 2)
-        self.stats.halvings += 1
-        if self.backbone.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _scores(self, pairs: Sequence[Pair], start: SharedPrefix | None) -> list[float]:
+    def _score_batch(self, pairs: Sequence[Pair], start: SharedPrefix | None) -> list[float]:
         spared = start.tokens if start is not None else 0
-        features = self._features(pairs, start=spared)
+        features = self._extract_features(pairs, start=spared)
         known = features | start.features if start is not None else features
         rows = [make_row(pair.prompt, known, start=spared) for pair in pairs]
         device = self.backbone.device
@@ -228,18 +205,14 @@ class Engine:
         started = self.stats.clock()
         values: list[float] = self.head(hidden).tolist()
         self.stats.synchronised("head", started, device)
-        real = sum(len(row.ids) for row in rows)
-        self.stats.pairs += sum(len(pair.places) for pair in pairs)
-        self.stats.batches += 1
-        self.stats.tokens += real
-        self.stats.padding += len(rows) * max(len(row.ids) for row in rows) - real
+        self.stats.count_batch([len(row.ids) for row in rows], sum(len(pair.places) for pair in pairs))
         return values
 
-    def _features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:
+    def _extract_features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:
         """Return the features of the images between two tokens of the pairs' prompts."""
         wanted = {image.sha256: image for pair in pairs for image in _list_images(pair.prompt, start, end)}
         try:
-            return self._pictures().features(wanted.values()) if wanted else {}
+            return self._get_extractor().features(wanted.values()) if wanted else {}
         except MRBError as error:
             shown = (
                 pair.places[0] for pair in pairs for image in _list_images(pair.prompt) if image.sha256 == error.image

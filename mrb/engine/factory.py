@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +23,7 @@ from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mrb.engine.head import Head
 
@@ -52,6 +52,12 @@ class Options:
     base: str | None
     base_revision: str | None
     trust_remote_code: bool
+
+    @classmethod
+    def select(cls, given: Mapping[str, Any], **own: Any) -> Options:
+        """Return the options among an adapter's parameters `given`; `own` replaces some of them."""
+        names = [field.name for field in fields(cls) if field.name in given]
+        return cls(**({name: given[name] for name in names} | own))
 
     def __post_init__(self) -> None:
         for name in ("max_length", "min_pixels", "max_pixels"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -13,8 +12,6 @@ from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
 
 if TYPE_CHECKING:
     from mrb.retrieval.retriever import Float32
-
-_LOG = logging.getLogger("mrb.engine")
 
 
 class LastToken:
@@ -65,6 +62,7 @@ class LastToken:
         Raises:
             AdapterError: Something is missing or does not fit.
         """
+        given = locals()  # the options, before other names join them
         from mrb.engine.checkpoint import require
 
         self.name = find_installed_name(type(self), RETRIEVERS)
@@ -81,21 +79,12 @@ class LastToken:
         self.layout = self.prompt
         self.shard_rows = shard_rows
         self._told = instruction == "task"
-        options = Options(
+        options = Options.select(
+            given,
             path=path or self.model,
             revision=revision if path else revision or self.revision,
-            device=device,
             dtype=dtype,
-            attention=attention,
-            max_length=max_length,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            batch_tokens=batch_tokens,
             share_prefix=False,
-            cache_mb=cache_mb,
-            base=base,
-            base_revision=base_revision,
-            trust_remote_code=trust_remote_code,
         )
         self.embedder, weights = build_embedder(self, options)
         self.revision = options.revision
@@ -105,11 +94,11 @@ class LastToken:
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
         """Return float32 (n, hidden), rows of length 1, under the task's instruction unless configured otherwise."""
-        return self.embedder.vectors(self.as_instruction(instruction) if self._told else "", items)
+        return self.embedder.embed(self.as_instruction(instruction) if self._told else "", items)
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
         """Return float32 (n, hidden), rows of length 1, always under the model's default instruction."""
-        return self.embedder.vectors("", items)
+        return self.embedder.embed("", items)
 
     def as_instruction(self, instruction: str) -> str:
         """Return a task's instruction in the form that the model was trained with."""
@@ -117,14 +106,5 @@ class LastToken:
 
     def close(self) -> None:
         """Log how much text was truncated, and free the model's threads and caches."""
-        stats = self.embedder.stats
-        if stats.cut_prompts:
-            _LOG.warning(
-                "%s: %d of %d items lost %d tokens of text to max_length=%d",
-                self.name,
-                stats.cut_prompts,
-                stats.pairs,
-                stats.cut_tokens,
-                self.embedder.prompter.max_length,
-            )
+        self.embedder.stats.warn_of_cuts(self.name, "items", self.embedder.prompter.max_length)
         self.embedder.close()

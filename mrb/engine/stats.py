@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
+_LOG = logging.getLogger("mrb.engine")
 PARTS = ("decode", "preprocess", "tokenise", "vision", "prefill", "head")
 
 
@@ -42,6 +44,21 @@ class Stats:
         """Add seconds to a part. Thread-safe."""
         with self._lock:
             self.seconds[part] += seconds
+
+    def count_batch(self, lengths: Sequence[int], pairs: int) -> None:
+        """Count a batch of rows of these lengths, which answer so many pairs."""
+        self.pairs += pairs
+        self.batches += 1
+        self.tokens += sum(lengths)
+        self.padding += len(lengths) * max(lengths) - sum(lengths)
+
+    def warn_of_cuts(self, name: str, unit: str, max_length: int) -> None:
+        """Log how much text the maximum length has cost, if any."""
+        if self.cut_prompts:
+            _LOG.warning(
+                "%s: %d of %d %s lost %d tokens of text to max_length=%d",
+                *(name, self.cut_prompts, self.pairs, unit, self.cut_tokens, max_length),
+            )
 
     def synchronised(self, part: str, started: float, device: torch.device) -> None:
         """Add the time since `started` to a part, after waiting for a GPU to finish."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ from mrb.rerankers.reranker import Request
 
 if TYPE_CHECKING:
     from mrb.engine.head import Head
-
-_LOG = logging.getLogger("mrb.engine")
 
 
 class YesNo:
@@ -82,39 +79,25 @@ class YesNo:
         Raises:
             AdapterError: Something is missing or does not fit.
         """
+        given = locals()  # the options, before other names join them
         from mrb.engine.checkpoint import require, resolve_checkpoint
 
         self.name = find_installed_name(type(self))
-        self.layout = self._chosen(layout)
+        self.layout = self._pick_template(layout)
         require(self.name, "torch", "transformers")
-        given = path or self.model
-        if given is None:
+        wanted = path or self.model
+        if wanted is None:
             raise AdapterError(f"{self.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
         # Before torch is imported, so that errors show at once.
-        folder = resolve_checkpoint(given, revision if path else revision or self.revision)
+        folder = resolve_checkpoint(wanted, revision if path else revision or self.revision)
         from mrb.engine.factory import Options, build_engine
 
-        options = Options(
-            path=folder,
-            revision=None,
-            device=device,
-            dtype=dtype,
-            attention=attention,
-            max_length=max_length,
-            min_pixels=min_pixels,
-            max_pixels=max_pixels,
-            batch_tokens=batch_tokens,
-            share_prefix=share_prefix,
-            cache_mb=cache_mb,
-            base=base,
-            base_revision=base_revision,
-            trust_remote_code=trust_remote_code,
-        )
+        options = Options.select(given, path=folder, revision=None)
         self.engine, weights = build_engine(self, options)
         # Scores of other weights in the same folder must not continue a journal.
         self.version = f"{self.version}+{weights}"
 
-    def _chosen(self, name: str | None) -> PromptTemplate:
+    def _pick_template(self, name: str | None) -> PromptTemplate:
         if name is None and self.prompt is not None:
             return self.prompt
         known = {layout.name: layout for layout in (self.prompt, *self.other_prompts) if layout is not None}
@@ -137,16 +120,7 @@ class YesNo:
 
     def close(self) -> None:
         """Log how much text was truncated, and close the engine."""
-        stats = self.engine.stats
-        if stats.cut_prompts:
-            _LOG.warning(
-                "%s: %d of %d prompts lost %d tokens of text to max_length=%d",
-                self.name,
-                stats.cut_prompts,
-                stats.pairs,
-                stats.cut_tokens,
-                self.engine.prompter.max_length,
-            )
+        self.engine.stats.warn_of_cuts(self.name, "prompts", self.engine.prompter.max_length)
         self.engine.close()
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
