@@ -9,7 +9,7 @@ from functools import cached_property
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.columns import Source
-from mrb.leaderboard.tables.ranks import standing
+from mrb.leaderboard.tables.ranks import rank_runs
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.runs import Entry, RunCard, card
 from mrb.leaderboard.tables.table_grouping import compare, table_ids
@@ -52,7 +52,7 @@ class Site:
             )
             for run in table.runs
         }
-        return Board(name, table, sources, standing(table))
+        return Board(name, table, sources, rank_runs(table))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:

@@ -14,10 +14,10 @@ from mrb.leaderboard.page import Page, query_page, render, root_macros, task_pag
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.cells import format_percent, format_signed
-from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compared_runs, pairs_of
-from mrb.leaderboard.tables.rankings import Explored, explored, read_orders, with_values
+from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compare_pairs, compared_runs
+from mrb.leaderboard.tables.rankings import Explored, explored
 from mrb.results.compare import QueryDifference
-from mrb.results.run import Run, TaskScores
+from mrb.results.run import Run
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,19 @@ class Compared:
 def pages(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
     known = {one.task.id: one for one in explored(site)}
-    values = _submitted(site, known)
     tables: list[Compared] = []
     first: PairView | None = None
     for table in site.tables.values():
-        runs = compared_runs(table, values)
+        runs = compared_runs(table)
         cells: dict[tuple[str, str], Row] = {}
-        for pair in pairs_of(runs):
+        for pair in compare_pairs(runs):
             view = pair_view(pair, known)
             first = first or view
             cells[pair.base, pair.other] = _matrix_cell(pair)
             yield data_script(f"compare/{pair.base}/{pair.other}", root_macros("pair.html.jinja").pair(view, "pair-1"))
-            yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view, of=len(runs))
-        able = [run for run in table.runs if _has_values(run, known)]
-        tables.append(Compared(table.comparison.title, tuple(runs), cells, len(able), len(table.runs)))
+            yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view)
+        shown = tuple(runs[:MAX_RUNS])
+        tables.append(Compared(table.comparison.title, shown, cells, len(runs), len(table.runs)))
     common: dict[str, Any] = {"max_runs": MAX_RUNS, "pair_page": pair_page}
     yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
 
@@ -103,11 +102,11 @@ def p_text(p: float) -> str:
 
 def _row(line: Line, head: str, href: str) -> Row:
     counts = ("", "", "") if line.counts is None else tuple(str(count) for count in line.counts)
-    interval = f"{format_signed(line.low)} to {format_signed(line.high)}"
+    gain = line.gain
+    interval = f"{format_signed(gain.low)} to {format_signed(gain.high)}"
     means = (format_percent(line.base), format_percent(line.other))
-    return Row(
-        head, href, (*means, format_signed(line.difference), interval, p_text(line.p), *counts), _sign(line.difference)
-    )
+    p_values = (p_text(gain.p), p_text(gain.p_corrected))
+    return Row(head, href, (*means, format_signed(gain.difference), interval, *p_values, *counts), _sign(gain.difference))
 
 
 def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
@@ -123,30 +122,13 @@ def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
 
 
 def _matrix_cell(pair: Pair) -> Row:
-    line = pair.main
+    gain = pair.main.gain
     counts = [one.counts for one in pair.tasks if one.counts is not None]
     won, tied, lost = (sum(column) for column in zip(*counts, strict=True))
     wins = f"{(won + tied / 2) / (won + tied + lost):.2f}"
-    return Row(format_signed(line.difference), "", (p_text(line.p), str(len(pair.tasks)), wins), _sign(line.difference))
+    cells = (p_text(gain.p), p_text(gain.p_corrected), str(len(pair.tasks)), wins)
+    return Row(format_signed(gain.difference), "", cells, _sign(gain.difference))
 
 
 def _sign(difference: float) -> str:
     return "gain" if difference > 0 else "loss" if difference < 0 else "same"
-
-
-def _has_values(run: Run, known: Mapping[str, Explored]) -> bool:
-    """Return whether values per query of any task exist or can be recomputed."""
-    return any(scores.values or (i in known and run in known[i].runs) for i, scores in run.tasks.items())
-
-
-def _submitted(site: Site, known: Mapping[str, Explored]) -> dict[tuple[str, str], TaskScores]:
-    """Return the values per query of submissions, recomputed from their rankings, for tasks whose data ships with MRB.
-
-    At most MAX_RUNS runs of each task: no more are compared.
-    """
-    found: dict[tuple[str, str], TaskScores] = {}
-    for task_id, one in known.items():
-        for run in one.runs[:MAX_RUNS]:
-            if run.stored is not None:
-                found[run.name, task_id] = with_values(one, run, read_orders(one, run, site))
-    return found

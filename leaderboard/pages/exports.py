@@ -108,7 +108,7 @@ def as_json(board: Board) -> str:
             key: {"text": escape_invisible(cell.text), "value": cell.value}
             for key, cell in board.facts[run.name].items()
         }
-        | {"rank": [board.standing.ranks[run.name].best, board.standing.ranks[run.name].worst]}
+        | {"rank": board.standing.ranks[run.name].as_json()}
         for run in board.table.runs
     }
     value = {

@@ -19,7 +19,7 @@ from mrb.leaderboard.tables.columns import MARK_LETTERS, Source
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
 from mrb.metrics.measures import HEADLINE
-from mrb.metrics.statistics import Interval
+from mrb.metrics.significance import Difference
 from mrb.results.run import Run
 
 PAGE_ROWS = 50
@@ -132,7 +132,8 @@ class Board:
         rest = "" if count == of else f" (of {of}; those without a rank are not placed among them)"
         return (
             f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. "
-            "Two share a rank unless a paired test, corrected for all pairs, tells all above from all below."
+            "The best rank is 1 + the number of rerankers that are significantly better, the worst leaves out "
+            "those that are significantly worse (paired tests, corrected for all pairs)."
         )
 
     @property
@@ -293,7 +294,7 @@ def _mark(mark: str) -> tuple[str, str]:
     return f"mark {mark}", MARK_LETTERS[mark]
 
 
-def _gain(row: TableRow, found: Interval | None) -> CellText:
+def _gain(row: TableRow, found: Difference | None) -> CellText:
     cell = row.cells.get(AVERAGE_TYPES)
     if cell is None or cell.gain is None:
         return make_blank("no average")

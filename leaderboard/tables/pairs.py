@@ -1,22 +1,25 @@
-"""Compare two runs of one table: the numbers of `mrb compare`, and a plot of their queries."""
+"""Compare two runs of one table: the numbers of `mrb compare` for all its runs, and a plot of their queries."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
 from mrb.leaderboard.tables.rankings import Float64
 from mrb.leaderboard.tables.rows import Table
+from mrb.metrics.aggregation import task_mean
 from mrb.metrics.measures import HEADLINE
-from mrb.metrics.statistics import Average, flips_needed, holm, pairwise_p_values
-from mrb.results.compare import Comparison, QueryDifference, compare
-from mrb.results.run import Run, TaskScores
+from mrb.metrics.significance import Difference, PairedTests
+from mrb.metrics.statistics import Average, TaskSample
+from mrb.results.compare import QueryDifference, average_runs, compare_queries, name_gain, sample_runs
+from mrb.results.run import Run
 
 MAX_RUNS = 30
-"""Runs of a table that are compared with each other, the first in its order; the page says so if there are more."""
+"""Runs of a table that have pages with each other, the first in its order; the page says so if there are more."""
 AVERAGES: tuple[Average, ...] = ("tasks", "types")
 NAMED = 5
 SIDE = 100
@@ -25,7 +28,7 @@ SIDE = 100
 
 @dataclass(frozen=True)
 class Line:
-    """One row: a task or an average, in fractions. `p` is corrected as `pairs_of` says.
+    """One row: a task or an average, in fractions.
 
     `counts` are the queries that the other run won, tied and lost against the base; None for an average.
     """
@@ -33,10 +36,7 @@ class Line:
     key: str
     base: float
     other: float
-    difference: float
-    low: float
-    high: float
-    p: float
+    gain: Difference
     counts: tuple[int, int, int] | None = None
 
 
@@ -70,116 +70,72 @@ class Pair:
         return self.averages[-1]
 
 
-def compared_runs(table: Table, values: Mapping[tuple[str, str], TaskScores]) -> list[Run]:
-    """Return the table's runs that are compared, in its order: those with values per query, at most MAX_RUNS.
-
-    A submission holds none; `values` (by run and task) are those recomputed from its rankings.
-    """
+def compared_runs(table: Table) -> list[Run]:
+    """Return the table's runs that can be compared, in its order, each with its tasks that have values per query."""
     found = []
     for run in table.runs:
-        known = {task_id: values.get((run.name, task_id), scores) for task_id, scores in run.tasks.items()}
-        kept = {task_id: scores for task_id, scores in known.items() if scores.values}
+        kept = {task_id: scores for task_id, scores in run.tasks.items() if scores.values}
         if kept:
             found.append(replace(run, tasks=kept))
-    return found[:MAX_RUNS]
-
-
-def pairs_of(runs: Sequence[Run]) -> list[Pair]:
-    """Return the pairs of `runs`, the earlier run as `other`, without pairs that share no task.
-
-    A task's p value is corrected (Holm) for the tasks of its pair, an average's for all pairs given here.
-    """
-    found = [pair for place, base in enumerate(runs) for pair in _against(base, runs[:place])]
-    shared = {pair: tuple(line.key for line in pair.tasks) for pair in found}
-    raw = {tasks: _average_p_values(runs, tasks) for tasks in dict.fromkeys(shared.values())}
-    corrected = [
-        holm(
-            [raw[shared[pair]][line.key][pair.base, pair.other] for pair in found for line in (pair.averages[number],)]
-        )
-        for number in range(len(AVERAGES))
-    ]
-    return [
-        replace(pair, averages=tuple(replace(line, p=p) for line, p in zip(pair.averages, p_values, strict=True)))
-        for pair, *p_values in zip(found, *corrected, strict=True)
-    ]
-
-
-def _average_p_values(runs: Sequence[Run], tasks: tuple[str, ...]) -> dict[str, dict[tuple[str, str], float]]:
-    """Return, for each average over `tasks`, the uncorrected p value of each two runs that have them, by name.
-
-    The number of sign flips is what the correction for all pairs of `runs` needs; all pairs share the same flips.
-    """
-    members = [run for run in runs if run.tasks.keys() >= set(tasks)]
-    samples = [
-        replace(
-            members[0].tasks[task_id].sample([str(HEADLINE)]),
-            values=np.column_stack([run.tasks[task_id].values[str(HEADLINE)] for run in members]),
-        )
-        for task_id in tasks
-    ]
-    found: dict[str, dict[tuple[str, str], float]] = {}
-    for average in AVERAGES:
-        p_values = pairwise_p_values(samples, average=average, flips=flips_needed(len(runs)))
-        found[average] = {
-            (one.name, other.name): p_values[row, column].item()
-            for row, one in enumerate(members)
-            for column, other in enumerate(members)
-        }
     return found
 
 
-def _against(base: Run, others: Sequence[Run]) -> Iterator[Pair]:
-    """Yield the pairs of one base.
+def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
+    """Return the pairs of the first MAX_RUNS runs, the earlier run as `other`, without pairs that share no task.
 
-    Others that share the same tasks with it are compared at once, with shared resampling.
+    p values are those of `mrb compare` for all of `runs` that have the tasks that the pair shares.
     """
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for other in others:
+    shared: dict[tuple[str, ...], list[tuple[Run, Run]]] = {}
+    order = []
+    for base, other in ((base, other) for place, base in enumerate(runs[:MAX_RUNS]) for other in runs[:place]):
         common = tuple(task_id for task_id in base.tasks if task_id in other.tasks)
         if common:
-            groups.setdefault(common, []).append(other)
-    for common, group in groups.items():
-        found = compare([base, *group], task_ids=common, named=NAMED, grouped=False)
-        for column, other in enumerate(group):
-            yield _pair(found, column, base, other)
+            shared.setdefault(common, []).append((base, other))
+            order.append((base.name, other.name))
+    found = {(pair.base, pair.other): pair for tasks, pairs in shared.items() for pair in _compare(runs, tasks, pairs)}
+    return [found[names] for names in order]
 
 
-def _pair(found: Comparison, column: int, base: Run, other: Run) -> Pair:
-    """Return the pair of the base and one of the others of a comparison."""
-    of_tasks = [task.differences[column] for task in found.tasks]
-    corrected = holm([one.mean.p for one in of_tasks])
-    lines = tuple(
-        Line(
-            task.task,
-            task.means[0],
-            task.means[column + 1],
-            one.mean.difference,
-            one.mean.low,
-            one.mean.high,
-            p,
-            (one.won, one.tied, one.lost),
-        )
-        for task, one, p in zip(found.tasks, of_tasks, corrected, strict=True)
-    )
-    averages = []
-    for name, average in zip(AVERAGES, (found.over_tasks, found.over_types), strict=True):
-        one = average.differences[column]
-        averages.append(
-            Line(name, average.means[0], average.means[column + 1], one.difference, one.low, one.high, one.p)
-        )
+def _compare(runs: Sequence[Run], task_ids: tuple[str, ...], pairs: Sequence[tuple[Run, Run]]) -> list[Pair]:
+    """Return the given pairs, which share these tasks."""
+    members = [run for run in runs if run.tasks.keys() >= set(task_ids)]
+    columns = {run.name: column for column, run in enumerate(members)}
+    samples = sample_runs(members, task_ids, str(HEADLINE))
+    tests = PairedTests(samples)
+    all_pairs = [(base, other) for other, base in combinations(range(len(members)), 2)]
+    averages = [(name, average_runs(samples, name), tests.test_average(name, all_pairs)) for name in AVERAGES]
+    found = []
+    for base, other in pairs:
+        pair = columns[base.name], columns[other.name]
+        lines = tuple(Line(name, means[pair[0]], means[pair[1]], gains[pair]) for name, means, gains in averages)
+        found.append(_describe_pair(base, other, pair, lines, samples, tests.test_tasks(pair)))
+    return found
+
+
+def _describe_pair(
+    base: Run,
+    other: Run,
+    pair: tuple[int, int],
+    averages: tuple[Line, ...],
+    samples: Sequence[TaskSample],
+    gains: dict[str, Difference],
+) -> Pair:
+    lines: list[Line] = []
+    wins: list[QueryDifference] = []
+    losses: list[QueryDifference] = []
+    for sample in samples:
+        one = compare_queries(name_gain(other.name, gains[sample.task_id]), sample, base, pair, NAMED)
+        own, theirs = task_mean(sample.values, sample.parts)[list(pair)].tolist()
+        counts = one.won, one.tied, one.lost
+        lines.append(Line(sample.task_id, own, theirs, gains[sample.task_id], counts))
+        wins += one.wins
+        losses += one.losses
 
     def largest(queries: list[QueryDifference]) -> tuple[QueryDifference, ...]:
         return tuple(sorted(queries, key=lambda query: (-abs(query.difference), query.task, query.query_id))[:10])
 
-    return Pair(
-        base.name,
-        other.name,
-        tuple(averages),
-        lines,
-        largest([query for one in of_tasks for query in one.wins]),
-        largest([query for one in of_tasks for query in one.losses]),
-        tuple(_plot(task.task, base, other) for task in found.tasks),
-    )
+    plots = tuple(_plot(sample.task_id, base, other) for sample in samples)
+    return Pair(base.name, other.name, averages, tuple(lines), largest(wins), largest(losses), plots)
 
 
 def _plot(task_id: str, base: Run, other: Run) -> Plot:

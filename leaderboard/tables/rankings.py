@@ -7,7 +7,7 @@ resulting measure must average to the number that the run states.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,7 +16,6 @@ import numpy.typing as npt
 from mrb._util.parquet import read_untrusted
 from mrb.data.task import Task, load_suite
 from mrb.errors import ResultError
-from mrb.evaluation.measure import number_clusters
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.evaluation.plan import Plan
 from mrb.leaderboard.site import Site
@@ -25,7 +24,7 @@ from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.ranking import Float32, Positions, rank_candidates
 from mrb.results.recompute import load_result_plan
-from mrb.results.run import Run, TaskScores, hash_query_ids
+from mrb.results.run import Run, hash_query_ids
 from mrb.results.schema import SCORES_FILE
 from mrb.submission.rankings import restore_scores
 from mrb.submission.reader import ReceivedSubmission
@@ -149,17 +148,6 @@ def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
     if abs(stated - found) > SAME:
         raise ResultError(f"{run.folder}: {HEADLINE} of {task_id} is {stated}, its orders give {found}")
     return Orders(tuple(orders), tuple(ordered), values)
-
-
-def with_values(shown: Explored, run: Run, found: Orders) -> TaskScores:
-    """Return a submission's task with the headline measure per query, which comparing queries needs."""
-    return replace(
-        run.tasks[shown.task.id],
-        query_ids=shown.plan.query_ids,
-        clusters=np.array(number_clusters(shown.plan), np.int64),
-        values={str(HEADLINE): found.values},
-        stated_queries=None,
-    )
 
 
 def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:

@@ -1,4 +1,4 @@
-"""`mrb compare`: differences between runs, with intervals, tests and the queries behind them."""
+"""`mrb compare`: differences between runs, with intervals, p values, ranks and the queries behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from mrb.cli.options import task_option
 
 if TYPE_CHECKING:
-    from mrb.results.compare import AverageComparison, Comparison, Difference, QueryDifference
+    from mrb.results.compare import AverageComparison, Comparison, QueryDifference, RunDifference
 
 
 @click.command()
@@ -46,15 +46,16 @@ def _text(found: Comparison, top: int) -> Iterator[str]:
     from mrb._util.format import format_table
 
     base = found.runs[0]
-    yield f"{found.measure} x 100; gain over {base} with its 95 % interval; p of a paired sign-flip test,"
-    yield "and corrected (Holm) for the lines of tasks, or for the pairs of runs in an average"
+    yield f"{found.measure} x 100; gain over {base} with its 95 % interval, which excludes 0 if the raw p < 0.05;"
+    yield "p is corrected for the tasks of the two runs, or in averages for all pairs of runs"
     yield ""
     yield from format_table([_HEADER, *_task_rows(found), *_average_rows(found)], left={0, 1, 4})
     yield ""
     yield from _notes(found)
     for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
-        groups = (f"{group.rank}. {', '.join(group.models)}" for group in average.rank_groups)
-        yield f"rank groups by the average over {name} (corrected for all pairs, level 0.05): {'; '.join(groups)}"
+        ranks = sorted(zip(average.ranks, average.means, found.runs, strict=True), key=lambda one: (-one[1], one[2]))
+        listed = "; ".join(f"{bounds} {run}" for bounds, _, run in ranks)
+        yield f"ranks by the average over {name} (bounds by corrected p below 0.05): {listed}"
     for number, run in enumerate(found.runs[1:]):
         wins = [query for task in found.tasks for query in task.differences[number].wins]
         losses = [query for task in found.tasks for query in task.differences[number].losses]
@@ -62,7 +63,21 @@ def _text(found: Comparison, top: int) -> Iterator[str]:
         yield from _queries(f"largest losses of {run} to {base}", losses, top)
 
 
-_HEADER = ["task", "type", "queries", "base", "run", "mean", "gain", "interval", "p", "Holm", "won", "lost", "tied"]
+_HEADER = [
+    "task",
+    "type",
+    "queries",
+    "base",
+    "run",
+    "mean",
+    "gain",
+    "interval",
+    "raw p",
+    "corrected p",
+    "won",
+    "lost",
+    "tied",
+]
 
 
 def _task_rows(found: Comparison) -> Iterator[list[str]]:
@@ -84,10 +99,10 @@ def _average_rows(found: Comparison) -> Iterator[list[str]]:
             yield [label, "", "", *_cells((average.means[0], average.means[number]), one), "", "", ""]
 
 
-def _cells(means: tuple[float, float], gain: Difference) -> list[str]:
+def _cells(means: tuple[float, float], gain: RunDifference) -> list[str]:
     interval = f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
     base, own = (f"{100 * mean:.2f}" for mean in means)
-    return [base, gain.run, own, f"{100 * gain.difference:+.2f}", interval, f"{gain.p:.4f}", f"{gain.p_holm:.4f}"]
+    return [base, gain.run, own, f"{100 * gain.difference:+.2f}", interval, f"{gain.p:.4f}", f"{gain.p_corrected:.4f}"]
 
 
 def _notes(found: Comparison) -> Iterator[str]:

@@ -47,20 +47,6 @@ def rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:
     return {name: np.array(rows[name], dtype=np.int64) for name in sorted(rows)}
 
 
-def query_weights(parts: Sequence[str] | None, count: int) -> Float64:
-    """Return the weight of each query, float64[count]: the mean of the weighted values is the task's score.
-
-    The weight is 1 if `parts` is None, else count / (number of parts x number of queries in the part). The sum of
-    the weights is `count`.
-    """
-    weights = np.ones(count)
-    if parts is not None:
-        groups = rows_by_part(parts)
-        for rows in groups.values():
-            weights[rows] = count / (len(groups) * len(rows))
-    return weights
-
-
 def task_mean(values: Float64, parts: Sequence[str] | None) -> Float64:
     """Return the task's score for values per query: float64[] for float64[n], float64[m] for float64[n, m].
 

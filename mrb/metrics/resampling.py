@@ -1,4 +1,4 @@
-"""Bootstrap counts and sign flips that are bit-identical on every machine, from PCG64's raw words.
+"""Bootstrap counts and random signs that are bit-identical on every machine, from PCG64's raw words.
 
 numpy guarantees the stream of raw 64-bit words, but not the distribution methods on top of it. All summands are
 multiples of one power of two, small enough that float64 adds them without rounding. So results do not depend on the
@@ -19,10 +19,10 @@ BLOCK = 2**17
 """Number of counts or signs in memory at a time: 1 MB of float64, more only if one resample alone is longer."""
 _ROWS = 16
 """Fewest resamples per block when there are many units: each block reads the table of values from memory once."""
-_BAND = 2048  # units whose signs are drawn together, a multiple of 64; another value changes the signs
+_BAND = 2048  # units whose signs are drawn together; another value changes the signs
 
 
-def on_grid(sums: Float64) -> tuple[Float64, float]:
+def round_to_grid(sums: Float64) -> tuple[Float64, float]:
     """Return `sums` (float64[u, m]) as integers in float64, and the size of the unit.
 
     The integers are small enough that sums of any u of them, and differences of such sums, are exact in float64.
@@ -31,7 +31,7 @@ def on_grid(sums: Float64) -> tuple[Float64, float]:
     return np.rint(np.ldexp(sums, -exponent)), math.ldexp(1.0, exponent)
 
 
-def unit_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
+def bootstrap_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
     """Yield how often each unit is in each resample, float64[block, units]; there are `resamples` rows in total.
 
     Each resample has `units` units, drawn with replacement. The drawn unit is the high half of (32-bit word x units),
@@ -57,48 +57,20 @@ def _blocks(rows: int, most: int) -> Iterator[int]:
         yield min(most, rows - start)
 
 
-def sign_flip(sums: Float64, seed: int, flips: int, *, rows: int | None = None) -> Float64:
-    """Return two-sided p values of sign-flip tests between the columns of `sums` (float64[u, m]): float64[m, m], or
-    its first `rows` rows. Exact if there are at most `flips` sign choices, else from random ones."""
-    whole, _ = on_grid(sums)
-    units = len(whole)
-    exact = units < 63 and 2**units <= flips
-    observed = whole.sum(axis=0)
-    flipped = observed - 2 * (_all_subsets(whole) if exact else _random_subsets(whole, seed, flips))
-    # Rounding to the grid moves each difference of sums by up to `units`. With this tolerance, an observed and a
-    # flipped difference that are equal still count as equal.
-    reach = np.abs(observed[:rows, np.newaxis] - observed) - 2 * units
-    p = np.empty(reach.shape)
-    for column in range(len(reach)):
-        extreme = (np.abs(flipped[:, [column]] - flipped) >= reach[column]).sum(axis=0)
-        p[column] = extreme / 2**units if exact else (1 + extreme) / (1 + flips)
-    return p
+def flip_sums(whole: Float64, seed: int, flips: int) -> Float64:
+    """Return the column sums of `whole` (float64[u, m], on the grid) with random row signs: float64[flips, m].
 
-
-def flipped_sums(whole: Float64, seed: int, flips: int) -> Float64:
-    """Return the column sums of `whole` (float64[u, m], on the grid) with random row signs: float64[flips, m]."""
-    return np.asarray(whole.sum(axis=0) - 2 * _random_subsets(whole, seed, flips))
-
-
-def _all_subsets(whole: Float64) -> Float64:
-    """Return the column sums of every subset of the rows of `whole` (float64[u, m]): float64[2 ** u, m]."""
-    chosen = np.arange(2 ** len(whole))[:, np.newaxis] >> np.arange(len(whole)) & 1
-    return chosen.astype(np.float64) @ whole
-
-
-def _random_subsets(whole: Float64, seed: int, flips: int) -> Float64:
-    """Return the column sums of `flips` random subsets of the rows of `whole` (float64[u, m]): float64[flips, m].
-
-    Works on one band of rows at a time, which stays in the processor's cache for all subsets.
+    Works on one band of rows at a time, which stays in the processor's cache for all flips.
     """
     sums = np.zeros((flips, whole.shape[1]))
     generator = np.random.PCG64(seed)
     for start in range(0, len(whole), _BAND):
         band = whole[start : start + _BAND]
+        words = (len(band) + 63) // 64  # each flip starts with a new word, so the block size does not change it
         done = 0
-        for rows in _blocks(flips, max(1, BLOCK // _BAND)):
-            raw = generator.random_raw(rows * _BAND // 64).astype("<u8", copy=False).view(np.uint8)
+        for rows in _blocks(flips, max(1, BLOCK // len(band))):
+            raw = generator.random_raw(rows * words).astype("<u8", copy=False).view(np.uint8)
             chosen = np.unpackbits(raw.reshape(rows, -1), axis=1, count=len(band), bitorder="little")
             sums[done : done + rows] += chosen.astype(np.float64) @ band
             done += rows
-    return sums
+    return np.asarray(whole.sum(axis=0) - 2 * sums)

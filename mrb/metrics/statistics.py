@@ -1,4 +1,4 @@
-"""Uncertainty of means over queries: bootstrap intervals, paired tests, rank groups.
+"""Bootstrap intervals of means over queries, and of averages over tasks.
 
 Results are bit-identical on every machine (`mrb.metrics.resampling`). Interval ends are resampled means, not
 interpolated.
@@ -14,23 +14,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 from statistics import NormalDist
-from typing import Literal, Required, TypedDict, Unpack
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mrb._util.hashing import sha256_json
-from mrb.metrics.aggregation import query_weights, rows_by_part
-from mrb.metrics.resampling import on_grid, sign_flip, unit_counts
+from mrb.metrics.aggregation import rows_by_part
+from mrb.metrics.resampling import bootstrap_counts, round_to_grid
 
 Float64 = npt.NDArray[np.float64]
 Average = Literal["tasks", "types"]
 
 LEVEL = 0.95
 RESAMPLES = 2000
-FLIPS = 9999
 _ROUNDING = 1e-12
 _NORMAL = NormalDist()
 
@@ -63,8 +62,9 @@ class TaskSample:
     @property
     def units(self) -> int:
         """Number of units that are resampled."""
-        keys = _unit_keys(self.clusters, self.parts)
-        return len(self.values) if keys is None else len(set(keys))
+        if self.clusters is None:
+            return len(self.values)
+        return len(set(zip(self.parts or self.clusters, self.clusters, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -74,32 +74,6 @@ class Averages:
     over_tasks: tuple[Interval, ...]
     over_types: tuple[Interval, ...]
     of_types: dict[str, tuple[Interval, ...]]
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """The mean difference a - b, its interval, and the two-sided p value of the sign-flip test."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
-@dataclass(frozen=True)
-class RankGroup:
-    """Models that share a rank, by descending mean. `rank` is 1 + the number of models in better groups."""
-
-    rank: int
-    models: tuple[str, ...]
-
-
-class Resampling(TypedDict, total=False):
-    """Options of resampling: the seed, the interval's level (0.95) and the number of resamples (2,000)."""
-
-    seed: Required[int]
-    level: float
-    resamples: int
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,10 @@ def interval(
     values: Float64,
     clusters: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
-    **how: Unpack[Resampling],
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Return the mean of `values` and its bootstrap interval.
 
@@ -139,7 +116,7 @@ def interval(
     part of each value, the mean is that of the parts' means. ValueError: no values, a value that is not finite, or a
     wrong number of cluster keys.
     """
-    return intervals(values[:, np.newaxis], clusters, parts, **how)[0]
+    return intervals(values[:, np.newaxis], clusters, parts, seed=seed, level=level, resamples=resamples)[0]
 
 
 def intervals(
@@ -161,7 +138,7 @@ def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: 
     Each task is resampled with its own seed (`task_seed`), as for its own interval; the order of the samples does not
     matter. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
     """
-    ordered = _ordered(samples)
+    ordered = sort_samples(samples)
     tasks = [_resample(s.values, s.clusters, s.parts, task_seed(s.task_id), resamples) for s in ordered]
     by_type: dict[str, list[_Resampled]] = {}
     for sample, resampled in zip(ordered, tasks, strict=True):
@@ -171,105 +148,7 @@ def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: 
     return Averages(over[0], over[1], {name: _intervals(found, level) for name, found in types.items()})
 
 
-def paired_test(
-    a: Float64,
-    b: Float64,
-    clusters: Sequence[str] | None = None,
-    parts: Sequence[str] | None = None,
-    *,
-    flips: int = FLIPS,
-    **how: Unpack[Resampling],
-) -> PairedTest:
-    """Compare two models on the same queries (`a` and `b`, float64[n]). The interval is that of the differences.
-
-    The p value is from Fisher's randomisation test: if the models are equal, the sign of each unit's difference is
-    random. It is exact if there are at most `flips` choices of signs, else (1 + as extreme) / (1 + flips) over random
-    ones (Smucker, Allan and Carterette, CIKM 2007, for retrieval). With `parts`, queries have their task weights.
-    """
-    if a.shape != b.shape:
-        raise ValueError(f"paired values of different shapes, {a.shape} and {b.shape}")
-    values = np.column_stack((b, a))
-    return paired_tests(values, clusters, parts, flips=flips, **how)[0]
-
-
-def paired_tests(
-    values: Float64,
-    clusters: Sequence[str] | None = None,
-    parts: Sequence[str] | None = None,
-    *,
-    flips: int = FLIPS,
-    **how: Unpack[Resampling],
-) -> tuple[PairedTest, ...]:
-    """Return the `paired_test` of each later column of float64[n, m] against the first. All share the resamples."""
-    found = intervals(values[:, 1:] - values[:, :1], clusters, parts, **how)
-    p_values = sign_flip(_weighted_units(values, clusters, parts), how["seed"], flips, rows=1)[0, 1:].tolist()
-    return tuple(PairedTest(one.mean, one.low, one.high, p) for one, p in zip(found, p_values, strict=True))
-
-
-def pairwise_p_values(
-    samples: Sequence[TaskSample], *, average: Average, flips: int = FLIPS, rows: int | None = None
-) -> Float64:
-    """Return uncorrected p values between all columns (models) of an average over tasks: float64[m, m], symmetric, ones
-    on the diagonal; or its first `rows` rows. The test is that of `paired_test`, units weighted as in the average."""
-    seed = int(sha256_json(["mrb-sign-flip-v1", *sorted(sample.task_id for sample in samples)])[:16], 16)
-    return sign_flip(contributions(samples, average), seed, flips, rows=rows)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return `p_values` corrected for their number by Holm (Scandinavian Journal of Statistics 6, 1979), same order."""
-    corrected = [0.0] * len(p_values)
-    highest = 0.0
-    for done, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - done) * p_values[position]))
-        corrected[position] = highest
-    return corrected
-
-
-def flips_needed(models: int, alpha: float = 0.05) -> int:
-    """Return how many sign flips are needed so that the smallest p value is well below alpha / pairs of `models`."""
-    return max(FLIPS, math.ceil(4 * math.comb(models, 2) / alpha))
-
-
-def rank_groups(
-    models: Sequence[str],
-    samples: Sequence[TaskSample],
-    *,
-    average: Average = "tasks",
-    alpha: float = 0.05,
-    flips: int | None = None,
-) -> tuple[RankGroup, ...]:
-    """Return the models (the columns of `samples`) in groups that share a rank, best first.
-
-    A new group begins only where the corrected tests separate *every* model above from *every* model below. The error
-    probability over all pairs is at most `alpha`. `flips` follows from the number of pairs if None; ValueError if it is
-    too small to separate any pair.
-    """
-    pairs = list(combinations(range(len(models)), 2))
-    flips = flips_needed(len(models), alpha) if flips is None else flips
-    if len(pairs) > alpha * (flips + 1):
-        raise ValueError(f"{flips} sign flips cannot separate any two of {len(models)} models at {alpha}")
-    raw = pairwise_p_values(samples, average=average, flips=flips)
-    return groups_by(raw, models, samples, average=average, alpha=alpha)
-
-
-def groups_by(
-    p_values: Float64, models: Sequence[str], samples: Sequence[TaskSample], *, average: Average, alpha: float = 0.05
-) -> tuple[RankGroup, ...]:
-    """Return the groups of `rank_groups` from known p values (float64[m, m], uncorrected)."""
-    separated = np.zeros(p_values.shape, dtype=bool)
-    pairs = list(combinations(range(len(models)), 2))
-    for (i, j), p in zip(pairs, holm([p_values[pair].item() for pair in pairs]), strict=True):
-        separated[i, j] = separated[j, i] = p <= alpha
-    means = [math.fsum(column) for column in contributions(samples, average).T]
-    order = sorted(range(len(models)), key=lambda i: (-means[i], models[i]))
-    begins = [k for k in range(1, len(order)) if separated[np.ix_(order[:k], order[k:])].all()]
-    return tuple(
-        RankGroup(begin + 1, tuple(models[i] for i in order[begin:end]))
-        for begin, end in pairwise([0, *begins, len(order)])
-    )
-
-
-def _ordered(samples: Sequence[TaskSample]) -> list[TaskSample]:
+def sort_samples(samples: Sequence[TaskSample]) -> list[TaskSample]:
     """Return the samples sorted by task id, so that sums over tasks do not depend on the order given."""
     if not samples:
         raise ValueError("an average over no tasks")
@@ -282,7 +161,7 @@ def _ordered(samples: Sequence[TaskSample]) -> list[TaskSample]:
     return ordered
 
 
-def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Float64]:
+def sum_units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Float64]:
     """Return the sum of each unit's values, float64[u, m], and the number of its values, float64[u]."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or not len(values) or not np.isfinite(values).all():
@@ -297,31 +176,6 @@ def _units(values: Float64, clusters: Sequence[str] | None) -> tuple[Float64, Fl
     return np.column_stack(sums), np.bincount(unit).astype(np.float64)
 
 
-def _weighted_units(values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Float64:
-    """Return the sum of each unit's values, float64[u, m], each value times its query's weight in the task's score."""
-    weighted = values * query_weights(parts, len(values))[:, np.newaxis]
-    return _units(weighted, _unit_keys(clusters, parts))[0]
-
-
-def _unit_keys(clusters: Sequence[str] | None, parts: Sequence[str] | None) -> Sequence[str] | None:
-    """Return the key of each query's unit: its cluster within its part. None if each query is a unit."""
-    if clusters is None or parts is None:
-        return clusters
-    return [f"{part} {cluster}" for part, cluster in zip(parts, clusters, strict=True)]  # names of parts have no spaces
-
-
-def contributions(samples: Sequence[TaskSample], average: Average) -> Float64:
-    """Return what each unit of each task adds to the average, float64[all units, m]; column sums are the averages."""
-    ordered = _ordered(samples)
-    types = [sample.type for sample in ordered]
-    added = []
-    for sample in ordered:
-        share = len(types) if average == "tasks" else len(set(types)) * types.count(sample.type)
-        sums = _weighted_units(sample.values, sample.clusters, sample.parts)
-        added.append(sums / (len(sample.values) * share))
-    return np.concatenate(added)
-
-
 def _resample(
     values: Float64, clusters: Sequence[str] | None, parts: Sequence[str] | None, seed: int, resamples: int
 ) -> _Resampled:
@@ -334,11 +188,11 @@ def _resample(
                 for name, rows in rows_by_part(parts).items()
             ]
         )
-    sums, counts = _units(values, clusters)
+    sums, counts = sum_units(values, clusters)
     mean = np.array([math.fsum(column) for column in np.asarray(values, dtype=np.float64).T]) / len(values)
-    whole, step = on_grid(sums)
+    whole, step = round_to_grid(sums)
     table = np.column_stack((whole, counts))
-    totals = np.concatenate([drawn @ table for drawn in unit_counts(len(sums), seed, resamples)])
+    totals = np.concatenate([drawn @ table for drawn in bootstrap_counts(len(sums), seed, resamples)])
     # Influence of each unit on the ratio, to first order; the sum of squares is the squared standard error.
     influence = (sums - mean * counts[:, np.newaxis]) / len(values)
     variance = np.array([math.fsum(column) for column in (influence * influence).T])

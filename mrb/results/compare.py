@@ -1,4 +1,4 @@
-"""Compare two or more runs: differences with intervals and tests, queries won and lost, rank groups.
+"""Compare two or more runs: differences with intervals and p values, queries won and lost, rank bounds.
 
 A task is compared only if all runs scored it with the same definition, data, queries, candidate list and depth.
 `docs/comparing.md` explains the numbers.
@@ -7,17 +7,17 @@ A task is compared only if all runs scored it with the same definition, data, qu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from mrb.errors import ResultError
-from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import task_mean
 from mrb.metrics.measures import HEADLINE
-from mrb.metrics.statistics import Average, RankGroup, TaskSample
+from mrb.metrics.significance import Difference, PairedTests, RankBounds, bound_ranks
+from mrb.metrics.statistics import Average, TaskSample
 from mrb.results.run import Run, TaskScores
 
 Float64 = npt.NDArray[np.float64]
@@ -43,29 +43,21 @@ class QueryDifference:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Gain of run `run` over the base.
-
-    Mean difference with its interval (fractions) and the p value of a paired sign-flip test; `p_holm` is corrected for
-    the number of differences in the same table.
-    """
+class RunDifference(Difference):
+    """Gain of run `run` over the base. On a task, the p value is corrected for the tasks of these two runs; in an
+    average, for all pairs of runs."""
 
     run: str
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
 
 
 @dataclass(frozen=True)
 class TaskDifference:
-    """`Difference` on one task, with numbers of queries won, lost and tied against the base.
+    """`RunDifference` on one task, with numbers of queries won, lost and tied against the base.
 
     `wins` and `losses` are the queries with the largest differences, largest first.
     """
 
-    mean: Difference
+    mean: RunDifference
     won: int
     lost: int
     tied: int
@@ -90,11 +82,11 @@ class TaskComparison:
 
 @dataclass(frozen=True)
 class AverageComparison:
-    """An average over the common tasks: each run's mean, the differences to the base, and the runs' rank groups."""
+    """An average over the common tasks: each run's mean, the differences to the base, and the runs' rank bounds."""
 
     means: tuple[float, ...]
-    differences: tuple[Difference, ...]
-    rank_groups: tuple[RankGroup, ...]
+    differences: tuple[RunDifference, ...]
+    ranks: tuple[RankBounds, ...]
 
 
 @dataclass(frozen=True)
@@ -118,24 +110,17 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run],
-    *,
-    measure: str = str(HEADLINE),
-    task_ids: Sequence[str] = (),
-    named: int = NAMED,
-    grouped: bool = True,
+    runs: Sequence[Run], *, measure: str = str(HEADLINE), task_ids: Sequence[str] = (), named: int = NAMED
 ) -> Comparison:
     """Compare runs on their common tasks.
 
-    The same runs in the same order give the same numbers everywhere; another order only changes which run is the base.
+    The same runs give the same numbers everywhere; another order only changes which run is the base.
 
     Args:
         runs: Two or more runs; the first is the base.
         measure: The measure to compare by.
         task_ids: Compare these tasks only, which every run must have.
         named: Number of the largest wins and losses to keep per task.
-        grouped: Whether to compute rank groups. If not, p values of averages are corrected only for the differences to
-            the base.
 
     Raises:
         ResultError: There are fewer than two runs, a run is given twice, no task is common, a run lacks a task or
@@ -148,22 +133,33 @@ def compare(
     }
     common = [task for task in asked if all(task in run.tasks for run in runs)]
     _check_asked(names, missing, common, task_ids)
-    scores = {task: [run.tasks[task] for run in runs] for task in common}
-    for of_task in scores.values():
-        check_comparable(names, of_task, measure)
-    samples = [_sample(of_task, measure) for of_task in scores.values()]
-    gains = stats.averages([replace(s, values=s.values[:, 1:] - s.values[:, :1]) for s in samples])
+    for task in common:
+        check_comparable(names, [run.tasks[task] for run in runs], measure)
+    samples = sample_runs(runs, common, measure)
+    tests = PairedTests(samples)
+    data = [runs[0].tasks[task].result.data for task in common]
     return Comparison(
         measure=measure,
         runs=names,
-        tasks=_tasks(names, scores, samples, named),
+        tasks=_compare_tasks(names, runs[0], samples, tests, named),
         of=len(asked),
-        selections=tuple(sorted({of_task[0].result.data.selection for of_task in scores.values()})),
-        qrels=tuple(sorted({of_task[0].result.data.qrels for of_task in scores.values()})),
+        selections=tuple(sorted({info.selection for info in data})),
+        qrels=tuple(sorted({info.qrels for info in data})),
         missing={name: tasks for name, tasks in missing.items() if tasks},
-        over_tasks=_average(names, samples, "tasks", gains.over_tasks, grouped),
-        over_types=_average(names, samples, "types", gains.over_types, grouped),
+        over_tasks=_compare_averages(names, samples, tests, "tasks"),
+        over_types=_compare_averages(names, samples, tests, "types"),
     )
+
+
+def sample_runs(runs: Sequence[Run], task_ids: Sequence[str], measure: str) -> list[TaskSample]:
+    """Return the values of each task with a column for each run. The runs must be comparable on the tasks."""
+    return [
+        replace(
+            runs[0].tasks[task].sample([measure]),
+            values=np.column_stack([run.tasks[task].values[measure] for run in runs]),
+        )
+        for task in task_ids
+    ]
 
 
 def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str) -> None:
@@ -219,74 +215,70 @@ def _check_asked(
         raise ResultError(f"no task is common to {', '.join(names)}: there is nothing to compare")
 
 
-def _sample(scores: Sequence[TaskScores], measure: str) -> TaskSample:
-    """Return one task's values with a column for each run."""
-    return replace(scores[0].sample([measure]), values=np.column_stack([one.values[measure] for one in scores]))
-
-
-def _tasks(
-    names: Sequence[str], scores: Mapping[str, Sequence[TaskScores]], samples: Sequence[TaskSample], named: int
+def _compare_tasks(
+    names: Sequence[str], base: Run, samples: Sequence[TaskSample], tests: PairedTests, named: int
 ) -> tuple[TaskComparison, ...]:
-    tests = [stats.paired_tests(s.values, s.clusters, s.parts, seed=stats.task_seed(s.task_id)) for s in samples]
-    corrected = iter(stats.holm([test.p for of_task in tests for test in of_task]))
-    compared = []
-    for sample, of_task in zip(samples, tests, strict=True):
-        query_ids = scores[sample.task_id][0].query_ids
-        differences = tuple(
-            _task_difference(_difference(names[column], test, next(corrected)), sample, query_ids, column, named)
-            for column, test in enumerate(of_task, start=1)
+    gains = [tests.test_tasks((0, column)) for column in range(1, len(names))]
+    return tuple(
+        TaskComparison(
+            sample.task_id,
+            sample.type,
+            len(sample.values),
+            sample.units,
+            tuple(task_mean(sample.values, sample.parts).tolist()),
+            tuple(
+                compare_queries(name_gain(name, gain[sample.task_id]), sample, base, (0, column), named)
+                for column, (name, gain) in enumerate(zip(names[1:], gains, strict=True), start=1)
+            ),
         )
-        means = tuple(task_mean(sample.values, sample.parts).tolist())
-        compared.append(TaskComparison(sample.task_id, sample.type, len(query_ids), sample.units, means, differences))
-    return tuple(compared)
+        for sample in samples
+    )
 
 
-def _difference(name: str, found: stats.PairedTest, p_holm: float) -> Difference:
-    return Difference(name, found.difference, found.low, found.high, found.p, p_holm)
+def name_gain(name: str, gain: Difference) -> RunDifference:
+    """Return the gain of the run `name`."""
+    return RunDifference(**asdict(gain), run=name)
 
 
-def _task_difference(
-    mean: Difference, sample: TaskSample, query_ids: Sequence[str], column: int, named: int
+def compare_queries(
+    mean: RunDifference, sample: TaskSample, run: Run, pair: tuple[int, int], named: int
 ) -> TaskDifference:
-    values = sample.values
-    gains = values[:, column] - values[:, 0]
+    """Return a task's difference with its queries.
+
+    Args:
+        mean: The difference of the means.
+        sample: The task's values per query.
+        run: Any run of the task, for the query ids.
+        pair: The columns of the base and of the other run.
+        named: Number of the largest wins and losses to keep.
+    """
+    query_ids = run.tasks[sample.task_id].query_ids
+    base, other = (sample.values[:, column] for column in pair)
+    gains = other - base
     won, lost = gains > EQUAL, gains < -EQUAL
 
     def largest(which: npt.NDArray[np.bool_]) -> tuple[QueryDifference, ...]:
         rows = sorted(np.flatnonzero(which).tolist(), key=lambda row: (-abs(gains[row]), query_ids[row]))[:named]
         return tuple(
-            QueryDifference(sample.task_id, query_ids[row], float(values[row, 0]), float(values[row, column]))
-            for row in rows
+            QueryDifference(sample.task_id, query_ids[row], float(base[row]), float(other[row])) for row in rows
         )
 
     tied = len(gains) - int(won.sum()) - int(lost.sum())
     return TaskDifference(mean, int(won.sum()), int(lost.sum()), tied, largest(won), largest(lost))
 
 
-def _average(
-    names: Sequence[str],
-    samples: Sequence[TaskSample],
-    average: Average,
-    gains: Sequence[stats.Interval],
-    grouped: bool,
+def _compare_averages(
+    names: Sequence[str], samples: Sequence[TaskSample], tests: PairedTests, average: Average
 ) -> AverageComparison:
-    """Return one average's means, differences and rank groups. With groups, p values are corrected for all pairs of
-    runs, so that differences and groups never contradict each other."""
-    flips = stats.flips_needed(len(names)) if grouped else stats.FLIPS
-    raw = stats.pairwise_p_values(samples, average=average, flips=flips, rows=None if grouped else 1)
-    pairs = [pair for pair in combinations(range(len(names)), 2) if grouped or pair[0] == 0]
-    corrected = dict(zip(pairs, stats.holm([float(raw[pair]) for pair in pairs]), strict=True))
+    found = tests.test_average(average)
     return AverageComparison(
-        means=_means(samples, average),
-        differences=tuple(
-            Difference(names[i], found.mean, found.low, found.high, float(raw[0, i]), corrected[0, i])
-            for i, found in enumerate(gains, start=1)
-        ),
-        rank_groups=stats.groups_by(raw, names, samples, average=average) if grouped else (),
+        means=average_runs(samples, average),
+        differences=tuple(name_gain(name, found[0, column]) for column, name in enumerate(names[1:], start=1)),
+        ranks=bound_ranks(len(names), found),
     )
 
 
-def _means(samples: Sequence[TaskSample], average: Average) -> tuple[float, ...]:
+def average_runs(samples: Sequence[TaskSample], average: Average) -> tuple[float, ...]:
     """Return each run's mean over tasks, or the mean over types of the mean over each type's tasks."""
     by_type: dict[str, list[Float64]] = {}
     for sample in samples:
