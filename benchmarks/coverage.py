@@ -1,8 +1,8 @@
-"""How often 95 % intervals hold the truth, and how often alike models get different ranks: by simulation.
+"""How often 95 % intervals of means hold the truth, by simulation (differences: `benchmarks/significance.py`).
 
     python benchmarks/coverage.py --runs 1000
 
-Every cell is the share of `--runs` simulated tasks (or suites, or tables). Prints Markdown tables; `--out` writes JSON.
+Every cell is the share of `--runs` simulated tasks (or suites). Prints Markdown tables; `--out` writes JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mrb.metrics.statistics import TaskSample, averages, interval, rank_groups
+from mrb.metrics.statistics import TaskSample, averages, interval
 
 Float64 = npt.NDArray[np.float64]
 GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))
@@ -73,19 +73,6 @@ def suite_run(seed: int, sizes: tuple[int, ...]) -> tuple[bool, bool]:
     return inside[0], inside[1]
 
 
-def table_run(seed: int, models: int, loss: float) -> bool:
-    """Whether a table of alike models (and, with a `loss`, one that is worse by it in mean) is cut anywhere."""
-    rng = np.random.default_rng(seed)
-    samples = []
-    for number in range(5):
-        shared = rng.choice(GAINS, (80, 1), p=distribution(0.2, 0.4))
-        own = rng.choice(GAINS, (80, models), p=distribution(0.2, 0.4))
-        values = np.where(rng.random((80, models)) < 0.6, shared, own)
-        values[:, -1] *= 1 - loss
-        samples.append(TaskSample(f"{seed}-{number}", "t2t", values))
-    return len(rank_groups([str(model) for model in range(models)], samples)) > 1
-
-
 def share(pool: ProcessPoolExecutor, run: Callable[[int], bool], runs: int) -> float:
     """The share of seeds 0, 1, ... for which `run` is true."""
     return float(np.mean(list(pool.map(run, range(runs), chunksize=25))))
@@ -108,12 +95,6 @@ def measured(runs: int, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]
     ):
         both = np.array(list(pool.map(partial(suite_run, sizes=sizes), range(runs), chunksize=25)))
         found[name] = {"over tasks": float(both[:, 0].mean()), "over types": float(both[:, 1].mean())}
-    found["alike models given different ranks"] = {
-        f"{n} models": share(pool, partial(table_run, models=n, loss=0.0), runs) for n in (2, 3, 10)
-    }
-    found["a worse model told apart, 2 models"] = {
-        f"{loss:.0%} worse": share(pool, partial(table_run, models=2, loss=loss), runs) for loss in (0.05, 0.1, 0.2)
-    }
     return found
 
 

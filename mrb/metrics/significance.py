@@ -109,20 +109,17 @@ class _Contrast:
 
     def flip(self) -> tuple[float, Float64]:
         """Return the studentised difference (absolute), and its flips under the hypothesis of no difference."""
-        flips = np.abs(self.noise + self.difference * self.pull)
-        spread = math.sqrt(float(np.mean(flips * flips)))
-        if spread == 0.0:
-            return 0.0, flips
-        size = abs(self.difference) / self.stretch(math.copysign(1.0, self.difference))
-        return size / spread * (1 - _ROUNDING), flips / spread
+        size = self.difference / self.stretch(math.copysign(1.0, self.difference))
+        flips = np.abs(self.noise + size * self.pull)
+        spread = math.sqrt(float(np.mean(flips * flips))) or 1.0
+        return abs(size) / spread * (1 - _ROUNDING), flips / spread
 
     def reach(self, side: float) -> float:
         """Return how far the interval reaches from the difference towards `side`; infinite if nothing is rejected."""
-        bound = 1 / self.stretch(side) - side * np.sign(self.noise) * self.pull
-        loose = np.abs(self.pull) * self.stretch(side) >= 1 - _ROUNDING
         ends = np.full(FLIPS, np.inf)
-        np.divide(np.abs(self.noise), bound, out=ends, where=~loose)
-        return float(np.partition(ends, FLIPS - _BORDER)[FLIPS - _BORDER])
+        bound = 1 - side * np.sign(self.noise) * self.pull
+        np.divide(np.abs(self.noise), bound, out=ends, where=np.abs(self.pull) < 1 - _ROUNDING)
+        return self.stretch(side) * float(np.partition(ends, FLIPS - _BORDER)[FLIPS - _BORDER])
 
 
 class PairedTests:

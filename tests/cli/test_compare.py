@@ -55,7 +55,7 @@ def test_two_runs_are_compared_in_a_table_and_as_json(mrb: Mrb, runs: Path) -> N
     table = ok(mrb("compare", "runs/random", "runs/words"))
     assert "nDCG@10 x 100" in table and "gain over random" in table
     assert "average over 1 common tasks of 1" in table
-    assert "1. words; 2. random" in table
+    assert "1 words; 2 random" in table and "raw p  corrected p" in table
     assert "largest wins of words over random" in table
     found = json.loads(ok(mrb("compare", "runs/random", "runs/words", "--json", "--measure", "MRR@10", "--top", "2")))
     (task,) = found["tasks"]

@@ -14,11 +14,11 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.pages.compare import p_text
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables import pairs as pairing
-from mrb.leaderboard.tables.pairs import compared_runs, dots, pairs_of
+from mrb.leaderboard.tables.pairs import compare_pairs, compared_runs, dots
 from mrb.leaderboard.tables.runs import read_entries
-from mrb.metrics.statistics import holm
-from mrb.results.compare import compare
-from mrb.results.run import Run, load_run
+from mrb.metrics.significance import RankBounds
+from mrb.results.compare import compare, name_gain
+from mrb.results.run import Run
 from tests.builders.pages import read_pages
 from tests.builders.submissions import submitted, trial_run
 
@@ -28,36 +28,46 @@ TASKS = ["mini-faq-t2t", "mini-flag-t2i"]
 
 def _runs(*folders: Path) -> list[Run]:
     (table,) = make_site(read_entries(folders)).tables.values()
-    return compared_runs(table, {})
+    return compared_runs(table)
 
 
-def test_every_two_runs_are_compared_as_mrb_compare_does(make_run: Build) -> None:
-    folders = {name: make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.8, "b": 0.5, "c": 0.49}.items()}
-    folders["part"] = make_run("part", 0.3, tasks=TASKS, cover=TASKS[:1])
-    runs = _runs(*folders.values())
-    found = pairs_of(runs)
-    order = [run.name for run in runs]
-    assert order[-1] == "part" and len(found) == 6
-    raw = []
-    for pair in found:
-        assert order.index(pair.other) < order.index(pair.base), "the one that stands higher is shown over the other"
-        alone = compare([load_run(folders[pair.base]), load_run(folders[pair.other])])
-        assert [line.key for line in pair.tasks] == [task.task for task in alone.tasks]
-        for line, task in zip(pair.tasks, alone.tasks, strict=True):
-            (one,) = task.differences
-            assert (line.base, line.other) == task.means
-            assert (line.difference, line.low, line.high) == pytest.approx(
-                (one.mean.difference, one.mean.low, one.mean.high), abs=1e-12
-            )
-            assert line.p == one.mean.p_holm and line.counts == (one.won, one.tied, one.lost)
-        average = alone.over_types.differences[0]
-        assert (pair.main.difference, pair.main.low, pair.main.high) == pytest.approx(
-            (average.difference, average.low, average.high), abs=1e-12
-        )
-        raw.append(average.p)
-        assert [query.difference for query in pair.wins] == sorted((q.difference for q in pair.wins), reverse=True)
-        assert all(query.difference < 0 for query in pair.losses)
-    assert [pair.main.p for pair in found] == pytest.approx(holm(raw), abs=0.01)
+def test_pairs_ranks_and_mrb_compare_say_the_same(make_run: Build) -> None:
+    skills = {"a": 0.8, "b": 0.5, "c": 0.501, "d": 0.44, "e": 0.1}
+    folders = [make_run(name, skill, suite="mini") for name, skill in skills.items()]
+    (board,) = make_site(read_entries(folders)).boards.values()
+    runs = compared_runs(board.table)
+    pairs = {(pair.base, pair.other): pair for pair in compare_pairs(runs)}
+    assert len(pairs) == 10
+    names = [run.name for run in runs]
+    for base in runs:
+        found = compare([base, *(run for run in runs if run is not base)])
+        shown = {name: board.standing.ranks[name].bounds for name in found.runs}
+        assert dict(zip(found.runs, found.over_types.ranks, strict=True)) == shown
+        assert {shown["a"], shown["e"]} == {RankBounds(1, 1), RankBounds(5, 5)} and shown["b"] == shown["c"]
+        for column, other in enumerate(found.runs[1:]):
+            if names.index(other) > names.index(base.name):
+                continue  # the one that stands higher is shown over the other
+            pair = pairs[base.name, other]
+            for line, average in zip(pair.averages, (found.over_tasks, found.over_types), strict=True):
+                assert (line.base, line.other) == (average.means[0], average.means[column + 1])
+                assert name_gain(other, line.gain) == average.differences[column]
+            for line, task in zip(pair.tasks, found.tasks, strict=True):
+                one = task.differences[column]
+                assert (line.key, line.base, line.other) == (task.task, task.means[0], task.means[column + 1])
+                assert name_gain(other, line.gain) == one.mean and line.counts == (one.won, one.tied, one.lost)
+            assert [query.difference for query in pair.wins] == sorted((q.difference for q in pair.wins), reverse=True)
+            assert all(query.difference < 0 for query in pair.losses)
+
+
+def test_a_pair_is_compared_on_the_tasks_that_both_have(make_run: Build) -> None:
+    folders = [make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.8, "b": 0.5}.items()]
+    folders.append(make_run("part", 0.3, tasks=TASKS, cover=TASKS[:1]))
+    a, b, part = runs = _runs(*folders)
+    found = {(pair.base, pair.other): pair for pair in compare_pairs(runs)}
+    assert [len(pair.tasks) for pair in found.values()] == [2, 1, 1]
+    all_three = compare([part, a, b], task_ids=TASKS[:1])
+    assert name_gain("a", found["part", "a"].main.gain) == all_three.over_types.differences[0]
+    assert name_gain("b", found["b", "a"].main.gain) != compare([b, a], task_ids=TASKS[:1]).over_types.differences[0]
 
 
 @pytest.mark.slow
@@ -69,12 +79,12 @@ def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
     folders = [make_run(name, skill) for name, skill in {"a": 0.1, "b": 0.9, "c": 0.5}.items()]
     pages = read_pages(build(folders, tmp_path / "site").parent)
     assert [path for path in pages if path.startswith("compare/")] == ["compare/c/b.html"]
-    assert "Compared are the first 2 of 3 runs" in pages["compare.html"].text
+    assert "Shown are the first 2 of 3 runs" in pages["compare.html"].text
 
 
 def test_the_matrix_says_how_often_a_run_wins(make_run: Build, tmp_path: Path) -> None:
     folders = [make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.9, "b": 0.2}.items()]
-    (pair,) = pairs_of(_runs(*folders))
+    (pair,) = compare_pairs(_runs(*folders))
     counts = np.array([line.counts for line in pair.tasks]).sum(axis=0)
     text = read_pages(build(folders, tmp_path / "site").parent)["compare.html"].text
     assert f"wins {(counts[0] + counts[1] / 2) / counts.sum():.2f}" in text and counts[0] > counts[2]

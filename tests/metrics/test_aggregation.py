@@ -20,7 +20,7 @@ from mrb.evaluation.plan import Plan, make_plan
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.table_grouping import compare as tables_of
 from mrb.metrics import statistics as stats
-from mrb.metrics.aggregation import parts_of, query_weights, task_mean
+from mrb.metrics.aggregation import parts_of, task_mean
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import Probe
 from mrb.rerankers.declaration import read_declarations
@@ -38,15 +38,12 @@ MEASURE = "nDCG@10"
 
 
 def test_queries_weigh_so_that_parts_count_alike() -> None:
-    weights = query_weights(UNEQUAL, 7)
-    assert weights == pytest.approx([7 / 12] * 4 + [7 / 6] * 2 + [7 / 3])
-    assert weights.sum() == pytest.approx(7)
     values = np.array([1, 1, 1, 1, 0.5, 0.5, 0.0])
-    assert task_mean(values, UNEQUAL) == pytest.approx(0.5) == pytest.approx((values * weights).mean())
+    assert task_mean(values, UNEQUAL) == pytest.approx(0.5)
     assert values.mean() == pytest.approx(5 / 7)
     assert task_mean(np.column_stack((values, 1 - values)), UNEQUAL) == pytest.approx([0.5, 0.5])
     assert float(task_mean(np.ones(7), UNEQUAL)) == 1.0
-    assert (query_weights(None, 7) == 1).all() and task_mean(values, None) == pytest.approx(5 / 7)
+    assert task_mean(values, None) == pytest.approx(5 / 7)
 
 
 def test_only_a_task_whose_rules_say_so_has_parts() -> None:
@@ -197,8 +194,7 @@ def test_runs_are_compared_over_parts(base: Run) -> None:
     assert found.mean.difference == pytest.approx(expected)
     assert (found.mean.low, found.mean.high) == pytest.approx((expected, expected)), "no spread inside a forum"
     assert task.means == pytest.approx((0.5, 0.5 + expected))
-    p = stats.paired_test(0.5 + gains, np.full(60, 0.5), None, parts, seed=stats.task_seed("cqadupstack")).p
-    assert found.mean.p == p != stats.paired_test(gains, np.zeros(60), seed=stats.task_seed("cqadupstack")).p
+    assert found.mean.p < 0.05
     both = compare(runs)
     assert both.over_tasks.differences[0].difference == pytest.approx(expected / 2)
     assert both.over_tasks.means == pytest.approx(

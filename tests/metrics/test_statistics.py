@@ -5,17 +5,13 @@ import pytest
 
 import mrb.metrics.resampling
 import mrb.metrics.statistics
+from mrb.metrics.significance import PairedTests
 from mrb.metrics.statistics import (
     Interval,
     TaskSample,
     averages,
-    holm,
     interval,
     intervals,
-    paired_test,
-    paired_tests,
-    pairwise_p_values,
-    rank_groups,
     student_quantile,
     task_seed,
 )
@@ -60,7 +56,7 @@ def test_block_size_changes_no_bit(monkeypatch, block):
     samples = [task("a", values, clusters=clusters)]
 
     def everything():
-        return intervals(values, clusters, seed=5), pairwise_p_values(samples, average="tasks", flips=500).tolist()
+        return intervals(values, clusters, seed=5), PairedTests(samples).test_average("tasks")
 
     usual = everything()
     monkeypatch.setattr(mrb.metrics.resampling, "BLOCK", block)
@@ -71,13 +67,15 @@ def test_adding_up_in_another_order_changes_no_bit(monkeypatch):
     # What a matrix library with other blocking or fused operations does: the same terms in another order.
     values = some_values(500, 2)
     usual = intervals(values, seed=5)
-    real = mrb.metrics.statistics.unit_counts
+    real = mrb.metrics.statistics.bootstrap_counts
 
     class Backwards(np.ndarray):
         def __matmul__(self, table):
             return np.asarray(self)[:, ::-1] @ np.asarray(table)[::-1]
 
-    monkeypatch.setattr(mrb.metrics.statistics, "unit_counts", lambda *a: (block.view(Backwards) for block in real(*a)))
+    monkeypatch.setattr(
+        mrb.metrics.statistics, "bootstrap_counts", lambda *a: (block.view(Backwards) for block in real(*a))
+    )
     assert intervals(values, seed=5) == usual
 
 
@@ -199,91 +197,6 @@ def test_bad_averages_are_refused(samples, message):
         averages(samples)
 
 
-def test_a_model_does_not_differ_from_itself():
-    values = some_values()[:, 0]
-    found = paired_test(values, values, seed=1)
-    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
-
-
-def test_a_small_steady_gain_is_found_although_the_intervals_overlap():
-    rng = np.random.default_rng(2)
-    a = rng.random(200)
-    b = a - 0.02 + rng.normal(0, 0.03, 200)
-    assert interval(a, seed=1).low < interval(b, seed=1).high
-    found = paired_test(a, b, seed=1)
-    assert found.p < 0.001
-    assert 0 < found.low < found.difference < found.high
-    assert found.difference == pytest.approx(0.02, abs=0.01)
-    assert paired_test(b, a, seed=1).p == found.p
-
-
-def test_a_random_p_value_is_never_zero():
-    assert paired_test(np.ones(60), np.zeros(60), seed=1, flips=999).p == 1 / 1000
-
-
-def test_clusters_take_away_what_copies_pretend():
-    rng = np.random.default_rng(3)
-    difference = np.repeat(rng.normal(0.1, 0.2, 12), 20)
-    clusters = [str(i // 20) for i in range(240)]
-    zero = np.zeros(240)
-    assert paired_test(difference, zero, seed=1).p < 0.001
-    assert paired_test(difference, zero, clusters, seed=1).p > 0.05
-
-
-def test_paired_values_must_be_paired():
-    with pytest.raises(ValueError, match="different shapes"):
-        paired_test(np.zeros(3), np.zeros(1), seed=1)
-
-
-def test_holm_worked_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.5]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-def ladder(steps, seed=0, queries=150):
-    """Models on the same queries with the given gains, each with a little noise of its own."""
-    rng = np.random.default_rng(seed)
-    return task("a", rng.random((queries, 1)) + np.array(steps) + rng.normal(0, 0.05, (queries, len(steps))))
-
-
-def test_clear_steps_are_ranks_and_equals_share_one():
-    sample = ladder([0.0, 0.5, 0.5, -0.5, 0.0])
-    groups = rank_groups(["c", "a", "b", "z", "d"], [sample])
-    assert [(g.rank, set(g.models)) for g in groups] == [(1, {"a", "b"}), (3, {"c", "d"}), (5, {"z"})]
-
-
-def test_models_in_different_groups_are_always_separated_by_their_own_test():
-    # A chain: the ends are apart, neighbours are not. One bridge is enough to hold two models together.
-    sample = ladder([0.0, 0.01, 0.02, 0.03, 0.5], seed=5, queries=100)
-    raw = pairwise_p_values([sample], average="tasks")
-    assert raw[0, 3] * 10 < 0.05 < min(raw[0, 1], raw[1, 2], raw[2, 3])
-    groups = rank_groups(["a", "b", "c", "d", "e"], [sample])
-    assert [(g.rank, set(g.models)) for g in groups] == [(1, {"e"}), (2, {"a", "b", "c", "d"})]
-
-
-def test_equal_means_are_listed_by_name():
-    values = np.repeat(some_values(30), 3, axis=1)
-    assert [g.models for g in rank_groups(["b", "c", "a"], [task("t", values)])] == [("a", "b", "c")]
-
-
-def test_one_model_is_first():
-    assert [(g.rank, g.models) for g in rank_groups(["only"], [task("t", some_values())])] == [(1, ("only",))]
-
-
-def test_an_average_over_types_may_order_models_otherwise():
-    few, many = np.array([[1.0, 0.0]] * 40), np.array([[0.0, 0.9]] * 40)
-    samples = [task("a", few, "i2t"), *(task(f"b{i}", many, "t2t") for i in range(3))]
-    assert [g.models for g in rank_groups(["x", "y"], samples, average="tasks")] == [("y",), ("x",)]
-    # Ahead by 0.05 with gains and losses of 0.9 and 1.0: listed first, not a rank apart.
-    assert [g.models for g in rank_groups(["x", "y"], samples, average="types")] == [("x", "y")]
-
-
-def test_too_few_flips_are_refused_because_they_could_separate_nothing():
-    with pytest.raises(ValueError, match="99 sign flips cannot separate"):
-        rank_groups(list("abcdef"), [ladder([0.0] * 6)], flips=99)
-
-
 def test_student_quantiles_of_the_table():
     table = {(0.975, 10): 2.2281, (0.975, 30): 2.0423, (0.025, 48): -2.0106, (0.995, 20): 2.8453}
     assert all(student_quantile(p, df) == pytest.approx(t, abs=1e-4) for (p, df), t in table.items())
@@ -293,7 +206,7 @@ def test_the_inputs_are_left_as_they_were():
     values = some_values(30, 2)
     before = values.copy()
     intervals(values, seed=1)
-    pairwise_p_values([task("a", values)], average="tasks", flips=99)
+    PairedTests([task("a", values)]).test_average("tasks")
     assert np.array_equal(values, before)
 
 
@@ -301,20 +214,3 @@ def test_equal_values_in_unequal_clusters_have_no_spread():
     found = interval(np.full(7, 0.1), [str(i % 3) for i in range(7)], seed=1)
     assert (found.low, found.high) == (found.mean, found.mean)
     assert found.mean == pytest.approx(0.1)
-
-
-def test_p_values_and_rank_groups_use_the_same_flips_however_many_the_models():
-    assert mrb.metrics.statistics.flips_needed(2) == mrb.metrics.statistics.FLIPS
-    assert mrb.metrics.statistics.flips_needed(30) == 4 * 435 / 0.05
-
-
-def test_tests_against_one_model_are_those_of_each_two_alone():
-    values, clusters = some_values(columns=4), [str(number // 3) for number in range(120)]
-    together = paired_tests(values, clusters, seed=4)
-    assert len(together) == values.shape[1] - 1
-    for column, found in enumerate(together, start=1):
-        alone = paired_test(values[:, column], values[:, 0], clusters, seed=4)
-        assert found.p == alone.p
-        assert (found.difference, found.low, found.high) == pytest.approx(
-            (alone.difference, alone.low, alone.high), abs=1e-12
-        )
