@@ -105,8 +105,8 @@ def test_pair(seed: int, simulate: Callable[[int], Simulated]) -> tuple[bool, bo
 
 
 def test_table(seed: int, models: int, losses: int) -> tuple[bool, float, float]:
-    """Test a table in which the last `losses` models are worse, each by another step of 5 %
-    (4 % where 20 are).
+    """Test a table in which the last `losses` models are worse, each by another step of 5 % (4 %
+    if there are 20).
 
     Returns whether models that are alike differ significantly, the share of models whose bounds hold their rank, and
     the share of true differences that are significant.

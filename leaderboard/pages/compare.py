@@ -106,7 +106,9 @@ def _row(line: Line, head: str, href: str) -> Row:
     interval = f"{format_signed(gain.low)} to {format_signed(gain.high)}"
     means = (format_percent(line.base), format_percent(line.other))
     p_values = (p_text(gain.p), p_text(gain.p_corrected))
-    return Row(head, href, (*means, format_signed(gain.difference), interval, *p_values, *counts), _sign(gain.difference))
+    return Row(
+        head, href, (*means, format_signed(gain.difference), interval, *p_values, *counts), _sign(gain.difference)
+    )
 
 
 def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:

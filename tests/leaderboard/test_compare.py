@@ -32,7 +32,7 @@ def _runs(*folders: Path) -> list[Run]:
 
 
 def test_pairs_ranks_and_mrb_compare_say_the_same(make_run: Build) -> None:
-    skills = {"a": 0.8, "b": 0.5, "c": 0.501, "d": 0.44, "e": 0.1}
+    skills = {"a": 0.8, "b": 0.6, "c": 0.601, "d": 0.44, "e": 0.1}
     folders = [make_run(name, skill, suite="mini") for name, skill in skills.items()]
     (board,) = make_site(read_entries(folders)).boards.values()
     runs = compared_runs(board.table)
