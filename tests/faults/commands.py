@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mrb.errors import MRBError
 from mrb.evaluation.journal import Journal
-from tests.faults.tools import MRB, Done, Lost, ended, started
+from tests.builders.command import MRB
+from tests.faults.tools import Done, Lost, ended, started
 
 TASK = "mini-faq-t2t"
 ADAPTER = """

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from tests.builders.command import MRB
 from tests.faults.commands import ADAPTER, TASK, Command, Files, run_command, same_files
-from tests.faults.tools import MRB, Lost, Outcome, ended, outcome, refused_in_one_line, started, wait_until
+from tests.faults.tools import Lost, Outcome, ended, outcome, refused_in_one_line, started, wait_until
 
 AT = 40
 """The query at which the adapter goes wrong, if the variable WRONG says how."""
