@@ -63,7 +63,7 @@ def trec(queries: int = 20_000, depth: int = 100) -> None:
     from harness_score import TREC_NAMES, synthetic
 
     from mrb.data.task import load_task
-    from mrb.metrics.measures import per_query
+    from mrb.metrics.measures import measure_queries
     from mrb.metrics.ranking import rank_candidates
 
     plan = synthetic(load_task("visualnews-i2t"), queries, depth)
@@ -74,7 +74,7 @@ def trec(queries: int = 20_000, depth: int = 100) -> None:
     for entry in plan.entries():
         order = rank_candidates("visualnews-i2t", entry.query_id, entry.doc_ids, scores[entry.query_id])
         rankings[entry.query_id] = [entry.doc_ids[position] for position in order[:10].tolist()]
-    found = per_query(rankings, plan.data.qrels)
+    found = measure_queries(rankings, plan.data.qrels)
     ours = time.process_time() - began
     runs = {e.query_id: dict(zip(e.doc_ids, scores[e.query_id].tolist(), strict=True)) for e in plan.entries()}
     began = time.process_time()

@@ -11,7 +11,7 @@ import numpy as np
 
 from mrb.leaderboard.tables.rankings import Float64
 from mrb.leaderboard.tables.rows import Table
-from mrb.metrics.aggregation import task_mean
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference, PairedTests
 from mrb.metrics.statistics import Average, TaskSample
@@ -125,7 +125,7 @@ def _describe_pair(
     losses: list[QueryDifference] = []
     for sample in samples:
         one = compare_queries(name_gain(other.name, gains[sample.task_id]), sample, base, pair, NAMED)
-        own, theirs = task_mean(sample.values, sample.parts)[list(pair)].tolist()
+        own, theirs = average_queries(sample.values, sample.parts)[list(pair)].tolist()
         counts = one.won, one.tied, one.lost
         lines.append(Line(sample.task_id, own, theirs, gains[sample.task_id], counts))
         wins += one.wins

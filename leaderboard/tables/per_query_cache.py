@@ -21,7 +21,7 @@ from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
 from mrb.hub.manifest import find_cache_root
 from mrb.leaderboard.tables.table_grouping import Comparison
-from mrb.metrics.measures import HEADLINE, Float64, per_query
+from mrb.metrics.measures import HEADLINE, Float64, measure_queries
 from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, make_task_scores
 from mrb.results.schema import CLUSTER_COLUMN
@@ -91,4 +91,4 @@ def first_values(plan: Plan) -> Float64:
 def headline_values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
     """Return the headline measure of each of the plan's queries, float64[queries], for rankings of document ids."""
     qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
-    return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]
+    return measure_queries(rankings, qrels, [HEADLINE]).values[HEADLINE]

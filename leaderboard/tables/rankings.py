@@ -20,7 +20,7 @@ from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.evaluation.plan import Plan
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.per_query_cache import first_values, headline_values
-from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.ranking import Float32, Positions, rank_candidates
 from mrb.results.recompute import load_result_plan
@@ -143,7 +143,7 @@ def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
         ordered.append(given[order])
         rankings[entry.query_id] = [entry.doc_ids[position] for position in order[: HEADLINE.cutoff]]
     values = headline_values(plan, rankings)
-    found = float(task_mean(values, parts_of(shown.task, plan.query_ids)))
+    found = float(average_queries(values, find_query_parts(shown.task, plan.query_ids)))
     stated = run.tasks[task_id].result.measures[str(HEADLINE)].mean
     if abs(stated - found) > SAME:
         raise ResultError(f"{run.folder}: {HEADLINE} of {task_id} is {stated}, its orders give {found}")

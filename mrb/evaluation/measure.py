@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from mrb.data.task_data import Qrels
 from mrb.evaluation.plan import Entry, Float32, Plan
-from mrb.metrics.aggregation import parts_of, task_mean
-from mrb.metrics.measures import MEASURES, oracle_ranking, per_query
+from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.measures import MEASURES, measure_queries, oracle_ranking
 from mrb.metrics.ranking import rank_candidates, tied_across
 from mrb.metrics.statistics import intervals, task_seed
 from mrb.results.schema import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
@@ -58,7 +58,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Ta
     """
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
     values, tied = _values(plan, scores, [*depths, plan.depth])
-    clusters, parts = number_clusters(plan), parts_of(plan.data.task, plan.query_ids)
+    clusters, parts = number_clusters(plan), find_query_parts(plan.data.task, plan.query_ids)
     rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
     own, first_stage, oracle = _intervals(plan, rows, clusters, parts)
     made = plan.candidates.provenance
@@ -88,7 +88,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Ta
         first_stage=first_stage,
         oracle=oracle,
         depths={
-            str(depth): {name: float(task_mean(v, parts)) for name, v in values[str(depth)].items()}
+            str(depth): {name: float(average_queries(v, parts)) for name, v in values[str(depth)].items()}
             for depth in [*depths, plan.depth]
         },
     )
@@ -115,7 +115,7 @@ def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tup
 
 
 def _measured(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> Values:
-    return {str(name): values for name, values in per_query(rankings, qrels).values.items()}
+    return {str(name): values for name, values in measure_queries(rankings, qrels).values.items()}
 
 
 def _joined(blocks: list[Values]) -> Values:

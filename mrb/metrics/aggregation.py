@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
-def parts_of(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
+def find_query_parts(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
     """Return the part of each query (ids are `part/id`), or None if the task's score is the mean over queries.
 
     Raises:
@@ -39,7 +39,7 @@ def parts_of(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
     return tuple(found)
 
 
-def rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:
+def group_rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:
     """Return the row numbers of each part that occurs in `parts`, sorted by the part's name."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(parts):
@@ -47,11 +47,11 @@ def rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:
     return {name: np.array(rows[name], dtype=np.int64) for name in sorted(rows)}
 
 
-def task_mean(values: Float64, parts: Sequence[str] | None) -> Float64:
+def average_queries(values: Float64, parts: Sequence[str] | None) -> Float64:
     """Return the task's score for values per query: float64[] for float64[n], float64[m] for float64[n, m].
 
     With `parts` it is the mean of the parts' means, not a weighted mean, so that the mean of ones is exactly one.
     """
     if parts is None:
         return np.asarray(values.mean(axis=0))
-    return np.asarray(np.mean([values[rows].mean(axis=0) for rows in rows_by_part(parts).values()], axis=0))
+    return np.asarray(np.mean([values[rows].mean(axis=0) for rows in group_rows_by_part(parts).values()], axis=0))

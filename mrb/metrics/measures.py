@@ -67,7 +67,7 @@ class PerQuery:
     values: Mapping[Measure, Float64]
 
 
-def per_query(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure] = MEASURES) -> PerQuery:
+def measure_queries(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure] = MEASURES) -> PerQuery:
     """Compute measures for every query of `qrels`, in its order.
 
     A query without a ranking scores 0. Grades of 0 or less count as not relevant. The ideal of nDCG and the denominator

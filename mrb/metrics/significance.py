@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb._util.hashing import sha256_json
-from mrb.metrics.aggregation import rows_by_part
+from mrb.metrics.aggregation import group_rows_by_part
 from mrb.metrics.resampling import flip_sums, round_to_grid
 from mrb.metrics.statistics import Average, TaskSample, sort_samples, sum_units
 
@@ -179,7 +179,7 @@ def _make_strata(sample: TaskSample) -> list[_Stratum]:
         return [_make_stratum(sample, "", np.arange(len(sample.values)), 1.0)]
     if len(sample.parts) != len(sample.values):
         raise ValueError(f"{len(sample.parts)} parts for {len(sample.values)} values")
-    rows = rows_by_part(sample.parts)
+    rows = group_rows_by_part(sample.parts)
     return [_make_stratum(sample, part, of_part, 1 / len(rows)) for part, of_part in rows.items()]
 
 

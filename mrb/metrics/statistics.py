@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb._util.hashing import sha256_json
-from mrb.metrics.aggregation import rows_by_part
+from mrb.metrics.aggregation import group_rows_by_part
 from mrb.metrics.resampling import bootstrap_counts, round_to_grid
 
 Float64 = npt.NDArray[np.float64]
@@ -185,7 +185,7 @@ def _resample(
         return _mean_of(
             [
                 _resample(values[rows], _taken(clusters, rows), None, part_seed(seed, name), resamples)
-                for name, rows in rows_by_part(parts).items()
+                for name, rows in group_rows_by_part(parts).items()
             ]
         )
     sums, counts = sum_units(values, clusters)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.errors import ResultError
-from mrb.metrics.aggregation import task_mean
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference, PairedTests, RankBounds, bound_ranks
 from mrb.metrics.statistics import Average, TaskSample
@@ -225,7 +225,7 @@ def _compare_tasks(
             sample.type,
             len(sample.values),
             sample.units,
-            tuple(task_mean(sample.values, sample.parts).tolist()),
+            tuple(average_queries(sample.values, sample.parts).tolist()),
             tuple(
                 compare_queries(name_gain(name, gain[sample.task_id]), sample, base, (0, column), named)
                 for column, (name, gain) in enumerate(zip(names[1:], gains, strict=True), start=1)
@@ -282,7 +282,7 @@ def average_runs(samples: Sequence[TaskSample], average: Average) -> tuple[float
     """Return each run's mean over tasks, or the mean over types of the mean over each type's tasks."""
     by_type: dict[str, list[Float64]] = {}
     for sample in samples:
-        mean = task_mean(sample.values, sample.parts)
+        mean = average_queries(sample.values, sample.parts)
         by_type.setdefault(sample.type if average == "types" else "", []).append(mean)
     means = np.mean([np.mean(of_type, axis=0) for of_type in by_type.values()], axis=0)
     return tuple(float(mean) for mean in means)

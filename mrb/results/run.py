@@ -19,7 +19,7 @@ from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
-from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.statistics import Averages, TaskSample, averages
 from mrb.rerankers.noise import NOISE_FILE, describe_other_reranker, read_noise
@@ -69,7 +69,7 @@ class TaskScores:
     @cached_property
     def parts(self) -> tuple[str, ...] | None:
         """Part of each query if the task's score is the mean over its parts, None if it is the mean over queries."""
-        return parts_of(self.task, self.query_ids)
+        return find_query_parts(self.task, self.query_ids)
 
     def sample(self, measures: Sequence[str]) -> TaskSample:
         """Return the values of `measures` for statistics, one column each."""
@@ -365,7 +365,7 @@ def _load_task(folder: Path) -> TaskScores:
     for name, values in scores.values.items():
         if (
             len(values) != result.counts.queries
-            or abs(task_mean(values, scores.parts) - result.measures[name].mean) > 1e-9
+            or abs(average_queries(values, scores.parts) - result.measures[name].mean) > 1e-9
         ):
             raise ResultError(f"{path}: {name} does not average to what {RESULT_FILE} states")
     return scores

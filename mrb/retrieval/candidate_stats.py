@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
-from mrb.metrics.aggregation import parts_of, task_mean
-from mrb.metrics.measures import HEADLINE, Measure, oracle_ranking, per_query
+from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.measures import HEADLINE, Measure, measure_queries, oracle_ranking
 
 MAX_CUTOFF = 999  # the largest cutoff of a measure
 
@@ -31,10 +31,10 @@ def quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
     recall = Measure("Recall", min(depth, MAX_CUTOFF))
     order = {query_id: doc_ids[:depth] for query_id, doc_ids, _ in candidates.lists()}
     best = {query_id: oracle_ranking(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}
-    found = per_query(order, data.qrels, [HEADLINE, recall]).values
-    oracle = per_query(best, data.qrels, [HEADLINE]).values[HEADLINE]
-    parts = parts_of(data.task, data.qrels)
-    own, best_own, recalled = (float(task_mean(v, parts)) for v in (found[HEADLINE], oracle, found[recall]))
+    found = measure_queries(order, data.qrels, [HEADLINE, recall]).values
+    oracle = measure_queries(best, data.qrels, [HEADLINE]).values[HEADLINE]
+    parts = find_query_parts(data.task, data.qrels)
+    own, best_own, recalled = (float(average_queries(v, parts)) for v in (found[HEADLINE], oracle, found[recall]))
     return Quality(own, best_own, recalled, recall.cutoff)
 
 

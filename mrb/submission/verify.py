@@ -43,7 +43,7 @@ from mrb.evaluation import environment
 from mrb.evaluation.failures import FailureBudget, count_failed, score_with_failures
 from mrb.evaluation.plan import Float32, Plan
 from mrb.evaluation.score import score_all
-from mrb.metrics.measures import HEADLINE, per_query
+from mrb.metrics.measures import HEADLINE, measure_queries
 from mrb.metrics.ranking import rank_candidates
 from mrb.rerankers.check.probe import make_probe_requests
 from mrb.rerankers.check.score_noise import TOLERANCE, compare_scores
@@ -396,4 +396,4 @@ class _Task:
             order = rank_candidates(task_id, query_id, ids, values, failed=np.isnan(values))
             rankings[query_id] = [ids[place] for place in order]
         qrels = {query_id: self.plan.data.qrels[query_id] for query_id in self.plan.query_ids}
-        return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]
+        return measure_queries(rankings, qrels, [HEADLINE]).values[HEADLINE]

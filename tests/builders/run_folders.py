@@ -98,12 +98,12 @@ class _Simulated:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from mrb.metrics.aggregation import parts_of
+        from mrb.metrics.aggregation import find_query_parts
         from mrb.metrics.measures import MEASURES
         from mrb.metrics.statistics import intervals, task_seed
         from mrb.results.schema import PER_QUERY_FILE, Result, write_result
 
-        parts = parts_of(self.task, self.query_ids)
+        parts = find_query_parts(self.task, self.query_ids)
         columns = {row: np.column_stack([self.values(row, m) for m in MEASURES]) for row in self.ranks}
         found = {
             row: {

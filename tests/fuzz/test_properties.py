@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mrb.candidates import lists
 from mrb.candidates.lists import Provenance
 from mrb.errors import CandidatesError, MRBError
-from mrb.metrics.measures import MEASURES, oracle_ranking, per_query
+from mrb.metrics.measures import MEASURES, measure_queries, oracle_ranking
 from mrb.metrics.ranking import rank_candidates
 from mrb.results.schema import read_result
 from tests.builders.oracle import expected_value
@@ -39,7 +39,7 @@ def judged(draw: st.DrawFn) -> tuple[list[str], dict[str, int]]:
 @given(st.lists(judged(), min_size=1, max_size=6))
 def test_measures_are_their_formulas_whatever_is_beside_them(cases: list[tuple[list[str], dict[str, int]]]) -> None:
     rankings = {f"q{n}": ids for n, (ids, _) in enumerate(cases)}
-    found = per_query(rankings, {f"q{n}": grades for n, (_, grades) in enumerate(cases)})
+    found = measure_queries(rankings, {f"q{n}": grades for n, (_, grades) in enumerate(cases)})
     for measure in MEASURES:
         wanted = [expected_value(measure.name, measure.cutoff, ids, grades) for ids, grades in cases]
         assert found.values[measure] == pytest.approx(wanted, abs=1e-6)
@@ -57,7 +57,7 @@ def test_a_better_order_is_never_worse_and_the_ceiling_is_the_best(
         better[first], better[second] = better[second], better[first]
     best = oracle_ranking(ids, grades)
     assert sorted(best) == sorted(ids)
-    found = [per_query({"q": order}, {"q": grades}) for order in (ids, better, best)]
+    found = [measure_queries({"q": order}, {"q": grades}) for order in (ids, better, best)]
     for measure in MEASURES:
         worse, middle, most = (float(one.values[measure][0]) for one in found)
         assert worse <= middle + 1e-9 and middle <= most + 1e-9

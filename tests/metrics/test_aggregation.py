@@ -20,7 +20,7 @@ from mrb.evaluation.plan import Plan, make_plan
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.table_grouping import compare as tables_of
 from mrb.metrics import statistics as stats
-from mrb.metrics.aggregation import parts_of, task_mean
+from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import Probe
 from mrb.rerankers.declaration import read_declarations
@@ -39,18 +39,18 @@ MEASURE = "nDCG@10"
 
 def test_queries_weigh_so_that_parts_count_alike() -> None:
     values = np.array([1, 1, 1, 1, 0.5, 0.5, 0.0])
-    assert task_mean(values, UNEQUAL) == pytest.approx(0.5)
+    assert average_queries(values, UNEQUAL) == pytest.approx(0.5)
     assert values.mean() == pytest.approx(5 / 7)
-    assert task_mean(np.column_stack((values, 1 - values)), UNEQUAL) == pytest.approx([0.5, 0.5])
-    assert float(task_mean(np.ones(7), UNEQUAL)) == 1.0
-    assert task_mean(values, None) == pytest.approx(5 / 7)
+    assert average_queries(np.column_stack((values, 1 - values)), UNEQUAL) == pytest.approx([0.5, 0.5])
+    assert float(average_queries(np.ones(7), UNEQUAL)) == 1.0
+    assert average_queries(values, None) == pytest.approx(5 / 7)
 
 
 def test_only_a_task_whose_rules_say_so_has_parts() -> None:
-    assert parts_of(load_task("nfcorpus"), ["a/1", "b/2"]) is None
-    assert parts_of(FORUMS, ["android/1", "unix/2/3"]) == ("android", "unix")
+    assert find_query_parts(load_task("nfcorpus"), ["a/1", "b/2"]) is None
+    assert find_query_parts(FORUMS, ["android/1", "unix/2/3"]) == ("android", "unix")
     with pytest.raises(DataError, match=r"task cqadupstack: query 'nosuch/1' belongs to none of its 12 parts"):
-        parts_of(FORUMS, ["android/1", "nosuch/1"])
+        find_query_parts(FORUMS, ["android/1", "nosuch/1"])
 
 
 def test_each_part_is_resampled_within_itself() -> None:

@@ -3,14 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from mrb.metrics.measures import HEADLINE, MAX_GRADE, MEASURES, Measure, oracle_ranking, per_query
+from mrb.metrics.measures import HEADLINE, MAX_GRADE, MEASURES, Measure, measure_queries, oracle_ranking
 from mrb.metrics.ranking import rank_candidates
 
 FILLER = [f"n{i}" for i in range(20)]
 
 
 def value(measure, ranking, grades):
-    result = per_query({"q": ranking}, {"q": grades}, [Measure.parse(measure)])
+    result = measure_queries({"q": ranking}, {"q": grades}, [Measure.parse(measure)])
     return result.values[Measure.parse(measure)].item()
 
 
@@ -57,19 +57,19 @@ def test_mrr_sees_nothing_past_its_cutoff():
 def test_measures_do_not_disturb_each_other():
     rankings, qrels = {"q": [*FILLER[:10], "a"]}, {"q": {"a": 1}}
     wanted = [Measure.parse(text) for text in ("MRR@5", "Recall@20", "MRR@20", "HitRate@10", "MRR@20")]
-    together = per_query(rankings, qrels, wanted).values
+    together = measure_queries(rankings, qrels, wanted).values
     assert [together[measure].item() for measure in wanted] == [0, 1, pytest.approx(1 / 11), 0, pytest.approx(1 / 11)]
 
 
 @pytest.mark.parametrize("rankings", [{"q1": ["a"]}, {"q1": ["a"], "q2": []}])
 def test_a_query_without_ranking_scores_zero_and_is_there(rankings):
-    result = per_query(rankings, {"q2": {"a": 1}, "q1": {"a": 1}})
+    result = measure_queries(rankings, {"q2": {"a": 1}, "q1": {"a": 1}})
     assert result.query_ids == ("q2", "q1")
     assert all(result.values[measure].tolist() == [0.0, 1.0] for measure in MEASURES)
 
 
 def test_without_any_ranking_everything_is_zero():
-    result = per_query({}, {"q1": {"a": 1}, "q2": {"a": 1}})
+    result = measure_queries({}, {"q1": {"a": 1}, "q2": {"a": 1}})
     assert all(result.values[measure].tolist() == [0.0, 0.0] for measure in MEASURES)
 
 
@@ -85,7 +85,7 @@ def test_without_any_ranking_everything_is_zero():
 )
 def test_a_callers_mistake_is_named(rankings, qrels, message):
     with pytest.raises(ValueError, match=message):
-        per_query(rankings, qrels)
+        measure_queries(rankings, qrels)
 
 
 def test_grades_may_be_numpy_integers_but_not_fractions():
@@ -97,7 +97,7 @@ def test_grades_may_be_numpy_integers_but_not_fractions():
 @pytest.mark.parametrize("ids", [("a\0b", "a\0c"), ("\ud800", "\udfff"), ("", " "), ("größe", "图")])
 def test_any_text_can_be_an_id(ids):
     relevant, other = ids
-    result = per_query({relevant: [other, relevant]}, {relevant: {relevant: 1}}, [Measure("MRR", 10)])
+    result = measure_queries({relevant: [other, relevant]}, {relevant: {relevant: 1}}, [Measure("MRR", 10)])
     assert result.values[Measure("MRR", 10)].tolist() == [0.5]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrb.metrics.measures import HEADLINE, MEASURES, Measure, oracle_ranking, per_query
+from mrb.metrics.measures import HEADLINE, MEASURES, Measure, measure_queries, oracle_ranking
 from mrb.metrics.ranking import rank_candidates, tie_order
 from tests.builders.oracle import dcg, expected_value
 
@@ -35,7 +35,7 @@ def test_every_measure_agrees_with_its_formula(cases, more):
     rankings = {f"q{i}": ranking for i, (ranking, _) in enumerate(cases)}
     qrels = {f"q{i}": grades for i, (_, grades) in enumerate(cases)}
     measures = (*MEASURES, *more)
-    result = per_query(rankings, qrels, measures)
+    result = measure_queries(rankings, qrels, measures)
     for measure in measures:
         expected = [expected_value(measure.name, measure.cutoff, *case) for case in cases]
         np.testing.assert_allclose(result.values[measure], expected, rtol=0, atol=1e-12, err_msg=str(measure))
@@ -54,7 +54,7 @@ def test_a_thousand_tie_free_score_lists_from_score_to_measure():
         qrels[query] = grades
         for measure in MEASURES:
             expected[measure].append(expected_value(measure.name, measure.cutoff, by_score, grades))
-    result = per_query(rankings, qrels)
+    result = measure_queries(rankings, qrels)
     for measure in MEASURES:
         np.testing.assert_allclose(result.values[measure], expected[measure], rtol=0, atol=1e-12)
 
@@ -64,7 +64,9 @@ def test_a_thousand_tie_free_score_lists_from_score_to_measure():
 def test_no_order_beats_the_ceiling(case, random):
     ranking, grades = case
     other = random.sample(ranking, len(ranking))
-    result = per_query({"best": oracle_ranking(ranking, grades), "other": other}, {"best": grades, "other": grades})
+    result = measure_queries(
+        {"best": oracle_ranking(ranking, grades), "other": other}, {"best": grades, "other": grades}
+    )
     for measure in MEASURES:
         best, other_value = result.values[measure]
         assert best >= other_value - 1e-12
@@ -103,7 +105,7 @@ def expectation(measure, grades):
 
 
 def assert_like_chance(rankings, qrels):
-    result = per_query(rankings, qrels)
+    result = measure_queries(rankings, qrels)
     for measure in MEASURES:
         values = result.values[measure]
         expected = statistics.fmean(expectation(measure, qrels[query]) for query in result.query_ids)
@@ -131,4 +133,4 @@ def test_a_scorer_that_returns_the_position_it_was_shown_gets_what_chance_gives(
 
 def test_the_order_it_was_given_would_have_been_far_from_chance():
     docs, qrels = chance_world()
-    assert per_query(docs, qrels, [HEADLINE]).values[HEADLINE].mean() > 0.8
+    assert measure_queries(docs, qrels, [HEADLINE]).values[HEADLINE].mean() > 0.8

@@ -9,8 +9,8 @@ import numpy as np
 from mrb import __version__
 from mrb.evaluation import environment
 from mrb.evaluation.plan import Plan
-from mrb.metrics.aggregation import parts_of, task_mean
-from mrb.metrics.measures import HEADLINE, per_query
+from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.measures import HEADLINE, measure_queries
 from mrb.metrics.ranking import rank_candidates
 from mrb.rerankers.calling import close_after
 from mrb.rerankers.check.probe import Probe, Scores, halve_reversed, make_probe_requests, score_batches, split_requests
@@ -53,7 +53,7 @@ def _measure_task(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
     before, after = _rank_candidates(plan, first), _rank_candidates(plan, second)
     ndcg = [_compute_ndcg(plan, ranking) for ranking in (before, after)]
     change = np.abs(ndcg[1] - ndcg[0])
-    parts = parts_of(plan.data.task, plan.query_ids)
+    parts = find_query_parts(plan.data.task, plan.query_ids)
     return TaskNoise(
         candidates=plan.candidates.sha256,
         queries=len(plan.query_ids),
@@ -62,9 +62,9 @@ def _measure_task(plan: Plan, reranker: LoadedReranker) -> TaskNoise:
         largest_difference=max(abs(second[q][doc] - score) for q, of in first.items() for doc, score in of.items()),
         rank_changes=sum(a != b for q in before for a, b in zip(before[q], after[q], strict=True)),
         top_changes=sum(set(before[q][:TOP]) != set(after[q][:TOP]) for q in before),
-        first=float(task_mean(ndcg[0], parts)),
-        second=float(task_mean(ndcg[1], parts)),
-        mean_change=float(task_mean(change, parts)),
+        first=float(average_queries(ndcg[0], parts)),
+        second=float(average_queries(ndcg[1], parts)),
+        mean_change=float(average_queries(change, parts)),
         largest_change=float(change.max()),
     )
 
@@ -81,4 +81,4 @@ def _rank_candidates(plan: Plan, scores: Scores) -> dict[str, list[str]]:
 
 def _compute_ndcg(plan: Plan, rankings: dict[str, list[str]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
-    return per_query(rankings, qrels, [HEADLINE]).values[HEADLINE]
+    return measure_queries(rankings, qrels, [HEADLINE]).values[HEADLINE]
