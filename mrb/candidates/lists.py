@@ -87,24 +87,25 @@ class Candidates:
     def __contains__(self, query_id: str) -> bool:
         return query_id in self._rows
 
+    def _span(self, query_id: str) -> tuple[int, int]:
+        """Return where a query's documents begin and end; an empty span if the query is not in the list."""
+        row = self._rows.get(query_id)
+        return (0, 0) if row is None else (int(self.offsets[row]), int(self.offsets[row + 1]))
+
     def get(self, query_id: str) -> tuple[list[str], Float32]:
         """Return a query's document ids, best first, and their float32 scores; both empty if it is not in the list."""
-        row = self._rows.get(query_id)
-        if row is None:
-            return [], np.empty(0, np.float32)
-        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
-        return self.doc_ids.slice(start, end - start).to_pylist(), self.scores[start:end]
+        start, end = self._span(query_id)
+        return self.ids(query_id).to_pylist(), self.scores[start:end]
 
     def ids(self, query_id: str) -> pa.Array:
         """Return a query's document ids as Arrow strings, without a copy; empty if the query is not in the list."""
-        row = self._rows.get(query_id)
-        start, end = (0, 0) if row is None else (int(self.offsets[row]), int(self.offsets[row + 1]))
+        start, end = self._span(query_id)
         return self.doc_ids.slice(start, end - start)
 
     def count(self, query_id: str) -> int:
         """Return the number of a query's documents; 0 if the query is not in the list."""
-        row = self._rows.get(query_id)
-        return 0 if row is None else int(self.offsets[row + 1] - self.offsets[row])
+        start, end = self._span(query_id)
+        return end - start
 
     def lists(self) -> Iterator[tuple[str, list[str], Float32]]:
         """Yield (query id, document ids, scores) for every query, in the list's order."""
@@ -153,7 +154,9 @@ def build_candidates(
             packed.append(pa.array(doc_ids, pa.string()))
             doc_ids = []
     if len(set(query_ids)) != len(query_ids):
-        raise CandidatesError(f"candidates for {provenance.task}: query {_most_frequent(query_ids)!r} stands twice")
+        raise CandidatesError(
+            f"candidates for {provenance.task}: query {_find_most_frequent(query_ids)!r} stands twice"
+        )
     joined = np.concatenate(scores) if scores else np.empty(0, np.float32)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     ids_column = pa.concat_arrays([*packed, pa.array(doc_ids, pa.string())])
@@ -189,8 +192,15 @@ def write_trec(candidates: Candidates, path: Path) -> None:
     with atomic_writer(path) as file:
         for query_id, doc_ids, scores in candidates.lists():
             for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1):
-                _refuse_spaces(query_id, doc_id)
-                file.write(f"{query_id} Q0 {doc_id} {rank} {score!s} {tag}\n".encode())
+                file.write(f"{format_trec_line(query_id, doc_id, rank, str(score), tag)}\n".encode())
+
+
+def format_trec_line(query_id: str, doc_id: str, rank: int, score: str, tag: str) -> str:
+    """Return a line of a TREC run file. CandidatesError if an id is empty or has white space."""
+    for name in (query_id, doc_id):
+        if not name or any(character.isspace() for character in name):
+            raise CandidatesError(f"the id {name!r} has white space, which a TREC run file cannot hold")
+    return f"{query_id} Q0 {doc_id} {rank} {score} {tag}"
 
 
 def read_parquet(path: Path) -> Candidates:
@@ -200,8 +210,8 @@ def read_parquet(path: Path) -> Candidates:
         CandidatesError: Names the file and what is wrong: schema, order, duplicates, hash.
     """
     table = read_untrusted(path, _SCHEMA, CandidatesError, max_bytes=MAX_FILE_BYTES)
-    metadata = _metadata(path, table.schema)
-    candidates = _from_table(path, table, _provenance(metadata))
+    metadata = _read_metadata(path, table.schema)
+    candidates = _convert_table(path, table, _strip_metadata(metadata))
     if candidates.sha256 != metadata.sha256:
         raise CandidatesError(f"{path}: the content's hash is {candidates.sha256}, the file states {metadata.sha256}")
     return candidates
@@ -210,7 +220,7 @@ def read_parquet(path: Path) -> Candidates:
 def read_provenance(path: Path) -> Provenance:
     """Read only the metadata of the list in `path`."""
     with open_untrusted(path, CandidatesError) as file:
-        return _provenance(_metadata(path, file.schema_arrow))
+        return _strip_metadata(_read_metadata(path, file.schema_arrow))
 
 
 def check_task(made: Provenance, task: Task, where: str) -> None:
@@ -263,7 +273,7 @@ def _check_list(provenance: Provenance, query_id: str, ids: Sequence[str], score
         raise CandidatesError(f"{where}: scores rise with rank; the best comes first")
 
 
-def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
+def _read_metadata(path: Path, schema: pa.Schema) -> _Metadata:
     try:
         return _Metadata.model_validate_json((schema.metadata or {})[_METADATA_KEY])
     except KeyError:
@@ -272,11 +282,11 @@ def _metadata(path: Path, schema: pa.Schema) -> _Metadata:
         raise CandidatesError(f"{path}: not the metadata of a candidate list: {first_problem(error)}") from error
 
 
-def _provenance(metadata: _Metadata) -> Provenance:
+def _strip_metadata(metadata: _Metadata) -> Provenance:
     return Provenance(**metadata.model_dump(exclude={"schema_version", "sha256"}))
 
 
-def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:
+def _convert_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidates:
     if any(column.null_count for column in table.columns):
         raise CandidatesError(f"{path}: holds null cells")
     names = table.column("query_id").combine_chunks()
@@ -284,7 +294,7 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
     starts = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(names) else np.empty(0, np.int64)
     # Checked before rows are converted: a file of a few kilobytes can change the query millions of times.
     if pc.count_distinct(queries := names.take(starts)).as_py() < len(queries):
-        raise CandidatesError(f"{path}: query {_most_frequent(queries.to_pylist())!r} stands twice")
+        raise CandidatesError(f"{path}: query {_find_most_frequent(queries.to_pylist())!r} stands twice")
     offsets = np.concatenate([starts, [len(names)]]).astype(np.int64)
     ranks = table.column("rank").to_numpy()
     wanted = np.arange(len(ranks)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
@@ -300,12 +310,6 @@ def _from_table(path: Path, table: pa.Table, provenance: Provenance) -> Candidat
         raise CandidatesError(f"{path}: {error}") from error
 
 
-def _most_frequent(names: Iterable[str]) -> str:
+def _find_most_frequent(names: Iterable[str]) -> str:
     [(name, _)] = Counter(names).most_common(1)
     return name
-
-
-def _refuse_spaces(*ids: str) -> None:
-    for name in ids:
-        if not name or any(character.isspace() for character in name):
-            raise CandidatesError(f"the id {name!r} has white space, which a TREC run file cannot hold")

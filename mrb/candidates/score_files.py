@@ -41,7 +41,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedList:
     """A candidate list made from a file, and counts of the import.
 
     `missing`: queries of the task that are not in the file and get no candidates. `skipped`: queries of the file that
@@ -74,13 +74,13 @@ def read_scores(
         raise ResultError(f"{path}: not a file")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ResultError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-    form = form or _form_of(path)
+    form = form or _guess_format(path)
     if form != "mteb" and (subset is not None or split is not None):
         raise ResultError(f"{path}: --subset and --split are for mteb's files, this is read as {form}")
     if form == "mteb":
-        scores = _mteb(path, subset, split)
+        scores = _read_mteb(path, subset, split)
     else:
-        scores = _gathered(path, _parquet(path) if form == "parquet" else _trec(path))
+        scores = _group_by_query(path, _read_parquet(path) if form == "parquet" else _read_trec(path))
     if not scores:
         raise ResultError(f"{path}: holds no scores")
     return scores
@@ -95,7 +95,7 @@ def import_candidates(
     track: str,
     allow_missing: bool = False,
     skip_unknown: bool = False,
-) -> Imported:
+) -> ImportedList:
     """Make the task's candidate list from scores: best first, ties by MRB's rule, self-matches removed before the cut.
 
     Args:
@@ -130,16 +130,16 @@ def import_candidates(
         for doc_id in scores.get(query_id, ()):
             if doc_id not in data.corpus:
                 raise CandidatesError(f"query {query_id!r}: document {doc_id!r} is not in the corpus of {task.id}")
-    made = make_candidates(data, _Scored(scores), first_stage, depth, track)
+    made = make_candidates(data, _FixedScores(scores), first_stage, depth, track)
     lengths = np.diff(made.offsets)
     longest = int(lengths.max(initial=0))
     if longest < min(depth, data.counts.documents - 1):  # a corpus may consist of the file's documents only
         raise CandidatesError(f"the longest list for {task.id} holds {longest} documents; give --depth {longest}")
-    return Imported(made, len(missing), len(unknown), int((lengths < depth).sum()))
+    return ImportedList(made, len(missing), len(unknown), int((lengths < depth).sum()))
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _FixedScores:
     """Scores as a first stage, so that imported lists are made by the same code as retrieved ones."""
 
     scores: Scores
@@ -152,13 +152,13 @@ class _Scored:
             yield (query_id, *best_first(data.task.id, query_id, list(found), values, depth))
 
 
-def _form_of(path: Path) -> Format:
+def _guess_format(path: Path) -> Format:
     forms: dict[str, Format] = {".json": "mteb", ".parquet": "parquet"}
     return forms.get(Path(path.name.lower().removesuffix(".gz")).suffix, "trec")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _open_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open the file, decompressed if its name ends in .gz; yield it with the most bytes that may be read from it."""
     packed = path.suffix.lower() == ".gz"
     try:
@@ -168,7 +168,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         raise ResultError(f"{path}: cannot be read: {one_line(error)}") from error
 
 
-def _gathered(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
+def _group_by_query(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
     scores: dict[str, dict[str, float]] = {}
     for query_id, doc_id, score in rows:
         of_query = scores.setdefault(query_id, {})
@@ -178,8 +178,8 @@ def _gathered(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
     return scores
 
 
-def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
-    with _opened(path) as (file, left):
+def _read_trec(path: Path) -> Iterator[tuple[str, str, float]]:
+    with _open_file(path) as (file, left):
         for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
             left -= len(raw)
             if len(raw) > MAX_LINE_BYTES or left < 0:
@@ -200,27 +200,27 @@ def _trec(path: Path) -> Iterator[tuple[str, str, float]]:
             query_id, _, doc_id, _, score, _ = columns
             # Python's float() also accepts 1_0 and full-width digits.
             value = float(score) if _NUMBER.fullmatch(score) and score.isascii() else score
-            yield query_id, doc_id, _checked(value, f"{path}, line {number}")
+            yield query_id, doc_id, _check_score(value, f"{path}, line {number}")
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, str, float]]:
+def _read_parquet(path: Path) -> Iterator[tuple[str, str, float]]:
     with open_untrusted(path, ResultError) as file:
         for batch in read_batches(file, ("query_id", "doc_id", "score"), path, ResultError):
             ids = [batch.column(name).cast(pa.string()).to_pylist() for name in ("query_id", "doc_id")]
             for query_id, doc_id, score in zip(*ids, batch.column("score").to_pylist(), strict=True):
                 if query_id is None or doc_id is None:
                     raise ResultError(f"{path}: a row without query_id or doc_id")
-                yield query_id, doc_id, _checked(score, f"{path}: query {query_id!r}, document {doc_id!r}")
+                yield query_id, doc_id, _check_score(score, f"{path}: query {query_id!r}, document {doc_id!r}")
 
 
-def _mteb(path: Path, subset: str | None, split: str | None) -> Scores:
-    with _opened(path) as (file, limit):
+def _read_mteb(path: Path, subset: str | None, split: str | None) -> Scores:
+    with _open_file(path) as (file, limit):
         content = parse_json(read_all(file, path, limit), path)
     if not isinstance(content, dict):
         raise ResultError(f"{path}: not a JSON object")
     nested: Mapping[str, Any] = {name: value for name, value in content.items() if name != _META}
     if not _is_by_query(nested):
-        nested = _picked(path, _picked(path, nested, "subset", subset), "split", split)
+        nested = _pick_value(path, _pick_value(path, nested, "subset", subset), "split", split)
     elif subset is not None or split is not None:
         raise ResultError(f"{path}: has no subsets and splits, leave out --subset and --split")
     scores: dict[str, dict[str, float]] = {}
@@ -228,7 +228,7 @@ def _mteb(path: Path, subset: str | None, split: str | None) -> Scores:
         if not isinstance(found, dict):
             raise ResultError(f"{path}: query {query_id!r}: not an object of document scores")
         place = f"{path}: query {query_id!r}, document"
-        scores[query_id] = {doc_id: _checked(score, f"{place} {doc_id!r}") for doc_id, score in found.items()}
+        scores[query_id] = {doc_id: _check_score(score, f"{place} {doc_id!r}") for doc_id, score in found.items()}
     return scores
 
 
@@ -238,7 +238,7 @@ def _is_by_query(content: Mapping[str, Any]) -> bool:
     return bool(inner) and not any(isinstance(value, dict) for value in inner)
 
 
-def _picked(path: Path, content: Mapping[str, Any], noun: str, name: str | None) -> Mapping[str, Any]:
+def _pick_value(path: Path, content: Mapping[str, Any], noun: str, name: str | None) -> Mapping[str, Any]:
     """Return the value of `name` in `content`, or its only value if `name` is None. ResultError if it is no object."""
     there = ", ".join(one_line(repr(key), 40) for key in content) or "none"
     if name is None and len(content) != 1:
@@ -252,7 +252,7 @@ def _picked(path: Path, content: Mapping[str, Any], noun: str, name: str | None)
     return value
 
 
-def _checked(score: object, where: str) -> float:
+def _check_score(score: object, where: str) -> float:
     """Return `score` as a float. ResultError if it is not a finite number in the range of float32."""
     if isinstance(score, bool) or not isinstance(score, int | float):
         raise ResultError(f"{where}: the score is {one_line(repr(score), 40)}, not a finite number")

@@ -21,25 +21,25 @@ def convert_scores(answer: object) -> Float64:
         answer = list(answer)
     if isinstance(answer, list | tuple) and not all(type(value) in (float, int) for value in answer):
         # numpy cannot stack tensors that have gradients or are bfloat16, and it turns mixed numbers and text into text
-        return _stacked(answer)
-    _refuse_order(answer)
-    array = _array(answer)
+        return _stack_values(answer)
+    _refuse_index(answer)
+    array = _convert_array(answer)
     if array.dtype.kind == "O":
         if array.ndim == 0:
             value: Any = array[()]
             return np.asarray(float(value), np.float64)
-        return _stacked(array)
+        return _stack_values(array)
     if array.dtype.kind in "SUTcmM" or array.dtype.names is not None:
         raise TypeError(f"{array.dtype} is no type of scores")
     return array.astype(np.float64)
 
 
-def _stacked(values: Iterable[object]) -> Float64:
+def _stack_values(values: Iterable[object]) -> Float64:
     parts = [convert_scores(value) for value in values]
     return np.stack(parts) if parts else np.empty(0)
 
 
-def _array(answer: Any) -> np.ndarray[Any, Any]:
+def _convert_array(answer: Any) -> np.ndarray[Any, Any]:
     """Return `answer` as a numpy array; a torch tensor may have any real type and any device."""
     if isinstance(answer, bytearray | memoryview):
         raise TypeError("bytes are no scores")
@@ -52,7 +52,7 @@ def _array(answer: Any) -> np.ndarray[Any, Any]:
     return np.asarray(answer)
 
 
-def _refuse_order(answer: Any) -> None:
+def _refuse_index(answer: Any) -> None:
     """Raise ValueError for a pandas Series whose index is not 0, 1, 2, ...: its values may be in another order."""
     index = getattr(answer, "index", None)
     if index is None or callable(index) or not hasattr(answer, "to_numpy"):

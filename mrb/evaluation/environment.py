@@ -44,12 +44,12 @@ def describe_environment() -> dict[str, str]:
         **list_packages(),
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": _name_processor(),
         "cores": str(os.cpu_count()),
     }
 
 
-def _processor() -> str:
+def _name_processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -29,25 +29,25 @@ def lock_folder(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise ResultError(f"{folder}: in use by {_owner(owner)}; wait for it, or give another --out") from None
+        raise ResultError(f"{folder}: in use by {_describe_owner(owner)}; wait for it, or give another --out") from None
     except OSError as error:
         raise ResultError(f"{folder}: cannot be written: {error.strerror}; give another folder with --out") from error
     try:
-        write_json(owner, {"host": _host(), "pid": os.getpid()})
+        write_json(owner, {"host": _hash_host(), "pid": os.getpid()})
         yield
     finally:
         lock.release()
 
 
-def _host() -> str:
+def _hash_host() -> str:
     """Return a hash of the host name. Folders of runs are shared, so the name itself is not written."""
     return sha256_bytes(socket.gethostname().encode())[:8]
 
 
-def _owner(path: Path) -> str:
+def _describe_owner(path: Path) -> str:
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
-        where = "this machine" if stated["host"] == _host() else "another machine"
+        where = "this machine" if stated["host"] == _hash_host() else "another machine"
         return f"process {int(stated['pid'])} on {where}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

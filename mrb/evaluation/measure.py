@@ -57,10 +57,10 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Ta
         info: What the reranker declares. A pointwise one is measured at the smaller CURVE_DEPTHS too.
     """
     depths = [depth for depth in CURVE_DEPTHS if depth < plan.depth] if info.kind == "pointwise" else []
-    values, tied = _values(plan, scores, [*depths, plan.depth])
+    values, tied = _measure_queries(plan, scores, [*depths, plan.depth])
     clusters, parts = number_clusters(plan), find_query_parts(plan.data.task, plan.query_ids)
     rows = [values[name] for name in (str(plan.depth), "first_stage", "oracle")]
-    own, first_stage, oracle = _intervals(plan, rows, clusters, parts)
+    own, first_stage, oracle = _compute_intervals(plan, rows, clusters, parts)
     made = plan.candidates.provenance
     result = Result(
         schema_version=1,
@@ -80,7 +80,7 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Ta
             pairs=plan.pairs,
             queries_without_candidates=sum(not plan.size(query_id) for query_id in plan.query_ids),
             self_matches_removed=plan.self_matches,
-            failed_pairs=_failed(plan, scores),
+            failed_pairs=_count_failed(plan, scores),
             tied_at_10=tied / len(plan.query_ids),
         ),
         source_measure=plan.data.task.source_measure,
@@ -97,32 +97,35 @@ def measure(plan: Plan, scores: Mapping[str, Float32], info: RerankerInfo) -> Ta
     return TaskResult(result, pa.table(columns))
 
 
-def _values(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tuple[dict[str, Values], int]:
+def _measure_queries(plan: Plan, scores: Mapping[str, Float32], depths: list[int]) -> tuple[dict[str, Values], int]:
     """Return values per query (plan order) for each depth, the first stage and the oracle, and the number of queries
     tied at rank TIE_CUTOFF."""
     blocks: list[dict[str, Values]] = []
     tied = 0
     entries = plan.entries()
     while block := list(itertools.islice(entries, BLOCK)):
-        rankings = {entry.query_id: _rank(plan, entry, scores, depths) for entry in block}
+        rankings = {entry.query_id: _rank_entry(plan, entry, scores, depths) for entry in block}
         tied += sum(ranking.tied for ranking in rankings.values())
         qrels = {query_id: plan.data.qrels[query_id] for query_id in rankings}
         names = next(iter(rankings.values())).orders
         blocks.append(
-            {name: _measured({q: ranking.orders[name] for q, ranking in rankings.items()}, qrels) for name in names}
+            {
+                name: _measure_rankings({q: ranking.orders[name] for q, ranking in rankings.items()}, qrels)
+                for name in names
+            }
         )
-    return {name: _joined([block[name] for block in blocks]) for name in blocks[0]}, tied
+    return {name: _join_blocks([block[name] for block in blocks]) for name in blocks[0]}, tied
 
 
-def _measured(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> Values:
+def _measure_rankings(rankings: Mapping[str, Sequence[str]], qrels: Qrels) -> Values:
     return {str(name): values for name, values in measure_queries(rankings, qrels).values.items()}
 
 
-def _joined(blocks: list[Values]) -> Values:
+def _join_blocks(blocks: list[Values]) -> Values:
     return {measure: np.concatenate([block[measure] for block in blocks]) for measure in blocks[0]}
 
 
-def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[int]) -> _Rankings:
+def _rank_entry(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[int]) -> _Rankings:
     ids, qrels = entry.doc_ids, plan.data.qrels[entry.query_id]
     given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(ids)]
     order = rank_candidates(plan.data.task.id, entry.query_id, ids, given, failed=np.isnan(given))
@@ -136,7 +139,9 @@ def _rank(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[
     return _Rankings(orders, tied_across(given[order], TIE_CUTOFF))
 
 
-def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple[str, ...] | None) -> list[Measures]:
+def _compute_intervals(
+    plan: Plan, rows: list[Values], clusters: list[int], parts: tuple[str, ...] | None
+) -> list[Measures]:
     """Return each row's means with intervals. All rows share one resampling: drawing costs more than summing."""
     columns = np.column_stack([column for values in rows for column in values.values()])
     keys = [str(number) for number in clusters]
@@ -147,7 +152,7 @@ def _intervals(plan: Plan, rows: list[Values], clusters: list[int], parts: tuple
     ]
 
 
-def _failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
+def _count_failed(plan: Plan, scores: Mapping[str, Float32]) -> int:
     """Return how many pairs of the plan have no score; there are some only with `--allow-failures`."""
     return sum(int(np.isnan(scores[q][: plan.depth]).sum()) for q in plan.query_ids if q in scores)
 

@@ -5,7 +5,7 @@ No hash covers everything that a score depends on: a model behind a URL, a file 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ class ResumeCheck:
         what to do.
         """
         executor, task_id, kept = self.executor, spec.task.id, journal.scores
-        chosen = _sample(plan, kept, pointwise=executor.info.kind == "pointwise")
+        chosen = _sample_entries(plan, kept, pointwise=executor.info.kind == "pointwise")
         if not chosen:
             return
         self.say(f"{task_id}: {changed or 'scores are kept from before'}; scoring {len(chosen)} queries again")
@@ -60,7 +60,7 @@ class ResumeCheck:
         spread = max(float(np.ptp(values)), 0.01 * float(np.abs(values).max()), 1e-9)
         invariant = executor.info.batch_invariant
         allowed = max((ROUNDING if invariant else TOLERANCE) * spread, self.noise)
-        if _worst(chosen, now, kept)[0] <= allowed:
+        if _find_worst(chosen, now, kept)[0] <= allowed:
             return
         if not invariant:
             # Score again query by query, as whole lists. For an unchanged model the difference to the first attempt is
@@ -68,10 +68,10 @@ class ResumeCheck:
             whole = [plan.entry(entry.query_id).head(len(kept[entry.query_id])) for entry in chosen]
             alone = self._again(score, whole, at_once=1)
             apart = {e.query_id: alone[e.query_id][e.first : e.first + len(e.doc_ids)] for e in chosen}
-            own = max(_largest(now[query_id] - apart[query_id]) for query_id in apart)
+            own = max(_find_largest(now[query_id] - apart[query_id]) for query_id in apart)
             allowed = max(allowed, min(OWN_NOISE * own, MOST_NOISE * spread))
             chosen, now = whole, alone
-        difference, entry, position = _worst(chosen, now, kept)
+        difference, entry, position = _find_worst(chosen, now, kept)
         if difference <= allowed:
             return
         hint = "" if invariant else "; where a model's scores move by themselves, mrb check --noise measures how far"
@@ -102,16 +102,15 @@ def describe_changes(before: Header, now: Header) -> str:
     return f"since these scores were written, {', '.join(changed)}" if changed else ""
 
 
-def _sample(plan: Plan, kept: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
+def _sample_entries(plan: Plan, kept: Mapping[str, Float32], *, pointwise: bool) -> list[Entry]:
     """Return up to SAMPLE scored queries of the plan, with all candidates or, if pointwise, PAIRS adjacent ones."""
     scored = [q for q in plan.query_ids if q in kept and np.isfinite(kept[q][: plan.size(q)]).any()]
     chosen = scored[:: max(1, len(scored) // SAMPLE)][:SAMPLE]
-    return [
-        _telling(plan.entry(query_id), kept[query_id]) if pointwise else plan.entry(query_id) for query_id in chosen
-    ]
+    entries = [plan.entry(query_id) for query_id in chosen]
+    return [_choose_telling_pairs(entry, kept[entry.query_id]) for entry in entries] if pointwise else entries
 
 
-def _telling(entry: Entry, scores: Float32) -> Entry:
+def _choose_telling_pairs(entry: Entry, scores: Float32) -> Entry:
     """Return PAIRS adjacent candidates around the score furthest from the query's median: pairs with equal scores would
     not show a change."""
     scores = scores[: len(entry.doc_ids)]
@@ -120,22 +119,18 @@ def _telling(entry: Entry, scores: Float32) -> Entry:
     return entry.head(min(first + PAIRS, len(scores))).tail(first)
 
 
-def _differences(
-    entries: Sequence[Entry], now: Mapping[str, Float32], kept: Mapping[str, Float32]
-) -> Iterator[tuple[float, Entry, int]]:
-    for entry in entries:
-        before = kept[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
-        difference = np.nan_to_num(np.abs(now[entry.query_id] - before))  # failed pairs are not compared
-        position = int(np.argmax(difference))
-        yield float(difference[position]), entry, position
-
-
-def _worst(
+def _find_worst(
     entries: Sequence[Entry], now: Mapping[str, Float32], kept: Mapping[str, Float32]
 ) -> tuple[float, Entry, int]:
-    """Return (difference, entry, position in it) of the pair whose score changed most."""
-    return max(_differences(entries, now, kept), key=lambda found: found[0])
+    """Return (difference, entry, position in it) of the pair whose score changed most; failed pairs are left out."""
+    found = []
+    for entry in entries:
+        before = kept[entry.query_id][entry.first : entry.first + len(entry.doc_ids)]
+        difference = np.nan_to_num(np.abs(now[entry.query_id] - before))
+        position = int(np.argmax(difference))
+        found.append((float(difference[position]), entry, position))
+    return max(found, key=lambda one: one[0])
 
 
-def _largest(differences: Float32) -> float:
+def _find_largest(differences: Float32) -> float:
     return float(np.nan_to_num(np.abs(differences)).max())

@@ -39,7 +39,7 @@ def score_all(
     AdapterError or DataError that the adapter raises keeps its class; its `place`, if set, gives query and document.
     """
     iterator = iter(asked)
-    size = WINDOW - 1 if _streams(reranker) else None
+    size = WINDOW - 1 if _is_streaming(reranker) else None
     for first in iterator:
         yield from _score_window(reranker, itertools.chain([first], itertools.islice(iterator, size)), where)
 
@@ -56,20 +56,20 @@ def _score_window(
             handed[0] = item.entry.query_id
             yield item.request
 
-    answers = _answers(reranker, requests())
+    answers = _call_adapter(reranker, requests())
     while True:
         try:
             with guard_adapter_call():
                 found = next(answers, None)
         except BaseException as error:
-            raise _named(error, _place(error, where, waiting, handed[0])) from error
+            raise _name_error(error, _describe_place(error, where, waiting, handed[0])) from error
         if found is None:
             break
-        item, answer = _asked_for(found, waiting, where, handed[0])
-        if isinstance(answer, _Raised):
-            place = _place(answer.error, where, {item.request.key: item}, item.entry.query_id)
-            raise _named(answer.error, place) from answer.error
-        yield item, item.in_first_stage_order(_checked(reranker, item, answer, where))
+        item, answer = _match_answer(found, waiting, where, handed[0])
+        if isinstance(answer, _FailedAnswer):
+            place = _describe_place(answer.error, where, {item.request.key: item}, item.entry.query_id)
+            raise _name_error(answer.error, place) from answer.error
+        yield item, item.in_first_stage_order(_check_scores(reranker, item, answer, where))
     unanswered = [item.entry.query_id for item in itertools.chain(waiting.values(), window)]
     if unanswered:
         raise AdapterError(
@@ -77,7 +77,7 @@ def _score_window(
         )
 
 
-def _asked_for(
+def _match_answer(
     found: object, waiting: dict[int, PlannedRequest], where: str, handed: str
 ) -> tuple[PlannedRequest, object]:
     """Return the answered request, which is removed from `waiting`, and its answer."""
@@ -94,7 +94,7 @@ def _asked_for(
     return item, answer
 
 
-def _place(error: BaseException, where: str, waiting: Mapping[int, PlannedRequest], query_id: str) -> str:
+def _describe_place(error: BaseException, where: str, waiting: Mapping[int, PlannedRequest], query_id: str) -> str:
     """Return task, query and document of an error: from its `place`, else `query_id`, which was handed out last."""
     known = error.place if isinstance(error, MRBError) else ()
     item = waiting.get(known[0]) if known else None
@@ -104,7 +104,7 @@ def _place(error: BaseException, where: str, waiting: Mapping[int, PlannedReques
     return "".join([f"task {where}, query {item.entry.query_id!r}", *documents])
 
 
-def _named(error: BaseException, place: str) -> BaseException:
+def _name_error(error: BaseException, place: str) -> BaseException:
     """Return the error to raise for an error from the adapter, with `place` added unless MRB's error names it
     already."""
     if isinstance(error, AdapterError):
@@ -115,29 +115,29 @@ def _named(error: BaseException, place: str) -> BaseException:
 
 
 @dataclass(frozen=True)
-class _Raised:
+class _FailedAnswer:
     """Stands for the answer of a request on which the adapter raised, while others are in flight."""
 
     error: BaseException
 
 
-def _streams(reranker: LoadedReranker) -> bool:
+def _is_streaming(reranker: LoadedReranker) -> bool:
     return reranker.info.kind != "listwise" and callable(getattr(reranker.target, "score_stream", None))
 
 
-def _answers(reranker: LoadedReranker, requests: Iterator[Request]) -> Iterator[Answer]:
-    if _streams(reranker):
+def _call_adapter(reranker: LoadedReranker, requests: Iterator[Request]) -> Iterator[Answer]:
+    if _is_streaming(reranker):
         yield from reranker.target.score_stream(requests)
         return
-    method = _method(reranker)
+    method = _find_method(reranker)
     if inspect.iscoroutinefunction(method):
-        yield from _concurrently(reranker, method, requests)
+        yield from _call_concurrently(reranker, method, requests)
         return
     for request in requests:
         yield request.key, method(request)
 
 
-def _method(reranker: LoadedReranker) -> Callable[[Request], Any]:
+def _find_method(reranker: LoadedReranker) -> Callable[[Request], Any]:
     target = reranker.target
     if reranker.info.kind == "listwise":
         method: Callable[[Request], Any] = target.rank
@@ -146,7 +146,7 @@ def _method(reranker: LoadedReranker) -> Callable[[Request], Any]:
     return method
 
 
-def _concurrently(
+def _call_concurrently(
     reranker: LoadedReranker, method: Callable[[Request], Awaitable[object]], requests: Iterator[Request]
 ) -> Iterator[Answer]:
     """Yield the answers of an async method as they complete, with up to `concurrency` requests in flight.
@@ -160,7 +160,7 @@ def _concurrently(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a cancelled task or a SystemExit fails this request only
-            return request.key, _Raised(error)
+            return request.key, _FailedAnswer(error)
 
     pending: set[asyncio.Task[Answer]] = set()
 
@@ -182,16 +182,16 @@ def _concurrently(
             task.cancel()
 
 
-def _checked(reranker: LoadedReranker, item: PlannedRequest, answer: object, where: str) -> Float32:
+def _check_scores(reranker: LoadedReranker, item: PlannedRequest, answer: object, where: str) -> Float32:
     """Return the answer as finite float32 scores in the request's order. AdapterError if it is none."""
     count = len(item.request.candidates)
     place = f"task {where}, query {item.entry.query_id!r}"
-    values = _as_array(answer, place)
+    values = _parse_answer(answer, place)
     if values.shape != (count,):
         shape = f"{len(values)} values" if values.ndim == 1 else f"an array of shape {values.shape}"
         raise AdapterError(f"{place}: {shape} for {count} candidates")
     if reranker.info.kind == "listwise":
-        return _scores_of_order(values, count, place)
+        return _score_order(values, count, place)
     with np.errstate(over="ignore"):  # an overflow becomes infinite and is refused below
         scores = values.astype(np.float32)
     if not np.isfinite(scores).all():
@@ -203,7 +203,7 @@ def _checked(reranker: LoadedReranker, item: PlannedRequest, answer: object, whe
     return scores
 
 
-def _as_array(answer: object, place: str) -> Float64:
+def _parse_answer(answer: object, place: str) -> Float64:
     """Return the numbers of a list, array, tensor or generator. AdapterError if a value is not a number."""
     try:
         return convert_scores(answer)
@@ -215,7 +215,7 @@ def _as_array(answer: object, place: str) -> Float64:
         ) from error
 
 
-def _scores_of_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
+def _score_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
     """Return scores n, n-1, ... for an order of positions (best first). AdapterError if it is not a permutation."""
     if not np.array_equal(np.sort(values), np.arange(count)):
         raise AdapterError(f"{place}: rank() must return each position 0..{count - 1} exactly once")

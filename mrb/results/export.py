@@ -9,6 +9,7 @@ import numpy as np
 
 from mrb._util.format import escape_latex, format_csv_table, format_latex_table
 from mrb._util.parquet import read_untrusted
+from mrb.candidates.lists import format_trec_line
 from mrb.errors import ResultError, one_line
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.metrics.ranking import Float32, rank_candidates
@@ -29,12 +30,12 @@ def format_trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
     score, in the shortest text that gives the same float32; other tools may then order ties differently.
 
     Raises:
-        ResultError: The run lacks the task, the file of scores is damaged, an id has white space, or `raw` is set and
-            a pair failed.
+        ResultError: The run lacks the task, the file of scores is damaged, or `raw` is set and a pair failed.
+        CandidatesError: An id has white space.
     """
     if task_id not in run.tasks:
         raise ResultError(f"{run.folder}: has no result for task {task_id}")
-    for query_id, doc_ids, scores in _lists(run, task_id):
+    for query_id, doc_ids, scores in _read_lists(run, task_id):
         failed = np.isnan(scores)
         if raw and failed.any():
             raise ResultError(
@@ -43,8 +44,7 @@ def format_trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
         order = rank_candidates(task_id, query_id, doc_ids, scores, failed=failed).tolist()
         for rank, position in enumerate(order, start=1):
             score = str(scores[position]) if raw else str(len(order) - rank + 1)
-            _refuse_spaces(query_id, doc_ids[position])
-            yield f"{query_id} Q0 {doc_ids[position]} {rank} {score} {run.record.reranker.name}"
+            yield format_trec_line(query_id, doc_ids[position], rank, score, run.record.reranker.name)
 
 
 def format_csv(run: Run) -> str:
@@ -53,7 +53,9 @@ def format_csv(run: Run) -> str:
     Numbers are fractions in full precision. `tasks` and `of` say how many tasks or types an average covers; its cells
     are empty if one is missing. A text cell that a spreadsheet would read as a formula begins with a quote.
     """
-    return format_csv_table([COLUMNS, *([_clean(row.get(name)) for name in COLUMNS] for row in _rows(run))])
+    return format_csv_table(
+        [COLUMNS, *([_clean_cell(row.get(name)) for name in COLUMNS] for row in _list_csv_rows(run))]
+    )
 
 
 def format_latex(run: Run, measure: str) -> str:
@@ -67,11 +69,11 @@ def format_latex(run: Run, measure: str) -> str:
     title = rf"\multicolumn{{6}}{{l}}{{{name}: {measured} $\times$ 100, 95\,\% intervals{raw}}}"
     head = ("Task", "Type", "First stage", "Reranker", "Interval", "Oracle")
     return format_latex_table(
-        "llrrlr", [[[title]], [head], *([_latex_cells(row) for row in rows] for rows in list_rows(run, measure))]
+        "llrrlr", [[[title]], [head], *([_format_latex_cells(row) for row in rows] for rows in list_rows(run, measure))]
     )
 
 
-def _lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
+def _read_lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
     """Yield (query id, document ids, scores) from the task's file of scores, in first-stage order."""
     path = run.folder / task_id / SCORES_FILE
     table = read_untrusted(path, SCORES_SCHEMA, ResultError)
@@ -89,7 +91,7 @@ def _lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
         yield query_ids[start], doc_ids[start:end], scores[start:end]
 
 
-def _rows(run: Run) -> Iterator[dict[str, object]]:
+def _list_csv_rows(run: Run) -> Iterator[dict[str, object]]:
     for task_id, scores in run.tasks.items():
         result = scores.result
         for measure, own in result.measures.items():
@@ -114,7 +116,7 @@ def _rows(run: Run) -> Iterator[dict[str, object]]:
             }  # fmt: skip
 
 
-def _latex_cells(row: RunRow) -> tuple[str, ...]:
+def _format_latex_cells(row: RunRow) -> tuple[str, ...]:
     label = escape_latex(row.label)
     if row.first_stage is None or row.own is None or row.oracle is None:
         return label, row.type, "", escape_latex(row.state.partition(":")[0]), "", ""
@@ -123,11 +125,5 @@ def _latex_cells(row: RunRow) -> tuple[str, ...]:
     return label, row.type, f"{100 * row.first_stage:.2f}", f"{100 * own.mean:.2f}", interval, f"{100 * row.oracle:.2f}"
 
 
-def _clean(value: object) -> object:
+def _clean_cell(value: object) -> object:
     return one_line(value) if isinstance(value, str) else value  # a spreadsheet runs a formula even after a line end
-
-
-def _refuse_spaces(*ids: str) -> None:
-    for name in ids:
-        if not name or any(character.isspace() for character in name):
-            raise ResultError(f"the id {name!r} has white space, which a TREC run file cannot hold")

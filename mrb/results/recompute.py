@@ -124,7 +124,7 @@ def find_differences(folder: Path, found: Recomputed) -> Iterator[str]:
         (PER_QUERY_FILE, found.measured.per_query, ["query_id"]),
         (SCORES_FILE, scores, ["query_id", "doc_id"]),
     ):
-        difference = _table_difference(folder / name, table, keys)
+        difference = _compare_table(folder / name, table, keys)
         if difference is not None:
             yield f"{name}: {difference}"
 
@@ -167,7 +167,7 @@ def _read_scores(plan: Plan, result: _Basis, path: Path) -> dict[str, Float32]:
     return journal.scores
 
 
-def _table_difference(path: Path, wanted: pa.Table, keys: Sequence[str]) -> str | None:
+def _compare_table(path: Path, wanted: pa.Table, keys: Sequence[str]) -> str | None:
     """Return the first difference between a Parquet file and the recomputed table, None if there is none."""
     try:
         found = read_untrusted(path, wanted.schema, ResultError)

@@ -136,7 +136,7 @@ def load_tasks(folder: Path, record: RunRecord, task_ids: Iterable[str]) -> dict
         ResultError: A result is damaged or of another reranker, or values per query and result disagree.
     """
     present = [task_id for task_id in task_ids if (folder / task_id / RESULT_FILE).is_file()]
-    tasks = {task_id: _load_task(folder / task_id) for task_id in present}
+    tasks = {task_id: _load_task_scores(folder / task_id) for task_id in present}
     for task_id, scores in tasks.items():
         if scores.result.task != task_id or scores.result.reranker.identity() != record.reranker.identity():
             raise ResultError(f"{folder / task_id / RESULT_FILE}: not of the task and reranker that {RUN_FILE} names")
@@ -156,26 +156,26 @@ def make_task_scores(result: Result, per_query: pa.Table) -> TaskScores:
 def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """Return the mean of the tasks' means. The reranker's has an interval, resampled within each task."""
     done = [task_id for task_id in task_ids if task_id in run.tasks]
-    if len(done) < len(task_ids) or not _averageable(run, done):
+    if len(done) < len(task_ids) or not _can_average(run, done):
         return Average(None, None, len(done), len(task_ids))
-    means = _means(run, done, measure, row)
-    interval = _interval(run, task_ids, measure, "tasks") if row == "measures" else None
+    means = _list_means(run, done, measure, row)
+    interval = _find_interval(run, task_ids, measure, "tasks") if row == "measures" else None
     return Average(float(np.mean(means)), interval, len(done), len(task_ids))
 
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """Return the mean over task types of the mean over each type's tasks; a type needs all of its tasks."""
-    by_type = _by_type(tuple(task_ids))
+    by_type = _group_by_type(tuple(task_ids))
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
-    if len(whole) < len(by_type) or not _averageable(run, task_ids):
+    if len(whole) < len(by_type) or not _can_average(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
-    means = [np.mean(_means(run, ids, measure, row)) for ids in whole.values()]
-    interval = _interval(run, task_ids, measure, "types") if row == "measures" else None
+    means = [np.mean(_list_means(run, ids, measure, row)) for ids in whole.values()]
+    interval = _find_interval(run, task_ids, measure, "types") if row == "measures" else None
     return Average(float(np.mean(means)), interval, len(whole), len(by_type))
 
 
 @lru_cache(maxsize=256)
-def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
+def _group_by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
     """Return the tasks of each type, in the order given. The result is cached: do not modify it."""
     found: dict[TypeName, list[str]] = {}
     for task_id in task_ids:
@@ -185,19 +185,23 @@ def _by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
 
 def compute_suite_averages(run: Run, suite: Suite) -> SuiteAverages:
     """Compute all averages of `suite` for which the run has all tasks."""
-    by_type = _by_type(suite.tasks)
-    there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _averageable(run, ids)}
-    if len(there) == len(by_type) and _averageable(run, suite.tasks):
-        found = _averages(run, suite.tasks)
-        of_types = {kind: _named(run, found.of_types[kind]) for kind in by_type}
+    by_type = _group_by_type(suite.tasks)
+    there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _can_average(run, ids)}
+    if len(there) == len(by_type) and _can_average(run, suite.tasks):
+        found = _compute_averages(run, suite.tasks)
+        of_types = {kind: _name_intervals(run, found.of_types[kind]) for kind in by_type}
         return SuiteAverages(
-            tasks=_named(run, found.over_tasks), types=_named(run, found.over_types), of_types=of_types
+            tasks=_name_intervals(run, found.over_tasks),
+            types=_name_intervals(run, found.over_types),
+            of_types=of_types,
         )
-    of_types = {kind: _named(run, _averages(run, tuple(ids)).over_tasks) for kind, ids in there.items()}
+    of_types = {
+        kind: _name_intervals(run, _compute_averages(run, tuple(ids)).over_tasks) for kind, ids in there.items()
+    }
     return SuiteAverages(tasks=None, types=None, of_types=of_types)
 
 
-def _averageable(run: Run, task_ids: Sequence[str]) -> bool:
+def _can_average(run: Run, task_ids: Sequence[str]) -> bool:
     """Return whether these tasks have the same depth, selection and judgements, so that a mean is meaningful."""
     return (run.alike and len(task_ids) > 0) or _alike([run.tasks[task_id] for task_id in task_ids])
 
@@ -208,33 +212,33 @@ def _alike(tasks: Sequence[TaskScores]) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
+def _compute_averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
     """Return both averages of all measures, which share one resampling."""
     chosen = [run.tasks[task_id] for task_id in task_ids]
     names = list(chosen[0].result.measures)
     return averages([scores.sample(names) for scores in chosen])
 
 
-def _interval(run: Run, task_ids: Sequence[str], measure: str, over: stats.Average) -> Interval | None:
+def _find_interval(run: Run, task_ids: Sequence[str], measure: str, over: stats.Average) -> Interval | None:
     if run.stored is not None:
-        return _stored(run, run.stored, task_ids, measure, over)
-    found = _averages(run, tuple(task_ids))
-    return _named(run, found.over_tasks if over == "tasks" else found.over_types)[measure]
+        return _find_stored(run, run.stored, task_ids, measure, over)
+    found = _compute_averages(run, tuple(task_ids))
+    return _name_intervals(run, found.over_tasks if over == "tasks" else found.over_types)[measure]
 
 
-def _stored(
+def _find_stored(
     run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
 ) -> Interval | None:
     """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
     types = {load_task(task_id).type for task_id in task_ids}
-    if set(task_ids) == set(_averaged_tasks(run)):
+    if set(task_ids) == set(_list_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
     else:
         measures = stored.of_types.get(types.pop()) if len(types) == 1 else None
     return None if measures is None else measures.get(measure)
 
 
-def _named(run: Run, found: Sequence[stats.Interval]) -> Measures:
+def _name_intervals(run: Run, found: Sequence[stats.Interval]) -> Measures:
     """Return intervals, given in the order of the run's measures, by the measure's name."""
     names = next(iter(run.tasks.values())).result.measures
     return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
@@ -271,7 +275,7 @@ def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
             raise ResultError(f"{run.folder}: {task_id} has no {measure}; it has {', '.join(result.measures)}")
         first, oracle = result.first_stage[measure].mean, result.oracle[measure].mean
         tasks.append(RunRow(task_id, kind, first, result.measures[measure], oracle))
-    return tasks, [_average_row(run, over, measure) for over in ("tasks", "types")]
+    return tasks, [_make_average_row(run, over, measure) for over in ("tasks", "types")]
 
 
 def find_averages(run: Run, over: stats.Average, measure: str) -> tuple[Average, Average, Average]:
@@ -279,7 +283,7 @@ def find_averages(run: Run, over: stats.Average, measure: str) -> tuple[Average,
     a suite over the run's tasks."""
     average = average_over_tasks if over == "tasks" else average_over_types
     rows: tuple[Row, Row, Row] = ("first_stage", "measures", "oracle")
-    first, own, oracle = (average(run, _averaged_tasks(run), measure, row) for row in rows)
+    first, own, oracle = (average(run, _list_averaged_tasks(run), measure, row) for row in rows)
     return first, own, oracle
 
 
@@ -293,7 +297,7 @@ def format_run(run: Run, measure: str = str(HEADLINE)) -> str:
     sets = sorted({result.candidates.track for result in results})
     named = f", candidate set {', '.join(sets)}" if sets not in ([], [STANDARD_SET]) else ""
     tasks, averages = list_rows(run, measure)
-    rows = [("task", "type", "first stage", "reranker", "oracle", "gain"), *map(_cells, (*tasks, *averages))]
+    rows = [("task", "type", "first stage", "reranker", "oracle", "gain"), *map(_format_cells, (*tasks, *averages))]
     lines = [
         f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{named}",
         *format_table(rows, left={0, 1, 3}),
@@ -325,12 +329,12 @@ def format_noise(run: Run) -> list[str]:
     return [f"noise floor: {moves} ({noise.extent})"]
 
 
-def _averaged_tasks(run: Run) -> tuple[str, ...]:
+def _list_averaged_tasks(run: Run) -> tuple[str, ...]:
     """Return the tasks that an average must cover: all of the run's suite, or without a suite those of the run."""
     return run.record.tasks if run.record.suite is None else load_suite(run.record.suite).tasks
 
 
-def _average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
+def _make_average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
     first, own, oracle = find_averages(run, over, measure)
     label = f"average over {over} ({own.done} of {own.of})"
     if own.interval is None or first.mean is None or oracle.mean is None:
@@ -340,7 +344,7 @@ def _average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
     return RunRow(label, "", first.mean, own.interval, oracle.mean)
 
 
-def _cells(row: RunRow) -> tuple[str, ...]:
+def _format_cells(row: RunRow) -> tuple[str, ...]:
     if row.first_stage is None or row.own is None or row.oracle is None:
         return row.label, row.type, row.state
     own = f"{100 * row.own.mean:6.2f} [{100 * row.own.low:.2f}, {100 * row.own.high:.2f}]"
@@ -348,11 +352,11 @@ def _cells(row: RunRow) -> tuple[str, ...]:
     return row.label, row.type, f"{100 * row.first_stage:.2f}", own, f"{100 * row.oracle:.2f}", gain
 
 
-def _means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> list[float]:
+def _list_means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> list[float]:
     return [getattr(run.tasks[task_id].result, row)[measure].mean for task_id in task_ids]
 
 
-def _load_task(folder: Path) -> TaskScores:
+def _load_task_scores(folder: Path) -> TaskScores:
     result = read_result(folder / RESULT_FILE)
     path = folder / PER_QUERY_FILE
     stated = [

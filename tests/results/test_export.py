@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 
-from mrb.errors import ResultError
+from mrb.errors import CandidatesError, ResultError
 from mrb.metrics.ranking import rank_candidates
 from mrb.results.export import format_csv, format_latex, format_trec
 from mrb.results.run import Run, average_over_types, load_run
@@ -83,7 +83,7 @@ def test_raw_scores_come_back_as_the_same_float32(folder: Path) -> None:
 
 def test_what_a_trec_file_cannot_hold_is_refused(folder: Path) -> None:
     ids = ["two words", *(f"d{n}" for n in range(1, DEPTH))]
-    with pytest.raises(ResultError, match="'two words' has white space"):
+    with pytest.raises(CandidatesError, match="'two words' has white space"):
         list(format_trec(with_scores(folder, tied_scores(), ids), TASK))
     with pytest.raises(ResultError, match="no result for task nights"):
         list(format_trec(load_run(folder), "nights"))
