@@ -84,13 +84,13 @@ class Service:
         while True:
             await self._pace.turn()
             try:
-                status, pause, text = await self._attempt(body)
+                status, pause, text = await self._post_once(body)
             except self._lost as error:
-                pause, problem = 0.0, f"no answer ({self._told(_describe_loss(error, self.timeout))})"
+                pause, problem = 0.0, f"no answer ({self._hide_key(_describe_loss(error, self.timeout))})"
             else:
                 if status == 200:
-                    return self._parsed(text)
-                problem = f"answered {status}: {self._told(text)}"
+                    return self._parse_answer(text)
+                problem = f"answered {status}: {self._hide_key(text)}"
                 if status != 429 and status < 500:
                     self._give_up(problem, status)
             attempt += 1
@@ -105,11 +105,11 @@ class Service:
         """Close the connections."""
         await self._client.aclose()
 
-    def wrong(self, problem: str, answer: object) -> ServiceError:
+    def make_error(self, problem: str, answer: object) -> ServiceError:
         """Return the error for an answer that is JSON but not as expected."""
-        return ServiceError(f"{self.url}: wrong answer: {self._told(problem)}: {self._told(repr(answer))}")
+        return ServiceError(f"{self.url}: wrong answer: {self._hide_key(problem)}: {self._hide_key(repr(answer))}")
 
-    async def _attempt(self, body: bytes) -> tuple[int, float, str]:
+    async def _post_once(self, body: bytes) -> tuple[int, float, str]:
         """Return (status, seconds that the server asks to wait, text)."""
         async with asyncio.timeout(self.timeout), self._client.stream("POST", self.url, content=body) as response:
             data = bytearray()
@@ -120,11 +120,11 @@ class Service:
             pause = _parse_retry_after(response.headers.get("Retry-After", ""))
             return response.status_code, pause, data.decode("utf-8", "replace")
 
-    def _parsed(self, text: str) -> object:
+    def _parse_answer(self, text: str) -> object:
         try:
             answer: object = json.loads(text)
         except (ValueError, RecursionError):
-            raise ServiceError(f"{self.url}: the answer is not JSON: {self._told(text)}") from None
+            raise ServiceError(f"{self.url}: the answer is not JSON: {self._hide_key(text)}") from None
         return answer
 
     def _give_up(self, problem: str, status: int) -> NoReturn:
@@ -132,7 +132,7 @@ class Service:
             problem = f"answered {status}, a redirect, which is not followed: give the final address"
         raise ServiceError(f"{self.url}: {problem}")
 
-    def _told(self, text: str) -> str:
+    def _hide_key(self, text: str) -> str:
         """Return a server's text shortened and without the key, for an error."""
         if self._key is not None:
             for written in {self._key, repr(self._key)[1:-1], json.dumps(self._key)[1:-1]}:

@@ -91,15 +91,15 @@ class CrossEncoder:
         for request in requests:
             waiting.append(request)
             if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
-                yield from self._scored(waiting)
+                yield from self._score_requests(waiting)
                 waiting = []
-        yield from self._scored(waiting)
+        yield from self._score_requests(waiting)
 
     def close(self) -> None:
         """Free the model's memory."""
         self._model = None
 
-    def _scored(self, requests: list[Request]) -> Iterator[tuple[int, Sequence[float]]]:
+    def _score_requests(self, requests: list[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         pairs = [(request, place) for request in requests for place in range(len(request.candidates))]
         found: dict[int, list[float]] = {request.key: [0.0] * len(request.candidates) for request in requests}
         # One instruction per call: the library takes one prompt for all pairs of a call.
@@ -107,11 +107,11 @@ class CrossEncoder:
         for instruction, same in groupby(pairs, key=lambda pair: pair[0].instruction):
             alike = list(same)
             items = [(request.query, request.candidates[place]) for request, place in alike]
-            for (request, place), score in zip(alike, self._scores(items, instruction), strict=True):
+            for (request, place), score in zip(alike, self._score_pairs(items, instruction), strict=True):
                 found[request.key][place] = score
         yield from found.items()
 
-    def _scores(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
+    def _score_pairs(self, pairs: list[tuple[Item, Item]], instruction: str) -> list[float]:
         """Return one logit per pair.
 
         With a fixed batch size the library batches one large call, which pipelines batches on a GPU. Batches by a CPU's
@@ -120,12 +120,12 @@ class CrossEncoder:
         if self._batch_size:
             return self._predict(pairs, instruction, self._batch_size)
         found = [0.0] * len(pairs)
-        for batch in make_batches(self._lengths(pairs), CPU_TOKENS):
+        for batch in make_batches(self._estimate_lengths(pairs), CPU_TOKENS):
             for i, score in zip(batch, self._predict([pairs[i] for i in batch], instruction, len(batch)), strict=True):
                 found[i] = score
         return found
 
-    def _lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
+    def _estimate_lengths(self, pairs: list[tuple[Item, Item]]) -> list[int]:
         """Return the tokens of each pair: by the model's tokenizer if a pair is two plain texts, else roughly."""
         if self._as_parts or not pairs:
             return [_estimate_tokens(query, candidate) for query, candidate in pairs]
@@ -136,7 +136,7 @@ class CrossEncoder:
 
     def _predict(self, pairs: list[tuple[Item, Item]], instruction: str, rows: int) -> list[float]:
         scores = self._model.predict(
-            [tuple(self._side(item) for item in pair) for pair in pairs],
+            [tuple(self._make_side(item) for item in pair) for pair in pairs],
             prompt=instruction if self._instruction else None,
             batch_size=rows,
             show_progress_bar=False,
@@ -144,7 +144,7 @@ class CrossEncoder:
         )
         return [float(score) for score in scores]
 
-    def _side(self, item: Item) -> str | dict[str, Any]:
+    def _make_side(self, item: Item) -> str | dict[str, Any]:
         """Return one side of a pair.
 
         A model that takes images would open a plain text that looks like an image's address or path; under the key

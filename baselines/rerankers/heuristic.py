@@ -56,9 +56,11 @@ class Surface:
         query = request.query
         shown = self._picture(query.image) if query.image else None
         wanted = edit_image(shown, query.text) if shown and query.text else None
-        return [self._pair(query, shown, wanted, candidate) for candidate in request.candidates]
+        return [self._score_pair(query, shown, wanted, candidate) for candidate in request.candidates]
 
-    def _pair(self, query: Item, shown: ImageFeatures | None, wanted: ImageFeatures | None, candidate: Item) -> float:
+    def _score_pair(
+        self, query: Item, shown: ImageFeatures | None, wanted: ImageFeatures | None, candidate: Item
+    ) -> float:
         picture = self._picture(candidate.image) if candidate.image else None
         score = 0.0
         if query.text and candidate.text:

@@ -72,7 +72,7 @@ class Listwise:
         self._model, self._tokenizer = _load_model(check_model_path("listwise", path), revision, device, dtype)
         self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
         self._control = ControlTokens(self._tokenizer)
-        least = len(self._ids("", [""] * window)) + window
+        least = len(self._tokenize_prompt("", [""] * window)) + window
         if max_length < 2 * least:
             raise AdapterError(f"listwise: max_length={max_length} is too short for a window of {window} documents")
 
@@ -80,13 +80,13 @@ class Listwise:
         """Return positions of the candidates, best first."""
         query, texts = request.query.text, [candidate.text for candidate in request.candidates]
         return slide_window(
-            len(texts), self.window, self.stride, lambda shown: self._order(query, [texts[n] for n in shown])
+            len(texts), self.window, self.stride, lambda shown: self._rank_window(query, [texts[n] for n in shown])
         )
 
     def answer(self, query: str, documents: Sequence[str]) -> str:
         """Return the model's raw answer for a window."""
         torch = self._torch
-        ids = torch.tensor([self._ids(*self._fitting(query, documents))], device=self._model.device)
+        ids = torch.tensor([self._tokenize_prompt(*self._fit(query, documents))], device=self._model.device)
         with torch.inference_mode():
             written = self._model.generate(
                 input_ids=ids,
@@ -105,13 +105,13 @@ class Listwise:
             sys.stderr.write(f"listwise: {counted}; a malformed answer leaves its window in the order it had\n")
         self._model = None
 
-    def _order(self, query: str, documents: Sequence[str]) -> list[int]:
+    def _rank_window(self, query: str, documents: Sequence[str]) -> list[int]:
         order = parse_order(self.answer(query, documents), len(documents))
         self.stats["windows"] += 1
         self.stats["malformed"] += order is None
         return list(range(len(documents))) if order is None else order
 
-    def _ids(self, query: str, documents: Sequence[str]) -> list[int]:
+    def _tokenize_prompt(self, query: str, documents: Sequence[str]) -> list[int]:
         """Return the tokens of the prompt.
 
         Only its frame may hold control tokens: in data they are plain characters.
@@ -124,17 +124,17 @@ class Listwise:
             ids = self._tokenizer(asked, add_special_tokens=False)["input_ids"]
         return [*head, *ids, *tail]
 
-    def _fitting(self, query: str, documents: Sequence[str]) -> tuple[str, list[str]]:
+    def _fit(self, query: str, documents: Sequence[str]) -> tuple[str, list[str]]:
         """Return query and documents truncated to fit `max_length` prompt tokens; the query takes at most half."""
-        query, _ = self._cut(query, self.max_length // 2)
-        room = self.max_length - len(self._ids(query, [""] * len(documents)))
+        query, _ = self._cut_text(query, self.max_length // 2)
+        room = self.max_length - len(self._tokenize_prompt(query, [""] * len(documents)))
         lengths = [len(self._tokenizer(text, add_special_tokens=False)["input_ids"]) for text in documents]
         limit = find_fair_limit(lengths, room)
-        cut = [self._cut(text, limit) for text in documents]
+        cut = [self._cut_text(text, limit) for text in documents]
         self.stats["documents cut"] += sum(shorter for _, shorter in cut)
         return query, [text for text, _ in cut]
 
-    def _cut(self, text: str, tokens: int) -> tuple[str, bool]:
+    def _cut_text(self, text: str, tokens: int) -> tuple[str, bool]:
         """Return the text's first `tokens` tokens, and whether text was removed."""
         found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         return (text[: found[tokens - 1][1]], True) if len(found) > tokens else (text, False)

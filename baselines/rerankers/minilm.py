@@ -54,7 +54,7 @@ class MiniLM:
         """Yield (key, cosines) of each request. New texts of several requests are embedded together."""
         iterator = iter(requests)
         while group := list(islice(iterator, _REQUESTS_AHEAD)):
-            vectors = self._vectors({item.text for r in group for item in (r.query, *r.candidates)})
+            vectors = self._embed({item.text for r in group for item in (r.query, *r.candidates)})
             for request in group:
                 query = vectors[request.query.text]
                 yield request.key, [float(query @ vectors[item.text]) for item in request.candidates]
@@ -63,7 +63,7 @@ class MiniLM:
         """Free the model's memory."""
         self._model = None
 
-    def _vectors(self, texts: set[str]) -> dict[str, Float32]:
+    def _embed(self, texts: set[str]) -> dict[str, Float32]:
         """Return the embedding of each text, float32[384] of length 1."""
         for text in texts & self._cache.keys():
             self._cache.move_to_end(text)

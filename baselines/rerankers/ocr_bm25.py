@@ -39,18 +39,18 @@ class OcrBM25:
         self.b = b
         self.version = f"1, rapidocr-onnxruntime {version('rapidocr-onnxruntime')}"
         self._reader = library.RapidOCR()
-        self._read = ImageCache(self._text_in, CACHE_IMAGES)
+        self._read = ImageCache(self._read_lines, CACHE_IMAGES)
         self._words = lru_cache(maxsize=20_000)(tokenize)  # a document is a candidate of many queries
 
     def score(self, request: Request) -> Sequence[float]:
         """Return one BM25 score per candidate, 0 if no word is shared."""
-        documents = [self._words(self._shown(candidate)) for candidate in request.candidates]
-        return score_bm25(self._words(self._shown(request.query)), documents, self.k1, self.b)
+        documents = [self._words(self._read_item(candidate)) for candidate in request.candidates]
+        return score_bm25(self._words(self._read_item(request.query)), documents, self.k1, self.b)
 
-    def _shown(self, item: Item) -> str:
+    def _read_item(self, item: Item) -> str:
         return f"{item.text}\n{self._read(item.image)}" if item.image else item.text
 
-    def _text_in(self, image: ImageHandle) -> str:
+    def _read_lines(self, image: ImageHandle) -> str:
         """Return the lines that OCR finds with a confidence of at least 0.5, from top to bottom."""
         lines, _ = self._reader(image.open())
         return "\n".join(line[1] for line in lines or ())

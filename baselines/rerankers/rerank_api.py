@@ -86,15 +86,15 @@ class RerankAPI:
         scores: list[float] = []
         for start in range(0, len(candidates), self.max_documents):
             part = candidates[start : start + self.max_documents]
-            answer = await self._service.post(self._body(request, part))
-            scores += self._scores(answer, len(part))
+            answer = await self._service.post(self._make_body(request, part))
+            scores += self._read_scores(answer, len(part))
         return scores
 
     async def close(self) -> None:
         """Close the connections."""
         await self._service.close()
 
-    def _body(self, request: Request, part: Sequence[Item]) -> bytes:
+    def _make_body(self, request: Request, part: Sequence[Item]) -> bytes:
         fields: dict[str, Any] = {
             **self.extra,
             "model": self.model,
@@ -106,26 +106,28 @@ class RerankAPI:
             fields[self.instruction_field] = request.instruction
         return json.dumps(fields).encode()
 
-    def _scores(self, answer: object, count: int) -> list[float]:
+    def _read_scores(self, answer: object, count: int) -> list[float]:
         """Return the scores in document order; each index must occur once, each score must be finite."""
         results = answer.get("results") if isinstance(answer, dict) else None
         if not isinstance(results, list):
-            raise self._service.wrong("no list 'results' in it", answer)
+            raise self._service.make_error("no list 'results' in it", answer)
         found: dict[int, float] = {}
         for entry in results:
             fields = entry if isinstance(entry, dict) else {}
             index, score = fields.get("index"), fields.get("relevance_score")
             if type(index) is not int or not 0 <= index < count:
-                raise self._service.wrong(f"index {index!r}, asked about {count} documents", entry)
+                raise self._service.make_error(f"index {index!r}, asked about {count} documents", entry)
             if index in found:
-                raise self._service.wrong(f"index {index} twice", entry)
+                raise self._service.make_error(f"index {index} twice", entry)
             number = _to_finite(score)
             if number is None:
-                raise self._service.wrong(f"relevance_score {score!r} of document {index} is no finite number", entry)
+                raise self._service.make_error(
+                    f"relevance_score {score!r} of document {index} is no finite number", entry
+                )
             found[index] = number
         if len(found) < count:
             absent = next(index for index in range(count) if index not in found)
-            raise self._service.wrong(f"no score for document {absent} of {count}", answer)
+            raise self._service.make_error(f"no score for document {absent} of {count}", answer)
         return [found[index] for index in range(count)]
 
 

@@ -80,7 +80,7 @@ class VLLM:
             make_content(request.query),
             [make_content(candidate) for candidate in request.candidates],
             use_tqdm=False,
-            pooling_params=self._params(use_activation=False, extra_kwargs=self._extra(request.instruction)),
+            pooling_params=self._params(use_activation=False, extra_kwargs=self._make_arguments(request.instruction)),
             chat_template=self._template,
         )
         for position, output in enumerate(found):
@@ -92,7 +92,7 @@ class VLLM:
         """Free the engine."""
         self._llm = None
 
-    def _extra(self, instruction: str) -> dict[str, Any] | None:
+    def _make_arguments(self, instruction: str) -> dict[str, Any] | None:
         """Return the arguments of the prompt besides query and document."""
         shown = {"chat_template_kwargs": {"instruction": instruction}} if self._instruction else {}
         return {**self._limits, **shown} or None

@@ -71,13 +71,13 @@ class DiskIndex:
         for shard in self._shards:
             shard.open(wanted)
         mean = np.float64(self.tokens) / self.documents
-        idf = {word: self._idf(sum(shard.frequency(word) for shard in self._shards)) for word in wanted}
+        idf = {word: self._compute_idf(sum(shard.frequency(word) for shard in self._shards)) for word in wanted}
         for query in queries:
             found = [shard.best(query, idf, mean, depth, k1, b) for shard in self._shards]
             rows = [hits + shard.first for shard, (hits, _) in zip(self._shards, found, strict=True)]
             yield np.concatenate(rows), np.concatenate([scores for _, scores in found])
 
-    def _idf(self, frequency: int) -> np.float32:
+    def _compute_idf(self, frequency: int) -> np.float32:
         return np.float32(math.log(1 + (self.documents - frequency + 0.5) / (frequency + 0.5)))
 
 

@@ -101,7 +101,7 @@ class Backbone:
     def prefix(self, row: Row, features: Mapping[str, Features]) -> Prefix:
         """Return the key/value cache of a row, to be reused by the rows that continue it."""
         cache = DynamicCache(config=self._decoder.config)
-        self._states([row], features, cache)
+        self._run_decoder([row], features, cache)
         layers: list[Any] = cache.layers
         return [(layer.keys, layer.values) for layer in layers]
 
@@ -119,25 +119,25 @@ class Backbone:
         self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None = None
     ) -> torch.Tensor:
         """Like `last_hidden`, but gradients flow to the decoder, its embeddings and the image features."""
-        hidden = self._states(rows, features, cache)
+        hidden = self._run_decoder(rows, features, cache)
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=self.device)
         return hidden[torch.arange(len(rows), device=self.device), ends]
 
-    def _states(self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None) -> torch.Tensor:
+    def _run_decoder(self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None) -> torch.Tensor:
         length = max(len(row.ids) for row in rows)
         ids = torch.from_numpy(np.stack([np.pad(row.ids, (0, length - len(row.ids))) for row in rows])).to(self.device)
         positions = np.stack([_extend_positions(row.positions, length) for row in rows], axis=1)
         inputs: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
         if self._three:
             inputs["position_ids"] = torch.from_numpy(positions).to(self.device)
-            inputs |= self._embedded(rows, ids, features)
+            inputs |= self._embed_inputs(rows, ids, features)
         else:
             inputs["position_ids"] = torch.from_numpy(positions[0]).to(self.device)
             inputs["input_ids"] = ids
         hidden: torch.Tensor = self._decoder(**inputs).last_hidden_state
         return hidden
 
-    def _embedded(self, rows: Sequence[Row], ids: torch.Tensor, features: Mapping[str, Features]) -> dict[str, Any]:
+    def _embed_inputs(self, rows: Sequence[Row], ids: torch.Tensor, features: Mapping[str, Features]) -> dict[str, Any]:
         """Return the inputs with each image's features in place of its placeholder tokens."""
         embeds = self._decoder.embed_tokens(ids)
         seen = [features[placed.image.sha256] for row in rows for placed in row.images]

@@ -111,7 +111,7 @@ class ImageFeatureExtractor:
             future, size = self._waiting.pop(key)
             future.cancel()
             self._waiting_bytes -= size
-        self._start()
+        self._submit_images()
 
     def features(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
         """Return the images' features by hash. A distinct image goes through the tower once while it is cached."""
@@ -126,18 +126,18 @@ class ImageFeatureExtractor:
                 found[key] = held
         self._stats.cache_hits += len(found)
         self._stats.cache_misses += len(missing)
-        for image, features in self._encoded(missing):
+        for image, features in self._encode(missing):
             found[image.sha256] = features
-            self._keep(image.sha256, features)
-        self._start()
+            self._keep_features(image.sha256, features)
+        self._submit_images()
         return found
 
     def fresh(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
         """Return the images' features by hash, computed now and not cached: for a tower that is being trained."""
         distinct = {image.sha256: image for image in images}
         self._stats.cache_misses += len(distinct)
-        found = {image.sha256: features for image, features in self._encoded(list(distinct.values()))}
-        self._start()
+        found = {image.sha256: features for image, features in self._encode(list(distinct.values()))}
+        self._submit_images()
         return found
 
     def forget(self) -> None:
@@ -152,36 +152,36 @@ class ImageFeatureExtractor:
         self._waiting.clear()
         self.forget()
 
-    def _bytes(self, image: ImageHandle) -> int:
+    def _measure_bytes(self, image: ImageHandle) -> int:
         return count_image_patches(self._processor, image) * self._patch_bytes
 
-    def _start(self) -> None:
+    def _submit_images(self) -> None:
         """Submit images to the threads while there is room for their pixels; at least one, however large."""
         while self._queue and (self._waiting_bytes < AHEAD_BYTES or not self._waiting):
             key = next(iter(self._queue))
             image = self._queue.pop(key)
             if key not in self._held and key not in self._waiting:
-                size = self._bytes(image)
-                self._waiting[key] = self._pool.submit(self._pixels, image), size
+                size = self._measure_bytes(image)
+                self._waiting[key] = self._pool.submit(self._compute_pixels, image), size
                 self._waiting_bytes += size
 
-    def _ready(self, image: ImageHandle) -> Pixels:
+    def _get_pixels(self, image: ImageHandle) -> Pixels:
         """Return the image's pixels. An error carries the image's hash."""
         try:
-            return self._taken(image)
+            return self._take_pixels(image)
         except MRBError as error:
             error.image = image.sha256
             raise
 
-    def _taken(self, image: ImageHandle) -> Pixels:
+    def _take_pixels(self, image: ImageHandle) -> Pixels:
         self._queue.pop(image.sha256, None)  # computed now, so no longer to prefetch
         if image.sha256 not in self._waiting:
-            return self._pixels(image)
+            return self._compute_pixels(image)
         future, size = self._waiting.pop(image.sha256)
         self._waiting_bytes -= size
         return future.result()
 
-    def _pixels(self, image: ImageHandle) -> Pixels:
+    def _compute_pixels(self, image: ImageHandle) -> Pixels:
         started = self._stats.clock()
         opened = image.open()
         decoded = self._stats.clock()
@@ -192,14 +192,16 @@ class ImageFeatureExtractor:
         self._stats.add("preprocess", self._stats.clock() - decoded)
         return Pixels(values, (t, h, w))
 
-    def _encoded(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
-        for batch in self._batches(images):
-            for image, features in zip(batch, self._seen([self._ready(image) for image in batch]), strict=True):
+    def _encode(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
+        for batch in self._split_batches(images):
+            for image, features in zip(
+                batch, self._run_tower([self._get_pixels(image) for image in batch]), strict=True
+            ):
                 if features.embeds.shape[0] != self.tokens(image):
                     raise image.error("the image decodes to another size than its header states")
                 yield image, features
 
-    def _batches(self, images: Sequence[ImageHandle]) -> Iterator[list[ImageHandle]]:
+    def _split_batches(self, images: Sequence[ImageHandle]) -> Iterator[list[ImageHandle]]:
         batch: list[ImageHandle] = []
         patches = 0
         for image in images:
@@ -212,7 +214,7 @@ class ImageFeatureExtractor:
         if batch:
             yield batch
 
-    def _seen(self, pixels: Sequence[Pixels]) -> list[Features]:
+    def _run_tower(self, pixels: Sequence[Pixels]) -> list[Features]:
         """Return the vision tower's output for each image."""
         started = self._stats.clock()
         device = self._model.device
@@ -227,7 +229,7 @@ class ImageFeatureExtractor:
         self._stats.synchronised("vision", started, device)
         return found
 
-    def _keep(self, key: str, features: Features) -> None:
+    def _keep_features(self, key: str, features: Features) -> None:
         if features.bytes > self._cache_bytes:
             return
         # A slice of a batch's output would keep the whole batch in memory.

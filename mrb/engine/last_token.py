@@ -78,7 +78,7 @@ class LastToken:
             dtype = self.half
         self.layout = self.prompt
         self.shard_rows = shard_rows
-        self._told = instruction == "task"
+        self._uses_task = instruction == "task"
         options = Options.select(
             given,
             path=path or self.model,
@@ -94,7 +94,7 @@ class LastToken:
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
         """Return float32 (n, hidden), rows of length 1, under the task's instruction unless configured otherwise."""
-        return self.embedder.embed(self.as_instruction(instruction) if self._told else "", items)
+        return self.embedder.embed(self.as_instruction(instruction) if self._uses_task else "", items)
 
     def encode_documents(self, items: Sequence[Item]) -> Float32:
         """Return float32 (n, hidden), rows of length 1, always under the model's default instruction."""

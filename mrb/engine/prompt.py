@@ -71,17 +71,17 @@ class Prompter:
             render(self.layout, instruction, query, document, self._control.found_in) for query, document in pairs
         ]
         segments = [segment for pair in rendered for segment in pair.segments]
-        tokens = iter(self._tokenised(segments))
+        tokens = iter(self._tokenize(segments))
         found: list[Prompt] = []
         for pair in rendered:
             try:
-                found.append(self._prompt(pair, [next(tokens) for _ in pair.segments]))
+                found.append(self._build_prompt(pair, [next(tokens) for _ in pair.segments]))
             except MRBError as error:
                 error.place = (len(found),)
                 raise
         return found
 
-    def _tokenised(self, segments: Sequence[Segment]) -> list[Tokens]:
+    def _tokenize(self, segments: Sequence[Segment]) -> list[Tokens]:
         """Return ids and character offsets of each segment."""
         found: list[Tokens] = [([], [])] * len(segments)
         plain = [i for i, segment in enumerate(segments) if segment.text and not segment.literal]
@@ -102,7 +102,7 @@ class Prompter:
                 found[i] = tokens
         return found
 
-    def _prompt(self, pair: Rendered, tokens: Sequence[tuple[list[int], list[tuple[int, int]]]]) -> Prompt:
+    def _build_prompt(self, pair: Rendered, tokens: Sequence[tuple[list[int], list[tuple[int, int]]]]) -> Prompt:
         starts = np.cumsum([0, *(len(ids) for ids, _ in tokens)])
         ids = [token for segment, _ in tokens for token in segment]
         if self.layout.final_token is not None:
@@ -129,9 +129,9 @@ class Prompter:
             )
         segment, character = pair.seam
         shared = int(starts[segment]) + sum(end <= character for _, end in tokens[segment][1])
-        return self._expanded(ids, pair.images, counts, shared, dropped)
+        return self._expand_images(ids, pair.images, counts, shared, dropped)
 
-    def _expanded(
+    def _expand_images(
         self, ids: list[int], images: Sequence[ImageHandle], counts: Sequence[int], shared: int, dropped: set[int]
     ) -> Prompt:
         """Repeat each image's placeholder to its token count, and remove the dropped tokens."""

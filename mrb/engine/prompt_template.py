@@ -137,49 +137,49 @@ class _Renderer:
             if kind == "text":
                 self._add(part)
             elif part == "instruction":
-                self._instruction(instruction or self.layout.default_instruction, bool(items["query"].text))
+                self._add_instruction(instruction or self.layout.default_instruction, bool(items["query"].text))
             elif part == "seam":
-                self.out.seam = self._here()
+                self.out.seam = self._get_place()
             elif part == "cut":
                 self.out.segments.append(Segment())
             else:
                 side, _, what = part.partition("_")
-                self._image(items[side]) if what == "image" else self._side_text(side, items[side])
+                self._add_image(items[side]) if what == "image" else self._add_side_text(side, items[side])
         return self.out
 
-    def _here(self) -> tuple[int, int]:
+    def _get_place(self) -> tuple[int, int]:
         return len(self.out.segments) - 1, len(self.out.segments[-1].text)
 
     def _add(self, text: str) -> None:
         self.out.segments[-1].text += text
 
-    def _given(self, text: str) -> tuple[int, int, int]:
+    def _add_given(self, text: str) -> tuple[int, int, int]:
         """Add a text that came from a request; return its place."""
         if self.control is None or not self.control(text):
-            segment, start = self._here()
+            segment, start = self._get_place()
             self._add(text)
             return segment, start, start + len(text)
         self.out.segments += [Segment(text, literal=True), Segment()]
         return len(self.out.segments) - 2, 0, len(text)
 
-    def _instruction(self, instruction: str, text_follows: bool) -> None:
+    def _add_instruction(self, instruction: str, text_follows: bool) -> None:
         if instruction:
             before, after = self.layout.instruction.split("{text}")
             self._add(before)
-            self._given(instruction)
+            self._add_given(instruction)
             # No trailing space before an empty query text: LamRA's authors strip the joined string.
             self._add(after if text_follows else after.rstrip(" "))
 
-    def _image(self, item: Item) -> None:
+    def _add_image(self, item: Item) -> None:
         if item.image is not None:
             self._add(self.layout.image)
             self.out.images.append(item.image)
 
-    def _side_text(self, side: str, item: Item) -> None:
+    def _add_side_text(self, side: str, item: Item) -> None:
         if not item.text and item.image is None:
             self._add(self.layout.empty)
             return
-        place = self._given(item.text)
+        place = self._add_given(item.text)
         if side == "query":
             self.out.query_text = place
         else:

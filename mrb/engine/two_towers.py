@@ -101,7 +101,7 @@ class TwoTowers:
         from mrb.engine.batching import is_out_of_memory
 
         try:
-            return self._encoded(items)
+            return self._encode(items)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -109,11 +109,11 @@ class TwoTowers:
                 f"{self.name}: batch_size={self._rows} does not fit into memory; lower it: --set batch_size=..."
             ) from error
 
-    def _encoded(self, items: Sequence[Item]) -> Float32:
+    def _encode(self, items: Sequence[Item]) -> Float32:
         texts = {item.text: None for item in items if item.text or item.image is None}
         images = {item.image.sha256: item.image for item in items if item.image is not None}
-        of_text = dict(zip(texts, self._each(self._texts(list(texts))), strict=True))
-        of_image = dict(zip(images, self._each(self._images(images.values())), strict=True))
+        of_text = dict(zip(texts, self._iterate_rows(self._encode_texts(list(texts))), strict=True))
+        of_image = dict(zip(images, self._iterate_rows(self._encode_images(images.values())), strict=True))
         rows = []
         for item in items:
             parts = [of_text[item.text]] if item.text or item.image is None else []
@@ -121,13 +121,13 @@ class TwoTowers:
             rows.append(parts[0] if len(parts) == 1 else _normalise(parts[0] + parts[1]))
         return np.stack(rows)
 
-    def _each(self, blocks: Iterator[torch.Tensor]) -> Iterator[Float32]:
+    def _iterate_rows(self, blocks: Iterator[torch.Tensor]) -> Iterator[Float32]:
         """Yield the rows of the towers' outputs, normalised to length 1."""
         for block in blocks:
             for row in block.float().cpu().numpy():
                 yield _normalise(row)
 
-    def _texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
+    def _encode_texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
         import torch
 
         for first in range(0, len(texts), self._rows):
@@ -146,7 +146,7 @@ class TwoTowers:
                     self._model.get_text_features(**{name: made[name].to(self._device) for name in names})
                 )
 
-    def _images(self, images: Iterable[ImageHandle]) -> Iterator[torch.Tensor]:
+    def _encode_images(self, images: Iterable[ImageHandle]) -> Iterator[torch.Tensor]:
         from concurrent.futures import ThreadPoolExecutor
 
         import torch
@@ -154,13 +154,13 @@ class TwoTowers:
         from mrb.engine.prefetch import prefetch
 
         with ThreadPoolExecutor(self._threads, thread_name_prefix="mrb-pixels") as pool:
-            ready = prefetch(pool, self._pixels, images, 2 * self._rows)
+            ready = prefetch(pool, self._compute_pixels, images, 2 * self._rows)
             while block := list(islice(ready, self._rows)):
                 values = torch.from_numpy(np.stack(block)).to(self._device, self._model.dtype)
                 with torch.inference_mode():
                     yield _read_pooled(self._model.get_image_features(pixel_values=values))
 
-    def _pixels(self, image: ImageHandle) -> Any:
+    def _compute_pixels(self, image: ImageHandle) -> Any:
         return self._processor(images=image.open(), return_tensors="np")["pixel_values"][0]
 
     def close(self) -> None:

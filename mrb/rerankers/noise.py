@@ -48,7 +48,7 @@ class TaskNoise(Model):
     largest_change: Fraction
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _verify_counts(self) -> Self:
         if self.rank_changes > self.pairs:
             raise ValueError(f"rank_changes is {self.rank_changes}, of {self.pairs} pairs")
         if self.top_changes > self.queries:
@@ -77,7 +77,7 @@ class NoiseRecord(Model):
     environment: dict[PrintableStr, PrintableStr]
 
     @model_validator(mode="after")
-    def _floor_is_the_mean(self) -> Self:
+    def _verify_floor(self) -> Self:
         mean = math.fsum(task.mean_change for task in self.tasks.values()) / len(self.tasks)
         if abs(self.floor - mean) > _ROUNDING:
             raise ValueError(f"floor is {self.floor}, the tasks' mean_change averages to {mean}")

@@ -32,13 +32,13 @@ def pictures(tiny: Callable[[str], Path]) -> Iterator[ImageFeatureExtractor]:
 def made(pictures: ImageFeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """(hash, thread) of each image whose pixels are made."""
     found: list[tuple[str, str]] = []
-    original = pictures._pixels
+    original = pictures._compute_pixels
 
     def noted(image: ImageHandle) -> module.Pixels:
         found.append((image.sha256, threading.current_thread().name))
         return original(image)
 
-    monkeypatch.setattr(pictures, "_pixels", noted)
+    monkeypatch.setattr(pictures, "_compute_pixels", noted)
     return found
 
 
@@ -46,7 +46,7 @@ def test_no_more_pixels_wait_than_the_bound(
     pictures: ImageFeatureExtractor, made: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = [picture(100, 100, seed) for seed in range(12)]
-    one = pictures._bytes(images[0])
+    one = pictures._measure_bytes(images[0])
     monkeypatch.setattr(module, "AHEAD_BYTES", 3 * one)
     pictures.expect(images)
     for count, image in enumerate(images, start=1):
@@ -80,7 +80,7 @@ def test_what_is_wanted_again_is_not_made_ahead_in_vain(
     assert set(pictures._waiting) <= {b.sha256}
     pictures.expect([c])
     assert list(pictures._waiting) == [c.sha256], "b was never wanted"
-    assert pictures._waiting_bytes == pictures._bytes(c)
+    assert pictures._waiting_bytes == pictures._measure_bytes(c)
 
 
 def test_whole_windows_leave_nothing_behind(pictures: ImageFeatureExtractor, tiny: Callable[[str], Path]) -> None:

@@ -118,7 +118,7 @@ def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = Tru
     if fresh:
         del reranker  # frees its memory before the second instance is built
         _ask_fresh(load, first)
-    tasks = tuple(asking.outcome() for asking in first)
+    tasks = tuple(asking.make_outcome() for asking in first)
     reasons = {task_id: reason for task_id, reason in refused.items() if reason is not None}
     return CheckOutcome(info, tasks, reasons, probe.elsewhere, tuple(_find_broken(info, tasks)))
 
@@ -131,12 +131,12 @@ class _TaskChecker:
         self.info = reranker.info
         self.found: dict[Property, tuple[Difference, ...]] = {}
         started = time.perf_counter()
-        base = self._ask(reranker)
+        base = self._ask_scores(reranker)
         self.seconds = time.perf_counter() - started
         self.scale = compute_spread(base)
         self.tied = compute_tied_share(of_query.values() for of_query in base.values())
-        self._compare("twice", base, self._ask(reranker))
-        self.backwards = self._ask(reranker, backwards=True)
+        self._compare("twice", base, self._ask_scores(reranker))
+        self.backwards = self._ask_scores(reranker, backwards=True)
         self._compare("order", base, self.backwards)
         task_id = plan.data.task.id
         alone = score_batches(reranker, task_id, split_requests(make_probe_requests(plan, reranker)))
@@ -164,15 +164,15 @@ class _TaskChecker:
 
     def ask_fresh(self, reranker: LoadedReranker) -> None:
         """Compare a second instance with the first, with the requests in reverse order, which the first saw too."""
-        self._compare("fresh", self.backwards, self._ask(reranker, backwards=True))
+        self._compare("fresh", self.backwards, self._ask_scores(reranker, backwards=True))
 
-    def outcome(self) -> TaskCheck:
+    def make_outcome(self) -> TaskCheck:
         task = self.plan.data.task
         return TaskCheck(
             task.id, task.type, len(self.plan.query_ids), self.plan.pairs, self.seconds, self.tied, self.found
         )
 
-    def _ask(self, reranker: LoadedReranker, *, backwards: bool = False) -> Scores:
+    def _ask_scores(self, reranker: LoadedReranker, *, backwards: bool = False) -> Scores:
         return score_batches(
             reranker, self.plan.data.task.id, [make_probe_requests(self.plan, reranker, backwards=backwards)]
         )
