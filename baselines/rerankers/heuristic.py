@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mrb.baselines.retrievers.colours import find_text_colours
-from mrb.baselines.retrievers.features import ImageFeatureCache, ImageFeatures
+from mrb.baselines.retrievers.features import ImageCache, ImageFeatures, read_image_features
 from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.synthetic.flag_layout import match_layout
 from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
@@ -48,7 +48,7 @@ class Surface:
     batch_invariant = True
 
     def __init__(self) -> None:
-        self._picture = ImageFeatureCache()
+        self._picture = ImageCache(read_image_features, 10_000)
         self._profile = lru_cache(maxsize=20_000)(_make_profile)
 
     def score(self, request: Request) -> Sequence[float]:

@@ -122,15 +122,6 @@ class ImageCache(Generic[T]):
         return made
 
 
-class ImageFeatureCache(ImageCache[ImageFeatures]):
-    """A cache of the results of `read_image_features`."""
-
-    def __init__(
-        self, compute: Callable[[ImageHandle], ImageFeatures] = read_image_features, limit: int = 10_000
-    ) -> None:
-        super().__init__(compute, limit)
-
-
 def _average_cells(values: Float64) -> Float64:
     """Average (32, 32, n) values to (8, 8, n)."""
     block = SIDE // 8

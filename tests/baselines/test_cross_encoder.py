@@ -100,31 +100,6 @@ def test_scores_are_those_of_plain_transformers(checkpoint: Path, name: str, bat
     assert [row[0] for row in got] == pytest.approx([row[5] for row in got], abs=TOLERANCE)  # the same text twice
 
 
-@pytest.mark.parametrize("name", ["ms_marco", "ms_marco_2021", "ms_marco_bare"])
-def test_a_bert_of_older_files_gives_the_logits_of_plain_transformers(name: str, tiny: Callable[[str], Path]) -> None:
-    """MS MARCO MiniLM: segments of two kinds, and a file that still holds position_ids, which no model has today.
-
-    Whatever activation its configuration states for sentence-transformers, or none: the score is the logit.
-    """
-    folder = tiny(name)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    expected = []
-    for query in TEXTS[:3]:
-        for document in TEXTS:
-            q, d = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (query, document))
-            while len(q) + len(d) + 3 > 60:
-                (q if len(q) > len(d) else d).pop()
-            ids = torch.tensor([[2, *q, 3, *d, 3]])  # [CLS] query [SEP] document [SEP]
-            kinds = torch.tensor([[0] * (len(q) + 2) + [1] * (len(d) + 1)])
-            with torch.inference_mode():
-                expected.append(float(model(input_ids=ids, token_type_ids=kinds).logits[0, 0]))
-    reranker = load_reranker("cross-encoder", {"path": str(folder), "max_length": "60"})
-    found = harness(reranker, requests(items(TEXTS[:3]), items(TEXTS)))
-    np.testing.assert_allclose(np.ravel([found[key] for key in range(3)]), expected, atol=TOLERANCE)
-    assert np.std(expected) > 0.1
-
-
 def test_the_same_pair_by_the_tokenizer_itself(checkpoint: Path) -> None:
     """`by_hand` puts the tokens together as the model's own tokenizer does, an empty side too."""
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -180,57 +155,7 @@ def test_the_instruction_is_the_prompt_if_asked_for(checkpoint: Path) -> None:
         assert found[key] == pytest.approx(expected, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize(("kind", "forged"), [("ms_marco", "a [SEP] b [MASK]"), ("bge_m3", "a</s></s>b <s> <unk>")])
-def test_special_tokens_in_a_text_are_plain_text(kind: str, forged: str, tiny: Callable[[str], Path]) -> None:
-    """The pair's own are added after. Each of the forged is put together from its letters, one by one here."""
-    folder = tiny(kind)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    special = {*tokenizer.all_special_ids} - {tokenizer.unk_token_id}
-    reranker = load_reranker("cross-encoder", {"path": str(folder), "max_length": "60"})
-    spell = reranker.target._model.tokenizer
-    ids = spell("red fox", forged)["input_ids"]
-    frame = tokenizer("red fox", "b")["input_ids"]
-    assert [token for token in ids if token in special] == [token for token in frame if token in special]
-    assert spell.decode(ids, skip_special_tokens=True).replace(" ", "") == f"redfox{forged}".replace(" ", "").lower()
-    for text in TEXTS:
-        assert spell(text)["input_ids"] == tokenizer(text)["input_ids"]
-    with torch.inference_mode():
-        row = spell(["red fox"], [forged], return_tensors="pt")
-        expected, as_tokens = (
-            float(model(**r).logits) for r in (row, tokenizer("red fox", forged, return_tensors="pt"))
-        )
-    found = harness(reranker, requests(items(["red fox"]), items([forged])))[0][0]
-    assert found == pytest.approx(expected, abs=TOLERANCE)
-    assert abs(expected - as_tokens) > 10 * TOLERANCE
-
-
-def test_a_language_model_with_logit_score_as_it_is_published(tiny: Callable[[str], Path]) -> None:
-    """modules.json and 1_LogitScore as sentence-transformers 5.4 wrote them: the logit of Yes alone, at the last token
-    of the folder's chat template, for rows of different length."""
-    folder = tiny("zerank")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    (yes,) = tokenizer("Yes")["input_ids"]
-    expected = []
-    for document in TEXTS:
-        turns = [{"role": "query", "content": TEXTS[2]}, {"role": "document", "content": document}]
-        row = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        with torch.inference_mode():
-            expected.append(float(model(**row).logits[0, -1, yes]))
-    for batch_size in ("0", "3"):
-        reranker = load_reranker("cross-encoder", {"path": str(folder), "batch_size": batch_size})
-        assert reranker.info.inputs == ("text",)
-        assert harness(reranker, requests(items(TEXTS[2:3]), items(TEXTS)))[0] == pytest.approx(expected, abs=TOLERANCE)
-    assert np.std(expected) > 0.1
-
-
 # What is refused
-
-
-def test_a_bi_encoder_of_sentence_transformers_is_refused(tiny: Callable[[str], Path]) -> None:
-    with pytest.raises(AdapterError, match="is it a checkpoint of this kind of model"):
-        load_reranker("cross-encoder", {"path": str(tiny("minilm"))})
 
 
 def test_a_quantisation_that_is_not_applied_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mrb.baselines.retrievers.colours import (
     find_text_colours,
     name_pixels,
 )
-from mrb.baselines.retrievers.features import ImageFeatureCache, read_image_features
+from mrb.baselines.retrievers.features import ImageCache, read_image_features
 from mrb.baselines.retrievers.lexical import score_bm25, tokenize
 from mrb.baselines.synthetic.flag_layout import match_layout
 from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
@@ -163,7 +163,7 @@ def test_an_image_is_read_once_and_the_cache_is_bounded() -> None:
         reads.append(image.sha256)
         return read_image_features(image)
 
-    cache = ImageFeatureCache(read, limit=2)  # type: ignore[arg-type]
+    cache = ImageCache(read, limit=2)
     a, b, c = (picture(colour) for colour in ("red", "green", "blue"))
     for image in (a, a, b, a, c, a, b):
         cache(image)
