@@ -80,12 +80,12 @@ MEAN = "mean"
 def write_report(sweep: Sweep, out: Path, command: str) -> Path:
     """Write report.md and its plots into `out`; return the report's path."""
     finished = sweep.read_finished()
-    scores = _scores(finished)
+    scores = _collect_scores(finished)
     plots = _make_plots(sweep, finished, scores)
     for name, text in plots.items():
         write_bytes(out / f"{name}.svg", text.encode())
     path = out / REPORT
-    lines = [redact_text(line) for line in _lines(sweep, finished, scores, plots, command)]
+    lines = [redact_text(line) for line in _write_lines(sweep, finished, scores, plots, command)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
     for name in PLOTS.keys() - plots.keys():  # left by an earlier report
         (out / f"{name}.svg").unlink(missing_ok=True)
@@ -96,11 +96,11 @@ def _make_plots(sweep: Sweep, finished: Finished, scores: Scores) -> dict[str, s
     """Return the SVG text of each plot that has data."""
     plots = {}
     for name, words in WEIGHTS.items():
-        if lines := _curves(sweep, finished, name):
+        if lines := _average_logs(sweep, finished, name):
             plots[name] = plot_lines(f"{words}, mean over seeds", "step", lines)
     differences = {
         arm: (100 * spread.mean, 100 * spread.low, 100 * spread.high)
-        for arm, spread in _differences(sweep, scores).items()
+        for arm, spread in _compare_arms(sweep, scores).items()
         if spread.low is not None and spread.high is not None
     }
     if differences:
@@ -109,12 +109,12 @@ def _make_plots(sweep: Sweep, finished: Finished, scores: Scores) -> dict[str, s
     return plots
 
 
-def _shown(names: Iterable[str]) -> Iterator[str]:
+def _format_value(names: Iterable[str]) -> Iterator[str]:
     yield from (f"![{PLOTS[name]}]({name}.svg)" for name in names)
     yield ""
 
 
-def _scores(finished: Finished) -> Scores:
+def _collect_scores(finished: Finished) -> Scores:
     found: dict[tuple[str, int], dict[str, float]] = {}
     for key, (_, record) in finished.items():
         own = {result.task: result.value for result in record.results}
@@ -123,7 +123,7 @@ def _scores(finished: Finished) -> Scores:
     return found
 
 
-def _lines(
+def _write_lines(
     sweep: Sweep,
     finished: Finished,
     scores: Scores,
@@ -143,18 +143,18 @@ def _lines(
         "seed see the same start, the same queries and the same documents in the same order."
     )
     yield ""
-    yield from _table_of_scores(sweep, scores, record)
-    yield from _table_of_differences(sweep, scores)
+    yield from _tabulate_scores(sweep, scores, record)
+    yield from _tabulate_differences(sweep, scores)
     if "differences" in plots:
-        yield from _shown(["differences"])
-    yield from _effects(sweep, scores)
+        yield from _format_value(["differences"])
+    yield from _list_effects(sweep, scores)
     if weights := [name for name in WEIGHTS if name in plots]:
         yield "## Size of the weights"
         yield ""
-        yield from _shown(weights)
+        yield from _format_value(weights)
     yield "## Every run"
     yield ""
-    tasks = _tasks(scores)
+    tasks = _list_tasks(scores)
     rows = [
         [arm, str(seed), *(f"{100 * scores[arm, seed][task]:.2f}" for task in tasks)]
         for arm, seed in sorted(scores, key=lambda key: (sweep.arms.index(key[0]), key[1]))
@@ -162,8 +162,8 @@ def _lines(
     yield from format_markdown_table(["arm", "seed", *tasks], rows)
 
 
-def _table_of_scores(sweep: Sweep, scores: Scores, record: TrainingRecord) -> Iterator[str]:
-    tasks = _tasks(scores)
+def _tabulate_scores(sweep: Sweep, scores: Scores, record: TrainingRecord) -> Iterator[str]:
+    tasks = _list_tasks(scores)
     yield "## Scores"
     yield ""
     depth = record.recipe.evaluation.depth
@@ -179,8 +179,8 @@ def _table_of_scores(sweep: Sweep, scores: Scores, record: TrainingRecord) -> It
     yield from format_markdown_table(["arm", "seeds", *tasks], rows)
 
 
-def _table_of_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
-    found = _differences(sweep, scores)
+def _tabulate_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
+    found = _compare_arms(sweep, scores)
     if not found:
         return
     yield f"## Against {sweep.settings.reference}"
@@ -191,7 +191,7 @@ def _table_of_differences(sweep: Sweep, scores: Scores) -> Iterator[str]:
     yield from format_markdown_table(["arm", "seeds", "difference", "interval is"], rows)
 
 
-def _differences(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
+def _compare_arms(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
     reference = sweep.settings.reference
     found = {}
     for arm in sweep.arms:
@@ -201,9 +201,9 @@ def _differences(sweep: Sweep, scores: Scores) -> dict[str, Spread]:
     return found
 
 
-def _effects(sweep: Sweep, scores: Scores) -> Iterator[str]:
+def _list_effects(sweep: Sweep, scores: Scores) -> Iterator[str]:
     """Yield the effects of weight and direction (the paper's two questions), from the four arms weight x direction."""
-    grid = _grid(sweep)
+    grid = _find_grid(sweep)
     if grid is None:
         return
     seeds = [seed for seed in sweep.settings.seeds if all((arm, seed) in scores for arm in grid.values())]
@@ -235,11 +235,11 @@ def _effects(sweep: Sweep, scores: Scores) -> Iterator[str]:
             ["weight less direction", apart.text("+"), apart.verdict],
         ],
     )
-    yield _conclusion(weight, direction, apart)
+    yield _conclude(weight, direction, apart)
     yield ""
 
 
-def _conclusion(weight: Spread, direction: Spread, apart: Spread) -> str:
+def _conclude(weight: Spread, direction: Spread, apart: Spread) -> str:
     if weight.low is None:
         return "Too few seeds to say whether that holds at this scale."
     first = {
@@ -257,7 +257,7 @@ def _conclusion(weight: Spread, direction: Spread, apart: Spread) -> str:
     return f"{first} {second} {third}"
 
 
-def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
+def _find_grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
     """Return (weight, direction) -> arm for the four arms of the unified loss on the head's own label rows.
 
     None if one of the four is missing.
@@ -270,13 +270,13 @@ def _grid(sweep: Sweep) -> dict[tuple[str, str], str] | None:
     return found if len(found) == len(_GRID) ** 2 else None
 
 
-def _curves(sweep: Sweep, finished: Finished, column: str) -> dict[str, list[tuple[float, float]]]:
+def _average_logs(sweep: Sweep, finished: Finished, column: str) -> dict[str, list[tuple[float, float]]]:
     """Return for each arm that logged a column its mean over seeds, by step."""
     found: dict[str, list[tuple[float, float]]] = {}
     for arm in sweep.arms:
         by_step: dict[int, list[float]] = {}
         for (name, _), (run, _) in finished.items():
-            for row in Table(run.folder / "log.csv", COLUMNS).rows() if name == arm else ():
+            for row in Table(run.folder / "log.csv", COLUMNS).read_rows() if name == arm else ():
                 if row[column]:
                     by_step.setdefault(int(row["step"]), []).append(float(row[column]))
         if by_step:
@@ -284,7 +284,7 @@ def _curves(sweep: Sweep, finished: Finished, column: str) -> dict[str, list[tup
     return found
 
 
-def _tasks(scores: Scores) -> list[str]:
+def _list_tasks(scores: Scores) -> list[str]:
     own = next(iter(scores.values()))
     return [*(task for task in own if task != MEAN), MEAN]
 

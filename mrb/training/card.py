@@ -43,7 +43,7 @@ def render_card(folder: Path, record: TrainingRecord) -> str:
     tasks += [(task, "unknown", "-") for task in found.unknown]
     loaded = LoadedRecipe(record.name, recipe, record.changed)
     settings = [
-        (f"`{name}`", f"`{shown}`" if shown else "", _CHOSEN_BY[loaded.origin(name)])
+        (f"`{name}`", f"`{shown}`" if shown else "", _CHOSEN_BY[loaded.find_origin(name)])
         for name, shown in format_settings(recipe)
     ]
     on_hub = model.path is not None and not expand_user(model.path).is_dir()

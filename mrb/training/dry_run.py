@@ -196,4 +196,4 @@ def estimate_memory(recipe: Recipe, size: ModelSize) -> dict[str, float]:
 def _format_settings(loaded: LoadedRecipe) -> Iterator[str]:
     yield "settings (paper: stated there; ours: our choice; changed: yours)"
     for name, shown in format_settings(loaded.recipe):
-        yield f"  {loaded.origin(name):<7}  {name} = {shown}"
+        yield f"  {loaded.find_origin(name):<7}  {name} = {shown}"

@@ -4,11 +4,14 @@ LoRA weights are saved as a folder that names its base, a whole model as a folde
 label rows that differ from the head's rows of the label tokens are written into the head of a whole model if the head
 is not tied to the input embeddings and each label is one token; otherwise they are saved next to the weights, in a file
 that MRB's engine reads (`mrb.engine.head.ROWS_FILE`). A text model whose label rows are in its head is also saved as a
-CrossEncoder of sentence-transformers.
+CrossEncoder of sentence-transformers, with the files that sentence-transformers 6.2 writes (`CrossEncoder.save`): a
+`Transformer` module that returns the last token's logits, a `LogitScore` module that reads the labels' logits, and the
+prompt as a chat template. The instruction is the `system` message, set by `CrossEncoder.predict(..., prompt=...)`.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +22,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mrb._util.files import write_bytes, write_json
 from mrb.engine.head import ROWS_FILE
 from mrb.engine.prompt import resolve_label_ids
+from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import TrainingError
-from mrb.training.cross_encoder import fits, write_cross_encoder
 from mrb.training.model import Learner, Start
 
 STATE_FILE = "trained.safetensors"
@@ -37,6 +41,8 @@ COPIED = (
 )
 """Files copied from the base's folder into a whole model's, in addition to weights, configuration and tokenizer."""
 
+_PACKAGE = "sentence_transformers"
+_SCORE = "1_LogitScore"
 Rows = tuple[Tensor, Tensor]
 
 
@@ -65,13 +71,13 @@ class Exporter:
         weights = {name.removeprefix("model."): v for name, v in held.items() if name.startswith("model.")}
         if self.learner.has_lora:
             self._save_lora(folder, weights if state is not None else None)
-            apart = not self._of_head(rows)
+            apart = not self._equals_head(rows)
         else:
             apart = self._save_whole(folder, rows, weights if state is not None else None)
         self.start.tokenizer.save_pretrained(folder)
         if apart:
             save_file({"yes": rows[0].contiguous(), "no": rows[1].contiguous()}, folder / ROWS_FILE)
-        elif self.learner.tower is None and fits(self.start.layout):
+        elif self.learner.tower is None and can_express(self.start.layout):
             positive, negative = resolve_label_ids(self.start.tokenizer, self.start.layout)
             write_cross_encoder(folder, self.start.layout, positive, negative)
 
@@ -106,8 +112,8 @@ class Exporter:
         weights = {name: v.to(self.dtype) for name, v in (model.state_dict() if state is None else state).items()}
         output = model.get_output_embeddings()
         tied = output.weight is model.get_input_embeddings().weight
-        ids = self._single_ids(rows)
-        apart = not self._of_head(rows)
+        ids = self._find_single_ids(rows)
+        apart = not self._equals_head(rows)
         if apart and not tied and ids is not None:
             name = next(name for name, module in model.named_modules() if module is output)
             head = weights[f"{name}.weight"].clone()
@@ -125,16 +131,73 @@ class Exporter:
                 shutil.copyfile(self.start.folder / name, folder / name)
         return apart
 
-    def _single_ids(self, rows: Rows) -> list[int] | None:
+    def _find_single_ids(self, rows: Rows) -> list[int] | None:
         """Return the ids of the template's labels if each label has exactly one row, else None."""
         positive, negative = resolve_label_ids(self.start.tokenizer, self.start.layout)
         return [positive, negative] if negative is not None and all(len(row) == 1 for row in rows) else None
 
-    def _of_head(self, rows: Rows) -> bool:
+    def _equals_head(self, rows: Rows) -> bool:
         """Return whether the label rows equal the head's rows of the label tokens; then they need not be saved."""
-        ids = self._single_ids(rows)
+        ids = self._find_single_ids(rows)
         if ids is None:
             return False
         head: Any = self.learner.base.get_output_embeddings().weight
         own = head[ids].detach().float().cpu()
         return bool(torch.equal(own, torch.cat(rows).float()))
+
+
+def can_express(layout: PromptTemplate) -> bool:
+    """Return whether a chat template can express the prompt: one string, with no token added after it."""
+    return layout.final_token is None and ("field", "cut") not in layout.pieces
+
+
+def write_cross_encoder(folder: Path, layout: PromptTemplate, positive: int, negative: int | None) -> None:
+    """Write the CrossEncoder files next to the weights and the tokenizer in `folder`.
+
+    `positive` and `negative` are the label token ids. Scores are those that MRB ranks by, so no sigmoid is applied.
+    """
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": f"{_PACKAGE}.base.modules.transformer.Transformer"},
+        {"idx": 1, "name": "1", "path": _SCORE, "type": f"{_PACKAGE}.cross_encoder.modules.logit_score.LogitScore"},
+    ]
+    logits = {"method": "forward", "method_output_name": "logits"}
+    write_json(folder / "modules.json", modules)
+    write_json(
+        folder / "sentence_bert_config.json",
+        {
+            "transformer_task": "text-generation",
+            "modality_config": {"text": logits, "message": {**logits, "format": "flat"}},
+            "module_output_name": "causal_logits",
+        },
+    )
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.linear.Identity", "prompts": {}},
+    )
+    score = {
+        "true_token_id": positive,
+        "false_token_id": negative if layout.score == "difference" else None,
+        "module_input_name": "causal_logits",
+    }
+    write_json(folder / _SCORE / "config.json", score)
+    write_bytes(folder / "chat_template.jinja", make_chat_template(layout).encode())
+
+
+def make_chat_template(layout: PromptTemplate) -> str:
+    """Return the prompt of a text pair as a Jinja template over messages with the roles system, query and document."""
+
+    def content(role: str) -> str:
+        return f'(messages | selectattr("role", "equalto", "{role}") | map(attribute="content") | first | default(""))'
+
+    before, _, after = layout.instruction.partition("{text}")
+    default = json.dumps(layout.default_instruction)
+    parts = [f"{{%- set instruction = {content('system')} or {default} -%}}"]
+    for kind, part in layout.pieces:
+        if kind == "text":
+            parts.append(f"{{{{- {json.dumps(part)} -}}}}")
+        elif part == "instruction":
+            form = f"{json.dumps(before)} ~ instruction ~ {json.dumps(after)}"
+            parts.append(f'{{{{- ({form}) if instruction else "" -}}}}')
+        elif part in ("query_text", "document_text"):
+            parts.append(f"{{{{- {content(part.removesuffix('_text'))} or {json.dumps(layout.empty)} -}}}}")
+    return "".join(parts) + "\n"

@@ -65,8 +65,8 @@ class MicroBatchStep:
         """Run forward and backward on a batch. Raises TrainingError if the loss is not finite."""
         rows = [make_row(prompt, features) for prompt in batch.prompts]
         parts = split_chunks(batch, self.chunk_tokens)
-        leaves = {key: _cut(one) for key, one in features.items()} if len(parts) > 1 else dict(features)
-        plan, first = self._plan(batch, rows, parts, leaves)
+        leaves = {key: _detach(one) for key, one in features.items()} if len(parts) > 1 else dict(features)
+        plan, first = self._make_plan(batch, rows, parts, leaves)
         drift = 0.0
         total: Tensor | None = None
         found: list[Logits] = []
@@ -76,7 +76,7 @@ class MicroBatchStep:
                 yes, no = self.forward([rows[i] for i in part.tolist()], features if last else leaves)
                 scalar = plan.chunk_loss(part, yes, no)
                 if last:
-                    scalar = scalar + _surrogate(features, leaves) + _unseen(features, batch)
+                    scalar = scalar + _make_surrogate(features, leaves) + _sum_unseen(features, batch)
                 if not scalar.isfinite():
                     raise TrainingError(
                         f"the loss is {scalar.item()}: lower schedule.learning_rate, or look at the data"
@@ -87,10 +87,10 @@ class MicroBatchStep:
             total = scalar.detach() if total is None else total + scalar.detach()
             found.append((yes.detach(), no.detach()))
         assert total is not None
-        yes, no = first or _in_order(found, parts)
+        yes, no = first or _restore_order(found, parts)
         return StepResult(total, split_groups(yes, no, batch.labels, batch.sizes), drift)
 
-    def _plan(
+    def _make_plan(
         self, batch: Batch, rows: Sequence[Row], parts: Sequence[Tensor], features: Mapping[str, Features]
     ) -> tuple[Plan, Logits | None]:
         """Return the plan, and the logits of a first pass without gradients if one was needed."""
@@ -101,7 +101,7 @@ class MicroBatchStep:
             return _Whole(self.loss, batch, self.queries), None
         with torch.no_grad():
             found = [self.forward([rows[i] for i in part.tolist()], features) for part in parts]
-        yes, no = _in_order(found, parts)
+        yes, no = _restore_order(found, parts)
         groups = split_groups(yes, no, batch.labels, batch.sizes)
         return TwoPass(self.loss, groups, self.queries), (yes, no)
 
@@ -116,7 +116,7 @@ class _Whole:
 
     def chunk_loss(self, part: slice | Tensor, yes: Tensor, no: Tensor) -> Tensor:
         assert isinstance(part, Tensor)
-        yes, no = _in_order([(yes, no)], [part])
+        yes, no = _restore_order([(yes, no)], [part])
         return self.loss(split_groups(yes, no, self.batch.labels, self.batch.sizes), self.queries)
 
 
@@ -126,25 +126,25 @@ def split_chunks(batch: Batch, tokens: int) -> list[Tensor]:
     return [torch.tensor(part, device=batch.labels.device) for part in make_batches(lengths, tokens)]
 
 
-def _in_order(found: Sequence[Logits], parts: Sequence[Tensor]) -> Logits:
+def _restore_order(found: Sequence[Logits], parts: Sequence[Tensor]) -> Logits:
     """Concatenate the chunks' logits and return them in document order, float32[documents]; gradients flow through."""
     back = torch.argsort(torch.cat(list(parts)))
     yes, no = (torch.cat([logits[i] for logits in found])[back] for i in (0, 1))
     return yes, no
 
 
-def _tensors(features: Features) -> Iterator[Tensor]:
+def _list_tensors(features: Features) -> Iterator[Tensor]:
     yield features.embeds
     yield from features.deep
 
 
-def _cut(features: Features) -> Features:
+def _detach(features: Features) -> Features:
     """Return detached copies of the features as leaves, where gradients accumulate."""
-    embeds, *deep = (values.detach().requires_grad_(values.requires_grad) for values in _tensors(features))
+    embeds, *deep = (values.detach().requires_grad_(values.requires_grad) for values in _list_tensors(features))
     return replace(features, embeds=embeds, deep=tuple(deep))
 
 
-def _surrogate(features: Mapping[str, Features], leaves: Mapping[str, Features]) -> Tensor | float:
+def _make_surrogate(features: Mapping[str, Features], leaves: Mapping[str, Features]) -> Tensor | float:
     """Return a term of value 0 whose gradient with respect to the features is what earlier chunks accumulated at the
     leaves.
 
@@ -152,13 +152,13 @@ def _surrogate(features: Mapping[str, Features], leaves: Mapping[str, Features])
     """
     total: Tensor | float = 0.0
     for key, one in features.items():
-        for live, leaf in zip(_tensors(one), _tensors(leaves[key]), strict=True):
+        for live, leaf in zip(_list_tensors(one), _list_tensors(leaves[key]), strict=True):
             if leaf is not live and leaf.grad is not None:
                 total = total + (leaf.grad * (live - live.detach())).sum()
     return total
 
 
-def _unseen(features: Mapping[str, Features], batch: Batch) -> Tensor | float:
+def _sum_unseen(features: Mapping[str, Features], batch: Batch) -> Tensor | float:
     """Return a zero loss over features that no prompt shows.
 
     It makes DDP reduce the vision tower also on a process whose batch has no image.

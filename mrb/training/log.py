@@ -41,7 +41,7 @@ class Table:
         self.path = path
         self.columns = tuple(columns)
 
-    def add(self, values: Mapping[str, Any]) -> None:
+    def add_row(self, values: Mapping[str, Any]) -> None:
         """Append a line. Absent values stay empty."""
         new = not self.path.is_file()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,18 +49,18 @@ class Table:
             writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
             if new:
                 writer.writeheader()
-            writer.writerow({name: _plain(value) for name, value in values.items()})
+            writer.writerow({name: _format_exact(value) for name, value in values.items()})
 
-    def rows(self) -> list[dict[str, str]]:
+    def read_rows(self) -> list[dict[str, str]]:
         """Return the lines so far, without a truncated last line (after a power loss or on a full disk)."""
         if not self.path.is_file():
             return []
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         return [row for row in csv.DictReader(line for line in lines if line.endswith("\n")) if row.get("step")]
 
-    def cut(self, step: int) -> None:
+    def cut_after(self, step: int) -> None:
         """Remove the lines after `step`: a resumed run writes them again."""
-        kept = [row for row in self.rows() if int(row["step"]) <= step]
+        kept = [row for row in self.read_rows() if int(row["step"]) <= step]
         if kept:
             lines = [",".join(self.columns), *(",".join(row[c] or "" for c in self.columns) for row in kept)]
             write_bytes(self.path, ("\n".join(lines) + "\n").encode())
@@ -82,19 +82,19 @@ class LogCallback(TrainerCallback):
         if not state.is_world_process_zero or logs is None or "loss" not in logs:
             return
         values = {**logs, "step": state.global_step, "seconds": round(time.monotonic() - self._started, 1)}
-        self._table.add(values)
+        self._table.add_row(values)
         if not self._headed:
             self._say("  ".join(name.rjust(13) for name in _SHOWN))
             self._headed = True
-        self._say("  ".join(_shown(name, values.get(name)).rjust(13) for name in _SHOWN))
+        self._say("  ".join(_format_value(name, values.get(name)).rjust(13) for name in _SHOWN))
 
 
-def _plain(value: Any) -> Any:
+def _format_exact(value: Any) -> Any:
     # Nine digits identify a float32, so two curves can be compared exactly.
     return f"{value:.9g}" if isinstance(value, float) else value
 
 
-def _shown(name: str, value: Any) -> str:
+def _format_value(name: str, value: Any) -> str:
     if value is None:
         return "-"
     if name == "learning_rate":

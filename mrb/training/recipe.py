@@ -260,7 +260,7 @@ class Recipe(Model):
             raise ValueError(
                 f"schedule.queries {self.schedule.queries} is no multiple of memory.queries {self.memory.queries}"
             )
-        known = dict(settings(self))
+        known = dict(list_settings(self))
         unknown = [name for name in self.paper if name not in known]
         if unknown:
             raise ValueError(f"paper names {unknown[0]!r}, which is no setting")
@@ -280,14 +280,14 @@ class LoadedRecipe:
         """SHA-256 of all settings."""
         return sha256_json(self.recipe.model_dump(mode="json"))
 
-    def origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
+    def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
         """Return who chose a setting: the paper, this package, or the user."""
         if setting in self.changed:
             return "changed"
         return "paper" if setting in self.recipe.paper else "ours"
 
 
-def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+def list_settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """Yield (section.name, value) of every setting, in the recipe's order."""
     for section, value in recipe:
         if isinstance(value, Model):
@@ -297,7 +297,7 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 def format_settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield (section.name, text) of every setting; of tasks to build data from, only their ids."""
-    for name, value in settings(recipe):
+    for name, value in list_settings(recipe):
         yield name, ", ".join(task.task for task in value) if name == "data.tasks" else str(value)
 
 
@@ -321,15 +321,15 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
         raise TrainingError(
             f"no recipe {name!r}: give a .toml file or one of {', '.join(list_recipes())}, or a command: data"
         )
-    content = _extended(path, seen=())
-    changed = [_change(content, change) for change in changes]
+    content = _load_content(path, seen=())
+    changed = [_apply_change(content, change) for change in changes]
     try:
         return LoadedRecipe(path.stem, Recipe.model_validate(content), tuple(changed))
     except ValidationError as error:
         raise TrainingError(f"recipe {path}: {first_problem(error)}") from error
 
 
-def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _load_content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path in seen:
         raise TrainingError(f"recipe {path}: extends itself")
     try:
@@ -343,10 +343,10 @@ def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     below = beside if beside.is_file() else RECIPES / f"{base}.toml"
     if not below.is_file():
         raise TrainingError(f"recipe {path}: extends {base!r}, and there is no such recipe")
-    return _merged(_extended(below, (*seen, path)), content)
+    return _merge(_load_content(below, (*seen, path)), content)
 
 
-def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return `over` merged into `base`: tables are merged, other values replaced.
 
     A loss with a name replaces the whole table, since the settings of another loss do not apply to it. `paper` extends
@@ -359,13 +359,13 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "loss" and "name" in value:
             merged[key] = value
         elif isinstance(value, dict) and isinstance(base.get(key), dict):
-            merged[key] = _merged(base[key], value)
+            merged[key] = _merge(base[key], value)
         else:
             merged[key] = value
     return merged
 
 
-def _change(content: dict[str, Any], change: str) -> str:
+def _apply_change(content: dict[str, Any], change: str) -> str:
     """Apply `section.name=value` and return the setting's name. The value is TOML, or else plain text."""
     name, equals, text = change.partition("=")
     section, dot, key = name.partition(".")

@@ -209,7 +209,7 @@ def _remove_later(out: Path, checkpoint: Path | None) -> None:
             shutil.rmtree(folder)
     shutil.rmtree(out / MODEL_FOLDER, ignore_errors=True)
     for name, columns in (("log.csv", COLUMNS), ("dev.csv", DEV_COLUMNS)):
-        Table(out / name, columns).cut(step)
+        Table(out / name, columns).cut_after(step)
 
 
 def _has_accelerator() -> bool:

@@ -159,9 +159,9 @@ class DevCallback(TrainerCallback):
         self._scored = step
         self.last = self._evaluator.evaluate(self.accelerator)
         if self.accelerator.is_main_process:
-            self._table.cut(step - 1)  # a resumed run may score the same step again
+            self._table.cut_after(step - 1)  # a resumed run may score the same step again
             for result in self.last:
-                self._table.add({"step": step, **result.model_dump()})
+                self._table.add_row({"step": step, **result.model_dump()})
         for result in self.last:
             self._say(
                 f"step {step}  {result.task}  {HEADLINE} {100 * result.value:.2f} "

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mrb.errors import TrainingError
-from mrb.training.recipe import LANGUAGE_MODEL, RECIPES, list_recipes, load_recipe, settings
+from mrb.training.recipe import LANGUAGE_MODEL, RECIPES, list_recipes, list_settings, load_recipe
 
 MINIMAL = 'schema_version = 1\ntitle = "t"\n[model]\npath = "m"\n[data]\ngroups = ["g.jsonl"]\n'
 
@@ -38,7 +38,7 @@ def test_the_tiny_recipes_start_from_a_shape_that_ships(name: str) -> None:
 @pytest.mark.parametrize("name", sorted({*list_recipes()} - OWN))
 def test_every_recipe_that_ships_is_whole(name: str) -> None:
     loaded = load_recipe(name)
-    known = dict(settings(loaded.recipe))
+    known = dict(list_settings(loaded.recipe))
     assert loaded.recipe.paper
     assert all(setting in known for setting in loaded.recipe.paper)
     assert loaded.recipe.model.revision is not None
@@ -71,7 +71,7 @@ PAIRS = [("sft", "sft"), ("sft", "cl"), ("cl", "sft"), ("cl", "cl")]
 
 
 def test_arms_differ_from_each_other_in_their_arm_alone() -> None:
-    plain = dict(settings(load_recipe("url-sft-sft").recipe))
+    plain = dict(list_settings(load_recipe("url-sft-sft").recipe))
     for name, differ in {
         "url-sft-cl": {"loss.direction", "model.layout"},
         "url-cl-sft": {"loss.weight"},
@@ -80,15 +80,15 @@ def test_arms_differ_from_each_other_in_their_arm_alone() -> None:
         "weight-masked": {"loss.weight", "loss.tau"},
         "negatives-8": {"loss.name", "loss.weight", "loss.direction", "sampling.negatives"},
     }.items():
-        other = dict(settings(load_recipe(name).recipe))
+        other = dict(list_settings(load_recipe(name).recipe))
         assert {setting for setting, value in plain.items() if other[setting] != value} == differ, name
 
 
 def test_who_chose_a_setting_is_known() -> None:
     loaded = load_recipe("gmr-3b-sft", ["schedule.learning_rate=2e-5", "schedule.steps=10"])
-    assert loaded.origin("tuning.rank") == "paper"
-    assert loaded.origin("tuning.alpha") == "ours"
-    assert loaded.origin("schedule.learning_rate") == "changed"
+    assert loaded.find_origin("tuning.rank") == "paper"
+    assert loaded.find_origin("tuning.alpha") == "ours"
+    assert loaded.find_origin("schedule.learning_rate") == "changed"
     assert loaded.recipe.schedule.learning_rate == 2e-5
     assert loaded.sha256 != load_recipe("gmr-3b-sft").sha256
 

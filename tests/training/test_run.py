@@ -85,10 +85,8 @@ def test_a_run_learns_and_leaves_what_it_says(small: Any, tmp_path: Path) -> Non
     # What training measured is what `mrb run` measures with the saved model.
     options = {"path": str(out / "model"), "layout": "gmr", "max_pixels": "9408", "max_length": "400"}
     selection = select_tasks(None, [DEV], (), 5)
-    folder = score(
-        replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3), lambda line: None
-    )
-    found = read_result(folder / DEV / "result.json").measures["nDCG@10"]
+    run = score(replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3), lambda line: None)
+    found = read_result(run.folder / DEV / "result.json").measures["nDCG@10"]
     assert record.results[0].value == pytest.approx(found.mean, abs=1e-9)
     assert record.results[0].low == pytest.approx(found.low, abs=1e-9)
 

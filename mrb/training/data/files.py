@@ -98,7 +98,7 @@ class GroupFile:
             raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
         self.folder = path.parent.resolve()
         self.sha256 = sha256_file(path)
-        form = form_of(path)
+        form = find_form(path)
         self._rows: _JsonRows | _ParquetRows = _JsonRows(path) if form == "jsonl" else _ParquetRows(path, self.sha256)
         self.sources = [self._check(row).source for row in range(len(self._rows))]
         if not self.sources:
@@ -163,7 +163,7 @@ class GroupFile:
         return place
 
 
-def form_of(path: Path) -> Form:
+def find_form(path: Path) -> Form:
     """Return the format by the file's suffix. Raises TrainingError for another suffix."""
     if path.suffix == ".jsonl":
         return "jsonl"
@@ -186,7 +186,7 @@ def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = F
     Raises:
         TrainingError: The suffix is another one.
     """
-    form = form_of(path)
+    form = find_form(path)
 
     def store(image: ImageHandle) -> str | dict[str, bytes] | dict[str, str]:
         if embed:
