@@ -88,8 +88,14 @@ class _Group(_Row):
 class GroupFile:
     """The groups of a file, by row. A row is read when it is accessed, its images when they are opened.
 
-    Opening the file reads every row once: TrainingError names the first that is not a group. `sources` holds each row's
-    source. Images outside the file's folder are refused, so that an untrusted file reads nothing else.
+    `sources` holds each row's source. Images outside the file's folder are refused, so that an untrusted file reads
+    nothing else.
+
+    Args:
+        path: The file; opening it reads every row once.
+
+    Raises:
+        TrainingError: Names the first row that is not a group.
     """
 
     def __init__(self, path: Path) -> None:

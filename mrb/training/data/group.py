@@ -78,9 +78,15 @@ class Sampling(Model):
 
 
 def sample_documents(group: TrainingGroup, sampling: Sampling, seed: Sequence[int]) -> TrainingGroup:
-    """Return `group` with the documents that one step sees, by `seed` (integers: run, source, row, visit).
+    """Sample the documents that one step sees.
 
-    It has fewer than `sampling.negatives` negatives if the group has not enough of them.
+    Args:
+        group: All documents of a query.
+        sampling: How many of each kind.
+        seed: Integers that fix the sample: run, source, row, visit.
+
+    Returns:
+        The group with these documents; fewer than `sampling.negatives` negatives if it has not enough of them.
     """
     rng = np.random.default_rng(list(seed))
     window = [n for n in group.hard if sampling.first_rank <= (n.rank or 0) <= sampling.last_rank]
@@ -97,10 +103,19 @@ def _shuffle(items: Sequence[TrainingItem], rng: np.random.Generator) -> list[Tr
 
 
 def order_groups(sizes: Sequence[int], count: int, by_size: float, seed: int) -> Ints:
-    """Return int64[count, 3] of (source, row in the source, visit): the groups of a whole run, in order.
+    """Order the groups of a whole run.
 
-    `sizes` are the sources' numbers of groups. Every stretch of the order holds each source about as often as
-    `Sampling.by_size` says. All rows of a source come once before one comes again, which increments its visit.
+    Every stretch of the order holds each source about as often as `Sampling.by_size` says. All rows of a source come
+    once before one comes again, which increments its visit.
+
+    Args:
+        sizes: Number of groups of each source.
+        count: Groups of the run.
+        by_size: As in `Sampling`.
+        seed: Seed of the order.
+
+    Returns:
+        int64[count, 3] of (source, row in the source, visit).
     """
     rng = np.random.default_rng([seed, len(sizes)])
     shares = np.asarray(sizes, np.float64) ** by_size
