@@ -84,7 +84,7 @@ def main() -> None:
         ]
         loaded = load_recipe(asked.recipe, changes)
         started = time.perf_counter()
-        train(loaded, folder / "out", fresh=True, command=sys.argv, say=print)
+        train(loaded, folder / "out", fresh=True, command=sys.argv)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"loaded, trained and saved in {time.perf_counter() - started:.0f} s, peak {peak:.1f} GB of memory")
         compare(loaded.recipe.model_copy(update={"model": loaded.recipe.model.model_copy(update={"path": "-"})}), asked)

@@ -12,7 +12,6 @@ from mrb.cli.options import (
     key_values,
     out_option,
     run_name,
-    say,
     set_option,
     suite_option,
     task_option,
@@ -58,7 +57,7 @@ def command(
     from mrb.rerankers.noise import write_noise
 
     spec = select_tasks(suite_id, task_ids, (), None)
-    lists, _ = find_local_lists(candidates, spec.tasks, say)
+    lists, _ = find_local_lists(candidates, spec.tasks)
     spec = replace(spec, candidates=lists)
     typed, folder = key_values(options), run_name(name)
 

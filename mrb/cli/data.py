@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.cli.groups import Group
-from mrb.cli.options import Function, find_tasks, say, suite_option, task_option
+from mrb.cli.options import Function, find_tasks, suite_option, task_option
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     found: list[PulledTask] = []
     try:
         for task in find_tasks(task_ids, suite_id):
-            if (one := pull_task(task, say)) is not None:
+            if (one := pull_task(task)) is not None:
                 found.append(one)
     finally:  # one task that fails does not hide what was read of those before it
         if found:

@@ -1,4 +1,4 @@
-"""Where workers are: the options that `run` and `retrieve` share, and what they make of them."""
+"""Where workers are: the options that `run` and `candidates make` share, and what they make of them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def refuse_without_ray(executor: str, wanted: Wanted) -> None:
         raise MRBError("--executor ray needs Ray, which is not installed: pip install 'mrb[ray]'")
 
 
-def executor_of(executor: str, wanted: Wanted, say: Callable[[str], None], timeout: float | None) -> Start:
-    """Who scores a run; `say` is told of workers that are lost."""
+def executor_of(executor: str, wanted: Wanted, timeout: float | None) -> Start:
+    """Return what scores a run."""
     refuse_without_ray(executor, wanted)
     if executor == "ray":
         from mrb.parallel.cluster.connect import on_ray
 
-        return on_ray(wanted, say, timeout)
+        return on_ray(wanted, timeout)
     workers = wanted.workers or 1
     if workers == 1 and timeout is None:
         from mrb.evaluation.executor import in_process
@@ -65,15 +65,15 @@ def executor_of(executor: str, wanted: Wanted, say: Callable[[str], None], timeo
     return on_processes(workers, timeout)
 
 
-def makers_of(executor: str, wanted: Wanted, say: Callable[[str], None]) -> Makers | None:
-    """Who makes vectors; None for this process."""
+def makers_of(executor: str, wanted: Wanted) -> Makers | None:
+    """Return what makes vectors; None for this process."""
     refuse_without_ray(executor, wanted)
     if executor == "ray":
         from functools import partial
 
         from mrb.parallel.cluster.encoding import RayMaker
 
-        return partial(RayMaker, wanted=wanted, say=say)
+        return partial(RayMaker, wanted=wanted)
     if wanted.workers in (None, 1):
         return None
     from functools import partial

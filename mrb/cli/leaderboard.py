@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import folder_type, out_option, say
+from mrb.cli.options import folder_type, out_option
 
 RESULTS = Path("leaderboard") / "results"
 VERIFIED = Path("leaderboard") / "verified"
@@ -43,7 +43,7 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
-    local = [find_local_folder(folder, say) for folder in folders]
+    local = [find_local_folder(folder) for folder in folders]
     click.echo(f"board: {build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 import traceback
@@ -67,6 +68,14 @@ class LazyGroup(Group):
             formatter.write_dl(sorted(COMMANDS.items()))
 
 
+class EchoHandler(logging.Handler):
+    """Prints what MRB logs (progress and warnings) as plain lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        click.echo(self.format(record), err=True)
+
+
 @click.command(cls=LazyGroup, moved=MOVED, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="mrb")
 def cli() -> None:
@@ -74,6 +83,10 @@ def cli() -> None:
 
     `mrb run --model surface` scores a reranker on the embedded suite; `mrb COMMAND --help` describes a command.
     """
+    log = logging.getLogger("mrb")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, EchoHandler) for handler in log.handlers):
+        log.addHandler(EchoHandler())
 
 
 def main() -> None:

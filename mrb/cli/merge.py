@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import LISTS, candidates_option, folder_type, say
+from mrb.cli.options import LISTS, candidates_option, folder_type
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     from mrb.results.run import format_run
 
     shards = read_shards(runs)
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in shards[0].record.tasks], say)
-    run = merge_shards(shards, out, lists, ("mrb", *sys.argv[1:]), say)
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in shards[0].record.tasks])
+    run = merge_shards(shards, out, lists, ("mrb", *sys.argv[1:]))
     click.echo(format_run(run))
     click.echo(f"results: {out}")

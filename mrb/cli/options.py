@@ -170,8 +170,3 @@ def find_tasks(task_ids: Sequence[str], suite_id: str | None, default: str | Non
     if bool(task_ids) == bool(suite_id):
         raise MRBError("name the tasks: either --task ID (may be repeated) or --suite ID")
     return list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
-
-
-def say(line: str) -> None:
-    """Print a line of progress."""
-    click.echo(line, err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import candidates_option, say
+from mrb.cli.options import candidates_option
 from mrb.errors import MRBError, ResultError, one_line
 
 
@@ -30,7 +30,7 @@ def command(run: Path, candidates: str | None, write: bool) -> None:
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
     scored = [task for task in record.tasks if task not in not_covered]
-    lists, _ = find_local_lists(candidates, [load_task(task) for task in scored], say)
+    lists, _ = find_local_lists(candidates, [load_task(task) for task in scored])
     wrong = 0
     for task in scored:
         try:

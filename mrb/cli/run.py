@@ -20,7 +20,6 @@ from mrb.cli.options import (
     need_dry_run,
     out_option,
     run_name,
-    say,
     set_option,
     suite_option,
     task_option,
@@ -105,9 +104,9 @@ def command(
     from mrb.results.run import format_run
 
     need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
-    start = executor_of(executor, Wanted(workers, gpus_per_worker, address), say, timeout)
+    start = executor_of(executor, Wanted(workers, gpus_per_worker, address), timeout)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
-    lists, pulled = find_local_lists(candidates, spec.tasks, say)
+    lists, pulled = find_local_lists(candidates, spec.tasks)
     spec = replace(
         spec,
         model=model,
@@ -135,7 +134,7 @@ def command(
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:
-        found = run(spec, say, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
+        found = run(spec, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
         if spec.shard is not None:
             click.echo(f"shard {spec.shard} is scored: {found.folder}; `mrb merge` merges the shards")
             return

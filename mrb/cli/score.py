@@ -15,7 +15,6 @@ from mrb.cli.options import (
     one_task_option,
     out_option,
     run_name,
-    say,
     score_file_options,
     suite_option,
 )
@@ -71,7 +70,7 @@ def command(
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = describe_file(file, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(file, form, subset=subset, split=split)
-    lists, _ = find_local_lists(candidates, spec.tasks, say)
+    lists, _ = find_local_lists(candidates, spec.tasks)
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(file))
     run = make_run(scored, ("mrb", *sys.argv[1:]))
     click.echo(format_run(run))

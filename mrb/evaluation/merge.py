@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from mrb.results.schema import (
     read_shard,
     write_run,
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,7 @@ def read_shards(folders: Sequence[Path]) -> list[ShardRun]:
     return [by_number[number] for number in sorted(by_number)]
 
 
-def merge_shards(
-    shards: Sequence[ShardRun], out: Path, candidates: Path | None, command: Sequence[str], say: Callable[[str], None]
-) -> Run:
+def merge_shards(shards: Sequence[ShardRun], out: Path, candidates: Path | None, command: Sequence[str]) -> Run:
     """Write the run of all shards into `out` (journals, results, and the run's record last) and return it.
 
     Each task is written as a whole or not at all. Scores of the same run that `out` holds already are merged too.
@@ -83,7 +84,6 @@ def merge_shards(
         out: The folder of the merged run.
         candidates: A candidate list or a folder of lists, as for `mrb run --candidates`; None for the frozen lists.
         command: The command line, for the run's record.
-        say: Called with one line of progress per task.
 
     Raises:
         ResultError: A shard is not finished, a journal holds scores of another run, or two journals differ on a query.
@@ -99,7 +99,7 @@ def merge_shards(
         for task_id in record.tasks:
             if task_id not in not_covered:
                 tasks[task_id] = _merge_task(shards, task_id, out, candidates)
-                say(f"{task_id}: {len(shards)} shards merged")
+                logger.info(f"{task_id}: {len(shards)} shards merged")
         merged = _merge_records(shards, command)
         write_run(out, merged)
     return Run(out, merged, tasks)

@@ -5,7 +5,8 @@ No hash covers everything that a score depends on: a model behind a URL, a file 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from mrb.evaluation.failures import FailureBudget
 from mrb.evaluation.journal import Header, Journal
 from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.evaluation.spec import TaskSpec
+
+logger = logging.getLogger(__name__)
 
 SAMPLE = 4
 """Number of queries scored again. A few suffice: a changed prompt or model changes the scores of every query."""
@@ -35,13 +38,12 @@ class ResumeCheck:
     """Checks scores of an earlier call.
 
     `executor` scores again, `noise` is the largest difference that `mrb check --noise` has stored (0 if none),
-    `tolerant` says whether pairs may fail, `say` takes lines of progress.
+    `tolerant` says whether pairs may fail.
     """
 
     executor: Executor
     noise: float
     tolerant: bool
-    say: Callable[[str], None]
 
     def verify_scores(self, spec: TaskSpec, plan: Plan, journal: Journal, changed: str = "") -> None:
         """Score a few pairs of the plan's queries in the journal again; do nothing if none of them has a score.
@@ -53,7 +55,7 @@ class ResumeCheck:
         chosen = _sample_entries(plan, kept, pointwise=executor.info.kind == "pointwise")
         if not chosen:
             return
-        self.say(f"{task_id}: {changed or 'scores are kept from before'}; scoring {len(chosen)} queries again")
+        logger.info(f"{task_id}: {changed or 'scores are kept from before'}; scoring {len(chosen)} queries again")
         score = executor.open(spec, plan)
         now = self._again(score, chosen)
         values = np.concatenate([scores[np.isfinite(scores)] for scores in kept.values()])

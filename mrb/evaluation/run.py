@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,8 +46,10 @@ from mrb.results.schema import (
     write_shard,
 )
 
+logger = logging.getLogger(__name__)
 
-def run(spec: RunSpec, say: Callable[[str], None], start: Start = in_process) -> Run:
+
+def run(spec: RunSpec, start: Start = in_process) -> Run:
     """Run the reranker on the tasks of `spec` and return the run, with the tasks that the folder had before.
 
     Candidate lists are checked before the model is loaded. Files are written atomically, and only by this process.
@@ -54,7 +57,6 @@ def run(spec: RunSpec, say: Callable[[str], None], start: Start = in_process) ->
 
     Args:
         spec: What is run.
-        say: Called with one line of progress at a time.
         start: Makes the executor; scores in this process unless given.
 
     Returns:
@@ -70,24 +72,21 @@ def run(spec: RunSpec, say: Callable[[str], None], start: Start = in_process) ->
     with start(spec.model, spec.options) as executor:
         folder = spec.out / (spec.name or executor.info.name)
         # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
-        check = ResumeCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0, say)
+        check = ResumeCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0)
         if spec.shard is not None:
             folder = folder / SHARDS_FOLDER / spec.shard.folder
         with lock_folder(folder):
-            return _Runner(spec, executor, folder, check, say).run()
+            return _Runner(spec, executor, folder, check).run()
 
 
 class _Runner:
     """One call of `run` in a locked folder, with what it has done so far."""
 
-    def __init__(
-        self, spec: RunSpec, executor: Executor, folder: Path, check: ResumeCheck, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, spec: RunSpec, executor: Executor, folder: Path, check: ResumeCheck) -> None:
         self._spec = spec
         self._executor = executor
         self._folder = folder
         self._check = check
-        self._say = say
         self._earlier = _read_earlier(folder, executor.info, fresh=spec.fresh)
         self._refused = {task.id: find_uncovered_inputs(executor.info, task) for task in spec.tasks}
         self._timings: dict[str, TaskTiming] = {}
@@ -103,7 +102,7 @@ class _Runner:
         verified = False
         for task in tasks:
             if (reason := self._refused[task.id]) is not None:
-                self._say(f"{task.id}: not covered: {reason}")
+                logger.info(f"{task.id}: not covered: {reason}")
                 continue
             journal = None if self._spec.fresh else Journal(self._journal_path(task))
             if not verified and (journal is None or not journal.records):
@@ -114,7 +113,7 @@ class _Runner:
             self._verify_others()
         record = self._write_record()
         if (warning := format_tie_warning(self._executor.info, self._tied)) is not None:
-            self._say(warning)
+            logger.warning(warning)
         before = [] if self._spec.shard else [task_id for task_id in record.tasks if task_id not in self._refused]
         found = self._measured | load_tasks(self._folder, record, before)
         return Run(self._folder, record, {task_id: found[task_id] for task_id in record.tasks if task_id in found})
@@ -155,9 +154,11 @@ class _Runner:
             write_task(folder, plan, journal.scores, result)
             self._measured[task.id] = make_task_scores(result.result, result.per_query)
             if whole is not None and whole.candidates.depth < spec.depth:
-                self._say(f"{task.id}: the result at depth {whole.candidates.depth} is extended to depth {spec.depth}")
+                logger.info(
+                    f"{task.id}: the result at depth {whole.candidates.depth} is extended to depth {spec.depth}"
+                )
         self._tied[task.id] = compute_tied_share(journal.scores.values())
-        self._say(_progress_line(task, timing, plan))
+        logger.info(_progress_line(task, timing, plan))
 
     def _score(self, spec: TaskSpec, plan: Plan, journal: Journal) -> TaskTiming | None:
         """Score the pairs of the plan that the journal lacks and append them; return the timing, None if none was
@@ -211,14 +212,14 @@ class _Runner:
             try:
                 spec, plan = _load_earlier_plan(read_result(path), self._spec.candidates)
             except MRBError as error:
-                self._say(f"{task_id}: its scores stay without being checked: {one_line(error)}")
+                logger.warning(f"{task_id}: its scores stay without being checked: {one_line(error)}")
                 continue
             try:
                 self._check.verify_scores(spec, plan, Journal(self._folder / task_id / JOURNAL_FILE))
             except ResultError as error:
                 if not self._spec.fresh:
                     raise
-                self._say(f"{error}; it is no longer part of this run")
+                logger.info(f"{error}; it is no longer part of this run")
                 self._earlier = None
             return
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mrb._util.format import format_table
@@ -22,6 +23,8 @@ from mrb.hub.client import (
 )
 from mrb.hub.manifest import Manifest, read_manifest
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class PulledTask:
@@ -38,10 +41,10 @@ class PulledTask:
     columns: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def pull_task(task: Task, say: Callable[[str], None]) -> PulledTask | None:
+def pull_task(task: Task) -> PulledTask | None:
     """Download all files of a task's tables and load them once. Return None for embedded data.
 
-    `say` receives the sizes before the download begins. After a failure, another call downloads only what is missing.
+    The sizes are logged before the download begins. After a failure, another call downloads only what is missing.
     """
     if task.source.kind != "hub":
         return None
@@ -49,7 +52,9 @@ def pull_task(task: Task, say: Callable[[str], None]) -> PulledTask | None:
     wanted = [(manifest, _list_paths(task, part, manifest)) for manifest, part in parts]
     total = sum(manifest.file(path).size for manifest, paths in wanted for path in paths)
     missing = sum(_count_missing(manifest, paths) for manifest, paths in wanted)
-    say(f"{task.id}: {total / 1e6:,.1f} MB in {sum(len(p) for _, p in wanted)} files, {missing / 1e6:,.1f} MB to fetch")
+    logger.info(
+        f"{task.id}: {total / 1e6:,.1f} MB in {sum(len(p) for _, p in wanted)} files, {missing / 1e6:,.1f} MB to fetch"
+    )
     for manifest, paths in wanted:
         check_space(manifest, paths)
     for manifest, paths in wanted:

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,8 @@ from mrb.hub.address import HubFolder, is_address, parse_address
 from mrb.hub.client import call_with_retries, check_space, is_offline, list_files, remove_cached_file, verify_file
 from mrb.hub.manifest import Manifest, find_cache_root
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 SUFFIX = ".parquet"
 
 
@@ -63,10 +65,10 @@ class _Resolved(Model):
     commit: Sha1
 
 
-def pull_lists(source: HubFolder, tasks: Sequence[Task], say: Say) -> PulledLists:
+def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
     """Pull and verify the lists of `tasks`, or all lists of the folder if `tasks` is empty.
 
-    A list in the cache is verified again without a request. `say` receives one line on the download. Raises DataError
+    A list in the cache is verified again without a request. Its size is logged before the download. Raises DataError
     or CandidatesError if repository, revision, folder or list does not exist, without access or network, offline if a
     list is not in the cache, and for a file that is not a list of its task.
     """
@@ -91,7 +93,7 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task], say: Say) -> PulledList
         )
     if missing:
         manifest = manifest or _list_folder(pinned)
-        lists |= _fetch_lists(pinned, manifest, missing, folder, say)
+        lists |= _fetch_lists(pinned, manifest, missing, folder)
     return PulledLists(pinned, folder, {task_id: one for task_id, one in lists.items() if one is not None}, passed_over)
 
 
@@ -120,14 +122,14 @@ def resolve_revision(source: HubFolder) -> HubFolder:
     return source.at(resolved.commit)
 
 
-def pull_published(published: Iterable[PublishedList], say: Say) -> list[PulledLists]:
+def pull_published(published: Iterable[PublishedList]) -> list[PulledLists]:
     """Pull published lists from their repositories. Raises CandidatesError if one has another hash than published."""
     by_place: dict[HubFolder, list[PublishedList]] = {}
     for one in published:
         by_place.setdefault(HubFolder(one.repository, one.commit, one.folder), []).append(one)
     found = []
     for place, lists in by_place.items():
-        pulled = pull_lists(place, [load_task(one.task) for one in lists], say)
+        pulled = pull_lists(place, [load_task(one.task) for one in lists])
         for one in lists:
             here = pulled.lists[one.task]
             if (here.sha256, here.provenance.track) != (one.sha256, one.track):
@@ -139,7 +141,7 @@ def pull_published(published: Iterable[PublishedList], say: Say) -> list[PulledL
     return found
 
 
-def find_local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tuple[Path | None, dict[str, str]]:
+def find_local_lists(given: str | None, tasks: Sequence[Task]) -> tuple[Path | None, dict[str, str]]:
     """Return (local file or folder, {task id: address at its commit}) for the value of `--candidates`.
 
     An address is pulled first; a local path has no addresses. Returns (None, {}) if nothing is given. Raises
@@ -148,7 +150,7 @@ def find_local_lists(given: str | None, tasks: Sequence[Task], say: Say) -> tupl
     if given is None:
         return None, {}
     if is_address(given):
-        pulled = pull_lists(parse_address(given), tasks, say)
+        pulled = pull_lists(parse_address(given), tasks)
         return pulled.folder, dict.fromkeys(pulled.lists, str(pulled.source))
     if not Path(given).exists():
         raise CandidatesError(f"--candidates {given}: no such file or folder")
@@ -187,9 +189,7 @@ def _read_cached(path: Path, task: Task) -> ListInfo | None:
         return None
 
 
-def _fetch_lists(
-    pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folder: Path, say: Say
-) -> dict[str, ListInfo]:
+def _fetch_lists(pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], folder: Path) -> dict[str, ListInfo]:
     files = {Path(file.path).name: file for file in manifest.files}
     for task in tasks:
         file = files.get(f"{task.id}{SUFFIX}")
@@ -199,7 +199,9 @@ def _fetch_lists(
         if file.size > MAX_FILE_BYTES:
             raise CandidatesError(f"{pinned}: {file.path}: larger than {MAX_FILE_BYTES} bytes")
     paths = [pinned.path(f"{task.id}{SUFFIX}") for task in tasks]
-    say(f"{pinned}: {len(paths)} lists, {sum(manifest.file(path).size for path in paths) / 1e6:,.2f} MB to fetch")
+    logger.info(
+        f"{pinned}: {len(paths)} lists, {sum(manifest.file(path).size for path in paths) / 1e6:,.2f} MB to fetch"
+    )
     check_space(manifest, paths)
     found = {}
     for task, path in zip(tasks, paths, strict=True):

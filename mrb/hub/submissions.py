@@ -5,30 +5,33 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path, PurePosixPath
 
 from mrb.errors import ResultError
 from mrb.hub.address import HubFolder, is_address, parse_address
 from mrb.hub.client import check_space, is_offline, list_files, verify_file
 from mrb.hub.manifest import Manifest, find_cache_root
-from mrb.hub.pull_lists import Say, copy_list, resolve_revision
+from mrb.hub.pull_lists import copy_list, resolve_revision
 from mrb.submission.rankings import MAX_RANKING_BYTES
 from mrb.submission.schema import MAX_SUBMISSION_BYTES, RANKINGS_FOLDER, SUBMISSION_FILE
 
+logger = logging.getLogger(__name__)
 
-def find_local_folder(given: str, say: Say) -> Path:
+
+def find_local_folder(given: str) -> Path:
     """Return the local file or folder that the user named; an address is pulled first.
 
     Raises ResultError if it does not exist or holds no submission, and DataError as `list_files` does.
     """
     if is_address(given):
-        return pull_submissions(parse_address(given), say)
+        return pull_submissions(parse_address(given))
     if "://" in given or not Path(given).exists():
         raise ResultError(f"{given}: no such file or folder, and no address hf://datasets/ORG/NAME[@REVISION][/FOLDER]")
     return Path(given)
 
 
-def pull_submissions(source: HubFolder, say: Say) -> Path:
+def pull_submissions(source: HubFolder) -> Path:
     """Pull the submissions of an address and return their folder in the cache. No submission is read."""
     pinned = resolve_revision(source)
     revision = pinned.revision or ""
@@ -46,7 +49,7 @@ def pull_submissions(source: HubFolder, say: Say) -> Path:
         if file.size > most:
             raise ResultError(f"{pinned}: {file.path}: {file.size} bytes, more than {most}")
     manifest = Manifest(repository=pinned.repository, revision=revision, files=files, tables={})
-    say(f"{pinned}: {len(files)} files, {sum(file.size for file in files) / 1e6:,.2f} MB")
+    logger.info(f"{pinned}: {len(files)} files, {sum(file.size for file in files) / 1e6:,.2f} MB")
     check_space(manifest, [file.path for file in files])
     for file in files:
         copy_list(verify_file(manifest, file.path)[0], (root / file.path).parent)

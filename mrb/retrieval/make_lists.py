@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import Start, close, dense_of, load_first_stage, make_candidates, provenance
 from mrb.retrieval.manifest import held, manifest
 from mrb.retrieval.retriever import Retriever
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class ListMaker:
         for name in names.values():
             self._load(name)
 
-    def make_all(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
-        """Make the list of each task. A task that cannot be done does not end the others.
+    def make_all(self) -> Iterator[str]:
+        """Make the list of each task; yield what to say of it. A task that cannot be done does not end the others.
 
         Raises:
             CandidatesError: Names the tasks without a list. The error of a single task, and that of a file that cannot
@@ -90,14 +93,14 @@ class ListMaker:
         missing: dict[str, MRBError] = {}
         for task in self.tasks:
             try:
-                say(self.make(task))
+                yield self.make(task)
             except ResultError:
                 raise
             except MRBError as error:
                 if len(self.tasks) == 1:
                     raise
                 missing[task.id] = error
-                warn(f"task {task.id}: no list: {one_line(hide_secrets(str(error)), 1000)}")
+                logger.warning(f"task {task.id}: no list: {one_line(hide_secrets(str(error)), 1000)}")
         if missing:
             why = next(one_line(error, 150) for error in missing.values())
             names = ", ".join(missing)

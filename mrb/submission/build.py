@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from mrb.submission.redact import clean_command, clean_environment, clean_option
 from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
 from mrb.submission.validate import check_failed_share
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ def build_submission(
     run: Path,
     declared: ModelDeclaration,
     to: Path,
-    say: Say,
     *,
     candidates: Path | None = None,
     allow_incomplete: bool = False,
@@ -52,7 +52,6 @@ def build_submission(
         run: Folder of the run.
         declared: What the submitter declares.
         to: Folder in which the submission's folder is made.
-        say: Receives the lines of progress.
         candidates: A candidate list or a folder of lists, as in `mrb run`.
         allow_incomplete: Also accept missing tasks, and tasks scored with `--limit`.
 
@@ -83,9 +82,9 @@ def build_submission(
             )
         rankings[task_id] = _write_rankings(folder, found)
         tasks[task_id] = _make_task_scores(found, info)
-        say(f"{task_id}: {len(tasks[task_id].query_ids)} queries, identical to the journal")
+        logger.info(f"{task_id}: {len(tasks[task_id].query_ids)} queries, identical to the journal")
     made = _make_submission(Run(run, record, tasks), suite, declared, info, rankings, hosts)
-    _report_redactions(record, made, say)
+    _log_redactions(record, made)
     write_json(folder / SUBMISSION_FILE, made.model_dump(mode="json"))
     return folder
 
@@ -236,13 +235,13 @@ def _list_host_names() -> list[str]:
     return sorted(name for name in names if len(name) > 3)
 
 
-def _report_redactions(record: RunRecord, made: Submission, say: Say) -> None:
-    """Print a line for each private value that was replaced."""
+def _log_redactions(record: RunRecord, made: Submission) -> None:
+    """Log a line for each private value that was replaced."""
     for name, value in record.reranker.options.items():
         if made.reranker.options[name] != value or value == SECRET:
-            say(f"option {name}: {made.reranker.options[name]} stands in its place")
+            logger.info(f"option {name}: {made.reranker.options[name]} stands in its place")
     if tuple(record.command) != made.command:
-        say("the command is published without paths, addresses and keys: see submission.json")
+        logger.info("the command is published without paths, addresses and keys: see submission.json")
 
 
 def parse_size(text: str) -> int:

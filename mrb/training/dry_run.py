@@ -47,14 +47,14 @@ class Lengths:
     groups: int
 
 
-def dry_run(loaded: LoadedRecipe, say: Callable[[str], None]) -> None:
-    """Print an estimate of what training would take."""
+def dry_run(loaded: LoadedRecipe) -> Iterator[str]:
+    """Yield the lines of an estimate of what training would take."""
     recipe = loaded.recipe
     silence_libraries()
     layout = find_layout(recipe)
-    prepared = prepare(recipe.data, say)
+    prepared = prepare(recipe.data)
     steps = count_steps(recipe, prepared.groups)
-    say(f"recipe {loaded.name}: {recipe.title}, sha256 {loaded.sha256[:16]}")
+    yield f"recipe {loaded.name}: {recipe.title}, sha256 {loaded.sha256[:16]}"
     for part in (
         _format_data(prepared),
         _format_steps(recipe, prepared, steps),
@@ -62,8 +62,7 @@ def dry_run(loaded: LoadedRecipe, say: Callable[[str], None]) -> None:
         format_memory(recipe, measure_size(recipe)),
         _format_settings(loaded),
     ):
-        for line in part:
-            say(line)
+        yield from part
 
 
 def _format_data(prepared: Prepared) -> Iterator[str]:

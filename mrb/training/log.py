@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from mrb._util.files import write_bytes
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "step",
@@ -71,9 +74,8 @@ class Table:
 class LogCallback(TrainerCallback):
     """Writes a line for each log event of the training loop, on the main process only."""
 
-    def __init__(self, table: Table, say: Callable[[str], None]) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._say = say
         self._started = time.monotonic()
         self._headed = False
 
@@ -84,9 +86,9 @@ class LogCallback(TrainerCallback):
         values = {**logs, "step": state.global_step, "seconds": round(time.monotonic() - self._started, 1)}
         self._table.add_row(values)
         if not self._headed:
-            self._say("  ".join(name.rjust(13) for name in _SHOWN))
+            logger.info("  ".join(name.rjust(13) for name in _SHOWN))
             self._headed = True
-        self._say("  ".join(_format_value(name, values.get(name)).rjust(13) for name in _SHOWN))
+        logger.info("  ".join(_format_value(name, values.get(name)).rjust(13) for name in _SHOWN))
 
 
 def _format_exact(value: Any) -> Any:

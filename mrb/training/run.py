@@ -11,10 +11,11 @@ OUT/model/             the trained model and its card, for `mrb run --model yes-
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ from mrb.training.record import TrainingRecord, make_record, read_training_recor
 from mrb.training.trainer import RerankerTrainer, make_arguments
 from mrb.training.validation import DevCallback, DevEvaluator
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 MODEL_FOLDER = "model"
 START_FOLDER = "start"
 _MEGABYTE = 1024 * 1024
@@ -60,7 +61,7 @@ class Components:
     exporter: Exporter
 
 
-def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str], say: Say) -> Path:
+def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str]) -> Path:
     """Train a model by a recipe. The same call resumes a killed run from its last checkpoint.
 
     Args:
@@ -68,7 +69,6 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
         out: Folder of the run.
         fresh: Whether to start over instead of resuming.
         command: The command line, for the record.
-        say: Receives the lines of progress.
 
     Returns:
         The folder of the trained model.
@@ -80,23 +80,22 @@ def train(loaded: LoadedRecipe, out: Path, *, fresh: bool, command: Sequence[str
     silence_libraries()
     here = PartialState(cpu=not _has_accelerator())
     with lock_folder(out) if here.is_main_process else nullcontext():
-        return _train(loaded, out, here, say, fresh=fresh, command=command)
+        return _train(loaded, out, here, fresh=fresh, command=command)
 
 
-def _train(
-    loaded: LoadedRecipe, out: Path, here: PartialState, say: Say, *, fresh: bool, command: Sequence[str]
-) -> Path:
+def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, command: Sequence[str]) -> Path:
     recipe = loaded.recipe
-    say_once: Say = say if here.is_main_process else lambda line: None
+    if not here.is_main_process:
+        logging.getLogger("mrb").setLevel(logging.WARNING)  # one process reports the progress of all
     # A missing checkpoint is reported before data are built.
     start = None if recipe.model.path is None else find_start(recipe)
     with here.main_process_first():  # the other processes find the data built
-        prepared = prepare(recipe.data, say_once)
+        prepared = prepare(recipe.data)
     record = make_record(loaded, prepared, count_steps(recipe, prepared.groups), tuple(command))
     checkpoint = _find_checkpoint(out, record, fresh=fresh)
     folder = out / MODEL_FOLDER
     if not fresh and _is_finished(out) and folder.is_dir():
-        say_once(f"model: {folder} (this run is finished; --fresh starts over)")
+        logger.info(f"model: {folder} (this run is finished; --fresh starts over)")
         return folder
     here.wait_for_everyone()
     if start is None:
@@ -104,7 +103,7 @@ def _train(
             start = _make_start(recipe, prepared, out / START_FOLDER, fresh=fresh and here.is_main_process)
     set_seed(recipe.schedule.seed)
     parts = build_components(recipe, start)
-    say_once(describe_trained(parts.learner))
+    logger.info(describe_trained(parts.learner))
     evaluator = DevEvaluator(recipe.evaluation, parts.learner, parts.prompter, parts.processor)
     evaluator.check_tasks()
     args = make_arguments(recipe, out, record.steps, here.num_processes)
@@ -112,15 +111,15 @@ def _train(
         _remove_later(out, checkpoint)
         write_training_record(out, record)
     here.wait_for_everyone()
-    dev = DevCallback(evaluator, Table(out / "dev.csv", DEV_COLUMNS), say_once)
-    log = LogCallback(Table(out / "log.csv", COLUMNS), say_once)
+    dev = DevCallback(evaluator, Table(out / "dev.csv", DEV_COLUMNS))
+    log = LogCallback(Table(out / "log.csv", COLUMNS))
     schedule = recipe.schedule
     count = record.steps * schedule.queries
     dataset = GroupDataset(prepared.sources, count, recipe.sampling, schedule.seed, parts.prompter)
     trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, [log, dev])
     dev.accelerator = trainer.accelerator
     if checkpoint is not None:
-        say_once(f"going on after {checkpoint}")
+        logger.info(f"going on after {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     dev.score_step(record.steps)
     trainer.save_final(folder)
@@ -128,7 +127,7 @@ def _train(
         record = record.model_copy(update={"finished": True, "results": tuple(dev.last)})
         write_card(folder, record)
         write_training_record(out, record)  # last: a run marked finished has its card
-        say(f"model: {folder}")
+        logger.info(f"model: {folder}")
     here.wait_for_everyone()
     return folder
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import statistics
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from mrb.data.task import Model, Slug
 from mrb.errors import TrainingError, first_problem, one_line
 from mrb.training.recipe import RECIPES, LoadedRecipe, load_recipe
 from mrb.training.record import DevRecord, TrainingRecord, read_training_record
+
+logger = logging.getLogger(__name__)
 
 SWEEPS = RECIPES / "sweeps"
 RESULTS = "results.csv"
@@ -123,11 +126,11 @@ def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequenc
     return Sweep(path.stem, settings, runs)
 
 
-def run_sweep(sweep: Sweep, out: Path, train: Callable[[SweepRun], Any], say: Callable[[str], None]) -> None:
+def run_sweep(sweep: Sweep, out: Path, train: Callable[[SweepRun], Any]) -> None:
     """Train every unfinished run, and write the results into `out` after each."""
     for number, run in enumerate(sweep.runs, start=1):
         if run.read_record() is None:
-            say(f"run {number} of {len(sweep.runs)}: {run.arm}, seed {run.seed}")
+            logger.info(f"run {number} of {len(sweep.runs)}: {run.arm}, seed {run.seed}")
             train(run)
             write_results(sweep, out)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ from mrb.training.log import Table
 from mrb.training.model import Learner
 from mrb.training.recipe import Evaluation
 from mrb.training.record import DevRecord
+
+logger = logging.getLogger(__name__)
 
 _MEGABYTE = 1024 * 1024
 
@@ -138,10 +141,9 @@ class DevEvaluator:
 class DevCallback(TrainerCallback):
     """Scores the development tasks every `every` steps; prints the results and writes them to dev.csv."""
 
-    def __init__(self, evaluator: DevEvaluator, table: Table, say: Callable[[str], None]) -> None:
+    def __init__(self, evaluator: DevEvaluator, table: Table) -> None:
         self._evaluator = evaluator
         self._table = table
-        self._say = say
         self._scored = -1
         self.accelerator: Any = None
         self.last: list[DevRecord] = []
@@ -163,9 +165,9 @@ class DevCallback(TrainerCallback):
             for result in self.last:
                 self._table.add_row({"step": step, **result.model_dump()})
         for result in self.last:
-            self._say(
+            logger.info(
                 f"step {step}  {result.task}  {HEADLINE} {100 * result.value:.2f} "
                 f"[{100 * result.low:.2f}, {100 * result.high:.2f}]  first stage {100 * result.first_stage:.2f}"
             )
         mean = sum(result.value for result in self.last) / len(self.last)
-        self._say(f"step {step}  mean over {len(self.last)} development tasks {100 * mean:.2f}")
+        logger.info(f"step {step}  mean over {len(self.last)} development tasks {100 * mean:.2f}")

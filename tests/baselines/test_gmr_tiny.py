@@ -36,7 +36,7 @@ def test_what_ships_is_small_and_named() -> None:
 
 
 def test_it_scores_what_its_card_says(tmp_path: Path) -> None:
-    folder = run(replace(select_tasks(None, [TASK], (), 25), model="gmr-tiny", out=tmp_path), lambda line: None).folder
+    folder = run(replace(select_tasks(None, [TASK], (), 25), model="gmr-tiny", out=tmp_path)).folder
     result = read_result(folder / TASK / "result.json")
     _, kind, first_stage, own, *_ = cells(TASK)
     assert kind == "i2t"

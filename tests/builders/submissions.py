@@ -47,16 +47,14 @@ def trial_run(
         command=command,
         allow_failures=allow_failures,
     )
-    return run(spec, say=lambda line: None).folder
+    return run(spec).folder
 
 
 def submitted(run_folder: Path, to: Path, *, allow_incomplete: bool = True, **card: Any) -> Path:
     """The submission of a run of mini, by "mrb", training unknown."""
     made = ModelCard(**{"organisation": "mrb", "name": "random", "parameters": 1000, **card})
     training: dict[str, Mark] = dict.fromkeys(load_suite("mini").tasks, "unknown")
-    return build_submission(
-        run_folder, ModelDeclaration(made, training), to, lambda line: None, allow_incomplete=allow_incomplete
-    )
+    return build_submission(run_folder, ModelDeclaration(made, training), to, allow_incomplete=allow_incomplete)
 
 
 def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks: Sequence[str] | None = None) -> Path:

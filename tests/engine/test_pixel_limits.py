@@ -134,7 +134,7 @@ def test_the_dry_run_of_a_training_counts_the_tokens_that_training_has(form: str
     recipe = recipe_of(tmp_path, hub(form), groups, changes).recipe
     parts = parts_of_recipe(recipe)
     assert parts.pictures is not None
-    prepared = prepare(recipe.data, lambda line: None)
+    prepared = prepare(recipe.data)
     lengths = measure_lengths(recipe, parts.prompter.layout, prepared, 1)
     images = [one.item.image for one in (*group.positives, *group.negatives) if one.item.image is not None]
     features = parts.pictures.fresh(images)

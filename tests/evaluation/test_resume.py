@@ -18,6 +18,7 @@ from mrb.evaluation.spec import Shard, select_tasks
 from mrb.rerankers.noise import NoiseRecord, write_noise
 from mrb.results.run import format_run, load_run
 from mrb.results.schema import RunRecord, read_result, read_run, write_run
+from tests.builders.logs import logged
 
 FAQ, OTHER = "mini-faq-t2t-dev", "mini-flag-i2t-dev"
 ADAPTER = """
@@ -53,8 +54,8 @@ def adapter(declared: str = "", body: str = "") -> None:
 def call(*tasks: str, depth: int = 10, **options: Any) -> tuple[list[str], int]:
     """What `mrb run` says, and how many pairs it asks for."""
     Path("asked").write_text("")
-    said: list[str] = []
-    run(replace(select_tasks(None, tasks or [FAQ], [], depth), model="mine.py", **options), said.append)
+    with logged() as said:
+        run(replace(select_tasks(None, tasks or [FAQ], [], depth), model="mine.py", **options))
     return said, len(Path("asked").read_text())
 
 
@@ -215,10 +216,10 @@ def test_a_run_is_returned_as_its_folder_says_and_each_journal_is_read_once(monk
         running, "write_run", lambda folder, record: (written.append(record), write_run(folder, record))
     )
     spec = replace(select_tasks(None, [FAQ, OTHER], [], 10), model="mine.py")
-    found = run(spec, lambda line: None)
+    found = run(spec)
     assert sorted(read) == [FAQ, OTHER]
     assert len(written) == 2 and written[1].timings.keys() == {FAQ, OTHER}
-    assert run(replace(spec, tasks=spec.tasks[1:]), lambda line: None).tasks.keys() == {FAQ, OTHER}
+    assert run(replace(spec, tasks=spec.tasks[1:])).tasks.keys() == {FAQ, OTHER}
     assert len(written) == 3, "nothing was scored: once is enough"
     loaded = load_run(found.folder)
     assert format_run(found) == format_run(loaded) and found.tasks.keys() == loaded.tasks.keys()

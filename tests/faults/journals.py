@@ -36,9 +36,8 @@ def damaged(folder: Path, step: int) -> Iterator[Outcome]:
 
 
 def _run(*, fresh: bool) -> None:
-    said: list[str] = []
     selection = select_tasks(None, [TASK], (), 3)
-    run(replace(selection, model="words", limit=QUERIES, fresh=fresh), said.append)
+    run(replace(selection, model="words", limit=QUERIES, fresh=fresh))
 
 
 def _trial(journal: Path, data: bytes, at: int, whole: dict[str, bytes]) -> None:

@@ -305,7 +305,7 @@ from mrb.candidates.candidate_sets import PublishedList
 commit, task, sha256, track = sys.argv[1:]
 about = {"task": task, "repository": "org/lists", "commit": commit, "folder": "first"}
 try:
-    (found,) = pull_published([PublishedList(track=track, sha256=sha256, **about)], print)
+    (found,) = pull_published([PublishedList(track=track, sha256=sha256, **about)])
     print(found.lists[task].sha256)
 except CandidatesError as error:
     print("refused:", error)

@@ -135,19 +135,19 @@ def test_without_network_only_what_is_here_is_given(tmp_path: Path, monkeypatch:
     with pytest.raises(DataError, match="needs the network"):
         push_lists([], HubFolder("org/lists"), private=False)
     with pytest.raises(CandidatesError, match="no candidate list in the cache, and offline"):
-        pull_lists(source, [], print)
+        pull_lists(source, [])
     path = tmp_path / "candidates" / "org--lists" / COMMIT / "a" / f"{TASK.id}.parquet"
     sha256 = write(path)
     (path.parent / "notes.parquet").write_bytes(b"")
-    pulled = pull_lists(source, [], print)
+    pulled = pull_lists(source, [])
     assert (pulled.file(TASK.id), pulled.lists[TASK.id].sha256, pulled.passed_over) == (
         path,
         sha256,
         ("notes.parquet",),
     )
-    given = find_local_lists(f"hf://datasets/org/lists@{COMMIT}/a", [TASK], print)
+    given = find_local_lists(f"hf://datasets/org/lists@{COMMIT}/a", [TASK])
     assert given == (path.parent, {TASK.id: f"hf://datasets/org/lists@{COMMIT}/a"})
-    assert find_local_lists(None, [TASK], print) == (None, {})
-    assert find_local_lists(str(tmp_path), [TASK], print) == (tmp_path, {})
+    assert find_local_lists(None, [TASK]) == (None, {})
+    assert find_local_lists(str(tmp_path), [TASK]) == (tmp_path, {})
     with pytest.raises(CandidatesError, match="no such file or folder"):
-        find_local_lists(str(tmp_path / "none"), [TASK], print)
+        find_local_lists(str(tmp_path / "none"), [TASK])

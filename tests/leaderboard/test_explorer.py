@@ -37,7 +37,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = select_tasks("mini", TASKS, (), None)
     for model in ("constant", "random", "surface"):
         asked = replace(chosen, model=model, out=root / "runs", limit=17, command=["mrb", "run", "--model", model])
-        run(asked, say=lambda line: None)
+        run(asked)
     return build([root / "runs" / name for name in ("constant", "random", "surface")], root / "site")
 
 

@@ -22,6 +22,7 @@ from mrb.parallel.cluster.requeueing_queue import Handing
 from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
 from mrb.parallel.messages import Ask, Build, Close, Done, Packages
 from mrb.results.schema import RerankerInfo
+from tests.builders.logs import logged
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_token")]  # some of what is tested here imports Ray
 
@@ -121,14 +122,14 @@ def test_parts_that_there_are() -> None:
     assert parse_shard("2/8") and Shard(2, 8).folder == "2-of-8"
 
 
-def crew(told: list[str]) -> Any:
+def crew() -> Any:
     from mrb.parallel.cluster.worker_group import Crew
 
-    return Crew(2, 0.0, "mrb.parallel.worker", told.append)
+    return Crew(2, 0.0, "mrb.parallel.worker")
 
 
 def test_three_in_a_row_that_end_before_they_do_anything_end_the_run() -> None:
-    workers = crew([])
+    workers = crew()
     own, with_node = Lost("was killed by SIGSEGV", with_node=False), Lost("was lost", with_node=True)
     workers.unused("worker 1 ...", own)
     workers.unused("worker 2 ...", own)
@@ -144,16 +145,16 @@ def test_no_room_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from mrb.parallel.cluster import worker_group as module
 
-    told: list[str] = []
-    workers = crew(told)
+    workers = crew()
     workers.members.append(member())
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 0.0})
-    for seconds in (0, 10, 4, 2, 50):
-        now[0] += seconds
-        workers._tell_if_nobody_comes()
-    assert told == ["the cluster has no room for a worker yet (1 CPU, 0 GPUs; it has 0 and 0); waiting"]
+    with logged() as lines:
+        for seconds in (0, 10, 4, 2, 50):
+            now[0] += seconds
+            workers._tell_if_nobody_comes()
+    assert lines == ["the cluster has no room for a worker yet (1 CPU, 0 GPUs; it has 0 and 0); waiting"]
 
 
 class Scripted:

@@ -218,7 +218,7 @@ def test_when_the_run_is_ended_no_worker_stays(
     assert "Traceback" not in stderr
     if how is signal.SIGINT:
         assert process.returncode == 130
-        assert "the same command goes on where it stopped" in stderr
+        assert "the same command continues where it stopped" in stderr
     again = mrb("run", "--model", "words", *FAQ, "--workers", "2")
     assert again.returncode == 0, again.stderr
     assert finals(tmp_path / "runs" / "words") == whole

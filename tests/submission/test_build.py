@@ -21,6 +21,7 @@ from mrb.submission.reader import read_submission_folder
 from mrb.submission.redact import clean_command, clean_environment, clean_options, find_private_text
 from mrb.submission.schema import ModelCard
 from mrb.submission.validate import validate_submission
+from tests.builders.logs import logged
 from tests.builders.submissions import submitted, trial_run
 
 TASK = "mini-faq-t2t"
@@ -80,9 +81,9 @@ def test_what_stays_at_home_is_replaced(tmp_path: Path, monkeypatch: pytest.Monk
         "    def score(self, request):\n        return [float(len(d.text)) for d in request.candidates]\n"
     )
     made_run = trial_run(tmp_path, model="mine", limit=5, weights="/data/weights/v2", api_key="hunter2", size="3")
-    told: list[str] = []
     declared = ModelDeclaration(ModelCard(organisation="mrb", name="mine"), read_training(None, MINI))
-    folder = build_submission(made_run, declared, tmp_path / "out", told.append, allow_incomplete=True)
+    with logged() as told:
+        folder = build_submission(made_run, declared, tmp_path / "out", allow_incomplete=True)
     made = read_submission_folder(folder).submission
     assert made.reranker.options == {"weights": "(path)", "api_key": "(withheld)", "size": 3}
     assert made.command[6:] == ("--set", "weights=(path)", "--set", "api_key=(withheld)", "--set", "size=3")
@@ -117,14 +118,14 @@ def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path
     result = json.loads(path.read_text())
     result["measures"]["nDCG@10"]["high"] += 1e-6
     path.write_text(json.dumps(result))
-    with pytest.raises(ResultError, match=r"measures\.nDCG@10\.high is .*mrb score .* --write"):
+    with pytest.raises(ResultError, match=r"measures\.nDCG@10\.high is .*mrb recompute .* --write"):
         submitted(folder, tmp_path)
 
 
 def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(trial: Path, tmp_path: Path) -> None:
     single = replace(select_tasks(None, [TASK], (), None), model="random", out=tmp_path / "single", limit=3)
     with pytest.raises(ResultError, match="named one by one are no suite"):
-        submitted(run(single, lambda line: None).folder, tmp_path)
+        submitted(run(single).folder, tmp_path)
     submitted(trial, tmp_path)
     with pytest.raises(ResultError, match=r"is there already; remove it, or give this one another --variant"):
         submitted(trial, tmp_path)

@@ -253,7 +253,7 @@ def test_what_is_test_data_is_left_out_and_counted() -> None:
 
     task = load_task("mini-flag-t2it")
     data = load_task_data(task)
-    index = load_held_out([task, load_task("fiqa")], lambda line: None)
+    index = load_held_out([task, load_task("fiqa")])
     assert (list(index.keys), index.unknown) == (["mini-flag-t2it"], ("fiqa",))
     query_id = next(iter(data.queries))
     document = data.corpus.item(next(iter(data.corpus)))
@@ -286,7 +286,7 @@ def test_a_question_asked_of_many_pictures_is_no_test_data() -> None:
 
     data = load_task_data(load_task("mini-fact-it2t"))
     question = data.queries.item(next(iter(data.queries)))
-    checker = Checker(load_held_out([data.task], lambda line: None))
+    checker = Checker(load_held_out([data.task]))
     mine = TrainingItem(Item(question.text, handle(PICTURE)))
     others = [TrainingItem(Item("x"))]
     assert checker.clean(TrainingGroup("", "s", mine, others, others)) is not None
@@ -381,6 +381,6 @@ def test_a_group_that_cannot_be_trained_on_is_refused_with_file_and_row(
     path = tmp_path / "groups.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in (_row(), _row(**changes))))
     with pytest.raises(MRBError, match=words) as caught:
-        prepare(DataSettings(groups=(str(path),), tasks=()), lambda line: None)
+        prepare(DataSettings(groups=(str(path),), tasks=()))
     assert str(caught.value).startswith(f"{path}, row 2")
     assert len(str(caught.value).splitlines()) == 1

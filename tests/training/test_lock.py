@@ -25,7 +25,7 @@ def cache(training_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_second_training_in_the_folder_is_refused(tmp_path: Path, tiny: Callable[[str], Path]) -> None:
     recipe = recipe_of(tmp_path, tiny("qwen3"), toy_groups(tmp_path, pictures=False))
     with lock_folder(tmp_path / "out"), pytest.raises(ResultError, match="out: in use by process"):
-        run.train(recipe, tmp_path / "out", fresh=True, command=(), say=print)
+        run.train(recipe, tmp_path / "out", fresh=True, command=())
     assert read_training_record(tmp_path / "out") is None
 
 
@@ -43,10 +43,10 @@ def test_a_run_that_says_it_is_finished_has_its_card(
 
     monkeypatch.setattr(run, "write_training_record", killed_when_finished)
     with pytest.raises(KeyboardInterrupt):
-        run.train(recipe, out, fresh=False, command=(), say=print)
+        run.train(recipe, out, fresh=False, command=())
     assert (out / "model" / "README.md").is_file()
     monkeypatch.setattr(run, "write_training_record", write)
-    run.train(recipe, out, fresh=False, command=(), say=print)
+    run.train(recipe, out, fresh=False, command=())
     record = read_training_record(out)
     assert record is not None and record.finished
     assert (out / "model" / "README.md").is_file()

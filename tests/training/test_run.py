@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from mrb.results.schema import read_result
 from mrb.training.recipe import LoadedRecipe
 from mrb.training.record import read_training_record
 from mrb.training.run import train
+from tests.builders.logs import logged
 from tests.builders.training import recipe_of, toy_groups
 
 pytestmark = pytest.mark.torch
@@ -48,9 +50,9 @@ def small(tmp_path: Path, tiny: Tiny, groups: Path) -> Callable[..., LoadedRecip
 
 
 def go(recipe: LoadedRecipe, out: Path, *, fresh: bool = False) -> list[str]:
-    """Train; what was said."""
-    said: list[str] = []
-    train(recipe, out, fresh=fresh, command=("mrb", "train"), say=said.append)
+    """Train; what was logged."""
+    with logged() as said:
+        train(recipe, out, fresh=fresh, command=("mrb", "train"))
     return said
 
 
@@ -85,7 +87,7 @@ def test_a_run_learns_and_leaves_what_it_says(small: Any, tmp_path: Path) -> Non
     # What training measured is what `mrb run` measures with the saved model.
     options = {"path": str(out / "model"), "layout": "gmr", "max_pixels": "9408", "max_length": "400"}
     selection = select_tasks(None, [DEV], (), 5)
-    run = score(replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3), lambda line: None)
+    run = score(replace(selection, model="yes-no", options=options, out=tmp_path / "runs", limit=3))
     found = read_result(run.folder / DEV / "result.json").measures["nDCG@10"]
     assert record.results[0].value == pytest.approx(found.mean, abs=1e-9)
     assert record.results[0].low == pytest.approx(found.low, abs=1e-9)
@@ -102,12 +104,15 @@ def killed_at(recipe: LoadedRecipe, out: Path, step: int) -> None:
     child = os.fork()
     if child == 0:
 
-        def say(line: str) -> None:
-            if line.split() and line.split()[0] == str(step):
-                os.kill(os.getpid(), signal.SIGKILL)
+        class Kills(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if record.getMessage().split()[:1] == [str(step)]:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
+        logging.getLogger("mrb").setLevel(logging.INFO)
+        logging.getLogger("mrb").addHandler(Kills())
         try:
-            train(recipe, out, fresh=False, command=(), say=say)
+            train(recipe, out, fresh=False, command=())
         finally:
             os._exit(3)
     _, status = os.waitpid(child, 0)
@@ -240,7 +245,7 @@ def test_a_group_that_the_model_cannot_take_is_named_by_file_and_row(small: Any,
     from mrb.training.dry_run import dry_run
 
     recipe = small("model.max_length=30")
-    for act in (lambda: go(recipe, tmp_path / "out"), lambda: dry_run(recipe, lambda line: None)):
+    for act in (lambda: go(recipe, tmp_path / "out"), lambda: list(dry_run(recipe))):
         with pytest.raises(MRBError, match=rf"^{groups}, row \d: a prompt of .* cannot be cut to max_length=30"):
             act()
     with pytest.raises(MRBError, match=rf"^{groups}, row \d: this model takes no images"):

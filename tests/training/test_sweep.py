@@ -110,11 +110,11 @@ def test_a_sweep_goes_on_where_it_stopped_and_repeats_nothing(folder: Path) -> N
         made.append((run.arm, run.seed))
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, folder / "out", go, lambda line: None)
+        run_sweep(sweep, folder / "out", go)
     # All arms of a seed before the next seed's, so that a part of a sweep can be compared.
     assert made == [("one", 1)]
     assert read_rows(folder) == [("one", "0"), ("two", "0"), ("one", "1")]
-    run_sweep(sweep, folder / "out", lambda run: finish(folder, run), lambda line: None)
+    run_sweep(sweep, folder / "out", lambda run: finish(folder, run))
     assert read_rows(folder) == [("one", "0"), ("two", "0"), ("one", "1"), ("two", "1")]
     (result,) = json.loads((folder / "out/two/seed-1/training.json").read_text())["results"]
     with (folder / "out" / "results.csv").open() as file:
@@ -251,14 +251,14 @@ def test_a_random_start_is_the_same_twice_and_trains(tmp_path: Path) -> None:
         precision = "fp32"
         """
     )
-    train(load_recipe(str(recipe)), tmp_path / "out", fresh=False, command=(), say=lambda line: None)
+    train(load_recipe(str(recipe)), tmp_path / "out", fresh=False, command=())
     start = (tmp_path / "out/start/model.safetensors").read_bytes()
     size = json.loads((tmp_path / "out/model/config.json").read_text())["text_config"]["vocab_size"]
     assert 270 < size <= 400  # few texts give fewer tokens than were asked for
     assert "random weights of the shape gmr-tiny" in (tmp_path / "out/model/README.md").read_text()
     for seed, same in ((0, True), (1, False)):
         other = load_recipe(str(recipe), [f"schedule.seed={seed}"]).recipe
-        sources = prepare.prepare(other.data, lambda line: None).sources
+        sources = prepare.prepare(other.data).sources
         make_random_start(tmp_path / str(seed), other, sources)
         assert ((tmp_path / str(seed) / "model.safetensors").read_bytes() == start) is same
 

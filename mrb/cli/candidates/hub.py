@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import out_option, say, task_option
+from mrb.cli.options import out_option, task_option
 
 if TYPE_CHECKING:
     from mrb.hub.pull_lists import ListInfo, PulledLists
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -29,7 +32,7 @@ def push(lists: Path, address: str, private: bool) -> None:
 
     target = parse_address(address)
     found = find_lists(lists)
-    say(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
+    logger.info(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
     pushed = push_lists(found, target, private=private)
     click.echo(_table(one.about for one in found))
     click.echo(f"pushed: {pushed}")
@@ -53,9 +56,9 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     tasks = [load_task(task_id) for task_id in dict.fromkeys(task_ids)]
     pulled: list[PulledLists]
     if is_address(source):
-        pulled = [pull_lists(parse_address(source), tasks, say)]
+        pulled = [pull_lists(parse_address(source), tasks)]
     else:
-        pulled = pull_published(find_published_lists(find_candidate_set(source), [task.id for task in tasks]), say)
+        pulled = pull_published(find_published_lists(find_candidate_set(source), [task.id for task in tasks]))
     click.echo(_table(about for one in pulled for about in one.lists.values()))
     for one in pulled:
         for name in one.passed_over:
@@ -74,7 +77,7 @@ def pull_from(address: str, task_id: str | None) -> list[Path]:
     from mrb.hub.pull_lists import pull_lists
 
     tasks = [] if task_id is None else [load_task(task_id)]
-    found = pull_lists(parse_address(address), tasks, say)
+    found = pull_lists(parse_address(address), tasks)
     return [found.file(one) for one in found.lists]
 
 

@@ -18,7 +18,6 @@ from mrb.cli.options import (
     key_values,
     need_dry_run,
     out_option,
-    say,
     set_option,
     suite_option,
     task_option,
@@ -113,7 +112,7 @@ def make(
         options=key_values(options),
         track=track,
         work=work,
-        start=makers_of(executor, Wanted(workers, gpus_per_worker, address), say),
+        start=makers_of(executor, Wanted(workers, gpus_per_worker, address)),
         allow_failures=allow_failures,
         fresh=fresh,
         keep_embeddings=keep_embeddings,
@@ -124,7 +123,8 @@ def make(
         return
     maker = ListMaker(tasks, chosen)
     with close_after(maker.close):
-        maker.make_all(click.echo, say)
+        for text in maker.make_all():
+            click.echo(text)
 
 
 def _estimate(

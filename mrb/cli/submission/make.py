@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import candidates_option, file_type, folder_type, say
+from mrb.cli.options import candidates_option, file_type, folder_type
 
 FOLDER = "submissions"
 
@@ -100,12 +100,11 @@ def make(
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
     scored = [load_task(task_id) for task_id in record.tasks if task_id not in not_covered]
-    lists, _ = find_local_lists(candidates, scored, say)
+    lists, _ = find_local_lists(candidates, scored)
     folder = build_submission(
         run,
         declared,
         Path(to if place is None else FOLDER),
-        say,
         candidates=lists,
         allow_incomplete=allow_incomplete,
     )

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from mrb.cli.options import LISTS, candidates_option, say
+from mrb.cli.options import LISTS, candidates_option
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def _targets(given: str) -> list[Path]:
     from mrb.results.schema import result_files
     from mrb.submission.reader import is_submission, list_submissions
 
-    file = find_local_folder(given, say)
+    file = find_local_folder(given)
     if is_submission(file):
         return [file]
     return (list_submissions(file) if file.is_dir() else []) or result_files(file)
@@ -79,7 +79,7 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     from mrb.submission.validate import validate_submission
 
     received = read_submission_folder(folder)
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], say)
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results])
     checked = validate_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs

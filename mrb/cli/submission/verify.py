@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import candidates_option, file_type, key_values, model_option, out_option, say, set_option
+from mrb.cli.options import candidates_option, file_type, key_values, model_option, out_option, set_option
 
 
 @click.command()
@@ -52,8 +52,8 @@ def verify(
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.verify import QUERIES, verify_submission, write_verification
 
-    received = read_submission_folder(find_local_folder(submission, say))
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results], say)
+    received = read_submission_folder(find_local_folder(submission))
+    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results])
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, key_values(options))
     with close_after(reranker.close):

@@ -59,12 +59,13 @@ def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool,
     if dry:
         from mrb.training.dry_run import dry_run
 
-        dry_run(loaded, click.echo)
+        for line in dry_run(loaded):
+            click.echo(line)
         return
     from mrb.training.run import train
 
     folder = out or Path("training") / loaded.name
-    train(loaded, folder, fresh=fresh, command=("mrb", *sys.argv[1:]), say=click.echo)
+    train(loaded, folder, fresh=fresh, command=("mrb", *sys.argv[1:]))
 
 
 command.add_command(data)

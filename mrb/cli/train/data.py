@@ -13,7 +13,6 @@ from mrb.cli.options import (
     depth_option,
     find_tasks,
     out_option,
-    say,
     suite_option,
     task_option,
 )
@@ -54,9 +53,9 @@ def data(
     from mrb.training.data.write_dataset import make_groups, summarize_record
 
     tasks = find_tasks(task_ids, suite_id)
-    lists, _ = find_local_lists(candidates, tasks, say)
+    lists, _ = find_local_lists(candidates, tasks)
     options = BuildOptions(depth, random)
-    index = load_held_out(list_held_out(), say)
+    index = load_held_out(list_held_out())
     for task in tasks:
         data = load_task_data(task)
         record = make_groups(

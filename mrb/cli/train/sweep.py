@@ -37,8 +37,7 @@ def sweep(name: str, changes: tuple[str, ...], seeds: tuple[int, ...], out: Path
         run_sweep(
             loaded,
             folder,
-            train=lambda run: train(run.loaded, run.folder, fresh=False, command=command, say=click.echo),
-            say=click.echo,
+            train=lambda run: train(run.loaded, run.folder, fresh=False, command=command),
         )
     path = write_results(loaded, folder)
     for line in format_results(loaded):

@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,12 +44,11 @@ class Wanted:
     address: str | None = None
 
 
-def on_ray(wanted: Wanted, say: Callable[[str], None], timeout: float | None = None) -> Start:
+def on_ray(wanted: Wanted, timeout: float | None = None) -> Start:
     """Return an executor on a Ray cluster for `mrb.evaluation.run.run`, with a reranker in each worker.
 
     Args:
         wanted: The cluster options.
-        say: Receives messages about lost workers.
         timeout: Seconds of silence after which a worker with queries is ended and counts as lost; None for no limit.
     """
 
@@ -58,7 +57,7 @@ def on_ray(wanted: Wanted, say: Callable[[str], None], timeout: float | None = N
         from mrb.parallel.messages import Build
         from mrb.parallel.process import SERVE
 
-        with crew(wanted, SERVE, say) as workers:
+        with crew(wanted, SERVE) as workers:
             from mrb.parallel.cluster.scoring import OnRay
 
             executor = OnRay(workers, Build(model, options), timeout)
@@ -69,13 +68,12 @@ def on_ray(wanted: Wanted, say: Callable[[str], None], timeout: float | None = N
 
 
 @contextmanager
-def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Crew]:
+def crew(wanted: Wanted, serve: str) -> Iterator[Crew]:
     """Start workers on the cluster, which run `serve`.main, and end them after the block.
 
     Args:
         wanted: The cluster options.
         serve: The module that a worker process runs.
-        say: Receives messages about lost workers.
 
     Raises:
         MRBError: The cluster cannot be reached, or a cluster on this machine lacks the GPUs.
@@ -103,7 +101,7 @@ def crew(wanted: Wanted, serve: str, say: Callable[[str], None]) -> Iterator[Cre
         gpus = wanted.gpus if wanted.gpus is not None else min(1.0, found)
         if address == "local" and gpus > found:
             raise MRBError(f"--gpus-per-worker {gpus:g}: Ray finds {found:g} GPUs on this machine")
-        workers = Crew(wanted.workers, gpus, serve, say)
+        workers = Crew(wanted.workers, gpus, serve)
         try:
             yield workers
         finally:

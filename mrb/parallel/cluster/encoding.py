@@ -6,6 +6,7 @@ share the folder of vectors (`--work`).
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,8 @@ from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
 from mrb.parallel.encoding_pool import Ask, Build, Built, Done, Encode, Job, Raised
 from mrb.retrieval.shards import Shards, missing
 
+logger = logging.getLogger(__name__)
+
 SERVE = "mrb.parallel.encoding_worker"
 BUILDING = "building the encoder"
 _KEPT = "shards that were made are kept, the same command goes on"
@@ -27,9 +30,7 @@ _KEPT = "shards that were made are kept, the same command goes on"
 class RayMaker:
     """A `Maker` on a cluster. An error in a worker ends the command; a lost worker's shard is handed out again."""
 
-    def __init__(
-        self, name: str, options: Mapping[str, str], *, wanted: Wanted, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, name: str, options: Mapping[str, str], *, wanted: Wanted) -> None:
         self.allowed = 0
         self._build = Build(name, options)
         self._encode: Encode | None = None
@@ -37,7 +38,7 @@ class RayMaker:
         self._built: Built | None = None
         self._tables: dict[str, Shards] = {}
         self._stack = ExitStack()
-        self._crew = self._stack.enter_context(crew(wanted, SERVE, say))
+        self._crew = self._stack.enter_context(crew(wanted, SERVE))
         try:
             while self._built is None:
                 self._round()
@@ -120,13 +121,13 @@ class RayMaker:
         told = f"{member.name} {lost.how} while {member.doing or 'waiting'}"
         if not member.in_hand:
             self._crew.unused(told, lost)
-            self._crew.say(f"{told}; the others go on")
+            logger.warning(f"{told}; the others go on")
             return
         ((name, job),) = member.in_hand.items()
         if self._crew.deadly(name):
             raise AdapterError(f"{told}, {name}, as did one before it; {_KEPT}")
         self._left.appendleft(job)
-        self._crew.say(f"{told}, {name}; handed out again, the others go on")
+        logger.warning(f"{told}, {name}; handed out again, the others go on")
 
 
 def _name(job: Job) -> str:

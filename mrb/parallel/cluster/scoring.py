@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
@@ -19,6 +20,8 @@ from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
 from mrb.parallel.messages import Ask, Build, Close, Done, Failed, Open, Packages, Raised, Span, Work
 from mrb.parallel.process import KEPT, doing_what
 from mrb.results.schema import RerankerInfo
+
+logger = logging.getLogger(__name__)
 
 BUILDING = "building the reranker"
 NAMING = "naming its packages"
@@ -184,13 +187,13 @@ class OnRay:
         told = f"{member.name} {lost.how} while {doing_what(member.doing or 'waiting', member.in_hand)}"
         if not member.in_hand or self._handing is None:
             self._crew.unused(told, lost)
-            self._crew.say(f"{told}; the run goes on")
+            logger.warning(f"{told}; the run goes on")
             return []
         if len(member.in_hand) == 1:
             ((query_id, span),) = member.in_hand.items()
             if self._crew.deadly(f"{self._handing.spec.task.id} {query_id}"):
                 return [self._given_up(member, span, AdapterError(f"{told}, as did one before it; {KEPT}"))]
-        self._crew.say(f"{told}; handed out again, the run goes on")
+        logger.warning(f"{told}; handed out again, the run goes on")
         self._handing.give_back(member)
         return []
 
@@ -202,7 +205,7 @@ class OnRay:
         if handing.allowance is None:
             raise error
         handing.allowance.spend(end - first, error)
-        self._crew.say(f"{error} ({end - first} pairs failed)")
+        logger.warning(f"{error} ({end - first} pairs failed)")
         handing.answered(member, query_id)
         return Record(query_id, first, np.full(end - first, np.nan, np.float32))
 

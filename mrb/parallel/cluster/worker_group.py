@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from mrb.parallel.cluster.worker_actor import Relay
 from mrb.parallel.cluster.worker_handle import Died, Joined, Lost, Member, Seat
 from mrb.parallel.process import KEPT, silent
 from mrb.parallel.resources import THREADS
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """Seconds between looks at the cluster's resources while no worker sends a message."""
@@ -34,9 +37,8 @@ class Crew:
     While `hiring` is true, lost workers are replaced.
     """
 
-    def __init__(self, wanted: int | None, gpus: float, serve: str, say: Callable[[str], None]) -> None:
+    def __init__(self, wanted: int | None, gpus: float, serve: str) -> None:
         self.members: list[Member] = []
-        self.say = say
         self.hiring = True
         self._wanted = wanted
         self._gpus = gpus
@@ -144,7 +146,7 @@ class Crew:
         elif now > self._waiting + WAIT_SECONDS:
             self._waiting = float("inf")  # reported once
             there = ray.cluster_resources()
-            self.say(
+            logger.warning(
                 f"the cluster has no room for a worker yet (1 CPU, {self._gpus:g} GPUs; it has {there.get('CPU', 0):g} "
                 f"and {there.get('GPU', 0):g}); waiting"
             )

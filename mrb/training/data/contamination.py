@@ -8,8 +8,9 @@ many images.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,6 +27,8 @@ from mrb.hub.manifest import find_cache_root
 from mrb.hub.pull_data import is_local
 from mrb.training.data.dedup import hash_image, hash_text, normalize_text
 from mrb.training.data.group import TrainingGroup, TrainingItem
+
+logger = logging.getLogger(__name__)
 
 Keys = npt.NDArray[np.uint64]
 LAYOUT = 1
@@ -61,22 +64,22 @@ def list_held_out() -> list[Task]:
     return [task for task in list_tasks() if task.id not in training]
 
 
-def load_held_out(tasks: Iterable[Task], say: Callable[[str], None]) -> HeldOutIndex:
-    """Return the index of `tasks`; a task's hashes are kept in MRB's cache. `say` is called before a task is hashed."""
+def load_held_out(tasks: Iterable[Task]) -> HeldOutIndex:
+    """Return the index of `tasks`; a task's hashes are kept in MRB's cache. Logs before a task is hashed."""
     keys: dict[str, Keys] = {}
     unknown: list[str] = []
     for task in tasks:
         if is_local(task):
-            keys[task.id] = _load_keys(task, say)
+            keys[task.id] = _load_keys(task)
         else:
             unknown.append(task.id)
     return HeldOutIndex(keys, tuple(unknown))
 
 
-def _load_keys(task: Task, say: Callable[[str], None]) -> Keys:
+def _load_keys(task: Task) -> Keys:
     path = find_cache_root() / "contamination" / f"{sha256_json([LAYOUT, task.id, task.hash, task.revision])}.npy"
     if not path.is_file():
-        say(f"{task.id}: hashing its test items, once")
+        logger.info(f"{task.id}: hashing its test items, once")
         keys = np.unique(np.fromiter(_hash_task(task), np.uint64))
         write_array(path, keys)
     try:

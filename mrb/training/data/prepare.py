@@ -5,6 +5,7 @@ Data may be derived from a task's data by a plug-in (entry points `mrb.derived_d
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from mrb.training.data.group import TrainingGroup
 from mrb.training.data.mine_negatives import BuildOptions
 from mrb.training.data.write_dataset import make_groups, read_record, record_path
 from mrb.training.recipe import DataSettings, DataTask
+
+logger = logging.getLogger(__name__)
 
 DERIVED = "mrb.derived_data"
 Derive = Callable[[TaskData, int], TaskData]
@@ -93,19 +96,19 @@ class Prepared:
         return sum(len(source) for source in self.sources)
 
 
-def prepare(settings: DataSettings, say: Callable[[str], None]) -> Prepared:
+def prepare(settings: DataSettings) -> Prepared:
     """Return the sources of a recipe's data.
 
     Raises TrainingError if a file is not a file of groups, or if nothing of it is left.
     """
-    index = load_held_out(list_held_out(), say)
+    index = load_held_out(list_held_out())
     paths = [Path(name) for name in settings.groups]
-    paths += [_build_groups(task, settings, index, say) for task in settings.tasks]
+    paths += [_build_groups(task, settings, index) for task in settings.tasks]
     sources: list[Source] = []
     records: list[SourceRecord] = []
     dropped: list[Dropped] = []
     for path in paths:
-        found, lost = _open_sources(path, index, say)
+        found, lost = _open_sources(path, index)
         made = read_record(path)
         if made is not None and made.sha256 != found[0].file.sha256:
             made = None
@@ -157,7 +160,7 @@ def _load_plugin(name: str) -> Derive:
     return make
 
 
-def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex, say: Callable[[str], None]) -> Path:
+def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex) -> Path:
     """Return the cached file of a task's groups, built if it is not there."""
     task = load_task(wanted.task)
     options = BuildOptions(settings.depth, settings.random)
@@ -170,7 +173,7 @@ def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex,
     name = task.id if wanted.derived is None else f"{task.id}-{wanted.derived}"
     path = folder / f"{name}.jsonl"
     if not record_path(path).is_file():  # written last
-        say(f"{name}: building groups, once")
+        logger.info(f"{name}: building groups, once")
         data = load_task_data(task)
         if wanted.derived is not None:
             data = derive(wanted.derived, data, wanted.copies)
@@ -178,7 +181,7 @@ def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex,
     return path
 
 
-def _open_sources(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -> tuple[list[Source], Dropped]:
+def _open_sources(path: Path, index: HeldOutIndex) -> tuple[list[Source], Dropped]:
     """Return the sources in a file without test data.
 
     A file already checked against the same index is not hashed again.
@@ -190,7 +193,7 @@ def _open_sources(path: Path, index: HeldOutIndex, say: Callable[[str], None]) -
     if record is not None and record.sha256 == file.sha256 and record.checked == index.identity:
         dropped = record.dropped
     else:
-        say(f"{path}: comparing {len(file):,} groups with test data")
+        logger.info(f"{path}: comparing {len(file):,} groups with test data")
         checker = Checker(index)
         for row, group in enumerate(file):
             try:
