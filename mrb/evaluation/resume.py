@@ -6,7 +6,7 @@ No hash covers everything that a score depends on: a model behind a URL, a file 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
