@@ -240,7 +240,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "another revision": (lambda made: rewritten(made, revision="0" * 64), "made from data revision 000000000000"),
     "another content": (lambda made: rewritten(made, sha256="0" * 64), "the content's hash is"),
     "shallower than it is": (lambda made: rewritten(made, depth=3), "in a list of depth 3"),
-    "not on its track": (lambda made: rewritten(made, track="gme-2b"), "candidate set gme-2b has the list"),
+    "not on its track": (lambda made: rewritten(made, track="gme-2b"), "in candidate set gme-2b the list"),
     "words for a terminal": (lambda made: rewritten(made, track="own\x1b[2J"), "track"),
     "keys of its own": (lambda made: rewritten(made, run="rm -rf /"), "run"),
     "too large": (lambda made: Claimed(b"PAR1"), "larger than"),

@@ -101,7 +101,7 @@ def test_what_is_pushed_was_read_whole_and_is_of_its_task(tmp_path: Path) -> Non
         ({"task_hash": "0" * 64}, CandidatesError, "made for definition 000000000000"),
         ({"revision": "0" * 64}, CandidatesError, "made from data revision"),
         ({"task": "no-such"}, TaskError, "unknown task 'no-such'"),
-        ({"track": "gme-2b"}, CandidatesError, "candidate set gme-2b has the list"),
+        ({"track": "gme-2b"}, CandidatesError, "in candidate set gme-2b the list"),
     ],
 )
 def test_a_list_that_nobody_could_run_on_is_not_pushed(
