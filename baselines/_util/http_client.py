@@ -8,15 +8,14 @@ no result; text from the server passes `_told`, which removes the key before it 
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import ipaddress
 import json
 import os
 import random
 import re
-import time
 from typing import TYPE_CHECKING, NoReturn
 
+from mrb._util.retry_after import parse_retry_after
 from mrb.errors import AdapterError, one_line
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ MAX_WAIT = 300.0
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 
 
 class ServiceError(Exception):
@@ -117,7 +115,7 @@ class Service:
                 data += chunk
                 if len(data) > MAX_ANSWER_BYTES:
                     raise ServiceError(f"{self.url}: the answer is larger than {MAX_ANSWER_BYTES} bytes")
-            pause = _parse_retry_after(response.headers.get("Retry-After", ""))
+            pause = parse_retry_after(response.headers) or 0.0
             return response.status_code, pause, data.decode("utf-8", "replace")
 
     def _parse_answer(self, text: str) -> object:
@@ -162,16 +160,6 @@ class _Pace:
 def _compute_backoff(attempt: int) -> float:
     """Return the seconds before the next attempt: doubled each time, with jitter so that callers spread."""
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
-
-
-def _parse_retry_after(header: str) -> float:
-    """Return the seconds of a Retry-After header (a number or a date); 0 if it cannot be parsed."""
-    if _SECONDS.fullmatch(header):
-        return float(header)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def _describe_loss(error: Exception, timeout: float) -> str:

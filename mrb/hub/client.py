@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from mrb._util.files import DISK_FULL, UNWRITABLE
 from mrb._util.hashing import sha256_file
+from mrb._util.retry_after import parse_retry_after
 from mrb.data.table_discovery import Tables, discover_tables
 from mrb.data.xet import disable_xet, find_failed_url, retry_without_xet, uses_xet
 from mrb.errors import DataError, one_line
@@ -228,14 +229,9 @@ def _unwrap_error(error: BaseException) -> BaseException:
 
 
 def _read_retry_after(error: BaseException) -> float | None:
-    """Return the seconds that a 429 answer asks to wait (`RateLimit: "api";r=0;t=55`, else `Retry-After`), or None."""
+    """Return the seconds that a 429 answer asks to wait, or None."""
     response = getattr(error, "response", None)
-    if response is None or response.status_code != 429:
-        return None
-    limited = re.search(r";\s*t\s*=\s*(\d+)", response.headers.get("RateLimit", ""))
-    after = re.fullmatch(r"\s*(\d+)\s*", response.headers.get("Retry-After", ""))
-    found = limited or after
-    return None if found is None else float(found[1])
+    return parse_retry_after(response.headers) if response is not None and response.status_code == 429 else None
 
 
 def describe_refusal(error: BaseException) -> str | None:
