@@ -20,8 +20,8 @@ from mrb.baselines.retrievers.lexical import K1, B, score_bm25, tokenize
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
 from mrb.rerankers.reranker import Request
-from mrb.retrieval import Found, best_first
-from mrb.retrieval.cache_paths import table_key, work_root
+from mrb.retrieval import RankedList, select_top_k
+from mrb.retrieval.cache_paths import first_stage_cache, table_key
 
 MEMORY_DOCUMENTS = 500_000
 """The largest corpus that `engine="auto"` indexes in memory."""
@@ -87,32 +87,32 @@ class BM25Retriever:
         documents = data.corpus.has_texts or (data.side is not None and data.side.has_texts)
         return documents and data.queries.has_texts
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the best documents of each query. Raises CandidatesError if no document has any text."""
         on_disk = len(data.corpus) > MEMORY_DOCUMENTS if self.engine == "auto" else self.engine == "disk"
         return self._search_disk(data, depth) if on_disk else self._search_memory(data, depth)
 
-    def _search_memory(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def _search_memory(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         index = Index(data, self.k1, self.b)
         doc_ids = np.asarray(index.doc_ids, dtype=object)
         for query_id in data.queries:
             scores = index.scores(data.queries.item(query_id).text)
             hits = np.flatnonzero(scores > 0)
-            yield (query_id, *best_first(data.task.id, query_id, doc_ids[hits].tolist(), scores[hits], depth))
+            yield (query_id, *select_top_k(data.task.id, query_id, doc_ids[hits].tolist(), scores[hits], depth))
 
-    def _search_disk(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def _search_disk(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         doc_ids = list(data.corpus)
         index = DiskIndex(self._index_folder(data), (_read_text(data, doc_id) for doc_id in doc_ids), len(doc_ids))
         query_ids = list(data.queries)
         queries = [tokenize(data.queries.item(query_id).text) for query_id in query_ids]
         found = index.search(queries, depth, k1=self.k1, b=self.b)
         for query_id, (rows, scores) in zip(query_ids, found, strict=True):
-            yield (query_id, *best_first(data.task.id, query_id, [doc_ids[row] for row in rows], scores, depth))
+            yield (query_id, *select_top_k(data.task.id, query_id, [doc_ids[row] for row in rows], scores, depth))
 
     def _index_folder(self, data: TaskData) -> Path:
         """Return the index folder, named by a hash of documents and format: only the same text reuses an index."""
         tables = [table_key(data, table) for table in (data.corpus, data.side) if table is not None]
-        return (self.folder or work_root()) / f"bm25-{sha256_json([FORMAT, tables])[:32]}"
+        return (self.folder or first_stage_cache()) / f"bm25-{sha256_json([FORMAT, tables])[:32]}"
 
 
 class BM25Reranker:

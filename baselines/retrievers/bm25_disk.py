@@ -64,8 +64,8 @@ class DiskIndex:
     ) -> Iterator[tuple[Int64, Float32]]:
         """Yield (document rows, scores) for each query, in order; a query is its analysed words.
 
-        Contains the `depth` best of every shard and all that tie with the last of them, unordered: `best_first` orders
-        and cuts them. Only documents that share a word with the query are found.
+        Contains the `depth` best of every shard and all that tie with the last of them, unordered: `select_top_k`
+        orders and cuts them. Only documents that share a word with the query are found.
         """
         wanted = {word for query in queries for word in query}
         for shard in self._shards:

@@ -11,7 +11,7 @@ from mrb.baselines.retrievers.features import Float64, read_image_features
 from mrb.data.items import Item
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import CandidatesError
-from mrb.retrieval import Found, nearest
+from mrb.retrieval import RankedList, search_exact
 
 
 class ColourWords:
@@ -22,7 +22,7 @@ class ColourWords:
     both sides have both, the score is the mean of the two cosines.
     """
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the documents whose colours fit each query's best."""
         query_ids, queries = _match_colours(data.queries)
         doc_ids, documents = _match_colours(data.corpus)
@@ -31,7 +31,7 @@ class ColourWords:
         compared = sum(bool(queries[:, half].any() and crossed[:, half].any()) for half in halves)
         if not compared:
             raise CandidatesError(f"task {data.task.id}: colour-words needs text on one side and images on the other")
-        return nearest(data.task.id, query_ids, queries, doc_ids, crossed / compared, depth)
+        return search_exact(data.task.id, query_ids, queries, doc_ids, crossed / compared, depth)
 
 
 def _match_colours(table: ItemTable) -> tuple[list[str], Float64]:

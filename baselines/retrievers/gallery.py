@@ -11,11 +11,11 @@ from mrb.baselines.retrievers.features import Float64
 from mrb.baselines.retrievers.pixels import make_vectors
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
-from mrb.retrieval import Found, best_first, nearest
+from mrb.retrieval import RankedList, search_exact, select_top_k
 
 
 class Gallery:
-    """Nearest labelled image first, text second.
+    """ExactSearch labelled image first, text second.
 
     The gallery is the task's side table if it holds images, else the documents' own images. Documents that share an
     image form a group. Groups are ordered by the similarity of their image to the query's (as in `pixels`), documents
@@ -23,7 +23,7 @@ class Gallery:
     group's rank) + s / (1 + s) with s the BM25 score, so groups never interleave, whatever the texts say.
     """
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the documents behind the nearest gallery images of each query."""
         groups, group_vectors = _group_items(data)
         query_ids, queries = make_vectors(data.queries)
@@ -35,7 +35,7 @@ class Gallery:
         row_of = {doc_id: row for row, doc_id in enumerate(index.doc_ids)}
         names = list(groups)
         wanted = min(depth, len(names))  # a group holds at least one document
-        for query_id, near, _ in nearest(data.task.id, query_ids, queries, names, group_vectors, wanted):
+        for query_id, near, _ in search_exact(data.task.id, query_ids, queries, names, group_vectors, wanted):
             text_scores = index.scores(data.queries.item(query_id).text)
             doc_ids: list[str] = []
             places: list[int] = []
@@ -46,7 +46,7 @@ class Gallery:
                     break
             matched = text_scores[[row_of[doc_id] for doc_id in doc_ids]]
             scores = np.asarray(places, np.float32) + matched / (1 + matched)
-            yield (query_id, *best_first(data.task.id, query_id, doc_ids, scores, depth))
+            yield (query_id, *select_top_k(data.task.id, query_id, doc_ids, scores, depth))
 
 
 def _group_items(data: TaskData) -> tuple[dict[str, list[str]], Float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from mrb.baselines.retrievers.features import Float64, read_image_features
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import CandidatesError
-from mrb.retrieval import Found, nearest
+from mrb.retrieval import RankedList, search_exact
 
 
 class Pixels:
@@ -19,13 +19,13 @@ class Pixels:
     The query's text is ignored. Documents without an image are never found; a query without one is an error.
     """
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the documents whose images look most like each query's."""
         doc_ids, documents = make_vectors(data.corpus)
         query_ids, queries = make_vectors(data.queries)
         if not doc_ids or len(query_ids) < len(data.queries):
             raise CandidatesError(f"task {data.task.id}: pixels needs an image in every query and in the documents")
-        return nearest(data.task.id, query_ids, queries, doc_ids, documents, depth)
+        return search_exact(data.task.id, query_ids, queries, doc_ids, documents, depth)
 
 
 def make_vectors(table: ItemTable) -> tuple[list[str], Float64]:

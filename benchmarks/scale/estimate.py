@@ -165,7 +165,7 @@ def pulled_seconds(queries: int, seconds: float, speeds: Float64, cluster: Clust
 def _ended(queries: int, mix: tuple[tuple[float, int], ...], power: float, spread: float) -> float:
     """When the last of the queries is answered, in means of a query; `mix` has each speed with its workers.
 
-    Shares get smaller as less is left (`mrb.parallel.work_queue.Shares`): while at most m times as many queries are
+    Shares get smaller as less is left (`mrb.parallel.work_queue.WorkQueue`): while at most m times as many queries are
     left as there are workers, m are taken at once. The first share of each worker is taken at 0, those of m after it
     when so much has been answered.
     """

@@ -1,6 +1,6 @@
 """A discrete simulation of a run: events in order of time, and the executors' own rule of who gets which queries.
 
-`mrb.parallel.cluster.requeueing_queue` decides here as it does in a run: what is handed out, in which pieces, and what
+`mrb.parallel.work_queue` decides here as it does in a run: what is handed out, in which pieces, and what
 becomes of it when a worker is lost. Only time is simulated: a heap of (when, what). simpy (4.1.2) would bring the same
 heap with a generator for each process; the rule that is to be tested would stay ours.
 """
@@ -11,14 +11,12 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from workload import Cluster, Float64, Way, Work
 
-from mrb.evaluation.spec import TaskSpec
-from mrb.parallel.cluster.requeueing_queue import Handing
-from mrb.parallel.cluster.worker_handle import Member
+from mrb.parallel.work_queue import InHand, WorkQueue
 
 Action = Callable[[], None]
 
@@ -125,7 +123,7 @@ class _Link:
 class _Worker:
     speed: float
     node: int
-    member: Member
+    in_hand: InHand = field(default_factory=dict)
     opened: int = -1
     busy: bool = True
 
@@ -150,15 +148,12 @@ class _Run:
         self._jobs = jobs
         self._waits = waits
         self._read_ahead = read_ahead
-        self._workers = [
-            _Worker(float(speed), node, Member(f"worker {number}", None, None))
-            for number, (speed, node) in enumerate(zip(speeds, nodes, strict=True))
-        ]
+        self._workers = [_Worker(float(speed), node) for speed, node in zip(speeds, nodes, strict=True)]
         self._home = nodes[0]
         self._at = -1
         self.ended = 0.0
         self._costs: list[float] = []
-        self._handing: Handing | None = None
+        self._handing: WorkQueue | None = None
 
     def begin(self) -> None:
         """Start the workers; the command goes on when they are there."""
@@ -184,11 +179,11 @@ class _Run:
         if not len(one.costs):
             self._next_task()
             return
-        task, pairs = one.work.entry.task, one.work.depth
+        pairs = one.work.depth
         self._costs = one.costs.tolist()
         spans = ((str(query), 0, pairs) for query in range(len(self._costs)))
-        self._handing = Handing(TaskSpec(task, pairs, None, None, None), spans, None)
-        self._rng.shuffle(self._workers)  # who asks first is nobody's spec
+        self._handing = WorkQueue(spans)
+        self._rng.shuffle(self._workers)  # who asks first is nobody's choice
         for worker in self._workers:
             if not worker.busy:
                 self._open(worker)
@@ -214,13 +209,13 @@ class _Run:
         if worker.opened < self._at:
             self._open(worker)
             return
-        member, there = worker.member, len(self._workers)
-        while len(member.in_hand) < self._read_ahead and self._handing.take(member, there):
+        in_hand, there = worker.in_hand, len(self._workers)
+        while len(in_hand) < self._read_ahead and self._handing.take(in_hand, there):
             pass
-        if not member.in_hand:
+        if not in_hand:
             return
         worker.busy = True
-        seconds = sum(self._costs[int(query)] for query in member.in_hand) / worker.speed
+        seconds = sum(self._costs[int(query)] for query in in_hand) / worker.speed
         if self._cluster.lost_every is not None:
             lost = float(self._rng.exponential(3600 * self._cluster.lost_every))
             if lost < seconds:
@@ -232,9 +227,9 @@ class _Run:
         worker.busy = False
         handing = self._handing
         assert handing is not None
-        for query in list(worker.member.in_hand):
-            handing.answered(worker.member, query)
-        if handing.over:
+        for query in list(worker.in_hand):
+            handing.accept(worker.in_hand, query)
+        if handing.is_finished:
             self._handing = None
             self._clock.after(self._jobs[self._at].finish, self._next_task)
             return
@@ -242,7 +237,7 @@ class _Run:
 
     def _lost(self, worker: _Worker) -> None:
         assert self._handing is not None
-        self._handing.give_back(worker.member)
+        self._handing.requeue(worker.in_hand)
         self._clock.after(self._cluster.start, lambda: self._back(worker))
         for other in self._workers:
             self._ask(other)

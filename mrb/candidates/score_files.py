@@ -25,8 +25,8 @@ from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, ResultError, one_line
 from mrb.retrieval.first_stage import make_candidates
-from mrb.retrieval.retriever import Found
-from mrb.retrieval.top_k import best_first
+from mrb.retrieval.retriever import RankedList
+from mrb.retrieval.top_k import select_top_k
 
 Format = Literal["trec", "mteb", "parquet"]
 Scores = Mapping[str, Mapping[str, float]]
@@ -144,12 +144,12 @@ class _FixedScores:
 
     scores: Scores
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the `depth` best documents of each query."""
         for query_id in data.queries:
             found = self.scores.get(query_id, {})
             values = np.fromiter(found.values(), np.float32, len(found))
-            yield (query_id, *best_first(data.task.id, query_id, list(found), values, depth))
+            yield (query_id, *select_top_k(data.task.id, query_id, list(found), values, depth))
 
 
 def _guess_format(path: Path) -> Format:

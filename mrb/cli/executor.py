@@ -1,18 +1,20 @@
-"""Where workers are: the options that `run` and `candidates make` share, and what they make of them."""
+"""The options of `run` and `candidates make` that say where workers run, and the executors that they select."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mrb.errors import MRBError
-from mrb.parallel.cluster.connect import Wanted
+from mrb.parallel.ray_cluster import ClusterOptions
 
 if TYPE_CHECKING:
     from mrb.evaluation.executor import Start
-    from mrb.retrieval.first_stage import Start as Makers
+    from mrb.parallel.pool import Connect
+    from mrb.retrieval.first_stage import StartEncoder
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,46 +40,45 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def refuse_without_ray(executor: str, wanted: Wanted) -> None:
-    """MRBError where an option needs the other executor, or this one needs Ray and it is not installed."""
+def select_executor(executor: str, options: ClusterOptions, timeout: float | None) -> Start:
+    """Return the executor of a run."""
+    refuse_without_ray(executor, options)
+    if executor == "local" and options.workers in (None, 1) and timeout is None:
+        from mrb.evaluation.executor import in_process
+
+        return in_process
+    from mrb.parallel.scoring import score_in_workers
+
+    return score_in_workers(_select_transport(executor, options), timeout)
+
+
+def select_encoder(executor: str, options: ClusterOptions) -> StartEncoder | None:
+    """Return the function that starts workers for an encoder; None if this process encodes."""
+    refuse_without_ray(executor, options)
+    if executor == "local" and options.workers in (None, 1):
+        return None
+    from mrb.parallel.encoding import PoolEncoder
+
+    return partial(PoolEncoder, connect=_select_transport(executor, options))
+
+
+def refuse_without_ray(executor: str, options: ClusterOptions) -> None:
+    """Raise MRBError if an option needs the other executor, or if this one needs Ray and it is not installed."""
     from importlib.util import find_spec
 
-    if executor == "local" and (wanted.address is not None or wanted.gpus is not None):
+    if executor == "local" and (options.address is not None or options.gpus is not None):
         raise MRBError("--address and --gpus-per-worker are for --executor ray")
     if executor == "ray" and find_spec("ray") is None:
         raise MRBError("--executor ray needs Ray, which is not installed: pip install 'mrb[ray]'")
 
 
-def executor_of(executor: str, wanted: Wanted, timeout: float | None) -> Start:
-    """Return what scores a run."""
-    refuse_without_ray(executor, wanted)
+def _select_transport(executor: str, options: ClusterOptions) -> Connect:
     if executor == "ray":
-        from mrb.parallel.cluster.connect import on_ray
+        from mrb.parallel.ray_cluster import connect_ray
 
-        return on_ray(wanted, timeout)
-    workers = wanted.workers or 1
-    if workers == 1 and timeout is None:
-        from mrb.evaluation.executor import in_process
+        return partial(connect_ray, options)
+    from contextlib import nullcontext
 
-        return in_process
-    from mrb.parallel.pool import on_processes
+    from mrb.parallel.process import LocalWorkers
 
-    return on_processes(workers, timeout)
-
-
-def makers_of(executor: str, wanted: Wanted) -> Makers | None:
-    """Return what makes vectors; None for this process."""
-    refuse_without_ray(executor, wanted)
-    if executor == "ray":
-        from functools import partial
-
-        from mrb.parallel.cluster.encoding import RayMaker
-
-        return partial(RayMaker, wanted=wanted)
-    if wanted.workers in (None, 1):
-        return None
-    from functools import partial
-
-    from mrb.parallel.encoding_pool import Workers
-
-    return partial(Workers, workers=wanted.workers)
+    return lambda: nullcontext(LocalWorkers(options.workers or 1))

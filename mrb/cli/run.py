@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.executor import cluster_options, executor_of
+from mrb.cli.executor import cluster_options, select_executor
 from mrb.cli.options import (
     candidates_option,
     depth_option,
@@ -26,7 +26,7 @@ from mrb.cli.options import (
     type_option,
 )
 from mrb.errors import MRBError
-from mrb.parallel.cluster.connect import Wanted
+from mrb.parallel.ray_cluster import ClusterOptions
 
 
 @click.command()
@@ -104,7 +104,7 @@ def command(
     from mrb.results.run import format_run
 
     need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
-    start = executor_of(executor, Wanted(workers, gpus_per_worker, address), timeout)
+    start = select_executor(executor, ClusterOptions(workers, gpus_per_worker, address), timeout)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
     lists, pulled = find_local_lists(candidates, spec.tasks)
     spec = replace(

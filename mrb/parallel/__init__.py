@@ -1,1 +1,1 @@
-"""Run a plan on several processes of one machine, with one instance of the reranker in each, or on a Ray cluster."""
+"""Score or encode in several worker processes, on one machine or on a Ray cluster."""

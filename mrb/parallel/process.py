@@ -7,82 +7,68 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from multiprocessing import Pipe
+from multiprocessing import Pipe, connection
+from typing import Any
 
 from mrb.errors import AdapterError
-from mrb.parallel.messages import Command, Message, Span
+from mrb.parallel.messages import Lost
+from mrb.parallel.resources import visible_gpus, worker_environment
 
-SERVE = "mrb.parallel.worker"
-"""The module whose `main(handle, parent)` a worker process runs."""
+LOOK_SECONDS = 1.0
+"""Seconds between checks of silent workers. A dead worker's child may hold its pipe open, so it gives no EOF."""
 DEATH_SECONDS = 5.0
 """Seconds that a process may take to end after its pipe has closed."""
 END_SECONDS = 10.0
-"""Seconds that a process may take to end after it has closed its reranker."""
-KEPT = "what was scored before is kept, the same command goes on"
+"""Seconds that a process may take to end after it has closed its job."""
 
 
 class WorkerProcess:
-    """A started worker process.
+    """A started worker process."""
 
-    `doing` and `in_hand` (ids of its queries, in order) are its current activity, for the error if it dies. `heard` is
-    the time of its last message (`time.monotonic`).
-    """
-
-    def __init__(self, name: str, environment: Mapping[str, str], serve: str = SERVE) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self.name = name
-        self.doing = "building the reranker"
-        self.in_hand: dict[str, None] = {}
-        self.heard = time.monotonic()
         self._ended = False
         self.connection, theirs = Pipe()
         with theirs:
             try:
                 self.process = subprocess.Popen(  # noqa: S603  (this interpreter, our own module)
-                    [sys.executable, "-P", "-c", _code(serve), str(theirs.fileno()), str(os.getpid())],
+                    [sys.executable, "-P", "-c", _worker_code(), str(theirs.fileno()), str(os.getpid())],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    process_group=0,  # only the run gets Ctrl-C, and killing the group ends the adapter's children
+                    process_group=0,  # only the command gets Ctrl-C, and killing the group ends the adapter's children
                 )
             except OSError as error:
                 raise AdapterError(f"{name} cannot be started: {error.strerror}") from error
 
-    def send(self, message: Command | Sequence[Span]) -> None:
-        """Send a message. Raises AdapterError if the process has died."""
-        try:
+    def send(self, message: object) -> None:
+        """Send a message. If the process has died, `receive` reports that."""
+        with contextlib.suppress(OSError):
             self.connection.send(message)
-        except OSError:
-            raise self.died() from None
 
-    def receive(self) -> Message:
-        """Return the next message. Raises AdapterError if the process has died."""
+    def receive(self) -> list[Any]:
+        """Return the messages that have arrived; the last is `Lost` if the pipe has closed."""
+        messages: list[Any] = []
         try:
-            message: Message = self.connection.recv()
+            while self.connection.poll():
+                messages.append(self.connection.recv())
         except (EOFError, OSError):
-            raise self.died() from None
-        return message
+            messages.append(self._describe_loss())
+        return messages
 
-    def died(self) -> AdapterError:
-        """Return the error that states how the process ended and its last activity."""
-        return AdapterError(f"{self.name} {self.ending()} while {doing_what(self.doing, self.in_hand)}; {KEPT}")
+    def look(self) -> list[Any]:
+        """Return the last messages of a silent process if it has died; an empty list if it lives."""
+        if self.process.poll() is None:
+            return []
+        return self.receive() or [self._describe_loss()]
 
-    def late(self, seconds: float) -> AdapterError:
-        """Return the error for a worker that was silent for `seconds`."""
-        doing = doing_what(self.doing, self.in_hand)
-        return AdapterError(f"{self.name} (process {self.process.pid}) {silent(seconds)} while {doing}; {KEPT}")
-
-    def ending(self) -> str:
-        """Wait briefly for the end and describe it, with the process id, as the rest of a sentence "worker 1 ..."."""
-        try:
-            how = _ending(self.process.wait(DEATH_SECONDS))
-        except subprocess.TimeoutExpired:
-            how = "closed its pipe to the run"
-        return f"(process {self.process.pid}) {how}"
+    def has_message(self) -> bool:
+        """Return whether a message has arrived that `receive` has not returned."""
+        return self.connection.poll()
 
     def wait(self) -> None:
-        """Wait until the process ends after closing its reranker; after END_SECONDS it is left to `kill`."""
+        """Wait until the process ends after closing its job; after END_SECONDS it is left to `kill`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ended = self.process.wait(END_SECONDS) == 0
 
@@ -94,30 +80,53 @@ class WorkerProcess:
             self.process.wait()
         self.connection.close()
 
-
-def silent(seconds: float) -> str:
-    """Describe a worker that exceeded `--timeout`."""
-    return f"gave no answer for {seconds:g} seconds (--timeout)"
-
-
-def doing_what(doing: str, in_hand: Mapping[str, object]) -> str:
-    """Describe a worker's activity, with the query that it has held longest."""
-    if not in_hand:
-        return doing
-    first, *others = in_hand
-    return f"{doing}, query {first!r}" + (f" and {len(others)} more in hand" if others else "")
+    def _describe_loss(self) -> Lost:
+        """Wait briefly for the end of the process and describe it."""
+        try:
+            how = _describe_exit(self.process.wait(DEATH_SECONDS))
+        except subprocess.TimeoutExpired:
+            how = "closed its pipe"
+        return Lost(f"(process {self.process.pid}) {how}")
 
 
-def _code(serve: str) -> str:
+class LocalWorkers:
+    """A transport of `mrb.parallel.pool`: `count` processes on this machine, each with one GPU. None is replaced.
+
+    Raises AdapterError if the system is neither Linux nor macOS.
+    """
+
+    replaces_lost = False
+
+    def __init__(self, count: int) -> None:
+        if os.name != "posix":
+            raise AdapterError("several workers need Linux or macOS; leave --workers out")
+        self.count = count
+        self._gpus = visible_gpus()
+
+    def start(self, number: int) -> WorkerProcess:
+        """Start worker `number` (from 0)."""
+        environment = worker_environment(number, self.count, self._gpus)
+        return WorkerProcess(f"worker {number + 1} of {self.count}", environment)
+
+    def receive(self, processes: Sequence[WorkerProcess]) -> list[tuple[WorkerProcess, list[Any]]]:
+        """Wait briefly and return the messages of those processes that have sent some."""
+        ready = connection.wait([process.connection for process in processes], LOOK_SECONDS)
+        if not ready:
+            return [(process, messages) for process in processes if (messages := process.look())]
+        return [(process, process.receive()) for process in processes if process.connection in ready]
+
+
+def _worker_code() -> str:
     """Return the code that the new interpreter runs. A fork would break CUDA and threads.
 
     It has the import path of this process, which an adapter in a file or module needs; -P adds no folder before it.
     """
     folders = [str(folder) for folder in sys.path]
-    return f"import sys; sys.path[:] = {folders!r}; from {serve} import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+    start = "from mrb.parallel.worker import main; main(*map(int, sys.argv[1:]))"
+    return f"import sys; sys.path[:] = {folders!r}; {start}"
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     try:

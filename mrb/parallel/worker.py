@@ -1,7 +1,6 @@
-"""The worker process of a run: it builds the reranker, opens tasks, and scores the queries that it gets.
+"""The worker process: it builds a job, executes the command's messages, and processes the work that it gets.
 
-It writes no file. It ends on command or when its run ends in any way. The processes that the reranker started end with
-it.
+It ends on `Close`, or when its parent process ends in any way. The processes that its adapter started end with it.
 """
 
 from __future__ import annotations
@@ -14,20 +13,34 @@ import threading
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from typing import Any
 
-from mrb.errors import CandidatesError, MRBError
-from mrb.evaluation.executor import InProcess, Score, in_process
+from mrb.errors import MRBError
+from mrb.evaluation import environment
 from mrb.evaluation.failures import FailureBudget
-from mrb.evaluation.plan import Entry, Plan, load_plan
-from mrb.parallel.messages import Ask, Build, Close, Done, Failed, Message, Open, Packages, Raised, Work, portable
+from mrb.parallel.messages import (
+    Answer,
+    Ask,
+    Built,
+    Call,
+    Close,
+    Done,
+    Failed,
+    Job,
+    JobSpec,
+    Piece,
+    Raised,
+    Work,
+    make_portable,
+)
 
 LOOK_SECONDS = 0.5
-"""Seconds between checks that the run's process still exists."""
+"""Seconds between checks that the parent process still exists."""
 
 
-def main(handle: int, run: int) -> None:
-    """Serve the run with process id `run` over the pipe with file descriptor `handle`, until either ends."""
-    _end_with(run)
+def main(handle: int, parent: int) -> None:
+    """Serve the process with id `parent` over the pipe with file descriptor `handle`, until either ends."""
+    _end_with(parent)
     if os.environ.get("MRB_TRACEBACK") == "1":
         faulthandler.enable()  # prints the traceback of a crash in native code
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
@@ -37,95 +50,67 @@ def main(handle: int, run: int) -> None:
 class Channel:
     """The worker's end of the pipe. Sending is locked, because an adapter may take requests in its own thread."""
 
-    def __init__(self, connection: Connection[object, object]) -> None:
+    def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
         self._sending = threading.Lock()
 
-    def send(self, message: Message) -> None:
-        """Send a message to the run."""
+    def send(self, message: object) -> None:
+        """Send a message to the command."""
         with self._sending:
             self._connection.send(message)
 
-    def receive(self) -> object:
-        """Return the next command or the answer to an `Ask`. Raises EOFError if the run has ended."""
+    def receive(self) -> Any:
+        """Return the next command or the answer to an `Ask`. Raises EOFError if the command has ended."""
         return self._connection.recv()
 
 
 def serve(channel: Channel) -> None:
     """Execute commands until `Close`. An error is sent as `Raised` and ends the worker."""
     try:
-        build = channel.receive()
-        assert isinstance(build, Build)  # the first command
-        with in_process(build.model, build.options) as reranker:
-            channel.send(Done(reranker.info))
-            worker = Worker(channel, reranker)
+        spec = channel.receive()
+        assert isinstance(spec, JobSpec)  # the first command
+        with spec.start() as job:
+            channel.send(Done(Built(job.info, environment.list_packages())))
             while not isinstance(command := channel.receive(), Close):
-                channel.send(Done(worker.obey(command)))
+                channel.send(Done(_execute(job, command, channel)))
         channel.send(Done())
     except MRBError as error:
-        channel.send(Raised(portable(error)))
+        channel.send(Raised(make_portable(error)))
 
 
-class Worker:
-    """A built reranker and the open task."""
+def _execute(job: Job, command: Call | Work, channel: Channel) -> object:
+    if isinstance(command, Call):
+        return getattr(job, command.method)(*command.arguments)
+    budget = _ReportingBudget(channel) if command.tolerant else None
+    received = -1
+    while received:  # an adapter may end its stream at an empty answer, and be given more work afterwards
+        stream = _WorkStream(channel)
+        for key, value in job.process(stream, budget):
+            channel.send(Answer(key, value))
+        received = stream.received
+    return None
 
-    def __init__(self, channel: Channel, reranker: InProcess) -> None:
+
+class _WorkStream:
+    """The pieces of work from the command, requested as the job takes them; it ends at an empty answer."""
+
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._reranker = reranker
-        self._opened: tuple[Plan, Score] | None = None
+        self.received = 0
 
-    def obey(self, command: object) -> object:
-        """Execute one command and return the value of its `Done`."""
-        if isinstance(command, Packages):
-            return self._reranker.packages()
-        if isinstance(command, Open):
-            self._open(command)
-        else:
-            assert isinstance(command, Work)
-            self._score(_Told(self._channel) if command.tolerant else None)
-        return None
+    def __iter__(self) -> Iterator[Piece]:
+        while pieces := self._ask():
+            self.received += len(pieces)
+            yield from pieces
 
-    def _open(self, command: Open) -> None:
-        self._opened = None  # frees the last task's data before the next task is loaded
-        plan = load_plan(command.spec)
-        if plan.candidates.sha256 != command.candidates:
-            raise CandidatesError(f"candidates of {plan.data.task.id}: the file was changed since the run began")
-        self._opened = plan, self._reranker.open(command.spec, plan)
-
-    def _score(self, allowance: FailureBudget | None) -> None:
-        assert self._opened is not None
-        plan, score = self._opened
-        handed = -1
-        while handed:
-            stream = _Stream(self._channel, plan)
-            for record in score(stream, allowance):
-                self._channel.send(record)
-            handed = stream.handed
-
-
-class _Stream:
-    """The entries from the run, requested as the adapter takes them; it ends at an empty answer."""
-
-    def __init__(self, channel: Channel, plan: Plan) -> None:
-        self._channel = channel
-        self._plan = plan
-        self.handed = 0
-
-    def __iter__(self) -> Iterator[Entry]:
-        while spans := self._asked():
-            self.handed += len(spans)
-            for query_id, first, end in spans:
-                yield self._plan.entry(query_id).tail(first).head(end - first)
-
-    def _asked(self) -> list[tuple[str, int, int]]:
+    def _ask(self) -> list[Piece]:
         self._channel.send(Ask())
-        spans = self._channel.receive()
-        assert isinstance(spans, list)
-        return spans
+        pieces: list[Piece] = self._channel.receive()
+        return pieces
 
 
-class _Told(FailureBudget):
-    """Reports failed pairs to the run, which counts those of all workers and ends the workers if there are too many."""
+class _ReportingBudget(FailureBudget):
+    """Reports failures to the command, which counts those of all workers and ends them if there are too many."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(allowed=0)
@@ -133,18 +118,19 @@ class _Told(FailureBudget):
 
     def spend(self, pairs: int, error: MRBError) -> None:
         """Report `pairs` pairs that failed with `error`."""
-        self._channel.send(Failed(pairs, portable(error)))
+        self._channel.send(Failed(pairs, make_portable(error)))
 
 
-def _end_with(run: int) -> None:
-    """Kill this process's group once the run's process is gone. It leads its own group, which holds its children.
+def _end_with(parent: int) -> None:
+    """Kill this process's group once the parent is gone. It leads its own group, which holds its children.
 
-    The end of the pipe is not enough, because children that the adapter forks hold the pipe too.
+    The end of the pipe is not enough: children that the adapter forks hold the pipe too, and the pipe is read only
+    between pieces of work.
     """
 
     def watch() -> None:
-        while os.getppid() == run:
+        while os.getppid() == parent:
             time.sleep(LOOK_SECONDS)
         os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=watch, name="mrb-run-watch", daemon=True).start()
+    threading.Thread(target=watch, name="mrb-parent-watch", daemon=True).start()

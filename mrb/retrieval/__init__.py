@@ -1,20 +1,20 @@
 """First stages: the `Retriever` contract, the order of a list, exact vector search, fusion, and candidate lists."""
 
 from mrb.retrieval.dense import Dense
+from mrb.retrieval.exact_search import search_exact
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.retrieval.fusion import Fusion
-from mrb.retrieval.retriever import Encoder, Found, Retriever
-from mrb.retrieval.top_k import best_first
-from mrb.retrieval.vectors import nearest
+from mrb.retrieval.retriever import Encoder, RankedList, Retriever
+from mrb.retrieval.top_k import select_top_k
 
 __all__ = [
     "Dense",
     "Encoder",
-    "Found",
     "Fusion",
+    "RankedList",
     "Retriever",
-    "best_first",
     "load_first_stage",
     "make_candidates",
-    "nearest",
+    "search_exact",
+    "select_top_k",
 ]

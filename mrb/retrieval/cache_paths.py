@@ -9,7 +9,7 @@ from mrb.data.task_data import ItemTable, TaskData
 from mrb.hub.manifest import find_cache_root
 
 
-def work_root() -> Path:
+def first_stage_cache() -> Path:
     """Return the folder `first-stages` of MRB's cache."""
     return find_cache_root() / "first-stages"
 

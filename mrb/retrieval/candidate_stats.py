@@ -26,7 +26,7 @@ class Quality:
     cutoff: int
 
 
-def quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
+def measure_quality(candidates: Candidates, data: TaskData, depth: int) -> Quality:
     """Measure the first `depth` documents of each list. A query without a list counts as 0."""
     recall = Measure("Recall", min(depth, MAX_CUTOFF))
     order = {query_id: doc_ids[:depth] for query_id, doc_ids, _ in candidates.lists()}

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from mrb._util.redact import redact
-from mrb.candidates.lists import Candidates
 from mrb.data.items import Item
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
@@ -19,32 +18,34 @@ from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.plugins import Adapter, close_adapter
 from mrb.rerankers.raised import to_adapter_error
 from mrb.retrieval.retriever import Float32
-from mrb.retrieval.shards import SHARD_ROWS, Shards, shards_of
+from mrb.retrieval.shards import SHARD_ROWS, Kind, Shards, find_missing, select_table, show_progress
 
 BATCH = 32
 CHECKED = 4
 """The number of stored vectors per table, and of documents of a stored list, that are encoded again as a check."""
 TOLERANCE = 0.03
-"""The largest accepted change in that check: of a vector as a share of its length, of a score as a share of the list's
-largest score. Half precision with another batch size stays below it."""
+"""The largest accepted change in that check: of a vector as a share of its length, of a score as a share of the largest
+score. Half precision with another batch size stays below it."""
 
 
-class Maker(Protocol):
-    """Encodes and writes shards, in this process (`Encoding`) or in others (`mrb.parallel.encoding_pool`)."""
+class EmbeddingWriter(Protocol):
+    """Encodes items and writes shards, in this process (`LocalEncoder`) or in workers (`mrb.parallel.encoding`)."""
 
     name: str
     identity: dict[str, Any]
     shard_rows: int
     needs_images: bool
+    folder: Path
+    """The folder of the vectors."""
     allowed: int
     """The number of items of a task that may fail. Their vectors are NaN."""
 
-    def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Prepare a search. Processes write all missing shards of the tables here, at once."""
+    def prepare(self, tables: Sequence[Shards]) -> None:
+        """Verify the stored shards of a task's tables and write the missing ones."""
         ...
 
-    def make(self, shards: Shards, number: int, made: Callable[[int], object]) -> None:
-        """Write one missing shard; `made` receives numbers of encoded items."""
+    def encode(self, data: TaskData, kind: Kind, ids: Sequence[str]) -> Float32:
+        """Encode a few items, to compare them with what is stored. Returns vectors of shape (n, width)."""
         ...
 
     def close(self) -> None:
@@ -52,7 +53,7 @@ class Maker(Protocol):
         ...
 
 
-class Encoding:
+class LocalEncoder:
     """An encoder in this process; it gets `batch_size` items per call. AdapterError if it breaks its contract."""
 
     def __init__(self, adapter: Adapter) -> None:
@@ -61,20 +62,25 @@ class Encoding:
         self.shard_rows = int(getattr(self.target, "shard_rows", SHARD_ROWS))
         self.needs_images = bool(getattr(self.target, "needs_images", False))
         self.batch_size = int(getattr(self.target, "batch_size", BATCH))
+        self.folder = Path()
         self.allowed = 0
-        self.allowance = FailureBudget(0)
+        self.budget = FailureBudget(0)
         self.identity: dict[str, Any] = {
             "retriever": adapter.name,
             "options": redact({key: str(value) for key, value in adapter.options.items()}),
             "source_sha256": adapter.source_sha256,
-            **{name: _stated(self.target, name) for name in ("version", "revision", "dtype")},
+            **{name: _read_attribute(self.target, name) for name in ("version", "revision", "dtype")},
         }
 
-    def prepare(self, data: TaskData, tables: Sequence[Shards]) -> None:
-        """Verify the stored shards. Missing shards are encoded when they are needed."""
-        self.allowance = FailureBudget(self.allowed, things="items")
+    def prepare(self, tables: Sequence[Shards]) -> None:
+        """Verify the stored shards of a task's tables and write the missing ones."""
+        self.budget = FailureBudget(self.allowed, things="items")
         for shards in tables:
             self.verify(shards)
+        missing = find_missing(tables)
+        with show_progress(missing) as bar:
+            for shards, number in missing:
+                self.write_shard(shards, number, bar.update)
 
     def verify(self, shards: Shards) -> None:
         """Encode a few stored vectors of a table again. Raises AdapterError, which names the item, if one differs."""
@@ -86,7 +92,7 @@ class Encoding:
         if not len(rows):
             return
         ids = [shards.part(number)[row] for row in rows]
-        for item_id, kept, now in zip(ids, vectors[rows], self._rows(shards, ids), strict=False):
+        for item_id, kept, now in zip(ids, vectors[rows], self.encode(shards.data, shards.kind, ids), strict=False):
             apart = float(np.linalg.norm(now - kept)) if now.shape == kept.shape else np.inf
             if apart > TOLERANCE * max(float(np.linalg.norm(kept)), 1e-6):
                 raise AdapterError(
@@ -94,48 +100,30 @@ class Encoding:
                     "not the same model's; --fresh encodes anew"
                 )
 
-    def verify_list(self, data: TaskData, candidates: Candidates, where: str) -> None:
-        """Score a few pairs of this encoder's stored list again. Raises AdapterError, which names a changed pair."""
-        queries, documents = shards_of(data, Path(), self.shard_rows, self.identity)
-        query_id, doc_ids, scores = next(iter(candidates.lists()))
-        ids = doc_ids[:CHECKED]
-        now = self._rows(documents, ids) @ self._rows(queries, [query_id])[0]
-        apart = np.abs(now - scores[: len(ids)])
-        worst = int(np.argmax(apart))
-        if apart[worst] > TOLERANCE * float(np.abs(scores).max()):
-            raise AdapterError(
-                f"{where}: task {data.task.id}, query {query_id!r}, document {ids[worst]!r} scored {scores[worst]} and "
-                f"scores {now[worst]} now: not the same model's; --fresh makes the list anew"
-            )
-
-    def make(self, shards: Shards, number: int, made: Callable[[int], object] = lambda _: None) -> None:
+    def write_shard(self, shards: Shards, number: int, progress: Callable[[int], object] = lambda _: None) -> None:
         """Encode a shard batch by batch and write it."""
         parts: list[Float32] = []
         ids = shards.part(number)
         for first in range(0, len(ids), self.batch_size):
             batch = ids[first : first + self.batch_size]
-            parts += self._most(shards, batch) if self.allowance.allowed else [self._rows(shards, batch)]
-            made(len(batch))
+            if self.budget.allowed:
+                parts += self._encode_most(shards, batch)
+            else:
+                parts.append(self.encode(shards.data, shards.kind, batch))
+            progress(len(batch))
         widths = {rows.shape[1] for rows in parts} - {0}
         if len(widths) > 1:
             raise AdapterError(f"{self.name}: vectors of one table differ in width")
         failed = np.full((1, max(widths, default=1)), np.nan, np.float32)
         shards.write(number, np.concatenate([rows if rows.shape[1] else failed for rows in parts]))
 
-    def _most(self, shards: Shards, ids: Sequence[str]) -> list[Float32]:
-        """Encode a batch, or each item alone if the batch fails; an item that fails alone gives a row of width 0."""
+    def encode(self, data: TaskData, kind: Kind, ids: Sequence[str]) -> Float32:
+        """Encode items in one call. Returns vectors of shape (n, width). Raises AdapterError, which names the item."""
+        table = select_table(data, kind)
+        instruction = data.task.instruction if kind == "queries" else None
         try:
-            return [self._rows(shards, ids)]
-        except (AdapterError, DataError) as error:
-            if len(ids) > 1:
-                return [rows for item_id in ids for rows in self._most(shards, [item_id])]
-            self.allowance.spend(1, error)
-            return [np.empty((1, 0), np.float32)]
-
-    def _rows(self, shards: Shards, ids: Sequence[str]) -> Float32:
-        table = shards.table
-        try:
-            rows = self._encoded(shards, [table.item(item_id) for item_id in ids], f"{table.name}, {ids[0]!r}")
+            items = [table.item(item_id) for item_id in ids]
+            rows = self._call_encoder(items, instruction, f"{table.name}, {ids[0]!r}")
         except (AdapterError, DataError) as error:
             if not error.place or str(error).startswith(table.name):  # an image error already names the item
                 raise
@@ -147,11 +135,25 @@ class Encoding:
             raise AdapterError(f"{self.name}: the vector of {bad!r} ({table.name}) is not finite")
         return rows
 
-    def _encoded(self, shards: Shards, items: Sequence[Item], first: str) -> Float32:
+    def close(self) -> None:
+        """Close the encoder, if it has a `close`."""
+        close_adapter(self.name, self.target)
+
+    def _encode_most(self, shards: Shards, ids: Sequence[str]) -> list[Float32]:
+        """Encode a batch, or each item alone if the batch fails; an item that fails alone gives a row of width 0."""
         try:
-            with guard_adapter_call(), np.errstate(over="ignore"):  # `_rows` refuses an infinity by name
-                if shards.kind == "queries":
-                    answer = self.target.encode_queries(items, shards.instruction)
+            return [self.encode(shards.data, shards.kind, ids)]
+        except (AdapterError, DataError) as error:
+            if len(ids) > 1:
+                return [rows for item_id in ids for rows in self._encode_most(shards, [item_id])]
+            self.budget.spend(1, error)
+            return [np.empty((1, 0), np.float32)]
+
+    def _call_encoder(self, items: Sequence[Item], instruction: str | None, first: str) -> Float32:
+        try:
+            with guard_adapter_call(), np.errstate(over="ignore"):  # `encode` refuses an infinity by name
+                if instruction is not None:
+                    answer = self.target.encode_queries(items, instruction)
                 else:
                     answer = self.target.encode_documents(items)
                 return convert_scores(answer).astype(np.float32)
@@ -161,11 +163,7 @@ class Encoding:
             what = f"{self.name}: encoding {len(items)} items from {first} on raised"
             raise to_adapter_error(error, what) from error
 
-    def close(self) -> None:
-        """Close the encoder, if it has a `close`."""
-        close_adapter(self.name, self.target)
 
-
-def _stated(target: object, name: str) -> str | None:
+def _read_attribute(target: object, name: str) -> str | None:
     value = getattr(target, name, None)
     return None if value is None else str(value)

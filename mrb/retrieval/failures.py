@@ -9,8 +9,8 @@ import numpy as np
 
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import DataError, MRBError
-from mrb.retrieval.fusion import covers
-from mrb.retrieval.retriever import Found, Retriever
+from mrb.retrieval.fusion import covers_task
+from mrb.retrieval.retriever import RankedList, Retriever
 from mrb.retrieval.shards import Kind
 
 
@@ -35,7 +35,7 @@ class Failures:
             raise type(error)(f"{error} (failed items: {self.count}, allowed: {self.allowed})") from error
 
 
-class Undamaged:
+class ImageFilter:
     """A wrapper that leaves items with damaged images out of a retriever's search. It decodes every image first."""
 
     def __init__(self, retriever: Retriever, failures: Failures) -> None:
@@ -44,17 +44,17 @@ class Undamaged:
 
     def covers(self, data: TaskData) -> bool:
         """Return whether the wrapped retriever covers the task."""
-        return covers(self.retriever, data)
+        return covers_task(self.retriever, data)
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Search without damaged items: damaged documents are in no list, damaged queries have empty lists."""
-        queries, corpus = self._whole("queries", data.queries), self._whole("documents", data.corpus)
+        queries, corpus = self._drop_damaged("queries", data.queries), self._drop_damaged("documents", data.corpus)
         lost = data.queries.rows.keys() - queries.rows.keys()
-        return with_lost(
+        return add_empty_lists(
             data.queries, lost, self.retriever.search(replace(data, queries=queries, corpus=corpus), depth)
         )
 
-    def _whole(self, kind: Kind, table: ItemTable) -> ItemTable:
+    def _drop_damaged(self, kind: Kind, table: ItemTable) -> ItemTable:
         """Return the table without its damaged items, or the same object if there are none."""
         damaged = set()
         for item_id in table if table.has_images else ():
@@ -69,7 +69,7 @@ class Undamaged:
         return replace(table, rows={item_id: row for item_id, row in table.rows.items() if item_id not in damaged})
 
 
-def with_lost(query_ids: Iterable[str], lost: Set[str], found: Iterator[Found]) -> Iterator[Found]:
+def add_empty_lists(query_ids: Iterable[str], lost: Set[str], found: Iterator[RankedList]) -> Iterator[RankedList]:
     """Yield the results of a search with an empty list for each lost query, in the order of `query_ids`."""
     for query_id in query_ids:
         if query_id in lost:

@@ -18,15 +18,16 @@ from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.answers import convert_scores
+from mrb.rerankers.adapter_source import hash_source
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.raised import to_adapter_error, to_safe_repr
 from mrb.retrieval.dense import Dense
-from mrb.retrieval.encoding import Encoding, Maker
-from mrb.retrieval.failures import Failures, Undamaged
+from mrb.retrieval.encoding import EmbeddingWriter, LocalEncoder
+from mrb.retrieval.failures import Failures, ImageFilter
 from mrb.retrieval.fusion import Fusion
-from mrb.retrieval.retriever import Found, Retriever
+from mrb.retrieval.retriever import RankedList, Retriever
 
-Start = Callable[[str, Mapping[str, str]], Maker]
+StartEncoder = Callable[[str, Mapping[str, str]], EmbeddingWriter]
 """Starts worker processes with one encoder each, given the encoder's name and options."""
 
 
@@ -35,7 +36,7 @@ def load_first_stage(
     options: Mapping[str, str] | None = None,
     *,
     folder: Path | None = None,
-    elsewhere: Start | None = None,
+    elsewhere: StartEncoder | None = None,
     failures: Failures | None = None,
 ) -> Retriever:
     """Load a first stage. An encoder becomes a `Dense` retriever; several retrievers become a `Fusion`.
@@ -48,7 +49,7 @@ def load_first_stage(
         failures: Limits the failed items of a task; none may fail if None.
 
     Returns:
-        The retriever. The caller must pass it to `close`.
+        The retriever. The caller must pass it to `close_retriever`.
 
     Raises:
         AdapterError: A name is unknown or repeated, an option is invalid, or workers are given for no encoder.
@@ -56,22 +57,22 @@ def load_first_stage(
     parts = name.split("+")
     if len(set(parts)) != len(parts):
         raise AdapterError(f"first stage {name!r} names a retriever twice")
-    chosen = {parts[0]: options or {}} if len(parts) == 1 else _options_of(name, parts, options or {})
+    chosen = {parts[0]: options or {}} if len(parts) == 1 else _split_options(name, parts, options or {})
     retrievers: list[Retriever] = []
     try:
         for part in parts:
-            retrievers.append(_loaded(part, chosen[part], folder, elsewhere, failures or Failures()))
+            retrievers.append(_load_one(part, chosen[part], folder, elsewhere, failures or Failures()))
     except BaseException:
         for retriever in retrievers:
-            close(retriever)
+            close_retriever(retriever)
         raise
     if elsewhere and not any(isinstance(retriever, Dense) for retriever in retrievers):
         raise AdapterError(f"{name} searches by itself, in one process; leave --workers out")
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
 
 
-def _loaded(
-    name: str, options: Mapping[str, str], folder: Path | None, elsewhere: Start | None, failures: Failures
+def _load_one(
+    name: str, options: Mapping[str, str], folder: Path | None, elsewhere: StartEncoder | None, failures: Failures
 ) -> Retriever:
     from mrb.rerankers.plugins import RETRIEVERS, is_class_with, load_adapter
 
@@ -80,11 +81,11 @@ def _loaded(
     adapter = load_adapter(name, options, RETRIEVERS)
     retriever: Retriever = adapter.target
     if not callable(getattr(retriever, "search", None)):
-        return Dense(Encoding(adapter), folder, failures)
-    return Undamaged(retriever, failures) if failures.allowed else retriever
+        return Dense(LocalEncoder(adapter), folder, failures)
+    return ImageFilter(retriever, failures) if failures.allowed else retriever
 
 
-def _options_of(name: str, parts: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _split_options(name: str, parts: Sequence[str], options: Mapping[str, str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {part: {} for part in parts}
     for option, value in options.items():
         part, _, key = option.rpartition(".")
@@ -97,30 +98,35 @@ def _options_of(name: str, parts: Sequence[str], options: Mapping[str, str]) -> 
     return found
 
 
-def dense_of(retriever: Retriever) -> list[Dense]:
+def collect_dense(retriever: Retriever) -> list[Dense]:
     """Return the dense retrievers among the retriever and its fused parts."""
     parts = retriever.retrievers if isinstance(retriever, Fusion) else (retriever,)
     return [part for part in parts if isinstance(part, Dense)]
 
 
-def describe(retriever: Retriever) -> dict[str, Any]:
+def describe_retriever(retriever: Retriever) -> dict[str, Any]:
     """Return the manifest's description of a retriever: an encoder's identity, or those of the fused retrievers."""
     if isinstance(retriever, Dense):
         return retriever.identity
-    if not dense_of(retriever):
+    if not collect_dense(retriever):
         return {}
     assert isinstance(retriever, Fusion)
-    return {"retrievers": [describe(part) or _plain(part) for part in retriever.retrievers]}
+    return {"retrievers": [describe_retriever(part) or _describe_search(part) for part in retriever.retrievers]}
 
 
-def _plain(retriever: Retriever) -> dict[str, Any]:
-    retriever = retriever.retriever if isinstance(retriever, Undamaged) else retriever
-    return {"retriever": type(retriever).__name__, "version": getattr(retriever, "version", None)}
+def _describe_search(retriever: Retriever) -> dict[str, Any]:
+    retriever = retriever.retriever if isinstance(retriever, ImageFilter) else retriever
+    source = type(retriever)
+    return {
+        "retriever": source.__name__,
+        "version": getattr(retriever, "version", None),
+        "source_sha256": hash_source(source, source.__module__),
+    }
 
 
-def close(retriever: Retriever) -> None:
+def close_retriever(retriever: Retriever) -> None:
     """Close the retriever's encoders and worker processes."""
-    for part in dense_of(retriever):
+    for part in collect_dense(retriever):
         part.close()
 
 
@@ -142,26 +148,26 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
             another first stage or depth.
     """
     check_candidate_set(track, name, depth, data.task, f"task {data.task.id}")
-    selves = _self_matches(data)
+    selves = _find_self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
-    searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in parts_of(data))
-    # An encoder's calls are guarded one by one (`Encoding`), because MRB's own files are written between them.
-    call = nullcontext if dense_of(retriever) else guard_adapter_call
-    found = _in_order(data, name, searched, call)
+    searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in split_parts(data))
+    # An encoder's calls are guarded one by one (`LocalEncoder`), because MRB's own files are written between them.
+    call = nullcontext if collect_dense(retriever) else guard_adapter_call
+    found = _check_order(data, name, searched, call)
     return build_candidates(
-        provenance(data.task, name, depth, track),
-        (_without(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
+        make_provenance(data.task, name, depth, track),
+        (_drop_documents(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
     )
 
 
-def provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
+def make_provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
     """Return the provenance of a list of the first stage `name`."""
     return Provenance(
         task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
     )
 
 
-def parts_of(data: TaskData) -> list[TaskData]:
+def split_parts(data: TaskData) -> list[TaskData]:
     """Split a task's data into its parts, in order. Each part is searched alone, such as a forum of CQADupStack.
 
     A task with one part gives one. A part without judged queries is left out.
@@ -169,15 +175,18 @@ def parts_of(data: TaskData) -> list[TaskData]:
     names = [part.name for part in data.task.source.parts]
     if len(names) == 1:
         return [data]
-    parts = [replace(data, queries=_of_part(data.queries, name), corpus=_of_part(data.corpus, name)) for name in names]
+    parts = [
+        replace(data, queries=_select_part(data.queries, name), corpus=_select_part(data.corpus, name))
+        for name in names
+    ]
     return [part for part in parts if len(part.queries)]
 
 
-def _of_part(table: ItemTable, name: str) -> ItemTable:
+def _select_part(table: ItemTable, name: str) -> ItemTable:
     return replace(table, rows={item_id: row for item_id, row in table.rows.items() if item_id.startswith(f"{name}/")})
 
 
-def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
+def _find_self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
     """Return {query id: documents that are the query itself by the task's rules}, only for queries with some."""
     rules = data.task.rules
     matches: dict[str, set[str]] = {}
@@ -186,32 +195,32 @@ def _self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
             if query_id in data.corpus:
                 matches.setdefault(query_id, set()).add(query_id)
     if rules.drop_query_image_from_candidates:
-        for query_id, doc_ids in _documents_by_query_image(data):
+        for query_id, doc_ids in _match_query_images(data):
             matches.setdefault(query_id, set()).update(doc_ids)
     return {query_id: frozenset(doc_ids) for query_id, doc_ids in matches.items()}
 
 
-def _documents_by_query_image(data: TaskData) -> Iterator[tuple[str, list[str]]]:
+def _match_query_images(data: TaskData) -> Iterator[tuple[str, list[str]]]:
     """Yield (query id, documents whose encoded image equals the query's) for the queries that have some.
 
     Only images with the byte length of a query image are hashed, which are few in a large corpus.
     """
-    pictures = {query_id: data.queries.encoded(query_id) for query_id in data.queries}
-    lengths = {picture.size for picture in pictures.values() if picture is not None}
+    images = {query_id: data.queries.encoded(query_id) for query_id in data.queries}
+    lengths = {image.size for image in images.values() if image is not None}
     documents: dict[str, list[str]] = {}
     for doc_id in data.corpus:
         image = data.corpus.encoded(doc_id)
         if image is not None and image.size in lengths:
             documents.setdefault(sha256_bytes(image), []).append(doc_id)
-    for query_id, picture in pictures.items():
-        same = [] if picture is None else documents.get(sha256_bytes(picture), [])
+    for query_id, query_image in images.items():
+        same = [] if query_image is None else documents.get(sha256_bytes(query_image), [])
         if same:
             yield query_id, same
 
 
-def _in_order(
-    data: TaskData, name: str, search: Iterator[Found], call: Callable[[], AbstractContextManager[None]]
-) -> Iterator[Found]:
+def _check_order(
+    data: TaskData, name: str, search: Iterator[RankedList], call: Callable[[], AbstractContextManager[None]]
+) -> Iterator[RankedList]:
     """Yield the results of a search. Raises CandidatesError unless they hold every query once, in order, with known
     documents only."""
     where = f"task {data.task.id}: first stage {name}"
@@ -228,7 +237,9 @@ def _in_order(
         raise CandidatesError(f"{where}: answered {extra[0]!r} after the last query")
 
 
-def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[None]], place: str) -> Found | None:
+def _next(
+    search: Iterator[RankedList], call: Callable[[], AbstractContextManager[None]], place: str
+) -> RankedList | None:
     """Return the next result of a search, or None after the last. Raises AdapterError if it raises or is malformed."""
     try:
         with call():
@@ -248,7 +259,7 @@ def _next(search: Iterator[Found], call: Callable[[], AbstractContextManager[Non
         raise to_adapter_error(error, what) from error
 
 
-def _without(found: Found, leaving: frozenset[str], depth: int) -> Found:
+def _drop_documents(found: RankedList, leaving: frozenset[str], depth: int) -> RankedList:
     query_id, doc_ids, scores = found
     kept = [row for row, doc_id in enumerate(doc_ids) if doc_id not in leaving][:depth]
     return query_id, [doc_ids[row] for row in kept], scores[kept]

@@ -8,8 +8,8 @@ import numpy as np
 
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
-from mrb.retrieval.retriever import Found, Retriever
-from mrb.retrieval.top_k import best_first
+from mrb.retrieval.retriever import RankedList, Retriever
+from mrb.retrieval.top_k import select_top_k
 
 RRF_K = 60
 POOL = 1000
@@ -33,17 +33,17 @@ class Fusion:
         self.k = k
         self.pool = pool
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Return the fused list of each query.
 
         Raises CandidatesError if none of the first stages covers the task.
         """
-        asked = [retriever for retriever in self.retrievers if covers(retriever, data)]
+        asked = [retriever for retriever in self.retrievers if covers_task(retriever, data)]
         if not asked:
             raise CandidatesError(f"task {data.task.id}: none of the fused first stages covers it")
         return asked[0].search(data, depth) if len(asked) == 1 else self._fused(asked, data, depth)
 
-    def _fused(self, retrievers: Sequence[Retriever], data: TaskData, depth: int) -> Iterator[Found]:
+    def _fused(self, retrievers: Sequence[Retriever], data: TaskData, depth: int) -> Iterator[RankedList]:
         searches = [retriever.search(data, max(depth, self.pool)) for retriever in retrievers]
         for found in zip(*searches, strict=True):
             query_id = found[0][0]
@@ -52,10 +52,10 @@ class Fusion:
                 for rank, doc_id in enumerate(doc_ids, start=1):
                     fused[doc_id] = fused.get(doc_id, 0.0) + 1.0 / (self.k + rank)
             scores = np.fromiter(fused.values(), np.float32, len(fused))
-            yield (query_id, *best_first(data.task.id, query_id, list(fused), scores, depth))
+            yield (query_id, *select_top_k(data.task.id, query_id, list(fused), scores, depth))
 
 
-def covers(retriever: Retriever, data: TaskData) -> bool:
+def covers_task(retriever: Retriever, data: TaskData) -> bool:
     """Return whether a retriever covers a task. A retriever without the method `covers` covers all tasks."""
     says = getattr(retriever, "covers", None)
     return says is None or bool(says(data))

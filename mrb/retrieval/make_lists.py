@@ -15,11 +15,17 @@ from mrb.candidates.lists import write_parquet, write_trec
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
 from mrb.errors import CandidatesError, MRBError, ResultError, one_line
-from mrb.retrieval.candidate_stats import format_counts, format_quality, quality
-from mrb.retrieval.encoding import Encoding
+from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 from mrb.retrieval.failures import Failures
-from mrb.retrieval.first_stage import Start, close, dense_of, load_first_stage, make_candidates, provenance
-from mrb.retrieval.manifest import held, manifest
+from mrb.retrieval.first_stage import (
+    StartEncoder,
+    close_retriever,
+    collect_dense,
+    load_first_stage,
+    make_candidates,
+    make_provenance,
+)
+from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.retriever import Retriever
 
 logger = logging.getLogger(__name__)
@@ -40,7 +46,7 @@ class ListOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     track: str | None = None
     work: Path | None = None
-    start: Start | None = None
+    start: StartEncoder | None = None
     allow_failures: int = 0
     fresh: bool = False
     keep_embeddings: bool = False
@@ -116,16 +122,16 @@ class ListMaker:
             if self.options.start is not None:  # the workers end with the first mistake of one
                 del self._loaded[name]
                 with suppress(MRBError):
-                    close(retriever)
+                    close_retriever(retriever)
             raise
-        for dense in () if self.options.keep_embeddings else dense_of(retriever):
+        for dense in () if self.options.keep_embeddings else collect_dense(retriever):
             dense.discard()
         return text
 
     def close(self) -> None:
         """Close all first stages."""
         for retriever in self._loaded.values():
-            close(retriever)
+            close_retriever(retriever)
 
     def _load(self, name: str) -> Retriever:
         if name not in self._loaded:
@@ -139,26 +145,23 @@ class ListMaker:
         options, failures = self.options, self._failures
         failures.items.clear()
         path = options.out / f"{task.id}.parquet"
-        made = provenance(task, name, options.depth, options.track_of(task))
-        encoders = dense_of(retriever)
-        # Encoding a suite takes days, so a killed command does not start again at its first task. What a retriever with
-        # `search` consists of is not known, so its lists are made again.
-        again = encoders and not options.fresh
-        candidates = held(path, made, retriever, options.options, failures.allowed) if again else None
-        lines = []
-        for dense in encoders:
+        made = make_provenance(task, name, options.depth, options.track_of(task))
+        for dense in collect_dense(retriever):
             dense.fresh = options.fresh
-            if candidates is not None and dense is retriever and isinstance(dense.maker, Encoding):
-                dense.maker.verify_list(load_task_data(task), candidates, str(path))
-        if candidates is not None:
+        lines = []
+        # Encoding a suite takes days, so a killed command does not start again at its first task.
+        loaded = None if options.fresh else load_kept_list(path, made, retriever, options.options, failures.allowed)
+        if loaded is not None:
+            loaded.verify(load_task_data(task), retriever)
+            candidates = loaded.candidates
             lines.append(f"{path}  is there already, made by this command; remove it to make it again")
         else:
             data = load_task_data(task)
             candidates = make_candidates(data, retriever, name, options.depth, made.track)
+            record = make_manifest(data, candidates, retriever, options.options, failures.items)
             write_parquet(candidates, path)
-            record = manifest(made, candidates.sha256, retriever, options.options, failures.items)
             write_json(path.with_suffix(".manifest.json"), record)
-            measures = format_quality(quality(candidates, data, options.depth), options.depth)
+            measures = format_quality(measure_quality(candidates, data, options.depth), options.depth)
             lines.append(f"{path}  {name}  {format_counts(candidates)}  {measures}")
             for kind, ids in failures.items.items():
                 lines.append(f"  {len(ids)} {kind} could not be encoded and are left out; the manifest names them")

@@ -11,8 +11,8 @@ from mrb.data.items import Item
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.evaluation.estimate import EncodingRate
 from mrb.retrieval.dense import Dense
-from mrb.retrieval.encoding import Encoding
-from mrb.retrieval.first_stage import dense_of
+from mrb.retrieval.encoding import LocalEncoder
+from mrb.retrieval.first_stage import collect_dense
 from mrb.retrieval.retriever import Retriever
 
 PROBE_SECONDS = 1.0
@@ -27,8 +27,8 @@ def probe_rate(retriever: Retriever, data: TaskData) -> EncodingRate:
 
     Raises MRBError if the retriever cannot take the data.
     """
-    if isinstance(retriever, Dense) and isinstance(retriever.maker, Encoding):
-        own, size = retriever.maker.target, retriever.maker.batch_size
+    if isinstance(retriever, Dense) and isinstance(retriever.writer, LocalEncoder):
+        own, size = retriever.writer.target, retriever.writer.batch_size
         return EncodingRate(
             _encoded(data.queries, size, lambda items: own.encode_queries(items, data.task.instruction)),
             _encoded(data.corpus, size, own.encode_documents),
@@ -38,7 +38,7 @@ def probe_rate(retriever: Retriever, data: TaskData) -> EncodingRate:
         _search(retriever, few)
         rate = (len(data.queries) + len(data.corpus)) / _search(retriever, data)
     finally:
-        for dense in dense_of(retriever):
+        for dense in collect_dense(retriever):
             dense.discard()
     return EncodingRate(rate, rate)
 

@@ -12,7 +12,7 @@ from mrb.data.items import Item
 from mrb.data.task_data import TaskData
 
 Float32 = npt.NDArray[np.float32]
-Found = tuple[str, list[str], Float32]
+RankedList = tuple[str, list[str], Float32]
 
 
 class Retriever(Protocol):
@@ -22,7 +22,7 @@ class Retriever(Protocol):
     Optional: `covers(data)` returns whether it covers a task; if it does not, it is left out of a fusion.
     """
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the list of every query of `data.queries`, in that order.
 
         Args:
@@ -31,7 +31,7 @@ class Retriever(Protocol):
 
         Returns:
             (query id, document ids, float32 scores) of each query. The scores are finite and descending, and ties are
-            ordered by `mrb._util.hashing.tie_hash`, as `best_first` does. A list may be shorter than `depth` or empty.
+            ordered by `mrb._util.hashing.tie_hash`, as `select_top_k` does. A list may be shorter than `depth`.
         """
         ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from mrb._util.files import write_array, write_json
 from mrb._util.hashing import sha256_json
@@ -26,16 +27,16 @@ Kind = Literal["queries", "documents"]
 
 @dataclass(frozen=True)
 class Shards:
-    """The vectors of `table`, `rows` per shard, in a folder below `root` whose name is a hash of `about` and `rows`.
+    """The vectors of a table of `data`, `rows` per shard, in a folder below `root`.
 
-    `about` states what the vectors depend on: the encoder, its options and weights, the table's content, and for
-    queries the instruction. `manifest.json` exists once all shards are written.
+    The folder's name is a hash of `about` and `rows`. `about` states what the vectors depend on: the encoder, its
+    options and weights, the table's content, and for queries the instruction. `manifest.json` exists once all
+    shards are written.
     """
 
     root: Path
-    table: ItemTable
+    data: TaskData = field(repr=False)
     kind: Kind
-    instruction: str
     rows: int
     about: Mapping[str, Any] = field(repr=False)
 
@@ -47,7 +48,7 @@ class Shards:
     @cached_property
     def ids(self) -> list[str]:
         """The table's ids in order."""
-        return list(self.table)
+        return list(select_table(self.data, self.kind))
 
     def __len__(self) -> int:
         return -(-len(self.ids) // self.rows)
@@ -55,10 +56,6 @@ class Shards:
     def part(self, number: int) -> list[str]:
         """Return the ids of a shard."""
         return self.ids[number * self.rows : (number + 1) * self.rows]
-
-    def missing(self) -> list[int]:
-        """Return the numbers of the shards that are not on disk."""
-        return [number for number in range(len(self)) if not self.path(number).exists()]
 
     def path(self, number: int) -> Path:
         """Return the file of a shard."""
@@ -86,19 +83,29 @@ class Shards:
             write_json(path, {"schema_version": 1, **self.about, "shards": len(self)})
 
 
-def shards_of(data: TaskData, root: Path, rows: int, identity: Mapping[str, Any]) -> tuple[Shards, Shards]:
+def make_shards(data: TaskData, root: Path, rows: int, identity: Mapping[str, Any]) -> tuple[Shards, Shards]:
     """Return the shards of the queries and of the documents for an encoder with this identity."""
-    task = data.task
 
-    def shards(table: ItemTable, kind: Kind, name: str, instruction: str) -> Shards:
+    def make(kind: Kind, name: str) -> Shards:
+        table = select_table(data, kind)
         about = {**identity, "kind": name, "table": table_key(data, table), "rows": len(table)}
-        return Shards(root, table, kind, instruction, rows, about)
+        return Shards(root, data, kind, rows, about)
 
     # A query's vector depends on the instruction. The task's hash covers it, so it is part of the kind's name.
-    queries = shards(data.queries, "queries", f"queries-{task.hash[:16]}", task.instruction)
-    return queries, shards(data.corpus, "documents", "documents", "")
+    return make("queries", f"queries-{data.task.hash[:16]}"), make("documents", "documents")
 
 
-def missing(tables: Sequence[Shards]) -> list[tuple[str, int]]:
-    """Return (folder name, shard number) of all shards that are not on disk."""
-    return [(shards.folder.name, number) for shards in tables for number in shards.missing()]
+def find_missing(tables: Sequence[Shards]) -> list[tuple[Shards, int]]:
+    """Return (table, number) of each shard that is not on disk."""
+    return [(shards, number) for shards in tables for number in range(len(shards)) if not shards.path(number).exists()]
+
+
+def show_progress(missing: Iterable[tuple[Shards, int]]) -> tqdm[Any]:
+    """Return a progress bar over the items of these shards, which is shown on a terminal only."""
+    total = sum(len(shards.part(number)) for shards, number in missing)
+    return tqdm(total=total, desc="encoding", unit="item", disable=None, leave=False)
+
+
+def select_table(data: TaskData, kind: Kind) -> ItemTable:
+    """Return the table of queries or of documents."""
+    return data.queries if kind == "queries" else data.corpus

@@ -11,7 +11,7 @@ from mrb.errors import CandidatesError
 from mrb.retrieval.retriever import Float32
 
 
-def best_first(
+def select_top_k(
     task_id: str, query_id: str, doc_ids: Sequence[str], scores: Float32, depth: int
 ) -> tuple[list[str], Float32]:
     """Select the top `depth` documents: score descending, equal scores by `tie_hash` ascending.

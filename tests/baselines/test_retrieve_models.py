@@ -18,7 +18,7 @@ from mrb.candidates.lists import Candidates, read_parquet
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.engine.identity import hash_checkpoint
-from mrb.retrieval.first_stage import close, load_first_stage, make_candidates
+from mrb.retrieval.first_stage import close_retriever, load_first_stage, make_candidates
 from tests.builders import museum
 from tests.builders.by_hand import LIMITS
 from tests.builders.command import MRB
@@ -102,7 +102,7 @@ def test_the_fused_track_asks_each_for_what_it_can(tiny: Tiny, tmp_path: Path) -
         try:
             return make_candidates(load_task_data(load_task(task_id)), retriever, name, depth, "t")
         finally:
-            close(retriever)
+            close_retriever(retriever)
 
     own = {"path": str(tiny("siglip")), "device": "cpu"}
     fused = {f"siglip.{key}": value for key, value in own.items()}

@@ -14,7 +14,7 @@ from mrb.cli.candidates import command
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.errors import MRBError
-from mrb.retrieval.candidate_stats import quality
+from mrb.retrieval.candidate_stats import measure_quality
 
 TASK = "mini-flag-t2i-dev"
 
@@ -50,7 +50,7 @@ def test_make_writes_the_list_in_both_forms(made: Path, tmp_path: Path) -> None:
     assert (candidates.provenance.first_stage, candidates.provenance.depth) == ("colour-words", 20)
     assert len(made.with_suffix(".trec").read_text().splitlines()) == candidates.pairs
     line = said("make", "--task", TASK, "--first-stage", "colour-words", "--depth", "20", "--out", tmp_path)
-    found = quality(candidates, data, 20)
+    found = measure_quality(candidates, data, 20)
     assert f"nDCG@10 {100 * found.ndcg:.2f} (oracle {100 * found.oracle:.2f})" in line
     assert f"Recall@20 {100 * found.recall:.2f}" in line
     assert candidates.sha256 in line

@@ -47,9 +47,9 @@ SEARCH = """
 
 from pathlib import Path
 
-from mrb.retrieval.vectors import Nearest
+from mrb.retrieval.exact_search import ExactSearch
 
-add = Nearest.add
+add = ExactSearch.add
 
 
 def slowly(self, doc_ids, documents):
@@ -60,7 +60,7 @@ def slowly(self, doc_ids, documents):
         time.sleep(0.3)
 
 
-Nearest.add = slowly
+ExactSearch.add = slowly
 """
 POSTINGS = """
 import time

@@ -28,7 +28,7 @@ from mrb.rerankers.plugins import Adapter
 from mrb.results.compare import compare
 from mrb.results.run import Run, average_over_tasks, format_run, load_run
 from mrb.results.schema import RerankerInfo
-from mrb.retrieval.candidate_stats import quality
+from mrb.retrieval.candidate_stats import measure_quality
 from tests.builders.toy import toy_candidates, toy_data, toy_task
 
 Make = Callable[..., Any]
@@ -123,9 +123,9 @@ def test_a_result_is_the_mean_over_parts(plan: Plan) -> None:
 
 
 def test_a_lists_quality_is_the_mean_over_parts(plan: Plan, data: TaskData) -> None:
-    found = quality(plan.candidates, data, 12)
+    found = measure_quality(plan.candidates, data, 12)
     assert (found.ndcg, found.oracle, found.recall) == pytest.approx((0.75, 1.0, 1.0))
-    assert quality(plan.candidates, data, 2).recall == pytest.approx(0.5)
+    assert measure_quality(plan.candidates, data, 2).recall == pytest.approx(0.5)
 
 
 def test_noise_is_measured_by_the_mean_over_parts(plan: Plan) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import sys
-from collections import Counter
+from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,22 +16,15 @@ from mrb.errors import AdapterError, MRBError
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry
 from mrb.evaluation.spec import Shard, TaskSpec, parse_shard
-from mrb.parallel.cluster.connect import Wanted
-from mrb.parallel.cluster.requeueing_queue import Handing
-from mrb.parallel.cluster.worker_handle import Joined, Lost, Member
-from mrb.parallel.messages import Ask, Build, Close, Done, Packages
+from mrb.parallel.messages import Answer, Ask, Built, Close, Done, Lost
+from mrb.parallel.pool import WorkerPool
+from mrb.parallel.ray_cluster import ClusterOptions
+from mrb.parallel.scoring import PoolExecutor, ScoringSpec
+from mrb.parallel.work_queue import WorkQueue
 from mrb.results.schema import RerankerInfo
 from tests.builders.logs import logged
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_token")]  # some of what is tested here imports Ray
-
-
-def member(name: str = "worker 1") -> Member:
-    return Member(name, actor=None, stream=None)
-
-
-def handing(count: int) -> Handing:
-    return Handing(cast(Any, None), [(f"q{n}", 0, 5) for n in range(count)], None)
 
 
 @pytest.mark.parametrize(
@@ -49,61 +41,21 @@ def handing(count: int) -> Handing:
 def test_threads_are_a_share_of_the_nodes_cores(
     resources: dict[str, float], gpus: float, workers: int, wanted: int
 ) -> None:
-    from mrb.parallel.cluster.worker_actor import threads
+    from mrb.parallel.ray_workers import count_threads
 
-    assert threads(resources, gpus, workers) == wanted
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_whoever_is_lost_every_query_is_answered_once(seed: int) -> None:
-    chance = random.Random(seed)
-    given = handing(60)
-    members = [member() for _ in range(3)]
-    answered: Counter[str] = Counter()
-    for _ in range(100_000):
-        if given.over:
-            break
-        who = chance.choice(members)
-        if who.in_hand and chance.random() < 0.1:
-            given.give_back(who)
-            members[members.index(who)] = member()
-        elif who.in_hand and chance.random() < 0.6:
-            query_id = next(iter(who.in_hand))
-            given.answered(who, query_id)
-            answered[query_id] += 1
-        else:
-            given.take(who, len(members))
-    assert given.over and not given.left
-    assert answered == Counter(f"q{n}" for n in range(60))
-
-
-def test_what_a_lost_worker_held_is_handed_out_one_by_one() -> None:
-    given = handing(100)
-    lost, other, third = member(), member(), member()
-    held = [span[0] for span in given.take(lost, 3)]
-    assert len(held) == 8
-    given.take(other, 3)
-    given.give_back(lost)
-    assert not lost.in_hand
-    assert not {span[0] for span in given.take(other, 3)} & set(held), "one that holds others gets none of them"
-    assert [span[0] for span in given.take(third, 3)] == held[:1]
-    assert given.take(third, 3) == [], "and nothing beside it"
-    given.answered(third, held[0])
-    assert [span[0] for span in given.take(third, 3)] == held[1:2]
-    given.give_back(third)
-    assert [span[0] for span in given.take(third, 3)] == held[2:3], "the others first"
+    assert count_threads(resources, gpus, workers) == wanted
 
 
 @pytest.mark.parametrize(
     ("executor", "wanted", "line"),
     [
-        ("ray", Wanted(), r"pip install 'mrb\[ray\]'"),
-        ("local", Wanted(address="auto"), "are for --executor ray"),
-        ("local", Wanted(gpus=1.0), "are for --executor ray"),
+        ("ray", ClusterOptions(), r"pip install 'mrb\[ray\]'"),
+        ("local", ClusterOptions(address="auto"), "are for --executor ray"),
+        ("local", ClusterOptions(gpus=1.0), "are for --executor ray"),
     ],
 )
 def test_options_of_the_other_executor_and_a_missing_ray_are_refused(
-    monkeypatch: pytest.MonkeyPatch, executor: str, wanted: Wanted, line: str
+    monkeypatch: pytest.MonkeyPatch, executor: str, wanted: ClusterOptions, line: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(MRBError, match=line):
@@ -122,66 +74,45 @@ def test_parts_that_there_are() -> None:
     assert parse_shard("2/8") and Shard(2, 8).folder == "2-of-8"
 
 
-def crew() -> Any:
-    from mrb.parallel.cluster.worker_group import Crew
+class ScriptedLink:
+    """A worker that sends what the test says; what it is sent is kept."""
 
-    return Crew(2, 0.0, "mrb.parallel.worker")
+    def __init__(self, name: str, sent: list[object]) -> None:
+        self.name = name
+        self.sent = sent
+        self.killed = False
 
+    def send(self, message: object) -> None:
+        self.sent.append(message)
 
-def test_three_in_a_row_that_end_before_they_do_anything_end_the_run() -> None:
-    workers = crew()
-    own, with_node = Lost("was killed by SIGSEGV", with_node=False), Lost("was lost", with_node=True)
-    workers.unused("worker 1 ...", own)
-    workers.unused("worker 2 ...", own)
-    workers.worked()  # another has scored something
-    for lost in (own, own, with_node, with_node):
-        workers.unused("worker 3 ...", lost)
-    with pytest.raises(AdapterError, match="worker 9 was killed by SIGSEGV, as did 2 before it"):
-        workers.unused("worker 9 was killed by SIGSEGV", own)
+    def has_message(self) -> bool:
+        return False
 
+    def wait(self) -> None:
+        pass
 
-def test_no_room_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    from mrb.parallel.cluster import worker_group as module
-
-    workers = crew()
-    workers.members.append(member())
-    now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 0.0})
-    with logged() as lines:
-        for seconds in (0, 10, 4, 2, 50):
-            now[0] += seconds
-            workers._tell_if_nobody_comes()
-    assert lines == ["the cluster has no room for a worker yet (1 CPU, 0 GPUs; it has 0 and 0); waiting"]
+    def kill(self) -> None:
+        self.killed = True
 
 
 class Scripted:
-    """A crew whose workers say what the test says, in this order; what they are told is kept."""
+    """A transport that replaces lost workers; `script` are (number of the worker, message) in order of arrival."""
 
-    size = 2
-    hiring = True
+    replaces_lost = True
 
-    def __init__(self, *said: tuple[Member, object]) -> None:
-        self.members = list(dict.fromkeys(who for who, _ in said))
-        self.said = list(said)
-        self.told: list[object] = []
-        for who in self.members:
-            who.actor = self
-        self.tell = self
+    def __init__(self, count: int, *script: tuple[int, object]) -> None:
+        self.count = count
+        self.script = list(script)
+        self.sent: list[object] = []
+        self.links: list[ScriptedLink] = []
 
-    def remote(self, message: object) -> None:
-        self.told.append(message)
+    def start(self, number: int) -> ScriptedLink:
+        self.links.append(ScriptedLink(f"worker {number + 1}", self.sent))
+        return self.links[-1]
 
-    def events(self, timeout: float | None = None) -> list[tuple[Member, object]]:
-        return [self.said.pop(0)]
-
-    def drop(self, who: Member) -> None:
-        self.members.remove(who)
-
-    def worked(self) -> None:
-        pass
+    def receive(self, links: Sequence[ScriptedLink]) -> list[tuple[ScriptedLink, list[object]]]:
+        number, message = self.script.pop(0)
+        return [(self.links[number], message if isinstance(message, list) else [message])]
 
 
 INFO = RerankerInfo(
@@ -195,63 +126,111 @@ INFO = RerankerInfo(
     source="words.py",
     source_sha256="0" * 64,
 )
+JOB = ScoringSpec("words", {})
+BUILT = Done(Built(INFO, {"numpy": "2.4", "torch": "2.13"}))
 
 
-def _joining(*members: tuple[Member, RerankerInfo, dict[str, str]]) -> Scripted:
-    script: list[tuple[Member, object]] = []
-    for who, info, packages in members:
-        script += [(who, Joined("node", "host")), (who, Done(info)), (who, Done(packages))]
-    return Scripted(*script)
+def start(transport: Scripted) -> WorkerPool:
+    pool = WorkerPool(transport, JOB)
+    pool.build()
+    return pool
+
+
+def finish(pool: WorkerPool, transport: Scripted) -> list[str]:
+    """Handle the rest of the script, and return the keys that were answered."""
+    return [answer.key for _ in range(len(transport.script)) for _, answer in pool._round()]
+
+
+def test_three_in_a_row_that_end_before_they_do_anything_end_the_run() -> None:
+    with logged() as told:
+        own, with_node = Lost("was killed by SIGSEGV"), Lost("was lost", with_node=True)
+        working = [(0, Done()), (0, Ask()), (0, Answer("q0", None)), (0, Ask()), (0, Done())]
+        transport = Scripted(2, (0, BUILT), (1, own), (2, own), *working)
+        pool = start(transport)
+        pool.open("task", "t")
+        assert len(list(pool.run(WorkQueue([("q0", 0, 5)])))) == 1, "which resets the count"
+        transport.script += [(3, own), (4, own), (5, with_node), (6, with_node)]
+        finish(pool, transport)
+        transport.script = [(7, own)]
+        with pytest.raises(AdapterError, match=r"worker 8 was killed by SIGSEGV while building .*, as did 2 before it"):
+            finish(pool, transport)
+        assert len(told) == 6 and all("the command goes on" in line for line in told)
+        assert all(link.killed for link in transport.links[1:8])
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_a_lost_workers_query_is_handed_out_again_and_the_second_loss_gives_it_up(given_up: bool) -> None:
+    lost = Lost("ended with exit code 7")
+    script = [(0, BUILT), (1, BUILT), (0, Done()), (1, Done()), (0, Ask()), (0, lost), (1, Ask()), (1, lost)]
+    with logged() as told:
+        pool = start(Scripted(2, *script))
+        pool.open("task", "t")
+        give_up = (lambda piece, error: f"{piece} {error}") if given_up else None
+        running = pool.run(WorkQueue([("q0", 0, 5)]), give_up)
+        end = "ended with exit code 7 while scoring task t, query 'q0'"
+        if given_up:
+            assert f"('q0', 0, 5) worker 2 {end}, as did one before it" in str(next(running)[1].value)
+        else:
+            with pytest.raises(AdapterError, match="as did one before it; what was scored before is kept"):
+                next(running)
+    assert told == [f"worker 1 {end}; handed out again, the command goes on"]
+
+
+def test_where_workers_are_not_replaced_a_loss_ends_the_command() -> None:
+    transport = Scripted(2, (0, BUILT), (1, Lost("(process 5) was killed by SIGKILL")))
+    transport.replaces_lost = False
+    with pytest.raises(
+        AdapterError, match=r"^worker 2 \(process 5\) was killed by SIGKILL while building the reranker; "
+    ):
+        start(transport)
+
+
+def test_no_room_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with logged() as told:
+        import ray
+
+        from mrb.parallel import ray_workers as module
+
+        workers = module.RayWorkers(2, 0.0)
+        link: Any = SimpleNamespace(node=None)
+        now = [100.0]
+        monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 0.0})
+        for seconds in (0, 10, 4, 2, 50):
+            now[0] += seconds
+            workers.warn_if_no_room([link])
+        assert told == ["the cluster has no room for a worker yet (1 CPU, 0 GPUs; it has 0 and 0); waiting"]
 
 
 def test_other_packages_on_a_node_are_refused_by_name() -> None:
-    from mrb.parallel.cluster.scoring import OnRay
-
-    first, second = member("worker 1 on a"), member("worker 2 on b")
-    script = _joining((first, INFO, {"numpy": "2.4", "torch": "2.13"}), (second, INFO, {"numpy": "2.3"}))
-    reranker = OnRay(cast(Any, script), Build("words", {}), None)
-    assert reranker.info == INFO
-    assert script.told == [Build("words", {}), Packages()]
-    with pytest.raises(AdapterError, match=r"worker 2 on b has numpy 2\.3, another worker has 2\.4"):
-        for _ in range(3):
-            reranker._round()
+    transport = Scripted(2, (0, BUILT), (1, Done(Built(INFO, {"numpy": "2.3"}))))
+    pool = start(transport)
+    assert pool.info == INFO
+    assert transport.sent == [JOB, JOB]
+    with pytest.raises(AdapterError, match=r"worker 2 has numpy 2\.3, another worker has 2\.4"):
+        finish(pool, transport)
 
 
 def test_another_source_on_a_node_is_refused_by_name() -> None:
-    from mrb.parallel.cluster.scoring import OnRay
-
     other = INFO.model_copy(update={"source_sha256": "1" * 64})
-    script = _joining((member("worker 1 on a"), INFO, {}), (member("worker 2 on b"), other, {}))
-    reranker = OnRay(cast(Any, script), Build("words", {}), None)
-    with pytest.raises(AdapterError, match="worker 2 on b declares other things than the first"):
-        for _ in range(2):
-            reranker._round()
+    transport = Scripted(2, (0, BUILT), (1, Done(Built(other, {}))))
+    with pytest.raises(AdapterError, match="worker 2 declares other things than the first"):
+        finish(start(transport), transport)
 
 
-def test_every_worker_closes_its_reranker_also_one_that_has_not_said_yet_that_it_has_done_all() -> None:
-    from mrb.parallel.cluster.scoring import OnRay
-
+def test_every_idle_worker_closes_its_job_and_none_that_still_builds_is_waited_for() -> None:
     zeros = np.zeros(5, np.float32)
-    choice = TaskSpec(load_task("mini-faq-t2t"), 5, None, None, None)
-    plan = SimpleNamespace(candidates=SimpleNamespace(sha256="0" * 64))
-    first, second, late = member("worker 1"), member("worker 2"), member("worker 3")
-    script = _joining((first, INFO, {}), (second, INFO, {}))
-    script.members.append(late)  # its node still starts it
-    script.said += [(first, Done()), (second, Done()), (first, Ask()), (second, Ask())]
-    script.said += [(first, Record("q1", 0, zeros)), (second, Record("q2", 0, zeros))]
-    reranker = OnRay(cast(Any, script), Build("words", {}), None)
-    score = reranker.open(choice, cast(Any, plan))
+    spec = TaskSpec(load_task("mini-faq-t2t"), 5, None, None, None)
+    plan: Any = SimpleNamespace(candidates=SimpleNamespace(sha256="0" * 64))
+    transport = Scripted(3, (0, BUILT), (1, BUILT), (0, Done()), (1, Done()), (0, Ask()), (1, Ask()))
+    transport.script += [(0, Answer("q1", Record("q1", 0, zeros))), (0, Ask()), (0, Done())]
+    transport.script += [(1, Answer("q2", Record("q2", 0, zeros))), (1, Ask()), (1, Done())]
+    pool = start(transport)
+    score = PoolExecutor(pool).open(spec, plan)
     entries = [Entry(query_id, list("abcde"), zeros) for query_id in ("q1", "q2")]
-    assert {record.query_id for record in score(entries)} == {"q1", "q2"}
-    script.told.clear()
-    script.said = [
-        (first, Ask()),
-        (first, Done()),
-        (second, Ask()),
-        (first, Done()),
-        (second, Done()),
-        (second, Done()),
-    ]
-    reranker.close()
-    assert script.told == [[], Close(), [], Close()]
-    assert script.members == [late] and not script.said
+    assert [record.query_id for record in score(entries)] == ["q1", "q2"]
+    assert not transport.script, "it waits until both have done all"
+    transport.sent.clear()
+    transport.script = [(1, [Done(), Lost("ended with exit code 0")]), (0, Done())]
+    pool.close()
+    assert transport.sent == [Close(), Close()]

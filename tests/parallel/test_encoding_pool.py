@@ -53,7 +53,8 @@ class Words:
                 rows[row, zlib.crc32(word.encode()) % 256] += 1
         with open(f"encoded-{os.getpid()}", "a") as file:
             file.write("x" * len(items))
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1)
+        weight = float(open("weight").read()) if os.path.exists("weight") else 1.0
+        return weight * rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1)
 
     def encode_queries(self, items, instruction):
         return self._rows(items)
@@ -70,8 +71,8 @@ def _start(folder: Path, *options: str, model: str = "words") -> subprocess.Pope
     )
 
 
-def _finish(folder: Path, *options: str) -> dict[str, bytes]:
-    process = _start(folder, *options)
+def _finish(folder: Path, *options: str, model: str = "words") -> dict[str, bytes]:
+    process = _start(folder, *options, model=model)
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     return {name: (folder / "candidates" / name).read_bytes() for name in FILES}
@@ -197,6 +198,24 @@ def test_a_killed_worker_is_told_in_one_line_and_the_same_command_goes_on(
     assert _finish(folder, *SLOW) == wanted, "one process goes on with what several have made"
 
 
+@pytest.mark.parametrize("model", ["words", "bm25+words"])
+def test_a_kept_list_is_verified_by_a_worker_before_it_is_reused(folders: Folders, model: str) -> None:
+    folder = folders("kept")
+    workers = ("--workers", "2")
+    made = _finish(folder, *workers, model=model)
+    before = sum(_encoded(folder).values())
+    assert _finish(folder, *workers, model=model) == made
+    assert sum(_encoded(folder).values()) == before + 1 + 4, "a query and four documents are encoded again"
+    (folder / "weight").write_text("1.1")  # as if it were trained again: nothing that it states has changed
+    process = _start(folder, *workers, model=model)
+    _, told = process.communicate(timeout=300)
+    (line,) = told.splitlines()
+    assert process.returncode == 2
+    assert "query '" in line and "by words and scores" in line and "--fresh" in line
+    assert {name: (folder / "candidates" / name).read_bytes() for name in FILES} == made
+    assert _finish(folder, *workers, "--fresh", model=model) != made
+
+
 def test_workers_end_with_the_command(folders: Folders, wanted: dict[str, bytes]) -> None:
     folder = folders("cut")
     process = _start(folder, *SLOW, "--workers", "2")
@@ -223,7 +242,7 @@ def test_ctrl_c_ends_the_workers(folders: Folders) -> None:
         (("--set", "fail=building"), "words", "building it fails: ValueError: no such weights (words.py, line 17)"),
         (("--set", "fail=nan"), "words", "is not finite"),
         (("--set", "fail=exit"), "words", "ended with exit code 7 while encoding task mini-faq-t2t, shard "),
-        (("--set", "fail=identity"), "words", "depends on the process it is built in"),
+        (("--set", "fail=identity"), "words", "of 2 declares other things than the first"),
         ((), "bm25", "bm25 searches by itself, in one process; leave --workers out"),
     ],
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pickle
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from mrb.errors import AdapterError, DataError
-from mrb.parallel.messages import portable
+from mrb.parallel.messages import Piece, make_portable
 from mrb.parallel.resources import visible_gpus, worker_environment
-from mrb.parallel.work_queue import AT_ONCE, Shares
+from mrb.parallel.work_queue import AT_ONCE, InHand, WorkQueue
 
 
 def spans(count: int) -> list[tuple[str, int, int]]:
@@ -77,28 +78,68 @@ def test_where_there_are_no_gpus_or_threads_are_set_nothing_is_said(monkeypatch:
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 40, 301])
 def test_every_query_is_handed_out_once_in_order_to_whoever_holds_nothing(workers: int, count: int) -> None:
-    shares, chance = Shares(spans(count), workers), random.Random(count)
-    held = [0] * workers
-    handed = []
+    queue, chance = WorkQueue(spans(count)), random.Random(count)
+    in_hand: list[InHand] = [{} for _ in range(workers)]
+    taken: list[Piece] = []
     for _ in range(20 * count + 20):
-        who = chance.randrange(workers)
+        who = chance.choice(in_hand)
         if chance.random() < 0.5:
-            held[who] = max(0, held[who] - chance.randint(1, 20))
-        taken = shares.take(held[who])
-        assert len(taken) <= AT_ONCE
-        assert taken or held[who] or len(handed) == count, "who holds nothing is given what there is"
-        held[who] += len(taken)
-        handed += taken
-    assert handed == spans(count)
+            for key in list(who)[: chance.randint(1, 20)]:
+                assert queue.accept(who, key)
+        held_nothing = not who
+        pieces = queue.take(who, workers)
+        assert len(pieces) <= AT_ONCE
+        assert pieces or not held_nothing or len(taken) == count, "a worker that holds nothing gets what there is"
+        taken += pieces
+    assert taken == spans(count)
 
 
 def test_one_that_reads_far_ahead_leaves_as_much_for_each_other() -> None:
-    shares = Shares(spans(100), 4)
-    held = 0
-    while taken := shares.take(held):
-        held += len(taken)
-    assert abs(held - 100 / 5) <= 1, "one share of what it leaves, which is the other four"
-    assert len(shares.take(0)) == AT_ONCE
+    queue, in_hand = WorkQueue(spans(100)), InHand()
+    while queue.take(in_hand, 4):
+        pass
+    assert abs(len(in_hand) - 100 / 5) <= 1, "one share of what it leaves, which is the other four"
+    assert len(queue.take({}, 4)) == AT_ONCE
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_is_lost_every_query_is_answered_once(seed: int) -> None:
+    chance = random.Random(seed)
+    queue = WorkQueue(spans(60))
+    workers: list[InHand] = [{} for _ in range(3)]
+    answered: Counter[str] = Counter()
+    for _ in range(100_000):
+        if queue.is_finished:
+            break
+        who = chance.choice(workers)
+        if who and chance.random() < 0.1:
+            queue.requeue(who)
+        elif who and chance.random() < 0.6:
+            key = next(iter(who))
+            assert queue.accept(who, key) and not queue.accept(who, key)
+            answered[key] += 1
+        else:
+            queue.take(who, len(workers))
+    assert queue.is_finished and not queue.has_work
+    assert answered == Counter(f"q{n}" for n in range(60))
+
+
+def test_what_a_lost_worker_held_is_handed_out_one_by_one() -> None:
+    queue = WorkQueue(spans(100))
+    lost, other, third = InHand(), InHand(), InHand()
+    queue.take(lost, 3)
+    held = list(lost)
+    assert len(held) == 8
+    queue.take(other, 3)
+    queue.requeue(lost)
+    assert not lost
+    assert not {piece[0] for piece in queue.take(other, 3)} & set(held), "one that holds others gets none of them"
+    assert [piece[0] for piece in queue.take(third, 3)] == held[:1]
+    assert queue.take(third, 3) == [], "and nothing beside it"
+    queue.accept(third, held[0])
+    assert [piece[0] for piece in queue.take(third, 3)] == held[1:2]
+    queue.requeue(third)
+    assert [piece[0] for piece in queue.take(third, 3)] == held[2:3], "the others first"
 
 
 class OwnError(AdapterError):
@@ -112,8 +153,8 @@ def test_an_error_travels_as_one_of_mrbs_with_its_traceback() -> None:
         except KeyError as error:
             raise OwnError("query 'q1': lost") from error
     except OwnError as error:
-        found = pickle.loads(pickle.dumps(portable(error)))
+        found = pickle.loads(pickle.dumps(make_portable(error)))
     assert type(found) is AdapterError
     assert str(found) == "query 'q1': lost"
     assert "KeyError: 'deep inside'" in found.__notes__[0]
-    assert type(portable(DataError("damaged"))) is DataError
+    assert type(make_portable(DataError("damaged"))) is DataError

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mrb._util.files import write_json
 from mrb.baselines.rerankers.bm25 import BM25Retriever
+from mrb.candidates.lists import write_parquet
 from mrb.data.items import Item
 from mrb.data.task import Task, list_suite_tasks, load_suite, load_task
 from mrb.data.task_data import TaskData
@@ -19,11 +22,12 @@ from mrb.engine.prefetch import prefetch
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate
 from mrb.rerankers.plugins import Adapter
-from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, nearest
+from mrb.retrieval import Dense, Fusion, load_first_stage, make_candidates, search_exact
 from mrb.retrieval import encoding as encoding_module
-from mrb.retrieval.encoding import CHECKED, Encoding
+from mrb.retrieval.encoding import CHECKED, LocalEncoder
+from mrb.retrieval.exact_search import ExactSearch
+from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.probe import probe_rate
-from mrb.retrieval.vectors import Nearest
 from tests.builders.toy import toy_data
 
 WIDTH = 32
@@ -66,7 +70,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> TaskData:
 
 
 def wrapped(encoder: Any, folder: Path, **options: Any) -> Dense:
-    return Dense(Encoding(Adapter("letters", encoder, options, "test", "0" * 64)), folder)
+    return Dense(LocalEncoder(Adapter("letters", encoder, options, "test", "0" * 64)), folder)
 
 
 def test_the_search_is_exact_and_shards_do_not_show(data: TaskData, tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_the_search_is_exact_and_shards_do_not_show(data: TaskData, tmp_path: Pa
     found = list(wrapped(encoder, tmp_path).search(data, 10))
     items = [data.corpus.item(doc_id) for doc_id in data.corpus]
     queries = encoder.encode_queries([data.queries.item(q) for q in data.queries], "")
-    whole = list(nearest("toy", list(data.queries), queries, list(data.corpus), encoder._rows(items), 10))
+    whole = list(search_exact("toy", list(data.queries), queries, list(data.corpus), encoder._rows(items), 10))
     for (query, ids, scores), (query2, ids2, scores2) in zip(found, whole, strict=True):
         assert (query, ids, scores.tolist()) == (query2, ids2, scores2.tolist())
     assert data.task.instruction in encoder.instructions
@@ -87,10 +91,10 @@ def test_blocks_do_not_show_even_where_everything_ties(block: int) -> None:
     documents = draw.integers(0, 2, (300, 4)).astype(np.float32)
     queries = draw.integers(0, 2, (70, 4)).astype(np.float32)
     names, asked = [f"d{n}" for n in range(300)], [f"q{n}" for n in range(70)]
-    running = Nearest("t", asked, queries, 9)
+    running = ExactSearch("t", asked, queries, 9)
     for first in range(0, 300, block):
         running.add(names[first : first + block], documents[first : first + block])
-    wanted = [(q, ids, s.tolist()) for q, ids, s in nearest("t", asked, queries, names, documents, 9)]
+    wanted = [(q, ids, s.tolist()) for q, ids, s in search_exact("t", asked, queries, names, documents, 9)]
     assert [(q, ids, s.tolist()) for q, ids, s in running.results()] == wanted
 
 
@@ -129,18 +133,46 @@ def test_kept_vectors_of_another_model_are_refused(data: TaskData, tmp_path: Pat
         def _rows(self, items: Sequence[Item]) -> Any:
             return super()._rows(items) * change
 
-    first = wrapped(Letters(), tmp_path)
-    held = make_candidates(data, first, "letters", 10, "t")
+    first = make_candidates(data, wrapped(Letters(), tmp_path), "letters", 10, "t")
     with pytest.raises(AdapterError, match=r"queries: 'q0' has another vector now .*--fresh"):
         list(wrapped(Other(), tmp_path).search(data, 10))
-    assert isinstance(first.maker, Encoding)
-    first.maker.verify_list(data, held, "list")
     other = wrapped(Other(), tmp_path)
-    assert isinstance(other.maker, Encoding)
-    with pytest.raises(AdapterError, match=r"query 'q0', document .* scored .* and scores .* --fresh"):
-        other.maker.verify_list(data, held, "list")
     other.fresh = True
-    assert make_candidates(data, other, "letters", 10, "t").sha256 != held.sha256
+    assert make_candidates(data, other, "letters", 10, "t").sha256 != first.sha256
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("change", [1.1, 0.9])
+def test_a_kept_list_of_another_model_is_refused(data: TaskData, tmp_path: Path, fused: bool, change: float) -> None:
+    class Other(Letters):
+        def _rows(self, items: Sequence[Item]) -> Any:
+            return super()._rows(items) * change
+
+    def stage(encoder: Letters) -> Dense | Fusion:
+        dense = wrapped(encoder, tmp_path / "vectors")
+        return Fusion([BM25Retriever(), dense, wrapped(Looks(), tmp_path / "looks")]) if fused else dense
+
+    made = make_candidates(data, stage(Letters()), "letters", 10, "t")
+    path = tmp_path / "toy.parquet"
+    write_parquet(made, path)
+    manifest = make_manifest(data, made, stage(Letters()), {}, {})
+    write_json(path.with_suffix(".manifest.json"), manifest)
+    load = partial(load_kept_list, path, made.provenance)
+    again, other = Letters(), stage(Other())
+    kept = load(stage(again), {}, 0)
+    assert kept is not None and kept.candidates.sha256 == made.sha256
+    kept.verify(data, stage(again))
+    assert again.documents == [CHECKED], "a few pairs are scored again, nothing else"
+    kept = load(other, {}, 0)
+    assert kept is not None
+    with pytest.raises(AdapterError, match=r"query 'q0', document 'd.*' scored .* and scores .* --fresh"):
+        kept.verify(data, other)
+    again.version = "2"
+    assert load(stage(again), {}, 0) is None
+    again.version = "1"
+    if fused:
+        write_json(path.with_suffix(".manifest.json"), {k: v for k, v in manifest.items() if k != "sample"})
+        assert load(stage(again), {}, 0) is None, "a list whose encoders cannot be verified is made again"
 
 
 def test_discard_removes_what_was_used_and_nothing_else(data: TaskData, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.rerankers.plugins import Adapter
 from mrb.retrieval.dense import Dense
-from mrb.retrieval.encoding import Encoding
+from mrb.retrieval.encoding import LocalEncoder
 from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from tests.builders.toy import encoded, toy_data
@@ -50,7 +50,7 @@ class Picky:
 
 
 def dense(encoder: Picky, folder: Path, allowed: int) -> Dense:
-    return Dense(Encoding(Adapter("picky", encoder, {}, "test", "0" * 64)), folder, Failures(allowed))
+    return Dense(LocalEncoder(Adapter("picky", encoder, {}, "test", "0" * 64)), folder, Failures(allowed))
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.retrievers.pixels import Pixels
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
-from mrb.retrieval import Found, Fusion, best_first, load_first_stage, make_candidates, nearest
-from mrb.retrieval.candidate_stats import quality
+from mrb.retrieval import Fusion, RankedList, load_first_stage, make_candidates, search_exact, select_top_k
+from mrb.retrieval.candidate_stats import measure_quality
 from tests.builders.toy import encoded, toy_data, toy_table, toy_task
 
 TEXTS = {
@@ -40,7 +40,7 @@ class Fixed:
         self.answers = answers
         self.asked: list[int] = []
 
-    def search(self, data: TaskData, depth: int) -> Iterator[Found]:
+    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         self.asked.append(depth)
         for query_id, doc_ids in self.answers:
             kept = list(doc_ids)[:depth]
@@ -76,21 +76,21 @@ def test_best_first_orders_by_score_then_by_the_fixed_hash() -> None:
     scores = np.array([draw.choice([0.5, 0.25, 0.125]) for _ in names], np.float32)
     wanted = sorted(zip(names, scores, strict=True), key=lambda pair: (-pair[1], tie_hash("t", "q", pair[0])))
     for depth in (1, 7, 60, 200, 999):
-        found, values = best_first("t", "q", names, scores, depth)
+        found, values = select_top_k("t", "q", names, scores, depth)
         assert found == [name for name, _ in wanted][:depth]
         assert values.dtype == np.float32
         assert values.tolist() == [score for _, score in wanted][:depth]
     order = draw.sample(range(200), 200)
-    again, _ = best_first("t", "q", [names[n] for n in order], scores[order], 60)
+    again, _ = select_top_k("t", "q", [names[n] for n in order], scores[order], 60)
     assert again == [name for name, _ in wanted][:60]
 
 
 def test_best_first_of_nothing_and_of_what_is_no_number() -> None:
-    assert best_first("t", "q", [], np.empty(0, np.float32), 5)[0] == []
-    _, scores = best_first("t", "q", ["a", "b"], np.array([-0.0, 0.0], np.float32), 5)
+    assert select_top_k("t", "q", [], np.empty(0, np.float32), 5)[0] == []
+    _, scores = select_top_k("t", "q", ["a", "b"], np.array([-0.0, 0.0], np.float32), 5)
     assert not np.signbit(scores).any()
     with pytest.raises(CandidatesError, match=r"query 'q'.*not finite"):
-        best_first("t", "q", ["a", "b"], np.array([np.nan, 1], np.float32), 1)
+        select_top_k("t", "q", ["a", "b"], np.array([np.nan, 1], np.float32), 1)
 
 
 def test_nearest_is_exact_and_ties_equal_vectors() -> None:
@@ -100,10 +100,10 @@ def test_nearest_is_exact_and_ties_equal_vectors() -> None:
     queries, documents = normalise(queries), normalise(documents)
     documents[30] = documents[10]
     ids = [f"d{n}" for n in range(50)]
-    found = list(nearest("t", [f"q{n}" for n in range(300)], queries, ids, documents, 5))
+    found = list(search_exact("t", [f"q{n}" for n in range(300)], queries, ids, documents, 5))
     assert [query_id for query_id, _, _ in found] == [f"q{n}" for n in range(300)]
     twins = sorted(["d10", "d30"], key=lambda doc_id: tie_hash("t", "q7", doc_id))
-    _, whole, _ = next(nearest("t", ["q7"], queries[7:8], ids, documents, 50))
+    _, whole, _ = next(search_exact("t", ["q7"], queries[7:8], ids, documents, 50))
     assert [name for name in whole if name in twins] == twins
     for row, (_, doc_ids, scores) in enumerate(found):
         exact = np.sort(queries[row].astype(float) @ documents.T.astype(float))[::-1][:5]
@@ -116,8 +116,8 @@ def test_nearest_does_not_depend_on_where_a_document_stands() -> None:
     queries, documents = (normalise(generator.normal(size=(n, 33)).astype(np.float32)) for n in (70, 400))
     names, asked = [f"d{n}" for n in range(400)], [f"q{n}" for n in range(70)]
     order = generator.permutation(400)
-    straight = list(nearest("t", asked, queries, names, documents, 20))
-    shuffled = list(nearest("t", asked, queries, [names[n] for n in order], documents[order], 20))
+    straight = list(search_exact("t", asked, queries, names, documents, 20))
+    shuffled = list(search_exact("t", asked, queries, [names[n] for n in order], documents[order], 20))
     for (_, doc_ids, scores), (_, others, other_scores) in zip(straight, shuffled, strict=True):
         assert doc_ids == others
         assert scores.tobytes() == other_scores.tobytes()
@@ -295,7 +295,7 @@ def test_quality_by_hand() -> None:
     queries = {"q1": "a", "q2": "b", "q3": "c"}
     data = toy_data(queries, TEXTS, {"q1": {"d2": 1}, "q2": {"d1": 1, "d2": 1}, "q3": {"d1": 1}})
     fixed = Fixed(("q1", ["d1", "d2", "d3"]), ("q2", ["d3", "d1"]), ("q3", []))
-    found = quality(make_candidates(data, fixed, "fixed", 5, "test"), data, 2)
+    found = measure_quality(make_candidates(data, fixed, "fixed", 5, "test"), data, 2)
     second = 1 / math.log2(3)
     assert found.ndcg == pytest.approx((second + second / (1 + second)) / 3)
     assert found.oracle == pytest.approx((1 + 1 / (1 + second)) / 3)

@@ -26,7 +26,7 @@ from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
-from mrb.retrieval.first_stage import parts_of
+from mrb.retrieval.first_stage import split_parts
 from mrb.training.data import prepare
 from mrb.training.data.prepare import DERIVED, derive, hash_plugin
 from mrb.training.random_init import make_random_start
@@ -315,7 +315,7 @@ def test_plain_flags_show_the_colour_that_they_tell() -> None:
     assert made.task.id == "mini-flag-i2t-train-plain"
     assert len(made.queries) == len(made.corpus) == len(data.queries)
     told = {query_id: find_mentions(made.corpus.item(query_id).text)[0][1] for query_id in made.queries}
-    for part in (parts := parts_of(made)):
+    for part in (parts := split_parts(made)):
         assert len({told[query_id] for query_id in part.queries}) == len(part.queries) <= 7
     assert len(parts) == len(data.queries) / 7
     for query_id in list(made.queries)[:50]:

@@ -45,7 +45,7 @@ def import_lists(
     from mrb.data.corpus_subset import NeededDocuments
     from mrb.data.load import load_task_data
     from mrb.data.task import load_task
-    from mrb.retrieval.candidate_stats import format_counts, format_quality, quality
+    from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 
     task = load_task(task_id)
     scores = read_scores(file, form, subset=subset, split=split)
@@ -61,7 +61,7 @@ def import_lists(
     )
     path = out / f"{task_id}.parquet"
     write_parquet(found.candidates, path)
-    measures = format_quality(quality(found.candidates, data, depth), depth)
+    measures = format_quality(measure_quality(found.candidates, data, depth), depth)
     click.echo(f"{path}  {first_stage}  {format_counts(found.candidates)}  {measures}")
     click.echo(f"  sha256 {found.candidates.sha256}")
     click.echo(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.executor import cluster_options, makers_of
+from mrb.cli.executor import cluster_options, select_encoder
 from mrb.cli.options import (
     depth_option,
     estimate_options,
@@ -23,7 +23,7 @@ from mrb.cli.options import (
     task_option,
 )
 from mrb.errors import CandidatesError, MRBError
-from mrb.parallel.cluster.connect import Wanted
+from mrb.parallel.ray_cluster import ClusterOptions
 from mrb.rerankers.calling import close_after
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def make(
         options=key_values(options),
         track=track,
         work=work,
-        start=makers_of(executor, Wanted(workers, gpus_per_worker, address)),
+        start=select_encoder(executor, ClusterOptions(workers, gpus_per_worker, address)),
         allow_failures=allow_failures,
         fresh=fresh,
         keep_embeddings=keep_embeddings,
@@ -149,12 +149,12 @@ def _probed(name: str, options: Mapping[str, str], tasks: Sequence[Task]) -> dic
     """Return the rates of a first stage on the embedded tasks of the same types; types that it refuses are told."""
     from mrb.data.load import load_task_data
     from mrb.data.task import list_suite_tasks, load_suite
-    from mrb.retrieval.first_stage import close, load_first_stage
+    from mrb.retrieval.first_stage import close_retriever, load_first_stage
     from mrb.retrieval.probe import probe_rate
 
     rates: dict[str, EncodingRate] = {}
     retriever = load_first_stage(name, options)
-    with close_after(partial(close, retriever)):
+    with close_after(partial(close_retriever, retriever)):
         for small in list_suite_tasks(load_suite("mini")):
             if small.type in {task.type for task in tasks}:
                 try:

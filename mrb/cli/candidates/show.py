@@ -72,7 +72,7 @@ def _find(list_or_task: str, task_id: str | None) -> Path:
 
 def _fields(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[str, str]]:
     from mrb.data.task import load_task
-    from mrb.retrieval.candidate_stats import format_counts, format_quality, quality
+    from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 
     made = candidates.provenance
     yield "file", str(path)
@@ -85,7 +85,7 @@ def _fields(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[st
     yield "sha256", candidates.sha256
     try:
         data = load_checked(path, candidates, load_task(made.task))
-        yield "measures", format_quality(quality(candidates, data, depth), depth)
+        yield "measures", format_quality(measure_quality(candidates, data, depth), depth)
     except MRBError as error:
         # A list is worth showing where the data is not at hand, or has moved on.
         yield "measures", f"not computed: {error}"

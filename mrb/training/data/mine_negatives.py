@@ -11,7 +11,7 @@ from mrb._util.hashing import sample_hash
 from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
-from mrb.retrieval.first_stage import parts_of
+from mrb.retrieval.first_stage import split_parts
 from mrb.training.data.dedup import Likeness
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
@@ -57,7 +57,7 @@ class GroupBuilder:
         task = self.data.task
         if self.options.depth and self.candidates is None:
             raise TrainingError(f"task {task.id}: hard negatives need a candidate list or a first stage")
-        for part in parts_of(self.data):
+        for part in split_parts(self.data):
             ids = list(part.corpus)
             for query_id in part.queries:
                 group = self._build_group(query_id, ids)

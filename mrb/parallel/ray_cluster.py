@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,7 @@ from mrb.errors import MRBError, one_line
 from mrb.parallel.resources import cores
 
 if TYPE_CHECKING:
-    from mrb.evaluation.executor import Start
-    from mrb.parallel.cluster.scoring import OnRay
-    from mrb.parallel.cluster.worker_group import Crew
+    from mrb.parallel.ray_workers import RayWorkers
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 """Object store of a local cluster. It can be small: only ids and scores are exchanged, and they are sent inline."""
@@ -31,7 +29,7 @@ ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ClusterOptions:
     """The cluster options of a command.
 
     `workers` is the number of workers (None: as many as the cluster has room for, also later). `gpus` is the number of
@@ -44,48 +42,24 @@ class Wanted:
     address: str | None = None
 
 
-def on_ray(wanted: Wanted, timeout: float | None = None) -> Start:
-    """Return an executor on a Ray cluster for `mrb.evaluation.run.run`, with a reranker in each worker.
-
-    Args:
-        wanted: The cluster options.
-        timeout: Seconds of silence after which a worker with queries is ended and counts as lost; None for no limit.
-    """
-
-    @contextmanager
-    def start(model: str, options: Mapping[str, str]) -> Iterator[OnRay]:
-        from mrb.parallel.messages import Build
-        from mrb.parallel.process import SERVE
-
-        with crew(wanted, SERVE) as workers:
-            from mrb.parallel.cluster.scoring import OnRay
-
-            executor = OnRay(workers, Build(model, options), timeout)
-            yield executor
-            executor.close()
-
-    return start
-
-
 @contextmanager
-def crew(wanted: Wanted, serve: str) -> Iterator[Crew]:
-    """Start workers on the cluster, which run `serve`.main, and end them after the block.
+def connect_ray(options: ClusterOptions) -> Iterator[RayWorkers]:
+    """Connect to the cluster for the duration of a block, as a transport of `mrb.parallel.pool`.
 
     Args:
-        wanted: The cluster options.
-        serve: The module that a worker process runs.
+        options: The cluster options.
 
     Raises:
         MRBError: The cluster cannot be reached, or a cluster on this machine lacks the GPUs.
     """
-    address = wanted.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
         raise MRBError(f"--address {address}: Ray Client does not serve; start the command in the cluster itself")
-    options = _of_our_own(wanted) if address == "local" else {}
-    _answers_or_refuse(address)
+    settings = _prepare_local_cluster(options) if address == "local" else {}
+    _refuse_dead_address(address)
     import ray
 
-    from mrb.parallel.cluster.worker_group import Crew
+    from mrb.parallel.ray_workers import RayWorkers
 
     if ray.is_initialized():
         raise MRBError(
@@ -93,24 +67,20 @@ def crew(wanted: Wanted, serve: str) -> Iterator[Crew]:
             "--keep-embeddings, then the list of all without --executor"
         )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:  # Ray raises also if a local node starts slowly or versions differ
         raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
     try:
         found = ray.cluster_resources().get("GPU", 0.0)
-        gpus = wanted.gpus if wanted.gpus is not None else min(1.0, found)
+        gpus = options.gpus if options.gpus is not None else min(1.0, found)
         if address == "local" and gpus > found:
             raise MRBError(f"--gpus-per-worker {gpus:g}: Ray finds {found:g} GPUs on this machine")
-        workers = Crew(wanted.workers, gpus, serve)
-        try:
-            yield workers
-        finally:
-            workers.kill()
+        yield RayWorkers(options.workers, gpus)
     finally:
         ray.shutdown()
 
 
-def _answers_or_refuse(address: str) -> None:
+def _refuse_dead_address(address: str) -> None:
     """Raise MRBError if nothing listens at HOST:PORT. Ray itself would retry for minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():  # "auto" and "local", which Ray resolves
@@ -121,8 +91,8 @@ def _answers_or_refuse(address: str) -> None:
         raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
 
 
-def _of_our_own(wanted: Wanted) -> dict[str, Any]:
-    """Return the options of a local cluster: small, without output, and protected from others on the network."""
+def _prepare_local_cluster(options: ClusterOptions) -> dict[str, Any]:
+    """Set Ray's environment variables for a local cluster, and return its options: small and closed to the network."""
     # On a busy machine Ray's default of 30 s is too short to start a node and its agents.
     patience = {"RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000"}
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **patience}.items():
@@ -131,7 +101,7 @@ def _of_our_own(wanted: Wanted) -> dict[str, Any]:
         # Ray listens on all interfaces, and anyone who connects may run code. Ray's own token would be in the home.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     return {
-        "num_cpus": max(cores(), wanted.workers or 1),
+        "num_cpus": max(cores(), options.workers or 1),
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
     }

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mrb.retrieval.retriever import Found
-from mrb.retrieval.top_k import best_first
+from mrb.retrieval.retriever import RankedList
+from mrb.retrieval.top_k import select_top_k
 
 QUERY_BLOCK = 64
 DOCUMENT_BLOCK = 65_536
@@ -19,9 +19,9 @@ DECIMALS = 6
 Vectors = npt.NDArray[np.floating]
 
 
-def nearest(
+def search_exact(
     task_id: str, query_ids: Sequence[str], queries: Vectors, doc_ids: Sequence[str], documents: Vectors, depth: int
-) -> Iterator[Found]:
+) -> Iterator[RankedList]:
     """Find the documents with the largest inner product by exhaustive search, without an index or approximation.
 
     Args:
@@ -35,18 +35,14 @@ def nearest(
     Returns:
         (query id, document ids, scores) of each query in order. Scores are rounded to six decimals.
     """
-    for start in range(0, len(query_ids), QUERY_BLOCK):
-        asked = queries[start : start + QUERY_BLOCK].astype(np.float64)
-        block = np.empty((len(asked), len(documents)), np.float32)
-        for first in range(0, len(documents), DOCUMENT_BLOCK):
-            part = documents[first : first + DOCUMENT_BLOCK].astype(np.float64)
-            block[:, first : first + DOCUMENT_BLOCK] = np.round(asked @ part.T, DECIMALS)
-        for query_id, scores in zip(query_ids[start : start + QUERY_BLOCK], block, strict=True):
-            yield (query_id, *best_first(task_id, query_id, doc_ids, scores, depth))
+    search = ExactSearch(task_id, query_ids, queries, depth)
+    for first in range(0, len(documents), DOCUMENT_BLOCK):
+        search.add(doc_ids[first : first + DOCUMENT_BLOCK], documents[first : first + DOCUMENT_BLOCK])
+    return search.results()
 
 
-class Nearest:
-    """An incremental `nearest` for documents that arrive in blocks and never fit in memory together.
+class ExactSearch:
+    """An incremental `search_exact` for documents that arrive in blocks and never fit in memory together.
 
     The result does not depend on the block boundaries. It holds n_queries x `depth` results in memory.
     """
@@ -62,21 +58,21 @@ class Nearest:
         """Score every query against a block of documents of shape (n_documents, width)."""
         part = documents.astype(np.float64)
         for start in range(0, len(self._query_ids), QUERY_BLOCK):
-            asked = self._queries[start : start + QUERY_BLOCK].astype(np.float64)
-            block = np.round(asked @ part.T, DECIMALS).astype(np.float32)
+            block_queries = self._queries[start : start + QUERY_BLOCK].astype(np.float64)
+            block = np.round(block_queries @ part.T, DECIMALS).astype(np.float32)
             for row, scores in enumerate(block, start=start):
                 self._merge(row, doc_ids, scores)
 
-    def results(self) -> Iterator[Found]:
+    def results(self) -> Iterator[RankedList]:
         """Yield the current lists, in the order of the queries."""
         for query_id, (doc_ids, scores) in zip(self._query_ids, self._found, strict=True):
             yield query_id, doc_ids, scores
 
     def _merge(self, row: int, doc_ids: Sequence[str], scores: npt.NDArray[np.float32]) -> None:
-        names, held = self._found[row]
+        names, kept = self._found[row]
         # A document below the last score of a full list cannot enter it, but one that ties with the last can.
-        hits = np.flatnonzero(scores >= held[-1]) if len(held) == self._depth else np.arange(len(scores))
+        hits = np.flatnonzero(scores >= kept[-1]) if len(kept) == self._depth else np.arange(len(scores))
         if len(hits):
             merged = [*names, *(doc_ids[hit] for hit in hits.tolist())]
-            values = np.concatenate([held, scores[hits]])
-            self._found[row] = best_first(self._task_id, self._query_ids[row], merged, values, self._depth)
+            values = np.concatenate([kept, scores[hits]])
+            self._found[row] = select_top_k(self._task_id, self._query_ids[row], merged, values, self._depth)
