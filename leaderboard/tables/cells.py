@@ -78,5 +78,5 @@ def describe_run(card: RunCard) -> list[tuple[str, str]]:
     if card.uses_first_stage:
         lines.append(("flag", "sees the first stage’s scores"))
     if card.failed_pairs:
-        lines.append(("failed", f"{card.failed_pairs} pairs failed"))
+        lines.append(("failed", f"{card.failed_pairs:,} pair{'s' if card.failed_pairs > 1 else ''} failed"))
     return lines

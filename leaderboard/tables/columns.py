@@ -111,7 +111,7 @@ def _speed(source: Source) -> CellText:
     per_second = source.card.pairs_per_second
     if per_second is None:
         return make_blank("not timed")
-    return CellText(per_second, rate(per_second), smalls=(("", source.card.hardware),))
+    return CellText(per_second, rate(per_second), smalls=(("long", source.card.hardware),))
 
 
 def rate(per_second: float) -> str:

@@ -377,7 +377,7 @@ def test_one_goes_from_the_overview_to_a_task_to_a_model_and_back(open_page: Ope
     assert page.url.endswith("/models/beta.html")
     assert page.locator("h1").inner_text() == "beta"
     assert page.locator("tr[data-task=mini-flag-t2i] td[data-column=own] a").inner_text() == shown
-    page.get_by_role("link", name="beside the other runs").click()
+    page.get_by_role("link", name="with the other runs").click()
     assert page.url.endswith("/index.html#mini-25")
 
 
