@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from mrb._util.files import write_bytes
-from mrb.leaderboard.fork import beside
-from mrb.leaderboard.images import PICTURES
+from mrb.leaderboard.fork import run_forked
+from mrb.leaderboard.images import IMAGES
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.pages import (
     about,
@@ -28,7 +28,7 @@ from mrb.leaderboard.pages import (
     tasks,
 )
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.snapshots import snapshot, write_index
+from mrb.leaderboard.snapshots import write_index, write_snapshot
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
 
@@ -56,7 +56,7 @@ KINDS: tuple[PageKind, ...] = (
 """All page kinds of the site. They are written from last to first, so that everything the overview links to exists when
 the overview does.
 """
-BESIDE: tuple[PageKind, ...] = (tables, models)
+FORKED: tuple[PageKind, ...] = (tables, models)
 """Kinds that a second process writes if there are at least MANY runs: half of the work, and pure text."""
 MANY = 40
 
@@ -75,7 +75,7 @@ def build(
     with uncollected():
         site = make_site(read_entries(folders), read_verified(verified))
         if snapshot_name is not None:
-            return snapshot(out, snapshot_name, partial(_write, replace(site, snapshot=snapshot_name)))
+            return write_snapshot(out, snapshot_name, partial(_write, replace(site, snapshot=snapshot_name)))
         write_index(out)
         return _write(site, out)
 
@@ -87,8 +87,8 @@ def _write(site: Site, out: Path) -> Path:
     first, *rest = KINDS
     for board in site.boards.values():  # needed by both processes
         board.prepare()
-    with beside(partial(_write_kinds, site, out, BESIDE)) as theirs:
-        mine = _write_kinds(site, out, [kind for kind in rest if kind not in BESIDE])
+    with run_forked(partial(_write_kinds, site, out, FORKED)) as theirs:
+        mine = _write_kinds(site, out, [kind for kind in rest if kind not in FORKED])
     if both := mine & theirs.value:
         raise ValueError(f"{min(both)} is written twice")
     _write_kinds(site, out, (first,))
@@ -98,7 +98,7 @@ def _write(site: Site, out: Path) -> Path:
 def _write_kinds(site: Site, out: Path, kinds: Sequence[PageKind]) -> set[str]:
     """Write the files of these kinds; return their paths in lower case."""
     written = set()
-    for page in site_pages(site, kinds):
+    for page in make_pages(site, kinds):
         write_bytes(out / page.path, page.data, durable=False)
         written.add(page.path.casefold())
     return written
@@ -116,7 +116,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def site_pages(site: Site, kinds: Sequence[PageKind] = KINDS) -> Iterator[Page]:
+def make_pages(site: Site, kinds: Sequence[PageKind] = KINDS) -> Iterator[Page]:
     """Yield every file of the site, or of these kinds, in the order of writing.
 
     Raises ValueError if two paths differ only in case. Only images may be requested by several kinds of page: they are
@@ -125,7 +125,7 @@ def site_pages(site: Site, kinds: Sequence[PageKind] = KINDS) -> Iterator[Page]:
     taken: set[str] = set()
     for kind in reversed(kinds):
         for page in kind.pages(site):
-            if page.path.startswith(PICTURES) and page.path in taken:
+            if page.path.startswith(IMAGES) and page.path in taken:
                 continue
             if page.path.casefold() in taken:
                 raise ValueError(f"{page.path} is written twice")

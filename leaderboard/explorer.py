@@ -13,9 +13,9 @@ from math import isnan
 import numpy as np
 
 from mrb.data.items import Item
-from mrb.leaderboard.images import Picture, Pictures
+from mrb.leaderboard.images import ImageStore, SiteImage
 from mrb.leaderboard.tables.cells import MINUS
-from mrb.leaderboard.tables.rankings import Explored, Float64, Orders
+from mrb.leaderboard.tables.rankings import ExploredTask, Float64, RunOrders
 
 TOP = 10
 """Candidates shown per query before and after: as many as the headline measure considers."""
@@ -24,12 +24,12 @@ _CLIP = 200
 
 
 @dataclass(frozen=True)
-class Shown:
+class ItemView:
     """An item for display: id, text (truncated, on one line), image."""
 
     id: str
     text: str
-    picture: Picture | None
+    image: SiteImage | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Candidate:
     only in the run's list.
     """
 
-    item: Shown
+    item: ItemView
     rank: int
     moved: int
     grade: int
@@ -56,7 +56,7 @@ class Query:
     """
 
     number: int
-    item: Shown
+    item: ItemView
     before: int
     after: int
     first: tuple[Candidate, ...]
@@ -71,51 +71,51 @@ class Query:
         return self.after - self.before
 
 
-def hundredths(values: Float64) -> list[int]:
+def to_hundredths(values: Float64) -> list[int]:
     """Convert fractions to integer hundredths of a point."""
     return [int(number) for number in np.rint(values * 10_000)]
 
 
-def page_of(number: int) -> int:
+def find_page(number: int) -> int:
     """Return the page, from 1, with query `number` (from 1)."""
     return (number - 1) // PER_PAGE + 1
 
 
-def shown_item(item_id: str, item: Item, pictures: Pictures) -> Shown:
-    """Return the item for a page; its image is requested from `pictures`."""
-    return Shown(item_id, short(item.text, _CLIP), pictures.of(item.image))
+def view_item(item_id: str, item: Item, images: ImageStore) -> ItemView:
+    """Return the item for a page; its image is requested from `images`."""
+    return ItemView(item_id, truncate(item.text, _CLIP), images.request(item.image))
 
 
-def short(text: str, letters: int) -> str:
+def truncate(text: str, letters: int) -> str:
     """Return the text on one line, truncated to so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= letters else line[: letters - 1].rstrip() + "…"
 
 
-def queries(shown: Explored, orders: Orders, pictures: Pictures) -> list[Query]:
+def list_queries(shown: ExploredTask, orders: RunOrders, images: ImageStore) -> list[Query]:
     """Return every query of the task with its lists before and after the run of `orders`."""
     plan, corpus = shown.plan, shown.plan.data.corpus
-    known: dict[str, Shown] = {}
+    known: dict[str, ItemView] = {}
 
-    def document(doc_id: str) -> Shown:
+    def document(doc_id: str) -> ItemView:
         if doc_id not in known:
-            known[doc_id] = shown_item(doc_id, corpus.item(doc_id), pictures)
+            known[doc_id] = view_item(doc_id, corpus.item(doc_id), images)
         return known[doc_id]
 
     found = []
-    before, after = hundredths(shown.first_values), hundredths(orders.values)
+    before, after = to_hundredths(shown.first_values), to_hundredths(orders.values)
     for row, entry in enumerate(plan.entries()):
         grades, order = plan.data.qrels[entry.query_id], orders.orders[row].tolist()
-        ranks = _ranks(order)
+        ranks = _rank_positions(order)
         ids = [document(doc_id) for doc_id in entry.doc_ids[:TOP]]
         own_ids = [entry.doc_ids[place] for place in order[:TOP]]
-        scores = score_texts(orders.scores[row][:TOP].tolist())
+        scores = format_scores(orders.scores[row][:TOP].tolist())
         first = [Candidate(one, place + 1, ranks[place], grades.get(one.id, 0)) for place, one in enumerate(ids)]
         own = [
             Candidate(document(doc_id), rank, place + 1, grades.get(doc_id, 0), score)
             for rank, (doc_id, place, score) in enumerate(zip(own_ids, order, scores, strict=False), start=1)
         ]
-        item = shown_item(entry.query_id, plan.data.queries.item(entry.query_id), pictures)
+        item = view_item(entry.query_id, plan.data.queries.item(entry.query_id), images)
         unlisted = sum(doc_id not in set(entry.doc_ids) for doc_id in grades)
         found.append(
             Query(
@@ -133,7 +133,7 @@ def queries(shown: Explored, orders: Orders, pictures: Pictures) -> list[Query]:
     return found
 
 
-def run_data(orders: Orders) -> dict[str, object]:
+def make_run_data(orders: RunOrders) -> dict[str, object]:
     """Return what the script needs of a run.
 
     For each query: the value, the positions (from 0) in the list of the run's top ten, their scores, and the run's
@@ -141,14 +141,14 @@ def run_data(orders: Orders) -> dict[str, object]:
     """
     placed = [order.tolist() for order in orders.orders]
     return {
-        "values": hundredths(orders.values),
+        "values": to_hundredths(orders.values),
         "top": [order[:TOP] for order in placed],
-        "scores": [score_texts(scores[:TOP].tolist()) for scores in orders.scores],
-        "ranks": [_ranks(order)[:TOP] for order in placed],
+        "scores": [format_scores(scores[:TOP].tolist()) for scores in orders.scores],
+        "ranks": [_rank_positions(order)[:TOP] for order in placed],
     }
 
 
-def list_data(shown: Explored, pictures: Pictures) -> dict[str, object]:
+def make_list_data(shown: ExploredTask, images: ImageStore) -> dict[str, object]:
     """Return what the script needs of a task.
 
     The documents that its lists hold ([id, text], and with an image its path, width and height); for each query the
@@ -161,27 +161,27 @@ def list_data(shown: Explored, pictures: Pictures) -> dict[str, object]:
         lists.append([documents.setdefault(doc_id, len(documents)) for doc_id in entry.doc_ids])
         judged.append([[place, grades[d]] for place, d in enumerate(entry.doc_ids) if d in grades])
     corpus = shown.plan.data.corpus
-    items = (shown_item(doc_id, corpus.item(doc_id), pictures) for doc_id in documents)
+    items = (view_item(doc_id, corpus.item(doc_id), images) for doc_id in documents)
     return {
-        "documents": [_document(item) for item in items],
-        "values": hundredths(shown.first_values),
+        "documents": [_make_document(item) for item in items],
+        "values": to_hundredths(shown.first_values),
         "lists": lists,
         "judged": judged,
     }
 
 
-def score_texts(scores: Sequence[float]) -> list[str]:
+def format_scores(scores: Sequence[float]) -> list[str]:
     """Format scores with four significant digits; a failed pair has none."""
     return ["failed" if isnan(score) else f"{score:.4g}".replace("-", MINUS) for score in scores]
 
 
-def _document(item: Shown) -> list[object]:
-    picture = item.picture
-    size = [picture.path, picture.width, picture.height] if picture else []
+def _make_document(item: ItemView) -> list[object]:
+    image = item.image
+    size = [image.path, image.width, image.height] if image else []
     return [item.id, item.text, *size]
 
 
-def _ranks(order: Sequence[int]) -> list[int]:
+def _rank_positions(order: Sequence[int]) -> list[int]:
     """Return the rank, from 1, of each position of the list."""
     ranks = [0] * len(order)
     for rank, place in enumerate(order, start=1):

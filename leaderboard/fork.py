@@ -13,20 +13,20 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Beside(Generic[T]):
-    """The function's result: `value` is set when the block of `beside` has ended."""
+class Forked(Generic[T]):
+    """The function's result: `value` is set when the block of `run_forked` has ended."""
 
     value: T
 
 
 @contextmanager
-def beside(work: Callable[[], T]) -> Iterator[Beside[T]]:
+def run_forked(work: Callable[[], T]) -> Iterator[Forked[T]]:
     """Run `work` in a forked process while the block runs; its error is raised when the block ends.
 
     A fork has this process's memory but none of its threads: `work` must be pure Python, without libraries that use
     threads. Where forking is not safe (anything but Linux) `work` runs after the block.
     """
-    found = Beside[T]()
+    found = Forked[T]()
     if sys.platform != "linux":
         yield found
         found.value = work()

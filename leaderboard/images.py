@@ -18,12 +18,12 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"sRGB", b"pHYs", b"bKGD", b"sBIT"})
 _WEBP_PARTS = frozenset({b"VP8 ", b"VP8L"})
 _HASH_LETTERS = 24
-PICTURES = "pictures/"
+IMAGES = "images/"
 """Folder of the images in the site."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class SiteImage:
     """An image of the site: its path, and its size in pixels."""
 
     path: str
@@ -31,60 +31,60 @@ class Picture:
     height: int
 
 
-class Pictures:
+class ImageStore:
     """The images that pages have asked for."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Picture] = {}
+        self._known: dict[str, SiteImage] = {}
         self._pending: list[Page] = []
 
-    def of(self, handle: ImageHandle | None) -> Picture | None:
+    def request(self, handle: ImageHandle | None) -> SiteImage | None:
         """Return the image of an item, None if it has none. DataError names one that cannot be decoded."""
         if handle is None:
             return None
         found = self._known.get(handle.sha256)
         if found is None:
-            kind, data, size = safe_copy(handle)
-            found = Picture(f"{PICTURES}{handle.sha256[:_HASH_LETTERS]}.{kind}", *size)
+            kind, data, size = copy_image(handle)
+            found = SiteImage(f"{IMAGES}{handle.sha256[:_HASH_LETTERS]}.{kind}", *size)
             self._known[handle.sha256] = found
             self._pending.append(Page(found.path, data))
         return found
 
-    def take(self) -> list[Page]:
+    def take_new(self) -> list[Page]:
         """Return the files of images that are new since the last call."""
         pending, self._pending = self._pending, []
         return pending
 
 
-def safe_copy(handle: ImageHandle) -> tuple[str, bytes, tuple[int, int]]:
+def copy_image(handle: ImageHandle) -> tuple[str, bytes, tuple[int, int]]:
     """Return (suffix, bytes, (width, height)) of an image that is safe to publish.
 
     Raises DataError if it cannot be decoded.
     """
     data, image = handle.encoded, handle.open()
-    kind = plain_kind(data)
+    kind = find_plain_kind(data)
     if kind is not None and handle.size == image.size:
         return kind, data, image.size
     buffer = io.BytesIO()
     try:
         image.save(buffer, "WEBP", quality=85, method=4)
     except (OSError, ValueError) as error:  # larger than the format allows
-        raise DataError(f"picture {handle.sha256[:12]} of {image.size} cannot be encoded: {error}") from error
+        raise DataError(f"image {handle.sha256[:12]} of {image.size} cannot be encoded: {error}") from error
     return "webp", buffer.getvalue(), image.size
 
 
-def plain_kind(data: bytes) -> str | None:
+def find_plain_kind(data: bytes) -> str | None:
     """Return "png" or "webp" if the file consists of image data and nothing else, to its last byte; else None."""
     if data.startswith(_PNG):
-        parts = _parts(data, len(_PNG), ">I4x", 4, 12)
+        parts = _read_chunks(data, len(_PNG), ">I4x", 4, 12)
         return "png" if parts and set(parts) <= _PNG_PARTS and parts[-1] == b"IEND" else None
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and int.from_bytes(data[4:8], "little") == len(data) - 8:
-        parts = _parts(data, 12, "<4xI", 0, 8)
+        parts = _read_chunks(data, 12, "<4xI", 0, 8)
         return "webp" if parts and len(parts) == 1 and set(parts) <= _WEBP_PARTS else None
     return None
 
 
-def _parts(data: bytes, start: int, head: str, name_at: int, extra: int) -> list[bytes] | None:
+def _read_chunks(data: bytes, start: int, head: str, name_at: int, extra: int) -> list[bytes] | None:
     """Return the names of a file's chunks, None if their lengths do not end with the file.
 
     `head` unpacks a chunk's length, `extra` is a chunk's size beside its content; WebP (little-endian) pads to even

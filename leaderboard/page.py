@@ -28,7 +28,7 @@ from mrb.leaderboard.tables.cells import (
     format_row,
     format_signed,
 )
-from mrb.leaderboard.tables.columns import rate, size
+from mrb.leaderboard.tables.columns import format_parameters, format_speed
 from mrb.leaderboard.tables.rows import SOURCE
 from mrb.metrics.measures import HEADLINE
 
@@ -100,7 +100,7 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
     """
     up = "../" * path.count("/")
     section = section or (path if "/" not in path else path.partition("/")[0] + ".html")
-    found = _environment().get_template(template)
+    found = _load_environment().get_template(template)
     text = found.render(
         path=path,
         section=section,
@@ -110,35 +110,36 @@ def render(template: str, path: str, *, section: str | None = None, **values: ob
     return Page(path, text.encode())
 
 
-def root_macros(template: str) -> Any:
+def load_macros(template: str) -> Any:
     """Return a template's macros, with links that lead from the site's root."""
-    return _environment().get_template(template).make_module({"link": str})
+    return _load_environment().get_template(template).make_module({"link": str})
 
 
-def small(fraction: float) -> str:
+def format_small(fraction: float) -> str:
     """Return a small fraction times 100 with three decimals, "< 0.001" if a nonzero value rounds to 0."""
     return f"{100 * fraction:.3f}" if fraction == 0 or 100 * fraction >= 0.0005 else "< 0.001"
 
 
-def points(hundredths: int) -> str:
+def format_points(hundredths: int) -> str:
     """Format hundredths of a point: 6309 is 63.09."""
     return f"{hundredths / 100:.2f}"
 
 
-def gained(hundredths: int) -> str:
+def format_gain(hundredths: int) -> str:
     """Format hundredths of a point with a sign; 0 has none."""
-    return points(0) if hundredths == 0 else f"{'+' if hundredths > 0 else MINUS}{points(abs(hundredths))}"
+    sign = "+" if hundredths > 0 else MINUS if hundredths < 0 else ""
+    return sign + format_points(abs(hundredths))
 
 
-def package_folder() -> Path:
+def find_package_folder() -> Path:
     """Return the folder with the board's templates and static files."""
     return Path(str(resources.files("mrb.leaderboard")))
 
 
 @cache
-def _environment() -> Environment:
+def _load_environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(package_folder() / "templates"),
+        loader=FileSystemLoader(find_package_folder() / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=escape_invisible,
@@ -147,12 +148,12 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "percent": format_percent,
-        "small": small,
+        "small": format_small,
         "signed": format_signed,
-        "points": points,
-        "gained": gained,
-        "rate": rate,
-        "billions": size,
+        "points": format_points,
+        "gained": format_gain,
+        "rate": format_speed,
+        "billions": format_parameters,
         "count": "{:,}".format,
         "size": format_size,
     }

@@ -44,7 +44,7 @@ class Handler(SimpleHTTPRequestHandler):
         """Log nothing: a request's text is untrusted."""
 
 
-def server(site: Path, port: int) -> ThreadingHTTPServer:
+def make_server(site: Path, port: int) -> ThreadingHTTPServer:
     """Return a server of the files in `site`, not started. Port 0 takes a free one.
 
     Raises OSError if the port is taken.

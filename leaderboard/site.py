@@ -8,12 +8,12 @@ from functools import cached_property
 
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
-from mrb.leaderboard.tables.columns import Source
+from mrb.leaderboard.tables.columns import RowSource
 from mrb.leaderboard.tables.ranks import rank_runs
 from mrb.leaderboard.tables.rows import Table
-from mrb.leaderboard.tables.runs import Entry, RunCard, card
-from mrb.leaderboard.tables.table_grouping import compare, table_ids
-from mrb.leaderboard.verification import fitting
+from mrb.leaderboard.tables.runs import Entry, RunCard, make_card
+from mrb.leaderboard.tables.table_grouping import group_runs, make_table_ids
+from mrb.leaderboard.verification import match_records
 from mrb.results.run import Run
 from mrb.submission.schema import Submission
 from mrb.submission.verify import VerificationRecord
@@ -43,7 +43,7 @@ class Site:
 
     def _board(self, name: str, table: Table) -> Board:
         sources = {
-            run.name: Source(
+            run.name: RowSource(
                 run,
                 self.cards[run.name],
                 table.comparison,
@@ -84,10 +84,10 @@ def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] =
     Raises ResultError if they contradict each other (`compare`).
     """
     submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
-    comparisons = compare(entry.run for entry in entries)
+    groups = group_runs(entry.run for entry in entries)
     return Site(
-        {name: Table(one) for name, one in zip(table_ids(comparisons), comparisons, strict=True)},
-        {entry.run.name: card(entry.run) for entry in entries},
+        {name: Table(one) for name, one in zip(make_table_ids(groups), groups, strict=True)},
+        {entry.run.name: make_card(entry.run) for entry in entries},
         submissions,
-        fitting(verified, submissions),
+        match_records(verified, submissions),
     )

@@ -28,7 +28,7 @@ def check_name(name: str) -> None:
         )
 
 
-def snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
+def write_snapshot(out: Path, name: str, write: Callable[[Path], object]) -> Path:
     """Write a snapshot of a board into `out`/snapshots/`name` and list it; return the path of its overview.
 
     `write` writes the board's files into the folder that it is given. The snapshot appears atomically. Raises

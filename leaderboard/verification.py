@@ -21,7 +21,9 @@ def read_verified(folders: Sequence[Path]) -> list[VerificationRecord]:
     return records
 
 
-def fitting(records: Sequence[VerificationRecord], submissions: dict[str, Submission]) -> dict[str, VerificationRecord]:
+def match_records(
+    records: Sequence[VerificationRecord], submissions: dict[str, Submission]
+) -> dict[str, VerificationRecord]:
     """Return the newest record of each submission, by name. Records of an earlier content of the submission are
     ignored.
 

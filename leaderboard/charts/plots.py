@@ -42,13 +42,13 @@ class Panel:
     missing: tuple[str, ...]
 
 
-def panels(view: View) -> list[Panel]:
+def make_panels(view: View) -> list[Panel]:
     """Return a panel for each column of one type whose first stage and oracle are known."""
     typed = [column for column in view.columns if column.type]
-    return [panel for column in typed if (panel := _panel(view, column.key, column.title)) is not None]
+    return [panel for column in typed if (panel := _make_panel(view, column.key, column.title)) is not None]
 
 
-def _panel(view: View, key: str, tasks: str) -> Panel | None:
+def _make_panel(view: View, key: str, tasks: str) -> Panel | None:
     first, oracle = (row.cells[key] for row in view.fixed)
     if first.mean is None or oracle.mean is None:
         return None
@@ -60,26 +60,26 @@ def _panel(view: View, key: str, tasks: str) -> Panel | None:
             continue
         low, high = (cell.mean if end is None else end for end in (cell.low, cell.high))
         y = TOP + ROW * (len(marks) + 0.5)
-        marks.append(Mark(row.key, _short(row.key), y, _x(cell.mean), _x(low), _x(high), cell))
+        marks.append(Mark(row.key, _shorten(row.key), y, _place(cell.mean), _place(low), _place(high), cell))
     bottom = TOP + ROW * max(len(marks), 1)
     return Panel(
         type=key,
         tasks=tasks,
         first=first,
         oracle=oracle,
-        first_x=_x(first.mean),
-        oracle_x=_x(oracle.mean),
+        first_x=_place(first.mean),
+        oracle_x=_place(oracle.mean),
         bottom=bottom,
         height=bottom + 20,
-        ticks=tuple((_x(percent / 100), percent) for percent in (0, 25, 50, 75, 100)),
+        ticks=tuple((_place(percent / 100), percent) for percent in (0, 25, 50, 75, 100)),
         marks=tuple(marks),
         missing=tuple(row.key for row in shown if row.cells[key].mean is None),
     )
 
 
-def _x(fraction: float) -> float:
+def _place(fraction: float) -> float:
     return round(LEFT + fraction * (RIGHT - LEFT), 1)
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _LABEL_LETTERS else text[: _LABEL_LETTERS - 1] + "…"

@@ -68,34 +68,34 @@ class SpreadPlot:
     height: float
 
 
-def spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> SpreadPlot | None:
+def make_spread_plot(runs: list[Run], task_id: str, first: Float64 | None = None) -> SpreadPlot | None:
     """Return the spread of the first stage's order and of `runs`; None if no run has values.
 
     `first` holds the first stage's values per query, if known; `runs` cover the task, in the order of the table.
     """
-    spreads = [] if first is None else [spread("first stage", "", first)]
+    spreads = [] if first is None else [make_spread("first stage", "", first)]
     missing: list[str] = []
     for run in runs:
         values = run.tasks[task_id].values.get(str(HEADLINE))
         if values is None:
             missing.append(run.name)
         else:
-            spreads.append(spread(run.name, run.name, values))
+            spreads.append(make_spread(run.name, run.name, values))
     if len(missing) == len(runs):
         return None
-    bars = tuple(_bar(one, TOP + ROW * place) for place, one in enumerate(spreads[:MAX_ROWS]))
+    bars = tuple(_make_bar(one, TOP + ROW * place) for place, one in enumerate(spreads[:MAX_ROWS]))
     bottom = TOP + ROW * len(bars)
     ticks = tuple((x_of(tick / 100, LEFT, RIGHT), tick) for tick in (0, 25, 50, 75, 100))
     return SpreadPlot(tuple(spreads), bars, tuple(missing), max(0, len(spreads) - MAX_ROWS), ticks, bottom, bottom + 18)
 
 
-def spread(label: str, run: str, values: Float64) -> Spread:
+def make_spread(label: str, run: str, values: Float64) -> Spread:
     """Return the shares by band and the quantiles (interpolated like numpy's) of values per query."""
     found = np.percentile(values, QUANTILES)
-    return Spread(label, run, len(values), _shares(values), tuple(float(value) for value in found))
+    return Spread(label, run, len(values), _count_shares(values), tuple(float(value) for value in found))
 
 
-def _shares(values: Float64) -> tuple[float, ...]:
+def _count_shares(values: Float64) -> tuple[float, ...]:
     # Sums of logarithms leave rounding errors just below 1 or above 0.
     rounded = np.round(values, 9)
     places = np.select([rounded >= 1, rounded >= 0.75, rounded >= 0.5, rounded > 0], [0, 1, 2, 3], 4)
@@ -103,7 +103,7 @@ def _shares(values: Float64) -> tuple[float, ...]:
     return tuple(float(count) / len(values) for count in counts)
 
 
-def _bar(one: Spread, y: float) -> Bar:
+def _make_bar(one: Spread, y: float) -> Bar:
     ends = np.cumsum((0.0, *one.shares))
     parts = [
         (band, x_of(float(ends[band]), LEFT, RIGHT), x_of(float(ends[band + 1]), LEFT, RIGHT))

@@ -12,7 +12,7 @@ import numpy as np
 from mrb.data.task import load_task
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import format_signed
-from mrb.leaderboard.tables.columns import rate, size
+from mrb.leaderboard.tables.columns import format_parameters, format_speed
 from mrb.leaderboard.tables.rows import AVERAGE_TYPES
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import Run
@@ -63,7 +63,7 @@ class Scatter:
     left_out: int
 
 
-def scatters(board: Board) -> list[Scatter]:
+def make_scatters(board: Board) -> list[Scatter]:
     """Return the plots of a table that has averages, without plots that have no point."""
     if board.table.comparison.suite is None:
         return []
@@ -75,23 +75,25 @@ def scatters(board: Board) -> list[Scatter]:
         return float(model.model.parameters) if model and model.model.parameters else None
 
     made = [
-        _scatter(board, "size", "Score against size", "parameters", scores, of, lambda v: size(int(v)), True),
-        _scatter(
+        _make_scatter(
+            board, "size", "Score against size", "parameters", scores, of, lambda v: format_parameters(int(v)), True
+        ),
+        _make_scatter(
             board,
             "speed",
             "Score against speed",
             "pairs per second, each on its own machine",
             scores,
             lambda name: board.sources[name].card.pairs_per_second,
-            rate,
+            format_speed,
             False,
         ),
-        _depths(board, scores),
+        _plot_depths(board, scores),
     ]
     return [plot for plot in made if plot is not None]
 
 
-def _scatter(
+def _make_scatter(
     board: Board,
     kind: str,
     title: str,
@@ -106,10 +108,10 @@ def _scatter(
     if not known:
         return None
     shown = known[:MOST]
-    x_axis, x_ticks = _log_axis([x for _, x, _ in shown], words)
-    y_axis, y_ticks = _axis([score for *_, score in shown])
-    front = _front(shown, small_is_good)
-    points = labelled(
+    x_axis, x_ticks = _make_log_axis([x for _, x, _ in shown], words)
+    y_axis, y_ticks = _make_axis([score for *_, score in shown])
+    front = _find_front(shown, small_is_good)
+    points = place_labels(
         [
             Point(name, x_axis(x), y_axis(y), words(x), f"{100 * y:.2f}", name in front, name in front)
             for name, x, y in shown
@@ -131,7 +133,7 @@ def _scatter(
     )
 
 
-def labelled(points: Sequence[Point]) -> tuple[Point, ...]:
+def place_labels(points: Sequence[Point]) -> tuple[Point, ...]:
     """Return the points with label positions: above and beside the point, moved down if another label is there."""
     taken: list[tuple[float, float, float]] = []
     placed: dict[int, Point] = {}
@@ -151,7 +153,7 @@ def labelled(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(placed.get(number, point) for number, point in enumerate(points))
 
 
-def _front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> set[str]:
+def _find_front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> set[str]:
     """Return the Pareto front: those that no other exceeds in both smallness (or speed) and score."""
     sign = 1 if small_is_good else -1
     best, front = -math.inf, set()
@@ -162,23 +164,23 @@ def _front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> se
     return front
 
 
-def _depths(board: Board, scores: dict[str, float]) -> Scatter | None:
+def _plot_depths(board: Board, scores: dict[str, float]) -> Scatter | None:
     """Return the plot of gain at each depth, for the best runs whose results have several depths (pointwise rerankers
     only).
     """
     table = board.table
     first = board.summaries[str(HEADLINE)].fixed[0].cells[AVERAGE_TYPES].mean
-    curves = {run.name: _curve(run) for run in table.runs if run.name in scores}
+    curves = {run.name: _make_curve(run) for run in table.runs if run.name in scores}
     several = {name: curve for name, curve in curves.items() if len(curve) > 1}
     if first is None or not several:
         return None
     chosen = dict(list(several.items())[:LINES])
     gains = {name: [(depth, mean - first) for depth, mean in curve] for name, curve in chosen.items()}
-    x_axis, x_ticks = _log_axis(
+    x_axis, x_ticks = _make_log_axis(
         [depth for curve in gains.values() for depth, _ in curve], lambda v: f"{v:.0f}", exact=True
     )
-    y_axis, y_ticks = _axis([gain for curve in gains.values() for _, gain in curve] + [0.0])
-    points = labelled(
+    y_axis, y_ticks = _make_axis([gain for curve in gains.values() for _, gain in curve] + [0.0])
+    points = place_labels(
         [
             Point(name, x_axis(depth), y_axis(gain), f"{depth:.0f}", format_signed(gain), named=depth == curve[-1][0])
             for name, curve in gains.items()
@@ -202,7 +204,7 @@ def _depths(board: Board, scores: dict[str, float]) -> Scatter | None:
     )
 
 
-def _curve(run: Run) -> list[tuple[float, float]]:
+def _make_curve(run: Run) -> list[tuple[float, float]]:
     """Return (depth, mean over types) at each depth that every task's result has."""
     depths = [set(scores.result.depths) for scores in run.tasks.values()]
     common = sorted(map(int, set.intersection(*depths))) if depths else []
@@ -218,7 +220,7 @@ def _curve(run: Run) -> list[tuple[float, float]]:
     return curve
 
 
-def _axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
+def _make_axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
     """Return a linear axis upwards for fractions, and round ticks in points."""
     low, high = 100 * min(values), 100 * max(values)
     step = next(s for s in (1, 2, 5, 10, 20, 50) if s * 5 >= high - low or s == 50)
@@ -230,7 +232,7 @@ def _axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[tupl
     return place, tuple((place(tick / 100), f"{tick}".replace("-", "\u2212")) for tick in range(bottom, top + 1, step))
 
 
-def _log_axis(
+def _make_log_axis(
     values: Sequence[float], words: Callable[[float], str], *, exact: bool = False
 ) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
     """Return a logarithmic axis to the right, and ticks at 1, 2, 5 times powers of ten, or at the values themselves."""

@@ -41,7 +41,7 @@ class TypePlot:
     height: float
 
 
-def type_plot(view: View, key: str) -> TypePlot | None:
+def make_type_plot(view: View, key: str) -> TypePlot | None:
     """Return the plot of the row `key` of a view of types; None if no type has a first stage and an oracle."""
     first, oracle = view.fixed
     own = view.row(key)
@@ -50,7 +50,7 @@ def type_plot(view: View, key: str) -> TypePlot | None:
         cells = (first.cells[column.key], own.cells[column.key], oracle.cells[column.key])
         if cells[0].mean is not None and cells[2].mean is not None:
             y = TOP + ROW * (len(marks) + 0.5)
-            marks.append(_mark(column.key, column.title, y, *cells))
+            marks.append(_make_mark(column.key, column.title, y, *cells))
     if not marks:
         return None
     bottom = TOP + ROW * len(marks)
@@ -62,7 +62,7 @@ def x_of(fraction: float, left: float = LEFT, right: float = RIGHT) -> float:
     return round(left + fraction * (right - left), 1)
 
 
-def _mark(name: str, tasks: str, y: float, first: Cell, own: Cell, oracle: Cell) -> TypeMark:
+def _make_mark(name: str, tasks: str, y: float, first: Cell, own: Cell, oracle: Cell) -> TypeMark:
     assert first.mean is not None and oracle.mean is not None
     x, low, high = (None if value is None else x_of(value) for value in (own.mean, own.low, own.high))
     return TypeMark(name, tasks, y, x_of(first.mean), x_of(oracle.mean), x, low, high, first, own, oracle)

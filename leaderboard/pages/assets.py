@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrb.leaderboard.page import Page, package_folder
+from mrb.leaderboard.page import Page, find_package_folder
 from mrb.leaderboard.site import Site
 
 
 def pages(site: Site) -> Iterator[Page]:
     """Yield every file of `static/`."""
-    for path in sorted((package_folder() / "static").iterdir()):
+    for path in sorted((find_package_folder() / "static").iterdir()):
         if path.is_file():
             yield Page(f"static/{path.name}", path.read_bytes())

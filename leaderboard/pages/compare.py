@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mrb.leaderboard.explorer import page_of, short
-from mrb.leaderboard.page import Page, query_page, render, root_macros, task_page
+from mrb.leaderboard.explorer import find_page, truncate
+from mrb.leaderboard.page import Page, load_macros, query_page, render, task_page
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.cells import format_percent, format_signed
 from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compare_pairs, compared_runs
-from mrb.leaderboard.tables.rankings import Explored, explored
+from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks
 from mrb.results.compare import QueryDifference
 from mrb.results.run import Run
 
@@ -59,7 +59,7 @@ class Compared:
 
 def pages(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
-    known = {one.task.id: one for one in explored(site)}
+    known = {one.task.id: one for one in explore_tasks(site)}
     tables: list[Compared] = []
     first: PairView | None = None
     for table in site.tables.values():
@@ -69,7 +69,7 @@ def pages(site: Site) -> Iterator[Page]:
             view = pair_view(pair, known)
             first = first or view
             cells[pair.base, pair.other] = _matrix_cell(pair)
-            yield data_script(f"compare/{pair.base}/{pair.other}", root_macros("pair.html.jinja").pair(view, "pair-1"))
+            yield data_script(f"compare/{pair.base}/{pair.other}", load_macros("pair.html.jinja").pair(view, "pair-1"))
             yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view)
         shown = tuple(runs[:MAX_RUNS])
         tables.append(Compared(table.comparison.title, shown, cells, len(runs), len(table.runs)))
@@ -85,7 +85,7 @@ def pair_page(base: str, other: str) -> str:
     return f"compare/{base}/{other}.html"
 
 
-def pair_view(pair: Pair, known: Mapping[str, Explored]) -> PairView:
+def pair_view(pair: Pair, known: Mapping[str, ExploredTask]) -> PairView:
     """Return the pair as text."""
     averages = tuple(_row(line, f"average over {line.key}", "") for line in pair.averages)
     tasks = tuple(_row(line, line.key, task_page(line.key)) for line in pair.tasks)
@@ -111,14 +111,14 @@ def _row(line: Line, head: str, href: str) -> Row:
     )
 
 
-def _query(one: QueryDifference, other: str, shown: Explored | None) -> Row:
+def _query(one: QueryDifference, other: str, shown: ExploredTask | None) -> Row:
     """Return a query with its two values; if the explorer has it, with its text and a link to it."""
     head, href = one.query_id, ""
     if shown is not None and one.query_id in shown.plan.data.queries:
         number = shown.plan.query_ids.index(one.query_id) + 1
-        head = short(shown.plan.data.queries.item(one.query_id).text, 80) or f"query {number}"
+        head = truncate(shown.plan.data.queries.item(one.query_id).text, 80) or f"query {number}"
         chosen = f"?run={other}" if other in {run.name for run in shown.runs} else ""
-        href = f"{query_page(one.task, page_of(number))}{chosen}#q{number}"
+        href = f"{query_page(one.task, find_page(number))}{chosen}#q{number}"
     cells = (one.task, format_percent(one.base), format_percent(one.other), format_signed(one.difference))
     return Row(head, href, cells, _sign(one.difference))
 

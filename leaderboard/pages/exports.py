@@ -31,10 +31,10 @@ def pages(site: Site) -> Iterator[Page]:
         for tab in board.tabs:
             if tab.key in (SUMMARY, TASKS):
                 yield Page(path(board, tab, "csv"), format_csv(board, tab).encode())
-                yield Page(path(board, tab, "tex"), latex(board, tab).encode())
-        yield Page(long_path(board, "csv"), long_csv(board).encode())
-        yield Page(long_path(board, "json"), as_json(board).encode())
-    yield Page(CITATION, citation().encode())
+                yield Page(path(board, tab, "tex"), format_latex(board, tab).encode())
+        yield Page(long_path(board, "csv"), format_long_csv(board).encode())
+        yield Page(long_path(board, "json"), format_json(board).encode())
+    yield Page(CITATION, format_citation().encode())
 
 
 def path(board: Board, tab: Tab, suffix: str) -> str:
@@ -61,19 +61,19 @@ def format_csv(board: Board, tab: Tab) -> str:
         line: list[str | float | None] = [_plain(row.key)]
         for key in keys:
             if key in numbers:
-                line += _numbers(row.cells[key])
+                line += _format_numbers(row.cells[key])
             else:
                 cell = shown.get(row.key, {}).get(key)
-                line.append(_plain(cell.text) if cell and key == "rank" and cell.kind != BLANK else _fact(cell))
+                line.append(_plain(cell.text) if cell and key == "rank" and cell.kind != BLANK else _format_fact(cell))
         lines.append(line)
     return format_csv_table(lines)
 
 
-def _numbers(cell: Cell) -> list[float | None]:
+def _format_numbers(cell: Cell) -> list[float | None]:
     return [None if value is None else float(value) for value in (cell.mean, cell.low, cell.high)]
 
 
-def _fact(cell: CellText | None) -> str | float:
+def _format_fact(cell: CellText | None) -> str | float:
     if cell is None or cell.kind == BLANK or cell.value is None:
         return ""
     return (
@@ -86,13 +86,13 @@ def _plain(text: str) -> str:
     return str(escape_invisible(text))
 
 
-def long_csv(board: Board) -> str:
+def format_long_csv(board: Board) -> str:
     """Return every number of the table, one per line."""
-    rows = ([_plain(cell) if isinstance(cell, str) else cell for cell in row] for row in _long(board))
+    rows = ([_plain(cell) if isinstance(cell, str) else cell for cell in row] for row in _list_numbers(board))
     return format_csv_table([LONG_FIELDS, *rows])
 
 
-def _long(board: Board) -> Iterator[tuple[str | float | None, ...]]:
+def _list_numbers(board: Board) -> Iterator[tuple[str | float | None, ...]]:
     for measure in board.table.measures:
         view = board.table.view_of(measure)
         for row in (*view.fixed, *view.rows):
@@ -100,7 +100,7 @@ def _long(board: Board) -> Iterator[tuple[str | float | None, ...]]:
                 yield row.key, key, measure, mean, low, high, gain, note
 
 
-def as_json(board: Board) -> str:
+def format_json(board: Board) -> str:
     """Return the table as JSON: its conditions, every row with its facts, every number (fractions, null for none)."""
     comparison = board.table.comparison
     rows = {
@@ -121,12 +121,12 @@ def as_json(board: Board) -> str:
         "tracks": comparison.tracks,
         "rows": rows,
         "fields": LONG_FIELDS,
-        "numbers": list(_long(board)),
+        "numbers": list(_list_numbers(board)),
     }
     return json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def latex(board: Board, tab: Tab) -> str:
+def format_latex(board: Board, tab: Tab) -> str:
     """Return the tab in the headline measure as a `tabular` with booktabs: rank, size, numbers and coverage."""
     view = board.view(tab.part, str(HEADLINE))
     keys = [column.key for column in view.columns]
@@ -150,7 +150,7 @@ def _escape(text: str) -> str:
     return escape_latex(_plain(text).translate(_MARKS))
 
 
-def citation() -> str:
+def format_citation() -> str:
     """Return BibTeX entries of this board with its version, and of the paper behind the benchmark."""
     return (
         "@misc{mrb,\n"

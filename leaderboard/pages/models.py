@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mrb._util.hashing import sha256_file
-from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, type_plot
+from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
 from mrb.leaderboard.page import Page, model_page, render
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.model_facts import averages, extremes, record_lines, task_lines, training
+from mrb.leaderboard.tables.model_facts import (
+    count_marks,
+    find_extremes,
+    list_averages,
+    list_record_lines,
+    list_task_lines,
+)
 from mrb.metrics.measures import HEADLINE
 from mrb.submission.schema import SUBMISSION_FILE
 
@@ -21,8 +27,8 @@ def pages(site: Site) -> Iterator[Page]:
     for run in site.runs:
         table_id = site.table_of(run)
         table, submission = site.tables[table_id], site.submissions.get(run.name)
-        lines = task_lines(table, run, submission)
-        best, worst = extremes(lines)
+        lines = list_task_lines(table, run, submission)
+        best, worst = find_extremes(lines)
         yield render(
             "model.html.jinja",
             model_page(run.name),
@@ -31,15 +37,15 @@ def pages(site: Site) -> Iterator[Page]:
             submission=submission,
             digest=sha256_file(run.folder / SUBMISSION_FILE) if submission else None,
             verified=site.verified.get(run.name),
-            training=training(submission, table.comparison.task_ids),
+            training=count_marks(submission, table.comparison.task_ids),
             table_id=table_id,
             table=table,
             lines=lines,
             other_measures=any(line.source_measure != str(HEADLINE) for line in lines),
-            averages=averages(table, run),
-            types=type_plot(table.by_type(), run.name),
+            averages=list_averages(table, run),
+            types=make_type_plot(table.by_type(), run.name),
             plot=PLOT,
             best=best,
             worst=worst,
-            records=record_lines(run, submission),
+            records=list_record_lines(run, submission),
         )

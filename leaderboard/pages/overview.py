@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mrb.leaderboard.charts import scatter
-from mrb.leaderboard.charts.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, panels
-from mrb.leaderboard.charts.scatter import scatters
+from mrb.leaderboard.charts.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, make_panels
+from mrb.leaderboard.charts.scatter import make_scatters
 from mrb.leaderboard.page import Page, render
-from mrb.leaderboard.pages.tables import Frame, choices
+from mrb.leaderboard.pages.tables import Frame, list_choices
 from mrb.leaderboard.site import Site
 from mrb.metrics.measures import HEADLINE
 
@@ -39,9 +39,9 @@ def pages(site: Site) -> Iterator[Page]:
         PATH,
         frames=frames,
         snapshot=site.snapshot,
-        panels={frame.board.id: panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
-        plots={frame.board.id: scatters(frame.board) for frame in frames},
+        panels={frame.board.id: make_panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
+        plots={frame.board.id: make_scatters(frame.board) for frame in frames},
         plot=PLOT,
         box=BOX,
-        **choices(frames),
+        **list_choices(frames),
     )

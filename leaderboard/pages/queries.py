@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mrb.leaderboard.explorer import PER_PAGE, TOP, Query, list_data, page_of, queries, run_data
-from mrb.leaderboard.images import Pictures
+from mrb.leaderboard.explorer import PER_PAGE, TOP, Query, find_page, list_queries, make_list_data, make_run_data
+from mrb.leaderboard.images import ImageStore
 from mrb.leaderboard.page import Page, queries_page, query_page, render
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.rankings import Explored, explored, read_orders
+from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks, read_orders
 
 _LARGE = 256
 """Pixels: images with a longer side are shown larger, and open separately."""
@@ -21,25 +21,25 @@ _LARGE = 256
 
 def pages(site: Site) -> Iterator[Page]:
     """Yield the data and images, `queries/<task>/<n>.html`, `queries/<task>.html`, `queries.html`."""
-    pictures = Pictures()
+    images = ImageStore()
     shown = []
-    for one in explored(site):
+    for one in explore_tasks(site):
         shown.append((one, len(one.plan.query_ids)))
-        yield from _task(one, site, pictures)
+        yield from _make_task(one, site, images)
     tasks = {one.task.id for one, _ in shown}
     others = [task for task in site.tasks if task.id not in tasks]
     yield render("queries.html.jinja", "queries.html", shown=shown, others=others, per_page=PER_PAGE)
 
 
-def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
+def _make_task(one: ExploredTask, site: Site, images: ImageStore) -> Iterator[Page]:
     """Yield all files of one task, holding the orders of one run at a time."""
     found: list[Query] = []
     for run in one.runs:
         orders = read_orders(one, run, site)
-        yield data_script(f"queries/{one.task.id}/{run.name}", run_data(orders))
-        found = found or queries(one, orders, pictures)
-    yield data_script(f"corpus/{one.task.id}", list_data(one, pictures))
-    yield from pictures.take()
+        yield data_script(f"queries/{one.task.id}/{run.name}", make_run_data(orders))
+        found = found or list_queries(one, orders, images)
+    yield data_script(f"corpus/{one.task.id}", make_list_data(one, images))
+    yield from images.take_new()
     count = -(-len(found) // PER_PAGE)
     common: dict[str, Any] = {
         "site": site,
@@ -50,7 +50,7 @@ def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
         "all": len(found),
         "top": TOP,
     }
-    common |= {"layout": _layout(one), "page_of": page_of}
+    common |= {"layout": _choose_layout(one), "page_of": find_page}
     for number in range(1, count + 1):
         part = found[(number - 1) * PER_PAGE : number * PER_PAGE]
         path = query_page(one.task.id, number)
@@ -65,7 +65,7 @@ def _task(one: Explored, site: Site, pictures: Pictures) -> Iterator[Page]:
     yield render("queries_task.html.jinja", queries_page(one.task.id), **common, **values)
 
 
-def _layout(one: Explored) -> str:
+def _choose_layout(one: ExploredTask) -> str:
     """Return how a list is laid out: "lines" if documents have texts, else images side by side: "sheets" if large, or
     "strip".
     """

@@ -9,7 +9,7 @@ from typing import Any
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slug
+from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slugify
 from mrb.leaderboard.tables.cells import CellText
 from mrb.leaderboard.tables.columns import MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.tables.runs import RunCard
@@ -45,7 +45,7 @@ class Frame:
     @property
     def rows_key(self) -> str:
         """The start of the keys of the data with all rows; the measure follows."""
-        return rows_key(self.board, self.tab.part, "")
+        return make_rows_key(self.board, self.tab.part, "")
 
     @property
     def total(self) -> int:
@@ -66,34 +66,39 @@ class Frame:
 def pages(site: Site) -> Iterator[Page]:
     """Yield data and pages of every table."""
     for board in site.boards.values():
-        yield from _data(board)
-        yield from _tables(board)
+        yield from _make_data(board)
+        yield from _make_tables(board)
 
 
-def _data(board: Board) -> Iterator[Page]:
+def _make_data(board: Board) -> Iterator[Page]:
     parts = dict.fromkeys(tab.part for tab in board.tabs)
     for part in parts:
         for measure in board.measures if part == TASKS else board.summaries:
-            yield data_script(rows_key(board, part, measure), board.make_data(part, measure))
+            yield data_script(make_rows_key(board, part, measure), board.make_data(part, measure))
 
 
-def _tables(board: Board) -> Iterator[Page]:
+def _make_tables(board: Board) -> Iterator[Page]:
     yield render("columns.html.jinja", f"tables/{board.id}/columns.html", section="index.html", board=board)
     for tab in board.tabs:
         for measure in board.measures_of(tab):
             for number, path in enumerate(board.pages(tab, measure)):
                 frame = Frame(board, board.tab_of(tab, measure), measure, number * PAGE_ROWS, PAGE_ROWS, path)
                 yield render(
-                    "tables.html.jinja", path, section="index.html", frame=frame, number=number + 1, **choices([frame])
+                    "tables.html.jinja",
+                    path,
+                    section="index.html",
+                    frame=frame,
+                    number=number + 1,
+                    **list_choices([frame]),
                 )
 
 
-def rows_key(board: Board, part: str, measure: str) -> str:
+def make_rows_key(board: Board, part: str, measure: str) -> str:
     """Return the key of the data that holds all rows of a part in a measure."""
-    return f"rows/{board.id}/{part}-{slug(measure)}"
+    return f"rows/{board.id}/{part}-{slugify(measure)}"
 
 
-def choices(frames: list[Frame]) -> dict[str, Any]:
+def list_choices(frames: list[Frame]) -> dict[str, Any]:
     """Return what the controls of a page offer, and the words of its marks."""
     measures = dict.fromkeys(name for frame in frames for name in frame.measures)
     return {

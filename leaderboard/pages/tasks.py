@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 from mrb.data.report import NEVER, came_from_live_hub
 from mrb.data.task import Task
-from mrb.leaderboard.charts.queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, spread_plot
-from mrb.leaderboard.examples import examples
-from mrb.leaderboard.images import Pictures
+from mrb.leaderboard.charts.queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, make_spread_plot
+from mrb.leaderboard.examples import load_examples
+from mrb.leaderboard.images import ImageStore
 from mrb.leaderboard.page import Page, render, task_page
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.per_query_cache import first_stage_values
+from mrb.leaderboard.tables.per_query_cache import compute_first_stage_values
 from mrb.leaderboard.tables.rankings import is_explored
 from mrb.leaderboard.tables.rows import SOURCE, Table, TableRow
-from mrb.leaderboard.tables.table_grouping import Comparison, Identity
+from mrb.leaderboard.tables.table_grouping import Identity, TableGroup
 from mrb.metrics.measures import HEADLINE
 
 PLOT = {"width": WIDTH, "left": LEFT, "bands": BANDS, "quantiles": QUANTILES}
@@ -30,7 +30,7 @@ class TaskTable:
     """
 
     table_id: str
-    comparison: Comparison
+    comparison: TableGroup
     identity: Identity
     measures: tuple[str, ...]
     fixed: tuple[TableRow, ...]
@@ -42,29 +42,29 @@ def pages(site: Site) -> Iterator[Page]:
     """Yield `tasks.html`, `tasks/<id>.html`, and the images of their examples."""
     covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
     yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
-    pictures = Pictures()
+    images = ImageStore()
     for task in site.tasks:
-        shown = examples(task, pictures)
-        yield from pictures.take()
+        shown = load_examples(task, images)
+        yield from images.take_new()
         yield render(
             "task.html.jinja",
             task_page(task.id),
             site=site,
             task=task,
-            tables=[task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()],
+            tables=[make_task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()],
             examples=shown,
             explored=is_explored(site, task),
-            never_live=_never_live(task),
+            never_live=_note_never_live(task),
             plot=PLOT,
         )
 
 
-def _never_live(task: Task) -> str:
+def _note_never_live(task: Task) -> str:
     """Return a note if a Hub task's definition has never been tried on the Hub; otherwise empty."""
     return "" if task.source.kind == "embedded" or came_from_live_hub(task) else NEVER
 
 
-def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
+def make_task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
     """Return the task's column of `table` in every measure. Raises KeyError if no run of the table covers the task."""
     views = [view for view in table.views if view.measure != SOURCE]
     headline = table.view_of(str(HEADLINE))
@@ -88,9 +88,9 @@ def task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
         tuple(view.measure for view in views),
         tuple(fixed),
         tuple(rows),
-        spread_plot(
+        make_spread_plot(
             [runs[row.key] for row in rows if row.key in runs],
             task_id,
-            first_stage_values(table.comparison, task_id),
+            compute_first_stage_values(table.comparison, task_id),
         ),
     )

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from mrb.leaderboard.page import TYPE_WORDS, root_macros, task_page
+from mrb.leaderboard.page import TYPE_WORDS, load_macros, task_page
 from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, make_blank, sign_class
-from mrb.leaderboard.tables.columns import MARK_LETTERS, Source
+from mrb.leaderboard.tables.columns import MARK_LETTERS, RowSource
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
 from mrb.metrics.measures import HEADLINE
@@ -65,7 +65,7 @@ class Board:
 
     id: str
     table: Table
-    sources: dict[str, Source]
+    sources: dict[str, RowSource]
     standing: Standing
 
     @cached_property
@@ -97,7 +97,7 @@ class Board:
 
     def path(self, tab: Tab, number: int = 1, measure: str = str(HEADLINE)) -> str:
         """Return the path of a tab's page (from 1), in one of `measures_of` the tab."""
-        own = "" if measure == str(HEADLINE) else "-" + slug(measure)
+        own = "" if measure == str(HEADLINE) else "-" + slugify(measure)
         return f"tables/{self.id}/{tab.key}{own}{f'-{number}' if number > 1 else ''}.html"
 
     def pages(self, tab: Tab, measure: str = str(HEADLINE)) -> list[str]:
@@ -145,7 +145,7 @@ class Board:
     @cached_property
     def facts(self) -> dict[str, dict[str, CellText]]:
         """The facts of each run, by column."""
-        return {name: facts.facts(source) for name, source in self.sources.items()}
+        return {name: facts.format_facts(source) for name, source in self.sources.items()}
 
     def prepare(self) -> None:
         """Compute in advance what many pages need: numbers in every measure, facts, the headline's cells."""
@@ -189,7 +189,7 @@ class Board:
         """Return the rows of first stage and oracle: label and cells."""
         keys = [head.key for head in tab.heads if head.key != "name"]
         return [
-            (row.role, [format_cell(row.cells[key]) if key in row.cells else _of_fixed(key, row) for key in keys])
+            (row.role, [format_cell(row.cells[key]) if key in row.cells else _format_fixed(key, row) for key in keys])
             for row in self.view(tab.part, measure).fixed
         ]
 
@@ -197,7 +197,7 @@ class Board:
         """Return all rows of a part for board.js: each as HTML, with what it is filtered and sorted by."""
         tab = next(tab for tab in self.tabs if tab.part == part)
         keys = [head.key for head in tab.heads if head.key != "name"]
-        macros = root_macros("cells.html.jinja")
+        macros = load_macros("cells.html.jinja")
         rows = []
         for run, cells in self.rows(tab, measure):
             card = self.sources[run.name].card
@@ -225,11 +225,13 @@ class Board:
                 cell = row.cells[key]
                 if key == AVERAGE_TYPES and "gain" in keys:
                     cell = cell._replace(gain=None)  # shown in its own column
-                found.append(format_cell(cell, _mark(source.mark(key))) if marked else format_cell(cell))
+                found.append(format_cell(cell, _format_mark(source.mark(key))) if marked else format_cell(cell))
             elif key == "rank":
                 found.append(self.standing.ranks[run.name].shown)
             elif key == "gain":
-                found.append(_gain(row, self.standing.gains.get(run.name) if view.measure == str(HEADLINE) else None))
+                found.append(
+                    _format_gain(row, self.standing.gains.get(run.name) if view.measure == str(HEADLINE) else None)
+                )
             else:
                 found.append(own.get(key) or make_blank("no average over different measures"))
         return found
@@ -237,7 +239,7 @@ class Board:
     def _smalls(self) -> dict[str, list[str]]:
         """Return each task head's small lines: number of queries, and the same after the source's measure."""
         return {
-            column.key: [head_small("", column.queries), head_small(column.measure, column.queries)]
+            column.key: [format_head_note("", column.queries), format_head_note(column.measure, column.queries)]
             for column in self.table.view_of(SOURCE).columns
         }
 
@@ -261,40 +263,40 @@ class Board:
                         column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
                     )
                 )
-        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_facts()))
+        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_fact_heads()))
 
     def _tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
         view = self.table.view_of(measure)
         heads = [Head(name, _TITLES[name], "average", default=name == AVERAGE_TYPES) for name in view.averages]
         for column in view.columns:
             if column.key in task_ids:
-                small = head_small(column.measure if measure == SOURCE else "", column.queries)
+                small = format_head_note(column.measure if measure == SOURCE else "", column.queries)
                 heads.append(Head(column.key, column.key, column.type, small, task_page(column.key)))
-        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_facts()))
+        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_fact_heads()))
 
 
 _PARAMETERS = Head("parameters", "size")
 
 
-def _facts() -> tuple[Head, ...]:
+def _fact_heads() -> tuple[Head, ...]:
     return tuple(Head(one.key, one.title, "", is_text=one.is_text, default=one.default) for one in facts.COLUMNS)
 
 
-def slug(measure: str) -> str:
+def slugify(measure: str) -> str:
     """Return a measure as part of a file name."""
     return measure.lower().replace("@", "-")
 
 
-def head_small(measure: str, queries: int) -> str:
+def format_head_note(measure: str, queries: int) -> str:
     """Return the small line of a task's head: its measure if there are several, and its number of queries."""
     return " · ".join(filter(None, (measure, f"{queries:,} q" if queries else "no run")))
 
 
-def _mark(mark: str) -> tuple[str, str]:
+def _format_mark(mark: str) -> tuple[str, str]:
     return f"mark {mark}", MARK_LETTERS[mark]
 
 
-def _gain(row: TableRow, found: Difference | None) -> CellText:
+def _format_gain(row: TableRow, found: Difference | None) -> CellText:
     cell = row.cells.get(AVERAGE_TYPES)
     if cell is None or cell.gain is None:
         return make_blank("no average")
@@ -302,5 +304,5 @@ def _gain(row: TableRow, found: Difference | None) -> CellText:
     return CellText(cell.gain, format_signed(cell.gain), "", smalls, sign_class(cell.gain))
 
 
-def _of_fixed(key: str, row: TableRow) -> CellText:
+def _format_fixed(key: str, row: TableRow) -> CellText:
     return CellText(float(row.done), f"{row.done}/{row.of}") if key == "coverage" else CellText(None, "")

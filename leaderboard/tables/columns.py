@@ -8,7 +8,7 @@ from functools import cached_property
 
 from mrb.leaderboard.tables.cells import CellText, make_blank
 from mrb.leaderboard.tables.runs import RunCard
-from mrb.leaderboard.tables.table_grouping import Comparison
+from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.results.run import Run
 from mrb.submission.schema import MARKS, ModelCard, Submission
 from mrb.submission.verify import VerificationRecord
@@ -57,12 +57,12 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """What a row is read from."""
 
     run: Run
     card: RunCard
-    comparison: Comparison
+    comparison: TableGroup
     submission: Submission | None
     verified: VerificationRecord | None
 
@@ -77,12 +77,12 @@ class Source:
         return min((self.mark(task_id) for task_id in self.comparison.task_ids), key=order.index)
 
 
-def facts(source: Source) -> dict[str, CellText]:
+def format_facts(source: RowSource) -> dict[str, CellText]:
     """Return every fact's cell by column; a blank says that the fact is not stated."""
-    return {"parameters": _parameters(source)} | {column.key: _MADE[column.key](source) for column in COLUMNS}
+    return {"parameters": _format_parameters(source)} | {column.key: _MADE[column.key](source) for column in COLUMNS}
 
 
-def size(parameters: int) -> str:
+def format_parameters(parameters: int) -> str:
     """Format a number of parameters with three digits and a unit: 4.07 B, 500 M, 22.7 k."""
     text = f"{parameters:.2e}"  # rounded before the unit is chosen: 999,999 becomes 1 M
     digits, _, power = text.partition("e")
@@ -90,65 +90,67 @@ def size(parameters: int) -> str:
     return f"{float(digits) * 10 ** (int(power) - 3 * unit):.6g} {_UNITS[unit]}".strip()
 
 
-def _model(source: Source) -> ModelCard | None:
+def _find_model(source: RowSource) -> ModelCard | None:
     return source.submission.model if source.submission else None
 
 
-def _parameters(source: Source) -> CellText:
-    model = _model(source)
+def _format_parameters(source: RowSource) -> CellText:
+    model = _find_model(source)
     if model is None or model.parameters is None:
         return make_blank("not stated")
-    active = f"{size(model.active_parameters)} active" if model.active_parameters else ""
-    return CellText(float(model.parameters), size(model.parameters), smalls=((("", active),) if active else ()))
+    active = f"{format_parameters(model.active_parameters)} active" if model.active_parameters else ""
+    return CellText(
+        float(model.parameters), format_parameters(model.parameters), smalls=((("", active),) if active else ())
+    )
 
 
-def _coverage(source: Source) -> CellText:
+def _format_coverage(source: RowSource) -> CellText:
     done, of = len(source.run.tasks), len(source.comparison.task_ids)
     return CellText(float(done), f"{done}/{of}")
 
 
-def _speed(source: Source) -> CellText:
+def _format_speed(source: RowSource) -> CellText:
     per_second = source.card.pairs_per_second
     if per_second is None:
         return make_blank("not timed")
-    return CellText(per_second, rate(per_second), smalls=(("long", source.card.hardware),))
+    return CellText(per_second, format_speed(per_second), smalls=(("long", source.card.hardware),))
 
 
-def rate(per_second: float) -> str:
+def format_speed(per_second: float) -> str:
     """Format a rate: three significant digits below 100, else whole with thousands separators."""
     return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
-def _kind(source: Source) -> CellText:
-    model = _model(source)
+def _format_kind(source: RowSource) -> CellText:
+    model = _find_model(source)
     built = model.kind if model else source.card.kind
     return CellText(built, built, smalls=(("", source.card.kind),) if model else ())
 
 
-def _weights(source: Source) -> CellText:
-    model = _model(source)
+def _format_weights(source: RowSource) -> CellText:
+    model = _find_model(source)
     if model is None:
         return make_blank("not stated")
     words = "open" if model.open_weights else "not open"
     return CellText(words, words)
 
 
-def _licence(source: Source) -> CellText:
-    model = _model(source)
+def _format_licence(source: RowSource) -> CellText:
+    model = _find_model(source)
     return CellText(model.licence, model.licence) if model and model.licence else make_blank("not stated")
 
 
-def _first(source: Source) -> CellText:
+def _format_first(source: RowSource) -> CellText:
     found = sorted({scores.result.candidates.first_stage for scores in source.run.tasks.values()})
     return CellText(", ".join(found), ", ".join(found)) if found else make_blank("no result")
 
 
-def _depth(source: Source) -> CellText:
+def _format_depth(source: RowSource) -> CellText:
     found = sorted({scores.result.candidates.depth for scores in source.run.tasks.values()})
     return CellText(float(found[0]), ", ".join(map(str, found))) if found else make_blank("no result")
 
 
-def _backend(source: Source) -> CellText:
+def _format_backend(source: RowSource) -> CellText:
     """Return the backend: the adapter's option of that name, else the imported framework with its version.
 
     Options that say how it computes are added.
@@ -162,7 +164,7 @@ def _backend(source: Source) -> CellText:
     )
 
 
-def _training(source: Source) -> CellText:
+def _format_training(source: RowSource) -> CellText:
     if source.submission is None:
         return CellText(UNKNOWN, UNKNOWN)
     marks = [source.mark(task_id) for task_id in source.comparison.task_ids]
@@ -170,7 +172,7 @@ def _training(source: Source) -> CellText:
     return CellText(source.worst_mark, "; ".join(f"{mark} {count}/{len(marks)}" for mark, count in counted))
 
 
-def _date(source: Source) -> CellText:
+def _format_date(source: RowSource) -> CellText:
     timings = source.run.record.timings
     found = max(
         (timing.day for task_id, timing in timings.items() if task_id in source.run.tasks and timing.day), default=""
@@ -178,7 +180,7 @@ def _date(source: Source) -> CellText:
     return CellText(found, found) if found else make_blank("not recorded")
 
 
-def _source(source: Source) -> CellText:
+def _format_source(source: RowSource) -> CellText:
     """Return where the row comes from, in words, with a symbol that repeats them."""
     path = source.card.record_path
     if (record := source.verified) is not None:
@@ -189,17 +191,17 @@ def _source(source: Source) -> CellText:
     return CellText("1", "◆ submission", path) if source.submission else CellText("2", "○ run", path)
 
 
-_MADE: dict[str, Callable[[Source], CellText]] = {
-    "coverage": _coverage,
-    "speed": _speed,
-    "kind": _kind,
+_MADE: dict[str, Callable[[RowSource], CellText]] = {
+    "coverage": _format_coverage,
+    "speed": _format_speed,
+    "kind": _format_kind,
     "inputs": lambda source: CellText(source.card.inputs, source.card.inputs),
-    "weights": _weights,
-    "licence": _licence,
-    "first": _first,
-    "depth": _depth,
-    "backend": _backend,
-    "training": _training,
-    "date": _date,
-    "source": _source,
+    "weights": _format_weights,
+    "licence": _format_licence,
+    "first": _format_first,
+    "depth": _format_depth,
+    "backend": _format_backend,
+    "training": _format_training,
+    "date": _format_date,
+    "source": _format_source,
 }

@@ -58,7 +58,7 @@ class RecordLine:
     rankings: str | None
 
 
-def task_lines(table: Table, run: Run, submission: Submission | None) -> list[TaskLine]:
+def list_task_lines(table: Table, run: Run, submission: Submission | None) -> list[TaskLine]:
     """Return a line for each task of the run's table, including those without a number."""
     headline, source = table.view_of(str(HEADLINE)), table.view_of(SOURCE)
     own, own_source = headline.row(run.name), source.row(run.name)
@@ -78,14 +78,14 @@ def task_lines(table: Table, run: Run, submission: Submission | None) -> list[Ta
     ]
 
 
-def averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
+def list_averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
     """Return (kind of average, first stage, run, oracle) for "types" and "tasks"; empty without a suite."""
     view = table.view_of(str(HEADLINE))
     first, oracle = view.fixed
     return [(name, first.cells[name], view.row(run.name).cells[name], oracle.cells[name]) for name in view.averages]
 
 
-def extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]:
+def find_extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]:
     """Return the tasks with the largest gains, largest first, and with the smallest, smallest first; no task is in
     both.
     """
@@ -96,7 +96,7 @@ def extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]
     return gained[:count], gained[len(gained) - count :][::-1]
 
 
-def training(submission: Submission | None, task_ids: Sequence[str]) -> list[tuple[str, int]]:
+def count_marks(submission: Submission | None, task_ids: Sequence[str]) -> list[tuple[str, int]]:
     """Return how many of the table's tasks have each mark that occurs; empty if nothing was declared."""
     if submission is None:
         return []
@@ -104,7 +104,7 @@ def training(submission: Submission | None, task_ids: Sequence[str]) -> list[tup
     return [(mark, marks.count(mark)) for mark in MARKS if mark in marks]
 
 
-def record_lines(run: Run, submission: Submission | None) -> list[RecordLine]:
+def list_record_lines(run: Run, submission: Submission | None) -> list[RecordLine]:
     """Return a line for each task that the run covers."""
     found = []
     for task_id, scores in run.tasks.items():

@@ -20,7 +20,7 @@ from mrb.data.task import load_task
 from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
 from mrb.hub.manifest import find_cache_root
-from mrb.leaderboard.tables.table_grouping import Comparison
+from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.metrics.measures import HEADLINE, Float64, measure_queries
 from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, make_task_scores
@@ -29,19 +29,19 @@ from mrb.submission.reader import ReceivedSubmission
 from mrb.submission.validate import find_missing_input, recompute_result
 
 
-def with_values(run: Run, received: ReceivedSubmission) -> Run:
+def add_values(run: Run, received: ReceivedSubmission) -> Run:
     """Return the submission's run with values per query for every task that can be recomputed here.
 
     Raises ResultError if a ranking does not give what the submission states.
     """
     tasks = {
-        task_id: _values(received, task_id) if find_missing_input(load_task(task_id)) is None else scores
+        task_id: _load_values(received, task_id) if find_missing_input(load_task(task_id)) is None else scores
         for task_id, scores in run.tasks.items()
     }
     return replace(run, tasks=tasks)
 
 
-def why_not(run: Run, task_ids: Sequence[str]) -> str:
+def explain_missing_values(run: Run, task_ids: Sequence[str]) -> str:
     """Return why the run lacks values per query for one of these tasks; empty if it has them all."""
     for task_id in task_ids:
         if task_id not in run.tasks:
@@ -51,7 +51,7 @@ def why_not(run: Run, task_ids: Sequence[str]) -> str:
     return ""
 
 
-def _values(received: ReceivedSubmission, task_id: str) -> TaskScores:
+def _load_values(received: ReceivedSubmission, task_id: str) -> TaskScores:
     result, ranking = received.submission.results[task_id], received.submission.rankings[task_id]
     stated = [__version__, result.model_dump(mode="json"), ranking.model_dump(mode="json")]
     path = find_cache_root() / "values" / f"{sha256_json(stated)}.parquet"
@@ -67,7 +67,7 @@ def _values(received: ReceivedSubmission, task_id: str) -> TaskScores:
     return found
 
 
-def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
+def compute_first_stage_values(comparison: TableGroup, task_id: str) -> Float64 | None:
     """Return the headline measure per query of the first stage's order, in task order.
 
     None if the data, or the very list that was reranked, is not here.
@@ -80,15 +80,15 @@ def first_stage_values(comparison: Comparison, task_id: str) -> Float64 | None:
     if identity.revision != task.revision or find_missing_input(task) is not None:
         return None
     sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
-    return first_values(load_result_plan(scores.result, sample, None, task_id))
+    return compute_first_values(load_result_plan(scores.result, sample, None, task_id))
 
 
-def first_values(plan: Plan) -> Float64:
+def compute_first_values(plan: Plan) -> Float64:
     """Return the headline measure of each of the plan's queries for the first stage's order."""
-    return headline_values(plan, {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in plan.entries()})
+    return compute_headline_values(plan, {entry.query_id: entry.doc_ids[: HEADLINE.cutoff] for entry in plan.entries()})
 
 
-def headline_values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
+def compute_headline_values(plan: Plan, rankings: Mapping[str, list[str]]) -> Float64:
     """Return the headline measure of each of the plan's queries, float64[queries], for rankings of document ids."""
     qrels = {query_id: plan.data.qrels[query_id] for query_id in plan.query_ids}
     return measure_queries(rankings, qrels, [HEADLINE]).values[HEADLINE]

@@ -19,7 +19,7 @@ from mrb.errors import ResultError
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.evaluation.plan import Plan
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.per_query_cache import first_values, headline_values
+from mrb.leaderboard.tables.per_query_cache import compute_first_values, compute_headline_values
 from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.ranking import Float32, Positions, rank_candidates
@@ -39,7 +39,7 @@ SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class Explored:
+class ExploredTask:
     """A task in the explorer: its plan (data, list, queries) and the runs of one table, best first by average.
 
     `left_out` holds the other runs that cover the task, each with the reason.
@@ -54,11 +54,11 @@ class Explored:
     @cached_property
     def first_values(self) -> Float64:
         """The headline measure of the first stage's order, for each query."""
-        return first_values(self.plan)
+        return compute_first_values(self.plan)
 
 
 @dataclass(frozen=True)
-class Orders:
+class RunOrders:
     """One run on one task, per query of the plan.
 
     `orders` are positions in the query's list, best first, int64[n]; `scores` are in that order, float32[n], NaN for a
@@ -70,11 +70,11 @@ class Orders:
     values: Float64
 
 
-def explored(site: Site) -> Iterator[Explored]:
+def explore_tasks(site: Site) -> Iterator[ExploredTask]:
     """Yield the board's tasks that the explorer shows (`is_explored`), by type."""
     for task in filter(partial(is_explored, site), site.tasks):
-        runs, left_out, table_id = _runs(site, task)
-        yield Explored(task, table_id, _plan(runs[0], task), tuple(runs), tuple(left_out))
+        runs, left_out, table_id = _choose_runs(site, task)
+        yield ExploredTask(task, table_id, _make_plan(runs[0], task), tuple(runs), tuple(left_out))
 
 
 def is_explored(site: Site, task: Task) -> bool:
@@ -82,10 +82,10 @@ def is_explored(site: Site, task: Task) -> bool:
 
     Its data must ship with MRB (under a licence that allows it), and a run must have scored its frozen list.
     """
-    return task.source.kind == "embedded" and bool(_runs(site, task)[0])
+    return task.source.kind == "embedded" and bool(_choose_runs(site, task)[0])
 
 
-def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str]:
+def _choose_runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str]:
     """Return the runs of the first table that has the task on its frozen list, the reasons for the others, and the
     table's id.
     """
@@ -94,7 +94,7 @@ def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str
     chosen = ""
     for table_id, table in site.tables_of(task.id).items():
         for run in (run for run in table.runs if task.id in run.tasks):
-            reason = _reason(run, task)
+            reason = _explain_absence(run, task)
             if reason is None and chosen in ("", table_id):
                 reason = f"not among the {MAX_RUNS} best" if len(runs) == MAX_RUNS else None
             elif reason is None:
@@ -107,7 +107,7 @@ def _runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str
     return runs, left_out, chosen
 
 
-def _reason(run: Run, task: Task) -> str | None:
+def _explain_absence(run: Run, task: Task) -> str | None:
     """Return why the explorer cannot show the run on this task, None if it can."""
     result = run.tasks[task.id].result
     same = task.candidates is not None and result.candidates.sha256 == task.candidates.sha256
@@ -120,7 +120,7 @@ def _reason(run: Run, task: Task) -> str | None:
     return None
 
 
-def _plan(run: Run, task: Task) -> Plan:
+def _make_plan(run: Run, task: Task) -> Plan:
     scores = run.tasks[task.id]
     sample = None
     if scores.result.data.selection == "sample" and run.record.suite is not None:
@@ -131,10 +131,10 @@ def _plan(run: Run, task: Task) -> Plan:
     return plan
 
 
-def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
+def read_orders(shown: ExploredTask, run: Run, site: Site) -> RunOrders:
     """Return the orders of one of `shown.runs`. ResultError names the file and the query that is wrong."""
     plan, task_id = shown.plan, shown.task.id
-    scores = _submitted(shown, run, site) if run.stored is not None else _scored(plan, run)
+    scores = _read_submitted(shown, run, site) if run.stored is not None else _read_scored(plan, run)
     orders, ordered, rankings = [], [], {}
     for entry in plan.entries():
         given = scores.get(entry.query_id, np.empty(0, np.float32))
@@ -142,15 +142,15 @@ def read_orders(shown: Explored, run: Run, site: Site) -> Orders:
         orders.append(order)
         ordered.append(given[order])
         rankings[entry.query_id] = [entry.doc_ids[position] for position in order[: HEADLINE.cutoff]]
-    values = headline_values(plan, rankings)
+    values = compute_headline_values(plan, rankings)
     found = float(average_queries(values, find_query_parts(shown.task, plan.query_ids)))
     stated = run.tasks[task_id].result.measures[str(HEADLINE)].mean
     if abs(stated - found) > SAME:
         raise ResultError(f"{run.folder}: {HEADLINE} of {task_id} is {stated}, its orders give {found}")
-    return Orders(tuple(orders), tuple(ordered), values)
+    return RunOrders(tuple(orders), tuple(ordered), values)
 
 
-def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:
+def _read_submitted(shown: ExploredTask, run: Run, site: Site) -> Mapping[str, Float32]:
     submission = site.submissions[run.name]
     received = ReceivedSubmission(run.folder, submission, load_suite(submission.suite))
     return restore_scores(
@@ -158,7 +158,7 @@ def _submitted(shown: Explored, run: Run, site: Site) -> Mapping[str, Float32]:
     )
 
 
-def _scored(plan: Plan, run: Run) -> Mapping[str, Float32]:
+def _read_scored(plan: Plan, run: Run) -> Mapping[str, Float32]:
     """Return a run's scores in first-stage order. Its file must hold exactly the plan's pairs, in the plan's order."""
     path = run.folder / plan.data.task.id / SCORES_FILE
     table = read_untrusted(path, SCORES_SCHEMA, ResultError, max_bytes=MAX_SCORES_BYTES)

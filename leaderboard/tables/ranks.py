@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 
 from mrb.leaderboard.tables.cells import CellText, make_blank
-from mrb.leaderboard.tables.per_query_cache import first_stage_values, why_not
+from mrb.leaderboard.tables.per_query_cache import compute_first_stage_values, explain_missing_values
 from mrb.leaderboard.tables.rows import Table
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference, PairedTests, RankBounds, bound_ranks
@@ -58,7 +58,7 @@ def rank_runs(table: Table) -> Standing:
     task_ids = table.comparison.task_ids
     if table.comparison.suite is None:
         return Standing({run.name: Rank(None, "no average") for run in table.runs}, {})
-    ranks = {run.name: Rank(None, why_not(run, task_ids)) for run in table.runs}
+    ranks = {run.name: Rank(None, explain_missing_values(run, task_ids)) for run in table.runs}
     ranked = [run for run in table.runs if not ranks[run.name].note]
     if not ranked:
         return Standing(ranks, {})
@@ -78,7 +78,7 @@ def _add_first_stage(table: Table, samples: Sequence[TaskSample]) -> list[TaskSa
     """Return the samples with the first stage as a last column; None if its values of any task are not available."""
     found = []
     for sample in samples:
-        first = first_stage_values(table.comparison, sample.task_id)
+        first = compute_first_stage_values(table.comparison, sample.task_id)
         if first is None:
             return None
         found.append(replace(sample, values=np.column_stack((sample.values, first))))

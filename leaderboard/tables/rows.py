@@ -13,7 +13,7 @@ import numpy as np
 from mrb._util.format import format_tasks
 from mrb.data.task import FAMILY_OF_TYPE, Task
 from mrb.leaderboard.tables.runs import result_path
-from mrb.leaderboard.tables.table_grouping import Comparison
+from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.metrics.measures import HEADLINE, MEASURES
 from mrb.results.run import Average, Row, Run, average_over_tasks, average_over_types
 from mrb.results.schema import Interval, Measures
@@ -76,12 +76,12 @@ class View:
     @property
     def families(self) -> list[tuple[str, int]]:
         """The families of the columns in order, each with the number of columns it spans."""
-        return _spans([column.family for column in self.columns])
+        return _count_spans([column.family for column in self.columns])
 
     @property
     def types(self) -> list[tuple[str, int]]:
         """The types of the columns in order, each with the number of columns it spans."""
-        return _spans([column.type for column in self.columns])
+        return _count_spans([column.type for column in self.columns])
 
     def row(self, key: str) -> TableRow:
         """Return the run's row with that key."""
@@ -96,7 +96,7 @@ class View:
 class Table:
     """A comparison as the page shows it. Rows are ordered by the headline's average over types."""
 
-    comparison: Comparison
+    comparison: TableGroup
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -146,9 +146,9 @@ class Table:
         def row(run: Run, kind: Row) -> TableRow:
             cells = {column.key: self._task_cell(run, column, kind) for column in columns}
             for name in averages:
-                found = average(run, self.comparison.task_ids, measure, _AVERAGES[name], kind)
-                cells[name] = _average_cell(found, name)
-            return _table_row(run, kind, cells, sum(column.key in run.tasks for column in columns), len(columns))
+                found = compute_average(run, self.comparison.task_ids, measure, _AVERAGES[name], kind)
+                cells[name] = _make_average_cell(found, name)
+            return _make_row(run, kind, cells, sum(column.key in run.tasks for column in columns), len(columns))
 
         return self._view(measure, columns, averages, row)
 
@@ -168,9 +168,11 @@ class Table:
         )
 
         def row(run: Run, kind: Row) -> TableRow:
-            means = {c.key: average(run, self.tasks_of(c.key), measure, average_over_tasks, kind) for c in columns}
-            cells = {key: _average_cell(found, AVERAGE_TASKS) for key, found in means.items()}
-            return _table_row(run, kind, cells, sum(c.mean is not None for c in cells.values()), len(columns))
+            means = {
+                c.key: compute_average(run, self.tasks_of(c.key), measure, average_over_tasks, kind) for c in columns
+            }
+            cells = {key: _make_average_cell(found, AVERAGE_TASKS) for key, found in means.items()}
+            return _make_row(run, kind, cells, sum(c.mean is not None for c in cells.values()), len(columns))
 
         return self._view(measure, columns, (), row)
 
@@ -182,7 +184,7 @@ class Table:
         row: Callable[[Run, Row], TableRow],
     ) -> View:
         first, oracle = (row(self._reference, kind) for kind in ("first_stage", "oracle"))
-        rows = tuple(_with_gains(row(run, "measures"), first) for run in self.runs)
+        rows = tuple(_add_gains(row(run, "measures"), first) for run in self.runs)
         return View(measure, columns, averages, (first, oracle), rows)
 
     @cached_property
@@ -221,11 +223,15 @@ class Table:
             cells = {name: over_all.cells[name] for name in known.averages}
             cells[COMMON] = self._common_cell(run, measure, kind)
             for name, ids in of_family.items():
-                cells[name] = _average_cell(average(run, ids, measure, average_over_types, kind), AVERAGE_TYPES)
+                cells[name] = _make_average_cell(
+                    compute_average(run, ids, measure, average_over_types, kind), AVERAGE_TYPES
+                )
             for name, ids in of_type.items():
-                cells[name] = _average_cell(average(run, ids, measure, average_over_tasks, kind), AVERAGE_TASKS)
+                cells[name] = _make_average_cell(
+                    compute_average(run, ids, measure, average_over_tasks, kind), AVERAGE_TASKS
+                )
             done = sum(task_id in run.tasks for task_id in self.comparison.task_ids)
-            return _table_row(run, kind, cells, done, len(self.comparison.task_ids))
+            return _make_row(run, kind, cells, done, len(self.comparison.task_ids))
 
         return self._view(measure, columns, (*known.averages, COMMON), row)
 
@@ -250,7 +256,7 @@ class Table:
         return replace(self.comparison.runs[0], tasks=found)
 
     def _place(self, run: Run) -> tuple[bool, float, str]:
-        mean = average(run, self.comparison.task_ids, str(HEADLINE), average_over_types).mean
+        mean = compute_average(run, self.comparison.task_ids, str(HEADLINE), average_over_types).mean
         return (mean is None, -(mean or 0.0), run.name)
 
     def _column(self, task: Task, measure: str) -> Column:
@@ -275,10 +281,10 @@ class Table:
         if column.measure not in found:
             return Cell(None, note=f"this result does not hold {column.measure}")
         owner = run if row == "measures" else self.comparison.reference[column.key][0]
-        return _cell(found[column.measure].mean, found[column.measure], href=result_path(owner, column.key))
+        return _make_cell(found[column.measure].mean, found[column.measure], href=result_path(owner, column.key))
 
 
-def average(
+def compute_average(
     run: Run, task_ids: tuple[str, ...], measure: str, over: Callable[..., Average], row: Row = "measures"
 ) -> Average:
     """Return `over` (one of the engine's two averages); a task whose result lacks the measure counts as missing."""
@@ -295,25 +301,25 @@ def _measures_of_all(run: Run) -> frozenset[str]:
     return frozenset(held[0]).intersection(*held[1:]) if held else frozenset()
 
 
-def _cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:
+def _make_cell(mean: float, interval: Interval | None, href: str | None = None) -> Cell:
     if interval is None:
         return Cell(mean, href=href)
     return Cell(mean, interval.low, interval.high, href=href)
 
 
-def _average_cell(found: Average, over: str) -> Cell:
+def _make_average_cell(found: Average, over: str) -> Cell:
     if found.mean is None:
         return Cell(None, note=f"only {found.done} of {found.of} {over}")
-    return _cell(found.mean, found.interval)
+    return _make_cell(found.mean, found.interval)
 
 
-def _table_row(run: Run, row: Row, cells: dict[str, Cell], done: int, of: int) -> TableRow:
+def _make_row(run: Run, row: Row, cells: dict[str, Cell], done: int, of: int) -> TableRow:
     if row == "measures":
         return TableRow(run.name, "run", cells, done, of)
     return TableRow(row.replace("_", "-"), row.replace("_", " "), cells, done, of)
 
 
-def _with_gains(row: TableRow, first: TableRow) -> TableRow:
+def _add_gains(row: TableRow, first: TableRow) -> TableRow:
     """Return `row` with each cell's difference to the first stage, if both exist."""
     cells = dict(row.cells)
     for key, cell in cells.items():
@@ -323,5 +329,5 @@ def _with_gains(row: TableRow, first: TableRow) -> TableRow:
     return replace(row, cells=cells)
 
 
-def _spans(names: list[str]) -> list[tuple[str, int]]:
+def _count_spans(names: list[str]) -> list[tuple[str, int]]:
     return [(name, len(list(group))) for name, group in groupby(names)]

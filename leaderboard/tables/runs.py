@@ -13,7 +13,7 @@ from mrb._util.files import is_device_name
 from mrb._util.redact import redact, redact_text
 from mrb.data.task import load_task
 from mrb.errors import MRBError, ResultError
-from mrb.leaderboard.tables.per_query_cache import with_values
+from mrb.leaderboard.tables.per_query_cache import add_values
 from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, describe_other_reranker, read_noise
 from mrb.results.run import Run, load_run
 from mrb.results.schema import RUN_FILE
@@ -75,8 +75,8 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
     """
     entries: list[Entry] = []
     names: dict[str, Path] = {}
-    for folder in dict.fromkeys(path for given in folders for path in _expanded(given.resolve())):
-        entry = _read_submission(folder) if is_submission(folder) else Entry(_read(folder))
+    for folder in dict.fromkeys(path for given in folders for path in _expand_folder(given.resolve())):
+        entry = _read_submission(folder) if is_submission(folder) else Entry(_read_run(folder))
         # Compared without case: the site must also unpack on case-insensitive file systems.
         other = names.setdefault(entry.run.name.casefold(), folder)
         if other != folder:
@@ -87,7 +87,7 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
     return entries
 
 
-def card(run: Run) -> RunCard:
+def make_card(run: Run) -> RunCard:
     """Return the description of `run`."""
     info, environment = run.record.reranker, run.record.environment
     options: dict[str, object] = redact(info.options)
@@ -95,7 +95,7 @@ def card(run: Run) -> RunCard:
     seconds = sum(timing.seconds for timing in timings)
     hardware = [environment.get(name, "") for name in ("gpu", "processor")]
     cores = environment.get("cores")
-    noise, note = _noise(run)
+    noise, note = _find_noise(run)
     return RunCard(
         name=run.name,
         reranker=info.name,
@@ -110,7 +110,7 @@ def card(run: Run) -> RunCard:
         hardware=", ".join([*filter(None, hardware), *([f"{cores} cores"] if cores else [])]) or "not recorded",
         software=", ".join(f"{name} {environment[name]}" for name in ("mrb", "python", "torch") if name in environment),
         failed_pairs=sum(scores.result.counts.failed_pairs for scores in run.tasks.values()),
-        not_covered=_not_covered(run),
+        not_covered=_group_not_covered(run),
         record_path=f"data/{run.name}/{SUBMISSION_FILE if run.stored else RUN_FILE}",
         noise_floor=noise.floor if noise else None,
         noise_note=note,
@@ -118,7 +118,7 @@ def card(run: Run) -> RunCard:
     )
 
 
-def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
+def _find_noise(run: Run) -> tuple[NoiseRecord | None, str]:
     """Return the noise measured on the run's own reranker, and on what; or None and the reason."""
     noise = read_noise(run.folder)
     if noise is None:
@@ -128,7 +128,7 @@ def _noise(run: Run) -> tuple[NoiseRecord | None, str]:
     return noise, noise.extent
 
 
-def _not_covered(run: Run) -> tuple[tuple[str, str], ...]:
+def _group_not_covered(run: Run) -> tuple[tuple[str, str], ...]:
     """Return each reason once, with the tasks that it excludes."""
     tasks: dict[str, list[str]] = {}
     for item in run.record.not_covered:
@@ -141,7 +141,7 @@ def result_path(run: Run, task_id: str) -> str:
     return f"data/{run.name}/{SUBMISSION_FILE}" if run.stored else f"data/{run.name}/{task_id}.json"
 
 
-def _expanded(folder: Path) -> list[Path]:
+def _expand_folder(folder: Path) -> list[Path]:
     """Return a run, a submission, or the submissions in a folder of them."""
     if is_submission(folder) or not folder.is_dir() or (folder / RUN_FILE).exists():
         return [folder]
@@ -151,10 +151,10 @@ def _expanded(folder: Path) -> list[Path]:
 def _read_submission(folder: Path) -> Entry:
     received = read_submission_folder(folder, neighbours=False)
     check_means(received)
-    return Entry(with_values(to_run(received), received), received.submission)
+    return Entry(add_values(to_run(received), received), received.submission)
 
 
-def _read(folder: Path) -> Run:
+def _read_run(folder: Path) -> Run:
     if not (folder / RUN_FILE).is_file():
         raise ResultError(f"{folder}: no {RUN_FILE} here: this is no run, or one that `mrb run` has not finished yet")
     if not _NAME.fullmatch(folder.name):

@@ -44,7 +44,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TableGroup:
     """One table: columns are `tasks`, grouped by type, rows are `runs`.
 
     `suite` is None for tasks named one by one; there are no averages then, because no suite fixes the list.
@@ -109,7 +109,7 @@ class _Draft:
         return all(self.identities.get(task_id, identity) == identity for task_id, identity in found.items())
 
 
-def compare(runs: Iterable[Run]) -> list[Comparison]:
+def group_runs(runs: Iterable[Run]) -> list[TableGroup]:
     """Return the tables that `runs` need, by suite, those with most rows first; independent of the order of `runs`.
 
     Runs of tasks named one by one join a suite's table if they fit. Raises ResultError if a run's suite is not this
@@ -118,7 +118,7 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
     drafts: list[_Draft] = []
     # Complete runs come first, so that a partial run joins the most complete table.
     for run in sorted(runs, key=lambda run: (run.record.suite is None, -len(run.tasks), run.name)):
-        suite, found = _suite(run), identities(run)
+        suite, found = _load_run_suite(run), identities(run)
         home = next((draft for draft in drafts if draft.takes(run, suite, found)), None)
         if home is None:
             home = _Draft(suite)
@@ -126,30 +126,30 @@ def compare(runs: Iterable[Run]) -> list[Comparison]:
         home.runs.append(run)
         home.identities |= found
     drafts.sort(key=lambda draft: (draft.suite is None, draft.suite.id if draft.suite else "", -len(draft.runs)))
-    finished: list[Comparison] = []
+    finished: list[TableGroup] = []
     for draft in drafts:
-        table = _finish(draft)
-        finished.append(replace(table, differences=_differences(table, finished)))
+        table = _make_group(draft)
+        finished.append(replace(table, differences=_find_differences(table, finished)))
     return finished
 
 
-def table_ids(comparisons: Sequence[Comparison]) -> list[str]:
+def make_table_ids(comparisons: Sequence[TableGroup]) -> list[str]:
     """Return each table's id in addresses, e.g. `mrb-100`: suite, depth, and whatever differs from the defaults.
 
     An id does not depend on what else is on the board. Only if tables differ in nothing but hashes (another list or
     revision), all but the one with this version's definitions get a hash of their columns appended.
     """
-    words = [_table_words(table) for table in comparisons]
+    words = [_describe_group(table) for table in comparisons]
     ids: list[str] = []
     for table, name in zip(comparisons, words, strict=True):
         rivals = [other for other, word in zip(comparisons, words, strict=True) if word == name]
-        if rivals and table is not min(rivals, key=lambda one: (not _current(one), _columns_hash(one))):
-            name += f"-{_columns_hash(table)[:8]}"
+        if rivals and table is not min(rivals, key=lambda one: (not _is_current(one), _hash_columns(one))):
+            name += f"-{_hash_columns(table)[:8]}"
         ids.append(name)
     return ids
 
 
-def _table_words(table: Comparison) -> str:
+def _describe_group(table: TableGroup) -> str:
     usual = "all" if table.suite is None or table.suite.sample is None else "sample"
     parts = [table.suite.id if table.suite else "single", *map(str, table.depths)]
     parts += [track for track in table.tracks if track != (table.suite.track if table.suite else STANDARD_SET)]
@@ -158,7 +158,7 @@ def _table_words(table: Comparison) -> str:
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
-def _current(table: Comparison) -> bool:
+def _is_current(table: TableGroup) -> bool:
     """Return whether every column has this version's definitions and data."""
     return all(
         (identity.task_hash, identity.revision) == (task.hash, task.revision)
@@ -167,16 +167,16 @@ def _current(table: Comparison) -> bool:
     )
 
 
-def _columns_hash(table: Comparison) -> str:
+def _hash_columns(table: TableGroup) -> str:
     return sha256_json({task_id: asdict(identity) for task_id, identity in sorted(table.identities.items())})
 
 
 def identities(run: Run) -> dict[str, Identity]:
     """Return the identity of each task that the run covers."""
-    return {task_id: _identity(scores) for task_id, scores in run.tasks.items()}
+    return {task_id: _read_identity(scores) for task_id, scores in run.tasks.items()}
 
 
-def _identity(scores: TaskScores) -> Identity:
+def _read_identity(scores: TaskScores) -> Identity:
     result = scores.result
     return Identity(
         task_hash=result.task_hash,
@@ -193,7 +193,7 @@ def _conditions(found: dict[str, Identity]) -> set[tuple[int, str, str]]:
     return {(identity.depth, identity.selection, identity.qrels) for identity in found.values()}
 
 
-def _suite(run: Run) -> Suite | None:
+def _load_run_suite(run: Run) -> Suite | None:
     record = run.record
     if record.suite is None:
         return None
@@ -212,7 +212,7 @@ def _suite(run: Run) -> Suite | None:
     return suite
 
 
-def _finish(draft: _Draft) -> Comparison:
+def _make_group(draft: _Draft) -> TableGroup:
     # Types have a fixed order, in which families are adjacent too.
     listed = draft.suite.tasks if draft.suite else sorted({i for run in draft.runs for i in run.record.tasks})
     tasks = sorted(map(load_task, listed), key=lambda task: TYPES.index(task.type))
@@ -221,7 +221,7 @@ def _finish(draft: _Draft) -> Comparison:
         for task_id, scores in run.tasks.items():
             earlier = reference.setdefault(task_id, (run, scores))
             _check_same_list(earlier, (run, scores), task_id)
-    return Comparison(draft.suite, tuple(tasks), tuple(draft.runs), draft.identities, reference)
+    return TableGroup(draft.suite, tuple(tasks), tuple(draft.runs), draft.identities, reference)
 
 
 def _check_same_list(one: tuple[Run, TaskScores], other: tuple[Run, TaskScores], task_id: str) -> None:
@@ -236,7 +236,7 @@ def _check_same_list(one: tuple[Run, TaskScores], other: tuple[Run, TaskScores],
                 )
 
 
-def _differences(table: Comparison, earlier: list[Comparison]) -> tuple[str, ...]:
+def _find_differences(table: TableGroup, earlier: list[TableGroup]) -> tuple[str, ...]:
     """Return how `table` differs from the first earlier one of the same suite, a phrase per field."""
     first = next((one for one in earlier if one.suite == table.suite), None)
     if first is None:
@@ -252,10 +252,10 @@ def _differences(table: Comparison, earlier: list[Comparison]) -> tuple[str, ...
     if "qrels" in found:  # the definition's hash and the judged queries follow from it
         found.pop("task_hash", None)
         found.pop("queries", None)
-    return tuple(f"{words} ({_some(found[name], len(shared))})" for name, words in _WORDS.items() if name in found)
+    return tuple(f"{words} ({_list_some(found[name], len(shared))})" for name, words in _WORDS.items() if name in found)
 
 
-def _some(task_ids: list[str], of: int) -> str:
+def _list_some(task_ids: list[str], of: int) -> str:
     if len(task_ids) == of > 1:
         return f"all {of} shared tasks"
     return ", ".join(task_ids) if len(task_ids) <= 3 else f"{', '.join(task_ids[:2])} and {len(task_ids) - 2} more"

@@ -53,12 +53,12 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
 def serve(site: Path, port: int) -> None:
     """Serve SITE (default: site) on this machine alone, until interrupted."""
     from mrb.errors import ResultError
-    from mrb.leaderboard.serve import HOST, server
+    from mrb.leaderboard.serve import HOST, make_server
 
     if not (site / "index.html").is_file():
         raise ResultError(f"{site}: no board here; `mrb leaderboard build --out {site}` writes one")
     try:
-        running = server(site, port)
+        running = make_server(site, port)
     except OSError as error:
         raise ResultError(f"port {port}: {error.strerror}; choose another with --port") from error
     with running:

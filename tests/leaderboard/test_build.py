@@ -12,12 +12,12 @@ import pytest
 from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts.plots import panels
-from mrb.leaderboard.page import rate
+from mrb.leaderboard.charts.plots import make_panels
+from mrb.leaderboard.page import format_speed
 from mrb.leaderboard.tables.cells import escape_invisible, format_percent, format_signed
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
-from mrb.leaderboard.tables.runs import card, read_runs
-from mrb.leaderboard.tables.table_grouping import compare
+from mrb.leaderboard.tables.runs import make_card, read_runs
+from mrb.leaderboard.tables.table_grouping import group_runs
 from mrb.results.run import average_over_tasks, format_run, load_run
 from tests.builders.pages import read_pages
 
@@ -26,7 +26,7 @@ MINI = load_suite("mini").tasks
 
 
 def _tables(*folders: Path) -> list[Table]:
-    return [Table(comparison) for comparison in compare(read_runs(folders))]
+    return [Table(comparison) for comparison in group_runs(read_runs(folders))]
 
 
 def test_runs_that_compare_share_a_table_in_the_order_of_their_average(make_run: MakeRun) -> None:
@@ -69,7 +69,7 @@ def test_a_missing_task_is_blank_and_leaves_no_average(make_run: MakeRun) -> Non
     for name, noun in ((AVERAGE_TASKS, "tasks"), (AVERAGE_TYPES, "types")):
         assert row.cells[name].mean is None
         assert row.cells[name].note == f"only 1 of 9 {noun}"
-    assert card(table.runs[1]).not_covered[0][1] == "queries are image"
+    assert make_card(table.runs[1]).not_covered[0][1] == "queries are image"
 
 
 def test_a_task_that_no_run_covers_leaves_first_stage_and_oracle_without_average(make_run: MakeRun) -> None:
@@ -77,7 +77,7 @@ def test_a_task_that_no_run_covers_leaves_first_stage_and_oracle_without_average
     for row in table.view("nDCG@10").fixed:
         assert row.cells["mini-flag-t2i"].mean is None
         assert row.cells[AVERAGE_TYPES].mean is None
-    assert [panel.type for panel in panels(table.by_type())] == ["t2t"]
+    assert [panel.type for panel in make_panels(table.by_type())] == ["t2t"]
 
 
 @pytest.mark.parametrize(
@@ -240,21 +240,24 @@ def test_a_run_without_results_alone_is_nothing_to_show(make_run: MakeRun, tmp_p
 def test_the_track_of_the_lists_is_on_the_page_and_over_a_runs_table(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("one", 0.5)
     assert (
-        "25 candidates a query · track standard ·"
+        "25 candidates a query · candidate set standard ·"
         in read_pages(build([folder], tmp_path / "site").parent)["index.html"].text
     )
     assert format_run(load_run(folder)).splitlines()[0].endswith("depth 25")
     for name in ("mini-flag-t2i", "mini-faq-t2t"):
         path = folder / name / "result.json"
         path.write_text(path.read_text().replace('"track": "standard"', '"track": "gme-2b"'))
-    assert "· tracks gme-2b and standard ·" in read_pages(build([folder], tmp_path / "mixed").parent)["index.html"].text
+    assert (
+        "· candidate sets gme-2b and standard ·"
+        in read_pages(build([folder], tmp_path / "mixed").parent)["index.html"].text
+    )
     assert format_run(load_run(folder)).splitlines()[0].endswith("depth 25, candidate set gme-2b, standard")
 
 
 def test_how_numbers_and_unseen_characters_are_written() -> None:
     assert format_percent(0.45678) == "45.68"
     assert [format_signed(x) for x in (0.0123, -0.0123, 0.0, -0.000001)] == ["+1.23", "−1.23", "0.00", "0.00"]
-    assert [rate(x) for x in (0.1234, 12.34, 1234.5)] == ["0.123", "12.3", "1,234"]
+    assert [format_speed(x) for x in (0.1234, 12.34, 1234.5)] == ["0.123", "12.3", "1,234"]
     assert escape_invisible("plain – ü 旗") == "plain – ü 旗"
     assert escape_invisible("a\u200bb\n") == "a\\u{200b}b\\u{a}"
     assert escape_invisible(3) == 3

@@ -57,11 +57,11 @@ def _same(markup: str) -> str:
     return re.sub(r">\s+<", "><", markup).strip()
 
 
-def test_pictures_are_seen_and_have_words(show: OpenPage) -> None:
+def test_images_are_seen_and_have_words(show: OpenPage) -> None:
     page = show(path="queries/mini-flag-t2i/1.html")
-    pictures = page.locator("article img")
-    assert pictures.count() == 15 * 20
-    pictures.last.scroll_into_view_if_needed()
+    images = page.locator("article img")
+    assert images.count() == 15 * 20
+    images.last.scroll_into_view_if_needed()
     # Waits until they are loaded, and fails if one cannot be. (Waiting for an expression would be polled with `eval`,
     # which the pages' content policy forbids.)
     page.evaluate("Promise.all(Array.from(document.images).slice(-10).map((i) => i.decode()))")

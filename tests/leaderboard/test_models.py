@@ -10,10 +10,10 @@ import pytest
 from mrb._util.hashing import sha256_file
 from mrb.data.task import load_suite
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts.types import LEFT, RIGHT, type_plot
+from mrb.leaderboard.charts.types import LEFT, RIGHT, make_type_plot
 from mrb.leaderboard.pages import models
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.tables.model_facts import extremes, record_lines, task_lines, training
+from mrb.leaderboard.tables.model_facts import count_marks, find_extremes, list_record_lines, list_task_lines
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import TaskVerification, VerificationRecord
@@ -39,7 +39,7 @@ def _text(site: Site, name: str) -> str:
 def test_the_plot_has_the_numbers_of_the_table_of_types(site: Site) -> None:
     (table,) = site.tables.values()
     view = table.by_type()
-    plot = type_plot(view, "good")
+    plot = make_type_plot(view, "good")
     assert plot is not None and [mark.type for mark in plot.marks] == list(table.type_names)
     text = _text(site, "good")
     for mark in plot.marks:
@@ -55,7 +55,7 @@ def test_the_plot_has_the_numbers_of_the_table_of_types(site: Site) -> None:
 
 def test_a_type_without_a_number_is_said_to_have_none(site: Site) -> None:
     (table,) = site.tables.values()
-    plot = type_plot(table.by_type(), "partial")
+    plot = make_type_plot(table.by_type(), "partial")
     assert plot is not None
     assert [mark.type for mark in plot.marks if mark.x is not None] == ["t2t"]
     text = _text(site, "partial")
@@ -65,14 +65,14 @@ def test_a_type_without_a_number_is_said_to_have_none(site: Site) -> None:
 
 def test_best_and_worst_tasks_are_those_of_the_largest_and_smallest_gain(site: Site) -> None:
     (table,) = site.tables.values()
-    lines = task_lines(table, site.runs[0], None)
-    best, worst = extremes(lines)
+    lines = list_task_lines(table, site.runs[0], None)
+    best, worst = find_extremes(lines)
     gains = sorted(line.own.gain or 0.0 for line in lines)
     assert [line.own.gain for line in best] == gains[::-1][:3]
     assert [line.own.gain for line in worst] == gains[:3]
-    two_best, two_worst = extremes(lines[:3])
+    two_best, two_worst = find_extremes(lines[:3])
     assert len(two_best) == len(two_worst) == 1 and two_best != two_worst
-    assert extremes(lines[:1]) == ([], [])
+    assert find_extremes(lines[:1]) == ([], [])
 
 
 def test_the_card_of_a_run_says_what_nobody_stated(site: Site) -> None:
@@ -101,13 +101,13 @@ def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
     links = [attributes for tag, attributes in page.tags if tag == "a" and ":" in (attributes["href"] or "")]
     assert links == [{"href": "https://example.org/m", "rel": "noopener nofollow"}]
     site = make_site(read_entries([folder]))
-    (line,) = record_lines(site.runs[0], received.submission)
+    (line,) = list_record_lines(site.runs[0], received.submission)
     assert line.task == "mini-faq-t2t" and line.href == "data/lab__model/submission.json"
     assert line.seconds and line.pairs_per_second == pytest.approx(line.result.counts.pairs / line.seconds)
 
     marks = dict.fromkeys(MINI, "clean") | {MINI[0]: "trained-on", MINI[1]: "related"}
     declared = received.submission.model_copy(update={"training": marks})
-    assert training(declared, MINI) == [("trained-on", 1), ("related", 1), ("clean", 7)]
+    assert count_marks(declared, MINI) == [("trained-on", 1), ("related", 1), ("clean", 7)]
     task = {"queries": 3, "pairs": 60, "largest_difference": 0.00125, "allowed_difference": 0.1}
     record = VerificationRecord(
         schema_version=1,

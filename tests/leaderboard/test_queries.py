@@ -1,4 +1,4 @@
-"""The explorer's data and files: what runs did with each query, pictures that are safe, words that stay words."""
+"""The explorer's data and files: what runs did with each query, images that are safe, words that stay words."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mrb.data.items import ImageCaps, ImageHandle
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.errors import DataError, ResultError
-from mrb.leaderboard.build import build, site_pages
-from mrb.leaderboard.explorer import PER_PAGE, TOP, hundredths, score_texts, short
-from mrb.leaderboard.images import plain_kind, safe_copy
-from mrb.leaderboard.page import gained, points
+from mrb.leaderboard.build import build, make_pages
+from mrb.leaderboard.explorer import PER_PAGE, TOP, format_scores, to_hundredths, truncate
+from mrb.leaderboard.images import copy_image, find_plain_kind
+from mrb.leaderboard.page import format_gain, format_points
 from mrb.leaderboard.scripts import data_script
 from mrb.leaderboard.site import make_site
-from mrb.leaderboard.tables.rankings import explored, read_orders
+from mrb.leaderboard.tables.rankings import explore_tasks, read_orders
 from mrb.leaderboard.tables.runs import read_entries
 from tests.builders.pages import find_broken_links, read_pages
 from tests.builders.submissions import submitted, trial_run
@@ -64,7 +64,7 @@ def _values(page: Any, name: str) -> list[str]:
     return [attributes[name] for _, attributes in page.tags if name in attributes]
 
 
-def test_every_query_has_one_place_and_every_picture_is_there(root: Path, pages: dict[str, Any]) -> None:
+def test_every_query_has_one_place_and_every_image_is_there(root: Path, pages: dict[str, Any]) -> None:
     for task_id in TASKS:
         parts = [pages[f"queries/{task_id}/{number}.html"] for number in (1, 2)]
         assert f"queries/{task_id}/3.html" not in pages
@@ -84,7 +84,7 @@ def test_every_query_has_one_place_and_every_picture_is_there(root: Path, pages:
     assert pages["queries/mini-faq-t2t/1.html"].text.count("✓ relevant") > 10
 
 
-def test_every_link_and_picture_of_the_explorer_leads_somewhere(root: Path, pages: dict[str, Any]) -> None:
+def test_every_link_and_image_of_the_explorer_leads_somewhere(root: Path, pages: dict[str, Any]) -> None:
     assert find_broken_links(root, pages) == []
     assert any("?run=random#q" in link for link in pages["compare.html"].links), "compared queries lead here"
     scripts = {link.rpartition("/")[2] for page in pages.values() for link in page.links if link.endswith(".js")}
@@ -99,7 +99,7 @@ def test_what_is_shown_is_what_the_run_wrote(runs: list[Path], root: Path, pages
                 _data(root / f"data/corpus/{task_id}.js"),
             )
             table = pq.read_table(run / task_id / "per_query.parquet")
-            assert data["values"] == hundredths(table.column("nDCG@10").to_numpy())
+            assert data["values"] == to_hundredths(table.column("nDCG@10").to_numpy())
             scored = pq.read_table(run / task_id / "scores.parquet").to_pylist()
             for row, query_id in enumerate(table.column("query_id").to_pylist()):
                 pairs = {pair["doc_id"]: pair["score"] for pair in scored if pair["query_id"] == query_id}
@@ -115,7 +115,8 @@ def test_what_is_shown_is_what_the_run_wrote(runs: list[Path], root: Path, pages
     shown = pages["queries/mini-faq-t2t/1.html"].text
     query = load_task_data(load_task("mini-faq-t2t")).queries.item("ask-faq/design#1").text
     before, after = first["values"][0], data["values"][0]
-    assert f"1 {query} nDCG@10 {points(before)} → {points(after)} {gained(after - before)} ask-faq/design#1" in shown
+    values = f"{format_points(before)} → {format_points(after)} {format_gain(after - before)}"
+    assert f"1 {query} nDCG@10 {values} ask-faq/design#1" in shown
 
 
 def test_judged_documents_are_those_of_the_qrels(root: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_submission_shows_the_same_orders_as_its_run(runs: list[Path], tmp_pat
         values = []
         for folder in (runs[1], made):
             site = make_site(read_entries([folder]))
-            one = next(one for one in explored(site) if one.task.id == task_id)
+            one = next(one for one in explore_tasks(site) if one.task.id == task_id)
             orders = read_orders(one, one.runs[0], site)
             values.append([order.tolist() for order in orders.orders] + [orders.values.tolist()])
         assert values[0] == values[1]
@@ -164,7 +165,7 @@ def test_scores_that_are_not_those_of_the_result_are_refused(
 ) -> None:
     site = make_site(read_entries([_damaged(runs, tmp_path, change)]))
     with pytest.raises(ResultError, match=words) as error:
-        list(site_pages(site))
+        list(make_pages(site))
     assert "copy" in str(error.value)
 
 
@@ -174,7 +175,7 @@ def test_runs_that_cannot_be_shown_are_named_with_the_reason(runs: list[Path], t
         path.unlink()
     shorter = trial_run(tmp_path / "shorter", limit=3, tasks=TASKS).rename(tmp_path / "shorter" / "three")
     site = make_site(read_entries([*runs, bare, shorter, make_run("other-list", 0.5, tasks=TASKS)]))
-    one = next(explored(site))
+    one = next(explore_tasks(site))
     assert {run.name for run in one.runs} == {"surface", "random"}
     assert dict(one.left_out) == {
         "bare": "has no scores.parquet",
@@ -198,12 +199,12 @@ def _handle(data: bytes, **caps: int) -> ImageHandle:
     return ImageHandle(lambda: data, where="a test", caps=ImageCaps(**caps))
 
 
-def test_a_plain_picture_is_copied_and_any_other_encoded_anew() -> None:
+def test_a_plain_image_is_copied_and_any_other_encoded_anew() -> None:
     image = Image.effect_noise((20, 10), 50).convert("RGB")
     plain = encoded(image)
-    assert safe_copy(_handle(plain)) == ("png", plain, (20, 10))
+    assert copy_image(_handle(plain)) == ("png", plain, (20, 10))
     webp = encoded(image, "WEBP")
-    assert safe_copy(_handle(webp))[:2] == ("webp", webp)
+    assert copy_image(_handle(webp))[:2] == ("webp", webp)
     words = PngImagePlugin.PngInfo()
     words.add_text("Comment", "<script>alert(1)</script>")
     exif = Image.Exif()
@@ -217,22 +218,27 @@ def test_a_plain_picture_is_copied_and_any_other_encoded_anew() -> None:
         "gif": encoded(image, "GIF"),
     }
     for name, data in others.items():
-        kind, made, size = safe_copy(_handle(data))
-        assert (kind, plain_kind(made)) == ("webp", "webp"), name
+        kind, made, size = copy_image(_handle(data))
+        assert (kind, find_plain_kind(made)) == ("webp", "webp"), name
         assert b"script" not in made and b"somebody" not in made, name
         with Image.open(io.BytesIO(made)) as opened:
             assert opened.size == size == ((10, 20) if "exif" in name or name == "jpeg" else (20, 10)), name
 
 
-def test_a_picture_that_cannot_be_decoded_or_is_too_large_is_refused() -> None:
+def test_a_image_that_cannot_be_decoded_or_is_too_large_is_refused() -> None:
     plain = encoded(Image.new("RGB", (40, 40)))
     for data, caps in ((plain[:60], {}), (b"<svg onload=alert(1)>", {}), (plain, {"max_pixels": 100})):
         with pytest.raises(DataError, match="a test"):
-            safe_copy(_handle(data, **caps))
+            copy_image(_handle(data, **caps))
 
 
 def test_numbers_and_texts_for_people() -> None:
-    assert hundredths(np.array([0.0, 0.63092975, 1.0])) == [0, 6309, 10_000]
-    assert (points(6309), gained(6309), gained(-5), gained(0)) == ("63.09", "+63.09", "\u22120.05", "0.00")
-    assert score_texts([-1.5, float("nan"), 123456.0]) == ["\u22121.5", "failed", "1.235e+05"]
-    assert short(" a \n b ", 10) == "a b" and short("abcdef", 4) == "abc…"
+    assert to_hundredths(np.array([0.0, 0.63092975, 1.0])) == [0, 6309, 10_000]
+    assert (format_points(6309), format_gain(6309), format_gain(-5), format_gain(0)) == (
+        "63.09",
+        "+63.09",
+        "\u22120.05",
+        "0.00",
+    )
+    assert format_scores([-1.5, float("nan"), 123456.0]) == ["\u22121.5", "failed", "1.235e+05"]
+    assert truncate(" a \n b ", 10) == "a b" and truncate("abcdef", 4) == "abc…"

@@ -15,8 +15,8 @@ import pytest
 from mrb.data.task import load_suite, load_task
 from mrb.errors import ResultError
 from mrb.leaderboard import build as building
-from mrb.leaderboard.build import build, site_pages
-from mrb.leaderboard.fork import beside
+from mrb.leaderboard.build import build, make_pages
+from mrb.leaderboard.fork import run_forked
 from mrb.leaderboard.page import NAVIGATION, Page
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.published import published
@@ -146,9 +146,9 @@ def test_hostile_words_are_text_on_every_page(pages: dict[str, Any]) -> None:
         scripts = [attributes for tag, attributes in page.tags if tag == "script"]
         assert all(attributes.keys() == {"src", "defer"} for attributes in scripts), path
         assert not [tag for tag, _ in page.tags if tag in {"iframe", "object", "style", "base"}], path
-        pictures = [attributes for tag, attributes in page.tags if tag == "img"]
-        assert all("/pictures/" in (attributes["src"] or "") for attributes in pictures), path
-        assert not pictures or path.startswith("tasks/"), path
+        images = [attributes for tag, attributes in page.tags if tag == "img"]
+        assert all("/images/" in (attributes["src"] or "") for attributes in images), path
+        assert not images or path.startswith("tasks/"), path
         names = [name for _, attributes in page.tags for name in attributes]
         assert not [name for name in names if name.startswith("on") or name == "style"], path
         for strange in "\u202e\u2066\x00\x07\x1b":
@@ -187,7 +187,7 @@ def test_the_same_runs_in_any_order_give_the_same_bytes_and_the_overview_is_last
     assert all(path.read_bytes() == (second.parent / name).read_bytes() for name, path in files.items())
     copied = first.parent / "data" / "one" / "mini-flag-t2i.json"
     assert copied.read_bytes() == (folders[0] / "mini-flag-t2i" / "result.json").read_bytes()
-    paths = [page.path for page in site_pages(make_site(read_entries(folders)))]
+    paths = [page.path for page in make_pages(make_site(read_entries(folders)))]
     assert paths[-1] == "index.html" and {Path(path) for path in paths} == set(files) - {Path("snapshots/index.html")}
 
 
@@ -226,10 +226,10 @@ def test_two_pages_on_one_path_are_a_mistake_that_is_named(
     folder = make_run("one", 0.5, tasks=["mini-flag-t2i"])
     site = make_site(read_entries([folder]))
     with pytest.raises(ValueError, match=r"A\.html is written twice"):
-        list(site_pages(site, (Fixed("a.html", "A.html"),)))
+        list(make_pages(site, (Fixed("a.html", "A.html"),)))
     other = Fixed("A.html")
     monkeypatch.setattr(building, "MANY", 1)
-    monkeypatch.setattr(building, "BESIDE", (other,))
+    monkeypatch.setattr(building, "FORKED", (other,))
     monkeypatch.setattr(building, "KINDS", (Fixed("index.html"), other, Fixed("a.html")))
     with pytest.raises(ValueError, match=r"a\.html is written twice"):
         build([folder], tmp_path / "site")
@@ -251,14 +251,14 @@ def test_what_goes_wrong_in_the_second_process_is_said_here(
 ) -> None:
     broken = Fixed()
     monkeypatch.setattr(building, "MANY", 1)
-    monkeypatch.setattr(building, "BESIDE", (broken,))
+    monkeypatch.setattr(building, "FORKED", (broken,))
     monkeypatch.setattr(building, "KINDS", (Fixed("index.html"), broken, Fixed("a.html")))
     with pytest.raises(ResultError, match="no such run"):
         build([make_run("one", 0.5, tasks=["mini-flag-t2i"])], tmp_path / "site")
-    with pytest.raises(RuntimeError, match="ended with 3"), beside(lambda: os._exit(3)):
+    with pytest.raises(RuntimeError, match="ended with 3"), run_forked(lambda: os._exit(3)):
         pass
-    with pytest.raises(KeyError), beside(lambda: time.sleep(60)):
+    with pytest.raises(KeyError), run_forked(lambda: time.sleep(60)):
         raise KeyError("the other is ended, not waited for")
-    with beside(lambda: os.getpid()) as found:
+    with run_forked(lambda: os.getpid()) as found:
         pass
     assert (found.value == os.getpid()) == (sys.platform != "linux")

@@ -21,7 +21,7 @@ from mrb.leaderboard.pages import assets, overview
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
 from mrb.leaderboard.tables.runs import read_entries, read_runs
-from mrb.leaderboard.tables.table_grouping import compare
+from mrb.leaderboard.tables.table_grouping import group_runs
 from mrb.results.run import average_over_tasks, average_over_types, compute_suite_averages, load_run
 from mrb.submission.as_run import to_run
 from mrb.submission.reader import read_submission_folder
@@ -55,7 +55,7 @@ def many(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path) -> None:
     run = trial_run(tmp_path, tasks=MINI.tasks, limit=4)
     folder = submitted(run, tmp_path / "results")
-    (comparison,) = compare(read_runs([run, tmp_path / "results"]))
+    (comparison,) = group_runs(read_runs([run, tmp_path / "results"]))
     view = Table(comparison).view("nDCG@10")
     rows = {row.key: row for row in view.rows}
     assert set(rows) == {"random", "mrb__random"}
@@ -97,7 +97,7 @@ def test_a_part_of_a_suite_has_averages_of_whole_types_only(trial: Path, pristin
 
 def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
     page = build([many], tmp_path / "site")
-    (comparison,) = compare(read_runs([many]))
+    (comparison,) = group_runs(read_runs([many]))
     view = Table(comparison).view("nDCG@10")
     assert len(view.rows) == 12 and len(view.columns) == 40
     assert all(row.cells[AVERAGE_TYPES].low is not None and row.done == 40 for row in view.rows)

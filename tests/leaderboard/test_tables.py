@@ -18,15 +18,15 @@ import pytest
 from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts.scatter import Point, labelled, scatters
-from mrb.leaderboard.pages.exports import as_json, format_csv, latex, long_csv
-from mrb.leaderboard.serve import POLICY, server
+from mrb.leaderboard.charts.scatter import Point, make_scatters, place_labels
+from mrb.leaderboard.pages.exports import format_csv, format_json, format_latex, format_long_csv
+from mrb.leaderboard.serve import POLICY, make_server
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.tables.columns import size
+from mrb.leaderboard.tables.columns import format_parameters
 from mrb.leaderboard.tables.rows import COMMON
 from mrb.leaderboard.tables.runs import read_entries, read_runs
-from mrb.leaderboard.tables.table_grouping import compare, table_ids
-from mrb.leaderboard.verification import fitting, read_verified
+from mrb.leaderboard.tables.table_grouping import group_runs, make_table_ids
+from mrb.leaderboard.verification import match_records, read_verified
 from mrb.submission.reader import read_submission_folder
 from tests.builders.submissions import submitted, trial_run
 
@@ -46,9 +46,9 @@ def test_a_table_keeps_its_id_whatever_else_is_on_the_board(make_run: Make) -> N
     limited, raw = make_run("limited", 0.5, selection="limit"), make_run("raw", 0.5, qrels="raw")
     assert sorted(_site(usual, limited, raw).tables) == ["mini-25", "mini-25-limit", "mini-25-raw"]
     others = [make_run("other", 0.5, candidates="cd" * 32), make_run("another", 0.5, candidates="ef" * 32)]
-    ids = table_ids(compare(read_runs([usual, *others])))
+    ids = make_table_ids(group_runs(read_runs([usual, *others])))
     assert len(set(ids)) == 3 and sum(name == "mini-25" for name in ids) == 1
-    assert sorted(ids) == sorted(table_ids(compare(read_runs([*others[::-1], usual]))))
+    assert sorted(ids) == sorted(make_table_ids(group_runs(read_runs([*others[::-1], usual]))))
 
 
 def test_ranks_are_shared_until_a_test_separates(make_run: Make) -> None:
@@ -115,7 +115,7 @@ def test_a_record_of_a_re_run_marks_the_submission_of_that_content_alone(
     (board,) = site.boards.values()
     assert board.facts[made.model.folder]["source"].text == "✓ verified by re-run"
     path.write_text(json.dumps({**record, "content": "0" * 64}))
-    assert fitting(read_verified([tmp_path]), {made.model.folder: made}) == {}
+    assert match_records(read_verified([tmp_path]), {made.model.folder: made}) == {}
     path.rename(tmp_path / "other.json")
     with pytest.raises(ResultError, match="a record of"):
         read_verified([tmp_path])
@@ -139,14 +139,14 @@ def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
     cell = board.summaries["nDCG@10"].row("one_a").cells["types"]
     assert (float(rows["one_a"]["types"]), float(rows["one_a"]["types low"])) == (cell.mean, cell.low)
     assert rows["two"]["types"] == "" and rows["one_a"]["rank"] == "1"
-    lines = list(csv.DictReader(io.StringIO(long_csv(board))))
+    lines = list(csv.DictReader(io.StringIO(format_long_csv(board))))
     assert len(lines) == 4 * 11 * 8
-    whole = json.loads(as_json(board))
+    whole = json.loads(format_json(board))
     assert [["" if cell is None else str(cell) for cell in line] for line in whole["numbers"]] == [
         list(line.values()) for line in lines
     ]
     assert whole["rows"]["one_a"]["rank"] == [1, 1]
-    text = latex(board, summary)
+    text = format_latex(board, summary)
     assert r"one\_a" in text and text.count(r"\\") == 5 and "NaN" not in text
     assert len({line.count("&") for line in text.splitlines() if line.endswith(r"\\")}) == 1
 
@@ -180,24 +180,24 @@ def test_a_board_without_snapshots_says_how_to_keep_one(make_run: Make, tmp_path
 
 def test_plots_have_the_pareto_front_and_name_what_has_no_place(make_run: Make) -> None:
     (board,) = _site(make_run("weak", 0.1), make_run("strong", 0.8)).boards.values()
-    (speed,) = scatters(board)
+    (speed,) = make_scatters(board)
     assert {point.key for point in speed.points if point.front} == {"strong"}, "as fast, and better"
     assert speed.id == "mini-25-speed" and speed.lines[0].startswith("M")
     slow = {"timings": {task_id: {"seconds": 200.0, "pairs": 100} for task_id in MINI}}
     (board,) = _site(make_run("fast", 0.1), make_run("slow", 0.8, record=slow)).boards.values()
-    (speed,) = scatters(board)
+    (speed,) = make_scatters(board)
     assert {point.key for point in speed.points if point.front} == {"fast", "slow"}
 
 
 @pytest.mark.slow
 def test_no_label_of_a_plot_stands_on_another(make_run: Make) -> None:
     (board,) = _site(*[make_run(f"run-{n}", 0.5 + n / 1000) for n in range(6)]).boards.values()
-    (speed,) = scatters(board)
+    (speed,) = make_scatters(board)
     assert len({point.label for point in speed.points if point.named}) == sum(point.named for point in speed.points)
     alike = [Point(f"p{n}", 400.0, 100.0 + n, "", "", named=True) for n in range(5)]
-    heights = sorted(point.label[1] for point in labelled(alike))
+    heights = sorted(point.label[1] for point in place_labels(alike))
     assert all(b - a >= 11 for a, b in pairwise(heights)) and heights[0] == 94
-    apart = labelled([replace(alike[0], x=60.0), alike[0], replace(alike[1], named=False)])
+    apart = place_labels([replace(alike[0], x=60.0), alike[0], replace(alike[1], named=False)])
     assert [point.label for point in apart] == [(66.0, 94.0, "start"), (394.0, 94.0, "end"), (0.0, 0.0, "start")]
 
 
@@ -221,7 +221,16 @@ def test_the_backend_is_what_the_record_says(
 
 def test_sizes_have_three_digits_and_a_unit() -> None:
     counts = (0, 999, 1000, 22_713_728, 999_999, 2_210_000_000, 8 * 10**9, 10**12)
-    assert [size(count) for count in counts] == ["0", "999", "1 k", "22.7 M", "1 M", "2.21 B", "8 B", "1000 B"]
+    assert [format_parameters(count) for count in counts] == [
+        "0",
+        "999",
+        "1 k",
+        "22.7 M",
+        "1 M",
+        "2.21 B",
+        "8 B",
+        "1000 B",
+    ]
 
 
 def test_ranks_are_shown_at_first_only_where_there_are_some(make_run: Make) -> None:
@@ -234,7 +243,7 @@ def test_the_server_gives_files_with_the_policy_and_lists_nothing(make_run: Make
     page = build([make_run("one", 0.5, tasks=["mini-flag-t2i"])], tmp_path / "site")
     (tmp_path / "secret.txt").write_text("secret")
     (page.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
-    with server(page.parent, 0) as running:
+    with make_server(page.parent, 0) as running:
         assert running.server_address[0] == "127.0.0.1"
         thread = threading.Thread(target=running.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""The page of a task: its examples with pictures, what is not shown and why, and how its queries are spread."""
+"""The page of a task: its examples with images, what is not shown and why, and how its queries are spread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mrb.data.report import NEVER, came_from_live_hub
 from mrb.data.task import load_suite, load_task
 from mrb.errors import DataError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts.queries import LEFT, RIGHT, spread, spread_plot
-from mrb.leaderboard.examples import chosen, examples
-from mrb.leaderboard.images import PICTURES, Pictures
+from mrb.leaderboard.charts.queries import LEFT, RIGHT, make_spread, make_spread_plot
+from mrb.leaderboard.examples import choose_queries, load_examples
+from mrb.leaderboard.images import IMAGES, ImageStore
 from mrb.leaderboard.tables.runs import read_runs
 from tests.builders.pages import read_pages
 
@@ -27,17 +27,17 @@ MINI = load_suite("mini").tasks
 
 def test_shares_and_quantiles_of_known_values() -> None:
     values = np.array([1.0, 1 - 1e-12, 0.75, 0.74, 0.5, 0.49, 1e-12, 0.0])
-    found = spread("x", "x", values)
+    found = make_spread("x", "x", values)
     assert found.shares == (2 / 8, 1 / 8, 2 / 8, 1 / 8, 2 / 8)
     assert found.quantiles == tuple(np.percentile(values, [10, 25, 50, 75, 90]))
     assert sum(found.shares) == 1 and found.queries == 8
-    assert spread("a-rather-long-name", "x", values).short == "a-rather-long-n…"
+    assert make_spread("a-rather-long-name", "x", values).short == "a-rather-long-n…"
 
 
 def test_the_bars_are_the_shares_of_the_values_that_runs_hold(make_run: Make, tmp_path: Path) -> None:
     names = {f"run-{n:02}": 0.04 * n for n in range(22)}
     runs = read_runs([make_run(name, skill, tasks=MINI[:1], queries=20) for name, skill in names.items()])
-    plot = spread_plot(runs, MINI[0])
+    plot = make_spread_plot(runs, MINI[0])
     assert plot is not None and (len(plot.bars), len(plot.spreads), plot.left_out) == (20, 22, 2)
     values = runs[3].tasks[MINI[0]].values["nDCG@10"]
     solved = np.mean(values == 1)
@@ -51,49 +51,47 @@ def test_runs_whose_values_are_not_at_hand_are_named(make_run: Make) -> None:
 
     runs = read_runs([make_run(name, 0.5, tasks=MINI[:1]) for name in ("one", "two")])
     bare = replace(runs[1], tasks={MINI[0]: replace(runs[1].tasks[MINI[0]], values={})})
-    plot = spread_plot([runs[0], bare], MINI[0])
+    plot = make_spread_plot([runs[0], bare], MINI[0])
     assert plot is not None and plot.missing == ("two",)
-    assert spread_plot([bare], MINI[0]) is None
-    with_list = spread_plot(runs, MINI[0], np.array([1.0, 0.0]))
+    assert make_spread_plot([bare], MINI[0]) is None
+    with_list = make_spread_plot(runs, MINI[0], np.array([1.0, 0.0]))
     assert with_list is not None and with_list.bars[0].spread.label == "first stage"
     assert with_list.bars[0].spread.shares == (0.5, 0, 0, 0, 0.5) and len(with_list.bars) == 3
 
 
-def test_examples_are_the_task_s_own_and_every_picture_is_there_once() -> None:
-    pictures = Pictures()
+def test_examples_are_the_task_s_own_and_every_image_is_there_once() -> None:
+    images = ImageStore()
     for task_id in MINI:
         task = load_task(task_id)
         data = load_task_data(task)
-        found = examples(task, pictures)
+        found = load_examples(task, images)
         assert len(found) == 3
-        for query_id, example in zip(chosen(list(data.queries)), found, strict=True):
+        for query_id, example in zip(choose_queries(list(data.queries)), found, strict=True):
             item = data.queries.item(query_id)
-            assert (example.query.picture is not None) == (item.image is not None)
+            assert (example.query.image is not None) == (item.image is not None)
             assert example.query.text[:20] == " ".join(item.text.split())[:20]
             assert example.relevant == len(data.qrels[query_id]) >= len(example.positives) >= 1
             if item.image is not None:
-                assert example.query.picture is not None
-                assert example.query.picture.path.startswith(f"{PICTURES}{item.image.sha256[:24]}.")
-                assert item.image.open().size == (example.query.picture.width, example.query.picture.height)
-    files = pictures.take()
-    assert len({page.path for page in files}) == len(files) > 20 and pictures.take() == []
+                assert example.query.image is not None
+                assert example.query.image.path.startswith(f"{IMAGES}{item.image.sha256[:24]}.")
+                assert item.image.open().size == (example.query.image.width, example.query.image.height)
+    files = images.take_new()
+    assert len({page.path for page in files}) == len(files) > 20 and images.take_new() == []
 
 
 def test_which_queries_are_examples_follows_from_their_order_alone() -> None:
-    assert chosen([str(n) for n in range(120)]) == ["20", "60", "100"]
-    assert chosen(["a", "b"]) == ["a", "b"] and chosen(list("abcd")) == ["a", "c", "d"]
+    assert choose_queries([str(n) for n in range(120)]) == ["20", "60", "100"]
+    assert choose_queries(["a", "b"]) == ["a", "b"] and choose_queries(list("abcd")) == ["a", "c", "d"]
 
 
-def test_a_picture_over_the_caps_of_its_task_is_not_published() -> None:
+def test_a_image_over_the_caps_of_its_task_is_not_published() -> None:
     task = load_task("mini-flag-t2i")
     small = task.model_copy(update={"images": task.images.model_copy(update={"max_pixels": 10})})
     with pytest.raises(DataError, match="over the task's 10"):
-        examples(small, Pictures())
+        load_examples(small, ImageStore())
 
 
-def test_the_page_shows_pictures_of_embedded_data_and_says_what_it_does_not_show(
-    make_run: Make, tmp_path: Path
-) -> None:
+def test_the_page_shows_images_of_embedded_data_and_says_what_it_does_not_show(make_run: Make, tmp_path: Path) -> None:
     runs = [
         make_run("mini", 0.5, tasks=["mini-flag-t2i", "mini-emoji-i2i"]),
         make_run("hub", 0.5, suite=None, tasks=["scifact"]),
@@ -111,6 +109,6 @@ def test_the_page_shows_pictures_of_embedded_data_and_says_what_it_does_not_show
     assert "Licence of what is shown: mit and public domain" in shown.text and NEVER not in shown.text.lower()
     hub = pages["tasks/scifact.html"]
     assert not [tag for tag, _ in hub.tags if tag == "img"]
-    assert "the board shows neither pictures nor texts of it" in hub.text
+    assert "the board shows neither images nor texts of it" in hub.text
     assert "Never loaded live" in hub.text and not came_from_live_hub(load_task("scifact"))
     assert "Queries by nDCG@10 × 100" in hub.text and "60 queries, 60 documents" in hub.text
