@@ -95,7 +95,7 @@ class Part(Model):
 
 
 class Source(Model):
-    """The source of the data. `schema_family` names the column layout (docs/design/task-tables.md describes each).
+    """The source of the data. `schema_family` names the column layout (docs/design/task-definitions.md describes each).
 
     `format` is the format of the files at the pinned revision (`json`: one object per line); `format_confirmed` is
     false if no public document states it. `seen_live` is the day on which `mrb data check --remote` confirmed this
