@@ -73,7 +73,7 @@ def _hostile_submission(folder: Path) -> Path:
     try:
         for command in (
             "run --model random --suite mini --limit 4 --out raw",
-            "submit raw/random --organisation mrb --model-name random --allow-incomplete",
+            "submission make raw/random --organisation mrb --model-name random --allow-incomplete",
         ):
             done = CliRunner().invoke(cli, command.split())
             assert done.exit_code == 0, done.output
