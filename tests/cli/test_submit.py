@@ -164,7 +164,7 @@ def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path) -> None:
     (training,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "training.toml").write_text(training)
     shutil.rmtree(tmp_path / "submissions")
-    words = "submit runs/surface --organisation example-lab --model-name surface --size 1k --training training.toml"
-    assert mrb(*words.split()).returncode == 0
+    words = "submission make runs/surface --organisation example-lab --model-name surface --size 1k"
+    assert mrb(*words.split(), "--training", "training.toml").returncode == 0
     made = json.loads((tmp_path / "submissions" / "example-lab__surface" / "submission.json").read_text())
     assert made["training"]["mini-faq-t2t"] == "trained-on" and made["training"]["mini-page-t2vd"] == "clean"

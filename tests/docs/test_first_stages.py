@@ -46,7 +46,7 @@ def test_the_page_has_the_commands() -> None:
 def test_a_command_makes_its_list(command: str, mrb: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
     done = mrb(command)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"119 lists, 11,900 pairs\n  sha256 [0-9a-f]{64}\n$", done.stdout)
+    assert re.search(r"119 lists, 11,900 pairs  nDCG@10 .* at depth 100\n  sha256 [0-9a-f]{64}\n$", done.stdout)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "path=" not in command])
