@@ -79,14 +79,14 @@ def run_engine(engine: str, corpus: Path, folder: Path) -> dict[str, float | str
     if engine == "bm25s":
         indexed = _direct(data)
     else:
-        from mrb._util.hashing import canonical_json, sha256_lines
+        from mrb._util.hashing import dump_canonical_json, hash_lines
         from mrb.baselines.rerankers.bm25 import BM25Retriever
 
         search = BM25Retriever(engine=engine, folder=folder).search(data, DEPTH)  # type: ignore[arg-type]
         first = next(search)
         indexed = time.perf_counter()
         found = [first, *search]
-        digest = sha256_lines(canonical_json([q, ids, scores.tobytes().hex()]) for q, ids, scores in found)
+        digest = hash_lines(dump_canonical_json([q, ids, scores.tobytes().hex()]) for q, ids, scores in found)
     ended = time.perf_counter()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return {

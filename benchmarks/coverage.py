@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mrb.metrics.statistics import TaskSample, averages, interval
+from mrb.metrics.statistics import TaskSample, compute_averages, compute_interval
 
 Float64 = npt.NDArray[np.float64]
 GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))
@@ -39,7 +39,7 @@ def distribution(lost: float, first: float) -> Float64:
 def task_run(seed: int, queries: int, values: Float64, chances: Float64) -> bool:
     """Whether the interval of one simulated task holds the true mean."""
     drawn = np.random.default_rng(seed).choice(values, queries, p=chances)
-    found = interval(drawn, seed=seed)
+    found = compute_interval(drawn, seed=seed)
     return bool(found.low <= values @ chances <= found.high)
 
 
@@ -49,7 +49,7 @@ def cluster_run(seed: int, clusters: int) -> bool:
     sizes = rng.integers(1, 9, clusters)
     ease = np.repeat(rng.beta(1, 1, clusters), sizes)
     keys = [str(key) for key in np.repeat(np.arange(clusters), sizes)]
-    found = interval((rng.random(len(ease)) < ease).astype(float), keys, seed=seed)
+    found = compute_interval((rng.random(len(ease)) < ease).astype(float), keys, seed=seed)
     return bool(found.low <= 0.5 <= found.high)
 
 
@@ -64,7 +64,7 @@ def suite_run(seed: int, sizes: tuple[int, ...]) -> tuple[bool, bool]:
         TaskSample(f"{seed}-{number}", kind, rng.choice(GAINS, (size, 1), p=law))
         for number, (size, kind, law) in enumerate(zip(sizes, kinds, chosen, strict=True))
     ]
-    found = averages(samples)
+    found = compute_averages(samples)
     means = np.array([GAINS @ law for law in chosen])
     types = [np.mean([m for m, k in zip(means, kinds, strict=True) if k == kind]) for kind in sorted(set(kinds))]
     truths = (float(means.mean()), float(np.mean(types)))

@@ -28,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.candidates.lists import Provenance, build_candidates, write_parquet
-from mrb.candidates.load import load_candidates, referenced_documents
+from mrb.candidates.load import collect_documents, load_candidates
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.load import load_task_data
 from mrb.data.table_discovery import discover_tables
@@ -72,7 +72,7 @@ def write_repository(root: Path, rows: int, picture: int, queries: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), path)
     files = tuple(
-        RemoteFile(path=str(path.relative_to(folder)), size=path.stat().st_size, git="", sha256=sha256_file(path))
+        RemoteFile(path=str(path.relative_to(folder)), size=path.stat().st_size, git="", sha256=hash_file(path))
         for path in sorted(folder.rglob("*.parquet"))
     )
     tables = discover_tables([file.path for file in files], None)
@@ -111,7 +111,7 @@ def load(way: str, root: Path, depth: int) -> dict[str, float | str]:
     peak = _watch()
     started, rows = time.perf_counter(), 0
     if way in ("list", "again", "read"):
-        data = load_task_data(TASK, needed=referenced_documents(load_candidates(TASK, root / "edis.parquet", depth)))
+        data = load_task_data(TASK, needed=collect_documents(load_candidates(TASK, root / "edis.parquet", depth)))
         rows = len(data.corpus)
         if way == "read":
             assert all(data.corpus.item(doc_id).text and data.corpus.encoded(doc_id) for doc_id in data.corpus)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb.data.task import Task, load_suite, load_task
-from mrb.metrics.statistics import RESAMPLES, TaskSample, averages, intervals, task_seed
+from mrb.metrics.statistics import RESAMPLES, TaskSample, compute_averages, compute_intervals, derive_task_seed
 from mrb.results.run import load_run
 
 Float64 = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ def coverage(drawn: Drawn, resamples: int = RESAMPLES) -> float:
 
     One resampling serves all repetitions, as one serves all runs of a task in MRB.
     """
-    found = intervals(drawn.samples.T, seed=task_seed("mrb-lite"), resamples=resamples)
+    found = compute_intervals(drawn.samples.T, seed=derive_task_seed("mrb-lite"), resamples=resamples)
     return float(np.mean([own.low <= whole <= own.high for own, whole in zip(found, drawn.whole, strict=True)]))
 
 
@@ -78,7 +78,7 @@ def average_coverage(
     errors = np.array([one.errors for one in drawn])
     wholes = np.array([one.whole for one in drawn])
     samples = [TaskSample(task.id, task.type, one.samples.T) for task, one in zip(tasks, drawn, strict=True)]
-    found = averages(samples, resamples=resamples)
+    found = compute_averages(samples, resamples=resamples)
     rates = [
         float(np.mean([own.low <= truth <= own.high for own, truth in zip(ends, truths, strict=True)]))
         for ends, truths in ((found.over_tasks, wholes.mean(axis=0)), (found.over_types, shares @ wholes))

@@ -22,10 +22,10 @@ from svg_plots import plot_intervals, plot_lines
 from mrb._util.files import write_bytes
 from mrb._util.format import format_markdown_table
 from mrb._util.redact import redact_text
-from mrb.metrics.statistics import student_quantile
+from mrb.metrics.statistics import compute_student_quantile
 from mrb.training.log import COLUMNS, Table
 from mrb.training.record import TrainingRecord
-from mrb.training.sweep import Sweep, SweepRun, default_folder, load_sweep
+from mrb.training.sweep import Sweep, SweepRun, find_default_folder, load_sweep
 
 Finished = Mapping[tuple[str, int], tuple[SweepRun, TrainingRecord]]
 REPORT = "report.md"
@@ -52,7 +52,7 @@ class Spread:
         mean = statistics.fmean(values)
         if len(values) < _FEWEST:
             return cls(mean, None, None, len(values))
-        half = student_quantile(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+        half = compute_student_quantile(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
         return cls(mean, mean - half, mean + half, len(values))
 
     def text(self, sign: str = "") -> str:
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="The sweep's folder. Default: training/SWEEP.")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="SECTION.NAME=VALUE")
     asked = parser.parse_args()
-    folder = asked.out or default_folder(asked.sweep)
+    folder = asked.out or find_default_folder(asked.sweep)
     sweep = load_sweep(asked.sweep, folder, asked.changes)
     print(f"report: {write_report(sweep, folder, f'mrb train sweep {asked.sweep}')}")
 

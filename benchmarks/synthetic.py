@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb import __version__
-from mrb._util.hashing import sha256_bytes, sha256_file, sha256_json
+from mrb._util.hashing import hash_bytes, hash_file, hash_json
 from mrb.data.task import Suite, Task, load_suite, load_task
 from mrb.metrics.measures import MEASURES, Measure
 from mrb.results.run import hash_query_ids
@@ -46,7 +46,7 @@ class SyntheticTask:
     @cached_property
     def first(self) -> Ints:
         """Drawn once, the same for every model."""
-        rng = np.random.default_rng(int(sha256_json(["synthetic", self.task.id])[:8], 16))
+        rng = np.random.default_rng(int(hash_json(["synthetic", self.task.id])[:8], 16))
         ranks = rng.geometric(rng.uniform(0.03, 0.2), self.queries)
         return np.where(ranks > self.depth, 0, ranks)
 
@@ -67,7 +67,7 @@ class SyntheticTask:
 
     def ranks(self, model: int, skill: float) -> Ints:
         """Where a model puts the relevant documents: 0 leaves the first stage's order, 1 is the oracle."""
-        rng = np.random.default_rng(int(sha256_json([model, self.task.id])[:8], 16))
+        rng = np.random.default_rng(int(hash_json([model, self.task.id])[:8], 16))
         moved = np.rint(self.first * (1 - skill) * rng.lognormal(0.0, 0.4, self.queries))
         return np.where(self.first == 0, 0, np.clip(moved, 1, self.depth)).astype(np.int64)
 
@@ -112,7 +112,7 @@ def _write(folder: Path, number: int, suite: Suite, tasks: list[SyntheticTask], 
             write_rankings(path, task.orders(ranks), scores=False)
         else:
             path.touch()
-        digest = sha256_file(path) if rankings else sha256_bytes(b"")
+        digest = hash_file(path) if rankings else hash_bytes(b"")
         files[task.task.id] = {"sha256": digest, "scores": False, "queries": task.hash_query_ids}
         results[task.task.id] = _result(task, ranks)
     value = {
@@ -158,7 +158,7 @@ def _result(task: SyntheticTask, ranks: Ints) -> Json:
         "task_hash": task.task.hash,
         "reranker": _RERANKER,
         "candidates": {
-            "sha256": sha256_json(["synthetic", task.task.id]),
+            "sha256": hash_json(["synthetic", task.task.id]),
             "first_stage": "synthetic",
             "track": "standard",
             "list_depth": task.depth,

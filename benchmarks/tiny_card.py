@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mrb.data.task import load_task
 from mrb.metrics.measures import HEADLINE
-from mrb.metrics.statistics import Interval, interval, task_seed
+from mrb.metrics.statistics import Interval, compute_interval, derive_task_seed
 from mrb.results.schema import read_result
 
 Float64 = npt.NDArray[np.float64]
@@ -68,7 +68,7 @@ def _gain(folder: Path, found: Path, task: str) -> Interval:
     own, clusters = _per_query(folder)
     first, same = _per_query(found)
     assert clusters == same
-    return interval(own - first, clusters, seed=task_seed(task))
+    return compute_interval(own - first, clusters, seed=derive_task_seed(task))
 
 
 def _per_query(folder: Path) -> tuple[Float64, list[str]]:

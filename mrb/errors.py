@@ -55,20 +55,20 @@ class TrainingError(MRBError):
     """Training settings or groups that no loss can use."""
 
 
-def one_line(text: object, limit: int = 300) -> str:
+def to_one_line(text: object, limit: int = 300) -> str:
     """Text fit for a terminal line: control characters removed, white space folded, cut at `limit` characters."""
     folded = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
-def first_problem(error: ValidationError) -> str:
+def format_first_problem(error: ValidationError) -> str:
     """The first problem that pydantic found, as `field.path: message (n problems)`, fit for one line."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the whole"
-    return one_line(f"{where}: {first['msg']} ({error.error_count()} problem(s) in all)")
+    return to_one_line(f"{where}: {first['msg']} ({error.error_count()} problem(s) in all)")
 
 
-def close_names(name: str, known: Sequence[str]) -> str:
+def suggest_names(name: str, known: Sequence[str]) -> str:
     """The names among `known` that `name` may have meant, as the end of an error; empty where none is close."""
     from difflib import get_close_matches
 

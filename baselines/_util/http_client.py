@@ -16,7 +16,7 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from mrb._util.retry_after import parse_retry_after
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -135,7 +135,7 @@ class Service:
         if self._key is not None:
             for written in {self._key, repr(self._key)[1:-1], json.dumps(self._key)[1:-1]}:
                 text = text.replace(written, "***")
-        return one_line(text, 120)
+        return to_one_line(text, 120)
 
 
 class _Pace:
@@ -181,7 +181,7 @@ def _check_address(url: str, *, keyed: bool) -> httpx2.URL:
         raise AdapterError("rerank-api: url may hold no user name, password or query: results publish it (api_key_env)")
     if keyed and address.scheme == "http" and not _is_loopback(address.host):
         raise AdapterError(
-            f"rerank-api: a key over plain http to {one_line(address.host, 80)} can be overheard; use https"
+            f"rerank-api: a key over plain http to {to_one_line(address.host, 80)} can be overheard; use https"
         )
     return address
 

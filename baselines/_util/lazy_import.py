@@ -12,7 +12,7 @@ from typing import Any
 
 from mrb.engine.checkpoint import RECOMPUTED, describe_both_meanings, refuse_dropped_quantization, refuse_untied
 from mrb.engine.weight_files import find_weight_files
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Weights that may be unexpected: recomputed buffers, and pretraining heads.
@@ -24,7 +24,7 @@ def import_or_refuse(adapter: str, module: str, install: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise AdapterError(f"{adapter}: {module} cannot be imported ({one_line(error, 120)}); {install}") from error
+        raise AdapterError(f"{adapter}: {module} cannot be imported ({to_one_line(error, 120)}); {install}") from error
 
 
 def check_model_path(adapter: str, path: str, option: str = "path") -> str:
@@ -42,7 +42,7 @@ def check_model_path(adapter: str, path: str, option: str = "path") -> str:
     if hub_id:
         return path
     raise AdapterError(
-        f"{adapter}: {option}={one_line(path, 120)}: there is no such folder, and a Hub id is NAME/MODEL"
+        f"{adapter}: {option}={to_one_line(path, 120)}: there is no such folder, and a Hub id is NAME/MODEL"
     )
 
 
@@ -87,12 +87,12 @@ def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> Non
     if absent:
         raise AdapterError(
             f"{adapter}: {path}: {len(absent)} weights are not in the checkpoint, or of another shape, and would be "
-            f"random, among them {one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
+            f"random, among them {to_one_line(absent[0], 80)}; is it a checkpoint of this kind of model?"
         )
     if left := sorted(key for key in report["unexpected_keys"] if not re.search(_UNUSED, key)):
         raise AdapterError(
             f"{adapter}: {path}: {len(left)} weights are no part of the model that its configuration describes, among "
-            f"them {one_line(left[0], 80)}"
+            f"them {to_one_line(left[0], 80)}"
         )
 
 

@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.baselines.retrievers.bm25_disk import FORMAT, NO_TEXT, DiskIndex
 from mrb.baselines.retrievers.lexical import K1, B, score_bm25, tokenize
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
 from mrb.rerankers.reranker import Request
 from mrb.retrieval import RankedList, select_top_k
-from mrb.retrieval.cache_paths import first_stage_cache, table_key
+from mrb.retrieval.cache_paths import compute_table_key, find_first_stage_cache
 
 MEMORY_DOCUMENTS = 500_000
 """The largest corpus that `engine="auto"` indexes in memory."""
@@ -111,8 +111,8 @@ class BM25Retriever:
 
     def _index_folder(self, data: TaskData) -> Path:
         """Return the index folder, named by a hash of documents and format: only the same text reuses an index."""
-        tables = [table_key(data, table) for table in (data.corpus, data.side) if table is not None]
-        return (self.folder or first_stage_cache()) / f"bm25-{sha256_json([FORMAT, tables])[:32]}"
+        tables = [compute_table_key(data, table) for table in (data.corpus, data.side) if table is not None]
+        return (self.folder or find_first_stage_cache()) / f"bm25-{hash_json([FORMAT, tables])[:32]}"
 
 
 class BM25Reranker:

@@ -16,7 +16,7 @@ from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, make_batches
 from mrb.engine.control import spell_special_tokens
 from mrb.engine.identity import hash_loaded_checkpoint
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import is_offline
 from mrb.rerankers.reranker import Request
 
@@ -73,7 +73,7 @@ class CrossEncoder:
                     trust_remote_code=trust_remote_code,
                 )
         except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise AdapterError(f"{self.name}: {path} cannot be loaded: {one_line(error, 200)}") from error
+            raise AdapterError(f"{self.name}: {path} cannot be loaded: {to_one_line(error, 200)}") from error
         _check_head(self.name, path, self._model)
         self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
         _set_padding(self.name, path, self._model)

@@ -36,9 +36,9 @@ class JinaRerankerM0(YesNo):
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """Return the two-layer head stored with the language model."""
         from mrb.engine.checkpoint import read_weights
-        from mrb.engine.head import mlp_head
+        from mrb.engine.head import make_mlp_head
 
         _LOG.warning("%s: the weights' licence is CC-BY-NC-4.0: not for commercial use", self.name)
         weights = read_weights(folder, _HEAD)
         w1, b1, w2, b2 = (weights[name].to(model.device) for name in _HEAD)
-        return mlp_head((w1, b1, w2, b2), SHIFT)
+        return make_mlp_head((w1, b1, w2, b2), SHIFT)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
 from mrb.engine.control import ControlTokens
 from mrb.engine.identity import hash_loaded_checkpoint
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import is_offline
 from mrb.rerankers.reranker import Request
 
@@ -204,7 +204,7 @@ def _load_model(path: str, revision: str | None, device: str | None, dtype: str)
         with require_complete_weights("listwise", path):
             model = auto.from_pretrained(path, dtype=dtype, **hub).eval()
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise AdapterError(f"listwise: {path} cannot be loaded: {one_line(error, 200)}") from error
+        raise AdapterError(f"listwise: {path} cannot be loaded: {to_one_line(error, 200)}") from error
     if not tokenizer.is_fast:
         raise AdapterError(f"listwise: {path}: needs a tokenizer that knows where its tokens stand (tokenizer.json)")
     fastest = "cuda" if import_or_refuse("listwise", "torch", _INSTALL).cuda.is_available() else "cpu"

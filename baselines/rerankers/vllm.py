@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.baselines._util.data_urls import make_content
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse
 from mrb.data.task import Modality
 from mrb.engine.identity import hash_loaded_checkpoint
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 from mrb.rerankers.reranker import Request
 
 _INSTALL = "pip install vllm==0.33.0, in an environment of its own, with MRB"
@@ -85,7 +85,7 @@ class VLLM:
         )
         for position, output in enumerate(found):
             if output.error is not None:
-                raise RuntimeError(f"candidate {position + 1} of {len(found)}: {one_line(output.error, 200)}")
+                raise RuntimeError(f"candidate {position + 1} of {len(found)}: {to_one_line(output.error, 200)}")
         return [float(output.outputs.score) for output in found]
 
     def close(self) -> None:
@@ -103,6 +103,6 @@ def _read_template(template: Path | None) -> tuple[str | None, str]:
     if template is None:
         return None, ""
     try:
-        return template.read_text(encoding="utf-8"), f", template {sha256_file(template)[:12]}"
+        return template.read_text(encoding="utf-8"), f", template {hash_file(template)[:12]}"
     except (OSError, UnicodeDecodeError) as error:
-        raise AdapterError(f"vllm: chat_template={template}: {one_line(error)}") from error
+        raise AdapterError(f"vllm: chat_template={template}: {to_one_line(error)}") from error

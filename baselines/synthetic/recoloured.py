@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mrb._util.hashing import sample_hash
+from mrb._util.hashing import compute_sample_hash
 from mrb.baselines.retrievers.colours import COLOURS, SHADES, name_pixels, rename_mentions
 from mrb.baselines.synthetic.table_builders import Rows, split_task
 from mrb.data.items import ImageHandle, Item
@@ -43,7 +43,7 @@ def recoloured(data: TaskData, copies: int) -> TaskData:
         for query_id in data.queries:
             query = data.queries.item(query_id)
             document = data.corpus.item(next(iter(data.qrels[query_id])))
-            rng = np.random.default_rng(sample_hash(data.task.id, f"{copy}/{query_id}"))
+            rng = np.random.default_rng(compute_sample_hash(data.task.id, f"{copy}/{query_id}"))
             names = _permutation(rng, paper=painter.on_paper(query) or painter.on_paper(document))
             own = f"{copy}/{query_id}"
             queries.add(own, painter.item(query, names, rng))

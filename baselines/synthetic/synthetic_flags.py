@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from mrb._util.hashing import sample_hash
+from mrb._util.hashing import compute_sample_hash
 from mrb.baselines.synthetic.flag_grammar import describe_and_draw
 from mrb.baselines.synthetic.flag_sheet import BASIC
 from mrb.baselines.synthetic.flag_styles import STYLES, render_style
@@ -35,7 +35,7 @@ def plain(data: TaskData, copies: int) -> TaskData:
     def part(copy: int, place: int) -> tuple[str, str]:
         group, one = divmod(place, len(BASIC))
         name = f"{copy}-{group}"
-        lot = np.random.default_rng(sample_hash(data.task.id, f"plain/{name}")).permutation(len(BASIC))
+        lot = np.random.default_rng(compute_sample_hash(data.task.id, f"plain/{name}")).permutation(len(BASIC))
         return name, BASIC[int(lot[one])]
 
     return _make_data(data, copies, part)
@@ -63,7 +63,7 @@ def _make_data(data: TaskData, copies: int, part: Callable[[int, int], tuple[str
             name, field = part(copy, place)
             names[name] = None
             own = f"{name}/{query_id}"
-            rng = np.random.default_rng(sample_hash(data.task.id, f"drawn/{own}"))
+            rng = np.random.default_rng(compute_sample_hash(data.task.id, f"drawn/{own}"))
             flag = describe_and_draw(rng, field)
             style = str(rng.choice(list(STYLES), p=list(STYLES.values())))
             queries.add(own, _make_side(data.queries.item(query_id), flag, style, rng))

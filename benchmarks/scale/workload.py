@@ -12,7 +12,7 @@ from assumptions import load_assumed
 from cost import Cost, Costs, cost_of
 
 from mrb.data.task import Task
-from mrb.evaluation.estimate import registry_counts
+from mrb.evaluation.estimate import count_from_registry
 from mrb.evaluation.spec import RunSpec
 
 Float64 = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ def registered(spec: RunSpec) -> list[Registered]:
     return [
         Registered(
             task,
-            **registry_counts(task, spec),
+            **count_from_registry(task, spec),
             gigabytes=0.0 if task.source.kind == "embedded" else task.size.gigabytes,
         )
         for task in spec.tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
 from mrb.leaderboard.page import Page, model_page, render
 from mrb.leaderboard.site import Site
@@ -35,7 +35,7 @@ def pages(site: Site) -> Iterator[Page]:
             run=run,
             card=site.cards[run.name],
             submission=submission,
-            digest=sha256_file(run.folder / SUBMISSION_FILE) if submission else None,
+            digest=hash_file(run.folder / SUBMISSION_FILE) if submission else None,
             verified=site.verified.get(run.name),
             training=count_marks(submission, table.comparison.task_ids),
             table_id=table_id,

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrb import __version__
-from mrb._util.files import atomic_writer
-from mrb._util.hashing import sha256_file, sha256_json
+from mrb._util.files import open_atomically
+from mrb._util.hashing import hash_file, hash_json
 from mrb._util.parquet import read_untrusted
 from mrb.data.task import load_task
 from mrb.errors import ResultError
@@ -54,15 +54,15 @@ def explain_missing_values(run: Run, task_ids: Sequence[str]) -> str:
 def _load_values(received: ReceivedSubmission, task_id: str) -> TaskScores:
     result, ranking = received.submission.results[task_id], received.submission.rankings[task_id]
     stated = [__version__, result.model_dump(mode="json"), ranking.model_dump(mode="json")]
-    path = find_cache_root() / "values" / f"{sha256_json(stated)}.parquet"
+    path = find_cache_root() / "values" / f"{hash_json(stated)}.parquet"
     fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])
-    if path.is_file() and sha256_file(received.ranking_path(task_id)) == ranking.sha256:
+    if path.is_file() and hash_file(received.ranking_path(task_id)) == ranking.sha256:
         return make_task_scores(result, read_untrusted(path, schema, ResultError))
     found = recompute_result(received, task_id)
     columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
     columns += [pa.array(found.values[name], pa.float64()) for name in result.measures]
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         pq.write_table(pa.table(columns, schema=schema), file)
     return found
 

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from mrb._util.files import parse_toml
 from mrb._util.printable import PrintableStr
 from mrb.data.task import Model
-from mrb.errors import ResultError, first_problem
+from mrb.errors import ResultError, format_first_problem
 from mrb.submission.schema import Link
 
 PUBLISHED_FILE = "published.toml"
@@ -98,6 +98,6 @@ def read_published(path: Path) -> Published:
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise ResultError(f"{path}: {first_problem(error)}") from error
+        raise ResultError(f"{path}: {format_first_problem(error)}") from error
     except ValueError as error:
         raise ResultError(f"{path}: not valid TOML: {error}") from error

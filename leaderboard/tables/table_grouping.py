@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import TYPES, Suite, Task, load_suite, load_task
 from mrb.errors import MRBError, ResultError
@@ -168,7 +168,7 @@ def _is_current(table: TableGroup) -> bool:
 
 
 def _hash_columns(table: TableGroup) -> str:
-    return sha256_json({task_id: asdict(identity) for task_id, identity in sorted(table.identities.items())})
+    return hash_json({task_id: asdict(identity) for task_id, identity in sorted(table.identities.items())})
 
 
 def identities(run: Run) -> dict[str, Identity]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mrb._util.redact import redact
-from mrb.errors import ResultError, one_line
+from mrb.errors import ResultError, to_one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +33,7 @@ _DEVICES = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(\..*)?", re.IGNORECA
 
 
 @contextmanager
-def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that replaces `path` only when the block ends without an error.
 
     The temporary file is in the same folder (a rename is atomic only within a file system). It is fsynced and renamed,
@@ -64,8 +64,8 @@ def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write `data` to `path` atomically; `durable` as for `atomic_writer`."""
-    with atomic_writer(path, durable=durable) as file:
+    """Write `data` to `path` atomically; `durable` as for `open_atomically`."""
+    with open_atomically(path, durable=durable) as file:
         file.write(data)
 
 
@@ -77,7 +77,7 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     from numpy.lib import format as npy
 
     values = array if array.flags.c_contiguous else array.copy()
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(values))
         file.write(values.data)
 
@@ -120,7 +120,7 @@ def read_all(file: BinaryIO, path: Path, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def unpacked_limit(size: int) -> int:
+def compute_unpacked_limit(size: int) -> int:
     """Return the most bytes to which a file of `size` bytes may decompress, so that a small one cannot fill memory."""
     return _UNPACKED_BYTES + _UNPACKED_TIMES * size
 
@@ -130,7 +130,7 @@ def parse_json(data: bytes, path: Path) -> Any:
     try:
         return load_json(data)
     except ValueError as error:
-        raise ResultError(f"{path}: not valid JSON: {one_line(error)}") from error
+        raise ResultError(f"{path}: not valid JSON: {to_one_line(error)}") from error
 
 
 def load_json(data: bytes) -> Any:
@@ -139,7 +139,10 @@ def load_json(data: bytes) -> Any:
     try:
         text = data.decode(json.detect_encoding(data))  # `json.loads` accepts half of a surrogate pair
         value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
+            text,
+            object_pairs_hook=_refuse_repeated_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_finite_float,
         )
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode()
@@ -181,19 +184,19 @@ def _remove(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         counted = Counter(name for name, _ in pairs)
         twice, _ = counted.most_common(1)[0]
-        raise ValueError(f"the key {one_line(repr(twice), limit=80)} stands twice in one object")
+        raise ValueError(f"the key {to_one_line(repr(twice), limit=80)} stands twice in one object")
     return value
 
 
-def _finite_float(text: str) -> float:
+def _parse_finite_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{one_line(text, limit=40)} is larger than any number that MRB holds")
+        raise ValueError(f"{to_one_line(text, limit=40)} is larger than any number that MRB holds")
     return value
 
 

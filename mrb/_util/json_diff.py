@@ -22,13 +22,13 @@ def diff_json(stated: object, wanted: object, *, tolerance: float = 0.0) -> Iter
     left = dict(flatten_json(wanted))
     for field, value in flatten_json(stated):
         other = left.pop(field, MISSING)
-        if not _equal(value, other, tolerance):
+        if not _is_equal(value, other, tolerance):
             yield field, value, other
     for field, other in left.items():
         yield field, MISSING, other
 
 
-def _equal(stated: object, wanted: object, tolerance: float) -> bool:
+def _is_equal(stated: object, wanted: object, tolerance: float) -> bool:
     if isinstance(stated, float) and isinstance(wanted, float):
         return abs(stated - wanted) <= tolerance
     return type(stated) is type(wanted) and stated == wanted

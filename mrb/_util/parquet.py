@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mrb._util.files import unpacked_limit
-from mrb.errors import MRBError, one_line
+from mrb._util.files import compute_unpacked_limit
+from mrb.errors import MRBError, to_one_line
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Limit of the file's size, and of the uncompressed size that its footer states."""
@@ -46,12 +46,12 @@ def open_untrusted(
             raise error(f"{path}: larger than {max_bytes} bytes")
         _check_footer(path, max_footer, error)
         with pq.ParquetFile(path) as file:
-            _check_stated(file.metadata, max_bytes, unpacked_limit(size), path, error)
+            _check_stated(file.metadata, max_bytes, compute_unpacked_limit(size), path, error)
             yield file
     except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror or one_line(problem)}") from problem
+        raise error(f"{path}: cannot be read: {problem.strerror or to_one_line(problem)}") from problem
     except (pa.ArrowException, UnicodeDecodeError) as problem:  # a damaged column name may be invalid UTF-8
-        raise error(f"{path}: damaged parquet: {one_line(problem)}") from problem
+        raise error(f"{path}: damaged parquet: {to_one_line(problem)}") from problem
 
 
 def read_untrusted(
@@ -78,15 +78,15 @@ def read_batches(
     Raises `error` if a column is missing, there twice or nested, a text is too long, or the content is larger than a
     file of this size may have.
     """
-    kinds = {name: _kind(file.schema_arrow, name, path, error) for name in names}
+    kinds = {name: _get_kind(file.schema_arrow, name, path, error) for name in names}
     texts = [name for name, kind in kinds.items() if _is_text(kind)]
     _check_coding(file.metadata, texts, path, error)
-    left = limit = unpacked_limit(path.stat().st_size)
+    left = limit = compute_unpacked_limit(path.stat().st_size)
     with pq.ParquetFile(path, metadata=file.metadata, read_dictionary=texts) as reading:
         for batch in reading.iter_batches(ROWS_READ, columns=list(names), use_threads=threads):
             batch.validate(full=True)
             left -= batch.num_rows * CELL_BYTES * len(kinds)
-            left -= sum(_unpacked(batch.column(name), f"{path}: column {name}", error) for name in texts)
+            left -= sum(_estimate_unpacked(batch.column(name), f"{path}: column {name}", error) for name in texts)
             if left < 0:
                 raise error(f"{path}: more than {limit} bytes when unpacked, too much for a file of its size")
             yield pa.Table.from_batches([batch])
@@ -101,7 +101,7 @@ def _check_footer(path: Path, max_footer: int, error: type[MRBError]) -> None:
         raise error(f"{path}: a footer of {stated} bytes, more than {max_footer}")
 
 
-def _kind(schema: pa.Schema, name: str, path: Path, error: type[MRBError]) -> pa.DataType:
+def _get_kind(schema: pa.Schema, name: str, path: Path, error: type[MRBError]) -> pa.DataType:
     """Return the type of a column (of its values, if it is a dictionary). `error` unless it has one value per row."""
     places = schema.get_all_field_indices(name)
     if len(places) != 1:
@@ -109,7 +109,7 @@ def _kind(schema: pa.Schema, name: str, path: Path, error: type[MRBError]) -> pa
     kind = schema.field(places[0]).type
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_nested(kind):
-        raise error(f"{path}: column {name} holds {one_line(kind, 80)}; wanted one value a row")
+        raise error(f"{path}: column {name} holds {to_one_line(kind, 80)}; wanted one value a row")
     return kind
 
 
@@ -141,7 +141,7 @@ def _check_coding(stated: pq.FileMetaData, texts: Sequence[str], path: Path, err
 def _check_columns(found: pa.Schema, wanted: pa.Schema, path: Path, error: type[MRBError]) -> None:
     if not found.equals(wanted):
         columns = [", ".join(f"{field.name} {field.type}" for field in schema) for schema in (found, wanted)]
-        raise error(f"{path}: columns {one_line(columns[0]) or 'none'}; wanted {columns[1]}")
+        raise error(f"{path}: columns {to_one_line(columns[0]) or 'none'}; wanted {columns[1]}")
 
 
 def _check_stated(stated: pq.FileMetaData, max_bytes: int, limit: int, path: Path, error: type[MRBError]) -> None:
@@ -154,7 +154,7 @@ def _check_stated(stated: pq.FileMetaData, max_bytes: int, limit: int, path: Pat
         raise error(f"{path}: {unpacked} bytes when unpacked, more than {min(max_bytes, limit)}")
 
 
-def _unpacked(column: pa.Array, where: str, error: type[MRBError]) -> int:
+def _estimate_unpacked(column: pa.Array, where: str, error: type[MRBError]) -> int:
     """Return the expanded size in bytes of a dictionary column. `error` if a text is too long."""
     lengths = pc.binary_length(column.dictionary)
     longest = pc.max(lengths).as_py() or 0

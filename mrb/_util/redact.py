@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from mrb._util.hashing import sha256_bytes
+from mrb._util.hashing import hash_bytes
 from mrb._util.home import find_home
 
 PATH, SECRET, HOST = "(path)", "(withheld)", "(host)"
@@ -81,9 +81,9 @@ def is_secret_name(name: str) -> bool:
 def remember_secrets(options: Mapping[str, object]) -> None:
     """Register the secret values in `options`, nested ones too: from now on they are replaced in every text."""
     for name, value in options.items():
-        inner = _parsed(value) if isinstance(value, str) else value
+        inner = _parse_json(value) if isinstance(value, str) else value
         if is_secret_name(name):
-            for text in _texts(inner) if isinstance(inner, dict | list) else [str(value)]:
+            for text in _collect_texts(inner) if isinstance(inner, dict | list) else [str(value)]:
                 _known.update(part for part in (text, _SCHEME.sub("", text)) if len(part) >= SHORTEST)
         elif isinstance(inner, Mapping):
             remember_secrets(inner)
@@ -102,7 +102,7 @@ class _Here:
     hosts: re.Pattern[str] | None
 
 
-def _here() -> _Here:
+def _find_literals() -> _Here:
     """Return the literals of this process; read once per record, not once per text."""
     named = {value for name, value in os.environ.items() if name not in _FOLDERS and is_secret_name(name)}
     environment = {value for value in named if len(value) >= SHORTEST}
@@ -121,17 +121,17 @@ def _here() -> _Here:
 def hide_secrets(text: str) -> str:
     """Return `text` without secrets: registered ones, those in the environment, credentials in URLs, and text that
     looks like an API key."""
-    return _hide_secrets(text, _here())
+    return _hide_secrets(text, _find_literals())
 
 
 def redact_text(text: str) -> str:
     """Return `text` without secrets, absolute paths and the host name."""
-    return _redact_text(text, _here())
+    return _redact_text(text, _find_literals())
 
 
 def redact(value: Any) -> Any:
     """Return a JSON value with `redact_text` applied to every text and the values of secret names replaced."""
-    return _redact(value, _here())
+    return _redact(value, _find_literals())
 
 
 def _hide_secrets(text: str, here: _Here) -> str:
@@ -154,19 +154,19 @@ def _redact_text(text: str, here: _Here) -> str:
 
 def _redact(value: Any, here: _Here) -> Any:
     if isinstance(value, str):
-        inner = _parsed(value)
-        return _redact_text(value, here) if inner is None else _packed(value, inner, here)
+        inner = _parse_json(value)
+        return _redact_text(value, here) if inner is None else _dump_redacted(value, inner, here)
     if isinstance(value, Mapping):
         return {
-            _redact_text(name, here) if isinstance(name, str) else name: _under(str(name), inner, here)
+            _redact_text(name, here) if isinstance(name, str) else name: _redact_named(str(name), inner, here)
             for name, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return _items(list(value), here)
+        return _redact_items(list(value), here)
     return value
 
 
-def _items(values: list[Any], here: _Here) -> list[Any]:
+def _redact_items(values: list[Any], here: _Here) -> list[Any]:
     """Redact a list. In a command line, `some_key=VALUE` and the word after `--some-key` are secrets."""
     found: list[Any] = []
     for place, value in enumerate(values):
@@ -176,19 +176,19 @@ def _items(values: list[Any], here: _Here) -> list[Any]:
         if flag and isinstance(value, str) and not value.startswith("-"):
             found.append(SECRET)
         elif equals and _OPTION.fullmatch(name):
-            found.append(f"{name}={_under(name, word, here)}")
+            found.append(f"{name}={_redact_named(name, word, here)}")
         else:
             found.append(_redact(value, here))
     return found
 
 
-def _under(name: str, value: Any, here: _Here) -> Any:
+def _redact_named(name: str, value: Any, here: _Here) -> Any:
     if is_secret_name(name) and not isinstance(value, bool | None) and value != "":
         return SECRET
     return _redact(value, here)
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     """Return the JSON object or list that `text` contains, None if it contains none."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
@@ -199,16 +199,16 @@ def _parsed(text: str) -> Any:
     return found if isinstance(found, dict | list) else None
 
 
-def _packed(text: str, inner: Any, here: _Here) -> str:
+def _dump_redacted(text: str, inner: Any, here: _Here) -> str:
     found = _redact(inner, here)
     return text if found == inner else json.dumps(found, ensure_ascii=False)
 
 
-def _texts(value: Any) -> list[str]:
+def _collect_texts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [text for inner in value.values() for text in _texts(inner)]
+        return [text for inner in value.values() for text in _collect_texts(inner)]
     if isinstance(value, list | tuple):
-        return [text for inner in value for text in _texts(inner)]
+        return [text for inner in value for text in _collect_texts(inner)]
     return [str(value)]
 
 
@@ -232,4 +232,4 @@ def _mask_path(path: str) -> str:
     if plain == str(find_home()) or _HOME.fullmatch(plain):
         return PATH
     name = re.split(rf"[{_SEPARATORS}]", plain)[-1]
-    return f"{PATH}/{name}-{sha256_bytes(b'mrb-path ' + plain.encode(errors='replace'))[:4]}"
+    return f"{PATH}/{name}-{hash_bytes(b'mrb-path ' + plain.encode(errors='replace'))[:4]}"

@@ -22,12 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from mrb._util.files import atomic_writer
-from mrb._util.hashing import canonical_json, sha256_lines
+from mrb._util.files import open_atomically
+from mrb._util.hashing import dump_canonical_json, hash_lines
 from mrb._util.parquet import MAX_FILE_BYTES, open_untrusted, read_untrusted
 from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Task
-from mrb.errors import CandidatesError, first_problem
+from mrb.errors import CandidatesError, format_first_problem
 
 _METADATA_KEY = b"mrb"
 _SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
@@ -115,12 +115,12 @@ class Candidates:
     @cached_property
     def sha256(self) -> str:
         """Identity of the list, 64 hex digits, over the task and each query with its ids in order and score bits."""
-        return sha256_lines(self._lines())
+        return hash_lines(self._lines())
 
     def _lines(self) -> Iterator[bytes]:
-        yield canonical_json([self.provenance.task])
+        yield dump_canonical_json([self.provenance.task])
         for query_id, doc_ids, scores in self.lists():
-            yield canonical_json([query_id, doc_ids, scores.astype("<f4").tobytes().hex()])
+            yield dump_canonical_json([query_id, doc_ids, scores.astype("<f4").tobytes().hex()])
 
 
 def build_candidates(
@@ -176,9 +176,9 @@ def write_parquet(candidates: Candidates, path: Path) -> None:
     try:
         metadata = _Metadata(schema_version=1, sha256=candidates.sha256, **candidates.provenance.model_dump())
     except ValidationError as error:
-        raise CandidatesError(f"{path}: {first_problem(error)}") from error
+        raise CandidatesError(f"{path}: {format_first_problem(error)}") from error
     table = pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.model_dump_json().encode()}))
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         pq.write_table(table, file, compression="zstd")
 
 
@@ -189,7 +189,7 @@ def write_trec(candidates: Candidates, path: Path) -> None:
         CandidatesError: An id is empty or has white space.
     """
     tag = candidates.provenance.first_stage
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         for query_id, doc_ids, scores in candidates.lists():
             for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1):
                 file.write(f"{format_trec_line(query_id, doc_id, rank, str(score), tag)}\n".encode())
@@ -279,7 +279,7 @@ def _read_metadata(path: Path, schema: pa.Schema) -> _Metadata:
     except KeyError:
         raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
     except ValidationError as error:
-        raise CandidatesError(f"{path}: not the metadata of a candidate list: {first_problem(error)}") from error
+        raise CandidatesError(f"{path}: not the metadata of a candidate list: {format_first_problem(error)}") from error
 
 
 def _strip_metadata(metadata: _Metadata) -> Provenance:

@@ -60,7 +60,7 @@ def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
     return found
 
 
-def referenced_documents(candidates: Candidates) -> NeededDocuments:
+def collect_documents(candidates: Candidates) -> NeededDocuments:
     """Return the ids of the documents in a list, so that only these are loaded."""
     return NeededDocuments(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
 

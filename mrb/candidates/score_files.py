@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 import pyarrow as pa
 
-from mrb._util.files import parse_json, read_all, unpacked_limit
+from mrb._util.files import compute_unpacked_limit, parse_json, read_all
 from mrb._util.parquet import open_untrusted, read_batches
 from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
-from mrb.errors import CandidatesError, ResultError, one_line
+from mrb.errors import CandidatesError, ResultError, to_one_line
 from mrb.retrieval.first_stage import make_candidates
 from mrb.retrieval.retriever import RankedList
 from mrb.retrieval.top_k import select_top_k
@@ -163,9 +163,9 @@ def _open_file(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     packed = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            yield cast("BinaryIO", file), unpacked_limit(path.stat().st_size) if packed else MAX_FILE_BYTES
+            yield cast("BinaryIO", file), compute_unpacked_limit(path.stat().st_size) if packed else MAX_FILE_BYTES
     except (OSError, EOFError, zlib.error) as error:
-        raise ResultError(f"{path}: cannot be read: {one_line(error)}") from error
+        raise ResultError(f"{path}: cannot be read: {to_one_line(error)}") from error
 
 
 def _group_by_query(path: Path, rows: Iterator[tuple[str, str, float]]) -> Scores:
@@ -240,7 +240,7 @@ def _is_by_query(content: Mapping[str, Any]) -> bool:
 
 def _pick_value(path: Path, content: Mapping[str, Any], noun: str, name: str | None) -> Mapping[str, Any]:
     """Return the value of `name` in `content`, or its only value if `name` is None. ResultError if it is no object."""
-    there = ", ".join(one_line(repr(key), 40) for key in content) or "none"
+    there = ", ".join(to_one_line(repr(key), 40) for key in content) or "none"
     if name is None and len(content) != 1:
         raise ResultError(f"{path}: name one {noun} with --{noun}; there are: {there}")
     chosen = next(iter(content)) if name is None else name
@@ -255,7 +255,7 @@ def _pick_value(path: Path, content: Mapping[str, Any], noun: str, name: str | N
 def _check_score(score: object, where: str) -> float:
     """Return `score` as a float. ResultError if it is not a finite number in the range of float32."""
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise ResultError(f"{where}: the score is {one_line(repr(score), 40)}, not a finite number")
+        raise ResultError(f"{where}: the score is {to_one_line(repr(score), 40)}, not a finite number")
     if not -_LARGEST <= score <= _LARGEST or math.isnan(score):
         raise ResultError(f"{where}: the score is {score!r:.40}, not a finite float32 number")
     return float(score)

@@ -8,26 +8,26 @@ from pathlib import Path
 import click
 
 from mrb.cli.options import (
-    candidates_option,
-    key_values,
-    out_option,
-    run_name,
+    add_candidates_option,
+    add_out_option,
+    add_suite_option,
+    add_task_option,
+    check_run_name,
+    parse_key_values,
     set_option,
-    suite_option,
-    task_option,
 )
 
 
 @click.command()
 @click.argument("model")
 @set_option()
-@suite_option()
-@task_option()
+@add_suite_option()
+@add_task_option()
 @click.option("--requests", type=click.IntRange(1, 256), help="Queries per task. Default: 3; with --noise 20.")
 @click.option("--no-reload", is_flag=True, help="Do not build a second instance, for models that load slowly.")
 @click.option("--noise", is_flag=True, help="Also measure the noise floor, at full depth, and store it.")
-@candidates_option()
-@out_option("runs")
+@add_candidates_option()
+@add_out_option("runs")
 @click.option("--name", metavar="NAME", help="Folder in --out for noise.json. Default: the model's name.")
 def command(
     model: str,
@@ -46,7 +46,7 @@ def command(
     If a declaration does not hold, one line is printed for each and the exit code is 2. --noise also scores more
     requests under two batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
     """
-    from mrb.errors import one_line
+    from mrb.errors import to_one_line
     from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import find_local_lists
     from mrb.rerankers.check.check import check
@@ -59,7 +59,7 @@ def command(
     spec = select_tasks(suite_id, task_ids, (), None)
     lists, _ = find_local_lists(candidates, spec.tasks)
     spec = replace(spec, candidates=lists)
-    typed, folder = key_values(options), run_name(name)
+    typed, folder = parse_key_values(options), check_run_name(name)
 
     def load() -> LoadedReranker:
         return load_reranker(model, typed)
@@ -68,7 +68,7 @@ def command(
     checked = check(load, probe, fresh=not no_reload)
     click.echo(format_check(checked))
     for line in checked.broken:
-        click.echo(f"mrb: {one_line(line, limit=1000)}", err=True)
+        click.echo(f"mrb: {to_one_line(line, limit=1000)}", err=True)
     if checked.broken:
         raise click.exceptions.Exit(2)
     click.echo(format_verdict(checked))

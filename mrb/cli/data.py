@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.cli.groups import Group
-from mrb.cli.options import Function, find_tasks, suite_option, task_option
+from mrb.cli.options import Function, add_suite_option, add_task_option, find_tasks
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def command() -> None:
 
 
 def _tasks_options(function: Function) -> Function:
-    return task_option("This task; may be repeated.")(suite_option("All tasks of this suite.")(function))
+    return add_task_option("This task; may be repeated.")(add_suite_option("All tasks of this suite.")(function))
 
 
 @command.command()

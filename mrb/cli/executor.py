@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mrb.retrieval.first_stage import StartEncoder
 
 
-def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--executor`, `--gpus-per-worker` and `--address`."""
     options = (
         click.option(
@@ -44,9 +44,9 @@ def select_executor(executor: str, options: ClusterOptions, timeout: float | Non
     """Return the executor of a run."""
     refuse_without_ray(executor, options)
     if executor == "local" and options.workers in (None, 1) and timeout is None:
-        from mrb.evaluation.executor import in_process
+        from mrb.evaluation.executor import open_in_process
 
-        return in_process
+        return open_in_process
     from mrb.parallel.scoring import score_in_workers
 
     return score_in_workers(_select_transport(executor, options), timeout)

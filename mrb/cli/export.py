@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import task_option
+from mrb.cli.options import add_task_option
 
 if TYPE_CHECKING:
     from mrb.results.run import Run
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, type=click.Choice(["trec", "csv", "latex"]))
 @click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="latex: by which measure.")
-@task_option("trec: only this task; may be repeated.")
+@add_task_option("trec: only this task; may be repeated.")
 @click.option("--raw-scores", is_flag=True, help="trec: the reranker's scores; a reader may order ties otherwise.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; for several TREC runs, a folder.")
 def command(run: Path, form: str, measure: str, task_ids: tuple[str, ...], raw_scores: bool, out: Path | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import folder_type, out_option
+from mrb.cli.options import add_out_option, folder_type
 
 RESULTS = Path("leaderboard") / "results"
 VERIFIED = Path("leaderboard") / "verified"
@@ -19,7 +19,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("folders", nargs=-1, metavar="[FOLDER|hf://...]...")
-@out_option("site")
+@add_out_option("site")
 @click.option(
     "--verified",
     multiple=True,

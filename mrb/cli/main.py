@@ -15,7 +15,7 @@ import click
 from mrb import __version__
 from mrb._util.redact import hide_secrets
 from mrb.cli.groups import Group
-from mrb.errors import MRBError, one_line
+from mrb.errors import MRBError, to_one_line
 from mrb.rerankers.calling import guard_exits
 
 # Each command is a module of mrb.cli; its line in `mrb --help` stands here, so that help imports none of them.
@@ -129,7 +129,7 @@ def _main() -> None:
 
 def _fail(message: str) -> None:
     with suppress(OSError):  # nobody can read it; the exit code says it too
-        click.echo(f"mrb: {one_line(hide_secrets(message), limit=1000)}", err=True)
+        click.echo(f"mrb: {to_one_line(hide_secrets(message), limit=1000)}", err=True)
     sys.exit(2)
 
 

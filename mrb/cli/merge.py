@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import LISTS, candidates_option, folder_type
+from mrb.cli.options import LISTS, add_candidates_option, folder_type
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="RUN", type=folder_type(), help="Folder of the whole run.")
-@candidates_option(f"What the shards were run on. {LISTS}")
+@add_candidates_option(f"What the shards were run on. {LISTS}")
 def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
     """Merge the shards that `mrb run --shard I/N` has scored into the run of all queries, and print its table.
 

@@ -35,60 +35,60 @@ def file_type(exists: bool = False) -> click.Path:
     return click.Path(exists=exists, dir_okay=False, path_type=Path)
 
 
-def model_option(help: str = RERANKER) -> Decorator:
+def add_model_option(help: str = RERANKER) -> Decorator:
     """`--model NAME`, required."""
     return click.option("--model", required=True, metavar="NAME", help=help)
 
 
 def set_option(help: str = "An option of the adapter; may be repeated.") -> Decorator:
-    """`--set KEY=VALUE`, as `options`; `key_values` reads it."""
+    """`--set KEY=VALUE`, as `options`; `parse_key_values` reads it."""
     return click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help=help)
 
 
-def change_option(help: str) -> Decorator:
+def add_change_option(help: str) -> Decorator:
     """`--set SECTION.NAME=VALUE`, as `changes`."""
     return click.option("--set", "changes", multiple=True, metavar="SECTION.NAME=VALUE", help=help)
 
 
-def task_option(help: str = "Only this task; may be repeated.") -> Decorator:
+def add_task_option(help: str = "Only this task; may be repeated.") -> Decorator:
     """`--task ID`, as `task_ids`."""
     return click.option("--task", "task_ids", multiple=True, metavar="ID", help=help)
 
 
-def one_task_option(help: str, required: bool = False) -> Decorator:
+def add_single_task_option(help: str, required: bool = False) -> Decorator:
     """`--task ID`, once, as `task_id`."""
     return click.option("--task", "task_id", required=required, metavar="ID", help=help)
 
 
-def suite_option(help: str = "Suite of tasks. Default: mini, unless --task names some.") -> Decorator:
+def add_suite_option(help: str = "Suite of tasks. Default: mini, unless --task names some.") -> Decorator:
     """`--suite ID`, as `suite_id`."""
     return click.option("--suite", "suite_id", metavar="ID", help=help)
 
 
-def type_option() -> Decorator:
+def add_type_option() -> Decorator:
     """`--type TYPE`, as `types`."""
     help = "Only tasks of this type, e.g. t2i; may be repeated."
     return click.option("--type", "types", multiple=True, metavar="TYPE", help=help)
 
 
-def depth_option(help: str, default: int | None = None, least: int = 1) -> Decorator:
+def add_depth_option(help: str, default: int | None = None, least: int = 1) -> Decorator:
     """`--depth N`."""
     depths = click.IntRange(least, 10_000)
     return click.option("--depth", type=depths, default=default, show_default=default is not None, help=help)
 
 
-def candidates_option(help: str = f"{LISTS} Default: the frozen list.") -> Decorator:
+def add_candidates_option(help: str = f"{LISTS} Default: the frozen list.") -> Decorator:
     """`--candidates PATH|hf://...`; `mrb.hub.pull_lists.find_local_lists` reads it."""
     return click.option("--candidates", metavar="PATH|hf://...", help=help)
 
 
-def out_option(default: str | None = None, help: str | None = None) -> Decorator:
+def add_out_option(default: str | None = None, help: str | None = None) -> Decorator:
     """`--out DIRECTORY`; None if there is no default."""
     path = None if default is None else Path(default)
     return click.option("--out", type=folder_type(), default=path, show_default=default is not None, help=help)
 
 
-def score_file_options(prefix: str = "") -> Decorator:
+def add_score_file_options(prefix: str = "") -> Decorator:
     """`--format`, as `form`, `--subset` and `--split` of a file with scores."""
 
     def decorate(command: Function) -> Function:
@@ -103,7 +103,7 @@ def score_file_options(prefix: str = "") -> Decorator:
     return decorate
 
 
-def estimate_options(unit: str, help: str) -> Decorator:
+def add_estimate_options(unit: str, help: str) -> Decorator:
     """`--dry-run`, as `dry`, `--rate`, as `rates`, and `--price`."""
 
     def decorate(command: Function) -> Function:
@@ -127,7 +127,7 @@ def need_dry_run(dry: bool, **given: object) -> None:
             raise MRBError(f"--{name.replace('_', '-')} is for --dry-run")
 
 
-def key_values(options: Iterable[str]) -> dict[str, str]:
+def parse_key_values(options: Iterable[str]) -> dict[str, str]:
     """Return `KEY=VALUE` texts as a dictionary. `NAME.KEY` sets an option of one among several adapters.
 
     Raises:
@@ -144,7 +144,7 @@ def key_values(options: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def run_name(name: str | None) -> str | None:
+def check_run_name(name: str | None) -> str | None:
     """Return the name of a run's folder as given.
 
     Raises:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import candidates_option
-from mrb.errors import MRBError, ResultError, one_line
+from mrb.cli.options import add_candidates_option
+from mrb.errors import MRBError, ResultError, to_one_line
 
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
-@candidates_option()
+@add_candidates_option()
 @click.option("--write", is_flag=True, help="Write the files again from the journals.")
 def command(run: Path, candidates: str | None, write: bool) -> None:
     """Recompute every number of the run folder RUN from its journals.
@@ -37,7 +37,7 @@ def command(run: Path, candidates: str | None, write: bool) -> None:
             differences = verify_task(run / task, lists, write=write)
         except MRBError as error:
             wrong += 1
-            click.echo(one_line(f"mrb: {error}", 1000), err=True)
+            click.echo(to_one_line(f"mrb: {error}", 1000), err=True)
             continue
         if not differences:
             click.echo(f"{task}: identical")
@@ -46,6 +46,6 @@ def command(run: Path, candidates: str | None, write: bool) -> None:
         else:
             wrong += 1
             for difference in differences:
-                click.echo(one_line(f"mrb: {task}: {difference}", 1000), err=True)
+                click.echo(to_one_line(f"mrb: {task}: {difference}", 1000), err=True)
     if wrong:
         raise click.exceptions.Exit(2)

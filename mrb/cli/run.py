@@ -9,36 +9,36 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.executor import cluster_options, select_executor
+from mrb.cli.executor import add_cluster_options, select_executor
 from mrb.cli.options import (
-    candidates_option,
-    depth_option,
-    estimate_options,
+    add_candidates_option,
+    add_depth_option,
+    add_estimate_options,
+    add_model_option,
+    add_out_option,
+    add_suite_option,
+    add_task_option,
+    add_type_option,
+    check_run_name,
     folder_type,
-    key_values,
-    model_option,
     need_dry_run,
-    out_option,
-    run_name,
+    parse_key_values,
     set_option,
-    suite_option,
-    task_option,
-    type_option,
 )
 from mrb.errors import MRBError
 from mrb.parallel.ray_cluster import ClusterOptions
 
 
 @click.command()
-@model_option()
+@add_model_option()
 @set_option()
-@suite_option()
-@task_option()
-@type_option()
-@depth_option("Candidates per query. Default: the suite's.")
+@add_suite_option()
+@add_task_option()
+@add_type_option()
+@add_depth_option("Candidates per query. Default: the suite's.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task, for trials.")
-@candidates_option()
-@out_option("runs")
+@add_candidates_option()
+@add_out_option("runs")
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
 @click.option(
     "--allow-failures",
@@ -51,7 +51,7 @@ from mrb.parallel.ray_cluster import ClusterOptions
     type=click.IntRange(1, 1024),
     help="Processes that score, with one instance of the reranker each. Default: 1; with ray, as many as fit.",
 )
-@cluster_options
+@add_cluster_options
 @click.option(
     "--shard", metavar="I/N", help="Score the Ith of N shards of each task's queries; `mrb merge` merges them."
 )
@@ -65,7 +65,7 @@ from mrb.parallel.ray_cluster import ClusterOptions
     "--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks; not comparable with others."
 )
 @click.option("--fresh", is_flag=True, help="Discard the scores that the run's folder holds and start over.")
-@estimate_options("pairs", "Check the data, time a few pairs, estimate time and cost; write nothing.")
+@add_estimate_options("pairs", "Check the data, time a few pairs, estimate time and cost; write nothing.")
 @click.option(
     "--rates-from", type=folder_type(), metavar="RUN", help="With --dry-run: the rates that the run in this folder had."
 )
@@ -110,9 +110,9 @@ def command(
     spec = replace(
         spec,
         model=model,
-        options=key_values(options),
+        options=parse_key_values(options),
         out=out,
-        name=run_name(name),
+        name=check_run_name(name),
         candidates=lists,
         pulled=pulled,
         shard=parse_shard(shard),
@@ -122,14 +122,14 @@ def command(
         command=("mrb", *sys.argv[1:]),
     )
     if dry:
-        from mrb.evaluation.dry_run import dry_run
+        from mrb.evaluation.dry_run import report_dry_run
         from mrb.evaluation.estimate import parse_rates, read_rates
 
         if rates and rates_from is not None:
             raise MRBError("give either --rate or --rates-from")
         known = parse_rates(rates) if rates else None if rates_from is None else read_rates(rates_from)
         source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
-        for piece in dry_run(spec, known, source=source, workers=workers or 1, price=price):
+        for piece in report_dry_run(spec, known, source=source, workers=workers or 1, price=price):
             click.echo(piece)
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.

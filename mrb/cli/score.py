@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.cli.options import (
-    candidates_option,
-    depth_option,
-    one_task_option,
-    out_option,
-    run_name,
-    score_file_options,
-    suite_option,
+    add_candidates_option,
+    add_depth_option,
+    add_out_option,
+    add_score_file_options,
+    add_single_task_option,
+    add_suite_option,
+    check_run_name,
 )
 from mrb.errors import ResultError
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
-@one_task_option("The task that the scores are for; required.")
-@candidates_option()
-@suite_option("Use depth and sample of this suite, e.g. mrb-lite.")
-@depth_option("Candidates per query. Default: the suite's.")
-@score_file_options()
+@add_single_task_option("The task that the scores are for; required.")
+@add_candidates_option()
+@add_suite_option("Use depth and sample of this suite, e.g. mrb-lite.")
+@add_depth_option("Candidates per query. Default: the suite's.")
+@add_score_file_options()
 @click.option("--kind", type=click.Choice(["pointwise", "setwise", "listwise"]), default="setwise", show_default=True)
 @click.option("--blind", is_flag=True, help="State that the scores do not use first-stage ranks or scores.")
 @click.option("--raw-qrels", is_flag=True, help="Keep judgements of documents that the corpus lacks.")
 @click.option("--name", metavar="NAME", help="The reranker's name. Default: the file's.")
-@out_option(help="Write a run into this folder.")
+@add_out_option(help="Write a run into this folder.")
 def command(
     file: Path,
     task_id: str | None,
@@ -68,7 +68,7 @@ def command(
     if task_id is None:
         raise ResultError(f"{file}: to score a file, name its task with --task")
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
-    info = describe_file(file, spec.tasks[0], name=run_name(name), kind=kind, uses_first_stage=not blind)
+    info = describe_file(file, spec.tasks[0], name=check_run_name(name), kind=kind, uses_first_stage=not blind)
     scores = read_scores(file, form, subset=subset, split=split)
     lists, _ = find_local_lists(candidates, spec.tasks)
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(file))

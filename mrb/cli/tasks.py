@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mrb._util.format import format_size, format_table, format_tasks
-from mrb.cli.options import suite_option, type_option
+from mrb.cli.options import add_suite_option, add_type_option
 from mrb.errors import TaskError
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ DEPTH_WITHOUT_SUITE = 100
 
 @click.command()
 @click.argument("task_id", metavar="[ID]", required=False)
-@suite_option("Only the tasks of this suite, in its order.")
+@add_suite_option("Only the tasks of this suite, in its order.")
 @click.option("--family", metavar="NAME", help="Only this family: single, cross or fused.")
-@type_option()
+@add_type_option()
 @click.option("--text", metavar="WORDS", help="Only tasks with these words in id, title, description or repository.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of tasks, or one object for an ID.")
 def command(
@@ -46,18 +46,18 @@ def command(
         if suite_id is not None or family is not None or types or text is not None:
             raise TaskError("an ID shows one task; --suite, --family, --type and --text filter the list: give either")
         task = load_task(task_id)
-        click.echo(_dumps(_whole(task)) if as_json else "\n".join(_page(task)))
+        click.echo(_dumps(_format_whole_number(task)) if as_json else "\n".join(_format_page(task)))
         return
     suite = None if suite_id is None else load_suite(suite_id)
     listed = list_tasks() if suite is None else list_suite_tasks(suite)
     chosen = filter_tasks(listed, family=family, types=types, text=text)
     if as_json:
-        click.echo(_dumps([_entry(task) for task in chosen]))
+        click.echo(_dumps([_to_entry(task) for task in chosen]))
         return
     depth, sample = (DEPTH_WITHOUT_SUITE, None) if suite is None else (suite.depth, suite.sample)
     click.echo(_list(chosen, list_suites() if suite is None else None, sample))
     if sample is not None and chosen:
-        click.echo("\n" + _sampling_error(chosen, sample))
+        click.echo("\n" + _describe_sampling_error(chosen, sample))
     sums = sum_totals(chosen, depth=depth, sample=sample)
     unknown = f" known, {format_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
     click.echo(
@@ -81,7 +81,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
     return "\n".join(format_table(rows, left={0, 1, *range(5, len(rows[0]))}))
 
 
-def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
+def _describe_sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     """Return the bound of the difference between numbers on the sample and on all queries (docs/design/mrb-lite.md)."""
     from mrb.data.task_filter import count_queries
 
@@ -100,7 +100,7 @@ def _sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     )
 
 
-def _entry(task: Task) -> dict[str, Any]:
+def _to_entry(task: Task) -> dict[str, Any]:
     """A task's line in the JSON list.
 
     `repository` and `revision` are those of the first part, `parts` names them all: one for most tasks, twelve for
@@ -136,16 +136,16 @@ def _entry(task: Task) -> dict[str, Any]:
     }
 
 
-def _whole(task: Task) -> dict[str, Any]:
+def _format_whole_number(task: Task) -> dict[str, Any]:
     """Everything that is known of a task: its line in the list and its whole definition."""
-    return {**_entry(task), "definition": task.model_dump(mode="json")}
+    return {**_to_entry(task), "definition": task.model_dump(mode="json")}
 
 
-def _page(task: Task) -> Iterator[str]:
+def _format_page(task: Task) -> Iterator[str]:
     """A task for people, one field a line, long ones wrapped."""
     yield f"{task.id}: {task.title}"
     yield ""
-    for name, value in _fields(task):
+    for name, value in _list_fields(task):
         first, rest = f"{name:<15} ", " " * 16
         # Addresses and hashes stay whole, however long.
         yield from textwrap.wrap(
@@ -153,7 +153,7 @@ def _page(task: Task) -> Iterator[str]:
         )
 
 
-def _fields(task: Task) -> Iterator[tuple[str, str]]:
+def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
     from mrb.data.task import HEADLINE_MEASURE
 
     size, source = task.size, task.source
@@ -170,7 +170,7 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     guess = "" if source.format_confirmed else " (not confirmed)"
     yield "source", f"{source.kind}, schema family {source.schema_family}, {source.format}{guess}"
     if source.kind == "hub":
-        yield "live Hub", _seen(task)
+        yield "live Hub", _describe_seen(task)
     for part in source.parts:
         yield part.name or "repository", f"{part.repository} @ {part.revision or part.content}"
         for role, table in (("corpus", part.corpus), ("queries", part.queries), ("qrels", part.qrels)):
@@ -181,7 +181,7 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "rules", ", ".join(name for name, on in task.rules if on) or "none"
     yield "cluster", task.cluster
     if "image" in task.query_modality + task.document_modality:
-        yield "images", _image_limits(task)
+        yield "images", _describe_image_limits(task)
     for defect in task.defects:
         yield "defect", defect
     yield "licence", f"{task.licence}. {task.licence_note}" if task.licence_note else task.licence
@@ -191,7 +191,7 @@ def _fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "hash", task.hash
 
 
-def _seen(task: Task) -> str:
+def _describe_seen(task: Task) -> str:
     """Whether anybody has found the live Hub to have what the definition says."""
     day = task.source.seen_live
     return (
@@ -201,7 +201,7 @@ def _seen(task: Task) -> str:
     )
 
 
-def _image_limits(task: Task) -> str:
+def _describe_image_limits(task: Task) -> str:
     images = task.images
     words = [f"refused over {images.max_pixels:,} pixels or {images.max_bytes:,} bytes"]
     if images.largest is not None:

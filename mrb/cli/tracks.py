@@ -32,20 +32,20 @@ def command(track_id: str | None, as_json: bool) -> None:
     tracks = known.tracks if track_id is None else (find_candidate_set(track_id),)
     tasks = list_suite_tasks(load_suite(SUITE))
     if as_json:
-        about = [_entry(track, tasks) for track in tracks]
+        about = [_to_entry(track, tasks) for track in tracks]
         shown = {"schema_version": 1, "estimate": known.estimate.model_dump(mode="json")}
         click.echo(json.dumps({**shown, "tracks": about}, indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join(_by_type(tracks, tasks) if track_id is None else _by_task(tracks[0], tasks)))
+    click.echo("\n".join(_format_by_type(tracks, tasks) if track_id is None else _format_by_task(tracks[0], tasks)))
     click.echo("\n" + textwrap.fill(f"GPU-hours: {known.estimate.basis}", WIDTH))
 
 
-def _by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> Iterator[str]:
+def _format_by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> Iterator[str]:
     """The sets in words, then a row for each type: how many tasks, and first stage and hours in each set."""
     from mrb._util.format import format_table
     from mrb.candidates.candidate_sets import load_published_lists
     from mrb.data.task import TYPES
-    from mrb.evaluation.estimate import gpu_hours
+    from mrb.evaluation.estimate import estimate_gpu_hours
 
     for track in tracks:
         published = sum(one.track == track.id for one in load_published_lists().lists)
@@ -57,16 +57,19 @@ def _by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> Iterator[
         of_type = [task for task in tasks if task.type == kind]
         rows.append([kind, str(len(of_type))])
         for track in tracks:
-            rows[-1] += [track.first_stages[kind], _hours(sum(gpu_hours(track, task) for task in of_type))]
+            rows[-1] += [
+                track.first_stages[kind],
+                _format_hours(sum(estimate_gpu_hours(track, task) for task in of_type)),
+            ]
     rows.append(["all", str(len(tasks))])
     for track in tracks:
-        rows[-1] += ["", _hours(sum(gpu_hours(track, task) for task in tasks))]
+        rows[-1] += ["", _format_hours(sum(estimate_gpu_hours(track, task) for task in tasks))]
     yield from format_table(rows)
 
 
-def _by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]:
+def _format_by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]:
     from mrb._util.format import format_table
-    from mrb.evaluation.estimate import gpu_hours
+    from mrb.evaluation.estimate import estimate_gpu_hours
 
     yield f"{track.id}: {track.title}, depth {track.depth}"
     yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
@@ -74,37 +77,37 @@ def _by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]:
     rows = [("task", "type", "first stage", "queries", "documents", "GPU-hours", "list")]
     for task in tasks:
         sizes = (f"{task.size.queries:,}", f"{task.size.documents:,}")
-        published = "published" if _published(track, task) else "none yet"
-        hours = _hours(gpu_hours(track, task))
+        published = "published" if _list_published(track, task) else "none yet"
+        hours = _format_hours(estimate_gpu_hours(track, task))
         rows.append((task.id, task.type, track.first_stage(task), *sizes, hours, published))
     yield from format_table(rows, left=3)
-    yield f"all: {_hours(sum(gpu_hours(track, task) for task in tasks))} GPU-hours"
+    yield f"all: {_format_hours(sum(estimate_gpu_hours(track, task) for task in tasks))} GPU-hours"
 
 
-def _entry(track: CandidateSet, tasks: Sequence[Task]) -> dict[str, Any]:
+def _to_entry(track: CandidateSet, tasks: Sequence[Task]) -> dict[str, Any]:
     """A candidate set with each task's first stage, estimate and published list (null where there is none)."""
-    from mrb.evaluation.estimate import gpu_hours
+    from mrb.evaluation.estimate import estimate_gpu_hours
 
     rows = [
         {
             "task": task.id,
             "first_stage": track.first_stage(task),
-            "gpu_hours_estimated": round(gpu_hours(track, task), 3),
-            "published": _published(track, task),
+            "gpu_hours_estimated": round(estimate_gpu_hours(track, task), 3),
+            "published": _list_published(track, task),
         }
         for task in tasks
     ]
     return {**track.model_dump(mode="json"), "tasks": rows}
 
 
-def _published(track: CandidateSet, task: Task) -> dict[str, str] | None:
+def _list_published(track: CandidateSet, task: Task) -> dict[str, str] | None:
     from mrb.candidates.candidate_sets import load_published_lists
 
     found = (one for one in load_published_lists().lists if (one.track, one.task) == (track.id, task.id))
     return next((one.model_dump(mode="json") for one in found), None)
 
 
-def _hours(hours: float) -> str:
+def _format_hours(hours: float) -> str:
     if hours == 0:
         return "-"
     if hours < 0.01:

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mrb._util.files import atomic_writer
-from mrb._util.hashing import sha256_json, sha256_lines
+from mrb._util.files import open_atomically
+from mrb._util.hashing import hash_json, hash_lines
 from mrb.data.items import DecodeCache, ImageCaps
 from mrb.data.tables import CORPUS_ID_COLUMNS, ROWS_HELD, RawTable, make_duplicate_error, make_item_table
 from mrb.data.task_data import ItemTable
-from mrb.errors import DataError, one_line
+from mrb.errors import DataError, to_one_line
 from mrb.hub.manifest import find_cache_root
 
 LAYOUT = 2
@@ -41,7 +41,7 @@ class NeededDocuments:
     def of(cls, doc_ids: Iterable[str]) -> Self:
         """Return the `NeededDocuments` of ids that no frozen list names; the hash is taken over the sorted ids."""
         ids = frozenset(doc_ids)
-        return cls(sha256_lines(doc_id.encode() for doc_id in sorted(ids)), ids)
+        return cls(hash_lines(doc_id.encode() for doc_id in sorted(ids)), ids)
 
 
 NOTHING = NeededDocuments("none", frozenset())
@@ -87,7 +87,7 @@ def reduce_corpus(
     Raises DataError for a damaged file or a repeated id.
     """
     # The judged ids also decide which rows the file holds, so they are part of the key.
-    key = sha256_json(
+    key = hash_json(
         [LAYOUT, list(source.digests), source.prefix, needed.sha256, sorted(judged), *["first"] * source.first]
     )
     path = find_cache_root() / "reduced" / f"{key}.arrow"
@@ -110,7 +110,7 @@ def _write(path: Path, source: CorpusSource, needed: NeededDocuments, judged: Co
     repeated = source.rows - _count_distinct(source) if source.first else 0
     schema = _SCHEMA.with_metadata({b"rows": str(source.rows).encode(), b"repeated": str(repeated).encode()})
     listed = needed.doc_ids if isinstance(needed.doc_ids, set | frozenset) else frozenset(needed.doc_ids)
-    with atomic_writer(path) as file, pa.ipc.new_file(file, schema) as writer:
+    with open_atomically(path) as file, pa.ipc.new_file(file, schema) as writer:
         for kept in tables:
             writer.write_table(_select_columns(RawTable(kept, source.where), source.prefix, listed))
 
@@ -201,4 +201,4 @@ def _name_table_in_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where}: cannot be read: {one_line(error)}") from error
+        raise DataError(f"{where}: cannot be read: {to_one_line(error)}") from error

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrb._util.files import read_json, write_bytes
-from mrb._util.hashing import canonical_json, sha256_bytes, sha256_file, sha256_json
+from mrb._util.hashing import dump_canonical_json, hash_bytes, hash_file, hash_json
 from mrb.data.task import Part, Table, Task
-from mrb.errors import DataError, MRBError, one_line
+from mrb.errors import DataError, MRBError, to_one_line
 from mrb.hub.manifest import find_cache_root
 
 CONTENTS = "checksums.json"
@@ -28,7 +28,7 @@ def check_part(task: Task, part: Part, root: Path) -> None:
     """Raise DataError if the recorded hashes of the part's tables differ from the task's definition."""
     tables = {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels, "side": part.side}
     hashes = {name: _read_hashes(root, part, table) for name, table in tables.items() if table is not None}
-    if sha256_json(hashes) != part.content:
+    if hash_json(hashes) != part.content:
         raise DataError(f"task {task.id}: {root / CONTENTS} is not that of the task's definition; install MRB again")
 
 
@@ -68,10 +68,10 @@ def hash_content(path: Path, where: str) -> str:
             pixels = ""
             if encoded := row.pop("image", None):
                 image = Image.open(io.BytesIO(encoded["bytes"])).convert("RGBA")
-                pixels = sha256_bytes(f"{image.mode} {image.width}x{image.height}\n".encode() + image.tobytes())
-            digest.update(canonical_json(row) + b"\t" + pixels.encode() + b"\n")
+                pixels = hash_bytes(f"{image.mode} {image.width}x{image.height}\n".encode() + image.tobytes())
+            digest.update(dump_canonical_json(row) + b"\t" + pixels.encode() + b"\n")
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, SyntaxError) as error:
-        raise DataError(f"{where}: {path} is damaged: {one_line(error, 120)}; install MRB again") from error
+        raise DataError(f"{where}: {path} is damaged: {to_one_line(error, 120)}; install MRB again") from error
     return digest.hexdigest()
 
 
@@ -88,4 +88,4 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 @cache
 def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
-    return sha256_file(path)
+    return hash_file(path)

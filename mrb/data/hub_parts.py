@@ -67,9 +67,9 @@ def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> 
     The column of a modality that the task does not use may be missing or empty.
     """
     wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
-    if role != "qrels" and "text" in _modality(task, role):
+    if role != "qrels" and "text" in _detect_modality(task, role):
         wanted.append(TEXT_COLUMNS)
-    if role != "qrels" and "image" in _modality(task, role):
+    if role != "qrels" and "image" in _detect_modality(task, role):
         wanted.append(("image",))
     for names in wanted:
         if not set(names) & set(columns):
@@ -99,13 +99,13 @@ def load_part(task: Task, part: Part, cache: DecodeCache, needed: NeededDocument
 
 def _check_content(task: Task, role: str, items: ItemTable) -> None:
     """Raise DataError if no row has the text or the image that the task needs: some uploads lost their images."""
-    modality = _modality(task, role)
+    modality = _detect_modality(task, role)
     for name in ("text", "image"):
         if name in modality and len(items) and not (items.has_texts if name == "text" else items.has_images):
             raise DataError(f"{items.name}: none of {len(items)} rows has {name}, which the task's {role} are made of")
 
 
-def _modality(task: Task, role: str) -> str:
+def _detect_modality(task: Task, role: str) -> str:
     return task.query_modality if role == "queries" else task.document_modality
 
 

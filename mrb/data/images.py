@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mrb.errors import DataError, one_line
+from mrb.errors import DataError, to_one_line
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -145,4 +145,4 @@ def _rotate_upright(flat: PILImage.Image, source: PILImage.Image) -> PILImage.Im
 
 
 def _describe_error(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}", limit=200)
+    return to_one_line(f"{type(error).__name__}: {error}", limit=200)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mrb._util.hashing import sha256_bytes, sha256_json
+from mrb._util.hashing import hash_bytes, hash_json
 from mrb.data.images import ImageCaps, decode_image, fit_size, read_header
 from mrb.errors import DataError
 
@@ -60,7 +60,7 @@ class ImageHandle:
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the encoded bytes. The same image file has the same key in every request."""
-        return sha256_bytes(self.encoded)
+        return hash_bytes(self.encoded)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -130,7 +130,7 @@ class DecodeCache:
         if held is not None:
             return held.copy()
         image = decode()
-        size = _pixel_bytes(image)
+        size = _count_pixel_bytes(image)
         with self._lock:
             if not self._wanted(key, size):
                 return image
@@ -138,7 +138,7 @@ class DecodeCache:
             self._bytes += size
             while self._bytes > self.max_bytes:
                 _, old = self._images.popitem(last=False)
-                self._bytes -= _pixel_bytes(old)
+                self._bytes -= _count_pixel_bytes(old)
         return image.copy()
 
     def _wanted(self, key: Hashable, size: int) -> bool:
@@ -164,8 +164,8 @@ class Item:
     @cached_property
     def content_hash(self) -> str:
         """The SHA-256 of the item's content (64 hex digits), a key for caches. Equal content gives an equal hash."""
-        return sha256_json([self.text, self.image.sha256 if self.image else None])
+        return hash_json([self.text, self.image.sha256 if self.image else None])
 
 
-def _pixel_bytes(image: PILImage.Image) -> int:
+def _count_pixel_bytes(image: PILImage.Image) -> int:
     return image.width * image.height * 4  # Pillow keeps an RGB pixel in four bytes

@@ -18,7 +18,7 @@ from mrb.data.hub_parts import check_columns
 from mrb.data.stats import describe_size_difference
 from mrb.data.table_discovery import choose_table, detect_format, discover_tables, get_roles
 from mrb.data.task import Part, Task
-from mrb.errors import DataError, MRBError, one_line
+from mrb.errors import DataError, MRBError, to_one_line
 from mrb.hub.client import call_with_retries, is_offline, list_files, read_readme_header
 
 BLOCK = 64 * 1024
@@ -150,7 +150,7 @@ def _peek(repository: str, revision: str, path: str, size: int) -> tuple[int | N
             return len(lines) if asked >= size else None, _parse_first_row(text)
         except (pa.ArrowException, ValueError, zlib.error) as error:
             if asked >= min(size, MAX_BLOCK):
-                raise DataError(f"{repository} at {revision[:12]}: {path}: not {form}: {one_line(error)}") from error
+                raise DataError(f"{repository} at {revision[:12]}: {path}: not {form}: {to_one_line(error)}") from error
             asked *= 8  # the footer or first row may be longer
 
 

@@ -1,14 +1,14 @@
 """Select the fixed sample of a suite such as `mrb-lite`: the same queries on every machine and in every release.
 
-`mrb._util.hashing.sample_hash` of task and query id orders the queries. The order of a file has no effect, so the
-sample can be reproduced from the ids alone. `tests/data/test_sampling.py` holds test vectors.
+`mrb._util.hashing.compute_sample_hash` of task and query id orders the queries. The order of a file has no effect,
+so the sample can be reproduced from the ids alone. `tests/data/test_sampling.py` holds test vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mrb._util.hashing import sample_hash
+from mrb._util.hashing import compute_sample_hash
 
 
 def sample_queries(task_id: str, query_ids: Iterable[str], n: int, parts: Sequence[str] = ()) -> list[str]:
@@ -32,7 +32,7 @@ def sample_queries(task_id: str, query_ids: Iterable[str], n: int, parts: Sequen
     """
     ranked: dict[str, list[tuple[int, str]]] = {}
     for query_id in query_ids:
-        ranked.setdefault(_sample_part(query_id, parts), []).append((sample_hash(task_id, query_id), query_id))
+        ranked.setdefault(_sample_part(query_id, parts), []).append((compute_sample_hash(task_id, query_id), query_id))
     places = [(rank, *query) for queries in ranked.values() for rank, query in enumerate(sorted(queries))]
     return [query_id for _, _, query_id in sorted(places)[:n]]
 

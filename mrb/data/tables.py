@@ -19,7 +19,7 @@ from mrb._util.files import UNWRITABLE
 from mrb.data.items import DecodeCache, ImageCaps
 from mrb.data.json_rows import iterate_json_rows, read_json_columns
 from mrb.data.task_data import ItemTable
-from mrb.errors import DataError, one_line
+from mrb.errors import DataError, to_one_line
 from mrb.metrics.measures import MAX_GRADE
 
 ID_COLUMNS = ("_id", "id")
@@ -51,7 +51,7 @@ class RawTable:
         try:
             return self.table.column(name).cast(kind)
         except pa.ArrowException as error:
-            raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {one_line(error)}") from error
+            raise DataError(f"{self.where}: column {name} cannot be read as {kind}: {to_one_line(error)}") from error
 
     def ids(self, *names: str) -> pa.ChunkedArray:
         """Return an id column as strings; whole numbers become decimal text.
@@ -68,7 +68,7 @@ class RawTable:
         try:
             found.validate(full=True)  # a damaged file may hold strings that are not UTF-8
         except pa.ArrowException as error:
-            raise DataError(f"{self.where}: column {name} is damaged: {one_line(error)}") from error
+            raise DataError(f"{self.where}: column {name} is damaged: {to_one_line(error)}") from error
         return found
 
 
@@ -81,17 +81,17 @@ def read_small(path: Path, where: str) -> RawTable:
         with pq.ParquetFile(path) as file:
             return RawTable(file.read(), where)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{where}: cannot be read as parquet: {one_line(error)}") from error
+        raise DataError(f"{where}: cannot be read as parquet: {to_one_line(error)}") from error
 
 
 def read_files(paths: list[Path], file_format: str, where: str) -> RawTable:
     """Read parquet, JSON or TSV files as one memory-mapped Arrow table. Raises DataError if they are damaged."""
-    with _quiet_datasets() as datasets, _release_memory():
+    with _silence_datasets() as datasets, _release_memory():
         try:
             if file_format == "json":
                 data = _read_json(datasets, paths)
             else:
-                settings = _csv_options(datasets, paths[0]) if file_format == "tsv" else _memory_options()
+                settings = _make_csv_options(datasets, paths[0]) if file_format == "tsv" else _make_memory_options()
                 data = datasets.load_dataset(
                     "csv" if file_format == "tsv" else file_format,
                     data_files=[str(path) for path in paths],
@@ -102,8 +102,8 @@ def read_files(paths: list[Path], file_format: str, where: str) -> RawTable:
             cause = error.__cause__ or error
             if isinstance(cause, OSError) and cause.errno in UNWRITABLE:
                 other = "HF_DATASETS_CACHE names another folder for tables"
-                raise DataError(f"{where}: cannot be turned into a table: {one_line(cause)}; {other}") from error
-            raise DataError(f"{where}: cannot be read as {file_format}: {one_line(cause)}") from error
+                raise DataError(f"{where}: cannot be turned into a table: {to_one_line(cause)}; {other}") from error
+            raise DataError(f"{where}: cannot be read as {file_format}: {to_one_line(cause)}") from error
     return RawTable(data.data.table, where)
 
 
@@ -121,7 +121,7 @@ def _read_json(datasets: Any, paths: list[Path]) -> Any:
     )
 
 
-def _memory_options() -> dict[str, Any]:
+def _make_memory_options() -> dict[str, Any]:
     """Return settings that keep a few rows in memory, not whole files of images, while parquet is converted."""
     import pyarrow.dataset  # imported here, like `datasets`, which imports it too
 
@@ -129,7 +129,7 @@ def _memory_options() -> dict[str, Any]:
     return {"writer_batch_size": ROWS_HELD, "fragment_scan_options": scan}
 
 
-def _csv_options(datasets: Any, path: Path) -> dict[str, Any]:
+def _make_csv_options(datasets: Any, path: Path) -> dict[str, Any]:
     """Return settings for a tab-separated file; an id that looks like a number or a missing value stays text."""
     with path.open(encoding="utf-8") as file:
         names = file.readline().rstrip("\r\n").split("\t")
@@ -234,7 +234,7 @@ def _release_memory() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_datasets() -> Iterator[Any]:
+def _silence_datasets() -> Iterator[Any]:
     """Yield the `datasets` module without progress bars, logging and download counts, and restore them afterwards.
 
     It counts every call with a request to a server, even for local files; offline each request waits for a timeout.

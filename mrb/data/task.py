@@ -15,9 +15,9 @@ from typing import Annotated, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mrb._util.files import parse_toml
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.data.items import ImageCaps
-from mrb.errors import TaskError, close_names
+from mrb.errors import TaskError, suggest_names
 
 TypeName = Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
 TYPES: tuple[TypeName, ...] = get_args(TypeName)
@@ -243,18 +243,18 @@ class Task(Model):
     @property
     def query_modality(self) -> Modality:
         """The modality of a query."""
-        return _modality(self.type.split("2")[0])
+        return _get_modality(self.type.split("2")[0])
 
     @property
     def document_modality(self) -> Modality:
         """The modality of a document; a page (`vd`) is an image."""
-        return _modality(self.type.split("2")[1])
+        return _get_modality(self.type.split("2")[1])
 
     @property
     def revision(self) -> str:
         """The identity of the data: the part's commit or content hash, or a hash over those of several parts."""
         pins = [part.revision or part.content or "" for part in self.source.parts]
-        return pins[0] if len(pins) == 1 else sha256_json(pins)
+        return pins[0] if len(pins) == 1 else hash_json(pins)
 
     @cached_property
     def hash(self) -> str:
@@ -276,7 +276,7 @@ class Task(Model):
             del fields["source"][name]
         for part in fields["source"]["parts"]:
             del part["copies"]
-        return sha256_json(fields)
+        return hash_json(fields)
 
     @property
     def qrels(self) -> Literal["cleaned", "raw"]:
@@ -329,7 +329,7 @@ def load_task(task_id: str) -> Task:
     path = _list_task_files().get(task_id)
     if path is None:
         raise TaskError(
-            f"unknown task {task_id!r}{close_names(task_id, list(_list_task_files()))}; `mrb tasks` lists them"
+            f"unknown task {task_id!r}{suggest_names(task_id, list(_list_task_files()))}; `mrb tasks` lists them"
         )
     return read_task(path)
 
@@ -348,7 +348,7 @@ def load_suite(suite_id: str) -> Suite:
     folder = locate_task_folder() / "suites"
     known = sorted(path.stem for path in folder.glob("*.toml"))
     if suite_id not in known:
-        raise TaskError(f"unknown suite {suite_id!r}{close_names(suite_id, known)}; there are: {', '.join(known)}")
+        raise TaskError(f"unknown suite {suite_id!r}{suggest_names(suite_id, known)}; there are: {', '.join(known)}")
     return read_toml(Suite, folder / f"{suite_id}.toml")
 
 
@@ -395,5 +395,5 @@ def read_toml(model: type[M], path: Path) -> M:
         raise TaskError(f"{path}: not valid TOML: {error}") from error
 
 
-def _modality(letters: str) -> Modality:
+def _get_modality(letters: str) -> Modality:
     return _MODALITIES[letters]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from mrb.data.task import FAMILIES, TYPES, Sample, Task
-from mrb.errors import TaskError, close_names
+from mrb.errors import TaskError, suggest_names
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def filter_tasks(
         raise TaskError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
     for name in types:
         if name not in TYPES:
-            raise TaskError(f"unknown type {name!r}{close_names(name, TYPES)}; there are: {', '.join(TYPES)}")
+            raise TaskError(f"unknown type {name!r}{suggest_names(name, TYPES)}; there are: {', '.join(TYPES)}")
     return [
         task
         for task in tasks

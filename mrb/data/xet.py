@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from mrb.errors import one_line
+from mrb.errors import to_one_line
 
 T = TypeVar("T")
 _LOG = logging.getLogger("mrb.hub")
@@ -31,7 +31,7 @@ def retry_without_xet(action: Callable[[], T]) -> T:
     except Exception as error:
         if not is_xet_failure(error):
             raise
-        disable_xet(f"{type(error).__name__}: {one_line(error, 200)}")
+        disable_xet(f"{type(error).__name__}: {to_one_line(error, 200)}")
     return action()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mrb._util.home import expand_user
 from mrb.data.xet import retry_without_xet
 from mrb.engine.weight_files import find_weight_files
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import describe_refusal, is_offline
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def resolve_checkpoint(path: str, revision: str | None, option: str = "revision"
             f"`git ls-remote https://huggingface.co/{path} HEAD` prints"
         )
     if not _COMMIT.fullmatch(revision):
-        raise AdapterError(f"{path}: revision {one_line(revision, 50)!r} is not a commit (40 hex digits)")
+        raise AdapterError(f"{path}: revision {to_one_line(revision, 50)!r} is not a commit (40 hex digits)")
     return _fetch_checkpoint(path, revision)
 
 
@@ -91,7 +91,7 @@ def _fetch_checkpoint(repository: str, revision: str) -> Path:
         if not alone and (refused := describe_refusal(error)) is not None:
             raise AdapterError(f"{repository}@{revision[:8]}: {refused}") from error
         hint = "MRB_OFFLINE is set and it is not cached" if alone else "is the machine online, the name right?"
-        said = one_line(f"{type(error).__name__}: {error}", 160)
+        said = to_one_line(f"{type(error).__name__}: {error}", 160)
         raise AdapterError(f"{repository}@{revision[:8]} cannot be fetched ({hint}): {said}") from error
 
 
@@ -101,7 +101,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AdapterError(f"{path}: {one_line(error)}") from error
+        raise AdapterError(f"{path}: {to_one_line(error)}") from error
     if not isinstance(content, dict):
         raise AdapterError(f"{path}: not a JSON object")
     return content
@@ -142,7 +142,7 @@ def load_model(
     try:
         model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:
-        raise AdapterError(f"{folder}: cannot be loaded: {one_line(f'{type(error).__name__}: {error}')}") from error
+        raise AdapterError(f"{folder}: cannot be loaded: {to_one_line(f'{type(error).__name__}: {error}')}") from error
     _refuse_incomplete(folder, info, (RECOMPUTED, *ignored))
     refuse_untied(str(folder), model, ignored)
     refuse_dropped_quantization(str(folder), read_config(folder).get("quantization_config"), model)
@@ -162,7 +162,7 @@ def _refuse_incomplete(folder: Path, info: Mapping[str, Any], ignored: Sequence[
     if left := matter("unexpected_keys"):
         raise AdapterError(f"{folder}: {left} is no part of the model that its configuration describes")
     if info.get("error_msgs"):
-        raise AdapterError(f"{folder}: {one_line(info['error_msgs'][0])}")
+        raise AdapterError(f"{folder}: {to_one_line(info['error_msgs'][0])}")
 
 
 def refuse_untied(where: str, model: Any, ignored: Sequence[str] = ()) -> None:
@@ -188,7 +188,7 @@ def refuse_dropped_quantization(where: str, stated: Any, model: Any) -> None:
     if stated and not getattr(model, "is_quantized", False):
         method = stated.get("quant_method") if isinstance(stated, dict) else getattr(stated, "quant_method", None)
         raise AdapterError(
-            f"{where}: config.json says quantization_config ({one_line(method, 40)}), which is not applied on this "
+            f"{where}: config.json says quantization_config ({to_one_line(method, 40)}), which is not applied on this "
             "machine: load the checkpoint that is not quantised"
         )
 
@@ -217,7 +217,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     except Exception as error:
         if (folder / "spiece.model").is_file():
             require(f"{folder}: its tokenizer", "sentencepiece", extra="siglip")
-        raise AdapterError(f"{folder}: no tokenizer: {one_line(f'{type(error).__name__}: {error}')}") from error
+        raise AdapterError(f"{folder}: no tokenizer: {to_one_line(f'{type(error).__name__}: {error}')}") from error
 
 
 def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
@@ -251,7 +251,7 @@ def _verify_pixel_limits(folder: Path, processor: Any, min_pixels: int, max_pixe
             # An image takes at least one token, whatever the limit.
             fits = height * width * area == least >= min_pixels and most <= max(max_pixels, token)
     except Exception as error:
-        said = one_line(f"{type(error).__name__}: {error}", 160)
+        said = to_one_line(f"{type(error).__name__}: {error}", 160)
         raise AdapterError(f"{folder}: {kind} is no image processor of the Qwen-VL kind: {said}") from error
     if not fits:
         own = f"its own limits are {stated[0]} and {stated[1]}" if stated else "do_resize is false"
@@ -290,7 +290,9 @@ def _load_image_processor(folder: Path, **options: Any) -> Any:
             return Qwen2VLImageProcessorPil.from_pretrained(folder, **options)
         return AutoImageProcessor.from_pretrained(folder, backend="pil", **options)
     except Exception as error:
-        raise AdapterError(f"{folder}: no image processor: {one_line(f'{type(error).__name__}: {error}')}") from error
+        raise AdapterError(
+            f"{folder}: no image processor: {to_one_line(f'{type(error).__name__}: {error}')}"
+        ) from error
 
 
 def get_device(name: str) -> torch.device:

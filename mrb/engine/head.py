@@ -19,7 +19,7 @@ Head = Callable[["torch.Tensor"], "torch.Tensor"]
 """Hidden states [n, hidden] of any float type -> scores float32[n]."""
 
 
-def label_head(model: Any, positive: int, negative: int | None, score: Score) -> Head:
+def make_label_head(model: Any, positive: int, negative: int | None, score: Score) -> Head:
     """Return a head that reads one or two rows of the language model's output embeddings.
 
     Logits of the whole vocabulary are never computed: two rows of 150,000 are needed. A difference of two logits is one
@@ -42,7 +42,7 @@ def label_head(model: Any, positive: int, negative: int | None, score: Score) ->
     return lambda hidden: hidden.float() @ row
 
 
-def mlp_head(weights: tuple[torch.Tensor, ...], shift: float) -> Head:
+def make_mlp_head(weights: tuple[torch.Tensor, ...], shift: float) -> Head:
     """Return the head Linear, ReLU, Linear to one number, minus `shift`.
 
     `weights` are (w1 [h, h], b1 [h], w2 [1, h], b2 [1]).

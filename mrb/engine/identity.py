@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrb._util.hashing import sha256_file, sha256_json
+from mrb._util.hashing import hash_file, hash_json
 from mrb.engine.lora import read_adapter
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".npy", ".onnx"}
@@ -26,10 +26,10 @@ def hash_checkpoint(path: Path) -> str:
     names. `path` may be a single weight file.
     """
     if path.is_file():
-        return sha256_file(path)[:16]
+        return hash_file(path)[:16]
     if path.parent.name == "snapshots" and _COMMIT.fullmatch(path.name):
         return path.name[:16]
-    return sha256_json([[name, sha256_file(file)] for name, file in sorted(_list_files(path))])[:16]
+    return hash_json([[name, hash_file(file)] for name, file in sorted(_list_files(path))])[:16]
 
 
 def hash_loaded_checkpoint(path: str, revision: str | None) -> str:

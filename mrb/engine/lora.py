@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrb.engine.checkpoint import require, resolve_checkpoint
 from mrb.engine.weight_files import check_lora_files
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def read_adapter(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise AdapterError(f"{path}: {one_line(error)}") from error
+        raise AdapterError(f"{path}: {to_one_line(error)}") from error
     if not isinstance(content, dict):
         raise AdapterError(f"{path}: not a JSON object")
     return content
@@ -95,7 +95,7 @@ def merge_adapter(model: Any, folder: Path, stated: Mapping[str, Any]) -> Any:
         except AdapterError:
             raise
         except Exception as error:
-            said = one_line(f"{type(error).__name__}: {error}")
+            said = to_one_line(f"{type(error).__name__}: {error}")
             raise AdapterError(f"{folder}: its LoRA weights cannot be loaded: {said}") from error
     _judge_warnings(
         folder, [str(w.message) for w in seen if not issubclass(w.category, (DeprecationWarning, FutureWarning))]
@@ -153,7 +153,7 @@ def _judge_warnings(folder: Path, said: list[str]) -> None:
     for message in said:
         if _OTHER_MODEL.search(message):
             raise AdapterError(
-                f"{folder}: peft warns: {one_line(message).rstrip('.')}; it would be another model than the trained one"
+                f"{folder}: peft warns: {to_one_line(message).rstrip('.')}; it would differ from the trained model"
             )
         if not _HARMLESS.search(message):
-            _LOG.warning("%s: peft warns: %s", folder, one_line(message))
+            _LOG.warning("%s: peft warns: %s", folder, to_one_line(message))

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 
 _LOG = logging.getLogger("mrb.engine")
 SAFE, SAFE_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -53,7 +53,7 @@ def _find_set(folder: Path, single: str, index: str) -> list[Path]:
     if not (folder / single).is_file():
         absent = [name for name in listed or () if not (folder / name).is_file()]
         if absent:
-            raise AdapterError(f"{folder / index}: names {one_line(absent[0], 80)}, which is not there")
+            raise AdapterError(f"{folder / index}: names {to_one_line(absent[0], 80)}, which is not there")
         return [folder / name for name in listed or ()]
     if listed is not None and listed != [single]:
         raise AdapterError(
@@ -68,4 +68,4 @@ def _read_index(path: Path) -> list[str]:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         return sorted({str(name) for name in content["weight_map"].values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AdapterError(f"{path}: {one_line(f'{type(error).__name__}: {error}')}") from error
+        raise AdapterError(f"{path}: {to_one_line(f'{type(error).__name__}: {error}')}") from error

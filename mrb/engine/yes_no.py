@@ -125,8 +125,8 @@ class YesNo:
 
     def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """Return the head. A subclass that does not read two label rows builds its own."""
-        from mrb.engine.head import label_head
+        from mrb.engine.head import make_label_head
         from mrb.engine.prompt import resolve_label_ids
 
         positive, negative = resolve_label_ids(tokenizer, self.layout)
-        return label_head(model, positive, negative, self.layout.score)
+        return make_label_head(model, positive, negative, self.layout.score)

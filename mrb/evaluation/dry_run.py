@@ -19,16 +19,16 @@ from mrb.evaluation.estimate import (
     Range,
     Rates,
     TaskEstimate,
+    count_from_registry,
     estimate_run,
     estimate_scoring,
+    find_rate,
     format_estimate,
-    rate_of,
-    registry_counts,
 )
 from mrb.evaluation.plan import Plan, PlannedRequest, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import RunSpec
-from mrb.evaluation.workload import Extent, check_items, examine, extent_text, stand_ins
+from mrb.evaluation.workload import Extent, check_items, examine, examine_stand_ins, format_extents
 from mrb.rerankers.calling import close_after
 from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs, load_reranker
 
@@ -54,7 +54,7 @@ class Probe:
     pairs: int
 
 
-def dry_run(
+def report_dry_run(
     spec: RunSpec,
     rates: Rates | None = None,
     *,
@@ -90,27 +90,27 @@ def dry_run(
         return
     extents = examine(spec)
     if extents:
-        yield extent_text(extents)
+        yield format_extents(extents)
     far = [task for task in spec.tasks if task.source.kind == "hub"]
     reranker = load_reranker(spec.model, spec.options)
     with close_after(reranker.close):
-        probes = _timed(reranker, extents)
-        elsewhere = _timed(reranker, stand_ins({task.type for task in far}) if far else ())
-        memory = peak_memory()
+        probes = _probe_extents(reranker, extents)
+        elsewhere = _probe_extents(reranker, examine_stand_ins({task.type for task in far}) if far else ())
+        memory = describe_peak_memory()
     for task in spec.tasks:
         if (reason := find_uncovered_inputs(reranker.info, task)) is not None:
             yield f"{task.id}: not covered: {reason}"
     if not probes and not elsewhere:
         yield f"{reranker.info.name} takes none of these tasks; nothing was written"
         return
-    rates = {extent.task.id: _rate(extent, probe) for extent, probe in probes}
-    rates |= {extent.task.type: _rate(extent, probe) for extent, probe in elsewhere}
+    rates = {extent.task.id: _compute_rate(extent, probe) for extent, probe in probes}
+    rates |= {extent.task.type: _compute_rate(extent, probe) for extent, probe in elsewhere}
     counts = {e.task.id: {"queries": len(e.plan.query_ids), "pairs": e.plan.pairs} for e in extents}
 
     def row_of(task: Task) -> TaskEstimate:
-        known = counts.get(task.id) or registry_counts(task, spec)
+        known = counts.get(task.id) or count_from_registry(task, spec)
         covered = find_uncovered_inputs(reranker.info, task) is None
-        return estimate_scoring(task, known, rate_of(rates, task) if covered else None)
+        return estimate_scoring(task, known, find_rate(rates, task) if covered else None)
 
     yield format_estimate([row_of(task) for task in spec.tasks], "pairs", "scoring", workers, price)
     pairs = sum(probe.pairs for _, probe in (*probes, *elsewhere))
@@ -120,7 +120,7 @@ def dry_run(
     yield f"Memory of a worker: {memory}, the peak of this process while it was timed."
 
 
-def peak_memory() -> str:
+def describe_peak_memory() -> str:
     """Return the largest memory that this process has had, and that torch has had on the GPU, if it used one."""
     try:
         import resource
@@ -134,7 +134,7 @@ def peak_memory() -> str:
     return found
 
 
-def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> list[tuple[Extent, Probe]]:
+def _probe_extents(reranker: LoadedReranker, extents: Sequence[Extent]) -> list[tuple[Extent, Probe]]:
     """Probe the tasks that the reranker covers. MRBError: it cannot score an item."""
     covered = [e for e in extents if find_uncovered_inputs(reranker.info, e.task) is None and e.plan.pairs]
     if callable(check := getattr(reranker.target, "check_item", None)):
@@ -143,7 +143,7 @@ def _timed(reranker: LoadedReranker, extents: Sequence[Extent]) -> list[tuple[Ex
     return [(extent, probe(reranker, extent)) for extent in covered]
 
 
-def _rate(extent: Extent, probed: Probe) -> Range:
+def _compute_rate(extent: Extent, probed: Probe) -> Range:
     """Return the pairs per second."""
     return Range(extent.plan.pairs / probed.seconds.high, extent.plan.pairs / probed.seconds.low)
 
@@ -166,9 +166,9 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
         if earlier is not None and spent + 2 * count / rate > PROBE_SECONDS:
             break
         new = {doc_id for item in group for doc_id in item.entry.doc_ids} - seen
-        first = again = _seconds(reranker, group, plan)
+        first = again = _format_seconds(reranker, group, plan)
         if earlier is not None:
-            again = min(first, _seconds(reranker, _exchanged(group, earlier), plan))
+            again = min(first, _format_seconds(reranker, _exchanged(group, earlier), plan))
         totals.append(extent.documents * (first - again) / max(len(new), 1) + plan.pairs * again / count)
         seen |= new
         earlier, rate = group[-1], count / first
@@ -178,7 +178,7 @@ def probe(reranker: LoadedReranker, extent: Extent) -> Probe:
     return Probe(Range(min(last) / margin, max(last) * margin), pairs)
 
 
-def _seconds(reranker: LoadedReranker, group: Sequence[PlannedRequest], plan: Plan) -> float:
+def _format_seconds(reranker: LoadedReranker, group: Sequence[PlannedRequest], plan: Plan) -> float:
     """Score the group and return the seconds that it took, never 0."""
     started = time.perf_counter()
     for _ in score_all(reranker, group, plan.data.task.id):

@@ -15,7 +15,7 @@ from mrb._util.format import format_duration, format_rate, format_size, format_t
 from mrb.candidates.candidate_sets import ITEM_KINDS, CandidateSet, CandidateSets, Encoder, load_candidate_sets
 from mrb.data.task import TYPES, Task, load_task
 from mrb.data.task_filter import count_queries
-from mrb.errors import MRBError, ResultError, close_names
+from mrb.errors import MRBError, ResultError, suggest_names
 from mrb.evaluation.spec import RunSpec
 from mrb.results.schema import RUN_FILE, read_run
 
@@ -74,7 +74,7 @@ class TaskEstimate:
     seconds: Range | None
 
 
-def registry_counts(task: Task, spec: RunSpec) -> dict[str, int]:
+def count_from_registry(task: Task, spec: RunSpec) -> dict[str, int]:
     """Return the queries and pairs of a task by the registry, at the run's depth and choice of queries."""
     queries = min(count_queries(task, spec.sample), spec.limit or task.size.queries)
     return {"queries": queries, "pairs": queries * min(spec.depth, task.size.documents)}
@@ -88,7 +88,7 @@ def estimate_scoring(task: Task, counts: Mapping[str, int], rate: Range | None) 
 
 def estimate_run(spec: RunSpec, rates: Rates) -> list[TaskEstimate]:
     """Return the estimate of each selected task by the registry's sizes. Neither data nor model is loaded."""
-    return [estimate_scoring(task, registry_counts(task, spec), rate_of(rates, task)) for task in spec.tasks]
+    return [estimate_scoring(task, count_from_registry(task, spec), find_rate(rates, task)) for task in spec.tasks]
 
 
 def estimate_lists(tasks: Iterable[Task], depth: int, rates: Mapping[str, EncodingRate]) -> list[TaskEstimate]:
@@ -145,7 +145,7 @@ def parse_rates(texts: Iterable[str]) -> Rates:
     for text in texts:
         kind, _, number = text.rpartition("=")
         if kind and kind not in TYPES:
-            raise MRBError(f"--rate {text}: {kind!r} is no task type{close_names(kind, TYPES)}")
+            raise MRBError(f"--rate {text}: {kind!r} is no task type{suggest_names(kind, TYPES)}")
         if kind in found:
             raise MRBError(f"--rate {text}: given twice for {kind or 'all types'}")
         try:
@@ -177,20 +177,20 @@ def read_rates(folder: Path) -> Rates:
     return {name: Range(rate, rate) for name, rate in rates.items()}
 
 
-def rate_of(rates: Rates, task: Task) -> Range | None:
+def find_rate(rates: Rates, task: Task) -> Range | None:
     """Return the task's own rate, else that of its type, else None."""
     return rates.get(task.id, rates.get(task.type))
 
 
-def gpu_hours(track: CandidateSet, task: Task) -> float:
+def estimate_gpu_hours(track: CandidateSet, task: Task) -> float:
     """Return the hours of one GPU for the task's list in a candidate set, by the assumptions in `tasks/tracks.toml`; 0
     if its first stage uses no encoder."""
     known = load_candidate_sets()
     parts = track.first_stage(task).split("+")
-    return sum(_assumed_rate(known, one, task).seconds(task) for one in known.encoders if one.id in parts) / 3600
+    return sum(_find_assumed_rate(known, one, task).seconds(task) for one in known.encoders if one.id in parts) / 3600
 
 
-def _assumed_rate(known: CandidateSets, encoder: Encoder, task: Task) -> EncodingRate:
+def _find_assumed_rate(known: CandidateSets, encoder: Encoder, task: Task) -> EncodingRate:
     assumed = known.estimate
     kinds = (ITEM_KINDS[side] for side in task.type.split("2"))
     queries, documents = (

@@ -1,4 +1,4 @@
-"""The interface of what scores a plan: this process (`in_process`) or worker processes (`mrb.parallel`)."""
+"""The interface of what scores a plan: this process (`open_in_process`) or worker processes (`mrb.parallel`)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class InProcess:
 
 
 @contextmanager
-def in_process(model: str, options: Mapping[str, str]) -> Iterator[InProcess]:
+def open_in_process(model: str, options: Mapping[str, str]) -> Iterator[InProcess]:
     """Load the reranker in this process and close it at the end of the `with` block."""
     reranker = load_reranker(model, options)
     with close_after(reranker.close):

@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from mrb._util.files import atomic_writer
+from mrb._util.files import open_atomically
 from mrb.data.task import Model, Sha256
-from mrb.errors import ResultError, first_problem
+from mrb.errors import ResultError, format_first_problem
 
 MAGIC = b"MRBJRNL1"
 SYNC_SECONDS = 2.0
@@ -140,7 +140,7 @@ class Journal:
         """
         assert self._file is not None, "open the journal before appending"
         self._check_position(record)
-        frame = _frame(_payload(self.path, record))
+        frame = _pack_frame(_pack_record(self.path, record))
         try:
             written = self._file.write(frame)
             if written != len(frame):
@@ -174,11 +174,11 @@ class Journal:
         if not data.startswith(MAGIC):
             raise ResultError(f"{self.path}: not a journal of this version of MRB; `--fresh` starts over")
         self._end = len(MAGIC)
-        for payload, after in _frames(self.path, data):
+        for payload, after in _iterate_frames(self.path, data):
             if self.header is None:
-                self.header = _header(self.path, payload)
+                self.header = _parse_header(self.path, payload)
             else:
-                record = _record(self.path, payload, self._end)
+                record = _parse_record(self.path, payload, self._end)
                 self._check_position(record)
                 self._add(record)
             self._end = after
@@ -199,13 +199,13 @@ class Journal:
 
 def write_journal(path: Path, header: Header, records: Iterable[Record]) -> None:
     """Replace the journal atomically by one with this header and these records."""
-    with atomic_writer(path) as file:
-        file.write(MAGIC + _frame(header.model_dump_json().encode()))
+    with open_atomically(path) as file:
+        file.write(MAGIC + _pack_frame(header.model_dump_json().encode()))
         for record in records:
-            file.write(_frame(_payload(path, record)))
+            file.write(_pack_frame(_pack_record(path, record)))
 
 
-def _payload(path: Path, record: Record) -> bytes:
+def _pack_record(path: Path, record: Record) -> bytes:
     encoded = record.query_id.encode()
     if len(encoded) > MAX_ID_BYTES:
         raise ResultError(f"{path}: a query id of {len(encoded)} bytes, at most {MAX_ID_BYTES} fit")
@@ -213,7 +213,7 @@ def _payload(path: Path, record: Record) -> bytes:
     return head + record.scores.astype("<f4").tobytes()
 
 
-def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
+def _iterate_frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
     """Yield (payload, offset after it) of each complete frame; stop at an incomplete end, raise for damage before
     it."""
     view = memoryview(data)
@@ -223,31 +223,33 @@ def _frames(path: Path, data: bytes) -> Iterator[tuple[bytes, int]]:
         if zlib.crc32(view[at : at + 8]) != head_crc or length > MAX_PAYLOAD:
             if not any(view[at + _HEAD.size :]):
                 return  # an incomplete head: a power loss may leave the rest of its blocks filled with zeros
-            raise _damaged(path, at)
+            raise _make_damage_error(path, at)
         start, after = at + _HEAD.size, at + _HEAD.size + length
         if after > len(data):
             return
         if zlib.crc32(view[start:after]) != payload_crc:
             if not any(view[after:]):
                 return  # the last frame: its head reached the disk, its payload did not
-            raise _damaged(path, at)
+            raise _make_damage_error(path, at)
         yield data[start:after], after
         at = after
 
 
-def _frame(payload: bytes) -> bytes:
+def _pack_frame(payload: bytes) -> bytes:
     body = struct.pack("<II", len(payload), zlib.crc32(payload))
     return body + struct.pack("<I", zlib.crc32(body)) + payload
 
 
-def _header(path: Path, payload: bytes) -> Header:
+def _parse_header(path: Path, payload: bytes) -> Header:
     try:
         return Header.model_validate_json(payload)
     except ValidationError as error:
-        raise ResultError(f"{path}: the header does not fit: {first_problem(error)}; `--fresh` starts over") from error
+        raise ResultError(
+            f"{path}: the header does not fit: {format_first_problem(error)}; `--fresh` starts over"
+        ) from error
 
 
-def _record(path: Path, payload: bytes, at: int) -> Record:
+def _parse_record(path: Path, payload: bytes, at: int) -> Record:
     try:
         (length,) = _ID_LENGTH.unpack_from(payload)
         start = _ID_LENGTH.size + length
@@ -255,11 +257,11 @@ def _record(path: Path, payload: bytes, at: int) -> Record:
         (first,) = _FIRST.unpack_from(payload, start)
         scores = np.frombuffer(payload[start + _FIRST.size :], "<f4").astype(np.float32)
     except (struct.error, ValueError) as error:
-        raise _damaged(path, at) from error
+        raise _make_damage_error(path, at) from error
     return Record(query_id, first, scores)
 
 
-def _damaged(path: Path, at: int) -> ResultError:
+def _make_damage_error(path: Path, at: int) -> ResultError:
     return ResultError(f"{path}: damaged at byte {at}; restore the file from a copy, or `--fresh` starts over")
 
 

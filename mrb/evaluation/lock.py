@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mrb._util.files import write_json
-from mrb._util.hashing import sha256_bytes
+from mrb._util.hashing import hash_bytes
 from mrb.errors import ResultError
 
 
@@ -41,7 +41,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 def _hash_host() -> str:
     """Return a hash of the host name. Folders of runs are shared, so the name itself is not written."""
-    return sha256_bytes(socket.gethostname().encode())[:8]
+    return hash_bytes(socket.gethostname().encode())[:8]
 
 
 def _describe_owner(path: Path) -> str:

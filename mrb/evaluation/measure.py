@@ -13,9 +13,9 @@ import pyarrow as pa
 from mrb.data.task_data import Qrels
 from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.metrics.aggregation import average_queries, find_query_parts
-from mrb.metrics.measures import MEASURES, measure_queries, oracle_ranking
-from mrb.metrics.ranking import rank_candidates, tied_across
-from mrb.metrics.statistics import intervals, task_seed
+from mrb.metrics.measures import MEASURES, measure_queries, rank_by_grade
+from mrb.metrics.ranking import has_tie_at_cutoff, rank_candidates
+from mrb.metrics.statistics import compute_intervals, derive_task_seed
 from mrb.results.schema import CLUSTER_COLUMN, CandidatesInfo, Interval, Measures, RerankerInfo, Result, RunCounts
 
 BLOCK = 2000
@@ -135,8 +135,8 @@ def _rank_entry(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths:
         best = (order if depth >= len(order) else order[order < depth])[:CUTOFF].tolist()
         orders[str(depth)] = [ids[position] for position in best]
     orders["first_stage"] = ids[:CUTOFF]
-    orders["oracle"] = oracle_ranking(ids, qrels)[:CUTOFF]
-    return _Rankings(orders, tied_across(given[order], TIE_CUTOFF))
+    orders["oracle"] = rank_by_grade(ids, qrels)[:CUTOFF]
+    return _Rankings(orders, has_tie_at_cutoff(given[order], TIE_CUTOFF))
 
 
 def _compute_intervals(
@@ -145,7 +145,7 @@ def _compute_intervals(
     """Return each row's means with intervals. All rows share one resampling: drawing costs more than summing."""
     columns = np.column_stack([column for values in rows for column in values.values()])
     keys = [str(number) for number in clusters]
-    found = iter(intervals(columns, keys, parts, seed=task_seed(plan.data.task.id)))
+    found = iter(compute_intervals(columns, keys, parts, seed=derive_task_seed(plan.data.task.id)))
     return [
         {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(values, found, strict=False)}
         for values in rows

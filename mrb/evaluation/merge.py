@@ -18,7 +18,7 @@ from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import write_task
 from mrb.evaluation.plan import Float32, Plan, list_unscored, load_plan
-from mrb.evaluation.score_key import score_key
+from mrb.evaluation.score_key import compute_score_key
 from mrb.evaluation.spec import Shard, TaskSpec
 from mrb.evaluation.trial import refuse_replacement
 from mrb.results.run import Run, TaskScores, make_task_scores
@@ -140,7 +140,7 @@ def _merge_task(shards: Sequence[ShardRun], task_id: str, out: Path, candidates:
     task = load_task(task_id).with_qrels(options.qrels)
     spec = TaskSpec(task, options.depth, candidates, options.limit, sample)
     plan = load_plan(spec)
-    key = score_key(plan, record.reranker)
+    key = compute_score_key(plan, record.reranker)
     scores: dict[str, Float32] = {}
     headers: list[Header] = []
     for folder in (*(shard.folder for shard in shards), out):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrb._util.files import atomic_writer
+from mrb._util.files import open_atomically
 from mrb.evaluation.measure import TaskResult
 from mrb.evaluation.plan import Float32, Plan
 from mrb.results.schema import JOURNAL_FILE, PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, write_result
@@ -21,13 +21,13 @@ QUERIES_A_GROUP = 1000
 
 def write_task(folder: Path, plan: Plan, scores: Mapping[str, Float32], result: TaskResult) -> None:
     """Write the scores, the values per query, and last the result: if it exists, the other files exist too."""
-    with atomic_writer(folder / SCORES_FILE) as file:
+    with open_atomically(folder / SCORES_FILE) as file:
         # Dictionary encoding for ids only: ids repeat, scores hardly do, so a dictionary of scores would cost space.
         ids = [field.name for field in SCORES_SCHEMA if field.type == pa.string()]
         with pq.ParquetWriter(file, SCORES_SCHEMA, compression="zstd", use_dictionary=ids) as writer:
-            for table in scores_tables(plan, scores):
+            for table in make_score_tables(plan, scores):
                 writer.write_table(table)
-    with atomic_writer(folder / PER_QUERY_FILE) as file:
+    with open_atomically(folder / PER_QUERY_FILE) as file:
         pq.write_table(result.per_query, file, compression="zstd")
     write_result(folder, result.result)
 
@@ -38,7 +38,7 @@ def discard_task(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def scores_tables(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[pa.Table]:
+def make_score_tables(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[pa.Table]:
     """Yield tables of (query, document, score) for every pair, QUERIES_A_GROUP queries at a time; a failed pair's score
     is null."""
     queries = (query_id for query_id in plan.query_ids if plan.size(query_id))

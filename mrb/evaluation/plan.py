@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mrb.candidates.lists import Candidates, check_ids
-from mrb.candidates.load import load_candidates, referenced_documents
+from mrb.candidates.load import collect_documents, load_candidates
 from mrb.data.load import load_task_data
 from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, MRBError
 from mrb.evaluation.spec import Shard, TaskSpec
-from mrb.metrics.ranking import tie_order
+from mrb.metrics.ranking import order_ties
 from mrb.rerankers.reranker import FirstStage, Kind, Request
 from mrb.results.schema import DataInfo
 
@@ -106,7 +106,7 @@ class Plan:
             return _NOTHING
         found = self._own_found.get(query_id)
         if found is None:
-            found = _self_matches(self.data, query_id, self.candidates.get(query_id)[0]) or _NOTHING
+            found = _find_self_matches(self.data, query_id, self.candidates.get(query_id)[0]) or _NOTHING
             self._own_found[query_id] = found
         return found
 
@@ -161,7 +161,7 @@ def load_plan(spec: TaskSpec, *, sha256: str | None = None) -> Plan:
         raise CandidatesError(
             f"{where}: wanted the list {sha256[:12]}, this is {candidates.sha256[:12]}; name the list with --candidates"
         )
-    data = load_task_data(spec.task, needed=referenced_documents(candidates))
+    data = load_task_data(spec.task, needed=collect_documents(candidates))
     check_ids(candidates, data.queries.rows, data.corpus.rows, where)
     return make_plan(data, candidates, spec.depth, limit=spec.limit, sample=spec.sample)
 
@@ -209,7 +209,7 @@ def make_requests(
         if not count:
             continue
         # Hash order: a pointwise adapter cannot return the first stage's order as its own scores.
-        order = tie_order(task.id, entry.query_id, entry.doc_ids) if kind == "pointwise" else np.arange(count)
+        order = order_ties(task.id, entry.query_id, entry.doc_ids) if kind == "pointwise" else np.arange(count)
         shown = FirstStage(
             tuple(entry.first + int(position) + 1 for position in order),
             tuple(float(entry.first_stage_scores[position]) for position in order),
@@ -239,16 +239,16 @@ def list_unscored(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[Entry]:
             yield plan.entry(query_id).tail(first)
 
 
-def _self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
+def _find_self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
     """Return the candidates with the id or the image of the query, as far as the task's rules remove these."""
     rules = data.task.rules
     own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
     if rules.drop_query_image_from_candidates:
         picture = data.queries.encoded(query_id)
         if picture is not None:
-            own |= {doc_id for doc_id in doc_ids if _same(picture, data.corpus.encoded(doc_id))}
+            own |= {doc_id for doc_id in doc_ids if _is_same_image(picture, data.corpus.encoded(doc_id))}
     return frozenset(own)
 
 
-def _same(picture: pa.Buffer, other: pa.Buffer | None) -> bool:
+def _is_same_image(picture: pa.Buffer, other: pa.Buffer | None) -> bool:
     return other is not None and bool(picture.equals(other))  # compares lengths first, so no image must be hashed

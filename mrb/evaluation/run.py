@@ -12,9 +12,9 @@ from pathlib import Path
 from mrb import __version__
 from mrb.candidates.load import check_candidates, has_candidates
 from mrb.data.task import Task, load_suite, load_task
-from mrb.errors import MRBError, ResultError, one_line
+from mrb.errors import MRBError, ResultError, to_one_line
 from mrb.evaluation import environment
-from mrb.evaluation.executor import Executor, Start, in_process
+from mrb.evaluation.executor import Executor, Start, open_in_process
 from mrb.evaluation.failures import FailureBudget, count_failed
 from mrb.evaluation.journal import Journal, Record
 from mrb.evaluation.lock import lock_folder
@@ -22,7 +22,7 @@ from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import discard_task, write_task
 from mrb.evaluation.plan import Plan, list_unscored, load_plan
 from mrb.evaluation.resume import ResumeCheck, describe_changes
-from mrb.evaluation.score_key import make_header, score_key
+from mrb.evaluation.score_key import compute_score_key, make_header
 from mrb.evaluation.spec import RunSpec, TaskSpec
 from mrb.evaluation.trial import read_whole_result, refuse_mixture, refuse_replacement, refuse_smaller_shard
 from mrb.rerankers.declaration import find_uncovered_inputs
@@ -49,7 +49,7 @@ from mrb.results.schema import (
 logger = logging.getLogger(__name__)
 
 
-def run(spec: RunSpec, start: Start = in_process) -> Run:
+def run(spec: RunSpec, start: Start = open_in_process) -> Run:
     """Run the reranker on the tasks of `spec` and return the run, with the tasks that the folder had before.
 
     Candidate lists are checked before the model is loaded. Files are written atomically, and only by this process.
@@ -158,7 +158,7 @@ class _Runner:
                     f"{task.id}: the result at depth {whole.candidates.depth} is extended to depth {spec.depth}"
                 )
         self._tied[task.id] = compute_tied_share(journal.scores.values())
-        logger.info(_progress_line(task, timing, plan))
+        logger.info(_format_progress(task, timing, plan))
 
     def _score(self, spec: TaskSpec, plan: Plan, journal: Journal) -> TaskTiming | None:
         """Score the pairs of the plan that the journal lacks and append them; return the timing, None if none was
@@ -212,7 +212,7 @@ class _Runner:
             try:
                 spec, plan = _load_earlier_plan(read_result(path), self._spec.candidates)
             except MRBError as error:
-                logger.warning(f"{task_id}: its scores stay without being checked: {one_line(error)}")
+                logger.warning(f"{task_id}: its scores stay without being checked: {to_one_line(error)}")
                 continue
             try:
                 self._check.verify_scores(spec, plan, Journal(self._folder / task_id / JOURNAL_FILE))
@@ -234,7 +234,7 @@ class _Runner:
                     continue
                 spec = self._spec.task_spec(task)
                 plan = load_plan(spec)
-                if journal.header.score_key == score_key(plan, self._executor.info):
+                if journal.header.score_key == compute_score_key(plan, self._executor.info):
                     self._check.verify_scores(spec, plan, journal)
                     return
 
@@ -335,7 +335,7 @@ def _show_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator
             bar.update(len(record.scores))
 
 
-def _progress_line(task: Task, timing: TaskTiming | None, plan: Plan) -> str:
+def _format_progress(task: Task, timing: TaskTiming | None, plan: Plan) -> str:
     if timing is None:
         return f"{task.id}: all {plan.pairs} pairs were scored before"
     rate = timing.pairs / timing.seconds if timing.seconds else float("inf")

@@ -191,7 +191,7 @@ def _check_scores(reranker: LoadedReranker, item: PlannedRequest, answer: object
         shape = f"{len(values)} values" if values.ndim == 1 else f"an array of shape {values.shape}"
         raise AdapterError(f"{place}: {shape} for {count} candidates")
     if reranker.info.kind == "listwise":
-        return _score_order(values, count, place)
+        return _order_for_scoring(values, count, place)
     with np.errstate(over="ignore"):  # an overflow becomes infinite and is refused below
         scores = values.astype(np.float32)
     if not np.isfinite(scores).all():
@@ -215,7 +215,7 @@ def _parse_answer(answer: object, place: str) -> Float64:
         ) from error
 
 
-def _score_order(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
+def _order_for_scoring(values: np.ndarray[Any, Any], count: int, place: str) -> Float32:
     """Return scores n, n-1, ... for an order of positions (best first). AdapterError if it is not a permutation."""
     if not np.array_equal(np.sort(values), np.arange(count)):
         raise AdapterError(f"{place}: rank() must return each position 0..{count - 1} exactly once")

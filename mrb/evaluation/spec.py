@@ -113,7 +113,7 @@ def select_tasks(
     tasks = tuple(task.with_qrels(qrels) for task in map(load_task, wanted) if not types or task.type in types)
     if not tasks:
         raise TaskError(f"no task is left: none of {len(wanted)} has type {' or '.join(types)}")
-    return RunSpec(tasks, suite, depth or _default_depth(suite, tasks))
+    return RunSpec(tasks, suite, depth or _find_default_depth(suite, tasks))
 
 
 def parse_shard(text: str | None) -> Shard | None:
@@ -127,7 +127,7 @@ def parse_shard(text: str | None) -> Shard | None:
     return Shard(number, of)
 
 
-def _default_depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
+def _find_default_depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
     if suite is not None:
         return suite.depth
     embedded = all(task.source.kind == "embedded" for task in tasks)

@@ -45,7 +45,7 @@ def examine(spec: RunSpec) -> tuple[Extent, ...]:
     return tuple(measure_extent(load_plan(spec.task_spec(task))) for task in here)
 
 
-def stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
+def examine_stand_ins(types: Collection[str]) -> tuple[Extent, ...]:
     """Return the workload of the embedded suite's task of each of `types`: timed in place of tasks on the Hub."""
     return examine(select_tasks(None, (), sorted(types), None))
 
@@ -58,7 +58,7 @@ def measure_extent(plan: Plan) -> Extent:
     images: dict[str, int] = {}
     longest = 0
     seen: set[str] = set()
-    for _, item in _named_items(plan, seen):
+    for _, item in _iterate_named_items(plan, seen):
         longest = max(longest, len(item.text))
         if item.image is not None and item.image.sha256 not in images:
             _ = item.image.size  # reads the header, which refuses a bad image
@@ -70,14 +70,14 @@ def check_items(plan: Plan, check: Callable[[Item], object]) -> None:
     """Call an adapter's `check_item` on every query and candidate of the plan; its MRBError is raised with the names
     of the task and the item."""
     task = plan.data.task.id
-    for name, item in _named_items(plan, set()):
+    for name, item in _iterate_named_items(plan, set()):
         try:
             check(item)
         except MRBError as error:
             raise error.at(f"task {task}, {name}") from error
 
 
-def extent_text(extents: Sequence[Extent]) -> str:
+def format_extents(extents: Sequence[Extent]) -> str:
     """Return a table with a row for each task, and a line with the sums."""
     rows: list[tuple[str, ...]] = [("task", "type", "queries", "pairs", "images", "MB of images", "longest text")]
     for extent in extents:
@@ -87,7 +87,7 @@ def extent_text(extents: Sequence[Extent]) -> str:
                 extent.task.id,
                 extent.task.type,
                 *(f"{count:,}" for count in counts),
-                _megabytes(extent.image_bytes),
+                _format_megabytes(extent.image_bytes),
                 f"{extent.longest_text:,} characters",
             )
         )
@@ -95,12 +95,12 @@ def extent_text(extents: Sequence[Extent]) -> str:
     images, size = sum(e.images for e in extents), sum(e.image_bytes for e in extents)
     total = (
         f"{format_tasks(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
-        f"{_megabytes(size)} MB; ids are known, image headers are sound"
+        f"{_format_megabytes(size)} MB; ids are known, image headers are sound"
     )
     return "\n".join([*format_table(rows, left=2), total])
 
 
-def _named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:
+def _iterate_named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:
     """Yield (name for errors, item) of every query and candidate of the plan, each document once. Its id is added to
     `seen`."""
     for entry in plan.entries():
@@ -112,5 +112,5 @@ def _named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:
                 yield f"{query}, document {doc_id!r}", plan.data.corpus.item(doc_id)
 
 
-def _megabytes(size: int) -> str:
+def _format_megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f}" if size >= 1e6 else f"{size / 1e6:.2g}"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from mrb.errors import CandidatesError, one_line
+from mrb.errors import CandidatesError, to_one_line
 
 SCHEME = "hf://"
 FORM = "hf://datasets/ORG/NAME[@REVISION][/FOLDER]"
@@ -53,16 +53,18 @@ def parse_address(text: str) -> HubFolder:
 
     Raises CandidatesError if it is not an address or has a name that the Hub or a file system refuses.
     """
-    shown = one_line(text, 200)
+    shown = to_one_line(text, 200)
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise CandidatesError(f"{shown}: not an address on the Hub: wanted {FORM}")
     repository, revision, folder = match[1], match[2] and unquote(match[2]), match[3].strip("/")
     named_well = all(_NAME.fullmatch(part) for part in repository.split("/"))
     if not named_well or "--" in repository or ".." in repository or repository.endswith(".git"):
-        raise CandidatesError(f"{shown}: {one_line(repository)!r} is no name of a data set on the Hub")
+        raise CandidatesError(f"{shown}: {to_one_line(repository)!r} is no name of a data set on the Hub")
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise CandidatesError(f"{shown}: {one_line(revision)!r} is no revision: wanted a branch, a tag or a commit")
+        raise CandidatesError(f"{shown}: {to_one_line(revision)!r} is no revision: wanted a branch, a tag or a commit")
     if any(not _FOLDER.fullmatch(part) for part in folder.split("/") if folder) or folder.endswith(".parquet"):
-        raise CandidatesError(f"{shown}: {one_line(folder)!r} is no folder of lists; single lists are named by --task")
+        raise CandidatesError(
+            f"{shown}: {to_one_line(folder)!r} is no folder of lists; single lists are named by --task"
+        )
     return HubFolder(repository, revision, folder)

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mrb._util.files import DISK_FULL, UNWRITABLE
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb._util.retry_after import parse_retry_after
 from mrb.data.table_discovery import Tables, discover_tables
 from mrb.data.xet import disable_xet, find_failed_url, retry_without_xet, uses_xet
-from mrb.errors import DataError, one_line
+from mrb.errors import DataError, to_one_line
 from mrb.hub.manifest import Manifest, RemoteFile, VerifiedFile, read_manifest, record
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def is_offline() -> bool:
     """
     given = os.environ.get("MRB_OFFLINE", "").strip().lower()
     if given not in (*_TRUE, *_FALSE):
-        raise DataError(f"MRB_OFFLINE={one_line(given, 40)}: wanted 1 (no requests) or 0")
+        raise DataError(f"MRB_OFFLINE={to_one_line(given, 40)}: wanted 1 (no requests) or 0")
     return given in _TRUE or os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
@@ -132,7 +132,7 @@ def has_listed_digest(file: RemoteFile, local: Path) -> bool:
     if local.stat().st_size != file.size:
         return False
     if file.sha256 is not None:
-        return sha256_file(local) == file.sha256
+        return hash_file(local) == file.sha256
     digest = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
     digest.update(local.read_bytes())
     return digest.hexdigest() == file.git
@@ -268,7 +268,7 @@ def _to_web_page(url: str) -> str:
 def describe_error(error: BaseException) -> str:
     """Return the client's message on one line, without the queries of URLs, which may hold signatures that give
     access."""
-    return one_line(_QUERY.sub("", str(error)), 240)
+    return to_one_line(_QUERY.sub("", str(error)), 240)
 
 
 def list_tables(repository: str, revision: str, files: Sequence[RemoteFile]) -> Tables:
@@ -290,7 +290,7 @@ def read_readme_header(repository: str, revision: str, files: Sequence[RemoteFil
     try:
         header: dict[str, Any] | None = metadata_load(readme)
     except Exception as error:  # the YAML library raises several unrelated classes
-        raise DataError(f"{_format_place(repository, revision)}: README.md: {one_line(error)}") from error
+        raise DataError(f"{_format_place(repository, revision)}: README.md: {to_one_line(error)}") from error
     return header
 
 
@@ -320,7 +320,7 @@ def verify_file(manifest: Manifest, path: str) -> tuple[Path, VerifiedFile]:
         except OSError as error:
             raise DataError(f"{local}: cannot be read: {error.strerror}") from error
         if right:
-            sha256 = file.sha256 or sha256_file(local)
+            sha256 = file.sha256 or hash_file(local)
             return local, VerifiedFile(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
         remove_cached_file(local)
         if here is None and file.sha256 is not None and uses_xet():

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from mrb._util.files import read_json, write_json
 from mrb._util.home import find_home
 from mrb.data.task import Model
-from mrb.errors import DataError, ResultError, first_problem
+from mrb.errors import DataError, ResultError, format_first_problem
 
 LOCK_SECONDS = 60.0
 """Longest wait in seconds for another process that writes the manifest, which takes milliseconds."""
@@ -91,7 +91,7 @@ def read_manifest(repository: str, revision: str) -> Manifest | None:
     try:
         manifest = Manifest.model_validate(read_json(path))
     except ValidationError as error:
-        raise DataError(f"{path}: {first_problem(error)}; delete it and pull again") from error
+        raise DataError(f"{path}: {format_first_problem(error)}; delete it and pull again") from error
     if (manifest.repository, manifest.revision) != (repository, revision):
         raise DataError(f"{path}: is of {manifest.repository} at {manifest.revision}; delete it and pull again")
     return manifest

@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from mrb._util.files import atomic_writer, read_json, write_json
+from mrb._util.files import open_atomically, read_json, write_json
 from mrb._util.parquet import MAX_FILE_BYTES
 from mrb.candidates.candidate_sets import PublishedList, check_candidate_set
 from mrb.candidates.lists import Provenance, check_task, read_parquet
 from mrb.data.task import Model, Sha1, Task, load_task
-from mrb.errors import CandidatesError, TaskError, first_problem
+from mrb.errors import CandidatesError, TaskError, format_first_problem
 from mrb.hub.address import HubFolder, is_address, parse_address
 from mrb.hub.client import call_with_retries, check_space, is_offline, list_files, remove_cached_file, verify_file
 from mrb.hub.manifest import Manifest, find_cache_root
@@ -117,7 +117,7 @@ def resolve_revision(source: HubFolder) -> HubFolder:
     try:
         resolved = _Resolved(commit=found.sha or "")
     except ValidationError as error:
-        raise CandidatesError(f"{source}: the Hub states no commit: {first_problem(error)}") from error
+        raise CandidatesError(f"{source}: the Hub states no commit: {format_first_problem(error)}") from error
     write_json(record, resolved.model_dump(mode="json"))
     return source.at(resolved.commit)
 
@@ -160,7 +160,7 @@ def find_local_lists(given: str | None, tasks: Sequence[Task]) -> tuple[Path | N
 def copy_list(path: Path, folder: Path) -> Path:
     """Copy a list atomically into `folder` and return the path of the copy."""
     target = folder / path.name
-    with path.open("rb") as source, atomic_writer(target) as file:
+    with path.open("rb") as source, open_atomically(target) as file:
         shutil.copyfileobj(source, file)
     return target
 
@@ -245,7 +245,7 @@ def _read_resolved(record: Path, source: HubFolder) -> str:
     try:
         return _Resolved.model_validate(read_json(record)).commit
     except ValidationError as error:
-        raise CandidatesError(f"{record}: {first_problem(error)}; delete it and pull again") from error
+        raise CandidatesError(f"{record}: {format_first_problem(error)}; delete it and pull again") from error
 
 
 def _name_folder(source: HubFolder) -> str:

@@ -99,7 +99,7 @@ def measure_queries(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure
     return PerQuery(tuple(qrels), values)
 
 
-def oracle_ranking(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
+def rank_by_grade(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:
     """Return the oracle ranking of `doc_ids`, which is the best for all measures: grade descending, ties as given.
 
     Unjudged documents count as grade 0. Its measures are the best that any reranker can reach on a candidate list.
@@ -132,13 +132,13 @@ def _fill(values: Mapping[Measure, Float64], rankings: Rankings, qrels: Qrels, d
     patterns: dict[_Pattern, int] = {}
     numbers = np.empty(len(qrels), np.int64)
     for row, (query_id, grades) in enumerate(qrels.items()):
-        pattern = _pattern(query_id, rankings.get(query_id, ())[:depth], grades)
+        pattern = _make_pattern(query_id, rankings.get(query_id, ())[:depth], grades)
         numbers[row] = patterns.setdefault(pattern, len(patterns))
-    for measure, found in _of_patterns(list(values), list(patterns)).items():
+    for measure, found in _measure_patterns(list(values), list(patterns)).items():
         values[measure][:] = found[numbers]
 
 
-def _of_patterns(measures: Sequence[Measure], patterns: Sequence[_Pattern]) -> dict[Measure, Float64]:
+def _measure_patterns(measures: Sequence[Measure], patterns: Sequence[_Pattern]) -> dict[Measure, Float64]:
     """Return the measures of each pattern. One without a ranking scores 0, because trec_eval omits it.
 
     trec_eval gets positions, not document ids: its C code ends a string at a NUL and crashes on invalid Unicode.
@@ -159,7 +159,7 @@ def _of_patterns(measures: Sequence[Measure], patterns: Sequence[_Pattern]) -> d
     return values
 
 
-def _pattern(query_id: str, ranking: Sequence[str], grades: Mapping[str, int]) -> _Pattern:
+def _make_pattern(query_id: str, ranking: Sequence[str], grades: Mapping[str, int]) -> _Pattern:
     positives = {doc_id: index(grade) for doc_id, grade in grades.items() if grade > 0}
     if not positives:
         raise ValueError(f"query {query_id!r} has no positives; it cannot be scored")

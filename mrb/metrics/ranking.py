@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from mrb._util.hashing import tie_hashes
+from mrb._util.hashing import compute_tie_hashes
 from mrb.errors import AdapterError
 
 Float32 = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ def rank_candidates(
     Raises:
         AdapterError: A score is missing, NaN, infinite or too large for float32 (names task, query and candidate).
     """
-    values = _checked(task_id, query_id, doc_ids, scores, failed)
+    values = _check_scores(task_id, query_id, doc_ids, scores, failed)
     order = np.argsort(-values, kind="stable").astype(np.int64, copy=False)
     ranked = values[order]
     same = ranked[1:] == ranked[:-1]
@@ -53,20 +53,20 @@ def rank_candidates(
         for start, stop in pairwise(borders.tolist()):
             if stop - start > 1:
                 tied = order[start:stop].copy()
-                order[start:stop] = tied[tie_order(task_id, query_id, [doc_ids[position] for position in tied])]
+                order[start:stop] = tied[order_ties(task_id, query_id, [doc_ids[position] for position in tied])]
     return order
 
 
-def tie_order(task_id: str, query_id: str, doc_ids: Sequence[str]) -> Positions:
+def order_ties(task_id: str, query_id: str, doc_ids: Sequence[str]) -> Positions:
     """Return the positions of `doc_ids` in hash order, int64[n].
 
     This order breaks ties, and a pointwise adapter gets the candidates in it.
     """
-    keyed = sorted(zip(tie_hashes(task_id, query_id, doc_ids), doc_ids, range(len(doc_ids)), strict=True))
+    keyed = sorted(zip(compute_tie_hashes(task_id, query_id, doc_ids), doc_ids, range(len(doc_ids)), strict=True))
     return np.array([position for _, _, position in keyed], dtype=np.int64)
 
 
-def tied_across(ranked_scores: Float32, cutoff: int) -> bool:
+def has_tie_at_cutoff(ranked_scores: Float32, cutoff: int) -> bool:
     """Return whether the ranks `cutoff` and `cutoff` + 1 have the same score, so that the hash decides between them.
 
     `ranked_scores` is float32[n], one query's scores in rank order. False if the list is not longer than the cutoff.
@@ -76,7 +76,7 @@ def tied_across(ranked_scores: Float32, cutoff: int) -> bool:
     return len(ranked_scores) > cutoff and bool(ranked_scores[cutoff - 1] == ranked_scores[cutoff])
 
 
-def _checked(
+def _check_scores(
     task_id: str,
     query_id: str,
     doc_ids: Sequence[str],

@@ -31,7 +31,7 @@ def round_to_grid(sums: Float64) -> tuple[Float64, float]:
     return np.rint(np.ldexp(sums, -exponent)), math.ldexp(1.0, exponent)
 
 
-def bootstrap_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
+def draw_bootstrap_counts(units: int, seed: int, resamples: int) -> Iterator[Float64]:
     """Yield how often each unit is in each resample, float64[block, units]; there are `resamples` rows in total.
 
     Each resample has `units` units, drawn with replacement. The drawn unit is the high half of (32-bit word x units),
@@ -57,7 +57,7 @@ def _blocks(rows: int, most: int) -> Iterator[int]:
         yield min(most, rows - start)
 
 
-def flip_sums(whole: Float64, seed: int, flips: int) -> Float64:
+def sum_with_random_signs(whole: Float64, seed: int, flips: int) -> Float64:
     """Return the column sums of `whole` (float64[u, m], on the grid) with random row signs: float64[flips, m].
 
     Works on one band of rows at a time, which stays in the processor's cache for all flips.

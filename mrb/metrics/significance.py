@@ -18,9 +18,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.metrics.aggregation import group_rows_by_part
-from mrb.metrics.resampling import flip_sums, round_to_grid
+from mrb.metrics.resampling import round_to_grid, sum_with_random_signs
 from mrb.metrics.statistics import Average, TaskSample, sort_samples, sum_units
 
 Float64 = npt.NDArray[np.float64]
@@ -194,8 +194,8 @@ def _make_stratum(sample: TaskSample, part: str, rows: npt.NDArray[np.int64], sh
     grids = [round_to_grid(column[:, np.newaxis]) for column in deviations.T]
     table = np.column_stack([*(whole for whole, _ in grids), sizes])
     steps = np.array([*(step for _, step in grids), 1 / len(rows)])
-    seed = int(sha256_json(["mrb-sign-flip-v2", sample.task_id, part])[:16], 16)
-    flipped = np.ascontiguousarray(flip_sums(table, seed, FLIPS).T) * steps[:, np.newaxis]
+    seed = int(hash_json(["mrb-sign-flip-v2", sample.task_id, part])[:16], 16)
+    flipped = np.ascontiguousarray(sum_with_random_signs(table, seed, FLIPS).T) * steps[:, np.newaxis]
     squares, cubes = np.zeros((models, models)), np.zeros((models, models))
     for i in range(models):
         apart = deviations - deviations[:, [i]]
@@ -248,7 +248,7 @@ def _test(makers: Sequence[Callable[[], _Contrast]]) -> list[Difference]:
     corrected = [1.0] * len(tests)
     for k in order:
         np.maximum(largest, makers[k]().flip()[1], out=largest)
-        corrected[k] = _p_value(largest, tests[k][0])
+        corrected[k] = _compute_p_value(largest, tests[k][0])
     for smaller, larger in pairwise(reversed(order)):
         corrected[larger] = max(corrected[larger], corrected[smaller])
     return [replace(test, p_corrected=p) for (_, test), p in zip(tests, corrected, strict=True)]
@@ -257,7 +257,7 @@ def _test(makers: Sequence[Callable[[], _Contrast]]) -> list[Difference]:
 def _invert(contrast: _Contrast) -> tuple[float, Difference]:
     """Return the studentised difference (absolute), and the difference with interval and p value."""
     size, flips = contrast.flip()
-    p = _p_value(flips, size)
+    p = _compute_p_value(flips, size)
     difference, ends = contrast.difference, [contrast.reach(side) for side in (1.0, -1.0)]
     own = 0 if difference > 0 else 1
     # Where flips tie with the difference, rounding must not put the end on the other side of zero.
@@ -268,5 +268,5 @@ def _invert(contrast: _Contrast) -> tuple[float, Difference]:
     return size, Difference(difference, low, high, p, p)
 
 
-def _p_value(flips: Float64, size: float) -> float:
+def _compute_p_value(flips: Float64, size: float) -> float:
     return (1 + int(np.count_nonzero(flips >= size))) / (1 + FLIPS)

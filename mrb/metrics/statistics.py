@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.metrics.aggregation import group_rows_by_part
-from mrb.metrics.resampling import bootstrap_counts, round_to_grid
+from mrb.metrics.resampling import draw_bootstrap_counts, round_to_grid
 
 Float64 = npt.NDArray[np.float64]
 Average = Literal["tasks", "types"]
@@ -87,17 +87,17 @@ class _Resampled:
     units: tuple[int, ...]
 
 
-def task_seed(task_id: str) -> int:
+def derive_task_seed(task_id: str) -> int:
     """Return the seed of a task's resampling, an unsigned 64-bit integer from a SHA-256 of the task's id."""
-    return int(sha256_json(["mrb-bootstrap-v1", task_id])[:16], 16)
+    return int(hash_json(["mrb-bootstrap-v1", task_id])[:16], 16)
 
 
-def part_seed(seed: int, part: str) -> int:
+def derive_part_seed(seed: int, part: str) -> int:
     """Return the seed of a part's resampling in a task with this seed."""
-    return int(sha256_json(["mrb-bootstrap-v1", seed, part])[:16], 16)
+    return int(hash_json(["mrb-bootstrap-v1", seed, part])[:16], 16)
 
 
-def interval(
+def compute_interval(
     values: Float64,
     clusters: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
@@ -116,10 +116,10 @@ def interval(
     part of each value, the mean is that of the parts' means. ValueError: no values, a value that is not finite, or a
     wrong number of cluster keys.
     """
-    return intervals(values[:, np.newaxis], clusters, parts, seed=seed, level=level, resamples=resamples)[0]
+    return compute_intervals(values[:, np.newaxis], clusters, parts, seed=seed, level=level, resamples=resamples)[0]
 
 
-def intervals(
+def compute_intervals(
     values: Float64,
     clusters: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
@@ -128,24 +128,26 @@ def intervals(
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> tuple[Interval, ...]:
-    """Return the `interval` of each column of float64[n, m]. Columns share the resamples: little slower than one."""
-    return _intervals(_resample(values, clusters, parts, seed, resamples), level)
+    """Return the `compute_interval` of each column of float64[n, m]. All columns use the same
+    resamples, so many columns take little longer than one.
+    """
+    return _bound_means(_resample(values, clusters, parts, seed, resamples), level)
 
 
-def averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
+def compute_averages(samples: Sequence[TaskSample], *, level: float = LEVEL, resamples: int = RESAMPLES) -> Averages:
     """Return the averages over `samples` with intervals.
 
     Each task is resampled with its own seed (`task_seed`), as for its own interval; the order of the samples does not
     matter. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946). ValueError: no tasks, or one twice.
     """
     ordered = sort_samples(samples)
-    tasks = [_resample(s.values, s.clusters, s.parts, task_seed(s.task_id), resamples) for s in ordered]
+    tasks = [_resample(s.values, s.clusters, s.parts, derive_task_seed(s.task_id), resamples) for s in ordered]
     by_type: dict[str, list[_Resampled]] = {}
     for sample, resampled in zip(ordered, tasks, strict=True):
         by_type.setdefault(sample.type, []).append(resampled)
-    types = {name: _mean_of(by_type[name]) for name in sorted(by_type)}
-    over = [_intervals(_mean_of(some), level) for some in (tasks, list(types.values()))]
-    return Averages(over[0], over[1], {name: _intervals(found, level) for name, found in types.items()})
+    types = {name: _average_estimates(by_type[name]) for name in sorted(by_type)}
+    over = [_bound_means(_average_estimates(some), level) for some in (tasks, list(types.values()))]
+    return Averages(over[0], over[1], {name: _bound_means(found, level) for name, found in types.items()})
 
 
 def sort_samples(samples: Sequence[TaskSample]) -> list[TaskSample]:
@@ -182,9 +184,9 @@ def _resample(
     if parts is not None:
         if len(parts) != len(values):
             raise ValueError(f"{len(parts)} parts for {len(values)} values")
-        return _mean_of(
+        return _average_estimates(
             [
-                _resample(values[rows], _taken(clusters, rows), None, part_seed(seed, name), resamples)
+                _resample(values[rows], _taken(clusters, rows), None, derive_part_seed(seed, name), resamples)
                 for name, rows in group_rows_by_part(parts).items()
             ]
         )
@@ -192,7 +194,7 @@ def _resample(
     mean = np.array([math.fsum(column) for column in np.asarray(values, dtype=np.float64).T]) / len(values)
     whole, step = round_to_grid(sums)
     table = np.column_stack((whole, counts))
-    totals = np.concatenate([drawn @ table for drawn in bootstrap_counts(len(sums), seed, resamples)])
+    totals = np.concatenate([drawn @ table for drawn in draw_bootstrap_counts(len(sums), seed, resamples)])
     # Influence of each unit on the ratio, to first order; the sum of squares is the squared standard error.
     influence = (sums - mean * counts[:, np.newaxis]) / len(values)
     variance = np.array([math.fsum(column) for column in (influence * influence).T])
@@ -203,7 +205,7 @@ def _taken(keys: Sequence[str] | None, rows: npt.NDArray[np.int64]) -> Sequence[
     return None if keys is None else [keys[row] for row in rows.tolist()]
 
 
-def _mean_of(parts: Sequence[_Resampled]) -> _Resampled:
+def _average_estimates(parts: Sequence[_Resampled]) -> _Resampled:
     """Return the unweighted mean of independent estimates."""
     count = len(parts)
     return _Resampled(
@@ -215,21 +217,21 @@ def _mean_of(parts: Sequence[_Resampled]) -> _Resampled:
     )
 
 
-def _intervals(found: _Resampled, level: float) -> tuple[Interval, ...]:
+def _bound_means(found: _Resampled, level: float) -> tuple[Interval, ...]:
     ends = []
     for mean, draws, variances in zip(found.mean.tolist(), found.draws.T, found.variances.T, strict=True):
         ranked = np.sort(draws)
         if ranked[-1] - ranked[0] <= _ROUNDING:  # equal values, rounded differently by cluster sizes
             ends.append(Interval(mean, mean, mean))
             continue
-        tail = _tail(variances.tolist(), found.units, (1 - level) / 2)
+        tail = _compute_tail_share(variances.tolist(), found.units, (1 - level) / 2)
         outside = max(math.floor(tail * (len(ranked) + 1)), 1) - 1
         # Resampled means of skewed values are not centred on the mean, which may lie outside at a low level.
         ends.append(Interval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
     return tuple(ends)
 
 
-def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> float:
+def _compute_tail_share(variances: Sequence[float], units: Sequence[int], tail: float) -> float:
     """Return the share of resampled means below the interval, less than `tail`, that gives Student's coverage.
 
     A bootstrap's variance is (u - 1) / u of the unbiased one. Welch and Satterthwaite give the degrees of freedom of a
@@ -239,10 +241,10 @@ def _tail(variances: Sequence[float], units: Sequence[int], tail: float) -> floa
     unbiased = math.fsum(fair for _, fair, _ in parts)
     freedom = unbiased**2 / math.fsum(fair**2 / less for _, fair, less in parts)
     stretch = math.sqrt(unbiased / math.fsum(biased for biased, _, _ in parts))
-    return _NORMAL.cdf(stretch * student_quantile(tail, freedom))
+    return _NORMAL.cdf(stretch * compute_student_quantile(tail, freedom))
 
 
-def student_quantile(probability: float, freedom: float) -> float:
+def compute_student_quantile(probability: float, freedom: float) -> float:
     """Return Student's t quantile (Abramowitz and Stegun, 26.7.5); error below 4e-4 from 8 degrees of freedom on."""
     z = _NORMAL.inv_cdf(probability)
     terms = (

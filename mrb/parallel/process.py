@@ -13,7 +13,7 @@ from typing import Any
 
 from mrb.errors import AdapterError
 from mrb.parallel.messages import Lost
-from mrb.parallel.resources import visible_gpus, worker_environment
+from mrb.parallel.resources import list_visible_gpus, make_worker_environment
 
 LOOK_SECONDS = 1.0
 """Seconds between checks of silent workers. A dead worker's child may hold its pipe open, so it gives no EOF."""
@@ -33,7 +33,7 @@ class WorkerProcess:
         with theirs:
             try:
                 self.process = subprocess.Popen(  # noqa: S603  (this interpreter, our own module)
-                    [sys.executable, "-P", "-c", _worker_code(), str(theirs.fileno()), str(os.getpid())],
+                    [sys.executable, "-P", "-c", _make_worker_code(), str(theirs.fileno()), str(os.getpid())],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
@@ -101,11 +101,11 @@ class LocalWorkers:
         if os.name != "posix":
             raise AdapterError("several workers need Linux or macOS; leave --workers out")
         self.count = count
-        self._gpus = visible_gpus()
+        self._gpus = list_visible_gpus()
 
     def start(self, number: int) -> WorkerProcess:
         """Start worker `number` (from 0)."""
-        environment = worker_environment(number, self.count, self._gpus)
+        environment = make_worker_environment(number, self.count, self._gpus)
         return WorkerProcess(f"worker {number + 1} of {self.count}", environment)
 
     def receive(self, processes: Sequence[WorkerProcess]) -> list[tuple[WorkerProcess, list[Any]]]:
@@ -116,7 +116,7 @@ class LocalWorkers:
         return [(process, process.receive()) for process in processes if process.connection in ready]
 
 
-def _worker_code() -> str:
+def _make_worker_code() -> str:
     """Return the code that the new interpreter runs. A fork would break CUDA and threads.
 
     It has the import path of this process, which an adapter in a file or module needs; -P adds no folder before it.

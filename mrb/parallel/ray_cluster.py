@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mrb.errors import MRBError, one_line
-from mrb.parallel.resources import cores
+from mrb.errors import MRBError, to_one_line
+from mrb.parallel.resources import count_cores
 
 if TYPE_CHECKING:
     from mrb.parallel.ray_workers import RayWorkers
@@ -69,7 +69,7 @@ def connect_ray(options: ClusterOptions) -> Iterator[RayWorkers]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:  # Ray raises also if a local node starts slowly or versions differ
-        raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
+        raise MRBError(f"no connection to a Ray cluster at {address}: {to_one_line(error)}") from error
     try:
         found = ray.cluster_resources().get("GPU", 0.0)
         gpus = options.gpus if options.gpus is not None else min(1.0, found)
@@ -88,7 +88,7 @@ def _refuse_dead_address(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise MRBError(f"no connection to a Ray cluster at {address}: {one_line(error)}") from error
+        raise MRBError(f"no connection to a Ray cluster at {address}: {to_one_line(error)}") from error
 
 
 def _prepare_local_cluster(options: ClusterOptions) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _prepare_local_cluster(options: ClusterOptions) -> dict[str, Any]:
         # Ray listens on all interfaces, and anyone who connects may run code. Ray's own token would be in the home.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     return {
-        "num_cpus": max(cores(), options.workers or 1),
+        "num_cpus": max(count_cores(), options.workers or 1),
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
     }

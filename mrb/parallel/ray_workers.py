@@ -19,7 +19,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from mrb.errors import one_line
+from mrb.errors import to_one_line
 from mrb.parallel.messages import Lost
 from mrb.parallel.process import WorkerProcess
 from mrb.parallel.resources import THREADS
@@ -182,4 +182,4 @@ def _is_alive(node: str | None) -> bool:
 def _find_reason(error: BaseException) -> str:
     """Return the last line of Ray's message, which holds the reason; the first lines are Ray's internal names."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return one_line(lines[-1] if lines else type(error).__name__, 160)
+    return to_one_line(lines[-1] if lines else type(error).__name__, 160)

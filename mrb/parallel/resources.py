@@ -15,7 +15,7 @@ _DEVICE = re.compile(r"nvidia[0-9]+")
 _ASKING_SECONDS = 60
 
 
-def worker_environment(number: int, workers: int, gpus: list[str]) -> dict[str, str]:
+def make_worker_environment(number: int, workers: int, gpus: list[str]) -> dict[str, str]:
     """Return the environment variables of worker `number` (from 0) of `workers`.
 
     The worker sees one of `gpus`, assigned round-robin; without GPUs the variable is not changed. Numeric libraries get
@@ -24,11 +24,11 @@ def worker_environment(number: int, workers: int, gpus: list[str]) -> dict[str, 
     found = dict(os.environ)
     if gpus:
         found[VISIBLE] = gpus[number % len(gpus)]
-    found.setdefault(THREADS, str(max(1, cores() // workers)))
+    found.setdefault(THREADS, str(max(1, count_cores() // workers)))
     return found
 
 
-def visible_gpus() -> list[str]:
+def list_visible_gpus() -> list[str]:
     """Return the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, without loading a library.
 
     If that variable is set, they are its entries up to the first invalid one, as for CUDA; otherwise all GPUs.
@@ -53,7 +53,7 @@ def _count() -> int:
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Return the number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

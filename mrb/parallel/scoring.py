@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mrb.errors import AdapterError, CandidatesError
-from mrb.evaluation.executor import InProcess, Score, Start, in_process
+from mrb.evaluation.executor import InProcess, Score, Start, open_in_process
 from mrb.evaluation.failures import FailureBudget
 from mrb.evaluation.journal import Record
 from mrb.evaluation.plan import Entry, Plan, load_plan
@@ -99,7 +99,7 @@ class ScoringSpec(JobSpec):
     @contextmanager
     def start(self) -> Iterator[ScoringJob]:
         """Build the reranker; it is closed after the block."""
-        with in_process(self.name, self.options) as reranker:
+        with open_in_process(self.name, self.options) as reranker:
             yield ScoringJob(reranker)
 
 

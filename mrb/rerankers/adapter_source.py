@@ -10,7 +10,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from mrb._util.hashing import sha256_file, sha256_json
+from mrb._util.hashing import hash_file, hash_json
 
 _OWN = "mrb"
 """The package whose imports are not followed, because a run records MRB's version."""
@@ -35,8 +35,8 @@ def hash_source(factory: Any, module: str) -> str | None:
     asked = getattr(sys.modules.get(module), "__file__", None)
     if asked and asked.endswith(".py"):
         starts[module] = Path(asked).resolve()
-    hashes = {name: sha256_file(path) for name, path in _find_imports(starts).items()}
-    return sha256_json(hashes) if len(hashes) > 1 else next(iter(hashes.values()))
+    hashes = {name: hash_file(path) for name, path in _find_imports(starts).items()}
+    return hash_json(hashes) if len(hashes) > 1 else next(iter(hashes.values()))
 
 
 def _find_imports(starts: dict[str, Path]) -> dict[str, Path]:

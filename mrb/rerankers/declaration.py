@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from mrb._util.redact import redact, redact_text
 from mrb.data.task import Task
-from mrb.errors import AdapterError, first_problem
+from mrb.errors import AdapterError, format_first_problem
 from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
 from mrb.rerankers.reranker import KINDS, MODALITIES
 from mrb.results.schema import RerankerInfo
@@ -87,7 +87,7 @@ def read_declarations(adapter: Adapter) -> LoadedReranker:
             source_sha256=adapter.source_sha256,
         )
     except ValidationError as error:
-        raise AdapterError(f"{name}: {first_problem(error)}") from error
+        raise AdapterError(f"{name}: {format_first_problem(error)}") from error
     return LoadedReranker(target, info, concurrency)
 
 

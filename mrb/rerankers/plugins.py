@@ -24,7 +24,7 @@ from typing import Any, get_type_hints
 
 from mrb._util.home import expand_user
 from mrb._util.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 from mrb.rerankers.adapter_source import hash_source
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.raised import to_adapter_error
@@ -117,7 +117,7 @@ def _find_factory(spec: str, group: str) -> _Factory:
     if file := _FILE.fullmatch(spec):
         path = expand_user(file["path"]).absolute()
         if not path.is_file():
-            raise AdapterError(f"{one_line(spec)!r} names a file, and there is no {path}")
+            raise AdapterError(f"{to_one_line(spec)!r} names a file, and there is no {path}")
         return _find_in_module(path.stem, path, file["attribute"], group)
     if not _SPEC.fullmatch(spec):
         raise AdapterError(
@@ -302,8 +302,8 @@ def _convert_option(adapter: str, name: str, text: str, wanted: Any) -> Any:
     except ValidationError as error:
         with contextlib.suppress(ValidationError):
             return reader.validate_json(text)
-        problem = one_line(error.errors()[0]["msg"])
-        shown = SECRET if is_secret_name(name) else one_line(repr(hide_secrets(text)), 80)
+        problem = to_one_line(error.errors()[0]["msg"])
+        shown = SECRET if is_secret_name(name) else to_one_line(repr(hide_secrets(text)), 80)
         raise AdapterError(f"{adapter}: option {name}={shown}: {problem}") from error
 
 

@@ -6,7 +6,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from mrb.errors import AdapterError, one_line
+from mrb.errors import AdapterError, to_one_line
 
 _PACKAGES = {"site-packages", "dist-packages"}
 _LIBRARY = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
@@ -15,7 +15,7 @@ _LIBRARY = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
 def to_safe_text(value: object, limit: int = 300) -> str:
     """Return `str(value)` on one line, or the name of its type if that raises."""
     try:
-        return one_line(value, limit)
+        return to_one_line(value, limit)
     except Exception:
         return f"(a {type(value).__name__} that cannot be printed)"
 
@@ -23,7 +23,7 @@ def to_safe_text(value: object, limit: int = 300) -> str:
 def to_safe_repr(value: object, limit: int = 80) -> str:
     """Return `repr(value)` on one line, or the name of its type if that raises."""
     try:
-        return one_line(repr(value), limit)
+        return to_one_line(repr(value), limit)
     except Exception:
         return f"a {type(value).__name__}"
 

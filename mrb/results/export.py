@@ -10,7 +10,7 @@ import numpy as np
 from mrb._util.format import escape_latex, format_csv_table, format_latex_table
 from mrb._util.parquet import read_untrusted
 from mrb.candidates.lists import format_trec_line
-from mrb.errors import ResultError, one_line
+from mrb.errors import ResultError, to_one_line
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.metrics.ranking import Float32, rank_candidates
 from mrb.results.run import Run, RunRow, find_averages, list_rows
@@ -65,7 +65,7 @@ def format_latex(run: Run, measure: str) -> str:
     lacks the measure.
     """
     raw = ", raw qrels" if any(scores.result.data.qrels == "raw" for scores in run.tasks.values()) else ""
-    name, measured = (escape_latex(one_line(text)) for text in (run.name, measure))
+    name, measured = (escape_latex(to_one_line(text)) for text in (run.name, measure))
     title = rf"\multicolumn{{6}}{{l}}{{{name}: {measured} $\times$ 100, 95\,\% intervals{raw}}}"
     head = ("Task", "Type", "First stage", "Reranker", "Interval", "Oracle")
     return format_latex_table(
@@ -126,4 +126,4 @@ def _format_latex_cells(row: RunRow) -> tuple[str, ...]:
 
 
 def _clean_cell(value: object) -> object:
-    return one_line(value) if isinstance(value, str) else value  # a spreadsheet runs a formula even after a line end
+    return to_one_line(value) if isinstance(value, str) else value  # a spreadsheet runs a formula even after a line end

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from mrb import __version__
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.candidates.score_files import Scores
 from mrb.data.task import Task
-from mrb.errors import ResultError, one_line
+from mrb.errors import ResultError, to_one_line
 from mrb.evaluation import environment
 from mrb.evaluation.journal import Record, write_journal
 from mrb.evaluation.lock import lock_folder
@@ -83,8 +83,8 @@ def describe_file(path: Path, task: Task, *, name: str | None, kind: Kind, uses_
         uses_first_stage=uses_first_stage,
         batch_invariant=False,
         options={},
-        source=FILE_SOURCE + one_line(path.name, 180),
-        source_sha256=sha256_file(path),
+        source=FILE_SOURCE + to_one_line(path.name, 180),
+        source_sha256=hash_file(path),
     )
 
 

@@ -12,18 +12,18 @@ import pyarrow as pa
 from pydantic import BaseModel, Field, ValidationError
 
 from mrb._util.files import read_json
-from mrb._util.hashing import canonical_json
+from mrb._util.hashing import dump_canonical_json
 from mrb._util.json_diff import diff_json
 from mrb._util.parquet import read_untrusted
 from mrb._util.redact import redact
 from mrb.data.task import Sample, Sha256, Slug, load_suite, load_task
-from mrb.errors import ResultError, first_problem
+from mrb.errors import ResultError, format_first_problem
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import TaskResult, measure
-from mrb.evaluation.outputs import SCORES_SCHEMA, scores_tables, write_task
+from mrb.evaluation.outputs import SCORES_SCHEMA, make_score_tables, write_task
 from mrb.evaluation.plan import Float32, Plan, list_unscored, load_plan
-from mrb.evaluation.score_key import score_key
+from mrb.evaluation.score_key import compute_score_key
 from mrb.evaluation.spec import TaskSpec
 from mrb.results.schema import (
     JOURNAL_FILE,
@@ -91,9 +91,9 @@ def recompute_task(folder: Path, candidates: Path | None) -> Recomputed:
     path = folder / RESULT_FILE
     stated = read_json(path, limit=MAX_RESULT_BYTES)
     try:
-        basis = _Basis.model_validate_json(canonical_json(stated), strict=True)
+        basis = _Basis.model_validate_json(dump_canonical_json(stated), strict=True)
     except ValidationError as error:
-        raise ResultError(f"{path}: {first_problem(error)}") from error
+        raise ResultError(f"{path}: {format_first_problem(error)}") from error
     if basis.task != folder.name:
         raise ResultError(f"{path}: a result of task {basis.task} in the folder of {folder.name}")
     plan = load_result_plan(basis, _read_sample(basis, folder), candidates, str(path))
@@ -119,7 +119,7 @@ def find_differences(folder: Path, found: Recomputed) -> Iterator[str]:
     wanted = redact(found.measured.result.model_dump(mode="json"))  # as it would be written
     for field, stated, value in diff_json(found.stated, wanted):
         yield f"{RESULT_FILE}: {field} is {stated}, recomputed {value}"
-    scores = pa.concat_tables([SCORES_SCHEMA.empty_table(), *scores_tables(found.plan, found.scores)])
+    scores = pa.concat_tables([SCORES_SCHEMA.empty_table(), *make_score_tables(found.plan, found.scores)])
     for name, table, keys in (
         (PER_QUERY_FILE, found.measured.per_query, ["query_id"]),
         (SCORES_FILE, scores, ["query_id", "doc_id"]),
@@ -159,7 +159,7 @@ def _read_scores(plan: Plan, result: _Basis, path: Path) -> dict[str, Float32]:
     journal = Journal(path)
     if journal.header is None:
         raise ResultError(f"{path}: there is no journal to recompute {result.task} from")
-    if journal.header.score_key != score_key(plan, result.reranker):
+    if journal.header.score_key != compute_score_key(plan, result.reranker):
         raise ResultError(f"{path}: holds other scores than {RESULT_FILE} is about: their score keys differ")
     lacking = next(list_unscored(plan, journal.scores), None)
     if lacking is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mrb._util.format import format_table
-from mrb._util.hashing import sha256_lines
+from mrb._util.hashing import hash_lines
 from mrb._util.parquet import read_untrusted
 from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
@@ -21,7 +21,7 @@ from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.metrics.measures import HEADLINE
-from mrb.metrics.statistics import Averages, TaskSample, averages
+from mrb.metrics.statistics import Averages, TaskSample, compute_averages
 from mrb.rerankers.noise import NOISE_FILE, describe_other_reranker, read_noise
 from mrb.results.schema import (
     CLUSTER_COLUMN,
@@ -111,12 +111,12 @@ class Run:
     @cached_property
     def alike(self) -> bool:
         """Whether all tasks have the same depth, kind of selection and kind of judgements."""
-        return _alike(list(self.tasks.values()))
+        return _are_alike(list(self.tasks.values()))
 
 
 def hash_query_ids(query_ids: Iterable[str]) -> str:
     """Return the SHA-256 over query ids, one per line, in order."""
-    return sha256_lines(query_id.encode() for query_id in query_ids)
+    return hash_lines(query_id.encode() for query_id in query_ids)
 
 
 def load_run(folder: Path) -> Run:
@@ -203,10 +203,10 @@ def compute_suite_averages(run: Run, suite: Suite) -> SuiteAverages:
 
 def _can_average(run: Run, task_ids: Sequence[str]) -> bool:
     """Return whether these tasks have the same depth, selection and judgements, so that a mean is meaningful."""
-    return (run.alike and len(task_ids) > 0) or _alike([run.tasks[task_id] for task_id in task_ids])
+    return (run.alike and len(task_ids) > 0) or _are_alike([run.tasks[task_id] for task_id in task_ids])
 
 
-def _alike(tasks: Sequence[TaskScores]) -> bool:
+def _are_alike(tasks: Sequence[TaskScores]) -> bool:
     results = [scores.result for scores in tasks]
     return len({(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}) == 1
 
@@ -216,7 +216,7 @@ def _compute_averages(run: Run, task_ids: tuple[str, ...]) -> Averages:
     """Return both averages of all measures, which share one resampling."""
     chosen = [run.tasks[task_id] for task_id in task_ids]
     names = list(chosen[0].result.measures)
-    return averages([scores.sample(names) for scores in chosen])
+    return compute_averages([scores.sample(names) for scores in chosen])
 
 
 def _find_interval(run: Run, task_ids: Sequence[str], measure: str, over: stats.Average) -> Interval | None:

@@ -25,7 +25,7 @@ from mrb._util.files import read_json, write_json
 from mrb._util.printable import PrintableStr
 from mrb.data.stats import Counts
 from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, TypeName, load_task
-from mrb.errors import ResultError, TaskError, first_problem
+from mrb.errors import ResultError, TaskError, format_first_problem
 from mrb.rerankers.reranker import Kind
 
 RESULT_FILE = "result.json"
@@ -45,14 +45,16 @@ ListAddress = Annotated[
 RerankerName = Annotated[str, Field(max_length=96, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
-def _finite(value: bool | int | float | str | None) -> bool | int | float | str | None:
+def _refuse_non_finite(value: bool | int | float | str | None) -> bool | int | float | str | None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("not a finite number")
     return value
 
 
 M = TypeVar("M", bound=Model)
-OptionValue = Annotated[bool | int | float | Annotated[str, Field(max_length=2000)] | None, AfterValidator(_finite)]
+OptionValue = Annotated[
+    bool | int | float | Annotated[str, Field(max_length=2000)] | None, AfterValidator(_refuse_non_finite)
+]
 
 
 class Interval(Model):
@@ -248,7 +250,7 @@ def read_shard(folder: Path) -> ShardRecord:
     return parse_file(ShardRecord, folder / SHARD_FILE)
 
 
-def result_files(path: Path) -> list[Path]:
+def list_result_files(path: Path) -> list[Path]:
     """Return the result files of `path`: the file itself, or those of all tasks of a run folder, sorted by task id.
 
     Raises:
@@ -314,6 +316,6 @@ def parse_file(model: type[M], path: Path) -> M:
         # Strict mode: "12" is not a number and 1 is not a Boolean. From JSON: a list is accepted for a tuple.
         return model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        raise ResultError(f"{path}: {first_problem(error)}") from error
+        raise ResultError(f"{path}: {format_first_problem(error)}") from error
     except RecursionError as error:
         raise ResultError(f"{path}: nested too deeply") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
 from mrb.metrics.aggregation import average_queries, find_query_parts
-from mrb.metrics.measures import HEADLINE, Measure, measure_queries, oracle_ranking
+from mrb.metrics.measures import HEADLINE, Measure, measure_queries, rank_by_grade
 
 MAX_CUTOFF = 999  # the largest cutoff of a measure
 
@@ -30,7 +30,7 @@ def measure_quality(candidates: Candidates, data: TaskData, depth: int) -> Quali
     """Measure the first `depth` documents of each list. A query without a list counts as 0."""
     recall = Measure("Recall", min(depth, MAX_CUTOFF))
     order = {query_id: doc_ids[:depth] for query_id, doc_ids, _ in candidates.lists()}
-    best = {query_id: oracle_ranking(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}
+    best = {query_id: rank_by_grade(doc_ids, data.qrels[query_id]) for query_id, doc_ids in order.items()}
     found = measure_queries(order, data.qrels, [HEADLINE, recall]).values
     oracle = measure_queries(best, data.qrels, [HEADLINE]).values[HEADLINE]
     parts = find_query_parts(data.task, data.qrels)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError
-from mrb.retrieval.cache_paths import first_stage_cache
+from mrb.retrieval.cache_paths import find_first_stage_cache
 from mrb.retrieval.encoding import EmbeddingWriter
 from mrb.retrieval.exact_search import ExactSearch
 from mrb.retrieval.failures import Failures, add_empty_lists
@@ -33,7 +33,7 @@ class Dense:
         self.writer = writer
         self.failures = failures or Failures()
         writer.allowed = self.failures.allowed
-        writer.folder = folder or first_stage_cache()
+        writer.folder = folder or find_first_stage_cache()
         self.used: list[Path] = []
         self.fresh = False
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mrb._util.hashing import sha256_bytes
+from mrb._util.hashing import hash_bytes
 from mrb.candidates.candidate_sets import check_candidate_set
 from mrb.candidates.lists import Candidates, Provenance, build_candidates
 from mrb.data.task import Task
@@ -211,9 +211,9 @@ def _match_query_images(data: TaskData) -> Iterator[tuple[str, list[str]]]:
     for doc_id in data.corpus:
         image = data.corpus.encoded(doc_id)
         if image is not None and image.size in lengths:
-            documents.setdefault(sha256_bytes(image), []).append(doc_id)
+            documents.setdefault(hash_bytes(image), []).append(doc_id)
     for query_id, query_image in images.items():
-        same = [] if query_image is None else documents.get(sha256_bytes(query_image), [])
+        same = [] if query_image is None else documents.get(hash_bytes(query_image), [])
         if same:
             yield query_id, same
 

@@ -14,7 +14,7 @@ from mrb.candidates.candidate_sets import STANDARD_SET, check_candidate_set, loo
 from mrb.candidates.lists import write_parquet, write_trec
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
-from mrb.errors import CandidatesError, MRBError, ResultError, one_line
+from mrb.errors import CandidatesError, MRBError, ResultError, to_one_line
 from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import (
@@ -106,9 +106,9 @@ class ListMaker:
                 if len(self.tasks) == 1:
                     raise
                 missing[task.id] = error
-                logger.warning(f"task {task.id}: no list: {one_line(hide_secrets(str(error)), 1000)}")
+                logger.warning(f"task {task.id}: no list: {to_one_line(hide_secrets(str(error)), 1000)}")
         if missing:
-            why = next(one_line(error, 150) for error in missing.values())
+            why = next(to_one_line(error, 150) for error in missing.values())
             names = ", ".join(missing)
             raise CandidatesError(f"{len(missing)} of {len(self.tasks)} tasks have no list: {names}; why: {why}")
 

@@ -30,10 +30,10 @@ def probe_rate(retriever: Retriever, data: TaskData) -> EncodingRate:
     if isinstance(retriever, Dense) and isinstance(retriever.writer, LocalEncoder):
         own, size = retriever.writer.target, retriever.writer.batch_size
         return EncodingRate(
-            _encoded(data.queries, size, lambda items: own.encode_queries(items, data.task.instruction)),
-            _encoded(data.corpus, size, own.encode_documents),
+            _encode_probe(data.queries, size, lambda items: own.encode_queries(items, data.task.instruction)),
+            _encode_probe(data.corpus, size, own.encode_documents),
         )
-    few = replace(data, queries=_head(data.queries, WARM_UP), corpus=_head(data.corpus, WARM_UP))
+    few = replace(data, queries=_keep_first(data.queries, WARM_UP), corpus=_keep_first(data.corpus, WARM_UP))
     try:
         _search(retriever, few)
         rate = (len(data.queries) + len(data.corpus)) / _search(retriever, data)
@@ -43,7 +43,7 @@ def probe_rate(retriever: Retriever, data: TaskData) -> EncodingRate:
     return EncodingRate(rate, rate)
 
 
-def _encoded(table: ItemTable, size: int, encode: Callable[[Sequence[Item]], object]) -> float:
+def _encode_probe(table: ItemTable, size: int, encode: Callable[[Sequence[Item]], object]) -> float:
     """Measure items per second, in batches of `size`."""
     encode([table.item(item_id) for item_id in islice(table, WARM_UP)])
     rest, count, spent = iter(table), 0, 0.0
@@ -63,5 +63,5 @@ def _search(retriever: Retriever, data: TaskData) -> float:
     return max(time.perf_counter() - started, 1e-9)
 
 
-def _head(table: ItemTable, count: int) -> ItemTable:
+def _keep_first(table: ItemTable, count: int) -> ItemTable:
     return replace(table, rows=dict(islice(table.rows.items(), count)))

@@ -31,7 +31,7 @@ class Retriever(Protocol):
 
         Returns:
             (query id, document ids, float32 scores) of each query. The scores are finite and descending, and ties are
-            ordered by `mrb._util.hashing.tie_hash`, as `select_top_k` does. A list may be shorter than `depth`.
+            ordered by `mrb._util.hashing.compute_tie_hash`, as `select_top_k` does. A list may be shorter than `depth`.
         """
         ...
 

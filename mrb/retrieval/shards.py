@@ -12,10 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from mrb._util.files import write_array, write_json
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import MRBError
-from mrb.retrieval.cache_paths import table_key
+from mrb.retrieval.cache_paths import compute_table_key
 from mrb.retrieval.retriever import Float32
 
 SHARD_ROWS = 4096
@@ -43,7 +43,7 @@ class Shards:
     @cached_property
     def folder(self) -> Path:
         """The folder of the shards."""
-        return self.root / f"vectors-{sha256_json([self.about, self.rows])[:32]}"
+        return self.root / f"vectors-{hash_json([self.about, self.rows])[:32]}"
 
     @cached_property
     def ids(self) -> list[str]:
@@ -88,7 +88,7 @@ def make_shards(data: TaskData, root: Path, rows: int, identity: Mapping[str, An
 
     def make(kind: Kind, name: str) -> Shards:
         table = select_table(data, kind)
-        about = {**identity, "kind": name, "table": table_key(data, table), "rows": len(table)}
+        about = {**identity, "kind": name, "table": compute_table_key(data, table), "rows": len(table)}
         return Shards(root, data, kind, rows, about)
 
     # A query's vector depends on the instruction. The task's hash covers it, so it is part of the kind's name.

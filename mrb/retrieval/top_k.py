@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrb._util.hashing import tie_hash
+from mrb._util.hashing import compute_tie_hash
 from mrb.errors import CandidatesError
 from mrb.retrieval.retriever import Float32
 
@@ -47,5 +47,5 @@ def select_top_k(
     runs = zip([0, *borders], [*borders, len(names)], strict=True)
     for start, end in runs:
         if end - start > 1:
-            names[start:end] = sorted(names[start:end], key=lambda doc_id: tie_hash(task_id, query_id, doc_id))
+            names[start:end] = sorted(names[start:end], key=lambda doc_id: compute_tie_hash(task_id, query_id, doc_id))
     return names[:depth], ranked[:depth]

@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from mrb import __version__
 from mrb._util.files import parse_toml, write_json
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb._util.redact import SECRET
 from mrb.data.task import Suite, load_suite
-from mrb.errors import MRBError, ResultError, first_problem
+from mrb.errors import MRBError, ResultError, format_first_problem
 from mrb.results.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
@@ -107,7 +107,7 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        raise ResultError(f"{path}: {first_problem(error)}") from error
+        raise ResultError(f"{path}: {format_first_problem(error)}") from error
     except ValueError as error:
         raise ResultError(f"{path}: not valid TOML: {error}") from error
     strange = [*stated, *(task_id for task_id in tasks if task_id not in suite.tasks)]
@@ -180,7 +180,7 @@ def _write_rankings(folder: Path, found: Recomputed) -> RankingInfo:
     path = folder / RANKINGS_FOLDER / f"{task.id}.parquet"
     scores = publishes_scores(task, found.measured.result.data.selection)
     query_ids = write_rankings(path, rank_queries(found.plan, found.scores, keep_scores=scores), scores=scores)
-    return RankingInfo(sha256=sha256_file(path), scores=scores, queries=hash_query_ids(query_ids))
+    return RankingInfo(sha256=hash_file(path), scores=scores, queries=hash_query_ids(query_ids))
 
 
 def _make_task_scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
@@ -217,7 +217,7 @@ def _make_submission(
     try:
         return Submission.model_validate(fields)
     except ValidationError as error:
-        raise ResultError(f"{run.folder}: {first_problem(error)}") from error
+        raise ResultError(f"{run.folder}: {format_first_problem(error)}") from error
 
 
 def _redact_info(info: RerankerInfo, hosts: list[str]) -> RerankerInfo:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mrb.errors import ResultError, one_line
+from mrb.errors import ResultError, to_one_line
 from mrb.submission.schema import SCHEMA_VERSION
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
@@ -30,10 +30,10 @@ def migrate_to_newest(
         raise ResultError(f"{where}: not an object")
     version = value.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):
-        raise ResultError(f"{where}: schema_version is {one_line(repr(version), 40)}, wanted a whole number")
+        raise ResultError(f"{where}: schema_version is {to_one_line(repr(version), 40)}, wanted a whole number")
     while version < newest and version in steps:
         value, version = steps[version](value), version + 1
     if version != newest:
         words = "newer than" if version > newest else "older than what is read by"
-        raise ResultError(f"{where}: schema_version {one_line(version, 40)} is {words} this MRB ({newest})")
+        raise ResultError(f"{where}: schema_version {to_one_line(version, 40)} is {words} this MRB ({newest})")
     return value

@@ -22,12 +22,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mrb._util.files import atomic_writer
+from mrb._util.files import open_atomically
 from mrb.data.task import Task
-from mrb.errors import AdapterError, ResultError, one_line
+from mrb.errors import AdapterError, ResultError, to_one_line
 from mrb.evaluation.measure import TIE_CUTOFF
 from mrb.evaluation.plan import Entry, Float32, Plan
-from mrb.metrics.ranking import rank_candidates, tied_across
+from mrb.metrics.ranking import has_tie_at_cutoff, rank_candidates
 from mrb.submission.sandboxed_parquet import get_reader
 
 MAX_POSITIONS = 256
@@ -74,7 +74,7 @@ def rank_queries(plan: Plan, scores: Mapping[str, Float32], *, keep_scores: bool
             order=positions[order].astype(np.uint8),
             scores=given[order] if keep_scores else None,
             failed=int(missing.sum()),
-            tied=tied_across(given[order], TIE_CUTOFF),
+            tied=has_tie_at_cutoff(given[order], TIE_CUTOFF),
         )
 
 
@@ -103,7 +103,7 @@ def write_rankings(path: Path, rows: Iterator[QueryRanking], *, scores: bool) ->
     }
     schema = SCORED if scores else UNSCORED
     table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False)
     return [row.query_id for row in found]
 
@@ -115,7 +115,7 @@ def read_rankings(path: Path, *, scores: bool, queries: int) -> list[QueryRankin
     seen: set[str] = set()
     found = []
     for query_id, order, *rest in zip(*columns, strict=True):
-        where = f"{path}: query {one_line(repr(query_id), 80)}"
+        where = f"{path}: query {to_one_line(repr(query_id), 80)}"
         if query_id in seen:
             raise ResultError(f"{where} stands twice")
         seen.add(query_id)
@@ -190,4 +190,4 @@ def _parse_row(where: str, query_id: str, order: bytes, rest: list[object], *, s
     present = values[: len(values) - missing]
     if not np.isfinite(present).all() or (np.diff(present) > 0).any():
         raise ResultError(f"{where}: scores that are not finite, or rise with rank; the best comes first")
-    return QueryRanking(query_id, positions, values, missing, tied_across(values, TIE_CUTOFF))
+    return QueryRanking(query_id, positions, values, missing, has_tie_at_cutoff(values, TIE_CUTOFF))

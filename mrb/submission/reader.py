@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mrb._util.files import is_device_name, parse_json, read_limited
 from mrb.data.task import Suite, load_suite
-from mrb.errors import MRBError, ResultError, first_problem, one_line
+from mrb.errors import MRBError, ResultError, format_first_problem, to_one_line
 from mrb.metrics.measures import MEASURES
 from mrb.results.schema import check_registry
 from mrb.submission.migrate import migrate_to_newest
@@ -97,7 +97,7 @@ def read_submission_file(path: Path) -> Submission:
         # Validates the bytes as read: serialising the parsed value again would take as long as reading it.
         return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)
     except ValidationError as error:
-        raise ResultError(f"{path}: {first_problem(error)}") from error
+        raise ResultError(f"{path}: {format_first_problem(error)}") from error
     except RecursionError as error:
         raise ResultError(f"{path}: nested too deeply") from error
 
@@ -154,8 +154,8 @@ def _refuse_others(folder: Path, wanted: set[str]) -> None:
         for count, entry in enumerate(entries):
             if entry.name not in wanted or count > MAX_TASKS:
                 raise ResultError(
-                    f"{folder}: holds {one_line(repr(entry.name), 80)}, which is no part of a submission; wanted "
-                    f"{one_line(', '.join(sorted(wanted)), 200)}"
+                    f"{folder}: holds {to_one_line(repr(entry.name), 80)}, which is no part of a submission; wanted "
+                    f"{to_one_line(', '.join(sorted(wanted)), 200)}"
                 )
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mrb._util.parquet import open_untrusted, read_untrusted
-from mrb.errors import MRBError, ResultError, one_line
+from mrb.errors import MRBError, ResultError, to_one_line
 
 MEMORY = 1024**3
 """Bytes that the child may allocate beyond what it has at its start (only on Linux, which can enforce it)."""
@@ -165,8 +165,9 @@ def check_footer(path: Path, rows: int) -> None:
         for column in (group.column(number) for group in groups for number in range(stated.num_columns)):
             if column.compression != "UNCOMPRESSED" or not set(column.encodings) <= _ENCODINGS:
                 raise ResultError(
-                    f"{path}: column {one_line(column.path_in_schema, 80)} is packed or coded ({column.compression}, "
-                    f"{', '.join(map(str, column.encodings))}); `mrb submission make` writes rankings plain"
+                    f"{path}: column {to_one_line(column.path_in_schema, 80)} is compressed or encoded ("
+                    f"{column.compression}, {', '.join(map(str, column.encodings))}); "
+                    "`mrb submission make` writes rankings plain"
                 )
 
 

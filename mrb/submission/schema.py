@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from mrb._util.files import is_device_name
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
 from mrb.data.task import Model, Sha256, Slug
@@ -37,22 +37,22 @@ _NAME = r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*"
 _LINK = r"^https://[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,24}(/[A-Za-z0-9._~+%/?&=#:,-]*)?$"
 
 
-def _not_private(text: str) -> str:
+def _refuse_private(text: str) -> str:
     found = find_private_text(text)
     if found is not None:
         raise ValueError(f"holds {found}, which does not belong into a submission")
     return text
 
 
-def _no_device(name: str) -> str:
+def _refuse_device_name(name: str) -> str:
     if is_device_name(name):
         raise ValueError("is a name that Windows keeps for a device")
     return name
 
 
-Name = Annotated[str, Field(max_length=46, pattern=f"^{_NAME}$"), AfterValidator(_no_device)]
+Name = Annotated[str, Field(max_length=46, pattern=f"^{_NAME}$"), AfterValidator(_refuse_device_name)]
 Link = Annotated[str, Field(max_length=300, pattern=_LINK)]
-Word = Annotated[str, Field(max_length=4000), AfterValidator(_not_private)]
+Word = Annotated[str, Field(max_length=4000), AfterValidator(_refuse_private)]
 Parameters = Annotated[int, Field(gt=0, le=10**14)]
 
 
@@ -120,7 +120,7 @@ class Submission(Model):
     @property
     def content_hash(self) -> str:
         """Identity of the submission: a hash of its whole content and, through their hashes, of its rankings."""
-        return sha256_json(self.model_dump(mode="json"))
+        return hash_json(self.model_dump(mode="json"))
 
     @model_validator(mode="after")
     def _one_run(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb._util.json_diff import diff_json
 from mrb.data.task import TYPES, Task, load_task
 from mrb.errors import ResultError
@@ -92,7 +92,7 @@ def read_checked_rankings(received: ReceivedSubmission, task_id: str) -> list[Qu
     path = received.ranking_path(task_id)
     _check_selection(received, result)
     check_failed_share(result.counts, _format_place(received, task_id))
-    digest = sha256_file(path)
+    digest = hash_file(path)
     if digest != stated.sha256:
         raise ResultError(f"{path}: its SHA-256 is {digest}, {SUBMISSION_FILE} states {stated.sha256}")
     rows = read_rankings(path, scores=stated.scores, queries=result.counts.queries)

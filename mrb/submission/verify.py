@@ -35,7 +35,7 @@ from pydantic import Field, model_validator
 
 from mrb import __version__
 from mrb._util.files import write_json
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Slug
 from mrb.errors import ResultError
@@ -180,7 +180,7 @@ def verify_submission(
         salt=salt,
         queries=queries,
         reranker=received.submission.reranker,
-        noise=None if noise is None else sha256_json(noise.model_dump(mode="json")),
+        noise=None if noise is None else hash_json(noise.model_dump(mode="json")),
         tasks=tasks,
         not_verified=dict(checked.not_recomputed),
         environment=environment.describe_environment(),
@@ -198,7 +198,7 @@ def choose_queries(task_id: str, query_ids: Sequence[str], content: str, salt: s
     """Return the `count` queries (or all) with the smallest SHA-256 over (salt, content, task, query), in the given
     order.
     """
-    keyed = sorted(query_ids, key=lambda query_id: sha256_json(["mrb-verify-v1", salt, content, task_id, query_id]))
+    keyed = sorted(query_ids, key=lambda query_id: hash_json(["mrb-verify-v1", salt, content, task_id, query_id]))
     taken = set(keyed[:count])
     return tuple(query_id for query_id in query_ids if query_id in taken)
 

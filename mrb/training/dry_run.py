@@ -47,7 +47,7 @@ class Lengths:
     groups: int
 
 
-def dry_run(loaded: LoadedRecipe) -> Iterator[str]:
+def report_dry_run(loaded: LoadedRecipe) -> Iterator[str]:
     """Yield the lines of an estimate of what training would take."""
     recipe = loaded.recipe
     silence_libraries()

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from mrb._util.files import parse_toml
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.data.task import Model, Slug
-from mrb.errors import TrainingError, first_problem, one_line
+from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.data.group import Sampling
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -278,7 +278,7 @@ class LoadedRecipe:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of all settings."""
-        return sha256_json(self.recipe.model_dump(mode="json"))
+        return hash_json(self.recipe.model_dump(mode="json"))
 
     def find_origin(self, setting: str) -> Literal["paper", "ours", "changed"]:
         """Return who chose a setting: the paper, this package, or the user."""
@@ -326,7 +326,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> LoadedRecipe:
     try:
         return LoadedRecipe(path.stem, Recipe.model_validate(content), tuple(changed))
     except ValidationError as error:
-        raise TrainingError(f"recipe {path}: {first_problem(error)}") from error
+        raise TrainingError(f"recipe {path}: {format_first_problem(error)}") from error
 
 
 def _load_content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -335,7 +335,7 @@ def _load_content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         content = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingError(f"recipe {path}: {one_line(error)}") from error
+        raise TrainingError(f"recipe {path}: {to_one_line(error)}") from error
     base = content.pop("extends", None)
     if base is None:
         return content
@@ -370,7 +370,7 @@ def _apply_change(content: dict[str, Any], change: str) -> str:
     name, equals, text = change.partition("=")
     section, dot, key = name.partition(".")
     if not (equals and dot and section.isidentifier() and key.isidentifier()):
-        raise TrainingError(f"--set {one_line(change, 60)}: wanted SECTION.NAME=VALUE, such as schedule.steps=100")
+        raise TrainingError(f"--set {to_one_line(change, 60)}: wanted SECTION.NAME=VALUE, such as schedule.steps=100")
     try:
         value = parse_toml(f"value = {text}")["value"]
     except ValueError:

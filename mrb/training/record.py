@@ -12,7 +12,7 @@ from mrb import __version__
 from mrb._util.files import read_json, write_json
 from mrb._util.redact import redact
 from mrb.data.task import Model, Sha256
-from mrb.errors import TrainingError, first_problem
+from mrb.errors import TrainingError, format_first_problem
 from mrb.evaluation import environment
 from mrb.training.data.prepare import Contamination, Prepared, SourceRecord
 from mrb.training.recipe import LoadedRecipe, Recipe
@@ -90,7 +90,7 @@ def read_training_record(folder: Path) -> TrainingRecord | None:
     try:
         return TrainingRecord.model_validate(read_json(path))
     except ValidationError as error:
-        raise TrainingError(f"{path}: {first_problem(error)}") from error
+        raise TrainingError(f"{path}: {format_first_problem(error)}") from error
 
 
 def write_training_record(folder: Path, record: TrainingRecord) -> None:

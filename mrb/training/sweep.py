@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from mrb._util.files import write_bytes
 from mrb._util.format import format_table
 from mrb.data.task import Model, Slug
-from mrb.errors import TrainingError, first_problem, one_line
+from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.recipe import RECIPES, LoadedRecipe, load_recipe
 from mrb.training.record import DevRecord, TrainingRecord, read_training_record
 
@@ -92,7 +92,7 @@ class Sweep:
         return {(run.arm, run.seed): (run, record) for run in self.runs if (record := run.read_record()) is not None}
 
 
-def default_folder(name: str) -> Path:
+def find_default_folder(name: str) -> Path:
     """Return the folder of a sweep if the user names none."""
     return Path("training") / (Path(name).stem if name.endswith(".toml") else name)
 
@@ -117,9 +117,9 @@ def load_sweep(name: str, out: Path, changes: Sequence[str] = (), seeds: Sequenc
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = SweepSettings.model_validate(content | ({"seeds": list(seeds)} if seeds else {}))
     except ValidationError as error:
-        raise TrainingError(f"sweep {path}: {first_problem(error)}") from error
+        raise TrainingError(f"sweep {path}: {format_first_problem(error)}") from error
     except (OSError, ValueError) as error:
-        raise TrainingError(f"sweep {path}: {one_line(error)}") from error
+        raise TrainingError(f"sweep {path}: {to_one_line(error)}") from error
     beside = path.parent / f"{settings.recipe}.toml"
     recipe = str(beside) if beside.is_file() else settings.recipe
     runs = tuple(_load_run(recipe, arm, seed, changes, out) for seed in settings.seeds for arm in settings.arms)
@@ -159,7 +159,7 @@ def format_results(sweep: Sweep) -> list[str]:
 
 
 def _load_run(recipe: str, arm: Arm, seed: int, changes: Sequence[str], out: Path) -> SweepRun:
-    own = [f"{name}={_toml(value)}" for name, value in _list_changes(arm.set)]
+    own = [f"{name}={_read_toml(value)}" for name, value in _list_changes(arm.set)]
     loaded = load_recipe(recipe, [*changes, *own, f"schedule.seed={seed}"])
     return SweepRun(arm.name, seed, loaded, out / arm.name / f"seed-{seed}")
 
@@ -171,5 +171,5 @@ def _list_changes(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[st
             yield f"{section}.{name}", values[name]
 
 
-def _toml(value: Any) -> str:
+def _read_toml(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mrb._util.files import atomic_writer, parse_toml, read_json, write_array, write_bytes, write_json
+from mrb._util.files import open_atomically, parse_toml, read_json, write_array, write_bytes, write_json
 from mrb._util.redact import redact
 from mrb.errors import ResultError
 
@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         file.write(b"whole")
         assert not path.exists()
     assert path.read_bytes() == b"whole"
@@ -36,7 +36,7 @@ def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(error), atomic_writer(path) as file:
+    with pytest.raises(error), open_atomically(path) as file:
         file.write(b"new")
         raise error
     assert path.read_bytes() == b"old"
@@ -44,7 +44,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: ty
 
 
 def test_an_error_before_the_first_file_leaves_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), atomic_writer(tmp_path / "file"):
+    with pytest.raises(ValueError), open_atomically(tmp_path / "file"):
         raise ValueError
     assert names(tmp_path) == []
 
@@ -68,7 +68,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     script = (
         "import os, signal\nfrom pathlib import Path\nfrom mrb._util.files import atomic_writer\n"
-        f"with atomic_writer(Path({str(path)!r})) as file:\n"
+        f"with open_atomically(Path({str(path)!r})) as file:\n"
         "    file.write(b'new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
@@ -84,7 +84,7 @@ def test_what_the_disk_refuses_is_one_line(tmp_path: Path) -> None:
         write_bytes(tmp_path / "folder", b"x")
     assert names(tmp_path) == ["file", "folder"]
     if Path("/dev/full").exists():
-        with pytest.raises(ResultError, match="cannot be written: No space left"), atomic_writer(tmp_path / "new"):
+        with pytest.raises(ResultError, match="cannot be written: No space left"), open_atomically(tmp_path / "new"):
             os.write(os.open("/dev/full", os.O_WRONLY), b"x")
         assert names(tmp_path) == ["file", "folder"]
 

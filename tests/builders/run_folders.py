@@ -69,9 +69,9 @@ class _Simulated:
     def __init__(self, task: Any, skill: float, queries: int, depth: int) -> None:
         import numpy as np
 
-        from mrb._util.hashing import sha256_json
+        from mrb._util.hashing import hash_json
 
-        rng = np.random.default_rng(int(sha256_json(task.id)[:8], 16))
+        rng = np.random.default_rng(int(hash_json(task.id)[:8], 16))
         first = rng.geometric(rng.uniform(0.06, 0.2), queries)
         first[first > depth] = 0
         moved = np.maximum(1, np.rint(first * (1 - skill) * rng.lognormal(0.0, 0.4, queries))).astype(int)
@@ -100,7 +100,7 @@ class _Simulated:
 
         from mrb.metrics.aggregation import find_query_parts
         from mrb.metrics.measures import MEASURES
-        from mrb.metrics.statistics import intervals, task_seed
+        from mrb.metrics.statistics import compute_intervals, derive_task_seed
         from mrb.results.schema import PER_QUERY_FILE, Result, write_result
 
         parts = find_query_parts(self.task, self.query_ids)
@@ -109,7 +109,9 @@ class _Simulated:
             row: {
                 str(m): {"mean": i.mean, "low": i.low, "high": i.high}
                 for m, i in zip(
-                    MEASURES, intervals(values, None, parts, seed=task_seed(self.task.id), resamples=200), strict=True
+                    MEASURES,
+                    compute_intervals(values, None, parts, seed=derive_task_seed(self.task.id), resamples=200),
+                    strict=True,
                 )
             }
             for row, values in columns.items()

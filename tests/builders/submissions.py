@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.data.task import load_suite
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Plan
@@ -77,7 +77,7 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
         found[task_id] = make_task_scores(measured.result, measured.per_query)
         write_rankings(path, rank_queries(plan, scores, keep_scores=keep.scores), scores=keep.scores)
         value["results"][task_id] = measured.result.model_dump(mode="json")
-        value["rankings"][task_id]["sha256"] = sha256_file(path)
+        value["rankings"][task_id]["sha256"] = hash_file(path)
     run = Run(folder, None, found)  # type: ignore[arg-type]
     value["averages"] = compute_suite_averages(run, load_suite("mini")).model_dump(mode="json")
     (folder / "submission.json").write_text(json.dumps(value))

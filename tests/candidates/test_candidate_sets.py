@@ -16,7 +16,7 @@ from mrb.cli.candidates import command as candidates_command
 from mrb.cli.tracks import command
 from mrb.data.task import TYPES, list_suite_tasks, load_suite, load_task, read_toml
 from mrb.errors import CandidatesError, MRBError, TaskError
-from mrb.evaluation.estimate import gpu_hours
+from mrb.evaluation.estimate import estimate_gpu_hours
 
 DOCS = Path(__file__).parents[2] / "docs" / "first-stages.md"
 FILE = Path(tracks.__file__).parents[1] / "tasks" / "tracks.toml"
@@ -44,15 +44,15 @@ def test_gpu_hours_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     known = tracks.load_candidate_sets()
     gme, cheap = known.tracks
     # scifact: 300 queries and 5183 passages, 0.45e12 operations each, 40e12 a second.
-    assert gpu_hours(gme, load_task("scifact")) == pytest.approx(5483 * 0.45 / 40 / 3600)
-    assert gpu_hours(cheap, load_task("scifact")) == 0
+    assert estimate_gpu_hours(gme, load_task("scifact")) == pytest.approx(5483 * 0.45 / 40 / 3600)
+    assert estimate_gpu_hours(cheap, load_task("scifact")) == 0
     # visualnews-t2i on SigLIP: 19995 texts and 542246 images, at the 2000 and 300 a second that reading lets through.
-    assert gpu_hours(cheap, load_task("visualnews-t2i")) == pytest.approx((19995 / 2000 + 542246 / 300) / 3600)
+    assert estimate_gpu_hours(cheap, load_task("visualnews-t2i")) == pytest.approx((19995 / 2000 + 542246 / 300) / 3600)
     # On a GPU of 0.1e12 a second the arithmetic is what takes long: 0.011e12 and 0.035e12 operations an item.
     slow = known.model_copy(update={"estimate": known.estimate.model_copy(update={"sustained_teraflops": 0.1})})
     by_hand = (19995 * 0.011 + 542246 * 0.035) / 0.1 / 3600
     monkeypatch.setattr("mrb.evaluation.estimate.load_candidate_sets", lambda: slow)
-    assert gpu_hours(cheap, load_task("visualnews-t2i")) == pytest.approx(by_hand)
+    assert estimate_gpu_hours(cheap, load_task("visualnews-t2i")) == pytest.approx(by_hand)
 
 
 def test_the_command_says_what_the_file_says_and_that_it_is_an_estimate() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mrb.cli.main import COMMANDS
-from mrb.cli.options import key_values, run_name
-from mrb.errors import MRBError, one_line
+from mrb.cli.options import check_run_name, parse_key_values
+from mrb.errors import MRBError, to_one_line
 
 HEAVY = ("torch", "pandas", "numpy", "datasets", "pydantic", "pyarrow", "PIL", "asyncio", "huggingface_hub")
 
@@ -221,24 +221,24 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.Monke
 
 
 def test_key_values() -> None:
-    assert key_values(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
-    assert key_values(["my-model.a=1.5"]) == {"my-model.a": "1.5"}
+    assert parse_key_values(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
+    assert parse_key_values(["my-model.a=1.5"]) == {"my-model.a": "1.5"}
 
 
 @pytest.mark.parametrize("option", ["a", "=1", "a b=1", "1a=2", "a-b=1", ""])
 def test_key_values_that_are_none(option: str) -> None:
     with pytest.raises(MRBError, match=f"--set {option}: wanted KEY=VALUE"):
-        key_values([option])
+        parse_key_values([option])
 
 
 def test_a_key_given_twice() -> None:
     with pytest.raises(MRBError, match=r"--set a=\.\.\.: given twice"):
-        key_values(["a=1", "a=2"])
+        parse_key_values(["a=1", "a=2"])
 
 
 @pytest.mark.parametrize("name", ["a", "A1._-", "x" * 96, None])
 def test_run_names(name: str | None) -> None:
-    assert run_name(name) == name
+    assert check_run_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -246,10 +246,10 @@ def test_run_names(name: str | None) -> None:
 )
 def test_run_names_that_are_none(name: str) -> None:
     with pytest.raises(MRBError, match="--name"):
-        run_name(name)
+        check_run_name(name)
 
 
 def test_one_line_is_one_line_of_what_can_be_seen() -> None:
-    assert one_line("a\n\tb\x1b[2J\u202ec\u2028d  e") == "a b [2J c d e"
-    assert one_line("x" * 400) == "x" * 299 + "…"
-    assert one_line("ü 版 ✓") == "ü 版 ✓"
+    assert to_one_line("a\n\tb\x1b[2J\u202ec\u2028d  e") == "a b [2J c d e"
+    assert to_one_line("x" * 400) == "x" * 299 + "…"
+    assert to_one_line("ü 版 ✓") == "ü 版 ✓"

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from mrb._util.hashing import sha256_bytes, sha256_json
+from mrb._util.hashing import hash_bytes, hash_json
 from mrb.data import items
 from mrb.data.images import fit_size
 from mrb.data.items import DecodeCache, ImageCaps, ImageHandle, Item
@@ -73,11 +73,11 @@ def test_nothing_is_read_before_it_is_asked_for() -> None:
 
 def test_hashes_are_of_the_content() -> None:
     data = encoded(Image.new("RGB", (3, 2), RED))
-    assert handle(data).sha256 == sha256_bytes(data)
+    assert handle(data).sha256 == hash_bytes(data)
     assert handle(data).encoded == data
     items = [Item("a", handle(data)), Item("a", handle(data)), Item("a"), Item("b", handle(data)), Item("", None)]
     hashes = [item.content_hash for item in items]
-    assert hashes[0] == hashes[1] == sha256_json(["a", sha256_bytes(data)])
+    assert hashes[0] == hashes[1] == hash_json(["a", hash_bytes(data)])
     assert len(set(hashes)) == 4
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from mrb._util.hashing import sample_hash
+from mrb._util.hashing import compute_sample_hash
 from mrb.data.sampling import sample_queries
 
 IDS = [f"q{number}" for number in range(1000)]
@@ -25,7 +25,7 @@ def test_frozen_vector() -> None:
 
 
 def test_one_part_takes_the_smallest_hashes() -> None:
-    assert sample_queries("nq", IDS, 50) == sorted(IDS, key=lambda query_id: sample_hash("nq", query_id))[:50]
+    assert sample_queries("nq", IDS, 50) == sorted(IDS, key=lambda query_id: compute_sample_hash("nq", query_id))[:50]
 
 
 def test_input_order_does_not_matter() -> None:

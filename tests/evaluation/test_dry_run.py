@@ -15,19 +15,19 @@ from mrb.data.items import Item
 from mrb.data.task import TYPES, load_suite, load_task
 from mrb.errors import DataError, MRBError, ResultError
 from mrb.evaluation import dry_run as timing
-from mrb.evaluation.dry_run import dry_run, probe
+from mrb.evaluation.dry_run import probe, report_dry_run
 from mrb.evaluation.estimate import (
     Range,
     TaskEstimate,
+    count_from_registry,
+    find_rate,
     format_estimate,
     parse_rates,
-    rate_of,
     read_rates,
-    registry_counts,
 )
 from mrb.evaluation.plan import Plan, make_plan
 from mrb.evaluation.spec import RunSpec, select_tasks
-from mrb.evaluation.workload import Extent, extent_text, measure_extent
+from mrb.evaluation.workload import Extent, format_extents, measure_extent
 from mrb.rerankers.declaration import LoadedReranker, read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
@@ -166,7 +166,7 @@ def options(
 
 def said(asked: RunSpec, rate: float | None = None) -> str:
     rates = None if rate is None else parse_rates([str(rate)])
-    return "\n".join(dry_run(asked, rates, source="assumed"))
+    return "\n".join(report_dry_run(asked, rates, source="assumed"))
 
 
 def test_at_a_given_rate_the_registry_answers_and_nothing_is_loaded(
@@ -206,7 +206,7 @@ def test_tasks_of_the_hub_get_the_speed_on_embedded_data(tmp_path: Path, monkeyp
 def test_sample_and_limit_are_counted(tmp_path: Path) -> None:
     def counted(suite: str, limit: int | None) -> dict[str, tuple[int, int]]:
         asked = options(suite, tmp_path, "arguana", "touche2020", limit=limit)
-        found = {task.id: registry_counts(task, asked) for task in asked.tasks}
+        found = {task.id: count_from_registry(task, asked) for task in asked.tasks}
         return {task_id: (counts["queries"], counts["pairs"]) for task_id, counts in found.items()}
 
     assert counted("mrb", None) == {"arguana": (1406, 140_600), "touche2020": (49, 4_900)}
@@ -228,7 +228,7 @@ def test_sizes_under_a_gigabyte_are_in_megabytes(gigabytes: float | None, text: 
 
 def test_the_report_of_the_data_sums() -> None:
     extents = [Extent(toy_plan(30, 20), 20, 5, 2_500_000, 1234), Extent(toy_plan(10, 20), 20, 0, 0, 10)]
-    text = extent_text(extents)
+    text = format_extents(extents)
     assert "2.5" in text and "1,234 characters" in text
     assert "2 tasks: 40 queries, 800 pairs, 5 distinct images of 2.5 MB" in text
 
@@ -279,7 +279,7 @@ def test_rates_that_are_none_are_refused(rates: list[str], message: str) -> None
 
 def test_without_a_rate_for_any_task_there_is_no_estimate(tmp_path: Path) -> None:
     with pytest.raises(MRBError, match="no rate for any of these tasks, which are of type i2i"):
-        list(dry_run(options("mrb", tmp_path, "nights"), parse_rates(["t2t=1"])))
+        list(report_dry_run(options("mrb", tmp_path, "nights"), parse_rates(["t2t=1"])))
 
 
 def test_a_run_has_rates_of_its_tasks_and_of_their_types(tmp_path: Path) -> None:
@@ -294,8 +294,8 @@ def test_a_run_has_rates_of_its_tasks_and_of_their_types(tmp_path: Path) -> None
     write({"mini-flag-t2i": (10.0, 1000), "mini-faq-t2t": (4.0, 100)})
     rates = read_rates(tmp_path)
     assert rates["mini-flag-t2i"] == rates["t2i"] == Range(50, 50), "1,000 pairs in 10 seconds by two workers"
-    assert rate_of(rates, load_task("scifact")) == Range(12.5, 12.5)
-    assert rate_of(rates, load_task("docvqa")) is None
+    assert find_rate(rates, load_task("scifact")) == Range(12.5, 12.5)
+    assert find_rate(rates, load_task("docvqa")) is None
     write({})
     with pytest.raises(ResultError, match="no task was timed"):
         read_rates(tmp_path)

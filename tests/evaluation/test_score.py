@@ -411,14 +411,14 @@ def texts_seen(plan: Plan, kind: str) -> dict[str, list[str]]:
 
 
 def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says() -> None:
-    from mrb._util.hashing import tie_hash
+    from mrb._util.hashing import compute_tie_hash
     from mrb.evaluation.plan import make_plan
 
     docs = {f"d{n}": f"text {n}" for n in range(20)}
     data = toy_data({"q": "query"}, docs, {"q": {"d0": 1}})
     there = make_plan(data, toy_candidates({"q": list(docs)}), 20)
     back = make_plan(data, toy_candidates({"q": list(docs)[::-1]}), 20)
-    by_hash = [docs[d] for d in sorted(docs, key=lambda d: tie_hash("toy", "q", d))]
+    by_hash = [docs[d] for d in sorted(docs, key=lambda d: compute_tie_hash("toy", "q", d))]
     assert texts_seen(there, "pointwise") == texts_seen(back, "pointwise") == {"q": by_hash}
     for kind in ("setwise", "listwise"):
         assert texts_seen(there, kind) == {"q": list(docs.values())}

@@ -11,7 +11,7 @@ import pytest
 from mrb.errors import ResultError
 from mrb.evaluation.journal import Header, Journal, Record, write_journal
 from mrb.evaluation.plan import Plan, list_unscored, make_plan
-from mrb.evaluation.score_key import score_key
+from mrb.evaluation.score_key import compute_score_key
 from mrb.results.schema import RerankerInfo
 from tests.builders.toy import toy_candidates, toy_data, toy_plan, toy_task
 
@@ -51,7 +51,7 @@ def record(query_id: str, first: int, *scores: float) -> Record:
 )
 def test_what_decides_scores_is_in_the_key(change: dict[str, Any]) -> None:
     plan = toy_plan()
-    assert score_key(plan, info(**change)) != score_key(plan, info())
+    assert compute_score_key(plan, info(**change)) != compute_score_key(plan, info())
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_decides_scores_is_in_the_key(change: dict[str, Any]) -> None:
 )
 def test_what_only_warns_is_not_in_the_key(change: dict[str, Any]) -> None:
     plan = toy_plan()
-    assert score_key(plan, info(**change)) == score_key(plan, info())
+    assert compute_score_key(plan, info(**change)) == compute_score_key(plan, info())
 
 
 @pytest.mark.parametrize(
@@ -74,31 +74,33 @@ def test_what_only_warns_is_not_in_the_key(change: dict[str, Any]) -> None:
     ],
 )
 def test_the_task_is_in_the_key(change: dict[str, Any]) -> None:
-    assert score_key(toy_plan(task=toy_task(**change)), info()) != score_key(toy_plan(), info())
+    assert compute_score_key(toy_plan(task=toy_task(**change)), info()) != compute_score_key(toy_plan(), info())
 
 
 def test_the_data_revision_is_in_the_key() -> None:
     fields = toy_task().model_dump(mode="json")
     fields["source"]["parts"][0]["content"] = "1" * 64
-    assert score_key(toy_plan(task=toy_task(source=fields["source"])), info()) != score_key(toy_plan(), info())
+    assert compute_score_key(toy_plan(task=toy_task(source=fields["source"])), info()) != compute_score_key(
+        toy_plan(), info()
+    )
 
 
 def test_the_candidates_are_in_the_key() -> None:
     plan: Plan = toy_plan(n_queries=1, n_docs=3)
     other = make_plan(plan.data, toy_candidates({"q0": ["doc-0", "doc-2", "doc-1"]}), 100)
-    assert score_key(other, info()) != score_key(plan, info())
+    assert compute_score_key(other, info()) != compute_score_key(plan, info())
 
 
 def test_the_depth_is_in_the_key_unless_pointwise() -> None:
     shallow, deep = toy_plan(depth=2), toy_plan(depth=4)
-    assert score_key(shallow, info()) == score_key(deep, info())
+    assert compute_score_key(shallow, info()) == compute_score_key(deep, info())
     for kind in ("setwise", "listwise"):
-        assert score_key(shallow, info(kind=kind)) != score_key(deep, info(kind=kind))
+        assert compute_score_key(shallow, info(kind=kind)) != compute_score_key(deep, info(kind=kind))
 
 
 def test_words_for_people_are_not_in_the_key() -> None:
     changed = toy_task(title="Other", description="Other.", licence="other", status="inferred")
-    assert score_key(toy_plan(task=changed), info()) == score_key(toy_plan(), info())
+    assert compute_score_key(toy_plan(task=changed), info()) == compute_score_key(toy_plan(), info())
 
 
 def test_spans_are_joined_in_order(tmp_path: Path) -> None:

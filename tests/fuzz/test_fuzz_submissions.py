@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.candidates.lists import read_parquet
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task, locate_task_folder
@@ -112,7 +112,7 @@ def mean_ndcg() -> Any:
 def resealed(place: Path, pristine: Path) -> None:
     """The pristine text with the hash of the rankings that lie there now."""
     stated = json.loads((pristine / "submission.json").read_text())
-    stated["rankings"][TASK]["sha256"] = sha256_file(place / "rankings" / f"{TASK}.parquet")
+    stated["rankings"][TASK]["sha256"] = hash_file(place / "rankings" / f"{TASK}.parquet")
     put(place / "submission.json", json.dumps(stated).encode())
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mrb.candidates import lists
 from mrb.candidates.lists import Provenance
 from mrb.errors import CandidatesError, MRBError
-from mrb.metrics.measures import MEASURES, measure_queries, oracle_ranking
+from mrb.metrics.measures import MEASURES, measure_queries, rank_by_grade
 from mrb.metrics.ranking import rank_candidates
 from mrb.results.schema import read_result
 from tests.builders.oracle import expected_value
@@ -55,7 +55,7 @@ def test_a_better_order_is_never_worse_and_the_ceiling_is_the_best(
     better = list(ids)
     if grades.get(ids[second], 0) > max(grades.get(ids[first], 0), 0):
         better[first], better[second] = better[second], better[first]
-    best = oracle_ranking(ids, grades)
+    best = rank_by_grade(ids, grades)
     assert sorted(best) == sorted(ids)
     found = [measure_queries({"q": order}, {"q": grades}) for order in (ids, better, best)]
     for measure in MEASURES:

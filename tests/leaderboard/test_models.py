@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.data.task import load_suite
 from mrb.leaderboard.build import build
 from mrb.leaderboard.charts.types import LEFT, RIGHT, make_type_plot
@@ -96,8 +96,8 @@ def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
     ):
         assert words in page.text
     assert "unknown 9 of 9 tasks" in page.text and "nobody has re-run the model" in page.text
-    assert sha256_file(received.folder / "submission.json") in page.text
-    assert sha256_file(received.ranking_path("mini-faq-t2t")) in page.text
+    assert hash_file(received.folder / "submission.json") in page.text
+    assert hash_file(received.ranking_path("mini-faq-t2t")) in page.text
     links = [attributes for tag, attributes in page.tags if tag == "a" and ":" in (attributes["href"] or "")]
     assert links == [{"href": "https://example.org/m", "rel": "noopener nofollow"}]
     site = make_site(read_entries([folder]))

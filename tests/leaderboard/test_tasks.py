@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrb._util.hashing import sha256_bytes
+from mrb._util.hashing import hash_bytes
 from mrb.data.load import load_task_data
 from mrb.data.report import NEVER, came_from_live_hub
 from mrb.data.task import load_suite, load_task
@@ -103,7 +103,7 @@ def test_the_page_shows_images_of_embedded_data_and_says_what_it_does_not_show(m
     assert len(images) == 3
     for attributes in images:
         path = root / "tasks" / (attributes["src"] or "")
-        assert re.fullmatch(r"[0-9a-f]{24}", path.stem) and sha256_bytes(path.read_bytes())[:24] == path.stem
+        assert re.fullmatch(r"[0-9a-f]{24}", path.stem) and hash_bytes(path.read_bytes())[:24] == path.stem
         assert attributes["alt"] and attributes["width"] and attributes["height"]
     assert "../queries.html" in shown.links and "../queries/mini-flag-t2i.html" not in shown.links, "a toy’s list"
     assert "Licence of what is shown: mit and public domain" in shown.text and NEVER not in shown.text.lower()

@@ -18,7 +18,7 @@ from mrb.errors import DataError, ResultError
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Plan, make_plan
 from mrb.leaderboard.tables.rows import Table
-from mrb.leaderboard.tables.table_grouping import compare as tables_of
+from mrb.leaderboard.tables.table_grouping import group_runs as tables_of
 from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.rerankers.check.noise_run import measure_noise
@@ -55,12 +55,12 @@ def test_only_a_task_whose_rules_say_so_has_parts() -> None:
 
 def test_each_part_is_resampled_within_itself() -> None:
     apart = np.array([1, 1, 1, 1, 0.5, 0.5, 0.0])
-    found = stats.interval(apart, None, UNEQUAL, seed=1)
+    found = stats.compute_interval(apart, None, UNEQUAL, seed=1)
     assert found == stats.Interval(0.5, 0.5, 0.5), "nothing varies inside a part"
-    mixed = stats.interval(apart, seed=1)
+    mixed = stats.compute_interval(apart, seed=1)
     assert mixed.low < mixed.mean < mixed.high
     with pytest.raises(ValueError, match="6 parts for 7 values"):
-        stats.interval(apart, None, UNEQUAL[:6], seed=1)
+        stats.compute_interval(apart, None, UNEQUAL[:6], seed=1)
 
 
 def test_a_cluster_ends_with_its_part() -> None:
@@ -159,7 +159,9 @@ def test_a_run_is_read_and_averaged_over_parts(base: Run) -> None:
     assert own == pytest.approx(np.mean([values[[p == name for p in parts]].mean() for name in set(parts)]))
     assert abs(own - values.mean()) > 0.01
     only = average_over_tasks(base, ["cqadupstack"], MEASURE)
-    expected = stats.interval(values, [str(n) for n in range(60)], parts, seed=stats.task_seed("cqadupstack"))
+    expected = stats.compute_interval(
+        values, [str(n) for n in range(60)], parts, seed=stats.derive_task_seed("cqadupstack")
+    )
     assert only.interval is not None and only.mean == pytest.approx(expected.mean)
     assert (only.interval.low, only.interval.high) == (expected.low, expected.high)
     both = average_over_tasks(base, ["cqadupstack", "nfcorpus"], MEASURE)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mrb.metrics.measures import HEADLINE, MAX_GRADE, MEASURES, Measure, measure_queries, oracle_ranking
+from mrb.metrics.measures import HEADLINE, MAX_GRADE, MEASURES, Measure, measure_queries, rank_by_grade
 from mrb.metrics.ranking import rank_candidates
 
 FILLER = [f"n{i}" for i in range(20)]
@@ -112,11 +112,11 @@ def test_neighbouring_scores_beyond_two_to_the_24_are_all_that_the_ranking_sees(
 
 def test_the_ceiling_has_the_highest_grades_first_and_keeps_the_order_of_equals():
     grades = {"a": 1, "b": 3, "c": 1, "d": 0, "e": -2, "elsewhere": 5}
-    assert oracle_ranking(["x", "e", "a", "d", "c", "b"], grades) == ["b", "a", "c", "x", "e", "d"]
+    assert rank_by_grade(["x", "e", "a", "d", "c", "b"], grades) == ["b", "a", "c", "x", "e", "d"]
 
 
 def test_the_ceiling_is_below_one_if_a_positive_is_not_in_the_list():
     grades = {"a": 1, "elsewhere": 2}
-    best = oracle_ranking(["x", "a"], grades)
+    best = rank_by_grade(["x", "a"], grades)
     assert value("nDCG@10", best, grades) == pytest.approx(1 / (2 + 1 / math.log2(3)), abs=1e-12)
     assert value("HitRate@1", best, grades) == 1.0

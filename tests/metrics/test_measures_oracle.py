@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mrb.metrics.measures import HEADLINE, MEASURES, Measure, measure_queries, oracle_ranking
-from mrb.metrics.ranking import rank_candidates, tie_order
+from mrb.metrics.measures import HEADLINE, MEASURES, Measure, measure_queries, rank_by_grade
+from mrb.metrics.ranking import order_ties, rank_candidates
 from tests.builders.oracle import dcg, expected_value
 
 
@@ -65,7 +65,7 @@ def test_no_order_beats_the_ceiling(case, random):
     ranking, grades = case
     other = random.sample(ranking, len(ranking))
     result = measure_queries(
-        {"best": oracle_ranking(ranking, grades), "other": other}, {"best": grades, "other": grades}
+        {"best": rank_by_grade(ranking, grades), "other": other}, {"best": grades, "other": grades}
     )
     for measure in MEASURES:
         best, other_value = result.values[measure]
@@ -125,7 +125,7 @@ def test_a_scorer_that_returns_the_position_it_was_shown_gets_what_chance_gives(
     docs, qrels = chance_world()
     rankings = {}
     for query, ids in docs.items():
-        shown = [ids[i] for i in tie_order("t", query, ids)]
+        shown = [ids[i] for i in order_ties("t", query, ids)]
         scores = sign * np.arange(LISTED, dtype=np.float32)
         rankings[query] = [shown[i] for i in rank_candidates("t", query, shown, scores)]
     assert_like_chance(rankings, qrels)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrb.errors import AdapterError
-from mrb.metrics.ranking import rank_candidates, tie_order, tied_across
+from mrb.metrics.ranking import has_tie_at_cutoff, order_ties, rank_candidates
 
 # Few distinct values, so that most lists have ties; the two zeros are one value.
 COARSE = st.sampled_from([-1.5, -0.0, 0.0, 1e-30, 2.0, 16777216.0])
@@ -93,7 +93,7 @@ def test_the_scores_given_are_left_as_they_were():
 
 def test_an_empty_list_has_an_empty_ranking():
     assert rank_candidates("t", "q", [], np.zeros(0, np.float32)).tolist() == []
-    assert tie_order("t", "q", []).tolist() == []
+    assert order_ties("t", "q", []).tolist() == []
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -132,13 +132,13 @@ def test_failed_pairs_come_last_in_hash_order_whatever_their_score():
 
 def test_tie_order_is_the_order_of_a_constant_scorer():
     docs = names(100)
-    assert tie_order("t", "q", docs).tolist() == rank_candidates("t", "q", docs, np.ones(100, np.float32)).tolist()
-    assert [docs[i] for i in tie_order("t", "q", docs)] == sorted(docs, key=lambda d: key_of("t", "q", d))
+    assert order_ties("t", "q", docs).tolist() == rank_candidates("t", "q", docs, np.ones(100, np.float32)).tolist()
+    assert [docs[i] for i in order_ties("t", "q", docs)] == sorted(docs, key=lambda d: key_of("t", "q", d))
 
 
 def test_tied_across_looks_at_the_two_ranks_beside_the_cutoff():
     ranked = np.array([3.0, 2.0, 2.0, 1.0], np.float32)
-    assert [tied_across(ranked, cutoff) for cutoff in (1, 2, 3, 4, 10)] == [False, True, False, False, False]
-    assert tied_across(np.array([0.0, -0.0], np.float32), 1)
+    assert [has_tie_at_cutoff(ranked, cutoff) for cutoff in (1, 2, 3, 4, 10)] == [False, True, False, False, False]
+    assert has_tie_at_cutoff(np.array([0.0, -0.0], np.float32), 1)
     with pytest.raises(ValueError, match="at least 1"):
-        tied_across(ranked, 0)
+        has_tie_at_cutoff(ranked, 0)

@@ -13,10 +13,10 @@ from scipy import stats
 
 from mrb.metrics.statistics import (
     TaskSample,
-    averages,
-    interval,
-    student_quantile,
-    task_seed,
+    compute_averages,
+    compute_interval,
+    compute_student_quantile,
+    derive_task_seed,
 )
 
 pytestmark = pytest.mark.slow
@@ -66,7 +66,7 @@ def test_intervals_agree_with_exact_arithmetic(cases, seed, level, clustered):
     keys = [str(key if clustered else i) for i, (_, key) in enumerate(cases)]
     if len(set(keys)) < 9 or len(set(values)) == 1:
         return  # Student's quantile is an expansion that holds from eight degrees of freedom on
-    found = interval(np.array(values), keys, seed=seed, level=level, resamples=100)
+    found = compute_interval(np.array(values), keys, seed=seed, level=level, resamples=100)
     low, high = exact_interval(values, keys, seed, 100, level)
     assert found.mean == pytest.approx(float(sum(map(Fraction, values)) / len(values)), abs=1e-15)
     assert found.low == pytest.approx(min(low, found.mean), abs=1e-11)
@@ -92,7 +92,7 @@ def test_percentiles_are_those_of_scipy_on_the_same_draws(queries):
         (values,), np.mean, n_resamples=2000, confidence_level=1 - 2 * tail, method="percentile", vectorized=True,
         rng=SameDraws(np.random.PCG64(5)),
     )  # fmt: skip
-    found = interval(values, seed=5)
+    found = compute_interval(values, seed=5)
     ranked = np.sort(reference.bootstrap_distribution)
     # scipy interpolates between two draws, MRB takes the outer one: at most one draw apart.
     for ours, theirs in zip((found.low, found.high), reference.confidence_interval, strict=True):
@@ -125,7 +125,7 @@ def test_averages_agree_with_their_tasks_draws():
         values = sample.values[:, 0]
         clusters = sample.clusters or list(range(len(values)))
         seed = seed_of("mrb-bootstrap-v1", sample.task_id)
-        assert seed == task_seed(sample.task_id)
+        assert seed == derive_task_seed(sample.task_id)
         per_task.append(np.array(exact_draws(values.tolist(), clusters, seed, 600)[0], dtype=float))
         error, count = squared_error(values, clusters)
         squared.append(error)
@@ -135,7 +135,7 @@ def test_averages_agree_with_their_tasks_draws():
         "tasks": np.full(6, 1 / 6),
         "types": np.array([next(1 / len(by_kind) / len(g) for g in by_kind if i in g) for i in range(6)]),
     }
-    found = averages(samples, resamples=600)
+    found = compute_averages(samples, resamples=600)
     for name, ours in (("tasks", found.over_tasks[0]), ("types", found.over_types[0])):
         draws = np.sort(sum(w * d for w, d in zip(weights[name], per_task, strict=True)))
         biased = [w * w * v for w, v in zip(weights[name], squared, strict=True)]
@@ -153,7 +153,7 @@ def test_a_mean_over_parts_agrees_with_its_parts_draws():
     parts = [name for name, size in sizes.items() for _ in range(size)]
     values = rng.choice(GAINS, len(parts)) * np.array([{"a": 0.2, "b": 1.0, "c": 0.6}[name] for name in parts])
     clusters = rng.integers(0, 30, len(parts)).astype(str).tolist()
-    seed, per_part, fair, biased, units = task_seed("cqadupstack"), [], [], [], []
+    seed, per_part, fair, biased, units = derive_task_seed("cqadupstack"), [], [], [], []
     for name in sizes:
         own = [row for row, part in enumerate(parts) if part == name]
         keys = [clusters[row] for row in own]
@@ -167,7 +167,7 @@ def test_a_mean_over_parts_agrees_with_its_parts_draws():
     freedom = sum(fair) ** 2 / sum(v * v / (n - 1) for v, n in zip(fair, units, strict=True))
     tail = stats.norm.cdf(math.sqrt(sum(fair) / sum(biased)) * stats.t.ppf(0.025, freedom))
     outside = math.floor(tail * 601) - 1
-    found = interval(values, clusters, parts, seed=seed, resamples=600)
+    found = compute_interval(values, clusters, parts, seed=seed, resamples=600)
     expected = np.mean([values[[part == name for part in parts]].mean() for name in sizes])
     assert found.mean == pytest.approx(expected, abs=1e-15)
     assert abs(found.mean - values.mean()) > 0.05
@@ -177,7 +177,7 @@ def test_a_mean_over_parts_agrees_with_its_parts_draws():
 @pytest.mark.parametrize("probability", [0.005, 0.025, 0.1, 0.5, 0.9, 0.975])
 @pytest.mark.parametrize("freedom", [8, 12.5, 48, 199, 5e4])
 def test_student_quantiles_are_those_of_scipy(probability, freedom):
-    assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), abs=4e-4)
+    assert compute_student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), abs=4e-4)
 
 
 # Rates. Seeds are fixed, so these cannot fail by chance; their bounds are 95 % plus or minus what 300 runs leave open.
@@ -198,7 +198,7 @@ def expected_one_positive(lost, first):
 def test_task_intervals_cover(queries, lost, first):
     rng = np.random.default_rng(11)
     truth = expected_one_positive(lost, first)
-    found = [interval(one_positive(rng, queries, lost, first), seed=run, resamples=1000) for run in range(300)]
+    found = [compute_interval(one_positive(rng, queries, lost, first), seed=run, resamples=1000) for run in range(300)]
     assert 0.92 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.98
 
 
@@ -211,7 +211,7 @@ def test_clustered_intervals_cover_where_plain_ones_do_not():
         values = (rng.random(len(ease)) < ease).astype(float)
         keys = np.repeat(np.arange(40), sizes).astype(str).tolist()
         for name, clusters in (("clustered", keys), ("plain", None)):
-            found = interval(values, clusters, seed=run, resamples=1000)
+            found = compute_interval(values, clusters, seed=run, resamples=1000)
             covered[name] += found.low <= 2 / 3 <= found.high
     assert 0.92 <= covered["clustered"] / 300 <= 0.98
     assert covered["plain"] / 300 < 0.90
@@ -229,7 +229,7 @@ def test_averages_cover():
             TaskSample(f"{run}-{i}", kind, one_positive(rng, (n, 1), lost, first))
             for i, (kind, (n, lost, first)) in enumerate(zip(kinds, shapes, strict=True))
         ]
-        found = averages(samples, resamples=1000)
+        found = compute_averages(samples, resamples=1000)
         for name, one in (("tasks", found.over_tasks[0]), ("types", found.over_types[0])):
             covered[name] += one.low <= truth[name] <= one.high
     assert all(0.92 <= count / 300 <= 0.98 for count in covered.values()), covered

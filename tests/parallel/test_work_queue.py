@@ -12,7 +12,7 @@ import pytest
 
 from mrb.errors import AdapterError, DataError
 from mrb.parallel.messages import Piece, make_portable
-from mrb.parallel.resources import visible_gpus, worker_environment
+from mrb.parallel.resources import list_visible_gpus, make_worker_environment
 from mrb.parallel.work_queue import AT_ONCE, InHand, WorkQueue
 
 
@@ -35,7 +35,7 @@ def test_gpus_are_those_that_the_variable_shows(
     monkeypatch: pytest.MonkeyPatch, stated: str, wanted: list[str]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", stated)
-    assert visible_gpus() == wanted
+    assert list_visible_gpus() == wanted
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,17 @@ def test_without_the_variable_the_driver_is_asked(
     tool.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert visible_gpus() == wanted
+    assert list_visible_gpus() == wanted
 
 
 def test_workers_take_gpus_in_turn_and_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = [worker_environment(number, 3, ["4", "6"]) for number in range(3)]
+    found = [make_worker_environment(number, 3, ["4", "6"]) for number in range(3)]
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["4", "6", "4"]
     assert {environment["OMP_NUM_THREADS"] for environment in found} == {str(max(1, (cores or 1) // 3))}
-    assert worker_environment(0, 1, ["4"])["OMP_NUM_THREADS"] == str(cores)
+    assert make_worker_environment(0, 1, ["4"])["OMP_NUM_THREADS"] == str(cores)
     assert {environment["PATH"] for environment in found} == {os.environ["PATH"]}
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,6", "the run's own environment is as it was"
 
@@ -71,8 +71,8 @@ def test_workers_take_gpus_in_turn_and_a_share_of_the_cores(monkeypatch: pytest.
 def test_where_there_are_no_gpus_or_threads_are_set_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert "CUDA_VISIBLE_DEVICES" not in worker_environment(1, 2, [])
-    assert worker_environment(1, 2, [])["OMP_NUM_THREADS"] == "7"
+    assert "CUDA_VISIBLE_DEVICES" not in make_worker_environment(1, 2, [])
+    assert make_worker_environment(1, 2, [])["OMP_NUM_THREADS"] == "7"
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])

@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import pytest
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, list_installed, load_adapter
 
@@ -76,7 +76,7 @@ def test_a_file_of_the_working_folder(write: Write) -> None:
         assert adapter.name == "my_adapter"
         assert adapter.target.score([1, 2]) == [1.0, 1.0]
         assert adapter.source == "my_adapter.py"
-        assert adapter.source_sha256 == sha256_file(path)
+        assert adapter.source_sha256 == hash_file(path)
     assert load_adapter("my_adapter:Scorer", {}).name == "my_adapter:Scorer"
 
 
@@ -99,7 +99,7 @@ def test_a_name_of_both_an_installed_adapter_and_a_file_is_refused(
     (folder / "toy_name.py").unlink()
     adapter = load_adapter("toy_name", {})
     assert (adapter.target.score([0]), adapter.source) == ([3.0], "toys 1.2")
-    assert adapter.source_sha256 == sha256_file(folder / "site/toy_package.py")
+    assert adapter.source_sha256 == hash_file(folder / "site/toy_package.py")
     assert "toy_name" in list_installed()
     del sys.modules["toy_name"]
     assert load_adapter("toy_name:Scorer", {}).target.score([0]) == [2.0]
@@ -308,7 +308,7 @@ def test_an_object_that_is_built_already(write: Write) -> None:
     path = write("my_adapter.py", SCORER + "ready = Scorer()\n")
     adapter = load_adapter("my_adapter:ready", {})
     assert adapter.target.score([0]) == [1.0]
-    assert adapter.source_sha256 == sha256_file(path)
+    assert adapter.source_sha256 == hash_file(path)
     assert refused("my_adapter:ready", {"k": "1"}) == "my_adapter:ready has no option 'k'; it has: none"
 
 
@@ -536,7 +536,7 @@ def test_options_of_functions_keep_what_is_declared_on_them(write: Write) -> Non
     adapter = load_adapter("my_adapter", {"weight": "2"})
     assert adapter.target("request") == [2.0]
     assert (adapter.target.kind, adapter.target.version) == ("setwise", "2")
-    assert adapter.source_sha256 == sha256_file(path)
+    assert adapter.source_sha256 == hash_file(path)
     assert refused("my_adapter", {"request": "1"}) == "my_adapter has no option 'request'; it has: weight, name"
     assert load_adapter("my_adapter", {}).target("request") == [1.0]
 

@@ -47,10 +47,10 @@ def test_an_installed_adapter_has_the_last_line_outside_mrb(tmp_path: Path) -> N
 
 
 def test_what_only_our_own_lines_raised_has_no_place() -> None:
-    from mrb._util.hashing import canonical_json
+    from mrb._util.hashing import dump_canonical_json
 
     try:
-        canonical_json(float("nan"))
+        dump_canonical_json(float("nan"))
     except ValueError as error:
         assert find_user_line(error).startswith(" (test_raised.py, line ")
         assert error.__traceback__ is not None

@@ -17,9 +17,9 @@ from mrb.results.schema import (
     Result,
     RunRecord,
     check_registry,
+    list_result_files,
     read_result,
     read_run,
-    result_files,
     write_result,
     write_run,
 )
@@ -301,7 +301,7 @@ def test_the_result_files_of_a_run(tmp_path: Path) -> None:
         (tmp_path / name / "result.json").write_text("{}")
     (tmp_path / "c").mkdir()
     wanted = [tmp_path / "a" / "result.json", tmp_path / "b" / "result.json"]
-    assert result_files(tmp_path) == wanted
-    assert result_files(wanted[0]) == [wanted[0]]
+    assert list_result_files(tmp_path) == wanted
+    assert list_result_files(wanted[0]) == [wanted[0]]
     with pytest.raises(ResultError, match="holds no result: wanted a result file or a run folder"):
-        result_files(tmp_path / "c")
+        list_result_files(tmp_path / "c")

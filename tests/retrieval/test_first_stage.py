@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrb._util.hashing import tie_hash
+from mrb._util.hashing import compute_tie_hash
 from mrb.baselines.rerankers.bm25 import BM25Retriever
 from mrb.baselines.retrievers.colour_words import ColourWords
 from mrb.baselines.retrievers.colours import normalise
@@ -74,7 +74,7 @@ def test_best_first_orders_by_score_then_by_the_fixed_hash() -> None:
     draw = random.Random(3)
     names = [f"d{n}" for n in range(200)]
     scores = np.array([draw.choice([0.5, 0.25, 0.125]) for _ in names], np.float32)
-    wanted = sorted(zip(names, scores, strict=True), key=lambda pair: (-pair[1], tie_hash("t", "q", pair[0])))
+    wanted = sorted(zip(names, scores, strict=True), key=lambda pair: (-pair[1], compute_tie_hash("t", "q", pair[0])))
     for depth in (1, 7, 60, 200, 999):
         found, values = select_top_k("t", "q", names, scores, depth)
         assert found == [name for name, _ in wanted][:depth]
@@ -102,7 +102,7 @@ def test_nearest_is_exact_and_ties_equal_vectors() -> None:
     ids = [f"d{n}" for n in range(50)]
     found = list(search_exact("t", [f"q{n}" for n in range(300)], queries, ids, documents, 5))
     assert [query_id for query_id, _, _ in found] == [f"q{n}" for n in range(300)]
-    twins = sorted(["d10", "d30"], key=lambda doc_id: tie_hash("t", "q7", doc_id))
+    twins = sorted(["d10", "d30"], key=lambda doc_id: compute_tie_hash("t", "q7", doc_id))
     _, whole, _ = next(search_exact("t", ["q7"], queries[7:8], ids, documents, 50))
     assert [name for name in whole if name in twins] == twins
     for row, (_, doc_ids, scores) in enumerate(found):
@@ -137,7 +137,7 @@ def test_bm25_is_the_formula() -> None:
     found = {query_id: doc_ids for query_id, doc_ids, _ in BM25Retriever().search(data, 10)}
     assert found["q3"] == found["q4"] == []
     twins = [doc_id for doc_id in found["q1"] if doc_id in ("d1", "d5")]
-    assert twins == sorted(twins, key=lambda doc_id: tie_hash("toy", "q1", doc_id))
+    assert twins == sorted(twins, key=lambda doc_id: compute_tie_hash("toy", "q1", doc_id))
 
 
 def test_bm25_reads_the_side_table_where_documents_have_no_text() -> None:
@@ -170,7 +170,7 @@ def test_fusion_by_hand() -> None:
     assert scores.tolist() == np.float32([1 / 61 + 1 / 62, 1 / 63 + 1 / 61, 1 / 62]).tolist()
     assert one.asked == [1000]
     ((_, top, _),) = Fusion([one, two], k=0, pool=1).search(data, 1)
-    assert top == sorted(["d1", "d3"], key=lambda doc_id: tie_hash("toy", "q", doc_id))[:1]
+    assert top == sorted(["d1", "d3"], key=lambda doc_id: compute_tie_hash("toy", "q", doc_id))[:1]
 
 
 def test_pixels_finds_the_same_drawing() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.errors import ResultError
 from mrb.submission import rankings
 from mrb.submission.reader import read_submission_folder
@@ -25,7 +25,7 @@ from tests.submission.test_hostile import TASK, Json, edit, peak_megabytes, refu
 def _replace(folder: Path, table: pa.Table, **options: Any) -> Path:
     path = folder / "rankings" / f"{TASK}.parquet"
     pq.write_table(table, path, **options)
-    edit(folder, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
+    edit(folder, lambda v: v["rankings"][TASK].update(sha256=hash_file(path)))
     return path
 
 
@@ -70,7 +70,7 @@ def test_a_footer_that_ends_the_parquet_library_is_refused_by_name_and_the_next_
     original = good.ranking_path(TASK).read_bytes()
     path = _replace(submission, _plain(12, 10**5), compression="zstd", use_dictionary=False)
     _lie(path, b"\x15\x0c", b"\x15\x00")  # of types and codecs alike: the library aborts over it
-    edit(submission, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
+    edit(submission, lambda v: v["rankings"][TASK].update(sha256=hash_file(path)))
     assert f"{TASK}.parquet" in refusal(submission)
     path.write_bytes(original)
     assert len(read_checked_rankings(good, TASK)) == 12

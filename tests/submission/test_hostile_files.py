@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.submission.reader import list_submissions, read_submission_folder
@@ -53,7 +53,7 @@ def _zip_for_parquet(folder: Path) -> None:
     path = folder / "rankings" / f"{TASK}.parquet"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(10_000_000))
-    edit(folder, lambda v: v["rankings"][TASK].update(sha256=sha256_file(path)))
+    edit(folder, lambda v: v["rankings"][TASK].update(sha256=hash_file(path)))
 
 
 def _sparse(name: str) -> Damage:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.cli.main import cli
 from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
@@ -26,7 +26,7 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
-from mrb.metrics.measures import oracle_ranking
+from mrb.metrics.measures import rank_by_grade
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import load_reranker
@@ -93,7 +93,7 @@ def _grades(plan: Plan, query_id: str) -> list[int]:
 
 def _oracle(plan: Plan, query_id: str, scores: Scores) -> Scores:
     doc_ids = plan.entry(query_id).doc_ids
-    best = oracle_ranking(doc_ids, plan.data.qrels[query_id])
+    best = rank_by_grade(doc_ids, plan.data.qrels[query_id])
     return [float(len(best) - best.index(doc_id)) for doc_id in doc_ids]
 
 
@@ -297,7 +297,7 @@ def _rewrite_rows(change: Callable[[list[Json]], list[Json]]) -> Callable[[Path]
 
         def follow(value: Json) -> None:
             ids = hash_query_ids(row["query_id"] for row in rows)
-            value["rankings"][TEXT].update(sha256=sha256_file(path), queries=ids)
+            value["rankings"][TEXT].update(sha256=hash_file(path), queries=ids)
             counts = value["results"][TEXT]["counts"]
             counts.update(queries=len(rows), pairs=sum(len(row["order"]) for row in rows))
 

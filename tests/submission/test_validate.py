@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb._util.files import write_json
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb._util.json_diff import flatten_json
 from mrb.candidates.load import load_candidates
 from mrb.data.task import load_task
 from mrb.errors import ResultError
-from mrb.metrics.ranking import tie_order
+from mrb.metrics.ranking import order_ties
 from mrb.submission.migrate import migrate_to_newest
 from mrb.submission.reader import is_submission, list_submissions, read_submission_folder
 from mrb.submission.validate import SAME, read_checked_rankings, validate_submission
@@ -111,7 +111,7 @@ def test_a_flipped_byte_with_the_hash_made_good_is_refused_or_changes_no_number(
     named = 0
     for place in range(0, len(data), 23):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x81]) + data[place + 1 :])
-        changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", sha256_file(path)))
+        changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", hash_file(path)))
         try:
             validate_submission(read_submission_folder(submission))
         except ResultError as error:
@@ -136,7 +136,7 @@ def _tied(table: Json, first: int) -> None:
     listed, _ = load_candidates(load_task(TASK), None, 25).get(table["query_id"][0])
     order = bytearray(table["order"][0])
     pair = [listed[order[first]], listed[order[first + 1]]]
-    if tie_order(TASK, table["query_id"][0], pair).tolist() == [0, 1]:
+    if order_ties(TASK, table["query_id"][0], pair).tolist() == [0, 1]:
         order[first], order[first + 1] = order[first + 1], order[first]
     table["order"][0] = bytes(order)
 
@@ -164,7 +164,7 @@ def test_rankings_that_do_not_fit_are_refused_by_name(submission: Path, change: 
     columns = table.to_pydict()
     change(columns)
     _write(path, columns, table.schema)
-    changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", sha256_file(path)))
+    changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", hash_file(path)))
     with pytest.raises(ResultError, match=words) as caught:
         validate_submission(read_submission_folder(submission))
     assert f"{TASK}.parquet" in str(caught.value)
@@ -182,7 +182,7 @@ def test_an_order_with_its_numbers_left_as_they_were_is_refused_by_number(submis
     # The orders of all queries turned round, under scores that fit: only the numbers are wrong.
     columns["order"] = [bytes(reversed(order)) for order in columns["order"]]
     _write(path, columns, table.schema)
-    changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", sha256_file(path)))
+    changed(submission, lambda v: _put(v, f"rankings.{TASK}.sha256", hash_file(path)))
     assert f"results.{TASK}.measures." in refused(submission) and "recomputed" in refused(submission)
 
 

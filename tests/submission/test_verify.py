@@ -14,7 +14,7 @@ import pytest
 from mrb.errors import MRBError, ResultError
 from mrb.evaluation.plan import Plan
 from mrb.evaluation.spec import select_tasks
-from mrb.metrics.measures import oracle_ranking
+from mrb.metrics.measures import rank_by_grade
 from mrb.rerankers.check.noise_run import measure_noise
 from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
@@ -76,7 +76,7 @@ def _plan(folder: Path) -> Plan:
 
 def _oracle(plan: Plan, query_id: str) -> list[float]:
     doc_ids = plan.entry(query_id).doc_ids
-    best = oracle_ranking(doc_ids, plan.data.qrels[query_id])
+    best = rank_by_grade(doc_ids, plan.data.qrels[query_id])
     return [float(len(best) - best.index(doc_id)) for doc_id in doc_ids]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mrb._util.hashing import canonical_json, sha256_bytes, sha256_json
+from mrb._util.hashing import dump_canonical_json, hash_bytes, hash_json
 from mrb.candidates.lists import check_ids, check_task, read_parquet
 from mrb.data.load import load_task_data
 from mrb.data.task import Task, load_suite, load_task, locate_task_folder
@@ -45,7 +45,7 @@ def _pixels(encoded: bytes) -> str:
 
     picture = Image.open(io.BytesIO(encoded)).convert("RGBA")
     head = f"{picture.mode} {picture.width}x{picture.height}\n".encode()
-    return sha256_bytes(head + picture.tobytes())
+    return hash_bytes(head + picture.tobytes())
 
 
 def _content(path: Path) -> str:
@@ -53,7 +53,7 @@ def _content(path: Path) -> str:
     digest = hashlib.sha256()
     for row in pq.read_table(path).to_pylist():
         image = row.pop("image", None)
-        digest.update(canonical_json(row) + b"\t" + (_pixels(image["bytes"]).encode() if image else b"") + b"\n")
+        digest.update(dump_canonical_json(row) + b"\t" + (_pixels(image["bytes"]).encode() if image else b"") + b"\n")
     return digest.hexdigest()
 
 
@@ -68,7 +68,7 @@ def _tables(task: Task) -> dict[str, Path]:
 def test_rows_and_pixels_are_those_of_the_definition(task_id: str) -> None:
     task = load_task(task_id)
     (part,) = task.source.parts
-    assert part.content == sha256_json({name: _content(path) for name, path in _tables(task).items()})
+    assert part.content == hash_json({name: _content(path) for name, path in _tables(task).items()})
 
 
 @pytest.mark.parametrize("task_id", MINI)

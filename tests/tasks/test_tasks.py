@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb._util.hashing import sha256_json
+from mrb._util.hashing import hash_json
 from mrb.data import task as tasks
 from mrb.data.task import (
     FAMILIES,
@@ -184,7 +184,7 @@ def test_a_small_corpus_bounds_the_pairs(by_id: dict[str, Task]) -> None:
 
 def test_suites_are_frozen() -> None:
     suites = {suite.id: suite for suite in list_suites()}
-    assert {name: sha256_json(list(suites[name].tasks)) for name in SUITE_LISTS} == SUITE_LISTS
+    assert {name: hash_json(list(suites[name].tasks)) for name in SUITE_LISTS} == SUITE_LISTS
     assert [(suites[name].version, suites[name].depth) for name in SUITE_LISTS] == [
         ("0.9", 100),
         ("0.9", 100),

@@ -18,7 +18,7 @@ from mrb.training.losses import (
     LabelRows,
     Supervised,
     Unified,
-    contrastive_weights,
+    compute_contrastive_weights,
 )
 
 pytestmark = pytest.mark.torch
@@ -208,7 +208,7 @@ def test_contrastive_weights_of_negatives_add_up_to_those_of_positives(
     positives: int, negatives: int, temperature: float
 ) -> None:
     group = group_of(positives, negatives)
-    weights = contrastive_weights(group, temperature)
+    weights = compute_contrastive_weights(group, temperature)
     assert (weights >= 0).all()
     same([weights[~group.labels].sum()], [weights[group.labels].sum()])
     assert 0 < weights.sum() <= 2 / temperature
@@ -217,7 +217,7 @@ def test_contrastive_weights_of_negatives_add_up_to_those_of_positives(
 def test_contrastive_weights_do_not_cancel_to_zero() -> None:
     """A positive 40 ahead: 1 - p is exactly 0 in float32, the sum over negatives is not."""
     yes = torch.tensor([40.0, 0.0, 0.0])
-    weights = contrastive_weights(Group(yes, torch.zeros(3), torch.tensor([True, False, False])))
+    weights = compute_contrastive_weights(Group(yes, torch.zeros(3), torch.tensor([True, False, False])))
     assert weights[0].item() == pytest.approx(2 * math.exp(-40), rel=1e-5)
 
 

@@ -21,7 +21,7 @@ from mrb.training.losses import (
     Supervised,
     TwoPass,
     Unified,
-    contrastive_weights,
+    compute_contrastive_weights,
     split_groups,
 )
 
@@ -229,7 +229,7 @@ def test_far_from_the_answer_the_losses_are_straight_lines() -> None:
     group = Group(yes, no, torch.tensor([True, False]))
     assert Supervised()([group]).item() == 1000
     assert Contrastive()([group]).item() == 1000
-    assert contrastive_weights(group).tolist() == [1, 1]
+    assert compute_contrastive_weights(group).tolist() == [1, 1]
 
 
 # Label rows
@@ -327,7 +327,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "fewer queries than groups": (lambda: Supervised()([Group(Z, Z, BOTH)] * 2, 1), "queries is 1, but 2 groups"),
     "temperature 0": (lambda: Contrastive(0), "temperature is 0: give a finite number above 0"),
     "temperature below 0": (lambda: Unified("cl", "cl", temperature=-1), "temperature is -1"),
-    "temperature nan": (lambda: contrastive_weights(Group(Z, Z, BOTH), math.nan), "temperature is nan"),
+    "temperature nan": (lambda: compute_contrastive_weights(Group(Z, Z, BOTH), math.nan), "temperature is nan"),
     "temperature without use": (lambda: Unified("sft", "cl", temperature=2), "weight 'sft' has none"),
     "tau 1": (lambda: Unified("masked", "cl", tau=1), "tau is 1: give a number from 0"),
     "tau below 0": (lambda: Unified("masked", "cl", tau=-0.1), "tau is -0.1"),

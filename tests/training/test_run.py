@@ -242,10 +242,10 @@ def test_what_cannot_be_run_is_refused_before_training(
 
 
 def test_a_group_that_the_model_cannot_take_is_named_by_file_and_row(small: Any, tmp_path: Path, groups: Path) -> None:
-    from mrb.training.dry_run import dry_run
+    from mrb.training.dry_run import report_dry_run
 
     recipe = small("model.max_length=30")
-    for act in (lambda: go(recipe, tmp_path / "out"), lambda: list(dry_run(recipe))):
+    for act in (lambda: go(recipe, tmp_path / "out"), lambda: list(report_dry_run(recipe))):
         with pytest.raises(MRBError, match=rf"^{groups}, row \d: a prompt of .* cannot be cut to max_length=30"):
             act()
     with pytest.raises(MRBError, match=rf"^{groups}, row \d: this model takes no images"):

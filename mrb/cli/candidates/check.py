@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.cli.candidates.hub import pull_from
-from mrb.cli.options import one_task_option
+from mrb.cli.options import add_single_task_option
 from mrb.errors import CandidatesError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE|hf://...")
-@one_task_option("The task that it must be for. Default: the one that the file names.")
+@add_single_task_option("The task that it must be for. Default: the one that the file names.")
 def check(files: tuple[str, ...], task_id: str | None) -> None:
     """Check lists: content against hash, task and data revision, every id. Exit code 2 at the first that is wrong."""
     from mrb.candidates.lists import read_parquet
@@ -37,12 +37,12 @@ def check(files: tuple[str, ...], task_id: str | None) -> None:
 def load_checked(path: Path, candidates: Candidates, task: Task) -> TaskData:
     """Return the data of the list's task, after checking that the list is the task's. CandidatesError if it is not."""
     from mrb.candidates.lists import check_ids, check_task
-    from mrb.candidates.load import referenced_documents
+    from mrb.candidates.load import collect_documents
     from mrb.data.load import load_task_data
 
     made, frozen = candidates.provenance, task.candidates
     check_task(made, task, str(path))
-    data = load_task_data(task, needed=referenced_documents(candidates))
+    data = load_task_data(task, needed=collect_documents(candidates))
     check_ids(candidates, data.queries.rows, data.corpus.rows, str(path))
     like_frozen = frozen is not None and (
         (frozen.first_stage, frozen.track, frozen.depth) == (made.first_stage, made.track, made.depth)

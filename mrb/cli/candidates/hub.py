@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import out_option, task_option
+from mrb.cli.options import add_out_option, add_task_option
 
 if TYPE_CHECKING:
     from mrb.hub.pull_lists import ListInfo, PulledLists
@@ -40,8 +40,8 @@ def push(lists: Path, address: str, private: bool) -> None:
 
 @click.command()
 @click.argument("source", metavar="hf://datasets/ORG/NAME[@REVISION][/FOLDER]|TRACK")
-@task_option("The list of this task; may be repeated. Default: all.")
-@out_option(help="Copy the lists into this folder too.")
+@add_task_option("The list of this task; may be repeated. Default: all.")
+@add_out_option(help="Copy the lists into this folder too.")
 def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     """Fetch lists from the Hub at a commit, and check each: content, task, definition, data revision, candidate set.
 

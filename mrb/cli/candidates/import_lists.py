@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import depth_option, file_type, one_task_option, out_option, score_file_options
+from mrb.cli.options import add_depth_option, add_out_option, add_score_file_options, add_single_task_option, file_type
 
 if TYPE_CHECKING:
     from mrb.candidates.score_files import Format
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("file", type=file_type(exists=True))
-@one_task_option("The task that the lists are for.", required=True)
+@add_single_task_option("The task that the lists are for.", required=True)
 @click.option("--first-stage", required=True, metavar="NAME", help="What made the lists; recorded in the result.")
-@depth_option("Documents per query.", default=100)
+@add_depth_option("Documents per query.", default=100)
 @click.option("--track", metavar="NAME", default="imported", show_default=True, help="Recorded in the list.")
-@score_file_options()
+@add_score_file_options()
 @click.option("--allow-missing", is_flag=True, help="Let queries of the task be without candidates.")
 @click.option("--skip-unknown", is_flag=True, help="Leave out queries that the task does not judge.")
-@out_option("candidates")
+@add_out_option("candidates")
 def import_lists(
     file: Path,
     task_id: str,

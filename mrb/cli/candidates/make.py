@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.executor import cluster_options, select_encoder
+from mrb.cli.executor import add_cluster_options, select_encoder
 from mrb.cli.options import (
-    depth_option,
-    estimate_options,
+    add_depth_option,
+    add_estimate_options,
+    add_out_option,
+    add_suite_option,
+    add_task_option,
     find_tasks,
     folder_type,
-    key_values,
     need_dry_run,
-    out_option,
+    parse_key_values,
     set_option,
-    suite_option,
-    task_option,
 )
 from mrb.errors import CandidatesError, MRBError
 from mrb.parallel.ray_cluster import ClusterOptions
@@ -46,15 +46,15 @@ PROBED = (
     "of the task's published list.",
 )
 @set_option("An option of the first stage, of several as NAME.KEY=VALUE; may be repeated.")
-@task_option("Make the list of this task; may be repeated.")
-@suite_option("Make the lists of all tasks of this suite.")
-@depth_option("Documents per query.", default=100)
+@add_task_option("Make the list of this task; may be repeated.")
+@add_suite_option("Make the lists of all tasks of this suite.")
+@add_depth_option("Documents per query.", default=100)
 @click.option(
     "--track",
     metavar="NAME",
     help="A candidate set (`mrb tracks`) or your own name. Default: the task's, else standard.",
 )
-@out_option("candidates")
+@add_out_option("candidates")
 @click.option("--trec", is_flag=True, help="Also write a TREC run file beside each list.")
 @click.option("--work", type=folder_type(), help="Folder of embeddings. Default: MRB's cache.")
 @click.option(
@@ -62,7 +62,7 @@ PROBED = (
     type=click.IntRange(1, 1024),
     help="Processes that encode, with one encoder each. Default: 1; with ray, as many as fit.",
 )
-@cluster_options
+@add_cluster_options
 @click.option(
     "--allow-failures",
     type=click.IntRange(0),
@@ -72,7 +72,7 @@ PROBED = (
 )
 @click.option("--fresh", is_flag=True, help="Discard the embeddings and lists that are there and start over.")
 @click.option("--keep-embeddings", is_flag=True, help="Keep the embeddings when a list is written.")
-@estimate_options("queries and documents", "Estimate time, download and cost; write nothing.")
+@add_estimate_options("queries and documents", "Estimate time, download and cost; write nothing.")
 def make(
     first_stage: str | None,
     options: tuple[str, ...],
@@ -109,7 +109,7 @@ def make(
         out=out,
         depth=depth,
         first_stage=first_stage,
-        options=key_values(options),
+        options=parse_key_values(options),
         track=track,
         work=work,
         start=select_encoder(executor, ClusterOptions(workers, gpus_per_worker, address)),

@@ -10,7 +10,7 @@ import click
 
 from mrb.cli.candidates.check import load_checked
 from mrb.cli.candidates.hub import pull_from
-from mrb.cli.options import depth_option, file_type, one_task_option
+from mrb.cli.options import add_depth_option, add_single_task_option, file_type
 from mrb.errors import CandidatesError, MRBError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("list_or_task", metavar="FILE|TASK|hf://...")
-@one_task_option("Of an address: the list of this task.")
-@depth_option("Measure only the first N documents of each list.")
+@add_single_task_option("Of an address: the list of this task.")
+@add_depth_option("Measure only the first N documents of each list.")
 @click.option("--query", "query_id", metavar="ID", help="Print only the list of this query.")
 @click.option("--trec", "trec_path", metavar="FILE", type=file_type(), help="Write a TREC run file.")
 def show(

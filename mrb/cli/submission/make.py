@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import candidates_option, file_type, folder_type
+from mrb.cli.options import add_candidates_option, file_type, folder_type
 
 FOLDER = "submissions"
 
@@ -41,7 +41,7 @@ FOLDER = "submissions"
     type=file_type(exists=True),
     help="TOML: trained-on, related, clean or unknown for each task. Default: unknown.",
 )
-@candidates_option()
+@add_candidates_option()
 @click.option("--allow-incomplete", is_flag=True, help="Submit a run that lacks tasks or queries of its suite.")
 def make(
     run: Path,
@@ -67,7 +67,7 @@ def make(
     from pydantic import ValidationError
 
     from mrb.data.task import load_task
-    from mrb.errors import MRBError, first_problem
+    from mrb.errors import MRBError, format_first_problem
     from mrb.hub.address import is_address, parse_address
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.schema import read_run
@@ -95,7 +95,7 @@ def make(
     try:
         card = ModelCard.model_validate(stated)
     except ValidationError as error:
-        raise MRBError(f"the model's card: {first_problem(error)}") from error
+        raise MRBError(f"the model's card: {format_first_problem(error)}") from error
     declared = ModelDeclaration(card, read_training(training, load_run_suite(run)))
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}

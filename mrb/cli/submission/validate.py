@@ -9,14 +9,14 @@ from typing import TypeVar
 
 import click
 
-from mrb.cli.options import LISTS, candidates_option
+from mrb.cli.options import LISTS, add_candidates_option
 
 T = TypeVar("T")
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="PATH|hf://...")
-@candidates_option(f"Submissions: what they were scored on. {LISTS}")
+@add_candidates_option(f"Submissions: what they were scored on. {LISTS}")
 @click.option(
     "--allow-not-recomputed", is_flag=True, help="Submissions: accept tasks whose data or list is not on this disk."
 )
@@ -27,7 +27,7 @@ def validate(files: tuple[str, ...], candidates: str | None, allow_not_recompute
     checked for their schema, ranges and the tasks of the registry. The exit code is 2 if any is refused. Nothing in a
     file is executed or fetched.
     """
-    from mrb.errors import MRBError, one_line
+    from mrb.errors import MRBError, to_one_line
     from mrb.submission.reader import is_submission
 
     refused = 0
@@ -38,7 +38,7 @@ def validate(files: tuple[str, ...], candidates: str | None, allow_not_recompute
             return action()
         except MRBError as error:
             refused += 1
-            click.echo(one_line(f"refused: {error}", limit=1000), err=True)
+            click.echo(to_one_line(f"refused: {error}", limit=1000), err=True)
             return None
 
     for file in files:
@@ -54,13 +54,13 @@ def validate(files: tuple[str, ...], candidates: str | None, allow_not_recompute
 def _targets(given: str) -> list[Path]:
     """A submission's folder, the submissions in a folder, or result files."""
     from mrb.hub.submissions import find_local_folder
-    from mrb.results.schema import result_files
+    from mrb.results.schema import list_result_files
     from mrb.submission.reader import is_submission, list_submissions
 
     file = find_local_folder(given)
     if is_submission(file):
         return [file]
-    return (list_submissions(file) if file.is_dir() else []) or result_files(file)
+    return (list_submissions(file) if file.is_dir() else []) or list_result_files(file)
 
 
 def _result(path: Path) -> None:

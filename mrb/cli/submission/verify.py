@@ -6,12 +6,19 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import candidates_option, file_type, key_values, model_option, out_option, set_option
+from mrb.cli.options import (
+    add_candidates_option,
+    add_model_option,
+    add_out_option,
+    file_type,
+    parse_key_values,
+    set_option,
+)
 
 
 @click.command()
 @click.argument("submission", metavar="FOLDER|hf://...")
-@model_option()
+@add_model_option()
 @set_option()
 @click.option("--queries", type=click.IntRange(1), help="Queries per task that are scored again. Default: 20.")
 @click.option(
@@ -23,8 +30,8 @@ from mrb.cli.options import candidates_option, file_type, key_values, model_opti
     type=file_type(exists=True),
     help="The model's noise.json, measured by you (`mrb check --noise`): widens the floors.",
 )
-@candidates_option()
-@out_option("verified")
+@add_candidates_option()
+@add_out_option("verified")
 def verify(
     submission: str,
     model: str,
@@ -55,7 +62,7 @@ def verify(
     received = read_submission_folder(find_local_folder(submission))
     lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results])
     measured = None if noise is None else parse_file(NoiseRecord, noise)
-    reranker = load_reranker(model, key_values(options))
+    reranker = load_reranker(model, parse_key_values(options))
     with close_after(reranker.close):
         record = verify_submission(
             received,

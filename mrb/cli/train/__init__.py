@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import change_option, out_option
+from mrb.cli.options import add_change_option, add_out_option
 from mrb.cli.train.data import data
 from mrb.cli.train.sweep import sweep
 
@@ -42,8 +42,8 @@ def command() -> None:
 
 @command.command(RECIPE)
 @click.argument("recipe", metavar="RECIPE")
-@change_option("A setting of the recipe; may be repeated.")
-@out_option(help="Default: training/RECIPE.")
+@add_change_option("A setting of the recipe; may be repeated.")
+@add_out_option(help="Default: training/RECIPE.")
 @click.option("--fresh", is_flag=True, help="Discard the run that the folder holds and start over.")
 @click.option("--dry-run", "dry", is_flag=True, help="Print data, steps, tokens and memory; load no weights.")
 def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool, dry: bool) -> None:
@@ -57,9 +57,9 @@ def recipe(recipe: str, changes: tuple[str, ...], out: Path | None, fresh: bool,
     loaded = load_recipe(recipe, changes)
     require("training", "torch", "transformers", "accelerate", "peft", extra="train")
     if dry:
-        from mrb.training.dry_run import dry_run
+        from mrb.training.dry_run import report_dry_run
 
-        for line in dry_run(loaded):
+        for line in report_dry_run(loaded):
             click.echo(line)
         return
     from mrb.training.run import train

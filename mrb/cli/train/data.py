@@ -9,12 +9,12 @@ import click
 
 from mrb.cli.options import (
     LISTS,
-    candidates_option,
-    depth_option,
+    add_candidates_option,
+    add_depth_option,
+    add_out_option,
+    add_suite_option,
+    add_task_option,
     find_tasks,
-    out_option,
-    suite_option,
-    task_option,
 )
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@task_option("Groups of this task; may be repeated.")
-@suite_option("Groups of all tasks of this suite.")
+@add_task_option("Groups of this task; may be repeated.")
+@add_suite_option("Groups of all tasks of this suite.")
 @click.option("--first-stage", metavar="NAME", help="Finds hard negatives. Default: the task's own first stage.")
-@candidates_option(f"Hard negatives instead of a search. {LISTS}")
-@depth_option("Hard negatives at most.", default=100, least=0)
+@add_candidates_option(f"Hard negatives instead of a search. {LISTS}")
+@add_depth_option("Hard negatives at most.", default=100, least=0)
 @click.option("--random", type=click.IntRange(0, 10_000), default=32, show_default=True, help="Random negatives.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
 @click.option("--embed", is_flag=True, help="Put images into the file itself, not into images/ next to it.")
-@out_option("groups")
+@add_out_option("groups")
 def data(
     task_ids: tuple[str, ...],
     suite_id: str | None,

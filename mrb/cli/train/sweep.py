@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import change_option, out_option
+from mrb.cli.options import add_change_option, add_out_option
 
 
 @click.command()
 @click.argument("name", metavar="SWEEP")
-@change_option("A setting of all arms; may be repeated.")
+@add_change_option("A setting of all arms; may be repeated.")
 @click.option(
     "--seed", "seeds", multiple=True, type=click.IntRange(0), help="Instead of the sweep's seeds; may be repeated."
 )
-@out_option(help="Default: training/SWEEP.")
+@add_out_option(help="Default: training/SWEEP.")
 @click.option("--report", "only_report", is_flag=True, help="Train nothing; show the results of what is finished.")
 def sweep(name: str, changes: tuple[str, ...], seeds: tuple[int, ...], out: Path | None, only_report: bool) -> None:
     """Train one recipe in several arms, each with several seeds, and keep a table of the results.
@@ -25,9 +25,9 @@ def sweep(name: str, changes: tuple[str, ...], seeds: tuple[int, ...], out: Path
     and finished runs are kept. results.csv in the folder is written again after every run.
     """
     from mrb.engine.checkpoint import require
-    from mrb.training.sweep import default_folder, format_results, load_sweep, run_sweep, write_results
+    from mrb.training.sweep import find_default_folder, format_results, load_sweep, run_sweep, write_results
 
-    folder = out or default_folder(name)
+    folder = out or find_default_folder(name)
     loaded = load_sweep(name, folder, changes, seeds)
     require("training", "torch", "transformers", "accelerate", "peft", extra="train")
     from mrb.training.run import train

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mrb._util.files import write_array
-from mrb._util.hashing import sha256_bytes, sha256_json
+from mrb._util.hashing import hash_bytes, hash_json
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
 from mrb.data.task import Model, Task, list_suites, list_tasks
@@ -46,7 +46,7 @@ class HeldOutIndex:
     @cached_property
     def identity(self) -> str:
         """SHA-256 over tasks and hashes: a file checked against the same index needs no second check."""
-        return sha256_json([LAYOUT, {task: sha256_bytes(keys.tobytes()) for task, keys in sorted(self.keys.items())}])
+        return hash_json([LAYOUT, {task: hash_bytes(keys.tobytes()) for task, keys in sorted(self.keys.items())}])
 
     def find_tasks(self, keys: Sequence[int]) -> list[str]:
         """Return the tasks that have an item with one of `keys`, sorted."""
@@ -77,7 +77,7 @@ def load_held_out(tasks: Iterable[Task]) -> HeldOutIndex:
 
 
 def _load_keys(task: Task) -> Keys:
-    path = find_cache_root() / "contamination" / f"{sha256_json([LAYOUT, task.id, task.hash, task.revision])}.npy"
+    path = find_cache_root() / "contamination" / f"{hash_json([LAYOUT, task.id, task.hash, task.revision])}.npy"
     if not path.is_file():
         logger.info(f"{task.id}: hashing its test items, once")
         keys = np.unique(np.fromiter(_hash_task(task), np.uint64))

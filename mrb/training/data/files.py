@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mrb._util.files import atomic_writer, load_json, unpacked_limit
-from mrb._util.hashing import sha256_file
+from mrb._util.files import compute_unpacked_limit, load_json, open_atomically
+from mrb._util.hashing import hash_file
 from mrb._util.parquet import open_untrusted
 from mrb.data.items import ImageHandle, Item
-from mrb.errors import DataError, MRBError, TrainingError, first_problem, one_line
+from mrb.errors import DataError, MRBError, TrainingError, format_first_problem, to_one_line
 from mrb.hub.manifest import find_cache_root
 from mrb.training.data.group import TrainingGroup, TrainingItem
 
@@ -103,7 +103,7 @@ class GroupFile:
         if not path.is_file():
             raise TrainingError(f"{path}: no such file of groups; `mrb train data` makes one")
         self.folder = path.parent.resolve()
-        self.sha256 = sha256_file(path)
+        self.sha256 = hash_file(path)
         form = find_form(path)
         self._rows: _JsonRows | _ParquetRows = _JsonRows(path) if form == "jsonl" else _ParquetRows(path, self.sha256)
         self.sources = [self._check(row).source for row in range(len(self._rows))]
@@ -138,7 +138,7 @@ class GroupFile:
         try:
             return _Group.model_validate(self._rows[row])
         except ValidationError as error:
-            raise TrainingError(f"{self._where(row)}: not a group: {first_problem(error)}") from error
+            raise TrainingError(f"{self._where(row)}: not a group: {format_first_problem(error)}") from error
 
     def _item(self, row: int, found: _Item) -> TrainingItem:
         image = None if found.image is None else self._image(row, found.image)
@@ -163,8 +163,8 @@ class GroupFile:
         place = (self.folder / path).resolve()
         if Path(path).is_absolute() or not place.is_relative_to(self.folder):
             raise TrainingError(
-                f"{self._where(row)}: image {one_line(path, 80)!r} lies outside {self.folder}; paths are relative to "
-                "the file's folder and stay inside it"
+                f"{self._where(row)}: image {to_one_line(path, 80)!r} lies outside {self.folder}; "
+                "paths are relative to the file's folder and stay inside it"
             )
         return place
 
@@ -199,7 +199,7 @@ def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = F
             return {"bytes": image.encoded}
         place = Path("images", image.sha256[:2], image.sha256)
         if not (path.parent / place).is_file():
-            with atomic_writer(path.parent / place) as file:
+            with open_atomically(path.parent / place) as file:
                 file.write(image.encoded)
         return place.as_posix() if form == "jsonl" else {"path": place.as_posix()}
 
@@ -223,22 +223,22 @@ def write_groups(path: Path, groups: Iterable[TrainingGroup], *, embed: bool = F
 
 def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
-    with atomic_writer(path) as file:
+    with open_atomically(path) as file:
         for count, row in enumerate(rows, start=1):  # noqa: B007
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=_base64).encode() + b"\n")
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=_decode_base64).encode() + b"\n")
     return count
 
 
 def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
-    with atomic_writer(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+    with open_atomically(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         while some := list(islice(rows, ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(some, schema=SCHEMA))
             count += len(some)
     return count
 
 
-def _base64(value: object) -> str:
+def _decode_base64(value: object) -> str:
     assert isinstance(value, bytes)
     return base64.b64encode(value).decode()
 
@@ -277,17 +277,17 @@ class _JsonRows:
         try:
             content = load_json(line)
         except ValueError as error:
-            raise TrainingError(f"{self.path}, row {row + 1}: not JSON: {one_line(error)}") from error
+            raise TrainingError(f"{self.path}, row {row + 1}: not JSON: {to_one_line(error)}") from error
         if not isinstance(content, dict):
             raise TrainingError(f"{self.path}, row {row + 1}: not a JSON object")
         return content
 
 
 def _unpack(path: Path, unpacked: Path) -> None:
-    left = limit = unpacked_limit(path.stat().st_size)
+    left = limit = compute_unpacked_limit(path.stat().st_size)
     with (
         open_untrusted(path, TrainingError, max_bytes=sys.maxsize, max_footer=MAX_FOOTER_BYTES) as file,
-        atomic_writer(unpacked) as out,
+        open_atomically(unpacked) as out,
         pa.ipc.new_file(out, file.schema_arrow) as writer,
     ):
         for batch in file.iter_batches(ROWS_AT_ONCE):
@@ -310,7 +310,7 @@ class _ParquetRows:
                 _unpack(path, unpacked)
             self._table = pa.ipc.open_file(pa.memory_map(str(unpacked))).read_all()
         except (pa.ArrowException, OSError) as error:
-            raise TrainingError(f"{path}: cannot be read: {one_line(error)}") from error
+            raise TrainingError(f"{path}: cannot be read: {to_one_line(error)}") from error
 
     def __len__(self) -> int:
         return int(self._table.num_rows)

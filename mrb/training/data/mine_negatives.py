@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrb._util.hashing import sample_hash
+from mrb._util.hashing import compute_sample_hash
 from mrb.candidates.lists import Candidates
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError
@@ -98,7 +98,7 @@ class GroupBuilder:
         self, query_id: str, corpus: list[str], taken: set[str], positives: list[Likeness]
     ) -> list[TrainingItem]:
         """Return documents sampled by a hash of task and query, so that every build samples the same."""
-        rng = np.random.default_rng(sample_hash(self.data.task.id, query_id))
+        rng = np.random.default_rng(compute_sample_hash(self.data.task.id, query_id))
         found: list[TrainingItem] = []
         # Enough to skip taken and near-identical documents; a small corpus is used completely.
         places = min(len(corpus), 2 * self.options.random + len(taken))

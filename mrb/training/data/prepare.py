@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from mrb._util.hashing import sha256_file, sha256_json
+from mrb._util.hashing import hash_file, hash_json
 from mrb.data.load import load_task_data
 from mrb.data.task import Model, load_task
 from mrb.data.task_data import TaskData
@@ -22,7 +22,7 @@ from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex, list
 from mrb.training.data.files import GroupFile
 from mrb.training.data.group import TrainingGroup
 from mrb.training.data.mine_negatives import BuildOptions
-from mrb.training.data.write_dataset import make_groups, read_record, record_path
+from mrb.training.data.write_dataset import locate_record, make_groups, read_record
 from mrb.training.recipe import DataSettings, DataTask
 
 logger = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def hash_plugin(name: str) -> dict[str, str]:
     """Return the hash of each Python file in a plug-in's folder, by file name. Raises TrainingError like `derive`."""
     module = sys.modules[_load_plugin(name).__module__]
     assert module.__file__ is not None, "what was loaded by an entry point lies in a file"
-    return {path.name: sha256_file(path) for path in sorted(Path(module.__file__).parent.glob("*.py"))}
+    return {path.name: hash_file(path) for path in sorted(Path(module.__file__).parent.glob("*.py"))}
 
 
 def _load_plugin(name: str) -> Derive:
@@ -165,14 +165,14 @@ def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex)
     task = load_task(wanted.task)
     options = BuildOptions(settings.depth, settings.random)
     listed = task.candidates.sha256 if task.candidates else None
-    key = sha256_json(
+    key = hash_json(
         [LAYOUT, task.hash, task.revision, wanted.first_stage, listed, options.depth, options.random, index.identity]
         + ([] if wanted.derived is None else [wanted.derived, wanted.copies, hash_plugin(wanted.derived)])
     )
     folder = find_cache_root() / "built" / key[:32]
     name = task.id if wanted.derived is None else f"{task.id}-{wanted.derived}"
     path = folder / f"{name}.jsonl"
-    if not record_path(path).is_file():  # written last
+    if not locate_record(path).is_file():  # written last
         logger.info(f"{name}: building groups, once")
         data = load_task_data(task)
         if wanted.derived is not None:

@@ -9,12 +9,12 @@ from typing import Literal
 from pydantic import ValidationError
 
 from mrb._util.files import read_json, write_json
-from mrb._util.hashing import sha256_file
+from mrb._util.hashing import hash_file
 from mrb.candidates.lists import Candidates
 from mrb.candidates.load import load_candidates
 from mrb.data.task import Model, Sha256, Task, load_task
 from mrb.data.task_data import TaskData
-from mrb.errors import TrainingError, first_problem
+from mrb.errors import TrainingError, format_first_problem
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex
 from mrb.training.data.files import Form, write_groups
@@ -42,20 +42,20 @@ class DataRecord(Model):
     sha256: Sha256
 
 
-def record_path(path: Path) -> Path:
+def locate_record(path: Path) -> Path:
     """Return the path of the record of a file of groups."""
     return path.with_name(f"{path.stem}.record.json")
 
 
 def read_record(path: Path) -> DataRecord | None:
     """Return the record of the groups in `path`, None if there is none. Raises TrainingError if it is damaged."""
-    place = record_path(path)
+    place = locate_record(path)
     if not place.is_file():
         return None
     try:
         return DataRecord.model_validate(read_json(place))
     except ValidationError as error:
-        raise TrainingError(f"{place}: {first_problem(error)}; make the groups again") from error
+        raise TrainingError(f"{place}: {format_first_problem(error)}; make the groups again") from error
 
 
 def make_groups(
@@ -111,9 +111,9 @@ def make_groups(
         checked_tasks=tuple(sorted(index.keys)),
         unknown_tasks=tuple(sorted(index.unknown)),
         dropped=checker.dropped,
-        sha256=sha256_file(path),
+        sha256=hash_file(path),
     )
-    write_json(record_path(path), record.model_dump(mode="json"))
+    write_json(locate_record(path), record.model_dump(mode="json"))
     return record
 
 

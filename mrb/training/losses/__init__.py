@@ -1,10 +1,10 @@
 """Losses of a yes/no reranker: contrastive, supervised, and the unified loss between them. See docs/losses.md."""
 
-from mrb.training.losses.contrastive import Contrastive, contrastive_weights
+from mrb.training.losses.contrastive import Contrastive, compute_contrastive_weights
 from mrb.training.losses.group import Documents, Group, split_groups
 from mrb.training.losses.label_head import LabelRows
 from mrb.training.losses.passes import GroupLoss, OnePass, PointwiseLoss, TwoPass
-from mrb.training.losses.supervised import Supervised, supervised_weights
+from mrb.training.losses.supervised import Supervised, compute_supervised_weights
 from mrb.training.losses.unified import Unified
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "Supervised",
     "TwoPass",
     "Unified",
-    "contrastive_weights",
+    "compute_contrastive_weights",
+    "compute_supervised_weights",
     "split_groups",
-    "supervised_weights",
 ]

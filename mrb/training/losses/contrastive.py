@@ -65,7 +65,7 @@ class Contrastive:
         return -_positive_and_negatives(group, self.temperature).log_softmax(dim=1)[:, 0].mean()
 
 
-def contrastive_weights(group: Group, temperature: float = 1.0) -> Tensor:
+def compute_contrastive_weights(group: Group, temperature: float = 1.0) -> Tensor:
     """Return the magnitude of InfoNCE's gradient by each z_yes, [n], all >= 0.
 
     The gradient raises positives and lowers negatives. With one positive 0, N negatives, and

@@ -14,7 +14,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from mrb.errors import TrainingError, one_line
+from mrb.errors import TrainingError, to_one_line
 
 Reduction = Literal["sum", "mean"]
 """How the documents of one query are combined.
@@ -40,7 +40,9 @@ class Documents:
     def __post_init__(self) -> None:
         _check(self.yes, self.no, self.labels)
         if self.sizes.shape != self.labels.shape:
-            raise TrainingError(f"sizes have shape {_shape(self.sizes)}, labels {_shape(self.labels)}: give one each")
+            raise TrainingError(
+                f"sizes have shape {_get_shape(self.sizes)}, labels {_get_shape(self.labels)}: give one each"
+            )
 
     @classmethod
     def of(cls, groups: Sequence[Group]) -> Self:
@@ -104,7 +106,9 @@ def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) 
     """
     _check(yes, no, labels)
     if sum(sizes) != len(labels) or min(sizes, default=0) < 1:
-        raise TrainingError(f"group sizes {one_line(list(sizes), 60)} do not cut {len(labels)} documents into groups")
+        raise TrainingError(
+            f"group sizes {to_one_line(list(sizes), 60)} do not cut {len(labels)} documents into groups"
+        )
     groups = []
     for place, parts in enumerate(
         zip(*(torch.split(values, list(sizes)) for values in (yes, no, labels)), strict=True)
@@ -118,7 +122,7 @@ def split_groups(yes: Tensor, no: Tensor, labels: Tensor, sizes: Sequence[int]) 
 
 def _check(yes: Tensor, no: Tensor, labels: Tensor) -> None:
     if yes.ndim != 1 or yes.shape != no.shape or yes.shape != labels.shape:
-        shapes = f"yes {_shape(yes)}, no {_shape(no)}, labels {_shape(labels)}"
+        shapes = f"yes {_get_shape(yes)}, no {_get_shape(no)}, labels {_get_shape(labels)}"
         raise TrainingError(f"shapes differ or are not [documents]: {shapes}")
     if labels.dtype != torch.bool:
         raise TrainingError(f"labels are {labels.dtype}: give bool, true for relevant")
@@ -127,7 +131,7 @@ def _check(yes: Tensor, no: Tensor, labels: Tensor) -> None:
             raise TrainingError(f"the {name} logits are {values.dtype}: give float32 or float64, as LabelRows does")
 
 
-def _shape(values: Tensor) -> list[int]:
+def _get_shape(values: Tensor) -> list[int]:
     return list(values.shape)
 
 

@@ -72,7 +72,7 @@ class Supervised:
         return terms / documents.sizes if self.reduction == "mean" else terms
 
 
-def supervised_weights(yes: Tensor, no: Tensor, labels: Tensor) -> Tensor:
+def compute_supervised_weights(yes: Tensor, no: Tensor, labels: Tensor) -> Tensor:
     """Return the magnitude of the summed SFT gradient by each margin z_yes - z_no, [n], from logits and bool labels
     [n]:
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mrb.errors import TrainingError
-from mrb.training.losses.contrastive import contrastive_weights
+from mrb.training.losses.contrastive import compute_contrastive_weights
 from mrb.training.losses.group import (
     Documents,
     Group,
@@ -20,7 +20,7 @@ from mrb.training.losses.group import (
     check_tau,
     count_queries,
 )
-from mrb.training.losses.supervised import supervised_weights
+from mrb.training.losses.supervised import compute_supervised_weights
 
 Weight = Literal["cl", "sft", "base", "masked"]
 Direction = Literal["cl", "sft"]
@@ -117,7 +117,7 @@ class Unified:
     def weights(self, group: Group) -> Tensor:
         """Return W+ and W- of the group's documents, [n], all >= 0, before positive weight and reduction; detached."""
         if self.weight == "cl":
-            return contrastive_weights(group, self.temperature)
+            return compute_contrastive_weights(group, self.temperature)
         return self._own_weights(group.yes, group.no, group.labels)
 
     def magnitudes(self, groups: Sequence[Group]) -> dict[str, float]:
@@ -129,12 +129,12 @@ class Unified:
 
     def _own_weights(self, yes: Tensor, no: Tensor, labels: Tensor) -> Tensor:
         if self.weight == "sft":
-            return supervised_weights(yes, no, labels)
+            return compute_supervised_weights(yes, no, labels)
         if self.weight == "base":
             return torch.ones_like(yes)
         if self.tau is not None:
             # SFT's weight is the probability of the wrong label, which the mask compares with tau.
-            return (supervised_weights(yes, no, labels) >= self.tau).to(yes.dtype)
+            return (compute_supervised_weights(yes, no, labels) >= self.tau).to(yes.dtype)
         raise TrainingError(f"weight {self.weight!r} compares the documents of a query: use TwoPass")
 
     def _weighted(self, weights: Tensor, documents: Documents) -> Tensor:
