@@ -13,6 +13,8 @@ JS := tests/leaderboard/js
 JS_READY := $(JS)/node_modules/.package-lock.json
 NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export OMP_NUM_THREADS ?= 1
+# Without bytecode every worker and every `mrb` that a test starts would compile all modules again: half of their time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-unit test-js check lint-js docs docs-links format clean
 

@@ -4,144 +4,27 @@ from __future__ import annotations
 
 import base64
 import email.utils
-import io
 import json
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mrb.data.images import ImageCaps
-from mrb.data.items import ImageHandle, Item
+from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
 from tests.builders.command import run_mrb
+from tests.builders.rerank_server import Fault, Server, answer, drop, half, sleep
 from tests.builders.services import harness, picture
 
 pytestmark = pytest.mark.torch
 
 KEY = "sk-very-secret-0123456789"
-Fault = Callable[["_Handler"], bool]
-"""What a test wants of one call in place of the honest answer; True if it has answered."""
-
-
-class Server:
-    """A rerank server that answers honestly unless `faults` has something for the next call."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.paths: list[str] = []
-        self.times: list[float] = []
-        self.faults: list[Fault] = []
-        self.busy = self.most_busy = 0
-        self.delay = 0.0
-        self.place_counts = 0.0
-        self.lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"state": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
-        self._http.handle_error = lambda *_: None  # a client that hung up is part of the tests
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1/rerank"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    state: Server
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        state = self.state
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with state.lock:
-            state.calls.append(body)
-            state.headers.append({name.lower(): value for name, value in self.headers.items()})
-            state.paths.append(self.path)
-            state.times.append(time.monotonic())
-            state.busy += 1
-            state.most_busy = max(state.most_busy, state.busy)
-            fault = state.faults.pop(0) if state.faults else None
-        try:
-            time.sleep(state.delay)
-            if fault is None or not fault(self):
-                self.send(200, {"results": honest(body, state.place_counts)})
-        finally:
-            with state.lock:
-                state.busy -= 1
-
-    def send(self, status: int, answer: object, **headers: str) -> None:
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing on the terminal."""
-
-
-def text_of(side: Any) -> str:
-    if isinstance(side, str):
-        return side
-    return " ".join(part["text"] for part in side["content"] if part["type"] == "text")
-
-
-def honest(body: dict[str, Any], place_counts: float = 0.0) -> list[dict[str, Any]]:
-    """Scores by shared words, best first as the services sort them; only the `top_n` best."""
-    words = set(text_of(body["query"]).split())
-    scored = [
-        {"index": n, "relevance_score": len(words & set(text_of(document).split())) + n * place_counts}
-        for n, document in enumerate(body["documents"])
-    ]
-    return sorted(scored, key=lambda entry: -entry["relevance_score"])[: body["top_n"]]
-
-
-def answer(status: int, content: object, **headers: str) -> Fault:
-    def fault(handler: _Handler) -> bool:
-        handler.send(status, content, **headers)
-        return True
-
-    return fault
-
-
-def drop(handler: _Handler) -> bool:
-    """Close the connection without a word."""
-    handler.connection.shutdown(socket.SHUT_RDWR)
-    handler.close_connection = True
-    return True
-
-
-def half(handler: _Handler) -> bool:
-    """Promise more bytes than are sent."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b'{"results": [')
-    handler.wfile.flush()
-    return drop(handler)
-
-
-def sleep(seconds: float) -> Fault:
-    def fault(handler: _Handler) -> bool:
-        time.sleep(seconds)
-        return False
-
-    return fault
 
 
 @pytest.fixture
@@ -175,11 +58,6 @@ def ask(reranker: LoadedReranker, query: Item, candidates: list[Item]) -> list[f
 QUERY = Item("red fox")
 DOCUMENTS = [Item("blue"), Item("red fox"), Item("red")]
 EXPECTED = [0, 2, 1]
-
-
-def decoded(url: str) -> tuple[str, bytes]:
-    head, _, data = url.partition(";base64,")
-    return head.removeprefix("data:"), base64.b64decode(data, validate=True)
 
 
 # The wire format
@@ -226,47 +104,6 @@ def test_pictures_go_as_data_urls_in_the_shape_of_vllm(server: Server, load: Cal
         {"content": [part, {"type": "text", "text": "red"}]},
         "red",
     ]
-
-
-def exif_turned() -> ImageHandle:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image = Image.new("RGB", (8, 4), "white")
-    image.paste("red", (0, 0, 2, 4))
-    return picture(image, "JPEG", quality=95, exif=exif)
-
-
-def noise(mode: str = "RGB") -> Image.Image:
-    rng = np.random.default_rng(1)
-    shape = (12, 16) if mode == "L" else (12, 16, len(mode))
-    return Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode)
-
-
-@pytest.mark.parametrize(
-    ("handle", "kind", "as_it_is"),
-    [
-        (picture(noise()), "image/png", True),
-        (picture(noise(), "JPEG", quality=80), "image/jpeg", True),
-        (picture(noise("L")), "image/png", True),
-        (picture(noise(), "WEBP", lossless=True), "image/webp", True),
-        (picture(noise("RGBA")), "image/png", False),
-        (exif_turned(), "image/png", False),
-        (picture(noise(), "BMP"), "image/png", False),
-        (picture(noise(), "TIFF"), "image/png", False),
-        (picture(noise().quantize(8), "GIF"), "image/png", False),
-        (picture(noise("CMYK"), "JPEG"), "image/png", False),
-        (picture(noise(), caps=ImageCaps(downscale_pixels=60)), "image/png", False),
-    ],
-    ids=["png", "jpeg", "grey", "webp", "alpha", "exif", "bmp", "tiff", "gif", "cmyk", "downscaled"],
-)
-def test_what_is_sent_shows_the_pixels_that_every_adapter_sees(handle: ImageHandle, kind: str, as_it_is: bool) -> None:
-    from mrb.baselines._util.data_urls import encode_data_url
-
-    sent_kind, data = decoded(encode_data_url(handle))
-    assert sent_kind == kind
-    assert (data == handle.encoded) == as_it_is
-    plain = Image.open(io.BytesIO(data)).convert("RGB")  # as a server that knows of no EXIF and no ground colour
-    assert np.array_equal(np.asarray(plain), np.asarray(handle.open()))
 
 
 def test_long_lists_are_cut_and_put_together_again(server: Server, load: Callable[..., LoadedReranker]) -> None:

@@ -1,11 +1,14 @@
-"""The installed command in a process of its own, and the one line in which it refuses."""
+"""The installed command in a process of its own, and the one line in which a command or a call refuses."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 MRB = str(Path(sys.executable).with_name("mrb"))
 Done = subprocess.CompletedProcess[str]
@@ -31,3 +34,12 @@ def find_refusal(stderr: str) -> str:
     (line,) = [line for line in stderr.splitlines() if line.startswith("mrb: ")]
     assert stderr.strip().splitlines()[-1] == line and "Traceback" not in stderr, stderr
     return line
+
+
+def read_error(kind: type[Exception], call: Callable[..., object], *args: object, **keywords: object) -> str:
+    """The one line of the error of `kind` in which the call ends."""
+    with pytest.raises(kind) as caught:
+        call(*args, **keywords)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message

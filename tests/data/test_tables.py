@@ -1,10 +1,8 @@
-"""Tables through the real `datasets`: the column layouts of public copies, and every damaged one named."""
+"""Tables from parquet files: the column layouts of public copies, and every damaged one named."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,65 +14,14 @@ from PIL import Image
 
 from mrb.data.items import ImageCaps
 from mrb.data.load import join_tables, load_task_data
-from mrb.data.stats import Counts
 from mrb.data.tables import CORPUS_ID_COLUMNS, RawTable, make_item_table
-from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import DataError
+from tests.builders.command import read_error
+from tests.builders.tables import CORPUS, IMAGE, QRELS, pictures, texts
 from tests.builders.toy import encoded, toy_task
 
-Columns = dict[str, Any]
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-CORPUS: Columns = {"_id": ["d1", "d2", "d3"], "text": ["one", "two", "three"]}
-QUERIES: Columns = {"_id": ["q1", "q2"], "text": ["first", "second"]}
-QRELS: Columns = {"query-id": ["q1", "q2"], "corpus-id": ["d1", "d3"], "score": [1, 1]}
 HALF = pa.array([b"a", b"b", b"\xed\xa0\x80"]).view(pa.string())  # half of a surrogate pair
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Arrow copies that `datasets` makes go into a folder of the test."""
-    import datasets
-
-    before = datasets.config.HF_DATASETS_CACHE
-    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("cache")
-    yield
-    datasets.config.HF_DATASETS_CACHE = before
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[..., TaskData]:
-    """`load(corpus, queries, qrels, **fields)`: the tables written as the toy task's parquet files, and loaded."""
-
-    def write_and_load(
-        corpus: Columns | pa.Table = CORPUS,
-        queries: Columns | pa.Table = QUERIES,
-        qrels: Columns | pa.Table = QRELS,
-        **fields: Any,
-    ) -> TaskData:
-        for config, columns in (("corpus", corpus), ("queries", queries), ("default", qrels)):
-            path = tmp_path / "toy" / config / "test.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), path)
-        return load_task_data(toy_task(**fields), root=tmp_path)
-
-    return write_and_load
-
-
-def refused(load: Callable[..., TaskData], *args: Any, **tables: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        load(*args, **tables)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def texts(data: TaskData) -> dict[str, str]:
-    return {doc_id: data.corpus.item(doc_id).text for doc_id in data.corpus}
-
-
-def pictures(*values: bytes | None) -> pa.Array:
-    return pa.array([None if v is None else {"bytes": v, "path": "a.png"} for v in values], IMAGE)
 
 
 # Layouts
@@ -203,151 +150,6 @@ def test_images_are_held_to_the_tasks_caps(load: Callable[..., TaskData]) -> Non
         image.open()
 
 
-# Rules
-
-
-def test_queries_without_positives_leave_and_are_counted(load: Callable[..., TaskData]) -> None:
-    queries = {"_id": ["never", "q2", "zero", "q1"], "text": list("abcd")}
-    qrels = {
-        "query-id": ["q1", "zero", "q2", "q2"],
-        "corpus-id": ["d1", "d1", "d2", "d3"],
-        "score": [2, 0, -1, 1],
-    }
-    data = load(queries=queries, qrels=qrels)
-    assert list(data.queries) == ["q2", "q1"]  # in the order of the query table
-    assert data.qrels == {"q1": {"d1": 2}, "q2": {"d3": 1}}
-    counts = data.counts
-    assert (counts.queries, counts.queries_in_table, counts.queries_without_positives) == (2, 4, 1)
-    assert (counts.qrels, counts.qrels_not_positive) == (2, 2)
-
-
-def test_judgements_outside_the_corpus(load: Callable[..., TaskData]) -> None:
-    qrels = {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "gone", "lost"], "score": [1, 1, 1]}
-    assert refused(load, qrels=qrels).startswith(
-        "task toy: query 'q1' has the positive 'gone', which is not in the corpus; if the source is known"
-    )
-    data = load(qrels=qrels, rules={"drop_qrels_outside_corpus": True})
-    assert data.qrels == {"q1": {"d1": 1}}
-    assert (data.counts.qrels_outside_corpus, data.counts.queries_without_positives) == (2, 1)
-    # A document that is not there and not relevant harms nobody.
-    assert load(qrels={**qrels, "score": [1, 0, 0]}).counts.qrels_not_positive == 2
-
-
-def test_raw_judgements_keep_what_the_corpus_lacks(load: Callable[..., TaskData]) -> None:
-    qrels = {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d9", "d8"], "score": [1, 2, 1]}
-    cleaned = load(qrels=qrels, rules={"drop_qrels_outside_corpus": True})
-    assert cleaned.qrels == {"q1": {"d1": 1}}
-    raw = load(qrels=qrels, rules={"drop_qrels_outside_corpus": True, "raw_qrels": True})
-    assert raw.qrels == {"q1": {"d1": 1, "d9": 2}, "q2": {"d8": 1}} and list(raw.queries) == ["q1", "q2"]
-    assert (cleaned.counts.qrels_outside_corpus, cleaned.counts.qrels, cleaned.counts.queries_without_positives) == (
-        2,
-        1,
-        1,
-    )
-    assert (raw.counts.qrels_outside_corpus, raw.counts.qrels, raw.counts.queries_without_positives) == (2, 3, 0)
-    assert "q9" not in raw.corpus and "set rules.drop_qrels_outside_corpus" in refused(
-        load, qrels=qrels, rules={"raw_qrels": True}
-    )
-
-
-@pytest.mark.parametrize("cluster", ["none", "document", "query_text", "query_image"])
-def test_clusters(load: Callable[..., TaskData], cluster: str) -> None:
-    red, blue = (encoded(Image.new("RGB", (2, 2), colour)) for colour in ("red", "blue"))
-    queries = {
-        "_id": ["a", "b", "c", "d"],
-        "text": ["same", "same", "other", "third"],
-        "image": pictures(red, blue, blue, blue),
-    }
-    qrels = {
-        "query-id": ["a", "b", "c", "c", "d"],
-        "corpus-id": ["d1", "d2", "d1", "d2", "d3"],
-        "score": [1] * 5,
-    }
-    found = load(queries=queries, qrels=qrels, cluster=cluster).clusters
-    if cluster == "none":
-        assert found is None
-        return
-    assert found is not None and list(found) == ["a", "b", "c", "d"]
-    groups = {frozenset(q for q in found if found[q] == key) for key in found.values()}
-    assert (
-        groups
-        == {
-            "document": {frozenset("abc"), frozenset("d")},
-            "query_text": {frozenset("ab"), frozenset("c"), frozenset("d")},
-            "query_image": {frozenset("a"), frozenset("bcd")},
-        }[cluster]
-    )
-
-
-def test_parts_with_a_name_prefix_every_id(load: Callable[..., TaskData]) -> None:
-    source = toy_task().model_dump(mode="json")["source"]
-    source["parts"][0]["name"] = "forum"
-    data = load(source=source)
-    assert data.qrels == {"forum/q1": {"forum/d1": 1}, "forum/q2": {"forum/d3": 1}}
-    assert data.corpus.item("forum/d1").text == "one"
-
-
-# Repeats
-
-TWICE: Columns = {
-    "query-id": ["q1", "q1", "q2", "q2", "q1"],
-    "corpus-id": ["d1", "d1", "d3", "d2", "d2"],
-    "score": [1, 3, 2, 0, 0],
-}
-
-
-@pytest.mark.parametrize(("rule", "grade"), [("first", 1), ("max", 3)])
-def test_a_rule_takes_one_of_two_judgements_and_counts_the_other(
-    load: Callable[..., TaskData], rule: str, grade: int
-) -> None:
-    data = load(qrels=TWICE, rules={"duplicates": rule, "graded": True})
-    assert data.qrels == {"q1": {"d1": grade}, "q2": {"d3": 2}}
-    assert (data.counts.qrels, data.counts.qrels_not_positive, data.counts.qrels_repeated) == (2, 2, 1)
-
-
-@pytest.mark.parametrize(
-    ("scores", "first", "greatest"),
-    [([0, 2], {}, {"d1": 2}), ([2, 0], {"d1": 2}, {"d1": 2}), ([-1, 0], {}, {})],
-)
-def test_what_leaves_is_counted_once(
-    load: Callable[..., TaskData], scores: list[int], first: dict[str, int], greatest: dict[str, int]
-) -> None:
-    qrels = {"query-id": ["q1", "q1", "q2"], "corpus-id": ["d1", "d1", "d3"], "score": [*scores, 1]}
-    for rule, left in (("first", first), ("max", greatest)):
-        data = load(qrels=qrels, rules={"duplicates": rule})
-        assert data.qrels.get("q1", {}) == left
-        assert data.counts.qrels + data.counts.qrels_not_positive + data.counts.qrels_repeated == 3
-        assert data.counts.qrels_repeated == 1
-
-
-def test_a_judgement_repeated_with_its_grade_is_taken_once(load: Callable[..., TaskData]) -> None:
-    qrels = {"query-id": ["q1", "q2", "q1"], "corpus-id": ["d1", "d3", "d1"], "score": [1, 1, 1]}
-    data = load(qrels=qrels)
-    assert data.qrels == {"q1": {"d1": 1}, "q2": {"d3": 1}} and data.counts.qrels_repeated == 1
-
-
-def test_the_first_row_of_an_id_is_taken_and_the_others_counted(load: Callable[..., TaskData]) -> None:
-    corpus = {"_id": ["d1", "d2", "d1", "d3", "d1"], "text": ["one", "two", "ten", "three", "four"]}
-    queries = {"_id": ["q1", "q2", "q2"], "text": ["first", "second", "third"]}
-    data = load(corpus, queries, rules={"duplicates": "first"})
-    assert texts(data) == {"d1": "one", "d2": "two", "d3": "three"}
-    assert data.queries.item("q2").text == "second"
-    assert (data.counts.documents, data.counts.documents_repeated, data.counts.queries_repeated) == (3, 2, 1)
-    assert "duplicates = " in refused(load, corpus) and "duplicates = " in refused(load, queries=queries)
-
-
-def test_counts_without_repeats_are_written_as_before(load: Callable[..., TaskData]) -> None:
-    assert "qrels_repeated" not in load().counts.model_dump_json()
-    written = load(qrels=TWICE, rules={"duplicates": "max"}).counts
-    assert Counts.model_validate_json(written.model_dump_json()) == written and written.qrels_repeated == 1
-
-
-def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only() -> None:
-    refusing = toy_task(rules={"duplicates": "refuse"}).hash
-    assert refusing == toy_task().hash
-    assert len({refusing, *(toy_task(rules={"duplicates": rule}).hash for rule in ("first", "max"))}) == 3
-
-
 # Damage
 
 
@@ -426,7 +228,7 @@ def test_the_rule_is_in_the_hash_of_a_task_that_has_it_only() -> None:
 def test_a_table_that_does_not_fit_is_named(
     load: Callable[..., TaskData], tables: dict[str, Any], message: str
 ) -> None:
-    assert refused(load, **tables).startswith(message)
+    assert read_error(DataError, load, **tables).startswith(message)
 
 
 def test_a_text_that_is_not_utf8_is_named_when_it_is_read(load: Callable[..., TaskData]) -> None:
@@ -434,13 +236,6 @@ def test_a_text_that_is_not_utf8_is_named_when_it_is_read(load: Callable[..., Ta
     assert data.corpus.item("d1").text == "a"
     with pytest.raises(DataError, match="corpus/test: row 2: its text is not UTF-8"):
         data.corpus.item("d3")
-
-
-def test_a_missing_file(load: Callable[..., TaskData], tmp_path: Path) -> None:
-    load()
-    (tmp_path / "toy/queries/test.parquet").unlink()
-    with pytest.raises(DataError, match=r"task toy, queries/test: .*test\.parquet is missing; "):
-        load_task_data(toy_task(), root=tmp_path)
 
 
 @pytest.mark.parametrize("small", [0, 2**20], ids=["mapped", "in memory"])
@@ -462,50 +257,3 @@ def test_damaged_parquet(
     with pytest.raises(DataError, match="task toy, corpus/test: cannot be read as parquet: ") as caught:
         load_task_data(toy_task(), root=tmp_path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
-def test_embedded_data_is_loaded_without_the_network(load: Callable[..., TaskData], tmp_path: Path) -> None:
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"x": [1]}), path)
-    script = f"""
-import sys
-def watch(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
-        print(event, args)
-sys.addaudithook(watch)
-import datasets
-datasets.config.HF_DATASETS_CACHE = {str(tmp_path / "cache")!r}
-from pathlib import Path
-from mrb.data.tables import read_files
-assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == ""
-
-
-@pytest.mark.slow
-def test_embedded_data_is_loaded_without_datasets() -> None:
-    script = """
-import sys
-from mrb.data.load import load_task_data
-from mrb.data.task import load_task
-from mrb.data.task import load_task
-assert len(load_task_data(load_task("mini-flag-t2i")).corpus)
-print(sorted({"datasets", "scipy", "torch"} & set(sys.modules)))
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
-@pytest.mark.parametrize("task_id", ["mini-faq-t2t", "mini-fact-it2it"])
-def test_small_files_and_large_ones_are_read_alike(task_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def content(data: TaskData) -> list[Any]:
-        tables = [table for table in (data.queries, data.corpus, data.side) if table is not None]
-        items = [(item_id, table.item(item_id)) for table in tables for item_id in table]
-        shown = [(item_id, item.text, item.image and item.image.encoded) for item_id, item in items]
-        return [shown, data.qrels, data.counts, data.clusters]
-
-    small = content(load_task_data(load_task(task_id)))
-    monkeypatch.setattr("mrb.data.load.SMALL", 0)
-    assert content(load_task_data(load_task(task_id))) == small

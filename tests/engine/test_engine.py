@@ -16,14 +16,10 @@ import transformers
 
 from mrb.data.items import ImageHandle, Item
 from mrb.engine import engine as engine_module
-from mrb.engine.batching import make_batches, probe_token_budget
-from mrb.engine.prompt import resolve_label_ids
-from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import AdapterError, DataError
-from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.reranker import Request
 from tests.builders import museum
-from tests.builders.by_hand import LIMITS
 from tests.builders.requests import INSTRUCTION, LONG, mixed, picture, texts
 
 pytestmark = pytest.mark.torch
@@ -31,21 +27,6 @@ pytestmark = pytest.mark.torch
 Tiny = Callable[[str], Path]
 PNG = picture(60, 60, 5).encoded
 Load = Callable[..., LoadedReranker]
-
-
-@pytest.fixture
-def load() -> Iterator[Load]:
-    """`load("gmr-7b", folder, ...)`: a reranker that is closed at the end."""
-    opened: list[LoadedReranker] = []
-
-    def get(name: str, folder: Path, **options: Any) -> LoadedReranker:
-        given = {"path": folder, "device": "cpu", **LIMITS, **options}
-        opened.append(load_reranker(name, {key: str(value) for key, value in given.items()}))
-        return opened[-1]
-
-    yield get
-    for reranker in opened:
-        reranker.close()
 
 
 def ask(reranker: LoadedReranker, requests: list[Request]) -> dict[int, list[float]]:
@@ -192,22 +173,6 @@ def test_the_order_of_many_windows_changes_no_more_than_rounding(tiny: Tiny, loa
     near(ask(load("gmr-7b", tiny("qwen2_5_vl")), requests), wanted)
 
 
-def test_batches_are_longest_first_within_the_budget() -> None:
-    assert make_batches([5, 9, 5, 9], 18) == [[1, 3], [0, 2]]
-    assert make_batches([50, 3], 10) == [[0], [1]]
-    assert make_batches([], 10) == []
-
-
-def test_a_batch_ends_where_padding_would_cost_more_than_another_forward() -> None:
-    assert make_batches([100, 100, 20, 20], 512) == [[0, 1], [2, 3]]
-    assert make_batches([100, 100, 95, 90], 512) == [[0, 1, 2, 3]]
-    lengths = np.random.default_rng(1).integers(1, 200, 60).tolist()
-    found = make_batches(lengths, 512)
-    assert sorted(i for batch in found for i in batch) == list(range(60))
-    assert all(len(batch) * lengths[batch[0]] <= 512 for batch in found)
-    assert [lengths[i] for batch in found for i in batch] == sorted(lengths, reverse=True)
-
-
 def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
     requests = texts()
     wanted = ask(load("gmr-7b", tiny("qwen2_5_vl"), share_prefix="false"), requests)
@@ -223,29 +188,6 @@ def test_out_of_memory_halves_the_budget_and_loses_nothing(tiny: Tiny, load: Loa
     monkeypatch.setattr(type(decoder), "forward", small)
     near(ask(reranker, requests), wanted)
     assert reranker.target.engine.stats.halvings > 0
-
-
-@pytest.mark.parametrize(
-    ("used", "free", "wanted"),
-    [(2**20, 2**34, 8192), (2**20, 2**34 + 2**33, 8192), (2**10, 2**36, 65_536), (2**30, 2**31, 1024)],
-    ids=["a power of two", "rounded down", "the most", "the least"],
-)
-def test_the_budget_of_a_gpu_is_what_half_of_its_free_memory_holds(
-    used: int, free: int, wanted: int, monkeypatch: Any
-) -> None:
-    """`used` bytes a token in a forward of 1,024, on a stand-in for a GPU."""
-
-    class Probed:
-        device = torch.device("cuda")
-
-        def last_hidden(self, rows: list[Any], features: dict[str, Any]) -> None:
-            assert [len(row.ids) for row in rows] == [1024]
-
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5 + used * 1024)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 0))
-    assert probe_token_budget(Probed()) == wanted
 
 
 def test_one_prompt_that_does_not_fit_is_named(tiny: Tiny, load: Load, monkeypatch: Any) -> None:
@@ -315,73 +257,6 @@ def test_a_licence_that_forbids_commercial_use_is_told(tiny: Tiny, load: Load, c
 
 def test_a_request_without_candidates_is_answered(tiny: Tiny, load: Load) -> None:
     assert ask(load("gmr-7b", tiny("qwen2_5_vl")), [Request("", Item("q"), [], 5)]) == {5: []}
-
-
-class TestRefusals:
-    def changed(self, source: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-        shutil.copytree(source, folder)
-        weights = museum.read_weights(folder)
-        change(weights)
-        museum.write_weights(folder, weights)
-        return folder
-
-    def test_a_missing_weight(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:
-        folder = self.changed(tiny("qwen2_5_vl"), tmp_path / "c", lambda w: w.pop("lm_head.weight"))
-        with pytest.raises(AdapterError, match=r"holds no lm_head.weight .* it would be random, so it is refused"):
-            load("gmr-7b", folder)
-
-    def test_a_weight_of_another_shape(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:
-        def change(weights: dict[str, Any]) -> None:
-            name = next(n for n in weights if n.endswith("norm.weight") and "layers" not in n)
-            weights[name] = torch.ones(7)
-
-        with pytest.raises(AdapterError, match=r"norm\.weight|size mismatch"):
-            load("qwen3-reranker-4b", self.changed(tiny("qwen3"), tmp_path / "c", change))
-
-    def test_a_weight_that_no_part_of_the_model_takes(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:
-        folder = self.changed(tiny("qwen3"), tmp_path / "c", lambda w: w.update({"score.weight": torch.ones(1, 64)}))
-        with pytest.raises(AdapterError, match=r"score\.weight .* is no part of the model"):
-            load("qwen3-reranker-4b", folder)
-
-    def test_a_missing_score_head(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:
-        folder = self.changed(tiny("jina_m0"), tmp_path / "c", lambda w: w.pop("score.2.weight"))
-        with pytest.raises(AdapterError, match=r"holds no score\.2\.weight"):
-            load("jina-reranker-m0", folder)
-
-    @pytest.mark.parametrize("labels", [("yes please", "no"), ("yes", "xqzzy"), ("yes", "yes")])
-    def test_labels_that_are_not_two_tokens(self, labels: tuple[str, str]) -> None:
-        layout = PromptTemplate("mine", "{query}{seam}{document}", labels=labels)
-        with pytest.raises(AdapterError, match=r"is not one token|both labels are the token"):
-            resolve_label_ids(museum.qwen_tokenizer(), layout)
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"device": "cuda"}, "device=cuda: this machine has none"),
-            ({"device": "tpu"}, "device='tpu': wanted one of"),
-            ({"dtype": "int8"}, "dtype='int8': wanted one of"),
-            ({"max_length": 0}, "max_length=0: wanted a whole number from 1"),
-            ({"min_pixels": 10_000_000}, "is over max_pixels"),
-            ({"revision": "a" * 40}, "is a folder; revision is for repositories"),
-            ({"layout": "mine"}, "has no layout 'mine'"),
-            ({"path": "no/such/folder"}, "no such folder"),
-            ({"path": "org/name"}, "give the commit to load"),
-            ({"path": "org/name", "revision": "main"}, "is not a commit"),
-        ],
-    )
-    def test_an_option(self, options: dict[str, Any], message: str, tiny: Tiny, load: Load) -> None:
-        with pytest.raises(AdapterError, match=message):
-            load("gmr-7b", **{"folder": tiny("qwen2_5_vl"), **options})
-
-    def test_no_checkpoint_named(self) -> None:
-        with pytest.raises(AdapterError, match="name the checkpoint: --set path="):
-            load_reranker("gmr-3b", {})
-
-
-def test_other_weights_are_another_version(tiny: Tiny, load: Load, tmp_path: Path) -> None:
-    folder = TestRefusals().changed(tiny("qwen3"), tmp_path / "c", lambda w: w["model.norm.weight"].mul_(2))
-    versions = [load("qwen3-reranker-4b", where).info.version for where in (tiny("qwen3"), folder, tiny("qwen3"))]
-    assert versions[0] == versions[2] != versions[1]
 
 
 def test_half_precision_keeps_the_head_in_float32(tiny: Tiny, load: Load) -> None:

@@ -18,8 +18,7 @@ import torch
 from mrb.errors import AdapterError
 from mrb.evaluation.plan import Plan, make_requests
 from mrb.evaluation.score import score_all
-from mrb.rerankers.declaration import read_declarations
-from mrb.rerankers.plugins import Adapter
+from tests.builders.adapters import toy_reranker
 from tests.builders.toy import toy_plan
 
 pytestmark = pytest.mark.torch
@@ -31,7 +30,7 @@ EXACT = [0.5, 2.5, -3.0]
 
 def scored(plan: Plan, answer: object) -> list[float]:
     """The scores of the only query, in the order in which the adapter was given its candidates."""
-    loaded = read_declarations(Adapter("toy", lambda request: answer, {}, "test", None))
+    loaded = toy_reranker(lambda request: answer)
     (item,) = requests = list(make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False))
     ((_, scores),) = score_all(loaded, requests, "toy")
     return [float(scores[position]) for position in item.order]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -28,15 +27,10 @@ from mrb.evaluation.estimate import (
 from mrb.evaluation.plan import Plan, make_plan
 from mrb.evaluation.spec import RunSpec, select_tasks
 from mrb.evaluation.workload import Extent, format_extents, measure_extent
-from mrb.rerankers.declaration import LoadedReranker, read_declarations
-from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
 from mrb.results.schema import RunRecord, TaskTiming, write_run
+from tests.builders.adapters import toy_reranker
 from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan
-
-
-def load(target: Any) -> LoadedReranker:
-    return read_declarations(Adapter("toy", target, {}, "test", None))
 
 
 def picture(colour: str) -> bytes:
@@ -110,7 +104,7 @@ def test_the_estimate_holds_the_true_time(clock: Clock) -> None:
         clock.sleep(0.002 * len(request.candidates))
         return [0.0] * len(request.candidates)
 
-    estimate = probe(load(score), measure_extent(toy_plan(40, 25)))
+    estimate = probe(toy_reranker(score), measure_extent(toy_plan(40, 25)))
     # 1,000 pairs take 2 seconds; 1 + 2 + ... + 64 pairs, each twice, fit into one, 128 more do not.
     assert (estimate.seconds.low, estimate.seconds.high) == pytest.approx((2 / timing.MARGIN, 2 * timing.MARGIN))
     assert estimate.pairs == 127
@@ -129,7 +123,7 @@ def test_what_a_document_costs_once_is_counted_once(clock: Clock) -> None:
 
     extent = measure_extent(toy_plan(400, 25))
     assert (extent.plan.pairs, extent.documents) == (10_000, 25)
-    assert probe(load(Keeps()), extent).seconds.high < 0.1, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
+    assert probe(toy_reranker(Keeps()), extent).seconds.high < 0.1, "10,000 pairs of 25 documents: 0.05 seconds, not 20"
 
 
 def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(clock: Clock) -> None:
@@ -140,7 +134,7 @@ def test_a_slow_model_is_asked_for_one_pair_and_gets_a_wide_range(clock: Clock) 
         clock.sleep(5.0)
         return [0.0] * len(request.candidates)
 
-    estimate = probe(load(score), measure_extent(toy_plan(3, 5)))
+    estimate = probe(toy_reranker(score), measure_extent(toy_plan(3, 5)))
     assert (asked, estimate.pairs) == ([1], 1)
     assert (estimate.seconds.low, estimate.seconds.high) == pytest.approx((15 * 5.0 / 2, 15 * 5.0 * 2))
 
@@ -152,7 +146,7 @@ def test_a_group_comes_with_new_queries_and_then_with_earlier_ones() -> None:
         calls.append((request.query.text[-1], len(request.candidates)))
         return [0.0] * len(request.candidates)
 
-    estimate = probe(load(score), measure_extent(toy_plan(4, 3)))
+    estimate = probe(toy_reranker(score), measure_extent(toy_plan(4, 3)))
     assert calls == [("0", 1), ("1", 2), ("0", 2), ("2", 3), ("3", 1), ("1", 3), ("2", 1)]
     assert estimate.pairs == 1 + 2 + 4
 
@@ -285,7 +279,8 @@ def test_without_a_rate_for_any_task_there_is_no_estimate(tmp_path: Path) -> Non
 def test_a_run_has_rates_of_its_tasks_and_of_their_types(tmp_path: Path) -> None:
     def write(timings: dict[str, tuple[float, int]]) -> None:
         record = RunRecord(
-            schema_version=1, mrb_version="0", reranker=load(lambda request: []).info, suite=None, suite_version=None,
+            schema_version=1, mrb_version="0", reranker=toy_reranker(lambda request: []).info, suite=None,
+            suite_version=None,
             tasks=tuple(timings), not_covered=(), command=(), environment={"workers": "2"},
             timings={name: TaskTiming(seconds=seconds, pairs=pairs) for name, (seconds, pairs) in timings.items()},
         )  # fmt: skip
@@ -314,4 +309,4 @@ def test_what_the_adapter_cannot_score_is_named_before_anything_is_scored(pictur
 
     thin = measure_extent(pictures(encoded(Image.new("RGB", (1, 300)))))
     with pytest.raises(DataError, match=r"^task toy, query 'q0', document 'c': .*: too thin$"):
-        timing._timed(load(Refuses()), [thin])
+        timing._timed(toy_reranker(Refuses()), [thin])

@@ -12,9 +12,8 @@ from mrb.errors import AdapterError
 from mrb.evaluation.failures import FailureBudget, count_failed, score_with_failures
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Float32, Plan, make_requests
-from mrb.rerankers.declaration import read_declarations
-from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
+from tests.builders.adapters import toy_reranker
 from tests.builders.toy import toy_plan
 
 BAD = {
@@ -63,7 +62,7 @@ class Setwise(Raising):
 
 
 def _drive(target: Any, plan: Plan, allowed: int) -> dict[str, Float32]:
-    loaded = read_declarations(Adapter("toy", target, {}, "test", None))
+    loaded = toy_reranker(target)
     requests = make_requests(plan, plan.entries(), loaded.info.kind, uses_first_stage=False)
     try:
         allowance = FailureBudget(allowed)
@@ -110,7 +109,7 @@ def test_one_more_than_allowed_ends_the_run_by_name(form: type) -> None:
 
 def test_failed_pairs_are_ranked_last_and_counted() -> None:
     plan = toy_plan(4, 5)
-    info = read_declarations(Adapter("toy", Raising(), {}, "test", None)).info
+    info = toy_reranker(Raising()).info
     scores = {entry.query_id: np.arange(5, 0, -1, dtype=np.float32) for entry in plan.entries()}
     best = {entry.query_id: entry.doc_ids.index("doc-0") for entry in plan.entries()}
     for query_id, position in best.items():

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mrb.errors import AdapterError, DataError
 from mrb.evaluation.plan import Plan, make_requests
 from mrb.evaluation.score import WINDOW, score_all
-from mrb.rerankers.declaration import LoadedReranker, read_declarations
-from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
-from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan
-
-
-def load(target: Any) -> LoadedReranker:
-    return read_declarations(Adapter("toy", target, {}, "test", None))
-
-
-def drive(target: Any, plan: Plan) -> dict[str, list[float]]:
-    loaded = load(target)
-    requests = make_requests(plan, plan.entries(), loaded.info.kind, uses_first_stage=loaded.info.uses_first_stage)
-    try:
-        return {item.entry.query_id: [float(s) for s in scores] for item, scores in score_all(loaded, requests, "toy")}
-    finally:
-        loaded.close()
+from tests.builders.adapters import score_plan, toy_reranker
+from tests.builders.toy import toy_plan
 
 
 def number(request: Request) -> list[float]:
@@ -44,16 +28,6 @@ def number(request: Request) -> list[float]:
 class Plain:
     def score(self, request: Request) -> list[float]:
         return number(request)
-
-
-class Ints:
-    def score(self, request: Request) -> list[int]:
-        return [int(x) for x in number(request)]
-
-
-class Array:
-    def score(self, request: Request) -> np.ndarray:
-        return np.array(number(request), dtype=np.float16)
 
 
 class Tensor:
@@ -82,21 +56,6 @@ class Tensor:
         return np.array(self.values, dtype=dtype)
 
 
-class Tensors:
-    def score(self, request: Request) -> Tensor:
-        return Tensor(number(request))
-
-
-class Generator:
-    def score(self, request: Request) -> Iterator[float]:
-        yield from number(request)
-
-
-class Decimals:
-    def score(self, request: Request) -> list[Decimal]:
-        return [Decimal(x) for x in number(request)]
-
-
 class Stream:
     def score_stream(self, requests: Iterator[Request]) -> Iterator[tuple[int, list[float]]]:
         for request in requests:
@@ -119,25 +78,36 @@ class Async:
         return number(request)
 
 
-def function(request: Request) -> list[float]:
-    return number(request)
-
-
 async def async_function(request: Request) -> list[float]:
     return number(request)
 
 
-FORMS = [Plain(), Ints(), Array(), Tensors(), Generator(), Decimals(), Stream(), ShuffledStream(), Async()]
+ANSWERS: dict[str, Callable[[list[float]], object]] = {
+    "floats": list,
+    "whole numbers": lambda values: [int(value) for value in values],
+    "array": lambda values: np.array(values, dtype=np.float16),
+    "tensor": Tensor,
+    "generator": iter,
+    "decimals": lambda values: [Decimal(value) for value in values],
+}
+FORMS: dict[str, Any] = {
+    **{name: lambda request, form=form: form(number(request)) for name, form in ANSWERS.items()},
+    "class": Plain(),
+    "stream": Stream(),
+    "shuffled stream": ShuffledStream(),
+    "async": Async(),
+    "async function": async_function,
+}
 
 
-@pytest.mark.parametrize("target", [*FORMS, function, async_function], ids=lambda t: getattr(t, "__name__", type(t)))
-def test_every_form_gives_the_same_scores_in_first_stage_order(target: Any) -> None:
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_gives_the_same_scores_in_first_stage_order(name: str) -> None:
     plan = toy_plan(n_queries=7, n_docs=6)
     wanted = {
         entry.query_id: [float((int(d.split("-")[1]) * 3 + int(entry.query_id[1:])) % 7) for d in entry.doc_ids]
         for entry in plan.entries()
     }
-    assert drive(target, plan) == wanted
+    assert score_plan(FORMS[name], plan) == wanted
 
 
 class Ranker:
@@ -150,8 +120,8 @@ class Ranker:
 
 def test_a_listwise_order_becomes_falling_scores() -> None:
     plan = toy_plan(n_queries=4, n_docs=6)
-    ordered = drive(Ranker(), plan)
-    plain = drive(Plain(), plan)
+    ordered = score_plan(Ranker(), plan)
+    plain = score_plan(Plain(), plan)
     for query, scores in ordered.items():
         assert sorted(scores) == [1, 2, 3, 4, 5, 6]
         by_order = sorted(range(6), key=lambda i: -scores[i])
@@ -167,7 +137,7 @@ def test_an_order_that_is_no_permutation_is_refused(order: list[float]) -> None:
             return order
 
     with pytest.raises(AdapterError, match=r"task toy, query 'q0'.*(exactly once|2 values for 5)"):
-        drive(Wrong(), toy_plan())
+        score_plan(Wrong(), toy_plan())
 
 
 BROKEN = {
@@ -208,7 +178,7 @@ def test_a_broken_answer_names_task_and_query(name: str) -> None:
 
     for target in (Broken(), BrokenStream()):
         with pytest.raises(AdapterError, match=f"task toy, query 'q0'.*{message}") as caught:
-            drive(target, toy_plan())
+            score_plan(target, toy_plan())
         assert "\n" not in str(caught.value)
 
 
@@ -218,7 +188,7 @@ def test_the_candidate_that_is_named_is_the_one_that_got_the_bad_score() -> None
             return [float("nan") if item.text.endswith(" 3") else 1.0 for item in request.candidates]
 
     with pytest.raises(AdapterError, match="candidate 'doc-3'"):
-        drive(Nan(), toy_plan())
+        score_plan(Nan(), toy_plan())
 
 
 def test_a_raising_adapter_is_named_with_its_line() -> None:
@@ -229,7 +199,7 @@ def test_a_raising_adapter_is_named_with_its_line() -> None:
             return number(request)
 
     with pytest.raises(AdapterError, match=r"task toy, query 'q2': the adapter raised KeyError.*test_score.py, line"):
-        drive(Raises(), toy_plan())
+        score_plan(Raises(), toy_plan())
 
 
 def test_an_adapter_that_exits_is_an_error_not_an_exit() -> None:
@@ -238,7 +208,7 @@ def test_an_adapter_that_exits_is_an_error_not_an_exit() -> None:
             raise SystemExit(0)
 
     with pytest.raises(AdapterError, match="query 'q0': the adapter raised SystemExit"):
-        drive(Exits(), toy_plan())
+        score_plan(Exits(), toy_plan())
 
 
 def test_a_raising_stream_names_the_last_query_it_took() -> None:
@@ -250,7 +220,7 @@ def test_a_raising_stream_names_the_last_query_it_took() -> None:
                 yield request.key, number(request)
 
     with pytest.raises(AdapterError, match="task toy, query 'q2': the adapter raised ValueError: no"):
-        drive(Raises(), toy_plan())
+        score_plan(Raises(), toy_plan())
 
 
 def test_a_raising_async_adapter_names_the_query_that_failed_not_the_last_one_handed_out() -> None:
@@ -265,7 +235,7 @@ def test_a_raising_async_adapter_names_the_query_that_failed_not_the_last_one_ha
             return number(request)
 
     with pytest.raises(AdapterError, match="query 'q1': the adapter raised ValueError: no"):
-        drive(Raises(), toy_plan(n_queries=6))
+        score_plan(Raises(), toy_plan(n_queries=6))
 
 
 @pytest.mark.parametrize(
@@ -285,7 +255,7 @@ def test_answers_are_matched_to_requests(keys: Callable[[int], list[Any]], messa
                     yield key, number(request)
 
     with pytest.raises(AdapterError, match=message) as caught:
-        drive(Keys(), toy_plan())
+        score_plan(Keys(), toy_plan())
     assert len(str(caught.value)) < 300
 
 
@@ -296,7 +266,7 @@ def test_a_stream_that_stops_taking_requests_is_an_error() -> None:
             yield request.key, number(request)
 
     with pytest.raises(AdapterError, match=r"query 'q1': the adapter gave no answer \(6 missing\)"):
-        drive(Stops(), toy_plan(n_queries=7))
+        score_plan(Stops(), toy_plan(n_queries=7))
 
 
 def count_made(plan: Plan, made: list[int]) -> Iterator[Any]:
@@ -319,7 +289,7 @@ def test_a_stream_is_never_fed_more_than_a_window_ahead() -> None:
                 assert len(made) - answered <= WINDOW
                 yield request.key, number(request)
 
-    for _ in score_all(load(Greedy()), count_made(plan, made), "toy"):
+    for _ in score_all(toy_reranker(Greedy()), count_made(plan, made), "toy"):
         answered += 1
     assert answered == 2 * WINDOW + 10
     assert windows == [WINDOW, WINDOW, 10]
@@ -330,7 +300,7 @@ def test_other_adapters_are_fed_as_they_take(target: Any, ahead: int) -> None:
     plan = toy_plan(n_queries=40, n_docs=1)
     made: list[int] = []
     answered = 0
-    for _ in score_all(load(target), count_made(plan, made), "toy"):
+    for _ in score_all(toy_reranker(target), count_made(plan, made), "toy"):
         assert len(made) - answered <= ahead
         answered += 1
     assert answered == 40
@@ -352,7 +322,7 @@ def test_async_requests_overlap_up_to_the_declared_concurrency() -> None:
             return number(request)
 
     slow = Slow()
-    assert len(drive(slow, toy_plan(n_queries=50))) == 50
+    assert len(score_plan(slow, toy_plan(n_queries=50))) == 50
     assert slow.most == 5
 
 
@@ -375,120 +345,13 @@ def test_an_async_client_opened_once_serves_the_whole_run() -> None:
             self.closed_in = asyncio.get_running_loop()
 
     client = Client()
-    loaded = load(client)
+    loaded = toy_reranker(client)
     plan = toy_plan(n_queries=2 * WINDOW, n_docs=1)
     for _ in range(2):  # two tasks of one run
         requests = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
         assert len(list(score_all(loaded, requests, "toy"))) == 2 * WINDOW
     loaded.close()
     assert client.closed_in is client.loop
-
-
-def test_images_are_decoded_only_when_used() -> None:
-    from mrb.evaluation.plan import make_plan
-
-    docs = {"a": encoded(Image.new("RGB", (4, 4), "red")), "b": b"not an image at all"}
-    data = toy_data({"q": "a red thing"}, docs, {"q": {"a": 1}})
-    plan = make_plan(data, toy_candidates({"q": ["a", "b"]}), 10)
-
-    class Blind:
-        def score(self, request: Request) -> list[float]:
-            assert all(item.image is not None for item in request.candidates)
-            return [0.0 for _ in request.candidates]
-
-    class Sees:
-        def score(self, request: Request) -> list[float]:
-            return [item.image.open().getpixel((0, 0))[0] for item in request.candidates if item.image]
-
-    assert drive(Blind(), plan) == {"q": [0.0, 0.0]}
-    with pytest.raises(DataError, match="corpus, 'b': not an image"):
-        drive(Sees(), plan)
-
-
-def texts_seen(plan: Plan, kind: str) -> dict[str, list[str]]:
-    seen = make_requests(plan, plan.entries(), kind, uses_first_stage=False)  # type: ignore[arg-type]
-    return {item.entry.query_id: [c.text for c in item.request.candidates] for item in seen}
-
-
-def test_pointwise_order_is_the_hash_order_whatever_the_first_stage_says() -> None:
-    from mrb._util.hashing import compute_tie_hash
-    from mrb.evaluation.plan import make_plan
-
-    docs = {f"d{n}": f"text {n}" for n in range(20)}
-    data = toy_data({"q": "query"}, docs, {"q": {"d0": 1}})
-    there = make_plan(data, toy_candidates({"q": list(docs)}), 20)
-    back = make_plan(data, toy_candidates({"q": list(docs)[::-1]}), 20)
-    by_hash = [docs[d] for d in sorted(docs, key=lambda d: compute_tie_hash("toy", "q", d))]
-    assert texts_seen(there, "pointwise") == texts_seen(back, "pointwise") == {"q": by_hash}
-    for kind in ("setwise", "listwise"):
-        assert texts_seen(there, kind) == {"q": list(docs.values())}
-        assert texts_seen(back, kind) == {"q": list(docs.values())[::-1]}
-
-
-def test_minus_the_position_gives_back_nothing_of_the_first_stage() -> None:
-    class Position:
-        def score(self, request: Request) -> list[float]:
-            return [-float(n) for n, _ in enumerate(request.candidates)]
-
-    scores = drive(Position(), toy_plan(n_queries=200, n_docs=10))
-    correlations = [np.corrcoef(values, -np.arange(10))[0, 1] for values in scores.values()]
-    assert abs(float(np.mean(correlations))) < 0.1  # the standard error is 0.024
-
-
-def test_first_stage_is_shown_only_when_declared() -> None:
-    plan = toy_plan()
-    for kind in ("pointwise", "setwise", "listwise"):
-        for item in make_requests(plan, plan.entries(), kind, uses_first_stage=False):  # type: ignore[arg-type]
-            assert item.request.first_stage is None
-        for item in make_requests(plan, plan.entries(), kind, uses_first_stage=True):  # type: ignore[arg-type]
-            shown = item.request.first_stage
-            assert shown is not None
-            for candidate, rank, score in zip(item.request.candidates, shown.ranks, shown.scores, strict=True):
-                doc_id = item.entry.doc_ids[rank - 1]
-                assert plan.data.corpus.item(doc_id).text == candidate.text
-                assert score == float(np.float32(1.0 - 0.001 * (rank - 1)))
-
-
-def public_words(value: Any, seen: set[int]) -> Iterator[str]:
-    """Every text that can be reached from `value` without an underscore: repr, attributes, items."""
-    if id(value) in seen or isinstance(value, int | float | type(None)) or callable(value):
-        return
-    seen.add(id(value))
-    if isinstance(value, str):
-        yield value
-        return
-    if isinstance(value, bytes):
-        yield value.decode("latin-1")
-        return
-    yield repr(value)
-    if isinstance(value, list | tuple | dict):
-        yield from (w for part in value for w in public_words(part, seen))
-        return
-    if isinstance(value, Image.Image):
-        yield from (w for k, v in value.info.items() for w in (*public_words(k, seen), *public_words(v, seen)))
-        yield str(getattr(value, "filename", ""))
-        return
-    names = [name for name in (*dir(value), *getattr(value, "__dict__", {})) if not name.startswith("_")]
-    for name in names:
-        part = getattr(value, name)
-        if callable(part):
-            part = part() if name == "open" else None
-        yield from public_words(part, seen)
-
-
-def test_a_request_shows_no_id_no_path_and_no_file_name() -> None:
-    from mrb.evaluation.plan import make_plan
-
-    picture = encoded(Image.new("RGB", (4, 4), "red"))
-    docs = {"secret-doc-1": ("first words", picture), "secret-doc-2": ("more words", None)}
-    data = toy_data({"secret-query": ("asked words", picture)}, docs, {"secret-query": {"secret-doc-1": 1}})
-    plan = make_plan(data, toy_candidates({"secret-query": list(docs)}), 10)
-    (item,) = make_requests(plan, plan.entries(), "pointwise", uses_first_stage=False)
-    words = "\n".join(public_words(item.request, set()))
-    assert (
-        "asked words" in words and "first words" in words and "more words" in words
-    )  # the walk does see what is shown
-    assert not re.search(r"secret|corpus|queries|toy|/tmp|\.parquet", words)
 
 
 def test_an_adapters_own_error_gets_the_names_of_what_it_is_about() -> None:
@@ -511,7 +374,7 @@ def test_an_adapters_own_error_gets_the_names_of_what_it_is_about() -> None:
     unknown = ((999, 0), "'q2'"), ((), "'q2'")  # the last that it took
     for place, where in (*known, *unknown):
         with pytest.raises(DataError) as caught:
-            drive(Streams(*place), toy_plan(n_queries=3))
+            score_plan(Streams(*place), toy_plan(n_queries=3))
         assert str(caught.value) == f"task toy, query {where.format(shown)}: too thin"
 
 
@@ -530,4 +393,4 @@ def test_an_own_error_of_an_adapter_that_is_asked_alone_names_its_query() -> Non
 
     for adapter in (Refuses(), Later()):
         with pytest.raises(DataError, match=r"^task toy, query 'q2': corpus, 'x': damaged$"):
-            drive(adapter, toy_plan())
+            score_plan(adapter, toy_plan())

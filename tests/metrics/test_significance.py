@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from mrb.metrics.significance import ALPHA, Difference, PairedTests, RankBounds, bound_ranks
 from mrb.metrics.statistics import TaskSample
@@ -89,6 +88,8 @@ def test_p_values_and_intervals_are_those_of_all_signs(seed):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(st.integers(-64, 64), min_size=1, max_size=12))
 def test_one_task_is_scipys_permutation_test_unless_the_long_tail_is_at_zero(differences):
+    from scipy import stats  # takes a second, in every process that collects this file
+
     found = one_test(sample(np.array(differences) / 64))
     if any(differences) and len(differences) > 1:
         reference = stats.permutation_test(
@@ -145,6 +146,8 @@ def test_the_numbers_are_pinned():
 
 
 def test_a_large_sample_has_the_p_value_and_interval_of_student():
+    from scipy import stats
+
     rng = np.random.default_rng(9)
     values = np.clip(rng.random((3000, 1)) * 0.5 + rng.normal(0, 0.1, (3000, 3)) + [0.2, 0.203, 0.206], 0, 1)
     for (i, j), found in PairedTests([TaskSample("a", "t2t", values)]).test_average("tasks").items():
@@ -156,6 +159,8 @@ def test_a_large_sample_has_the_p_value_and_interval_of_student():
 
 
 def test_signed_ranks_through_the_same_test_are_wilcoxons():
+    from scipy import stats
+
     difference = np.random.default_rng(7).normal(0.4, 1, 12)
     signed = np.sign(difference) * stats.rankdata(np.abs(difference)) / 12
     assert one_test(sample(signed)).p == pytest.approx(stats.wilcoxon(difference, method="exact").pvalue, abs=0.01)

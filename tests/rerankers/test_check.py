@@ -22,17 +22,17 @@ from mrb.rerankers.check.probe import (
 )
 from mrb.rerankers.check.report import format_check, format_noise, format_verdict
 from mrb.rerankers.check.score_noise import TOLERANCE, compare_scores, is_drift
-from mrb.rerankers.declaration import LoadedReranker, read_declarations
+from mrb.rerankers.declaration import LoadedReranker
 from mrb.rerankers.noise import read_noise, write_noise
-from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.reranker import Request
+from tests.builders.adapters import toy_reranker
 from tests.builders.toy import toy_plan
 
 Loader = Callable[[], LoadedReranker]
 
 
 def loader(build: Callable[[], Any]) -> Loader:
-    return lambda: read_declarations(Adapter("toy", build(), {}, "test", None))
+    return lambda: toy_reranker(build())
 
 
 def number(request: Request) -> list[float]:

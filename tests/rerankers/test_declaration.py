@@ -9,6 +9,7 @@ import pytest
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import DEFAULT_CONCURRENCY, LoadedReranker, find_uncovered_inputs, read_declarations
 from mrb.rerankers.plugins import Adapter
+from tests.builders.adapters import toy_reranker
 from tests.builders.toy import toy_task
 
 
@@ -63,7 +64,7 @@ def test_a_function_declares_by_attributes() -> None:
         return []
 
     score.kind = "setwise"  # type: ignore[attr-defined]
-    assert read_declarations(Adapter("toy", score, {}, "test", None)).info.kind == "setwise"
+    assert toy_reranker(score).info.kind == "setwise"
 
 
 @pytest.mark.parametrize(

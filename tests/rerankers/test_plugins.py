@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from mrb._util.hashing import hash_file
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, list_installed, load_adapter
+from tests.builders.adapters import SCORER, Write, refused
 
-Write = Callable[[str, str], Path]
-
-SCORER = """
-class Scorer:
-    def score(self, request):
-        return [1.0 for _ in request]
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder; modules that a test imports are forgotten afterwards."""
-    path, modules = list(sys.path), set(sys.modules)
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def write(folder: Path) -> Write:
-    def write_file(name: str, text: str) -> Path:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dedent(text))
-        return path
-
-    return write_file
-
-
-@pytest.fixture
-def site(folder: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`site(entries, distribution)`: a distribution with entry points, installed as pip leaves it."""
-
-    def install(entries: str, distribution: str = "toys", group: str = "mrb.rerankers") -> None:
-        info = f"site/{distribution}-1.2.dist-info"
-        write(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        write(f"{info}/entry_points.txt", f"[{group}]\n{entries}\n")
-        monkeypatch.syspath_prepend(str(folder / "site"))
-
-    return install
-
-
-def refused(spec: str, options: dict[str, str] | None = None) -> str:
-    with pytest.raises(AdapterError) as caught:
-        load_adapter(spec, options or {})
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 # Where it is looked for
@@ -138,74 +88,6 @@ def test_a_word_that_ends_in_py_is_the_path_of_a_file(write: Write, folder: Path
     assert load_adapter("mine.py", {}).target.score([0]) == [1.0]
     assert "there is no " in refused("./dir/other.py") and "names a file" in refused("bm25.py")
     assert "there is no 'Other' in it" in refused("dir/mine.py:Other")
-
-
-# What its source is
-
-
-def sources(spec: str) -> str | None:
-    for name in ("my_adapter", "toy_helper", "toy_models", "toy_models.small", "toy_models.deep", "toy_models.base"):
-        sys.modules.pop(name, None)
-    return load_adapter(spec, {}).source_sha256
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "import toy_helper",
-        "import toy_helper as other",
-        "from toy_helper import VALUE",
-        "from toy_helper import *",
-        "import toy_lib.inner.deep",
-        "from toy_lib.inner import deep",
-        "import toy_middle",
-        "def late():\n    import toy_helper",
-    ],
-)
-def test_helpers_in_the_working_folder_are_part_of_the_source(write: Write, line: str) -> None:
-    write("toy_helper.py", "VALUE = 4.0\n")
-    write("toy_lib/inner/deep.py", "VALUE = 4.0\n")  # without __init__.py
-    write("toy_middle.py", "import toy_helper\n")
-    write("my_adapter.py", f"{line}\n{SCORER}")
-    write("unused.py", "")
-    before = sources("my_adapter")
-    assert sources("my_adapter") == before
-    write("unused.py", "VALUE = 1\n")
-    assert sources("my_adapter") == before
-    helper = "toy_lib/inner/deep.py" if "toy_lib" in line else "toy_helper.py"
-    write(helper, "VALUE = 4.5\n")
-    assert sources("my_adapter") != before
-
-
-@pytest.mark.parametrize("spec", ["toy_models.small", "toy_models.small:Scorer", "toy_models"])
-def test_relative_imports_are_part_of_the_source(write: Write, spec: str) -> None:
-    write("toy_models/__init__.py", "from .small import Scorer\n" if spec == "toy_models" else "")
-    write("toy_models/base.py", "VALUE = 1.0\n")
-    write("toy_models/deep/rest.py", "from ..base import VALUE\n")
-    write("toy_models/small.py", f"from . import base\nfrom .deep.rest import VALUE\n{SCORER}")
-    spec = "toy_models:Scorer" if spec == "toy_models" else spec
-    before = sources(spec)
-    write("toy_models/deep/rest.py", "from ..base import VALUE  # changed\n")
-    changed = sources(spec)
-    write("toy_models/base.py", "VALUE = 2.0\n")
-    assert len({before, changed, sources(spec)}) == 3
-
-
-def test_of_an_installed_adapter_its_own_package_is_the_source(
-    write: Write, site: Callable[..., None], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(folder / "lib/site-packages"))
-    write("lib/site-packages/toy_models/__init__.py", "")
-    write("lib/site-packages/toy_models/base.py", "VALUE = 1.0\n")
-    write("lib/site-packages/toy_models/small.py", f"import toy_other\nfrom .base import VALUE\n{SCORER}")
-    write("lib/site-packages/toy_other.py", "")
-    site("toy_small = toy_models.small:Scorer")
-    before = sources("toy_small")
-    write("lib/site-packages/toy_other.py", "# another package, which has a version of its own\n")
-    write("toy_other.py", "# of the working folder, which an installed adapter does not import\n")
-    assert sources("toy_small") == before
-    write("lib/site-packages/toy_models/base.py", "VALUE = 2.0\n")
-    assert sources("toy_small") != before
 
 
 def test_a_dotted_module_and_a_package_of_the_working_folder(write: Write) -> None:
@@ -391,164 +273,6 @@ def test_two_distributions_with_one_name(write: Write, site: Callable[..., None]
     message = refused("toy_both")
     assert message.startswith("several installed packages offer the reranker 'toy_both': ")
     assert "toy_a:Scorer (toys 1.2)" in message and "toy_b:Scorer (more_toys 1.2)" in message
-
-
-# Options
-
-OPTIONS = """
-from __future__ import annotations
-from typing import Literal, Optional
-
-class Scorer:
-    def __init__(self, depth: int = 3, weight: float = 0.5, fast: bool = False, model: str = "small",
-                 limit: Optional[int] = None, mode: Literal["yes", "no"] = "yes", layers: list[int] | None = None,
-                 plain=None, guessed=7, ratio=0.5, flag=True, *args, **kwargs):
-        self.options = {k: v for k, v in locals().items() if k not in ("self", "args", "kwargs")}
-
-    def score(self, request):
-        return []
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "value"),
-    [
-        ("depth", "12", 12),
-        ("weight", "1e-3", 0.001),
-        ("weight", "2", 2.0),
-        ("fast", "true", True),
-        ("fast", "0", False),
-        ("model", "12", "12"),
-        ("model", "", ""),
-        ("model", "null", "null"),
-        ("limit", "4", 4),
-        ("limit", "null", None),
-        ("mode", "no", "no"),
-        ("layers", "[1, 2]", [1, 2]),
-        ("plain", "12", "12"),
-        ("guessed", "12", 12),
-        ("ratio", "3", 3.0),
-        ("flag", "no", False),
-    ],
-)
-def test_options_have_the_types_of_the_signature(write: Write, name: str, text: str, value: object) -> None:
-    write("my_adapter.py", OPTIONS)
-    adapter = load_adapter("my_adapter", {name: text})
-    assert adapter.options == {name: value}
-    assert type(adapter.options[name]) is type(value)
-    assert adapter.target.options[name] == value
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("depth", "3.5"),
-        ("depth", "many"),
-        ("weight", "x\ny"),
-        ("fast", "perhaps"),
-        ("mode", "maybe"),
-        ("layers", "1,2"),
-        ("layers", '["a"]'),
-        ("limit", "none at all"),
-        ("guessed", "x"),
-    ],
-)
-def test_an_option_of_the_wrong_type_is_named(write: Write, name: str, text: str) -> None:
-    write("my_adapter.py", OPTIONS)
-    assert refused("my_adapter", {name: text}).startswith(f"my_adapter: option {name}={text!r}: ")
-
-
-def test_an_unknown_option_lists_those_there_are(write: Write) -> None:
-    write("my_adapter.py", OPTIONS)
-    known = "depth, weight, fast, model, limit, mode, layers, plain, guessed, ratio, flag"
-    for name in ("dpeth", "args", "kwargs", "self"):
-        assert refused("my_adapter", {name: "1"}) == f"my_adapter has no option {name!r}; it has: {known}"
-    write("no_options.py", SCORER)
-    assert refused("no_options", {"k": "1"}) == "no_options has no option 'k'; it has: none"
-
-
-def test_an_option_that_must_be_given(write: Write) -> None:
-    write(
-        "my_adapter.py",
-        """
-        class Scorer:
-            def __init__(self, model, depth: int = 3):
-                self.model = model
-            def score(self, request):
-                return []
-        """,
-    )
-    wanted = "my_adapter: the option 'model' must be given: --set model=..."
-    assert refused("my_adapter") == refused("my_adapter", {"depth": "2"}) == wanted
-    assert load_adapter("my_adapter", {"model": "x"}).target.model == "x"
-
-
-def test_types_that_no_text_can_give(write: Write) -> None:
-    write(
-        "my_adapter.py",
-        """
-        from __future__ import annotations
-        class Device:
-            pass
-        class Scorer:
-            def __init__(self, device: Device | None = None):
-                pass
-            def score(self, request):
-                return []
-        class Unknown:
-            def __init__(self, device: Nowhere = None):
-                pass
-            def score(self, request):
-                return []
-        """,
-    )
-    assert "option 'device' has the type" in refused("my_adapter:Scorer", {"device": "cpu"})
-    assert "names an unknown type: name 'Nowhere'" in refused("my_adapter:Unknown", {"device": "cpu"})
-    assert load_adapter("my_adapter:Unknown", {}).options == {}
-
-
-def test_options_of_a_dataclass(write: Write) -> None:
-    write(
-        "my_adapter.py",
-        """
-        from __future__ import annotations
-        from dataclasses import dataclass
-        @dataclass
-        class Scorer:
-            depth: int = 3
-            def score(self, request):
-                return [self.depth]
-        """,
-    )
-    assert load_adapter("my_adapter", {"depth": "9"}).target.score(None) == [9]
-
-
-def test_options_of_functions_keep_what_is_declared_on_them(write: Write) -> None:
-    path = write(
-        "my_adapter.py",
-        """
-        def score(request, *, weight: float = 1.0, name="x"):
-            return [weight]
-        score.kind = "setwise"
-        score.version = "2"
-        """,
-    )
-    adapter = load_adapter("my_adapter", {"weight": "2"})
-    assert adapter.target("request") == [2.0]
-    assert (adapter.target.kind, adapter.target.version) == ("setwise", "2")
-    assert adapter.source_sha256 == hash_file(path)
-    assert refused("my_adapter", {"request": "1"}) == "my_adapter has no option 'request'; it has: weight, name"
-    assert load_adapter("my_adapter", {}).target("request") == [1.0]
-
-
-def test_async_functions_stay_async_with_options(write: Write) -> None:
-    import inspect
-
-    write("my_adapter.py", "async def score(request, weight: float = 1.0):\n    return [weight]\n")
-    for options, value in (({}, 1.0), ({"weight": "2"}, 2.0)):
-        target = load_adapter("my_adapter", options).target
-        assert inspect.iscoroutinefunction(target)
-        assert asyncio.run(target("request")) == [value]
 
 
 def test_an_adapter_whose_init_raises(write: Write) -> None:

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from mrb.baselines.rerankers.constant import Constant
-from mrb.rerankers.declaration import read_declarations
-from mrb.rerankers.plugins import Adapter
 from mrb.rerankers.ties import MOST, compute_tied_share, format_tie_warning
+from tests.builders.adapters import toy_reranker
 
-INFO = read_declarations(Adapter("toy", Constant(), {}, "test", None)).info
+INFO = toy_reranker(Constant()).info
 NAN = float("nan")
 
 
