@@ -14,11 +14,14 @@ from tests.builders.adapters import Write
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder; modules that a test imports are forgotten afterwards."""
-    path, modules = list(sys.path), set(sys.modules)
+    """An empty working folder; modules that a test imports are forgotten afterwards.
+
+    Scripts in benchmarks/, which other tests import by name, are not found from it.
+    """
+    modules = set(sys.modules)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry).name != "benchmarks"])
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    sys.path[:] = path
     for name in set(sys.modules) - modules:
         del sys.modules[name]
 
