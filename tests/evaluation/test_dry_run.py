@@ -309,4 +309,4 @@ def test_what_the_adapter_cannot_score_is_named_before_anything_is_scored(pictur
 
     thin = measure_extent(pictures(encoded(Image.new("RGB", (1, 300)))))
     with pytest.raises(DataError, match=r"^task toy, query 'q0', document 'c': .*: too thin$"):
-        timing._timed(toy_reranker(Refuses()), [thin])
+        timing._probe_extents(toy_reranker(Refuses()), [thin])
