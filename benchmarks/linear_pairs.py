@@ -26,7 +26,7 @@ from mrb.baselines.rerankers.heuristic import (
     compute_text_likeness,
 )
 from mrb.baselines.retrievers.colours import COLOURS
-from mrb.baselines.retrievers.features import ImageFeatureCache, ImageFeatures
+from mrb.baselines.retrievers.features import ImageCache, ImageFeatures, read_image_features
 from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.synthetic.image_edits import measure_tone
 from mrb.data.items import Item
@@ -53,7 +53,7 @@ class LinearPairs:
     batch_invariant = True
 
     def __init__(self) -> None:
-        self._picture = ImageFeatureCache()
+        self._picture = ImageCache(read_image_features, 10_000)
         self._profile = lru_cache(maxsize=20_000)(_make_profile)
         self._tokens_of: dict[str, Ints] = {}
         rows, labels = [], []

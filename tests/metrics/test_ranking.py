@@ -76,12 +76,12 @@ def test_scores_are_compared_as_float32():
 
 
 def test_equal_hashes_fall_back_to_the_document_id(monkeypatch):
-    monkeypatch.setattr("mrb.metrics.ranking.tie_hashes", lambda task, query, docs: [7] * len(docs))
+    monkeypatch.setattr("mrb.metrics.ranking.compute_tie_hashes", lambda task, query, docs: [7] * len(docs))
     assert ranked_ids(["c", "a", "b"], [1.0, 1.0, 1.0]) == ["a", "b", "c"]
 
 
 def test_scores_without_ties_cost_no_hash(monkeypatch):
-    monkeypatch.setattr("mrb.metrics.ranking.tie_hashes", lambda *ids: pytest.fail("hashed without a tie"))
+    monkeypatch.setattr("mrb.metrics.ranking.compute_tie_hashes", lambda *ids: pytest.fail("hashed without a tie"))
     assert ranked_ids(names(3), [1.0, 3.0, 2.0]) == ["d1", "d2", "d0"]
 
 
