@@ -67,14 +67,14 @@ def test_adding_up_in_another_order_changes_no_bit(monkeypatch):
     # What a matrix library with other blocking or fused operations does: the same terms in another order.
     values = some_values(500, 2)
     usual = compute_intervals(values, seed=5)
-    real = mrb.metrics.statistics.bootstrap_counts
+    real = mrb.metrics.statistics.draw_bootstrap_counts
 
     class Backwards(np.ndarray):
         def __matmul__(self, table):
             return np.asarray(self)[:, ::-1] @ np.asarray(table)[::-1]
 
     monkeypatch.setattr(
-        mrb.metrics.statistics, "bootstrap_counts", lambda *a: (block.view(Backwards) for block in real(*a))
+        mrb.metrics.statistics, "draw_bootstrap_counts", lambda *a: (block.view(Backwards) for block in real(*a))
     )
     assert compute_intervals(values, seed=5) == usual
 
