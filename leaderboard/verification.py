@@ -42,7 +42,7 @@ def _check_written(record: VerificationRecord, submission: Submission) -> None:
     """Refuse a record whose reranker, tasks or counts cannot come from scoring this submission again."""
     where = f"the record of {record.submission} in verified/"
     if record.reranker != submission.reranker:
-        raise ResultError(f"{where}: reranker is another than the submission's")
+        raise ResultError(f"{where}: reranker differs from the submission's")
     if sorted([*record.tasks, *record.not_verified]) != sorted(submission.results):
         raise ResultError(f"{where}: tasks and not_verified are not the submission's tasks")
     for task_id, task in record.tasks.items():

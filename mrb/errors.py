@@ -1,4 +1,4 @@
-"""The one family of errors that a user can cause.
+"""All errors that a user's input can cause: `MRBError` and its subclasses.
 
 Every message says what is wrong, where (task, query, candidate, file) and what to do. The command line prints it as
 one line and exits with code 2; anything else that escapes is a bug and shows its traceback.
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 class MRBError(Exception):
     """A mistake in what was given to MRB: a command, a file, a data set, an adapter.
 
-    `place` says which of several things it is about, where who raises it knows no names: (number of an item or a pair
-    among those given), or (key of a request, number of its candidate). Who gave them raises it `at` their name.
-    `image` is the hash of the image that it is about.
+    `place` identifies the faulty item where the raising code knows only positions: (index of an item or a pair), or
+    (key of a request, index of its candidate). The caller, which knows the names, adds them with `at`. `image` is the
+    hash of the faulty image.
     """
 
     place: tuple[int, ...] = ()
     image: str = ""
 
     def at(self, where: str) -> Self:
-        """The same mistake with `where` before its message."""
+        """Return this error with `where` before its message."""
         return type(self)(f"{where}: {self}")
 
 
@@ -36,7 +36,7 @@ class TaskError(MRBError):
 
 
 class DataError(MRBError):
-    """A table, image or judgement that cannot be read as the task says."""
+    """A table, image or judgement that is damaged or does not have the form that the task defines."""
 
 
 class CandidatesError(MRBError):
@@ -48,7 +48,7 @@ class AdapterError(MRBError):
 
 
 class ResultError(MRBError):
-    """A run, result or journal that is damaged, incomplete or not what it says."""
+    """A run, result or journal that is damaged, incomplete, or does not match what it states."""
 
 
 class TrainingError(MRBError):
@@ -56,20 +56,20 @@ class TrainingError(MRBError):
 
 
 def to_one_line(text: object, limit: int = 300) -> str:
-    """Text fit for a terminal line: control characters removed, white space folded, cut at `limit` characters."""
+    """Return `text` on one line: control characters removed, white space folded, cut at `limit` characters."""
     folded = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
 def format_first_problem(error: ValidationError) -> str:
-    """The first problem that pydantic found, as `field.path: message (n problems)`, fit for one line."""
+    """Return the first problem that pydantic found, on one line: `field.path: message (n problems)`."""
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    where = ".".join(str(part) for part in first["loc"]) or "(top level)"
     return to_one_line(f"{where}: {first['msg']} ({error.error_count()} problem(s) in all)")
 
 
 def suggest_names(name: str, known: Sequence[str]) -> str:
-    """The names among `known` that `name` may have meant, as the end of an error; empty where none is close."""
+    """Return " (did you mean ...?)" with the names in `known` that are similar to `name`; empty if none is."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=3)

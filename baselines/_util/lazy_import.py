@@ -91,7 +91,7 @@ def refuse_incomplete(adapter: str, path: str, report: Mapping[str, Any]) -> Non
         )
     if left := sorted(key for key in report["unexpected_keys"] if not re.search(_UNUSED, key)):
         raise AdapterError(
-            f"{adapter}: {path}: {len(left)} weights are no part of the model that its configuration describes, among "
+            f"{adapter}: {path}: {len(left)} weights are not part of the model that its configuration describes, among "
             f"them {to_one_line(left[0], 80)}"
         )
 

@@ -62,7 +62,7 @@ class ReportedTable(Model):
         keys = [column.key for column in self.columns]
         names = [row.name for row in self.rows]
         if len(set(keys)) < len(keys) or len(set(names)) < len(names):
-            raise ValueError("a column or row stands twice")
+            raise ValueError("a column or row occurs twice")
         for row in self.rows:
             if strange := sorted(row.values.keys() - set(keys)):
                 raise ValueError(f"row {row.name!r} has a value for {strange[0]!r}, which is no column")

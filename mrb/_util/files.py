@@ -189,7 +189,7 @@ def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         counted = Counter(name for name, _ in pairs)
         twice, _ = counted.most_common(1)[0]
-        raise ValueError(f"the key {to_one_line(repr(twice), limit=80)} stands twice in one object")
+        raise ValueError(f"the key {to_one_line(repr(twice), limit=80)} occurs twice in one object")
     return value
 
 

@@ -155,7 +155,7 @@ def build_candidates(
             doc_ids = []
     if len(set(query_ids)) != len(query_ids):
         raise CandidatesError(
-            f"candidates for {provenance.task}: query {_find_most_frequent(query_ids)!r} stands twice"
+            f"candidates for {provenance.task}: query {_find_most_frequent(query_ids)!r} occurs twice"
         )
     joined = np.concatenate(scores) if scores else np.empty(0, np.float32)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -266,7 +266,7 @@ def _check_list(provenance: Provenance, query_id: str, ids: Sequence[str], score
     if len(ids) > provenance.depth:
         raise CandidatesError(f"{where}: {len(ids)} documents in a list of depth {provenance.depth}")
     if len(set(ids)) != len(ids):
-        raise CandidatesError(f"{where}: a document stands twice")
+        raise CandidatesError(f"{where}: a document occurs twice")
     if not np.isfinite(scores).all():
         raise CandidatesError(f"{where}: a score is not a finite number")
     if (np.diff(scores) > 0).any():
@@ -294,7 +294,7 @@ def _convert_table(path: Path, table: pa.Table, provenance: Provenance) -> Candi
     starts = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(names) else np.empty(0, np.int64)
     # Checked before rows are converted: a file of a few kilobytes can change the query millions of times.
     if pc.count_distinct(queries := names.take(starts)).as_py() < len(queries):
-        raise CandidatesError(f"{path}: query {_find_most_frequent(queries.to_pylist())!r} stands twice")
+        raise CandidatesError(f"{path}: query {_find_most_frequent(queries.to_pylist())!r} occurs twice")
     offsets = np.concatenate([starts, [len(names)]]).astype(np.int64)
     ranks = table.column("rank").to_numpy()
     wanted = np.arange(len(ranks)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1

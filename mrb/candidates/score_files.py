@@ -173,7 +173,7 @@ def _group_by_query(path: Path, rows: Iterator[tuple[str, str, float]]) -> Score
     for query_id, doc_id, score in rows:
         of_query = scores.setdefault(query_id, {})
         if doc_id in of_query:
-            raise ResultError(f"{path}: query {query_id!r}: document {doc_id!r} stands twice")
+            raise ResultError(f"{path}: query {query_id!r}: document {doc_id!r} occurs twice")
         of_query[doc_id] = score
     return scores
 

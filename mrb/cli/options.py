@@ -149,12 +149,12 @@ def check_run_name(name: str | None) -> str | None:
 
     Raises:
         MRBError: It has other characters than letters, digits, '.', '_' and '-', starts with one of the last three, or
-            is a name that Windows keeps for a device.
+            is a reserved device name on Windows.
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
         raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
     if name is not None and is_device_name(name):
-        raise MRBError(f"--name {name}: Windows keeps this name for a device")
+        raise MRBError(f"--name {name}: it is a reserved device name on Windows")
     return name
 
 

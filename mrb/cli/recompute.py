@@ -26,7 +26,7 @@ def command(run: Path, candidates: str | None, write: bool) -> None:
     from mrb.results.schema import read_run
 
     if run.is_file():
-        raise ResultError(f"{run}: a file and no run; `mrb score FILE --task ID` measures a file of scores")
+        raise ResultError(f"{run}: a file, not a run folder; `mrb score FILE --task ID` measures a file of scores")
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
     scored = [task for task in record.tasks if task not in not_covered]

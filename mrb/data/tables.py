@@ -170,7 +170,7 @@ def make_item_table(
 def make_duplicate_error(where: str, item_id: str) -> DataError:
     """Return the error for an id that two rows of a table have."""
     return DataError(
-        f'{where}: id {item_id!r} stands twice; where the source is known for it, duplicates = "first" in the [rules] '
+        f'{where}: id {item_id!r} occurs twice; where the source is known for it, duplicates = "first" in the [rules] '
         "of the task's file takes the first row"
     )
 

@@ -121,7 +121,7 @@ def _refuse_weights(folder: Path, held: Mapping[str, torch.Tensor], taken: Mappi
         raise AdapterError(f"{folder}: {left[0]} ({len(left)} such weights) belongs to no part of the model below it")
     for name, value in held.items():
         if not value.isfinite().all():
-            raise AdapterError(f"{folder}: {name} holds values that are no finite numbers")
+            raise AdapterError(f"{folder}: {name} holds NaN or infinite values")
         own = taken[name]
         if not own.equal(value.to(own.dtype)):
             raise AdapterError(

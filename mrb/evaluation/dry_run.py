@@ -101,7 +101,7 @@ def report_dry_run(
         if (reason := find_uncovered_inputs(reranker.info, task)) is not None:
             yield f"{task.id}: not covered: {reason}"
     if not probes and not elsewhere:
-        yield f"{reranker.info.name} takes none of these tasks; nothing was written"
+        yield f"{reranker.info.name} supports none of these tasks; nothing was written"
         return
     rates = {extent.task.id: _compute_rate(extent, probe) for extent, probe in probes}
     rates |= {extent.task.type: _compute_rate(extent, probe) for extent, probe in elsewhere}

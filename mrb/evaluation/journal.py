@@ -245,7 +245,7 @@ def _parse_header(path: Path, payload: bytes) -> Header:
         return Header.model_validate_json(payload)
     except ValidationError as error:
         raise ResultError(
-            f"{path}: the header does not fit: {format_first_problem(error)}; `--fresh` starts over"
+            f"{path}: the header is invalid: {format_first_problem(error)}; `--fresh` starts over"
         ) from error
 
 

@@ -85,7 +85,9 @@ def list_files(repository: str, revision: str, folder: str | None = None) -> tup
 
     where = _format_place(repository, revision)
     if is_offline():
-        raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
+        raise DataError(
+            f"{where}: not in the cache, and MRB is offline; pull it on a machine with network access: `mrb data pull`"
+        )
 
     def entries() -> list[RepoFile | RepoFolder]:
         found = HfApi().list_repo_tree(
@@ -346,7 +348,9 @@ def _download(manifest: Manifest, path: str) -> Path:
 
     where = f"{_format_place(manifest.repository, manifest.revision)}: {path}"
     if is_offline():
-        raise DataError(f"{where}: not in the cache, and offline; pull it where there is network: `mrb data pull`")
+        raise DataError(
+            f"{where}: not in the cache, and MRB is offline; pull it on a machine with network access: `mrb data pull`"
+        )
     found = call_with_retries(
         lambda: hf_hub_download(manifest.repository, path, revision=manifest.revision, repo_type="dataset"), where
     )

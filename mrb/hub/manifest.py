@@ -74,7 +74,7 @@ def find_cache_root() -> Path:
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "mrb"
     if (home := find_home()) is None:
-        raise DataError("no home folder to keep the cache in; name a folder for it with MRB_CACHE")
+        raise DataError("no home folder for the cache was found; set MRB_CACHE to a folder")
     return home / ".cache" / "mrb"
 
 

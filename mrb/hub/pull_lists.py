@@ -89,7 +89,8 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
     missing = [task for task in tasks if lists[task.id] is None]
     if missing and is_offline():
         raise CandidatesError(
-            f"{pinned}: the list of {missing[0].id} is not in the cache, and offline; pull it where there is network"
+            f"{pinned}: the list of {missing[0].id} is not in the cache, and MRB is offline; "
+            "pull it on a machine with network access"
         )
     if missing:
         manifest = manifest or _list_folder(pinned)

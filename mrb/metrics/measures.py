@@ -87,7 +87,7 @@ def measure_queries(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure
         raise ValueError(f"query {min(unknown)!r} has a ranking but no judgements")
     for query_id, ranking in rankings.items():
         if len(set(ranking)) != len(ranking):
-            raise ValueError(f"query {query_id!r}: a document stands twice in its ranking")
+            raise ValueError(f"query {query_id!r}: a document occurs twice in its ranking")
     wanted = tuple(dict.fromkeys(measures))
     deepest = max((measure.cutoff for measure in wanted), default=0)
     values = {measure: np.zeros(len(qrels)) for measure in wanted}

@@ -157,7 +157,7 @@ def sort_samples(samples: Sequence[TaskSample]) -> list[TaskSample]:
     ordered = sorted(samples, key=lambda sample: sample.task_id)
     for one, other in pairwise(ordered):
         if one.task_id == other.task_id:
-            raise ValueError(f"task {one.task_id} stands twice in an average")
+            raise ValueError(f"task {one.task_id} occurs twice in an average")
         if one.values.shape[1:] != other.values.shape[1:]:
             raise ValueError(f"tasks {one.task_id} and {other.task_id} have different columns")
     return ordered

@@ -101,7 +101,7 @@ class EncodingSpec(JobSpec):
         """Build the encoder; it is closed after the block."""
         adapter = load_adapter(self.name, self.options, RETRIEVERS)
         if not callable(getattr(adapter.target, "encode_documents", None)):
-            raise AdapterError(f"{self.name}: searches by itself, in one process; leave --workers out")
+            raise AdapterError(f"{self.name}: searches by itself, in one process; omit --workers")
         encoder = LocalEncoder(adapter)
         with close_after(encoder.close):
             yield EncodingJob(encoder)

@@ -297,7 +297,7 @@ class WorkerPool:
         self.info = self.info or built.info
         if built.info != self.info:
             raise AdapterError(
-                f"{built.info.name}: {worker.name} declares other things than the first: name, kind, inputs, version, "
+                f"{built.info.name}: {worker.name} declares other values than the first: name, kind, inputs, version, "
                 "options and source may not depend on the process or node"
             )
         for name in sorted(self._packages.keys() & built.packages.keys()):

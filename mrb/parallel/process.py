@@ -99,7 +99,7 @@ class LocalWorkers:
 
     def __init__(self, count: int) -> None:
         if os.name != "posix":
-            raise AdapterError("several workers need Linux or macOS; leave --workers out")
+            raise AdapterError("several workers need Linux or macOS; omit --workers")
         self.count = count
         self._gpus = list_visible_gpus()
 

@@ -54,7 +54,9 @@ def connect_ray(options: ClusterOptions) -> Iterator[RayWorkers]:
     """
     address = options.address or os.environ.get("RAY_ADDRESS") or "local"
     if address.startswith("ray://"):
-        raise MRBError(f"--address {address}: Ray Client does not serve; start the command in the cluster itself")
+        raise MRBError(
+            f"--address {address}: Ray Client addresses are not supported; start the command in the cluster itself"
+        )
     settings = _prepare_local_cluster(options) if address == "local" else {}
     _refuse_dead_address(address)
     import ray

@@ -67,7 +67,7 @@ def load_first_stage(
             close_retriever(retriever)
         raise
     if elsewhere and not any(isinstance(retriever, Dense) for retriever in retrievers):
-        raise AdapterError(f"{name} searches by itself, in one process; leave --workers out")
+        raise AdapterError(f"{name} searches by itself, in one process; omit --workers")
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
 
 

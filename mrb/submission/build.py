@@ -66,7 +66,7 @@ def build_submission(
     suite = _load_suite(run, record)
     folder = to / declared.card.folder
     if (folder / SUBMISSION_FILE).exists():
-        raise ResultError(f"{folder}: is there already; remove it, or give this one another --variant")
+        raise ResultError(f"{folder}: already exists; remove it, or give this one another --variant")
     done = [task_id for task_id in suite.tasks if (run / task_id / RESULT_FILE).is_file()]
     _check_complete(run, record, suite, done, allow_incomplete=allow_incomplete)
     hosts = _list_host_names()
@@ -112,7 +112,7 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
         raise ResultError(f"{path}: not valid TOML: {error}") from error
     strange = [*stated, *(task_id for task_id in tasks if task_id not in suite.tasks)]
     if strange:
-        raise ResultError(f"{path}: {strange[0]!r} is no task of suite {suite.id}; wanted `default` and [tasks]")
+        raise ResultError(f"{path}: {strange[0]!r} is not a task of suite {suite.id}; wanted `default` and [tasks]")
     return {task_id: tasks.get(task_id, default) for task_id in suite.tasks}
 
 

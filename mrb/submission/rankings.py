@@ -117,7 +117,7 @@ def read_rankings(path: Path, *, scores: bool, queries: int) -> list[QueryRankin
     for query_id, order, *rest in zip(*columns, strict=True):
         where = f"{path}: query {to_one_line(repr(query_id), 80)}"
         if query_id in seen:
-            raise ResultError(f"{where} stands twice")
+            raise ResultError(f"{where} occurs twice")
         seen.add(query_id)
         found.append(_parse_row(where, query_id, order, rest, scores=scores))
     return found
@@ -172,7 +172,7 @@ def make_stand_in_scores(row: QueryRanking) -> Float32:
 def _parse_row(where: str, query_id: str, order: bytes, rest: list[object], *, scores: bool) -> QueryRanking:
     positions = np.frombuffer(order, np.uint8)
     if len(set(order)) != len(order):
-        raise ResultError(f"{where}: a position stands twice in its order")
+        raise ResultError(f"{where}: a position occurs twice in its order")
     if not scores:
         failed, tied = rest
         assert isinstance(failed, int) and isinstance(tied, bool)

@@ -113,7 +113,7 @@ def _check_suite(folder: Path, submission: Submission) -> Suite:
     stated = [*submission.results, *submission.training, *(item.task for item in submission.not_covered)]
     strange = sorted(set(stated) - set(suite.tasks))
     if strange:
-        raise ResultError(f"{where}: {strange[0]!r} is no task of suite {suite.id}")
+        raise ResultError(f"{where}: {strange[0]!r} is not a task of suite {suite.id}")
     undeclared = [task_id for task_id in suite.tasks if task_id not in submission.training]
     if undeclared:
         raise ResultError(f"{where}: training says nothing of {undeclared[0]}; `unknown` is a word for it")
@@ -124,7 +124,7 @@ def _check_folder(folder: Path) -> None:
     """Check the folder and its content: one file and one folder, neither of them a link."""
     _expect(folder, stat.S_ISDIR, "a folder")
     if is_device_name(Path(os.path.realpath(folder)).name):
-        raise ResultError(f"{folder}: Windows keeps this name for a device")
+        raise ResultError(f"{folder}: it is a reserved device name on Windows")
     wanted = {SUBMISSION_FILE, RANKINGS_FOLDER}
     _refuse_others(folder, wanted)
     _expect(folder / SUBMISSION_FILE, stat.S_ISREG, "a file")

@@ -40,13 +40,13 @@ _LINK = r"^https://[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,24}(/[A-Za-z0-9._~+%/?&=#:
 def _refuse_private(text: str) -> str:
     found = find_private_text(text)
     if found is not None:
-        raise ValueError(f"holds {found}, which does not belong into a submission")
+        raise ValueError(f"holds {found}, which must not be in a submission")
     return text
 
 
 def _refuse_device_name(name: str) -> str:
     if is_device_name(name):
-        raise ValueError("is a name that Windows keeps for a device")
+        raise ValueError("is a reserved device name on Windows")
     return name
 
 
@@ -147,7 +147,7 @@ class Submission(Model):
             if found is None and is_secret_name(where.rpartition(".")[2]) and text and not text.startswith("("):
                 found = "a secret"
             if found is not None:
-                raise ValueError(f"{where} holds {found}, which does not belong into a submission")
+                raise ValueError(f"{where} holds {found}, which must not be in a submission")
         personal = next((name for name in environment if is_personal_name(name)), None)
         if personal is not None:
             raise ValueError(f"environment.{personal} names a machine or a person")

@@ -67,7 +67,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     script = (
-        "import os, signal\nfrom pathlib import Path\nfrom mrb._util.files import atomic_writer\n"
+        "import os, signal\nfrom pathlib import Path\nfrom mrb._util.files import open_atomically\n"
         f"with open_atomically(Path({str(path)!r})) as file:\n"
         "    file.write(b'new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -119,8 +119,8 @@ def test_numbers_that_json_does_not_know_are_not_written(tmp_path: Path, number:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b'{"a": 1, "a": 1}', "the key 'a' stands twice in one object"),
-        (b'[{"x": {"\\u001b[2J": 1, "b": 2, "\\u001b[2J": 3}}]', r"the key '\\x1b\[2J' stands twice"),
+        (b'{"a": 1, "a": 1}', "the key 'a' occurs twice in one object"),
+        (b'[{"x": {"\\u001b[2J": 1, "b": 2, "\\u001b[2J": 3}}]', r"the key '\\x1b\[2J' occurs twice"),
         (b'{"x": NaN}', "NaN is not a number"),
         (b'{"x": Infinity}', "Infinity is not a number"),
         (b'{"x": -Infinity}', "-Infinity is not a number"),
@@ -162,7 +162,7 @@ def test_many_keys_of_which_the_last_is_double_are_refused_in_no_time(tmp_path: 
     path = tmp_path / "value.json"
     path.write_text("{" + ",".join(f'"{n}": 0' for n in range(100_000)) + ', "99999": 1}')
     started = time.perf_counter()
-    with pytest.raises(ResultError, match="the key '99999' stands twice"):
+    with pytest.raises(ResultError, match="the key '99999' occurs twice"):
         read_json(path)
     assert time.perf_counter() - started < 5  # counting each key by a scan takes minutes
 

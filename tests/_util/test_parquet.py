@@ -123,7 +123,7 @@ def test_small_files_of_much_content_are_refused_in_bounded_memory(tmp_path: Pat
     wanted = {
         "long": "when unpacked, too much for a file of its size",
         "rows": "18000000 rows, too many for a file of its size",
-        "turns": "query '[ab]' stands twice",
+        "turns": "query '[ab]' occurs twice",
         "texts": "column doc_id: a text of 2000000 bytes",
         "prefixes": "column doc_id is coded as DELTA_BYTE_ARRAY; write its texts plain",
         "pages": "3000[0-9]+ bytes when unpacked, more than",

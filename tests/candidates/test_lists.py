@@ -119,7 +119,7 @@ def test_an_empty_list_is_a_list(made: Provenance, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "scores", "message"),
     [
-        (["d1", "d1"], [2, 1], "stands twice"),
+        (["d1", "d1"], [2, 1], "occurs twice"),
         (["d1", "d2"], [1, 2], "scores rise"),
         (["d1", "d2"], [1, float("nan")], "not a finite number"),
         (["d1", "d2"], [float("inf"), 1], "not a finite number"),
@@ -133,7 +133,7 @@ def test_no_list_may_hold(made: Provenance, ids: list[str], scores: list[float],
 
 
 def test_a_query_twice_is_refused(made: Provenance) -> None:
-    with pytest.raises(CandidatesError, match="query 'q1' stands twice"):
+    with pytest.raises(CandidatesError, match="query 'q1' occurs twice"):
         build_candidates(made, [("q1", ["d1"], [1]), ("q1", ["d2"], [1])])
 
 
@@ -145,9 +145,9 @@ def test_a_query_twice_is_refused(made: Provenance) -> None:
         (lambda c: c["rank"].__setitem__(0, 2), "ranks do not run"),
         (lambda c: c["score"].__setitem__(1, 3.0), "scores rise"),
         (lambda c: c["score"].__setitem__(0, float("nan")), "not a finite number"),
-        (lambda c: c["doc_id"].__setitem__(1, "d3"), "a document stands twice"),
+        (lambda c: c["doc_id"].__setitem__(1, "d3"), "a document occurs twice"),
         (lambda c: c["doc_id"].__setitem__(0, None), "null cells"),
-        (lambda c: [column.append(column[0]) for column in c.values()], "query 'q2' stands twice"),
+        (lambda c: [column.append(column[0]) for column in c.values()], "query 'q2' occurs twice"),
         (lambda c: [column.pop() for column in c.values()], "the file states"),
     ],
 )

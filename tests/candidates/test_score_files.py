@@ -107,7 +107,7 @@ def test_a_score_that_is_no_finite_float32_is_refused_with_its_line(tmp_path: Pa
     [
         ("run.trec", "q0 d0 1.0\n", "line 1: 3 columns"),
         ("run.trec", "q0 Q0 d 0 1 1.0 tag\n", "line 1: 7 columns"),
-        ("run.trec", TREC + "q1 Q0 d3 9 0.1 tag\n", "query 'q1': document 'd3' stands twice"),
+        ("run.trec", TREC + "q1 Q0 d3 9 0.1 tag\n", "query 'q1': document 'd3' occurs twice"),
         ("run.trec", b"q0 Q0 d\xff 1 1.0 tag\n", "line 1: not UTF-8"),
         ("run.trec", b"q0 Q0 d\xed\xa0\x80 1 1.0 tag\n", "line 1: not UTF-8"),
         ("run.trec", TREC.encode("utf-16"), "line 1: not UTF-8 text .*UTF-16"),
@@ -125,7 +125,7 @@ def test_a_score_that_is_no_finite_float32_is_refused_with_its_line(tmp_path: Pa
         ("p.json", '{"q": {"d": 1' + "0" * 5000 + "}}", "not valid JSON: .*4300 digits"),
         ("p.json", '{"a":' * 100_000, "nested too deeply"),
         ("p.json", "[1]", "not a JSON object"),
-        ("p.json", '{"q": {"d": 1, "d": 2}}', "stands twice"),
+        ("p.json", '{"q": {"d": 1, "d": 2}}', "occurs twice"),
         ("p.json", '{"q": {"d": NaN}}', "NaN"),
         ("p.json", '{"q": {"d": true}}', "query 'q', document 'd': the score is True"),
         ("p.json", '{"q": {"d": "0.5"}}', "the score is '0.5'"),
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_told_in_one_line(
         ({"score": [1.0, None, 1.0, 1.0, 1.0]}, "query 'q0', document 'd1': the score is None"),
         ({"score": [1.0, float("nan"), 1.0, 1.0, 1.0]}, "query 'q0', document 'd1': the score is nan"),
         ({"score": ["a"] * 5}, "the score is 'a'"),
-        ({"doc_id": ["d0"] * 5}, "document 'd0' stands twice"),
+        ({"doc_id": ["d0"] * 5}, "document 'd0' occurs twice"),
     ],
 )
 def test_a_wrong_table_is_told_in_one_line(tmp_path: Path, columns: dict[str, Any], wanted: str) -> None:

@@ -117,5 +117,5 @@ def test_a_run_shows_the_stored_floor_and_refuses_a_damaged_one_before_it_scores
     refused = mrb(*run, "--fresh")
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
-    assert "noise.json: the whole: Value error, floor is 0.5" in line
+    assert "noise.json: (top level): Value error, floor is 0.5" in line
     assert (tmp_path / "runs" / "my_adapter" / "mini-faq-t2t" / "result.json").exists(), "refused before it discards"

@@ -125,7 +125,7 @@ def test_scores_leave_as_a_trec_run_and_come_back_as_the_same_numbers(mrb: Mrb, 
     (tmp_path / "nan.trec").write_text("\n".join([*lines[:-1], f"{query} Q0 {doc} 1 nan tag"]))
     read_refusal(mrb(*score, "nan.trec"), f"line {len(lines)}", "'nan'")
     (tmp_path / "twice.trec").write_text("\n".join([*lines, lines[-1]]))
-    read_refusal(mrb(*score, "twice.trec"), f"document {doc!r} stands twice")
+    read_refusal(mrb(*score, "twice.trec"), f"document {doc!r} occurs twice")
     (tmp_path / "more.trec").write_text("\n".join([*lines, f"{query} Q0 elsewhere 1 0.5 tag"]))
     read_refusal(mrb(*score, "more.trec"), "'elsewhere' is not among its candidates")
 

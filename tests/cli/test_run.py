@@ -177,7 +177,7 @@ def test_validate_refuses_a_changed_number(mrb: Mrb, tmp_path: Path) -> None:
         assert done.returncode == 2, new
         assert named in done.stderr and "Traceback" not in done.stderr
     path.write_text(good.replace("{", '{"task": "mini-faq-t2t",', 1))
-    assert "stands twice" in mrb("submission", "validate", str(path)).stderr
+    assert "occurs twice" in mrb("submission", "validate", str(path)).stderr
 
 
 def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_path: Path) -> None:

@@ -77,5 +77,5 @@ def test_of_an_id_that_stands_twice_the_first_row_is_taken(corpus: pa.Table, tmp
         assert encoded is not None and encoded.to_pybytes() == b"picture 5"
         assert found.present == {"5", "6", "600"}
         assert (found.rows, found.items.repeated) == (rows, rows - len(set(table.column("id").to_pylist())))
-    with pytest.raises(DataError, match="id '5' stands twice"):
+    with pytest.raises(DataError, match="id '5' occurs twice"):
         reduce_corpus(replace(source, first=False), NeededDocuments.of(["5"]), [], ImageCaps(), DecodeCache())

@@ -291,7 +291,7 @@ RESULT_CHANGES = {
     "infinity": ('"failed_pairs": 0', '"failed_pairs": -Infinity', "-Infinity"),
     "overflow": ('"tied_at_10": 0.0', '"tied_at_10": 1e999', "1e999"),
     "unknown field": ('"failed_pairs": 0', '"failed_pairs": 0, "more": 1', "counts.more"),
-    "duplicate key": ('"failed_pairs": 0', '"failed_pairs": 0, "failed_pairs": 0', "stands twice"),
+    "duplicate key": ('"failed_pairs": 0', '"failed_pairs": 0, "failed_pairs": 0', "occurs twice"),
     "text for number": ('"failed_pairs": 0', '"failed_pairs": "0"', "counts.failed_pairs"),
     "nesting": ('"failed_pairs": 0', '"failed_pairs": ' + "[" * 5000 + "]" * 5000, "JSON"),
     "task path": ('"task": "mini-faq-t2t"', '"task": "../../x"', "task: "),

@@ -156,7 +156,7 @@ def test_images_are_held_to_the_tasks_caps(load: Callable[..., TaskData]) -> Non
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"corpus": {**CORPUS, "_id": ["d1", "d2", "d1"]}}, "task toy, corpus/test: id 'd1' stands twice"),
+        ({"corpus": {**CORPUS, "_id": ["d1", "d2", "d1"]}}, "task toy, corpus/test: id 'd1' occurs twice"),
         ({"corpus": {**CORPUS, "_id": ["d1", None, "d3"]}}, "task toy, corpus/test: row 1 has no id"),
         (
             {"queries": {"key": ["q1"], "text": ["x"]}},

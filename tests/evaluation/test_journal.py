@@ -255,7 +255,7 @@ def test_a_header_of_another_version_is_named(tmp_path: Path) -> None:
     payload = header().model_dump_json().replace('"schema_version":1', '"schema_version":2').encode()
     body = struct.pack("<II", len(payload), zlib.crc32(payload))
     put(path, MAGIC + body + struct.pack("<I", zlib.crc32(body)) + payload)
-    with pytest.raises(ResultError, match="journal: the header does not fit: schema_version"):
+    with pytest.raises(ResultError, match="journal: the header is invalid: schema_version"):
         Journal(path)
 
 

@@ -79,7 +79,7 @@ def test_without_any_ranking_everything_is_zero():
         ({"q": ["a"]}, {"q": {"a": 0, "b": -1}}, "query 'q' has no positives"),
         ({}, {"q": {}}, "query 'q' has no positives"),
         ({"q": ["a"], "other": ["a"]}, {"q": {"a": 1}}, "query 'other' has a ranking but no judgements"),
-        ({"q": ["a", *FILLER, "a"]}, {"q": {"a": 1}}, "query 'q': a document stands twice"),
+        ({"q": ["a", *FILLER, "a"]}, {"q": {"a": 1}}, "query 'q': a document occurs twice"),
         ({"q": ["a"]}, {"q": {"a": MAX_GRADE + 1}}, "query 'q' has a grade over"),
     ],
 )

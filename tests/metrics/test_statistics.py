@@ -192,7 +192,7 @@ def test_an_average_is_as_wide_as_its_tasks_say():
     ("samples", "message"),
     [
         ([], "no tasks"),
-        ([task("a", column(1)), task("a", column(0))], "task a stands twice"),
+        ([task("a", column(1)), task("a", column(0))], "task a occurs twice"),
         ([task("a", column(1)), task("b", [[1, 2]])], "different columns"),
     ],
 )

@@ -214,7 +214,7 @@ def test_other_packages_on_a_node_are_refused_by_name() -> None:
 def test_another_source_on_a_node_is_refused_by_name() -> None:
     other = INFO.model_copy(update={"source_sha256": "1" * 64})
     transport = Scripted(2, (0, BUILT), (1, Done(Built(other, {}))))
-    with pytest.raises(AdapterError, match="worker 2 declares other things than the first"):
+    with pytest.raises(AdapterError, match="worker 2 declares other values than the first"):
         finish(start(transport), transport)
 
 

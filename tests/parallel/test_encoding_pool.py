@@ -242,8 +242,8 @@ def test_ctrl_c_ends_the_workers(folders: Folders) -> None:
         (("--set", "fail=building"), "words", "building it fails: ValueError: no such weights (words.py, line 17)"),
         (("--set", "fail=nan"), "words", "is not finite"),
         (("--set", "fail=exit"), "words", "ended with exit code 7 while encoding task mini-faq-t2t, shard "),
-        (("--set", "fail=identity"), "words", "of 2 declares other things than the first"),
-        ((), "bm25", "bm25 searches by itself, in one process; leave --workers out"),
+        (("--set", "fail=identity"), "words", "of 2 declares other values than the first"),
+        ((), "bm25", "bm25 searches by itself, in one process; omit --workers"),
     ],
 )
 def test_mistakes_are_told_in_one_line(options: tuple[str, ...], model: str, wanted: str, folders: Folders) -> None:

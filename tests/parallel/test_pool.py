@@ -254,7 +254,7 @@ UNBUILT = {
     "syntax": ("class A:\n    def score(self, request)\n", "words.py, line 15: syntax error: expected ':'"),
     "import": ("import surely_missing\n", "words: needs the module 'surely_missing'"),
     "kind": (f"class A:\n    kind = 'pairwise'\n{SCORE}", "kind is 'pairwise'"),
-    "differs": (f"class A:\n    version = str(os.getpid())\n{SCORE}", "declares other things than the first"),
+    "differs": (f"class A:\n    version = str(os.getpid())\n{SCORE}", "declares other values than the first"),
     "crash": ("os.kill(os.getpid(), signal.SIGSEGV)\n", "was killed by SIGSEGV while building the reranker"),
     "exit": ("os._exit(3)\n", "ended with exit code 3 while building the reranker"),
 }

@@ -374,7 +374,7 @@ def _of_folder(folder: str) -> list[str]:
     ("options", "wanted"),
     [
         (("--address", "auto"), "--address and --gpus-per-worker are for --executor ray"),
-        (("--executor", "ray", "--address", "ray://here:10001"), "Ray Client does not serve"),
+        (("--executor", "ray", "--address", "ray://here:10001"), "Ray Client addresses are not supported"),
         (("--executor", "ray", "--address", "127.0.0.1:1"), "no connection to a Ray cluster at 127.0.0.1:1"),
     ],
 )

@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused_by_name_wherever_it_is_read(
         ("[]", "Input should be an object"),
         ('{"floor": NaN}', "NaN is not a number that JSON knows"),
         ('{"floor": 1e999}', "1e999 is larger than any number"),
-        ('{"floor": 0.0, "floor": 1.0}', "the key 'floor' stands twice"),
+        ('{"floor": 0.0, "floor": 1.0}', "the key 'floor' occurs twice"),
         ('{"x":' * 100_000 + "1" + "}" * 100_000, "not valid JSON"),
         (" " * (MAX_RESULT_BYTES + 1), f"more than {MAX_RESULT_BYTES} bytes"),
     ],

@@ -209,8 +209,8 @@ def test_other_writing_systems_and_emoji_are_welcome(result: Json, read: Callabl
         ('"mean": 0.5', '"mean": Infinity', "Infinity is not a number"),
         ('"mean": 0.5', '"mean": 1e999', "1e999 is larger than any number"),
         ('"weight": 0.5', '"weight": -1e999', "-1e999 is larger"),
-        ('"schema_version": 1', '"schema_version": 1, "schema_version": 1', "the key 'schema_version' stands twice"),
-        ('"mean": 0.5', '"mean": 0.1, "mean": 0.5', "the key 'mean' stands twice"),
+        ('"schema_version": 1', '"schema_version": 1, "schema_version": 1', "the key 'schema_version' occurs twice"),
+        ('"mean": 0.5', '"mean": 0.1, "mean": 0.5', "the key 'mean' occurs twice"),
     ],
 )
 def test_json_that_says_two_things_or_no_number(result: Json, tmp_path: Path, old: str, new: str, message: str) -> None:

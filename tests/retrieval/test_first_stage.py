@@ -271,7 +271,7 @@ def test_a_list_says_what_made_it_and_holds_no_injected_positive() -> None:
         ([("q2", ["d1"]), ("q1", ["d1"])], "answered query 'q2' where query 'q1' is next"),
         ([("q1", ["d1"]), ("q2", []), ("q3", [])], "answered 'q3' after the last"),
         ([("q1", ["d9"]), ("q2", [])], "document 'd9' is not in the corpus"),
-        ([("q1", ["d1", "d1"]), ("q2", [])], "stands twice"),
+        ([("q1", ["d1", "d1"]), ("q2", [])], "occurs twice"),
     ],
 )
 def test_a_first_stage_that_breaks_its_contract_is_named(answers: list[tuple[str, list[str]]], message: str) -> None:

@@ -127,7 +127,7 @@ def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(trial: Path, 
     with pytest.raises(ResultError, match="named one by one are no suite"):
         submitted(run(single).folder, tmp_path)
     submitted(trial, tmp_path)
-    with pytest.raises(ResultError, match=r"is there already; remove it, or give this one another --variant"):
+    with pytest.raises(ResultError, match=r"already exists; remove it, or give this one another --variant"):
         submitted(trial, tmp_path)
 
 
@@ -155,10 +155,10 @@ def test_training_is_declared_by_task(tmp_path: Path) -> None:
     }
     assert set(read_training(None, MINI).values()) == {"unknown"}
     for text, words in (
-        ('[tasks]\nnfcorpus = "clean"', "'nfcorpus' is no task of suite mini"),
+        ('[tasks]\nnfcorpus = "clean"', "'nfcorpus' is not a task of suite mini"),
         ('default = "maybe"', "Input should be 'trained-on'"),
         ("tasks = 3", "Input should be a valid dict"),
-        ('note = "x"', "'note' is no task of suite mini"),
+        ('note = "x"', "'note' is not a task of suite mini"),
         ("x", "not valid TOML"),
     ):
         path.write_text(text)

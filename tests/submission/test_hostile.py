@@ -6,7 +6,7 @@
 | script URLs, lookalike hosts | links | refused |
 | bidirectional, control and half characters, other encodings | every text | refused, or written out (`\\u{202e}`) |
 | huge, infinite and false numbers | model, options, results | refused |
-| deep nesting, keys that stand twice, too many of anything | submission.json | refused |
+| deep nesting, keys that occur twice, too many of anything | submission.json | refused |
 | paths, Windows names, names that differ in capitals | tasks, organisation, files | refused |
 | links, pipes, folders, stray files, 100 MB files | the folder | refused, unread |
 | zip and parquet bombs, lying footers, readers that hang | rankings | refused in a process that can be ended |
@@ -198,7 +198,7 @@ def test_a_value_nested_to_the_limit_is_refused_without_a_crash(submission: Path
 def test_a_key_that_stands_twice_is_refused(submission: Path) -> None:
     path = submission / "submission.json"
     path.write_text(path.read_text().replace('"suite": "mini"', '"suite": "mrb", "suite": "mini"', 1))
-    assert "the key 'suite' stands twice" in refusal(submission)
+    assert "the key 'suite' occurs twice" in refusal(submission)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ HALF = r"\ud800"  # half a character: no text that could be written anywhere
         (lambda text: text.replace('"options": {}', '"options": {"x": "' + HALF + '"}'), "half of a character"),
         (lambda text: text.replace('"options": {}', '"options": {"' + HALF + '": 1}'), "half of a character"),
         (lambda text: text.replace('"environment": {', '"environment": {"gpu": "' + HALF + '", '), "half of a char"),
-        (lambda text: text.replace('"options": {}', '"options": {"x": 1, "x": 2}'), "'x' stands twice"),
+        (lambda text: text.replace('"options": {}', '"options": {"x": 1, "x": 2}'), "'x' occurs twice"),
         (lambda text: text.replace('"organisation": "mrb"', '"organisation": "m\u0433b"'), "model.organisation"),
     ],
 )  # fmt: skip

@@ -46,8 +46,8 @@ def _lie(path: Path, old: bytes, new: bytes) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"compression": "zstd", "use_dictionary": False}, "is packed or coded (ZSTD"),
-        ({"compression": "gzip", "use_dictionary": False}, "is packed or coded (GZIP"),
+        ({"compression": "zstd", "use_dictionary": False}, "is compressed or encoded (ZSTD"),
+        ({"compression": "gzip", "use_dictionary": False}, "is compressed or encoded (GZIP"),
         (
             {"compression": "none", "use_dictionary": True},
             "RLE_DICTIONARY); `mrb submission make` writes rankings plain",

@@ -128,7 +128,7 @@ def test_windows_names_are_refused(submission: Path, name: str) -> None:
     edit(submission, lambda v: v["model"].update(organisation=name))
     assert "Windows" in refusal(submission)
     folder = submission.rename(submission.parent / name)
-    assert "Windows keeps this name" in refusal(folder)
+    assert "reserved device name" in refusal(folder)
 
 
 def test_names_that_differ_in_capitals_alone_are_refused(submission: Path) -> None:

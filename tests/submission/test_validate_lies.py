@@ -130,7 +130,7 @@ VALIDATED: Mapping[str, tuple[Callable[[Path], object], str]] = {
     ),
     "orders exchanged between tasks": (_exchange_rankings, "query '.*' where '.*' belongs"),
     "a query twice": (
-        _rewrite_rows(lambda rows: [*rows[:5], {**rows[4], "query_id": rows[4]["query_id"]}, *rows[6:]]), "stands twice"
+        _rewrite_rows(lambda rows: [*rows[:5], {**rows[4], "query_id": rows[4]["query_id"]}, *rows[6:]]), "occurs twice"
     ),
     "its worst query left out": (_rewrite_rows(lambda rows: [*rows[:4], *rows[5:]]), "where '.*' belongs"),
     "a query more": (

@@ -146,7 +146,7 @@ def _estimate(
 
 
 def _probed(name: str, options: Mapping[str, str], tasks: Sequence[Task]) -> dict[str, EncodingRate]:
-    """Return the rates of a first stage on the embedded tasks of the same types; types that it refuses are told."""
+    """Return the rates of a first stage on the embedded tasks of the same types; report the types that it refuses."""
     from mrb.data.load import load_task_data
     from mrb.data.task import list_suite_tasks, load_suite
     from mrb.retrieval.first_stage import close_retriever, load_first_stage
