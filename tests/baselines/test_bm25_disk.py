@@ -37,6 +37,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bm25_disk, "SHARD_DOCUMENTS", 70)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k1", "b"), [(1.2, 0.75), (0.9, 0.4), (2.0, 0.0)])
 @pytest.mark.parametrize("depth", [1, 10, 400])
 def test_both_engines_make_the_same_list(data: TaskData, tmp_path: Path, k1: float, b: float, depth: int) -> None:

@@ -32,6 +32,7 @@ def mrb(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return python("from mrb.cli.main import main; main()", *arguments, **environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], []])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = f"""
@@ -50,6 +51,7 @@ print("commands", [name for name in sys.modules if name.startswith("mrb.cli.") a
         assert "code 0" in done.stdout
 
 
+@pytest.mark.slow
 def test_help_lists_every_command_and_each_has_its_own_help() -> None:
     shown = mrb("--help").stdout
     assert all(f"\n  {name} " in shown for name in COMMANDS)
@@ -63,6 +65,7 @@ for name in COMMANDS:
     assert python(script).stdout.splitlines() == [f"{name} True True" for name in COMMANDS]
 
 
+@pytest.mark.slow
 def test_an_unknown_command() -> None:
     done = mrb("runn")
     assert done.returncode == 2
@@ -70,6 +73,7 @@ def test_an_unknown_command() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -88,6 +92,7 @@ def test_an_old_spelling_answers_with_the_new_one(old: str, new: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"mrb: `mrb {name}` is now `{new}`\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["run"], ["run", "--depth", "0", "--model", "x"], ["submission", "validate"]])
 def test_wrong_usage_is_told_without_a_traceback(arguments: list[str]) -> None:
     done = mrb(*arguments)
@@ -95,6 +100,7 @@ def test_wrong_usage_is_told_without_a_traceback(arguments: list[str]) -> None:
     assert done.stderr.splitlines()[-1].startswith("Error: ") and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_and_exit_code_2() -> None:
     done = mrb("run", "--model", "surface", "--task", "no\x1b[31m-such-task")
     assert done.returncode == 2
@@ -103,6 +109,7 @@ def test_a_mistake_is_one_line_and_exit_code_2() -> None:
     assert line.startswith("mrb: unknown task ") and "\x1b" not in line
 
 
+@pytest.mark.slow
 def test_the_traceback_is_shown_on_request_and_the_exit_code_stays() -> None:
     done = mrb("run", "--model", "surface", "--task", "no-such-task", MRB_TRACEBACK="1")
     assert done.returncode == 2
@@ -110,11 +117,13 @@ def test_the_traceback_is_shown_on_request_and_the_exit_code_stays() -> None:
     assert done.stderr.splitlines()[-1].startswith("mrb: unknown task 'no-such-task'")
 
 
+@pytest.mark.slow
 def test_a_bug_shows_its_traceback() -> None:
     done = python("from mrb.cli import main as m; m.COMMANDS['no_such_module'] = ''; m.main()", "no_such_module")
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_more_memory_is_one_line_and_exit_code_2() -> None:
     done = python("from mrb.cli import main as m; m.cli = lambda **options: bytearray(1 << 60); m.main()")
     assert done.returncode == 2
@@ -122,6 +131,7 @@ def test_no_more_memory_is_one_line_and_exit_code_2() -> None:
     assert line.startswith("mrb: out of memory; ") and "the same command continues" in line
 
 
+@pytest.mark.slow
 def test_a_refused_file_reaches_the_exit_code(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"x": NaN}')
     (tmp_path / "empty").mkdir()
@@ -132,6 +142,7 @@ def test_a_refused_file_reaches_the_exit_code(tmp_path: Path) -> None:
     assert second.startswith("refused: ") and "NaN is not a number" in second
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_one_line_and_exit_code_130() -> None:
     script = f"""
 import os, signal
@@ -149,12 +160,14 @@ m.main()
     assert done.stderr.strip() == "interrupted; the same command continues where it stopped"
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -c 'from mrb.cli.main import main; main()' tasks --suite mrb --json | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert len(done.stdout) == 10 and done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "iso-8859-5", "utf-8"])
 def test_what_the_terminal_cannot_write_is_an_escape(encoding: str) -> None:
     script = r"""
@@ -174,6 +187,7 @@ m.main()
     assert ("\\u2192" if encoding in ("cp1252", "iso-8859-5") else "\u2192") in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streams", "code"),
     [(">&-", 0), ("<&-", 0), (">&- 2>&-", 0), ("> /dev/full", 2), ("> /dev/full 2> /dev/full", 2)],
@@ -186,6 +200,7 @@ def test_streams_that_are_closed_or_full_end_in_no_traceback(streams: str, code:
     assert len(done.stderr.splitlines()) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", ["2>&-", "2> /dev/full", "2>&1 >&- | true"])
 def test_a_mistake_that_nobody_can_read_is_exit_code_2(streams: str) -> None:
     command = f"set -o pipefail; {sys.executable} -c 'from mrb.cli.main import main; main()' tasks none {streams}"
@@ -201,6 +216,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HOME")

@@ -31,6 +31,7 @@ def _runs(*folders: Path) -> list[Run]:
     return compared_runs(table)
 
 
+@pytest.mark.slow
 def test_pairs_ranks_and_mrb_compare_say_the_same(make_run: Build) -> None:
     skills = {"a": 0.8, "b": 0.6, "c": 0.601, "d": 0.44, "e": 0.1}
     folders = [make_run(name, skill, suite="mini") for name, skill in skills.items()]
@@ -82,6 +83,7 @@ def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
     assert "Shown are the first 2 of 3 runs" in pages["compare.html"].text
 
 
+@pytest.mark.slow
 def test_the_matrix_says_how_often_a_run_wins(make_run: Build, tmp_path: Path) -> None:
     folders = [make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.9, "b": 0.2}.items()]
     (pair,) = compare_pairs(_runs(*folders))

@@ -64,6 +64,7 @@ def _values(page: Any, name: str) -> list[str]:
     return [attributes[name] for _, attributes in page.tags if name in attributes]
 
 
+@pytest.mark.slow
 def test_every_query_has_one_place_and_every_image_is_there(root: Path, pages: dict[str, Any]) -> None:
     for task_id in TASKS:
         parts = [pages[f"queries/{task_id}/{number}.html"] for number in (1, 2)]

@@ -66,6 +66,7 @@ def pages(root: Path) -> dict[str, Any]:
     return read_pages(root)
 
 
+@pytest.mark.slow
 def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Path, pages: dict[str, Any]) -> None:
     wanted = {path for _, path in NAVIGATION}
     wanted |= {f"tasks/{task_id}.html" for task_id in (*MINI, "scifact", "arxivqa")}
@@ -176,6 +177,7 @@ def test_the_pages_of_a_task_and_a_run_show_what_the_table_has(root: Path, pages
     assert "source’s measure" in alone and load_task("arxivqa").source_measure in alone
 
 
+@pytest.mark.slow
 def test_the_same_runs_in_any_order_give_the_same_bytes_and_the_overview_is_last(
     make_run: MakeRun, tmp_path: Path
 ) -> None:

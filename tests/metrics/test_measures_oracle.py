@@ -120,6 +120,7 @@ def test_a_constant_scorer_gets_what_chance_gives():
     assert_like_chance(rankings, qrels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_scorer_that_returns_the_position_it_was_shown_gets_what_chance_gives(sign):
     docs, qrels = chance_world()

@@ -102,6 +102,7 @@ def test_one_task_is_scipys_permutation_test_unless_the_long_tail_is_at_zero(dif
         assert found.p == 1.0
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     st.lists(
@@ -194,6 +195,7 @@ def alike(rng, queries, models, keep=0.6):
     return np.where(rng.random((queries, models)) < keep, shared, rng.choice(GAINS, (queries, models), p=law))
 
 
+@pytest.mark.slow
 def test_alike_models_seldom_get_different_ranks_and_a_worse_one_does():
     rng = np.random.default_rng(14)
     split, found, raw = 0, 0, 0
@@ -221,6 +223,7 @@ def test_few_queries_that_all_win_are_found_and_the_interval_covers():
     assert np.mean([one.low <= 0.05 * 0.4075 <= one.high for one in tests]) > 0.91
 
 
+@pytest.mark.slow
 def test_tasks_with_opposite_effects_keep_the_level_and_the_power():
     rng = np.random.default_rng(4)
     level, power = 0, 0

@@ -85,6 +85,7 @@ def test_the_search_is_exact_and_shards_do_not_show(data: TaskData, tmp_path: Pa
     assert encoder.documents == [8, 8, 4] * 4 + [8, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 7, 64, 500])
 def test_blocks_do_not_show_even_where_everything_ties(block: int) -> None:
     draw = np.random.default_rng(2)

@@ -12,6 +12,7 @@ import pytest
 PLAN = Path(__file__).parents[2] / "benchmarks" / "scale" / "plan.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [(), ("--slow", "0.25", "--lost-every", "1"), ("--link", "2", "--uplink", "8")])
 def test_the_closed_form_is_close_to_the_simulation(changes: tuple[str, ...]) -> None:
     tasks = ("--task", "scifact", "--task", "nights", "--rate", "t2t=50", "--rate", "i2i=20")

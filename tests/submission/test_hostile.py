@@ -108,6 +108,7 @@ def test_links_that_are_no_plain_https_are_refused(submission: Path, link: str) 
     assert "model.links.0" in refusal(submission)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["markup", "formula"])
 def test_words_that_may_be_anything_are_dead_on_the_page_and_in_exports(
     submission: Path, tmp_path: Path, kind: str
@@ -245,6 +246,7 @@ def test_another_encoding_is_refused(submission: Path, encoding: str) -> None:
     assert "submission.json" in refusal(submission)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "toString", "hasOwnProperty"])
 def test_names_that_scripts_know_are_words(submission: Path, tmp_path: Path, name: str) -> None:
     edit(submission, lambda v: _identity(v, "options", {name: "x"}))

@@ -19,6 +19,8 @@ from mrb.submission.schema import MAX_SUBMISSION_BYTES
 from mrb.submission.validate import read_checked_rankings
 from tests.submission.test_hostile import TASK, Json, edit, peak_megabytes, refusal
 
+pytestmark = pytest.mark.slow
+
 # Bombs
 
 

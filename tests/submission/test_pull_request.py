@@ -13,6 +13,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / ".github" / "submission.py"
 WORKFLOW = ROOT / ".github" / "workflows" / "validate-submission.yml"

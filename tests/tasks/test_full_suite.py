@@ -80,8 +80,8 @@ def walked(
         doctor, asked = done.stdout.splitlines()[1:], list(hub.requests)
         lines = mrb("data", "pull", "--suite", "mrb").splitlines()
         hub.requests.clear()
-        for kind, first_stage in FIRST_STAGES.items():
-            tasks = {repository.task for repository in TABLE if repository.type == kind}
+        for first_stage in sorted(set(FIRST_STAGES.values())):
+            tasks = {repository.task for repository in TABLE if FIRST_STAGES[repository.type] == first_stage}
             named = [word for task in sorted(tasks) for word in ("--task", task)]
             mrb("candidates", "make", *named, "--first-stage", first_stage, "--depth", str(DEPTH))
         run = ("run", "--suite", "mrb", "--model", "surface", "--candidates", "candidates", "--depth", str(DEPTH))

@@ -78,8 +78,8 @@ def test_what_mrb_tasks_states_holds_for_the_widest_spread(lite: ModuleType) -> 
     suite = load_suite("mrb-lite")
     tasks = [load_task(task_id) for task_id in suite.tasks]
     rng = np.random.default_rng(3)
-    drawn = [lite.draw(lite.HALVES, task.size.queries, 2000, rng) for task in tasks]
-    task_rate, type_rate, task_errors, type_errors = lite.average_coverage(tasks, drawn, resamples=1000)
+    drawn = [lite.draw(lite.HALVES, task.size.queries, 1000, rng) for task in tasks]
+    task_rate, type_rate, task_errors, type_errors = lite.average_coverage(tasks, drawn, resamples=500)
     largest = drawn[max(range(len(tasks)), key=lambda place: tasks[place].size.queries)]
     for errors, bound in ((largest.errors, one), (task_errors, over_tasks), (type_errors, over_types)):
         inside = float((np.abs(100 * errors) <= bound + 0.05).mean())  # the bound is printed to one place

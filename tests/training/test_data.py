@@ -330,6 +330,7 @@ def test_mrb_train_data_builds_a_training_split(tmp_path: Path) -> None:
     assert record["dropped"]["groups"] == 0
 
 
+@pytest.mark.slow
 def test_training_on_a_test_split_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no group is left of 29, 29 are of test data"):
         run("train", "data", "--task", "mini-flag-t2i-dev", "--out", str(tmp_path / "g"))
@@ -358,14 +359,27 @@ def _row(**changes: Any) -> dict[str, Any]:
         ({"negatives": []}, "row 2: not a group: negatives: List should have at least 1 item"),
         ({"positives": []}, "row 2: not a group: positives: List should have at least 1 item"),
         ({"query": {"text": "half \ud83d"}}, "row 2: not JSON: .*half of a character"),
-        (
+        pytest.param(
             {"positives": [{"text": "x", "image": "1x5000.png"}]},
             r"row 2, image 1x5000.png: .*1 x 5000 pixels is too thin",
+            marks=pytest.mark.torch,
         ),
-        ({"query": {"image": "5000x8.png"}}, r"row 2, image 5000x8.png: .*5000 x 8 pixels is too thin"),
-        ({"negatives": [{"image": "half.png"}]}, "row 2, image half.png: damaged image"),
-        ({"negatives": [{"image": "none.png"}]}, "row 2.*none.png: cannot be read: No such file"),
-        ({"negatives": [{"image": "empty.png"}]}, "row 2, image empty.png: not an image"),
+        pytest.param(
+            {"query": {"image": "5000x8.png"}},
+            r"row 2, image 5000x8.png: .*5000 x 8 pixels is too thin",
+            marks=pytest.mark.torch,
+        ),
+        pytest.param(
+            {"negatives": [{"image": "half.png"}]}, "row 2, image half.png: damaged image", marks=pytest.mark.torch
+        ),
+        pytest.param(
+            {"negatives": [{"image": "none.png"}]},
+            "row 2.*none.png: cannot be read: No such file",
+            marks=pytest.mark.torch,
+        ),
+        pytest.param(
+            {"negatives": [{"image": "empty.png"}]}, "row 2, image empty.png: not an image", marks=pytest.mark.torch
+        ),
     ],
 )
 def test_a_group_that_cannot_be_trained_on_is_refused_with_file_and_row(
