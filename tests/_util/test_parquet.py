@@ -34,14 +34,14 @@ from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.candidates.score_files import read_scores
 from mrb._util.parquet import read_untrusted
 from mrb.errors import ResultError
-from mrb.submission.sandboxed_parquet import check_stated
+from mrb.submission.sandboxed_parquet import check_footer
 from mrb.training.data.files import GroupFile
 
 def scores_of_run(path):
     read_untrusted(path, SCORES_SCHEMA, ResultError)
 
 def rankings(path):
-    check_stated(path, 1)
+    check_footer(path, 1)
 
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 readers = {"list": read_parquet, "provenance": read_provenance, "scores": read_scores, "run": scores_of_run,
