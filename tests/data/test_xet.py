@@ -102,7 +102,7 @@ def test_lists_are_sent_by_plain_http_where_xet_fails(fault: str, hub: Hub, mrb:
 def test_a_checkpoint_comes_by_plain_http_where_xet_fails(hub: Hub, mrb: Mrb) -> None:
     commit = "3" * 40
     hub.xet, hub.repositories["org/model", commit] = "closed", {"config.json": b"{}", "model.safetensors": b"weights"}
-    script = "import sys; from mrb.engine.checkpoint import find; print(find('org/model', sys.argv[1]))"
+    script = "import sys; from mrb.engine import checkpoint as c; print(c.resolve_checkpoint('org/model', sys.argv[1]))"
     done = mrb("-c", script, commit, env=XET, python=True)
     assert done.returncode == 0 and done.stderr.count(WARNING) == 1, done.stderr
     assert (Path(done.stdout.strip()) / "model.safetensors").read_bytes() == b"weights"

@@ -50,7 +50,7 @@ def score(model: str, options: dict[str, str], *, fresh: bool = False, depth: in
     sys.modules.pop("toy_retrained", None)
     selection = select_tasks(None, [TASK], [], depth)
     asked = replace(selection, model=model, options=options, name="run", limit=limit, fresh=fresh)
-    table = pq.read_table(run(asked, lambda _: None).folder / TASK / "scores.parquet")
+    table = pq.read_table(run(asked).folder / TASK / "scores.parquet")
     found: list[float] = table.column("score").to_pylist()
     return found
 

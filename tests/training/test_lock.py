@@ -55,9 +55,9 @@ def test_a_run_that_says_it_is_finished_has_its_card(
 def test_a_line_of_the_log_that_was_cut_is_no_line(tmp_path: Path) -> None:
     table = Table(tmp_path / "log.csv", ("step", "loss"))
     for step in (1, 2, 12):
-        table.add({"step": step, "loss": 0.5})
+        table.add_row({"step": step, "loss": 0.5})
     whole = table.path.read_text()
     table.path.write_text(whole[: whole.index("12,") + 1])  # it reads as step 1 now
-    assert [row["step"] for row in table.rows()] == ["1", "2"]
-    table.cut(2)
+    assert [row["step"] for row in table.read_rows()] == ["1", "2"]
+    table.cut_after(2)
     assert table.path.read_text() == "step,loss\n1,0.5\n2,0.5\n"
