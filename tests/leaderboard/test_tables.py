@@ -160,7 +160,7 @@ def test_a_snapshot_is_whole_listed_and_never_overwritten(make_run: Make, tmp_pa
         build([make_run("two", 0.9, tasks=["mini-flag-t2i"])], tmp_path / "site", snapshot_name="v1.0")
     assert page.read_bytes() == before
     for bad in ("../x", "A", "", "con", ".x", "index.html"):
-        with pytest.raises(ResultError, match="no name of a snapshot"):
+        with pytest.raises(ResultError, match="not a valid snapshot name"):
             build([run], tmp_path / "site", snapshot_name=bad)
     listed = (tmp_path / "site" / "snapshots" / "index.html").read_text()
     assert 'href="../snapshots/v1.0/index.html"' in listed
