@@ -24,7 +24,8 @@ def check_name(name: str) -> None:
     """Raise ResultError for a name that a snapshot cannot have."""
     if _NAME.fullmatch(name) is None or not is_file_name(name) or name == "index.html":
         raise ResultError(
-            f"{name!r} is not a valid snapshot name: use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            f"{name!r} is not a valid snapshot name: use lower-case letters, digits, '.', '_' and '-', "
+            "beginning with a letter or digit"
         )
 
 
