@@ -183,7 +183,7 @@ def edited(folder: Path, **fields: Any) -> Path:
         ),
         (
             lambda folder: edited(xlm_roberta(folder), num_hidden_layers=1),
-            "no part of the model that its configuration describes, among them roberta.encoder.layer.1",
+            "not part of the model that its configuration describes, among them roberta.encoder.layer.1",
         ),
         (lambda folder: edited(xlm_roberta(folder), vocab_size=50), "among them roberta.embeddings.word_embeddings"),
         (lambda folder: llama(folder), "no two tokens for yes and no"),

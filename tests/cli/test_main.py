@@ -224,7 +224,7 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch: pytest.Monke
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     done = python(HOMELESS, "data", "info")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "name a folder for it with MRB_CACHE" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "set MRB_CACHE to a folder" in done.stderr
     assert python(HOMELESS, "data", "info", MRB_CACHE=str(tmp_path / "cache")).returncode == 0
     assert python(HOMELESS, "run", "--model", "constant", "--task", "mini-faq-t2t", "--limit", "2").returncode == 0
     for model in ("~/adapter.py", "~nobody/adapter.py"):

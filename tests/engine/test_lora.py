@@ -90,7 +90,7 @@ def first(weights: Weights) -> str:
         (
             lambda w: {n: v for n, v in w.items() if n != first(w)},
             {},
-            r"missing .*lora_A.*another model than the trained one",
+            r"missing .*lora_A.*differ from the trained model",
         ),
         (
             lambda w: w | {first(w).replace("layers.0", "layers.9"): torch.zeros(4, 128)},

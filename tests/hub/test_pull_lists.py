@@ -121,7 +121,9 @@ def test_offline_a_commit_or_a_branch_asked_before_is_enough(hub: Hub, mrb: Mrb,
         for address in (f"{PLACE}/first", f"{PLACE}@main/first", f"{PLACE}@{pushed}/first"):
             done = mrb(*pull, address, env={name: "1"})
             assert done.returncode == 0 and list(hashes(done.stdout)) == [TASKS[0]], done.stderr
-    refused(mrb(*pull, f"{PLACE}/first", "--task", TASKS[1], env=offline), TASKS[1], "not in the cache, and offline")
+    refused(
+        mrb(*pull, f"{PLACE}/first", "--task", TASKS[1], env=offline), TASKS[1], "not in the cache, and MRB is offline"
+    )
     refused(mrb(*pull, f"{PLACE}@other/first", env=offline), "offline", "never asked")
     refused(mrb(*pull, f"{PLACE}@{'c' * 40}/first", env=offline), "no candidate list in the cache")
     refused(mrb("candidates", "push", str(made), PLACE, env={**LOGGED_IN, **offline}), "needs the network")

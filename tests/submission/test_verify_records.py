@@ -70,7 +70,7 @@ RECORDS: Mapping[str, tuple[Callable[[Json], object], str]] = {
     "fewer queries": (lambda v: _task(v).update(queries=1), "queries is 1, which this submission cannot give"),
     "more pairs": (lambda v: _task(v).update(pairs=10**6), "pairs is 1000000"),
     "failures that were not submitted": (lambda v: _task(v).update(failed_pairs=1, pairs=124), "failed_pairs is 1"),
-    "another reranker": (lambda v: v["reranker"].update(version="9"), "reranker is another"),
+    "another reranker": (lambda v: v["reranker"].update(version="9"), "reranker differs"),
     "a remark": (lambda v: v.update(verified_by="me"), "verified_by"),
     "another schema": (lambda v: v.update(schema_version=2), "schema_version"),
     "another submission": (lambda v: v.update(submission="lab__model"), "a record of 'lab__model'"),
