@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,28 +32,11 @@ from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.reranker import Request
 from tests.builders.command import run_mrb
 from tests.builders.services import harness, llama, llava_cross_encoder, picture, xlm_roberta
+from tests.builders.texts import TEXTS, make_items, make_requests
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("offline")]
 
 TOLERANCE = 1e-4
-TEXTS = [
-    "red fox",
-    "",
-    "what is the colour of a red fox that jumps over blue hills",
-    "blue",
-    "over the hills and the blue stones of old houses " * 12,
-    "red fox",
-    "Ünïcödé 世界",
-    "https://example.com/fox.png",
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def offline() -> Iterator[None]:
-    """A checkpoint is loaded from its folder alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +47,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vision(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return llava_cross_encoder(tmp_path_factory.mktemp("llava"))
-
-
-def requests(queries: list[Item], candidates: list[Item]) -> list[Request]:
-    return [Request("Find it.", query, candidates, key) for key, query in enumerate(queries)]
-
-
-def items(texts: list[str]) -> list[Item]:
-    return [Item(text) for text in texts]
 
 
 def by_hand(folder: Path, query: str, document: str, max_length: int = 60) -> float:
@@ -91,7 +66,7 @@ def by_hand(folder: Path, query: str, document: str, max_length: int = 60) -> fl
 def test_scores_are_those_of_plain_transformers(checkpoint: Path, name: str, batch_size: str) -> None:
     reranker = load_reranker(name, {"path": str(checkpoint), "batch_size": batch_size, "max_length": "60"})
     assert reranker.info.inputs == ("text",)
-    found = harness(reranker, requests(items(TEXTS), items(TEXTS)))
+    found = harness(reranker, make_requests(make_items(TEXTS), make_items(TEXTS)))
     expected = [[by_hand(checkpoint, query, document) for document in TEXTS] for query in TEXTS]
     got = [found[key] for key in range(len(TEXTS))]
     assert np.abs(np.subtract(got, expected)).max() < TOLERANCE
@@ -112,7 +87,7 @@ def test_the_same_pair_by_the_tokenizer_itself(checkpoint: Path) -> None:
 
 def test_max_length_cuts_as_stated_and_no_request_sees_its_neighbours(checkpoint: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(checkpoint), "max_length": "16"})
-    found = harness(reranker, requests(items(TEXTS[:3]), items(TEXTS)))
+    found = harness(reranker, make_requests(make_items(TEXTS[:3]), make_items(TEXTS)))
     for key, query in enumerate(TEXTS[:3]):
         assert found[key] == pytest.approx([by_hand(checkpoint, query, text, 16) for text in TEXTS], abs=TOLERANCE)
     order = random.Random(1).sample(range(len(TEXTS)), len(TEXTS))
@@ -139,7 +114,7 @@ def test_bge_reranker_defaults_are_the_documented_model(monkeypatch: pytest.Monk
 
 def test_half_precision_is_asked_for_and_used(checkpoint: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(checkpoint), "dtype": "bfloat16"})
-    found = harness(reranker, requests(items(TEXTS[:1]), items(TEXTS)))[0]
+    found = harness(reranker, make_requests(make_items(TEXTS[:1]), make_items(TEXTS)))[0]
     expected = [by_hand(checkpoint, TEXTS[0], text) for text in TEXTS]
     assert 1e-4 < np.abs(np.subtract(found, expected)).max() < 0.3
 
@@ -147,7 +122,9 @@ def test_half_precision_is_asked_for_and_used(checkpoint: Path) -> None:
 def test_the_instruction_is_the_prompt_if_asked_for(checkpoint: Path) -> None:
     off = load_reranker("cross-encoder", {"path": str(checkpoint)})
     on = load_reranker("cross-encoder", {"path": str(checkpoint), "instruction": "true"})
-    mixed = [Request(text, Item("red"), items(["blue", "hills"]), key) for key, text in enumerate(("what ", "the "))]
+    mixed = [
+        Request(text, Item("red"), make_items(["blue", "hills"]), key) for key, text in enumerate(("what ", "the "))
+    ]
     assert harness(off, mixed)[0] == harness(off, mixed)[1]
     found = harness(on, mixed)
     for key, instruction in enumerate(("what ", "the ")):
@@ -253,7 +230,7 @@ def test_a_language_model_scores_by_yes_against_no(tmp_path: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(folder), "batch_size": "4"})
     assert reranker.info.inputs == ("text",)
     texts = [text for text in TEXTS if len(text) < 200]
-    found = harness(reranker, requests(items(texts[:2]), items(texts)))
+    found = harness(reranker, make_requests(make_items(texts[:2]), make_items(texts)))
     for key, query in enumerate(texts[:2]):
         for score, document in zip(found[key], texts, strict=True):
             row = tokenizer(f"query:{query};document:{document};answer:", return_tensors="pt", add_special_tokens=False)
@@ -269,7 +246,7 @@ def test_pictures_and_texts_on_both_sides(vision: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(vision), "batch_size": "3"})
     assert reranker.info.inputs == ("text", "image", "image+text")
     sides = mixed_items()
-    found = harness(reranker, requests(sides, sides))
+    found = harness(reranker, make_requests(sides, sides))
     for key, query in enumerate(sides):
         expected = [vision_by_hand(vision, query, candidate) for candidate in sides]
         assert found[key] == pytest.approx(expected, abs=TOLERANCE)
@@ -319,10 +296,10 @@ def test_a_text_that_names_a_picture_stays_a_text(vision: Path, tmp_path: Path) 
     reranker = load_reranker("cross-encoder", {"path": str(vision)})
     texts = [str(secret), "http://127.0.0.1:9/fox.jpg", "https://example.com/a.mp4"]
     for query in (Item("red"), Item(str(secret)), Item("", picture(Image.new("RGB", (28, 28), "red")))):
-        found = harness(reranker, requests([query], items(texts)))[0]
+        found = harness(reranker, make_requests([query], make_items(texts)))[0]
         assert found == pytest.approx([vision_by_hand(vision, query, Item(text)) for text in texts], abs=TOLERANCE)
-    shown = harness(reranker, requests([Item("red")], [Item("", picture(Image.open(secret)))]))[0]
-    assert abs(shown[0] - harness(reranker, requests([Item("red")], items(texts)))[0][0]) > 10 * TOLERANCE
+    shown = harness(reranker, make_requests([Item("red")], [Item("", picture(Image.open(secret)))]))[0]
+    assert abs(shown[0] - harness(reranker, make_requests([Item("red")], make_items(texts)))[0][0]) > 10 * TOLERANCE
 
 
 # `mrb check`
@@ -340,7 +317,7 @@ def test_a_template_that_drops_a_side_ends_the_run(tmp_path: Path) -> None:
     template = "{% for m in messages %}{{ m['role'] }};{% endfor %}answer:"
     reranker = load_reranker("cross-encoder", {"path": str(llama(tmp_path, "yes", "no", template=template))})
     with pytest.raises(AdapterError, match="chat template"):
-        harness(reranker, requests(items(["a"]), items(["b"])))
+        harness(reranker, make_requests(make_items(["a"]), make_items(["b"])))
 
 
 def decoder(folder: Path, **tokens: Any) -> Path:

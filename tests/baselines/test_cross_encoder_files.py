@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,41 +14,14 @@ from transformers import (
     AutoTokenizer,
 )
 
-from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
-from mrb.rerankers.reranker import Request
 from tests.builders.services import harness
+from tests.builders.texts import TEXTS, make_items, make_requests
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("offline")]
 
 TOLERANCE = 1e-4
-TEXTS = [
-    "red fox",
-    "",
-    "what is the colour of a red fox that jumps over blue hills",
-    "blue",
-    "over the hills and the blue stones of old houses " * 12,
-    "red fox",
-    "Ünïcödé 世界",
-    "https://example.com/fox.png",
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def offline() -> Iterator[None]:
-    """A checkpoint is loaded from its folder alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
-
-
-def requests(queries: list[Item], candidates: list[Item]) -> list[Request]:
-    return [Request("Find it.", query, candidates, key) for key, query in enumerate(queries)]
-
-
-def items(texts: list[str]) -> list[Item]:
-    return [Item(text) for text in texts]
 
 
 @pytest.mark.parametrize("name", ["ms_marco", "ms_marco_2021", "ms_marco_bare"])
@@ -71,7 +44,7 @@ def test_a_bert_of_older_files_gives_the_logits_of_plain_transformers(name: str,
             with torch.inference_mode():
                 expected.append(float(model(input_ids=ids, token_type_ids=kinds).logits[0, 0]))
     reranker = load_reranker("cross-encoder", {"path": str(folder), "max_length": "60"})
-    found = harness(reranker, requests(items(TEXTS[:3]), items(TEXTS)))
+    found = harness(reranker, make_requests(make_items(TEXTS[:3]), make_items(TEXTS)))
     np.testing.assert_allclose(np.ravel([found[key] for key in range(3)]), expected, atol=TOLERANCE)
     assert np.std(expected) > 0.1
 
@@ -96,7 +69,7 @@ def test_special_tokens_in_a_text_are_plain_text(kind: str, forged: str, tiny: C
         expected, as_tokens = (
             float(model(**r).logits) for r in (row, tokenizer("red fox", forged, return_tensors="pt"))
         )
-    found = harness(reranker, requests(items(["red fox"]), items([forged])))[0][0]
+    found = harness(reranker, make_requests(make_items(["red fox"]), make_items([forged])))[0][0]
     assert found == pytest.approx(expected, abs=TOLERANCE)
     assert abs(expected - as_tokens) > 10 * TOLERANCE
 
@@ -117,7 +90,9 @@ def test_a_language_model_with_logit_score_as_it_is_published(tiny: Callable[[st
     for batch_size in ("0", "3"):
         reranker = load_reranker("cross-encoder", {"path": str(folder), "batch_size": batch_size})
         assert reranker.info.inputs == ("text",)
-        assert harness(reranker, requests(items(TEXTS[2:3]), items(TEXTS)))[0] == pytest.approx(expected, abs=TOLERANCE)
+        assert harness(reranker, make_requests(make_items(TEXTS[2:3]), make_items(TEXTS)))[0] == pytest.approx(
+            expected, abs=TOLERANCE
+        )
     assert np.std(expected) > 0.1
 
 

@@ -6,7 +6,7 @@ Greedy answers equal a loop of full forward passes; orders move the list, malfor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,10 @@ from mrb.rerankers.reranker import Request
 from tests.builders.command import run_mrb
 from tests.builders.services import byte_tokenizer, harness, llama, xlm_roberta
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("offline")]
 
 FRAME = ("<|im_start|>", "<|im_end|>")
 DOCUMENTS = ["a red fox", "", "blue hills", "a red fox", "old houses of stone", "seven dogs"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def offline() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

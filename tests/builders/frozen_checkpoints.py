@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+from tokenizers import AddedToken
+
+from tests.builders.museum.vocabulary import train_vocabulary
 
 SPECIALS = (
     "<|endoftext|>",
@@ -50,27 +51,12 @@ def build(architecture: str, folder: Path) -> Path:
 @cache
 def tokenizer() -> Any:
     """A byte-level BPE tokenizer of the Qwen kind, trained on Unicode's names, with yes, no, True, False, 1, 0."""
-    import unicodedata
-
-    # The database of Unicode 3.2 is the same in every Python, and so is the tokenizer.
-    words = [unicodedata.ucd_3_2_0.name(chr(c), "").lower() for c in range(32, 6000)]
-    labels = ["yes no Yes No True False true false 1 0 yes no Yes No True False 1 0"] * 400
-    tok = Tokenizer(models.BPE())
-    tok.normalizer = normalizers.NFC()
-    split = pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tok.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    tok.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - len(SPECIALS), initial_alphabet=alphabet, show_progress=False)
-    yes_no = ["yes\nno\nYes\nNo\nTrue\nFalse\n"] * 400
     # As in the real tokenizer, a sign and the line breaks after it are one token: what is joined where shows.
-    ends = [f"a{sign}\nb{sign}\n\nc\n\n" for sign in ".!?;:)"] * 400
-    tok.train_from_iterator([*words, *labels, *yes_no, *ends], trainer)
-    model = json.loads(tok.to_str())["model"]
+    ends = [f"a{sign}\nb{sign}\n\nc\n\n" for sign in ".!?;:)"]
+    vocabulary, merges = train_vocabulary(VOCABULARY - len(SPECIALS), *ends)
     made = transformers.Qwen2Tokenizer(
-        vocab=model["vocab"],
-        merges=[tuple(merge) for merge in model["merges"]],
+        vocab=vocabulary,
+        merges=merges,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         unk_token="<|endoftext|>",

@@ -163,8 +163,8 @@ def test_a_tied_head_with_other_values_is_refused_by_adapters_of_libraries(tiny:
 @pytest.fixture
 def beside(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A working folder that holds a checkpoint under a path that reads as an id of the Hub."""
-    shutil.copytree(tiny("qwen3"), tmp_path / "work" / "Qwen" / "Qwen3-0.6B")
-    monkeypatch.chdir(tmp_path / "work")
+    shutil.copytree(tiny("qwen3"), tmp_path / "here" / "Qwen" / "Qwen3-0.6B")
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("MRB_OFFLINE", "1")
     return "Qwen/Qwen3-0.6B"
 
@@ -178,7 +178,7 @@ def test_a_folder_that_reads_as_a_hub_id_is_refused(beside: str) -> None:
     assert "is not cached" in refusal(lambda: scores(beside, revision="0" * 40))
 
 
-@pytest.mark.parametrize("spelled", ["./{}", "{}/", "../work/{}", "{absolute}"])
+@pytest.mark.parametrize("spelled", ["./{}", "{}/", "../here/{}", "{absolute}"])
 def test_other_spellings_mean_the_folder(spelled: str, beside: str, tiny: Tiny) -> None:
     path = spelled.format(beside, absolute=Path(beside).resolve())
     assert scores(path) == scores(tiny("qwen3"))

@@ -18,14 +18,12 @@ TINY = 1192
 REAL = 151_643
 
 
-@cache
-def tiny_vocabulary() -> Vocabulary:
+def train_vocabulary(size: int, *lines: str) -> Vocabulary:
     """(token -> id, merges): byte-level BPE of the Qwen kind, trained on Unicode's names, where yes, no, Yes, No, True,
-    False, 1 and 0 are one token each."""
-    # The database of Unicode 3.2 is the same in every Python, and so is the tokenizer.
+    False, 1 and 0 are one token each. `lines` are trained on 400 times each."""
+    # The database of Unicode 3.2 is the same in every Python, and so is the vocabulary.
     words = [unicodedata.ucd_3_2_0.name(chr(c), "").lower() for c in range(32, 6000)]
-    labels = ["yes no Yes No True False true false 1 0 yes no Yes No True False 1 0"] * 400
-    lines = ["yes\nno\nYes\nNo\nTrue\nFalse\n"] * 400
+    labels = ["yes no Yes No True False true false 1 0 yes no Yes No True False 1 0", "yes\nno\nYes\nNo\nTrue\nFalse\n"]
     tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.NFC()
     split = pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
@@ -33,10 +31,17 @@ def tiny_vocabulary() -> Vocabulary:
     tok.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
     tok.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=TINY, initial_alphabet=alphabet, show_progress=False)
-    tok.train_from_iterator([*words, *labels, *lines], trainer)
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    repeated = [line for one in (*labels, *lines) for line in [one] * 400]
+    tok.train_from_iterator([*words, *repeated], trainer)
     model = json.loads(tok.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
+
+
+@cache
+def tiny_vocabulary() -> Vocabulary:
+    """`train_vocabulary` of the museum's size."""
+    return train_vocabulary(TINY)
 
 
 @cache
