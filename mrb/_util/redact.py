@@ -51,8 +51,10 @@ _NAMED = re.compile(
 _OPTION = re.compile(r"-{0,2}[A-Za-z][\w.-]*")
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@]+@")
+API_KEY = r"\b(?:sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
+"""Pattern of the keys of well-known services, by their prefixes."""
 _SHAPES = re.compile(
-    r"\b(?:sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
+    rf"{API_KEY}"
     r"|(?<=\bBearer )[-._~+/=A-Za-z0-9]{6,}|(?<=\bBasic )[-._~+/=A-Za-z0-9]{6,}"
 )
 _SEPARATORS = r"\\/"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from mrb._util.redact import PATH, SECRET, is_secret_name, redact
+from mrb._util.redact import API_KEY, PATH, SECRET, is_secret_name, redact
 
 ADDRESS = "(address)"
 
@@ -23,7 +23,7 @@ _ADDRESSES = re.compile(
 )
 _HUB = re.compile(r"hf://[\w.@/-]+", re.ASCII)  # an address on the Hub is public
 _KEYS = re.compile(
-    r"\b(sk|pk|rk|hf|gh[opsu]|github_pat|glpat|xox[abp]|AKIA|AIza|ya29)[-_.A-Za-z0-9]{16,}"
+    rf"{API_KEY}"
     # Long, with lower-case and upper-case letters and digits: no word, no version, no hexadecimal hash.
     r"|(?<![A-Za-z0-9+/])(?=[A-Za-z0-9+/]*[a-z])(?=[A-Za-z0-9+/]*[A-Z])(?=[A-Za-z0-9+/]*[0-9])[A-Za-z0-9+/]{32,}"
 )
