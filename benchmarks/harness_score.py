@@ -61,7 +61,12 @@ def synthetic(task: Task, queries: int, depth: int = DEPTH) -> Plan:
             yield query_id, ids, falling
 
     made = Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage="synthetic", track="test", depth=depth
+        task=task.id,
+        list_hash=task.list_hash,
+        revision=task.revision,
+        first_stage="synthetic",
+        track="test",
+        depth=depth,
     )
     candidates: Candidates = build_candidates(made, lists())
     counts = dict.fromkeys(Counts.model_fields, 0) | {"queries": queries, "documents": CORPUS}

@@ -106,7 +106,7 @@ def mrb_side(kind: str, folder: Path, model: Any, sizes: tuple[int, int, int]) -
     task = load_task(TASKS[kind])
     data = load_task_data(task, decode_cache=DecodeCache(), root=folder)
     made = Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage="ring", track="test", depth=sizes[2]
+        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage="ring", track="test", depth=sizes[2]
     )
     falling = list(range(sizes[2], 0, -1))
     plan = make_plan(data, build_candidates(made, ((q, ids, falling) for q, ids in lists(*sizes))), sizes[2])

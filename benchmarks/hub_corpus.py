@@ -99,7 +99,7 @@ def write_list(path: Path, rows: int, queries: int, depth: int) -> None:
     """A candidate list of random documents."""
     draw = np.random.default_rng(7)
     made = Provenance(
-        task=TASK.id, task_hash=TASK.hash, revision=TASK.revision, first_stage="none", track="none", depth=depth
+        task=TASK.id, list_hash=TASK.list_hash, revision=TASK.revision, first_stage="none", track="none", depth=depth
     )
     scores = np.linspace(1, 0, depth, dtype=np.float32)
     found = ((f"3:q{n}", [f"3:{d}" for d in draw.choice(rows, depth, replace=False)], scores) for n in range(queries))

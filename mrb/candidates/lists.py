@@ -1,8 +1,8 @@
 """The frozen candidate list of a task: for each query, the first stage's documents in order, which rerankers score.
 
 A list is one Parquet file (`query_id`, `doc_id`, `rank` from 1, `score` float32; queries in the task's order). Its
-metadata has the task and its hash, the data revision, the first stage, the candidate set (`track`) and the depth. Its
-identity is a SHA-256 over the content, not the file's bytes: compression and writer versions do not change it.
+metadata has the task and its list hash, the data revision, the first stage, the candidate set (`track`) and the depth.
+Its identity is a SHA-256 over the content, not the file's bytes: compression and writer versions do not change it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mrb._util.files import open_atomically
 from mrb._util.hashing import dump_canonical_json, hash_lines
@@ -40,10 +40,10 @@ Float32 = npt.NDArray[np.float32]
 
 class Provenance(Model):
     """Task, data revision, first stage, candidate set and depth of a list. The file's metadata has it, with the
-    content's hash."""
+    content's hash. `list_hash` is `Task.list_hash`."""
 
     task: str
-    task_hash: Sha256
+    list_hash: Sha256
     revision: str
     first_stage: str
     track: str
@@ -53,10 +53,16 @@ class Provenance(Model):
 class _Metadata(Provenance):
     """The metadata in a file. Files are untrusted and the text is shown on terminals and pages, so it is restricted."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     first_stage: PrintableStr
     track: PrintableStr
     sha256: Sha256
+
+
+class _Version(BaseModel):
+    """The version of the metadata, whatever else it has."""
+
+    schema_version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def write_parquet(candidates: Candidates, path: Path) -> None:
         "score": pa.array(candidates.scores, pa.float32()),
     }
     try:
-        metadata = _Metadata(schema_version=1, sha256=candidates.sha256, **candidates.provenance.model_dump())
+        metadata = _Metadata(schema_version=2, sha256=candidates.sha256, **candidates.provenance.model_dump())
     except ValidationError as error:
         raise CandidatesError(f"{path}: {format_first_problem(error)}") from error
     table = pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.model_dump_json().encode()}))
@@ -224,7 +230,7 @@ def read_provenance(path: Path) -> Provenance:
 
 
 def check_task(made: Provenance, task: Task, where: str) -> None:
-    """Refuse a list that was made for another task, definition or data revision."""
+    """Refuse a list that was made for another task, data revision or definition, as far as it decides lists."""
     if made.task != task.id:
         raise CandidatesError(f"{where}: candidates for task {made.task!r}, not for {task.id!r}")
     again = f"make the list again with `mrb candidates make --task {task.id}`"
@@ -232,10 +238,10 @@ def check_task(made: Provenance, task: Task, where: str) -> None:
         raise CandidatesError(
             f"{where}: made from data revision {made.revision[:12]}, task {task.id} is at {task.revision[:12]}; {again}"
         )
-    # A first stage's results do not depend on judgements: a list made with cleaned ones is valid for raw ones too.
-    if made.task_hash not in (task.hash, task.with_qrels("cleaned").hash):
+    if made.list_hash != task.list_hash:
         raise CandidatesError(
-            f"{where}: made for definition {made.task_hash[:12]} of {task.id}, which is now {task.hash[:12]}; {again}"
+            f"{where}: made for another definition of {task.id} (list hash {made.list_hash[:12]}, now "
+            f"{task.list_hash[:12]}): its instruction, image limits or rules on self-matches differ; {again}"
         )
 
 
@@ -274,10 +280,16 @@ def _check_list(provenance: Provenance, query_id: str, ids: Sequence[str], score
 
 
 def _read_metadata(path: Path, schema: pa.Schema) -> _Metadata:
+    found = (schema.metadata or {}).get(_METADATA_KEY)
+    if found is None:
+        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`")
     try:
-        return _Metadata.model_validate_json((schema.metadata or {})[_METADATA_KEY])
-    except KeyError:
-        raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`") from None
+        if _Version.model_validate_json(found).schema_version == 1:
+            raise CandidatesError(
+                f"{path}: written by an MRB before 0.2, whose lists are bound to a task in another way; make it again "
+                "with `mrb candidates make`"
+            )
+        return _Metadata.model_validate_json(found)
     except ValidationError as error:
         raise CandidatesError(f"{path}: not the metadata of a candidate list: {format_first_problem(error)}") from error
 

@@ -133,6 +133,7 @@ def _to_entry(task: Task) -> dict[str, Any]:
         "gigabytes": task.size.gigabytes,
         "seen_live": None if task.source.seen_live is None else task.source.seen_live.isoformat(),
         "hash": task.hash,
+        "list_hash": task.list_hash,
     }
 
 
@@ -189,6 +190,7 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
     if task.homepage is not None:
         yield "homepage", task.homepage
     yield "hash", task.hash
+    yield "list hash", task.list_hash
 
 
 def _describe_seen(task: Task) -> str:

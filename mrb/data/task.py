@@ -10,7 +10,7 @@ from datetime import date
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -152,6 +152,10 @@ class Rules(Model):
     duplicates: Literal["refuse", "first", "max"] = "refuse"
 
 
+SELF_MATCH_RULES = ("drop_identical_ids", "drop_query_image_from_candidates")
+"""The rules that remove candidates. The others decide judgements and averages."""
+
+
 class Images(Model):
     """Image limits. `largest` is the greatest documented width and height, which may be those of two images.
 
@@ -258,25 +262,41 @@ class Task(Model):
 
     @cached_property
     def hash(self) -> str:
-        """The SHA-256 (64 hex digits) over the fields of the definition that decide a score.
+        """The SHA-256 (64 hex digits) over what decides a score: id, type, instruction, cluster rule, image limits,
+        judgement rules, and the name and commit (or content hash) of each part.
 
-        It leaves out information for readers (title, description, licence, citation, status, sizes, copies), the format
-        of files and its confirmation, the candidate list (which has its own hash) and the source's measure (computed
-        from the same ranking).
+        It leaves out information for readers, where and in which format the tables lie, the candidate list (which has
+        its own hash) and the source's measure (computed from the same ranking).
         """
-        fields = self.model_dump(
-            mode="json", include={"id", "type", "instruction", "cluster", "source", "rules", "images"}
+        fields = self.model_dump(mode="json", include={"type", "cluster"})
+        # A rule at its default does nothing. Left out, a rule that is added later changes no hash.
+        return hash_json(
+            self._list_basis | fields | {"rules": self.rules.model_dump(mode="json", exclude_defaults=True)}
         )
-        del fields["images"]["largest"]
-        for name in ("drop_qrels_outside_queries", "raw_qrels", "duplicates"):
-            # These rules are newer than the first frozen lists. Left out by default, they keep those hashes valid.
-            if fields["rules"][name] == Rules.model_fields[name].default:
-                del fields["rules"][name]
-        for name in ("format", "format_confirmed", "seen_live"):
-            del fields["source"][name]
-        for part in fields["source"]["parts"]:
-            del part["copies"]
-        return hash_json(fields)
+
+    @cached_property
+    def list_hash(self) -> str:
+        """The SHA-256 (64 hex digits) over what decides a candidate list: id, instruction, image limits, the rules on
+        self-matches, and the name and commit (or content hash) of each part.
+
+        A list stays valid when rules on judgements, clusters or the type change.
+        """
+        selves = self.rules.model_dump(mode="json", include=set(SELF_MATCH_RULES), exclude_defaults=True)
+        return hash_json(self._list_basis | {"rules": selves})
+
+    @property
+    def _list_basis(self) -> dict[str, Any]:
+        """The fields that decide both lists and scores.
+
+        The id is part of the hash that orders equal scores. The instruction decides a list too, because embedding
+        models read it with each query.
+        """
+        return {
+            "id": self.id,
+            "instruction": self.instruction,
+            "images": self.images.model_dump(mode="json", exclude={"largest"}),
+            "parts": [[part.name, part.revision or part.content] for part in self.source.parts],
+        }
 
     @property
     def qrels(self) -> Literal["cleaned", "raw"]:

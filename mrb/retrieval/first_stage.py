@@ -163,7 +163,7 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
 def make_provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
     """Return the provenance of a list of the first stage `name`."""
     return Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage=name, track=track, depth=depth
+        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage=name, track=track, depth=depth
     )
 
 

@@ -125,7 +125,7 @@ def _describe_list(
 ) -> dict[str, Any]:
     found: dict[str, Any] = redact(
         {
-            "schema_version": 1,
+            "schema_version": 2,
             **made.model_dump(),
             "options": dict(options),
             "sha256": sha256,

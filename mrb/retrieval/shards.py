@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -30,8 +30,8 @@ class Shards:
     """The vectors of a table of `data`, `rows` per shard, in a folder below `root`.
 
     The folder's name is a hash of `about` and `rows`. `about` states what the vectors depend on: the encoder, its
-    options and weights, the table's content, and for queries the instruction. `manifest.json` exists once all
-    shards are written.
+    options and weights, the table's content, the limits of its images, and for queries the instruction. `manifest.json`
+    exists once all shards are written.
     """
 
     root: Path
@@ -88,11 +88,12 @@ def make_shards(data: TaskData, root: Path, rows: int, identity: Mapping[str, An
 
     def make(kind: Kind, name: str) -> Shards:
         table = select_table(data, kind)
-        about = {**identity, "kind": name, "table": compute_table_key(data, table), "rows": len(table)}
+        key, limits = compute_table_key(data, table), asdict(table.caps)
+        about = {**identity, "kind": name, "table": key, "images": limits, "rows": len(table)}
         return Shards(root, data, kind, rows, about)
 
-    # A query's vector depends on the instruction. The task's hash covers it, so it is part of the kind's name.
-    return make("queries", f"queries-{data.task.hash[:16]}"), make("documents", "documents")
+    # A query's vector depends on the instruction. The list hash covers it, so it is part of the kind's name.
+    return make("queries", f"queries-{data.task.list_hash[:16]}"), make("documents", "documents")
 
 
 def find_missing(tables: Sequence[Shards]) -> list[tuple[Shards, int]]:

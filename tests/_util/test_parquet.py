@@ -90,7 +90,7 @@ def stated() -> dict[str, str]:
     """The metadata of a list whose content nobody has looked at."""
     task = toy_task()
     made = Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage="toy", track="t", depth=1000
+        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage="toy", track="t", depth=1000
     )
     return {"mrb": json.dumps({**made.model_dump(), "schema_version": 1, "sha256": "0" * 64})}
 

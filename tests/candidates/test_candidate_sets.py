@@ -88,7 +88,7 @@ def test_a_track_that_leaves_a_type_out_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("first_stage", "depth"), [("bm25", 100), ("gme-2b", 50)])
 def test_a_list_that_says_a_track_it_is_not_on_is_refused(first_stage: str, depth: int, tmp_path: Path) -> None:
     task = load_task("scifact")
-    about = {"task": task.id, "task_hash": task.hash, "revision": task.revision, "track": "gme-2b"}
+    about = {"task": task.id, "list_hash": task.list_hash, "revision": task.revision, "track": "gme-2b"}
     lists = [("q1", ["d1", "d2"], [2.0, 1.0])]
     path = tmp_path / "scifact.parquet"
     write_parquet(build_candidates(Provenance(**about, first_stage=first_stage, depth=depth), lists), path)

@@ -38,7 +38,7 @@ LISTS = [
 def made() -> Provenance:
     task = toy_task()
     return Provenance(
-        task="toy", task_hash=task.hash, revision=task.revision, first_stage="bm25", track="standard", depth=3
+        task="toy", list_hash=task.list_hash, revision=task.revision, first_stage="bm25", track="standard", depth=3
     )
 
 
@@ -159,10 +159,16 @@ def test_a_changed_file_is_refused(
         read_parquet(written[1])
 
 
-@pytest.mark.parametrize("changed", [{"depth": 0}, {"sha256": "x"}, {"task_hash": 7}, {"schema_version": 9}, {"x": 1}])
+@pytest.mark.parametrize("changed", [{"depth": 0}, {"sha256": "x"}, {"list_hash": 7}, {"schema_version": 9}, {"x": 1}])
 def test_metadata_that_is_not_a_lists_is_refused(written: tuple[Candidates, Path], changed: dict[str, Any]) -> None:
     rewrite(written[1], lambda columns: None, **changed)
     with pytest.raises(CandidatesError, match="metadata"):
+        read_parquet(written[1])
+
+
+def test_a_list_with_the_stamp_of_an_older_release_says_what_to_do(written: tuple[Candidates, Path]) -> None:
+    rewrite(written[1], lambda columns: None, schema_version=1, task_hash="0" * 64)
+    with pytest.raises(CandidatesError, match=r"before 0\.2.*make it again with `mrb candidates make`"):
         read_parquet(written[1])
 
 
@@ -203,7 +209,7 @@ def test_a_list_of_another_task_revision_or_definition_is_refused(written: tuple
         check_task(made, toy_task(id="other"), "here")
     with pytest.raises(CandidatesError, match="data revision 999999999999"):
         check_task(made.model_copy(update={"revision": "9" * 64}), toy_task(), "here")
-    with pytest.raises(CandidatesError, match="made for definition"):
+    with pytest.raises(CandidatesError, match=r"made for another definition of toy \(list hash"):
         check_task(made, toy_task(rules={"drop_identical_ids": True}), "here")
 
 

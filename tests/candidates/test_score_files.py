@@ -190,7 +190,7 @@ def test_lists_are_ordered_by_score_and_cut(data: TaskData) -> None:
     assert made.get("q0")[0] == ["d0", "d2"]
     assert made.get("q1")[0] == ["d2", "d3"]
     assert (made.provenance.first_stage, made.provenance.track, made.provenance.depth) == ("theirs", "open", 2)
-    assert made.provenance.task_hash == data.task.hash
+    assert made.provenance.list_hash == data.task.list_hash
 
 
 def test_ties_come_in_the_order_of_mrb_not_of_the_file(data: TaskData) -> None:

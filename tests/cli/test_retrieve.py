@@ -169,7 +169,7 @@ def test_the_manifest_says_what_made_the_list(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(ENCODER)
     manifest = json.loads(_finish(tmp_path, "slow")[f"{TASK}.manifest.json"])
     assert (manifest["task"], manifest["first_stage"], manifest["depth"]) == (TASK, "slow", 20)
-    assert {"sha256", "revision", "dtype", "task_hash", "source_sha256", "retriever"} <= set(manifest)
+    assert {"sha256", "revision", "dtype", "list_hash", "source_sha256", "retriever"} <= set(manifest)
 
 
 def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         judged = {"query-id": list(queries), "corpus-id": [ids[0]] * len(queries), "score": [1] * len(queries)}
         write("qrels", pa.table(judged))
         made = Provenance(
-            task=TASK.id, task_hash=TASK.hash, revision=TASK.revision, first_stage="toy", track="test", depth=25
+            task=TASK.id, list_hash=TASK.list_hash, revision=TASK.revision, first_stage="toy", track="test", depth=25
         )
         falling = [float(-rank) for rank in range(len(ids))]
         lists.write_parquet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,8 @@ def definition(task_id: str) -> dict[str, Any]:
         (["type"], "t2i"),
         (["instruction"], "Find the page."),
         (["cluster"], "none"),
-        (["source", "schema_family"], "mbeir"),
-        (["source", "parts", 0, "repository"], "vidore/infovqa_test_subsampled_beir"),
         (["source", "parts", 0, "revision"], "0" * 40),
-        (["source", "parts", 0, "qrels", "split"], "train"),
-        (["source", "parts", 0, "corpus", "alternatives"], [["corpus", "corpus"]]),
+        (["source", "parts", 0, "name"], "english"),
         (["rules"], {"drop_qrels_outside_corpus": True}),
         (["rules"], {"drop_identical_ids": True}),
         (["rules"], {"drop_query_image_from_candidates": True}),
@@ -63,6 +61,10 @@ def test_the_hash_changes_with_what_decides_a_score(keys: list[Any], value: obje
         (["defects"], []),
         (["size", "queries"], 7),
         (["source_measure"], "nDCG@10"),
+        (["source", "schema_family"], "mbeir"),
+        (["source", "parts", 0, "repository"], "vidore/infovqa_test_subsampled_beir"),
+        (["source", "parts", 0, "qrels", "split"], "train"),
+        (["source", "parts", 0, "corpus", "alternatives"], [["corpus", "corpus"]]),
         (["source", "format"], "json"),
         (["source", "format_confirmed"], False),
         (["source", "seen_live"], "2027-01-31"),
@@ -71,8 +73,50 @@ def test_the_hash_changes_with_what_decides_a_score(keys: list[Any], value: obje
     ],
     ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else "",
 )
-def test_the_hash_does_not_change_with_words(keys: list[Any], value: object) -> None:
-    assert changed(keys, value).hash == load_task("infovqa").hash
+def test_the_hashes_do_not_change_with_words_and_places(keys: list[Any], value: object) -> None:
+    task, other = load_task("infovqa"), changed(keys, value)
+    assert (other.hash, other.list_hash) == (task.hash, task.list_hash)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "same"),
+    [
+        (["id"], "infovqa2", False),
+        (["instruction"], "Find the page.", False),
+        (["source", "parts", 0, "revision"], "0" * 40, False),
+        (["source", "parts", 0, "name"], "english", False),
+        (["rules"], {"drop_identical_ids": True}, False),
+        (["rules"], {"drop_query_image_from_candidates": True}, False),
+        (["images", "downscale_pixels"], 1_000_000, False),
+        (["type"], "t2i", True),
+        (["cluster"], "none", True),
+        (["rules"], {"drop_qrels_outside_corpus": True}, True),
+        (["rules"], {"drop_qrels_outside_queries": True}, True),
+        (["rules"], {"graded": True}, True),
+        (["rules"], {"zero_grades_listed": True}, True),
+        (["rules"], {"average_over_parts": True}, True),
+        (["rules"], {"raw_qrels": True}, True),
+        (["rules"], {"duplicates": "max"}, True),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, list) else str(value),
+)
+def test_the_list_hash_changes_with_what_decides_a_list(keys: list[Any], value: object, same: bool) -> None:
+    task, other = load_task("infovqa"), changed(keys, value)
+    assert other.hash != task.hash
+    assert (other.list_hash == task.list_hash) == same
+
+
+def test_the_hashes_are_those_that_are_published() -> None:
+    """By hand: canonical JSON, as docs/design/task-definitions.md describes it. No later release may change them."""
+    pin = "a717264d4176bd57"  # tests/tasks/test_mini_data.py freezes it
+    task = load_task("mini-faq-t2t")
+    assert task.revision.startswith(pin)
+    images = '"images":{"downscale_pixels":null,"max_bytes":67108864,"max_pixels":89478485}'
+    shared = f'{images},"instruction":"{task.instruction}","parts":[["","{task.revision}"]],"rules":{{}}'
+    listed = f'{{"id":"mini-faq-t2t",{shared}}}'
+    scored = f'{{"cluster":"{task.cluster}","id":"mini-faq-t2t",{shared},"type":"t2t"}}'
+    assert task.list_hash == sha256(listed.encode()).hexdigest()
+    assert task.hash == sha256(scored.encode()).hexdigest()
 
 
 def changed(keys: list[Any], value: object) -> Task:

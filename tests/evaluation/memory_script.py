@@ -82,7 +82,7 @@ def _run(folder: Path, queries: int) -> None:
     task = load_task("mini-emoji-i2i")
     data = load_task_data(task, decode_cache=DecodeCache(), root=folder.parent)
     made = Provenance(
-        task=task.id, task_hash=task.hash, revision=task.revision, first_stage="ring", track="test", depth=DEPTH
+        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage="ring", track="test", depth=DEPTH
     )
     falling = list(range(DEPTH, 0, -1))
     # A generator: the script's own lists are not what is measured.

@@ -88,7 +88,7 @@ def test_a_ranking_knows_neither_order_nor_company(case, random, depth: int) -> 
     assert head.tolist() == [p for p in order.tolist() if p < depth]
 
 
-MADE = Provenance(task="t", task_hash="a" * 64, revision="r", first_stage="f", track="k", depth=30)
+MADE = Provenance(task="t", list_hash="a" * 64, revision="r", first_stage="f", track="k", depth=30)
 UNIQUE = {"unique_by": lambda row: row[0], "max_size": 5}
 LISTS = st.lists(st.tuples(st.text(max_size=5), IDS, st.lists(FLOATS, min_size=30, max_size=30)), **UNIQUE)
 

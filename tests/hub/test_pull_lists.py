@@ -238,7 +238,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "no parquet": (lambda made: b"#!/bin/sh\nrm -rf /\n", "damaged parquet"),
     "half a file": (lambda made: (made / f"{TASKS[0]}.parquet").read_bytes()[:-100], "damaged parquet"),
     "another task's": (lambda made: (made / f"{TASKS[1]}.parquet").read_bytes(), "not for"),
-    "another definition": (lambda made: rewritten(made, task_hash="0" * 64), "made for definition 000000000000"),
+    "another definition": (lambda made: rewritten(made, list_hash="0" * 64), "list hash 000000000000"),
     "another revision": (lambda made: rewritten(made, revision="0" * 64), "made from data revision 000000000000"),
     "another content": (lambda made: rewritten(made, sha256="0" * 64), "the content's hash is"),
     "shallower than it is": (lambda made: rewritten(made, depth=3), "in a list of depth 3"),

@@ -21,7 +21,13 @@ LISTS = [("q1", ["d1", "d2"], [2.0, 1.0]), ("q2", ["d2"], [0.5])]
 
 def write(path: Path, **changed: object) -> str:
     """A list at `path`; its hash."""
-    about = {"task": TASK.id, "task_hash": TASK.hash, "revision": TASK.revision, "first_stage": "toy", "track": "own"}
+    about = {
+        "task": TASK.id,
+        "list_hash": TASK.list_hash,
+        "revision": TASK.revision,
+        "first_stage": "toy",
+        "track": "own",
+    }
     candidates = build_candidates(Provenance.model_validate({**about, "depth": 5, **changed}), LISTS)
     write_parquet(candidates, path)
     return candidates.sha256
@@ -98,7 +104,7 @@ def test_what_is_pushed_was_read_whole_and_is_of_its_task(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changed", "error", "words"),
     [
-        ({"task_hash": "0" * 64}, CandidatesError, "made for definition 000000000000"),
+        ({"list_hash": "0" * 64}, CandidatesError, "list hash 000000000000"),
         ({"revision": "0" * 64}, CandidatesError, "made from data revision"),
         ({"task": "no-such"}, TaskError, "unknown task 'no-such'"),
         ({"track": "gme-2b"}, CandidatesError, "in candidate set gme-2b the list"),

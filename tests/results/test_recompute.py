@@ -41,7 +41,7 @@ def candidates(data: TaskData, tmp_path_factory: pytest.TempPathFactory) -> Path
     rng = np.random.default_rng(1)
     docs = list(data.corpus)
     made = Provenance(
-        task=TASK.id, task_hash=TASK.hash, revision=TASK.revision, first_stage="toy", track="test", depth=LISTED
+        task=TASK.id, list_hash=TASK.list_hash, revision=TASK.revision, first_stage="toy", track="test", depth=LISTED
     )
 
     def listed(query_id: str) -> tuple[str, list[str], list[float]]:

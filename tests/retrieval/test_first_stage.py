@@ -256,7 +256,7 @@ def test_self_matches_leave_before_the_list_is_cut() -> None:
 def test_a_list_says_what_made_it_and_holds_no_injected_positive() -> None:
     data = toy_data({"q1": "immutable strings", "q2": "zebra"}, TEXTS, {"q1": {"d3": 1}, "q2": {"d3": 1}})
     made = make_candidates(data, BM25Retriever(), "bm25", 3, "standard")
-    assert made.provenance.task_hash == data.task.hash
+    assert made.provenance.list_hash == data.task.list_hash
     assert made.provenance.revision == data.task.revision
     assert (made.provenance.first_stage, made.provenance.track, made.provenance.depth) == ("bm25", "standard", 3)
     assert "d3" not in made.get("q1")[0]

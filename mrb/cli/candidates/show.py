@@ -76,7 +76,7 @@ def _fields(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[st
 
     made = candidates.provenance
     yield "file", str(path)
-    yield "task", f"{made.task}, definition {made.task_hash}"
+    yield "task", f"{made.task}, list hash {made.list_hash}"
     yield "data", made.revision
     yield "first stage", made.first_stage
     yield "track", made.track

@@ -77,7 +77,9 @@ def load_held_out(tasks: Iterable[Task]) -> HeldOutIndex:
 
 
 def _load_keys(task: Task) -> Keys:
-    path = find_cache_root() / "contamination" / f"{hash_json([LAYOUT, task.id, task.hash, task.revision])}.npy"
+    # The hash of a task does not say where in a repository its tables lie, which decides the rows that are hashed.
+    key = hash_json([LAYOUT, task.hash, task.source.model_dump(mode="json")])
+    path = find_cache_root() / "contamination" / f"{key}.npy"
     if not path.is_file():
         logger.info(f"{task.id}: hashing its test items, once")
         keys = np.unique(np.fromiter(_hash_task(task), np.uint64))

@@ -166,7 +166,8 @@ def _build_groups(wanted: DataTask, settings: DataSettings, index: HeldOutIndex)
     options = BuildOptions(settings.depth, settings.random)
     listed = task.candidates.sha256 if task.candidates else None
     key = hash_json(
-        [LAYOUT, task.hash, task.revision, wanted.first_stage, listed, options.depth, options.random, index.identity]
+        [LAYOUT, task.hash, task.source.model_dump(mode="json"), wanted.first_stage, listed]
+        + [options.depth, options.random, index.identity]
         + ([] if wanted.derived is None else [wanted.derived, wanted.copies, hash_plugin(wanted.derived)])
     )
     folder = find_cache_root() / "built" / key[:32]
