@@ -47,8 +47,11 @@ def check_model_path(adapter: str, path: str, option: str = "path") -> str:
 
 
 @contextmanager
-def require_complete_weights(adapter: str, path: str) -> Iterator[None]:
+def require_complete_weights(adapter: str, path: str, needed: bool = True) -> Iterator[list[Mapping[str, Any]]]:
     """Refuse models loaded inside the context that did not get every weight from their checkpoint.
+
+    Yields a list, which holds the loading report of each model after the context. An empty one is refused, unless not
+    `needed`: then nothing is known of the weights.
 
     transformers initialises missing weights randomly and only logs it; a random head gives plausible scores. Libraries
     that load a model for us do not pass on its loading report, so `from_pretrained` is wrapped here, and restored at
@@ -71,11 +74,11 @@ def require_complete_weights(adapter: str, path: str) -> Iterator[None]:
     log.addFilter(_is_no_report)
     models.from_pretrained = classmethod(reporting)
     try:
-        yield
+        yield reports
     finally:
         models.from_pretrained = original
         log.removeFilter(_is_no_report)
-    if not reports:
+    if not reports and needed:
         raise AdapterError(f"{adapter}: {path}: cannot tell whether all of its weights were loaded")
     for report in reports:
         refuse_incomplete(adapter, path, report)

@@ -10,21 +10,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Literal
 
-from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
+from mrb.baselines._util.lazy_import import import_or_refuse
+from mrb.baselines._util.sentence_models import (
+    INSTALL,
+    import_sentence_transformers,
+    load_sentence_model,
+    make_typed_input,
+    read_special_tokens_as_text,
+)
 from mrb.data.items import Item
 from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, make_batches
-from mrb.engine.control import spell_special_tokens
 from mrb.engine.identity import hash_loaded_checkpoint
-from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import is_offline
+from mrb.errors import AdapterError
 from mrb.rerankers.reranker import Request
 
 _PAIRS_AHEAD = 512
 """Number of pairs that are sorted by length together."""
 _ROWS = 32
 """Default rows per batch on other devices than a CPU."""
-_INSTALL = "pip install 'mrb[cross-encoder]'"
 _BYTES_PER_TOKEN = 4
 _PIXELS_PER_TOKEN = 28 * 28
 """Rough size of a token, used only to batch pairs of similar length if there are images."""
@@ -59,31 +63,25 @@ class CrossEncoder:
     ) -> None:
         if batch_size < 0:
             raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 0")
-        check_model_path(self.name, path)
-        library = import_or_refuse(self.name, "sentence_transformers", _INSTALL)
-        try:
-            with require_complete_weights(self.name, path):
-                self._model = library.CrossEncoder(
-                    path,
-                    revision=revision,
-                    device=device,
-                    max_length=max_length,
-                    model_kwargs={"dtype": dtype},
-                    local_files_only=is_offline(),
-                    trust_remote_code=trust_remote_code,
-                )
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise AdapterError(f"{self.name}: {path} cannot be loaded: {to_one_line(error, 200)}") from error
+        self._model = load_sentence_model(
+            self.name,
+            import_sentence_transformers(self.name).CrossEncoder,
+            path,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            options={"max_length": max_length},
+        )
         _check_head(self.name, path, self._model)
         self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
         _set_padding(self.name, path, self._model)
         self.inputs = _read_inputs(self.name, path, self._model)
         self._as_parts = _takes_parts(self._model)
-        if "message" not in getattr(self._model[0], "modality_config", {}):
-            spell_special_tokens(self._model.tokenizer)  # not with a chat template, whose own must stay tokens
+        read_special_tokens_as_text(self._model)
         self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
-        self._raw = import_or_refuse(self.name, "torch", _INSTALL).nn.Identity()
+        self._raw = import_or_refuse(self.name, "torch", INSTALL).nn.Identity()
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         """Yield (key, logits) of each request. Pairs of several requests share a batch, longest first."""
@@ -145,15 +143,7 @@ class CrossEncoder:
         return [float(score) for score in scores]
 
     def _make_side(self, item: Item) -> str | dict[str, Any]:
-        """Return one side of a pair.
-
-        A model that takes images would open a plain text that looks like an image's address or path; under the key
-        "text" it stays a text.
-        """
-        if not self._as_parts:
-            return item.text
-        parts: dict[str, Any] = {"image": item.image.open()} if item.image else {}
-        return parts | ({"text": item.text} if item.text or not parts else {})
+        return make_typed_input(item) if self._as_parts else item.text
 
 
 def _estimate_tokens(query: Item, candidate: Item) -> int:
@@ -182,7 +172,7 @@ def _set_padding(name: str, path: str, model: Any) -> None:
         raise AdapterError(f"{name}: {path}: its tokenizer has no pad_token, which a batch of two rows needs")
     network = getattr(model[0], "model", None)
     if not isinstance(
-        network, import_or_refuse(name, "transformers.modeling_layers", _INSTALL).GenericForSequenceClassification
+        network, import_or_refuse(name, "transformers.modeling_layers", INSTALL).GenericForSequenceClassification
     ):
         return
     config = network.config.get_text_config()

@@ -50,7 +50,7 @@ WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
 """Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
 CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3"}
-OTHERS = (*CROSS_ENCODERS, "listwise")
+OTHERS = (*CROSS_ENCODERS, "bi-encoder", "listwise")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,8 @@ def arguments(
         if name == "listwise":
             folder = llama(tmp_path / "model", "<|im_start|>", "<|im_end|>")
             return ("--set", f"path={folder}", "--set", "max_new_tokens=2", *TEXT_TASK)
+        if name == "bi-encoder":
+            return ("--set", f"path={tiny('minilm')}", "--set", "device=cpu", *TEXT_TASK)
         if name in CROSS_ENCODERS:
             return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
         return TEXT_TASK
@@ -107,6 +109,7 @@ MISSING = {
     "rerank-api": "rerank-api: the option 'url' must be given: --set url=...",
     "vllm": "vllm: the option 'model' must be given: --set model=...",
     "cross-encoder": "cross-encoder: the option 'path' must be given: --set path=...",
+    "bi-encoder": "bi-encoder: the option 'path' must be given: --set path=...",
     "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3 cannot be loaded: ",
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }
