@@ -1,4 +1,4 @@
-"""`bi-encoder`: scores are sentence-transformers' own, on all-MiniLM-L6-v2, a tiny CLIP and a tiny vision-language model.
+"""`bi-encoder` on all-MiniLM-L6-v2, a tiny CLIP and a tiny vision-language model: the scores of sentence-transformers.
 
 What has no stated pooling is refused; a text is never opened as an image; a live model is left as it was.
 """
@@ -139,7 +139,9 @@ def test_images_and_texts_of_two_towers(clip: Path, tmp_path: Path) -> None:
 def test_an_image_with_a_text_in_one_message(tmp_path: Path) -> None:
     llava_cross_encoder(tmp_path)
     network = Transformer(str(tmp_path / "parts"))
-    model = SentenceTransformer(modules=[network, Pooling(network.get_embedding_dimension(), "lasttoken")], device="cpu")
+    model = SentenceTransformer(
+        modules=[network, Pooling(network.get_embedding_dimension(), "lasttoken")], device="cpu"
+    )
     model.save_pretrained(str(tmp_path / "bi"))
     reranker = load(tmp_path / "bi", batch_size="2")
     assert reranker.info.inputs == ("text", "image", "image+text")
