@@ -29,7 +29,7 @@ from mrb._util.printable import PrintableStr
 from mrb.data.task import Model, Sha256, Task
 from mrb.errors import CandidatesError, format_first_problem
 
-_METADATA_KEY = b"mrb"
+METADATA_KEY = b"mrb"
 _SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("rank", pa.int32()), ("score", pa.float32())])
 
 IDS_UNPACKED = 50_000
@@ -183,7 +183,7 @@ def write_parquet(candidates: Candidates, path: Path) -> None:
         metadata = _Metadata(schema_version=2, sha256=candidates.sha256, **candidates.provenance.model_dump())
     except ValidationError as error:
         raise CandidatesError(f"{path}: {format_first_problem(error)}") from error
-    table = pa.table(columns, schema=_SCHEMA.with_metadata({_METADATA_KEY: metadata.model_dump_json().encode()}))
+    table = pa.table(columns, schema=_SCHEMA.with_metadata({METADATA_KEY: metadata.model_dump_json().encode()}))
     with open_atomically(path) as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -280,7 +280,7 @@ def _check_list(provenance: Provenance, query_id: str, ids: Sequence[str], score
 
 
 def _read_metadata(path: Path, schema: pa.Schema) -> _Metadata:
-    found = (schema.metadata or {}).get(_METADATA_KEY)
+    found = (schema.metadata or {}).get(METADATA_KEY)
     if found is None:
         raise CandidatesError(f"{path}: no MRB metadata; make lists with `mrb candidates make`")
     try:

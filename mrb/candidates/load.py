@@ -7,26 +7,35 @@ from pathlib import Path
 from mrb.candidates import lists
 from mrb.candidates.candidate_sets import check_candidate_set
 from mrb.candidates.lists import Candidates, Provenance
+from mrb.candidates.own_lists import find_own_list
 from mrb.data.corpus_subset import NeededDocuments
-from mrb.data.task import Task, locate_task_folder
+from mrb.data.task import Task, is_registered, locate_task_folder
 from mrb.errors import CandidatesError
 
 
 def has_candidates(task: Task, given: Path | None) -> bool:
     """Return whether `find_candidates` would find the task's list."""
     if given is None:
-        return task.candidates is not None
+        return task.candidates is not None or (not is_registered(task.id) and find_own_list(task) is not None)
     return (given / f"{task.id}.parquet" if given.is_dir() else given).is_file()
 
 
-def find_candidates(task: Task, given: Path | None) -> Path:
+def find_candidates(task: Task, given: Path | None, sha256: str | None = None) -> Path:
     """Return the file of the task's list: `given` (a file, or a folder that holds `<task>.parquet`), else the frozen
-    one. CandidatesError if there is none."""
+    one, or that of an own task (`find_own_list`, with this hash if it is known). CandidatesError if there is none."""
     if given is not None:
         path = given / f"{task.id}.parquet" if given.is_dir() else given
         if not path.is_file():
             raise CandidatesError(f"task {task.id}: no candidate list at {path}")
         return path
+    if not is_registered(task.id):
+        found = find_own_list(task, sha256)
+        if found is None:
+            raise CandidatesError(
+                f"task {task.id}: its data has no candidate list (run.trec, or another of docs/own-data.md), and a "
+                "reranker needs one: give --first-stage bm25 to `mrb run`, or a list with --candidates"
+            )
+        return found
     if task.candidates is None:
         raise CandidatesError(
             f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "
@@ -46,13 +55,15 @@ def check_candidates(task: Task, given: Path | None, depth: int) -> None:
     _check(lists.read_provenance(path), task, depth, path)
 
 
-def load_candidates(task: Task, given: Path | None, depth: int) -> Candidates:
+def load_candidates(task: Task, given: Path | None, depth: int, sha256: str | None = None) -> Candidates:
     """Load the task's list, checked against the task, the depth and, for a frozen list, its hash.
+
+    `sha256` finds the list that a first stage made for an own task; another list of the task is not refused here.
 
     Raises:
         CandidatesError: Names the file and what is wrong.
     """
-    path = find_candidates(task, given)
+    path = find_candidates(task, given, sha256)
     found = lists.read_parquet(path)
     _check(found.provenance, task, depth, path)
     if given is None and task.candidates is not None and found.sha256 != task.candidates.sha256:

@@ -22,20 +22,24 @@ import pyarrow as pa
 from mrb._util.files import compute_unpacked_limit, parse_json, read_all
 from mrb._util.parquet import open_untrusted, read_batches
 from mrb.candidates.lists import Candidates
+from mrb.data.json_rows import iterate_objects
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, ResultError, to_one_line
 from mrb.retrieval.first_stage import make_candidates
 from mrb.retrieval.retriever import RankedList
 from mrb.retrieval.top_k import select_top_k
 
-Format = Literal["trec", "mteb", "parquet"]
+Format = Literal["trec", "mteb", "parquet", "top_ranked"]
 Scores = Mapping[str, Mapping[str, float]]
 """Query id -> document id -> score, a finite number in the range of float32."""
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_LINE_BYTES = 64 * 1024
+MAX_RANKED = 200_000_000
+"""Most values of a `top_ranked` table."""
+_RANKED = ("query-id", "corpus-ids")
 _META = "mteb_model_meta"
-_FIRST_STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,95}")
+FIRST_STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,95}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -62,8 +66,10 @@ def read_scores(
     Args:
         path: The file.
         form: "trec" (`query Q0 document rank score tag`; the rank is ignored), "mteb" (JSON of mteb's
-            `prediction_folder`, or a plain object of queries) or "parquet" (columns query_id, doc_id, score; others are
-            ignored). If None, it follows from the file's suffix: .json, .parquet, otherwise TREC.
+            `prediction_folder`, or a plain object of queries), "parquet" (columns query_id, doc_id, score; others are
+            ignored) or "top_ranked" (mteb's table with a list `corpus-ids` for each `query-id`, parquet or one object
+            per line; it has no scores, so the document at rank n gets -n). If None, it follows from the file's suffix
+            (.json, .jsonl, .parquet, otherwise TREC) and, for parquet, from its columns.
         subset: The subset to read from an mteb file with several.
         split: The split to read from an mteb file with several.
 
@@ -80,7 +86,8 @@ def read_scores(
     if form == "mteb":
         scores = _read_mteb(path, subset, split)
     else:
-        scores = _group_by_query(path, _read_parquet(path) if form == "parquet" else _read_trec(path))
+        read = {"parquet": _read_parquet, "top_ranked": _read_top_ranked, "trec": _read_trec}[form]
+        scores = _group_by_query(path, read(path))
     if not scores:
         raise ResultError(f"{path}: holds no scores")
     return scores
@@ -112,7 +119,7 @@ def import_candidates(
             lists are shorter than `depth`, or `first_stage` is not a valid name.
     """
     task = data.task
-    if _FIRST_STAGE.fullmatch(first_stage) is None:
+    if FIRST_STAGE.fullmatch(first_stage) is None:
         raise CandidatesError(f"first stage {first_stage!r}: wanted letters, digits, '.', '_', '+', '-', at most 96")
     unknown = [query_id for query_id in scores if query_id not in data.queries]
     if unknown and not skip_unknown:
@@ -153,8 +160,21 @@ class _FixedScores:
 
 
 def _guess_format(path: Path) -> Format:
-    forms: dict[str, Format] = {".json": "mteb", ".parquet": "parquet"}
-    return forms.get(Path(path.name.lower().removesuffix(".gz")).suffix, "trec")
+    forms: dict[str, Format] = {".json": "mteb", ".parquet": "parquet", ".jsonl": "top_ranked"}
+    form = forms.get(Path(path.name.lower().removesuffix(".gz")).suffix, "trec")
+    if form == "parquet":
+        with open_untrusted(path, ResultError) as file:
+            return "top_ranked" if _RANKED[1] in file.schema_arrow.names else "parquet"
+    return form
+
+
+def read_tag(path: Path) -> str | None:
+    """Return the tag of a TREC run's first line, None for another format. It names the system that made the run."""
+    if _guess_format(path) != "trec":
+        return None
+    with _open_file(path) as (file, _):
+        columns = file.readline(MAX_LINE_BYTES).decode(errors="replace").split()
+    return columns[5] if len(columns) == 6 else None
 
 
 @contextmanager
@@ -211,6 +231,41 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, str, float]]:
                 if query_id is None or doc_id is None:
                     raise ResultError(f"{path}: a row without query_id or doc_id")
                 yield query_id, doc_id, _check_score(score, f"{path}: query {query_id!r}, document {doc_id!r}")
+
+
+def _read_top_ranked(path: Path) -> Iterator[tuple[str, str, float]]:
+    """Yield the pairs of mteb's table; the score is minus the rank, because the table has no scores."""
+    for place, query_id, doc_ids in _iterate_ranked(path):
+        if not isinstance(query_id, str) or not isinstance(doc_ids, list):
+            raise ResultError(f"{place}: wanted {_RANKED[0]}, a text, and {_RANKED[1]}, a list of texts")
+        for rank, doc_id in enumerate(doc_ids, start=1):
+            if not isinstance(doc_id, str):
+                raise ResultError(f"{place}, column {_RANKED[1]}: rank {rank} is no document id")
+            yield query_id, doc_id, -float(rank)
+
+
+def _iterate_ranked(path: Path) -> Iterator[tuple[str, object, object]]:
+    if not path.name.lower().endswith(".parquet"):
+        try:
+            for place, row in iterate_objects([path]):
+                yield f"{path.parent / place}", row.get(_RANKED[0]), row.get(_RANKED[1])
+        except ValueError as error:
+            raise ResultError(f"{path.parent / to_one_line(error)}") from error
+        return
+    with open_untrusted(path, ResultError) as file:
+        names = file.schema_arrow.names
+        for name in _RANKED:
+            if name not in names:
+                raise ResultError(f"{path}: columns found: {', '.join(names)}; wanted {' and '.join(_RANKED)}")
+        groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+        if sum(group.column(n).num_values for group in groups for n in range(group.num_columns)) > MAX_RANKED:
+            raise ResultError(f"{path}: more than {MAX_RANKED} values")
+        number = 0
+        for batch in file.iter_batches(100, columns=list(_RANKED)):
+            batch.validate(full=True)
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row[_RANKED[0]], row[_RANKED[1]]
 
 
 def _read_mteb(path: Path, subset: str | None, split: str | None) -> Scores:

@@ -21,7 +21,7 @@ Decorator = Callable[[Function], Function]
 
 RERANKER = "Installed adapter, my_adapter(.py), or module:Class."
 LISTS = "A candidate list, a folder of <task>.parquet, or hf://datasets/ORG/NAME[@REVISION][/FOLDER]."
-FORMATS = ("trec", "mteb", "parquet")
+FORMATS = ("trec", "mteb", "parquet", "top_ranked")
 """Formats of score files."""
 
 
@@ -51,7 +51,7 @@ def add_change_option(help: str) -> Decorator:
 
 
 def add_task_option(help: str = "Only this task; may be repeated.") -> Decorator:
-    """`--task ID`, as `task_ids`."""
+    """`--task ID`, as `task_ids`; an own task may be named by the path of its file."""
     return click.option("--task", "task_ids", multiple=True, metavar="ID", help=help)
 
 
@@ -69,6 +69,12 @@ def add_type_option() -> Decorator:
     """`--type TYPE`, as `types`."""
     help = "Only tasks of this type, e.g. t2i; may be repeated."
     return click.option("--type", "types", multiple=True, metavar="TYPE", help=help)
+
+
+def add_data_option() -> Decorator:
+    """`--data FOLDER`, as `data`; `mrb.data.own_tasks.open_data` reads each."""
+    help = "Your own data: a folder (queries, corpus, qrels, images); may be repeated."
+    return click.option("--data", multiple=True, metavar="FOLDER", help=help)
 
 
 def add_depth_option(help: str, default: int | None = None, least: int = 1) -> Decorator:
@@ -164,9 +170,10 @@ def find_tasks(task_ids: Sequence[str], suite_id: str | None, default: str | Non
     Raises:
         MRBError: Both options are given, or neither without a default.
     """
-    from mrb.data.task import list_suite_tasks, load_suite, load_task
+    from mrb.data.own_tasks import resolve_task
+    from mrb.data.task import list_suite_tasks, load_suite
 
     suite_id = suite_id or (None if task_ids else default)
     if bool(task_ids) == bool(suite_id):
         raise MRBError("name the tasks: either --task ID (may be repeated) or --suite ID")
-    return list_suite_tasks(load_suite(suite_id)) if suite_id else [load_task(task_id) for task_id in task_ids]
+    return list_suite_tasks(load_suite(suite_id)) if suite_id else [resolve_task(task_id) for task_id in task_ids]

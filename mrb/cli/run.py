@@ -12,6 +12,7 @@ import click
 from mrb.cli.executor import add_cluster_options, select_executor
 from mrb.cli.options import (
     add_candidates_option,
+    add_data_option,
     add_depth_option,
     add_estimate_options,
     add_model_option,
@@ -34,6 +35,8 @@ from mrb.parallel.ray_cluster import ClusterOptions
 @set_option()
 @add_suite_option()
 @add_task_option()
+@add_data_option()
+@click.option("--first-stage", metavar="NAME", help="Make the lists of your own data by this retriever, e.g. bm25.")
 @add_type_option()
 @add_depth_option("Candidates per query. Default: the suite's.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task, for trials.")
@@ -74,6 +77,8 @@ def command(
     options: tuple[str, ...],
     suite_id: str | None,
     task_ids: tuple[str, ...],
+    data: tuple[str, ...],
+    first_stage: str | None,
     types: tuple[str, ...],
     depth: int | None,
     limit: int | None,
@@ -98,6 +103,7 @@ def command(
 
     Killed at any moment, the same command continues where it stopped.
     """
+    from mrb.data.own_tasks import open_data
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.hub.pull_lists import find_local_lists
@@ -105,8 +111,15 @@ def command(
 
     need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
     start = select_executor(executor, ClusterOptions(workers, gpus_per_worker, address), timeout)
-    spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned")
+    own = [open_data(name) for name in data]
+    spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
     lists, pulled = find_local_lists(candidates, spec.tasks)
+    if first_stage is not None:
+        from mrb.retrieval.own_lists import make_own_lists
+
+        if candidates is not None:
+            raise MRBError("give either --candidates or --first-stage")
+        lists = make_own_lists(spec.tasks, first_stage, spec.depth)
     spec = replace(
         spec,
         model=model,

@@ -77,7 +77,7 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
         size = "-" if task.size.gigabytes is None else format_size(task.size.gigabytes)
         counts = [f"{count_queries(task, sample):,}", f"{task.size.documents:,}", size]
         listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
-        rows.append([task.id, task.type, *counts, task.status, *listed, task.title])
+        rows.append([task.id, task.type, *counts, task.status or "own", *listed, task.title])
     return "\n".join(format_table(rows, left={0, 1, *range(5, len(rows[0]))}))
 
 

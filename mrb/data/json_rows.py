@@ -14,13 +14,13 @@ TEXTS = frozenset({"text", "query", "title", "score"})
 """Columns that are kept as text besides the ids. Of other columns only the name is kept, because no task uses them."""
 
 
-class _Real(str):
+class Real(str):
     """A JSON number with a fraction or an exponent, a NaN or an infinity, as written in the file."""
 
     __slots__ = ()
 
 
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=_Real, parse_constant=_Real)
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=Real, parse_constant=Real)
 
 
 def read_json_columns(paths: Sequence[Path]) -> dict[str, bool]:
@@ -30,7 +30,7 @@ def read_json_columns(paths: Sequence[Path]) -> dict[str, bool]:
     values, because images are read from parquet only.
     """
     columns: dict[str, bool] = {}
-    for place, row in _iterate_objects(paths):
+    for place, row in iterate_objects(paths):
         for name in row:
             columns.setdefault(name, name in IDS or name in TEXTS)
         if row.get("image") is not None:
@@ -50,7 +50,7 @@ def iterate_json_rows(
     """
     kept = [name for name, keep in columns.items() if keep]
     empty: dict[str, str | None] = dict.fromkeys(columns)
-    for place, row in _iterate_objects([Path(path) for path, _, _ in files]):
+    for place, row in iterate_objects([Path(path) for path, _, _ in files]):
         yield {**empty, **{name: _to_text(row.get(name), name, place) for name in kept}}
 
 
@@ -59,7 +59,7 @@ def _to_text(value: object, name: str, place: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{place}: column {name} holds {json.dumps(value)[:80]}, wanted a string or a whole number")
-    if isinstance(value, _Real):
+    if isinstance(value, Real):
         if name in IDS:
             raise ValueError(f"{place}: column {name} holds {value}, an id is a string or a whole number")
         return str(value)
@@ -71,8 +71,11 @@ def _to_text(value: object, name: str, place: str) -> str | None:
     return value
 
 
-def _iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (file with line or object number, object) of files with one object per line or one array of objects."""
+def iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (file with line or object number, object) of files with one object per line or one array of objects.
+
+    Numbers are texts: whole ones as their digits, others as `Real`. ValueError names the place of what is no JSON.
+    """
     for path in paths:
         opened = gzip.open if path.suffix == ".gz" else open
         try:
@@ -96,5 +99,8 @@ def _iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any
 def _decode_line(text: str, place: str) -> Any:
     try:
         return _DECODER.decode(text.strip())
+    except json.JSONDecodeError as error:
+        at = f", column {error.colno}" if error.lineno == 1 else f", line {error.lineno}, column {error.colno}"
+        raise ValueError(f"{place}{at}: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{place}: {error}") from None

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from mrb.data.corpus_subset import NeededDocuments
 from mrb.data.embedded import check_file, check_part
+from mrb.data.folder_task import load_folder_part
 from mrb.data.hub_parts import Judgement, PartTables, load_part
 from mrb.data.items import DecodeCache
+from mrb.data.own_tasks import NAME_FOLDER, find_task_folder
 from mrb.data.stats import Counts, check_counts
 from mrb.data.tables import (
     CORPUS_ID_COLUMNS,
@@ -43,7 +45,7 @@ def load_task_data(
     Args:
         task: The task.
         decode_cache: The cache of decoded images; a new one if None.
-        root: The folder of the embedded repositories; the installed one if None.
+        root: The folder of the embedded repositories, or of a folder task's data; the known one if None.
         needed: If given, the corpus of a Hub task holds only the documents that it names.
 
     Returns:
@@ -55,6 +57,11 @@ def load_task_data(
     cache = decode_cache or DecodeCache()
     if task.source.kind == "hub":
         parts = [load_part(task, part, cache, needed) for part in task.source.parts]
+    elif task.source.kind == "folder":
+        folder = root or find_task_folder(task)
+        if folder is None:
+            raise DataError(f"task {task.id}: its data is a folder that is not known here: {NAME_FOLDER}")
+        parts = [load_folder_part(task, part, folder, cache) for part in task.source.parts]
     else:
         parts = [_load_embedded(task, part, root or locate_embedded_data(), cache) for part in task.source.parts]
     queries, corpus = join_tables([part.queries for part in parts]), join_tables([part.corpus for part in parts])

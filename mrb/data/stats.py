@@ -94,7 +94,7 @@ def describe_size_difference(
     found = [
         f"{known:,} {name}, the registry says {stated:,}"
         for name, known, stated in (*pairs, ("judgements", qrels, size.qrels))
-        if None not in (known, stated) and known != stated
+        if known is not None and stated and known != stated
     ]
     if query_rows is not None and query_rows < size.queries:
         found.append(f"{query_rows:,} rows of queries, the registry says {size.queries:,} judged ones")

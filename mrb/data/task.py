@@ -95,14 +95,16 @@ class Part(Model):
 
 
 class Source(Model):
-    """The source of the data. `schema_family` names the column layout (docs/design/task-definitions.md describes each).
+    """The source of the data: a Hub repository, the package, or a folder of the user's own (`mrb.data.folder_task`).
+
+    `schema_family` names the column layout (docs/design/task-definitions.md describes each).
 
     `format` is the format of the files at the pinned revision (`json`: one object per line); `format_confirmed` is
     false if no public document states it. `seen_live` is the day on which `mrb data check --remote` confirmed this
     source on the live Hub; None if that never happened.
     """
 
-    kind: Literal["hub", "embedded"]
+    kind: Literal["hub", "embedded", "folder"]
     schema_family: Literal["beir", "mbeir", "umrb", "flickr", "vidore"]
     format: Literal["parquet", "json"]
     format_confirmed: bool = True
@@ -114,8 +116,8 @@ class Source(Model):
         for part in self.parts:
             if self.kind == "hub" and (part.revision is None or "/" not in part.repository):
                 raise ValueError(f"part {part.repository!r} of a Hub source needs `owner/name` and a revision")
-            if self.kind == "embedded" and part.content is None:
-                raise ValueError(f"part {part.repository!r} of an embedded source needs a content hash")
+            if self.kind != "hub" and part.content is None:
+                raise ValueError(f"part {part.repository!r} of a source that is not on the Hub needs a content hash")
         names = {part.name for part in self.parts}
         if len(self.parts) > 1 and ("" in names or len(names) < len(self.parts)):
             raise ValueError("several parts need a name each, all different")
@@ -185,11 +187,11 @@ class Size(Model):
     """Documented sizes: judged queries, documents and rows of the published qrels.
 
     `gigabytes` is the documented download size, in which small text tables may be missing. `gigabytes` and `qrels` are
-    None if no source states them.
+    None if no source states them. Of an own task on the Hub, 0 queries or documents mean that nobody stated them.
     """
 
-    queries: int = Field(gt=0)
-    documents: int = Field(gt=0)
+    queries: int = Field(ge=0)
+    documents: int = Field(ge=0)
     qrels: int | None = None
     gigabytes: float | None = None
 
@@ -209,26 +211,29 @@ class Task(Model):
 
     `cluster` states which queries are not independent in the confidence intervals: those with the same image, the same
     text, or a common positive document (directly or through others).
+
+    A task that is not in the registry is a task of one's own (`mrb.data.own_tasks`). It may leave out what only readers
+    of the registry need: description, status, languages, licence, citation, sizes.
     """
 
     schema_version: Literal[1]
     id: Slug
     title: str = Field(max_length=80)
     type: TypeName
-    description: str = Field(max_length=1000)
+    description: str = Field(default="", max_length=1000)
     instruction: str = Field(min_length=1, max_length=500)
     source_measure: MeasureName
-    status: Literal["confirmed", "inferred"]
-    status_reason: str = Field(min_length=10, max_length=1000)
-    languages: tuple[str, ...] = Field(min_length=1)
-    licence: str
+    status: Literal["confirmed", "inferred"] | None = None
+    status_reason: str = Field(default="", max_length=1000)
+    languages: tuple[str, ...] = ()
+    licence: str = ""
     licence_note: str = ""
-    citation: str
+    citation: str = ""
     homepage: HttpsUrl | None = None
     cluster: Literal["none", "query_image", "query_text", "document"] = "none"
     defects: tuple[str, ...] = ()
     superseded_by: Slug | None = None
-    size: Size
+    size: Size = Size(queries=0, documents=0)
     source: Source
     rules: Rules = Rules()
     images: Images = Images()
@@ -343,15 +348,32 @@ def locate_task_folder() -> Path:
     return Path(str(resources.files("mrb.tasks")))
 
 
-@cache
 def load_task(task_id: str) -> Task:
-    """Load a task by id. Raises TaskError if it is unknown (with similar names) or malformed."""
-    path = _list_task_files().get(task_id)
-    if path is None:
+    """Load a task by id: one of the registry, or one of the user's own (`mrb.data.own_tasks`).
+
+    Raises TaskError if it is unknown (with similar names) or malformed.
+    """
+    if is_registered(task_id):
+        return _load_registered(task_id)
+    from mrb.data.own_tasks import find_own_task  # it needs this module
+
+    own = find_own_task(task_id)
+    if own is None:
         raise TaskError(
-            f"unknown task {task_id!r}{suggest_names(task_id, list(_list_task_files()))}; `mrb tasks` lists them"
+            f"unknown task {task_id!r}{suggest_names(task_id, list(_list_task_files()))}; `mrb tasks` lists them; "
+            "one of your own is found through --data FOLDER, --task FILE.toml or the environment variable MRB_TASKS"
         )
-    return read_task(path)
+    return own
+
+
+def is_registered(task_id: str) -> bool:
+    """Return whether the registry has a task of this id."""
+    return task_id in _list_task_files()
+
+
+@cache
+def _load_registered(task_id: str) -> Task:
+    return read_task(_list_task_files()[task_id])
 
 
 def read_task(path: Path) -> Task:

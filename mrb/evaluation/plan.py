@@ -155,7 +155,8 @@ def load_plan(spec: TaskSpec, *, sha256: str | None = None) -> Plan:
             document.
         DataError: The data cannot be loaded or is damaged.
     """
-    candidates = load_candidates(spec.task, spec.candidates, spec.depth)
+    spec.make_known()
+    candidates = load_candidates(spec.task, spec.candidates, spec.depth, sha256)
     where = f"candidates of {spec.task.id}"
     if sha256 not in (None, candidates.sha256):
         raise CandidatesError(

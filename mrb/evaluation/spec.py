@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mrb.data.task import TYPES, Sample, Suite, Task, load_suite, load_task
+from mrb.candidates.lists import read_provenance
+from mrb.candidates.own_lists import find_own_list
+from mrb.data.own_tasks import find_task_folder, register_task, resolve_task
+from mrb.data.task import TYPES, Sample, Suite, Task, is_registered, load_suite
 from mrb.errors import MRBError, TaskError
 
 DEFAULT_SUITE = "mini"
@@ -20,8 +23,9 @@ MAX_SHARDS = 100_000
 class TaskSpec:
     """What is scored of one task. Worker processes load the same plan from it as the run's process.
 
-    `candidates` is a candidate list or a folder of lists, None for the frozen list. `limit` takes only the first
-    queries; `sample` is a suite's fixed sample.
+    `candidates` is a candidate list or a folder of lists, None for the frozen list or that of an own task's folder.
+    `limit` takes only the first queries; `sample` is a suite's fixed sample. `folder` is where the data of an own task
+    lies, which its definition must not say; it is filled in where the process knows it.
     """
 
     task: Task
@@ -29,6 +33,16 @@ class TaskSpec:
     candidates: Path | None = None
     limit: int | None = None
     sample: Sample | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.folder is None and self.task.source.kind == "folder":
+            object.__setattr__(self, "folder", find_task_folder(self.task))
+
+    def make_known(self) -> None:
+        """Make an own task known to this process, which may be a worker's: `load_task_data` then finds its data."""
+        if self.folder is not None:
+            register_task(self.task, self.folder)
 
 
 @dataclass(frozen=True)
@@ -86,15 +100,19 @@ def select_tasks(
     types: Sequence[str],
     depth: int | None,
     qrels: Literal["cleaned", "raw"] = "cleaned",
+    own: Sequence[Task] = (),
 ) -> RunSpec:
     """Return a run of the tasks that `--suite`, `--task` and `--type` name; all else has its default.
 
     Args:
         suite_id: The suite; if None and no task is named, the suite `mini`.
-        task_ids: Tasks, which must be in the suite if one is named; if empty, all tasks of the suite.
+        task_ids: Tasks, which must be in the suite if one is named; if empty, all tasks of the suite. An own task is
+            named by its id or by the path of its file or folder.
         types: Keep only tasks of these types; if empty, all types.
-        depth: The depth; if None, the suite's. Without a suite: the depth of `mini` for embedded tasks only, else 100.
+        depth: The depth; if None, the suite's. Without a suite: the depth of `mini` for embedded tasks only, else 100,
+            or that of the shallowest list of the own tasks' folders.
         qrels: Which judgements to use.
+        own: Tasks of the user's own (`mrb.data.own_tasks`), besides those that are named.
 
     Raises:
         TaskError: A suite, task or type is unknown, a task is not in the suite, or no task is left.
@@ -102,7 +120,9 @@ def select_tasks(
     unknown = [name for name in types if name not in TYPES]
     if unknown:
         raise TaskError(f"unknown task type {unknown[0]!r}; there are: {', '.join(TYPES)}")
-    suite = load_suite(suite_id or DEFAULT_SUITE) if suite_id or not task_ids else None
+    suite = load_suite(suite_id or DEFAULT_SUITE) if suite_id or not (task_ids or own) else None
+    if suite is not None and own:
+        raise TaskError(f"task {own[0].id!r} is your own and in no suite: give either --suite or --data")
     if suite is not None:
         outside = [task_id for task_id in task_ids if task_id not in suite.tasks]
         if outside:
@@ -110,9 +130,15 @@ def select_tasks(
                 f"task {outside[0]!r} is not in suite {suite.id!r}; `mrb tasks --suite {suite.id}` lists it"
             )
     wanted = list(dict.fromkeys(task_ids)) or list(suite.tasks if suite else ())
-    tasks = tuple(task.with_qrels(qrels) for task in map(load_task, wanted) if not types or task.type in types)
+    found = [*map(resolve_task, wanted), *own]
+    twice = next(
+        (task.id for number, task in enumerate(found) if task.id in {other.id for other in found[:number]}), ""
+    )
+    if twice:
+        raise TaskError(f"two tasks are named {twice!r}; give one of the folders another id (id = ... in task.toml)")
+    tasks = tuple(task.with_qrels(qrels) for task in found if not types or task.type in types)
     if not tasks:
-        raise TaskError(f"no task is left: none of {len(wanted)} has type {' or '.join(types)}")
+        raise TaskError(f"no task is left: none of {len(found)} has type {' or '.join(types)}")
     return RunSpec(tasks, suite, depth or _find_default_depth(suite, tasks))
 
 
@@ -130,5 +156,10 @@ def parse_shard(text: str | None) -> Shard | None:
 def _find_default_depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
     if suite is not None:
         return suite.depth
+    depths = [
+        read_provenance(path).depth
+        for path in (find_own_list(task) for task in tasks if not is_registered(task.id))
+        if path
+    ]
     embedded = all(task.source.kind == "embedded" for task in tasks)
-    return load_suite(DEFAULT_SUITE).depth if embedded else DEFAULT_DEPTH
+    return load_suite(DEFAULT_SUITE).depth if embedded else min([DEFAULT_DEPTH, *depths])

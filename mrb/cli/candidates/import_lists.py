@@ -36,7 +36,8 @@ def import_lists(
     skip_unknown: bool,
     out: Path,
 ) -> None:
-    """Make <task>.parquet from a TREC run, an mteb prediction file, or a parquet of query_id, doc_id, score.
+    """Make <task>.parquet from a TREC run, an mteb prediction file or top_ranked table, or a parquet of query_id,
+    doc_id, score.
 
     Scores decide the order, every id must be the task's, and self-matches are removed before the lists are cut.
     """

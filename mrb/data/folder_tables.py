@@ -1,0 +1,227 @@
+"""Read a data folder once into Arrow files of MRB's cache, with the hash of its content.
+
+The tables have the columns of the Hub's data sets, so that one reader (`mrb.data.tables`) makes the items of all tasks,
+and a column `place` for errors. They are memory-mapped: a worker process reads the images that it needs. The cache is
+`<cache>/folders/<key>/`: the key is over the folder and the names, sizes and times of its tables, and `record.json`
+holds those of the images that rows name. A changed file is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+import pyarrow as pa
+import pyarrow.ipc
+from pydantic import ValidationError
+
+from mrb._util.files import open_atomically, read_json, write_json
+from mrb._util.hashing import dump_canonical_json, hash_bytes, hash_json, hash_lines
+from mrb.data.folder_files import FolderFiles, resolve_inside
+from mrb.data.folder_rows import ItemRow, iterate_items, iterate_qrels
+from mrb.data.images import ImageCaps, read_header
+from mrb.data.task import Model, Sha256
+from mrb.errors import DataError, ResultError
+from mrb.hub.manifest import find_cache_root
+
+VERSION = "mrb-folder-v1"
+"""Part of the content hash, and of the cache's key: a new way of reading makes another hash."""
+ROLES: tuple[Literal["queries", "corpus"], ...] = ("queries", "corpus")
+RECORD_FILE = "record.json"
+MAX_RECORD_BYTES = 1024 * 1024 * 1024
+BATCH_BYTES = 32 * 1024 * 1024
+BATCH_ROWS = 10_000
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+ITEM_SCHEMA = pa.schema(
+    [("_id", pa.string()), ("title", pa.string()), ("text", pa.string()), ("image", _IMAGE), ("place", pa.string())]
+)
+QRELS_SCHEMA = pa.schema(
+    [("query-id", pa.string()), ("corpus-id", pa.string()), ("score", pa.int64()), ("place", pa.string())]
+)
+
+
+@dataclass(frozen=True)
+class FolderTables:
+    """The tables of a data folder (ITEM_SCHEMA, QRELS_SCHEMA), and the SHA-256 of their content.
+
+    The hash is over ids, titles, texts, encoded images and judgements, in order. So it does not depend on the layout or
+    the format of the files.
+    """
+
+    queries: pa.Table
+    corpus: pa.Table
+    qrels: pa.Table
+    content: str
+
+
+class _Record(Model):
+    """What a folder held: the content's hash, and (size, time of change in ns) of each image that a row names."""
+
+    schema_version: Literal[1] = 1
+    content: Sha256
+    images: dict[str, tuple[int, int]]
+
+
+def read_folder_tables(files: FolderFiles, caps: ImageCaps) -> FolderTables:
+    """Return the tables of a data folder, from the cache if no file has changed.
+
+    Args:
+        files: The folder's files.
+        caps: The limits of one image.
+
+    Raises:
+        DataError: Names file, line and column of what is wrong.
+        ResultError: The cache cannot be written.
+    """
+    stamps = {path.relative_to(files.folder).as_posix(): _stamp(path) for path in files.tables}
+    key = hash_json([VERSION, str(files.folder.resolve()), stamps])
+    cache = find_cache_root() / "folders" / key[:32]
+    record = _read_record(cache, files.folder)
+    if record is None:
+        record = _build(files, caps, cache)
+    tables = {name: _map_table(cache / f"{name}.arrow") for name in ("queries", "corpus", "qrels")}
+    return FolderTables(tables["queries"], tables["corpus"], tables["qrels"], record.content)
+
+
+def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
+    """Read all files, write the cache, the record last, and return it."""
+    images: dict[str, tuple[int, int]] = {}
+    digests = []
+    for role in ROLES:
+        reader = _ItemReader(files, role, caps, images)
+        with open_atomically(cache / f"{role}.arrow", durable=False) as file:
+            digests.append(hash_lines(_write_items(file, reader)))
+    with open_atomically(cache / "qrels.arrow", durable=False) as file:
+        digests.append(hash_lines(_write_qrels(file, files.qrels)))
+    record = _Record(content=hash_json([VERSION, *digests]), images=images)
+    write_json(cache / RECORD_FILE, record.model_dump(mode="json"))
+    return record
+
+
+@dataclass(frozen=True)
+class _ItemReader:
+    """Reads the items of one role with their images; notes the images that rows name."""
+
+    files: FolderFiles
+    role: Literal["queries", "corpus"]
+    caps: ImageCaps
+    named: dict[str, tuple[int, int]]
+
+    def __iter__(self) -> Iterator[tuple[ItemRow, tuple[bytes, ...]]]:
+        beside = {path.stem: path for path in self._check_stems()}
+        paths = getattr(self.files, self.role)
+        taken = named = 0
+        for row in iterate_items(paths, self.role):
+            images = tuple(self._read(image, row.place) for image in row.images)
+            named += len(images)
+            if not images and row.id in beside:
+                images = (self._open(beside[row.id], row.place),)
+                taken += 1
+            yield row, images
+        if not paths:
+            for stem, path in beside.items():
+                yield ItemRow(str(path), stem, None, None, ()), (self._open(path, str(path)),)
+        elif beside and not taken and not named:
+            first = next(iter(beside.values()))
+            raise DataError(
+                f"{first}: no id of the {self.role} is {first.stem!r}; an image is named after its item's id"
+            )
+
+    def _check_stems(self) -> Sequence[Path]:
+        found: dict[str, Path] = {}
+        for path in self.files.images[self.role]:
+            other = found.setdefault(path.stem, path)
+            if other is not path:
+                raise DataError(f"{path}: id {path.stem!r} occurs twice; {other.name} has it too")
+        return list(found.values())
+
+    def _read(self, image: str | bytes, place: str) -> bytes:
+        if isinstance(image, bytes):
+            return self._check(image, place)
+        path = resolve_inside(self.files.folder, image, place)
+        self.named[path.relative_to(self.files.folder).as_posix()] = _stamp(path)
+        return self._open(path, f"{place}, column image")
+
+    def _open(self, path: Path, place: str) -> bytes:
+        path = resolve_inside(self.files.folder, path.relative_to(self.files.folder).as_posix(), place)
+        size = path.stat().st_size
+        if size > self.caps.max_bytes:
+            raise DataError(f"{place}: {path.name} has {size} bytes, an image may have {self.caps.max_bytes}")
+        try:
+            return self._check(path.read_bytes(), f"{place}: {path.name}")
+        except OSError as error:
+            raise DataError(f"{place}: {path.name} cannot be read: {error.strerror}") from error
+
+    def _check(self, encoded: bytes, place: str) -> bytes:
+        if len(encoded) > self.caps.max_bytes:
+            raise DataError(f"{place}: image of {len(encoded)} bytes, one may have {self.caps.max_bytes}")
+        read_header(encoded, self.caps, place)
+        return encoded
+
+
+def _write_items(file: IO[bytes], reader: _ItemReader) -> Iterator[bytes]:
+    """Write the items in batches, and yield the line of each for the content's hash."""
+    columns: list[list[object]] = [[] for _ in ITEM_SCHEMA]
+    held = 0
+    with pa.ipc.new_file(file, ITEM_SCHEMA) as writer:
+        for row, images in reader:
+            if len(images) > 1:
+                raise DataError(f"{row.place}, column image: {len(images)} images; an item has one")
+            image = {"bytes": images[0], "path": None} if images else None
+            for column, value in zip(columns, (row.id, row.title, row.text, image, row.place), strict=True):
+                column.append(value)
+            held += sum(map(len, images)) + len(row.text or "")
+            yield dump_canonical_json([row.id, row.title or "", row.text or "", *map(hash_bytes, images)])
+            if held > BATCH_BYTES or len(columns[0]) >= BATCH_ROWS:
+                writer.write(_make_batch(columns, ITEM_SCHEMA))
+                columns, held = [[] for _ in ITEM_SCHEMA], 0
+        writer.write(_make_batch(columns, ITEM_SCHEMA))
+
+
+def _write_qrels(file: IO[bytes], paths: Sequence[Path]) -> Iterator[bytes]:
+    columns: list[list[object]] = [[] for _ in QRELS_SCHEMA]
+    with pa.ipc.new_file(file, QRELS_SCHEMA) as writer:
+        for row in iterate_qrels(paths):
+            for column, value in zip(columns, (row.query_id, row.doc_id, row.grade, row.place), strict=True):
+                column.append(value)
+            yield dump_canonical_json([row.query_id, row.doc_id, row.grade])
+            if len(columns[0]) >= BATCH_ROWS:
+                writer.write(_make_batch(columns, QRELS_SCHEMA))
+                columns = [[] for _ in QRELS_SCHEMA]
+        writer.write(_make_batch(columns, QRELS_SCHEMA))
+
+
+def _make_batch(columns: Sequence[Sequence[object]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _map_table(path: Path) -> pa.Table:
+    """Return a table of the cache, memory-mapped."""
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(pa.memory_map(str(path)))
+            return stack.enter_context(pa.ipc.open_file(source)).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: MRB's cache is damaged; remove the folder {path.parent}") from error
+
+
+def _read_record(cache: Path, folder: Path) -> _Record | None:
+    """Return the record of the cache if it is there and every image that it names is unchanged."""
+    if not (cache / RECORD_FILE).is_file():
+        return None
+    try:
+        record = _Record.model_validate(read_json(cache / RECORD_FILE, limit=MAX_RECORD_BYTES))
+        same = all(_stamp(folder / name) == stamp for name, stamp in record.images.items())
+    except (ResultError, ValidationError, OSError):
+        return None
+    return record if same else None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change (ns) of a file."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,242 @@
+"""Make a task of a data folder: what it holds decides the type; `task.toml` in it states what cannot be inferred.
+
+`docs/own-data.md` describes the layouts. The task's definition has the hash of the content and no path, so it can go
+into the files of a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, ValidationError
+
+from mrb.data.folder_files import FolderFiles, find_folder_files
+from mrb.data.folder_tables import FolderTables, read_folder_tables
+from mrb.data.hub_parts import PartTables
+from mrb.data.items import DecodeCache
+from mrb.data.tables import ID_COLUMNS, RawTable, iterate_qrels, make_item_table
+from mrb.data.task import (
+    HEADLINE_MEASURE,
+    HttpsUrl,
+    Images,
+    MeasureName,
+    Model,
+    Part,
+    Rules,
+    Size,
+    Slug,
+    Source,
+    Table,
+    Task,
+    TypeName,
+    read_toml,
+)
+from mrb.errors import DataError, TaskError, format_first_problem
+
+TASK_FILE = "task.toml"
+INSTRUCTION = "Find the documents that are relevant to the query."
+"""The instruction of a folder that states none. A reranker that follows instructions does better with a precise one."""
+_TABLES = {role: Table(config=role, split=role) for role in ("corpus", "queries", "qrels")}
+_LETTERS = {(True, False): "t", (False, True): "i", (True, True): "it"}
+# Two pairs are no types of MRB: queries that have images and, in some, texts.
+_NEAREST: dict[str, TypeName] = {"i2it": "it2it"}
+
+
+class FolderDefinition(Model):
+    """Content of a folder's `task.toml`. Every field has a default, so the file may be absent.
+
+    `id` is the folder's name by default, `title` the id. `type` follows from the content; it must be given only for
+    pages (`t2vd`). `split` names the judgements if there are several files, `candidates` the list if there are several.
+    """
+
+    schema_version: Literal[1] = 1
+    id: Slug | None = None
+    title: str | None = Field(default=None, max_length=80)
+    type: TypeName | None = None
+    description: str = Field(default="", max_length=1000)
+    instruction: str = Field(default=INSTRUCTION, min_length=1, max_length=500)
+    source_measure: MeasureName = HEADLINE_MEASURE
+    languages: tuple[str, ...] = ()
+    licence: str = ""
+    licence_note: str = ""
+    citation: str = ""
+    homepage: HttpsUrl | None = None
+    cluster: Literal["none", "query_image", "query_text", "document"] = "none"
+    split: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    candidates: str | None = Field(default=None, max_length=300)
+    rules: Rules = Rules()
+    images: Images = Images()
+
+
+def make_folder_task(folder: Path) -> Task:
+    """Return the task of a data folder (`mrb.data.own_tasks.load_folder_task` makes it known too).
+
+    Args:
+        folder: The folder, with `task.toml` or without.
+
+    Raises:
+        DataError: A file is missing, or a row is wrong; names file, line and column.
+        TaskError: `task.toml` is malformed, or the folder's name gives no id.
+    """
+    definition = read_folder_definition(folder)
+    _, tables = open_folder(folder, definition)
+    try:
+        task = _make_task(folder, definition, tables)
+    except ValidationError as error:
+        raise TaskError(f"{folder / TASK_FILE}: {format_first_problem(error)}") from error
+    _check_judgements(task, tables)
+    return task
+
+
+def read_folder_definition(folder: Path) -> FolderDefinition:
+    """Return the content of the folder's `task.toml`, the defaults without one. TaskError if it is malformed."""
+    path = folder / TASK_FILE
+    return read_toml(FolderDefinition, path) if path.is_file() else FolderDefinition()
+
+
+def open_folder(folder: Path, definition: FolderDefinition) -> tuple[FolderFiles, FolderTables]:
+    """Return the files of a data folder and its tables. DataError names what is wrong."""
+    files = find_folder_files(folder, definition.split, definition.candidates)
+    return files, read_folder_tables(files, definition.images.caps)
+
+
+def load_folder_part(task: Task, part: Part, folder: Path, cache: DecodeCache) -> PartTables:
+    """Load the tables of a folder task. DataError if the folder's content is another than the task's definition has."""
+    definition = read_folder_definition(folder)
+    _, tables = open_folder(folder, definition)
+    if tables.content != part.content:
+        raise DataError(
+            f"task {task.id}: {folder} holds other data than the task was made of (content {tables.content[:12]}, not "
+            f"{(part.content or '')[:12]}); what was scored before belongs to the data of then"
+        )
+    caps, first = task.images.caps, task.rules.duplicates != "refuse"
+    queries, corpus = (
+        make_item_table(
+            RawTable(table.drop_columns("place"), f"task {task.id}, {role}"),
+            ID_COLUMNS,
+            prefix="",
+            caps=caps,
+            cache=cache,
+            first=first,
+        )
+        for role, table in (("queries", tables.queries), ("corpus", tables.corpus))
+    )
+    judgements = list(iterate_qrels(RawTable(tables.qrels, f"task {task.id}, qrels"), ""))
+    return PartTables(queries, corpus, judgements, corpus, len(corpus), corpus.repeated)
+
+
+def make_slug(name: str) -> str:
+    """Return `name` as an id: small letters, digits, and `-` for all else; empty if nothing is left."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-")
+
+
+def infer_type(tables: FolderTables, folder: Path) -> TypeName:
+    """Return the type by what occurs at least once on each side.
+
+    Queries of images alone against documents of texts and images are `it2it`, because there is no `i2it`. DataError if
+    a side has neither text nor image.
+    """
+    letters = []
+    for role, table in (("queries", tables.queries), ("corpus", tables.corpus)):
+        found = (_has_text(table), table.column("image").null_count < len(table))
+        if found not in _LETTERS:
+            raise DataError(f"{folder}: none of {len(table)} {role} has a text or an image")
+        letters.append(_LETTERS[found])
+    name = "2".join(letters)
+    found_type: TypeName = _NEAREST.get(name, name)  # type: ignore[arg-type]  # all other pairs are types
+    return found_type
+
+
+def _has_text(table: pa.Table) -> bool:
+    return any(pc.any(pc.greater(pc.utf8_length(table.column(name)), 0)).as_py() for name in ("title", "text"))
+
+
+def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables) -> Task:
+    task_id = definition.id or make_slug(folder.resolve().name)
+    if not task_id:
+        raise TaskError(f"{folder}: its name has no letter that an id can have; state id = ... in {TASK_FILE}")
+    grades = tables.qrels.column("score")
+    positive = pc.filter(tables.qrels.column("query-id"), pc.greater(grades, 0))
+    rules = definition.rules.model_copy(
+        update={
+            "graded": bool(pc.any(pc.greater(grades, 1)).as_py()),
+            "zero_grades_listed": bool(pc.any(pc.less_equal(grades, 0)).as_py()),
+        }
+    )
+    stated = definition.model_dump(exclude={"id", "title", "type", "split", "candidates", "rules"})
+    return Task.model_validate(
+        {
+            **stated,
+            "id": task_id,
+            "title": definition.title or task_id,
+            "type": definition.type or infer_type(tables, folder),
+            "rules": rules.model_dump(),
+            "size": Size(
+                queries=pc.count_distinct(positive).as_py(), documents=len(tables.corpus), qrels=len(tables.qrels)
+            ).model_dump(),
+            "source": Source(
+                kind="folder",
+                schema_family="beir",
+                format="json",
+                parts=(Part(repository=task_id, content=tables.content, **_TABLES),),
+            ).model_dump(),
+        }
+    )
+
+
+def _check_judgements(task: Task, tables: FolderTables) -> None:
+    """Check ids and judgements, and name the line of the first that is wrong, where the rules do not settle it."""
+    rules = task.rules
+    ids = {}
+    for role, table in (("queries", tables.queries), ("corpus", tables.corpus)):
+        ids[role] = table.column("_id")
+        if rules.duplicates == "refuse" and pc.count_distinct(ids[role]).as_py() < len(table):
+            first, again, item_id = _find_repeated(ids[role])
+            places = table.column("place")
+            raise DataError(f"{places[again]}: id {item_id!r} occurs twice; {places[first]} has it too")
+    for column, role, dropped in (
+        ("query-id", "queries", rules.drop_qrels_outside_queries),
+        ("corpus-id", "corpus", rules.drop_qrels_outside_corpus or rules.raw_qrels),
+    ):
+        unknown = pc.invert(pc.is_in(tables.qrels.column(column), value_set=ids[role].combine_chunks()))
+        if role == "corpus":
+            unknown = pc.and_(unknown, pc.greater(tables.qrels.column("score"), 0))
+        row = pc.index(unknown, True).as_py()
+        if row >= 0 and not dropped:
+            place, item_id = tables.qrels.column("place")[row], tables.qrels.column(column)[row].as_py()
+            raise DataError(
+                f"{place}, column {column}: {item_id!r} is not in the {role}; if the source is known for it, set "
+                f"drop_qrels_outside_{role} = true under [rules] in {TASK_FILE}"
+            )
+    if not task.size.queries:
+        raise DataError(f"task {task.id}: no query has a relevant document (a grade above 0)")
+
+
+def _find_repeated(ids: pa.ChunkedArray) -> tuple[int, int, str]:
+    seen: dict[str, int] = {}
+    for row, item_id in enumerate(ids.to_pylist()):
+        first = seen.setdefault(item_id, row)
+        if first != row:
+            return first, row, item_id
+    raise AssertionError("no id occurs twice")
+
+
+def describe_folder(folder: Path, task: Task) -> Iterator[str]:
+    """Yield lines that say what was inferred of a data folder: type, counts, candidates."""
+    files = find_folder_files(folder, *_get_choices(folder))
+    yield f"type        {task.type}: {task.query_modality} to {task.document_modality}"
+    yield f"queries     {task.size.queries:,} judged"
+    yield f"documents   {task.size.documents:,}"
+    yield f"judgements  {task.size.qrels or 0:,}{', graded' if task.rules.graded else ''}"
+    yield f"candidates  {files.candidates.name if files.candidates else 'none: give --first-stage to `mrb run`'}"
+    yield f"content     {task.revision}"
+
+
+def _get_choices(folder: Path) -> tuple[str | None, str | None]:
+    definition = read_folder_definition(folder)
+    return definition.split, definition.candidates
