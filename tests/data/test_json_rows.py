@@ -113,10 +113,10 @@ def test_so_is_one_of_a_judgement(tmp_path: Path, side: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"_id": "a"}\n{"_id": "b"\n', "line 2: "),
+        ('{"_id": "a"}\n{"_id": "b"\n', "line 2, column 12: "),
         ('{"_id": "a"}\n\n["b"]\n', "line 3: holds .*wanted an object"),
         ('[{"_id": "a"}, 3]', "object 2: holds"),
-        ('[{"_id": "a"},', "a.jsonl: "),
+        ('[{"_id": "a"},', "a.jsonl, column 15: "),
         ("", "no rows"),
         (b'{"_id": "\xff"}\n', "utf-8"),
         ('{"_id": "\\ud800"}\n', "line 1: column _id: .*surrogates"),
