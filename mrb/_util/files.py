@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mrb._util.redact import redact
-from mrb.errors import ResultError, to_one_line
+from mrb.errors import MRBError, ResultError, to_one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -164,6 +164,20 @@ def parse_toml(text: str) -> dict[str, Any]:
 def is_device_name(name: str) -> bool:
     """Return whether Windows reserves this file name for a device."""
     return _DEVICES.fullmatch(name) is not None
+
+
+def check_run_name(name: str | None) -> str | None:
+    """Return the name of a run's folder as given.
+
+    Raises:
+        MRBError: It has other characters than letters, digits, '.', '_' and '-', starts with one of the last three, or
+            is a reserved device name on Windows.
+    """
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
+        raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
+    if name is not None and is_device_name(name):
+        raise MRBError(f"--name {name}: it is a reserved device name on Windows")
+    return name
 
 
 def fsync_folder(folder: Path) -> None:

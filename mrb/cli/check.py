@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from mrb._util.files import check_run_name
 from mrb.cli.options import (
     add_candidates_option,
     add_out_option,
     add_suite_option,
     add_task_option,
-    check_run_name,
     parse_key_values,
     set_option,
 )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrb._util.files import is_device_name
 from mrb._util.redact import redact_text
 from mrb.errors import MRBError
 
@@ -148,20 +146,6 @@ def parse_key_values(options: Iterable[str]) -> dict[str, str]:
             raise MRBError(f"--set {key}=...: given twice")
         found[key] = value
     return found
-
-
-def check_run_name(name: str | None) -> str | None:
-    """Return the name of a run's folder as given.
-
-    Raises:
-        MRBError: It has other characters than letters, digits, '.', '_' and '-', starts with one of the last three, or
-            is a reserved device name on Windows.
-    """
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
-        raise MRBError(f"--name {name}: wanted letters, digits, '.', '_', '-', starting with a letter or digit")
-    if name is not None and is_device_name(name):
-        raise MRBError(f"--name {name}: it is a reserved device name on Windows")
-    return name
 
 
 def find_tasks(task_ids: Sequence[str], suite_id: str | None, default: str | None = None) -> list[Task]:

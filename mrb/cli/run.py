@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from mrb._util.files import check_run_name
 from mrb.cli.executor import add_cluster_options, select_executor
 from mrb.cli.options import (
     add_candidates_option,
@@ -20,7 +21,6 @@ from mrb.cli.options import (
     add_suite_option,
     add_task_option,
     add_type_option,
-    check_run_name,
     folder_type,
     need_dry_run,
     parse_key_values,

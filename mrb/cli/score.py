@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb._util.files import check_run_name
 from mrb.cli.options import (
     add_candidates_option,
     add_depth_option,
@@ -16,7 +17,6 @@ from mrb.cli.options import (
     add_score_file_options,
     add_single_task_option,
     add_suite_option,
-    check_run_name,
 )
 from mrb.errors import ResultError
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from mrb._util.hashing import hash_file, hash_json
+from mrb._util.hashing import dump_canonical_json, hash_file, hash_json
 from mrb.engine.lora import read_adapter
+from mrb.errors import AdapterError, to_one_line
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack", ".npz", ".npy", ".onnx"}
 _TOKENIZER = {".json", ".model", ".spm", ".tiktoken", ".jinja"}
@@ -49,6 +52,55 @@ def hash_loaded_checkpoint(path: str, revision: str | None) -> str:
     if stated is None:
         return own
     return f"{own}+{hash_loaded_checkpoint(str(stated.get('base_model_name_or_path')), stated.get('revision'))}"
+
+
+_SETTINGS = ("max_seq_length", "max_length", "prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim")
+"""Attributes of sentence-transformers' models that decide scores and are in no configuration of transformers."""
+_UNRELATED = ("_name_or_path", "transformers_version")
+
+
+def hash_live_models(models: Mapping[str, Any]) -> str:
+    """Return 16 hex digits over the weights of torch modules as they are now, their configurations and tokenizers.
+
+    Args:
+        models: The modules by name.
+
+    Raises:
+        AdapterError: A weight is not in memory (a meta tensor).
+    """
+    digest = hashlib.sha256()
+    for name, model in sorted(models.items()):
+        digest.update(dump_canonical_json([name, _list_settings(model)]))
+        for key, value in model.state_dict().items():
+            if not hasattr(value, "detach"):  # extra state of a module, which has any form
+                digest.update(dump_canonical_json([key, to_one_line(repr(value), 10_000)]))
+                continue
+            digest.update(dump_canonical_json([key, str(value.dtype), list(value.shape)]))
+            digest.update(_read_bytes(f"{name}.{key}", value))
+    return digest.hexdigest()[:16]
+
+
+def _read_bytes(name: str, tensor: Any) -> Any:
+    import torch
+
+    if tensor.is_meta:
+        raise AdapterError(f"the weight {name} is not in memory, so the model cannot be told from others")
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def _list_settings(model: Any) -> object:
+    """Return what decides scores beside the weights, as JSON values."""
+    found: list[object] = []
+    for part in model.modules():
+        config: Any = getattr(part, "config", None)
+        if hasattr(config, "to_dict"):
+            found.append({key: value for key, value in config.to_dict().items() if key not in _UNRELATED})
+    found.append({name: getattr(model, name, None) for name in _SETTINGS})
+    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
+    if backend is not None:
+        # Truncation and padding are those of the last call.
+        found.append({**json.loads(backend.to_str()), "truncation": None, "padding": None})
+    return json.loads(json.dumps(found, sort_keys=True, default=str))
 
 
 def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:

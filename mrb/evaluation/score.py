@@ -173,7 +173,7 @@ def _call_concurrently(
         return done
 
     try:
-        while done := reranker.runner.run(fill_and_wait()):
+        while done := reranker.loop.run(fill_and_wait()):
             pending -= done
             for task in done:
                 yield task.result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from mrb._util.redact import redact, redact_text
 from mrb.data.task import Task
 from mrb.errors import AdapterError, format_first_problem
+from mrb.rerankers.event_loop import EventLoop
 from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
 from mrb.rerankers.reranker import KINDS, MODALITIES
 from mrb.results.schema import RerankerInfo
@@ -25,20 +25,23 @@ DEFAULT_CONCURRENCY = 8
 class LoadedReranker:
     """A reranker that is ready to score: `target` is the adapter's object, `info` its declarations and identity.
 
-    `runner` holds the event loop of an async adapter, from the first request until `close`.
+    `loop` is the event loop of an async adapter, from the first request until `close`. An object that is not `owned`
+    was given by the caller, who goes on using it.
     """
 
     target: Any
     info: RerankerInfo
     concurrency: int
-    runner: asyncio.Runner = field(default_factory=asyncio.Runner, compare=False, repr=False)
+    loop: EventLoop = field(default_factory=EventLoop, compare=False, repr=False)
+    owned: bool = True
 
     def close(self) -> None:
-        """Call the adapter's `close`, if it has one; it may be async. Raises AdapterError if it fails."""
+        """Call the adapter's `close`, if it is owned and has one; it may be async. Raises AdapterError if it fails."""
         try:
-            close_adapter(self.info.name, self.target, self.runner.run)
+            if self.owned:
+                close_adapter(self.info.name, self.target, self.loop.run)
         finally:
-            self.runner.close()
+            self.loop.close()
 
 
 def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> LoadedReranker:

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -54,7 +55,10 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class _Factory:
+class Factory:
+    """What an adapter is built from: a class, a function or a built object, with the name that finds it, its source
+    (see `Adapter`) and its module."""
+
     name: str
     factory: Any
     source: str
@@ -72,11 +76,24 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
     Raises:
         AdapterError: It is not found, an option is unknown or invalid, or the adapter's code raises.
     """
+    return build_adapter(find_factory(spec, group), options, group)
+
+
+def build_adapter(found: Factory, options: Mapping[str, str], group: str = RERANKERS) -> Adapter:
+    """Build an adapter that was found; its options are converted to the types in its signature.
+
+    Raises AdapterError if an option is unknown or invalid, or the adapter's code raises.
+    """
     remember_secrets(options)
-    found = _find_factory(spec, group)
     typed = _convert_options(found, options)
     target = _build_adapter(found, typed, group)
     return Adapter(found.name, target, typed, found.source, hash_source(found.factory, found.module))
+
+
+def format_options(options: Mapping[str, object] | None) -> dict[str, str]:
+    """Return options given in Python as `--set` gives them: a text as it is, another value as JSON."""
+    texts = (options or {}).items()
+    return {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in texts}
 
 
 def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
@@ -84,7 +101,7 @@ def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
 
     Raises AdapterError as `load_adapter` does.
     """
-    factory = _find_factory(spec, group).factory
+    factory = find_factory(spec, group).factory
     return inspect.isclass(factory) and callable(getattr(factory, method, None))
 
 
@@ -113,7 +130,8 @@ def find_installed_name(factory: type, group: str = RERANKERS) -> str:
     return next((point.name for point in entry_points(group=group) if point.value == where), factory.__qualname__)
 
 
-def _find_factory(spec: str, group: str) -> _Factory:
+def find_factory(spec: str, group: str = RERANKERS) -> Factory:
+    """Find what `spec` names, without building it. Raises AdapterError as `load_adapter` does."""
     if file := _FILE.fullmatch(spec):
         path = expand_user(file["path"]).absolute()
         if not path.is_file():
@@ -132,38 +150,39 @@ def _find_factory(spec: str, group: str) -> _Factory:
             here, spelled = (path.name, f"./{path.name}") if path.is_file() else (str(package), f"{module_name}:NAME")
             raise AdapterError(
                 f"{module_name!r} is both {here} here and the installed {_NOUN[group]} {points[0].name} "
-                f"({_format_distribution(points[0])}): give {spelled} for the file, {points[0].value} for the other"
+                f"({format_distribution(points[0])}): give {spelled} for the file, {points[0].value} for the other"
             )
         if points:
             return _load_entry_point(points, group)
     return _find_in_module(module_name, path, attribute, group)
 
 
-def _find_in_module(module_name: str, path: Path, attribute: str | None, group: str) -> _Factory:
+def _find_in_module(module_name: str, path: Path, attribute: str | None, group: str) -> Factory:
     module, source = _import_module(module_name, path, group)
     name = attribute or _pick_only_fitting(module, group)
     factory = getattr(module, name, None)
     if factory is None:
         raise AdapterError(
-            f"{source}: there is no {name!r} in it; it holds: {_format_names(_list_fitting(module, group))}"
+            f"{source}: there is no {name!r} in it; it holds: {_format_names(list_fitting(module, group))}"
         )
-    return _Factory(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
+    return Factory(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
 
 
-def _load_entry_point(points: list[EntryPoint], group: str) -> _Factory:
+def _load_entry_point(points: list[EntryPoint], group: str) -> Factory:
     if len({point.value for point in points}) > 1:
-        origins = ", ".join(f"{point.value} ({_format_distribution(point)})" for point in points)
+        origins = ", ".join(f"{point.value} ({format_distribution(point)})" for point in points)
         raise AdapterError(f"several installed packages offer the {_NOUN[group]} {points[0].name!r}: {origins}")
     point = points[0]
     try:
         with guard_adapter_call():
-            return _Factory(point.name, point.load(), _format_distribution(point), point.module)
+            return Factory(point.name, point.load(), format_distribution(point), point.module)
     except BaseException as error:
-        what = f"{_NOUN[group]} {point.name!r} ({_format_distribution(point)}) cannot be imported:"
+        what = f"{_NOUN[group]} {point.name!r} ({format_distribution(point)}) cannot be imported:"
         raise to_adapter_error(error, what) from error
 
 
-def _format_distribution(point: EntryPoint) -> str:
+def format_distribution(point: EntryPoint) -> str:
+    """Return "package version" of an entry point."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown package"
 
 
@@ -198,7 +217,9 @@ def _import_module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    if not getattr(sys.modules.get(name), _FROM_FILE, name not in sys.modules):
+    known = sys.modules.get(name)
+    own = known is None or hasattr(known, _FROM_FILE) or getattr(known, "__file__", None) == str(path)
+    if not own:
         raise AdapterError(f"{path.name}: a module {name!r} that MRB itself uses has this name; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a .py file always has a loader
@@ -215,7 +236,7 @@ def _import_file(name: str, path: Path) -> ModuleType:
 
 
 def _pick_only_fitting(module: ModuleType, group: str) -> str:
-    fitting = _list_fitting(module, group)
+    fitting = list_fitting(module, group)
     if len(fitting) == 1:
         return fitting[0]
     methods = " or ".join(_METHODS[group])
@@ -226,7 +247,7 @@ def _pick_only_fitting(module: ModuleType, group: str) -> str:
     )
 
 
-def _list_fitting(module: ModuleType, group: str) -> list[str]:
+def list_fitting(module: ModuleType, group: str) -> list[str]:
     """Return the suitable public names defined in the module: classes with the method, else functions of a request."""
     own = {
         n: v
@@ -248,7 +269,7 @@ def _count_positional(function: Callable[..., Any]) -> int:
     return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
 
 
-def _convert_options(found: _Factory, options: Mapping[str, str]) -> dict[str, Any]:
+def _convert_options(found: Factory, options: Mapping[str, str]) -> dict[str, Any]:
     """Convert the values of `--set` to the types in the adapter's signature; without a type they stay text."""
     parameters = _list_parameters(found)
     unknown = [name for name in options if name not in parameters]
@@ -262,7 +283,7 @@ def _convert_options(found: _Factory, options: Mapping[str, str]) -> dict[str, A
     return {name: _convert_option(found.name, name, text, types[name]) for name, text in options.items()}
 
 
-def _list_parameters(found: _Factory) -> dict[str, inspect.Parameter]:
+def _list_parameters(found: Factory) -> dict[str, inspect.Parameter]:
     """Return the parameters that `--set` can name: all but a function's request, `*args` and `**kwargs`."""
     factory = found.factory
     if not (inspect.isclass(factory) or inspect.isfunction(factory)):
@@ -277,7 +298,7 @@ def _list_parameters(found: _Factory) -> dict[str, inspect.Parameter]:
     return {parameter.name: parameter for parameter in parameters if parameter.kind in named}
 
 
-def _read_option_types(found: _Factory, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _read_option_types(found: Factory, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     """Return the type of each parameter: the annotation, else the type of the default, else `str`."""
     callee = found.factory.__init__ if inspect.isclass(found.factory) else found.factory
     try:
@@ -307,7 +328,7 @@ def _convert_option(adapter: str, name: str, text: str, wanted: Any) -> Any:
         raise AdapterError(f"{adapter}: option {name}={shown}: {problem}") from error
 
 
-def _build_adapter(found: _Factory, options: Mapping[str, Any], group: str) -> Any:
+def _build_adapter(found: Factory, options: Mapping[str, Any], group: str) -> Any:
     factory = found.factory
     if inspect.isfunction(factory) and group == RERANKERS:
         # update_wrapper copies the declarations that are attributes of the function.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference, PairedTests, RankBounds, bound_ranks
 from mrb.metrics.statistics import Average, TaskSample
 from mrb.results.run import Run, TaskScores
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Float64 = npt.NDArray[np.float64]
 
@@ -108,6 +112,22 @@ class Comparison:
     over_tasks: AverageComparison
     over_types: AverageComparison
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each task and run after the base, then rows of the averages over tasks and over types.
+
+        Columns: `task`, `type`, `queries`, `measure`, `base` and `run` (names); as fractions `base_mean`, `mean`,
+        `gain`, and `low` and `high` (its 95 % interval); `p` and `p_corrected`; `won`, `lost` and `tied` (numbers of
+        queries, missing in averages).
+        """
+        from mrb.results.frames import make_comparison_frame
+
+        return make_comparison_frame(self)
+
+    def _repr_html_(self) -> str:
+        from mrb.results.html import format_comparison_html
+
+        return format_comparison_html(self)
+
 
 def compare(
     runs: Sequence[Run], *, measure: str = str(HEADLINE), task_ids: Sequence[str] = (), named: int = NAMED
@@ -196,13 +216,17 @@ def _names(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return the runs' names: the names of their folders, or the whole paths if two names are equal."""
     if len(runs) < 2:
         raise ResultError("a comparison needs at least two runs")
+    for one, other in combinations(runs, 2):
+        if one is other or (one.path and other.path and one.path.resolve() == other.path.resolve()):
+            raise ResultError(f"{other.where}: the same run is given twice")
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
-        names = [str(run.folder) for run in runs]
-    for one, other in combinations(runs, 2):
-        if one.folder.resolve() == other.folder.resolve():
-            raise ResultError(f"{other.folder}: the same run is given twice")
-    return tuple(names)
+        names = [run.where for run in runs]
+    # Runs without folders may share a name: all but the first of them get a number.
+    return tuple(
+        name if (number := names[:place].count(name)) == 0 else f"{name} ({number + 1})"
+        for place, name in enumerate(names)
+    )
 
 
 def _check_asked(

@@ -35,7 +35,7 @@ def format_trec(run: Run, task_id: str, *, raw: bool = False) -> Iterator[str]:
     """
     if task_id not in run.tasks:
         raise ResultError(f"{run.folder}: has no result for task {task_id}")
-    for query_id, doc_ids, scores in _read_lists(run, task_id):
+    for query_id, doc_ids, scores in read_lists(run, task_id):
         failed = np.isnan(scores)
         if raw and failed.any():
             raise ResultError(
@@ -73,8 +73,11 @@ def format_latex(run: Run, measure: str) -> str:
     )
 
 
-def _read_lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
-    """Yield (query id, document ids, scores) from the task's file of scores, in first-stage order."""
+def read_lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float32]]:
+    """Yield (query id, document ids, scores) from the task's file of scores, in first-stage order.
+
+    A failed pair's score is NaN. Raises ResultError if the file is damaged.
+    """
     path = run.folder / task_id / SCORES_FILE
     table = read_untrusted(path, SCORES_SCHEMA, ResultError)
     query_ids, doc_ids = table.column("query_id").to_pylist(), table.column("doc_id").to_pylist()
@@ -91,7 +94,8 @@ def _read_lists(run: Run, task_id: str) -> Iterator[tuple[str, list[str], Float3
         yield query_ids[start], doc_ids[start:end], scores[start:end]
 
 
-def _list_csv_rows(run: Run) -> Iterator[dict[str, object]]:
+def list_task_rows(run: Run) -> Iterator[dict[str, object]]:
+    """Yield {column: value} for each task and measure; numbers are fractions. The columns are among COLUMNS."""
     for task_id, scores in run.tasks.items():
         result = scores.result
         for measure, own in result.measures.items():
@@ -103,6 +107,10 @@ def _list_csv_rows(run: Run) -> Iterator[dict[str, object]]:
                 "selection": result.data.selection, "qrels": result.data.qrels,
                 "candidates": result.candidates.sha256,
             }  # fmt: skip
+
+
+def _list_csv_rows(run: Run) -> Iterator[dict[str, object]]:
+    yield from list_task_rows(run)
     measures = next(iter(run.tasks.values())).result.measures if run.tasks else ()
     for measure in measures:
         for over in ("tasks", "types"):

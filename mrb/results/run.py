@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ from mrb.results.schema import (
     read_result,
     read_run,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
@@ -77,6 +80,13 @@ class TaskScores:
         clusters = [str(cluster) for cluster in self.clusters]
         return TaskSample(self.result.task, self.task.type, values, clusters, self.parts)
 
+    def per_query(self) -> pd.DataFrame:
+        """Return a row for each query: `query_id`, `cluster` (queries that are not independent share one), and a column
+        of fractions for each measure."""
+        import pandas as pd
+
+        return pd.DataFrame({"query_id": self.query_ids, CLUSTER_COLUMN: self.clusters, **self.values})
+
 
 @dataclass(frozen=True)
 class Average:
@@ -93,25 +103,77 @@ class Average:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run read from its folder: its record and the tasks that have a result. Runs compare by object identity.
+    """A run: its record and the tasks that have a result. Runs compare by object identity.
 
-    `stored` has the averages of the run's suite if they were computed before (in a submission), else None.
+    `path` is the folder that it was read from or written to, None if nothing was written (`mrb.evaluate` without
+    `out`). `stored` has the averages of the run's suite if they were computed before (in a submission), else None.
+    `label` is the name of a run without a folder. `run[task_id]` is a task of the run; iteration gives the task ids.
     """
 
-    folder: Path
+    path: Path | None
     record: RunRecord
     tasks: dict[str, TaskScores]
     stored: SuiteAverages | None = None
+    label: str = ""
 
     @property
     def name(self) -> str:
         """Name of the folder, which distinguishes two runs of one reranker."""
-        return self.folder.name
+        return self.label if self.path is None else self.path.name
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder. ResultError if nothing was written."""
+        if self.path is None:
+            raise ResultError(f"the run {self.name} was not written to disk: give mrb.evaluate a folder with out=...")
+        return self.path
+
+    @property
+    def where(self) -> str:
+        """The folder as text, or the name of a run without one: for messages."""
+        return self.name if self.path is None else str(self.path)
 
     @cached_property
     def alike(self) -> bool:
         """Whether all tasks have the same depth, kind of selection and kind of judgements."""
         return _are_alike(list(self.tasks.values()))
+
+    def __getitem__(self, task_id: str) -> TaskScores:
+        """Return a task of the run. ResultError if it has no result."""
+        found = self.tasks.get(task_id)
+        if found is None:
+            known = ", ".join(self.tasks) or "none"
+            raise ResultError(f"{self.where}: has no result for task {task_id!r}; it has {known}")
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tasks)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self.tasks
+
+    def table(self, measure: str = str(HEADLINE)) -> str:
+        """Return the table that `mrb run` prints (`format_run`)."""
+        return format_run(self, measure)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each task and measure.
+
+        Columns: `run`, `reranker`, `task`, `type`, `measure`; as fractions `first_stage`, `mean` (the reranker's),
+        `low` and `high` (its 95 % interval), `oracle` and `gain` (mean minus first stage); `queries`, `depth`,
+        `selection`, `qrels` and `candidates` (the list's hash).
+        """
+        from mrb.results.frames import make_run_frame
+
+        return make_run_frame(self)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        from mrb.results.html import format_run_html
+
+        return format_run_html(self)
 
 
 def hash_query_ids(query_ids: Iterable[str]) -> str:
@@ -272,7 +334,7 @@ def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
             continue
         result = scores.result
         if measure not in result.measures:
-            raise ResultError(f"{run.folder}: {task_id} has no {measure}; it has {', '.join(result.measures)}")
+            raise ResultError(f"{run.where}: {task_id} has no {measure}; it has {', '.join(result.measures)}")
         first, oracle = result.first_stage[measure].mean, result.oracle[measure].mean
         tasks.append(RunRow(task_id, kind, first, result.measures[measure], oracle))
     return tasks, [_make_average_row(run, over, measure) for over in ("tasks", "types")]
@@ -320,7 +382,7 @@ def format_noise(run: Run) -> list[str]:
     If it was measured on another reranker, the line says so and the noise is not shown. ResultError if the file is
     damaged.
     """
-    noise = read_noise(run.folder)
+    noise = None if run.path is None else read_noise(run.path)
     if noise is None:
         return []
     if other := describe_other_reranker(noise, run.record.reranker):

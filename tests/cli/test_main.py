@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mrb._util.files import check_run_name
 from mrb.cli.main import COMMANDS
-from mrb.cli.options import check_run_name, parse_key_values
+from mrb.cli.options import parse_key_values
 from mrb.errors import MRBError, to_one_line
 
 HEAVY = ("torch", "pandas", "numpy", "datasets", "pydantic", "pyarrow", "PIL", "asyncio", "huggingface_hub")

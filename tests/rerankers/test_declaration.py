@@ -146,9 +146,14 @@ def test_the_event_loop_is_closed_even_if_close_fails() -> None:
     def fails(self: object) -> None:
         raise ValueError("no")
 
+    async def wait() -> None:
+        pass
+
     found = loaded(close=fails)
-    found.runner.get_loop()
+    found.loop.run(wait())
+    late = wait()
     with pytest.raises(AdapterError, match=r"toy: close\(\) raised ValueError: no \(test_declaration.py, line"):
         found.close()
     with pytest.raises(RuntimeError, match="Runner is closed"):
-        found.runner.get_loop()
+        found.loop.run(late)
+    late.close()

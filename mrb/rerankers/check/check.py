@@ -99,6 +99,11 @@ class CheckOutcome:
         """True if all scorings of all tasks were bit-identical."""
         return all(d.size == 0 for task in self.tasks for found in task.found.values() for d in found)
 
+    def __str__(self) -> str:
+        from mrb.rerankers.check.report import format_check, format_verdict
+
+        return "\n".join([format_check(self), *(self.broken or [format_verdict(self)])])
+
 
 def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = True) -> CheckOutcome:
     """Check the reranker that `load` builds on the plans of `probe` and return the result.

@@ -1,0 +1,308 @@
+"""The Python front door: the same numbers and files as the command line, from names, classes, functions and objects."""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import mrb
+from mrb.errors import AdapterError, MRBError, ResultError, TaskError
+from mrb.rerankers.reranker import Request
+from tests.builders.command import Done, read_error
+
+TASK = "mini-faq-t2t"
+ADAPTER = """
+class Overlap:
+    version = "1"
+
+    def score(self, request):
+        words = set(request.query.text.lower().split())
+        return [len(words & set(item.text.lower().split())) for item in request.candidates]
+"""
+Mrb = Callable[..., Done]
+
+
+@pytest.fixture
+def overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module `overlap` with one adapter, importable from the working folder."""
+    (tmp_path / "overlap.py").write_text(ADAPTER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield import_module("overlap")
+    del sys.modules["overlap"]
+
+
+def longest(request: Request) -> list[int]:
+    return [len(candidate.text) for candidate in request.candidates]
+
+
+def evaluate(model: object, **given: object) -> mrb.Run:
+    """Ten queries of one task."""
+    return mrb.evaluate(model, tasks=TASK, limit=10, **given)  # type: ignore[arg-type]
+
+
+# The package
+
+
+def test_import_loads_nothing_heavy() -> None:
+    code = "import mrb, sys; mrb.__version__, dir(mrb); print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert loaded.isdisjoint({"numpy", "pandas", "pydantic", "torch", "click", "pyarrow", "transformers", "datasets"})
+    assert "mrb.api" not in done.stdout.split()
+
+
+def test_every_name_is_there_and_no_other() -> None:
+    for name in mrb.__all__:
+        assert getattr(mrb, name) is getattr(mrb, name)
+    assert set(mrb.__all__) <= set(dir(mrb))
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        mrb.evalute  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["mrb.api", "mrb.metrics.own_measures"])
+def test_examples_of_docstrings_run(name: str) -> None:
+    found = doctest.testmod(import_module(name))
+    assert found.attempted > 2
+    assert found.failed == 0
+
+
+# The same as the command line
+
+
+@pytest.mark.slow
+def test_files_are_those_of_the_command_line(overlap: ModuleType, mrb: Mrb, tmp_path: Path) -> None:
+    done = mrb("run", "--model", "overlap", "--task", TASK, "--limit", "10", "--out", "command")
+    assert done.returncode == 0, done.stderr
+    code = f"""
+        import mrb, overlap
+        ways = {{"name": "overlap", "file": "overlap.py", "class": overlap.Overlap, "object": overlap.Overlap()}}
+        for out, model in ways.items():
+            print(mrb.evaluate(model, tasks="{TASK}", limit=10, out=out).table())
+        print(mrb.evaluate(overlap.Overlap(), tasks="{TASK}", limit=10).table())
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code)]
+    python = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert python.returncode == 0, python.stderr
+    table = done.stdout.rpartition("results: ")[0].strip()
+    assert python.stdout.count(table) == 5
+    wanted = read_files(tmp_path / "command")
+    assert len(wanted) == 4
+    for out in ("name", "file", "class", "object"):
+        assert read_files(tmp_path / out) == wanted, out
+        assert read_record(tmp_path / out) == read_record(tmp_path / "command")
+    assert not (tmp_path / "runs").exists()
+
+
+def read_files(out: Path) -> dict[str, bytes]:
+    """The files of the task, by name."""
+    return {path.name: path.read_bytes() for path in (out / "overlap" / TASK).iterdir()}
+
+
+def read_record(out: Path) -> dict[str, object]:
+    """The record of the run, without what differs from call to call."""
+    record: dict[str, object] = json.loads((out / "overlap" / "run.json").read_text())
+    return {name: value for name, value in record.items() if name not in ("command", "timings", "environment")}
+
+
+@pytest.mark.slow
+def test_workers_give_the_same(overlap: ModuleType, tmp_path: Path) -> None:
+    one = mrb.evaluate(overlap.Overlap, tasks=TASK, limit=10)
+    several = mrb.evaluate(overlap.Overlap, tasks=TASK, limit=10, workers=2)
+    assert several.to_frame().equals(one.to_frame())
+    assert several.record.environment["workers"] == "2"
+
+
+def test_workers_need_what_other_processes_can_build(overlap: ModuleType) -> None:
+    line = read_error(AdapterError, evaluate, overlap.Overlap(), workers=2)
+    assert line.startswith("overlap: several workers need the name or the class")
+    assert "must be in a module" in read_error(AdapterError, evaluate, lambda request: [], workers=2)
+
+
+# Forms of a model
+
+
+def test_functions_classes_and_objects_are_models(overlap: ModuleType) -> None:
+    base = evaluate(longest)
+    assert base.name == "tests.test_api.longest"  # as `--model tests.test_api:longest` would be called
+    found = evaluate(overlap.Overlap())
+    assert found.name == "overlap"
+    assert evaluate(overlap.Overlap().score).to_frame()["mean"].equals(found.to_frame()["mean"])
+    assert evaluate(lambda request: longest(request)).name == "function"
+    assert mrb.compare(base, found).runs == ("tests.test_api.longest", "overlap")
+    with_option = evaluate("cross-encoder" if False else Power, options={"exponent": 3})
+    assert with_option.record.reranker.options == {"exponent": 3}
+
+
+class Power:
+    def __init__(self, exponent: int = 2) -> None:
+        self.exponent = exponent
+
+    def score(self, request: Request) -> list[int]:
+        return [len(item.text) ** self.exponent for item in request.candidates]
+
+
+class Waiting:
+    """Async, with a counter of `close`."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def score(self, request: Request) -> list[float]:
+        await asyncio.sleep(0)
+        return [float(len(item.text)) for item in request.candidates]
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def test_it_works_inside_a_running_event_loop() -> None:
+    async def call() -> mrb.Run:
+        return evaluate(model)
+
+    model = Waiting()
+    inside = asyncio.run(call())
+    assert inside.to_frame()["mean"].equals(evaluate(longest).to_frame()["mean"])
+
+
+def test_objects_of_the_caller_are_not_closed() -> None:
+    model = Waiting()
+    evaluate(model)
+    evaluate(model)
+    assert model.closed == 0
+
+
+@pytest.mark.parametrize("model", [object(), 3, int, "no-such-reranker"])
+def test_what_is_no_model_is_refused_in_one_line(model: object) -> None:
+    read_error(AdapterError, evaluate, model)
+
+
+def test_mistakes_are_errors_of_one_line() -> None:
+    assert "whole number from 1" in read_error(MRBError, mrb.evaluate, longest, tasks=TASK, depth=0)
+    assert "whole number from 1" in read_error(MRBError, mrb.evaluate, longest, tasks=TASK, limit=True)
+    assert "did you mean mini-faq-t2t" in read_error(TaskError, mrb.evaluate, longest, tasks="mini-faq-t2")
+    assert "no option 'exponnent'" in read_error(AdapterError, evaluate, Power, options={"exponnent": 1})
+    with pytest.raises(TypeError):
+        mrb.evaluate(longest, task=TASK)  # type: ignore[call-arg]
+
+
+# Folders
+
+
+def test_without_out_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = evaluate(longest)
+    assert list(tmp_path.iterdir()) == []
+    assert found.path is None
+    assert "was not written to disk" in read_error(ResultError, lambda: found.folder)
+    assert "nDCG@10" in found.table()
+    assert found[TASK].per_query()["query_id"].nunique() == 10
+    assert "it has mini-faq-t2t" in read_error(ResultError, lambda: found["other"])
+    assert list(found) == [TASK]
+
+
+def test_a_folder_is_loaded_again(tmp_path: Path) -> None:
+    found = evaluate(longest, out=tmp_path, name="mine")
+    again = mrb.load_run(str(tmp_path / "mine"))
+    assert again.to_frame().equals(found.to_frame())
+    assert "given twice" in read_error(ResultError, mrb.compare, again, tmp_path / "mine")
+
+
+def test_scores_of_an_object_with_state_are_not_taken_for_those_of_now(tmp_path: Path) -> None:
+    model = Power(2)
+    evaluate(model, out=tmp_path, name="power")
+    model.exponent = -1
+    line = read_error(ResultError, evaluate, model, out=tmp_path, name="power")
+    assert "its attributes, such as exponent, may have changed" in line
+    changed = evaluate(model, out=tmp_path, name="power", fresh=True)
+    assert changed.to_frame()["mean"].equals(evaluate(model).to_frame()["mean"])
+    evaluate(Power, out=tmp_path, name="class")
+    evaluate(Power, out=tmp_path, name="class")  # MRB builds a class itself, so it knows its state
+
+
+SHIFT = [0]
+
+
+def shifted(request: Request) -> list[int]:
+    return [SHIFT[0] - len(item.text) for item in request.candidates]
+
+
+def test_functions_that_use_other_values_are_not_continued(tmp_path: Path) -> None:
+    evaluate(longest, out=tmp_path, name="longest")
+    evaluate(longest, out=tmp_path, name="longest")
+    evaluate(shifted, out=tmp_path, name="shifted")
+    assert "it uses SHIFT" in read_error(ResultError, evaluate, shifted, out=tmp_path, name="shifted")
+    power = 2
+    evaluate(lambda request: [power] * 25, out=tmp_path, name="inner")
+    assert "it uses power" in read_error(
+        ResultError, evaluate, lambda request: [power] * 25, out=tmp_path, name="inner"
+    )
+
+
+# Tasks, checks, measures
+
+
+def test_tasks_are_listed_and_loaded() -> None:
+    assert len(mrb.list_tasks("mrb")) == 40
+    assert {task.type for task in mrb.list_tasks("mini", type="it2i")} == {"it2i"}
+    task = mrb.load_task(TASK)
+    query_id = "ask-faq/design#1"
+    assert task.queries[query_id].text
+    assert query_id in task.candidates and len(task.candidates[query_id]) == 100
+    assert set(task.qrels) == set(task.queries)
+    with pytest.raises(KeyError):
+        task.corpus["no such document"]
+    read_error(TaskError, mrb.load_task, "mini-faq")
+
+
+def test_a_check_says_what_does_not_hold() -> None:
+    held = mrb.check(longest, tasks=TASK)
+    assert held.broken == () and "holds what it declares" in str(held)
+    seen: list[int] = []
+
+    def drifting(request: Request) -> list[float]:
+        seen.append(0)
+        return [float(len(seen) * (-1) ** n) for n, _ in enumerate(request.candidates)]
+
+    broken = mrb.check(drifting, tasks=TASK)
+    assert broken.broken and broken.broken[0] in str(broken)
+
+
+def reciprocal_rank(grades: Sequence[int], ideal: Sequence[int]) -> float:
+    assert list(ideal) == sorted(ideal, reverse=True) and ideal[-1] > 0
+    return next((1 / rank for rank, grade in enumerate(grades[:10], 1) if grade), 0.0)
+
+
+def test_a_measure_of_ones_own_gives_what_the_standard_one_gives(tmp_path: Path) -> None:
+    """trec_eval is the reference: the function is MRR@10, in all three orders, with intervals."""
+    base = mrb.evaluate("random", tasks=TASK, limit=40, measures={"RR": reciprocal_rank})
+    mrb.evaluate("bm25", tasks=TASK, limit=40, out=tmp_path)
+    other = mrb.load_run(tmp_path / "bm25", measures={"RR": reciprocal_rank})
+    for run in (base, other):
+        rows = run.to_frame().set_index("measure")
+        for column in ("first_stage", "mean", "low", "high", "oracle", "gain"):
+            assert rows[column]["RR"] == pytest.approx(rows[column]["MRR@10"], abs=1e-12)
+        assert (run[TASK].per_query()["RR"] - run[TASK].per_query()["MRR@10"]).abs().max() < 1e-12
+    assert run.table("RR").splitlines()[2:] == run.table("MRR@10").splitlines()[2:]
+    own, standard = (mrb.compare(base, other, measure=name).over_tasks for name in ("RR", "MRR@10"))
+    assert own.differences[0].difference == pytest.approx(standard.differences[0].difference)
+    assert '"RR"' not in (tmp_path / "bm25" / TASK / "result.json").read_text()
+
+
+def test_measures_with_a_wrong_name_or_value_are_refused() -> None:
+    assert "standard measure" in read_error(MRBError, mrb.register_measure, "nDCG@7", reciprocal_rank)
+    assert "wanted a letter" in read_error(MRBError, mrb.register_measure, "my measure", reciprocal_rank)
+    line = read_error(MRBError, evaluate, longest, measures={"twice": lambda grades, ideal: 2.0})
+    assert line.startswith(f"measure twice, {TASK}, 'ask-faq") and "gives 2.0" in line
+    assert "ZeroDivisionError" in read_error(MRBError, evaluate, longest, measures={"bad": lambda grades, ideal: 1 / 0})
