@@ -45,6 +45,8 @@ def evaluate(
     suite: str | None = None,
     tasks: str | Sequence[str] | None = None,
     *,
+    data: PathLike | Sequence[PathLike] | None = None,
+    first_stage: str | None = None,
     depth: int | None = None,
     limit: int | None = None,
     out: PathLike | None = None,
@@ -65,6 +67,8 @@ def evaluate(
             an adapter's methods; or a `CrossEncoder` or `SentenceTransformer` of sentence-transformers.
         suite: A suite, by id. Default: `mini`, or no suite if tasks are named.
         tasks: Tasks, by id. Default: all tasks of the suite.
+        data: Data of your own, in folders or on the Hub: each is a task, beside those that are named.
+        first_stage: Make the candidate lists of your own data by this retriever, such as `bm25`.
         depth: Candidates per query. Default: the suite's.
         limit: Only the first queries of each task, for trials.
         out: A folder that the run is written into, as `out/NAME`; a run of the same name is continued. Default: nothing
@@ -94,17 +98,21 @@ def evaluate(
         20
     """
     from mrb._util.files import check_run_name
+    from mrb.data.own_tasks import open_data
     from mrb.evaluation.live import name_for_workers, run_in_memory, start_live, start_workers
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import select_tasks
-    from mrb.hub.pull_lists import find_local_lists
     from mrb.rerankers.plugins import format_options
     from mrb.results.own_measures import add_measures
+    from mrb.retrieval.own_lists import find_lists
 
     for word, value in (("depth", depth), ("limit", limit), ("workers", workers)):
         _check_count(word, value)
-    spec = select_tasks(suite, _list_names(tasks), _list_names(types), depth)
-    lists, pulled = find_local_lists(None if candidates is None else os.fspath(candidates), spec.tasks)
+    own_tasks = [open_data(name) for name in _list_names(data)]
+    spec = select_tasks(suite, _list_names(tasks), _list_names(types), depth, own=own_tasks)
+    lists, pulled = find_lists(
+        None if candidates is None else os.fspath(candidates), first_stage, spec.tasks, spec.depth
+    )
     spec = replace(
         spec,
         limit=limit,
@@ -244,7 +252,7 @@ def load_task(task_id: str, *, candidates: PathLike | None = None) -> TaskView:
     """Load a task: its definition now, its data when it is first used.
 
     Args:
-        task_id: The task.
+        task_id: The task, by id; your own by the path of its folder or file.
         candidates: A candidate list, or a folder of lists. Default: the frozen list.
 
     Returns:
@@ -263,10 +271,10 @@ def load_task(task_id: str, *, candidates: PathLike | None = None) -> TaskView:
         >>> task.qrels.to_pandas().columns.tolist()
         ['query_id', 'doc_id', 'grade']
     """
-    from mrb.data.task import load_task as load
+    from mrb.data.own_tasks import resolve_task
     from mrb.evaluation.task_view import TaskView
 
-    return TaskView(load(task_id), None if candidates is None else Path(candidates))
+    return TaskView(resolve_task(task_id), None if candidates is None else Path(candidates))
 
 
 def list_tasks(suite: str | None = None, type: str | None = None) -> list[Task]:
@@ -308,10 +316,10 @@ def _choose_measures(given: Mapping[str, MeasureFunction] | None) -> Mapping[str
     return {**list_registered(), **(given or {})}
 
 
-def _list_names(given: str | Sequence[str] | None) -> Sequence[str]:
+def _list_names(given: PathLike | Sequence[PathLike] | None) -> tuple[str, ...]:
     if given is None:
         return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+    return (os.fspath(given),) if isinstance(given, str | os.PathLike) else tuple(os.fspath(name) for name in given)
 
 
 def _check_count(word: str, value: object) -> None:

@@ -19,6 +19,7 @@ import mrb
 from mrb.errors import AdapterError, MRBError, ResultError, TaskError
 from mrb.rerankers.reranker import Request
 from tests.builders.command import Done, read_error
+from tests.builders.data_folders import write_beir
 
 TASK = "mini-faq-t2t"
 ADAPTER = """
@@ -306,3 +307,14 @@ def test_measures_with_a_wrong_name_or_value_are_refused() -> None:
     line = read_error(MRBError, evaluate, longest, measures={"twice": lambda grades, ideal: 2.0})
     assert line.startswith(f"measure twice, {TASK}, 'ask-faq") and "gives 2.0" in line
     assert "ZeroDivisionError" in read_error(MRBError, evaluate, longest, measures={"bad": lambda grades, ideal: 1 / 0})
+
+
+def test_a_folder_of_ones_own_is_evaluated_and_loaded(tmp_path: Path) -> None:
+    (folder := tmp_path / "beers").mkdir()
+    write_beir(folder)
+    found = mrb.evaluate("bm25", data=folder, first_stage="bm25", measures={"RR": reciprocal_rank})
+    assert found["beers"].result.counts.queries == 2
+    rows = found.to_frame().set_index("measure")["mean"]
+    assert rows["RR"] == pytest.approx(rows["MRR@10"])
+    assert mrb.load_task(str(folder)).qrels["q2"] == {"doc2": 1}
+    assert "is your own and in no suite" in read_error(TaskError, mrb.evaluate, "bm25", "mini", data=[folder])

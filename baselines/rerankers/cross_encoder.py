@@ -6,13 +6,15 @@ each model's own. Tested here on tiny checkpoints of random weights; never run o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from mrb.baselines._util.lazy_import import import_or_refuse
 from mrb.baselines._util.sentence_models import (
     INSTALL,
+    borrow_model,
     import_sentence_transformers,
     load_sentence_model,
     make_typed_input,
@@ -61,9 +63,8 @@ class CrossEncoder:
         instruction: bool = False,
         trust_remote_code: bool = False,
     ) -> None:
-        if batch_size < 0:
-            raise AdapterError(f"{self.name}: batch_size is {batch_size}, wanted a whole number from 0")
-        self._model = load_sentence_model(
+        _check_batch_size(self.name, batch_size)
+        model = load_sentence_model(
             self.name,
             import_sentence_transformers(self.name).CrossEncoder,
             path,
@@ -73,25 +74,49 @@ class CrossEncoder:
             trust_remote_code=trust_remote_code,
             options={"max_length": max_length},
         )
-        _check_head(self.name, path, self._model)
+        self._take(model, path, batch_size, instruction)
+        _set_padding(self.name, path, model)
+        read_special_tokens_as_text(model)
         self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
-        _set_padding(self.name, path, self._model)
-        self.inputs = _read_inputs(self.name, path, self._model)
-        self._as_parts = _takes_parts(self._model)
-        read_special_tokens_as_text(self._model)
-        self._batch_size = batch_size or (0 if self._model.device.type == "cpu" else _ROWS)
+
+    @classmethod
+    def from_model(cls, model: Any, batch_size: int = 0, instruction: bool = False) -> Self:
+        """Return a reranker of a live CrossEncoder, which is used as it is and left as it was.
+
+        Args:
+            model: The model.
+            batch_size: Rows per batch; 0: on a CPU about 512 tokens, elsewhere 32 rows.
+            instruction: Pass the task's instruction as the model's prompt.
+
+        Raises:
+            AdapterError: The model takes no text, or gives more than one score per pair.
+        """
+        _check_batch_size(cls.name, batch_size)
+        made = cls.__new__(cls)
+        made._take(model, type(model).__name__, batch_size, instruction)
+        made._lend = lambda: _borrow_padded(cls.name, model)
+        return made
+
+    def _take(self, model: Any, path: str, batch_size: int, instruction: bool) -> None:
+        _check_head(self.name, path, model)
+        self._model = model
+        self.inputs = _read_inputs(self.name, path, model)
+        self._as_parts = _takes_parts(model)
+        self._batch_size = batch_size or (0 if model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
         self._raw = import_or_refuse(self.name, "torch", INSTALL).nn.Identity()
+        self._lend: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         """Yield (key, logits) of each request. Pairs of several requests share a batch, longest first."""
         waiting: list[Request] = []
-        for request in requests:
-            waiting.append(request)
-            if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
-                yield from self._score_requests(waiting)
-                waiting = []
-        yield from self._score_requests(waiting)
+        with self._lend():
+            for request in requests:
+                waiting.append(request)
+                if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
+                    yield from self._score_requests(waiting)
+                    waiting = []
+            yield from self._score_requests(waiting)
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -153,6 +178,11 @@ def _estimate_tokens(query: Item, candidate: Item) -> int:
     return 1 + letters // _BYTES_PER_TOKEN + sum(width * height for width, height in pictures) // _PIXELS_PER_TOKEN
 
 
+def _check_batch_size(name: str, batch_size: int) -> None:
+    if batch_size < 0:
+        raise AdapterError(f"{name}: batch_size is {batch_size}, wanted a whole number from 0")
+
+
 def _check_head(name: str, path: str, model: Any) -> None:
     if model.num_labels != 1:
         raise AdapterError(f"{name}: {path} gives {model.num_labels} scores a pair; a reranker gives one")
@@ -170,12 +200,9 @@ def _set_padding(name: str, path: str, model: Any) -> None:
     padding = model.tokenizer.pad_token_id
     if padding is None:
         raise AdapterError(f"{name}: {path}: its tokenizer has no pad_token, which a batch of two rows needs")
-    network = getattr(model[0], "model", None)
-    if not isinstance(
-        network, import_or_refuse(name, "transformers.modeling_layers", INSTALL).GenericForSequenceClassification
-    ):
+    config = _find_padded_config(name, model)
+    if config is None:
         return
-    config = network.config.get_text_config()
     if config.pad_token_id is None:
         config.pad_token_id = padding
     elif config.pad_token_id != padding:
@@ -183,6 +210,29 @@ def _set_padding(name: str, path: str, model: Any) -> None:
             f"{name}: {path}: config.json's pad_token_id is {config.pad_token_id}, the tokenizer pads with {padding}: "
             "the score of a padded row would be read at the wrong token"
         )
+
+
+def _find_padded_config(name: str, model: Any) -> Any:
+    """Return the configuration of a decoder with a classification head, None for another model."""
+    network = getattr(model[0], "model", None)
+    library = import_or_refuse(name, "transformers.modeling_layers", INSTALL)
+    if not isinstance(network, library.GenericForSequenceClassification):
+        return None
+    return network.config.get_text_config()
+
+
+@contextmanager
+def _borrow_padded(name: str, model: Any) -> Iterator[None]:
+    """Lend a user's live model with its padding set; afterwards it is as it was."""
+    config = _find_padded_config(name, model)
+    own = getattr(config, "pad_token_id", None)
+    try:
+        _set_padding(name, type(model).__name__, model)
+        with borrow_model(model):
+            yield
+    finally:
+        if config is not None:
+            config.pad_token_id = own
 
 
 def _read_inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:

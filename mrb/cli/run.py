@@ -106,20 +106,14 @@ def command(
     from mrb.data.own_tasks import open_data
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
-    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.run import format_run
+    from mrb.retrieval.own_lists import find_lists
 
     need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
     start = select_executor(executor, ClusterOptions(workers, gpus_per_worker, address), timeout)
     own = [open_data(name) for name in data]
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
-    lists, pulled = find_local_lists(candidates, spec.tasks)
-    if first_stage is not None:
-        from mrb.retrieval.own_lists import make_own_lists
-
-        if candidates is not None:
-            raise MRBError("give either --candidates or --first-stage")
-        lists = make_own_lists(spec.tasks, first_stage, spec.depth)
+    lists, pulled = find_lists(candidates, first_stage, spec.tasks, spec.depth)
     spec = replace(
         spec,
         model=model,

@@ -9,10 +9,26 @@ from pathlib import Path
 from mrb.candidates.own_lists import TRACK, locate_made_lists
 from mrb.data.task import Task, is_registered
 from mrb.errors import CandidatesError
+from mrb.hub.pull_lists import find_local_lists
 from mrb.rerankers.calling import close_after
 from mrb.retrieval.make_lists import ListMaker, ListOptions
 
 logger = logging.getLogger(__name__)
+
+
+def find_lists(
+    candidates: str | None, first_stage: str | None, tasks: Sequence[Task], depth: int
+) -> tuple[Path | None, dict[str, str]]:
+    """Return what `find_local_lists` does for the value of `--candidates`, or the lists made for `--first-stage`.
+
+    Raises:
+        CandidatesError: Both are given, a path does not exist, or a list cannot be made.
+    """
+    if first_stage is None:
+        return find_local_lists(candidates, tasks)
+    if candidates is not None:
+        raise CandidatesError("give either --candidates or --first-stage")
+    return make_own_lists(tasks, first_stage, depth), {}
 
 
 def make_own_lists(tasks: Sequence[Task], first_stage: str, depth: int) -> Path:
