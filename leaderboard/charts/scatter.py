@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from mrb.data.task import load_task
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import format_signed
 from mrb.leaderboard.tables.columns import format_parameters, format_speed
@@ -211,11 +210,11 @@ def _make_curve(run: Run) -> list[tuple[float, float]]:
     curve = []
     for depth in common:
         by_type: dict[str, list[float]] = {}
-        for task_id, scores in run.tasks.items():
+        for scores in run.tasks.values():
             value = scores.result.depths[str(depth)].get(str(HEADLINE))
             if value is None:
                 return []
-            by_type.setdefault(load_task(task_id).type, []).append(value)
+            by_type.setdefault(scores.task.type, []).append(value)
         curve.append((float(depth), float(np.mean([np.mean(values) for values in by_type.values()]))))
     return curve
 

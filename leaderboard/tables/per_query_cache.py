@@ -16,7 +16,6 @@ from mrb import __version__
 from mrb._util.files import open_atomically
 from mrb._util.hashing import hash_file, hash_json
 from mrb._util.parquet import read_untrusted
-from mrb.data.task import load_task
 from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
 from mrb.hub.manifest import find_cache_root
@@ -35,7 +34,9 @@ def add_values(run: Run, received: ReceivedSubmission) -> Run:
     Raises ResultError if a ranking does not give what the submission states.
     """
     tasks = {
-        task_id: _load_values(received, task_id) if find_missing_input(load_task(task_id)) is None else scores
+        task_id: _load_values(received, task_id)
+        if find_missing_input(received.get_task(task_id), None, scores.result.candidates.sha256) is None
+        else scores
         for task_id, scores in run.tasks.items()
     }
     return replace(run, tasks=tasks)
@@ -58,7 +59,8 @@ def _load_values(received: ReceivedSubmission, task_id: str) -> TaskScores:
     fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])
     if path.is_file() and hash_file(received.ranking_path(task_id)) == ranking.sha256:
-        return make_task_scores(result, read_untrusted(path, schema, ResultError))
+        values = read_untrusted(path, schema, ResultError)
+        return make_task_scores(result, values, received.submission.definitions.get(task_id))
     found = recompute_result(received, task_id)
     columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
     columns += [pa.array(found.values[name], pa.float64()) for name in result.measures]
@@ -73,14 +75,14 @@ def compute_first_stage_values(comparison: TableGroup, task_id: str) -> Float64 
     None if the data, or the very list that was reranked, is not here.
     """
     identity, (_, scores) = comparison.identities[task_id], comparison.reference[task_id]
-    task = load_task(task_id).with_qrels(scores.result.data.qrels)
+    task = scores.task.with_qrels(scores.result.data.qrels)
     frozen = task.candidates
     if frozen is None or (identity.candidates, identity.task_hash) != (frozen.sha256, task.hash):
         return None
     if identity.revision != task.revision or find_missing_input(task) is not None:
         return None
     sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
-    return compute_first_values(load_result_plan(scores.result, sample, None, task_id))
+    return compute_first_values(load_result_plan(scores.result, sample, None, task_id, task))
 
 
 def compute_first_values(plan: Plan) -> Float64:

@@ -125,7 +125,7 @@ def _make_plan(run: Run, task: Task) -> Plan:
     sample = None
     if scores.result.data.selection == "sample" and run.record.suite is not None:
         sample = load_suite(run.record.suite).sample
-    plan = load_result_plan(scores.result, sample, None, str(run.folder / task.id))
+    plan = load_result_plan(scores.result, sample, None, str(run.folder / task.id), scores.task)
     if hash_query_ids(plan.query_ids) != scores.queries:
         raise ResultError(f"{run.folder}: task {task.id}: its queries are not those of the task")
     return plan

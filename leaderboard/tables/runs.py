@@ -11,7 +11,6 @@ from pathlib import Path
 
 from mrb._util.files import is_device_name
 from mrb._util.redact import redact, redact_text
-from mrb.data.task import load_task
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.tables.per_query_cache import add_values
 from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, describe_other_reranker, read_noise
@@ -166,7 +165,7 @@ def _read_run(folder: Path) -> Run:
     run = load_run(folder)
     for task_id in run.record.tasks:
         try:
-            load_task(task_id)
+            run.record.get_task(task_id)
         except MRBError as error:
             raise ResultError(f"{folder}: {error}") from error
     return run

@@ -160,10 +160,11 @@ def _describe_group(table: TableGroup) -> str:
 
 def _is_current(table: TableGroup) -> bool:
     """Return whether every column has this version's definitions and data."""
+    columns = {task.id: task for task in table.tasks}
     return all(
         (identity.task_hash, identity.revision) == (task.hash, task.revision)
         for task_id, identity in table.identities.items()
-        for task in (load_task(task_id).with_qrels("raw" if identity.qrels == "raw" else "cleaned"),)
+        for task in (columns[task_id].with_qrels("raw" if identity.qrels == "raw" else "cleaned"),)
     )
 
 
@@ -215,12 +216,16 @@ def _load_run_suite(run: Run) -> Suite | None:
 def _make_group(draft: _Draft) -> TableGroup:
     # Types have a fixed order, in which families are adjacent too.
     listed = draft.suite.tasks if draft.suite else sorted({i for run in draft.runs for i in run.record.tasks})
-    tasks = sorted(map(load_task, listed), key=lambda task: TYPES.index(task.type))
     reference: dict[str, tuple[Run, TaskScores]] = {}
     for run in draft.runs:
         for task_id, scores in run.tasks.items():
             earlier = reference.setdefault(task_id, (run, scores))
             _check_same_list(earlier, (run, scores), task_id)
+    # A run that covers the task comes first: two runs may define an own task differently where one does not cover it.
+    having = {task_id: run for run in reversed(draft.runs) for task_id in run.record.tasks}
+    having |= {task_id: run for task_id, (run, _) in reference.items()}
+    columns = [having[i].record.get_task(i) if i in having else load_task(i) for i in listed]
+    tasks = sorted(columns, key=lambda task: TYPES.index(task.type))
     return TableGroup(draft.suite, tuple(tasks), tuple(draft.runs), draft.identities, reference)
 
 

@@ -20,7 +20,7 @@ from mrb.candidates.lists import METADATA_KEY, read_parquet, write_parquet
 from mrb.data.folder_files import find_folder_files
 from mrb.data.folder_task import read_folder_definition
 from mrb.data.load import load_task_data
-from mrb.data.own_tasks import find_task_folder
+from mrb.data.own_tasks import require_task_folder
 from mrb.data.task import Task
 from mrb.errors import CandidatesError, MRBError
 from mrb.hub.manifest import find_cache_root
@@ -56,10 +56,11 @@ def find_own_list(task: Task, sha256: str | None = None) -> Path | None:
 
 
 def find_list_source(task: Task) -> Path | None:
-    """Return the file of the candidates in the task's data folder, None without a folder or a file."""
-    folder = find_task_folder(task) if task.source.kind == "folder" else None
-    if folder is None:
+    """Return the file of the candidates in the task's data folder, None without one. DataError if the folder is not
+    known here."""
+    if task.source.kind != "folder":
         return None
+    folder = require_task_folder(task)
     definition = read_folder_definition(folder)
     return find_folder_files(folder, definition.split, definition.candidates).candidates
 

@@ -7,26 +7,28 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import LISTS, add_candidates_option, folder_type
+from mrb.cli.options import DATA_OF_RUN, LISTS, add_candidates_option, add_data_option, folder_type, open_all_data
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="RUN", type=folder_type(), help="Folder of the whole run.")
 @add_candidates_option(f"What the shards were run on. {LISTS}")
-def command(runs: tuple[Path, ...], out: Path, candidates: str | None) -> None:
+@add_data_option(DATA_OF_RUN)
+def command(runs: tuple[Path, ...], out: Path, candidates: str | None, data: tuple[str, ...]) -> None:
     """Merge the shards that `mrb run --shard I/N` has scored into the run of all queries, and print its table.
 
     All shards must be there and belong to one run: the same reranker, source, packages, tasks and lists. The files
     equal those of a run without shards.
     """
-    from mrb.data.task import load_task
     from mrb.evaluation.merge import merge_shards, read_shards
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.run import format_run
 
+    open_all_data(data)
     shards = read_shards(runs)
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in shards[0].record.tasks])
+    record = shards[0].record
+    lists, _ = find_local_lists(candidates, [record.get_task(task_id) for task_id in record.tasks])
     run = merge_shards(shards, out, lists, ("mrb", *sys.argv[1:]))
     click.echo(format_run(run))
     click.echo(f"results: {out}")

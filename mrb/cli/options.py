@@ -69,10 +69,22 @@ def add_type_option() -> Decorator:
     return click.option("--type", "types", multiple=True, metavar="TYPE", help=help)
 
 
-def add_data_option() -> Decorator:
-    """`--data FOLDER`, as `data`; `mrb.data.own_tasks.open_data` reads each."""
-    help = "Your own data: a folder (queries, corpus, qrels, images); may be repeated."
-    return click.option("--data", multiple=True, metavar="FOLDER", help=help)
+def add_data_option(
+    help: str = "Your own data: a folder, or hf://datasets/ORG/NAME@COMMIT; may be repeated.",
+) -> Decorator:
+    """`--data FOLDER|hf://...`, as `data`; `open_all_data` reads them."""
+    return click.option("--data", multiple=True, metavar="FOLDER|hf://...", help=help)
+
+
+DATA_OF_RUN = "The data of the run's own tasks, where it is not found through MRB_TASKS; may be repeated."
+"""Help of `--data` where a run says what its tasks are."""
+
+
+def open_all_data(data: Iterable[str]) -> list[Task]:
+    """Return the tasks that `--data` names, and make them known to this process."""
+    from mrb.data.own_tasks import open_data
+
+    return [open_data(name) for name in data]
 
 
 def add_depth_option(help: str, default: int | None = None, least: int = 1) -> Decorator:

@@ -6,31 +6,32 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import add_candidates_option
+from mrb.cli.options import DATA_OF_RUN, add_candidates_option, add_data_option, open_all_data
 from mrb.errors import MRBError, ResultError, to_one_line
 
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @add_candidates_option()
+@add_data_option(DATA_OF_RUN)
 @click.option("--write", is_flag=True, help="Write the files again from the journals.")
-def command(run: Path, candidates: str | None, write: bool) -> None:
+def command(run: Path, candidates: str | None, data: tuple[str, ...], write: bool) -> None:
     """Recompute every number of the run folder RUN from its journals.
 
     Every task is checked. If a file differs from what its journal gives, one line is printed per difference and the
     exit code is 2.
     """
-    from mrb.data.task import load_task
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.recompute import verify_task
     from mrb.results.schema import read_run
 
     if run.is_file():
         raise ResultError(f"{run}: a file, not a run folder; `mrb score FILE --task ID` measures a file of scores")
+    open_all_data(data)
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
     scored = [task for task in record.tasks if task not in not_covered]
-    lists, _ = find_local_lists(candidates, [load_task(task) for task in scored])
+    lists, _ = find_local_lists(candidates, [record.get_task(task) for task in scored])
     wrong = 0
     for task in scored:
         try:

@@ -23,6 +23,7 @@ from mrb.cli.options import (
     add_type_option,
     folder_type,
     need_dry_run,
+    open_all_data,
     parse_key_values,
     set_option,
 )
@@ -103,7 +104,6 @@ def command(
 
     Killed at any moment, the same command continues where it stopped.
     """
-    from mrb.data.own_tasks import open_data
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.results.run import format_run
@@ -111,7 +111,7 @@ def command(
 
     need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
     start = select_executor(executor, ClusterOptions(workers, gpus_per_worker, address), timeout)
-    own = [open_data(name) for name in data]
+    own = open_all_data(data)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
     lists, pulled = find_lists(candidates, first_stage, spec.tasks, spec.depth)
     spec = replace(

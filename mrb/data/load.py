@@ -14,7 +14,7 @@ from mrb.data.embedded import check_file, check_part
 from mrb.data.folder_task import load_folder_part
 from mrb.data.hub_parts import Judgement, PartTables, load_part
 from mrb.data.items import DecodeCache
-from mrb.data.own_tasks import NAME_FOLDER, find_task_folder
+from mrb.data.own_tasks import require_task_folder
 from mrb.data.stats import Counts, check_counts
 from mrb.data.tables import (
     CORPUS_ID_COLUMNS,
@@ -58,9 +58,7 @@ def load_task_data(
     if task.source.kind == "hub":
         parts = [load_part(task, part, cache, needed) for part in task.source.parts]
     elif task.source.kind == "folder":
-        folder = root or find_task_folder(task)
-        if folder is None:
-            raise DataError(f"task {task.id}: its data is a folder that is not known here: {NAME_FOLDER}")
+        folder = root or require_task_folder(task)
         parts = [load_folder_part(task, part, folder, cache) for part in task.source.parts]
     else:
         parts = [_load_embedded(task, part, root or locate_embedded_data(), cache) for part in task.source.parts]

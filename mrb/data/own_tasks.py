@@ -9,7 +9,7 @@ to worker processes in `mrb.evaluation.spec.TaskSpec`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from mrb._util.home import expand_user
 from mrb._util.redact import redact
 from mrb.data.folder_files import is_data_folder
 from mrb.data.folder_task import TASK_FILE, make_folder_task
-from mrb.data.task import HEADLINE_MEASURE, Task, is_registered, load_task
-from mrb.errors import TaskError, format_first_problem
+from mrb.data.task import HEADLINE_MEASURE, Suite, Task, is_registered, load_task
+from mrb.errors import DataError, TaskError, format_first_problem
 
 PLACES = "MRB_TASKS"
 """The environment variable: folders of task files, or data folders, separated by `os.pathsep`."""
@@ -29,6 +29,8 @@ GROUP = "mrb.tasks"
 """The entry-point group: each entry is a package, or a module, whose folder holds task files or data folders."""
 NAME_FOLDER = f"name it with --data FOLDER or the environment variable {PLACES}"
 """What to do where the data of a task of one's own is not known; the end of an error."""
+OWN_SUITE = "own"
+"""The suite that a submission of own tasks names."""
 MAX_DEFINITION_BYTES = 1024 * 1024
 
 _tasks: dict[str, Task] = {}
@@ -95,6 +97,29 @@ def check_definition(task: Task) -> None:
         raise TaskError(f"task {task.id}: the definition is published with runs and holds a private path: {changed!r}")
 
 
+def collect_definitions(tasks: Iterable[Task]) -> dict[str, Task]:
+    """Return the definitions that a run of `tasks` writes: of those that are not in the registry, by id."""
+    return {task.id: task.with_qrels("cleaned") for task in tasks if not is_registered(task.id)}
+
+
+def check_definitions(definitions: Mapping[str, Task]) -> Mapping[str, Task]:
+    """Return the definitions that a file states, by id, if each may stand there.
+
+    Raises:
+        ValueError: A definition is refused by `check_definition`, is of raw judgements, or has another id.
+    """
+    for task_id, task in definitions.items():
+        if task.id != task_id:
+            raise ValueError(f"the definition of {task_id} is of task {task.id}")
+        if task.qrels == "raw":
+            raise ValueError(f"the definition of {task_id} has raw judgements, which a result states")
+        try:
+            check_definition(task)
+        except TaskError as error:
+            raise ValueError(str(error)) from error
+    return definitions
+
+
 def find_own_task(task_id: str) -> Task | None:
     """Return the task of the user's own with this id: one that was registered, else one of the user's places."""
     if task_id not in _tasks:
@@ -114,6 +139,24 @@ def find_task_folder(task: Task) -> Path | None:
                 if (found.id, found.revision) == key:
                     break
     return _folders.get(key)
+
+
+def require_task_folder(task: Task) -> Path:
+    """Return the folder of an own task's data.
+
+    Raises:
+        DataError: This process does not know it, or knows only one of another content.
+    """
+    folder = find_task_folder(task)
+    if folder is not None:
+        return folder
+    other = next((where for (task_id, _), where in _folders.items() if task_id == task.id), None)
+    if other is not None:
+        raise DataError(
+            f"task {task.id}: {other} holds other data (content {_tasks[task.id].revision[:12]}, not "
+            f"{task.revision[:12]}); what was scored belongs to the data of then"
+        )
+    raise DataError(f"task {task.id}: its data is a folder that is not known here: {NAME_FOLDER}")
 
 
 def list_own_tasks() -> list[Task]:
@@ -176,6 +219,20 @@ def read_task_file(path: Path) -> Task:
     if task.source.kind != "hub":
         raise TaskError(f"{path}: source.kind is {task.source.kind!r}; a task file of your own points to the Hub (hub)")
     return register_task(task)
+
+
+def make_own_suite(definitions: Mapping[str, Task]) -> Suite:
+    """Return the suite of own tasks, sorted by id: a submission of them has no suite of the registry."""
+    return Suite(
+        schema_version=1,
+        id=OWN_SUITE,
+        version="1.0",
+        title="Tasks of one's own",
+        description="Tasks that are not in the registry; the submission holds their definitions.",
+        depth=1,
+        track=OWN_SUITE,
+        tasks=tuple(sorted(definitions)),
+    )
 
 
 def _iterate_places() -> Iterator[Task]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
 from mrb.candidates.candidate_sets import ITEM_KINDS, CandidateSet, CandidateSets, Encoder, load_candidate_sets
-from mrb.data.task import TYPES, Task, load_task
+from mrb.data.task import TYPES, Task
 from mrb.data.task_filter import count_queries
 from mrb.errors import MRBError, ResultError, suggest_names
 from mrb.evaluation.spec import RunSpec
@@ -168,7 +168,7 @@ def read_rates(folder: Path) -> Rates:
     workers = int(record.environment.get("workers", "1"))
     spent: dict[str, tuple[float, int]] = {}
     for task_id, timing in record.timings.items():
-        for name in (task_id, load_task(task_id).type) if timing.pairs else ():
+        for name in (task_id, record.get_task(task_id).type) if timing.pairs else ():
             seconds, pairs = spent.get(name, (0.0, 0))
             spent[name] = seconds + timing.seconds * workers, pairs + timing.pairs
     if not spent:

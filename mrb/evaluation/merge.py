@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mrb import __version__
-from mrb.data.task import load_suite, load_task
+from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.evaluation.failures import count_failed
 from mrb.evaluation.journal import Header, Journal, Record, write_journal
@@ -137,7 +137,7 @@ def _list_options(shard: ShardRun, first: ShardRun) -> list[tuple[str, object, o
 def _merge_task(shards: Sequence[ShardRun], task_id: str, out: Path, candidates: Path | None) -> TaskScores:
     options, record = shards[0].options, shards[0].record
     sample = load_suite(record.suite).sample if record.suite else None
-    task = load_task(task_id).with_qrels(options.qrels)
+    task = record.get_task(task_id).with_qrels(options.qrels)
     spec = TaskSpec(task, options.depth, candidates, options.limit, sample)
     plan = load_plan(spec)
     key = compute_score_key(plan, record.reranker)

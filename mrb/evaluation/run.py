@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mrb import __version__
 from mrb.candidates.load import check_candidates, has_candidates
-from mrb.data.task import Task, load_suite, load_task
+from mrb.data.own_tasks import collect_definitions
+from mrb.data.task import Task, load_suite
 from mrb.errors import MRBError, ResultError, to_one_line
 from mrb.evaluation import environment
 from mrb.evaluation.executor import Executor, Start, open_in_process
@@ -205,12 +206,15 @@ class _Runner:
             if not self._spec.fresh:
                 self._verify_sibling()
             return
-        for task_id in self._earlier.tasks if self._earlier else ():
+        if self._earlier is None:
+            return
+        for task_id in self._earlier.tasks:
             path = self._folder / task_id / RESULT_FILE
             if task_id in self._refused or not path.is_file():
                 continue
             try:
-                spec, plan = _load_earlier_plan(read_result(path), self._spec.candidates)
+                task = self._earlier.get_task(task_id)
+                spec, plan = _load_earlier_plan(task, read_result(path), self._spec.candidates)
             except MRBError as error:
                 logger.warning(f"{task_id}: its scores stay without being checked: {to_one_line(error)}")
                 continue
@@ -271,6 +275,7 @@ class _Runner:
             command=tuple(spec.command),
             environment={**environment.describe_environment(), **self._executor.packages(), **workers},
             timings={**(earlier.timings if earlier else {}), **self._timings},
+            definitions={**(earlier.definitions if earlier else {}), **collect_definitions(spec.tasks)},
         )
 
     def _shard_record(self) -> ShardRecord:
@@ -295,9 +300,9 @@ def _read_noise(folder: Path, info: RerankerInfo) -> float:
     return max(task.largest_difference for task in record.tasks.values())
 
 
-def _load_earlier_plan(result: Result, candidates: Path | None) -> tuple[TaskSpec, Plan]:
+def _load_earlier_plan(task: Task, result: Result, candidates: Path | None) -> tuple[TaskSpec, Plan]:
     """Load the plan of an earlier result with its candidate list: the frozen one, or one from `--candidates`."""
-    task = load_task(result.task).with_qrels(result.data.qrels)
+    task = task.with_qrels(result.data.qrels)
     for given in dict.fromkeys((candidates, None)):
         if has_candidates(task, given):
             spec = TaskSpec(task, result.candidates.depth, given)

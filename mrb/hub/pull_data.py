@@ -10,6 +10,7 @@ from mrb._util.format import format_table
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
+from mrb.data.own_tasks import find_task_folder
 from mrb.data.stats import Counts, check_counts
 from mrb.data.task import Part, Task
 from mrb.errors import DataError
@@ -95,8 +96,10 @@ def format_pulled(pulled: Sequence[PulledTask]) -> str:
 def is_local(task: Task) -> bool:
     """Return whether all files of the task's tables are on disk, which is always true for embedded data.
 
-    Makes no request.
+    The data of an own task is here if its folder is known to this process. Makes no request.
     """
+    if task.source.kind == "folder":
+        return find_task_folder(task) is not None
     if task.source.kind != "hub":
         return True
     manifests = [(read_manifest(part.repository, part.revision or ""), part) for part in task.source.parts]

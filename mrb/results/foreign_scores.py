@@ -12,6 +12,7 @@ import numpy as np
 from mrb import __version__
 from mrb._util.hashing import hash_file
 from mrb.candidates.score_files import Scores
+from mrb.data.own_tasks import collect_definitions
 from mrb.data.task import Task
 from mrb.errors import ResultError, to_one_line
 from mrb.evaluation import environment
@@ -133,6 +134,7 @@ def _make_record(info: RerankerInfo, task: Task, earlier: RunRecord | None, comm
         command=tuple(command),
         environment=environment.describe_environment(),
         timings={},
+        definitions={**(earlier.definitions if earlier else {}), **collect_definitions([task])},
     )
 
 

@@ -16,7 +16,7 @@ from mrb._util.hashing import dump_canonical_json
 from mrb._util.json_diff import diff_json
 from mrb._util.parquet import read_untrusted
 from mrb._util.redact import redact
-from mrb.data.task import Sample, Sha256, Slug, load_suite, load_task
+from mrb.data.task import Sample, Sha256, Slug, Task, is_registered, load_suite, load_task
 from mrb.errors import ResultError, format_first_problem
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.lock import lock_folder
@@ -96,7 +96,8 @@ def recompute_task(folder: Path, candidates: Path | None) -> Recomputed:
         raise ResultError(f"{path}: {format_first_problem(error)}") from error
     if basis.task != folder.name:
         raise ResultError(f"{path}: a result of task {basis.task} in the folder of {folder.name}")
-    plan = load_result_plan(basis, _read_sample(basis, folder), candidates, str(path))
+    task = None if is_registered(basis.task) else read_run(folder.parent).get_task(basis.task)
+    plan = load_result_plan(basis, _read_sample(basis, folder), candidates, str(path), task)
     scores = _read_scores(plan, basis, folder / JOURNAL_FILE)
     return Recomputed(stated, plan, scores, measure(plan, scores, basis.reranker))
 
@@ -129,13 +130,15 @@ def find_differences(folder: Path, found: Recomputed) -> Iterator[str]:
             yield f"{name}: {difference}"
 
 
-def load_result_plan(result: Result | _Basis, sample: Sample | None, candidates: Path | None, where: str) -> Plan:
-    """Load the plan of `result`; `sample` is that of its suite, if any.
+def load_result_plan(
+    result: Result | _Basis, sample: Sample | None, candidates: Path | None, where: str, task: Task | None = None
+) -> Plan:
+    """Load the plan of `result`; `sample` is that of its suite, if any, `task` its task if that is not in the registry.
 
     Raises:
         ResultError: The result is of another definition of the task, or of another candidate list.
     """
-    task = load_task(result.task).with_qrels(result.data.qrels)
+    task = (task or load_task(result.task)).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{where}: made with another definition of {task.id} than this version's")
     limit = result.counts.queries if result.data.selection == "limit" else None

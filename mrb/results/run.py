@@ -33,6 +33,7 @@ from mrb.results.schema import (
     Result,
     RunRecord,
     SuiteAverages,
+    check_registry,
     read_result,
     read_run,
 )
@@ -51,6 +52,7 @@ class TaskScores:
     """One task of a run: its result, and the values (float64) of each measure per query, in the task's query order.
 
     For a submission the values are not read: `values` is empty, and `stated_queries` is the hash of the query ids.
+    `definition` is that of a task of the user's own, which the run's files hold.
     """
 
     result: Result
@@ -58,6 +60,7 @@ class TaskScores:
     clusters: npt.NDArray[np.int64]
     values: dict[str, Float64]
     stated_queries: str | None = None
+    definition: Task | None = None
 
     @cached_property
     def queries(self) -> str:
@@ -66,8 +69,8 @@ class TaskScores:
 
     @cached_property
     def task(self) -> Task:
-        """The registry's definition of the task."""
-        return load_task(self.result.task)
+        """The definition of the task: the run's own, or the registry's."""
+        return self.definition or load_task(self.result.task)
 
     @cached_property
     def parts(self) -> tuple[str, ...] | None:
@@ -198,20 +201,27 @@ def load_tasks(folder: Path, record: RunRecord, task_ids: Iterable[str]) -> dict
         ResultError: A result is damaged or of another reranker, or values per query and result disagree.
     """
     present = [task_id for task_id in task_ids if (folder / task_id / RESULT_FILE).is_file()]
-    tasks = {task_id: _load_task_scores(folder / task_id) for task_id in present}
+    tasks = {task_id: _load_task_scores(folder / task_id, record.definitions.get(task_id)) for task_id in present}
     for task_id, scores in tasks.items():
         if scores.result.task != task_id or scores.result.reranker.identity() != record.reranker.identity():
             raise ResultError(f"{folder / task_id / RESULT_FILE}: not of the task and reranker that {RUN_FILE} names")
+        definition = record.definitions.get(task_id)
+        if definition is not None:
+            check_registry(scores.result, str(folder / task_id / RESULT_FILE), definition)
     return tasks
 
 
-def make_task_scores(result: Result, per_query: pa.Table) -> TaskScores:
-    """Return a result joined with the table of its values per query (`query_id`, `cluster`, a column per measure)."""
+def make_task_scores(result: Result, per_query: pa.Table, definition: Task | None = None) -> TaskScores:
+    """Return a result joined with the table of its values per query (`query_id`, `cluster`, a column per measure).
+
+    `definition` is that of a task that is not in the registry.
+    """
     return TaskScores(
         result,
         tuple(per_query.column("query_id").to_pylist()),
         per_query.column(CLUSTER_COLUMN).to_numpy(),
         {name: per_query.column(name).to_numpy() for name in result.measures},
+        definition=definition,
     )
 
 
@@ -227,7 +237,7 @@ def average_over_tasks(run: Run, task_ids: Sequence[str], measure: str, row: Row
 
 def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row = "measures") -> Average:
     """Return the mean over task types of the mean over each type's tasks; a type needs all of its tasks."""
-    by_type = _group_by_type(tuple(task_ids))
+    by_type = _group_by_type(run, task_ids)
     whole = {kind: ids for kind, ids in by_type.items() if all(task_id in run.tasks for task_id in ids)}
     if len(whole) < len(by_type) or not _can_average(run, task_ids):
         return Average(None, None, len(whole), len(by_type))
@@ -236,18 +246,17 @@ def average_over_types(run: Run, task_ids: Sequence[str], measure: str, row: Row
     return Average(float(np.mean(means)), interval, len(whole), len(by_type))
 
 
-@lru_cache(maxsize=256)
-def _group_by_type(task_ids: tuple[str, ...]) -> dict[TypeName, list[str]]:
-    """Return the tasks of each type, in the order given. The result is cached: do not modify it."""
+def _group_by_type(run: Run, task_ids: Sequence[str]) -> dict[TypeName, list[str]]:
+    """Return the tasks of each type, in the order given."""
     found: dict[TypeName, list[str]] = {}
     for task_id in task_ids:
-        found.setdefault(load_task(task_id).type, []).append(task_id)
+        found.setdefault(run.record.get_task(task_id).type, []).append(task_id)
     return found
 
 
 def compute_suite_averages(run: Run, suite: Suite) -> SuiteAverages:
     """Compute all averages of `suite` for which the run has all tasks."""
-    by_type = _group_by_type(suite.tasks)
+    by_type = _group_by_type(run, suite.tasks)
     there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _can_average(run, ids)}
     if len(there) == len(by_type) and _can_average(run, suite.tasks):
         found = _compute_averages(run, suite.tasks)
@@ -292,7 +301,7 @@ def _find_stored(
     run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
 ) -> Interval | None:
     """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
-    types = {load_task(task_id).type for task_id in task_ids}
+    types = {run.record.get_task(task_id).type for task_id in task_ids}
     if set(task_ids) == set(_list_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
     else:
@@ -327,7 +336,7 @@ def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
     reasons = {item.task: item.reason for item in run.record.not_covered}
     tasks = []
     for task_id in run.record.tasks:
-        kind, scores = load_task(task_id).type, run.tasks.get(task_id)
+        kind, scores = run.record.get_task(task_id).type, run.tasks.get(task_id)
         if scores is None:
             state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
             tasks.append(RunRow(task_id, kind, state=state))
@@ -418,7 +427,7 @@ def _list_means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> li
     return [getattr(run.tasks[task_id].result, row)[measure].mean for task_id in task_ids]
 
 
-def _load_task_scores(folder: Path) -> TaskScores:
+def _load_task_scores(folder: Path, definition: Task | None) -> TaskScores:
     result = read_result(folder / RESULT_FILE)
     path = folder / PER_QUERY_FILE
     stated = [
@@ -427,7 +436,7 @@ def _load_task_scores(folder: Path) -> TaskScores:
         *((name, pa.float64()) for name in result.measures),
     ]
     found = read_untrusted(path, pa.schema(stated), ResultError)
-    scores = make_task_scores(result, found)
+    scores = make_task_scores(result, found, definition)
     for name, values in scores.values.items():
         if (
             len(values) != result.counts.queries

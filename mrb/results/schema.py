@@ -17,14 +17,22 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from mrb._util.files import read_json, write_json
 from mrb._util.printable import PrintableStr
+from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
-from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, TypeName, load_task
+from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, Task, TypeName, load_task
 from mrb.errors import ResultError, TaskError, format_first_problem
 from mrb.rerankers.reranker import Kind
 
@@ -55,6 +63,10 @@ M = TypeVar("M", bound=Model)
 OptionValue = Annotated[
     bool | int | float | Annotated[str, Field(max_length=2000)] | None, AfterValidator(_refuse_non_finite)
 ]
+
+
+Definitions = Annotated[dict[Slug, Task], Field(max_length=200), AfterValidator(check_definitions)]
+"""The definitions of tasks of the user's own, by id, as the files of a run hold them."""
 
 
 class Interval(Model):
@@ -200,7 +212,8 @@ class NotCovered(Model):
 class RunRecord(Model):
     """The record of a run: suite, command, environment and timings. It differs from machine to machine.
 
-    `pulled` gives, by task, the Hub folder and commit from which a list was pulled for the run.
+    `pulled` gives, by task, the Hub folder and commit from which a list was pulled for the run. `definitions` are those
+    of the tasks that are not in the registry, so that the run can be read elsewhere; the field is absent without any.
     """
 
     schema_version: Literal[1]
@@ -214,6 +227,19 @@ class RunRecord(Model):
     command: tuple[Annotated[str, Field(max_length=4000)], ...]
     environment: dict[PrintableStr, PrintableStr]
     timings: dict[Slug, TaskTiming]
+    definitions: Definitions = Field(default_factory=dict)
+
+    def get_task(self, task_id: str) -> Task:
+        """Return the definition of one of the run's tasks: the run's own, or the registry's.
+
+        Raises:
+            TaskError: It is in neither.
+        """
+        return self.definitions.get(task_id) or load_task(task_id)
+
+    @model_serializer(mode="wrap")
+    def _without_no_definitions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return omit_no_definitions(handler(self))
 
 
 class ShardRecord(Model):
@@ -233,6 +259,11 @@ class ShardRecord(Model):
         if self.number > self.of:
             raise ValueError(f"shard {self.number} of {self.of}")
         return self
+
+
+def omit_no_definitions(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record without `definitions` if there are none: such files keep the bytes they had."""
+    return {name: value for name, value in fields.items() if name != "definitions" or value}
 
 
 def read_result(path: Path) -> Result:
@@ -279,17 +310,18 @@ def write_shard(folder: Path, record: ShardRecord) -> None:
     write_json(folder / SHARD_FILE, record.model_dump(mode="json"))
 
 
-def check_registry(result: Result, where: str) -> None:
-    """Refuse a result that does not fit this version's registry.
+def check_registry(result: Result, where: str, definition: Task | None = None) -> None:
+    """Refuse a result that does not fit this version's registry, or `definition` for a task of the user's own.
 
     Raises:
         ResultError: Task, definition, data revision, source measure or frozen list differ, or the reranker does not
             take a modality of the task.
     """
     try:
-        task = load_task(result.task).with_qrels(result.data.qrels)
+        task = (definition or load_task(result.task)).with_qrels(result.data.qrels)
     except TaskError as error:
         raise ResultError(f"{where}: {error}") from error
+    of = "the registry's" if definition is None else "the definition of"
     stated: Mapping[str, tuple[object, object]] = {
         "task_hash": (result.task_hash, task.hash),
         "data.revision": (result.data.revision, task.revision),
@@ -297,7 +329,7 @@ def check_registry(result: Result, where: str) -> None:
     }
     for field, (found, wanted) in stated.items():
         if found != wanted:
-            raise ResultError(f"{where}: {field} is {found}, the registry's {result.task} has {wanted}")
+            raise ResultError(f"{where}: {field} is {found}, {of} {result.task} has {wanted}")
     if task.candidates is not None and task.candidates.sha256 != result.candidates.sha256:
         raise ResultError(f"{where}: scored on candidates {result.candidates.sha256}, not on the task's frozen list")
     for modality in (task.query_modality, task.document_modality):

@@ -21,18 +21,26 @@ def to_run(received: ReceivedSubmission) -> Run:
         schema_version=1,
         mrb_version=made.mrb_version,
         reranker=made.reranker,
-        suite=made.suite,
-        suite_version=made.suite_version,
+        suite=None if made.definitions else made.suite,
+        suite_version=None if made.definitions else made.suite_version,
         tasks=received.suite.tasks,
         not_covered=made.not_covered,
         command=made.command,
         environment=made.environment,
         timings=made.timings,
+        definitions=made.definitions,
     )
     # In the suite's order, whatever the file's: floating-point sums of averages depend on it.
     listed = [task_id for task_id in received.suite.tasks if task_id in made.results]
     tasks = {
-        task_id: TaskScores(made.results[task_id], (), np.empty(0, np.int64), {}, made.rankings[task_id].queries)
+        task_id: TaskScores(
+            made.results[task_id],
+            (),
+            np.empty(0, np.int64),
+            {},
+            made.rankings[task_id].queries,
+            made.definitions.get(task_id),
+        )
         for task_id in listed
     }
     return Run(received.folder, record, tasks, made.averages)

@@ -15,7 +15,8 @@ from mrb import __version__
 from mrb._util.files import parse_toml, write_json
 from mrb._util.hashing import hash_file
 from mrb._util.redact import SECRET
-from mrb.data.task import Suite, load_suite
+from mrb.data.own_tasks import OWN_SUITE, make_own_suite
+from mrb.data.task import Suite, Task, load_suite
 from mrb.errors import MRBError, ResultError, format_first_problem
 from mrb.results.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
@@ -74,14 +75,14 @@ def build_submission(
     rankings: dict[str, RankingInfo] = {}
     tasks: dict[str, TaskScores] = {}
     for task_id in done:
-        found = _recompute(run, task_id, candidates)
+        found = _recompute(run, task_id, candidates, record.definitions.get(task_id))
         if found.measured.result.data.selection == "limit" and not allow_incomplete:
             raise ResultError(
                 f"{run / task_id}: holds the first queries only (--limit), which compare with nothing: run the whole "
                 "task, or submit the trial with --allow-incomplete"
             )
         rankings[task_id] = _write_rankings(folder, found)
-        tasks[task_id] = _make_task_scores(found, info)
+        tasks[task_id] = _make_task_scores(found, info, record.definitions.get(task_id))
         logger.info(f"{task_id}: {len(tasks[task_id].query_ids)} queries, identical to the journal")
     made = _make_submission(Run(run, record, tasks), suite, declared, info, rankings, hosts)
     _log_redactions(record, made)
@@ -130,6 +131,8 @@ def make_public_info(info: RerankerInfo) -> RerankerInfo:
 
 
 def _load_suite(run: Path, record: RunRecord) -> Suite:
+    if record.suite is None and set(record.tasks) == set(record.definitions):
+        return make_own_suite(record.definitions)
     if record.suite is None:
         raise ResultError(
             f"{run / RUN_FILE}: tasks that were named one by one are no suite, and only suites have rows on the board; "
@@ -162,7 +165,7 @@ def _check_complete(run: Path, record: RunRecord, suite: Suite, done: list[str],
     )
 
 
-def _recompute(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
+def _recompute(run: Path, task_id: str, candidates: Path | None, definition: Task | None) -> Recomputed:
     found = recompute_task(run / task_id, candidates)
     told = list(find_differences(run / task_id, found))
     if told:
@@ -170,7 +173,7 @@ def _recompute(run: Path, task_id: str, candidates: Path | None) -> Recomputed:
             f"{run / task_id}: {told[0]} ({len(told)} such); files must say what the journal gives: "
             f"`mrb recompute {run} --write` writes them again"
         )
-    check_registry(found.measured.result, str(run / task_id))
+    check_registry(found.measured.result, str(run / task_id), definition)
     check_failed_share(found.measured.result.counts, str(run / task_id))
     return found
 
@@ -183,10 +186,10 @@ def _write_rankings(folder: Path, found: Recomputed) -> RankingInfo:
     return RankingInfo(sha256=hash_file(path), scores=scores, queries=hash_query_ids(query_ids))
 
 
-def _make_task_scores(found: Recomputed, info: RerankerInfo) -> TaskScores:
+def _make_task_scores(found: Recomputed, info: RerankerInfo, definition: Task | None) -> TaskScores:
     """Return the task as needed for averages, its result with the reranker's public declarations."""
     result = found.measured.result.model_copy(update={"reranker": info})
-    return make_task_scores(result, found.measured.per_query)
+    return make_task_scores(result, found.measured.per_query, definition)
 
 
 def _make_submission(
@@ -213,6 +216,7 @@ def _make_submission(
         "rankings": rankings,
         "averages": compute_suite_averages(run, suite),
         "results": {task_id: scores.result for task_id, scores in run.tasks.items()},
+        "definitions": record.definitions if suite.id == OWN_SUITE else {},
     }
     try:
         return Submission.model_validate(fields)

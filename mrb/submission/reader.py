@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mrb._util.files import is_device_name, parse_json, read_limited
-from mrb.data.task import Suite, load_suite
+from mrb.data.own_tasks import make_own_suite
+from mrb.data.task import Suite, Task, load_suite, load_task
 from mrb.errors import MRBError, ResultError, format_first_problem, to_one_line
 from mrb.metrics.measures import MEASURES
 from mrb.results.schema import check_registry
@@ -34,6 +35,10 @@ class ReceivedSubmission:
     def name(self) -> str:
         """The folder's name, which is also the row's name on the board."""
         return self.submission.model.folder
+
+    def get_task(self, task_id: str) -> Task:
+        """Return the definition of a task: the submission's own, or the registry's."""
+        return self.submission.definitions.get(task_id) or load_task(task_id)
 
     def ranking_path(self, task_id: str) -> Path:
         """Return the path of a task's rankings file."""
@@ -79,7 +84,7 @@ def read_submission_folder(folder: Path, *, neighbours: bool = True) -> Received
     _check_files(folder, {f"{task_id}.parquet" for task_id in submission.rankings})
     for task_id, result in submission.results.items():
         where = f"{folder / SUBMISSION_FILE}: results.{task_id}"
-        check_registry(result, where)
+        check_registry(result, where, submission.definitions.get(task_id))
         if result.measures.keys() != {str(measure) for measure in MEASURES}:
             raise ResultError(f"{where}.measures: wanted {', '.join(map(str, MEASURES))}")
     return ReceivedSubmission(folder, submission, suite)
@@ -105,7 +110,7 @@ def read_submission_file(path: Path) -> Submission:
 def _check_suite(folder: Path, submission: Submission) -> Suite:
     where = folder / SUBMISSION_FILE
     try:
-        suite = load_suite(submission.suite)
+        suite = make_own_suite(submission.definitions) if submission.definitions else load_suite(submission.suite)
     except MRBError as error:
         raise ResultError(f"{where}: {error}") from error
     if suite.version != submission.suite_version:

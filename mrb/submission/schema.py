@@ -10,16 +10,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mrb._util.files import is_device_name
 from mrb._util.hashing import hash_json
 from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
+from mrb.data.own_tasks import OWN_SUITE
 from mrb.data.task import Model, Sha256, Slug
-from mrb.results.schema import NotCovered, RerankerInfo, Result, SuiteAverages, TaskTiming
+from mrb.results.schema import (
+    Definitions,
+    NotCovered,
+    RerankerInfo,
+    Result,
+    SuiteAverages,
+    TaskTiming,
+    omit_no_definitions,
+)
 from mrb.submission.redact import find_private_text, is_personal_name
 
 SCHEMA_VERSION = 1
@@ -99,7 +108,8 @@ class Submission(Model):
     """A submitted run: the model, what was run, every result, and the hash of every rankings file.
 
     `training` says for each task of the suite what the model was trained on: the task's training split or test set
-    (trained-on), data made from the same source (related), none of these (clean), or unknown.
+    (trained-on), data made from the same source (related), none of these (clean), or unknown. `definitions` are those
+    of tasks of the submitter's own, then the suite is `own`; the field is absent without any.
     """
 
     schema_version: Literal[1]
@@ -116,11 +126,22 @@ class Submission(Model):
     rankings: dict[Slug, RankingInfo] = Field(max_length=MAX_TASKS)
     averages: SuiteAverages
     results: dict[Slug, Result] = Field(min_length=1, max_length=MAX_TASKS)
+    definitions: Definitions = Field(default_factory=dict)
 
     @property
     def content_hash(self) -> str:
         """Identity of the submission: a hash of its whole content and, through their hashes, of its rankings."""
         return hash_json(self.model_dump(mode="json"))
+
+    @model_serializer(mode="wrap")
+    def _without_no_definitions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return omit_no_definitions(handler(self))
+
+    @model_validator(mode="after")
+    def _own_suite(self) -> Self:
+        if (self.suite == OWN_SUITE) != bool(self.definitions):
+            raise ValueError(f"suite {self.suite!r} with {len(self.definitions)} definitions; own tasks are suite own")
+        return self
 
     @model_validator(mode="after")
     def _one_run(self) -> Self:

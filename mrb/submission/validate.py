@@ -8,7 +8,9 @@ from pathlib import Path
 
 from mrb._util.hashing import hash_file
 from mrb._util.json_diff import diff_json
-from mrb.data.task import TYPES, Task, load_task
+from mrb.candidates.own_lists import find_own_list
+from mrb.data.own_tasks import NAME_FOLDER
+from mrb.data.task import TYPES, Task, is_registered
 from mrb.errors import ResultError
 from mrb.evaluation.measure import measure
 from mrb.hub.pull_data import is_local
@@ -63,9 +65,9 @@ def validate_submission(received: ReceivedSubmission, candidates: Path | None = 
     """
     again: dict[str, TaskScores] = {}
     missing: dict[str, str] = {}
-    for task_id in received.submission.results:
+    for task_id, result in received.submission.results.items():
         rows = read_checked_rankings(received, task_id)
-        reason = find_missing_input(load_task(task_id), candidates)
+        reason = find_missing_input(received.get_task(task_id), candidates, result.candidates.sha256)
         if reason is not None:
             missing[task_id] = reason
         else:
@@ -136,14 +138,20 @@ def _check_selection(received: ReceivedSubmission, result: Result) -> None:
     whole = "all" if received.suite.sample is None else "sample"
     if selection not in (whole, "limit"):
         raise ResultError(f"{where}.data.selection is {selection!r}; suite {received.suite.id} takes {whole!r}")
-    wanted = publishes_scores(load_task(result.task), selection)
+    wanted = publishes_scores(received.get_task(result.task), selection)
     if received.submission.rankings[result.task].scores != wanted:
         words = "must" if wanted else "do not"
         raise ResultError(f"{received.ranking_path(result.task)}: scores {words} go along with this task")
 
 
-def find_missing_input(task: Task, candidates: Path | None = None) -> str | None:
-    """Return why the task's results cannot be recomputed here; None if they can."""
+def find_missing_input(task: Task, candidates: Path | None = None, sha256: str | None = None) -> str | None:
+    """Return why the task's results cannot be recomputed here; None if they can. `sha256` is the hash of their list."""
+    if not is_registered(task.id):
+        if not is_local(task):
+            return f"its data is not here: {NAME_FOLDER}"
+        if candidates is None and find_own_list(task, sha256) is None:
+            return "its list is not here; give the one it was scored on with --candidates"
+        return None
     if task.candidates is None and candidates is None:
         return "it has no published candidate list; give the one it was scored on with --candidates"
     if not is_local(task):
@@ -158,14 +166,14 @@ def _recompute(
     stated = received.submission.results[task_id]
     where = _format_place(received, task_id)
     sample = None if stated.data.selection == "all" else received.suite.sample
-    plan = load_result_plan(stated, sample, candidates, where)
+    plan = load_result_plan(stated, sample, candidates, where, received.get_task(task_id))
     scores = restore_scores(plan, rows, received.ranking_path(task_id))
     measured = measure(plan, scores, stated.reranker)
     for field, said, found in diff_json(
         stated.model_dump(mode="json"), measured.result.model_dump(mode="json"), tolerance=SAME
     ):
         raise ResultError(f"{where}.{field} is {said}, recomputed {found}")
-    return make_task_scores(measured.result, measured.per_query)
+    return make_task_scores(measured.result, measured.per_query, received.submission.definitions.get(task_id))
 
 
 def check_means(received: ReceivedSubmission) -> None:
@@ -199,7 +207,7 @@ def _compute_means(received: ReceivedSubmission) -> dict[str, object]:
         found = {name: average(run, task_ids, name).mean for name in names}
         return None if None in found.values() else found
 
-    types = {kind: tuple(i for i in suite.tasks if load_task(i).type == kind) for kind in TYPES}
+    types = {kind: tuple(i for i in suite.tasks if received.get_task(i).type == kind) for kind in TYPES}
     of_types = {kind: over(average_over_tasks, ids) for kind, ids in types.items() if ids}
     return {
         "tasks": over(average_over_tasks, suite.tasks),

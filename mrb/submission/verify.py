@@ -236,7 +236,7 @@ class _Task:
         result = received.submission.results[task_id]
         self.path = received.ranking_path(task_id)
         sample = None if result.data.selection == "all" else received.suite.sample
-        plan = load_result_plan(result, sample, given, str(self.path))
+        plan = load_result_plan(result, sample, given, str(self.path), received.get_task(task_id))
         rows = read_checked_rankings(received, task_id)
         stated = restore_scores(plan, rows, self.path)
         with_candidates = [row.query_id for row in rows if len(row.order)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mrb.cli.options import add_candidates_option, file_type, folder_type
+from mrb.cli.options import DATA_OF_RUN, add_candidates_option, add_data_option, file_type, folder_type, open_all_data
 
 FOLDER = "submissions"
 
@@ -42,6 +42,7 @@ FOLDER = "submissions"
     help="TOML: trained-on, related, clean or unknown for each task. Default: unknown.",
 )
 @add_candidates_option()
+@add_data_option(DATA_OF_RUN)
 @click.option("--allow-incomplete", is_flag=True, help="Submit a run that lacks tasks or queries of its suite.")
 def make(
     run: Path,
@@ -57,6 +58,7 @@ def make(
     kind: str,
     training: Path | None,
     candidates: str | None,
+    data: tuple[str, ...],
     allow_incomplete: bool,
 ) -> None:
     """Make a submission of RUN: its results, and the order of every query's candidates, from its journals.
@@ -66,7 +68,6 @@ def make(
     """
     from pydantic import ValidationError
 
-    from mrb.data.task import load_task
     from mrb.errors import MRBError, format_first_problem
     from mrb.hub.address import is_address, parse_address
     from mrb.hub.pull_lists import find_local_lists
@@ -97,9 +98,10 @@ def make(
     except ValidationError as error:
         raise MRBError(f"the model's card: {format_first_problem(error)}") from error
     declared = ModelDeclaration(card, read_training(training, load_run_suite(run)))
+    open_all_data(data)
     record = read_run(run)
     not_covered = {item.task for item in record.not_covered}
-    scored = [load_task(task_id) for task_id in record.tasks if task_id not in not_covered]
+    scored = [record.get_task(task_id) for task_id in record.tasks if task_id not in not_covered]
     lists, _ = find_local_lists(candidates, scored)
     folder = build_submission(
         run,

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from mrb.cli.options import LISTS, add_candidates_option
+from mrb.cli.options import DATA_OF_RUN, LISTS, add_candidates_option, add_data_option, open_all_data
 
 T = TypeVar("T")
 
@@ -17,10 +17,11 @@ T = TypeVar("T")
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="PATH|hf://...")
 @add_candidates_option(f"Submissions: what they were scored on. {LISTS}")
+@add_data_option(DATA_OF_RUN)
 @click.option(
     "--allow-not-recomputed", is_flag=True, help="Submissions: accept tasks whose data or list is not on this disk."
 )
-def validate(files: tuple[str, ...], candidates: str | None, allow_not_recomputed: bool) -> None:
+def validate(files: tuple[str, ...], candidates: str | None, data: tuple[str, ...], allow_not_recomputed: bool) -> None:
     """Check submissions (or folders of them), result files, or the result files of run folders.
 
     A submission is valid if every number follows from its rankings and the task's data, to 1e-9. Result files are
@@ -31,6 +32,7 @@ def validate(files: tuple[str, ...], candidates: str | None, allow_not_recompute
     from mrb.submission.reader import is_submission
 
     refused = 0
+    open_all_data(data)
 
     def attempt(action: Callable[[], T]) -> T | None:
         nonlocal refused
@@ -64,22 +66,24 @@ def _targets(given: str) -> list[Path]:
 
 
 def _result(path: Path) -> None:
-    from mrb.results.schema import check_registry, read_result
+    from mrb.data.task import is_registered
+    from mrb.results.schema import RUN_FILE, check_registry, read_result, read_run
 
     result = read_result(path)
-    check_registry(result, str(path))
+    run = path.parent.parent
+    own = not is_registered(result.task) and (run / RUN_FILE).is_file()
+    check_registry(result, str(path), read_run(run).definitions.get(result.task) if own else None)
     click.echo(f"{path}: valid: {result.reranker.name} on {result.task}")
 
 
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
-    from mrb.data.task import load_task
     from mrb.errors import ResultError
     from mrb.hub.pull_lists import find_local_lists
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.validate import validate_submission
 
     received = read_submission_folder(folder)
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results])
+    lists, _ = find_local_lists(candidates, [received.get_task(task_id) for task_id in received.submission.results])
     checked = validate_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs

@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 
 from mrb.cli.options import (
+    DATA_OF_RUN,
     add_candidates_option,
+    add_data_option,
     add_model_option,
     add_out_option,
     file_type,
+    open_all_data,
     parse_key_values,
     set_option,
 )
@@ -30,6 +33,7 @@ from mrb.cli.options import (
     type=file_type(exists=True),
     help="The model's noise.json, measured by you (`mrb check --noise`): widens the floors.",
 )
+@add_data_option(DATA_OF_RUN)
 @add_candidates_option()
 @add_out_option("verified")
 def verify(
@@ -40,6 +44,7 @@ def verify(
     salt: str | None,
     noise: Path | None,
     candidates: str | None,
+    data: tuple[str, ...],
     out: Path,
 ) -> None:
     """Score some queries of a submission again with its model; write a record if they agree within the noise floor.
@@ -49,7 +54,6 @@ def verify(
     """
     import secrets
 
-    from mrb.data.task import load_task
     from mrb.hub.pull_lists import find_local_lists
     from mrb.hub.submissions import find_local_folder
     from mrb.rerankers.calling import close_after
@@ -59,8 +63,9 @@ def verify(
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.verify import QUERIES, verify_submission, write_verification
 
+    open_all_data(data)
     received = read_submission_folder(find_local_folder(submission))
-    lists, _ = find_local_lists(candidates, [load_task(task_id) for task_id in received.submission.results])
+    lists, _ = find_local_lists(candidates, [received.get_task(task_id) for task_id in received.submission.results])
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, parse_key_values(options))
     with close_after(reranker.close):
