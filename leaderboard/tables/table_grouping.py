@@ -224,7 +224,7 @@ def _make_group(draft: _Draft) -> TableGroup:
     # A run that covers the task comes first: two runs may define an own task differently where one does not cover it.
     having = {task_id: run for run in reversed(draft.runs) for task_id in run.record.tasks}
     having |= {task_id: run for task_id, (run, _) in reference.items()}
-    columns = [having[i].record.get_task(i) if i in having else load_task(i) for i in listed]
+    columns = [having[i].get_task(i) if i in having else load_task(i) for i in listed]
     tasks = sorted(columns, key=lambda task: TYPES.index(task.type))
     return TableGroup(draft.suite, tuple(tasks), tuple(draft.runs), draft.identities, reference)
 

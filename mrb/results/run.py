@@ -136,6 +136,11 @@ class Run:
         """The folder as text, or the name of a run without one: for messages."""
         return self.name if self.path is None else str(self.path)
 
+    def get_task(self, task_id: str) -> Task:
+        """Return the definition of one of the run's tasks: the run's own, or the registry's."""
+        scores = self.tasks.get(task_id)
+        return self.record.get_task(task_id) if scores is None else scores.task
+
     @cached_property
     def alike(self) -> bool:
         """Whether all tasks have the same depth, kind of selection and kind of judgements."""
@@ -250,7 +255,7 @@ def _group_by_type(run: Run, task_ids: Sequence[str]) -> dict[TypeName, list[str
     """Return the tasks of each type, in the order given."""
     found: dict[TypeName, list[str]] = {}
     for task_id in task_ids:
-        found.setdefault(run.record.get_task(task_id).type, []).append(task_id)
+        found.setdefault(run.get_task(task_id).type, []).append(task_id)
     return found
 
 
@@ -301,7 +306,7 @@ def _find_stored(
     run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
 ) -> Interval | None:
     """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
-    types = {run.record.get_task(task_id).type for task_id in task_ids}
+    types = {run.get_task(task_id).type for task_id in task_ids}
     if set(task_ids) == set(_list_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
     else:
@@ -336,7 +341,7 @@ def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
     reasons = {item.task: item.reason for item in run.record.not_covered}
     tasks = []
     for task_id in run.record.tasks:
-        kind, scores = run.record.get_task(task_id).type, run.tasks.get(task_id)
+        kind, scores = run.get_task(task_id).type, run.tasks.get(task_id)
         if scores is None:
             state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
             tasks.append(RunRow(task_id, kind, state=state))

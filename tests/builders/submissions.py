@@ -17,7 +17,8 @@ from mrb.evaluation.plan import Plan
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
 from mrb.results.recompute import load_result_plan
-from mrb.results.run import Run, compute_suite_averages, make_task_scores
+from mrb.results.run import compute_suite_averages, make_task_scores
+from mrb.submission.as_run import replace_tasks, to_run
 from mrb.submission.build import ModelDeclaration, build_submission
 from mrb.submission.rankings import rank_queries, write_rankings
 from mrb.submission.rankings import restore_scores as stated_scores
@@ -78,7 +79,7 @@ def forge(folder: Path, scores_of: Callable[[Plan, str], Sequence[float]], tasks
         write_rankings(path, rank_queries(plan, scores, keep_scores=keep.scores), scores=keep.scores)
         value["results"][task_id] = measured.result.model_dump(mode="json")
         value["rankings"][task_id]["sha256"] = hash_file(path)
-    run = Run(folder, None, found)  # type: ignore[arg-type]
+    run = replace_tasks(to_run(received), found)
     value["averages"] = compute_suite_averages(run, load_suite("mini")).model_dump(mode="json")
     (folder / "submission.json").write_text(json.dumps(value))
     return folder
