@@ -114,7 +114,7 @@ def load(way: str, root: Path, depth: int) -> dict[str, float | str]:
         data = load_task_data(TASK, needed=collect_documents(load_candidates(TASK, root / "edis.parquet", depth)))
         rows = len(data.corpus)
         if way == "read":
-            assert all(data.corpus.item(doc_id).text and data.corpus.encoded(doc_id) for doc_id in data.corpus)
+            assert all(data.corpus.item(doc_id).text and data.corpus.encoded(doc_id)[0] for doc_id in data.corpus)
     elif way != "imports":
         rows = len(load_task_data(TASK, needed=NOTHING if way == "count" else None).corpus)
     seconds = time.perf_counter() - started

@@ -66,6 +66,7 @@ class BM25Retriever:
     MEMORY_DOCUMENTS. Both give the same lists, so the engine is not part of a list's identity.
     """
 
+    max_images = None
     version = "1"
 
     def __init__(
@@ -124,6 +125,7 @@ class BM25Reranker:
 
     kind = "setwise"
     inputs = ("text", "image+text")
+    max_images = None
     version = "1"
     batch_invariant = True
 

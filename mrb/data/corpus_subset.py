@@ -20,14 +20,15 @@ from mrb._util.files import open_atomically
 from mrb._util.hashing import hash_json, hash_lines
 from mrb.data.items import DecodeCache, ImageCaps
 from mrb.data.tables import CORPUS_ID_COLUMNS, ROWS_HELD, RawTable, make_duplicate_error, make_item_table
-from mrb.data.task_data import ItemTable
+from mrb.data.task_data import ItemTable, as_lists
 from mrb.errors import DataError, to_one_line
 from mrb.hub.manifest import find_cache_root
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the file's content. It is part of the cache key: raise it when the content changes."""
 PAGE_BUFFER = 1024 * 1024
-_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("image", pa.binary()), ("listed", pa.bool_())])
+_IMAGES = pa.list_(pa.binary())
+_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("images", _IMAGES), ("listed", pa.bool_())])
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,8 @@ def _select_columns(kept: RawTable, prefix: str, listed: Collection[str]) -> pa.
     ids = [f"{prefix}{item_id}" for item_id in kept.ids(*CORPUS_ID_COLUMNS).to_pylist()]
     shown = [item_id in listed for item_id in ids]
     texts = [items.item(item_id).text if one else None for item_id, one in zip(ids, shown, strict=True)]
-    images = pa.nulls(len(ids), pa.binary()) if items.images is None else items.images.cast(pa.binary())
-    images = pc.if_else(pa.array(shown), images, pa.scalar(None, pa.binary()))
+    images = pa.nulls(len(ids), _IMAGES) if items.images is None else as_lists(items.images)
+    images = pc.if_else(pa.array(shown), images, pa.scalar(None, _IMAGES))
     return pa.table([ids, texts, images, shown], schema=_SCHEMA)
 
 
@@ -191,7 +192,7 @@ def _read(path: Path, source: CorpusSource, caps: ImageCaps, cache: DecodeCache)
             rows[item_id] = row
     metadata = table.schema.metadata
     repeated = int(metadata.get(b"repeated", 0))
-    items = ItemTable(where, rows, table.column("text"), table.column("image"), caps, cache, repeated=repeated)
+    items = ItemTable(where, rows, table.column("text"), table.column("images"), caps, cache, repeated=repeated)
     return CorpusSubset(items, frozenset(present), int(metadata[b"rows"]))
 
 

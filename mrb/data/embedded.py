@@ -65,11 +65,11 @@ def hash_content(path: Path, where: str) -> str:
     digest = hashlib.sha256()
     try:
         for row in pq.read_table(path).to_pylist():
-            pixels = ""
-            if encoded := row.pop("image", None):
+            hashes = []
+            for encoded in filter(None, [row.pop("image", None), *(row.pop("images", None) or ())]):
                 image = Image.open(io.BytesIO(encoded["bytes"])).convert("RGBA")
-                pixels = hash_bytes(f"{image.mode} {image.width}x{image.height}\n".encode() + image.tobytes())
-            digest.update(dump_canonical_json(row) + b"\t" + pixels.encode() + b"\n")
+                hashes.append(hash_bytes(f"{image.mode} {image.width}x{image.height}\n".encode() + image.tobytes()))
+            digest.update(dump_canonical_json(row) + b"\t" + " ".join(hashes).encode() + b"\n")
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, SyntaxError) as error:
         raise DataError(f"{where}: {path} is damaged: {to_one_line(error, 120)}; install MRB again") from error
     return digest.hexdigest()

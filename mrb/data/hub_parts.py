@@ -11,6 +11,7 @@ from mrb.data.items import DecodeCache
 from mrb.data.table_discovery import choose_table, detect_format, get_roles
 from mrb.data.tables import (
     CORPUS_ID_COLUMNS,
+    IMAGE_COLUMNS,
     QUERY_ID_COLUMNS,
     TEXT_COLUMNS,
     RawTable,
@@ -70,7 +71,7 @@ def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> 
     if role != "qrels" and "text" in _detect_modality(task, role):
         wanted.append(TEXT_COLUMNS)
     if role != "qrels" and "image" in _detect_modality(task, role):
-        wanted.append(("image",))
+        wanted.append(IMAGE_COLUMNS)
     for names in wanted:
         if not set(names) & set(columns):
             raise DataError(f"{where}: columns found: {', '.join(columns)}; wanted one of: {', '.join(names)}")

@@ -1,10 +1,10 @@
-"""`Item`, the input of a reranker: a text and an image, without ids or other information on the source."""
+"""`Item`, the input of a reranker: a text and images, without ids or other information on the source."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -154,17 +154,52 @@ class DecodeCache:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Item:
-    """A query or a candidate: `text` (empty where there is none) and `image` (None where there is none)."""
+    """A query or a candidate: `text` (empty where there is none) and `images`, in order (most have none or one).
 
-    text: str = ""
-    image: ImageHandle | None = None
+    Args:
+        text: The text.
+        image: The only image; None where there is none.
+        images: The images, instead of `image`.
+
+    Example:
+        >>> Item("a question").image is None
+        True
+        >>> Item("a question").images
+        ()
+    """
+
+    text: str
+    images: tuple[ImageHandle, ...]
+
+    def __init__(
+        self, text: str = "", image: ImageHandle | None = None, *, images: Iterable[ImageHandle] | None = None
+    ) -> None:
+        if image is not None and images is not None:
+            raise TypeError("an item takes image or images, not both")
+        given = () if image is None else (image,)
+        object.__setattr__(self, "text", text)
+        object.__setattr__(self, "images", given if images is None else tuple(images))
+
+    @property
+    def image(self) -> ImageHandle | None:
+        """The only image; None where there is none.
+
+        Raises DataError, which names the item, if there are several: code that reads one image would score another
+        item than the one it was given.
+        """
+        if len(self.images) > 1:
+            raise self.images[0].error(
+                f"the item has {len(self.images)} images, and code that takes one image reads it (`item.image`)"
+            )
+        return self.images[0] if self.images else None
 
     @cached_property
     def content_hash(self) -> str:
         """The SHA-256 of the item's content (64 hex digits), a key for caches. Equal content gives an equal hash."""
-        return hash_json([self.text, self.image.sha256 if self.image else None])
+        hashes = [image.sha256 for image in self.images]
+        return hash_json([self.text, hashes if len(hashes) > 1 else hashes[0] if hashes else None])
 
 
 def _count_pixel_bytes(image: PILImage.Image) -> int:

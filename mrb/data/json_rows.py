@@ -33,8 +33,9 @@ def read_json_columns(paths: Sequence[Path]) -> dict[str, bool]:
     for place, row in iterate_objects(paths):
         for name in row:
             columns.setdefault(name, name in IDS or name in TEXTS)
-        if row.get("image") is not None:
-            raise ValueError(f"{place}: column image holds a value; images are read from parquet")
+        for name in ("image", "images"):
+            if row.get(name) is not None:
+                raise ValueError(f"{place}: column {name} holds a value; images are read from parquet")
     if not columns:
         raise ValueError("no rows")
     return columns

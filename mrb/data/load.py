@@ -26,7 +26,7 @@ from mrb.data.tables import (
     read_small,
 )
 from mrb.data.task import Part, Table, Task, locate_task_folder
-from mrb.data.task_data import ItemTable, Qrels, TaskData
+from mrb.data.task_data import ItemTable, Qrels, TaskData, as_lists, holds_lists
 from mrb.errors import DataError
 
 SMALL = 4 * 1024 * 1024
@@ -82,6 +82,7 @@ def load_task_data(
     )
     if task.source.seen_live is not None or any(part.first for part in parts):
         check_counts(task, counts)
+    _check_image_counts(task, queries, corpus)
     kept = replace(queries, rows={query_id: queries.rows[query_id] for query_id in judged.qrels})
     return TaskData(task, kept, corpus, judged.qrels, counts, parts[0].side)
 
@@ -92,6 +93,8 @@ def join_tables(tables: Sequence[ItemTable]) -> ItemTable:
         return tables[0]
     rows: dict[str, int] = {}
     titled = any(table.titles is not None for table in tables)
+    several = any(table.images is not None and holds_lists(table.images) for table in tables)
+    kind = pa.list_(pa.binary()) if several else pa.binary()
     titles, texts, images, offset = [], [], [], 0
     for table in tables:
         rows |= {item_id: offset + row for item_id, row in table.rows.items()}
@@ -99,12 +102,13 @@ def join_tables(tables: Sequence[ItemTable]) -> ItemTable:
         offset += size
         titles += _list_chunks(table.titles, size, pa.string())
         texts += _list_chunks(table.texts, size, pa.string())
-        images += _list_chunks(table.images, size, pa.binary())
+        column = as_lists(table.images) if several and table.images is not None else table.images
+        images += _list_chunks(column, size, kind)
     return replace(
         tables[0],
         rows=rows,
         texts=pa.chunked_array(texts, pa.string()),
-        images=pa.chunked_array(images, pa.binary()),
+        images=pa.chunked_array(images, kind),
         titles=pa.chunked_array(titles, pa.string()) if titled else None,
     )
 
@@ -120,6 +124,22 @@ def locate_embedded_data() -> Path:
 
 FROZEN_ENDS = " "
 """Characters that are stripped from embedded texts. They are frozen as first joined: a final line break stays."""
+
+
+def _check_image_counts(task: Task, queries: ItemTable, corpus: ItemTable) -> None:
+    """Raise DataError if an item has more images than the task's definition states.
+
+    Rerankers that take one image per item do not cover a task with several, which is decided by the definition.
+    """
+    limits = ((queries, "per_query", task.images.per_query), (corpus, "per_document", task.images.per_document))
+    for table, key, most in limits:
+        for item_id in table if table.most_images > most else ():
+            count = len(table.encoded(item_id))
+            if count > most:
+                raise DataError(
+                    f"{table.name}: {item_id!r} has {count} images, and {key} = {most} in [images] of the file of task "
+                    f"{task.id}, which states the greatest number"
+                )
 
 
 @dataclass(frozen=True)

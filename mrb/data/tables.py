@@ -6,11 +6,12 @@ import contextlib
 import csv
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ ID_COLUMNS = ("_id", "id")
 QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
 CORPUS_ID_COLUMNS = (*ID_COLUMNS, "corpus-id")
 TEXT_COLUMNS = ("text", "query")
+IMAGE_COLUMNS = ("image", "images")
 ROWS_HELD = 100
 """Rows in memory while files are converted to Arrow. The default of 1,000 would be gigabytes for large images."""
 
@@ -193,24 +195,53 @@ def iterate_qrels(raw: RawTable, prefix: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _find_images(raw: RawTable) -> pa.ChunkedArray | None:
-    """Return the encoded bytes of the image column, or None without one.
+    """Return the encoded bytes of the column `image` or `images`, or None without one.
 
-    A row with a path instead of bytes raises DataError; no path from data is ever opened.
+    A cell is an image feature or its bytes, or a list of these; then the result has lists. A row with a path instead of
+    bytes raises DataError, since no path from data is ever opened, and so does an empty place in a list.
     """
-    if "image" not in raw.table.column_names:
+    names = [name for name in IMAGE_COLUMNS if name in raw.table.column_names]
+    columns = {name: raw.table.column(name) for name in names if not pa.types.is_null(raw.table.column(name).type)}
+    if not columns:
         return None
-    column = raw.table.column("image")
-    if pa.types.is_null(column.type):
-        return None
-    if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
-        raise DataError(f"{raw.where}: column image has type {column.type}, wanted an image feature with bytes")
-    encoded = pc.struct_field(column, "bytes")
-    if column.type.get_field_index("path") < 0:
-        return encoded
-    outside = pc.and_(pc.is_null(encoded), pc.is_valid(pc.struct_field(column, "path")))
-    if pc.any(outside).as_py():
-        row = pc.index(outside, True).as_py()
-        raise DataError(f"{raw.where}: row {row} names an image file but holds no bytes; MRB opens no paths from data")
+    if len(columns) > 1:
+        raise DataError(f"{raw.where}: has the columns {' and '.join(columns)}, wanted one of them")
+    ((name, column),) = columns.items()
+    where = f"{raw.where}: column {name}"
+    if not _is_list(column.type):
+        return _read_bytes(column, where, column.type, range(len(column)))
+    column = column.cast(pa.list_(column.type.value_type))
+    chunks = []
+    first = 0
+    for chunk in column.chunks:
+        rows = (first + pc.list_parent_indices(chunk).to_numpy()).tolist()
+        values = _read_bytes(pa.chunked_array([chunk.flatten()]), where, column.type, rows).combine_chunks()
+        if values.null_count:
+            row = rows[pc.index(pc.is_null(values), True).as_py()]
+            raise DataError(f"{where}: row {row} has an empty place in its list of images")
+        lengths = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy()
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+        chunks.append(pa.ListArray.from_arrays(offsets, values, mask=chunk.is_null()))
+        first += len(chunk)
+    return pa.chunked_array(chunks, pa.list_(pa.binary()))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _read_bytes(cells: pa.ChunkedArray, where: str, kind: pa.DataType, rows: Sequence[int]) -> pa.ChunkedArray:
+    """Return the encoded bytes of image features. `rows` are the rows of the cells in the file, for errors."""
+    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
+        return cells.cast(pa.binary())
+    if not pa.types.is_struct(cells.type) or cells.type.get_field_index("bytes") < 0:
+        raise DataError(f"{where} has type {kind}, wanted an image feature with bytes, or a list of them")
+    encoded = pc.struct_field(cells, "bytes")
+    if cells.type.get_field_index("path") >= 0:
+        outside = pc.and_(pc.is_null(encoded), pc.is_valid(pc.struct_field(cells, "path")))
+        if pc.any(outside).as_py():
+            row = rows[pc.index(outside, True).as_py()]
+            raise DataError(f"{where}: row {row} names an image file but holds no bytes; MRB opens no paths from data")
     return encoded
 
 

@@ -154,6 +154,10 @@ class Rules(Model):
     duplicates: Literal["refuse", "first", "max"] = "refuse"
 
 
+MOST_IMAGES = 1000
+"""The greatest number of images of one item that a definition may state."""
+IMAGE_RULES = {"max_pixels", "max_bytes", "downscale_pixels"}
+"""The fields of `Images` that decide pixels, or which image is refused. The others describe the data."""
 SELF_MATCH_RULES = ("drop_identical_ids", "drop_query_image_from_candidates")
 """The rules that remove candidates. The others decide judgements and averages."""
 
@@ -161,10 +165,15 @@ SELF_MATCH_RULES = ("drop_identical_ids", "drop_query_image_from_candidates")
 class Images(Model):
     """Image limits. `largest` is the greatest documented width and height, which may be those of two images.
 
+    `per_query` and `per_document` are the greatest numbers of images of one item. Data with more is refused; a reranker
+    that takes fewer does not cover the task.
+
     An image over `max_pixels` or `max_bytes` is refused; one over `downscale_pixels` is shrunk to it when decoded.
     """
 
     largest: tuple[int, int] | None = None
+    per_query: int = Field(default=1, ge=1, le=MOST_IMAGES)
+    per_document: int = Field(default=1, ge=1, le=MOST_IMAGES)
     max_pixels: int = ImageCaps.max_pixels
     max_bytes: int = ImageCaps.max_bytes
     downscale_pixels: int | None = None
@@ -299,7 +308,7 @@ class Task(Model):
         return {
             "id": self.id,
             "instruction": self.instruction,
-            "images": self.images.model_dump(mode="json", exclude={"largest"}),
+            "images": self.images.model_dump(mode="json", include=IMAGE_RULES),
             "parts": [[part.name, part.revision or part.content] for part in self.source.parts],
         }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mrb.data.items import DecodeCache, ImageCaps, ImageHandle, Item
 from mrb.data.stats import Counts
@@ -20,7 +22,8 @@ Qrels = Mapping[str, Mapping[str, int]]
 class ItemTable:
     """A table of items by id.
 
-    `rows` maps an id to its row. `texts` are strings or null, `images` encoded bytes or null. With `titles`, a text is
+    `rows` maps an id to its row. `texts` are strings or null, `images` encoded bytes or null, or lists of encoded
+    bytes where rows may have several. With `titles`, a text is
     title, space and text, stripped of white space (of the characters `ends` if given), as BEIR joins them (arXiv
     2104.08663). Title and text are joined per item, because joining a corpus of millions would copy it into memory.
     `repeated` is the number of rows that were dropped because their id is repeated.
@@ -48,7 +51,14 @@ class ItemTable:
     @cached_property
     def has_images(self) -> bool:
         """True if any row of the table has an image."""
-        return self.images is not None and self.images.null_count < len(self.images)
+        return self.most_images > 0
+
+    @cached_property
+    def most_images(self) -> int:
+        """The greatest number of images of a row."""
+        if self.images is None or self.images.null_count == len(self.images):
+            return 0
+        return (pc.max(pc.list_value_length(self.images)).as_py() or 0) if holds_lists(self.images) else 1
 
     @cached_property
     def has_texts(self) -> bool:
@@ -57,19 +67,17 @@ class ItemTable:
         return any(c.null_count < len(c) for c in columns) and any(map(self._text, self.rows.values()))
 
     def item(self, item_id: str) -> Item:
-        """Return the item of an id. Its image is a handle that reads and decodes when used.
+        """Return the item of an id. Its images are handles that read and decode when used.
 
         Raises DataError for an unknown id.
         """
         row = self._row(item_id)
-        return Item(self._text(row), self._image(item_id, row))
+        count = len(self._cells(row))
+        return Item(self._text(row), images=(self._image(item_id, row, place, count) for place in range(count)))
 
-    def encoded(self, item_id: str) -> pa.Buffer | None:
-        """Return the encoded bytes of an id's image without a copy, or None if it has no image."""
-        row = self._row(item_id)
-        if self.images is None or not self.images[row].is_valid:
-            return None
-        return self.images[row].as_buffer()
+    def encoded(self, item_id: str) -> tuple[pa.Buffer, ...]:
+        """Return the encoded bytes of an id's images, in order, without a copy."""
+        return tuple(cell.as_buffer() for cell in self._cells(self._row(item_id)))
 
     def _row(self, item_id: str) -> int:
         row = self.rows.get(item_id)
@@ -84,16 +92,39 @@ class ItemTable:
         except UnicodeDecodeError as error:
             raise DataError(f"{self.name}: row {row}: its text is not UTF-8: {error}") from error
 
-    def _image(self, item_id: str, row: int) -> ImageHandle | None:
-        images = self.images
-        if images is None or not images[row].is_valid:
-            return None
+    def _cells(self, row: int) -> Sequence[pa.Scalar]:
+        """Return the cells of a row's images, in order."""
+        if self.images is None or not (cell := self.images[row]).is_valid:
+            return ()
+        return list(cell.values) if holds_lists(self.images) else (cell,)
 
+    def _image(self, item_id: str, row: int, place: int, count: int) -> ImageHandle:
         def read() -> bytes:
-            encoded: bytes = images[row].as_py()
+            encoded: bytes = self._cells(row)[place].as_py()
             return encoded
 
-        return ImageHandle(read, where=f"{self.name}, {item_id!r}", caps=self.caps, cache=self.cache)
+        which = f", image {place + 1} of {count}" if count > 1 else ""
+        return ImageHandle(read, where=f"{self.name}, {item_id!r}{which}", caps=self.caps, cache=self.cache)
+
+
+def holds_lists(images: pa.ChunkedArray) -> bool:
+    """Return whether a column holds lists of images, otherwise one image or null per row."""
+    return bool(pa.types.is_list(images.type))
+
+
+def as_lists(images: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of images as lists; a column of single images is not copied."""
+    kind = pa.list_(pa.binary())
+    if holds_lists(images):
+        return images.cast(kind)
+    chunks = [_wrap(chunk.cast(pa.binary())) for chunk in images.chunks]
+    return pa.chunked_array(chunks, kind)
+
+
+def _wrap(chunk: pa.Array) -> pa.Array:
+    """Return an array of lists with one image each, null where the image is null."""
+    offsets = pa.array(np.arange(len(chunk) + 1, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, chunk, mask=chunk.is_null())
 
 
 def _cell(column: pa.ChunkedArray | None, row: int) -> str:
@@ -128,7 +159,9 @@ class TaskData:
         keys = {}
         for query_id in self.queries:
             item = self.queries.item(query_id)
-            keys[query_id] = item.text if kind == "query_text" or item.image is None else item.image.sha256
+            by_text = kind == "query_text" or not item.images
+            # Several images: queries that show the same images in the same order.
+            keys[query_id] = item.text if by_text else " ".join(image.sha256 for image in item.images)
         return keys
 
 

@@ -241,15 +241,17 @@ def list_unscored(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[Entry]:
 
 
 def _find_self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
-    """Return the candidates with the id or the image of the query, as far as the task's rules remove these."""
+    """Return the candidates with the id or the images of the query, as far as the task's rules remove these."""
     rules = data.task.rules
     own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
     if rules.drop_query_image_from_candidates:
-        picture = data.queries.encoded(query_id)
-        if picture is not None:
-            own |= {doc_id for doc_id in doc_ids if _is_same_image(picture, data.corpus.encoded(doc_id))}
+        shown = data.queries.encoded(query_id)
+        if shown:
+            own |= {doc_id for doc_id in doc_ids if _are_same_images(shown, data.corpus.encoded(doc_id))}
     return frozenset(own)
 
 
-def _is_same_image(picture: pa.Buffer, other: pa.Buffer | None) -> bool:
-    return other is not None and bool(picture.equals(other))  # compares lengths first, so no image must be hashed
+def _are_same_images(shown: Sequence[pa.Buffer], others: Sequence[pa.Buffer]) -> bool:
+    """Return whether both items show the same images in the same order."""
+    # `equals` compares lengths first, so no image must be hashed.
+    return len(shown) == len(others) and all(one.equals(other) for one, other in zip(shown, others, strict=True))

@@ -60,9 +60,10 @@ def measure_extent(plan: Plan) -> Extent:
     seen: set[str] = set()
     for _, item in _iterate_named_items(plan, seen):
         longest = max(longest, len(item.text))
-        if item.image is not None and item.image.sha256 not in images:
-            _ = item.image.size  # reads the header, which refuses a bad image
-            images[item.image.sha256] = len(item.image.encoded)
+        for image in item.images:
+            if image.sha256 not in images:
+                _ = image.size  # reads the header, which refuses a bad image
+                images[image.sha256] = len(image.encoded)
     return Extent(plan, len(seen), len(images), sum(images.values()), longest)
 
 

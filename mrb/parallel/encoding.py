@@ -38,6 +38,7 @@ class PoolEncoder:
         info: EncoderInfo = self._pool.info
         self.name, self.identity, self.shard_rows = info.name, info.identity, info.shard_rows
         self.needs_images = info.needs_images
+        self.max_images = info.max_images
 
     def prepare(self, tables: Sequence[Shards]) -> None:
         """Have one worker verify the stored shards of a task's tables, and the workers encode the missing ones."""
@@ -77,6 +78,7 @@ class EncoderInfo:
     identity: dict[str, Any]
     shard_rows: int
     needs_images: bool
+    max_images: int | None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class EncodingJob:
     """A worker's encoder and the tables of the open task, by folder name."""
 
     def __init__(self, encoder: LocalEncoder) -> None:
-        self.info = EncoderInfo(encoder.name, encoder.identity, encoder.shard_rows, encoder.needs_images)
+        self.info = EncoderInfo(
+            encoder.name, encoder.identity, encoder.shard_rows, encoder.needs_images, encoder.max_images
+        )
         self._encoder = encoder
         self._data: TaskData | None = None
         self._tables: dict[str, Shards] = {}

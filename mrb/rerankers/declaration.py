@@ -82,6 +82,7 @@ def read_declarations(adapter: Adapter) -> LoadedReranker:
             name=re.sub(r"[^A-Za-z0-9._-]", ".", name),
             kind=kind,
             inputs=_read_inputs(name, target),
+            max_images=read_max_images(name, target),
             version=redact_text(_check_text(name, "version", getattr(target, "version", ""))),
             uses_first_stage=_read_flag(name, target, "uses_first_stage"),
             batch_invariant=_read_flag(name, target, "batch_invariant"),
@@ -98,7 +99,28 @@ def find_uncovered_inputs(info: RerankerInfo, task: Task) -> str | None:
     """Return why a reranker with these inputs cannot score `task`, or None if it can."""
     needed = {"queries": task.query_modality, "documents": task.document_modality}
     missing = [f"{side} are {modality}" for side, modality in needed.items() if modality not in info.inputs]
-    return f"{' and '.join(missing)}; the reranker takes {', '.join(info.inputs)}" if missing else None
+    if missing:
+        return f"{' and '.join(missing)}; the reranker takes {', '.join(info.inputs)}"
+    most = find_uncovered_images(info.max_images, task)
+    return f"{most}; the reranker declares max_images = {info.max_images}" if most else None
+
+
+def find_uncovered_images(max_images: int | None, task: Task) -> str | None:
+    """Return which side of `task` may have more images per item than `max_images` (None: any number), or None."""
+    counts = {"queries": task.images.per_query, "documents": task.images.per_document}
+    over = [f"{side} have up to {most} images" for side, most in counts.items() if max_images and most > max_images]
+    return " and ".join(over) or None
+
+
+def read_max_images(name: str, target: object) -> int | None:
+    """Return how many images of one item an adapter or first stage takes; None for any number.
+
+    Raises AdapterError if its `max_images` is not a whole number from 1 or None.
+    """
+    value = getattr(target, "max_images", 1)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise AdapterError(f"{name}: max_images is {value!r}, wanted a whole number from 1, or None for any number")
+    return value
 
 
 def _read_inputs(name: str, target: Any) -> tuple[Any, ...]:

@@ -50,6 +50,8 @@ class Reranker(Protocol):
     - `kind`: "pointwise" (default: a score depends on its pair only), "setwise" or "listwise";
     - `inputs`: the modalities it takes, of "text", "image", "image+text" (default: all); a task with another modality
       on either side is reported as not covered and never scored;
+    - `max_images` (default 1): how many images of one query or document it takes, None for any number; a task whose
+      items may have more is reported as not covered and never scored;
     - `version`: a string that the author changes when scores change;
     - `uses_first_stage` (default False): requests carry first-stage ranks and scores, and every result shows this;
     - `batch_invariant` (default False): scores are bit-identical however requests are batched;

@@ -80,6 +80,7 @@ def describe_file(path: Path, task: Task, *, name: str | None, kind: Kind, uses_
         name=plain,
         kind=kind,
         inputs=tuple(m for m in MODALITIES if m in (task.query_modality, task.document_modality)),
+        max_images=max(task.images.per_query, task.images.per_document),
         version="",
         uses_first_stage=uses_first_stage,
         batch_invariant=False,
@@ -121,12 +122,13 @@ def write_scored(folder: Path, scored: ScoredFile, command: Sequence[str]) -> No
 
 
 def _make_record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: Sequence[str]) -> RunRecord:
-    """Return the record of a run made from files: no suite, the modalities of all its tasks, no timings."""
+    """Return the record of a run made from files: no suite, the modalities and images of all its tasks, no timings."""
     inputs = set(info.inputs) | set(earlier.reranker.inputs if earlier else ())
+    most = max(one.max_images or 1 for one in (info, *([earlier.reranker] if earlier else [])))
     return RunRecord(
         schema_version=1,
         mrb_version=__version__,
-        reranker=info.model_copy(update={"inputs": tuple(m for m in MODALITIES if m in inputs)}),
+        reranker=info.model_copy(update={"inputs": tuple(m for m in MODALITIES if m in inputs), "max_images": most}),
         suite=None,
         suite_version=None,
         tasks=tuple(sorted({task.id, *(earlier.tasks if earlier else ())})),

@@ -98,11 +98,15 @@ class SuiteAverages(Model):
 
 
 class RerankerInfo(Model):
-    """The reranker. `source` says where the adapter was loaded from, `source_sha256` is the hash of its source file."""
+    """The reranker. `source` says where the adapter was loaded from, `source_sha256` is the hash of its source file.
+
+    `max_images` is how many images of one item it takes, None for any number; 1 is not written.
+    """
 
     name: RerankerName
     kind: Kind
     inputs: tuple[Modality, ...]
+    max_images: int | None = Field(default=1, ge=1)
     version: PrintableStr
     uses_first_stage: bool
     batch_invariant: bool
@@ -110,13 +114,20 @@ class RerankerInfo(Model):
     source: PrintableStr
     source_sha256: Sha256 | None
 
+    @model_serializer(mode="wrap")
+    def _without_one_image(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Results of rerankers that take one image per item keep the bytes they had before this field existed.
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("max_images", 1)}
+
     def identity(self) -> dict[str, object]:
         """Return the fields that must be equal for scores to be of the same reranker.
 
-        Left out are the source and its hash, which a resume checks by scoring again, and the declared inputs and batch
-        invariance, which do not change scores.
+        Left out are the source and its hash, which a resume checks by scoring again, and the declared inputs, number of
+        images and batch invariance, which do not change scores.
         """
-        return self.model_dump(mode="json", exclude={"source", "source_sha256", "inputs", "batch_invariant"})
+        left_out = {"source", "source_sha256", "inputs", "max_images", "batch_invariant"}
+        return self.model_dump(mode="json", exclude=left_out)
 
 
 class CandidatesInfo(Model):
@@ -315,7 +326,7 @@ def check_registry(result: Result, where: str, definition: Task | None = None) -
 
     Raises:
         ResultError: Task, definition, data revision, source measure or frozen list differ, or the reranker does not
-            take a modality of the task.
+            take a modality of the task, or as many images.
     """
     try:
         task = (definition or load_task(result.task)).with_qrels(result.data.qrels)
@@ -335,6 +346,9 @@ def check_registry(result: Result, where: str, definition: Task | None = None) -
     for modality in (task.query_modality, task.document_modality):
         if modality not in result.reranker.inputs:
             raise ResultError(f"{where}: the reranker does not take {modality}, which task {task.id} has")
+    most = max(task.images.per_query, task.images.per_document)
+    if result.reranker.max_images is not None and most > result.reranker.max_images:
+        raise ResultError(f"{where}: the reranker takes fewer images per item than the {most} of task {task.id}")
 
 
 def parse_file(model: type[M], path: Path) -> M:

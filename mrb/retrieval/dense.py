@@ -42,6 +42,11 @@ class Dense:
         """Everything the encoder states that decides its vectors: name, options, source, version, revision, dtype."""
         return self.writer.identity
 
+    @property
+    def max_images(self) -> int | None:
+        """How many images of one item the encoder takes; None for any number."""
+        return self.writer.max_images
+
     def covers(self, data: TaskData) -> bool:
         """Return whether the encoder takes part in a fusion for this task."""
         return not self.writer.needs_images or data.queries.has_images or data.corpus.has_images

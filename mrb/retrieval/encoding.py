@@ -15,6 +15,7 @@ from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluation.answers import convert_scores
 from mrb.evaluation.failures import FailureBudget
 from mrb.rerankers.calling import guard_adapter_call
+from mrb.rerankers.declaration import read_max_images
 from mrb.rerankers.plugins import Adapter, close_adapter
 from mrb.rerankers.raised import to_adapter_error
 from mrb.retrieval.retriever import Float32
@@ -35,6 +36,7 @@ class EmbeddingWriter(Protocol):
     identity: dict[str, Any]
     shard_rows: int
     needs_images: bool
+    max_images: int | None
     folder: Path
     """The folder of the vectors."""
     allowed: int
@@ -61,6 +63,7 @@ class LocalEncoder:
         self.target = adapter.target
         self.shard_rows = int(getattr(self.target, "shard_rows", SHARD_ROWS))
         self.needs_images = bool(getattr(self.target, "needs_images", False))
+        self.max_images = read_max_images(adapter.name, self.target)
         self.batch_size = int(getattr(self.target, "batch_size", BATCH))
         self.folder = Path()
         self.allowed = 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import DataError, MRBError
+from mrb.rerankers.declaration import read_max_images
 from mrb.retrieval.fusion import covers_task
 from mrb.retrieval.retriever import RankedList, Retriever
 from mrb.retrieval.shards import Kind
@@ -42,6 +43,11 @@ class ImageFilter:
         self.retriever = retriever
         self.failures = failures
 
+    @property
+    def max_images(self) -> int | None:
+        """How many images of one item the wrapped retriever takes; None for any number."""
+        return read_max_images(type(self.retriever).__name__, self.retriever)
+
     def covers(self, data: TaskData) -> bool:
         """Return whether the wrapped retriever covers the task."""
         return covers_task(self.retriever, data)
@@ -59,7 +65,7 @@ class ImageFilter:
         damaged = set()
         for item_id in table if table.has_images else ():
             try:
-                if (image := table.item(item_id).image) is not None:
+                for image in table.item(item_id).images:
                     image.open()
             except DataError as error:
                 self.failures.add(kind, item_id, error)

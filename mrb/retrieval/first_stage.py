@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mrb._util.hashing import hash_bytes
 from mrb.candidates.candidate_sets import check_candidate_set
@@ -24,7 +25,7 @@ from mrb.rerankers.raised import to_adapter_error, to_safe_repr
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import EmbeddingWriter, LocalEncoder
 from mrb.retrieval.failures import Failures, ImageFilter
-from mrb.retrieval.fusion import Fusion
+from mrb.retrieval.fusion import Fusion, check_images
 from mrb.retrieval.retriever import RankedList, Retriever
 
 StartEncoder = Callable[[str, Mapping[str, str]], EmbeddingWriter]
@@ -144,10 +145,12 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
         track: The candidate set in the provenance.
 
     Raises:
-        CandidatesError: The retriever skips a query or breaks its contract, or the named candidate set requires
-            another first stage or depth.
+        CandidatesError: The retriever takes fewer images of an item than the task has, skips a query or breaks its
+            contract, or the named candidate set requires another first stage or depth.
     """
     check_candidate_set(track, name, depth, data.task, f"task {data.task.id}")
+    if (reason := check_images(retriever, data)) is not None:
+        raise CandidatesError(f"task {data.task.id}: first stage {name}: {reason}")
     selves = _find_self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in split_parts(data))
@@ -201,21 +204,25 @@ def _find_self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
 
 
 def _match_query_images(data: TaskData) -> Iterator[tuple[str, list[str]]]:
-    """Yield (query id, documents whose encoded image equals the query's) for the queries that have some.
+    """Yield (query id, documents that show the same images in the same order) for the queries that have some.
 
-    Only images with the byte length of a query image are hashed, which are few in a large corpus.
+    Only images with the byte lengths of a query's are hashed, which are few in a large corpus.
     """
-    images = {query_id: data.queries.encoded(query_id) for query_id in data.queries}
-    lengths = {image.size for image in images.values() if image is not None}
-    documents: dict[str, list[str]] = {}
+    shown = {query_id: images for query_id in data.queries if (images := data.queries.encoded(query_id))}
+    lengths = {_list_sizes(images) for images in shown.values()}
+    documents: dict[tuple[str, ...], list[str]] = {}
     for doc_id in data.corpus:
-        image = data.corpus.encoded(doc_id)
-        if image is not None and image.size in lengths:
-            documents.setdefault(hash_bytes(image), []).append(doc_id)
-    for query_id, query_image in images.items():
-        same = [] if query_image is None else documents.get(hash_bytes(query_image), [])
+        images = data.corpus.encoded(doc_id)
+        if _list_sizes(images) in lengths:
+            documents.setdefault(tuple(map(hash_bytes, images)), []).append(doc_id)
+    for query_id, images in shown.items():
+        same = documents.get(tuple(map(hash_bytes, images)))
         if same:
             yield query_id, same
+
+
+def _list_sizes(images: Iterable[pa.Buffer]) -> tuple[int, ...]:
+    return tuple(image.size for image in images)
 
 
 def _check_order(

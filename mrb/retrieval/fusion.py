@@ -8,6 +8,7 @@ import numpy as np
 
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
+from mrb.rerankers.declaration import find_uncovered_images, read_max_images
 from mrb.retrieval.retriever import RankedList, Retriever
 from mrb.retrieval.top_k import select_top_k
 
@@ -56,6 +57,16 @@ class Fusion:
 
 
 def covers_task(retriever: Retriever, data: TaskData) -> bool:
-    """Return whether a retriever covers a task. A retriever without the method `covers` covers all tasks."""
+    """Return whether a retriever covers a task: its items have no more images than `max_images` allows, and its method
+    `covers`, if it has one, agrees."""
     says = getattr(retriever, "covers", None)
-    return says is None or bool(says(data))
+    return check_images(retriever, data) is None and (says is None or bool(says(data)))
+
+
+def check_images(retriever: Retriever, data: TaskData) -> str | None:
+    """Return why the task's items have too many images for a retriever, or None. A fusion decides by its parts."""
+    if isinstance(retriever, Fusion):
+        return None
+    most = read_max_images(type(retriever).__name__, retriever)
+    over = find_uncovered_images(most, data.task)
+    return f"{over}; the first stage declares max_images = {most}" if over else None

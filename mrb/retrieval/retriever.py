@@ -19,7 +19,8 @@ class Retriever(Protocol):
     """A first stage: any object with this one method. Installed ones are found by the entry-point group
     `mrb.retrievers`; `docs/first-stages.md` is the guide.
 
-    Optional: `covers(data)` returns whether it covers a task; if it does not, it is left out of a fusion.
+    Optional: `covers(data)` returns whether it covers a task; if it does not, it is left out of a fusion. `max_images`
+    (default 1) is how many images of one query or document it takes, None for any number; tasks with more are refused.
     """
 
     def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
@@ -43,6 +44,7 @@ class Encoder(Protocol):
 
     - `batch_size` (default 32): items per call;
     - `shard_rows` (default 4,096): vectors per shard, the most that a killed command must encode again;
+    - `max_images`: as in `Retriever`;
     - `needs_images`: if true, it is left out of a fusion for tasks without images;
     - `version` (the author changes it when vectors change), `revision` (of the weights) and `dtype`: recorded; a change
       of one encodes again.

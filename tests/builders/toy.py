@@ -17,7 +17,8 @@ from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.evaluation.plan import Plan, make_plan
 
-Content = str | bytes | tuple[str | None, bytes | None] | None
+Images = bytes | list[bytes] | None
+Content = str | bytes | tuple[str | None, Images] | None
 
 
 def toy_task(**fields: Any) -> Task:
@@ -56,10 +57,12 @@ def toy_task(**fields: Any) -> Task:
 
 
 def toy_table(name: str, rows: Mapping[str, Content]) -> ItemTable:
-    """A table of items: a text, encoded image bytes, or both for each id."""
+    """A table of items: a text, encoded image bytes (or a list of them), or both for each id."""
     pairs = [value if isinstance(value, tuple) else _pair(value) for value in rows.values()]
     texts = pa.chunked_array([pa.array([text for text, _ in pairs], pa.string())])
-    images = pa.chunked_array([pa.array([image for _, image in pairs], pa.binary())])
+    several = any(isinstance(images, list) for _, images in pairs)
+    cells = [[image] if several and isinstance(image, bytes) else image for _, image in pairs]
+    images = pa.chunked_array([pa.array(cells, pa.list_(pa.binary()) if several else pa.binary())])
     return ItemTable(name, {item_id: row for row, item_id in enumerate(rows)}, texts, images, cache=DecodeCache())
 
 

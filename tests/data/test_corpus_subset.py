@@ -53,8 +53,23 @@ def test_listed_rows_come_with_content_and_judged_ones_without(
         text, picture = document(row)
         encoded = found.items.encoded(f"part/{row}")
         assert found.items.item(f"part/{row}").text == text
-        assert (None if encoded is None else encoded.to_pybytes()) == picture
+        assert [buffer.to_pybytes() for buffer in encoded] == ([] if picture is None else [picture])
     assert len(list((tmp_path / "cache" / "reduced").iterdir())) == 1
+
+
+@pytest.mark.parametrize("memory_mapped", [False, True])
+def test_lists_of_images_stay_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory_mapped: bool) -> None:
+    monkeypatch.setenv("MRB_CACHE", str(tmp_path / "cache"))
+    pages = {"a": [b"1", b"2"], "b": [], "c": None, "d": [b"2", b"1", b"3"], "e": [b"4"]}
+    cells = [None if images is None else [{"bytes": one, "path": None} for one in images] for images in pages.values()]
+    table = pa.table({"id": list(pages), "images": pa.array(cells, pa.list_(IMAGE))})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=2)
+    source = CorpusSource([path], ["digest"], "", "the corpus", 5, RawTable(table, "x") if memory_mapped else None)
+    found = reduce_corpus(source, NeededDocuments.of("abcd"), "e", ImageCaps(), DecodeCache()).items
+    assert found.most_images == 3
+    for name in "abcd":
+        assert [image.encoded for image in found.item(name).images] == (pages[name] or [])
 
 
 def test_needed_ids_are_known_by_content_and_not_by_order() -> None:
@@ -73,8 +88,7 @@ def test_of_an_id_that_stands_twice_the_first_row_is_taken(corpus: pa.Table, tmp
     for _ in range(2):  # made, and read again
         found = reduce_corpus(source, NeededDocuments.of(["5", "6"]), ["600"], ImageCaps(), DecodeCache())
         assert found.items.item("5").text == "words of 5" and set(found.items) == {"5", "6"}
-        encoded = found.items.encoded("5")
-        assert encoded is not None and encoded.to_pybytes() == b"picture 5"
+        assert [buffer.to_pybytes() for buffer in found.items.encoded("5")] == [b"picture 5"]
         assert found.present == {"5", "6", "600"}
         assert (found.rows, found.items.repeated) == (rows, rows - len(set(table.column("id").to_pylist())))
     with pytest.raises(DataError, match="id '5' occurs twice"):

@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,24 @@ def test_hashes_are_of_the_content() -> None:
     hashes = [item.content_hash for item in items]
     assert hashes[0] == hashes[1] == hash_json(["a", hash_bytes(data)])
     assert len(set(hashes)) == 4
+
+
+def test_an_item_holds_several_images_in_order() -> None:
+    one, other = (handle(encoded(Image.new("RGB", (2, 2), colour))) for colour in ("red", "blue"))
+    item = Item("pages", images=[one, other])
+    assert item.images == (one, other) and Item("x", one).images == (one,) and Item("x").images == ()
+    assert Item("x", one).image is one and Item("x", images=[one]) == Item("x", one) and Item(images=()).image is None
+    assert item.content_hash == hash_json(["pages", [one.sha256, other.sha256]])
+    assert item.content_hash != Item("pages", images=[other, one]).content_hash
+    assert replace(item, text="words").images == (one, other)
+    with pytest.raises(TypeError, match="image or images"):
+        Item("x", one, images=[one])
+
+
+def test_code_that_reads_one_image_of_several_is_stopped() -> None:
+    image = handle(encoded(Image.new("RGB", (2, 2), RED)))
+    with pytest.raises(DataError, match=r"table, 'id': the item has 2 images, and code that takes one image"):
+        _ = Item("", images=[image, image]).image
 
 
 # Kinds of files
@@ -223,6 +242,7 @@ def test_a_huge_jpeg_is_decoded_small(tmp_path: Path) -> None:
     (tmp_path / "huge.jpg").write_bytes(encoded(picture, "JPEG"))
     script = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from mrb.data.items import ImageCaps, ImageHandle
 data = Path(sys.argv[1]).read_bytes()

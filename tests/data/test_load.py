@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mrb.data.load import load_task_data
+from mrb.data.load import join_tables, load_task_data
 from mrb.data.stats import Counts
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import DataError
 from tests.builders.command import read_error
-from tests.builders.tables import Columns, pictures, texts
+from tests.builders.tables import CORPUS, IMAGE, Columns, pictures, texts
 from tests.builders.toy import encoded, toy_task
 
 
@@ -93,6 +94,71 @@ def test_clusters(load: Callable[..., TaskData], cluster: str) -> None:
             "query_image": {frozenset("a"), frozenset("bcd")},
         }[cluster]
     )
+
+
+def pages(*cells: list[bytes] | None) -> pa.Array:
+    """A column of lists of images, as `datasets` writes `List(Image())`."""
+    rows = [None if cell is None else [{"bytes": one, "path": None} for one in cell] for cell in cells]
+    return pa.array(rows, pa.list_(IMAGE))
+
+
+RED, BLUE, GREEN = (encoded(Image.new("RGB", (2, 2), colour)) for colour in ("red", "blue", "green"))
+
+
+@pytest.mark.parametrize("name", ["image", "images"])
+def test_an_item_with_several_images(load: Callable[..., TaskData], name: str) -> None:
+    data = load({**CORPUS, name: pages([RED, BLUE], None, [GREEN])}, images={"per_document": 2})
+    assert [image.encoded for image in data.corpus.item("d1").images] == [RED, BLUE]
+    assert data.corpus.item("d2").images == () and data.corpus.has_images
+    assert data.corpus.item("d3").image is not None and data.corpus.item("d3").image.encoded == GREEN
+    with pytest.raises(DataError, match=r"task toy, corpus/test, 'd1', image 1 of 2: the item has 2 images"):
+        _ = data.corpus.item("d1").image
+    for kind in (pa.large_list(pa.binary()), pa.list_(pa.binary())):
+        bare = load({**CORPUS, name: pa.array([[RED, BLUE], [], [GREEN]], kind)}, images={"per_document": 2}).corpus
+        assert [[image.encoded for image in bare.item(d).images] for d in bare] == [[RED, BLUE], [], [GREEN]]
+
+
+def test_more_images_than_the_definition_states_are_refused(load: Callable[..., TaskData]) -> None:
+    message = read_error(DataError, load, {**CORPUS, "image": pages([RED], None, [RED, BLUE])})
+    assert "corpus/test: 'd3' has 2 images, and per_document = 1 in [images]" in message
+    queries = {"_id": ["q1", "q2"], "text": ["a", "b"], "image": pages([RED, BLUE, GREEN], [RED])}
+    assert "'q1' has 3 images, and per_query = 2" in read_error(
+        DataError, load, queries=queries, images={"per_query": 2}
+    )
+    message = read_error(
+        DataError, load, {**CORPUS, "image": pages([RED], None, None), "images": pages([RED], None, None)}
+    )
+    assert "has the columns image and images, wanted one of them" in message
+    hole = pa.array([None, [{"bytes": RED, "path": None}, None], None], pa.list_(IMAGE))
+    assert "column image: row 1 has an empty place in its list" in read_error(
+        DataError, load, {**CORPUS, "image": hole}
+    )
+    path = pa.array([None, [], [{"bytes": None, "path": "/etc/passwd"}]], pa.list_(IMAGE))
+    assert "row 2 names an image file" in read_error(DataError, load, {**CORPUS, "image": path})
+
+
+def test_queries_with_the_same_images_in_the_same_order_are_one_cluster(load: Callable[..., TaskData]) -> None:
+    queries = {"_id": ["a", "b", "c"], "text": ["x", "y", "z"], "image": pages([RED, BLUE], [RED, BLUE], [BLUE, RED])}
+    qrels = {"query-id": ["a", "b", "c"], "corpus-id": ["d1"] * 3, "score": [1] * 3}
+    found = load(queries=queries, qrels=qrels, cluster="query_image", images={"per_query": 2}).clusters
+    assert found is not None and found["a"] == found["b"] != found["c"]
+
+
+def test_tables_with_one_image_and_with_lists_join(load: Callable[..., TaskData]) -> None:
+    single = load({**CORPUS, "image": pictures(RED, None, BLUE)}).corpus
+    several = load(
+        {"_id": ["e1"], "text": ["x"], "image": pages([GREEN, RED])},
+        images={"per_document": 2},
+        qrels={"query-id": ["q1"], "corpus-id": ["e1"], "score": [1]},
+    ).corpus
+    joined = join_tables([single, several, replace(single, rows={"f1": 0, "f2": 1, "f3": 2}, images=None)])
+    assert [[image.encoded for image in joined.item(name).images] for name in ("d1", "d2", "d3", "e1", "f1")] == [
+        [RED],
+        [],
+        [BLUE],
+        [GREEN, RED],
+        [],
+    ]
 
 
 def test_parts_with_a_name_prefix_every_id(load: Callable[..., TaskData]) -> None:
@@ -195,7 +261,7 @@ assert read_files([Path({str(path)!r})], "parquet", "rows").table.num_rows == 1
 def test_embedded_data_is_loaded_without_datasets() -> None:
     script = """
 import sys
-from mrb.data.load import load_task_data
+from mrb.data.load import join_tables, load_task_data
 from mrb.data.task import load_task
 from mrb.data.task import load_task
 assert len(load_task_data(load_task("mini-flag-t2i")).corpus)

@@ -221,7 +221,7 @@ def test_images_are_held_to_the_tasks_caps(load: Callable[..., TaskData]) -> Non
         ),
         (
             {"corpus": {**CORPUS, "image": pa.array([None, {"bytes": None, "path": "/etc/passwd"}, None], IMAGE)}},
-            "task toy, corpus/test: row 1 names an image file but holds no bytes; MRB opens no paths from data",
+            "task toy, corpus/test: column image: row 1 names an image file but holds no bytes; MRB opens no paths",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample, Task
 from mrb.errors import DataError
 from mrb.evaluation.plan import Plan, list_unscored, make_plan, make_requests
+from mrb.retrieval.first_stage import _find_self_matches
 from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan, toy_task
 
 
@@ -56,6 +57,21 @@ def test_a_composed_query_leaves_out_its_own_picture() -> None:
         plan = make_plan(data, toy_candidates({q: list("abcd") for q in queries}, task=task), 3)
         assert ids(plan) == {"picture": wanted, "words": ["a", "b", "c"]}
         assert plan.self_matches == (2 if drops else 0)
+
+
+def test_a_query_of_several_images_is_the_document_with_the_same_ones_in_order() -> None:
+    red, blue = (encoded(Image.new("RGB", (3, 3), colour)) for colour in ("red", "blue"))
+    corpus = {
+        "same": ("", [red, blue]),
+        "turned": ("", [blue, red]),
+        "part": ("", [red]),
+        "more": ("", [red, blue, red]),
+    }
+    task = matching(drop_query_image_from_candidates=True)
+    data = toy_data({"q": ("like these", [red, blue])}, corpus, {"q": {"part": 1}}, task)
+    plan = make_plan(data, toy_candidates({"q": list(corpus)}, task=task), 4)
+    assert ids(plan) == {"q": ["turned", "part", "more"]}
+    assert _find_self_matches(data) == {"q": {"same"}}
 
 
 def test_a_query_without_candidates_is_planned_but_not_asked() -> None:

@@ -82,6 +82,9 @@ def test_a_function_declares_by_attributes() -> None:
         ("version", "x" * 201, "toy: version: "),
         ("uses_first_stage", 1, "toy: uses_first_stage is 1, wanted True or False"),
         ("batch_invariant", "yes", "toy: batch_invariant is 'yes', wanted True or False"),
+        ("max_images", 0, "toy: max_images is 0, wanted a whole number from 1, or None for any number"),
+        ("max_images", True, "toy: max_images is True"),
+        ("max_images", "2", "toy: max_images is '2'"),
         ("concurrency", 0, "toy: concurrency is 0, wanted a whole number from 1"),
         ("concurrency", True, "toy: concurrency is True"),
         ("concurrency", 2.0, "toy: concurrency is 2.0"),
@@ -127,6 +130,34 @@ def test_options_are_recorded_as_json_holds_them() -> None:
 def test_tasks_of_other_modalities_are_not_covered(inputs: Any, kind: str, reason: str | None) -> None:
     found = find_uncovered_inputs(loaded(inputs=inputs).info, toy_task(type=kind))
     assert found is None if reason is None else found is not None and found.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("declared", "images", "reason"),
+    [
+        ({}, {}, None),
+        ({}, {"per_document": 2}, "documents have up to 2 images; the reranker declares max_images = 1"),
+        (
+            {"max_images": 2},
+            {"per_document": 3, "per_query": 4},
+            "queries have up to 4 images and documents have up to 3",
+        ),
+        ({"max_images": 2}, {"per_document": 2, "per_query": 2}, None),
+        ({"max_images": None}, {"per_document": 900}, None),
+    ],
+)
+def test_tasks_of_more_images_than_declared_are_not_covered(
+    declared: dict[str, Any], images: dict[str, int], reason: str | None
+) -> None:
+    found = find_uncovered_inputs(loaded(**declared).info, toy_task(images=images))
+    assert found is None if reason is None else found is not None and found.startswith(reason)
+
+
+def test_one_image_is_the_default_and_left_out_of_records() -> None:
+    one, many = loaded().info, loaded(max_images=None).info
+    assert (one.max_images, many.max_images) == (1, None)
+    assert "max_images" not in one.model_dump(mode="json") and many.model_dump(mode="json")["max_images"] is None
+    assert one.identity() == many.identity() and type(one).model_validate(many.model_dump()) == many
 
 
 def test_close_is_called_once_and_may_be_async_or_absent() -> None:
