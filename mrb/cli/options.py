@@ -33,9 +33,9 @@ def file_type(exists: bool = False) -> click.Path:
     return click.Path(exists=exists, dir_okay=False, path_type=Path)
 
 
-def add_model_option(help: str = RERANKER) -> Decorator:
+def add_model_option() -> Decorator:
     """`--model NAME`, required."""
-    return click.option("--model", required=True, metavar="NAME", help=help)
+    return click.option("--model", required=True, metavar="NAME", help=RERANKER)
 
 
 def set_option(help: str = "An option of the adapter; may be repeated.") -> Decorator:
@@ -104,14 +104,14 @@ def add_out_option(default: str | None = None, help: str | None = None) -> Decor
     return click.option("--out", type=folder_type(), default=path, show_default=default is not None, help=help)
 
 
-def add_score_file_options(prefix: str = "") -> Decorator:
+def add_score_file_options() -> Decorator:
     """`--format`, as `form`, `--subset` and `--split` of a file with scores."""
 
     def decorate(command: Function) -> Function:
         for option in (
-            click.option("--split", help=f"{prefix}Of an mteb file with several splits: which one."),
-            click.option("--subset", help=f"{prefix}Of an mteb file with several subsets: which one."),
-            click.option("--format", "form", type=click.Choice(FORMATS), help=f"{prefix}Default: by the file's name."),
+            click.option("--split", help="Of an mteb file with several splits: which one."),
+            click.option("--subset", help="Of an mteb file with several subsets: which one."),
+            click.option("--format", "form", type=click.Choice(FORMATS), help="Default: by the file's name."),
         ):
             command = option(command)
         return command

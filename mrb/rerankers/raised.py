@@ -20,10 +20,10 @@ def to_safe_text(value: object, limit: int = 300) -> str:
         return f"(a {type(value).__name__} that cannot be printed)"
 
 
-def to_safe_repr(value: object, limit: int = 80) -> str:
+def to_safe_repr(value: object) -> str:
     """Return `repr(value)` on one line, or the name of its type if that raises."""
     try:
-        return to_one_line(repr(value), limit)
+        return to_one_line(repr(value), 80)
     except Exception:
         return f"a {type(value).__name__}"
 

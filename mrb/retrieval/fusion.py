@@ -17,22 +17,18 @@ POOL = 1000
 
 
 class Fusion:
-    """Reciprocal rank fusion: a document's score is the sum of 1 / (k + rank) over the lists that hold it.
+    """Reciprocal rank fusion: a document's score is the sum of 1 / (RRF_K + rank) over the lists that hold it.
 
     Ranks count from 1. A first stage that does not cover a task (`covers`) is left out; if one remains, its list is
     returned unchanged. Source: Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and
     individual Rank Learning Methods", SIGIR 2009.
 
     Args:
-        retrievers: The first stages.
-        k: The constant k, 60 in the paper.
-        pool: The number of documents that each first stage returns; the depth of the list if that is greater.
+        retrievers: The first stages. Each returns `POOL` documents per query, or the list's depth if that is greater.
     """
 
-    def __init__(self, retrievers: Sequence[Retriever], k: int = RRF_K, pool: int = POOL) -> None:
+    def __init__(self, retrievers: Sequence[Retriever]) -> None:
         self.retrievers = tuple(retrievers)
-        self.k = k
-        self.pool = pool
 
     def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Return the fused list of each query.
@@ -45,13 +41,13 @@ class Fusion:
         return asked[0].search(data, depth) if len(asked) == 1 else self._fused(asked, data, depth)
 
     def _fused(self, retrievers: Sequence[Retriever], data: TaskData, depth: int) -> Iterator[RankedList]:
-        searches = [retriever.search(data, max(depth, self.pool)) for retriever in retrievers]
+        searches = [retriever.search(data, max(depth, POOL)) for retriever in retrievers]
         for found in zip(*searches, strict=True):
             query_id = found[0][0]
             fused: dict[str, float] = {}
             for _, doc_ids, _ in found:
                 for rank, doc_id in enumerate(doc_ids, start=1):
-                    fused[doc_id] = fused.get(doc_id, 0.0) + 1.0 / (self.k + rank)
+                    fused[doc_id] = fused.get(doc_id, 0.0) + 1.0 / (RRF_K + rank)
             scores = np.fromiter(fused.values(), np.float32, len(fused))
             yield (query_id, *select_top_k(data.task.id, query_id, list(fused), scores, depth))
 

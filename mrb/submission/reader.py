@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from dataclasses import dataclass
@@ -16,9 +15,15 @@ from mrb.data.task import Suite, Task, load_suite, load_task
 from mrb.errors import MRBError, ResultError, format_first_problem, to_one_line
 from mrb.metrics.measures import MEASURES
 from mrb.results.schema import check_registry
-from mrb.submission.migrate import migrate_to_newest
 from mrb.submission.rankings import MAX_RANKING_BYTES
-from mrb.submission.schema import MAX_SUBMISSION_BYTES, MAX_TASKS, RANKINGS_FOLDER, SUBMISSION_FILE, Submission
+from mrb.submission.schema import (
+    MAX_SUBMISSION_BYTES,
+    MAX_TASKS,
+    RANKINGS_FOLDER,
+    SCHEMA_VERSION,
+    SUBMISSION_FILE,
+    Submission,
+)
 
 MAX_TOTAL_BYTES = 512 * 1024 * 1024
 
@@ -91,20 +96,28 @@ def read_submission_folder(folder: Path, *, neighbours: bool = True) -> Received
 
 
 def read_submission_file(path: Path) -> Submission:
-    """Return `submission.json` of any version, migrated to the newest.
-
-    ResultError names the file and the first wrong field.
-    """
+    """Return `submission.json`. ResultError names the file and the first wrong field."""
     data = read_limited(path, MAX_SUBMISSION_BYTES)
-    stated = parse_json(data, path)
-    newest = migrate_to_newest(stated, str(path))
+    _check_version(parse_json(data, path), path)
     try:
         # Validates the bytes as read: serialising the parsed value again would take as long as reading it.
-        return Submission.model_validate_json(data if newest is stated else json.dumps(newest), strict=True)
+        return Submission.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise ResultError(f"{path}: {format_first_problem(error)}") from error
     except RecursionError as error:
         raise ResultError(f"{path}: nested too deeply") from error
+
+
+def _check_version(value: object, path: Path) -> None:
+    """Raise ResultError if `value` has no version or one that this MRB does not read. Version 1 is the first."""
+    if not isinstance(value, dict):
+        raise ResultError(f"{path}: not an object")
+    version = value.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise ResultError(f"{path}: schema_version is {to_one_line(repr(version), 40)}, wanted a whole number")
+    if version != SCHEMA_VERSION:
+        words = "newer than" if version > SCHEMA_VERSION else "older than what is read by"
+        raise ResultError(f"{path}: schema_version {to_one_line(version, 40)} is {words} this MRB ({SCHEMA_VERSION})")
 
 
 def _check_suite(folder: Path, submission: Submission) -> Suite:

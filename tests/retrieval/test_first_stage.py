@@ -169,7 +169,7 @@ def test_fusion_by_hand() -> None:
     assert doc_ids == ["d1", "d3", "d2"]
     assert scores.tolist() == np.float32([1 / 61 + 1 / 62, 1 / 63 + 1 / 61, 1 / 62]).tolist()
     assert one.asked == [1000]
-    ((_, top, _),) = Fusion([one, two], k=0, pool=1).search(data, 1)
+    ((_, top, _),) = Fusion([Fixed(("q", ["d1", "d3"])), two]).search(data, 1)
     assert top == sorted(["d1", "d3"], key=lambda doc_id: compute_tie_hash("toy", "q", doc_id))[:1]
 
 

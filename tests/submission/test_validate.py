@@ -19,7 +19,6 @@ from mrb.candidates.load import load_candidates
 from mrb.data.task import load_task
 from mrb.errors import ResultError
 from mrb.metrics.ranking import order_ties
-from mrb.submission.migrate import migrate_to_newest
 from mrb.submission.reader import is_submission, list_submissions, read_submission_folder
 from mrb.submission.validate import SAME, read_checked_rankings, validate_submission
 
@@ -230,23 +229,3 @@ def test_folders_of_submissions(pristine: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert [path.name for path in list_submissions(tmp_path)] == ["a__x", "b__x"]
     assert not is_submission(tmp_path / "empty")
-
-
-# Versions
-
-
-def test_migrations_run_step_by_step_and_leave_their_input_alone() -> None:
-    # No version before 1 was ever published; the steps here are made up, to hold the mechanism alone.
-    steps = {
-        1: lambda v: {**v, "schema_version": 2, "model": {"name": v["name"]}},
-        2: lambda v: {key: value for key, value in v.items() if key != "name"} | {"schema_version": 3},
-    }
-    old = {"schema_version": 1, "name": "x"}
-    assert migrate_to_newest(old, "here", steps, 3) == {"schema_version": 3, "model": {"name": "x"}}
-    assert old == {"schema_version": 1, "name": "x"}
-    newest = {"schema_version": 3}
-    assert migrate_to_newest(newest, "here", steps, 3) is newest
-    with pytest.raises(ResultError, match="here: schema_version 0 is older"):
-        migrate_to_newest({"schema_version": 0}, "here", steps, 3)
-    with pytest.raises(ResultError, match="here: not an object"):
-        migrate_to_newest([], "here", steps, 3)
