@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_MODEL ?= gmr-tiny
 # Tests run in a process more than there are cores, for many wait for a disk, a clock or another process; more than four
-# gain nothing and cost memory. Each takes a run of neighbours, so that what a file's tests share is made once; who is done
-# takes from the others. Threads beside that only wait.
-PARALLEL ?= -n $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))') --dist worksteal
+# gain nothing and cost memory. A file's tests run in one process, so that what they share is made once. The files with
+# slow tests come first (tests/conftest.py), so that no process is left with one of them at the end.
+CORES = $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+PARALLEL ?= -n $(CORES) --dist loadfile --no-loadscope-reorder
 # The board's scripts are checked by npm's tools, run by the node that pip installed.
 JS := tests/leaderboard/js
 JS_READY := $(JS)/node_modules/.package-lock.json

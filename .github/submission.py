@@ -71,7 +71,7 @@ def one_folder(repository: Path, base: str, files: Sequence[Added]) -> str:
         raise RefusedError(f"{len(names)} folders: a pull request adds one submission")
     (name,) = names
     if not FOLDER.fullmatch(name):
-        raise RefusedError(f"{name!r} is no name of a submission")
+        raise RefusedError(f"{name!r} is not the name of a submission")
     if len(files) > MAX_FILES:
         raise RefusedError(f"{len(files)} files; a submission has at most {MAX_FILES}")
     for file in files:

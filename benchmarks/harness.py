@@ -1,9 +1,9 @@
-"""The harness without a model: scoring the full suite from journals, pytrec_eval beside it, memory, and mteb.
+"""The harness without a model: the full suite from journals, and comparisons with pytrec_eval and mteb.
 
     python benchmarks/harness.py score          all tasks of the suite `mrb` at their size, 100 candidates a query
-    python benchmarks/harness.py trec           the measures of 20,000 queries beside bare pytrec_eval
-    python benchmarks/harness.py flat           memory beside queries, depth and pictures
-    python benchmarks/harness.py mteb           texts and pictures beside mteb (extra `bench`)
+    python benchmarks/harness.py trec           the measures of 20,000 queries, compared with bare pytrec_eval
+    python benchmarks/harness.py flat           memory against queries, depth and images
+    python benchmarks/harness.py mteb           texts and images, compared with mteb (extra `bench`)
 
 CPU seconds on one thread, which other work on the machine moves less than wall time. Rows that are compared come from
 one call, side after side.
@@ -26,13 +26,13 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).parent
 SIDES = ("mrb", "mteb")
-TEXTS, PICTURES = (200, 2000, 100), (40, 200, 50)
+TEXTS, IMAGES = (200, 2000, 100), (40, 200, 50)
 """Queries, documents and depth of the tasks that both sides rerank."""
 FLAT = {
     "few": (100, 500, 20),
     "5 times the queries": (500, 500, 20),
     "5 times the depth": (100, 500, 100),
-    "5 times the pictures": (100, 2500, 20),
+    "5 times the images": (100, 2500, 20),
 }
 
 
@@ -112,20 +112,20 @@ def flat() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for number, (name, sizes) in enumerate(FLAT.items()):
             found = side("mrb", "images", written(Path(scratch) / str(number), "images", sizes), sizes)
-            print(f"{name}: {sizes[0]} queries, {sizes[1]} pictures, depth {sizes[2]}: {found['growth_mb']:.0f} MB")
+            print(f"{name}: {sizes[0]} queries, {sizes[1]} images, depth {sizes[2]}: {found['growth_mb']:.0f} MB")
 
 
 def mteb() -> None:
     """Both sides on the same tables, in turns; of each side its round of least CPU time, and its median memory."""
     with tempfile.TemporaryDirectory() as scratch:
-        for kind, sizes, rounds in (("text", TEXTS, 5), ("images", PICTURES, 2)):
+        for kind, sizes, rounds in (("text", TEXTS, 5), ("images", IMAGES, 2)):
             found: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
             for number in range(rounds):
                 folder = written(Path(scratch) / f"{kind}-{number}", kind, sizes)
                 for name in SIDES if number % 2 == 0 else reversed(SIDES):
                     found[name].append(side(name, kind, folder, sizes))
-                    print(f"{kind}, round {number + 1}, {_told(name, found[name][-1])}", flush=True)
-            _beside({name: _best(rows) for name, rows in found.items()}, kind)
+                    print(f"{kind}, round {number + 1}, {_format_side(name, found[name][-1])}", flush=True)
+            _print_comparison({name: _best(rows) for name, rows in found.items()}, kind)
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {**least, "growth_mb": statistics.median(row["growth_mb"] for row in rows)}
 
 
-def _told(name: str, row: dict[str, Any]) -> str:
+def _format_side(name: str, row: dict[str, Any]) -> str:
     row["harness"] = row["cpu"] - row["model_cpu"]
     times = f"CPU {row['cpu']:.2f} s, of it the scorer {row['model_cpu']:.2f} s, the harness {row['harness']:.2f} s"
     return (
@@ -142,9 +142,9 @@ def _told(name: str, row: dict[str, Any]) -> str:
     )
 
 
-def _beside(rows: dict[str, dict[str, Any]], kind: str) -> None:
+def _print_comparison(rows: dict[str, dict[str, Any]], kind: str) -> None:
     for name, row in rows.items():
-        print(f"{kind}, best, {_told(name, row)}")
+        print(f"{kind}, best, {_format_side(name, row)}")
     ours, theirs = rows["mrb"], rows["mteb"]
     ratios = {key: theirs[key] / ours[key] for key in ("harness", "cpu", "whole_cpu", "wall", "growth_mb")}
     print(f"{kind}: mteb over mrb: " + ", ".join(f"{key} {value:.2f}" for key, value in ratios.items()))

@@ -22,7 +22,7 @@ own threads take to decode and resize images. So that share is an upper bound to
 The default, 150 ms, is what a model of 100 million parameters (BERT-base's shape, 85 million of them in its layers)
 takes for a pair of 64 tokens on one core of an EPYC server in float32, in batches of 25, best of 3 (`--calibrate`
 measures it). A page or picture is 200 tokens and more, so most pairs of the suite would take longer. A GPU is faster:
-the last line has the same harness beside faster models.
+the last line has the same harness with faster models.
 """
 
 from __future__ import annotations
@@ -219,12 +219,12 @@ def table(result: Row) -> str:
     )
     whole, later = 100 * result["overhead"], 100 * result["overhead_without_start_up"]
     lines.append(
-        f"overhead {whole:.2f} % ({harness:.1f} s beside {result['adapter']:.1f} s), without start-up {later:.2f} %; "
-        f"of CPU time {100 * share(result['harness_cpu'], speed, pairs):.2f} % ({result['harness_cpu']:.1f} s)"
+        f"overhead {whole:.2f} % (harness {harness:.1f} s, adapter {result['adapter']:.1f} s), without start-up "
+        f"{later:.2f} %; of CPU time {100 * share(result['harness_cpu'], speed, pairs):.2f} % ({result['harness_cpu']:.1f} s)"
     )
     cpu = result["harness_cpu"]
     others = ", ".join(f"{100 * share(cpu, other, pairs):.2f} % at {other:g} ms" for other in OTHERS)
-    lines.append(f"the same CPU time of the harness beside models of other speeds: {others} a pair")
+    lines.append(f"the same CPU time of the harness with models of other speeds: {others} a pair")
     return "\n".join(lines)
 
 

@@ -66,10 +66,10 @@ class Spread:
     def verdict(self) -> str:
         """On which side of 0 the interval lies."""
         if self.low is None or self.high is None:
-            return "too few seeds to tell"
+            return "too few seeds"
         if self.low > 0:
             return "above 0"
-        return "below 0" if self.high < 0 else "not told from 0"
+        return "below 0" if self.high < 0 else "not distinguishable from 0"
 
 
 Scores = Mapping[tuple[str, int], Mapping[str, float]]
@@ -77,18 +77,18 @@ Scores = Mapping[tuple[str, int], Mapping[str, float]]
 MEAN = "mean"
 
 
-def write_report(sweep: Sweep, out: Path, command: str) -> Path:
-    """Write report.md and its plots into `out`; return the report's path."""
+def write_report(sweep: Sweep, out: Path, name: str) -> Path:
+    """Write report.md and its plots into `out`; return the report's path. `name` is the sweep on the command line."""
     finished = sweep.read_finished()
     scores = _collect_scores(finished)
     plots = _make_plots(sweep, finished, scores)
-    for name, text in plots.items():
-        write_bytes(out / f"{name}.svg", text.encode())
+    for plot, text in plots.items():
+        write_bytes(out / f"{plot}.svg", text.encode())
     path = out / REPORT
-    lines = [redact_text(line) for line in _write_lines(sweep, finished, scores, plots, command)]
+    lines = [redact_text(line) for line in _write_lines(sweep, finished, scores, plots, name)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
-    for name in PLOTS.keys() - plots.keys():  # left by an earlier report
-        (out / f"{name}.svg").unlink(missing_ok=True)
+    for plot in PLOTS.keys() - plots.keys():  # left by an earlier report
+        (out / f"{plot}.svg").unlink(missing_ok=True)
     return path
 
 
@@ -128,12 +128,15 @@ def _write_lines(
     finished: Finished,
     scores: Scores,
     plots: Collection[str],
-    command: str,
+    name: str,
 ) -> Iterator[str]:
     settings = sweep.settings
     yield f"# {settings.title}"
     yield ""
-    yield f"Written by `{command}`: {len(finished)} of {len(sweep.runs)} runs are finished."
+    yield (
+        f"Written by `python benchmarks/sweep_report.py {name}` after `mrb train sweep {name}`: {len(finished)} of "
+        f"{len(sweep.runs)} runs are finished."
+    )
     if not scores:
         return
     record = next(iter(finished.values()))[1]
@@ -245,15 +248,15 @@ def _conclude(weight: Spread, direction: Spread, apart: Spread) -> str:
     first = {
         "above 0": "SFT's weights help at this scale, as the paper says.",
         "below 0": "SFT's weights hurt at this scale, against what the paper says.",
-    }.get(weight.verdict, "At this scale SFT's weights are not told from CL's.")
+    }.get(weight.verdict, "At this scale SFT's weights are not distinguishable from CL's.")
     second = {
         "above 0": "SFT's direction helps as well.",
         "below 0": "SFT's direction hurts.",
-    }.get(direction.verdict, "The directions are not told apart.")
+    }.get(direction.verdict, "The directions are not distinguishable.")
     third = {
         "above 0": "SFT's weights do more good than its direction.",
         "below 0": "SFT's weights do less good than its direction.",
-    }.get(apart.verdict, "Which of the two does more good is not told.")
+    }.get(apart.verdict, "It is not clear which of the two does more good.")
     return f"{first} {second} {third}"
 
 
@@ -297,7 +300,7 @@ def main() -> None:
     asked = parser.parse_args()
     folder = asked.out or find_default_folder(asked.sweep)
     sweep = load_sweep(asked.sweep, folder, asked.changes)
-    print(f"report: {write_report(sweep, folder, f'mrb train sweep {asked.sweep}')}")
+    print(f"report: {write_report(sweep, folder, asked.sweep)}")
 
 
 if __name__ == "__main__":

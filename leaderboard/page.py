@@ -60,7 +60,7 @@ class Page:
 
     def __post_init__(self) -> None:
         if not all(is_file_name(part) for part in self.path.split("/")):
-            raise ValueError(f"{self.path!r} is no path of the site")
+            raise ValueError(f"{self.path!r} is not a path of the site")
 
 
 def is_file_name(name: str) -> bool:

@@ -95,7 +95,8 @@ def mrb(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Done]:
     if request.node.get_closest_marker("hub"):
         on_hub: Callable[..., Done] = request.getfixturevalue("mrb_on_hub")
         return on_hub
-    return lambda *arguments, env=None: run_mrb(tmp_path, *arguments, **(env or {}))
+    torch = request.node.get_closest_marker("torch") is not None
+    return lambda *arguments, env=None: run_mrb(tmp_path, *arguments, torch=torch, **(env or {}))
 
 
 @pytest.fixture(scope="session")
@@ -180,8 +181,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --unit, marked tests are left out."""
+    """With --unit, marked tests are left out; otherwise files with marked tests come first."""
+    marked = [item for item in items if any(item.get_closest_marker(name) for name in MARKERS)]
     if config.getoption("unit"):
-        marked = [item for item in items if any(item.get_closest_marker(name) for name in MARKERS)]
         items[:] = [item for item in items if item not in marked]
         config.hook.pytest_deselected(items=marked)
+    else:
+        slow = {item.path for item in marked}
+        items.sort(key=lambda item: item.path not in slow)

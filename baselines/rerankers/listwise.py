@@ -206,6 +206,8 @@ def _load_model(path: str, revision: str | None, device: str | None, dtype: str)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise AdapterError(f"listwise: {path} cannot be loaded: {to_one_line(error, 200)}") from error
     if not tokenizer.is_fast:
-        raise AdapterError(f"listwise: {path}: needs a tokenizer that knows where its tokens stand (tokenizer.json)")
+        raise AdapterError(
+            f"listwise: {path}: needs a tokenizer that reports the position of each token (tokenizer.json)"
+        )
     fastest = "cuda" if import_or_refuse("listwise", "torch", _INSTALL).cuda.is_available() else "cpu"
     return model.to(device or fastest), tokenizer

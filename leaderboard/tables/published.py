@@ -65,7 +65,7 @@ class ReportedTable(Model):
             raise ValueError("a column or row occurs twice")
         for row in self.rows:
             if strange := sorted(row.values.keys() - set(keys)):
-                raise ValueError(f"row {row.name!r} has a value for {strange[0]!r}, which is no column")
+                raise ValueError(f"row {row.name!r} has a value for {strange[0]!r}, which is not a column")
         return self
 
 
@@ -81,7 +81,7 @@ class Published(Model):
         for table in self.tables:
             for row in table.rows:
                 if row.source not in self.sources:
-                    raise ValueError(f"row {row.name!r} is from {row.source!r}, which is no source")
+                    raise ValueError(f"row {row.name!r} is from {row.source!r}, which is not a source")
         return self
 
 

@@ -155,7 +155,9 @@ def _read_submission(folder: Path) -> Entry:
 
 def _read_run(folder: Path) -> Run:
     if not (folder / RUN_FILE).is_file():
-        raise ResultError(f"{folder}: no {RUN_FILE} here: this is no run, or one that `mrb run` has not finished yet")
+        raise ResultError(
+            f"{folder}: no {RUN_FILE} here: this is not a run, or one that `mrb run` has not finished yet"
+        )
     if not _NAME.fullmatch(folder.name):
         raise ResultError(
             f"{folder}: a run's folder is named with letters, digits, '.', '_', '-', starting with a letter or digit"

@@ -85,7 +85,7 @@ class CandidateSets(Model):
         known = {encoder.id for encoder in self.encoders} | set(self.estimate.without_gpu)
         for one in self.tracks:
             for part in {part for name in one.first_stages.values() for part in name.split("+")} - known:
-                raise ValueError(f"candidate set {one.id!r} names {part!r}, of which no cost is stated")
+                raise ValueError(f"candidate set {one.id!r} names {part!r}, whose cost is not stated")
         if len({one.id for one in self.tracks}) < len(self.tracks):
             raise ValueError("a candidate set is listed twice")
         return self

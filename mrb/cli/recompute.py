@@ -43,7 +43,7 @@ def command(run: Path, candidates: str | None, data: tuple[str, ...], write: boo
         if not differences:
             click.echo(f"{task}: identical")
         elif write:
-            click.echo(f"{task}: written again, differences gone: {len(differences)}")
+            click.echo(f"{task}: written again, differences removed: {len(differences)}")
         else:
             wrong += 1
             for difference in differences:

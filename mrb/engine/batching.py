@@ -70,7 +70,7 @@ def probe_token_budget(backbone: Backbone) -> int:
     try:
         backbone.last_hidden([Row(np.zeros(_PROBE_TOKENS, np.int64), (), positions)], {})
     except torch.OutOfMemoryError as error:
-        raise AdapterError(f"the GPU has no room for {_PROBE_TOKENS} tokens beside the model") from error
+        raise AdapterError(f"the GPU has no room for the model and {_PROBE_TOKENS} tokens") from error
     used = torch.cuda.max_memory_allocated(backbone.device) - before
     free, _ = torch.cuda.mem_get_info(backbone.device)
     fits = int(_SHARE_OF_FREE * free / max(1, used / _PROBE_TOKENS))

@@ -158,9 +158,9 @@ def _refuse_incomplete(folder: Path, info: Mapping[str, Any], ignored: Sequence[
     if missing := matter("missing_keys"):
         raise AdapterError(f"{folder}: holds no {missing}; it would be random, so it is refused")
     if other := matter("mismatched_keys"):
-        raise AdapterError(f"{folder}: {other} has another shape than its configuration says")
+        raise AdapterError(f"{folder}: {other} has a shape that differs from its configuration")
     if left := matter("unexpected_keys"):
-        raise AdapterError(f"{folder}: {left} is no part of the model that its configuration describes")
+        raise AdapterError(f"{folder}: {left} is not part of the model that its configuration describes")
     if info.get("error_msgs"):
         raise AdapterError(f"{folder}: {to_one_line(info['error_msgs'][0])}")
 
@@ -252,7 +252,7 @@ def _verify_pixel_limits(folder: Path, processor: Any, min_pixels: int, max_pixe
             fits = height * width * area == least >= min_pixels and most <= max(max_pixels, token)
     except Exception as error:
         said = to_one_line(f"{type(error).__name__}: {error}", 160)
-        raise AdapterError(f"{folder}: {kind} is no image processor of the Qwen-VL kind: {said}") from error
+        raise AdapterError(f"{folder}: {kind} is not an image processor of the Qwen-VL kind: {said}") from error
     if not fits:
         own = f"its own limits are {stated[0]} and {stated[1]}" if stated else "do_resize is false"
         raise AdapterError(

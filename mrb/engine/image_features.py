@@ -198,7 +198,7 @@ class ImageFeatureExtractor:
                 batch, self._run_tower([self._get_pixels(image) for image in batch]), strict=True
             ):
                 if features.embeds.shape[0] != self.tokens(image):
-                    raise image.error("the image decodes to another size than its header states")
+                    raise image.error("the decoded image's size differs from its header")
                 yield image, features
 
     def _split_batches(self, images: Sequence[ImageHandle]) -> Iterator[list[ImageHandle]]:

@@ -34,7 +34,7 @@ def find_weight_files(folder: Path) -> list[Path]:
     if safe:
         for name in (_PICKLED, _PICKLED_INDEX):
             if (folder / name).is_file():
-                _LOG.warning("%s: %s is loaded; %s beside it is not", folder, safe[0].name, name)
+                _LOG.warning("%s: %s is loaded; %s in the same folder is not", folder, safe[0].name, name)
     return found
 
 
@@ -44,7 +44,7 @@ def check_lora_files(folder: Path) -> None:
     if not found:
         raise AdapterError(f"{folder}: holds {_ADAPTER} and no LoRA weights ({_LORA} or {_LORA_PICKLED})")
     if len(found) > 1:
-        _LOG.warning("%s: %s is loaded; %s beside it is not", folder, *found)
+        _LOG.warning("%s: %s is loaded; %s in the same folder is not", folder, *found)
 
 
 def _find_set(folder: Path, single: str, index: str) -> list[Path]:

@@ -30,7 +30,7 @@ def convert_scores(answer: object) -> Float64:
             return np.asarray(float(value), np.float64)
         return _stack_values(array)
     if array.dtype.kind in "SUTcmM" or array.dtype.names is not None:
-        raise TypeError(f"{array.dtype} is no type of scores")
+        raise TypeError(f"{array.dtype} is not a type of scores")
     return array.astype(np.float64)
 
 
@@ -42,7 +42,7 @@ def _stack_values(values: Iterable[object]) -> Float64:
 def _convert_array(answer: Any) -> np.ndarray[Any, Any]:
     """Return `answer` as a numpy array; a torch tensor may have any real type and any device."""
     if isinstance(answer, bytearray | memoryview):
-        raise TypeError("bytes are no scores")
+        raise TypeError("bytes are not scores")
     if np.ma.is_masked(answer):
         raise TypeError("masked values have no score")
     if hasattr(answer, "detach"):

@@ -145,7 +145,7 @@ def parse_rates(texts: Iterable[str]) -> Rates:
     for text in texts:
         kind, _, number = text.rpartition("=")
         if kind and kind not in TYPES:
-            raise MRBError(f"--rate {text}: {kind!r} is no task type{suggest_names(kind, TYPES)}")
+            raise MRBError(f"--rate {text}: {kind!r} is not a task type{suggest_names(kind, TYPES)}")
         if kind in found:
             raise MRBError(f"--rate {text}: given twice for {kind or 'all types'}")
         try:

@@ -186,7 +186,9 @@ class Journal:
     def _check_position(self, record: Record) -> None:
         count = len(self.scores.get(record.query_id, ()))
         if record.first != count:
-            raise ResultError(f"{self.path}: query {record.query_id!r} goes on at position {record.first}, not {count}")
+            raise ResultError(
+                f"{self.path}: query {record.query_id!r} continues at position {record.first}, not {count}"
+            )
 
     def _add(self, record: Record) -> None:
         before = self.scores.get(record.query_id)

@@ -183,8 +183,7 @@ def _check_packages(first: Header, header: Header, journal: Path) -> None:
             )
     if first.source_sha256 != header.source_sha256:
         raise ResultError(
-            f"{journal}: scored with another source of the adapter than another shard; run the shard again with that "
-            "one"
+            f"{journal}: the adapter's source differs from that of another shard; run this shard again with that source"
         )
 
 
@@ -214,7 +213,7 @@ def _check_complete(plan: Plan, scores: Mapping[str, Float32], shards: Sequence[
         if lacking:
             raise ResultError(
                 f"{shard.folder}: shard {shard.shard} has not scored query {lacking[0].query_id!r} of {task_id} "
-                f"({len(lacking)} such); the same command goes on where it stopped"
+                f"({len(lacking)} such); the same command continues where it stopped"
             )
 
 

@@ -60,11 +60,13 @@ def parse_address(text: str) -> HubFolder:
     repository, revision, folder = match[1], match[2] and unquote(match[2]), match[3].strip("/")
     named_well = all(_NAME.fullmatch(part) for part in repository.split("/"))
     if not named_well or "--" in repository or ".." in repository or repository.endswith(".git"):
-        raise CandidatesError(f"{shown}: {to_one_line(repository)!r} is no name of a data set on the Hub")
+        raise CandidatesError(f"{shown}: {to_one_line(repository)!r} is not the name of a data set on the Hub")
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise CandidatesError(f"{shown}: {to_one_line(revision)!r} is no revision: wanted a branch, a tag or a commit")
+        raise CandidatesError(
+            f"{shown}: {to_one_line(revision)!r} is not a revision: wanted a branch, a tag or a commit"
+        )
     if any(not _FOLDER.fullmatch(part) for part in folder.split("/") if folder) or folder.endswith(".parquet"):
         raise CandidatesError(
-            f"{shown}: {to_one_line(folder)!r} is no folder of lists; single lists are named by --task"
+            f"{shown}: {to_one_line(folder)!r} is not a folder of lists; single lists are named by --task"
         )
     return HubFolder(repository, revision, folder)

@@ -326,9 +326,9 @@ def verify_file(manifest: Manifest, path: str) -> tuple[Path, VerifiedFile]:
             return local, VerifiedFile(sha256=sha256, size=state.st_size, modified_ns=state.st_mtime_ns)
         remove_cached_file(local)
         if here is None and file.sha256 is not None and uses_xet():
-            disable_xet(f"{path} has another checksum than the Hub lists")
+            disable_xet(f"{path} has a checksum that differs from the Hub's")
     raise DataError(
-        f"{_format_place(manifest.repository, manifest.revision)}: {path} has another checksum than the Hub lists, "
+        f"{_format_place(manifest.repository, manifest.revision)}: {path} has a checksum that differs from the Hub's, "
         "twice in a row; nothing of it was kept; if HF_ENDPOINT names a mirror, try without"
     )
 

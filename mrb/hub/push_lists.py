@@ -140,6 +140,6 @@ def _verify_manifest(path: Path, about: ListInfo) -> Path:
     stated = read_json(path, limit=MAX_MANIFEST_BYTES)
     if not isinstance(stated, dict) or stated.get("sha256") != about.sha256:
         raise CandidatesError(
-            f"{path}: is not of the list beside it, whose hash is {about.sha256}; remove one of the two"
+            f"{path}: does not belong to the list in this folder, whose hash is {about.sha256}; remove one of them"
         )
     return path

@@ -96,7 +96,7 @@ class EncodingSpec(JobSpec):
     building = "building the encoder"
     working = "encoding"
     unit = "shard"
-    kept = "shards that were made are kept, the same command goes on"
+    kept = "finished shards are kept, the same command continues"
 
     @contextmanager
     def start(self) -> Iterator[EncodingJob]:
@@ -138,7 +138,7 @@ class EncodingJob:
         """
         for folder in folders:
             if folder not in self._tables:
-                raise CandidatesError(f"a worker has other data than the search: {folder} is none of its tables")
+                raise CandidatesError(f"a worker has other data than the search: {folder} is not one of its tables")
             if folder not in self._verified:
                 self._encoder.verify(self._tables[folder])
                 self._verified.add(folder)

@@ -318,7 +318,7 @@ class WorkerPool:
             self._unused += not lost.with_node
             if self._unused >= MAX_UNUSED:
                 raise AdapterError(f"{told}, as did {MAX_UNUSED - 1} before it; {self._job.kept}")
-            logger.warning(f"{told}; the command goes on")
+            logger.warning(f"{told}; the command continues")
             return []
         key, piece = next(iter(worker.in_hand.items()))
         if len(worker.in_hand) == 1 and self._queue.count_loss(key) >= MAX_ALONE:
@@ -328,6 +328,6 @@ class WorkerPool:
             result = self._give_up(piece, error)
             self._queue.accept(worker.in_hand, key)
             return [(worker, Answer(key, result))]
-        logger.warning(f"{told}; handed out again, the command goes on")
+        logger.warning(f"{told}; handed out again, the command continues")
         self._queue.requeue(worker.in_hand)
         return []

@@ -94,7 +94,7 @@ class ScoringSpec(JobSpec):
     building = "building the reranker"
     working = "scoring"
     unit = "query"
-    kept = "what was scored before is kept, the same command goes on"
+    kept = "what was scored before is kept, the same command continues"
 
     @contextmanager
     def start(self) -> Iterator[ScoringJob]:

@@ -139,7 +139,7 @@ def find_factory(spec: str, group: str = RERANKERS) -> Factory:
         return _find_in_module(path.stem, path, file["attribute"], group)
     if not _SPEC.fullmatch(spec):
         raise AdapterError(
-            f"{spec!r} is no {_NOUN[group]} name: give NAME, MODULE:NAME or FILE.py; letters, digits, '_', '-', '.'"
+            f"{spec!r} is not a {_NOUN[group]} name: give NAME, MODULE:NAME or FILE.py; letters, digits, '_', '-', '.'"
         )
     module_name, _, attribute = spec.partition(":")
     path = Path.cwd() / f"{module_name}.py"
@@ -162,9 +162,7 @@ def _find_in_module(module_name: str, path: Path, attribute: str | None, group: 
     name = attribute or _pick_only_fitting(module, group)
     factory = getattr(module, name, None)
     if factory is None:
-        raise AdapterError(
-            f"{source}: there is no {name!r} in it; it holds: {_format_names(list_fitting(module, group))}"
-        )
+        raise AdapterError(f"{source}: it has no {name!r}; it holds: {_format_names(list_fitting(module, group))}")
     return Factory(f"{module_name}:{name}" if attribute else module_name, factory, source, module_name)
 
 

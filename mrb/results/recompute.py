@@ -140,7 +140,7 @@ def load_result_plan(
     """
     task = (task or load_task(result.task)).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
-        raise ResultError(f"{where}: made with another definition of {task.id} than this version's")
+        raise ResultError(f"{where}: made with a definition of {task.id} that differs from this version's")
     limit = result.counts.queries if result.data.selection == "limit" else None
     spec = TaskSpec(task, result.candidates.depth, candidates, limit, sample)
     return load_plan(spec, sha256=result.candidates.sha256)
@@ -161,7 +161,7 @@ def _read_scores(plan: Plan, result: _Basis, path: Path) -> dict[str, Float32]:
     """Return the journal's scores. ResultError if they are of another plan or reranker, or not complete."""
     journal = Journal(path)
     if journal.header is None:
-        raise ResultError(f"{path}: there is no journal to recompute {result.task} from")
+        raise ResultError(f"{path}: there is no journal from which to recompute {result.task}")
     if journal.header.score_key != compute_score_key(plan, result.reranker):
         raise ResultError(f"{path}: holds other scores than {RESULT_FILE} is about: their score keys differ")
     lacking = next(list_unscored(plan, journal.scores), None)

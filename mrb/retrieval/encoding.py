@@ -100,7 +100,7 @@ class LocalEncoder:
             if apart > TOLERANCE * max(float(np.linalg.norm(kept)), 1e-6):
                 raise AdapterError(
                     f"{shards.path(number)}: {shards.kind}: {item_id!r} has another vector now ({apart:.3g} apart): "
-                    "not the same model's; --fresh encodes anew"
+                    "not the same model's; --fresh encodes all again"
                 )
 
     def write_shard(self, shards: Shards, number: int, progress: Callable[[int], object] = lambda _: None) -> None:

@@ -53,7 +53,7 @@ class KeptList:
                 raise AdapterError(
                     f"{self.path}: task {data.task.id}, query {self.query!r}, document {self.documents[worst]!r} "
                     f"scored {before[worst]:.6g} by {name} and scores {now[worst]:.6g} now: not the same model's; "
-                    "--fresh makes the list anew"
+                    "--fresh makes the list again"
                 )
 
 

@@ -135,8 +135,8 @@ def _load_suite(run: Path, record: RunRecord) -> Suite:
         return make_own_suite(record.definitions)
     if record.suite is None:
         raise ResultError(
-            f"{run / RUN_FILE}: tasks that were named one by one are no suite, and only suites have rows on the board; "
-            "run one with `mrb run --suite`: what is scored already is kept"
+            f"{run / RUN_FILE}: tasks that were named one by one do not form a suite, and only suites have rows "
+            "on the board; run one with `mrb run --suite`: what is scored already is kept"
         )
     suite = load_suite(record.suite)
     if suite.version != record.suite_version:
@@ -243,7 +243,7 @@ def _log_redactions(record: RunRecord, made: Submission) -> None:
     """Log a line for each private value that was replaced."""
     for name, value in record.reranker.options.items():
         if made.reranker.options[name] != value or value == SECRET:
-            logger.info(f"option {name}: {made.reranker.options[name]} stands in its place")
+            logger.info(f"option {name}: {made.reranker.options[name]} replaces it")
     if tuple(record.command) != made.command:
         logger.info("the command is published without paths, addresses and keys: see submission.json")
 

@@ -62,7 +62,7 @@ def list_submissions(path: Path) -> list[Path]:
     for entry in found:
         other = names.setdefault(entry.name.casefold(), entry)
         if other != entry:
-            raise ResultError(f"{entry}: {other.name!r} beside it differs only in capitals; give a --variant")
+            raise ResultError(f"{entry}: {other.name!r} differs only in capitals; give a --variant")
     return found
 
 
@@ -172,7 +172,7 @@ def _refuse_others(folder: Path, wanted: set[str]) -> None:
         for count, entry in enumerate(entries):
             if entry.name not in wanted or count > MAX_TASKS:
                 raise ResultError(
-                    f"{folder}: holds {to_one_line(repr(entry.name), 80)}, which is no part of a submission; wanted "
+                    f"{folder}: holds {to_one_line(repr(entry.name), 80)}, which is not part of a submission; wanted "
                     f"{to_one_line(', '.join(sorted(wanted)), 200)}"
                 )
 
@@ -196,4 +196,4 @@ def _check_neighbours(folder: Path) -> None:
     real = Path(os.path.realpath(folder))
     for entry in os.scandir(real.parent):
         if entry.name != real.name and entry.name.casefold() == real.name.casefold():
-            raise ResultError(f"{folder}: {entry.name!r} beside it differs only in capitals; give a --variant")
+            raise ResultError(f"{folder}: {entry.name!r} differs only in capitals; give a --variant")

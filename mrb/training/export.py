@@ -91,7 +91,7 @@ class Exporter:
         """Restore the parameters that `save_state` wrote. Raises TrainingError if they are of another model."""
         path = folder / STATE_FILE
         if not path.is_file():
-            raise TrainingError(f"{folder}: holds no {STATE_FILE}; it is no checkpoint to go on from")
+            raise TrainingError(f"{folder}: holds no {STATE_FILE}; training cannot continue from it")
         state, wanted = load_file(path), dict(self.learner.list_trained())
         odd = sorted(state.keys() ^ wanted.keys())
         if odd:

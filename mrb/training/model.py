@@ -194,7 +194,7 @@ def _add_lora(tuning: Tuning, model: Any) -> Any:
     try:
         matched = [name for name in names if re.fullmatch(tuning.targets, name)]
     except re.error as error:
-        raise TrainingError(f"tuning.targets is no regular expression: {error}") from error
+        raise TrainingError(f"tuning.targets is not a regular expression: {error}") from error
     if not matched:
         raise TrainingError(
             f"tuning.targets matches none of the model's {len(names)} linear layers, such as {names[0]}"

@@ -101,7 +101,7 @@ class RowSettings(Model):
         if bool(self.yes) != bool(self.no):
             raise ValueError("give tokens for both labels, or for none")
         if self.start == "random" and self.yes:
-            raise ValueError("random rows stand for no tokens")
+            raise ValueError("random rows have no tokens")
         return self
 
 
@@ -258,12 +258,12 @@ class Recipe(Model):
             raise ValueError("this loss needs two passes that compute the same: tuning.dropout must be 0")
         if self.schedule.queries % self.memory.queries:
             raise ValueError(
-                f"schedule.queries {self.schedule.queries} is no multiple of memory.queries {self.memory.queries}"
+                f"schedule.queries {self.schedule.queries} is not a multiple of memory.queries {self.memory.queries}"
             )
         known = dict(list_settings(self))
         unknown = [name for name in self.paper if name not in known]
         if unknown:
-            raise ValueError(f"paper names {unknown[0]!r}, which is no setting")
+            raise ValueError(f"paper names {unknown[0]!r}, which is not a setting")
         return self
 
 
@@ -377,7 +377,7 @@ def _apply_change(content: dict[str, Any], change: str) -> str:
         value = text
     table = content.setdefault(section, {})
     if not isinstance(table, dict):
-        raise TrainingError(f"--set {name}: {section} is no section of a recipe")
+        raise TrainingError(f"--set {name}: {section} is not a section of a recipe")
     if name == "loss.name":
         table.clear()
     if value == "none":  # TOML has no null, but an optional setting must be removable

@@ -119,7 +119,7 @@ def _train(loaded: LoadedRecipe, out: Path, here: PartialState, *, fresh: bool, 
     trainer = RerankerTrainer(parts.learner, dataset, args, recipe, parts.pictures, parts.exporter, [log, dev])
     dev.accelerator = trainer.accelerator
     if checkpoint is not None:
-        logger.info(f"going on after {checkpoint}")
+        logger.info(f"continuing after {checkpoint}")
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     dev.score_step(record.steps)
     trainer.save_final(folder)

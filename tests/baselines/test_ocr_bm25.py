@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rapidocr_onnxruntime
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr_onnxruntime import RapidOCR
 
@@ -74,14 +75,14 @@ def test_a_query_may_be_a_picture(reranker: LoadedReranker) -> None:
 
 def test_each_picture_is_read_once_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr_bm25, "CACHE_IMAGES", 2)
-    reranker = load_reranker("ocr-bm25")
-    reader, reads = reranker.target._reader, []
+    reads: list[Image.Image] = []
 
-    def counted(image: Any) -> Any:
+    def read(image: Image.Image) -> Any:
         reads.append(image)
-        return reader(image)
+        return [(None, "snakes" if image.tobytes() == SNAKES.open().tobytes() else "others", 0.9)], 0.0
 
-    monkeypatch.setattr(reranker.target, "_reader", counted)
+    monkeypatch.setattr(rapidocr_onnxruntime, "RapidOCR", lambda: read)
+    reranker = load_reranker("ocr-bm25")
     twice = Item("", picture(SNAKES.open()))  # the same bytes behind another handle
     first = scores(reranker, Item("snakes"), [Item("", SNAKES), Item("", STRINGS), twice])
     assert len(reads) == 2
@@ -108,11 +109,3 @@ def test_a_missing_system_library_is_one_line_that_says_what_to_install(tmp_path
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert "apt-get install libgl1 libglib2.0-0" in done.stderr
-
-
-def test_check_holds(tmp_path: Path) -> None:
-    done = run_mrb(
-        tmp_path, "check", "ocr-bm25", "--task", "mini-flag-t2i", "--task", "mini-faq-t2t", "--requests", "1"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "ocr-bm25 holds what it declares" in done.stdout

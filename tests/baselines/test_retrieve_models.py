@@ -22,7 +22,7 @@ from mrb.engine.identity import hash_checkpoint
 from mrb.retrieval.first_stage import close_retriever, load_first_stage, make_candidates
 from tests.builders import museum
 from tests.builders.by_hand import LIMITS
-from tests.builders.command import MRB
+from tests.builders.command import MRB, run_mrb
 
 pytestmark = pytest.mark.torch
 
@@ -32,8 +32,8 @@ TASK = "mini-flag-t2it-dev"
 GME = [f"--set={key}={value}" for key, value in LIMITS.items()] + ["--set=shard_rows=5", "--set=device=cpu"]
 
 
-def _start(folder: Path, model: str, *options: str, task: str = TASK) -> subprocess.Popen[str]:
-    command = [MRB, "candidates", "make", "--first-stage", model, "--task", task, "--depth", "20", *options]
+def _start(folder: Path, model: str, *options: str) -> subprocess.Popen[str]:
+    command = [MRB, "candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
     environment = {**os.environ, "MRB_CACHE": str(folder / "cache"), "MRB_OFFLINE": "1"}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -41,9 +41,9 @@ def _start(folder: Path, model: str, *options: str, task: str = TASK) -> subproc
 
 
 def _finish(folder: Path, model: str, *options: str, task: str = TASK) -> tuple[Candidates, dict[str, object]]:
-    process = _start(folder, model, *options, task=task)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
+    command = ["candidates", "make", "--first-stage", model, "--task", task, "--depth", "20", *options]
+    done = run_mrb(folder, *command, torch=True, MRB_CACHE=str(folder / "cache"), MRB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
     manifest = json.loads((folder / "candidates" / f"{task}.manifest.json").read_text())
     return read_parquet(folder / "candidates" / f"{task}.parquet"), manifest
 
@@ -123,7 +123,7 @@ def test_the_fused_track_asks_each_for_what_it_can(tiny: Tiny, tmp_path: Path) -
 
 
 def test_the_fused_tracks_manifest_names_the_weights(tiny: Tiny, tmp_path: Path) -> None:
-    options = [f"--set=siglip.path={tiny('siglip')}", "--set=siglip.device=cpu", "--workers", "2"]
+    options = [f"--set=siglip.path={tiny('siglip')}", "--set=siglip.device=cpu"]
     found, manifest = _finish(tmp_path, "bm25+siglip", *options, task="mini-flag-t2it-dev")
     assert manifest["first_stage"] == "bm25+siglip"
     words, weights = manifest["retrievers"]  # type: ignore[misc]

@@ -258,8 +258,11 @@ def test_the_hubs_older_form_of_a_checkpoint_gives_the_same_vectors(tiny: Tiny, 
     [
         (lambda weights: weights.pop("model.layers.1.mlp.down_proj.weight"), "it would be random, so it is refused"),
         (lambda weights: weights.pop("visual.merger.mlp.0.weight"), "it would be random, so it is refused"),
-        (lambda weights: weights.update({"model.extra": weights["model.norm.weight"] * 1}), "is no part of the model"),
-        (lambda weights: weights.update({"model.norm.weight": weights["model.norm.weight"][1:] * 1}), "another shape"),
+        (lambda weights: weights.update({"model.extra": weights["model.norm.weight"] * 1}), "is not part of the model"),
+        (
+            lambda weights: weights.update({"model.norm.weight": weights["model.norm.weight"][1:] * 1}),
+            "a shape that differs",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders.commands import start_commands
+
 MRB = str(Path(sys.executable).with_name("mrb"))
 Done = subprocess.CompletedProcess[str]
 
 
-def run_mrb(folder: Path, *arguments: object, **environment: str) -> Done:
-    """Run `mrb ARGUMENTS` in `folder`, with more environment variables."""
-    command = [MRB, *map(str, arguments)]
-    variables = {**os.environ, **environment}
-    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+def run_mrb(folder: Path, *arguments: object, torch: bool = False, **environment: str) -> Done:
+    """Run `mrb ARGUMENTS` in `folder`, with more environment variables; `torch`: its adapter imports torch."""
+    return start_commands(torch).run([*map(str, arguments)], folder, {**os.environ, **environment})
 
 
 def read_refusal(done: Done, *words: str) -> str:

@@ -94,7 +94,7 @@ def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path)
     path = folder / "result.json"
     path.write_text(path.read_text().replace('"failed_pairs": 0', '"failed_pairs": 3'))
     read_refusal(mrb(*score), TASK, "counts.failed_pairs is 3, recomputed 0")
-    assert "differences gone: 1" in ok(mrb(*score, "--write"))
+    assert "differences removed: 1" in ok(mrb(*score, "--write"))
     assert files(folder) == before
     (folder / "journal").write_bytes((folder / "journal").read_bytes()[:-3])
     read_refusal(mrb(*score), "journal: has no score for query")

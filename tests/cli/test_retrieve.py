@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.command import MRB
+from tests.builders.command import MRB, run_mrb
 
 pytestmark = pytest.mark.slow
 
@@ -89,9 +89,9 @@ def _start(folder: Path, model: str, *options: str) -> subprocess.Popen[bytes]:
 
 
 def _finish(folder: Path, model: str, *options: str) -> dict[str, bytes]:
-    process = _start(folder, model, *options)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told.decode()
+    command = ["candidates", "make", "--first-stage", model, "--task", TASK, "--depth", "20", *options]
+    done = run_mrb(folder, *command, MRB_CACHE=str(folder / "cache"))
+    assert done.returncode == 0, done.stderr
     return {name: (folder / "candidates" / name).read_bytes() for name in FILES}
 
 
@@ -173,8 +173,8 @@ def test_the_manifest_says_what_made_the_list(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
-    command = [MRB, "candidates", "make", "--first-stage", "bm25", "--suite", "mrb", "--dry-run", "--rate", "50"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ["candidates", "make", "--first-stage", "bm25", "--suite", "mrb", "--dry-run", "--rate", "50"]
+    done = run_mrb(tmp_path, *command)
     assert done.returncode == 0, done.stderr
     assert "40 tasks" in done.stdout
     assert "189.6 h of encoding" in done.stdout and "rates are assumed" in done.stdout
@@ -183,20 +183,8 @@ def test_a_dry_run_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_without_a_rate_the_retriever_is_timed_on_embedded_data(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(ENCODER)
-    command = [
-        MRB,
-        "candidates",
-        "make",
-        "--first-stage",
-        "slow",
-        "--task",
-        "scifact",
-        "--task",
-        "nights",
-        "--dry-run",
-    ]
-    environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache"), "MRB_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    command = ["candidates", "make", "--first-stage", "slow", "--task", "scifact", "--task", "nights", "--dry-run"]
+    done = run_mrb(tmp_path, *command, MRB_CACHE=str(tmp_path / "cache"), MRB_OFFLINE="1")
     assert done.returncode == 0, done.stderr
     assert "of encoding\n" in done.stdout and "Rates are those on the embedded task" in done.stdout
     assert not (tmp_path / "cache").exists() and not (tmp_path / "candidates").exists()

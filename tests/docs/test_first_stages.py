@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.builders.command import MRB
+from tests.builders.command import Done, run_mrb
 
 pytestmark = pytest.mark.torch
 
@@ -22,17 +20,14 @@ FOLDERS = {"gme": "gme", "qwen": "qwen3_vl", "siglip": "siglip"}
 
 
 @pytest.fixture
-def mrb(tmp_path: Path, tiny: Callable[[str], Path]) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def mrb(tmp_path: Path, tiny: Callable[[str], Path]) -> Callable[[str], Done]:
     (tmp_path / "models").mkdir()
     for name, architecture in FOLDERS.items():
         (tmp_path / "models" / name).symlink_to(tiny(architecture))
 
-    def run(command: str) -> subprocess.CompletedProcess[str]:
-        words = shlex.split(command)
-        words[0] = MRB
-        environment = {**os.environ, "MRB_CACHE": str(tmp_path / "cache"), "MRB_OFFLINE": "1"}
-        environment["HF_HUB_CACHE"] = str(tmp_path / "hub")
-        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    def run(command: str) -> Done:
+        environment = {"MRB_CACHE": str(tmp_path / "cache"), "MRB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
+        return run_mrb(tmp_path, *shlex.split(command)[1:], torch=True, **environment)
 
     return run
 
@@ -43,16 +38,14 @@ def test_the_page_has_the_commands() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "path=" in command])
-def test_a_command_makes_its_list(command: str, mrb: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
+def test_a_command_makes_its_list(command: str, mrb: Callable[[str], Done]) -> None:
     done = mrb(command)
     assert done.returncode == 0, done.stderr
     assert re.search(r"119 lists, 11,900 pairs  nDCG@10 .* at depth 100\n  sha256 [0-9a-f]{64}\n$", done.stdout)
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "path=" not in command])
-def test_a_command_that_fetches_weights_says_so_offline(
-    command: str, mrb: Callable[[str], subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_command_that_fetches_weights_says_so_offline(command: str, mrb: Callable[[str], Done]) -> None:
     done = mrb(command)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

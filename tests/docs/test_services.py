@@ -47,7 +47,7 @@ def test_the_commands_run(command: str, server: Server, tmp_path: Path) -> None:
         if f"path={checkpoint}" not in words:
             words += ["--set", f"path={checkpoint}"]
     environment = {"JINA_API_KEY": "k", "PYTHONPATH": str(tmp_path / "path"), "VLLM_NOTES": str(tmp_path / "notes")}
-    done = run_mrb(tmp_path, *words, MRB_OFFLINE="1", **environment)
+    done = run_mrb(tmp_path, *words, torch=True, MRB_OFFLINE="1", **environment)
     assert done.returncode == 0, done.stderr
 
 

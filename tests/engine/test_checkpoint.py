@@ -109,7 +109,7 @@ def test_pickled_weights_beside_safetensors_are_said_not_to_be_loaded(
     folder = shutil.copytree(tiny("qwen3"), tmp_path / "folder")
     torch.save(other_weights(tiny), folder / "pytorch_model.bin")
     assert scores(folder) == scores(tiny("qwen3"))
-    assert f"{folder}: model.safetensors is loaded; pytorch_model.bin beside it is not" in caplog.text
+    assert f"{folder}: model.safetensors is loaded; pytorch_model.bin in the same folder is not" in caplog.text
 
 
 def test_lora_weights_beside_a_whole_model_are_refused(tiny: Tiny, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class TestRefusals:
 
     def test_a_weight_that_no_part_of_the_model_takes(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:
         folder = self.changed(tiny("qwen3"), tmp_path / "c", lambda w: w.update({"score.weight": torch.ones(1, 64)}))
-        with pytest.raises(AdapterError, match=r"score\.weight .* is no part of the model"):
+        with pytest.raises(AdapterError, match=r"score\.weight .* is not part of the model"):
             load("qwen3-reranker-4b", folder)
 
     def test_a_missing_score_head(self, tiny: Tiny, load: Load, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def test_pickled_weights_beside_lora_weights_are_not_loaded_and_told(
     folder = changed(tiny("mono_lora"), tmp_path / "two", lambda weights: weights)
     torch.save({}, folder / "adapter_model.bin")
     assert scores(folder) == scores(tiny("mono_lora"))
-    assert "adapter_model.safetensors is loaded; adapter_model.bin beside it is not" in caplog.text
+    assert "adapter_model.safetensors is loaded; adapter_model.bin in the same folder is not" in caplog.text
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

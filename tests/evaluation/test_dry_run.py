@@ -261,7 +261,7 @@ def test_rates_are_by_type_or_for_all() -> None:
         (["-1"], "--rate -1: wanted"),
         (["nan"], "--rate nan: wanted"),
         (["inf"], "--rate inf: wanted"),
-        (["t2x=3"], "'t2x' is no task type"),
+        (["t2x=3"], "'t2x' is not a task type"),
         (["t2t=3", "t2t=4"], "given twice for t2t"),
         (["3", "4"], "given twice for all types"),
     ],

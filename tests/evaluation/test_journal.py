@@ -219,7 +219,7 @@ def test_a_lost_doubled_or_moved_record_gives_no_wrong_number(tmp_path: Path) ->
     assert scores_of(path) == {"q1": [1.0, 2.0, 3.0]}  # q2 is scored again
     for order in ([second, third], [third, first, second], [first, first], [first, third, third]):
         put(path, start + b"".join(order))
-        with pytest.raises(ResultError, match="query 'q1' goes on at position"):
+        with pytest.raises(ResultError, match="query 'q1' continues at position"):
             scores_of(path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.command import MRB
+from tests.builders.command import MRB, run_mrb
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +26,12 @@ class Slow:
         words = set(request.query.text.lower().split())
         return [len(words & set(d.text.lower().split())) / (1 + len(d.text)) for d in request.candidates]
 """
-COMMAND = [MRB, "run", "--model", "slow", "--task", "mini-faq-t2t"]
+COMMAND = ["run", "--model", "slow", "--task", "mini-faq-t2t"]
 FINAL = ("result.json", "scores.parquet", "per_query.parquet")
 
 
 def _start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(COMMAND, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([MRB, *COMMAND], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _finished(folder: Path) -> dict[str, bytes]:
@@ -57,7 +57,7 @@ def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
     process = _start(tmp_path)
     assert _wait_for(lambda: _size(journal) > 2000, process)
     os.kill(process.pid, signal.SIGSTOP)
-    second = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    second = run_mrb(tmp_path, *COMMAND)
     os.kill(process.pid, signal.SIGCONT)
     _, errors = process.communicate(timeout=300)
     assert second.returncode == 2
@@ -69,20 +69,20 @@ def test_a_stopped_run_goes_on_and_keeps_others_out(tmp_path: Path) -> None:
 def test_a_resume_under_changed_source_checks_a_sample_first(tmp_path: Path) -> None:
     adapter = tmp_path / "slow.py"
     adapter.write_text(ADAPTER)
-    first = subprocess.run([*COMMAND, "--limit", "40"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    first = run_mrb(tmp_path, *COMMAND, "--limit", "40")
     assert first.returncode == 0, first.stderr
     adapter.write_text("# a comment that moves no score\n" + ADAPTER)
-    same = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    same = run_mrb(tmp_path, *COMMAND)
     assert same.returncode == 0, same.stderr
     assert "the adapter's source changed; scoring 4 queries again" in same.stderr
     before = _finished(tmp_path)
     adapter.write_text(ADAPTER.replace("(1 + len(d.text))", "(2 + len(d.text))"))
-    other = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    other = run_mrb(tmp_path, *COMMAND)
     assert other.returncode == 2
     (line,) = [line for line in other.stderr.splitlines() if line.startswith("mrb: ")]
     assert "the adapter's source changed" in line
     assert "--fresh" in line
     assert _finished(tmp_path) == before
-    fresh = subprocess.run([*COMMAND, "--fresh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    fresh = run_mrb(tmp_path, *COMMAND, "--fresh")
     assert fresh.returncode == 0, fresh.stderr
     assert _finished(tmp_path) != before

@@ -117,7 +117,7 @@ def test_journals_that_differ_or_lack_something_are_refused_by_name(halves: tupl
     query = Journal(first).records[-1].query_id
     _change(first, lambda records: records[:-1])
     line = refused(*halves)
-    assert f"shard 1/2 has not scored query '{query}' of {FAQ} (1 such)" in line and "goes on" in line
+    assert f"shard 1/2 has not scored query '{query}' of {FAQ} (1 such)" in line and "continues" in line
     first.write_bytes(good[0])
 
     _change(second, lambda records: [*records, *_doubled(Journal(first).records)[:1]])

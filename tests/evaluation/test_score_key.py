@@ -114,9 +114,9 @@ def test_spans_are_joined_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([record("a", 0, 1), record("a", 2, 3)], "journal: query 'a' goes on at position 2, not 1"),
-        ([record("a", 1, 1)], "journal: query 'a' goes on at position 1, not 0"),
-        ([record("a", 0, 1), record("a", 0, 1)], "journal: query 'a' goes on at position 0, not 1"),
+        ([record("a", 0, 1), record("a", 2, 3)], "journal: query 'a' continues at position 2, not 1"),
+        ([record("a", 1, 1)], "journal: query 'a' continues at position 1, not 0"),
+        ([record("a", 0, 1), record("a", 0, 1)], "journal: query 'a' continues at position 0, not 1"),
     ],
 )
 def test_gaps_and_doubles_are_refused(tmp_path: Path, records: list[Record], message: str) -> None:

@@ -89,7 +89,7 @@ def test_what_is_pushed_was_read_whole_and_is_of_its_task(tmp_path: Path) -> Non
     write_json(manifest, {"schema_version": 1, "sha256": sha256})
     assert find_lists(tmp_path)[0].manifest == manifest
     write_json(manifest, {"schema_version": 1, "sha256": "0" * 64})
-    with pytest.raises(CandidatesError, match="is not of the list beside it"):
+    with pytest.raises(CandidatesError, match="does not belong to the list"):
         find_lists(tmp_path)
     manifest.write_text("{")
     with pytest.raises(ResultError, match="not valid JSON"):

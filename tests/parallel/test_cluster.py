@@ -154,7 +154,7 @@ def test_three_in_a_row_that_end_before_they_do_anything_end_the_run() -> None:
         transport.script = [(7, own)]
         with pytest.raises(AdapterError, match=r"worker 8 was killed by SIGSEGV while building .*, as did 2 before it"):
             finish(pool, transport)
-        assert len(told) == 6 and all("the command goes on" in line for line in told)
+        assert len(told) == 6 and all("the command continues" in line for line in told)
         assert all(link.killed for link in transport.links[1:8])
 
 
@@ -173,7 +173,7 @@ def test_a_lost_workers_query_is_handed_out_again_and_the_second_loss_gives_it_u
         else:
             with pytest.raises(AdapterError, match="as did one before it; what was scored before is kept"):
                 next(running)
-    assert told == [f"worker 1 {end}; handed out again, the command goes on"]
+    assert told == [f"worker 1 {end}; handed out again, the command continues"]
 
 
 def test_where_workers_are_not_replaced_a_loss_ends_the_command() -> None:

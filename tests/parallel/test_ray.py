@@ -22,7 +22,7 @@ import yaml
 
 from mrb.cli.run import command as run_command
 from mrb.evaluation.journal import Journal
-from tests.builders.command import MRB, find_refusal, read_refusal
+from tests.builders.command import MRB, find_refusal, read_refusal, run_mrb
 from tests.builders.processes import alive, built, finals, wait_until
 
 pytestmark = pytest.mark.ray
@@ -139,7 +139,7 @@ def second(cluster: Any) -> Any:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an uninterrupted run in one process ends in."""
     folder = prepared(tmp_path_factory.mktemp("whole"))
-    done = subprocess.run([MRB, "run", *WORDS, *FAQ], cwd=folder, capture_output=True, text=True, check=False)
+    done = run_mrb(folder, "run", *WORDS, *FAQ)
     assert done.returncode == 0, done.stderr
     found = finals(folder / "runs" / "words")
     assert len(found) == 3
@@ -222,7 +222,7 @@ def test_a_lost_node_is_gone_on_without_and_a_new_one_is_used(
         assert wait_until(lambda: len(asked(tmp_path)) == 3)
         (tmp_path / "hold").unlink()
         stderr = ended(process)
-    assert "was lost (" in stderr and "the command goes on" in stderr
+    assert "was lost (" in stderr and "the command continues" in stderr
     assert finals(tmp_path / "runs" / "words") == whole
     assert len(scored(tmp_path)) == 2 and sum(scored(tmp_path).values()) == 166
 
@@ -269,7 +269,7 @@ def test_when_the_run_is_ended_no_worker_stays(
     assert wait_until(lambda: not any(alive(pid) for pid in asked(tmp_path)))
     if how is signal.SIGKILL:
         (tmp_path / "hold").unlink()
-        done = subprocess.run([MRB, "run", *WORDS, *FAQ], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = run_mrb(tmp_path, "run", *WORDS, *FAQ)
         assert done.returncode == 0, done.stderr
         assert finals(tmp_path / "runs" / "words") == whole, "one process goes on with what a cluster has scored"
 
@@ -379,12 +379,4 @@ def _of_folder(folder: str) -> list[str]:
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path, options: tuple[str, ...], wanted: str) -> None:
-    done = subprocess.run(
-        [MRB, "run", "--model", "random", *FAQ, *options],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert wanted in read_refusal(done)
+    assert wanted in read_refusal(run_mrb(tmp_path, "run", "--model", "random", *FAQ, *options))

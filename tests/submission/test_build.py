@@ -88,8 +88,8 @@ def test_what_stays_at_home_is_replaced(tmp_path: Path, monkeypatch: pytest.Monk
     assert made.reranker.options == {"weights": "(path)", "api_key": "(withheld)", "size": 3}
     assert made.command[6:] == ("--set", "weights=(path)", "--set", "api_key=(withheld)", "--set", "size=3")
     assert [line for line in told if line.startswith("option ")] == [
-        "option weights: (path) stands in its place",
-        "option api_key: (withheld) stands in its place",
+        "option weights: (path) replaces it",
+        "option api_key: (withheld) replaces it",
     ]
     assert validate_submission(read_submission_folder(folder)).recomputed == (TASK,)
 
@@ -124,7 +124,7 @@ def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path
 
 def test_single_tasks_are_no_suite_and_a_folder_is_not_overwritten(trial: Path, tmp_path: Path) -> None:
     single = replace(select_tasks(None, [TASK], (), None), model="random", out=tmp_path / "single", limit=3)
-    with pytest.raises(ResultError, match="named one by one are no suite"):
+    with pytest.raises(ResultError, match="named one by one do not form a suite"):
         submitted(run(single).folder, tmp_path)
     submitted(trial, tmp_path)
     with pytest.raises(ResultError, match=r"already exists; remove it, or give this one another --variant"):

@@ -171,9 +171,9 @@ def _named(path: str) -> Callable[[Path], None]:
         (_named(f"{NEW}/rankings/deep/x.parquet"), "no file of a submission"),
         (_named(f"{NEW}/rankings/$(touch x).parquet"), "no file of a submission"),
         (_named(f"{NEW}/rankings/a\nb.parquet"), "no file of a submission"),
-        (_named("leaderboard/results/a b/submission.json"), "is no name of a submission"),
-        (_named("leaderboard/results/.git-hooks/submission.json"), "is no name of a submission"),
-        (_named("leaderboard/results/x\u202ey/submission.json"), "is no name of a submission"),
+        (_named("leaderboard/results/a b/submission.json"), "is not the name of a submission"),
+        (_named("leaderboard/results/.git-hooks/submission.json"), "is not the name of a submission"),
+        (_named("leaderboard/results/x\u202ey/submission.json"), "is not the name of a submission"),
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_in_one_line(

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb.data.table_discovery import detect_format
-from tests.builders.command import MRB
+from tests.builders.commands import start_commands
 from tests.builders.hub import sized
 from tests.builders.hub.repositories import DOCUMENTS, QUERIES, Repository, repositories
 from tests.builders.hub.server import Hub
@@ -64,10 +64,7 @@ def walked(
     with Hub(all_files) as hub:
 
         def mrb(*arguments: str) -> str:
-            command = [MRB, *arguments]
-            done = subprocess.run(
-                command, cwd=folder, env=environment(folder, hub.url), capture_output=True, text=True, timeout=300
-            )
+            done = start_commands().run(arguments, folder, environment(folder, hub.url))
             assert done.returncode == 0, done.stderr
             return done.stdout
 

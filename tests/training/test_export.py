@@ -99,7 +99,7 @@ def test_a_state_comes_back_exactly_and_another_is_refused(moved: Any, tmp_path:
     other = moved("qwen2_5_vl", ())
     with pytest.raises(TrainingError, match=r"rows\.no is missing there, or nothing"):
         other.exporter.load(tmp_path)
-    with pytest.raises(TrainingError, match="no checkpoint to go on from"):
+    with pytest.raises(TrainingError, match="training cannot continue from it"):
         other.exporter.load(tmp_path / "nowhere")
 
 

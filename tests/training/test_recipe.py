@@ -154,7 +154,7 @@ def test_names_and_changes_that_are_none_are_refused(tmp_path: Path) -> None:
         ("no-such", [], "no recipe 'no-such': give a .toml file or one of analysis"),
         ("gmr-3b-sft", ["steps=3"], "wanted SECTION.NAME=VALUE"),
         ("gmr-3b-sft", ["schedule.steps"], "wanted SECTION.NAME=VALUE"),
-        ("gmr-3b-sft", ["title.x=3"], "title is no section"),
+        ("gmr-3b-sft", ["title.x=3"], "title is not a section"),
         ("gmr-3b-sft", ["schedule.steps=0"], "schedule.steps"),
         (written(tmp_path, "x = ["), [], "mine.toml"),
         (written(tmp_path, 'extends = "round"\n', "round"), [], "extends itself"),

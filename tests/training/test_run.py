@@ -142,7 +142,7 @@ def test_a_killed_run_goes_on_with_the_same_curve(small: Any, tmp_path: Path, me
     assert not (out / "model").exists()
     (out / "checkpoint-4").mkdir(exist_ok=True)  # as a kill in the middle of saving leaves it
     said = go(recipe, out)
-    assert f"going on after {out / 'checkpoint-2'}" in said
+    assert f"continuing after {out / 'checkpoint-2'}" in said
     assert curve(out) == wanted
     for name in ("adapter_model.safetensors", "label_rows.safetensors") if method == "lora" else ("model.safetensors",):
         assert (out / "model" / name).read_bytes() == (tmp_path / "whole" / "model" / name).read_bytes()

@@ -49,13 +49,13 @@ _SHADOWS: dict[Property, tuple[Property, ...]] = {
 _TOLD: dict[Property, str] = {
     "twice": "hidden state or chance: the same request, asked twice, got two answers",
     "order": "batch order dependence: the answer changes when the requests come from the last to the first",
-    "alone": "batch dependence: the answer changes when a request comes without the others beside it",
+    "alone": "batch dependence: the answer changes when a request is scored without the others",
     "candidates": "candidate order dependence: declared pointwise, but a pair's score changes with its place in the "
     "list; if that is meant, declare kind = 'setwise'",
     "set": "set dependence: declared pointwise, but a pair's score changes with the other candidates; if that is "
     "meant, declare kind = 'setwise'",
     "fresh": "hidden state: a second instance, asked the same requests, gives another answer, so a resumed run would "
-    "not go on as it began",
+    "mix two models",
 }
 
 

@@ -137,4 +137,4 @@ class TwoPass:
         wanted = self._yes[part].shape
         if yes.shape != wanted or no.shape != wanted:
             shapes = f"yes {list(yes.shape)}, no {list(no.shape)}"
-            raise TrainingError(f"a chunk of {wanted[0]} documents came with logits of shapes {shapes}")
+            raise TrainingError(f"a chunk of {wanted[0]} documents has logits of shapes {shapes}")

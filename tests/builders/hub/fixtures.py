@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.command import MRB
+from tests.builders.commands import start_commands
 from tests.builders.hub import TASKS
-from tests.builders.hub.commands import Commands
 from tests.builders.hub.repositories import repositories
 from tests.builders.hub.server import Hub
 
@@ -49,37 +48,26 @@ def environment() -> Callable[[Path, str], dict[str, str]]:
 def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, str], dict[str, str]]) -> Path:
     """A folder with the lists of two tasks, one of them with the manifest of its retriever."""
     folder = tmp_path_factory.mktemp("made")
-    command = [MRB, "candidates", "make", "--out", "lists"]
+    command = ["candidates", "make", "--out", "lists"]
     for task, model in zip(TASKS, ("bm25", "colour-words"), strict=True):
-        done = subprocess.run(
+        done = start_commands().run(
             [*command, "--task", task, "--first-stage", model, "--depth", "30", "--track", "tried"],
-            cwd=folder,
-            env=environment(folder, "http://127.0.0.1:9"),
-            capture_output=True,
-            text=True,
+            folder,
+            environment(folder, "http://127.0.0.1:9"),
         )
         assert done.returncode == 0, done.stderr
     (folder / "lists" / f"{TASKS[1]}.manifest.json").unlink()
     return folder / "lists"
 
 
-@pytest.fixture(scope="session")
-def commands() -> Iterator[Commands]:
-    """What starts commands with most of their imports done."""
-    with Commands() as commands:
-        yield commands
-
-
 @pytest.fixture
-def mrb_on_hub(
-    tmp_path: Path, hub: Hub, commands: Commands, environment: Callable[[Path, str], dict[str, str]]
-) -> Callable[..., Done]:
+def mrb_on_hub(tmp_path: Path, hub: Hub, environment: Callable[[Path, str], dict[str, str]]) -> Callable[..., Done]:
     """`mrb_on_hub(*arguments, env={})` in `tmp_path`, against `hub`, or with `python` the interpreter."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, python: bool = False) -> Done:
         variables = {**environment(tmp_path, hub.url), **(env or {})}
         if not python:
-            return commands.run(arguments, tmp_path, variables)
+            return start_commands().run(arguments, tmp_path, variables)
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
 

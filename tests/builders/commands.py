@@ -1,8 +1,8 @@
-"""`mrb` in a process of its own, forked from one that has imported what the Hub's clients stand on.
+"""`mrb` in a process of its own, forked from one that has done most of a command's imports.
 
-Most of what a command costs is imports, and these tests run a hundred commands. The parent imports the libraries
-beneath and MRB itself, but neither `huggingface_hub` nor `datasets`: these read their environment (HF_ENDPOINT,
-HF_HOME, HF_HUB_OFFLINE) when they are imported, so every child imports them anew, as the installed command does.
+Imports are most of what a short command costs. The parent imports the libraries beneath and MRB itself, but neither
+`huggingface_hub` nor `datasets` nor `transformers`: these read their environment (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE)
+when they are imported, so every child imports them anew, as the installed command does.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 BENEATH = (
     *("numpy", "pandas", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet", "PIL.Image", "pytrec_eval"),
@@ -35,23 +36,19 @@ BENEATH = (
         "mrb.results.run",
     ),
 )
-CLIENTS = {"huggingface_hub", "datasets"}
+TORCH = ("torch", "torch._dynamo", "torch.distributed.tensor", "scipy.optimize", "sklearn.metrics")
+"""What `transformers` and `sentence_transformers` import besides."""
+CLIENTS = {"huggingface_hub", "datasets", "transformers"}
 SECONDS = 600
 
 
 class Commands:
-    """Runs `mrb` as `subprocess.run` would, each time in a new process."""
+    """Runs `mrb` as `subprocess.run` would, each time in a new process. Its server ends with this process."""
 
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.builders.hub.commands"]
-        root = Path(__file__).parents[3]
+    def __init__(self, torch: bool) -> None:
+        command = [sys.executable, "-m", "tests.builders.commands", *(TORCH if torch else ())]
+        root = Path(__file__).parents[2]
         self._server = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait()
 
     def run(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """`mrb ARGUMENTS` in `cwd` under `env` and no other variable, ended after SECONDS."""
@@ -64,12 +61,18 @@ class Commands:
         return subprocess.CompletedProcess(["mrb", *arguments], code, out, err)
 
 
-def serve() -> None:
+@cache
+def start_commands(torch: bool = False) -> Commands:
+    """What runs commands in this test process; with `torch`, commands whose adapters import it."""
+    return Commands(torch)
+
+
+def serve(modules: Sequence[str]) -> None:
     """Fork a process for every line on standard input, and answer each with its exit code."""
-    for name in BENEATH:
+    for name in modules:
         with contextlib.suppress(ModuleNotFoundError):  # the client has changed its HTTP library before
             importlib.import_module(name)
-    assert not CLIENTS & set(sys.modules)
+    assert not CLIENTS & set(sys.modules) and threading.active_count() == 1
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -97,6 +100,7 @@ def _become(arguments: list[str], cwd: str, env: dict[str, str], said: list[str]
         os.environ.clear()
         os.environ.update(env)
         sys.argv = ["mrb", *arguments]
+        sys.path[:1] = [str(Path(sys.executable).parent), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
         from mrb.cli.main import main
 
         main()
@@ -107,10 +111,11 @@ def _become(arguments: list[str], cwd: str, env: dict[str, str], said: list[str]
         traceback.print_exc()
     finally:
         with contextlib.suppress(BaseException):
+            threading._shutdown()
             atexit._run_exitfuncs()
             sys.stdout.flush()
         os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":
-    serve()
+    serve((*BENEATH, *sys.argv[1:]))
