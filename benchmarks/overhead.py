@@ -220,7 +220,8 @@ def table(result: Row) -> str:
     whole, later = 100 * result["overhead"], 100 * result["overhead_without_start_up"]
     lines.append(
         f"overhead {whole:.2f} % (harness {harness:.1f} s, adapter {result['adapter']:.1f} s), without start-up "
-        f"{later:.2f} %; of CPU time {100 * share(result['harness_cpu'], speed, pairs):.2f} % ({result['harness_cpu']:.1f} s)"
+        f"{later:.2f} %; "
+        f"of CPU time {100 * share(result['harness_cpu'], speed, pairs):.2f} % ({result['harness_cpu']:.1f} s)"
     )
     cpu = result["harness_cpu"]
     others = ", ".join(f"{100 * share(cpu, other, pairs):.2f} % at {other:g} ms" for other in OTHERS)
