@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import rapidocr_onnxruntime
 from PIL import Image, ImageDraw, ImageFont
-from rapidocr_onnxruntime import RapidOCR
 
 from mrb.baselines.rerankers import ocr_bm25
 from mrb.baselines.retrievers.lexical import score_bm25, tokenize
@@ -54,7 +53,7 @@ def scores(reranker: LoadedReranker, query: Item, candidates: list[Item]) -> lis
 
 
 def test_the_text_in_pictures_is_scored_as_bm25_scores_text(reranker: LoadedReranker) -> None:
-    read = RapidOCR()
+    read = reranker.target._reader
     shown = []
     for item in CANDIDATES:
         lines = (read(np.asarray(item.image.open())[:, :, ::-1])[0] or []) if item.image else []

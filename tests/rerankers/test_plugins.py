@@ -87,7 +87,7 @@ def test_a_word_that_ends_in_py_is_the_path_of_a_file(write: Write, folder: Path
     assert load_adapter("dir/mine.py:Scorer", {}).name == "mine:Scorer"
     assert load_adapter("mine.py", {}).target.score([0]) == [1.0]
     assert "there is no " in refused("./dir/other.py") and "names a file" in refused("bm25.py")
-    assert "there is no 'Other' in it" in refused("dir/mine.py:Other")
+    assert "it has no 'Other'" in refused("dir/mine.py:Other")
 
 
 def test_a_dotted_module_and_a_package_of_the_working_folder(write: Write) -> None:
@@ -181,7 +181,7 @@ def test_a_function_serves_where_there_is_no_class(write: Write) -> None:
 def test_nothing_that_fits(write: Write) -> None:
     write("my_adapter.py", "class Thing:\n    pass\ndef two(a, b):\n    return a\nX = 1\n")
     assert "holds no class with a method score or score_stream or rank, and no function" in refused("my_adapter")
-    assert refused("my_adapter:Nothing") == ("my_adapter.py: there is no 'Nothing' in it; it holds: nothing that fits")
+    assert refused("my_adapter:Nothing") == ("my_adapter.py: it has no 'Nothing'; it holds: nothing that fits")
     assert refused("my_adapter:Thing") == "my_adapter:Thing: has no method score or score_stream or rank"
     assert refused("my_adapter:X") == "my_adapter:X: has no method score or score_stream or rank"
 
