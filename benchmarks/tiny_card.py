@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mrb.data.task import load_task
 from mrb.metrics.measures import HEADLINE
-from mrb.metrics.statistics import Interval, compute_interval, derive_task_seed
+from mrb.metrics.statistics import MeanInterval, compute_interval, derive_task_seed
 from mrb.results.schema import read_result
 
 Float64 = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ def table(found: Path, model: Path, seeds: Sequence[Path], others: Mapping[str, 
     yield f"{HEADLINE} x 100. The gain's interval lies above zero on {clear} of {len(tasks)} tasks."
 
 
-def _gain(folder: Path, found: Path, task: str) -> Interval:
+def _gain(folder: Path, found: Path, task: str) -> MeanInterval:
     own, clusters = _per_query(folder)
     first, same = _per_query(found)
     assert clusters == same

@@ -146,10 +146,7 @@ def _compute_intervals(
     columns = np.column_stack([column for values in rows for column in values.values()])
     keys = [str(number) for number in clusters]
     found = iter(compute_intervals(columns, keys, parts, seed=derive_task_seed(plan.data.task.id)))
-    return [
-        {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(values, found, strict=False)}
-        for values in rows
-    ]
+    return [{name: Interval.from_mean(own) for name, own in zip(values, found, strict=False)} for values in rows]
 
 
 def _count_failed(plan: Plan, scores: Mapping[str, Float32]) -> int:

@@ -35,7 +35,7 @@ _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
-class Interval:
+class MeanInterval:
     """A mean and its interval, `low <= mean <= high`, in the unit of the values (fractions). The three are equal if all
     units have the same value or there is one unit: that shows no spread, not certainty."""
 
@@ -71,9 +71,9 @@ class TaskSample:
 class Averages:
     """Intervals of each column: of the mean over tasks, the mean over types, and the mean of each type's tasks."""
 
-    over_tasks: tuple[Interval, ...]
-    over_types: tuple[Interval, ...]
-    of_types: dict[str, tuple[Interval, ...]]
+    over_tasks: tuple[MeanInterval, ...]
+    over_types: tuple[MeanInterval, ...]
+    of_types: dict[str, tuple[MeanInterval, ...]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def compute_interval(
     seed: int,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
-) -> Interval:
+) -> MeanInterval:
     """Return the mean of `values` and its bootstrap interval.
 
     It is the expanded percentile interval (Hesterberg, The American Statistician 69, 2015, section 5.3): percentiles of
@@ -127,7 +127,7 @@ def compute_intervals(
     seed: int,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
-) -> tuple[Interval, ...]:
+) -> tuple[MeanInterval, ...]:
     """Return the `compute_interval` of each column of float64[n, m]. All columns use the same
     resamples, so many columns take little longer than one.
     """
@@ -217,17 +217,17 @@ def _average_estimates(parts: Sequence[_Resampled]) -> _Resampled:
     )
 
 
-def _bound_means(found: _Resampled, level: float) -> tuple[Interval, ...]:
+def _bound_means(found: _Resampled, level: float) -> tuple[MeanInterval, ...]:
     ends = []
     for mean, draws, variances in zip(found.mean.tolist(), found.draws.T, found.variances.T, strict=True):
         ranked = np.sort(draws)
         if ranked[-1] - ranked[0] <= _ROUNDING:  # equal values, rounded differently by cluster sizes
-            ends.append(Interval(mean, mean, mean))
+            ends.append(MeanInterval(mean, mean, mean))
             continue
         tail = _compute_tail_share(variances.tolist(), found.units, (1 - level) / 2)
         outside = max(math.floor(tail * (len(ranked) + 1)), 1) - 1
         # Resampled means of skewed values are not centred on the mean, which may lie outside at a low level.
-        ends.append(Interval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
+        ends.append(MeanInterval(mean, min(mean, ranked[outside].item()), max(mean, ranked[-1 - outside].item())))
     return tuple(ends)
 
 

@@ -46,8 +46,7 @@ def _add_to_task(run: Run, task_id: str, functions: Mapping[str, MeasureFunction
     result = scores.result
     changed = {}
     for row in ROWS:
-        own = {name: next(found) for name in functions}
-        intervals = {name: Interval(mean=one.mean, low=one.low, high=one.high) for name, one in own.items()}
+        intervals = {name: Interval.from_mean(next(found)) for name in functions}
         changed[row] = {**getattr(result, row), **intervals}
     # Not validated again: the schema of files takes the names of standard measures only.
     return replace(scores, result=result.model_copy(update=changed), values={**scores.values, **values["measures"]})

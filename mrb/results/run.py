@@ -314,10 +314,10 @@ def _find_stored(
     return None if measures is None else measures.get(measure)
 
 
-def _name_intervals(run: Run, found: Sequence[stats.Interval]) -> Measures:
+def _name_intervals(run: Run, found: Sequence[stats.MeanInterval]) -> Measures:
     """Return intervals, given in the order of the run's measures, by the measure's name."""
     names = next(iter(run.tasks.values())).result.measures
-    return {name: Interval(mean=own.mean, low=own.low, high=own.high) for name, own in zip(names, found, strict=True)}
+    return {name: Interval.from_mean(own) for name, own in zip(names, found, strict=True)}
 
 
 @dataclass(frozen=True)

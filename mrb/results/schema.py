@@ -34,6 +34,7 @@ from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
 from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, Task, TypeName, load_task
 from mrb.errors import ResultError, TaskError, format_first_problem
+from mrb.metrics.statistics import MeanInterval
 from mrb.rerankers.reranker import Kind
 
 RESULT_FILE = "result.json"
@@ -70,7 +71,7 @@ Definitions = Annotated[dict[Slug, Task], Field(max_length=200), AfterValidator(
 
 
 class Interval(Model):
-    """A mean over queries and its 95 % bootstrap interval, as fractions."""
+    """A mean over queries and its 95 % bootstrap interval, as fractions, as files hold them."""
 
     mean: Fraction
     low: Fraction
@@ -81,6 +82,11 @@ class Interval(Model):
         if not self.low <= self.mean <= self.high:
             raise ValueError(f"the mean {self.mean} is outside its interval [{self.low}, {self.high}]")
         return self
+
+    @classmethod
+    def from_mean(cls, found: MeanInterval) -> Self:
+        """Return the interval of a measure as computed; ValidationError if it is not within 0 and 1."""
+        return cls(mean=found.mean, low=found.low, high=found.high)
 
 
 Measures = dict[MeasureName, Interval]

@@ -56,7 +56,7 @@ def test_only_a_task_whose_rules_say_so_has_parts() -> None:
 def test_each_part_is_resampled_within_itself() -> None:
     apart = np.array([1, 1, 1, 1, 0.5, 0.5, 0.0])
     found = stats.compute_interval(apart, None, UNEQUAL, seed=1)
-    assert found == stats.Interval(0.5, 0.5, 0.5), "nothing varies inside a part"
+    assert found == stats.MeanInterval(0.5, 0.5, 0.5), "nothing varies inside a part"
     mixed = stats.compute_interval(apart, seed=1)
     assert mixed.low < mixed.mean < mixed.high
     with pytest.raises(ValueError, match="6 parts for 7 values"):

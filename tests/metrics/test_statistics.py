@@ -7,7 +7,7 @@ import mrb.metrics.resampling
 import mrb.metrics.statistics
 from mrb.metrics.significance import PairedTests
 from mrb.metrics.statistics import (
-    Interval,
+    MeanInterval,
     TaskSample,
     compute_averages,
     compute_interval,
@@ -46,8 +46,10 @@ def test_intervals_are_pinned():
     # Computed outside MRB from the definition in docs/scoring.md; a change here changes every published interval.
     seed, values, clusters = derive_task_seed("nfcorpus"), np.arange(40) % 7 / 8, [str(i // 3) for i in range(40)]
     assert seed == 11370588294698679165
-    assert compute_interval(values, seed=seed) == Interval(0.359375, 0.275, 0.440625)
-    assert compute_interval(values, clusters, seed=seed) == Interval(0.359375, 0.27380952380952384, 0.4440789473684211)
+    assert compute_interval(values, seed=seed) == MeanInterval(0.359375, 0.275, 0.440625)
+    assert compute_interval(values, clusters, seed=seed) == MeanInterval(
+        0.359375, 0.27380952380952384, 0.4440789473684211
+    )
 
 
 @pytest.mark.parametrize("block", [1, 999, 2**24])
@@ -126,7 +128,7 @@ def test_without_spread_the_interval_is_the_mean(value, clusters):
 @pytest.mark.parametrize(("values", "clusters"), [([0.25], None), ([0.0, 1.0], ["a", "a"])])
 def test_one_unit_shows_no_spread(values, clusters):
     mean = sum(values) / len(values)
-    assert compute_interval(np.array(values), clusters, seed=1) == Interval(mean, mean, mean)
+    assert compute_interval(np.array(values), clusters, seed=1) == MeanInterval(mean, mean, mean)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -136,7 +138,7 @@ def test_the_mean_is_inside_even_if_the_median_of_the_draws_is_elsewhere(sign):
 
 
 def test_two_units_reach_from_one_to_the_other():
-    assert compute_interval(np.array([0.0, 1.0]), seed=1) == Interval(0.5, 0.0, 1.0)
+    assert compute_interval(np.array([0.0, 1.0]), seed=1) == MeanInterval(0.5, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_the_order_of_tasks_changes_no_bit():
 
 def test_an_average_of_ones_is_one():
     found = compute_averages([task(f"task-{i}", np.ones((10, 1)), f"type-{i % 7}") for i in range(40)])
-    assert found.over_tasks == found.over_types == (Interval(1.0, 1.0, 1.0),)
+    assert found.over_tasks == found.over_types == (MeanInterval(1.0, 1.0, 1.0),)
 
 
 def test_an_average_is_as_wide_as_its_tasks_say():
