@@ -205,7 +205,7 @@ def test_what_lies_beside_the_site_is_left_alone(make_run: MakeRun, tmp_path: Pa
     "path", ["../x.html", "/x.html", "a/../b", "a//b", "", "models/", "con.html", "a b.html", "x.", "é", "a\\b", ".x"]
 )
 def test_a_path_that_leads_out_or_is_no_file_name_is_no_page(path: str) -> None:
-    with pytest.raises(ValueError, match="no path of the site"):
+    with pytest.raises(ValueError, match="not a path of the site"):
         Page(path, b"")
 
 

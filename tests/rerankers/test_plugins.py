@@ -144,7 +144,7 @@ def test_nothing_of_that_name(site: Callable[..., None]) -> None:
     ],
 )
 def test_hostile_names_are_refused_before_anything_is_opened(spec: str) -> None:
-    assert "is no reranker name: give NAME, MODULE:NAME or FILE.py" in refused(spec)
+    assert "is not a reranker name: give NAME, MODULE:NAME or FILE.py" in refused(spec)
 
 
 @pytest.mark.parametrize("spec", ["a..b", "a.", "mrb..adapters", "9"])
