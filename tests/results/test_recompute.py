@@ -210,7 +210,7 @@ def test_missing_rows_and_damaged_files_are_named(run: Path, candidates: Path) -
     ("keys", "value", "wanted"),
     [
         (("task",), "mini-faq-t2t", "a result of task mini-faq-t2t in the folder of"),
-        (("task_hash",), "0" * 64, "another definition"),
+        (("task_hash",), "0" * 64, "a definition of"),
         (("candidates", "sha256"), "0" * 64, "wanted the list 000000000000, this is"),
         (("candidates", "depth"), 5, "their score keys differ"),
         (("candidates", "depth"), "5", "candidates.depth"),
