@@ -54,12 +54,15 @@ def command(
     from mrb.rerankers.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
     from mrb.rerankers.check.report import format_check, format_noise, format_verdict
     from mrb.rerankers.declaration import LoadedReranker, load_reranker
+    from mrb.rerankers.model_address import announce_model
     from mrb.rerankers.noise import write_noise
 
     spec = select_tasks(suite_id, task_ids, (), None)
     lists, _ = find_local_lists(candidates, spec.tasks)
     spec = replace(spec, candidates=lists)
     typed, folder = parse_key_values(options), check_run_name(name)
+
+    announce_model(model, typed)
 
     def load() -> LoadedReranker:
         return load_reranker(model, typed)

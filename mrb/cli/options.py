@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 
-RERANKER = "Installed adapter, my_adapter(.py), or module:Class."
+RERANKER = "Installed adapter (mrb models), my_adapter(.py), module:Class; or a model: ORG/NAME[@COMMIT], a folder."
 LISTS = "A candidate list, a folder of <task>.parquet, or hf://datasets/ORG/NAME[@REVISION][/FOLDER]."
 FORMATS = ("trec", "mteb", "parquet", "top_ranked")
 """Formats of score files."""

@@ -106,6 +106,7 @@ def command(
     """
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
+    from mrb.rerankers.model_address import announce_model
     from mrb.results.run import format_run
     from mrb.retrieval.own_lists import find_lists
 
@@ -128,6 +129,7 @@ def command(
         allow_failures=allow_failures,
         command=("mrb", *sys.argv[1:]),
     )
+    announce_model(model, spec.options)
     if dry:
         from mrb.evaluation.dry_run import report_dry_run
         from mrb.evaluation.estimate import parse_rates, read_rates

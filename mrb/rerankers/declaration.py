@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,7 +48,7 @@ def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> Loaded
     """Find and build a reranker and validate its declarations.
 
     Args:
-        spec: The name, as after `--model`.
+        spec: The name, as after `--model`, of an adapter or of a model (`mrb.rerankers.model_address`).
         options: The options by name, as text.
 
     Returns:
@@ -57,7 +57,12 @@ def load_reranker(spec: str, options: Mapping[str, str] | None = None) -> Loaded
     Raises:
         AdapterError: It is not found, cannot be built, or declares something invalid.
     """
-    return read_declarations(load_adapter(spec, options or {}, RERANKERS))
+    from mrb.rerankers.model_address import is_model_address, resolve_model
+
+    if not is_model_address(spec):
+        return read_declarations(load_adapter(spec, options or {}, RERANKERS))
+    model = resolve_model(spec, options or {})
+    return read_declarations(replace(load_adapter(model.adapter, model.options, RERANKERS), name=model.name))
 
 
 def read_declarations(adapter: Adapter) -> LoadedReranker:

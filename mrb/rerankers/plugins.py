@@ -105,6 +105,11 @@ def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
     return inspect.isclass(factory) and callable(getattr(factory, method, None))
 
 
+def load_installed(name: str, group: str = RERANKERS) -> Any:
+    """Return the class or function of an installed adapter, not built. Raises AdapterError if it cannot be imported."""
+    return _load_entry_point(list(entry_points(group=group, name=name)), group).factory
+
+
 def list_installed(group: str = RERANKERS) -> list[str]:
     """Return the names of the installed adapters of a group, sorted."""
     return sorted({point.name for point in entry_points(group=group)})
