@@ -44,9 +44,9 @@ class TaskTable(Mapping[str, V]):
         import datasets
 
         made = datasets.Dataset(self.to_arrow())
-        images = [name for name in made.column_names if pa.types.is_struct(made.features.arrow_schema.field(name).type)]
-        for name in images:
-            made = made.cast_column(name, datasets.Image())
+        for name, feature in (("image", datasets.Image()), ("images", datasets.List(datasets.Image()))):
+            if name in made.column_names:
+                made = made.cast_column(name, feature)
         return made
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -54,7 +54,8 @@ class TaskTable(Mapping[str, V]):
 
 
 class Items(TaskTable[Item]):
-    """Queries or documents: id -> `Item`. As a table: `id`, and `text` and `image` where there are any."""
+    """Queries or documents: id -> `Item`. As a table: `id`, and `text` and `image` where there are any; `images`, a
+    list, where an item has several."""
 
     def __init__(self, table: ItemTable) -> None:
         self._table = table
@@ -82,10 +83,11 @@ class Items(TaskTable[Item]):
         if self._table.has_texts:
             columns["text"] = pa.array([self[item_id].text for item_id in self], pa.string())
         if self._table.has_images:
-            images = (self._table.encoded(item_id) for item_id in self)
-            columns["image"] = pa.array(
-                [None if image is None else {"bytes": image.to_pybytes(), "path": None} for image in images], IMAGE
-            )
+            cells = [[{"bytes": one.to_pybytes(), "path": None} for one in self._table.encoded(i)] for i in self]
+            if self._table.most_images > 1:
+                columns["images"] = pa.array(cells, pa.list_(IMAGE))
+            else:
+                columns["image"] = pa.array([cell[0] if cell else None for cell in cells], IMAGE)
         return pa.table(columns)
 
 
