@@ -23,6 +23,7 @@ from mrb.data.load import load_task_data
 from mrb.data.own_tasks import require_task_folder
 from mrb.data.task import Task
 from mrb.errors import CandidatesError, MRBError
+from mrb.hub.client import fetch_files, open_manifest
 from mrb.hub.manifest import find_cache_root
 
 logger = logging.getLogger(__name__)
@@ -56,13 +57,27 @@ def find_own_list(task: Task, sha256: str | None = None) -> Path | None:
 
 
 def find_list_source(task: Task) -> Path | None:
-    """Return the file of the candidates in the task's data folder, None without one. DataError if the folder is not
-    known here."""
+    """Return the file of the candidates in the task's data folder or Hub repository, None without one. DataError if the
+    folder is not known here."""
     if task.source.kind != "folder":
-        return None
+        return _find_hub_list(task)
     folder = require_task_folder(task)
     definition = read_folder_definition(folder)
     return find_folder_files(folder, definition.split, definition.candidates).candidates
+
+
+def _find_hub_list(task: Task) -> Path | None:
+    """Return mteb's `top_ranked` table of a task's repository, fetched; None without one, or for several parts."""
+    if len(task.source.parts) > 1:
+        return None
+    part = task.source.parts[0]
+    manifest = open_manifest(part.repository, part.revision or "")
+    splits = manifest.tables.get("top_ranked", {})
+    files = splits.get(part.qrels.split) or next(iter(splits.values()), [])
+    if len(files) != 1:
+        return None
+    _, [path] = fetch_files(manifest, files)
+    return path
 
 
 def locate_made_lists(tasks: Sequence[Task], first_stage: str, depth: int) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mrb.cli.groups import Group
-from mrb.cli.options import Function, add_suite_option, add_task_option, find_tasks
+from mrb.cli.options import Function, add_suite_option, add_task_option, find_tasks, folder_type
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,11 +19,54 @@ MOVED = {"verify": "mrb data check", "doctor": "mrb data check --remote"}
 
 @click.group(cls=Group, moved=MOVED)
 def command() -> None:
-    """Fetch, list and check the data of tasks that lie on the Hub."""
+    """Fetch, list and check the data of tasks that lie on the Hub; describe your own."""
 
 
 def _tasks_options(function: Function) -> Function:
     return add_task_option("This task; may be repeated.")(add_suite_option("All tasks of this suite.")(function))
+
+
+@command.command()
+@click.argument("folder", type=folder_type(exists=True))
+@click.option("--id", "task_id", metavar="ID", help="Small letters, digits and '-'. Default: the folder's name.")
+@click.option("--title", metavar="TEXT", help="Default: the id.")
+@click.option("--instruction", metavar="TEXT", help="What is relevant, in a sentence that models are given.")
+@click.option("--type", "kind", metavar="TYPE", help="Only for pages: t2vd. All others follow from the content.")
+@click.option("--split", metavar="NAME", help="Which file of qrels/. Default: test.")
+@click.option("--candidates", metavar="FILE", help="Which list of the folder, where there are several.")
+@click.option("--cluster", metavar="RULE", help="Which queries are not independent: query_image, query_text, document.")
+@click.option("--licence", metavar="NAME", help="Of the data.")
+def init(
+    folder: Path,
+    task_id: str | None,
+    title: str | None,
+    instruction: str | None,
+    kind: str | None,
+    split: str | None,
+    candidates: str | None,
+    cluster: str | None,
+    licence: str | None,
+) -> None:
+    """Read the data in FOLDER, say what it is, and write FOLDER/task.toml with what cannot be inferred.
+
+    The file is optional: `mrb run --data FOLDER` works without it. Its id and instruction are part of every result.
+    """
+    from mrb.data.folder_task import TASK_FILE, write_task_file
+    from mrb.data.own_tasks import register_task
+
+    stated = {
+        "id": task_id,
+        "title": title,
+        "type": kind,
+        "instruction": instruction,
+        "split": split,
+        "candidates": candidates,
+        "cluster": cluster,
+        "licence": licence,
+    }
+    task, lines = write_task_file(folder, stated)
+    register_task(task, folder)
+    click.echo("\n".join([f"{task.id}: {folder / TASK_FILE}", *(f"  {line}" for line in lines)]))
 
 
 @command.command()

@@ -21,6 +21,12 @@ LIST_NAMES = ("candidates", "run", "top_ranked")
 LIST_FORMATS = (".trec", ".run", ".parquet", ".jsonl", ".json")
 SPLIT = "test"
 """The split of the judgements that is taken if there are several and none is named."""
+STANDARD_TABLES = {
+    "corpus": Table(config="corpus", split="corpus", alternatives=(("corpus", "test"), ("corpus", "train"))),
+    "queries": Table(config="queries", split="queries", alternatives=(("queries", "test"), ("queries", "train"))),
+    "qrels": Table(config="default", split=SPLIT, alternatives=(("qrels", SPLIT),)),
+}
+"""The tables of BEIR's and mteb's copies on the Hub, by role."""
 MAX_FILES = 2_000_000
 MAX_TABLE_BYTES = 64 * 1024**3
 
@@ -198,12 +204,7 @@ def _discover_parquet(folder: Path) -> dict[str, list[Path]]:
         return {}
     tables = discover_tables(names, _read_header(folder / "README.md"))
     found: dict[str, list[Path]] = {}
-    wanted = {
-        "corpus": Table(config="corpus", split="corpus", alternatives=(("corpus", "test"), ("corpus", "train"))),
-        "queries": Table(config="queries", split="queries", alternatives=(("queries", "test"), ("queries", "train"))),
-        "qrels": Table(config="default", split=SPLIT, alternatives=(("qrels", SPLIT),)),
-    }
-    for role, table in wanted.items():
+    for role, table in STANDARD_TABLES.items():
         try:
             _, _, paths = choose_table(tables, role, table, str(folder))
         except DataError:

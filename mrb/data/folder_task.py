@@ -6,15 +6,17 @@ into the files of a run.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, ValidationError
 
+from mrb._util.files import write_bytes
 from mrb.data.folder_files import FolderFiles, find_folder_files
 from mrb.data.folder_tables import FolderTables, read_folder_tables
 from mrb.data.hub_parts import PartTables
@@ -44,7 +46,7 @@ INSTRUCTION = "Find the documents that are relevant to the query."
 _TABLES = {role: Table(config=role, split=role) for role in ("corpus", "queries", "qrels")}
 _LETTERS = {(True, False): "t", (False, True): "i", (True, True): "it"}
 # Two pairs are no types of MRB: queries that have images and, in some, texts.
-_NEAREST: dict[str, TypeName] = {"i2it": "it2it"}
+_NEAREST = {"i2it": "it2it"}
 
 
 class FolderDefinition(Model):
@@ -73,17 +75,18 @@ class FolderDefinition(Model):
     images: Images = Images()
 
 
-def make_folder_task(folder: Path) -> Task:
+def make_folder_task(folder: Path, definition: FolderDefinition | None = None) -> Task:
     """Return the task of a data folder (`mrb.data.own_tasks.load_folder_task` makes it known too).
 
     Args:
         folder: The folder, with `task.toml` or without.
+        definition: What to take instead of the content of `task.toml`.
 
     Raises:
         DataError: A file is missing, or a row is wrong; names file, line and column.
         TaskError: `task.toml` is malformed, or the folder's name gives no id.
     """
-    definition = read_folder_definition(folder)
+    definition = definition or read_folder_definition(folder)
     _, tables = open_folder(folder, definition)
     try:
         task = _make_task(folder, definition, tables)
@@ -141,15 +144,22 @@ def infer_type(tables: FolderTables, folder: Path) -> TypeName:
     Queries of images alone against documents of texts and images are `it2it`, because there is no `i2it`. DataError if
     a side has neither text nor image.
     """
-    letters = []
-    for role, table in (("queries", tables.queries), ("corpus", tables.corpus)):
-        found = (_has_text(table), table.column("image").null_count < len(table))
+    queries, corpus = (
+        (_has_text(table), table.column("image").null_count < len(table)) for table in (tables.queries, tables.corpus)
+    )
+    return choose_type(queries, corpus, str(folder))
+
+
+def choose_type(queries: tuple[bool, bool], corpus: tuple[bool, bool], where: str) -> TypeName:
+    """Return the type of queries and documents, each given as (any has text, any has an image).
+
+    Raises DataError, which names `where`, if a side has neither.
+    """
+    for role, found in (("queries", queries), ("corpus", corpus)):
         if found not in _LETTERS:
-            raise DataError(f"{folder}: none of {len(table)} {role} has a text or an image")
-        letters.append(_LETTERS[found])
-    name = "2".join(letters)
-    found_type: TypeName = _NEAREST.get(name, name)  # type: ignore[arg-type]  # all other pairs are types
-    return found_type
+            raise DataError(f"{where}: none of the {role} has a text or an image")
+    name = f"{_LETTERS[queries]}2{_LETTERS[corpus]}"
+    return cast("TypeName", _NEAREST.get(name, name))  # all pairs but those of _NEAREST are types
 
 
 def _has_text(table: pa.Table) -> bool:
@@ -226,17 +236,42 @@ def _find_repeated(ids: pa.ChunkedArray) -> tuple[int, int, str]:
     raise AssertionError("no id occurs twice")
 
 
-def describe_folder(folder: Path, task: Task) -> Iterator[str]:
+def write_task_file(folder: Path, stated: Mapping[str, str | None]) -> tuple[Task, list[str]]:
+    """Write the folder's `task.toml` with what is stated (None: left to be inferred), after the data was read.
+
+    Args:
+        folder: The data folder, which has no `task.toml` yet.
+        stated: Fields of `FolderDefinition` and their values.
+
+    Returns:
+        The task, and lines that say what was inferred.
+
+    Raises:
+        TaskError: There is a `task.toml`, or a value is not allowed.
+        DataError: The data is wrong; names file, line and column.
+    """
+    path = folder / TASK_FILE
+    if path.exists():
+        raise TaskError(f"{path}: is there already; edit it, or remove it first")
+    given = {name: value for name, value in stated.items() if value is not None}
+    try:
+        definition = FolderDefinition.model_validate(given)
+    except ValidationError as error:
+        raise TaskError(f"{folder}: {format_first_problem(error)}") from error
+    files, _ = open_folder(folder, definition)
+    task = make_folder_task(folder, definition)
+    fields = {"id": task.id, "title": task.title, "instruction": task.instruction, **given}
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    write_bytes(path, ("\n".join(["schema_version = 1", *lines]) + "\n").encode())
+    return task, list(_describe_folder(task, files))
+
+
+def _describe_folder(task: Task, files: FolderFiles) -> Iterator[str]:
     """Yield lines that say what was inferred of a data folder: type, counts, candidates."""
-    files = find_folder_files(folder, *_get_choices(folder))
     yield f"type        {task.type}: {task.query_modality} to {task.document_modality}"
-    yield f"queries     {task.size.queries:,} judged"
+    yield f"queries     {task.size.queries:,} with a relevant document"
     yield f"documents   {task.size.documents:,}"
     yield f"judgements  {task.size.qrels or 0:,}{', graded' if task.rules.graded else ''}"
-    yield f"candidates  {files.candidates.name if files.candidates else 'none: give --first-stage to `mrb run`'}"
+    where = None if files.candidates is None else files.candidates.relative_to(files.folder).as_posix()
+    yield f"candidates  {where or 'none: give --first-stage bm25 to `mrb run`'}"
     yield f"content     {task.revision}"
-
-
-def _get_choices(folder: Path) -> tuple[str | None, str | None]:
-    definition = read_folder_definition(folder)
-    return definition.split, definition.candidates

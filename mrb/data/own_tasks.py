@@ -22,6 +22,7 @@ from mrb.data.folder_files import is_data_folder
 from mrb.data.folder_task import TASK_FILE, make_folder_task
 from mrb.data.task import HEADLINE_MEASURE, Suite, Task, is_registered, load_task
 from mrb.errors import DataError, TaskError, format_first_problem
+from mrb.hub.address import is_address, parse_address
 
 PLACES = "MRB_TASKS"
 """The environment variable: folders of task files, or data folders, separated by `os.pathsep`."""
@@ -183,12 +184,16 @@ def open_data(data: str | Path) -> Task:
     """Return the task of what `--data` names, and make it known to this process.
 
     Args:
-        data: A data folder.
+        data: A data folder, or a Hub data set at a commit (`hf://datasets/ORG/NAME@COMMIT`).
 
     Raises:
-        DataError: The folder's data is wrong; names file, line and column.
+        DataError: The data is wrong; names file, line and column. A Hub data set is named without a commit.
         TaskError: Its `task.toml` is malformed, or its id is one of the registry's.
     """
+    if is_address(str(data)):
+        from mrb.data.hub_task import make_hub_task  # it reads tables, which needs this module
+
+        return register_task(make_hub_task(parse_address(str(data))))
     return load_folder_task(expand_user(str(data)))
 
 

@@ -109,7 +109,7 @@ def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
 
 def test_the_first_view_stays_small_however_many_there_are(many: Path) -> None:
     entries = [
-        replace(one, run=replace(one.run, folder=one.run.folder.with_name(f"{one.run.name}-{copy}")))
+        replace(one, run=replace(one.run, path=one.run.folder.with_name(f"{one.run.name}-{copy}")))
         for one in read_entries([many])
         for copy in range(5)
     ]

@@ -1,0 +1,80 @@
+"""Make a task of a Hub data set that the user names by its address, `hf://datasets/ORG/NAME@COMMIT`."""
+
+from __future__ import annotations
+
+from mrb.data.folder_files import STANDARD_TABLES
+from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
+from mrb.data.items import ImageCaps
+from mrb.data.table_discovery import choose_table, detect_format
+from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, iterate_qrels, make_item_table, read_files
+from mrb.data.task import HEADLINE_MEASURE, Part, Rules, Size, Source, Table, Task
+from mrb.errors import DataError, MRBError
+from mrb.hub.address import HubFolder
+from mrb.hub.client import fetch_files, open_manifest
+from mrb.hub.pull_lists import resolve_revision
+
+_IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
+
+
+def make_hub_task(source: HubFolder) -> Task:
+    """Return the task of a Hub data set with the tables of BEIR's or mteb's copies (corpus, queries, judgements).
+
+    The data is fetched whole, because the type follows from the content.
+
+    Args:
+        source: The data set at a commit.
+
+    Raises:
+        DataError: The address has no commit; the message says which to type. A table is missing or damaged.
+    """
+    if source.folder:
+        raise DataError(f"{source}: a data set has no folder; wanted hf://datasets/{source.repository}@COMMIT")
+    if not source.pinned:
+        raise DataError(f"{source}: data is named at a commit, so that all runs read the same: {_find_commit(source)}")
+    manifest = open_manifest(source.repository, source.revision or "")
+    found, sides, tables, rows = {}, [], {}, {}
+    for role, standard in STANDARD_TABLES.items():
+        config, split, paths = choose_table(manifest.tables, role, standard, str(source))
+        manifest, local = fetch_files(manifest, paths)
+        form = detect_format(paths[0]) or "parquet"
+        tables[role] = read_files(local, form, f"{source}, {config}/{split}")
+        found[role] = Table(config=config, split=split)
+        rows[role] = tables[role].table.num_rows
+    for role in ("queries", "corpus"):
+        table = make_item_table(tables[role], _IDS[role], prefix="", caps=ImageCaps(), cache=None, first=True)
+        sides.append((table.has_texts, table.has_images))
+    judged = list(iterate_qrels(tables["qrels"], ""))
+    name = make_slug(source.repository.partition("/")[2])
+    if not name:
+        raise DataError(f"{source}: its name has no letter that an id can have; write a task file (docs/own-data.md)")
+    return Task(
+        schema_version=1,
+        id=name,
+        title=name,
+        type=choose_type(sides[0], sides[1], str(source)),
+        instruction=INSTRUCTION,
+        source_measure=HEADLINE_MEASURE,
+        size=Size(
+            queries=len({query_id for query_id, _, grade in judged if grade > 0}),
+            documents=rows["corpus"],
+            qrels=rows["qrels"],
+        ),
+        source=Source(
+            kind="hub",
+            schema_family="beir",
+            format="parquet",
+            parts=(Part(repository=source.repository, revision=source.revision, **found),),
+        ),
+        rules=Rules(
+            graded=any(grade > 1 for _, _, grade in judged),
+            zero_grades_listed=any(grade <= 0 for _, _, grade in judged),
+        ),
+    )
+
+
+def _find_commit(source: HubFolder) -> str:
+    """Return the address at today's commit of the revision, or its form if the Hub cannot be asked."""
+    try:
+        return f"--data {resolve_revision(source)}"
+    except MRBError as error:
+        return f"hf://datasets/{source.repository}@COMMIT, 40 hex digits ({error})"
