@@ -35,21 +35,23 @@ def command(
     text: str | None,
     as_json: bool,
 ) -> None:
-    """List tasks with their sums, or show the task ID whole.
+    """List tasks with their sums, or show the task ID whole: an id, or the path of a task file or a data folder.
 
-    Without --suite it lists every task that is defined, those outside all suites too.
+    Without --suite it lists every task that is defined, those outside all suites too, and your own that MRB_TASKS or an
+    installed package gives.
     """
-    from mrb.data.task import list_suite_tasks, list_suites, list_tasks, load_suite, load_task
+    from mrb.data.own_tasks import list_own_tasks, resolve_task
+    from mrb.data.task import list_suite_tasks, list_suites, list_tasks, load_suite
     from mrb.data.task_filter import filter_tasks, sum_totals
 
     if task_id is not None:
         if suite_id is not None or family is not None or types or text is not None:
             raise TaskError("an ID shows one task; --suite, --family, --type and --text filter the list: give either")
-        task = load_task(task_id)
+        task = resolve_task(task_id)
         click.echo(_dumps(_format_whole_number(task)) if as_json else "\n".join(_format_page(task)))
         return
     suite = None if suite_id is None else load_suite(suite_id)
-    listed = list_tasks() if suite is None else list_suite_tasks(suite)
+    listed = [*list_tasks(), *list_own_tasks()] if suite is None else list_suite_tasks(suite)
     chosen = filter_tasks(listed, family=family, types=types, text=text)
     if as_json:
         click.echo(_dumps([_to_entry(task) for task in chosen]))
@@ -147,6 +149,8 @@ def _format_page(task: Task) -> Iterator[str]:
     yield f"{task.id}: {task.title}"
     yield ""
     for name, value in _list_fields(task):
+        if not value:  # an own task need not state it
+            continue
         first, rest = f"{name:<15} ", " " * 16
         # Addresses and hashes stay whole, however long.
         yield from textwrap.wrap(
@@ -163,7 +167,7 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "instruction", task.instruction
     mean = f", mean over {len(source.parts)} parts" if task.rules.average_over_parts else ""
     yield "measure", f"{HEADLINE_MEASURE}{mean}; its source reports {task.source_measure}"
-    yield "status", f"{task.status}. {task.status_reason}"
+    yield "status", f"{task.status}. {task.status_reason}" if task.status else "your own, not in the registry"
     qrels = "" if size.qrels is None else f", {size.qrels:,} judgements"
     download = "download size unknown" if size.gigabytes is None else format_size(size.gigabytes)
     yield "size", f"{size.queries:,} queries, {size.documents:,} documents{qrels}; {download}"

@@ -12,7 +12,7 @@ from mrb.data.load import load_task_data
 from mrb.data.stats import Counts
 from mrb.data.task import Task
 from mrb.hub.manifest import Manifest, read_manifest
-from mrb.hub.pull_data import is_local
+from mrb.hub.pull_data import NOT_REMOTE, is_local
 
 LIVE = "https://huggingface.co"
 NEVER = "never loaded live"
@@ -69,7 +69,7 @@ def format_report(tasks: Sequence[Task]) -> str:
     for task in tasks:
         found = load_local(task)
         if found is None:
-            state = "part of the package" if task.source.kind == "embedded" else NEVER
+            state = NEVER if task.source.kind == "hub" else NOT_REMOTE[task.source.kind]
             rows.append((task.id, *["-"] * 8, state))
             continue
         live += found.hubs == (LIVE,)

@@ -126,7 +126,7 @@ def format_estimate(
                 row.task.id,
                 row.task.type,
                 *(f"{row.counts[column]:,}" for column in columns),
-                "-" if row.task.source.kind == "embedded" else format_size(row.gigabytes),
+                "-" if row.task.source.kind != "hub" else format_size(row.gigabytes),
                 *(("frozen" if row.task.candidates else "none yet",) if scoring else ()),
                 row.rate,
                 "-" if row.seconds is None else row.seconds.format(format_duration),
@@ -200,7 +200,7 @@ def _find_assumed_rate(known: CandidateSets, encoder: Encoder, task: Task) -> En
 
 
 def _download(task: Task) -> float | None:
-    return 0.0 if task.source.kind == "embedded" else task.size.gigabytes
+    return 0.0 if task.source.kind != "hub" else task.size.gigabytes
 
 
 def _sums(

@@ -35,11 +35,11 @@ class Extent:
 
 
 def examine(spec: RunSpec) -> tuple[Extent, ...]:
-    """Return the workload of each selected task with embedded data, after checking all of its data.
+    """Return the workload of each selected task whose data is not on the Hub, after checking all of its data.
 
     Raises DataError or CandidatesError, which names the first image, id or list that is wrong.
     """
-    here = [task for task in spec.tasks if task.source.kind == "embedded"]
+    here = [task for task in spec.tasks if task.source.kind != "hub"]
     for task in here:
         check_candidates(task, spec.candidates, spec.depth)
     return tuple(measure_extent(load_plan(spec.task_spec(task))) for task in here)

@@ -26,6 +26,9 @@ from mrb.hub.manifest import Manifest, read_manifest
 
 logger = logging.getLogger(__name__)
 
+NOT_REMOTE = {"embedded": "part of the package", "folder": "your own folder"}
+"""Where the data of tasks lies that are not on the Hub, by kind of source."""
+
 
 @dataclass(frozen=True)
 class PulledTask:
@@ -123,7 +126,7 @@ def verify_task(task: Task) -> Iterator[str]:
     Raises DataError, which names the first wrong file. That file is removed, so the next pull downloads it again.
     """
     if task.source.kind != "hub":
-        yield f"{task.id}: part of the package"
+        yield f"{task.id}: {NOT_REMOTE[task.source.kind]}"
         return
     complete = True
     for part in task.source.parts:
@@ -166,7 +169,7 @@ def _read_columns(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def _format_state(task: Task) -> tuple[str, ...]:
     if task.source.kind != "hub":
-        return (task.id, "-", "-", "-", "-", f"{task.size.documents:,}", "part of the package")
+        return (task.id, "-", "-", "-", "-", f"{task.size.documents:,}", NOT_REMOTE[task.source.kind])
     manifests = [read_manifest(part.repository, part.revision or "") for part in task.source.parts]
     known = [
         (m, _list_paths(task, part, m)) for m, part in zip(manifests, task.source.parts, strict=True) if m is not None
