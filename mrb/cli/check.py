@@ -46,6 +46,7 @@ def command(
     If a declaration does not hold, one line is printed for each and the exit code is 2. --noise also scores more
     requests under two batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
     """
+    from mrb._util.terminal import find_screen
     from mrb.errors import to_one_line
     from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import find_local_lists
@@ -69,7 +70,7 @@ def command(
 
     probe = make_probe(spec, queries=requests or CHECK_QUERIES, depth=CHECK_DEPTH)
     checked = check(load, probe, fresh=not no_reload)
-    click.echo(format_check(checked))
+    click.echo(format_check(checked, find_screen()))
     for line in checked.broken:
         click.echo(f"mrb: {to_one_line(line, limit=1000)}", err=True)
     if checked.broken:
@@ -79,4 +80,4 @@ def command(
         whole = make_probe(spec, queries=requests or NOISE_QUERIES, depth=spec.depth)
         record = measure_noise(load, whole)
         path = write_noise(out / (folder or checked.info.name), record)
-        click.echo(f"\n{format_noise(record)}\nwritten: {path}")
+        click.echo(f"\n{format_noise(record, find_screen())}\nwritten: {path}")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mrb._util.format import Screen, Styled, fold_text, format_table
+from mrb._util.terminal import find_screen
 from mrb.cli.options import add_task_option
+from mrb.errors import to_one_line
 
 if TYPE_CHECKING:
-    from mrb.results.compare import AverageComparison, Comparison, QueryDifference, RunDifference
+    from mrb.results.compare import Comparison, QueryDifference, RunDifference
+    from mrb.results.run import Run
 
 
 @click.command()
@@ -31,8 +36,13 @@ def command(runs: tuple[Path, ...], measure: str, task_ids: tuple[str, ...], top
     from mrb.results.compare import compare
     from mrb.results.run import load_run
 
-    found = compare([load_run(run) for run in runs], measure=measure, task_ids=task_ids, named=top)
-    click.echo(_to_json(found) if as_json else "\n".join(_format_text(found, top)))
+    loaded = [load_run(run) for run in runs]
+    found = compare(loaded, measure=measure, task_ids=task_ids, named=top)
+    if as_json:
+        click.echo(_to_json(found))
+        return
+    screen = find_screen()
+    click.echo("\n".join([*_format_text(found, screen), *_format_queries(found, loaded, top, screen)]))
 
 
 def _to_json(found: Comparison) -> str:
@@ -42,72 +52,64 @@ def _to_json(found: Comparison) -> str:
     return json.dumps({"schema_version": 1, **asdict(found)}, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _format_text(found: Comparison, top: int) -> Iterator[str]:
-    from mrb._util.format import format_table
-
+def _format_text(found: Comparison, screen: Screen) -> Iterator[str]:
     base = found.runs[0]
-    yield f"{found.measure} x 100; gain over {base} with its 95 % interval, which excludes 0 if the raw p < 0.05;"
-    yield "p is corrected for the tasks of the two runs, or in averages for all pairs of runs"
+    about = (
+        f"{found.measure} x 100; gain over {base} with its 95 % interval, which excludes 0 if the raw p < 0.05; p is "
+        "corrected for the tasks of the two runs, or in averages for all pairs of runs"
+    )
+    yield from fold_text(about, screen)
+    for number, run in enumerate(found.runs[1:]):
+        yield ""
+        yield screen.paint(to_one_line(f"{run} over {base}"), bold=True)
+        rows = [_HEADER, *_make_task_rows(found, number), *_make_average_rows(found, number)]
+        yield from format_table(rows, left={0, 1, 6}, drop=("type", "queries", "tied", "base"), screen=screen)
     yield ""
-    yield from format_table([_HEADER, *_make_task_rows(found), *_make_average_rows(found)], left={0, 1, 4})
-    yield ""
-    yield from _make_notes(found)
+    for note in _make_notes(found):
+        yield from fold_text(note, screen)
     for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
         ranks = sorted(zip(average.ranks, average.means, found.runs, strict=True), key=lambda one: (-one[1], one[2]))
         listed = "; ".join(f"{bounds} {run}" for bounds, _, run in ranks)
-        yield f"ranks by the average over {name} (bounds by corrected p below 0.05): {listed}"
-    for number, run in enumerate(found.runs[1:]):
-        wins = [query for task in found.tasks for query in task.differences[number].wins]
-        losses = [query for task in found.tasks for query in task.differences[number].losses]
-        yield from _format_queries(f"largest wins of {run} over {base}", wins, top)
-        yield from _format_queries(f"largest losses of {run} to {base}", losses, top)
+        yield from fold_text(f"ranks by the average over {name} (bounds by corrected p below 0.05): {listed}", screen)
 
 
-_HEADER = [
-    "task",
-    "type",
-    "queries",
-    "base",
-    "run",
-    "mean",
-    "gain",
-    "interval",
-    "raw p",
-    "corrected p",
-    "won",
-    "lost",
-    "tied",
-]
+_HEADER = (
+    "task", "type", "queries", "base", "mean", "gain", "interval", "raw p", "corr. p", "won", "lost", "tied",
+)  # fmt: skip
 
 
-def _make_task_rows(found: Comparison) -> Iterator[list[str]]:
+def _make_task_rows(found: Comparison, number: int) -> Iterator[list[str]]:
     for task in found.tasks:
-        for number, one in enumerate(task.differences, start=1):
-            means = (task.means[0], task.means[number])
-            counts = [str(one.won), str(one.lost), str(one.tied)]
-            yield [task.task, task.type, str(task.queries), *_format_cells(means, one.mean), *counts]
+        one = task.differences[number]
+        means = (task.means[0], task.means[number + 1])
+        counts = [str(one.won), str(one.lost), str(one.tied)]
+        yield [task.task, task.type, str(task.queries), *_format_cells(means, one.mean), *counts]
 
 
-def _make_average_rows(found: Comparison) -> Iterator[list[str]]:
-    types = len({task.type for task in found.tasks})
-    rows: list[tuple[str, AverageComparison]] = [
-        (f"average over {len(found.tasks)} common tasks of {found.of}", found.over_tasks),
-        (f"average over their {types} types", found.over_types),
-    ]
-    for label, average in rows:
-        for number, one in enumerate(average.differences, start=1):
-            yield [label, "", "", *_format_cells((average.means[0], average.means[number]), one), "", "", ""]
+def _make_average_rows(found: Comparison, number: int) -> Iterator[list[str]]:
+    for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
+        means = (average.means[0], average.means[number + 1])
+        cells = _format_cells(means, average.differences[number])
+        yield [f"average over {name}", "", "", *cells, "", "", ""]
 
 
 def _format_cells(means: tuple[float, float], gain: RunDifference) -> list[str]:
+    from mrb.results.table import style_gain
+
     interval = f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
-    base, own = (f"{100 * mean:.2f}" for mean in means)
-    return [base, gain.run, own, f"{100 * gain.difference:+.2f}", interval, f"{gain.p:.4f}", f"{gain.p_corrected:.4f}"]
+    certain = gain.low > 0 or gain.high < 0
+    cells = [f"{100 * mean:.2f}" for mean in means]
+    best = max(range(2), key=lambda place: means[place])
+    if means[0] != means[1]:
+        cells[best] = Styled(cells[best], bold=True)
+    return [*cells, style_gain(gain.difference, certain), interval, f"{gain.p:.4f}", f"{gain.p_corrected:.4f}"]
 
 
 def _make_notes(found: Comparison) -> Iterator[str]:
     from mrb.results.run import RAW
 
+    types = len({task.type for task in found.tasks})
+    yield f"averages are over the {len(found.tasks)} common tasks of {found.of}, which are of {types} types"
     for run, missing in found.missing.items():
         yield f"{run} lacks {', '.join(missing)}"
     if partial := sorted(set(found.selections) - {"all"}):
@@ -116,12 +118,50 @@ def _make_notes(found: Comparison) -> Iterator[str]:
         yield RAW
 
 
-def _format_queries(title: str, queries: Sequence[QueryDifference], top: int) -> Iterator[str]:
-    from mrb.errors import to_one_line
+@dataclass(frozen=True)
+class _Named:
+    """Queries to show under a title; `other` is the place of the run that is compared with the base."""
 
-    chosen = sorted(queries, key=lambda query: (-abs(query.difference), query.task, query.query_id))[:top]
-    if chosen:
-        yield f"{title}:"
-    for query in chosen:
-        gain = f"{100 * query.base:.2f} -> {100 * query.other:.2f} ({100 * query.difference:+.2f})"
-        yield f"  {query.task}  {to_one_line(query.query_id, 80)}  {gain}"
+    title: str
+    other: int
+    queries: list[QueryDifference]
+
+
+def _choose_queries(found: Comparison, top: int) -> Iterator[_Named]:
+    """Yield the largest wins and losses of each run over all tasks."""
+    base = found.runs[0]
+    for other, run in enumerate(found.runs[1:], start=1):
+        pairs = [task.differences[other - 1] for task in found.tasks]
+        for title, queries in (
+            (f"largest wins of {run} over {base}", [query for pair in pairs for query in pair.wins]),
+            (f"largest losses of {run} to {base}", [query for pair in pairs for query in pair.losses]),
+        ):
+            chosen = sorted(queries, key=lambda query: (-abs(query.difference), query.task, query.query_id))[:top]
+            if chosen:
+                yield _Named(title, other, chosen)
+
+
+def _format_queries(found: Comparison, runs: Sequence[Run], top: int, screen: Screen) -> Iterator[str]:
+    """Yield the queries with the largest differences, with their texts and each run's first document."""
+    from mrb._util.format import cut_to_width
+    from mrb._util.terminal import find_prose_width
+    from mrb.results.query_texts import read_query_texts
+
+    width = find_prose_width(screen)
+    named = list(_choose_queries(found, top))
+    wanted = [(query.task, query.query_id) for one in named for query in one.queries]
+    texts = read_query_texts(runs, dict.fromkeys(wanted))
+    for one in named:
+        yield screen.paint(to_one_line(f"{one.title}:"), bold=True)
+        for query in one.queries:
+            gain = f"{100 * query.base:.2f} -> {100 * query.other:.2f} ({100 * query.difference:+.2f})"
+            yield f"  {query.task}  {to_one_line(query.query_id, 80)}  {gain}"
+            text = texts.get((query.task, query.query_id))
+            if text is None:
+                continue
+            yield cut_to_width(f"    query         {to_one_line(text.query)}", width)
+            if text.first:
+                yield cut_to_width(f"    first before  {to_one_line(text.first[0])}", width)
+                yield cut_to_width(f"    first after   {to_one_line(text.first[one.other])}", width)
+    if without := dict.fromkeys(task_id for task_id, query_id in wanted if (task_id, query_id) not in texts):
+        yield from fold_text(f"no texts, because the data is not on this machine: {', '.join(without)}", screen)

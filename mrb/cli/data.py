@@ -76,6 +76,7 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Killed at any moment, the same command continues where it stopped.
     """
+    from mrb._util.terminal import find_screen
     from mrb.hub.pull_data import format_pulled, pull_task
 
     found: list[PulledTask] = []
@@ -85,7 +86,7 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
                 found.append(one)
     finally:  # one task that fails does not hide what was read of those before it
         if found:
-            click.echo(format_pulled(found))
+            click.echo(format_pulled(found, find_screen()))
     if not found:
         click.echo("nothing to fetch: the data of these tasks is part of the package")
 
@@ -94,9 +95,10 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 @_tasks_options
 def info(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     """Show what is on this disk, without a request. Default: the suite mrb."""
+    from mrb._util.terminal import find_screen
     from mrb.hub.pull_data import format_info
 
-    click.echo(format_info(find_tasks(task_ids, suite_id, "mrb")))
+    click.echo(format_info(find_tasks(task_ids, suite_id, "mrb"), find_screen()))
 
 
 @command.command()
@@ -106,9 +108,10 @@ def table(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 
     Reads the files on this disk, without a request. Default: the suite mrb.
     """
+    from mrb._util.terminal import find_screen
     from mrb.data.report import format_report
 
-    click.echo(format_report(find_tasks(task_ids, suite_id, "mrb")))
+    click.echo(format_report(find_tasks(task_ids, suite_id, "mrb"), find_screen()))
 
 
 @command.command()
@@ -128,10 +131,11 @@ def check(task_ids: tuple[str, ...], suite_id: str | None, remote: bool) -> None
             for line in verify_task(task):
                 click.echo(line)
         return
+    from mrb._util.terminal import find_screen
     from mrb.data.registry_check import examine_task, format_findings
 
     found = [finding for task in tasks for finding in examine_task(task)]
-    click.echo(format_findings(found))
+    click.echo(format_findings(found, find_screen()))
     wrong = [finding for finding in found if finding.problem]
     if wrong:
         raise DataError(f"{len(wrong)} of {len(found)} repositories do not fit; the first: {wrong[0].problem}")

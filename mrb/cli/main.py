@@ -14,6 +14,7 @@ import click
 
 from mrb import __version__
 from mrb._util.redact import hide_secrets
+from mrb._util.terminal import find_forced_colour
 from mrb.cli.groups import Group
 from mrb.errors import MRBError, to_one_line
 from mrb.rerankers.calling import guard_exits
@@ -69,20 +70,32 @@ class LazyGroup(Group):
 
 
 class EchoHandler(logging.Handler):
-    """Prints what MRB logs (progress and warnings) as plain lines on stderr."""
+    """Prints what MRB logs (progress and warnings) as lines on stderr, warnings in yellow and each of them once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record."""
-        click.echo(self.format(record), err=True)
+        """Print a record. Its control characters are removed, because messages quote data."""
+        text = to_one_line(self.format(record), limit=5000)
+        if record.levelno >= logging.WARNING:
+            if text in self._warned:
+                return
+            self._warned.add(text)
+            text = click.style(text, fg="yellow")
+        click.echo(text, err=True, color=find_forced_colour())
 
 
 @click.command(cls=LazyGroup, moved=MOVED, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="mrb")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """MRB: a benchmark for multimodal rerankers.
 
     `mrb run --model surface` scores a reranker on the embedded suite; `mrb COMMAND --help` describes a command.
     """
+    ctx.color = find_forced_colour()
     log = logging.getLogger("mrb")
     log.setLevel(logging.INFO)
     if not any(isinstance(handler, EchoHandler) for handler in log.handlers):

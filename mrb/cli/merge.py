@@ -21,14 +21,15 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None, data: tup
     All shards must be there and belong to one run: the same reranker, source, packages, tasks and lists. The files
     equal those of a run without shards.
     """
+    from mrb._util.terminal import find_screen
     from mrb.evaluation.merge import merge_shards, read_shards
     from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.run import format_run
+    from mrb.results.table import format_run
 
     open_all_data(data)
     shards = read_shards(runs)
     record = shards[0].record
     lists, _ = find_local_lists(candidates, [record.get_task(task_id) for task_id in record.tasks])
     run = merge_shards(shards, out, lists, ("mrb", *sys.argv[1:]))
-    click.echo(format_run(run))
+    click.echo(format_run(run, screen=find_screen()))
     click.echo(f"results: {out}")

@@ -104,10 +104,12 @@ def command(
 
     Killed at any moment, the same command continues where it stopped.
     """
+    from mrb._util.format import fold_text
+    from mrb._util.terminal import find_screen
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.rerankers.model_address import announce_model
-    from mrb.results.run import format_run
+    from mrb.results.table import format_run
     from mrb.retrieval.own_lists import find_lists
 
     need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
@@ -138,8 +140,9 @@ def command(
             raise MRBError("give either --rate or --rates-from")
         known = parse_rates(rates) if rates else None if rates_from is None else read_rates(rates_from)
         source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
-        for piece in report_dry_run(spec, known, source=source, workers=workers or 1, price=price):
-            click.echo(piece)
+        screen = find_screen()
+        for piece in report_dry_run(spec, known, source=source, workers=workers or 1, price=price, screen=screen):
+            click.echo("\n".join(line for part in piece.splitlines() for line in fold_text(part, screen)))
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:
@@ -147,5 +150,5 @@ def command(
         if spec.shard is not None:
             click.echo(f"shard {spec.shard} is scored: {found.folder}; `mrb merge` merges the shards")
             return
-        click.echo(format_run(found))
+        click.echo(format_run(found, screen=find_screen()))
         click.echo(f"results: {found.folder}")

@@ -57,11 +57,12 @@ def command(
     FILE is a TREC run, a parquet of query_id, doc_id, score, or an mteb prediction file. It must score every candidate
     of the task's list.
     """
+    from mrb._util.terminal import find_screen
     from mrb.candidates.score_files import read_scores
     from mrb.evaluation.spec import select_tasks
     from mrb.hub.pull_lists import find_local_lists
     from mrb.results.foreign_scores import describe_file, make_run, score_file, write_scored
-    from mrb.results.run import format_run
+    from mrb.results.table import format_run
 
     if file.is_dir():
         raise ResultError(f"`mrb score RUN` is now `mrb recompute {file}`")
@@ -73,7 +74,7 @@ def command(
     lists, _ = find_local_lists(candidates, spec.tasks)
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(file))
     run = make_run(scored, ("mrb", *sys.argv[1:]))
-    click.echo(format_run(run))
+    click.echo(format_run(run, screen=find_screen()))
     if out is not None:
         write_scored(out / info.name, scored, run.record.command)
         click.echo(f"results: {out / info.name}")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrb._util.format import format_size, format_table, format_tasks
+from mrb._util.format import fold_text, format_size, format_table, format_tasks
+from mrb._util.terminal import find_prose_width, find_screen
 from mrb.cli.options import add_suite_option, add_type_option
 from mrb.errors import TaskError
 
 if TYPE_CHECKING:
     from mrb.data.task import Sample, Suite, Task
 
-WIDTH = 100
 DEPTH_WITHOUT_SUITE = 100
 
 
@@ -59,13 +59,15 @@ def command(
     depth, sample = (DEPTH_WITHOUT_SUITE, None) if suite is None else (suite.depth, suite.sample)
     click.echo(_list(chosen, list_suites() if suite is None else None, sample))
     if sample is not None and chosen:
-        click.echo("\n" + _describe_sampling_error(chosen, sample))
+        width = find_prose_width(find_screen())
+        click.echo("\n" + textwrap.fill(_describe_sampling_error(chosen, sample), width, break_on_hyphens=False))
     sums = sum_totals(chosen, depth=depth, sample=sample)
     unknown = f" known, {format_tasks(sums.gigabytes_unknown)} unknown" if sums.gigabytes_unknown else ""
-    click.echo(
-        f"\n{format_tasks(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
+    total = (
+        f"{format_tasks(sums.tasks)}, {sums.queries:,} queries, {sums.documents:,} documents, "
         f"{sums.pairs:,} pairs at depth {depth}, {format_size(sums.gigabytes)}{unknown}"
     )
+    click.echo("\n" + "\n".join(fold_text(total, find_screen())))
 
 
 def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample | None) -> str:
@@ -80,7 +82,9 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
         counts = [f"{count_queries(task, sample):,}", f"{task.size.documents:,}", size]
         listed = [] if suites is None else [", ".join(s.id for s in suites if task.id in s.tasks) or "-"]
         rows.append([task.id, task.type, *counts, task.status or "own", *listed, task.title])
-    return "\n".join(format_table(rows, left={0, 1, *range(5, len(rows[0]))}))
+    left = {0, 1, *range(5, len(rows[0]))}
+    drop = ("STATUS", *(("SUITES",) if suites is not None else ()), "SIZE")
+    return "\n".join(format_table(rows, left=left, drop=drop, screen=find_screen()))
 
 
 def _describe_sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
@@ -97,7 +101,7 @@ def _describe_sampling_error(tasks: Sequence[Task], sample: Sample) -> str:
     one, all_tasks, all_types = (f"{100 * 1.96 * variance**0.5:.1f}" for variance in bounds)
     return (
         f"Samples of {sample.queries} queries a task. 95 % of such samples give a task's measures within {one} points "
-        f"of those on all queries,\nthe average over tasks within {all_tasks} and over types within {all_types}, "
+        f"of those on all queries, the average over tasks within {all_tasks} and over types within {all_types}, "
         "whatever the reranker (docs/design/mrb-lite.md)."
     )
 
@@ -148,13 +152,14 @@ def _format_page(task: Task) -> Iterator[str]:
     """A task for people, one field a line, long ones wrapped."""
     yield f"{task.id}: {task.title}"
     yield ""
+    width = find_prose_width(find_screen())
     for name, value in _list_fields(task):
         if not value:  # an own task need not state it
             continue
         first, rest = f"{name:<15} ", " " * 16
         # Addresses and hashes stay whole, however long.
         yield from textwrap.wrap(
-            value, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+            value, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
         )
 
 

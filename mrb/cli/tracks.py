@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mrb.data.task import Task
 
 SUITE = "mrb"
-WIDTH = 100
 
 
 @click.command()
@@ -25,6 +24,7 @@ def command(track_id: str | None, as_json: bool) -> None:
 
     GPU-hours are estimates over the 40 tasks of the suite mrb; nothing was measured on a GPU.
     """
+    from mrb._util.terminal import find_prose_width, find_screen
     from mrb.candidates.candidate_sets import find_candidate_set, load_candidate_sets
     from mrb.data.task import list_suite_tasks, load_suite
 
@@ -37,20 +37,22 @@ def command(track_id: str | None, as_json: bool) -> None:
         click.echo(json.dumps({**shown, "tracks": about}, indent=2, ensure_ascii=False))
         return
     click.echo("\n".join(_format_by_type(tracks, tasks) if track_id is None else _format_by_task(tracks[0], tasks)))
-    click.echo("\n" + textwrap.fill(f"GPU-hours: {known.estimate.basis}", WIDTH))
+    click.echo("\n" + textwrap.fill(f"GPU-hours: {known.estimate.basis}", find_prose_width(find_screen())))
 
 
 def _format_by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> Iterator[str]:
     """The sets in words, then a row for each type: how many tasks, and first stage and hours in each set."""
     from mrb._util.format import format_table
+    from mrb._util.terminal import find_prose_width, find_screen
     from mrb.candidates.candidate_sets import load_published_lists
     from mrb.data.task import TYPES
     from mrb.evaluation.estimate import estimate_gpu_hours
 
+    width = find_prose_width(find_screen())
     for track in tracks:
         published = sum(one.track == track.id for one in load_published_lists().lists)
         yield f"{track.id}: {track.title}, depth {track.depth}; {published} of {len(tasks)} lists published"
-        yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        yield textwrap.fill(track.description, width, initial_indent="  ", subsequent_indent="  ")
     yield ""
     rows = [["type", "tasks", *(word for track in tracks for word in (track.id, "GPU-hours"))]]
     for kind in TYPES:
@@ -64,15 +66,16 @@ def _format_by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> It
     rows.append(["all", str(len(tasks))])
     for track in tracks:
         rows[-1] += ["", _format_hours(sum(estimate_gpu_hours(track, task) for task in tasks))]
-    yield from format_table(rows)
+    yield from format_table(rows, screen=find_screen())
 
 
 def _format_by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]:
     from mrb._util.format import format_table
+    from mrb._util.terminal import find_prose_width, find_screen
     from mrb.evaluation.estimate import estimate_gpu_hours
 
     yield f"{track.id}: {track.title}, depth {track.depth}"
-    yield textwrap.fill(track.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    yield textwrap.fill(track.description, find_prose_width(find_screen()), initial_indent="  ", subsequent_indent="  ")
     yield ""
     rows = [("task", "type", "first stage", "queries", "documents", "GPU-hours", "list")]
     for task in tasks:
@@ -80,7 +83,7 @@ def _format_by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]
         published = "published" if _list_published(track, task) else "none yet"
         hours = _format_hours(estimate_gpu_hours(track, task))
         rows.append((task.id, task.type, track.first_stage(task), *sizes, hours, published))
-    yield from format_table(rows, left=3)
+    yield from format_table(rows, left=3, drop=("list", "type", "queries"), screen=find_screen())
     yield f"all: {_format_hours(sum(estimate_gpu_hours(track, task) for task in tasks))} GPU-hours"
 
 

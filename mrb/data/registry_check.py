@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from mrb._util.format import format_table
+from mrb._util.format import PLAIN, Screen, format_table
 from mrb.data.hub_parts import check_columns
 from mrb.data.stats import describe_size_difference
 from mrb.data.table_discovery import choose_table, detect_format, discover_tables, get_roles
@@ -61,7 +61,7 @@ def examine_task(task: Task) -> Iterator[Finding]:
     yield replace(found[-1], problem=found[-1].problem or _describe_row_difference(task, found))
 
 
-def format_findings(findings: Sequence[Finding]) -> str:
+def format_findings(findings: Sequence[Finding], screen: Screen = PLAIN) -> str:
     """Format a text table with one row per repository."""
     rows: list[tuple[str, ...]] = [("task", "repository", "MB", "corpus", "queries", "qrels", "state")]
     for finding in findings:
@@ -70,8 +70,7 @@ def format_findings(findings: Sequence[Finding]) -> str:
         names = [cells.get(role, "-") for role in ("corpus", "queries", "qrels")]
         state = f"WRONG: {finding.problem}" if finding.problem else "ok"
         rows.append((finding.task, finding.repository, size, *names, state))
-    lines = format_table([row[:-1] for row in rows], left=2)
-    return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
+    return "\n".join(format_table(rows, left={0, 1, 6}, drop=("MB",), screen=screen))
 
 
 def _describe_row_difference(task: Task, findings: Sequence[Finding]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mrb._util.format import format_table
+from mrb._util.format import PLAIN, Screen, format_table
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
@@ -58,7 +58,7 @@ def came_from_live_hub(task: Task) -> bool:
     return all(_read_manifest(part.repository, part.revision).endpoint == LIVE for part in task.source.parts)
 
 
-def format_report(tasks: Sequence[Task]) -> str:
+def format_report(tasks: Sequence[Task], screen: Screen = PLAIN) -> str:
     """Format a text table with one row per task: rows read, judgements kept and dropped, the Hub and the columns.
 
     A task without local files is shown as never loaded. Makes no request.
@@ -70,18 +70,20 @@ def format_report(tasks: Sequence[Task]) -> str:
         found = load_local(task)
         if found is None:
             state = NEVER if task.source.kind == "hub" else NOT_REMOTE[task.source.kind]
-            rows.append((task.id, *["-"] * 8, state))
+            rows.append((task.id, state))
             continue
         live += found.hubs == (LIVE,)
         rows.append(_make_row(found))
-    lines = format_table([row[:-1] for row in rows])
     hub = sum(task.source.kind == "hub" for task in tasks)
     return "\n".join(
         [
-            *(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True)),
+            *format_table(rows, left={0, len(rows[0]) - 1}, drop=_LEAST_NEEDED, screen=screen),
             f"{live} of {hub} were loaded from the live Hub ({LIVE})",
         ]
     )
+
+
+_LEAST_NEEDED = ("repeated", "not positive", "no query", "query rows", "outside corpus")
 
 
 def _make_row(found: LoadedTask) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mrb._util.format import format_size
+from mrb._util.format import PLAIN, Screen, format_reasons, format_size
 from mrb.data.task import Task
 from mrb.errors import MRBError
 from mrb.evaluation.estimate import (
@@ -61,6 +61,7 @@ def report_dry_run(
     source: str = "given",
     workers: int = 1,
     price: float | None = None,
+    screen: Screen = PLAIN,
 ) -> Iterator[str]:
     """Check the data of a run, time the model, and yield the report in pieces.
 
@@ -73,6 +74,7 @@ def report_dry_run(
         source: Where the rates come from, for the report.
         workers: Workers that share the run.
         price: Price of one worker for an hour.
+        screen: The width that tables fit.
 
     Raises:
         DataError: The data is damaged; raised before the model is loaded, like CandidatesError.
@@ -84,22 +86,21 @@ def report_dry_run(
         if all(row.seconds is None for row in rows):
             types = ", ".join(dict.fromkeys(task.type for task in spec.tasks))
             raise MRBError(f"no rate for any of these tasks, which are of type {types}: --rate TYPE=N sets one")
-        yield format_estimate(rows, "pairs", "scoring", workers, price)
+        yield format_estimate(rows, "pairs", "scoring", workers, price, screen)
         yield f"Sizes are the registry's; rates are {source}. Neither data nor model was loaded. {ASSUMED}"
         yield "Memory is not known without loading the model."
         return
     extents = examine(spec)
     if extents:
-        yield format_extents(extents)
+        yield format_extents(extents, screen)
     far = [task for task in spec.tasks if task.source.kind == "hub"]
     reranker = load_reranker(spec.model, spec.options)
     with close_after(reranker.close):
         probes = _probe_extents(reranker, extents)
         elsewhere = _probe_extents(reranker, examine_stand_ins({task.type for task in far}) if far else ())
         memory = describe_peak_memory()
-    for task in spec.tasks:
-        if (reason := find_uncovered_inputs(reranker.info, task)) is not None:
-            yield f"{task.id}: not covered: {reason}"
+    refused = {task.id: find_uncovered_inputs(reranker.info, task) for task in spec.tasks}
+    yield from format_reasons({task_id: f"not covered: {reason}" for task_id, reason in refused.items() if reason})
     if not probes and not elsewhere:
         yield f"{reranker.info.name} supports none of these tasks; nothing was written"
         return
@@ -109,10 +110,10 @@ def report_dry_run(
 
     def row_of(task: Task) -> TaskEstimate:
         known = counts.get(task.id) or count_from_registry(task, spec)
-        covered = find_uncovered_inputs(reranker.info, task) is None
+        covered = refused[task.id] is None
         return estimate_scoring(task, known, find_rate(rates, task) if covered else None)
 
-    yield format_estimate([row_of(task) for task in spec.tasks], "pairs", "scoring", workers, price)
+    yield format_estimate([row_of(task) for task in spec.tasks], "pairs", "scoring", workers, price, screen)
     pairs = sum(probe.pairs for _, probe in (*probes, *elsewhere))
     yield f"{reranker.info.name}: {pairs:,} pairs timed on this machine in one process; nothing was written. {ASSUMED}"
     if far:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrb._util.format import format_duration, format_rate, format_size, format_table, format_tasks
+from mrb._util.format import PLAIN, Screen, format_duration, format_rate, format_size, format_table, format_tasks
 from mrb.candidates.candidate_sets import ITEM_KINDS, CandidateSet, CandidateSets, Encoder, load_candidate_sets
 from mrb.data.task import TYPES, Task
 from mrb.data.task_filter import count_queries
@@ -106,7 +106,12 @@ def estimate_lists(tasks: Iterable[Task], depth: int, rates: Mapping[str, Encodi
 
 
 def format_estimate(
-    rows: Sequence[TaskEstimate], unit: str, work: str, workers: int = 1, price: float | None = None
+    rows: Sequence[TaskEstimate],
+    unit: str,
+    work: str,
+    workers: int = 1,
+    price: float | None = None,
+    screen: Screen = PLAIN,
 ) -> str:
     """Return a table with a row per task, and lines with the sums.
 
@@ -116,6 +121,7 @@ def format_estimate(
         work: What the time is spent on: "scoring" or "encoding".
         workers: Workers that share each task's queries.
         price: Price of one worker for an hour.
+        screen: The width to fit.
     """
     columns = list(rows[0].counts)
     scoring = work == "scoring"
@@ -132,7 +138,12 @@ def format_estimate(
                 "-" if row.seconds is None else row.seconds.format(format_duration),
             )
         )
-    return "\n".join([*format_table(table, left=2), *_sums(rows, columns, work, workers, price)])
+    return "\n".join(
+        [
+            *format_table(table, left=2, drop=("type", "queries"), screen=screen),
+            *_sums(rows, columns, work, workers, price),
+        ]
+    )
 
 
 def parse_rates(texts: Iterable[str]) -> Rates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from mrb._util.format import format_table, format_tasks
+from mrb._util.format import PLAIN, Screen, format_table, format_tasks
 from mrb.candidates.load import check_candidates
 from mrb.data.items import Item
 from mrb.data.task import Task
@@ -78,7 +78,7 @@ def check_items(plan: Plan, check: Callable[[Item], object]) -> None:
             raise error.at(f"task {task}, {name}") from error
 
 
-def format_extents(extents: Sequence[Extent]) -> str:
+def format_extents(extents: Sequence[Extent], screen: Screen = PLAIN) -> str:
     """Return a table with a row for each task, and a line with the sums."""
     rows: list[tuple[str, ...]] = [("task", "type", "queries", "pairs", "images", "MB of images", "longest text")]
     for extent in extents:
@@ -98,7 +98,7 @@ def format_extents(extents: Sequence[Extent]) -> str:
         f"{format_tasks(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
         f"{_format_megabytes(size)} MB; ids are known, image headers are sound"
     )
-    return "\n".join([*format_table(rows, left=2), total])
+    return "\n".join([*format_table(rows, left=2, drop=("type",), screen=screen), total])
 
 
 def _iterate_named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:

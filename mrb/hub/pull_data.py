@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mrb._util.format import format_table
+from mrb._util.format import PLAIN, Screen, format_table
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
@@ -68,7 +68,7 @@ def pull_task(task: Task) -> PulledTask | None:
     return PulledTask(task, sum(len(p) for _, p in wanted), total, counts, _read_columns(task))
 
 
-def format_pulled(pulled: Sequence[PulledTask]) -> str:
+def format_pulled(pulled: Sequence[PulledTask], screen: Screen = PLAIN) -> str:
     """Format a text table with one row per task: rows read, rows dropped by the rules, and columns."""
     rows: list[tuple[str, ...]] = [
         (
@@ -92,8 +92,10 @@ def format_pulled(pulled: Sequence[PulledTask]) -> str:
         rows.append(
             (one.task.id, f"{one.size / 1e6:,.1f}", *(f"{number:,}" for number in (*numbers, *dropped)), columns)
         )
-    lines = format_table([row[:-1] for row in rows])
-    return "\n".join(f"{line}  {row[-1]}" for line, row in zip(lines, rows, strict=True))
+    return "\n".join(format_table(rows, left={0, len(rows[0]) - 1}, drop=_LEAST_NEEDED, screen=screen))
+
+
+_LEAST_NEEDED = ("repeated", "not positive", "no query", "outside corpus")
 
 
 def is_local(task: Task) -> bool:
@@ -112,12 +114,12 @@ def is_local(task: Task) -> bool:
     )
 
 
-def format_info(tasks: Sequence[Task]) -> str:
+def format_info(tasks: Sequence[Task], screen: Screen = PLAIN) -> str:
     """Format a text table with one row per task: local files and MB, totals, and documents. Makes no request."""
     rows: list[tuple[str, ...]] = [("task", "files here", "of", "MB here", "of", "documents", "state")]
     for task in tasks:
         rows.append(_format_state(task))
-    return "\n".join(format_table(rows))
+    return "\n".join(format_table(rows, left={0, 6}, screen=screen))
 
 
 def verify_task(task: Task) -> Iterator[str]:

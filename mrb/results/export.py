@@ -13,8 +13,9 @@ from mrb.candidates.lists import format_trec_line
 from mrb.errors import ResultError, to_one_line
 from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.metrics.ranking import Float32, rank_candidates
-from mrb.results.run import Run, RunRow, find_averages, list_rows
+from mrb.results.run import Run
 from mrb.results.schema import SCORES_FILE
+from mrb.results.table import RunRow, find_averages, list_rows
 
 COLUMNS = (
     "run", "reranker", "task", "type", "measure", "mean", "low", "high", "first_stage", "oracle",

@@ -11,12 +11,13 @@ from mrb.metrics.measures import HEADLINE
 
 if TYPE_CHECKING:
     from mrb.results.compare import Comparison, RunDifference
-    from mrb.results.run import Run, RunRow
+    from mrb.results.run import Run
+    from mrb.results.table import RunRow
 
 
 def format_run_html(run: Run, measure: str = str(HEADLINE)) -> str:
     """Return the run's table as HTML: points (fractions times 100) of first stage, reranker, oracle and gain."""
-    from mrb.results.run import list_rows
+    from mrb.results.table import list_rows
 
     tasks, averages = list_rows(run, measure)
     head = ("task", "type", "first stage", "reranker", "95 % interval", "oracle", "gain")

@@ -1,4 +1,4 @@
-"""Load a run: results, values per query, averages over tasks and types, and a text table."""
+"""Load a run: results, values per query, and averages over tasks and types."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mrb._util.format import format_table
 from mrb._util.hashing import hash_lines
 from mrb._util.parquet import read_untrusted
-from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import average_queries, find_query_parts
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.statistics import Averages, TaskSample, compute_averages
-from mrb.rerankers.noise import NOISE_FILE, describe_other_reranker, read_noise
 from mrb.results.schema import (
     CLUSTER_COLUMN,
     PER_QUERY_FILE,
@@ -162,6 +159,8 @@ class Run:
 
     def table(self, measure: str = str(HEADLINE)) -> str:
         """Return the table that `mrb run` prints (`format_run`)."""
+        from mrb.results.table import format_run
+
         return format_run(self, measure)
 
     def to_frame(self) -> pd.DataFrame:
@@ -307,7 +306,7 @@ def _find_stored(
 ) -> Interval | None:
     """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
     types = {run.get_task(task_id).type for task_id in task_ids}
-    if set(task_ids) == set(_list_averaged_tasks(run)):
+    if set(task_ids) == set(list_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
     else:
         measures = stored.of_types.get(types.pop()) if len(types) == 1 else None
@@ -320,112 +319,9 @@ def _name_intervals(run: Run, found: Sequence[stats.MeanInterval]) -> Measures:
     return {name: Interval.from_mean(own) for name, own in zip(names, found, strict=True)}
 
 
-@dataclass(frozen=True)
-class RunRow:
-    """A row of a run's table: a task, or an average (then `type` is empty).
-
-    `first_stage` and `oracle` are means, `own` is the reranker's interval; all are None if `state` says why there are
-    no numbers.
-    """
-
-    label: str
-    type: str
-    first_stage: float | None = None
-    own: Interval | None = None
-    oracle: float | None = None
-    state: str = ""
-
-
-def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
-    """Return the rows of the tasks and those of the averages. ResultError if a result lacks the measure."""
-    reasons = {item.task: item.reason for item in run.record.not_covered}
-    tasks = []
-    for task_id in run.record.tasks:
-        kind, scores = run.get_task(task_id).type, run.tasks.get(task_id)
-        if scores is None:
-            state = f"not covered: {reasons[task_id]}" if task_id in reasons else "not scored yet"
-            tasks.append(RunRow(task_id, kind, state=state))
-            continue
-        result = scores.result
-        if measure not in result.measures:
-            raise ResultError(f"{run.where}: {task_id} has no {measure}; it has {', '.join(result.measures)}")
-        first, oracle = result.first_stage[measure].mean, result.oracle[measure].mean
-        tasks.append(RunRow(task_id, kind, first, result.measures[measure], oracle))
-    return tasks, [_make_average_row(run, over, measure) for over in ("tasks", "types")]
-
-
-def find_averages(run: Run, over: stats.Average, measure: str) -> tuple[Average, Average, Average]:
-    """Return the averages of the first stage, the reranker and the oracle over the tasks of the run's suite, or without
-    a suite over the run's tasks."""
-    average = average_over_tasks if over == "tasks" else average_over_types
-    rows: tuple[Row, Row, Row] = ("first_stage", "measures", "oracle")
-    first, own, oracle = (average(run, _list_averaged_tasks(run), measure, row) for row in rows)
-    return first, own, oracle
-
-
-def format_run(run: Run, measure: str = str(HEADLINE)) -> str:
-    """Return the run as text: for each task first stage, reranker with interval, oracle and gain; then both averages.
-
-    The candidate set is named unless it is that of the frozen lists.
-    """
-    results = [scores.result for scores in run.tasks.values()]
-    depths = sorted({result.candidates.depth for result in results})
-    sets = sorted({result.candidates.track for result in results})
-    named = f", candidate set {', '.join(sets)}" if sets not in ([], [STANDARD_SET]) else ""
-    tasks, averages = list_rows(run, measure)
-    rows = [("task", "type", "first stage", "reranker", "oracle", "gain"), *map(_format_cells, (*tasks, *averages))]
-    lines = [
-        f"{run.name}: {measure} x 100, 95 % intervals, depth {', '.join(map(str, depths)) or '-'}{named}",
-        *format_table(rows, left={0, 1, 3}),
-    ]
-    for result in results:
-        if result.counts.failed_pairs:
-            lines.append(f"{result.task}: {result.counts.failed_pairs} pairs failed and are ranked last")
-    lines += format_noise(run)
-    notes = sorted({result.data.selection for result in results} - {"all"})
-    if notes:
-        lines.append(f"Not all queries: {', '.join(notes)}. These numbers do not compare with those of whole tasks.")
-    if any(result.data.qrels == "raw" for result in results):
-        lines.append(RAW)
-    return "\n".join(lines)
-
-
-def format_noise(run: Run) -> list[str]:
-    """Return one line with the noise floor that `mrb check --noise` stored in the run's folder, or no line.
-
-    If it was measured on another reranker, the line says so and the noise is not shown. ResultError if the file is
-    damaged.
-    """
-    noise = None if run.path is None else read_noise(run.path)
-    if noise is None:
-        return []
-    if other := describe_other_reranker(noise, run.record.reranker):
-        return [f"{NOISE_FILE} is not used: {other}; `mrb check --noise` measures it again"]
-    moves = f"{HEADLINE} moves by {100 * noise.floor:.3f} a query on average between two batch plans"
-    return [f"noise floor: {moves} ({noise.extent})"]
-
-
-def _list_averaged_tasks(run: Run) -> tuple[str, ...]:
+def list_averaged_tasks(run: Run) -> tuple[str, ...]:
     """Return the tasks that an average must cover: all of the run's suite, or without a suite those of the run."""
     return run.record.tasks if run.record.suite is None else load_suite(run.record.suite).tasks
-
-
-def _make_average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
-    first, own, oracle = find_averages(run, over, measure)
-    label = f"average over {over} ({own.done} of {own.of})"
-    if own.interval is None or first.mean is None or oracle.mean is None:
-        missing = f"{own.of - own.done} of {own.of} {over} missing"
-        why = missing if own.done < own.of else "depth, queries or qrels differ"
-        return RunRow(label, "", state=f"no average: {why}")
-    return RunRow(label, "", first.mean, own.interval, oracle.mean)
-
-
-def _format_cells(row: RunRow) -> tuple[str, ...]:
-    if row.first_stage is None or row.own is None or row.oracle is None:
-        return row.label, row.type, row.state
-    own = f"{100 * row.own.mean:6.2f} [{100 * row.own.low:.2f}, {100 * row.own.high:.2f}]"
-    gain = f"{100 * (row.own.mean - row.first_stage):+.2f}"
-    return row.label, row.type, f"{100 * row.first_stage:.2f}", own, f"{100 * row.oracle:.2f}", gain
 
 
 def _list_means(run: Run, task_ids: Sequence[str], measure: str, row: Row) -> list[float]:

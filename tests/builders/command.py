@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,3 +44,8 @@ def read_error(kind: type[Exception], call: Callable[..., object], *args: object
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+def count_uncovered(text: str) -> int:
+    """Number of tasks that lines `not covered: REASON (N tasks): ...` name."""
+    return sum(int(found) for found in re.findall(r"^not covered: .*\((\d+) tasks?\): ", text, re.MULTILINE))

@@ -190,7 +190,7 @@ def test_tasks_of_the_hub_get_the_speed_on_embedded_data(tmp_path: Path, monkeyp
     )
     monkeypatch.chdir(tmp_path)
     text = said(options("mrb", tmp_path, "scifact", "nights", model="words"))
-    assert "nights: not covered: " in text and "Rates are those on the embedded task of the same type" in text
+    assert "takes text (1 task): nights" in text and "Rates are those on the embedded task of the same type" in text
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     assert rows["nights"].split()[-2:] == ["-", "-"]
     assert "30,000" in rows["scifact"] and " - " in rows["scifact"], "the speed is a range"

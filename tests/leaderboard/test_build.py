@@ -18,7 +18,8 @@ from mrb.leaderboard.tables.cells import escape_invisible, format_percent, forma
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, SOURCE, Table
 from mrb.leaderboard.tables.runs import make_card, read_runs
 from mrb.leaderboard.tables.table_grouping import group_runs
-from mrb.results.run import average_over_tasks, format_run, load_run
+from mrb.results.run import average_over_tasks, load_run
+from mrb.results.table import format_run
 from tests.builders.pages import read_pages
 
 MakeRun = Callable[..., Path]

@@ -26,8 +26,9 @@ from mrb.rerankers.check.probe import Probe
 from mrb.rerankers.declaration import read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.results.compare import compare
-from mrb.results.run import Run, average_over_tasks, format_run, load_run
+from mrb.results.run import Run, average_over_tasks, load_run
 from mrb.results.schema import RerankerInfo
+from mrb.results.table import format_run
 from mrb.retrieval.candidate_stats import measure_quality
 from tests.builders.toy import toy_candidates, toy_data, toy_task
 

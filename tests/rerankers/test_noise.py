@@ -13,8 +13,9 @@ import pytest
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
 from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
-from mrb.results.run import format_run, load_run
+from mrb.results.run import load_run
 from mrb.results.schema import MAX_RESULT_BYTES, read_run
+from mrb.results.table import format_run
 from tests.builders.run_folders import write_run_folder
 
 MakeRun = Callable[..., Path]

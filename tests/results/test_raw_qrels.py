@@ -15,8 +15,9 @@ from mrb.errors import ResultError
 from mrb.evaluation.spec import select_tasks
 from mrb.leaderboard.build import build
 from mrb.results.export import format_csv, format_latex
-from mrb.results.run import RAW, average_over_tasks, format_run, load_run
+from mrb.results.run import RAW, average_over_tasks, load_run
 from mrb.results.schema import check_registry
+from mrb.results.table import format_run
 from mrb.retrieval.first_stage import make_provenance
 
 MakeRun = Callable[..., Path]

@@ -84,10 +84,11 @@ def pull_from(address: str, task_id: str | None) -> list[Path]:
 def _table(lists: Iterable[ListInfo]) -> str:
     """A row for each list; the hash is its identity, as in every result."""
     from mrb._util.format import format_table
+    from mrb._util.terminal import find_screen
 
     rows = [("task", "first stage", "track", "depth", "lists", "pairs", "sha256")]
     for about in lists:
         made = about.provenance
         numbers = (str(made.depth), f"{about.queries:,}", f"{about.pairs:,}")
         rows.append((made.task, made.first_stage, made.track, *numbers, about.sha256))
-    return "\n".join(format_table(rows, left=3))
+    return "\n".join(format_table(rows, left={0, 1, 2, 6}, drop=("lists", "pairs"), screen=find_screen()))

@@ -27,6 +27,7 @@ from mrb.parallel.ray_cluster import ClusterOptions
 from mrb.rerankers.calling import close_after
 
 if TYPE_CHECKING:
+    from mrb._util.terminal import find_screen
     from mrb.data.task import Task
     from mrb.evaluation.estimate import EncodingRate
     from mrb.retrieval.make_lists import ListOptions
@@ -141,7 +142,7 @@ def _estimate(
         for name in dict.fromkeys(names.values()):
             own = [task for task in tasks if names[task.id] == name]
             rows += estimate_lists(own, options.depth, _probed(name, options.options, own))
-    click.echo(format_estimate(rows, "items", "encoding", workers, price))
+    click.echo(format_estimate(rows, "items", "encoding", workers, price, find_screen()))
     click.echo(ASSUMED if rates else PROBED)
 
 

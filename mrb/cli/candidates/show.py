@@ -30,6 +30,8 @@ def show(
 
     TASK shows the task's published list.
     """
+    from mrb._util.format import fold_text
+    from mrb._util.terminal import find_screen
     from mrb.candidates.lists import read_parquet, write_trec
 
     path = _find(list_or_task, task_id)
@@ -44,8 +46,9 @@ def show(
         for rank, (doc_id, score) in enumerate(zip(doc_ids, scores, strict=True), start=1):
             click.echo(f"{rank}\t{doc_id}\t{score!s}")
     else:
+        screen = find_screen()
         for name, value in _fields(path, candidates, depth or candidates.provenance.depth):
-            click.echo(f"{name:<12} {value}")
+            click.echo("\n".join(fold_text(f"{name:<12} {value}", screen, indent=" " * 13)))
 
 
 def _find(list_or_task: str, task_id: str | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mrb._util.format import format_table
+from mrb._util.format import PLAIN, Screen, format_reasons, format_table
 from mrb.rerankers.check.check import PROPERTIES, CheckOutcome, TaskCheck
 from mrb.rerankers.check.score_noise import TOLERANCE, Difference
 from mrb.rerankers.noise import NoiseRecord
@@ -15,7 +15,7 @@ _OF_SCORES = "% of the standard deviation of the task's scores"
 _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of candidate pairs that change places"}
 
 
-def format_check(checked: CheckOutcome) -> str:
+def format_check(checked: CheckOutcome, screen: Screen = PLAIN) -> str:
     """Format the model's declarations, one row per task, the tasks not checked, and the throughput."""
     info = checked.info
     declared = [info.kind, f"takes {', '.join(info.inputs)}"]
@@ -28,8 +28,8 @@ def format_check(checked: CheckOutcome) -> str:
     lines = [
         f"{info.name}: {'; '.join(declared)}",
         f"largest difference, in {_SCALE[info.kind]} (0: the same bits; over {100 * TOLERANCE:g}: broken, marked !)",
-        *format_table(rows, left=2),
-        *(f"{task_id}: not covered: {reason}" for task_id, reason in checked.not_covered.items()),
+        *format_table(rows, left=2, drop=("type", "pairs"), screen=screen),
+        *format_reasons({task_id: f"not covered: {reason}" for task_id, reason in checked.not_covered.items()}),
     ]
     for reason in dict.fromkeys(checked.elsewhere.values()):
         task_ids = [task_id for task_id, why in checked.elsewhere.items() if why == reason]
@@ -47,14 +47,14 @@ def format_verdict(checked: CheckOutcome) -> str:
     return held
 
 
-def format_noise(record: NoiseRecord) -> str:
+def format_noise(record: NoiseRecord, screen: Screen = PLAIN) -> str:
     """Format one row of noise per task, and the noise floor."""
     rows = [("task", "queries", "pairs", "largest difference", "rank changes", "nDCG@10 change")]
     for task_id, noise in record.tasks.items():
         counts = (str(noise.queries), str(noise.pairs), f"{noise.largest_difference:.3g}", str(noise.rank_changes))
         rows.append((task_id, *counts, f"{100 * noise.mean_change:.3f}"))
     floor = f"noise floor: nDCG@10 moves by {100 * record.floor:.3f} a query on average (mean over tasks, times 100)"
-    return "\n".join([*format_table(rows), floor])
+    return "\n".join([*format_table(rows, screen=screen), floor])
 
 
 def _format_cell(difference: Difference | None) -> str:
