@@ -19,10 +19,12 @@ _SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/we
 
 
 def make_content(item: Item) -> str | dict[str, Any]:
-    """Return `item` as a query or document of a request: its text alone, or parts, the image before the text."""
-    if item.image is None:
+    """Return `item` as a query or document of a request: its text alone, or parts, the images before the text."""
+    if not item.images:
         return item.text
-    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": encode_data_url(item.image)}}]
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": encode_data_url(image)}} for image in item.images
+    ]
     if item.text:
         parts.append({"type": "text", "text": item.text})
     return {"content": parts}

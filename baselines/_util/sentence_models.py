@@ -70,13 +70,23 @@ def has_chat_template(model: Any) -> bool:
     return "message" in getattr(model[0], "modality_config", {})
 
 
+def takes_image_lists() -> bool:
+    """Return whether sentence-transformers takes a list of images as one input; older releases take one image."""
+    try:
+        from sentence_transformers.base.modality_types import MultimodalInput
+    except ImportError:
+        return False
+    return "image" in MultimodalInput.__annotations__
+
+
 def make_typed_input(item: Item) -> dict[str, Any]:
-    """Return an item as a dictionary {"image": ..., "text": ...}.
+    """Return an item as a dictionary {"image": ..., "text": ...}; several images are a list.
 
     A model that takes images would open a plain text that looks like an image's address or path; under the key "text"
     it stays a text.
     """
-    parts: dict[str, Any] = {"image": item.image.open()} if item.image else {}
+    opened = [image.open() for image in item.images]
+    parts: dict[str, Any] = {"image": opened if len(opened) > 1 else opened[0]} if opened else {}
     return parts | ({"text": item.text} if item.text or not parts else {})
 
 

@@ -15,6 +15,7 @@ class Constant:
     """
 
     kind = "pointwise"
+    max_images = None
     version = "1"
     batch_invariant = True
 

@@ -19,6 +19,7 @@ from mrb.baselines._util.sentence_models import (
     load_sentence_model,
     make_typed_input,
     read_special_tokens_as_text,
+    takes_image_lists,
 )
 from mrb.data.items import Item
 from mrb.data.task import Modality
@@ -102,6 +103,7 @@ class CrossEncoder:
         self._model = model
         self.inputs = _read_inputs(self.name, path, model)
         self._as_parts = _takes_parts(model)
+        self.max_images = None if self._as_parts and takes_image_lists() else 1
         self._batch_size = batch_size or (0 if model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
         self._raw = import_or_refuse(self.name, "torch", INSTALL).nn.Identity()
@@ -174,7 +176,7 @@ class CrossEncoder:
 def _estimate_tokens(query: Item, candidate: Item) -> int:
     """Return the approximate number of tokens."""
     letters = sum(len(item.text.encode()) for item in (query, candidate))
-    pictures = [item.image.size for item in (query, candidate) if item.image]
+    pictures = [image.size for item in (query, candidate) for image in item.images]
     return 1 + letters // _BYTES_PER_TOKEN + sum(width * height for width, height in pictures) // _PIXELS_PER_TOKEN
 
 

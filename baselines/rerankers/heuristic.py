@@ -40,10 +40,13 @@ class Surface:
     - Text and image, either way: the named colours against the colours shown, and their named positions (bands, field,
       cross, triangle, corner). It cannot read: on images of pages it is no better than chance.
 
+    An item with several images is as good as its best one: the score is the greatest over the pairs of images.
+
     Covers: all inputs. Pointwise, without corpus statistics, not trained. Licence: Apache-2.0, part of MRB.
     """
 
     kind = "pointwise"
+    max_images = None
     version = "1"
     batch_invariant = True
 
@@ -54,14 +57,30 @@ class Surface:
     def score(self, request: Request) -> Sequence[float]:
         """Return one score per candidate, about 0 to 2. Terms for which a side lacks text or image are left out."""
         query = request.query
-        shown = self._picture(query.image) if query.image else None
-        wanted = edit_image(shown, query.text) if shown and query.text else None
-        return [self._score_pair(query, shown, wanted, candidate) for candidate in request.candidates]
+        views = [
+            (shown, edit_image(shown, query.text) if shown and query.text else None) for shown in self._view(query)
+        ]
+        return [
+            max(
+                self._score_pair(query, shown, wanted, candidate, picture)
+                for shown, wanted in views
+                for picture in self._view(candidate)
+            )
+            for candidate in request.candidates
+        ]
+
+    def _view(self, item: Item) -> Sequence[ImageFeatures | None]:
+        """Return the features of each image of an item; one None if it has no image."""
+        return [self._picture(image) for image in item.images] or [None]
 
     def _score_pair(
-        self, query: Item, shown: ImageFeatures | None, wanted: ImageFeatures | None, candidate: Item
+        self,
+        query: Item,
+        shown: ImageFeatures | None,
+        wanted: ImageFeatures | None,
+        candidate: Item,
+        picture: ImageFeatures | None,
     ) -> float:
-        picture = self._picture(candidate.image) if candidate.image else None
         score = 0.0
         if query.text and candidate.text:
             score += compute_text_likeness(self._profile(query.text), self._profile(candidate.text))

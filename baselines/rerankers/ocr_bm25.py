@@ -32,6 +32,7 @@ class OcrBM25:
     """
 
     kind = "setwise"
+    max_images = None
 
     def __init__(self, k1: float = K1, b: float = B) -> None:
         library = import_or_refuse("ocr-bm25", "rapidocr_onnxruntime", _INSTALL)
@@ -48,7 +49,7 @@ class OcrBM25:
         return score_bm25(self._words(self._read_item(request.query)), documents, self.k1, self.b)
 
     def _read_item(self, item: Item) -> str:
-        return f"{item.text}\n{self._read(item.image)}" if item.image else item.text
+        return "\n".join([item.text, *(self._read(image) for image in item.images)])
 
     def _read_lines(self, image: ImageHandle) -> str:
         """Return the lines that OCR finds with a confidence of at least 0.5, from top to bottom."""

@@ -17,6 +17,7 @@ class Random:
     """
 
     kind = "pointwise"
+    max_images = None
     version = "1"
     batch_invariant = True
 

@@ -27,13 +27,14 @@ class RerankAPI:
     """Gets scores from a rerank server, several requests at a time.
 
     Options: `url` (full address of the call), `model` (its name on the server), `api_key_env` (name of the environment
-    variable with the key, sent as a bearer token), `inputs` (what the served model takes; default text), `kind`
-    ("setwise" for a model that reads all documents together), `timeout` (seconds per attempt), `retries` (further
-    attempts after 429, 5xx, a lost connection or a time-out), `requests_per_minute`, `max_documents` (per call; longer
-    lists are split), `concurrency`, `instruction_field` (field for the task's instruction; not sent by default),
-    `extra` (further fields of every call, as JSON; published with results).
+    variable with the key, sent as a bearer token), `inputs` (what the served model takes; default text), `max_images`
+    (how many of one query or document; none: any number), `kind` ("setwise" for a model that reads all documents
+    together), `timeout` (seconds per attempt), `retries` (further attempts after 429, 5xx, a lost connection or a
+    time-out), `requests_per_minute`, `max_documents` (per call; longer lists are split), `concurrency`,
+    `instruction_field` (field for the task's instruction; not sent by default), `extra` (further fields of every call,
+    as JSON; published with results).
 
-    Covers what `inputs` says. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
+    Covers what `inputs` and `max_images` say. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
     """
 
     version = "1"
@@ -44,6 +45,7 @@ class RerankAPI:
         model: str,
         api_key_env: str | None = None,
         inputs: tuple[Modality, ...] = ("text",),
+        max_images: int | None = 1,
         kind: Literal["pointwise", "setwise"] = "pointwise",
         timeout: float = 60.0,
         retries: int = 6,
@@ -61,6 +63,7 @@ class RerankAPI:
             raise AdapterError(f"rerank-api: max_documents is {max_documents}, wanted a whole number from 1")
         self.model = model
         self.inputs = inputs
+        self.max_images = max_images
         self.kind = kind
         self.max_documents = max_documents
         self.concurrency = concurrency

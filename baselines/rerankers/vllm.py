@@ -24,13 +24,14 @@ _INSTALL = "pip install vllm==0.33.0, in an environment of its own, with MRB"
 class VLLM:
     """Scores are a cross-encoder's raw logits (`use_activation=False`): a sigmoid would tie scores far from 0.5.
 
-    Options: `model` (Hub id or folder), `revision`, `inputs` (what the model takes; default text), `hf_overrides`
-    (JSON, as `vllm serve --hf-overrides`), `chat_template` (a file with the prompt of the model's training; without it
-    many models give plausible wrong scores), `dtype`, `max_model_len`, `gpu_memory_utilization`, `max_tokens_per_doc`
+    Options: `model` (Hub id or folder), `revision`, `inputs` (what the model takes; default text), `max_images` (how
+    many of one query or document; none: any number; vLLM has a limit of its own per prompt), `hf_overrides` (JSON, as
+    `vllm serve --hf-overrides`), `chat_template` (a file with the prompt of the model's training; without it many
+    models give plausible wrong scores), `dtype`, `max_model_len`, `gpu_memory_utilization`, `max_tokens_per_doc`
     (longer texts are truncated; vLLM aborts the run at a prompt that is too long), `instruction` (pass the task's
     instruction to the template as `instruction`).
 
-    Covers what `inputs` says. Remote code is never run.
+    Covers what `inputs` and `max_images` say. Remote code is never run.
     """
 
     kind = "pointwise"
@@ -40,6 +41,7 @@ class VLLM:
         model: str,
         revision: str | None = None,
         inputs: tuple[Modality, ...] = ("text",),
+        max_images: int | None = 1,
         hf_overrides: dict[str, Any] | None = None,
         chat_template: Path | None = None,
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
@@ -50,6 +52,7 @@ class VLLM:
     ) -> None:
         check_model_path("vllm", model, option="model")
         self.inputs = inputs
+        self.max_images = max_images
         self._template, template = _read_template(chat_template)
         if instruction and self._template is None:
             raise AdapterError("vllm: instruction=true needs a chat_template that has a place for it")

@@ -2,7 +2,7 @@
 
 Prompt as in QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_embedding.py, tested against numbers of that code
 (tests/builders/authors/qwen3-vl-embedding.json): the instruction is the system turn and gets a full stop if it ends
-without punctuation, the image comes before the text, an empty item is NULL. The vector is read at the closing
+without punctuation, the images come before the text, an empty item is NULL. The vector is read at the closing
 `<|endoftext|>`, which the checkpoint's tokenizer adds to the authors' prompt (unconfirmed on the checkpoint itself).
 Documents get the default instruction, queries the task's (`--set instruction=default` for none). A prompt of over 8,192
 tokens loses text, as in the authors' code. Images take 4 to 1,800 tokens of 32 x 32 pixels; the authors' code resizes
@@ -27,6 +27,7 @@ PROMPT = PromptTemplate(
     ),
     default_instruction="Represent the user's input.",
     empty="NULL",
+    max_images=None,
     max_length=8192,
     min_pixels=4 * 32 * 32,
     max_pixels=1800 * 32 * 32,

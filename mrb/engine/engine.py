@@ -91,16 +91,18 @@ class Engine(BatchRunner):
             yield from self._score_window(held)
 
     def check_item(self, item: Item) -> None:
-        """Refuse an item that can never be scored, without decoding its image.
+        """Refuse an item that can never be scored, without decoding its images.
 
-        Raises DataError if the image cannot be resized, AdapterError if the image alone fills a prompt.
+        Raises DataError if an image cannot be resized, AdapterError if the images alone fill a prompt.
         """
-        if item.image is not None:
-            tokens = self._get_extractor().tokens(item.image)
+        if item.images:
+            extractor = self._get_extractor()
+            tokens = sum(extractor.tokens(image) for image in item.images)
             if tokens >= self.prompter.max_length:
+                shown = "an image" if len(item.images) == 1 else f"{len(item.images)} images"
                 raise AdapterError(
-                    f"an image of {tokens} tokens does not fit into max_length={self.prompter.max_length}; raise "
-                    "max_length or lower max_pixels"
+                    f"{shown} of {tokens} tokens do{'es' * (len(item.images) == 1)} not fit into "
+                    f"max_length={self.prompter.max_length}; raise max_length or lower max_pixels"
                 )
 
     def close(self) -> None:

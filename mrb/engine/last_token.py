@@ -77,6 +77,7 @@ class LastToken:
         if dtype == "auto" and get_device(device).type == "cuda":
             dtype = self.half
         self.layout = self.prompt
+        self.max_images = self.prompt.max_images
         self.shard_rows = shard_rows
         self._uses_task = instruction == "task"
         options = Options.select(

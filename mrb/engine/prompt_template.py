@@ -29,8 +29,8 @@ class PromptTemplate:
     `template` holds placeholders:
 
     - `{instruction}`;
-    - `{query}` and `{document}`, short for `{query_image}{query_text}` and `{document_image}{document_text}`: the image
-      before the text;
+    - `{query}` and `{document}`, short for `{query_image}{query_text}` and `{document_image}{document_text}`: a side's
+      images, in order and with nothing between them, before its text;
     - `{seam}`: the end of what all candidates of a query share, or, in a template that shows the document first, of
       what all queries of a document share;
     - `{cut}`: where the model's own code joins two pieces that it has tokenised separately.
@@ -42,6 +42,7 @@ class PromptTemplate:
       second label may then be None);
     - `instruction`: the form around a request's instruction; `default_instruction` is used if the request has none
       ("" leaves the form out);
+    - `max_images`: how many images of one side the authors' code takes; None for any number;
     - `empty`: stands for a side with neither text nor image;
     - `flat_positions`: the model was trained with an image's tokens numbered consecutively like text, not by rows and
       columns.
@@ -55,6 +56,7 @@ class PromptTemplate:
     default_instruction: str = ""
     empty: str = ""
     image: str = QWEN_IMAGE
+    max_images: int | None = 1
     max_length: int = 3200
     min_pixels: int = 4 * 28 * 28
     max_pixels: int = 1280 * 28 * 28
@@ -171,12 +173,12 @@ class _Renderer:
             self._add(after if text_follows else after.rstrip(" "))
 
     def _add_image(self, item: Item) -> None:
-        if item.image is not None:
+        for image in item.images:
             self._add(self.layout.image)
-            self.out.images.append(item.image)
+            self.out.images.append(image)
 
     def _add_side_text(self, side: str, item: Item) -> None:
-        if not item.text and item.image is None:
+        if not item.text and not item.images:
             self._add(self.layout.empty)
             return
         place = self._add_given(item.text)

@@ -6,6 +6,8 @@ sources; tests/baselines/test_prompt_templates.py holds every rendered string.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mrb.engine.prompt_template import PromptTemplate
 
 _JUDGE = (
@@ -27,12 +29,14 @@ GMR = PromptTemplate("gmr", _GMR, default_instruction=_PASSAGES)
 # A contrastively trained model is scored by the logit of "yes" alone, as in its loss.
 GMR_CL = PromptTemplate("gmr-cl", _GMR, score="positive", default_instruction=_PASSAGES)
 
-# QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py: 32 x 32 pixels a token, NULL for an empty side.
+# QwenLM/Qwen3-VL-Embedding, src/models/qwen3_vl_reranker.py: 32 x 32 pixels a token, NULL for an empty side, any number
+# of images before the text (since commit 8ce3aab).
 QWEN3_VL = PromptTemplate(
     "qwen3-vl-reranker",
     _GMR,
     default_instruction="Given a search query, retrieve relevant candidates that answer the query.",
     empty="NULL",
+    max_images=None,
     max_length=10_240,
     min_pixels=4 * 32 * 32,
     max_pixels=1800 * 32 * 32,
@@ -124,12 +128,10 @@ MXBAI = PromptTemplate(
 )
 
 # gmr-tiny, which ships with MRB: no system turn and no instruction, to save tokens. The query's text comes first, so
-# that the images of both sides are a fixed number of tokens apart.
+# that the images of both sides are a fixed number of tokens apart. It takes several images and was trained with one.
 _TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"
-GMR_TINY = PromptTemplate("gmr-tiny", _TINY, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
-GMR_TINY_CL = PromptTemplate(
-    "gmr-tiny-cl", _TINY, score="positive", max_length=64, min_pixels=32 * 32, max_pixels=64 * 64
-)
+GMR_TINY = PromptTemplate("gmr-tiny", _TINY, max_images=None, max_length=64, min_pixels=32 * 32, max_pixels=64 * 64)
+GMR_TINY_CL = replace(GMR_TINY, name="gmr-tiny-cl", score="positive")
 
 LAYOUTS = (GMR, GMR_CL, GMR_TINY, GMR_TINY_CL, QWEN3_VL, QWEN3, MONOQWEN, LAMRA_QWEN2, LAMRA_QWEN25, BGE_GEMMA, MXBAI)
 """The templates whose answer is one of two tokens: the choices of `--model yes-no`."""

@@ -84,6 +84,7 @@ class YesNo:
 
         self.name = find_installed_name(type(self))
         self.layout = self._pick_template(layout)
+        self.max_images = self.layout.max_images
         require(self.name, "torch", "transformers")
         wanted = path or self.model
         if wanted is None:

@@ -33,6 +33,7 @@ ITEMS = {
     "spaced": Item(" \n spaced <out> \n\n"),
     "image": Item("", PICTURE),
     "both": Item("its caption\n", PICTURE),
+    "several": Item("their caption", images=[PICTURE, picture(30, 40)]),
     "empty": Item(""),
 }
 JUDGE = (
@@ -46,8 +47,8 @@ def _text(text: str) -> Part:
 
 
 def _parts(item: Item, empty: str | None = None) -> list[Part]:
-    """An image before a text."""
-    image = [{"type": "image", "image": "a picture"}] if item.image is not None else []
+    """The images before the text."""
+    image = [{"type": "image", "image": "a picture"} for _ in item.images]
     found = [*image, *([_text(item.text)] if item.text else [])]
     return found or ([_text(empty)] if empty is not None else [])
 
@@ -84,7 +85,7 @@ def _lamra(gap: str) -> Callable[[str, Item, Item], Messages]:
     )
 
     def messages(instruction: str, q: Item, d: Item) -> Messages:
-        asked = Item(f"{instruction} {q.text}" if instruction and q.text else instruction or q.text, q.image)
+        asked = Item(f"{instruction} {q.text}" if instruction and q.text else instruction or q.text, images=q.images)
         return _turns(None, _text(ask), _text("Query:"), *_parts(asked), _text("Candidate:"), *_parts(d))
 
     return messages

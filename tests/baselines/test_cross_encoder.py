@@ -245,7 +245,7 @@ def test_a_language_model_scores_by_yes_against_no(tmp_path: Path) -> None:
 
 def test_pictures_and_texts_on_both_sides(vision: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(vision), "batch_size": "3"})
-    assert reranker.info.inputs == ("text", "image", "image+text")
+    assert (reranker.info.inputs, reranker.info.max_images) == (("text", "image", "image+text"), None)
     sides = mixed_items()
     found = harness(reranker, make_requests(sides, sides))
     for key, query in enumerate(sides):
@@ -265,6 +265,7 @@ def mixed_items() -> list[Item]:
         Item("", red),
         Item("", tiny),
         Item("huge", huge),
+        Item("both", images=[wide, red]),
         Item("x " * 60),
     ]
 
@@ -281,8 +282,8 @@ def llava(folder: Path) -> tuple[Any, Any]:
 def vision_by_hand(folder: Path, query: Item, candidate: Item) -> float:
     processor, model = llava(folder)
     rendered = {"query": query, "document": candidate}
-    text = "".join(f"{role}:{'<image>' if item.image else ''}{item.text};" for role, item in rendered.items())
-    images = [item.image.open() for item in (query, candidate) if item.image]
+    text = "".join(f"{role}:{'<image>' * len(item.images)}{item.text};" for role, item in rendered.items())
+    images = [image.open() for item in (query, candidate) for image in item.images]
     row = processor(text=f"{text}answer:", images=images or None, return_tensors="pt")
     yes, no = processor.tokenizer.convert_tokens_to_ids(["yes", "no"])
     with torch.inference_mode():

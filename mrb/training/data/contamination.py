@@ -95,13 +95,13 @@ def _hash_task(task: Task) -> Iterator[int]:
     data = load_task_data(task)
     for query_id in data.queries:
         item = data.queries.item(query_id)
-        yield from _hash_item(item, with_text=item.image is None)
+        yield from _hash_item(item, with_text=not item.images)
     for doc_id in data.corpus:
         yield from _hash_item(data.corpus.item(doc_id), with_text=True)
 
 
 def _hash_item(item: Item, *, with_text: bool) -> list[int]:
-    keys = [] if item.image is None else [hash_image(item.image)]
+    keys = [hash_image(image) for image in item.images]
     return [*keys, hash_text(item.text)] if with_text and normalize_text(item.text) else keys
 
 
@@ -148,7 +148,7 @@ class Checker:
 
         Returns None if its query collides, or if no positive or no negative is left.
         """
-        query = self._find_tasks(group.query, with_text=group.query.item.image is None)
+        query = self._find_tasks(group.query, with_text=not group.query.item.images)
         positives = [one for one in group.positives if not self._find_tasks(one, with_text=True)]
         negatives = [one for one in group.negatives if not self._find_tasks(one, with_text=True)]
         lost = len(group.positives) - len(positives), len(group.negatives) - len(negatives)
