@@ -11,10 +11,20 @@ from pathlib import Path
 
 from mrb.engine.published_prompts import GMR_TINY_CL
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import ENGINE_PACKAGES, ModelCard
 
 
 class GMRTiny(YesNo):
     """The model in this folder, or, with `path`, another one trained by the recipe."""
 
+    card = ModelCard(
+        "0.77M",
+        checkpoint="ships with MRB",
+        takes="text, image, both: what the mini suite trains",
+        run_here="yes",
+        compared_with="trained and run here",
+        extra="models",
+        packages=ENGINE_PACKAGES,
+    )
     model = str(Path(__file__).parent)
     prompt = GMR_TINY_CL

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import BGE_GEMMA
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 
 class BGEGemma(YesNo):
     """BAAI/bge-reranker-v2-gemma."""
 
+    card = make_engine_card("2.51B", "Gemma's terms (unconfirmed)")
     inputs = ("text",)
     model = "BAAI/bge-reranker-v2-gemma"
     prompt = BGE_GEMMA

@@ -10,11 +10,20 @@ from __future__ import annotations
 from typing import Literal
 
 from mrb.baselines.rerankers.cross_encoder import CrossEncoder
+from mrb.rerankers.model_card import ModelCard
 
 
 class BgeRerankerV2M3(CrossEncoder):
     """`cross-encoder` with this model's weights, revision and length. Covers text. `path` may be a folder."""
 
+    card = ModelCard(
+        "0.57B",
+        "Apache-2.0 (unconfirmed)",
+        takes="text",
+        compared_with="our own reading",
+        extra="cross-encoder",
+        packages=("torch", "transformers", "sentence_transformers"),
+    )
     name = "bge-reranker-v2-m3"
 
     def __init__(

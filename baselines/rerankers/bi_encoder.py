@@ -24,6 +24,7 @@ from mrb.data.items import Item
 from mrb.data.task import Modality
 from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 CACHE_BYTES = 128 * 1024 * 1024
@@ -49,6 +50,15 @@ class BiEncoder:
     weight is missing from the checkpoint and would be random.
     """
 
+    card = ModelCard(
+        licence="its own",
+        checkpoint="any embedding model of sentence-transformers",
+        takes="what it takes",
+        run_here="never but all-MiniLM-L6-v2",
+        compared_with="sentence-transformers itself",
+        extra="cross-encoder",
+        packages=("torch", "transformers", "sentence_transformers"),
+    )
     kind = "pointwise"
     name = "bi-encoder"
     version = "1"

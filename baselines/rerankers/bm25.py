@@ -19,6 +19,7 @@ from mrb.baselines.retrievers.bm25_disk import FORMAT, NO_TEXT, DiskIndex
 from mrb.baselines.retrievers.lexical import K1, B, score_bm25, tokenize
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
+from mrb.rerankers.model_card import make_plain_card
 from mrb.rerankers.reranker import Request
 from mrb.retrieval import RankedList, select_top_k
 from mrb.retrieval.cache_paths import compute_table_key, find_first_stage_cache
@@ -66,6 +67,7 @@ class BM25Retriever:
     MEMORY_DOCUMENTS. Both give the same lists, so the engine is not part of a list's identity.
     """
 
+    card = make_plain_card("text")
     max_images = None
     version = "1"
 
@@ -123,6 +125,7 @@ class BM25Reranker:
     candidates contain it. Not trained. Licence: Apache-2.0, part of MRB.
     """
 
+    card = make_plain_card()
     kind = "setwise"
     inputs = ("text", "image+text")
     max_images = None

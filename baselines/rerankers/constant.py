@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mrb.rerankers.model_card import make_plain_card
 from mrb.rerankers.reranker import Request
 
 
@@ -14,6 +15,7 @@ class Constant:
     relevance or by position in a file would show here. Not trained. Licence: Apache-2.0, part of MRB.
     """
 
+    card = make_plain_card()
     kind = "pointwise"
     max_images = None
     version = "1"

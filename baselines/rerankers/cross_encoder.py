@@ -26,6 +26,7 @@ from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, make_batches
 from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 _PAIRS_AHEAD = 512
@@ -49,6 +50,15 @@ class CrossEncoder:
     more than one score per pair, or if a weight is missing from the checkpoint and would be random.
     """
 
+    card = ModelCard(
+        licence="its own",
+        checkpoint="any of sentence-transformers",
+        takes="what it takes",
+        run_here="-",
+        compared_with="sentence-transformers itself",
+        extra="cross-encoder",
+        packages=("torch", "transformers", "sentence_transformers"),
+    )
     kind = "pointwise"
     version = "2"
     name = "cross-encoder"

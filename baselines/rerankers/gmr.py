@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import GMR, GMR_CL
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 
 class GMR7B(YesNo):
     """vec-ai/lychee-rerank-mm."""
 
+    card = make_engine_card("8.29B", compared_with="a script of the same form")
     model = "vec-ai/lychee-rerank-mm"
     prompt = GMR
     other_prompts = (GMR_CL,)
@@ -26,5 +28,8 @@ class GMR7B(YesNo):
 class GMR3B(YesNo):
     """The 3B model, whose Hub id is unconfirmed: name a folder."""
 
+    card = make_engine_card(
+        "3.75B", "unconfirmed", "a script of the same form", checkpoint="unconfirmed: name a folder", needs=("path",)
+    )
     prompt = GMR
     other_prompts = (GMR_CL,)

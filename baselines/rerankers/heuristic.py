@@ -15,6 +15,7 @@ from mrb.baselines.retrievers.lexical import tokenize
 from mrb.baselines.synthetic.flag_layout import match_layout
 from mrb.baselines.synthetic.image_edits import edit_image, measure_tone
 from mrb.data.items import Item
+from mrb.rerankers.model_card import make_plain_card
 from mrb.rerankers.reranker import Request
 
 # Weights, set by hand on the development and training splits of the mini suite.
@@ -45,6 +46,7 @@ class Surface:
     Covers: all inputs. Pointwise, without corpus statistics, not trained. Licence: Apache-2.0, part of MRB.
     """
 
+    card = make_plain_card()
     kind = "pointwise"
     max_images = None
     version = "1"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrb.engine.published_prompts import JINA_M0
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 if TYPE_CHECKING:
     from mrb.engine.head import Head
@@ -28,6 +29,7 @@ _HEAD = ("score.0.weight", "score.0.bias", "score.2.weight", "score.2.bias")
 class JinaRerankerM0(YesNo):
     """jinaai/jina-reranker-m0."""
 
+    card = make_engine_card("2.45B", "CC-BY-NC-4.0: not for commercial use")
     model = "jinaai/jina-reranker-m0"
     prompt = JINA_M0
     # `head` reads the score head; the vocabulary's head is not used.

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import LAMRA_QWEN2, LAMRA_QWEN25
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 
 class LamRARank(YesNo):
     """code-kunkun/LamRA-Rank."""
 
+    card = make_engine_card("8.29B", "unconfirmed")
     model = "code-kunkun/LamRA-Rank"
     version = "2"
     prompt = LAMRA_QWEN2

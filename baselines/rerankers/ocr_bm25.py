@@ -14,6 +14,7 @@ from mrb.baselines._util.lazy_import import import_or_refuse
 from mrb.baselines.retrievers.features import ImageCache
 from mrb.baselines.retrievers.lexical import K1, B, score_bm25, tokenize
 from mrb.data.items import ImageHandle, Item
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 CACHE_IMAGES = 20_000
@@ -31,6 +32,12 @@ class OcrBM25:
     among the last CACHE_IMAGES used.
     """
 
+    card = ModelCard(
+        checkpoint="PP-OCRv4, carried by the package rapidocr-onnxruntime",
+        run_here="yes",
+        extra="ocr",
+        packages=("rapidocr_onnxruntime",),
+    )
     kind = "setwise"
     max_images = None
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import QWEN3_VL
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import make_engine_card
 
 
 class Qwen3VLReranker2B(YesNo):
     """Qwen/Qwen3-VL-Reranker-2B."""
 
+    card = make_engine_card("2B")
     model = "Qwen/Qwen3-VL-Reranker-2B"
     revision = "4bd860ac4f15ad1897a214615cccc700f8f71818"
     prompt = QWEN3_VL
@@ -23,5 +25,6 @@ class Qwen3VLReranker2B(YesNo):
 class Qwen3VLReranker8B(Qwen3VLReranker2B):
     """Qwen/Qwen3-VL-Reranker-8B."""
 
+    card = make_engine_card("8B")
     model = "Qwen/Qwen3-VL-Reranker-8B"
     revision = "407993db318a67dbb333bbeb8b1521fb703a3bb1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from mrb.rerankers.model_card import make_plain_card
 from mrb.rerankers.reranker import Request
 
 
@@ -16,6 +17,7 @@ class Random:
     MRB. Another `seed` (default 0) gives other scores.
     """
 
+    card = make_plain_card()
     kind = "pointwise"
     max_images = None
     version = "1"

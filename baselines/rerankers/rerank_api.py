@@ -18,6 +18,7 @@ from mrb.baselines._util.http_client import Service, ServiceError
 from mrb.data.items import Item
 from mrb.data.task import Modality
 from mrb.errors import AdapterError
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 _OWN_FIELDS = ("model", "query", "documents", "top_n")
@@ -37,6 +38,9 @@ class RerankAPI:
     Covers what `inputs` and `max_images` say. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
     """
 
+    card = ModelCard(
+        licence="the server's", checkpoint="a server's", takes="text, image, both", run_here="-", server=True
+    )
     version = "1"
 
     def __init__(

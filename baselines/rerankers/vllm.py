@@ -16,6 +16,7 @@ from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse
 from mrb.data.task import Modality
 from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError, to_one_line
+from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 _INSTALL = "pip install vllm==0.33.0, in an environment of its own, with MRB"
@@ -34,6 +35,14 @@ class VLLM:
     Covers what `inputs` and `max_images` say. Remote code is never run.
     """
 
+    card = ModelCard(
+        licence="its own",
+        checkpoint="what vLLM 0.33 scores",
+        takes="what it takes",
+        run_here="never: vLLM needs a GPU; tested against a stand-in",
+        packages=("vllm",),
+        gpu="needed",
+    )
     kind = "pointwise"
 
     def __init__(

@@ -10,9 +10,20 @@ from __future__ import annotations
 
 from mrb.engine.published_prompts import LAYOUTS
 from mrb.engine.yes_no import YesNo
+from mrb.rerankers.model_card import ModelCard
 
 
 class AnyYesNo(YesNo):
     """The checkpoint and the prompt template that the options name."""
 
+    card = ModelCard(
+        licence="yours",
+        checkpoint="yours",
+        takes="what it was trained for",
+        needs=("path", "layout"),
+        run_here="-",
+        extra="models",
+        packages=("torch", "transformers"),
+        gpu="advised",
+    )
     other_prompts = LAYOUTS

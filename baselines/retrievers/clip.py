@@ -10,11 +10,13 @@ seen). An item with text and image gets the sum of the two vectors, each of leng
 from __future__ import annotations
 
 from mrb.engine.two_towers import TwoTowers
+from mrb.rerankers.model_card import make_engine_card
 
 
 class CLIP(TwoTowers):
     """openai/clip-vit-base-patch32."""
 
+    card = make_engine_card("151M", "MIT (unconfirmed)", "our own reading")
     model = "openai/clip-vit-base-patch32"
     model_type = "clip"
     loader = "CLIPModel"

@@ -11,6 +11,7 @@ from mrb.baselines.retrievers.features import Float64, read_image_features
 from mrb.data.items import Item
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import CandidatesError
+from mrb.rerankers.model_card import make_plain_card
 from mrb.retrieval import RankedList, search_exact
 
 
@@ -21,6 +22,8 @@ class ColourWords:
     Both ways: the query's text against the documents' images, and the query's image against the documents' texts. If
     both sides have both, the score is the mean of the two cosines.
     """
+
+    card = make_plain_card("text, image, both")
 
     def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the documents whose colours fit each query's best."""

@@ -11,6 +11,7 @@ from mrb.baselines.retrievers.features import Float64
 from mrb.baselines.retrievers.pixels import make_vectors
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
+from mrb.rerankers.model_card import make_plain_card
 from mrb.retrieval import RankedList, search_exact, select_top_k
 
 
@@ -22,6 +23,8 @@ class Gallery:
     within a group by BM25 of the query's text; those that share no word with it come last. The score is (groups -
     group's rank) + s / (1 + s) with s the BM25 score, so groups never interleave, whatever the texts say.
     """
+
+    card = make_plain_card("text, image, both")
 
     def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the documents behind the nearest gallery images of each query."""

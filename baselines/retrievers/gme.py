@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from mrb.engine.last_token import LastToken
 from mrb.engine.prompt_template import PromptTemplate
+from mrb.rerankers.model_card import make_engine_card
 
 PROMPT = PromptTemplate(
     name="gme",
@@ -43,6 +44,7 @@ PROMPT = PromptTemplate(
 class GME2B(LastToken):
     """Alibaba-NLP/gme-Qwen2-VL-2B-Instruct."""
 
+    card = make_engine_card("2.21B")
     model = "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct"
     revision = "ce765ae71b8cdb208203cd8fb64a170b1b84293a"
     version = "2"
@@ -57,5 +59,6 @@ class GME2B(LastToken):
 class GME7B(GME2B):
     """Alibaba-NLP/gme-Qwen2-VL-7B-Instruct."""
 
+    card = make_engine_card("8.29B")
     model = "Alibaba-NLP/gme-Qwen2-VL-7B-Instruct"
     revision = "477027a6480f8630363be77751f169cc3434b673"

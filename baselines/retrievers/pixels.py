@@ -9,6 +9,7 @@ import numpy as np
 from mrb.baselines.retrievers.features import Float64, read_image_features
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import CandidatesError
+from mrb.rerankers.model_card import make_plain_card
 from mrb.retrieval import RankedList, search_exact
 
 
@@ -18,6 +19,8 @@ class Pixels:
 
     The query's text is ignored. Documents without an image are never found; a query without one is an error.
     """
+
+    card = make_plain_card("image")
 
     def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
         """Yield the documents whose images look most like each query's."""

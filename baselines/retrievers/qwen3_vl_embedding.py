@@ -17,6 +17,7 @@ import unicodedata
 
 from mrb.engine.last_token import LastToken
 from mrb.engine.prompt_template import PromptTemplate
+from mrb.rerankers.model_card import make_engine_card
 
 PROMPT = PromptTemplate(
     name="qwen3-vl-embedding",
@@ -37,6 +38,7 @@ PROMPT = PromptTemplate(
 class Qwen3VLEmbedding2B(LastToken):
     """Qwen/Qwen3-VL-Embedding-2B."""
 
+    card = make_engine_card("2B")
     model = "Qwen/Qwen3-VL-Embedding-2B"
     prompt = PROMPT
 
@@ -51,4 +53,5 @@ class Qwen3VLEmbedding2B(LastToken):
 class Qwen3VLEmbedding8B(Qwen3VLEmbedding2B):
     """Qwen/Qwen3-VL-Embedding-8B."""
 
+    card = make_engine_card("8B")
     model = "Qwen/Qwen3-VL-Embedding-8B"

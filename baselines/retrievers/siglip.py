@@ -10,11 +10,19 @@ vectors, each of length 1. Instructions are not used. Its tokenizer, which lower
 from __future__ import annotations
 
 from mrb.engine.two_towers import TwoTowers
+from mrb.rerankers.model_card import ModelCard
 
 
 class SigLIP(TwoTowers):
     """google/siglip-base-patch16-224."""
 
+    card = ModelCard(
+        "203M",
+        compared_with="our own reading",
+        extra="siglip",
+        packages=("torch", "transformers", "sentencepiece", "google.protobuf"),
+        gpu="advised",
+    )
     model = "google/siglip-base-patch16-224"
     commit = "7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed"
     model_type = "siglip"

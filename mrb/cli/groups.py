@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mrb.errors import MRBError
+from mrb.errors import MRBError, suggest_names
 
 
 class Group(click.Group):
@@ -18,7 +18,14 @@ class Group(click.Group):
         self.moved = moved or {}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of this name. MRBError names the new spelling of an old one."""
+        """Return the command of this name.
+
+        Raises MRBError for an unknown name, with similar ones, and for an old spelling, with the new one.
+        """
         if cmd_name in self.moved:
             raise MRBError(f"`{ctx.command_path} {cmd_name}` is now `{self.moved[cmd_name]}`")
-        return super().get_command(ctx, cmd_name)
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            close = suggest_names(cmd_name, self.list_commands(ctx))
+            raise MRBError(f"no command {cmd_name!r}{close}; `{ctx.command_path} --help` lists them")
+        return found

@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "Write a run as TREC run files, CSV or a LaTeX table.",
     "leaderboard": "Build the board from runs and submissions.",
     "merge": "Merge the shards of a run (run --shard I/N).",
+    "models": "List the rerankers that are installed, and whether they can run here.",
     "recompute": "Recompute every number of a run from its journals.",
     "run": "Score a reranker on a suite or on single tasks.",
     "schema": "Print the JSON Schema of result files.",
@@ -119,8 +120,8 @@ def _main() -> None:
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.UsageError as error:
-        click.UsageError(hide_secrets(error.format_message()), error.ctx).show()
-        sys.exit(2)
+        path = error.ctx.command_path if error.ctx is not None else "mrb"
+        _fail(f"{error.format_message()} (`{path} --help`)")
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
-from mrb.rerankers.plugins import RERANKERS, list_installed, load_installed
+from mrb.rerankers.plugins import RERANKERS, Factory, list_installed, list_parameters, load_installed
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -40,10 +39,11 @@ def find_known_models(group: str = RERANKERS) -> Mapping[str, KnownModel]:
     found: dict[str, KnownModel] = {}
     for name in list_installed(group):
         try:
-            factory = load_installed(name, group)
+            adapter = load_installed(name, group)
         except AdapterError:
             continue
-        repository, commit = find_default_checkpoint(factory)
+        factory = adapter.factory
+        repository, commit = find_default_checkpoint(adapter)
         if repository is not None:
             found[repository.lower()] = KnownModel(repository, name, factory, commit)
         card = getattr(factory, "card", None)
@@ -52,22 +52,12 @@ def find_known_models(group: str = RERANKERS) -> Mapping[str, KnownModel]:
     return found
 
 
-def find_default_checkpoint(factory: Any) -> tuple[str | None, str | None]:
+def find_default_checkpoint(adapter: Factory) -> tuple[str | None, str | None]:
     """Return (ORG/NAME, commit) of what an adapter loads without options; None for what it does not name."""
-    defaults = read_defaults(factory)
+    defaults = {name: parameter.default for name, parameter in list_parameters(adapter).items()}
+    factory = adapter.factory
     path = getattr(factory, "model", None) or defaults.get("path")
     commit = getattr(factory, "revision", None) or getattr(factory, "commit", None) or defaults.get("revision")
     if not isinstance(path, str) or not _HUB_ID.fullmatch(path):
         return None, None
     return path, commit if isinstance(commit, str) else None
-
-
-def read_defaults(factory: Any) -> dict[str, Any]:
-    """Return the defaults of an adapter's options by name."""
-    if not (inspect.isclass(factory) or inspect.isfunction(factory)):
-        return {}
-    try:
-        parameters = inspect.signature(factory).parameters
-    except (TypeError, ValueError):
-        return {}
-    return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}

@@ -1,4 +1,4 @@
-"""What an adapter says of its model for people: checkpoint, size, licence, what it needs. No score depends on it."""
+"""What an adapter says of its model for people: size, licence, what it needs. No score depends on it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mrb.data.task import Modality
-from mrb.rerankers.reranker import MODALITIES
-
 Need = Literal["no", "advised", "needed"]
+ENGINE_PACKAGES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -17,53 +15,66 @@ class ModelCard:
     """The class attribute `card` of an adapter, which `mrb models` and docs/models.md show.
 
     Args:
-        checkpoint: ORG/NAME of the published model that the adapter runs by itself, or in words what it runs.
-        licence: Licence of the weights; "(unconfirmed)" where its source was not read.
         size: Number of weights, e.g. "8.29B"; empty without weights.
-        inputs: What it takes. None: what the model takes that the user names.
+        licence: Licence of the weights; "(unconfirmed)" where its source was not read.
+        checkpoint: What the adapter runs, in words; empty: the model that its attribute `model` or its option `path`
+            names.
+        takes: What it takes, in words; empty: its attribute `inputs`.
         run_here: Whether the project has run it on its real weights: "yes", "never" or words; "-" if it has none.
         compared_with: What its scores were compared with.
+        needs: Options that must be given, beside those without a default.
         extra: The extra of the package `mrb` that installs what it needs; empty if nothing more is needed.
         packages: Modules that must be importable.
         gpu: Whether it needs a GPU.
         server: Whether it calls a server.
-        note: A few words on its inputs.
         variants: Further published models that the same adapter runs, with the options they need.
+
+    Example:
+        >>> ModelCard("8.29B", "Apache-2.0", extra="models", packages=("torch", "transformers")).size
+        '8.29B'
     """
 
-    checkpoint: str
-    licence: str = "Apache-2.0"
     size: str = ""
-    inputs: tuple[Modality, ...] | None = MODALITIES
+    licence: str = "Apache-2.0"
+    checkpoint: str = ""
+    takes: str = ""
     run_here: str = "never"
-    compared_with: str = "the authors' code"
+    compared_with: str = "-"
+    needs: tuple[str, ...] = ()
     extra: str = ""
     packages: tuple[str, ...] = ()
     gpu: Need = "no"
     server: bool = False
-    note: str = ""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def engine_card(
-    checkpoint: str, size: str, inputs: tuple[Modality, ...] = MODALITIES, extra: str = "models", **words: str
+def make_engine_card(
+    size: str,
+    licence: str = "Apache-2.0",
+    compared_with: str = "the authors' code",
+    *,
+    checkpoint: str = "",
+    takes: str = "",
+    needs: tuple[str, ...] = (),
+    peft: bool = False,
 ) -> ModelCard:
-    """Return the card of a published checkpoint that MRB's engine runs.
+    """Return the card of a published checkpoint that MRB's engine runs; the arguments are those of `ModelCard`.
 
-    Args:
-        checkpoint: ORG/NAME.
-        size: Number of weights.
-        inputs: What it takes.
-        extra: The extra that installs what it needs.
-        words: `licence`, `run_here`, `compared_with` or `note`, where they are not the usual ones.
+    `peft` says that its weights are LoRA weights.
     """
-    needs = ("torch", "transformers", *(("peft",) if extra == "train" else ()))
     return ModelCard(
+        size,
+        licence,
         checkpoint,
-        size=size,
-        inputs=inputs,
-        extra=extra,
-        packages=needs,
+        takes,
+        compared_with=compared_with,
+        needs=needs,
+        extra="train" if peft else "models",
+        packages=(*ENGINE_PACKAGES, "peft") if peft else ENGINE_PACKAGES,
         gpu="advised",
-        **words,  # type: ignore[arg-type]
     )
+
+
+def make_plain_card(takes: str = "") -> ModelCard:
+    """Return the card of an adapter without weights, which runs on any machine. `takes` is that of `ModelCard`."""
+    return ModelCard(checkpoint="no weights", takes=takes, run_here="-")

@@ -25,7 +25,7 @@ from typing import Any, get_type_hints
 
 from mrb._util.home import expand_user
 from mrb._util.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
-from mrb.errors import AdapterError, to_one_line
+from mrb.errors import AdapterError, suggest_names, to_one_line
 from mrb.rerankers.adapter_source import hash_source
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.raised import to_adapter_error
@@ -105,9 +105,9 @@ def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
     return inspect.isclass(factory) and callable(getattr(factory, method, None))
 
 
-def load_installed(name: str, group: str = RERANKERS) -> Any:
-    """Return the class or function of an installed adapter, not built. Raises AdapterError if it cannot be imported."""
-    return _load_entry_point(list(entry_points(group=group, name=name)), group).factory
+def load_installed(name: str, group: str = RERANKERS) -> Factory:
+    """Return an installed adapter, not built. Raises AdapterError if it cannot be imported."""
+    return _load_entry_point(list(entry_points(group=group, name=name)), group)
 
 
 def list_installed(group: str = RERANKERS) -> list[str]:
@@ -212,10 +212,9 @@ def _import_module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
             raise to_adapter_error(error, f"{name}: importing it fails:") from error
         if path.is_file() or not f"{name}.".startswith(f"{missing}."):
             raise AdapterError(f"{name}: needs the module {missing!r}, which is not installed") from error
-    known = ", ".join(list_installed(group)) or "none"
     raise AdapterError(
-        f"unknown {_NOUN[group]} {name!r}: no installed one of that name ({known}), no {name}.py in {Path.cwd()}, "
-        f"no importable module {name}"
+        f"unknown {_NOUN[group]} {name!r}{suggest_names(name, list_installed(group))}: no installed one of that name "
+        f"(`mrb models` lists them), no {name}.py in {Path.cwd()}, no importable module {name}"
     )
 
 
@@ -274,11 +273,12 @@ def _count_positional(function: Callable[..., Any]) -> int:
 
 def _convert_options(found: Factory, options: Mapping[str, str]) -> dict[str, Any]:
     """Convert the values of `--set` to the types in the adapter's signature; without a type they stay text."""
-    parameters = _list_parameters(found)
+    parameters = list_parameters(found)
     unknown = [name for name in options if name not in parameters]
     if unknown:
         known = ", ".join(parameters) or "none"
-        raise AdapterError(f"{found.name} has no option {unknown[0]!r}; it has: {known}")
+        close = suggest_names(unknown[0], list(parameters))
+        raise AdapterError(f"{found.name} has no option {unknown[0]!r}{close}; it has: {known}")
     absent = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty and n not in options]
     if absent:
         raise AdapterError(f"{found.name}: the option {absent[0]!r} must be given: --set {absent[0]}=...")
@@ -286,7 +286,7 @@ def _convert_options(found: Factory, options: Mapping[str, str]) -> dict[str, An
     return {name: _convert_option(found.name, name, text, types[name]) for name, text in options.items()}
 
 
-def _list_parameters(found: Factory) -> dict[str, inspect.Parameter]:
+def list_parameters(found: Factory) -> dict[str, inspect.Parameter]:
     """Return the parameters that `--set` can name: all but a function's request, `*args` and `**kwargs`."""
     factory = found.factory
     if not (inspect.isclass(factory) or inspect.isfunction(factory)):

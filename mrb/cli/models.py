@@ -1,0 +1,124 @@
+"""`mrb models`: the installed rerankers and first stages, what they need, and whether they can run here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from mrb._util.format import format_table
+from mrb.errors import to_one_line
+
+if TYPE_CHECKING:
+    from mrb.rerankers.models import ModelEntry
+
+_READY = "READY"
+_LEGEND = "all: text, images and both together; own: what the model takes that you name; ?: unconfirmed."
+
+
+@click.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of adapters.")
+@click.option("--remote", is_flag=True, help="Also ask the Hub whether the published models can be fetched.")
+def command(name: str | None, as_json: bool, remote: bool) -> None:
+    """List the installed rerankers and first stages, or show NAME whole: an adapter or a published model.
+
+    READY says whether it runs here and now, without the network, or what is missing. Without --remote no request is
+    made. A model that is not in the list: mrb run --model ORG/NAME, or --model FOLDER.
+    """
+    from mrb.rerankers.models import check_remote, find_model, list_models
+
+    entries = list_models() if name is None else find_model(name)
+    found = {(entry.name, entry.role): check_remote(entry) for entry in entries} if remote else {}
+    if as_json:
+        rows = [{**asdict(one), **({"remote": found[one.name, one.role]} if remote else {})} for one in entries]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if name is not None:
+        pages = ("\n".join(_format_page(entry, found.get((entry.name, entry.role)))) for entry in entries)
+        click.echo("\n\n".join(pages))
+        return
+    for role in ("reranker", "first stage"):
+        click.echo("\n".join(_format_list(role, [entry for entry in entries if entry.role == role], found)))
+        click.echo()
+    click.echo("\n".join(textwrap.wrap(_LEGEND, _find_width())))
+    click.echo("One of them: `mrb models NAME`. Another model: `mrb run --model ORG/NAME`, `--model FOLDER`.")
+
+
+def _format_list(role: str, entries: Sequence[ModelEntry], found: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """Yield the lines of a table; the last column is cut at the terminal's width."""
+    rows = [[role.upper(), "TAKES", "SIZE", "LICENCE", _READY]]
+    for entry in entries:
+        state = "yes" if entry.ready else entry.reason
+        if remote := found.get((entry.name, entry.role)):
+            state = f"{state}; {remote}"
+        rows.append([entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence), state])
+    width = _find_width()
+    for line in format_table(rows, left=range(5)):
+        yield to_line(line, width)
+
+
+def to_line(line: str, width: int) -> str:
+    """Return a line of at most `width` characters, cut with an ellipsis; its columns stay aligned."""
+    line = line.rstrip()
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
+    """Yield the lines that show one adapter."""
+    width = _find_width()
+    yield f"{entry.name}: {entry.role} of {entry.source}"
+    yield ""
+    fields = {
+        "runs": f"{entry.checkpoint} ({entry.size} weights)" if entry.size else entry.checkpoint,
+        "commit": entry.commit or "",
+        "takes": entry.takes,
+        "licence": entry.licence,
+        "needs": "; ".join(filter(None, [entry.install, _describe_machine(entry)])) or "nothing more",
+        "ready here": "yes" if entry.ready else f"no: {entry.reason}",
+        "Hub": remote or "",
+        "real weights": f"run by this project: {entry.run_here}" if entry.run_here != "-" else "",
+        "compared with": entry.compared_with if entry.compared_with != "-" else "",
+        "about": entry.about,
+    }
+    for label, value in fields.items():
+        if value:
+            text = to_one_line(value, 2000)
+            yield from textwrap.wrap(text, width, initial_indent=f"{label:<15}", subsequent_indent=" " * 15)
+    if entry.options:
+        yield ""
+        yield "options (--set NAME=VALUE):"
+        rows = [
+            [f"  {one.name}", one.type, "must be given" if one.default is None else one.default]
+            for one in entry.options
+        ]
+        yield from (to_line(line, width) for line in format_table(rows, left=range(3)))
+    yield ""
+    yield f"$ {entry.command}"
+
+
+def _describe_machine(entry: ModelEntry) -> str:
+    words = {"needed": "a GPU", "advised": "runs on a CPU, a GPU is advised"}
+    return "; ".join(filter(None, [words.get(entry.gpu, ""), "a server" if entry.server else ""]))
+
+
+def _shorten_inputs(takes: str) -> str:
+    if takes.startswith("what it"):
+        return "own"
+    return "all" if takes.startswith("text, image, both") else takes.replace(", ", "+")
+
+
+def _shorten(licence: str) -> str:
+    """Return a licence in a column's width: what follows a colon is left out, unconfirmed is a question mark."""
+    name, _, doubt = licence.partition(" (")
+    short = name.partition(":")[0] + ("?" if doubt.startswith("unconfirmed") else "")
+    return "?" if short == "unconfirmed" else short
+
+
+def _find_width() -> int:
+    return shutil.get_terminal_size((80, 24)).columns
