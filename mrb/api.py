@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mrb.data.task import Task
     from mrb.evaluation.task_view import TaskView
     from mrb.rerankers.check.check import CheckOutcome
+    from mrb.rerankers.models import ModelEntry
     from mrb.results.compare import Comparison
     from mrb.results.run import Run
 
@@ -299,17 +300,20 @@ def list_tasks(suite: str | None = None, type: str | None = None) -> list[Task]:
     return filter_tasks(found, types=() if type is None else (type,))
 
 
-def list_models() -> list[str]:
-    """Return the names of the installed rerankers, which `evaluate` and `mrb run --model` take.
+def list_models() -> list[ModelEntry]:
+    """Return the installed rerankers, which `evaluate` and `mrb run --model` take by name, and the first stages.
+
+    Each has a `name`, a `role` ("reranker" or "first stage"), what it takes, its size, licence and options, and whether
+    it is `ready` to run here, else the `reason`. No request is made and no model is loaded.
 
     Example:
         >>> import mrb
-        >>> "bm25" in mrb.list_models()
-        True
+        >>> [(model.name, model.ready) for model in mrb.list_models() if model.name == "random"]
+        [('random', True)]
     """
-    from mrb.rerankers.plugins import list_installed
+    from mrb.rerankers.models import list_models as list_entries
 
-    return list_installed()
+    return list_entries()
 
 
 def _choose_measures(given: Mapping[str, MeasureFunction] | None) -> Mapping[str, MeasureFunction]:

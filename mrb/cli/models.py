@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,13 @@ from mrb._util.format import format_table
 from mrb.errors import to_one_line
 
 if TYPE_CHECKING:
-    from mrb.rerankers.models import ModelEntry
+    from mrb.rerankers.models import ModelEntry, Role
 
 _READY = "READY"
-_LEGEND = "all: text, images and both together; own: what the model takes that you name; ?: unconfirmed."
+_NOTES = (
+    "all: text, images and both together; own: what the model takes that you name; ?: unconfirmed.",
+    "One of them: mrb models NAME. Another model: mrb run --model ORG/NAME, or --model FOLDER.",
+)
 
 
 @click.command()
@@ -31,7 +35,7 @@ def command(name: str | None, as_json: bool, remote: bool) -> None:
     READY says whether it runs here and now, without the network, or what is missing. Without --remote no request is
     made. A model that is not in the list: mrb run --model ORG/NAME, or --model FOLDER.
     """
-    from mrb.rerankers.models import check_remote, find_model, list_models
+    from mrb.rerankers.models import ROLES, check_remote, find_model, list_models
 
     entries = list_models() if name is None else find_model(name)
     found = {(entry.name, entry.role): check_remote(entry) for entry in entries} if remote else {}
@@ -43,27 +47,28 @@ def command(name: str | None, as_json: bool, remote: bool) -> None:
         pages = ("\n".join(_format_page(entry, found.get((entry.name, entry.role)))) for entry in entries)
         click.echo("\n\n".join(pages))
         return
-    for role in ("reranker", "first stage"):
+    for role in ROLES:
         click.echo("\n".join(_format_list(role, [entry for entry in entries if entry.role == role], found)))
         click.echo()
-    click.echo("\n".join(textwrap.wrap(_LEGEND, _find_width())))
-    click.echo("One of them: `mrb models NAME`. Another model: `mrb run --model ORG/NAME`, `--model FOLDER`.")
+    for text in _NOTES:
+        click.echo("\n".join(textwrap.wrap(text, _find_width(), break_on_hyphens=False)))
 
 
-def _format_list(role: str, entries: Sequence[ModelEntry], found: Mapping[tuple[str, str], str]) -> Iterator[str]:
+def _format_list(role: Role, entries: Sequence[ModelEntry], found: Mapping[tuple[str, Role], str]) -> Iterator[str]:
     """Yield the lines of a table; the last column is cut at the terminal's width."""
     rows = [[role.upper(), "TAKES", "SIZE", "LICENCE", _READY]]
     for entry in entries:
-        state = "yes" if entry.ready else entry.reason
+        # Options by their names alone, so that the column is narrow; the page of one adapter spells them out.
+        state = "yes" if entry.ready else re.sub(r"--set (\w+)=\S+", r"\1", entry.reason)
         if remote := found.get((entry.name, entry.role)):
             state = f"{state}; {remote}"
         rows.append([entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence), state])
     width = _find_width()
     for line in format_table(rows, left=range(5)):
-        yield to_line(line, width)
+        yield _cut_line(line, width)
 
 
-def to_line(line: str, width: int) -> str:
+def _cut_line(line: str, width: int) -> str:
     """Return a line of at most `width` characters, cut with an ellipsis; its columns stay aligned."""
     line = line.rstrip()
     return line if len(line) <= width else line[: width - 1] + "…"
@@ -97,7 +102,7 @@ def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
             [f"  {one.name}", one.type, "must be given" if one.default is None else one.default]
             for one in entry.options
         ]
-        yield from (to_line(line, width) for line in format_table(rows, left=range(3)))
+        yield from (_cut_line(line, width) for line in format_table(rows, left=range(3)))
     yield ""
     yield f"$ {entry.command}"
 

@@ -203,11 +203,17 @@ def _list_options(adapter: Factory) -> tuple[AdapterOption, ...]:
     return tuple(
         AdapterOption(
             name,
-            inspect.formatannotation(parameter.annotation).strip("'") if parameter.annotation is not empty else "str",
+            _format_type(parameter.annotation),
             None if parameter.default is empty else repr(parameter.default),
         )
         for name, parameter in list_parameters(adapter).items()
     )
+
+
+def _format_type(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return "str"
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def _format_inputs(factory: Any) -> str:

@@ -79,8 +79,13 @@ def test_an_option_of_the_wrong_type_is_named(write: Write, name: str, text: str
 def test_an_unknown_option_lists_those_there_are(write: Write) -> None:
     write("my_adapter.py", OPTIONS)
     known = "depth, weight, fast, model, limit, mode, layers, plain, guessed, ratio, flag"
-    for name in ("dpeth", "args", "kwargs", "self"):
-        assert refused("my_adapter", {name: "1"}) == f"my_adapter has no option {name!r}; it has: {known}"
+    for name, close in (
+        ("dpeth", " (did you mean depth?)"),
+        ("args", " (did you mean layers?)"),
+        ("kwargs", ""),
+        ("self", ""),
+    ):
+        assert refused("my_adapter", {name: "1"}) == f"my_adapter has no option {name!r}{close}; it has: {known}"
     write("no_options.py", SCORER)
     assert refused("no_options", {"k": "1"}) == "no_options has no option 'k'; it has: none"
 
