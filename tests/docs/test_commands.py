@@ -10,6 +10,7 @@ import click
 import pytest
 
 from mrb.cli.main import cli
+from mrb.errors import MRBError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,5 +50,5 @@ def test_a_shown_command_is_taken(page: str, line: str) -> None:
 
 @pytest.mark.parametrize("line", ["run --modle surface", "tasks --suite mrb a b", "recomputed runs/a", "data fetch"])
 def test_one_that_is_not_there_is_refused(line: str) -> None:
-    with pytest.raises((click.UsageError, AssertionError)):
+    with pytest.raises((click.UsageError, MRBError, AssertionError)):
         parsed(line.split())

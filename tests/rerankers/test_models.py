@@ -53,11 +53,6 @@ def test_the_docs_say_the_same(e: ModelEntry) -> None:
     assert row in lines
 
 
-def test_the_docs_name_no_other_adapter() -> None:
-    named = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
-    assert sorted(named) == sorted(e.name for e in ROWS)
-
-
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert (entry("random").ready, entry("random").reason) == (True, "")
