@@ -8,6 +8,7 @@ holds those of the images that rows name. A changed file is read again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from mrb.data.images import ImageCaps, read_header
 from mrb.data.task import Model, Sha256
 from mrb.errors import DataError, ResultError
 from mrb.hub.manifest import find_cache_root
+
+logger = logging.getLogger(__name__)
 
 VERSION = "mrb-folder-v1"
 """Part of the content hash, and of the cache's key: a new way of reading makes another hash."""
@@ -113,10 +116,9 @@ class _ItemReader:
     def __iter__(self) -> Iterator[tuple[ItemRow, tuple[bytes, ...]]]:
         beside = {path.stem: path for path in self._check_stems()}
         paths = getattr(self.files, self.role)
-        taken = named = 0
+        taken = 0
         for row in iterate_items(paths, self.role):
             images = tuple(self._read(image, row.place) for image in row.images)
-            named += len(images)
             if not images and row.id in beside:
                 images = (self._open(beside[row.id], row.place),)
                 taken += 1
@@ -124,10 +126,16 @@ class _ItemReader:
         if not paths:
             for stem, path in beside.items():
                 yield ItemRow(str(path), stem, None, None, ()), (self._open(path, str(path)),)
-        elif beside and not taken and not named:
+        elif beside and not taken and not self.named:
             first = next(iter(beside.values()))
             raise DataError(
-                f"{first}: no id of the {self.role} is {first.stem!r}; an image is named after its item's id"
+                f"{first}: no id of the {self.role} is {first.stem!r}, and no row names an image; an image is named after "
+                "its item's id, or a column `image` names it"
+            )
+        elif 0 < taken < len(beside) and not self.named:
+            folder = next(iter(beside.values())).parent
+            logger.warning(
+                f"{folder}: {len(beside) - taken} of {len(beside)} images are named after no id and left out"
             )
 
     def _check_stems(self) -> Sequence[Path]:

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from mrb.data.folder_task import write_task_file
 from mrb.data.load import load_task_data
 from mrb.data.own_tasks import find_task_folder, load_folder_task
 from mrb.data.task import load_task
-from mrb.errors import DataError, TaskError
-from tests.builders.data_folders import QRELS, write_beir
+from mrb.errors import DataError, MRBError, TaskError
+from tests.builders.data_folders import (
+    CORPUS,
+    MINI,
+    QRELS,
+    QUERIES,
+    TOPICS,
+    write_beir,
+    write_captioned_images,
+    write_lines,
+    write_trec_collection,
+)
+from tests.builders.hub.repositories import pictures
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MRB_CACHE", str(tmp_path / "cache"))
+PNG = pictures()[0]
 
 
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
-    folder = tmp_path / "My Beers"
-    folder.mkdir()
+    (folder := tmp_path / "My Beers").mkdir()
     return write_beir(folder)
+
+
+def put_image(folder: Path, name: str = "images/a.png", encoded: bytes = PNG) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(encoded)
+
+
+def add_row(folder: Path, name: str = "corpus.jsonl", **row: object) -> None:
+    with (folder / name).open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def test_a_beir_folder_is_a_task_that_is_found_by_its_id(beir: Path) -> None:
@@ -52,3 +74,247 @@ def test_a_changed_folder_is_not_the_task_that_was_made_of_it(beir: Path) -> Non
     with pytest.raises(DataError, match="holds other data than the task was made of"):
         load_task_data(task)
     assert load_folder_task(beir).revision != task.revision
+
+
+def test_the_content_decides_the_hash_and_the_format_does_not(beir: Path, tmp_path: Path) -> None:
+    before = load_folder_task(beir)
+    (hub := tmp_path / "hub" / "My Beers").mkdir(parents=True)
+    corpus = pa.table({"_id": list(CORPUS), **{k: [row[k] for row in CORPUS.values()] for k in ("title", "text")}})
+    queries = pa.table({"_id": list(QUERIES), "text": list(QUERIES.values())})
+    pairs = [(query, doc, grade) for query, judged in QRELS.items() for doc, grade in judged.items()]
+    names = ("query-id", "corpus-id", "score")
+    qrels = pa.table({name: [row[place] for row in pairs] for place, name in enumerate(names)})
+    for name, table in (("corpus/corpus", corpus), ("queries/queries", queries), ("qrels/test", qrels)):
+        (hub / name).parent.mkdir(exist_ok=True)
+        pq.write_table(table, hub / f"{name}-00000-of-00001.parquet")
+    assert load_folder_task(hub) == before
+    (tables := tmp_path / "csv" / "My Beers").mkdir(parents=True)
+    rows = "".join(f'{name},"{row["title"]}","{row["text"]}"\n' for name, row in CORPUS.items())
+    (tables / "corpus.csv").write_text(f"_id,title,text\n{rows}")
+    (tables / "queries.tsv").write_text("".join(f"{name}\t{text}\n" for name, text in QUERIES.items()))
+    (tables / "qrels.trec").write_text("".join(f"{query} 0 {doc} {grade}\n" for query, doc, grade in pairs))
+    assert load_folder_task(tables) == before
+
+
+def test_a_trec_collection_with_graded_judgements(tmp_path: Path) -> None:
+    task = load_folder_task(write_trec_collection(tmp_path / "trec"))
+    assert task.type == "t2t" and task.rules.graded and task.rules.zero_grades_listed
+    data = load_task_data(task)
+    assert {query: data.queries.item(query).text for query in data.queries} == TOPICS
+    assert {grade for grades in data.qrels.values() for grade in grades.values()} == {1, 2, 3, 4}
+
+
+def test_captioned_images_need_no_corpus_file(tmp_path: Path) -> None:
+    task = load_folder_task(write_captioned_images(tmp_path / "flags"))
+    assert task.type == "t2i" and task.size.queries == 20
+    registered = load_task_data(load_task("mini-flag-t2i"))
+    data = load_task_data(task)
+    for doc_id in data.corpus:
+        ours, theirs = data.corpus.item(doc_id).image, registered.corpus.item(doc_id).image
+        assert ours is not None and theirs is not None and ours.sha256 == theirs.sha256
+    assert all(data.qrels[query] == registered.qrels[query] for query in data.queries)
+
+
+def text_query(folder: Path) -> None:
+    """A query of text is there already."""
+
+
+def image_query(folder: Path) -> None:
+    put_image(folder)
+    write_lines(folder / "queries.jsonl", [{"_id": name, "image": "images/a.png"} for name in QUERIES])
+
+
+def both_queries(folder: Path) -> None:
+    put_image(folder)
+    rows = [{"_id": name, "text": text, "image": "images/a.png"} for name, text in QUERIES.items()]
+    write_lines(folder / "queries.jsonl", rows)
+
+
+def image_corpus(folder: Path) -> None:
+    put_image(folder)
+    write_lines(folder / "corpus.jsonl", [{"_id": name, "image": "images/a.png"} for name in CORPUS])
+
+
+def mixed_corpus(folder: Path) -> None:
+    put_image(folder)
+    add_row(folder, _id="doc4", image="images/a.png")
+
+
+@pytest.mark.parametrize(
+    ("queries", "corpus", "wanted"),
+    [
+        (text_query, text_query, "t2t"),
+        (text_query, image_corpus, "t2i"),
+        (text_query, mixed_corpus, "t2it"),
+        (image_query, text_query, "i2t"),
+        (image_query, image_corpus, "i2i"),
+        (image_query, mixed_corpus, "it2it"),
+        (both_queries, text_query, "it2t"),
+        (both_queries, image_corpus, "it2i"),
+        (both_queries, mixed_corpus, "it2it"),
+    ],
+)
+def test_the_type_follows_from_what_occurs(
+    beir: Path, queries: Callable[[Path], None], corpus: Callable[[Path], None], wanted: str
+) -> None:
+    queries(beir)
+    corpus(beir)
+    assert load_folder_task(beir).type == wanted
+
+
+def test_an_image_named_after_an_id_is_that_items_image(beir: Path) -> None:
+    put_image(beir, "images/doc2.png")
+    put_image(beir, "query_images/q1.png", pictures()[1])
+    task = load_folder_task(beir)
+    data = load_task_data(task)
+    assert task.type == "it2it"
+    assert [doc_id for doc_id in data.corpus if data.corpus.item(doc_id).image is not None] == ["doc2"]
+    image = data.queries.item("q1").image
+    assert image is not None and image.encoded == pictures()[1]
+
+
+def test_pages_are_stated(beir: Path) -> None:
+    image_corpus(beir)
+    (beir / "task.toml").write_text('type = "t2vd"\n')
+    assert load_folder_task(beir).type == "t2vd"
+
+
+def test_task_toml_states_what_cannot_be_inferred(beir: Path) -> None:
+    stated = {"id": "beers", "instruction": "Find the beer.", "cluster": "document", "title": None}
+    task, lines = write_task_file(beir, stated)
+    assert load_folder_task(beir) == task
+    assert (task.id, task.instruction, task.cluster) == ("beers", "Find the beer.", "document")
+    assert any(line.split() == ["documents", "3"] for line in lines)
+    with pytest.raises(TaskError, match=r"task\.toml: is there already"):
+        write_task_file(beir, stated)
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / name
+        data = path.read_bytes().decode()
+        assert old in data
+        path.write_text(data.replace(old, new, 1))
+
+    return change
+
+
+def row(**stated: object) -> Callable[[Path], None]:
+    return lambda folder: add_row(folder, **stated)
+
+
+def link(folder: Path) -> None:
+    put_image(folder.parent, "secret.png")
+    (folder / "images").mkdir()
+    (folder / "images" / "a.png").symlink_to(folder.parent / "secret.png")
+    add_row(folder, _id="d", image="images/a.png")
+
+
+def linked_table(folder: Path) -> None:
+    (folder / "queries.jsonl").rename(folder.parent / "queries.jsonl")
+    (folder / "queries.jsonl").symlink_to(folder.parent / "queries.jsonl")
+
+
+def broken_image(folder: Path) -> None:
+    put_image(folder, "images/a.png", b"<svg/>")
+    add_row(folder, _id="d", image="images/a.png")
+
+
+def large_image(folder: Path) -> None:
+    put_image(folder)
+    (folder / "task.toml").write_text("[images]\nmax_bytes = 10\n")
+    add_row(folder, _id="d", image="images/a.png")
+
+
+def two_stems(folder: Path) -> None:
+    put_image(folder, "images/doc1.png")
+    put_image(folder, "images/doc1.jpg")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (edit("corpus.jsonl", '"title": ""', '"title" ""'), r"corpus\.jsonl, line 2, column \d+: Expecting ':'"),
+        (edit("corpus.jsonl", '"doc2"', "1.5"), r"corpus\.jsonl, line 2, column _id: \"1\.5\", an id is"),
+        (edit("corpus.jsonl", '"doc2"', '"doc1"'), r"corpus\.jsonl, line 2: id 'doc1' occurs twice; .*line 1 has it"),
+        (edit("corpus.jsonl", '"doc2"', '""'), r"corpus\.jsonl, line 2, column _id: the id is empty"),
+        (edit("corpus.jsonl", '"doc2"', '"a\\u001bb"'), r"line 2, column _id: .* control characters"),
+        (edit("corpus.jsonl", '"_id": "doc2"', '"name": "doc2"'), r"line 2: columns found: name.*wanted one of: _id"),
+        (edit("corpus.jsonl", '"title": ""', '"title": ["a"]'), r"line 2, column title: .*wanted a text"),
+        (edit("qrels/test.tsv", "q2\tdoc2\t1", "q2\tdoc2\tyes"), r"test\.tsv, line 3, column score: .*\"yes\""),
+        (edit("qrels/test.tsv", "q2\tdoc2\t1", "q2\tdoc2\t0.5"), r"line 3, column score: .*whole number"),
+        (edit("qrels/test.tsv", "q2\tdoc2\t1", "q2\tdoc2\t99999"), r"line 3, column score: grade 99999 is over"),
+        (edit("qrels/test.tsv", "q2\tdoc2\t1", "q2\tdoc2"), r"test\.tsv, line 3: 2 columns, wanted 3"),
+        (edit("qrels/test.tsv", "q2\tdoc2", "q2\tdoc9"), r"line 3, column corpus-id: 'doc9' is not in the corpus"),
+        (edit("qrels/test.tsv", "q2\tdoc2", "q9\tdoc2"), r"line 3, column query-id: 'q9' is not in the queries"),
+        (lambda folder: (folder / "queries.jsonl").unlink(), r"no queries: wanted queries\.jsonl"),
+        (lambda folder: (folder / "qrels" / "test.tsv").unlink(), r"no judgements: wanted qrels/test\.tsv"),
+        (lambda folder: (folder / "corpus.csv").write_text("_id\n"), r"corpus twice: corpus\.csv and corpus\.jsonl"),
+        (lambda folder: (folder / "corpus.jsonl.gz").write_bytes(b""), r"corpus\.jsonl\.gz: unpack it first"),
+        (row(_id="d", image="../a.png"), r"line 4: '\.\./a\.png' leaves the folder"),
+        (row(_id="d", image="images/../../a.png"), r"line 4: .* leaves the folder"),
+        (row(_id="d", image="/etc/passwd"), r"line 4: '/etc/passwd' is an absolute path"),
+        (row(_id="d", image="C:\\a.png"), r"line 4: .* is an absolute path"),
+        (row(_id="d", image="https://a.example/a.png"), r"line 4: .* is an address"),
+        (row(_id="d", image="images/none.png"), r"line 4: 'images/none\.png' cannot be read: No such file"),
+        (row(_id="d", image="qrels"), r"line 4: 'qrels' is not a file"),
+        (row(_id="d", image=["a.png"] * 65), r"line 4, column image: 65 images, more than 64"),
+        (link, r"line 4: 'images/a\.png' is a link that leaves the folder"),
+        (linked_table, r"'queries\.jsonl' is a link that leaves the folder"),
+        (broken_image, r"line 4, column image: a\.png: not an image"),
+        (large_image, r"a\.png has \d+ bytes, an image may have 10"),
+        (two_stems, r"id 'doc1' occurs twice; doc1\.jpg has it too"),
+        (lambda folder: put_image(folder, "images/x.png"), r"x\.png: no id of the corpus is 'x'"),
+        (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: Extra inputs"),
+        (lambda folder: (folder / "task.toml").write_text('id = "A B"'), r"task\.toml: id: String should match"),
+        (lambda folder: (folder / "task.toml").write_text('candidates = "../x"'), r"candidates: '\.\./x' leaves"),
+        (lambda folder: (folder / "a.trec").write_text("") or (folder / "b.trec").write_text(""), "several candidate"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_line_and_column(
+    beir: Path, change: Callable[[Path], object], words: str
+) -> None:
+    change(beir)
+    with pytest.raises(MRBError, match=words) as caught:
+        load_folder_task(beir)
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+def test_judgements_outside_the_corpus_may_be_dropped(beir: Path) -> None:
+    edit("qrels/test.tsv", "q2\tdoc2", "q2\tdoc9\t1\r\nq2\tdoc2")(beir)
+    (beir / "task.toml").write_text("[rules]\ndrop_qrels_outside_corpus = true\n")
+    assert load_task_data(load_folder_task(beir)).counts.qrels_outside_corpus == 1
+
+
+def test_the_split_is_test_or_the_only_one_or_named(beir: Path) -> None:
+    (beir / "qrels" / "test.tsv").rename(beir / "qrels" / "dev.tsv")
+    only = load_folder_task(beir)
+    (beir / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tdoc2\t1\n")
+    with pytest.raises(DataError, match=r"no test split among dev\.tsv, train\.tsv"):
+        load_folder_task(beir)
+    (beir / "task.toml").write_text('split = "train"\n')
+    assert load_folder_task(beir).revision != only.revision
+
+
+def test_a_folder_is_read_again_when_an_image_that_a_row_names_has_changed(beir: Path) -> None:
+    mixed_corpus(beir)
+    before = load_folder_task(beir)
+    assert load_folder_task(beir) == before
+    put_image(beir, encoded=pictures()[1])
+    assert load_folder_task(beir).revision != before.revision
+
+
+def test_the_registrys_tasks_are_not_missed_by_an_own_one(beir: Path) -> None:
+    """The data of a registry task is still the package's."""
+    load_folder_task(beir)
+    assert (MINI / "mini-faq-t2t").is_dir() and len(load_task_data(load_task("mini-faq-t2t")).queries)
+
+
+def test_an_item_may_have_several_images(beir: Path) -> None:
+    for number, encoded in enumerate(pictures()[:3]):
+        put_image(beir, f"images/{number}.png", encoded)
+    add_row(beir, _id="doc4", image=["images/2.png", "images/0.png"])
+    add_row(beir, _id="doc5", image="images/1.png")
+    data = load_task_data(load_folder_task(beir))
+    found = [[image.encoded for image in data.corpus.item(doc_id).images] for doc_id in ("doc1", "doc4", "doc5")]
+    assert found == [[], [pictures()[2], pictures()[0]], [pictures()[1]]]
