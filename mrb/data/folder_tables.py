@@ -37,10 +37,10 @@ RECORD_FILE = "record.json"
 MAX_RECORD_BYTES = 1024 * 1024 * 1024
 BATCH_BYTES = 32 * 1024 * 1024
 BATCH_ROWS = 10_000
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-ITEM_SCHEMA = pa.schema(
-    [("_id", pa.string()), ("title", pa.string()), ("text", pa.string()), ("image", _IMAGE), ("place", pa.string())]
-)
+_TEXTS = [("_id", pa.string()), ("title", pa.string()), ("text", pa.string()), ("place", pa.string())]
+ITEM_SCHEMA = pa.schema([*_TEXTS, ("image", pa.binary())])
+SEVERAL_SCHEMA = pa.schema([*_TEXTS, ("image", pa.list_(pa.binary()))])
+"""The schema of a table in which an item has several images."""
 QRELS_SCHEMA = pa.schema(
     [("query-id", pa.string()), ("corpus-id", pa.string()), ("score", pa.int64()), ("place", pa.string())]
 )
@@ -48,7 +48,7 @@ QRELS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class FolderTables:
-    """The tables of a data folder (ITEM_SCHEMA, QRELS_SCHEMA), and the SHA-256 of their content.
+    """The tables of a data folder (ITEM_SCHEMA or SEVERAL_SCHEMA, QRELS_SCHEMA), and the SHA-256 of their content.
 
     The hash is over ids, titles, texts, encoded images and judgements, in order. So it does not depend on the layout or
     the format of the files.
@@ -95,8 +95,11 @@ def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
     digests = []
     for role in ROLES:
         reader = _ItemReader(files, role, caps, images)
-        with open_atomically(cache / f"{role}.arrow", durable=False) as file:
-            digests.append(hash_lines(_write_items(file, reader)))
+        path = cache / f"{role}.arrow"
+        try:
+            digests.append(_write_items(path, reader, ITEM_SCHEMA))
+        except _SeveralImages:  # a column of single images is read without a list for each, so it is tried first
+            digests.append(_write_items(path, reader, SEVERAL_SCHEMA))
     with open_atomically(cache / "qrels.arrow", durable=False) as file:
         digests.append(hash_lines(_write_qrels(file, files.qrels)))
     record = _Record(content=hash_json([VERSION, *digests]), images=images)
@@ -129,8 +132,8 @@ class _ItemReader:
         elif beside and not taken and not self.named:
             first = next(iter(beside.values()))
             raise DataError(
-                f"{first}: no id of the {self.role} is {first.stem!r}, and no row names an image; an image is named after "
-                "its item's id, or a column `image` names it"
+                f"{first}: no id of the {self.role} is {first.stem!r}, and no row names an image; an image is "
+                "named after its item's id, or a column `image` names it"
             )
         elif 0 < taken < len(beside) and not self.named:
             folder = next(iter(beside.values())).parent
@@ -170,23 +173,35 @@ class _ItemReader:
         return encoded
 
 
-def _write_items(file: IO[bytes], reader: _ItemReader) -> Iterator[bytes]:
-    """Write the items in batches, and yield the line of each for the content's hash."""
-    columns: list[list[object]] = [[] for _ in ITEM_SCHEMA]
+class _SeveralImages(Exception):
+    """An item has several images, which the column of single images cannot hold."""
+
+
+def _write_items(path: Path, reader: _ItemReader, schema: pa.Schema) -> str:
+    """Write the items to `path`, and return the hash of their content. Raises _SeveralImages if the schema has room for
+    one and an item has more."""
+    with open_atomically(path, durable=False) as file:
+        return hash_lines(_write_batches(file, reader, schema))
+
+
+def _write_batches(file: IO[bytes], reader: _ItemReader, schema: pa.Schema) -> Iterator[bytes]:
+    columns: list[list[object]] = [[] for _ in schema]
     held = 0
-    with pa.ipc.new_file(file, ITEM_SCHEMA) as writer:
+    with pa.ipc.new_file(file, schema) as writer:
         for row, images in reader:
-            if len(images) > 1:
-                raise DataError(f"{row.place}, column image: {len(images)} images; an item has one")
-            image = {"bytes": images[0], "path": None} if images else None
-            for column, value in zip(columns, (row.id, row.title, row.text, image, row.place), strict=True):
+            cell: object = list(images) or None
+            if schema is ITEM_SCHEMA:
+                if len(images) > 1:
+                    raise _SeveralImages
+                cell = images[0] if images else None
+            for column, value in zip(columns, (row.id, row.title, row.text, row.place, cell), strict=True):
                 column.append(value)
             held += sum(map(len, images)) + len(row.text or "")
             yield dump_canonical_json([row.id, row.title or "", row.text or "", *map(hash_bytes, images)])
             if held > BATCH_BYTES or len(columns[0]) >= BATCH_ROWS:
-                writer.write(_make_batch(columns, ITEM_SCHEMA))
-                columns, held = [[] for _ in ITEM_SCHEMA], 0
-        writer.write(_make_batch(columns, ITEM_SCHEMA))
+                writer.write(_make_batch(columns, schema))
+                columns, held = [[] for _ in schema], 0
+        writer.write(_make_batch(columns, schema))
 
 
 def _write_qrels(file: IO[bytes], paths: Sequence[Path]) -> Iterator[bytes]:
