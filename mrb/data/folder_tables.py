@@ -98,7 +98,7 @@ def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
         path = cache / f"{role}.arrow"
         try:
             digests.append(_write_items(path, reader, ITEM_SCHEMA))
-        except _SeveralImages:  # a column of single images is read without a list for each, so it is tried first
+        except _SeveralImagesError:  # a column of single images is read without a list for each, so it is tried first
             digests.append(_write_items(path, reader, SEVERAL_SCHEMA))
     with open_atomically(cache / "qrels.arrow", durable=False) as file:
         digests.append(hash_lines(_write_qrels(file, files.qrels)))
@@ -173,12 +173,12 @@ class _ItemReader:
         return encoded
 
 
-class _SeveralImages(Exception):
+class _SeveralImagesError(Exception):
     """An item has several images, which the column of single images cannot hold."""
 
 
 def _write_items(path: Path, reader: _ItemReader, schema: pa.Schema) -> str:
-    """Write the items to `path`, and return the hash of their content. Raises _SeveralImages if the schema has room for
+    """Write the items to `path`, and return the hash of their content. Raises _SeveralImagesError if the schema has room for
     one and an item has more."""
     with open_atomically(path, durable=False) as file:
         return hash_lines(_write_batches(file, reader, schema))
@@ -192,7 +192,7 @@ def _write_batches(file: IO[bytes], reader: _ItemReader, schema: pa.Schema) -> I
             cell: object = list(images) or None
             if schema is ITEM_SCHEMA:
                 if len(images) > 1:
-                    raise _SeveralImages
+                    raise _SeveralImagesError
                 cell = images[0] if images else None
             for column, value in zip(columns, (row.id, row.title, row.text, row.place, cell), strict=True):
                 column.append(value)

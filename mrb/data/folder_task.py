@@ -178,7 +178,10 @@ def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables)
             "zero_grades_listed": bool(pc.any(pc.less_equal(grades, 0)).as_py()),
         }
     )
-    stated = definition.model_dump(exclude={"id", "title", "type", "split", "candidates", "rules"})
+    images = definition.images.model_copy(
+        update={"per_query": _count_images(tables.queries), "per_document": _count_images(tables.corpus)}
+    )
+    stated = definition.model_dump(exclude={"id", "title", "type", "split", "candidates"})
     return Task.model_validate(
         {
             **stated,
@@ -186,6 +189,7 @@ def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables)
             "title": definition.title or task_id,
             "type": definition.type or infer_type(tables, folder),
             "rules": rules.model_dump(),
+            "images": images.model_dump(),
             "size": Size(
                 queries=pc.count_distinct(positive).as_py(), documents=len(tables.corpus), qrels=len(tables.qrels)
             ).model_dump(),
@@ -197,6 +201,12 @@ def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables)
             ).model_dump(),
         }
     )
+
+
+def _count_images(table: pa.Table) -> int:
+    """Return the greatest number of images of an item, at least 1."""
+    column = table.column("image")
+    return (pc.max(pc.list_value_length(column)).as_py() or 1) if pa.types.is_list(column.type) else 1
 
 
 def _check_judgements(task: Task, tables: FolderTables) -> None:

@@ -7,7 +7,7 @@ from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
 from mrb.data.items import ImageCaps
 from mrb.data.table_discovery import choose_table, detect_format
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, iterate_qrels, make_item_table, read_files
-from mrb.data.task import HEADLINE_MEASURE, Part, Rules, Size, Source, Table, Task
+from mrb.data.task import HEADLINE_MEASURE, Images, Part, Rules, Size, Source, Table, Task
 from mrb.errors import DataError, MRBError
 from mrb.hub.address import HubFolder
 from mrb.hub.client import fetch_files, open_manifest
@@ -32,7 +32,7 @@ def make_hub_task(source: HubFolder) -> Task:
     if not source.pinned:
         raise DataError(f"{source}: data is named at a commit, so that all runs read the same: {_find_commit(source)}")
     manifest = open_manifest(source.repository, source.revision or "")
-    found, sides, tables, rows = {}, [], {}, {}
+    found, sides, most, tables, rows = {}, [], [], {}, {}
     for role, standard in STANDARD_TABLES.items():
         config, split, paths = choose_table(manifest.tables, role, standard, str(source))
         manifest, local = fetch_files(manifest, paths)
@@ -43,6 +43,7 @@ def make_hub_task(source: HubFolder) -> Task:
     for role in ("queries", "corpus"):
         table = make_item_table(tables[role], _IDS[role], prefix="", caps=ImageCaps(), cache=None, first=True)
         sides.append((table.has_texts, table.has_images))
+        most.append(max(1, table.most_images))
     judged = list(iterate_qrels(tables["qrels"], ""))
     name = make_slug(source.repository.partition("/")[2])
     if not name:
@@ -65,6 +66,7 @@ def make_hub_task(source: HubFolder) -> Task:
             format="parquet",
             parts=(Part(repository=source.repository, revision=source.revision, **found),),
         ),
+        images=Images(per_query=most[0], per_document=most[1]),
         rules=Rules(
             graded=any(grade > 1 for _, _, grade in judged),
             zero_grades_listed=any(grade <= 0 for _, _, grade in judged),
