@@ -109,17 +109,19 @@ def _convert(task: Task, source: Path) -> Path:
         return path
     scores = read_scores(source)
     data = load_task_data(task)
+    own = task.rules.drop_identical_ids  # a query that is in the corpus leaves its own list
+    longest = max(len(scores.get(query) or ()) - (own and query in scores.get(query, ())) for query in data.queries)
+    if not longest:
+        raise CandidatesError(f"{source}: none of its {len(scores)} queries is a judged query of {task.id}")
     made = import_candidates(
         data,
         scores,
         first_stage=_name_first_stage(source),
-        depth=min(MAX_DEPTH, max(map(len, scores.values()))),
+        depth=min(MAX_DEPTH, longest),
         track=TRACK,
         allow_missing=True,
         skip_unknown=True,
     )
-    if not made.candidates.pairs:
-        raise CandidatesError(f"{source}: none of its {len(scores)} queries is a judged query of {task.id}")
     if made.missing:
         logger.warning(f"{task.id}: {made.missing} judged queries are not in {source.name}: they score 0")
     if made.skipped:

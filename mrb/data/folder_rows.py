@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from mrb.data.json_rows import Real, iterate_objects
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
+from mrb.data.task import MOST_IMAGES
 from mrb.errors import DataError, to_one_line
 from mrb.metrics.measures import MAX_GRADE
 
@@ -26,8 +27,6 @@ QRELS_NAMES = {
     "grade": ("score", "relevance", "grade", "rel", "label"),
 }
 MAX_TEXT_BYTES = 64 * 1024 * 1024
-MAX_IMAGES = 64
-"""Largest number of images of one item."""
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 
 
@@ -221,8 +220,8 @@ def _read_text(value: object, place: str, name: str) -> str | None:
 def _read_images(value: object, place: str, name: str) -> tuple[str | bytes, ...]:
     """Return the images of a row: a path, several, or the Hub's image feature with the encoded bytes."""
     if isinstance(value, list):
-        if len(value) > MAX_IMAGES:
-            raise DataError(f"{place}, column {name}: {len(value)} images, more than {MAX_IMAGES}")
+        if len(value) > MOST_IMAGES:
+            raise DataError(f"{place}, column {name}: {len(value)} images, more than {MOST_IMAGES}")
         return tuple(image for one in value for image in _read_images(one, place, name))
     if isinstance(value, dict):
         encoded = value.get("bytes")

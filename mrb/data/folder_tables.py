@@ -178,8 +178,10 @@ class _SeveralImagesError(Exception):
 
 
 def _write_items(path: Path, reader: _ItemReader, schema: pa.Schema) -> str:
-    """Write the items to `path`, and return the hash of their content. Raises _SeveralImagesError if the schema has room for
-    one and an item has more."""
+    """Write the items to `path`, and return the hash of their content.
+
+    Raises _SeveralImagesError if the schema has room for one image and an item has more.
+    """
     with open_atomically(path, durable=False) as file:
         return hash_lines(_write_batches(file, reader, schema))
 

@@ -258,7 +258,7 @@ def two_stems(folder: Path) -> None:
         (row(_id="d", image="https://a.example/a.png"), r"line 4: .* is an address"),
         (row(_id="d", image="images/none.png"), r"line 4: 'images/none\.png' cannot be read: No such file"),
         (row(_id="d", image="qrels"), r"line 4: 'qrels' is not a file"),
-        (row(_id="d", image=["a.png"] * 65), r"line 4, column image: 65 images, more than 64"),
+        (row(_id="d", image=["a.png"] * 1001), r"line 4, column image: 1001 images, more than 1000"),
         (link, r"line 4: 'images/a\.png' is a link that leaves the folder"),
         (linked_table, r"'queries\.jsonl' is a link that leaves the folder"),
         (broken_image, r"line 4, column image: a\.png: not an image"),
