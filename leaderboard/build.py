@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mrb._util.files import write_bytes
+from mrb._util.progress import Progress
 from mrb.leaderboard.fork import run_forked
 from mrb.leaderboard.images import IMAGES
 from mrb.leaderboard.page import Page
@@ -98,9 +99,12 @@ def _write(site: Site, out: Path) -> Path:
 def _write_kinds(site: Site, out: Path, kinds: Sequence[PageKind]) -> set[str]:
     """Write the files of these kinds; return their paths in lower case."""
     written = set()
-    for page in make_pages(site, kinds):
-        write_bytes(out / page.path, page.data, durable=False)
-        written.add(page.path.casefold())
+    with Progress("files", None) as progress:
+        progress.begin("board", 0)
+        for page in make_pages(site, kinds):
+            write_bytes(out / page.path, page.data, durable=False)
+            written.add(page.path.casefold())
+            progress.advance()
     return written
 
 

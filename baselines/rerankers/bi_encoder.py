@@ -22,7 +22,7 @@ from mrb.baselines._util.sentence_models import (
 )
 from mrb.data.items import Item
 from mrb.data.task import Modality
-from mrb.engine.identity import hash_loaded_checkpoint
+from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
@@ -138,6 +138,10 @@ class BiEncoder:
             found = self._embed(wanted)
             for request in group:
                 yield request.key, self._compare(request, found)
+
+    def describe(self) -> str:
+        """Return the size, dtype and device of the loaded model."""
+        return describe_model(self._model)
 
     def close(self) -> None:
         """Free the model's memory."""

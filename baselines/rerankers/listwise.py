@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
 from mrb.engine.control import ControlTokens
-from mrb.engine.identity import hash_loaded_checkpoint
+from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import is_offline
 from mrb.rerankers.model_card import ModelCard
@@ -109,6 +109,10 @@ class Listwise:
                 pad_token_id=self._tokenizer.pad_token_id or 0,
             )
         return str(self._tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True))
+
+    def describe(self) -> str:
+        """Return the size, dtype and device of the loaded model."""
+        return describe_model(self._model)
 
     def close(self) -> None:
         """Report the counters, and free the model's memory."""

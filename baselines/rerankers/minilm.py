@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mrb.baselines._util.lazy_import import import_or_refuse, require_complete_weights
 from mrb.engine.control import spell_special_tokens
-from mrb.engine.identity import hash_loaded_checkpoint
+from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
@@ -68,6 +68,10 @@ class MiniLM:
             for request in group:
                 query = vectors[request.query.text]
                 yield request.key, [float(query @ vectors[item.text]) for item in request.candidates]
+
+    def describe(self) -> str:
+        """Return the size, dtype and device of the loaded model."""
+        return describe_model(self._model)
 
     def close(self) -> None:
         """Free the model's memory."""

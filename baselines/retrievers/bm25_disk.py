@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from mrb._util.files import read_json, write_array, write_bytes, write_json
+from mrb._util.progress import start_progress
 from mrb.baselines.retrievers.lexical import tokenize
 from mrb.errors import CandidatesError, MRBError
 
@@ -140,7 +140,7 @@ class _Shard:
 def _build_index(folder: Path, texts: Iterator[str], documents: int) -> None:
     names: list[str] = []
     done = tokens = 0
-    with tqdm(total=documents, desc="index", unit="doc", disable=None, leave=False) as bar:
+    with start_progress("indexing", "documents", documents) as bar:
         while done < documents:
             name = f"shard-{len(names):05d}"
             stated = folder / name / "shard.json"
@@ -155,7 +155,7 @@ def _build_index(folder: Path, texts: Iterator[str], documents: int) -> None:
                 part = read_json(stated)
             names.append(name)
             done, tokens = done + size, tokens + int(part["tokens"])
-            bar.update(size)
+            bar.advance(size)
     if not tokens:
         raise CandidatesError(f"{folder}: {NO_TEXT}")
     write_json(

@@ -13,6 +13,7 @@ from contextlib import suppress
 import click
 
 from mrb import __version__
+from mrb._util.progress import clear_line
 from mrb._util.redact import hide_secrets
 from mrb._util.terminal import find_forced_colour
 from mrb.cli.groups import Group
@@ -85,6 +86,7 @@ class EchoHandler(logging.Handler):
                 return
             self._warned.add(text)
             text = click.style(text, fg="yellow")
+        clear_line()
         click.echo(text, err=True, color=find_forced_colour())
 
 

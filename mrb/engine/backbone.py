@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from mrb.engine.identity import describe_model
 from mrb.engine.image_features import Features
 from mrb.engine.prompt import Ids, PlacedImage, Prompt
 
@@ -92,6 +93,7 @@ class Backbone:
         self._decoder = getattr(inner, "language_model", inner)
         self._three = self._decoder is not inner
         self.device = model.device
+        self.description = describe_model(model)
         self.dtype: torch.dtype = model.dtype
         kinds = getattr(self._decoder.config, "layer_types", None) or ()
         # With sliding-window attention the shared keys would have to be cropped; such models run each pair whole.

@@ -103,6 +103,21 @@ def _list_settings(model: Any) -> object:
     return json.loads(json.dumps(found, sort_keys=True, default=str))
 
 
+def describe_model(model: Any) -> str:
+    """Return one line on a loaded torch module: `2,213M parameters, bfloat16 on cuda:0 (NVIDIA H200)`."""
+    parameters = list(model.parameters())
+    millions = sum(parameter.numel() for parameter in parameters) / 1e6
+    size = f"{millions:,.0f}M" if millions >= 10 else f"{millions:.2g}M"
+    kinds = ", ".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in parameters}))
+    devices = sorted({str(parameter.device) for parameter in parameters})
+    gpu = ""
+    if any(device.startswith("cuda") for device in devices):
+        import torch
+
+        gpu = f" ({torch.cuda.get_device_name(devices[0])})"
+    return f"{size} parameters, {kinds} on {', '.join(devices)}{gpu}"
+
+
 def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield (name within the folder, file) of every file that can affect a score."""
     suffixes = _WEIGHTS | _TOKENIZER | ({".py"} if "auto_map" in _read_json(folder / "config.json") else set())

@@ -119,6 +119,10 @@ class YesNo:
         """Refuse a query or document that can never be scored, without decoding its image. See `Engine.check_item`."""
         self.engine.check_item(item)
 
+    def describe(self) -> str:
+        """Return the size, dtype and device of the loaded model."""
+        return self.engine.backbone.description
+
     def close(self) -> None:
         """Log how much text was truncated, and close the engine."""
         self.engine.stats.warn_of_cuts(self.name, "prompts", self.engine.prompter.max_length)

@@ -14,7 +14,7 @@ from mrb.evaluation.plan import Entry, Plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.calling import close_after
-from mrb.rerankers.declaration import LoadedReranker, load_reranker
+from mrb.rerankers.declaration import LoadedReranker, describe_loaded, load_reranker
 from mrb.results.schema import RerankerInfo
 
 
@@ -43,6 +43,10 @@ class Executor(Protocol):
         """Number of instances of the reranker that score in parallel."""
         ...
 
+    def describe(self) -> str:
+        """Return one line on what the reranker has loaded (device, dtype, revision), empty if it does not say."""
+        ...
+
     def packages(self) -> dict[str, str]:
         """Return the versions of the packages that are imported now in the process that runs the reranker."""
         ...
@@ -69,6 +73,10 @@ class InProcess:
     def info(self) -> RerankerInfo:
         """What the reranker declares."""
         return self._reranker.info
+
+    def describe(self) -> str:
+        """Return one line on what the reranker has loaded."""
+        return describe_loaded(self._reranker)
 
     def packages(self) -> dict[str, str]:
         """Return the versions of the packages that are imported now."""

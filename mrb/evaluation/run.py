@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mrb import __version__
+from mrb._util.progress import Progress
 from mrb.candidates.load import check_candidates, has_candidates
 from mrb.data.own_tasks import collect_definitions
 from mrb.data.task import Task, load_suite
 from mrb.errors import MRBError, ResultError, to_one_line
 from mrb.evaluation import environment
+from mrb.evaluation.estimate import count_from_registry
 from mrb.evaluation.executor import Executor, Start, open_in_process
 from mrb.evaluation.failures import FailureBudget, count_failed
-from mrb.evaluation.journal import Journal, Record
+from mrb.evaluation.journal import Journal
 from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import measure
 from mrb.evaluation.outputs import discard_task, write_task
@@ -71,6 +71,8 @@ def run(spec: RunSpec, start: Start = open_in_process) -> Run:
     for task in spec.tasks:
         check_candidates(task, spec.candidates, spec.depth)
     with start(spec.model, spec.options) as executor:
+        if loaded := executor.describe():
+            logger.info(f"{executor.info.name}, version {executor.info.version or 'not stated'}: {loaded}")
         folder = spec.out / (spec.name or executor.info.name)
         # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
         check = ResumeCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0)
@@ -94,24 +96,24 @@ class _Runner:
         self._measured: dict[str, TaskScores] = {}
         self._tied: dict[str, float] = {}
         self._written: RunRecord | None = None
+        self._covered = [task for task in spec.tasks if self._refused[task.id] is None]
+        self._progress = Progress("pairs", sum(map(self._estimate_pairs, self._covered)))
 
     def run(self) -> Run:
         """Run all tasks and return the run."""
         self._refuse_trial()
         # Tasks with a journal come first, so that reused scores are checked before anything is scored.
-        tasks = sorted(self._spec.tasks, key=lambda task: not self._journal_path(task).exists())
-        verified = False
-        for task in tasks:
-            if (reason := self._refused[task.id]) is not None:
-                logger.info(f"{task.id}: not covered: {reason}")
-                continue
-            journal = None if self._spec.fresh else Journal(self._journal_path(task))
-            if not verified and (journal is None or not journal.records):
-                self._verify_others()
-            verified = True
-            self._run_task(task, journal)
-        if not verified:
+        tasks = sorted(self._covered, key=lambda task: not self._journal_path(task).exists())
+        if len(tasks) < len(self._spec.tasks):
+            logger.info(f"{len(self._spec.tasks) - len(tasks)} of {len(self._spec.tasks)} tasks are not covered")
+        if not tasks:
             self._verify_others()
+        with self._progress:
+            for number, task in enumerate(tasks, start=1):
+                journal = None if self._spec.fresh else Journal(self._journal_path(task))
+                if number == 1 and (journal is None or not journal.records):
+                    self._verify_others()
+                self._run_task(task, journal, f"task {number}/{len(tasks)} {task.id}")
         record = self._write_record()
         if (warning := format_tie_warning(self._executor.info, self._tied)) is not None:
             logger.warning(warning)
@@ -134,9 +136,15 @@ class _Runner:
         if self._earlier is not None:
             refuse_mixture(folder, spec, self._earlier)
 
-    def _run_task(self, task: Task, journal: Journal | None) -> None:
+    def _estimate_pairs(self, task: Task) -> int:
+        """Return the number of pairs of a task by the registry; the plan says it exactly once it is loaded."""
+        pairs = count_from_registry(task, self._spec)["pairs"]
+        return pairs if self._spec.shard is None else pairs // self._spec.shard.of
+
+    def _run_task(self, task: Task, journal: Journal | None, label: str) -> None:
         """Score, measure and write one task; without `journal` its files are discarded first. Of a shard only the
-        journal is written."""
+        journal is written. `label` names the task in the progress."""
+        self._progress.announce(f"{label} · loading")
         spec = self._spec.task_spec(task)
         plan = load_plan(spec)
         if self._spec.shard is not None:
@@ -147,7 +155,7 @@ class _Runner:
             discard_task(folder)
             journal = Journal(folder / JOURNAL_FILE)
         whole = read_whole_result(folder)
-        timing = self._score(spec, plan, journal)
+        timing = self._score(spec, plan, journal, label)
         if timing is not None:
             self._timings[task.id] = timing
         if self._spec.shard is None:
@@ -161,7 +169,7 @@ class _Runner:
         self._tied[task.id] = compute_tied_share(journal.scores.values())
         logger.info(_format_progress(task, timing, plan))
 
-    def _score(self, spec: TaskSpec, plan: Plan, journal: Journal) -> TaskTiming | None:
+    def _score(self, spec: TaskSpec, plan: Plan, journal: Journal, label: str) -> TaskTiming | None:
         """Score the pairs of the plan that the journal lacks and append them; return the timing, None if none was
         lacking."""
         executor, allowed = self._executor, self._spec.allow_failures
@@ -185,14 +193,16 @@ class _Runner:
         # A run that is killed while it scores leaves a record: it says whose scores the folder holds.
         self._write_record()
         pairs = sum(len(entry.doc_ids) for entry in list_unscored(plan, journal.scores))
+        self._progress.begin(label, plan.pairs, plan.pairs - pairs, self._estimate_pairs(spec.task))
         if not pairs:
             return None
         score = executor.open(spec, plan)
         started = time.perf_counter()
         with journal.open(header):
             scored = score(list_unscored(plan, journal.scores), budget if allowed else None)
-            for record in _show_progress(scored, spec.task.id, pairs):
+            for record in scored:
                 journal.append(record)
+                self._progress.advance(len(record.scores))
         day = datetime.now(UTC).date().isoformat()
         return TaskTiming(seconds=round(time.perf_counter() - started, 3), pairs=pairs, day=day)
 
@@ -328,16 +338,6 @@ def _read_earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord
         f"{folder}: holds scores of another run of {earlier.reranker.name} (options, version or kind differ); "
         "give another --name, or --fresh to start over"
     )
-
-
-def _show_progress(scored: Iterator[Record], label: str, pairs: int) -> Iterator[Record]:
-    """Yield the same records; show a progress bar (pairs per second, time left) if stderr is a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=pairs, unit="pair", desc=label, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for record in scored:
-            yield record
-            bar.update(len(record.scores))
 
 
 def _format_progress(task: Task, timing: TaskTiming | None, plan: Plan) -> str:

@@ -54,7 +54,7 @@ class PoolEncoder:
                         f"{shards.path(number)}: made by {worker.name} and not to be seen here; name a folder that all "
                         "nodes share with --work"
                     )
-                bar.update(len(shards.part(number)))
+                bar.advance(len(shards.part(number)))
 
     def encode(self, data: TaskData, kind: Kind, ids: Sequence[str]) -> Float32:
         """Have one worker encode a few items, and return the vectors of shape (n, width)."""

@@ -53,6 +53,11 @@ class PoolExecutor:
         """The wanted number of workers."""
         return self._pool.count
 
+    def describe(self) -> str:
+        """Return one line on what one of the workers has loaded."""
+        loaded: str = self._pool.call("describe")
+        return loaded
+
     def packages(self) -> dict[str, str]:
         """Return {package: version} of the packages that one of the workers has imported."""
         packages: dict[str, str] = self._pool.call("packages")
@@ -108,6 +113,7 @@ class ScoringJob:
 
     def __init__(self, reranker: InProcess) -> None:
         self.info = reranker.info
+        self.describe = reranker.describe
         self.packages = reranker.packages
         self._reranker = reranker
         self._opened: tuple[Plan, Score] | None = None

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from mrb._util.redact import redact, redact_text
 from mrb.data.task import Task
-from mrb.errors import AdapterError, format_first_problem
+from mrb.errors import AdapterError, format_first_problem, to_one_line
+from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.event_loop import EventLoop
 from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
+from mrb.rerankers.raised import to_adapter_error
 from mrb.rerankers.reranker import KINDS, MODALITIES
 from mrb.results.schema import RerankerInfo
 
@@ -98,6 +100,22 @@ def read_declarations(adapter: Adapter) -> LoadedReranker:
     except ValidationError as error:
         raise AdapterError(f"{name}: {format_first_problem(error)}") from error
     return LoadedReranker(target, info, concurrency)
+
+
+def describe_loaded(reranker: LoadedReranker) -> str:
+    """Return what the adapter's `describe()` says it has loaded, on one line; empty if it has no such method.
+
+    Raises:
+        AdapterError: The method raises.
+    """
+    describe = getattr(reranker.target, "describe", None)
+    if not callable(describe):
+        return ""
+    try:
+        with guard_adapter_call():
+            return to_one_line(redact_text(str(describe())), limit=200)
+    except BaseException as error:  # an adapter's code may raise anything
+        raise to_adapter_error(error, f"{reranker.info.name}: its describe() raised") from error
 
 
 def find_uncovered_inputs(info: RerankerInfo, task: Task) -> str | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from mrb._util.progress import start_progress
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError
 from mrb.retrieval.cache_paths import find_first_stage_cache
@@ -85,13 +85,15 @@ class Dense:
 
     def _vectors(self, shards: Shards) -> Iterator[tuple[list[str], Float32]]:
         """Yield (ids, vectors) by shard, without failed items."""
-        for number in tqdm(range(len(shards)), desc=f"searching {shards.kind}", disable=None, leave=False):
-            part, rows = shards.part(number), shards.read(number)
-            good = np.isfinite(rows).all(axis=1)
-            if not good.all():
-                self._note_failed(shards, [part[row] for row in np.flatnonzero(~good)])
-            if good.any():  # the width of a shard without a valid vector is unknown
-                yield [part[row] for row in np.flatnonzero(good)], rows[good]
+        with start_progress(f"searching {shards.kind}", "shards", len(shards)) as bar:
+            for number in range(len(shards)):
+                part, rows = shards.part(number), shards.read(number)
+                good = np.isfinite(rows).all(axis=1)
+                if not good.all():
+                    self._note_failed(shards, [part[row] for row in np.flatnonzero(~good)])
+                if good.any():  # the width of a shard without a valid vector is unknown
+                    yield [part[row] for row in np.flatnonzero(good)], rows[good]
+                bar.advance()
         shards.complete()
 
     def _note_failed(self, shards: Shards, ids: list[str]) -> None:

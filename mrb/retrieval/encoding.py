@@ -83,7 +83,7 @@ class LocalEncoder:
         missing = find_missing(tables)
         with show_progress(missing) as bar:
             for shards, number in missing:
-                self.write_shard(shards, number, bar.update)
+                self.write_shard(shards, number, bar.advance)
 
     def verify(self, shards: Shards) -> None:
         """Encode a few stored vectors of a table again. Raises AdapterError, which names the item, if one differs."""

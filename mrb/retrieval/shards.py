@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from mrb._util.files import write_array, write_json
 from mrb._util.hashing import hash_json
+from mrb._util.progress import Progress, start_progress
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import MRBError
 from mrb.retrieval.cache_paths import compute_table_key
@@ -101,10 +101,10 @@ def find_missing(tables: Sequence[Shards]) -> list[tuple[Shards, int]]:
     return [(shards, number) for shards in tables for number in range(len(shards)) if not shards.path(number).exists()]
 
 
-def show_progress(missing: Iterable[tuple[Shards, int]]) -> tqdm[Any]:
-    """Return a progress bar over the items of these shards, which is shown on a terminal only."""
+def show_progress(missing: Iterable[tuple[Shards, int]]) -> Progress:
+    """Return the progress of encoding the items of these shards."""
     total = sum(len(shards.part(number)) for shards, number in missing)
-    return tqdm(total=total, desc="encoding", unit="item", disable=None, leave=False)
+    return start_progress("encoding", "items", total)
 
 
 def select_table(data: TaskData, kind: Kind) -> ItemTable:

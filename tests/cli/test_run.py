@@ -201,3 +201,14 @@ def test_allowed_failures_are_counted_published_and_remembered(mrb: Mrb, tmp_pat
     assert exported.returncode == 0, exported.stderr
     _refused(mrb(*command), f"--allow-failures {failed}", "--fresh")
     _refused(mrb(*command, "--fresh", "--allow-failures", str(failed - 1)), f"allowed: {failed - 1}")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_an_adapter_has_loaded_is_said_once(mrb: Mrb, tmp_path: Path, workers: str) -> None:
+    said = '    def describe(self):\n        return "float32 on cpu\\x1b[2J\\n, two lines"\n'
+    (tmp_path / "my_adapter.py").write_text(EIGHT_LINES + said)
+    done = mrb("run", "--model", "my_adapter", *FAQ, "--limit", "2", "--workers", workers)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "float32 on cpu" in line]
+    assert lines == ["my_adapter, version not stated: float32 on cpu [2J , two lines"]
+    assert "\x1b" not in done.stdout + done.stderr
