@@ -33,9 +33,9 @@ from mrb.candidates.lists import Provenance, build_candidates, write_parquet
 from mrb.candidates.load import collect_documents, load_candidates
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.load import load_task_data
-from mrb.data.table_discovery import discover_tables
 from mrb.data.task import load_task
 from mrb.hub.manifest import Manifest, RemoteFile, record
+from mrb.hub.table_discovery import discover_tables
 
 TASK = load_task("edis")
 PART = TASK.source.parts[0]

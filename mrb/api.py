@@ -21,8 +21,8 @@ from mrb.metrics.own_measures import MeasureFunction, list_registered, register_
 
 if TYPE_CHECKING:
     from mrb.data.task import Task
+    from mrb.evaluation.check.check import CheckOutcome
     from mrb.evaluation.task_view import TaskView
-    from mrb.rerankers.check.check import CheckOutcome
     from mrb.rerankers.models import ModelEntry
     from mrb.results.compare import Comparison
     from mrb.results.run import Run
@@ -178,10 +178,10 @@ def check(
     """
     import inspect
 
+    from mrb.candidates.pull_lists import find_local_lists
+    from mrb.evaluation.check.check import check as check_reranker
+    from mrb.evaluation.check.probe import CHECK_DEPTH, CHECK_QUERIES, make_probe
     from mrb.evaluation.spec import select_tasks
-    from mrb.hub.pull_lists import find_local_lists
-    from mrb.rerankers.check.check import check as check_reranker
-    from mrb.rerankers.check.probe import CHECK_DEPTH, CHECK_QUERIES, make_probe
     from mrb.rerankers.declaration import LoadedReranker, load_reranker
     from mrb.rerankers.live import load_live_reranker
     from mrb.rerankers.plugins import format_options

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mrb.data.task import Model, Slug, read_toml
+from mrb._util.model import Model
+from mrb.data.task import Slug, read_toml
 from mrb.errors import MRBError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

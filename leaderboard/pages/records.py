@@ -10,7 +10,7 @@ from mrb._util.redact import redact
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.runs import RunCard, result_path
-from mrb.rerankers.noise import NOISE_FILE
+from mrb.results.noise import NOISE_FILE
 from mrb.results.run import Run
 from mrb.results.schema import RESULT_FILE, RUN_FILE
 from mrb.submission.schema import SUBMISSION_FILE

@@ -18,10 +18,10 @@ from mrb._util.hashing import hash_file, hash_json
 from mrb._util.parquet import read_untrusted
 from mrb.errors import ResultError
 from mrb.evaluation.plan import Plan
+from mrb.evaluation.recompute import load_result_plan
 from mrb.hub.manifest import find_cache_root
 from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.metrics.measures import HEADLINE, Float64, measure_queries
-from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, TaskScores, make_task_scores
 from mrb.results.schema import CLUSTER_COLUMN
 from mrb.submission.reader import ReceivedSubmission

@@ -14,8 +14,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from mrb._util.files import parse_toml
+from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Model
 from mrb.errors import ResultError, format_first_problem
 from mrb.submission.schema import Link
 

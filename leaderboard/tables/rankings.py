@@ -15,17 +15,17 @@ import numpy.typing as npt
 
 from mrb._util.parquet import read_untrusted
 from mrb.data.task import Task, load_suite
+from mrb.data.task_data import find_query_parts
 from mrb.errors import ResultError
-from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.evaluation.plan import Plan
+from mrb.evaluation.recompute import load_result_plan
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.per_query_cache import compute_first_values, compute_headline_values
-from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.ranking import Float32, Positions, rank_candidates
-from mrb.results.recompute import load_result_plan
 from mrb.results.run import Run, hash_query_ids
-from mrb.results.schema import SCORES_FILE
+from mrb.results.schema import SCORES_FILE, SCORES_SCHEMA
 from mrb.submission.rankings import restore_scores
 from mrb.submission.reader import ReceivedSubmission
 from mrb.submission.validate import read_checked_rankings

@@ -13,7 +13,7 @@ from mrb._util.files import is_device_name
 from mrb._util.redact import redact, redact_text
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.tables.per_query_cache import add_values
-from mrb.rerankers.noise import NOISE_FILE, NoiseRecord, describe_other_reranker, read_noise
+from mrb.results.noise import NOISE_FILE, NoiseRecord, describe_other_reranker, read_noise
 from mrb.results.run import Run, load_run
 from mrb.results.schema import RUN_FILE
 from mrb.submission.as_run import to_run

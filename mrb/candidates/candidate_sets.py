@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mrb.data.task import TYPES, Model, Repository, Sha1, Sha256, Slug, Task, load_task, locate_task_folder, read_toml
+from mrb._util.model import Model
+from mrb.data.task import TYPES, Repository, Sha1, Sha256, Slug, Task, load_task, locate_task_folder, read_toml
 from mrb.errors import CandidatesError, TaskError
 
 STANDARD_SET = "standard"

@@ -24,9 +24,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from mrb._util.files import open_atomically
 from mrb._util.hashing import dump_canonical_json, hash_lines
+from mrb._util.model import Model
 from mrb._util.parquet import MAX_FILE_BYTES, open_untrusted, read_untrusted
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Model, Sha256, Task
+from mrb.data.task import Sha256, Task
 from mrb.errors import CandidatesError, format_first_problem
 
 METADATA_KEY = b"mrb"
@@ -127,6 +128,13 @@ class Candidates:
         yield dump_canonical_json([self.provenance.task])
         for query_id, doc_ids, scores in self.lists():
             yield dump_canonical_json([query_id, doc_ids, scores.astype("<f4").tobytes().hex()])
+
+
+def make_provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
+    """Return the provenance of a list of the first stage `name`."""
+    return Provenance(
+        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage=name, track=track, depth=depth
+    )
 
 
 def build_candidates(

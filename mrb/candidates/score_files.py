@@ -21,13 +21,13 @@ import pyarrow as pa
 
 from mrb._util.files import compute_unpacked_limit, parse_json, read_all
 from mrb._util.parquet import open_untrusted, read_batches
-from mrb.candidates.lists import Candidates
+from mrb.candidates.candidate_sets import check_candidate_set
+from mrb.candidates.lists import Candidates, build_candidates, make_provenance
+from mrb.candidates.self_matches import RankedList, cut_list, find_self_matches
+from mrb.candidates.top_k import select_top_k
 from mrb.data.json_rows import iterate_objects
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, ResultError, to_one_line
-from mrb.retrieval.first_stage import make_candidates
-from mrb.retrieval.retriever import RankedList
-from mrb.retrieval.top_k import select_top_k
 
 Format = Literal["trec", "mteb", "parquet", "top_ranked"]
 Scores = Mapping[str, Mapping[str, float]]
@@ -137,7 +137,8 @@ def import_candidates(
         for doc_id in scores.get(query_id, ()):
             if doc_id not in data.corpus:
                 raise CandidatesError(f"query {query_id!r}: document {doc_id!r} is not in the corpus of {task.id}")
-    made = make_candidates(data, _FixedScores(scores), first_stage, depth, track)
+    check_candidate_set(track, first_stage, depth, task, f"task {task.id}")
+    made = build_candidates(make_provenance(task, first_stage, depth, track), _rank(data, scores, depth))
     lengths = np.diff(made.offsets)
     longest = int(lengths.max(initial=0))
     if longest < min(depth, data.counts.documents - 1):  # a corpus may consist of the file's documents only
@@ -145,18 +146,14 @@ def import_candidates(
     return ImportedList(made, len(missing), len(unknown), int((lengths < depth).sum()))
 
 
-@dataclass(frozen=True)
-class _FixedScores:
-    """Scores as a first stage, so that imported lists are made by the same code as retrieved ones."""
-
-    scores: Scores
-
-    def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
-        """Yield the `depth` best documents of each query."""
-        for query_id in data.queries:
-            found = self.scores.get(query_id, {})
-            values = np.fromiter(found.values(), np.float32, len(found))
-            yield (query_id, *select_top_k(data.task.id, query_id, list(found), values, depth))
+def _rank(data: TaskData, scores: Scores, depth: int) -> Iterator[RankedList]:
+    """Yield the `depth` best documents of each query, without self-matches."""
+    selves = find_self_matches(data)
+    for query_id in data.queries:
+        found = scores.get(query_id, {})
+        values = np.fromiter(found.values(), np.float32, len(found))
+        best = select_top_k(data.task.id, query_id, list(found), values, len(found))
+        yield cut_list((query_id, *best), selves.get(query_id, frozenset()), depth)
 
 
 def _guess_format(path: Path) -> Format:

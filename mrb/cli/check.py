@@ -47,16 +47,16 @@ def command(
     requests under two batch plans and writes how far scores, ranks and nDCG@10 move to OUT/NAME/noise.json.
     """
     from mrb._util.terminal import find_screen
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.errors import to_one_line
+    from mrb.evaluation.check.check import check
+    from mrb.evaluation.check.noise_run import measure_noise
+    from mrb.evaluation.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
+    from mrb.evaluation.check.report import format_check, format_noise, format_verdict
     from mrb.evaluation.spec import select_tasks
-    from mrb.hub.pull_lists import find_local_lists
-    from mrb.rerankers.check.check import check
-    from mrb.rerankers.check.noise_run import measure_noise
-    from mrb.rerankers.check.probe import CHECK_DEPTH, CHECK_QUERIES, NOISE_QUERIES, make_probe
-    from mrb.rerankers.check.report import format_check, format_noise, format_verdict
     from mrb.rerankers.declaration import LoadedReranker, load_reranker
     from mrb.rerankers.model_address import announce_model
-    from mrb.rerankers.noise import write_noise
+    from mrb.results.noise import write_noise
 
     spec = select_tasks(suite_id, task_ids, (), None)
     lists, _ = find_local_lists(candidates, spec.tasks)

@@ -12,7 +12,7 @@ from mrb.cli.options import Function, add_suite_option, add_task_option, find_ta
 from mrb.errors import DataError
 
 if TYPE_CHECKING:
-    from mrb.hub.pull_data import PulledTask
+    from mrb.data.pull_data import PulledTask
 
 MOVED = {"verify": "mrb data check", "doctor": "mrb data check --remote"}
 
@@ -77,7 +77,7 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     Killed at any moment, the same command continues where it stopped.
     """
     from mrb._util.terminal import find_screen
-    from mrb.hub.pull_data import format_pulled, pull_task
+    from mrb.data.pull_data import format_pulled, pull_task
 
     found: list[PulledTask] = []
     try:
@@ -96,7 +96,7 @@ def pull(task_ids: tuple[str, ...], suite_id: str | None) -> None:
 def info(task_ids: tuple[str, ...], suite_id: str | None) -> None:
     """Show what is on this disk, without a request. Default: the suite mrb."""
     from mrb._util.terminal import find_screen
-    from mrb.hub.pull_data import format_info
+    from mrb.data.pull_data import format_info
 
     click.echo(format_info(find_tasks(task_ids, suite_id, "mrb"), find_screen()))
 
@@ -125,7 +125,7 @@ def check(task_ids: tuple[str, ...], suite_id: str | None, remote: bool) -> None
     """
     tasks = find_tasks(task_ids, suite_id, "mrb")
     if not remote:
-        from mrb.hub.pull_data import verify_task
+        from mrb.data.pull_data import verify_task
 
         for task in tasks:
             for line in verify_task(task):

@@ -37,8 +37,8 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
     board without the pages of runs that are gone.
     """
     from mrb.errors import ResultError
-    from mrb.hub.submissions import find_local_folder
     from mrb.leaderboard.build import build as build_site
+    from mrb.submission.pull_submissions import find_local_folder
 
     if not folders and not RESULTS.is_dir():
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")

@@ -22,8 +22,8 @@ def command(runs: tuple[Path, ...], out: Path, candidates: str | None, data: tup
     equal those of a run without shards.
     """
     from mrb._util.terminal import find_screen
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.evaluation.merge import merge_shards, read_shards
-    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.table import format_run
 
     open_all_data(data)

@@ -94,7 +94,7 @@ def add_depth_option(help: str, default: int | None = None, least: int = 1) -> D
 
 
 def add_candidates_option(help: str = f"{LISTS} Default: the frozen list.") -> Decorator:
-    """`--candidates PATH|hf://...`; `mrb.hub.pull_lists.find_local_lists` reads it."""
+    """`--candidates PATH|hf://...`; `mrb.candidates.pull_lists.find_local_lists` reads it."""
     return click.option("--candidates", metavar="PATH|hf://...", help=help)
 
 

@@ -21,8 +21,8 @@ def command(run: Path, candidates: str | None, data: tuple[str, ...], write: boo
     Every task is checked. If a file differs from what its journal gives, one line is printed per difference and the
     exit code is 2.
     """
-    from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.recompute import verify_task
+    from mrb.candidates.pull_lists import find_local_lists
+    from mrb.evaluation.recompute import verify_task
     from mrb.results.schema import read_run
 
     if run.is_file():

@@ -11,8 +11,8 @@ def command(name: str) -> None:
     """Print the JSON Schema of result.json, run.json, noise.json, submission.json or the record of a verification."""
     import json
 
-    from mrb.data.task import Model
-    from mrb.rerankers.noise import NoiseRecord
+    from mrb._util.model import Model
+    from mrb.results.noise import NoiseRecord
     from mrb.results.schema import Result, RunRecord
     from mrb.submission.schema import Submission
     from mrb.submission.verify import VerificationRecord

@@ -22,7 +22,7 @@ from mrb.errors import ResultError
 
 if TYPE_CHECKING:
     from mrb.candidates.score_files import Format
-    from mrb.rerankers.reranker import Kind
+    from mrb.results.schema import Kind
 
 
 @click.command()
@@ -58,10 +58,10 @@ def command(
     of the task's list.
     """
     from mrb._util.terminal import find_screen
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.candidates.score_files import read_scores
+    from mrb.evaluation.foreign_scores import describe_file, make_run, score_file, write_scored
     from mrb.evaluation.spec import select_tasks
-    from mrb.hub.pull_lists import find_local_lists
-    from mrb.results.foreign_scores import describe_file, make_run, score_file, write_scored
     from mrb.results.table import format_run
 
     if file.is_dir():

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from mrb.data.table_discovery import choose_table, discover_tables
+from mrb.data.table_choice import choose_table
 from mrb.data.task import Table
 from mrb.errors import DataError, to_one_line
+from mrb.hub.table_discovery import discover_tables
 
 ITEM_FORMATS = (".jsonl", ".json", ".tsv", ".csv", ".parquet")
 QRELS_FORMATS = (*ITEM_FORMATS, ".txt", ".trec", ".qrels")

@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from mrb._util.files import open_atomically, read_json, write_json
 from mrb._util.hashing import dump_canonical_json, hash_bytes, hash_json, hash_lines
+from mrb._util.model import Model
 from mrb.data.folder_files import FolderFiles, resolve_inside
 from mrb.data.folder_rows import ItemRow, iterate_items, iterate_qrels
 from mrb.data.images import ImageCaps, read_header
-from mrb.data.task import Model, Sha256
+from mrb.data.task import Sha256
 from mrb.errors import DataError, ResultError
 from mrb.hub.manifest import find_cache_root
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pydantic import Field, ValidationError
 
 from mrb._util.files import write_bytes
+from mrb._util.model import Model
 from mrb.data.folder_files import FolderFiles, find_folder_files
 from mrb.data.folder_tables import FolderTables, read_folder_tables
 from mrb.data.hub_parts import PartTables
@@ -27,7 +28,6 @@ from mrb.data.task import (
     HttpsUrl,
     Images,
     MeasureName,
-    Model,
     Part,
     Rules,
     Size,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mrb.data.corpus_subset import CorpusSource, CorpusSubset, NeededDocuments, read_footers, reduce_corpus
 from mrb.data.items import DecodeCache
-from mrb.data.table_discovery import choose_table, detect_format, get_roles
+from mrb.data.table_choice import choose_table, get_roles
 from mrb.data.tables import (
     CORPUS_ID_COLUMNS,
     IMAGE_COLUMNS,
@@ -24,6 +24,7 @@ from mrb.data.task_data import ItemTable
 from mrb.errors import DataError
 from mrb.hub.client import fetch_files, open_manifest
 from mrb.hub.manifest import Manifest, ReadTable, record
+from mrb.hub.table_discovery import detect_format
 
 Judgement = tuple[str, str, int]
 _IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from mrb.candidates.pull_lists import resolve_revision
 from mrb.data.folder_files import STANDARD_TABLES
 from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
 from mrb.data.items import ImageCaps
-from mrb.data.table_discovery import choose_table, detect_format
+from mrb.data.table_choice import choose_table
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, iterate_qrels, make_item_table, read_files
 from mrb.data.task import HEADLINE_MEASURE, Images, Part, Rules, Size, Source, Table, Task
 from mrb.errors import DataError, MRBError
 from mrb.hub.address import HubFolder
 from mrb.hub.client import fetch_files, open_manifest
-from mrb.hub.pull_lists import resolve_revision
+from mrb.hub.table_discovery import detect_format
 
 _IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
 

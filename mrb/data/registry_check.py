@@ -16,10 +16,11 @@ from typing import Any
 from mrb._util.format import PLAIN, Screen, format_table
 from mrb.data.hub_parts import check_columns
 from mrb.data.stats import describe_size_difference
-from mrb.data.table_discovery import choose_table, detect_format, discover_tables, get_roles
+from mrb.data.table_choice import choose_table, get_roles
 from mrb.data.task import Part, Task
 from mrb.errors import DataError, MRBError, to_one_line
 from mrb.hub.client import call_with_retries, is_offline, list_files, read_readme_header
+from mrb.hub.table_discovery import detect_format, discover_tables
 
 BLOCK = 64 * 1024
 """Bytes of the first request for a file: enough for most parquet footers and for the first lines of a JSON file."""

@@ -9,10 +9,10 @@ from mrb._util.format import PLAIN, Screen, format_table
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
+from mrb.data.pull_data import NOT_REMOTE, is_local
 from mrb.data.stats import Counts
 from mrb.data.task import Task
 from mrb.hub.manifest import Manifest, read_manifest
-from mrb.hub.pull_data import NOT_REMOTE, is_local
 
 LIVE = "https://huggingface.co"
 NEVER = "never loaded live"

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from mrb.data.task import Model, Task
+from mrb._util.model import Model
+from mrb.data.task import Task
 from mrb.errors import DataError
 
 _LOG = logging.getLogger("mrb.hub")

@@ -12,10 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from mrb._util.files import parse_toml
 from mrb._util.hashing import hash_json
+from mrb._util.model import Model
 from mrb.data.items import ImageCaps
 from mrb.errors import TaskError, suggest_names
 
@@ -44,13 +45,8 @@ PinnedCopy = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@[0-
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"']+$", max_length=300)]
 MeasureName = Annotated[str, Field(pattern=r"^(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}$")]
 Modality = Literal["text", "image", "image+text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _MODALITIES: dict[str, Modality] = {"t": "text", "i": "image", "vd": "image", "it": "image+text"}
-
-
-class Model(BaseModel):
-    """Base of all definitions: unknown keys are refused, and values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 M = TypeVar("M", bound=Model)

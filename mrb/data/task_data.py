@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -180,3 +180,21 @@ def _clusters_by_document(qrels: Qrels) -> dict[str, str]:
         for doc_id in grades:
             parent[root(query_id)] = root(first_query.setdefault(doc_id, query_id))
     return {query_id: root(query_id) for query_id in qrels}
+
+
+def find_query_parts(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the part of each query (ids are `part/id`), or None if the task's score is the mean over queries.
+
+    Raises:
+        DataError: An id belongs to none of the task's parts.
+    """
+    if not task.rules.average_over_parts:
+        return None
+    known = {part.name for part in task.source.parts}
+    found = []
+    for query_id in query_ids:
+        name = query_id.partition("/")[0]
+        if name not in known:
+            raise DataError(f"task {task.id}: query {query_id!r} belongs to none of its {len(known)} parts")
+        found.append(name)
+    return tuple(found)

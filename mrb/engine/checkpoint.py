@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrb._util.home import expand_user
-from mrb.data.xet import retry_without_xet
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import describe_refusal, is_offline
+from mrb.hub.xet import retry_without_xet
 
 if TYPE_CHECKING:
     import torch

@@ -28,7 +28,8 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from mrb._util.files import open_atomically
-from mrb.data.task import Model, Sha256
+from mrb._util.model import Model
+from mrb.data.task import Sha256
 from mrb.errors import ResultError, format_first_problem
 
 MAGIC = b"MRBJRNL1"

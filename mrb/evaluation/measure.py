@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mrb.data.task_data import Qrels
+from mrb.data.task_data import Qrels, find_query_parts
 from mrb.evaluation.plan import Entry, Float32, Plan
-from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import MEASURES, measure_queries, rank_by_grade
 from mrb.metrics.ranking import has_tie_at_cutoff, rank_candidates
 from mrb.metrics.statistics import compute_intervals, derive_task_seed

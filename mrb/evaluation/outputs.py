@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 from mrb._util.files import open_atomically
 from mrb.evaluation.measure import TaskResult
 from mrb.evaluation.plan import Float32, Plan
-from mrb.results.schema import JOURNAL_FILE, PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, write_result
+from mrb.results.schema import JOURNAL_FILE, PER_QUERY_FILE, RESULT_FILE, SCORES_FILE, SCORES_SCHEMA, write_result
 
-SCORES_SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("score", pa.float32())])
 QUERIES_A_GROUP = 1000
 
 

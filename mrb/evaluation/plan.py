@@ -19,8 +19,8 @@ from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, MRBError
 from mrb.evaluation.spec import Shard, TaskSpec
 from mrb.metrics.ranking import order_ties
-from mrb.rerankers.reranker import FirstStage, Kind, Request
-from mrb.results.schema import DataInfo
+from mrb.rerankers.reranker import FirstStage, Request
+from mrb.results.schema import DataInfo, Kind
 
 Float32 = npt.NDArray[np.float32]
 _NOTHING: frozenset[str] = frozenset()

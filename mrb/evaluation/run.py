@@ -27,8 +27,8 @@ from mrb.evaluation.score_key import compute_score_key, make_header
 from mrb.evaluation.spec import RunSpec, TaskSpec
 from mrb.evaluation.trial import read_whole_result, refuse_mixture, refuse_replacement, refuse_smaller_shard
 from mrb.rerankers.declaration import find_uncovered_inputs
-from mrb.rerankers.noise import describe_other_reranker, read_noise
 from mrb.rerankers.ties import compute_tied_share, format_tie_warning
+from mrb.results.noise import describe_other_reranker, read_noise
 from mrb.results.run import Run, TaskScores, load_tasks, make_task_scores
 from mrb.results.schema import (
     JOURNAL_FILE,

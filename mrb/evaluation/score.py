@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from mrb._util.raised import to_adapter_error, to_safe_repr, to_safe_text
 from mrb.errors import AdapterError, DataError, MRBError
 from mrb.evaluation.answers import Float64, convert_scores
 from mrb.evaluation.plan import Float32, PlannedRequest
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.declaration import LoadedReranker
-from mrb.rerankers.raised import to_adapter_error, to_safe_repr, to_safe_text
 from mrb.rerankers.reranker import Request
 
 WINDOW = 256

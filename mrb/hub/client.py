@@ -21,10 +21,10 @@ from typing import Any, TypeVar
 from mrb._util.files import DISK_FULL, UNWRITABLE
 from mrb._util.hashing import hash_file
 from mrb._util.retry_after import parse_retry_after
-from mrb.data.table_discovery import Tables, discover_tables
-from mrb.data.xet import disable_xet, find_failed_url, retry_without_xet, uses_xet
 from mrb.errors import DataError, to_one_line
 from mrb.hub.manifest import Manifest, RemoteFile, VerifiedFile, read_manifest, record
+from mrb.hub.table_discovery import Tables, discover_tables
+from mrb.hub.xet import disable_xet, find_failed_url, retry_without_xet, uses_xet
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from mrb._util.files import read_json, write_json
 from mrb._util.home import find_home
-from mrb.data.task import Model
+from mrb._util.model import Model
 from mrb.errors import DataError, ResultError, format_first_problem
 
 LOCK_SECONDS = 60.0

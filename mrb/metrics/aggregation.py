@@ -6,37 +6,13 @@ forums), all parts have the same weight: the score is the mean over parts of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from mrb.errors import DataError
-
-if TYPE_CHECKING:
-    from mrb.data.task import Task
-
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
-
-
-def find_query_parts(task: Task, query_ids: Iterable[str]) -> tuple[str, ...] | None:
-    """Return the part of each query (ids are `part/id`), or None if the task's score is the mean over queries.
-
-    Raises:
-        DataError: An id belongs to none of the task's parts.
-    """
-    if not task.rules.average_over_parts:
-        return None
-    known = {part.name for part in task.source.parts}
-    found = []
-    for query_id in query_ids:
-        name = query_id.partition("/")[0]
-        if name not in known:
-            raise DataError(f"task {task.id}: query {query_id!r} belongs to none of its {len(known)} parts")
-        found.append(name)
-    return tuple(found)
 
 
 def group_rows_by_part(parts: Sequence[str]) -> dict[str, Int64]:

@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mrb._util.raised import to_adapter_error
 from mrb._util.redact import redact, redact_text
-from mrb.data.task import Task
+from mrb.data.task import MODALITIES, Task
 from mrb.errors import AdapterError, format_first_problem, to_one_line
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.event_loop import EventLoop
 from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
-from mrb.rerankers.raised import to_adapter_error
-from mrb.rerankers.reranker import KINDS, MODALITIES
+from mrb.rerankers.reranker import KINDS
 from mrb.results.schema import RerankerInfo
 
 DEFAULT_CONCURRENCY = 8

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from mrb.data.task import MODALITIES
 from mrb.errors import AdapterError, MRBError, suggest_names, to_one_line
 from mrb.rerankers.known_models import find_default_checkpoint, find_known_models
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, Factory, list_installed, list_parameters, load_installed
-from mrb.rerankers.reranker import MODALITIES
 
 Role = Literal["reranker", "first stage"]
 ROLES: Mapping[Role, str] = {"reranker": RERANKERS, "first stage": RETRIEVERS}

@@ -24,11 +24,11 @@ from types import ModuleType
 from typing import Any, get_type_hints
 
 from mrb._util.home import expand_user
+from mrb._util.raised import to_adapter_error
 from mrb._util.redact import SECRET, hide_secrets, is_secret_name, remember_secrets
 from mrb.errors import AdapterError, suggest_names, to_one_line
 from mrb.rerankers.adapter_source import hash_source
 from mrb.rerankers.calling import guard_adapter_call
-from mrb.rerankers.raised import to_adapter_error
 
 RERANKERS = "mrb.rerankers"
 RETRIEVERS = "mrb.retrievers"

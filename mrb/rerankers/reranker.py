@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 from mrb.data.items import Item
-from mrb.data.task import Modality
+from mrb.results.schema import Kind
 
-Kind = Literal["pointwise", "setwise", "listwise"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from mrb._util.format import escape_latex, format_csv_table, format_latex_table
 from mrb._util.parquet import read_untrusted
 from mrb.candidates.lists import format_trec_line
 from mrb.errors import ResultError, to_one_line
-from mrb.evaluation.outputs import SCORES_SCHEMA
 from mrb.metrics.ranking import Float32, rank_candidates
 from mrb.results.run import Run
-from mrb.results.schema import SCORES_FILE
+from mrb.results.schema import SCORES_FILE, SCORES_SCHEMA
 from mrb.results.table import RunRow, find_averages, list_rows
 
 COLUMNS = (

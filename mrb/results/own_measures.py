@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mrb._util.raised import describe
 from mrb.data.corpus_subset import NeededDocuments
 from mrb.data.load import load_task_data
 from mrb.errors import MRBError, ResultError
@@ -14,7 +15,6 @@ from mrb.metrics.measures import rank_by_grade
 from mrb.metrics.own_measures import MeasureFunction, check_measure_name
 from mrb.metrics.ranking import rank_candidates
 from mrb.metrics.statistics import compute_intervals, derive_task_seed
-from mrb.rerankers.raised import describe
 from mrb.results.export import read_lists
 from mrb.results.run import Float64, Run, TaskScores
 from mrb.results.schema import Interval

@@ -10,10 +10,10 @@ import numpy as np
 from mrb.data.corpus_subset import NOTHING
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
+from mrb.data.pull_data import is_local
 from mrb.data.task import Task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError
-from mrb.hub.pull_data import is_local
 from mrb.metrics.ranking import rank_candidates
 from mrb.results.export import read_lists
 from mrb.results.run import Run

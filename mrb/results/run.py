@@ -15,9 +15,10 @@ import pyarrow as pa
 from mrb._util.hashing import hash_lines
 from mrb._util.parquet import read_untrusted
 from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
+from mrb.data.task_data import find_query_parts
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
-from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.statistics import Averages, TaskSample, compute_averages
 from mrb.results.schema import (

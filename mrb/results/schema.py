@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import pyarrow as pa
 from pydantic import (
     AfterValidator,
     Field,
@@ -29,13 +30,16 @@ from pydantic import (
 )
 
 from mrb._util.files import read_json, write_json
+from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
 from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
-from mrb.data.task import MeasureName, Modality, Model, Sha256, Slug, Task, TypeName, load_task
+from mrb.data.task import MeasureName, Modality, Sha256, Slug, Task, TypeName, load_task
 from mrb.errors import ResultError, TaskError, format_first_problem
 from mrb.metrics.statistics import MeanInterval
-from mrb.rerankers.reranker import Kind
+
+Kind = Literal["pointwise", "setwise", "listwise"]
+"""What a reranker's score of a pair depends on: the pair, the set of candidates, or their order."""
 
 RESULT_FILE = "result.json"
 RUN_FILE = "run.json"
@@ -44,6 +48,7 @@ SHARDS_FOLDER = "shards"
 JOURNAL_FILE = "journal"
 PER_QUERY_FILE = "per_query.parquet"
 SCORES_FILE = "scores.parquet"
+SCORES_SCHEMA = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("score", pa.float32())])
 CLUSTER_COLUMN = "cluster"
 MAX_RESULT_BYTES = 4 * 1024 * 1024
 

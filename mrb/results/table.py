@@ -9,7 +9,7 @@ from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
 from mrb.metrics.measures import HEADLINE
-from mrb.rerankers.noise import NOISE_FILE, describe_other_reranker, read_noise
+from mrb.results.noise import NOISE_FILE, describe_other_reranker, read_noise
 from mrb.results.run import RAW, Average, Row, Run, average_over_tasks, average_over_types, list_averaged_tasks
 from mrb.results.schema import Interval
 

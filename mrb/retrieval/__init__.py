@@ -1,11 +1,12 @@
 """First stages: the `Retriever` contract, the order of a list, exact vector search, fusion, and candidate lists."""
 
+from mrb.candidates.self_matches import RankedList
+from mrb.candidates.top_k import select_top_k
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.exact_search import search_exact
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.retrieval.fusion import Fusion
-from mrb.retrieval.retriever import Encoder, RankedList, Retriever
-from mrb.retrieval.top_k import select_top_k
+from mrb.retrieval.retriever import Encoder, Retriever
 
 __all__ = [
     "Dense",

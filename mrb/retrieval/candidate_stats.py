@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mrb.candidates.lists import Candidates
-from mrb.data.task_data import TaskData
-from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.data.task_data import TaskData, find_query_parts
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE, Measure, measure_queries, rank_by_grade
 
 MAX_CUTOFF = 999  # the largest cutoff of a measure

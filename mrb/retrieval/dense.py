@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from mrb._util.progress import start_progress
+from mrb.candidates.self_matches import RankedList
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError
 from mrb.retrieval.cache_paths import find_first_stage_cache
 from mrb.retrieval.encoding import EmbeddingWriter
 from mrb.retrieval.exact_search import ExactSearch
 from mrb.retrieval.failures import Failures, add_empty_lists
-from mrb.retrieval.retriever import Float32, RankedList
+from mrb.retrieval.retriever import Float32
 from mrb.retrieval.shards import Shards, make_shards
 
 

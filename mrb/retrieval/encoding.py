@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mrb._util.raised import to_adapter_error
 from mrb._util.redact import redact
 from mrb.data.items import Item
 from mrb.data.task_data import TaskData
@@ -17,7 +18,6 @@ from mrb.evaluation.failures import FailureBudget
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.declaration import read_max_images
 from mrb.rerankers.plugins import Adapter, close_adapter
-from mrb.rerankers.raised import to_adapter_error
 from mrb.retrieval.retriever import Float32
 from mrb.retrieval.shards import SHARD_ROWS, Kind, Shards, find_missing, select_table, show_progress
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mrb.retrieval.retriever import RankedList
-from mrb.retrieval.top_k import select_top_k
+from mrb.candidates.self_matches import RankedList
+from mrb.candidates.top_k import select_top_k
 
 QUERY_BLOCK = 64
 DOCUMENT_BLOCK = 65_536

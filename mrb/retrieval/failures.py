@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mrb.candidates.self_matches import RankedList
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import DataError, MRBError
 from mrb.rerankers.declaration import read_max_images
 from mrb.retrieval.fusion import covers_task
-from mrb.retrieval.retriever import RankedList, Retriever
+from mrb.retrieval.retriever import Retriever
 from mrb.retrieval.shards import Kind
 
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from mrb._util.hashing import hash_bytes
+from mrb._util.raised import to_adapter_error, to_safe_repr
 from mrb.candidates.candidate_sets import check_candidate_set
-from mrb.candidates.lists import Candidates, Provenance, build_candidates
-from mrb.data.task import Task
+from mrb.candidates.lists import Candidates, build_candidates, make_provenance
+from mrb.candidates.self_matches import RankedList, cut_list, find_self_matches
 from mrb.data.task_data import ItemTable, TaskData
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.answers import convert_scores
 from mrb.rerankers.adapter_source import hash_source
 from mrb.rerankers.calling import guard_adapter_call
-from mrb.rerankers.raised import to_adapter_error, to_safe_repr
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import EmbeddingWriter, LocalEncoder
 from mrb.retrieval.failures import Failures, ImageFilter
 from mrb.retrieval.fusion import Fusion, check_images
-from mrb.retrieval.retriever import RankedList, Retriever
+from mrb.retrieval.retriever import Retriever
 
 StartEncoder = Callable[[str, Mapping[str, str]], EmbeddingWriter]
 """Starts worker processes with one encoder each, given the encoder's name and options."""
@@ -151,7 +149,7 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     check_candidate_set(track, name, depth, data.task, f"task {data.task.id}")
     if (reason := check_images(retriever, data)) is not None:
         raise CandidatesError(f"task {data.task.id}: first stage {name}: {reason}")
-    selves = _find_self_matches(data)
+    selves = find_self_matches(data)
     spare = max((len(doc_ids) for doc_ids in selves.values()), default=0)
     searched = itertools.chain.from_iterable(retriever.search(part, depth + spare) for part in split_parts(data))
     # An encoder's calls are guarded one by one (`LocalEncoder`), because MRB's own files are written between them.
@@ -159,14 +157,7 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     found = _check_order(data, name, searched, call)
     return build_candidates(
         make_provenance(data.task, name, depth, track),
-        (_drop_documents(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
-    )
-
-
-def make_provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
-    """Return the provenance of a list of the first stage `name`."""
-    return Provenance(
-        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage=name, track=track, depth=depth
+        (cut_list(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
     )
 
 
@@ -187,42 +178,6 @@ def split_parts(data: TaskData) -> list[TaskData]:
 
 def _select_part(table: ItemTable, name: str) -> ItemTable:
     return replace(table, rows={item_id: row for item_id, row in table.rows.items() if item_id.startswith(f"{name}/")})
-
-
-def _find_self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
-    """Return {query id: documents that are the query itself by the task's rules}, only for queries with some."""
-    rules = data.task.rules
-    matches: dict[str, set[str]] = {}
-    if rules.drop_identical_ids:
-        for query_id in data.queries:
-            if query_id in data.corpus:
-                matches.setdefault(query_id, set()).add(query_id)
-    if rules.drop_query_image_from_candidates:
-        for query_id, doc_ids in _match_query_images(data):
-            matches.setdefault(query_id, set()).update(doc_ids)
-    return {query_id: frozenset(doc_ids) for query_id, doc_ids in matches.items()}
-
-
-def _match_query_images(data: TaskData) -> Iterator[tuple[str, list[str]]]:
-    """Yield (query id, documents that show the same images in the same order) for the queries that have some.
-
-    Only images with the byte lengths of a query's are hashed, which are few in a large corpus.
-    """
-    shown = {query_id: images for query_id in data.queries if (images := data.queries.encoded(query_id))}
-    lengths = {_list_sizes(images) for images in shown.values()}
-    documents: dict[tuple[str, ...], list[str]] = {}
-    for doc_id in data.corpus:
-        images = data.corpus.encoded(doc_id)
-        if _list_sizes(images) in lengths:
-            documents.setdefault(tuple(map(hash_bytes, images)), []).append(doc_id)
-    for query_id, images in shown.items():
-        same = documents.get(tuple(map(hash_bytes, images)))
-        if same:
-            yield query_id, same
-
-
-def _list_sizes(images: Iterable[pa.Buffer]) -> tuple[int, ...]:
-    return tuple(image.size for image in images)
 
 
 def _check_order(
@@ -264,9 +219,3 @@ def _next(
     except BaseException as error:
         what = f"{place}: the search gave {to_safe_repr(found)}, wanted (query id, document ids, one number for each):"
         raise to_adapter_error(error, what) from error
-
-
-def _drop_documents(found: RankedList, leaving: frozenset[str], depth: int) -> RankedList:
-    query_id, doc_ids, scores = found
-    kept = [row for row, doc_id in enumerate(doc_ids) if doc_id not in leaving][:depth]
-    return query_id, [doc_ids[row] for row in kept], scores[kept]

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mrb.candidates.self_matches import RankedList
+from mrb.candidates.top_k import select_top_k
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
 from mrb.rerankers.declaration import find_uncovered_images, read_max_images
-from mrb.retrieval.retriever import RankedList, Retriever
-from mrb.retrieval.top_k import select_top_k
+from mrb.retrieval.retriever import Retriever
 
 RRF_K = 60
 POOL = 1000

@@ -11,20 +11,13 @@ from pathlib import Path
 from mrb._util.files import write_json
 from mrb._util.redact import hide_secrets
 from mrb.candidates.candidate_sets import STANDARD_SET, check_candidate_set, lookup_candidate_set
-from mrb.candidates.lists import write_parquet, write_trec
+from mrb.candidates.lists import make_provenance, write_parquet, write_trec
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
 from mrb.errors import CandidatesError, MRBError, ResultError, to_one_line
 from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 from mrb.retrieval.failures import Failures
-from mrb.retrieval.first_stage import (
-    StartEncoder,
-    close_retriever,
-    collect_dense,
-    load_first_stage,
-    make_candidates,
-    make_provenance,
-)
+from mrb.retrieval.first_stage import StartEncoder, close_retriever, collect_dense, load_first_stage, make_candidates
 from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.retriever import Retriever
 

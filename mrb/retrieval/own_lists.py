@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrb.candidates.own_lists import TRACK, locate_made_lists
+from mrb.candidates.pull_lists import find_local_lists
 from mrb.data.task import Task, is_registered
 from mrb.errors import CandidatesError
-from mrb.hub.pull_lists import find_local_lists
 from mrb.rerankers.calling import close_after
 from mrb.retrieval.make_lists import ListMaker, ListOptions
 

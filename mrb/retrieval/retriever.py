@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mrb.candidates.self_matches import RankedList
 from mrb.data.items import Item
 from mrb.data.task_data import TaskData
 
 Float32 = npt.NDArray[np.float32]
-RankedList = tuple[str, list[str], Float32]
 
 
 class Retriever(Protocol):

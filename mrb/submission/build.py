@@ -18,7 +18,7 @@ from mrb._util.redact import SECRET
 from mrb.data.own_tasks import OWN_SUITE, make_own_suite
 from mrb.data.task import Suite, Task, load_suite
 from mrb.errors import MRBError, ResultError, format_first_problem
-from mrb.results.recompute import Recomputed, find_differences, recompute_task
+from mrb.evaluation.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
 from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings

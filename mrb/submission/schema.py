@@ -16,10 +16,11 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 
 from mrb._util.files import is_device_name
 from mrb._util.hashing import hash_json
+from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
 from mrb.data.own_tasks import OWN_SUITE
-from mrb.data.task import Model, Sha256, Slug
+from mrb.data.task import Sha256, Slug
 from mrb.results.schema import (
     Definitions,
     NotCovered,

@@ -10,11 +10,11 @@ from mrb._util.hashing import hash_file
 from mrb._util.json_diff import diff_json
 from mrb.candidates.own_lists import find_own_list
 from mrb.data.own_tasks import NAME_FOLDER
+from mrb.data.pull_data import is_local
 from mrb.data.task import TYPES, Task, is_registered
 from mrb.errors import ResultError
 from mrb.evaluation.measure import measure
-from mrb.hub.pull_data import is_local
-from mrb.results.recompute import load_result_plan
+from mrb.evaluation.recompute import load_result_plan
 from mrb.results.run import (
     Average,
     TaskScores,

@@ -36,20 +36,21 @@ from pydantic import Field, model_validator
 from mrb import __version__
 from mrb._util.files import write_json
 from mrb._util.hashing import hash_json
+from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Model, Sha256, Slug
+from mrb.data.task import Sha256, Slug
 from mrb.errors import ResultError
 from mrb.evaluation import environment
+from mrb.evaluation.check.probe import make_probe_requests
+from mrb.evaluation.check.score_noise import TOLERANCE, compare_scores
 from mrb.evaluation.failures import FailureBudget, count_failed, score_with_failures
 from mrb.evaluation.plan import Float32, Plan
+from mrb.evaluation.recompute import load_result_plan
 from mrb.evaluation.score import score_all
 from mrb.metrics.measures import HEADLINE, measure_queries
 from mrb.metrics.ranking import rank_candidates
-from mrb.rerankers.check.probe import make_probe_requests
-from mrb.rerankers.check.score_noise import TOLERANCE, compare_scores
 from mrb.rerankers.declaration import LoadedReranker
-from mrb.rerankers.noise import NoiseRecord
-from mrb.results.recompute import load_result_plan
+from mrb.results.noise import NoiseRecord
 from mrb.results.schema import Fraction, RerankerInfo
 from mrb.submission.build import make_public_info
 from mrb.submission.rankings import QueryRanking, restore_scores

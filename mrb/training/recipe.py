@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from mrb._util.files import parse_toml
 from mrb._util.hashing import hash_json
-from mrb.data.task import Model, Slug
+from mrb._util.model import Model
+from mrb.data.task import Slug
 from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.data.group import Sampling
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from mrb.candidates.lists import read_parquet, read_provenance
 from mrb.errors import MRBError
-from mrb.evaluation.outputs import SCORES_SCHEMA
+from mrb.results.schema import SCORES_SCHEMA
 from mrb.candidates.score_files import read_scores
 from mrb._util.parquet import read_untrusted
 from mrb.errors import ResultError

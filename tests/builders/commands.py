@@ -30,8 +30,8 @@ BENEATH = (
     *(
         "mrb.cli.main",
         "mrb.evaluation.run",
-        "mrb.hub.pull_data",
-        "mrb.results.recompute",
+        "mrb.data.pull_data",
+        "mrb.evaluation.recompute",
         "mrb.retrieval",
         "mrb.results.run",
     ),

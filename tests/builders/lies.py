@@ -23,7 +23,7 @@ Lie = Callable[[Plan, str, Scores], Scores]
 def model_scores(model: Any, plan: Plan, query_id: str) -> Scores:
     from dataclasses import replace
 
-    from mrb.rerankers.check.probe import make_probe_requests, score_batches
+    from mrb.evaluation.check.probe import make_probe_requests, score_batches
 
     one = replace(plan, query_ids=(query_id,))
     found = score_batches(model, plan.data.task.id, [make_probe_requests(one, model)])

@@ -98,7 +98,7 @@ class _Simulated:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from mrb.metrics.aggregation import find_query_parts
+        from mrb.data.task_data import find_query_parts
         from mrb.metrics.measures import MEASURES
         from mrb.metrics.statistics import compute_intervals, derive_task_seed
         from mrb.results.schema import PER_QUERY_FILE, Result, write_result

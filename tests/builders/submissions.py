@@ -14,9 +14,9 @@ from mrb._util.hashing import hash_file
 from mrb.data.task import load_suite
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Plan
+from mrb.evaluation.recompute import load_result_plan
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import select_tasks
-from mrb.results.recompute import load_result_plan
 from mrb.results.run import compute_suite_averages, make_task_scores
 from mrb.submission.as_run import replace_tasks, to_run
 from mrb.submission.build import ModelDeclaration, build_submission

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrb.candidates.self_matches import find_self_matches
 from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample, Task
 from mrb.errors import DataError
 from mrb.evaluation.plan import Plan, list_unscored, make_plan, make_requests
-from mrb.retrieval.first_stage import _find_self_matches
 from tests.builders.toy import encoded, toy_candidates, toy_data, toy_plan, toy_task
 
 
@@ -71,7 +71,7 @@ def test_a_query_of_several_images_is_the_document_with_the_same_ones_in_order()
     data = toy_data({"q": ("like these", [red, blue])}, corpus, {"q": {"part": 1}}, task)
     plan = make_plan(data, toy_candidates({"q": list(corpus)}, task=task), 4)
     assert ids(plan) == {"q": ["turned", "part", "more"]}
-    assert _find_self_matches(data) == {"q": {"same"}}
+    assert find_self_matches(data) == {"q": {"same"}}
 
 
 def test_a_query_without_candidates_is_planned_but_not_asked() -> None:

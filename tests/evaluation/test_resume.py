@@ -15,7 +15,7 @@ from mrb.evaluation import run as running
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.run import run
 from mrb.evaluation.spec import Shard, select_tasks
-from mrb.rerankers.noise import NoiseRecord, write_noise
+from mrb.results.noise import NoiseRecord, write_noise
 from mrb.results.run import load_run
 from mrb.results.schema import RunRecord, read_result, read_run, write_run
 from mrb.results.table import format_run

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb.data.task import Task, load_task
-from mrb.data.task_data import TaskData
+from mrb.data.task_data import TaskData, find_query_parts
 from mrb.errors import DataError, ResultError
+from mrb.evaluation.check.noise_run import measure_noise
+from mrb.evaluation.check.probe import Probe
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Plan, make_plan
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.table_grouping import group_runs as tables_of
 from mrb.metrics import statistics as stats
-from mrb.metrics.aggregation import average_queries, find_query_parts
-from mrb.rerankers.check.noise_run import measure_noise
-from mrb.rerankers.check.probe import Probe
+from mrb.metrics.aggregation import average_queries
 from mrb.rerankers.declaration import read_declarations
 from mrb.rerankers.plugins import Adapter
 from mrb.results.compare import compare

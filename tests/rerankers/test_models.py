@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import mrb
+from mrb.data.task import MODALITIES
 from mrb.errors import AdapterError
 from mrb.rerankers.models import ROLES, ModelEntry, find_model, list_models
 from mrb.rerankers.plugins import load_installed
-from mrb.rerankers.reranker import MODALITIES
 from tests.builders.command import Done, run_mrb
 from tests.builders.hub.server import Hub
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb.candidates.lists import check_task
+from mrb.candidates.lists import check_task, make_provenance
 from mrb.data.task import load_task
 from mrb.errors import ResultError
 from mrb.evaluation.spec import select_tasks
@@ -18,7 +18,6 @@ from mrb.results.export import format_csv, format_latex
 from mrb.results.run import RAW, average_over_tasks, load_run
 from mrb.results.schema import check_registry
 from mrb.results.table import format_run
-from mrb.retrieval.first_stage import make_provenance
 
 MakeRun = Callable[..., Path]
 TASKS = ("mini-faq-t2t", "mini-flag-t2i")

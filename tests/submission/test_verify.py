@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from mrb.errors import MRBError, ResultError
+from mrb.evaluation.check.noise_run import measure_noise
+from mrb.evaluation.check.probe import make_probe
 from mrb.evaluation.plan import Plan
+from mrb.evaluation.recompute import load_result_plan
 from mrb.evaluation.spec import select_tasks
 from mrb.metrics.measures import rank_by_grade
-from mrb.rerankers.check.noise_run import measure_noise
-from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
-from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
-from mrb.results.recompute import load_result_plan
+from mrb.results.noise import NoiseRecord, read_noise, write_noise
 from mrb.results.schema import parse_file
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.validate import validate_submission

@@ -16,15 +16,15 @@ from click.testing import CliRunner
 
 from mrb.cli.main import cli
 from mrb.errors import ResultError
+from mrb.evaluation.check.noise_run import measure_noise
+from mrb.evaluation.check.probe import make_probe
 from mrb.evaluation.plan import Plan
 from mrb.evaluation.spec import select_tasks
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
-from mrb.rerankers.check.noise_run import measure_noise
-from mrb.rerankers.check.probe import make_probe
 from mrb.rerankers.declaration import load_reranker
-from mrb.rerankers.noise import NoiseRecord
+from mrb.results.noise import NoiseRecord
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import choose_queries, verify_submission, write_verification
 from tests.builders.lies import IMAGES, LIES, TEXT, Scores, model_scores, oracle_scores

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mrb.data.table_discovery import detect_format
+from mrb.hub.table_discovery import detect_format
 from tests.builders.commands import start_commands
 from tests.builders.hub import sized
 from tests.builders.hub.repositories import DOCUMENTS, QUERIES, Repository, repositories

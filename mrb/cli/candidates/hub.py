@@ -12,7 +12,7 @@ import click
 from mrb.cli.options import add_out_option, add_task_option
 
 if TYPE_CHECKING:
-    from mrb.hub.pull_lists import ListInfo, PulledLists
+    from mrb.candidates.pull_lists import ListInfo, PulledLists
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ def push(lists: Path, address: str, private: bool) -> None:
     Each is first read whole and found to be right for its task. The token is the one that the Hub's own tools use:
     `hf auth login`, or HF_TOKEN.
     """
+    from mrb.candidates.push_lists import find_lists, push_lists
     from mrb.hub.address import parse_address
-    from mrb.hub.push_lists import find_lists, push_lists
 
     target = parse_address(address)
     found = find_lists(lists)
@@ -49,9 +49,9 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     too. TRACK means the published lists of a candidate set (`mrb tracks`). Killed, the same command continues.
     """
     from mrb.candidates.candidate_sets import find_candidate_set, find_published_lists
+    from mrb.candidates.pull_lists import copy_list, pull_lists, pull_published
     from mrb.data.task import load_task
     from mrb.hub.address import is_address, parse_address
-    from mrb.hub.pull_lists import copy_list, pull_lists, pull_published
 
     tasks = [load_task(task_id) for task_id in dict.fromkeys(task_ids)]
     pulled: list[PulledLists]
@@ -72,9 +72,9 @@ def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
 
 def pull_from(address: str, task_id: str | None) -> list[Path]:
     """Fetch the lists of an address, or that of one task, and return their files in MRB's cache."""
+    from mrb.candidates.pull_lists import pull_lists
     from mrb.data.task import load_task
     from mrb.hub.address import parse_address
-    from mrb.hub.pull_lists import pull_lists
 
     tasks = [] if task_id is None else [load_task(task_id)]
     found = pull_lists(parse_address(address), tasks)

@@ -68,9 +68,9 @@ def make(
     """
     from pydantic import ValidationError
 
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.errors import MRBError, format_first_problem
     from mrb.hub.address import is_address, parse_address
-    from mrb.hub.pull_lists import find_local_lists
     from mrb.results.schema import read_run
     from mrb.submission.build import ModelDeclaration, build_submission, load_run_suite, parse_size, read_training
     from mrb.submission.schema import ModelCard
@@ -79,7 +79,7 @@ def make(
     if place is None and "://" in to:
         raise MRBError(f"--to {to}: neither a folder nor hf://datasets/ORG/NAME")
     if place is not None:
-        from mrb.hub.push_lists import check_write_access
+        from mrb.candidates.push_lists import check_write_access
 
         check_write_access(place)  # before the work
     stated = {
@@ -112,7 +112,7 @@ def make(
     )
     click.echo(f"submission: {folder}")
     if place is not None:
-        from mrb.hub.push_lists import upload_files
+        from mrb.candidates.push_lists import upload_files
 
         found = sorted(path for path in folder.rglob("*") if path.is_file())
         files = [(f"{folder.name}/{path.relative_to(folder).as_posix()}", path) for path in found]

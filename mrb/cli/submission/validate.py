@@ -55,8 +55,8 @@ def validate(files: tuple[str, ...], candidates: str | None, data: tuple[str, ..
 
 def _targets(given: str) -> list[Path]:
     """A submission's folder, the submissions in a folder, or result files."""
-    from mrb.hub.submissions import find_local_folder
     from mrb.results.schema import list_result_files
+    from mrb.submission.pull_submissions import find_local_folder
     from mrb.submission.reader import is_submission, list_submissions
 
     file = find_local_folder(given)
@@ -77,8 +77,8 @@ def _result(path: Path) -> None:
 
 
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.errors import ResultError
-    from mrb.hub.pull_lists import find_local_lists
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.validate import validate_submission
 

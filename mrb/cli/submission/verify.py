@@ -54,12 +54,12 @@ def verify(
     """
     import secrets
 
-    from mrb.hub.pull_lists import find_local_lists
-    from mrb.hub.submissions import find_local_folder
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.rerankers.calling import close_after
     from mrb.rerankers.declaration import load_reranker
-    from mrb.rerankers.noise import NoiseRecord
+    from mrb.results.noise import NoiseRecord
     from mrb.results.schema import parse_file
+    from mrb.submission.pull_submissions import find_local_folder
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.verify import QUERIES, verify_submission, write_verification
 

@@ -46,8 +46,8 @@ def data(
 
     Items of the test data of tasks on this disk are left out and counted.
     """
+    from mrb.candidates.pull_lists import find_local_lists
     from mrb.data.load import load_task_data
-    from mrb.hub.pull_lists import find_local_lists
     from mrb.training.data.contamination import list_held_out, load_held_out
     from mrb.training.data.mine_negatives import BuildOptions
     from mrb.training.data.write_dataset import make_groups, summarize_record

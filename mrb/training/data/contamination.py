@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 from mrb._util.files import write_array
 from mrb._util.hashing import hash_bytes, hash_json
+from mrb._util.model import Model
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
-from mrb.data.task import Model, Task, list_suites, list_tasks
+from mrb.data.pull_data import is_local
+from mrb.data.task import Task, list_suites, list_tasks
 from mrb.errors import DataError
 from mrb.hub.manifest import find_cache_root
-from mrb.hub.pull_data import is_local
 from mrb.training.data.dedup import hash_image, hash_text, normalize_text
 from mrb.training.data.group import TrainingGroup, TrainingItem
 

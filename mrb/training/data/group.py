@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from mrb._util.model import Model
 from mrb.data.items import Item
-from mrb.data.task import Model
 
 Ints = npt.NDArray[np.int64]
 

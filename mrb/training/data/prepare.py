@@ -13,8 +13,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from mrb._util.hashing import hash_file, hash_json
+from mrb._util.model import Model
 from mrb.data.load import load_task_data
-from mrb.data.task import Model, load_task
+from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, TrainingError
 from mrb.hub.manifest import find_cache_root

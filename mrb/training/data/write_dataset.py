@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from mrb._util.files import read_json, write_json
 from mrb._util.hashing import hash_file
+from mrb._util.model import Model
 from mrb.candidates.lists import Candidates
 from mrb.candidates.load import load_candidates
-from mrb.data.task import Model, Sha256, Task, load_task
+from mrb.data.task import Sha256, Task, load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import TrainingError, format_first_problem
 from mrb.retrieval.first_stage import load_first_stage, make_candidates

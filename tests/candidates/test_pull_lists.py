@@ -302,7 +302,7 @@ def test_published_lists_are_held_to_their_hash(hub: Hub, mrb: Mrb, pushed: str)
     script = """
 import sys
 from mrb.errors import CandidatesError
-from mrb.hub.pull_lists import pull_published
+from mrb.candidates.pull_lists import pull_published
 from mrb.candidates.candidate_sets import PublishedList
 commit, task, sha256, track = sys.argv[1:]
 about = {"task": task, "repository": "org/lists", "commit": commit, "folder": "first"}

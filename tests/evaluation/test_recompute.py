@@ -17,13 +17,12 @@ from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
 from mrb.errors import MRBError, ResultError
+from mrb.evaluation.foreign_scores import ScoredFile, describe_file, make_run, score_file, write_scored
 from mrb.evaluation.journal import Journal
+from mrb.evaluation.recompute import verify_task
 from mrb.evaluation.spec import TaskSpec
-from mrb.rerankers.reranker import Kind
-from mrb.results.foreign_scores import ScoredFile, describe_file, make_run, score_file, write_scored
-from mrb.results.recompute import verify_task
 from mrb.results.run import load_run
-from mrb.results.schema import read_result, read_run
+from mrb.results.schema import Kind, read_result, read_run
 
 TASK = load_task("mini-flag-i2t-dev")
 DEPTH, LISTED = 10, 15

@@ -8,11 +8,11 @@ import pytest
 
 from mrb._util.files import write_json
 from mrb.candidates.lists import Provenance, build_candidates, write_parquet
+from mrb.candidates.pull_lists import find_local_lists, pull_lists
+from mrb.candidates.push_lists import find_lists, push_lists
 from mrb.data.task import load_task
 from mrb.errors import CandidatesError, DataError, ResultError, TaskError
 from mrb.hub.address import HubFolder, parse_address
-from mrb.hub.pull_lists import find_local_lists, pull_lists
-from mrb.hub.push_lists import find_lists, push_lists
 
 TASK = load_task("mini-faq-t2t-dev")
 COMMIT = "0123456789abcdef" * 2 + "01234567"

@@ -1,7 +1,7 @@
 """Read and write `noise.json` in a run's folder: how much a reranker's numbers change between two batch plans.
 
-`mrb check MODEL --noise` measures it (`mrb.rerankers.check.noise_run`). An invalid file is refused by name. A file that
-was measured on another reranker than the run's is never used. `schema/noise.json` in docs is `NoiseRecord` as JSON
+`mrb check MODEL --noise` measures it (`mrb.evaluation.check.noise_run`). An invalid file is refused by name. A file
+that was measured on another reranker than the run's is never used. `schema/noise.json` in docs is `NoiseRecord` as JSON
 Schema.
 """
 
@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mrb._util.files import write_json
+from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Model, Sha256, Slug
+from mrb.data.task import Sha256, Slug
 from mrb.results.schema import Fraction, RerankerInfo, parse_file
 
 NOISE_FILE = "noise.json"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from mrb._util.files import read_json
 from mrb.candidates.lists import read_provenance
+from mrb.candidates.pull_lists import SUFFIX, ListInfo, verify_list
 from mrb.data.task import load_task
-from mrb.data.xet import is_xet_failure
 from mrb.errors import CandidatesError, DataError
 from mrb.hub.address import HubFolder
 from mrb.hub.client import call_with_retries, describe_error, is_offline, list_network_errors
-from mrb.hub.pull_lists import SUFFIX, ListInfo, verify_list
+from mrb.hub.xet import is_xet_failure
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

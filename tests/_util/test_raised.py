@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb.rerankers.raised import describe, find_user_line, to_adapter_error
+from mrb._util.raised import describe, find_user_line, to_adapter_error
 
 
 def raised(folder: Path, body: str, name: str = "mine.py") -> BaseException:

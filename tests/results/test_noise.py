@@ -12,7 +12,7 @@ import pytest
 
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.rerankers.noise import NoiseRecord, read_noise, write_noise
+from mrb.results.noise import NoiseRecord, read_noise, write_noise
 from mrb.results.run import load_run
 from mrb.results.schema import MAX_RESULT_BYTES, read_run
 from mrb.results.table import format_run

@@ -20,9 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mrb.errors import AdapterError
-from mrb.evaluation.plan import Plan
-from mrb.rerankers.calling import close_after
-from mrb.rerankers.check.probe import (
+from mrb.evaluation.check.probe import (
     Probe,
     Scores,
     make_probe_requests,
@@ -32,7 +30,9 @@ from mrb.rerankers.check.probe import (
     split_requests,
     thin_candidates,
 )
-from mrb.rerankers.check.score_noise import Difference, compare_scores, compute_spread, is_drift
+from mrb.evaluation.check.score_noise import Difference, compare_scores, compute_spread, is_drift
+from mrb.evaluation.plan import Plan
+from mrb.rerankers.calling import close_after
 from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs
 from mrb.rerankers.ties import compute_tied_share
 from mrb.results.schema import RerankerInfo
@@ -100,7 +100,7 @@ class CheckOutcome:
         return all(d.size == 0 for task in self.tasks for found in task.found.values() for d in found)
 
     def __str__(self) -> str:
-        from mrb.rerankers.check.report import format_check, format_verdict
+        from mrb.evaluation.check.report import format_check, format_verdict
 
         return "\n".join([format_check(self), *(self.broken or [format_verdict(self)])])
 

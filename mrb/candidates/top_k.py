@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mrb._util.hashing import compute_tie_hash
 from mrb.errors import CandidatesError
-from mrb.retrieval.retriever import Float32
+
+Float32 = npt.NDArray[np.float32]
 
 
 def select_top_k(

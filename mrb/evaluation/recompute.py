@@ -21,7 +21,7 @@ from mrb.errors import ResultError, format_first_problem
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.lock import lock_folder
 from mrb.evaluation.measure import TaskResult, measure
-from mrb.evaluation.outputs import SCORES_SCHEMA, make_score_tables, write_task
+from mrb.evaluation.outputs import make_score_tables, write_task
 from mrb.evaluation.plan import Float32, Plan, list_unscored, load_plan
 from mrb.evaluation.score_key import compute_score_key
 from mrb.evaluation.spec import TaskSpec
@@ -32,6 +32,7 @@ from mrb.results.schema import (
     RESULT_FILE,
     RUN_FILE,
     SCORES_FILE,
+    SCORES_SCHEMA,
     RerankerInfo,
     Result,
     read_run,

@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from mrb.rerankers.check.probe import Scores
-from mrb.rerankers.reranker import Kind
+from mrb.evaluation.check.probe import Scores
+from mrb.results.schema import Kind
 
 TOLERANCE = 0.05
 """The largest difference that counts as noise. For scores it is in standard deviations of the task's scores in the

@@ -13,7 +13,7 @@ from mrb import __version__
 from mrb._util.hashing import hash_file
 from mrb.candidates.score_files import Scores
 from mrb.data.own_tasks import collect_definitions
-from mrb.data.task import Task
+from mrb.data.task import MODALITIES, Task
 from mrb.errors import ResultError, to_one_line
 from mrb.evaluation import environment
 from mrb.evaluation.journal import Record, write_journal
@@ -23,9 +23,8 @@ from mrb.evaluation.outputs import discard_task, write_task
 from mrb.evaluation.plan import Float32, Plan, load_plan
 from mrb.evaluation.score_key import make_header
 from mrb.evaluation.spec import TaskSpec
-from mrb.rerankers.reranker import MODALITIES, Kind
 from mrb.results.run import Run, make_task_scores
-from mrb.results.schema import JOURNAL_FILE, RUN_FILE, RerankerInfo, RunRecord, read_run, write_run
+from mrb.results.schema import JOURNAL_FILE, RUN_FILE, Kind, RerankerInfo, RunRecord, read_run, write_run
 
 FILE_SOURCE = "scores in "
 

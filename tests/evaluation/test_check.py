@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mrb.errors import AdapterError
-from mrb.rerankers.check.check import CheckOutcome, check
-from mrb.rerankers.check.noise_run import measure_noise
-from mrb.rerankers.check.probe import (
+from mrb.evaluation.check.check import CheckOutcome, check
+from mrb.evaluation.check.noise_run import measure_noise
+from mrb.evaluation.check.probe import (
     Probe,
     halve_reversed,
     make_probe_requests,
@@ -20,11 +20,11 @@ from mrb.rerankers.check.probe import (
     score_batches,
     thin_candidates,
 )
-from mrb.rerankers.check.report import format_check, format_noise, format_verdict
-from mrb.rerankers.check.score_noise import TOLERANCE, compare_scores, is_drift
+from mrb.evaluation.check.report import format_check, format_noise, format_verdict
+from mrb.evaluation.check.score_noise import TOLERANCE, compare_scores, is_drift
 from mrb.rerankers.declaration import LoadedReranker
-from mrb.rerankers.noise import read_noise, write_noise
 from mrb.rerankers.reranker import Request
+from mrb.results.noise import read_noise, write_noise
 from tests.builders.adapters import toy_reranker
 from tests.builders.toy import toy_plan
 

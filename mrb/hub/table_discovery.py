@@ -6,9 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mrb.data.task import Part, Table
-from mrb.errors import DataError
-
 Tables = dict[str, dict[str, list[str]]]
 """{config: {split: the paths of its files, in order}}."""
 
@@ -16,7 +13,6 @@ FORMATS = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json"
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
 _ROOT_TABLES = ("corpus", "queries", "query")
 _ALSO = {"default": "qrels", "qrels": "default", "query": "queries", "queries": "query"}
-_ROLE_CONFIGS = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels": ("default", "qrels")}
 
 
 def detect_format(path: str) -> str | None:
@@ -29,31 +25,6 @@ def discover_tables(paths: Sequence[str], metadata: Mapping[str, Any] | None) ->
     data = sorted(path for path in paths if detect_format(path) is not None)
     declared = _find_declared(data, (metadata or {}).get("configs"))
     return declared or _find_conventional(data)
-
-
-def choose_table(tables: Tables, role: str, table: Table, where: str) -> tuple[str, str, list[str]]:
-    """Return (config, split, paths) of the table for `role` (`corpus`, `queries` or `qrels`).
-
-    The task's own pair is tried first, then its alternatives, then the usual configs of the role with the wanted split
-    or with their only split. Raises DataError, which lists the tables found and wanted, if none matches.
-    """
-    pairs = [(table.config, table.split), *table.alternatives]
-    for config, split in pairs:
-        if paths := tables.get(config, {}).get(split):
-            return config, split, paths
-    for config in dict.fromkeys([*(config for config, _ in pairs), *_ROLE_CONFIGS[role]]):
-        splits = tables.get(config, {})
-        split = table.split if table.split in splits else next(iter(splits), "")
-        if splits.get(split) and (split == table.split or len(splits) == 1):
-            return config, split, splits[split]
-    found = ", ".join(f"{config}/{split}" for config, splits in tables.items() for split in splits) or "no table"
-    wanted = ", ".join(f"{config}/{split}" for config, split in pairs)
-    raise DataError(f"{where}: {role}: tables found: {found}; wanted one of: {wanted}")
-
-
-def get_roles(part: Part) -> dict[str, Table]:
-    """Return the three tables that every part has, by role."""
-    return {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels}
 
 
 def _find_declared(paths: Sequence[str], configs: object) -> Tables:

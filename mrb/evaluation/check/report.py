@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from mrb._util.format import PLAIN, Screen, format_reasons, format_table
-from mrb.rerankers.check.check import PROPERTIES, CheckOutcome, TaskCheck
-from mrb.rerankers.check.score_noise import TOLERANCE, Difference
-from mrb.rerankers.noise import NoiseRecord
+from mrb.evaluation.check.check import PROPERTIES, CheckOutcome, TaskCheck
+from mrb.evaluation.check.score_noise import TOLERANCE, Difference
 from mrb.rerankers.ties import format_tie_warning
+from mrb.results.noise import NoiseRecord
 
 _OF_SCORES = "% of the standard deviation of the task's scores"
 _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of candidate pairs that change places"}

@@ -7,16 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from mrb import __version__
+from mrb.data.task_data import find_query_parts
 from mrb.evaluation import environment
+from mrb.evaluation.check.probe import Probe, Scores, halve_reversed, make_probe_requests, score_batches, split_requests
+from mrb.evaluation.check.score_noise import compute_spread
 from mrb.evaluation.plan import Plan
-from mrb.metrics.aggregation import average_queries, find_query_parts
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE, measure_queries
 from mrb.metrics.ranking import rank_candidates
 from mrb.rerankers.calling import close_after
-from mrb.rerankers.check.probe import Probe, Scores, halve_reversed, make_probe_requests, score_batches, split_requests
-from mrb.rerankers.check.score_noise import compute_spread
 from mrb.rerankers.declaration import LoadedReranker, find_uncovered_inputs
-from mrb.rerankers.noise import NoiseRecord, TaskNoise
+from mrb.results.noise import NoiseRecord, TaskNoise
 
 TOP = HEADLINE.cutoff
 TOGETHER = "all requests at once, in the task's order"

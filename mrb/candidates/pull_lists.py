@@ -17,10 +17,11 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from mrb._util.files import open_atomically, read_json, write_json
+from mrb._util.model import Model
 from mrb._util.parquet import MAX_FILE_BYTES
 from mrb.candidates.candidate_sets import PublishedList, check_candidate_set
 from mrb.candidates.lists import Provenance, check_task, read_parquet
-from mrb.data.task import Model, Sha1, Task, load_task
+from mrb.data.task import Sha1, Task, load_task
 from mrb.errors import CandidatesError, TaskError, format_first_problem
 from mrb.hub.address import HubFolder, is_address, parse_address
 from mrb.hub.client import call_with_retries, check_space, is_offline, list_files, remove_cached_file, verify_file

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from mrb.candidates.load import has_candidates
 from mrb.data.items import Item
+from mrb.data.pull_data import is_local
 from mrb.data.task import Sample, Task
 from mrb.errors import CandidatesError, DataError
 from mrb.evaluation.plan import Plan, PlannedRequest, load_plan, make_requests
 from mrb.evaluation.score import score_all
 from mrb.evaluation.spec import RunSpec, TaskSpec
-from mrb.hub.pull_data import is_local
 from mrb.rerankers.declaration import LoadedReranker
 
 CHECK_QUERIES = 3

@@ -1,0 +1,34 @@
+"""Choose the files of each table of a task among the tables that a repository has."""
+
+from __future__ import annotations
+
+from mrb.data.task import Part, Table
+from mrb.errors import DataError
+from mrb.hub.table_discovery import Tables
+
+_ROLE_CONFIGS = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels": ("default", "qrels")}
+
+
+def choose_table(tables: Tables, role: str, table: Table, where: str) -> tuple[str, str, list[str]]:
+    """Return (config, split, paths) of the table for `role` (`corpus`, `queries` or `qrels`).
+
+    The task's own pair is tried first, then its alternatives, then the usual configs of the role with the wanted split
+    or with their only split. Raises DataError, which lists the tables found and wanted, if none matches.
+    """
+    pairs = [(table.config, table.split), *table.alternatives]
+    for config, split in pairs:
+        if paths := tables.get(config, {}).get(split):
+            return config, split, paths
+    for config in dict.fromkeys([*(config for config, _ in pairs), *_ROLE_CONFIGS[role]]):
+        splits = tables.get(config, {})
+        split = table.split if table.split in splits else next(iter(splits), "")
+        if splits.get(split) and (split == table.split or len(splits) == 1):
+            return config, split, splits[split]
+    found = ", ".join(f"{config}/{split}" for config, splits in tables.items() for split in splits) or "no table"
+    wanted = ", ".join(f"{config}/{split}" for config, split in pairs)
+    raise DataError(f"{where}: {role}: tables found: {found}; wanted one of: {wanted}")
+
+
+def get_roles(part: Part) -> dict[str, Table]:
+    """Return the three tables that every part has, by role."""
+    return {"corpus": part.corpus, "queries": part.queries, "qrels": part.qrels}
