@@ -37,7 +37,7 @@ from mrb.leaderboard.verification import read_verified
 class PageKind(Protocol):
     """A module of `mrb.leaderboard.pages`."""
 
-    def pages(self, site: Site) -> Iterator[Page]:
+    def make_files(self, site: Site) -> Iterator[Page]:
         """Yield the files of this kind, one at a time: they need not all fit into memory."""
 
 
@@ -128,7 +128,7 @@ def make_pages(site: Site, kinds: Sequence[PageKind] = KINDS) -> Iterator[Page]:
     """
     taken: set[str] = set()
     for kind in reversed(kinds):
-        for page in kind.pages(site):
+        for page in kind.make_files(site):
             if page.path.startswith(IMAGES) and page.path in taken:
                 continue
             if page.path.casefold() in taken:

@@ -72,22 +72,22 @@ def is_file_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and not is_device_name(name)
 
 
-def task_page(task_id: str) -> str:
+def get_task_path(task_id: str) -> str:
     """Return the path of a task's page."""
     return f"tasks/{task_id}.html"
 
 
-def model_page(run_name: str) -> str:
+def get_model_path(run_name: str) -> str:
     """Return the path of a run's page. `read_runs` has checked that the name is a file name and unique."""
     return f"models/{run_name}.html"
 
 
-def queries_page(task_id: str) -> str:
+def get_queries_path(task_id: str) -> str:
     """Return the path of a task's query list in the explorer."""
     return f"queries/{task_id}.html"
 
 
-def query_page(task_id: str, page: int) -> str:
+def get_query_path(task_id: str, page: int) -> str:
     """Return the path of a page of queries, counted from 1."""
     return f"queries/{task_id}/{page}.html"
 
@@ -165,10 +165,10 @@ def _load_environment() -> Environment:
         "describe_run": describe_run,
         "format_cell": format_cell,
         "format_row": format_row,
-        "task_page": task_page,
-        "model_page": model_page,
-        "queries_page": queries_page,
-        "query_page": query_page,
+        "get_task_path": get_task_path,
+        "get_model_path": get_model_path,
+        "get_queries_path": get_queries_path,
+        "get_query_path": get_query_path,
         "version": __version__,
     }
     return environment

@@ -11,7 +11,7 @@ from mrb.leaderboard.page import Page
 from mrb.leaderboard.tables.cells import escape_invisible
 
 
-def data_script(key: str, value: object) -> Page:
+def make_data_script(key: str, value: object) -> Page:
     """Return `data/<key>.js`, which passes `value` to `DATA` (static/data.js) under its key.
 
     `value` consists of lists, texts, numbers and dicts with keys of our own. The file is ASCII; invisible characters in

@@ -39,9 +39,9 @@ class Site:
     @cached_property
     def boards(self) -> dict[str, Board]:
         """Every table with all that its rows show, by id."""
-        return {name: self._board(name, table) for name, table in self.tables.items()}
+        return {name: self._make_board(name, table) for name, table in self.tables.items()}
 
-    def _board(self, name: str, table: Table) -> Board:
+    def _make_board(self, name: str, table: Table) -> Board:
         sources = {
             run.name: RowSource(
                 run,
@@ -65,11 +65,11 @@ class Site:
         found = {task.id: task for table in self.tables.values() for task in table.comparison.tasks}
         return tuple(sorted(found.values(), key=lambda task: TYPES.index(task.type)))
 
-    def table_of(self, run: Run) -> str:
+    def find_table(self, run: Run) -> str:
         """Return the id of the one table that contains `run`."""
         return self._table_ids[run.name]
 
-    def tables_of(self, task_id: str) -> dict[str, Table]:
+    def list_tables(self, task_id: str) -> dict[str, Table]:
         """Return the tables, by id, in which at least one run covers the task."""
         return {name: table for name, table in self.tables.items() if task_id in table.comparison.reference}
 

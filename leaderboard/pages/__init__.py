@@ -1,6 +1,6 @@
 """What the site consists of, a module for each kind of page.
 
-A module has `pages(site)`, which yields `Page` values (path and bytes), and is listed in `KINDS` of
+A module has `make_files(site)`, which yields `Page` values (path and bytes), and is listed in `KINDS` of
 `mrb.leaderboard.build`. To add a kind of page:
 
 1. `pages/<kind>.py`: choose and order what is shown, as plain frozen values, and yield

@@ -9,6 +9,6 @@ from mrb.leaderboard.site import Site
 from mrb.leaderboard.snapshots import INDEX, INDEX_OF_SNAPSHOT
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield the one page."""
     yield render("about.html.jinja", "about.html", snapshots=INDEX_OF_SNAPSHOT if site.snapshot else INDEX)

@@ -8,7 +8,7 @@ from mrb.leaderboard.page import Page, find_package_folder
 from mrb.leaderboard.site import Site
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield every file of `static/`."""
     for path in sorted((find_package_folder() / "static").iterdir()):
         if path.is_file():

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrb.leaderboard.explorer import find_page, truncate
-from mrb.leaderboard.page import Page, load_macros, query_page, render, task_page
-from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.page import Page, get_query_path, get_task_path, load_macros, render
+from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.cells import format_percent, format_signed
-from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compare_pairs, compared_runs
+from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compare_pairs, list_compared_runs
 from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks
 from mrb.results.compare import QueryDifference
 from mrb.results.run import Run
@@ -57,27 +57,29 @@ class Compared:
     of: int
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
     known = {one.task.id: one for one in explore_tasks(site)}
     tables: list[Compared] = []
     first: PairView | None = None
     for table in site.tables.values():
-        runs = compared_runs(table)
+        runs = list_compared_runs(table)
         cells: dict[tuple[str, str], Row] = {}
         for pair in compare_pairs(runs):
-            view = pair_view(pair, known)
+            view = make_pair_view(pair, known)
             first = first or view
-            cells[pair.base, pair.other] = _matrix_cell(pair)
-            yield data_script(f"compare/{pair.base}/{pair.other}", load_macros("pair.html.jinja").pair(view, "pair-1"))
-            yield render("compare_pair.html.jinja", pair_page(pair.base, pair.other), pair=view)
+            cells[pair.base, pair.other] = _make_matrix_cell(pair)
+            yield make_data_script(
+                f"compare/{pair.base}/{pair.other}", load_macros("pair.html.jinja").pair(view, "pair-1")
+            )
+            yield render("compare_pair.html.jinja", get_pair_path(pair.base, pair.other), pair=view)
         shown = tuple(runs[:MAX_RUNS])
         tables.append(Compared(table.comparison.title, shown, cells, len(runs), len(table.runs)))
-    common: dict[str, Any] = {"max_runs": MAX_RUNS, "pair_page": pair_page}
+    common: dict[str, Any] = {"max_runs": MAX_RUNS, "get_pair_path": get_pair_path}
     yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
 
 
-def pair_page(base: str, other: str) -> str:
+def get_pair_path(base: str, other: str) -> str:
     """Return the path of a pair's page.
 
     A folder separates the names: it cannot be mistaken for part of a run's name.
@@ -85,50 +87,51 @@ def pair_page(base: str, other: str) -> str:
     return f"compare/{base}/{other}.html"
 
 
-def pair_view(pair: Pair, known: Mapping[str, ExploredTask]) -> PairView:
+def make_pair_view(pair: Pair, known: Mapping[str, ExploredTask]) -> PairView:
     """Return the pair as text."""
-    averages = tuple(_row(line, f"average over {line.key}", "") for line in pair.averages)
-    tasks = tuple(_row(line, line.key, task_page(line.key)) for line in pair.tasks)
+    averages = tuple(_make_row(line, f"average over {line.key}", "") for line in pair.averages)
+    tasks = tuple(_make_row(line, line.key, get_task_path(line.key)) for line in pair.tasks)
     wins, losses = (
-        tuple(_query(one, pair.other, known.get(one.task)) for one in some) for some in (pair.wins, pair.losses)
+        tuple(_make_query_row(one, pair.other, known.get(one.task)) for one in some)
+        for some in (pair.wins, pair.losses)
     )
     return PairView(pair.base, pair.other, averages, tasks, wins, losses, pair.plots)
 
 
-def p_text(p: float) -> str:
+def format_p_value(p: float) -> str:
     """Format a p value with three decimals, "< 0.001" below that."""
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _row(line: Line, head: str, href: str) -> Row:
+def _make_row(line: Line, head: str, href: str) -> Row:
     counts = ("", "", "") if line.counts is None else tuple(str(count) for count in line.counts)
     gain = line.gain
     interval = f"{format_signed(gain.low)} to {format_signed(gain.high)}"
     means = (format_percent(line.base), format_percent(line.other))
-    p_values = (p_text(gain.p), p_text(gain.p_corrected))
+    p_values = (format_p_value(gain.p), format_p_value(gain.p_corrected))
     return Row(
         head, href, (*means, format_signed(gain.difference), interval, *p_values, *counts), _sign(gain.difference)
     )
 
 
-def _query(one: QueryDifference, other: str, shown: ExploredTask | None) -> Row:
+def _make_query_row(one: QueryDifference, other: str, shown: ExploredTask | None) -> Row:
     """Return a query with its two values; if the explorer has it, with its text and a link to it."""
     head, href = one.query_id, ""
     if shown is not None and one.query_id in shown.plan.data.queries:
         number = shown.plan.query_ids.index(one.query_id) + 1
         head = truncate(shown.plan.data.queries.item(one.query_id).text, 80) or f"query {number}"
         chosen = f"?run={other}" if other in {run.name for run in shown.runs} else ""
-        href = f"{query_page(one.task, find_page(number))}{chosen}#q{number}"
+        href = f"{get_query_path(one.task, find_page(number))}{chosen}#q{number}"
     cells = (one.task, format_percent(one.base), format_percent(one.other), format_signed(one.difference))
     return Row(head, href, cells, _sign(one.difference))
 
 
-def _matrix_cell(pair: Pair) -> Row:
+def _make_matrix_cell(pair: Pair) -> Row:
     gain = pair.main.gain
     counts = [one.counts for one in pair.tasks if one.counts is not None]
     won, tied, lost = (sum(column) for column in zip(*counts, strict=True))
     wins = f"{(won + tied / 2) / (won + tied + lost):.2f}"
-    cells = (p_text(gain.p), p_text(gain.p_corrected), str(len(pair.tasks)), wins)
+    cells = (format_p_value(gain.p), format_p_value(gain.p_corrected), str(len(pair.tasks)), wins)
     return Row(format_signed(gain.difference), "", cells, _sign(gain.difference))
 
 

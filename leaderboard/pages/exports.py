@@ -25,38 +25,38 @@ _LATEX_FACTS = ("rank", "parameters", "gain", "coverage")
 LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield the files of every table, and the citation."""
     for board in site.boards.values():
         for tab in board.tabs:
             if tab.key in (SUMMARY, TASKS):
-                yield Page(path(board, tab, "csv"), format_csv(board, tab).encode())
-                yield Page(path(board, tab, "tex"), format_latex(board, tab).encode())
-        yield Page(long_path(board, "csv"), format_long_csv(board).encode())
-        yield Page(long_path(board, "json"), format_json(board).encode())
+                yield Page(get_path(board, tab, "csv"), format_csv(board, tab).encode())
+                yield Page(get_path(board, tab, "tex"), format_latex(board, tab).encode())
+        yield Page(get_long_path(board, "csv"), format_long_csv(board).encode())
+        yield Page(get_long_path(board, "json"), format_json(board).encode())
     yield Page(CITATION, format_citation().encode())
 
 
-def path(board: Board, tab: Tab, suffix: str) -> str:
+def get_path(board: Board, tab: Tab, suffix: str) -> str:
     """Return the path of a tab's file."""
     return f"data/tables/{board.id}/{tab.key}.{suffix}"
 
 
-def long_path(board: Board, suffix: str) -> str:
+def get_long_path(board: Board, suffix: str) -> str:
     """Return the path of the file with every number of a table."""
     return f"data/tables/{board.id}/all.{suffix}"
 
 
 def format_csv(board: Board, tab: Tab) -> str:
     """Return a tab as on the page, with unrounded fractions and intervals in separate columns."""
-    view = board.view(tab.part, str(HEADLINE))
+    view = board.get_view(tab.part, str(HEADLINE))
     keys = [head.key for head in tab.heads if head.key != "name"]
     numbers = {column.key for column in view.columns} | set(view.averages)
     head = ["reranker"]
     for key in keys:
         head += [key, f"{key} low", f"{key} high"] if key in numbers else [key]
     lines: list[list[str | float | None]] = [[*head]]
-    shown = {run.name: dict(zip(keys, cells, strict=True)) for run, cells in board.rows(tab, str(HEADLINE))}
+    shown = {run.name: dict(zip(keys, cells, strict=True)) for run, cells in board.iterate_rows(tab, str(HEADLINE))}
     for row in (*view.fixed, *view.rows):
         line: list[str | float | None] = [_plain(row.key)]
         for key in keys:
@@ -94,7 +94,7 @@ def format_long_csv(board: Board) -> str:
 
 def _list_numbers(board: Board) -> Iterator[tuple[str | float | None, ...]]:
     for measure in board.table.measures:
-        view = board.table.view_of(measure)
+        view = board.table.get_view(measure)
         for row in (*view.fixed, *view.rows):
             for key, (mean, low, high, gain, _, note) in row.cells.items():
                 yield row.key, key, measure, mean, low, high, gain, note
@@ -128,13 +128,13 @@ def format_json(board: Board) -> str:
 
 def format_latex(board: Board, tab: Tab) -> str:
     """Return the tab in the headline measure as a `tabular` with booktabs: rank, size, numbers and coverage."""
-    view = board.view(tab.part, str(HEADLINE))
+    view = board.get_view(tab.part, str(HEADLINE))
     keys = [column.key for column in view.columns]
     wanted = [h for h in tab.heads[2:] if h.key in keys or h.key in view.averages or h.key in _LATEX_FACTS]
     places = {head.key: place for place, head in enumerate(h for h in tab.heads if h.key != "name")}
     head = ["rank", "reranker", *(_escape(head.title) for head in wanted)]
-    fixed = [(role, cells) for role, cells in board.fixed(tab, str(HEADLINE))]
-    rows = [(run.name, cells) for run, cells in board.rows(tab, str(HEADLINE))]
+    fixed = [(role, cells) for role, cells in board.make_fixed_rows(tab, str(HEADLINE))]
+    rows = [(run.name, cells) for run, cells in board.iterate_rows(tab, str(HEADLINE))]
 
     def line(name: str, cells: Sequence[CellText]) -> list[str]:
         texts = [cells[0], *(cells[places[head.key]] for head in wanted)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mrb._util.hashing import hash_file
 from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
-from mrb.leaderboard.page import Page, model_page, render
+from mrb.leaderboard.page import Page, get_model_path, render
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.model_facts import (
     count_marks,
@@ -21,17 +21,17 @@ from mrb.submission.schema import SUBMISSION_FILE
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield `models.html` and `models/<name>.html`."""
     yield render("models.html.jinja", "models.html", site=site)
     for run in site.runs:
-        table_id = site.table_of(run)
+        table_id = site.find_table(run)
         table, submission = site.tables[table_id], site.submissions.get(run.name)
         lines = list_task_lines(table, run, submission)
         best, worst = find_extremes(lines)
         yield render(
             "model.html.jinja",
-            model_page(run.name),
+            get_model_path(run.name),
             run=run,
             card=site.cards[run.name],
             submission=submission,
@@ -43,7 +43,7 @@ def pages(site: Site) -> Iterator[Page]:
             lines=lines,
             other_measures=any(line.source_measure != str(HEADLINE) for line in lines),
             averages=list_averages(table, run),
-            types=make_type_plot(table.by_type(), run.name),
+            types=make_type_plot(table.get_type_view(), run.name),
             plot=PLOT,
             best=best,
             worst=worst,

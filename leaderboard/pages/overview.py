@@ -27,7 +27,7 @@ BOX = {
 }
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield the one page."""
     fewer = len(site.boards) > 1
     frames = [

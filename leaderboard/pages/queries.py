@@ -10,8 +10,8 @@ from typing import Any
 
 from mrb.leaderboard.explorer import PER_PAGE, TOP, Query, find_page, list_queries, make_list_data, make_run_data
 from mrb.leaderboard.images import ImageStore
-from mrb.leaderboard.page import Page, queries_page, query_page, render
-from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.page import Page, get_queries_path, get_query_path, render
+from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks, read_orders
 
@@ -19,7 +19,7 @@ _LARGE = 256
 """Pixels: images with a longer side are shown larger, and open separately."""
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield the data and images, `queries/<task>/<n>.html`, `queries/<task>.html`, `queries.html`."""
     images = ImageStore()
     shown = []
@@ -36,9 +36,9 @@ def _make_task(one: ExploredTask, site: Site, images: ImageStore) -> Iterator[Pa
     found: list[Query] = []
     for run in one.runs:
         orders = read_orders(one, run, site)
-        yield data_script(f"queries/{one.task.id}/{run.name}", make_run_data(orders))
+        yield make_data_script(f"queries/{one.task.id}/{run.name}", make_run_data(orders))
         found = found or list_queries(one, orders, images)
-    yield data_script(f"corpus/{one.task.id}", make_list_data(one, images))
+    yield make_data_script(f"corpus/{one.task.id}", make_list_data(one, images))
     yield from images.take_new()
     count = -(-len(found) // PER_PAGE)
     common: dict[str, Any] = {
@@ -53,7 +53,7 @@ def _make_task(one: ExploredTask, site: Site, images: ImageStore) -> Iterator[Pa
     common |= {"layout": _choose_layout(one), "page_of": find_page}
     for number in range(1, count + 1):
         part = found[(number - 1) * PER_PAGE : number * PER_PAGE]
-        path = query_page(one.task.id, number)
+        path = get_query_path(one.task.id, number)
         yield render("queries_part.html.jinja", path, queries=part, number=number, **common)
     ordered = sorted(found, key=lambda query: (-query.gain, query.number))
     counts = {
@@ -62,7 +62,7 @@ def _make_task(one: ExploredTask, site: Site, images: ImageStore) -> Iterator[Pa
         "lost": sum(query.gain < 0 for query in found),
     }
     values: dict[str, Any] = {"queries": ordered, "counts": counts}
-    yield render("queries_task.html.jinja", queries_page(one.task.id), **common, **values)
+    yield render("queries_task.html.jinja", get_queries_path(one.task.id), **common, **values)
 
 
 def _choose_layout(one: ExploredTask) -> str:

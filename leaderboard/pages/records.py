@@ -16,7 +16,7 @@ from mrb.results.schema import RESULT_FILE, RUN_FILE
 from mrb.submission.schema import SUBMISSION_FILE
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield the records and results of every run, byte for byte unless an older MRB left something private in them."""
     for run in site.runs:
         for path, source in _copies(run, site.cards[run.name]).items():

@@ -11,6 +11,6 @@ from mrb.leaderboard.tables.published import published
 PATH = "reported.html"
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield the one page."""
     yield render("reported.html.jinja", PATH, published=published())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mrb.leaderboard.page import Page, render
-from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slugify
 from mrb.leaderboard.tables.cells import CellText
@@ -34,12 +34,12 @@ class Frame:
     @property
     def fixed(self) -> list[tuple[str, list[CellText]]]:
         """The rows of first stage and oracle: role and cells."""
-        return self.board.fixed(self.tab, self.measure)
+        return self.board.make_fixed_rows(self.tab, self.measure)
 
     @property
     def rows(self) -> Iterator[tuple[RunCard, list[CellText]]]:
         """The rows: the run's card and cells."""
-        for run, cells in self.board.rows(self.tab, self.measure, self.start, self.start + self.size):
+        for run, cells in self.board.iterate_rows(self.tab, self.measure, self.start, self.start + self.size):
             yield self.board.sources[run.name].card, cells
 
     @property
@@ -55,7 +55,7 @@ class Frame:
     @property
     def pages(self) -> list[str]:
         """The tab's pages."""
-        return self.board.pages(self.tab, self.measure)
+        return self.board.list_pages(self.tab, self.measure)
 
     @property
     def measures(self) -> list[str]:
@@ -63,7 +63,7 @@ class Frame:
         return [name for name in self.board.measures if self.tab.part == TASKS or name in self.board.summaries]
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield data and pages of every table."""
     for board in site.boards.values():
         yield from _make_data(board)
@@ -74,15 +74,15 @@ def _make_data(board: Board) -> Iterator[Page]:
     parts = dict.fromkeys(tab.part for tab in board.tabs)
     for part in parts:
         for measure in board.measures if part == TASKS else board.summaries:
-            yield data_script(make_rows_key(board, part, measure), board.make_data(part, measure))
+            yield make_data_script(make_rows_key(board, part, measure), board.make_data(part, measure))
 
 
 def _make_tables(board: Board) -> Iterator[Page]:
     yield render("columns.html.jinja", f"tables/{board.id}/columns.html", section="index.html", board=board)
     for tab in board.tabs:
-        for measure in board.measures_of(tab):
-            for number, path in enumerate(board.pages(tab, measure)):
-                frame = Frame(board, board.tab_of(tab, measure), measure, number * PAGE_ROWS, PAGE_ROWS, path)
+        for measure in board.list_measures(tab):
+            for number, path in enumerate(board.list_pages(tab, measure)):
+                frame = Frame(board, board.make_tab(tab, measure), measure, number * PAGE_ROWS, PAGE_ROWS, path)
                 yield render(
                     "tables.html.jinja",
                     path,

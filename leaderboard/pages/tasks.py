@@ -10,7 +10,7 @@ from mrb.data.task import Task
 from mrb.leaderboard.charts.queries import BANDS, LEFT, QUANTILES, WIDTH, SpreadPlot, make_spread_plot
 from mrb.leaderboard.examples import load_examples
 from mrb.leaderboard.images import ImageStore
-from mrb.leaderboard.page import Page, render, task_page
+from mrb.leaderboard.page import Page, get_task_path, render
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.per_query_cache import compute_first_stage_values
 from mrb.leaderboard.tables.rankings import is_explored
@@ -38,7 +38,7 @@ class TaskTable:
     spread: SpreadPlot | None
 
 
-def pages(site: Site) -> Iterator[Page]:
+def make_files(site: Site) -> Iterator[Page]:
     """Yield `tasks.html`, `tasks/<id>.html`, and the images of their examples."""
     covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
     yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
@@ -48,10 +48,10 @@ def pages(site: Site) -> Iterator[Page]:
         yield from images.take_new()
         yield render(
             "task.html.jinja",
-            task_page(task.id),
+            get_task_path(task.id),
             site=site,
             task=task,
-            tables=[make_task_table(name, table, task.id) for name, table in site.tables_of(task.id).items()],
+            tables=[make_task_table(name, table, task.id) for name, table in site.list_tables(task.id).items()],
             examples=shown,
             explored=is_explored(site, task),
             never_live=_note_never_live(task),
@@ -67,7 +67,7 @@ def _note_never_live(task: Task) -> str:
 def make_task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
     """Return the task's column of `table` in every measure. Raises KeyError if no run of the table covers the task."""
     views = [view for view in table.views if view.measure != SOURCE]
-    headline = table.view_of(str(HEADLINE))
+    headline = table.get_view(str(HEADLINE))
 
     def turned(rows: list[TableRow]) -> TableRow:
         """Return one row from the same row of every view."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from mrb.leaderboard.page import TYPE_WORDS, load_macros, task_page
+from mrb.leaderboard.page import TYPE_WORDS, get_task_path, load_macros
 from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, make_blank, sign_class
 from mrb.leaderboard.tables.columns import MARK_LETTERS, RowSource
@@ -72,22 +72,22 @@ class Board:
     def tabs(self) -> tuple[Tab, ...]:
         """The averages (if a suite fixes the tasks), all tasks, the tasks of each family and of each larger type."""
         tasks = self.table.comparison.tasks
-        found = [self._summary_tab()] if self.table.comparison.suite is not None else []
-        found.append(self._tasks_tab(TASKS, "all tasks", [task.id for task in tasks]))
+        found = [self._make_summary_tab()] if self.table.comparison.suite is not None else []
+        found.append(self._make_tasks_tab(TASKS, "all tasks", [task.id for task in tasks]))
         if len(tasks) > len(self.table.type_names):
             for family in self.table.families:
-                found.append(self._tasks_tab(family, family, [task.id for task in tasks if task.family == family]))
+                found.append(self._make_tasks_tab(family, family, [task.id for task in tasks if task.family == family]))
             for name in self.table.type_names:
-                found.append(self._tasks_tab(name, name, list(self.table.tasks_of(name))))
+                found.append(self._make_tasks_tab(name, name, list(self.table.list_tasks_of_type(name))))
         return tuple(found)
 
-    def tab_of(self, tab: Tab, measure: str) -> Tab:
+    def make_tab(self, tab: Tab, measure: str) -> Tab:
         """Return the tab with the heads for a measure: with `SOURCE`, each task's head names its own measure."""
         if measure != SOURCE:
             return tab
-        return self._tasks_tab(tab.key, tab.title, self.table.comparison.task_ids, SOURCE)
+        return self._make_tasks_tab(tab.key, tab.title, self.table.comparison.task_ids, SOURCE)
 
-    def measures_of(self, tab: Tab) -> tuple[str, ...]:
+    def list_measures(self, tab: Tab) -> tuple[str, ...]:
         """Return the measures in which the tab has pages.
 
         The averages have every measure; all tasks also have each task's own. A task in all measures is on its own page.
@@ -95,24 +95,24 @@ class Board:
         own = (str(HEADLINE), SOURCE) if tab.key == TASKS else (str(HEADLINE),)
         return tuple(self.summaries) if tab.key == SUMMARY else own
 
-    def path(self, tab: Tab, number: int = 1, measure: str = str(HEADLINE)) -> str:
-        """Return the path of a tab's page (from 1), in one of `measures_of` the tab."""
+    def get_path(self, tab: Tab, number: int = 1, measure: str = str(HEADLINE)) -> str:
+        """Return the path of a tab's page (from 1), in one of `list_measures` the tab."""
         own = "" if measure == str(HEADLINE) else "-" + slugify(measure)
         return f"tables/{self.id}/{tab.key}{own}{f'-{number}' if number > 1 else ''}.html"
 
-    def pages(self, tab: Tab, measure: str = str(HEADLINE)) -> list[str]:
+    def list_pages(self, tab: Tab, measure: str = str(HEADLINE)) -> list[str]:
         """Return the paths of a tab's pages."""
         count = max(1, -(-len(self.table.runs) // PAGE_ROWS))
-        return [self.path(tab, number, measure) for number in range(1, count + 1)]
+        return [self.get_path(tab, number, measure) for number in range(1, count + 1)]
 
-    def view(self, part: str, measure: str) -> View:
+    def get_view(self, part: str, measure: str) -> View:
         """Return the numbers of a part: averages, or tasks with their averages."""
-        return self.summaries[measure] if part == SUMMARY else self.table.view_of(measure)
+        return self.summaries[measure] if part == SUMMARY else self.table.get_view(measure)
 
     @cached_property
     def summaries(self) -> dict[str, View]:
         """The averages by measure; there are none for the tasks' own measures."""
-        return {measure: self.table.summary(measure) for measure in self.table.measures}
+        return {measure: self.table.compute_summary(measure) for measure in self.table.measures}
 
     @property
     def submitted(self) -> bool:
@@ -150,11 +150,11 @@ class Board:
     def prepare(self) -> None:
         """Compute in advance what many pages need: numbers in every measure, facts, the headline's cells."""
         for measure in self.measures:
-            self.table.view_of(measure)
-        self.table.by_type()
-        next(self.rows(self.tabs[0], str(HEADLINE)))
+            self.table.get_view(measure)
+        self.table.get_type_view()
+        next(self.iterate_rows(self.tabs[0], str(HEADLINE)))
 
-    def rows(
+    def iterate_rows(
         self, tab: Tab, measure: str, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[Run, list[CellText]]]:
         """Yield runs (from `start` to `stop`) with their cells in the order of the tab's heads, without the name."""
@@ -165,9 +165,9 @@ class Board:
                 cells = made[run.name]
                 yield run, [cells[key] for key in keys]
             return
-        view = self.view(tab.part, measure)
+        view = self.get_view(tab.part, measure)
         for run, row in zip(self.table.runs[start:stop], view.rows[start:stop], strict=True):
-            yield run, self._cells(keys, view, row, run)
+            yield run, self._make_cells(keys, view, row, run)
 
     @cached_property
     def _headline(self) -> dict[str, dict[str, dict[str, CellText]]]:
@@ -178,19 +178,19 @@ class Board:
         for part in dict.fromkeys(tab.part for tab in self.tabs):
             keys = list(dict.fromkeys(head.key for tab in self.tabs if tab.part == part for head in tab.heads))
             keys.remove("name")
-            view = self.view(part, str(HEADLINE))
+            view = self.get_view(part, str(HEADLINE))
             found[part] = {
-                run.name: dict(zip(keys, self._cells(keys, view, row, run), strict=True))
+                run.name: dict(zip(keys, self._make_cells(keys, view, row, run), strict=True))
                 for run, row in zip(self.table.runs, view.rows, strict=True)
             }
         return found
 
-    def fixed(self, tab: Tab, measure: str) -> list[tuple[str, list[CellText]]]:
+    def make_fixed_rows(self, tab: Tab, measure: str) -> list[tuple[str, list[CellText]]]:
         """Return the rows of first stage and oracle: label and cells."""
         keys = [head.key for head in tab.heads if head.key != "name"]
         return [
             (row.role, [format_cell(row.cells[key]) if key in row.cells else _format_fixed(key, row) for key in keys])
-            for row in self.view(tab.part, measure).fixed
+            for row in self.get_view(tab.part, measure).fixed
         ]
 
     def make_data(self, part: str, measure: str) -> dict[str, object]:
@@ -199,7 +199,7 @@ class Board:
         keys = [head.key for head in tab.heads if head.key != "name"]
         macros = load_macros("cells.html.jinja")
         rows = []
-        for run, cells in self.rows(tab, measure):
+        for run, cells in self.iterate_rows(tab, measure):
             card = self.sources[run.name].card
             rows.append(
                 {
@@ -211,12 +211,12 @@ class Board:
             )
         return {
             "keys": keys,
-            "small": self._smalls() if part == TASKS else {},
-            "fixed": [macros.fixed_row(role, cells) for role, cells in self.fixed(tab, measure)],
+            "small": self._list_notes() if part == TASKS else {},
+            "fixed": [macros.fixed_row(role, cells) for role, cells in self.make_fixed_rows(tab, measure)],
             "rows": rows,
         }
 
-    def _cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[CellText]:
+    def _make_cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[CellText]:
         own, source = self.facts[run.name], self.sources[run.name]
         found = []
         for key in keys:
@@ -236,11 +236,11 @@ class Board:
                 found.append(own.get(key) or make_blank("no average over different measures"))
         return found
 
-    def _smalls(self) -> dict[str, list[str]]:
+    def _list_notes(self) -> dict[str, list[str]]:
         """Return each task head's small lines: number of queries, and the same after the source's measure."""
         return {
             column.key: [format_head_note("", column.queries), format_head_note(column.measure, column.queries)]
-            for column in self.table.view_of(SOURCE).columns
+            for column in self.table.get_view(SOURCE).columns
         }
 
     @property
@@ -248,7 +248,7 @@ class Board:
         """The columns rank, shown by default only if a row has one, and name."""
         return Head("rank", "rank", default=self.standing.ranked > 0), Head("name", "Reranker", is_text=True)
 
-    def _summary_tab(self) -> Tab:
+    def _make_summary_tab(self) -> Tab:
         view = self.summaries[str(HEADLINE)]
         heads = [Head(name, _TITLES[name], "average", default=name == AVERAGE_TYPES) for name in view.averages]
         heads.insert(1, Head("gain", "gain", "average", "over types"))
@@ -256,29 +256,29 @@ class Board:
             if column.key in self.table.families:
                 heads.append(Head(column.key, column.key, "family, over its types"))
             else:
-                ids = self.table.tasks_of(column.key)
-                path = task_page(ids[0]) if len(ids) == 1 else f"tables/{self.id}/{column.key}.html"
+                ids = self.table.list_tasks_of_type(column.key)
+                path = get_task_path(ids[0]) if len(ids) == 1 else f"tables/{self.id}/{column.key}.html"
                 heads.append(
                     Head(
                         column.key, column.key, "type, over its tasks", column.title, path, words=TYPE_WORDS[column.key]
                     )
                 )
-        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_fact_heads()))
+        return Tab(SUMMARY, "averages", SUMMARY, (*self._first, _PARAMETERS, *heads, *_list_fact_heads()))
 
-    def _tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
-        view = self.table.view_of(measure)
+    def _make_tasks_tab(self, key: str, title: str, task_ids: Sequence[str], measure: str = str(HEADLINE)) -> Tab:
+        view = self.table.get_view(measure)
         heads = [Head(name, _TITLES[name], "average", default=name == AVERAGE_TYPES) for name in view.averages]
         for column in view.columns:
             if column.key in task_ids:
                 small = format_head_note(column.measure if measure == SOURCE else "", column.queries)
-                heads.append(Head(column.key, column.key, column.type, small, task_page(column.key)))
-        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_fact_heads()))
+                heads.append(Head(column.key, column.key, column.type, small, get_task_path(column.key)))
+        return Tab(key, title, TASKS, (*self._first, _PARAMETERS, *heads, *_list_fact_heads()))
 
 
 _PARAMETERS = Head("parameters", "size")
 
 
-def _fact_heads() -> tuple[Head, ...]:
+def _list_fact_heads() -> tuple[Head, ...]:
     return tuple(Head(one.key, one.title, "", is_text=one.is_text, default=one.default) for one in facts.COLUMNS)
 
 

@@ -60,7 +60,7 @@ class RecordLine:
 
 def list_task_lines(table: Table, run: Run, submission: Submission | None) -> list[TaskLine]:
     """Return a line for each task of the run's table, including those without a number."""
-    headline, source = table.view_of(str(HEADLINE)), table.view_of(SOURCE)
+    headline, source = table.get_view(str(HEADLINE)), table.get_view(SOURCE)
     own, own_source = headline.row(run.name), source.row(run.name)
     first, oracle = headline.fixed
     return [
@@ -80,7 +80,7 @@ def list_task_lines(table: Table, run: Run, submission: Submission | None) -> li
 
 def list_averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
     """Return (kind of average, first stage, run, oracle) for "types" and "tasks"; empty without a suite."""
-    view = table.view_of(str(HEADLINE))
+    view = table.get_view(str(HEADLINE))
     first, oracle = view.fixed
     return [(name, first.cells[name], view.row(run.name).cells[name], oracle.cells[name]) for name in view.averages]
 

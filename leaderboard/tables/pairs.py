@@ -70,7 +70,7 @@ class Pair:
         return self.averages[-1]
 
 
-def compared_runs(table: Table) -> list[Run]:
+def list_compared_runs(table: Table) -> list[Run]:
     """Return the table's runs that can be compared, in its order, each with its tasks that have values per query."""
     found = []
     for run in table.runs:

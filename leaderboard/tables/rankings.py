@@ -92,7 +92,7 @@ def _choose_runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str
     runs: list[Run] = []
     left_out: list[tuple[str, str]] = []
     chosen = ""
-    for table_id, table in site.tables_of(task.id).items():
+    for table_id, table in site.list_tables(task.id).items():
         for run in (run for run in table.runs if task.id in run.tasks):
             reason = _explain_absence(run, task)
             if reason is None and chosen in ("", table_id):

@@ -114,12 +114,12 @@ class Table:
     def views(self) -> tuple[View, ...]:
         """The table in the headline, in each source's own measure, and in every other measure."""
         first, *others = self.measures
-        return tuple(self.view_of(measure) for measure in (first, SOURCE, *others))
+        return tuple(self.get_view(measure) for measure in (first, SOURCE, *others))
 
-    def view_of(self, measure: str) -> View:
-        """Return the view in `measure`, computed on first use and cached. `view` computes it each time."""
+    def get_view(self, measure: str) -> View:
+        """Return the view in `measure`, computed on first use and cached. `compute_view` computes it each time."""
         if measure not in self._views:
-            self._views[measure] = self.view(measure)
+            self._views[measure] = self.compute_view(measure)
         return self._views[measure]
 
     @cached_property
@@ -131,28 +131,28 @@ class Table:
         """The types of the columns, in their fixed order."""
         return tuple(dict.fromkeys(task.type for task in self.comparison.tasks))
 
-    def tasks_of(self, type_name: str) -> tuple[str, ...]:
+    def list_tasks_of_type(self, type_name: str) -> tuple[str, ...]:
         """Return the ids of the columns of one type."""
         return tuple(task.id for task in self.comparison.tasks if task.type == type_name)
 
-    def view(self, measure: str) -> View:
+    def compute_view(self, measure: str) -> View:
         """Compute the table of tasks in `measure`.
 
         Averages exist only if a suite fixes the tasks, never over several measures.
         """
-        columns = tuple(self._column(task, measure) for task in self.comparison.tasks)
+        columns = tuple(self._make_column(task, measure) for task in self.comparison.tasks)
         averages = tuple(_AVERAGES) if self.comparison.suite is not None and measure != SOURCE else ()
 
         def row(run: Run, kind: Row) -> TableRow:
-            cells = {column.key: self._task_cell(run, column, kind) for column in columns}
+            cells = {column.key: self._make_task_cell(run, column, kind) for column in columns}
             for name in averages:
                 found = compute_average(run, self.comparison.task_ids, measure, _AVERAGES[name], kind)
                 cells[name] = _make_average_cell(found, name)
             return _make_row(run, kind, cells, sum(column.key in run.tasks for column in columns), len(columns))
 
-        return self._view(measure, columns, averages, row)
+        return self._make_view(measure, columns, averages, row)
 
-    def by_type(self) -> View:
+    def get_type_view(self) -> View:
         """Return the table of types in the headline: the mean over each type's tasks, blank if one is missing.
 
         It is cached: every model's page shows a row of it.
@@ -163,20 +163,21 @@ class Table:
     def _by_type(self) -> View:
         measure = str(HEADLINE)
         columns = tuple(
-            Column(name, format_tasks(len(self.tasks_of(name))), name, FAMILY_OF_TYPE[name], measure, 0)
+            Column(name, format_tasks(len(self.list_tasks_of_type(name))), name, FAMILY_OF_TYPE[name], measure, 0)
             for name in self.type_names
         )
 
         def row(run: Run, kind: Row) -> TableRow:
             means = {
-                c.key: compute_average(run, self.tasks_of(c.key), measure, average_over_tasks, kind) for c in columns
+                c.key: compute_average(run, self.list_tasks_of_type(c.key), measure, average_over_tasks, kind)
+                for c in columns
             }
             cells = {key: _make_average_cell(found, AVERAGE_TASKS) for key, found in means.items()}
             return _make_row(run, kind, cells, sum(c.mean is not None for c in cells.values()), len(columns))
 
-        return self._view(measure, columns, (), row)
+        return self._make_view(measure, columns, (), row)
 
-    def _view(
+    def _make_view(
         self,
         measure: str,
         columns: tuple[Column, ...],
@@ -198,15 +199,15 @@ class Table:
         there = [run.tasks.keys() for run in self.runs if run.tasks]
         return tuple(task_id for task_id in self.comparison.task_ids if all(task_id in tasks for tasks in there))
 
-    def summary(self, measure: str) -> View:
+    def compute_summary(self, measure: str) -> View:
         """Return the table of averages in `measure`: over types, over tasks and over the common tasks, of each family
         over its types, of each type over its tasks.
 
         An average is blank if one of its tasks is missing.
         """
         suite = self.comparison.suite is not None
-        of_family = {name: self._tasks_where(family=name) for name in self.families if suite}
-        of_type = {name: self.tasks_of(name) for name in self.type_names}
+        of_family = {name: self._list_tasks_where(family=name) for name in self.families if suite}
+        of_type = {name: self.list_tasks_of_type(name) for name in self.type_names}
         columns = (
             *(Column(key, key, "", key, measure, 0) for key in of_family),
             *(
@@ -215,13 +216,13 @@ class Table:
             ),
         )
 
-        known = self.view_of(measure)
+        known = self.get_view(measure)
         fixed = dict(zip(("first_stage", "oracle"), known.fixed, strict=True))
 
         def row(run: Run, kind: Row) -> TableRow:
             over_all = known.row(run.name) if kind == "measures" else fixed[kind]
             cells = {name: over_all.cells[name] for name in known.averages}
-            cells[COMMON] = self._common_cell(run, measure, kind)
+            cells[COMMON] = self._make_common_cell(run, measure, kind)
             for name, ids in of_family.items():
                 cells[name] = _make_average_cell(
                     compute_average(run, ids, measure, average_over_types, kind), AVERAGE_TYPES
@@ -233,12 +234,12 @@ class Table:
             done = sum(task_id in run.tasks for task_id in self.comparison.task_ids)
             return _make_row(run, kind, cells, done, len(self.comparison.task_ids))
 
-        return self._view(measure, columns, (*known.averages, COMMON), row)
+        return self._make_view(measure, columns, (*known.averages, COMMON), row)
 
-    def _tasks_where(self, family: str) -> tuple[str, ...]:
+    def _list_tasks_where(self, family: str) -> tuple[str, ...]:
         return tuple(task.id for task in self.comparison.tasks if task.family == family)
 
-    def _common_cell(self, run: Run, measure: str, kind: Row) -> Cell:
+    def _make_common_cell(self, run: Run, measure: str, kind: Row) -> Cell:
         """Return the plain mean over the common tasks, without an interval, which only averages of a suite have."""
         if not self.common:
             return Cell(None, note="no task that all have")
@@ -259,7 +260,7 @@ class Table:
         mean = compute_average(run, self.comparison.task_ids, str(HEADLINE), average_over_types).mean
         return (mean is None, -(mean or 0.0), run.name)
 
-    def _column(self, task: Task, measure: str) -> Column:
+    def _make_column(self, task: Task, measure: str) -> Column:
         covered = self.comparison.reference.get(task.id)
         return Column(
             key=task.id,
@@ -270,7 +271,7 @@ class Table:
             queries=covered[1].result.counts.queries if covered else 0,
         )
 
-    def _task_cell(self, run: Run, column: Column, row: Row) -> Cell:
+    def _make_task_cell(self, run: Run, column: Column, row: Row) -> Cell:
         scores = run.tasks.get(column.key)
         if scores is None:
             refused = {item.task for item in run.record.not_covered}
@@ -288,14 +289,14 @@ def compute_average(
     run: Run, task_ids: tuple[str, ...], measure: str, over: Callable[..., Average], row: Row = "measures"
 ) -> Average:
     """Return `over` (one of the engine's two averages); a task whose result lacks the measure counts as missing."""
-    if measure in _measures_of_all(run):
+    if measure in _list_common_measures(run):
         return over(run, task_ids, measure, row)
     there = {i: scores for i, scores in run.tasks.items() if i not in task_ids or measure in scores.result.measures}
     return over(replace(run, tasks=there), task_ids, measure, row)
 
 
 @lru_cache(maxsize=4096)
-def _measures_of_all(run: Run) -> frozenset[str]:
+def _list_common_measures(run: Run) -> frozenset[str]:
     """Return the measures that every result of the run holds."""
     held = [scores.result.measures.keys() for scores in run.tasks.values()]
     return frozenset(held[0]).intersection(*held[1:]) if held else frozenset()

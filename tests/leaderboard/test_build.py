@@ -33,7 +33,7 @@ def _tables(*folders: Path) -> list[Table]:
 def test_runs_that_compare_share_a_table_in_the_order_of_their_average(make_run: MakeRun) -> None:
     (table,) = _tables(make_run("weak", 0.1), make_run("strong", 0.8), make_run("middle", 0.4))
     assert [run.name for run in table.runs] == ["strong", "middle", "weak"]
-    view = table.view("nDCG@10")
+    view = table.compute_view("nDCG@10")
     assert [row.role for row in view.fixed] == ["first stage", "oracle"]
     assert {column.key for column in view.columns} == set(MINI)
     assert [name for name, _ in view.families] == ["single", "cross", "fused"]
@@ -43,7 +43,7 @@ def test_runs_that_compare_share_a_table_in_the_order_of_their_average(make_run:
 def test_cells_hold_what_the_results_hold(make_run: MakeRun) -> None:
     folder = make_run("one", 0.5)
     (table,) = _tables(folder)
-    view = table.view("Recall@5")
+    view = table.compute_view("Recall@5")
     for task_id in MINI:
         result = json.loads((folder / task_id / "result.json").read_text())
         cell = view.rows[0].cells[task_id]
@@ -62,7 +62,7 @@ def test_cells_hold_what_the_results_hold(make_run: MakeRun) -> None:
 def test_a_missing_task_is_blank_and_leaves_no_average(make_run: MakeRun) -> None:
     (table,) = _tables(make_run("whole", 0.5), make_run("text", 0.9, cover=["mini-faq-t2t"]))
     assert [run.name for run in table.runs] == ["whole", "text"], "no average stands last, whatever its one number"
-    row = table.view("nDCG@10").rows[1]
+    row = table.compute_view("nDCG@10").rows[1]
     assert (row.done, row.of) == (1, 9)
     assert row.cells["mini-faq-t2t"].mean is not None
     assert row.cells["mini-flag-t2i"].mean is None
@@ -75,10 +75,10 @@ def test_a_missing_task_is_blank_and_leaves_no_average(make_run: MakeRun) -> Non
 
 def test_a_task_that_no_run_covers_leaves_first_stage_and_oracle_without_average(make_run: MakeRun) -> None:
     (table,) = _tables(make_run("text", 0.9, cover=["mini-faq-t2t"]))
-    for row in table.view("nDCG@10").fixed:
+    for row in table.compute_view("nDCG@10").fixed:
         assert row.cells["mini-flag-t2i"].mean is None
         assert row.cells[AVERAGE_TYPES].mean is None
-    assert [panel.type for panel in make_panels(table.by_type())] == ["t2t"]
+    assert [panel.type for panel in make_panels(table.get_type_view())] == ["t2t"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_single_tasks_join_the_suite_where_they_fit_and_else_have_no_average(mak
     assert [run.name for run in joined.runs] == ["whole", "single"]
     (alone,) = _tables(single)
     assert alone.comparison.suite is None
-    assert alone.view("nDCG@10").averages == ()
+    assert alone.compute_view("nDCG@10").averages == ()
     deep = make_run("deep", 0.9, suite=None, tasks=["mini-flag-t2i"], depth=10)
     assert [len(table.runs) for table in _tables(deep, make_run("whole", 0.5))] == [1, 1]
 
@@ -128,13 +128,13 @@ def test_the_view_of_the_sources_names_each_measure_and_averages_nothing(make_ru
     tasks = ("arxivqa", "flickr30k-t2i", "scifact")
     (table,) = _tables(make_run("some", 0.5, suite="mrb", tasks=tasks, depth=100))
     assert len(table.comparison.task_ids) == 40
-    view = table.view(SOURCE)
+    view = table.compute_view(SOURCE)
     assert view.averages == ()
     for column in view.columns:
         assert column.measure == load_task(column.key).source_measure
     result = table.comparison.reference["flickr30k-t2i"][1].result
     assert view.rows[0].cells["flickr30k-t2i"].mean == result.measures["HitRate@5"].mean
-    types = table.by_type().rows[0]
+    types = table.get_type_view().rows[0]
     assert types.cells["t2vd"].note == "only 1 of 5 tasks"
 
 
@@ -234,7 +234,7 @@ def test_a_run_without_results_alone_is_nothing_to_show(make_run: MakeRun, tmp_p
     with pytest.raises(ResultError, match="nothing to show"):
         build([make_run("empty", 0.5, cover=[])], tmp_path / "site")
     (table,) = _tables(make_run("empty", 0.5, cover=[]), make_run("whole", 0.5))
-    assert [(row.key, row.done) for row in table.view("nDCG@10").rows] == [("whole", 9), ("empty", 0)]
+    assert [(row.key, row.done) for row in table.compute_view("nDCG@10").rows] == [("whole", 9), ("empty", 0)]
 
 
 @pytest.mark.slow

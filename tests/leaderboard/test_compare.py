@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mrb.leaderboard.build import build
-from mrb.leaderboard.pages.compare import p_text
+from mrb.leaderboard.pages.compare import format_p_value
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables import pairs as pairing
-from mrb.leaderboard.tables.pairs import compare_pairs, compared_runs, dots
+from mrb.leaderboard.tables.pairs import compare_pairs, dots, list_compared_runs
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.metrics.significance import RankBounds
 from mrb.results.compare import compare, name_gain
@@ -28,7 +28,7 @@ TASKS = ["mini-faq-t2t", "mini-flag-t2i"]
 
 def _runs(*folders: Path) -> list[Run]:
     (table,) = make_site(read_entries(folders)).tables.values()
-    return compared_runs(table)
+    return list_compared_runs(table)
 
 
 @pytest.mark.slow
@@ -36,7 +36,7 @@ def test_pairs_ranks_and_mrb_compare_say_the_same(make_run: Build) -> None:
     skills = {"a": 0.8, "b": 0.6, "c": 0.601, "d": 0.44, "e": 0.1}
     folders = [make_run(name, skill, suite="mini") for name, skill in skills.items()]
     (board,) = make_site(read_entries(folders)).boards.values()
-    runs = compared_runs(board.table)
+    runs = list_compared_runs(board.table)
     pairs = {(pair.base, pair.other): pair for pair in compare_pairs(runs)}
     assert len(pairs) == 10
     names = [run.name for run in runs]
@@ -116,4 +116,4 @@ def test_dots_stand_for_every_query_once() -> None:
     right, up = np.array([0.0, 0.0, 1.0] + [0.5] * 12), np.array([1.0, 1.0, 0.25] + [0.5] * 12)
     assert dots(right, up) == ("M100 75h0", "M0 0h0", "M50 50h0")
     assert not re.search(r"[^M0-9 h]", "".join(dots(right, up)))
-    assert (p_text(0.0001), p_text(0.0421)) == ("< 0.001", "0.042")
+    assert (format_p_value(0.0001), format_p_value(0.0421)) == ("< 0.001", "0.042")

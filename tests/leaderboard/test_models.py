@@ -32,13 +32,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def _text(site: Site, name: str) -> str:
-    (page,) = (page for page in models.pages(site) if page.path == f"models/{name}.html")
+    (page,) = (page for page in models.make_files(site) if page.path == f"models/{name}.html")
     return " ".join(page.data.decode().split())
 
 
 def test_the_plot_has_the_numbers_of_the_table_of_types(site: Site) -> None:
     (table,) = site.tables.values()
-    view = table.by_type()
+    view = table.get_type_view()
     plot = make_type_plot(view, "good")
     assert plot is not None and [mark.type for mark in plot.marks] == list(table.type_names)
     text = _text(site, "good")
@@ -55,7 +55,7 @@ def test_the_plot_has_the_numbers_of_the_table_of_types(site: Site) -> None:
 
 def test_a_type_without_a_number_is_said_to_have_none(site: Site) -> None:
     (table,) = site.tables.values()
-    plot = make_type_plot(table.by_type(), "partial")
+    plot = make_type_plot(table.get_type_view(), "partial")
     assert plot is not None
     assert [mark.type for mark in plot.marks if mark.x is not None] == ["t2t"]
     text = _text(site, "partial")

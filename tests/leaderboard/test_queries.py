@@ -23,7 +23,7 @@ from mrb.leaderboard.build import build, make_pages
 from mrb.leaderboard.explorer import PER_PAGE, TOP, format_scores, to_hundredths, truncate
 from mrb.leaderboard.images import copy_image, find_plain_kind
 from mrb.leaderboard.page import format_gain, format_points
-from mrb.leaderboard.scripts import data_script
+from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables.rankings import explore_tasks, read_orders
 from mrb.leaderboard.tables.runs import read_entries
@@ -187,13 +187,13 @@ def test_runs_that_cannot_be_shown_are_named_with_the_reason(runs: list[Path], t
 
 def test_hostile_words_in_data_are_inert_and_come_back_as_written() -> None:
     hostile = "</script><script>alert(1)</script>\u2028\u202e\x00 é &amp;"
-    page = data_script("queries/t/x", {"values": [[hostile, 1.5, None]]})
+    page = make_data_script("queries/t/x", {"values": [[hostile, 1.5, None]]})
     assert page.path == "data/queries/t/x.js"
     assert page.data.isascii() and b"\x00" not in page.data
     (found, *_), *_ = json.loads(page.data.decode().removeprefix("DATA.put(...").removesuffix(");\n"))[1]["values"]
     assert found == "</script><script>alert(1)</script>\\u{2028}\\u{202e}\\u{0} é &amp;"
     with pytest.raises(ValueError, match="JSON"):
-        data_script("x", float("nan"))
+        make_data_script("x", float("nan"))
 
 
 def _handle(data: bytes, **caps: int) -> ImageHandle:

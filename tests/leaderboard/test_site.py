@@ -162,7 +162,7 @@ def test_hostile_words_are_text_on_every_page(pages: dict[str, Any]) -> None:
 
 def test_the_pages_of_a_task_and_a_run_show_what_the_table_has(root: Path, pages: dict[str, Any]) -> None:
     site = make_site(read_entries([root.parent / "runs" / "one"]))
-    view = site.tables["mini-25"].view("nDCG@10")
+    view = site.tables["mini-25"].compute_view("nDCG@10")
     for task_id in MINI[:2]:
         shown = pages[f"tasks/{task_id}.html"].text
         cell, first, oracle = (row.cells[task_id] for row in (view.rows[0], *view.fixed))
@@ -215,7 +215,7 @@ class Fixed:
     def __init__(self, *paths: str) -> None:
         self.paths = paths
 
-    def pages(self, site: Site) -> Iterator[Page]:
+    def make_files(self, site: Site) -> Iterator[Page]:
         for path in self.paths:
             yield Page(path, b"1")
         if not self.paths:

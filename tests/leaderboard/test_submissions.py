@@ -56,13 +56,13 @@ def test_a_submission_stands_beside_the_run_that_it_is_of(tmp_path: Path) -> Non
     run = trial_run(tmp_path, tasks=MINI.tasks, limit=4)
     folder = submitted(run, tmp_path / "results")
     (comparison,) = group_runs(read_runs([run, tmp_path / "results"]))
-    view = Table(comparison).view("nDCG@10")
+    view = Table(comparison).compute_view("nDCG@10")
     rows = {row.key: row for row in view.rows}
     assert set(rows) == {"random", "mrb__random"}
     for column in (*MINI.tasks, AVERAGE_TASKS, AVERAGE_TYPES):
         one, other = rows["random"].cells[column], rows["mrb__random"].cells[column]
         assert (one.mean, one.low, one.high, one.gain) == (other.mean, other.low, other.high, other.gain)
-    types = {row.key: row for row in Table(comparison).by_type().rows}
+    types = {row.key: row for row in Table(comparison).get_type_view().rows}
     assert types["random"].cells["t2t"].low == types["mrb__random"].cells["t2t"].low
     page = build([run, folder], tmp_path / "site")
     text = page.read_text()
@@ -98,7 +98,7 @@ def test_a_part_of_a_suite_has_averages_of_whole_types_only(trial: Path, pristin
 def test_many_submissions_are_one_table(many: Path, tmp_path: Path) -> None:
     page = build([many], tmp_path / "site")
     (comparison,) = group_runs(read_runs([many]))
-    view = Table(comparison).view("nDCG@10")
+    view = Table(comparison).compute_view("nDCG@10")
     assert len(view.rows) == 12 and len(view.columns) == 40
     assert all(row.cells[AVERAGE_TYPES].low is not None and row.done == 40 for row in view.rows)
     means = [row.cells[AVERAGE_TYPES].mean or 0.0 for row in view.rows]
@@ -114,10 +114,10 @@ def test_the_first_view_stays_small_however_many_there_are(many: Path) -> None:
         for copy in range(5)
     ]
     site = make_site(entries)
-    (page,) = overview.pages(site)
+    (page,) = overview.make_files(site)
     assert len(site.runs) == 60 and page.path == "index.html" and page.data.count(b"<tr data-run=") == 40
     loaded = set(re.findall(rb'"(static/[^"]+)"', page.data))
-    files = {one.path.encode(): len(one.data) for one in assets.pages(site)}
+    files = {one.path.encode(): len(one.data) for one in assets.make_files(site)}
     assert len(page.data) + sum(files[path] for path in loaded) < 200_000
 
 

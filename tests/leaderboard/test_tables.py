@@ -126,7 +126,7 @@ def test_the_mean_over_common_tasks_is_over_those_that_all_have(make_run: Make) 
     (board,) = site.boards.values()
     assert set(board.table.common) == set(MINI[:2])
     row = board.summaries["nDCG@10"].row("part")
-    tasks = board.table.view_of("nDCG@10").row("part").cells
+    tasks = board.table.get_view("nDCG@10").row("part").cells
     assert row.cells[COMMON].mean == pytest.approx(np.mean([tasks[i].mean for i in MINI[:2]]))
     assert row.cells[COMMON].low is None and row.cells["types"].mean is None
 

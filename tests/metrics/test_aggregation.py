@@ -20,7 +20,7 @@ from mrb.evaluation.check.probe import Probe
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Plan, make_plan
 from mrb.leaderboard.tables.rows import Table
-from mrb.leaderboard.tables.table_grouping import group_runs as tables_of
+from mrb.leaderboard.tables.table_grouping import group_runs as list_tables
 from mrb.metrics import statistics as stats
 from mrb.metrics.aggregation import average_queries
 from mrb.rerankers.declaration import read_declarations
@@ -208,8 +208,8 @@ def test_runs_are_compared_over_parts(base: Run) -> None:
 def test_the_board_averages_over_parts(make_run: Make) -> None:
     folder: Path = make_run("whole", suite="mrb", queries=40, depth=100)
     run = load_run(folder)
-    (comparison,) = tables_of([run])
-    row = Table(comparison).view(MEASURE).rows[0]
+    (comparison,) = list_tables([run])
+    row = Table(comparison).compute_view(MEASURE).rows[0]
     means = [scores.result.measures[MEASURE].mean for scores in run.tasks.values()]
     plain = [float(scores.values[MEASURE].mean()) for scores in run.tasks.values()]
     assert row.cells["tasks"].mean == pytest.approx(np.mean(means))
