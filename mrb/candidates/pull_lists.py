@@ -11,21 +11,17 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote
 
-from pydantic import ValidationError
-
-from mrb._util.files import open_atomically, read_json, write_json
-from mrb._util.model import Model
+from mrb._util.files import open_atomically
 from mrb._util.parquet import MAX_FILE_BYTES
 from mrb.candidates.candidate_sets import PublishedList, check_candidate_set
 from mrb.candidates.lists import Provenance, check_task, read_parquet
-from mrb.data.task import Sha1, Task, load_task
-from mrb.errors import CandidatesError, TaskError, format_first_problem
+from mrb.data.task import Task, load_task
+from mrb.errors import CandidatesError, TaskError
 from mrb.hub.address import HubFolder, is_address, parse_address
-from mrb.hub.client import call_with_retries, check_space, is_offline, list_files, remove_cached_file, verify_file
+from mrb.hub.client import check_space, is_offline, list_files, remove_cached_file, verify_file
 from mrb.hub.manifest import Manifest, find_cache_root
+from mrb.hub.revision import name_folder, resolve_revision
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +55,6 @@ class PulledLists:
         return self.folder / f"{task_id}{SUFFIX}"
 
 
-class _Resolved(Model):
-    """The commit that a revision named at the last request."""
-
-    schema_version: Literal[1] = 1
-    commit: Sha1
-
-
 def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
     """Pull and verify the lists of `tasks`, or all lists of the folder if `tasks` is empty.
 
@@ -74,7 +63,7 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
     list is not in the cache, and for a file that is not a list of its task.
     """
     pinned = resolve_revision(source)
-    folder = find_cache_root() / "candidates" / _name_folder(pinned) / (pinned.revision or "") / pinned.folder
+    folder = find_cache_root() / "candidates" / name_folder(pinned) / (pinned.revision or "") / pinned.folder
     manifest: Manifest | None = None
     passed_over: tuple[str, ...] = ()
     if not tasks and is_offline():
@@ -97,31 +86,6 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
         manifest = manifest or _list_folder(pinned)
         lists |= _fetch_lists(pinned, manifest, missing, folder)
     return PulledLists(pinned, folder, {task_id: one for task_id, one in lists.items() if one is not None}, passed_over)
-
-
-def resolve_revision(source: HubFolder) -> HubFolder:
-    """Return the folder at the commit of its revision, which the Hub is asked for; a full commit needs no request.
-
-    Offline, the commit of the last request is used. Raises CandidatesError if there was none.
-    """
-    if source.pinned:
-        return source
-    from huggingface_hub import HfApi
-
-    revision = source.revision or "main"
-    record = find_cache_root() / "candidates" / _name_folder(source) / "revisions" / f"{quote(revision, safe='')}.json"
-    if is_offline():
-        return source.at(_read_resolved(record, source))
-    api = HfApi()
-    found = call_with_retries(
-        lambda: api.repo_info(source.repository, revision=source.revision, repo_type="dataset"), str(source)
-    )
-    try:
-        resolved = _Resolved(commit=found.sha or "")
-    except ValidationError as error:
-        raise CandidatesError(f"{source}: the Hub states no commit: {format_first_problem(error)}") from error
-    write_json(record, resolved.model_dump(mode="json"))
-    return source.at(resolved.commit)
 
 
 def pull_published(published: Iterable[PublishedList]) -> list[PulledLists]:
@@ -236,19 +200,3 @@ def _match_tasks(names: Iterable[str]) -> tuple[list[Task], tuple[str, ...]]:
         except TaskError:
             others.append(name)
     return tasks, tuple(others)
-
-
-def _read_resolved(record: Path, source: HubFolder) -> str:
-    if not record.is_file():
-        raise CandidatesError(
-            f"{source}: offline, and which commit it is was never asked here; pull it where there is network, or name "
-            "a commit by its 40 digits"
-        )
-    try:
-        return _Resolved.model_validate(read_json(record)).commit
-    except ValidationError as error:
-        raise CandidatesError(f"{record}: {format_first_problem(error)}; delete it and pull again") from error
-
-
-def _name_folder(source: HubFolder) -> str:
-    return source.repository.replace("/", "--")

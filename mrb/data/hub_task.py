@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mrb.candidates.pull_lists import resolve_revision
 from mrb.data.folder_files import STANDARD_TABLES
 from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
 from mrb.data.items import ImageCaps
@@ -12,6 +11,7 @@ from mrb.data.task import HEADLINE_MEASURE, Images, Part, Rules, Size, Source, T
 from mrb.errors import DataError, MRBError
 from mrb.hub.address import HubFolder
 from mrb.hub.client import fetch_files, open_manifest
+from mrb.hub.revision import resolve_revision
 from mrb.hub.table_discovery import detect_format
 
 _IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}

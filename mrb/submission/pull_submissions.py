@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path, PurePosixPath
 
-from mrb.candidates.pull_lists import copy_list, resolve_revision
+from mrb.candidates.pull_lists import copy_list
 from mrb.errors import ResultError
 from mrb.hub.address import HubFolder, is_address, parse_address
 from mrb.hub.client import check_space, is_offline, list_files, verify_file
 from mrb.hub.manifest import Manifest, find_cache_root
+from mrb.hub.revision import resolve_revision
 from mrb.submission.rankings import MAX_RANKING_BYTES
 from mrb.submission.schema import MAX_SUBMISSION_BYTES, RANKINGS_FOLDER, SUBMISSION_FILE
 
