@@ -36,7 +36,10 @@ FROZEN = {
     "mini-fact-it2t": ("a4633002062612bd", "e43cc426ed254da5"),
     "mini-emoji-it2i": ("10196ae17332d8ed", "b675c7b452d3e1b3"),
     "mini-fact-it2it": ("a40ab1ee9d31a312", "1e1a39b6f079ac06"),
+    "mini-section-t2vd": ("bd9582a6687c1232", "afe7318fa12761a6"),
 }
+OUTSIDE = ("mini-section-t2vd",)
+"""Tasks that ship and are in no suite."""
 
 
 @cache
@@ -52,8 +55,9 @@ def _content(path: Path) -> str:
     """Over rows and decoded pixels, so that neither compression nor the encoding of a picture shows."""
     digest = hashlib.sha256()
     for row in pq.read_table(path).to_pylist():
-        image = row.pop("image", None)
-        digest.update(dump_canonical_json(row) + b"\t" + (_pixels(image["bytes"]).encode() if image else b"") + b"\n")
+        images = [image for image in (row.pop("image", None), *(row.pop("images", None) or ())) if image]
+        shown = " ".join(_pixels(image["bytes"]) for image in images)
+        digest.update(dump_canonical_json(row) + b"\t" + shown.encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -64,21 +68,21 @@ def _tables(task: Task) -> dict[str, Path]:
     return {name: folder / table.config / f"{table.split}.parquet" for name, table in stated.items() if table}
 
 
-@pytest.mark.parametrize("task_id", [*MINI, *DEV])
+@pytest.mark.parametrize("task_id", [*MINI, *DEV, *OUTSIDE])
 def test_rows_and_pixels_are_those_of_the_definition(task_id: str) -> None:
     task = load_task(task_id)
     (part,) = task.source.parts
     assert part.content == hash_json({name: _content(path) for name, path in _tables(task).items()})
 
 
-@pytest.mark.parametrize("task_id", MINI)
+@pytest.mark.parametrize("task_id", [*MINI, *OUTSIDE])
 def test_the_test_data_is_frozen(task_id: str) -> None:
     task = load_task(task_id)
     assert task.candidates is not None
     assert FROZEN[task_id] == (task.revision[:16], task.candidates.sha256[:16])
 
 
-@pytest.mark.parametrize("task_id", MINI)
+@pytest.mark.parametrize("task_id", [*MINI, *OUTSIDE])
 def test_the_candidate_list_is_the_frozen_one_and_fits_its_task(task_id: str) -> None:
     task = load_task(task_id)
     assert task.candidates is not None
@@ -92,7 +96,7 @@ def test_the_candidate_list_is_the_frozen_one_and_fits_its_task(task_id: str) ->
     assert found.query_ids == tuple(data.queries)
 
 
-@pytest.mark.parametrize("task_id", [*MINI, *DEV, *TRAIN])
+@pytest.mark.parametrize("task_id", [*MINI, *DEV, *TRAIN, *OUTSIDE])
 def test_sizes_are_those_of_the_definition(task_id: str) -> None:
     task = load_task(task_id)
     if task_id == NOT_SHIPPED:
@@ -150,7 +154,7 @@ def test_the_bytes_of_every_shipped_table_are_listed() -> None:
     assert {name for name in found if "/train." not in name} <= set(listed)
 
 
-@pytest.mark.parametrize("task_id", MINI)
+@pytest.mark.parametrize("task_id", [*MINI, *OUTSIDE])
 def test_the_first_stage_makes_the_frozen_list_again(task_id: str) -> None:
     task = load_task(task_id)
     assert task.candidates is not None
@@ -158,3 +162,23 @@ def test_the_first_stage_makes_the_frozen_list_again(task_id: str) -> None:
     retriever = load_first_stage(stated.first_stage)
     made = make_candidates(load_task_data(task), retriever, stated.first_stage, stated.depth, stated.track)
     assert made.sha256 == stated.sha256
+
+
+def test_sections_are_runs_of_the_pages_and_judged_by_which_of_them_they_show() -> None:
+    """Derived again from the frozen task on single pages: pixels, judgements and the first stage's text."""
+    single, made = (load_task_data(load_task(name)) for name in ("mini-page-t2vd", "mini-section-t2vd"))
+    runs = {}
+    for doc_id in made.corpus:
+        first, last = (int(doc_id.split("-")[place]) for place in (1, -1))
+        runs[doc_id] = [str(page) for page in range(first, last + 1)]
+        shown = [image.encoded for image in made.corpus.item(doc_id).images]
+        pages = [single.corpus.item(page).image for page in runs[doc_id]]
+        assert shown == [page.encoded for page in pages if page is not None] and len(shown) == len(runs[doc_id])
+        assert made.side is not None and single.side is not None
+        assert made.side.item(doc_id).text == " ".join(single.side.item(page).text for page in runs[doc_id])
+    assert made.corpus.most_images == made.task.images.per_document == 3
+    for query_id in made.queries:
+        assert made.queries.item(query_id).text == single.queries.item(query_id).text
+        own = set(single.qrels[query_id])
+        graded = {doc_id: 2 if own <= set(run) else 1 for doc_id, run in runs.items() if own & set(run)}
+        assert made.qrels[query_id] == graded and 2 in graded.values()

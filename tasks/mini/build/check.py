@@ -63,6 +63,8 @@ def first_difference(shipped: list[Row], rebuilt: list[Row]) -> str | None:
 
 
 def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
         return pixel_digest(left["bytes"]) == pixel_digest(right["bytes"])
     return bool(left == right)

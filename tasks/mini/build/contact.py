@@ -5,19 +5,19 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 from sources import BuildError
-from write import Row, read_table
+from write import Row, images_of, read_table
 
 CELL, LABEL, COLUMNS, LIMIT = 96, 14, 16, 256
 
 
 def draw_sheets(data: Path, out: Path) -> None:
-    """One PNG per table with images, named after it: its first images in rows, with their ids underneath."""
+    """One PNG per table with images, named after it: the first image of its first rows, with their ids underneath."""
     tables = sorted(data.glob("*/*/*.parquet"))
     if not tables:
         raise BuildError(f"{data}: no tables found")
     out.mkdir(parents=True, exist_ok=True)
     for path in tables:
-        rows = [row for row in read_table(path) if row.get("image")]
+        rows = [{**row, "image": images_of(row)[0]} for row in read_table(path) if images_of(row)]
         if rows:
             name = "-".join(path.relative_to(data).with_suffix("").parts)
             _sheet(rows[:LIMIT]).save(out / f"{name}.png")

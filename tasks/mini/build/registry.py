@@ -1,4 +1,4 @@
-"""The nine tasks: identifier, schema family, and the function that builds one split of it."""
+"""The nine tasks, and one outside the suite: identifier, schema family, and what builds a split of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +8,20 @@ import facts
 import faq
 import flags
 import pages
+import sections
 from sources import Library
+from splits import SPLITS
 from tables import TaskTables
 
 
 @dataclass(frozen=True)
 class MiniTask:
-    """One task of the suite."""
+    """One task, and the splits that it has."""
 
     id: str
     family: str
     build: Callable[[Library, str], TaskTables]
+    splits: tuple[str, ...] = SPLITS
 
 
 TASKS = (
@@ -31,6 +34,8 @@ TASKS = (
     MiniTask("mini-fact-it2t", "mbeir", facts.build_it2t),
     MiniTask("mini-emoji-it2i", "mbeir", emoji.build_it2i),
     MiniTask("mini-fact-it2it", "mbeir", facts.build_it2it),
+    # Outside the suite: its pages are those of mini-page-t2vd.
+    MiniTask("mini-section-t2vd", "sections", sections.build_t2vd, ("test",)),
 )
 
 # Too large to ship: built only when both task and split are named, and checked by their recorded checksums.

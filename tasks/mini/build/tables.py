@@ -9,21 +9,24 @@ from sources import BuildError
 
 @dataclass(frozen=True)
 class Item:
-    """A query or a document: a readable id, and a text, an image (PNG bytes) or both."""
+    """A query or a document: a readable id, and a text, an image (PNG bytes) or several, or both."""
 
     id: str
     text: str | None = None
     image: bytes | None = None
+    images: tuple[bytes, ...] = ()
 
     @property
     def modality(self) -> str:
-        return ",".join(name for name, value in (("image", self.image), ("text", self.text)) if value is not None)
+        shown = self.image or (self.images or None)
+        return ",".join(name for name, value in (("image", shown), ("text", self.text)) if value is not None)
 
     @property
     def content(self) -> tuple[str | None, str | None]:
         """What a reader sees: text and pixels. Two items with equal content cannot be told apart."""
         text = None if self.text is None else " ".join(self.text.lower().split())
-        return text, None if self.image is None else pixel_digest(self.image)
+        shown = self.images if self.image is None else (self.image,)
+        return text, " ".join(map(pixel_digest, shown)) if shown else None
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def verify(name: str, tables: TaskTables) -> None:
         seen = Counter(item.content for item in items)
         if twins := [item.id for item in items if seen[item.content] > 1]:
             raise BuildError(f"{name}: {kind} with equal content: {twins[:4]}")
-    drawings = {item.content[1] for item in tables.corpus if item.image is not None}
+    drawings = {item.content[1] for item in tables.corpus if item.content[1] is not None}
     if shared := [item.id for item in tables.queries if item.content[1] in drawings]:
         raise BuildError(f"{name}: the same drawing in query and document: {shared[:3]}")
 

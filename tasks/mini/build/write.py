@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features, Image, Value
+from datasets import Features, Image, List, Value
 from draw import pixel_digest
 from tables import Item, TaskTables
 
@@ -36,6 +36,12 @@ FEATURES: dict[str, dict[str, Features]] = {
         "qrels": Features({"query-id": INTEGER, "corpus-id": INTEGER, "score": INTEGER}),
         "side": Features({"corpus-id": INTEGER, "text": STRING}),
     },
+    "sections": {
+        "corpus": Features({"corpus-id": STRING, "images": List(Image())}),
+        "queries": Features({"query-id": STRING, "query": STRING}),
+        "qrels": Features(PAIR),
+        "side": Features({"corpus-id": STRING, "text": STRING}),
+    },
 }
 
 
@@ -61,6 +67,11 @@ SHAPES: dict[str, dict[str, Callable[[Item], Row]]] = {
         "corpus": lambda item: {"corpus-id": int(item.id), "image": _image(item)},
         "queries": lambda item: {"query-id": int(item.id), "query": item.text},
         "side": lambda item: {"corpus-id": int(item.id), "text": item.text},
+    },
+    "sections": {
+        "corpus": lambda item: {"corpus-id": item.id, "images": [{"bytes": i, "path": None} for i in item.images]},
+        "queries": lambda item: {"query-id": item.id, "query": item.text},
+        "side": lambda item: {"corpus-id": item.id, "text": item.text},
     },
 }
 
@@ -105,10 +116,14 @@ def read_table(path: Path) -> list[Row]:
 
 def canonical(row: Row) -> bytes:
     """A row as bytes that depend on its values and pixels only, not on how its images are encoded."""
-    cells = {name: value for name, value in row.items() if name != "image"}
+    cells = {name: value for name, value in row.items() if name not in ("image", "images")}
     text = json.dumps(cells, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    image = row.get("image")
-    return f"{text}\t{pixel_digest(image['bytes']) if image else ''}\n".encode()
+    return f"{text}\t{' '.join(pixel_digest(image['bytes']) for image in images_of(row))}\n".encode()
+
+
+def images_of(row: Row) -> list[Row]:
+    """The images of a row, in order."""
+    return [image for image in (row.get("image"), *(row.get("images") or ())) if image]
 
 
 def checksum(rows: list[Row]) -> dict[str, Any]:
@@ -118,6 +133,6 @@ def checksum(rows: list[Row]) -> dict[str, Any]:
         digest.update(canonical(row))
     return {
         "rows": len(rows),
-        "images": sum(1 for row in rows if row.get("image")),
+        "images": sum(len(images_of(row)) for row in rows),
         "sha256": digest.hexdigest(),
     }
