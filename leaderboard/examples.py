@@ -22,10 +22,10 @@ _LETTERS = 240
 
 @dataclass(frozen=True)
 class ExampleItem:
-    """A query or document: its text (truncated, empty if there is none) and its image."""
+    """A query or document: its text (truncated, empty if there is none) and its images."""
 
     text: str
-    image: SiteImage | None
+    images: tuple[SiteImage, ...]
 
 
 @dataclass(frozen=True)
@@ -64,4 +64,4 @@ def _make_example(data: TaskData, query_id: str, images: ImageStore) -> Example:
 
 
 def _make_item(item: Item, images: ImageStore) -> ExampleItem:
-    return ExampleItem(textwrap.shorten(item.text, _LETTERS, placeholder=" …"), images.request(item.image))
+    return ExampleItem(textwrap.shorten(item.text, _LETTERS, placeholder=" …"), images.request(item))

@@ -25,11 +25,11 @@ _CLIP = 200
 
 @dataclass(frozen=True)
 class ItemView:
-    """An item for display: id, text (truncated, on one line), image."""
+    """An item for display: id, text (truncated, on one line), images."""
 
     id: str
     text: str
-    image: SiteImage | None
+    images: tuple[SiteImage, ...]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def find_page(number: int) -> int:
 
 
 def view_item(item_id: str, item: Item, images: ImageStore) -> ItemView:
-    """Return the item for a page; its image is requested from `images`."""
-    return ItemView(item_id, truncate(item.text, _CLIP), images.request(item.image))
+    """Return the item for a page; its images are requested from `images`."""
+    return ItemView(item_id, truncate(item.text, _CLIP), images.request(item))
 
 
 def truncate(text: str, letters: int) -> str:
@@ -151,7 +151,7 @@ def make_run_data(orders: RunOrders) -> dict[str, object]:
 def make_list_data(shown: ExploredTask, images: ImageStore) -> dict[str, object]:
     """Return what the script needs of a task.
 
-    The documents that its lists hold ([id, text], and with an image its path, width and height); for each query the
+    The documents that its lists hold ([id, text], then path, width and height of each image); for each query the
     list's value, the list as indices of these documents, and the judged grades ([position in the list, grade]).
     """
     documents: dict[str, int] = {}
@@ -176,9 +176,8 @@ def format_scores(scores: Sequence[float]) -> list[str]:
 
 
 def _make_document(item: ItemView) -> list[object]:
-    image = item.image
-    size = [image.path, image.width, image.height] if image else []
-    return [item.id, item.text, *size]
+    shown = (part for image in item.images for part in (image.path, image.width, image.height))
+    return [item.id, item.text, *shown]
 
 
 def _rank_positions(order: Sequence[int]) -> list[int]:

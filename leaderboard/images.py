@@ -10,7 +10,7 @@ import io
 import struct
 from dataclasses import dataclass
 
-from mrb.data.items import ImageHandle
+from mrb.data.items import ImageHandle, Item
 from mrb.errors import DataError
 from mrb.leaderboard.page import Page
 
@@ -38,10 +38,11 @@ class ImageStore:
         self._known: dict[str, SiteImage] = {}
         self._pending: list[Page] = []
 
-    def request(self, handle: ImageHandle | None) -> SiteImage | None:
-        """Return the image of an item, None if it has none. DataError names one that cannot be decoded."""
-        if handle is None:
-            return None
+    def request(self, item: Item) -> tuple[SiteImage, ...]:
+        """Return the images of an item, in order. DataError names one that cannot be decoded."""
+        return tuple(map(self._request, item.images))
+
+    def _request(self, handle: ImageHandle) -> SiteImage:
         found = self._known.get(handle.sha256)
         if found is None:
             kind, data, size = copy_image(handle)

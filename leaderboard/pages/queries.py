@@ -72,5 +72,5 @@ def _choose_layout(one: ExploredTask) -> str:
     corpus = one.plan.data.corpus
     if corpus.has_texts:
         return "lines"
-    sizes = [item.image.size for doc_id in list(corpus)[:1] if (item := corpus.item(doc_id)).image is not None]
+    sizes = [image.size for doc_id in list(corpus)[:1] for image in corpus.item(doc_id).images]
     return "sheets" if any(max(size) > _LARGE for size in sizes) else "strip"

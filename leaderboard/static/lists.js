@@ -18,7 +18,7 @@
     image.setAttribute("width", String(width));
     image.setAttribute("height", String(height));
     image.setAttribute("loading", "lazy");
-    image.setAttribute("alt", "image of " + name);
+    image.setAttribute("alt", "image " + name);
     if (!linked) {
       return image;
     }
@@ -50,10 +50,11 @@
    * @param {boolean} linked
    */
   function makeEntry(item, rank, moved, grade, score, linked) {
-    const [id, text, path, width, height] = item;
+    const [id, text, ...images] = item;
     const one = make("li", grade ? "relevant" : "");
-    if (path && width && height) {
-      one.append(makeImage(path, width, height, id, linked));
+    for (let at = 0; at < images.length; at += 3) {
+      const name = images.length > 3 ? at / 3 + 1 + " of " + id : "of " + id;
+      one.append(makeImage(String(images[at]), Number(images[at + 1]), Number(images[at + 2]), name, linked));
     }
     if (text) {
       one.append(make("p", "text", text));

@@ -3,7 +3,7 @@
 //   EXPLORER.onRun((list, data) => ...)    called with the data of the task's lists and of the run (explorer.py) once
 //                                          another run than the served one is chosen, and again after every change of it
 /**
- * @typedef {[string, string] | [string, string, string, number, number]} ListedItem id, text; image, width, height
+ * @typedef {[string, string, ...(string | number)[]]} ListedItem id, text; then path, width and height of each image
  * @typedef {{ documents: ListedItem[], values: number[], lists: number[][], judged: [number, number][][] }} ListData
  * @typedef {{ values: number[], top: number[][], scores: string[][], ranks: number[][] }} RunData
  */

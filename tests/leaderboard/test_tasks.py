@@ -68,13 +68,12 @@ def test_examples_are_the_task_s_own_and_every_image_is_there_once() -> None:
         assert len(found) == 3
         for query_id, example in zip(choose_queries(list(data.queries)), found, strict=True):
             item = data.queries.item(query_id)
-            assert (example.query.image is not None) == (item.image is not None)
+            assert len(example.query.images) == len(item.images)
             assert example.query.text[:20] == " ".join(item.text.split())[:20]
             assert example.relevant == len(data.qrels[query_id]) >= len(example.positives) >= 1
-            if item.image is not None:
-                assert example.query.image is not None
-                assert example.query.image.path.startswith(f"{IMAGES}{item.image.sha256[:24]}.")
-                assert item.image.open().size == (example.query.image.width, example.query.image.height)
+            for shown, image in zip(example.query.images, item.images, strict=True):
+                assert shown.path.startswith(f"{IMAGES}{image.sha256[:24]}.")
+                assert image.open().size == (shown.width, shown.height)
     files = images.take_new()
     assert len({page.path for page in files}) == len(files) > 20 and images.take_new() == []
 
