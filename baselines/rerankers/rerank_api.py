@@ -29,7 +29,7 @@ class RerankAPI:
 
     Options: `url` (full address of the call), `model` (its name on the server), `api_key_env` (name of the environment
     variable with the key, sent as a bearer token), `inputs` (what the served model takes; default text), `max_images`
-    (how many of one query or document; none: any number), `kind` ("setwise" for a model that reads all documents
+    (how many of one query or document; null: any number), `kind` ("setwise" for a model that reads all documents
     together), `timeout` (seconds per attempt), `retries` (further attempts after 429, 5xx, a lost connection or a
     time-out), `requests_per_minute`, `max_documents` (per call; longer lists are split), `concurrency`,
     `instruction_field` (field for the task's instruction; not sent by default), `extra` (further fields of every call,

@@ -26,7 +26,7 @@ class VLLM:
     """Scores are a cross-encoder's raw logits (`use_activation=False`): a sigmoid would tie scores far from 0.5.
 
     Options: `model` (Hub id or folder), `revision`, `inputs` (what the model takes; default text), `max_images` (how
-    many of one query or document; none: any number; vLLM has a limit of its own per prompt), `hf_overrides` (JSON, as
+    many of one query or document; null: any number; vLLM has a limit of its own per prompt), `hf_overrides` (JSON, as
     `vllm serve --hf-overrides`), `chat_template` (a file with the prompt of the model's training; without it many
     models give plausible wrong scores), `dtype`, `max_model_len`, `gpu_memory_utilization`, `max_tokens_per_doc`
     (longer texts are truncated; vLLM aborts the run at a prompt that is too long), `instruction` (pass the task's

@@ -214,7 +214,9 @@ def _describe_seen(task: Task) -> str:
 
 def _describe_image_limits(task: Task) -> str:
     images = task.images
-    words = [f"refused over {images.max_pixels:,} pixels or {images.max_bytes:,} bytes"]
+    most = {"query": images.per_query, "document": images.per_document}
+    words = [f"up to {count} per {side}" for side, count in most.items() if count > 1]
+    words += [f"refused over {images.max_pixels:,} pixels or {images.max_bytes:,} bytes"]
     if images.largest is not None:
         words.insert(0, f"documented to {images.largest[0]} x {images.largest[1]}")
     if images.downscale_pixels is not None:

@@ -51,7 +51,7 @@ def load(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 def ask(reranker: LoadedReranker, query: Item, candidates: list[Item]) -> list[float]:
     request = Request("Find it.", query, candidates, 0)
-    scores: list[float] = reranker.runner.run(reranker.target.score(request))
+    scores: list[float] = reranker.loop.run(reranker.target.score(request))
     return scores
 
 
@@ -92,7 +92,7 @@ def test_instruction_and_further_fields_go_where_the_user_says(
 
 def test_pictures_go_as_data_urls_in_the_shape_of_vllm(server: Server, load: Callable[..., LoadedReranker]) -> None:
     reranker = load(inputs='["text", "image", "image+text"]')
-    assert reranker.info.inputs == ("text", "image", "image+text")
+    assert (reranker.info.inputs, reranker.info.max_images) == (("text", "image", "image+text"), 1)
     red = picture(Image.new("RGB", (4, 3), "red"))
     query = Item("which one", red)
     ask(reranker, query, [Item("", red), Item("red", red), Item("red")])
@@ -104,6 +104,10 @@ def test_pictures_go_as_data_urls_in_the_shape_of_vllm(server: Server, load: Cal
         {"content": [part, {"type": "text", "text": "red"}]},
         "red",
     ]
+    several = load(inputs='["text", "image"]', max_images="null")
+    assert several.info.max_images is None and load(max_images="2").info.max_images == 2
+    ask(several, Item("which one"), [Item("", images=[red, red])])
+    assert server.calls[1]["documents"] == [{"content": [part, part]}]
 
 
 def test_long_lists_are_cut_and_put_together_again(server: Server, load: Callable[..., LoadedReranker]) -> None:
