@@ -61,7 +61,7 @@ def make_files(site: Site) -> Iterator[Page]:
 
 def _note_never_live(task: Task) -> str:
     """Return a note if a Hub task's definition has never been tried on the Hub; otherwise empty."""
-    return "" if task.source.kind == "embedded" or came_from_live_hub(task) else NEVER
+    return "" if task.source.kind != "hub" or came_from_live_hub(task) else NEVER
 
 
 def make_task_table(table_id: str, table: Table, task_id: str) -> TaskTable:

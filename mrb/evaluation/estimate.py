@@ -133,7 +133,11 @@ def format_estimate(
                 row.task.type,
                 *(f"{row.counts[column]:,}" for column in columns),
                 "-" if row.task.source.kind != "hub" else format_size(row.gigabytes),
-                *(("frozen" if row.task.candidates else "none yet",) if scoring else ()),
+                *(
+                    ("frozen" if row.task.candidates else "own" if row.task.source.kind == "folder" else "none yet",)
+                    if scoring
+                    else ()
+                ),
                 row.rate,
                 "-" if row.seconds is None else row.seconds.format(format_duration),
             )
@@ -247,3 +251,9 @@ def _total(timed: Sequence[tuple[TaskEstimate, Range]], workers: int) -> Range:
     """Return the seconds of all tasks, each shared by at most as many workers as it has queries."""
     shares = [seconds.scaled(1 / max(1, min(workers, row.counts["queries"]))) for row, seconds in timed]
     return Range(sum(share.low for share in shares), sum(share.high for share in shares))
+
+
+def _describe_list(task: Task) -> str:
+    if task.source.kind == "folder":
+        return "own"
+    return "frozen" if task.candidates else "none yet"

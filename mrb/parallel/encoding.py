@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mrb.data.load import load_task_data
+from mrb.data.own_tasks import find_task_folder
 from mrb.data.task import Task
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, CandidatesError
@@ -67,7 +68,8 @@ class PoolEncoder:
         self._stack.close()
 
     def _open(self, task: Task) -> None:
-        self._pool.open(EncodingTask(task, self.folder.absolute(), self.allowed), task.id)
+        data = find_task_folder(task) if task.source.kind == "folder" else None
+        self._pool.open(EncodingTask(task, self.folder.absolute(), self.allowed, data), task.id)
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,13 @@ class EncoderInfo:
 
 @dataclass(frozen=True)
 class EncodingTask:
-    """A task to open: its tables are stored below `folder`, and `allowed` items may fail."""
+    """A task to open: its tables are stored below `folder`, and `allowed` items may fail. `data` is the folder of an
+    own task's data."""
 
     task: Task
     folder: Path
     allowed: int
+    data: Path | None = None
 
 
 class EncodingSpec(JobSpec):
@@ -125,7 +129,7 @@ class EncodingJob:
         """Load the task's data."""
         self._data, self._tables = None, {}  # frees the last task's data before the next task is loaded
         self._verified.clear()
-        self._data = load_task_data(task.task)
+        self._data = load_task_data(task.task, root=task.data)
         self._encoder.budget = FailureBudget(task.allowed, things="items")
         for part in split_parts(self._data):
             for shards in make_shards(part, task.folder, self._encoder.shard_rows, self._encoder.identity):

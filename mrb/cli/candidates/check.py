@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def check(files: tuple[str, ...], task_id: str | None) -> None:
     """Check lists: content against hash, task and data revision, every id. Exit code 2 at the first that is wrong."""
     from mrb.candidates.lists import read_parquet
-    from mrb.data.task import load_task
+    from mrb.data.own_tasks import resolve_task
     from mrb.hub.address import is_address
     from mrb.retrieval.candidate_stats import format_counts
 
     for path in (one for file in files for one in (pull_from(file, task_id) if is_address(file) else [Path(file)])):
         candidates = read_parquet(path)
-        task = load_task(task_id or candidates.provenance.task)
+        task = resolve_task(task_id or candidates.provenance.task)
         data = load_checked(path, candidates, task)
         click.echo(f"{path}: ok, {format_counts(candidates)} for {len(data.queries):,} queries of {task.id}")
 

@@ -45,10 +45,10 @@ def import_lists(
     from mrb.candidates.score_files import import_candidates, read_scores
     from mrb.data.corpus_subset import NeededDocuments
     from mrb.data.load import load_task_data
-    from mrb.data.task import load_task
+    from mrb.data.own_tasks import resolve_task
     from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 
-    task = load_task(task_id)
+    task = resolve_task(task_id)
     scores = read_scores(file, form, subset=subset, split=split)
     data = load_task_data(task, needed=NeededDocuments.of(doc_id for found in scores.values() for doc_id in found))
     found = import_candidates(
@@ -60,7 +60,7 @@ def import_lists(
         allow_missing=allow_missing,
         skip_unknown=skip_unknown,
     )
-    path = out / f"{task_id}.parquet"
+    path = out / f"{task.id}.parquet"
     write_parquet(found.candidates, path)
     measures = format_quality(measure_quality(found.candidates, data, depth), depth)
     click.echo(f"{path}  {first_stage}  {format_counts(found.candidates)}  {measures}")

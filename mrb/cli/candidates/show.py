@@ -68,9 +68,9 @@ def _find(list_or_task: str, task_id: str | None) -> Path:
     if path.suffix == ".parquet" or path.exists():
         return path
     from mrb.candidates.load import find_candidates
-    from mrb.data.task import load_task
+    from mrb.data.own_tasks import resolve_task
 
-    return find_candidates(load_task(list_or_task), None)
+    return find_candidates(resolve_task(list_or_task), None)
 
 
 def _fields(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[str, str]]:
