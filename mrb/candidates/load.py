@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mrb.candidates import lists
-from mrb.candidates.candidate_sets import check_candidate_set
+from mrb.candidates.candidate_sets import check_candidate_set, load_published_lists
 from mrb.candidates.lists import Candidates, Provenance
 from mrb.candidates.own_lists import find_own_list
 from mrb.data.corpus_subset import NeededDocuments
@@ -45,6 +46,19 @@ def find_candidates(task: Task, given: Path | None, sha256: str | None = None) -
     return locate_task_folder() / task.candidates.file
 
 
+def check_all_candidates(tasks: Sequence[Task], given: Path | None, depth: int, suite_id: str | None = None) -> None:
+    """Refuse the lists of a run if one of them is missing or does not fit (`check_candidates`).
+
+    Raises:
+        CandidatesError: Says how many tasks have no list and how to get them all, or what is wrong with the first list.
+    """
+    missing = [task for task in tasks if is_registered(task.id) and not has_candidates(task, given)]
+    if len(missing) > 1:
+        raise CandidatesError(_describe_missing(missing, len(tasks), given, suite_id))
+    for task in tasks:
+        check_candidates(task, given, depth)
+
+
 def check_candidates(task: Task, given: Path | None, depth: int) -> None:
     """Refuse a list that is missing, of another task, or less deep than `depth`. Only the file's metadata is read.
 
@@ -74,6 +88,36 @@ def load_candidates(task: Task, given: Path | None, depth: int, sha256: str | No
 def collect_documents(candidates: Candidates) -> NeededDocuments:
     """Return the ids of the documents in a list, so that only these are loaded."""
     return NeededDocuments(candidates.sha256, frozenset(candidates.doc_ids.to_pylist()))
+
+
+_NAMED = 8
+"""Tasks that a message names; more are counted by type."""
+
+
+def _describe_missing(missing: Sequence[Task], of: int, given: Path | None, suite_id: str | None) -> str:
+    """Return which tasks have no list, and the commands that make or fetch the lists."""
+    by_type: dict[str, list[str]] = {}
+    for task in missing:
+        by_type.setdefault(task.type, []).append(task.id)
+    named = (
+        ", ".join(task.id for task in missing)
+        if len(missing) <= _NAMED
+        else ", ".join(f"{len(ids)} {kind}" for kind, ids in by_type.items())
+    )
+    where = "is published" if given is None else f"is in {given}"
+    whole = suite_id is not None and len(missing) == of
+    chosen = f"--suite {suite_id}" if whole else " ".join(f"--task {task.id}" for task in missing[:_NAMED])
+    more = "" if whole or len(missing) <= _NAMED else " ..."
+    published = load_published_lists().lists
+    sets = {one.track for one in published if one.task in {task.id for task in missing}}
+    pull = min(sets) if sets else "hf://datasets/ORG/NAME"
+    shared = "" if sets else " (somebody's; MRB has published none yet)"
+    return (
+        f"a reranker needs a candidate list, and for {len(missing)} of {of} tasks none {where} ({named}): make them "
+        f"where the data can be loaded with `mrb candidates make {chosen}{more} --track bm25+siglip --out candidates`, "
+        f"or fetch them with `mrb candidates pull {pull} --out candidates`{shared}, then run with "
+        "`--candidates candidates`"
+    )
 
 
 def _check(made: Provenance, task: Task, depth: int, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mrb import __version__
 from mrb._util.progress import Progress
-from mrb.candidates.load import check_candidates, has_candidates
+from mrb.candidates.load import check_all_candidates, has_candidates
 from mrb.data.own_tasks import collect_definitions
 from mrb.data.task import Task, load_suite
 from mrb.errors import MRBError, ResultError, to_one_line
@@ -68,8 +68,7 @@ def run(spec: RunSpec, start: Start = open_in_process) -> Run:
         ResultError: The folder is in use or holds scores of another run, or reused scores do not agree.
         AdapterError: The reranker failed on a pair and `allow_failures` does not cover it.
     """
-    for task in spec.tasks:
-        check_candidates(task, spec.candidates, spec.depth)
+    check_all_candidates(spec.tasks, spec.candidates, spec.depth, spec.suite.id if spec.suite else None)
     with start(spec.model, spec.options) as executor:
         if loaded := executor.describe():
             logger.info(f"{executor.info.name}, version {executor.info.version or 'not stated'}: {loaded}")

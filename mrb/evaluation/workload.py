@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from mrb._util.format import PLAIN, Screen, format_table, format_tasks
-from mrb.candidates.load import check_candidates
+from mrb.candidates.load import check_all_candidates
 from mrb.data.items import Item
 from mrb.data.task import Task
 from mrb.errors import MRBError
@@ -40,8 +40,7 @@ def examine(spec: RunSpec) -> tuple[Extent, ...]:
     Raises DataError or CandidatesError, which names the first image, id or list that is wrong.
     """
     here = [task for task in spec.tasks if task.source.kind != "hub"]
-    for task in here:
-        check_candidates(task, spec.candidates, spec.depth)
+    check_all_candidates(here, spec.candidates, spec.depth)
     return tuple(measure_extent(load_plan(spec.task_spec(task))) for task in here)
 
 

@@ -27,7 +27,6 @@ from mrb.parallel.ray_cluster import ClusterOptions
 from mrb.rerankers.calling import close_after
 
 if TYPE_CHECKING:
-    from mrb._util.terminal import find_screen
     from mrb.data.task import Task
     from mrb.evaluation.estimate import EncodingRate
     from mrb.retrieval.make_lists import ListOptions
@@ -131,6 +130,7 @@ def make(
 def _estimate(
     tasks: Sequence[Task], options: ListOptions, rates: Sequence[str], workers: int, price: float | None
 ) -> None:
+    from mrb._util.terminal import find_screen
     from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate, parse_rates
 
     rows = []
