@@ -202,12 +202,17 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
+def escape_markdown(text: str) -> str:
+    """Return text whose characters have no meaning in Markdown or HTML; `format_markdown_table` escapes `|`."""
+    return re.sub(r"([\\`*_<>\[\]&])", r"\\\1", text)
+
+
 def format_markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a Markdown table, and an empty line after it."""
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
+    for number, row in enumerate((header, *rows)):
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        if number == 0:
+            yield "|" + "---|" * len(header)
     yield ""
 
 

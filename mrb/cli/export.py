@@ -1,4 +1,4 @@
-"""`mrb export`: a run as TREC run files, CSV or a LaTeX table."""
+"""`mrb export`: runs as tables, TREC run files, metadata of the Hub, or in an experiment tracker."""
 
 from __future__ import annotations
 
@@ -9,31 +9,82 @@ from typing import TYPE_CHECKING
 import click
 
 from mrb.cli.options import add_task_option
+from mrb.errors import MRBError
 
 if TYPE_CHECKING:
     from mrb.results.run import Run
 
+TABLES = ("csv", "latex", "markdown")
+FORMATS = ("trec", *TABLES, "model-index", "eval-results")
+TRACKERS = ("tensorboard", "trackio", "wandb")
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--format", "form", required=True, type=click.Choice(["trec", "csv", "latex"]))
-@click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="latex: by which measure.")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(FORMATS), help="What to write.")
+@click.option("--to", "tracker", type=click.Choice(TRACKERS), help="Log to this tracker instead, if it is installed.")
+@click.option(
+    "--measure", default="nDCG@10", show_default=True, metavar="NAME", help="latex, markdown, several runs: which one."
+)
+@click.option("--intervals", is_flag=True, help="markdown and several runs: 95 % intervals too.")
 @add_task_option("trec: only this task; may be repeated.")
 @click.option("--raw-scores", is_flag=True, help="trec: the reranker's scores; a reader may order ties otherwise.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write; for several TREC runs, a folder.")
-def command(run: Path, form: str, measure: str, task_ids: tuple[str, ...], raw_scores: bool, out: Path | None) -> None:
-    """Write the run folder RUN for other tools, to standard output or to --out.
+@click.option("--benchmark", metavar="ORG/NAME[@REVISION]", help="eval-results: the Hub data set that names the tasks.")
+@click.option("--project", default="mrb", show_default=True, metavar="NAME", help="wandb, trackio: the project.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write; a folder for several TREC runs or event files."
+)
+def command(
+    runs: tuple[Path, ...],
+    form: str | None,
+    tracker: str | None,
+    measure: str,
+    intervals: bool,
+    task_ids: tuple[str, ...],
+    raw_scores: bool,
+    benchmark: str | None,
+    project: str,
+    out: Path | None,
+) -> None:
+    """Write run folders for other tools, to standard output or to --out, or log them to a tracker.
 
-    A TREC run file holds one task: several go into a folder as <task>.trec, with scores that keep MRB's order.
+    csv, latex and markdown take several runs: tasks are rows, runs are columns, the best of a row is bold. A TREC run
+    file holds one task: several go into a folder as <task>.trec, with scores that keep MRB's order.
     """
-    from mrb.results.export import format_csv, format_latex
     from mrb.results.run import load_run
 
-    loaded = load_run(run)
-    if form == "trec":
-        _trec(loaded, task_ids or tuple(loaded.tasks), out, raw=raw_scores)
+    if (form is None) == (tracker is None):
+        raise MRBError(f"give either --format ({', '.join(FORMATS)}) or --to ({', '.join(TRACKERS)})")
+    if (benchmark is not None) != (form == "eval-results"):
+        raise MRBError("--benchmark ORG/NAME is for --format eval-results, which needs it")
+    if len(runs) > 1 and form not in (None, *TABLES):
+        raise MRBError(f"--format {form} takes one run; several go into one table with {', '.join(TABLES)}")
+    loaded = [load_run(run) for run in runs]
+    if tracker is not None:
+        from mrb.results.trackers import log_run
+
+        for one in loaded:
+            click.echo(log_run(one, tracker, project=project, folder=out))
+    elif form == "trec":
+        _trec(loaded[0], task_ids or tuple(loaded[0].tasks), out, raw=raw_scores)
     else:
-        _put(format_csv(loaded) if form == "csv" else format_latex(loaded, measure), out)
+        _put(_format(loaded, form or "", measure, intervals, benchmark or ""), out)
+
+
+def _format(runs: Sequence[Run], form: str, measure: str, intervals: bool, benchmark: str) -> str:
+    from mrb.results.export import format_csv, format_latex
+    from mrb.results.export_table import format_csv_runs, format_latex_runs, format_markdown_runs
+    from mrb.results.hub_card import format_eval_results, format_model_index
+
+    if form == "model-index":
+        return format_model_index(runs[0])
+    if form == "eval-results":
+        return format_eval_results(runs[0], benchmark, measure)
+    if form == "markdown":
+        return format_markdown_runs(runs, measure, intervals)
+    if form == "csv":
+        return format_csv(runs[0]) if len(runs) == 1 else format_csv_runs(runs, measure, intervals)
+    return format_latex(runs[0], measure) if len(runs) == 1 else format_latex_runs(runs, measure, intervals)
 
 
 def _trec(run: Run, task_ids: Sequence[str], out: Path | None, *, raw: bool) -> None:

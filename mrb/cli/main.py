@@ -26,7 +26,7 @@ COMMANDS = {
     "check": "Check that a reranker keeps what it declares, and measure its noise.",
     "compare": "Compare runs: differences, intervals, queries won and lost.",
     "data": "Fetch, list and check the data of tasks.",
-    "export": "Write a run as TREC run files, CSV or a LaTeX table.",
+    "export": "Write runs as tables, TREC files or Hub metadata, or log them.",
     "leaderboard": "Build the board from runs and submissions.",
     "merge": "Merge the shards of a run (run --shard I/N).",
     "models": "List the rerankers that are installed, and whether they can run here.",

@@ -146,7 +146,9 @@ def compare(
         ResultError: There are fewer than two runs, a run is given twice, no task is common, a run lacks a task or
             measure, or runs are not comparable on a task (`check_comparable`).
     """
-    names = _names(runs)
+    if len(runs) < 2:
+        raise ResultError("a comparison needs at least two runs")
+    names = name_runs(runs)
     asked = list(dict.fromkeys(task_ids)) or list(dict.fromkeys(task for run in runs for task in run.record.tasks))
     missing = {
         name: tuple(task for task in asked if task not in run.tasks) for name, run in zip(names, runs, strict=True)
@@ -212,10 +214,12 @@ def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure
             raise ResultError(f"task {task}: {name} has no {measure}; it has {', '.join(other.values)}")
 
 
-def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return the runs' names: the names of their folders, or the whole paths if two names are equal."""
-    if len(runs) < 2:
-        raise ResultError("a comparison needs at least two runs")
+def name_runs(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the runs' names: the names of their folders, or the whole paths if two names are equal.
+
+    Raises:
+        ResultError: A run is given twice.
+    """
     for one, other in combinations(runs, 2):
         if one is other or (one.path and other.path and one.path.resolve() == other.path.resolve()):
             raise ResultError(f"{other.where}: the same run is given twice")
