@@ -121,12 +121,13 @@ def test_each_item_is_embedded_once_and_few_are_kept(prompted: Path, monkeypatch
     assert sum(vector.untyped_storage().nbytes() for vector in reranker.target._cache.values()) <= 2 * 32 * 4
 
 
-def test_images_and_texts_of_two_towers(clip: Path, tmp_path: Path) -> None:
+def test_images_and_texts_of_two_towers(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reranker = load(clip, batch_size="2")
     assert reranker.info.inputs == ("text", "image")
     images = [Image.new("RGB", (60, 50), colour) for colour in ("red", "blue", "green")]
-    Image.new("RGB", (60, 50), "red").save(tmp_path / "secret.png")
-    texts = ["red fox", str(tmp_path / "secret.png"), "http://127.0.0.1:9/fox.jpg"]
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 50), "red").save("secret.png")
+    texts = ["red fox", "secret.png", "http://127.0.0.1:9/fox.jpg"]
     sides = [Item("", picture(image)) for image in images] + make_items(texts)
     found = harness(reranker, make_requests(sides, sides))
     model = SentenceTransformer(str(clip), device="cpu")

@@ -123,7 +123,7 @@ def test_a_broken_adapter_is_told_in_one_line(mrb: Mrb, tmp_path: Path, body: st
 
 def test_unknown_names_are_told_in_one_line(mrb: Mrb) -> None:
     _refused(mrb("run", "--model", "surface", "--task", "mini-faq-t2"), "mini-faq-t2t")
-    _refused(mrb("run", "--model", "no_such_model", *FAQ), "no_such_model", "surface")
+    _refused(mrb("run", "--model", "surfce", *FAQ), "unknown reranker 'surfce' (did you mean surface?)", "`mrb models`")
     _refused(mrb("run", "--model", "surface", "--suite", "minimal"), "minimal", "mini")
     _refused(mrb("run", "--model", "surface", "--type", "t2x"), "t2x", "t2vd")
 
