@@ -32,10 +32,10 @@ class JinaRerankerM0(YesNo):
     card = make_engine_card("2.45B", "CC-BY-NC-4.0: not for commercial use")
     model = "jinaai/jina-reranker-m0"
     prompt = JINA_M0
-    # `head` reads the score head; the vocabulary's head is not used.
+    # `make_head` reads the score head; the vocabulary's head is not used.
     ignored = (r"^score\.", r"^lm_head\.")
 
-    def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
+    def make_head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """Return the two-layer head stored with the language model."""
         from mrb.engine.checkpoint import read_weights
         from mrb.engine.head import make_mlp_head

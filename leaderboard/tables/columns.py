@@ -29,31 +29,15 @@ _BACKENDS = ("vllm", "torch")
 
 @dataclass(frozen=True)
 class FactColumn:
-    """A column of facts: its key in addresses, its head, whether it is sorted as text, and whether it is shown by
-    default.
+    """A column of facts: its key in addresses, its head, its cells, whether it is sorted as text, and whether it is
+    shown by default.
     """
 
     key: str
     title: str
+    format_cell: Callable[[RowSource], CellText]
     is_text: bool = True
     default: bool = False
-
-
-COLUMNS = (
-    FactColumn("coverage", "coverage", is_text=False, default=True),
-    FactColumn("speed", "pairs/s", is_text=False, default=True),
-    FactColumn("kind", "kind"),
-    FactColumn("inputs", "inputs"),
-    FactColumn("weights", "weights"),
-    FactColumn("licence", "licence"),
-    FactColumn("first", "first stage"),
-    FactColumn("depth", "depth", is_text=False),
-    FactColumn("backend", "backend"),
-    FactColumn("training", "training data"),
-    FactColumn("date", "date"),
-    FactColumn("source", "source", default=True),
-)
-"""Columns after the numbers; `parameters` stands before them."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +63,7 @@ class RowSource:
 
 def format_facts(source: RowSource) -> dict[str, CellText]:
     """Return every fact's cell by column; a blank says that the fact is not stated."""
-    return {"parameters": _format_parameters(source)} | {column.key: _MADE[column.key](source) for column in COLUMNS}
+    return {"parameters": _format_parameters(source)} | {column.key: column.format_cell(source) for column in COLUMNS}
 
 
 def format_parameters(parameters: int) -> str:
@@ -191,17 +175,22 @@ def _format_source(source: RowSource) -> CellText:
     return CellText("1", "◆ submission", path) if source.submission else CellText("2", "○ run", path)
 
 
-_MADE: dict[str, Callable[[RowSource], CellText]] = {
-    "coverage": _format_coverage,
-    "speed": _format_speed,
-    "kind": _format_kind,
-    "inputs": lambda source: CellText(source.card.inputs, source.card.inputs),
-    "weights": _format_weights,
-    "licence": _format_licence,
-    "first": _format_first,
-    "depth": _format_depth,
-    "backend": _format_backend,
-    "training": _format_training,
-    "date": _format_date,
-    "source": _format_source,
-}
+def _format_inputs(source: RowSource) -> CellText:
+    return CellText(source.card.inputs, source.card.inputs)
+
+
+COLUMNS = (
+    FactColumn("coverage", "coverage", _format_coverage, is_text=False, default=True),
+    FactColumn("speed", "pairs/s", _format_speed, is_text=False, default=True),
+    FactColumn("kind", "kind", _format_kind),
+    FactColumn("inputs", "inputs", _format_inputs),
+    FactColumn("weights", "weights", _format_weights),
+    FactColumn("licence", "licence", _format_licence),
+    FactColumn("first", "first stage", _format_first),
+    FactColumn("depth", "depth", _format_depth, is_text=False),
+    FactColumn("backend", "backend", _format_backend),
+    FactColumn("training", "training data", _format_training),
+    FactColumn("date", "date", _format_date),
+    FactColumn("source", "source", _format_source, default=True),
+)
+"""Columns after the numbers; `parameters` stands before them."""

@@ -80,7 +80,7 @@ class DescribedModel(Protocol):
 class DescribedReranker(DescribedModel, Protocol):
     """An adapter whose score is computed by a head."""
 
-    def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
+    def make_head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """Return the head of the loaded model."""
         ...
 
@@ -115,7 +115,7 @@ def build_engine(adapter: DescribedReranker, options: Options) -> tuple[Engine, 
     engine = Engine(
         parts.prompter,
         parts.backbone,
-        own or adapter.head(parts.model, parts.folder, parts.tokenizer),
+        own or adapter.make_head(parts.model, parts.folder, parts.tokenizer),
         parts.pictures,
         batch_tokens=parts.batch_tokens,
         share=options.share_prefix,

@@ -27,7 +27,7 @@ class YesNo:
       `other_prompts`, which may be chosen instead;
     - `inputs`: the modalities it takes;
     - `ignored`: regular expressions of weights that its score does not need: they may be missing or unexpected;
-    - `head`, if it is not the usual two label rows.
+    - `make_head`, if it is not the usual two label rows.
     """
 
     inputs: tuple[Modality, ...] = ("text", "image", "image+text")
@@ -128,7 +128,7 @@ class YesNo:
         self.engine.stats.warn_of_cuts(self.name, "prompts", self.engine.prompter.max_length)
         self.engine.close()
 
-    def head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
+    def make_head(self, model: Any, folder: Path, tokenizer: Any) -> Head:
         """Return the head. A subclass that does not read two label rows builds its own."""
         from mrb.engine.head import make_label_head
         from mrb.engine.prompt import resolve_label_ids
