@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders.command import Done, run_mrb
+from tests.builders.commands import stop_commands
 from tests.builders.run_folders import write_run_folder
 from tests.builders.submissions import submitted, trial_run
 
@@ -163,6 +164,10 @@ def honest_markers(request: pytest.FixtureRequest) -> Iterator[None]:
     before = MARKED.keys() & sys.modules.keys()
     yield
     assert not (wrong := _unmarked(request.node, before)), f"imports {wrong} without the marker for it"
+
+
+def pytest_sessionfinish() -> None:
+    stop_commands()
 
 
 MARKERS = {"torch", "hub", "browser", "ray", "slow"}

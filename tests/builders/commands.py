@@ -20,7 +20,6 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,18 @@ SECONDS = 600
 
 
 class Commands:
-    """Runs `mrb` as `subprocess.run` would, each time in a new process. Its server ends with this process."""
+    """Runs `mrb` as `subprocess.run` would, each time in a new process."""
 
     def __init__(self, torch: bool) -> None:
         command = [sys.executable, "-m", "tests.builders.commands", *(TORCH if torch else ())]
         root = Path(__file__).parents[2]
         self._server = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
 
     def run(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """`mrb ARGUMENTS` in `cwd` under `env` and no other variable, ended after SECONDS."""
@@ -61,10 +66,20 @@ class Commands:
         return subprocess.CompletedProcess(["mrb", *arguments], code, out, err)
 
 
-@cache
+_STARTED: dict[bool, Commands] = {}
+
+
 def start_commands(torch: bool = False) -> Commands:
     """What runs commands in this test process; with `torch`, commands whose adapters import it."""
-    return Commands(torch)
+    if torch not in _STARTED:
+        _STARTED[torch] = Commands(torch)
+    return _STARTED[torch]
+
+
+def stop_commands() -> None:
+    """End the servers that this test process has started."""
+    while _STARTED:
+        _STARTED.popitem()[1].close()
 
 
 def serve(modules: Sequence[str]) -> None:

@@ -121,9 +121,11 @@ def train_until_killed(recipe: LoadedRecipe, out: Path, step: int) -> None:
 def killed_at(recipe: LoadedRecipe, out: Path, step: int) -> None:
     """Train in a process of its own that is killed without warning once the log has this step.
 
-    It is a new process: torch's thread pool does not survive a fork.
+    It is forked from a server that has imported torch and has no thread pool, which would not survive a fork.
     """
-    child = get_context("spawn").Process(target=train_until_killed, args=(recipe, out, step))
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torch", "transformers", "mrb.training.run"])
+    child = context.Process(target=train_until_killed, args=(recipe, out, step))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
