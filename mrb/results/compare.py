@@ -123,6 +123,15 @@ class Comparison:
 
         return make_comparison_frame(self)
 
+    def __str__(self) -> str:
+        """Return the tables that `mrb compare` prints."""
+        from mrb.results.comparison_table import format_comparison
+
+        return "\n".join(format_comparison(self))
+
+    def __repr__(self) -> str:
+        return f"<{self.measure} of {', '.join(self.runs)} on {len(self.tasks)} common tasks>"
+
     def _repr_html_(self) -> str:
         from mrb.results.html import format_comparison_html
 

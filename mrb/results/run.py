@@ -178,6 +178,9 @@ class Run:
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        return f"<run {self.name}: {', '.join(self.tasks) or 'no result'}>"
+
     def _repr_html_(self) -> str:
         from mrb.results.html import format_run_html
 

@@ -97,7 +97,7 @@ class EvaluationCallback(TrainerCallback):
         self._trainer.log({f"mrb/{name}": value for name, value in self._list_values(run).items()})
 
     def _list_values(self, run: Run) -> dict[str, float]:
-        found = {}
+        found: dict[str, float] = {}
         for measure in self._measures:
             means = {task_id: scores.result.measures[measure].mean for task_id, scores in run.tasks.items()}
             found |= {f"{task_id}/{measure}": mean for task_id, mean in means.items()}

@@ -99,6 +99,9 @@ class CheckOutcome:
         """True if all scorings of all tasks were bit-identical."""
         return all(d.size == 0 for task in self.tasks for found in task.found.values() for d in found)
 
+    def __repr__(self) -> str:
+        return f"<check of {self.info.name}: {len(self.broken) or 'none'} of its declarations broken>"
+
     def __str__(self) -> str:
         from mrb.evaluation.check.report import format_check, format_verdict
 
