@@ -27,7 +27,7 @@ def hash_source(factory: Any, module: str) -> str | None:
     made = inspect.unwrap(made)
     try:
         file = inspect.getsourcefile(made)
-    except TypeError:
+    except (TypeError, OSError):  # OSError: a class of an interactive session
         return None
     if not file or not Path(file).is_file():
         return None

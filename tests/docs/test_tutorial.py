@@ -59,3 +59,25 @@ def test_the_notebook_shows_tables_and_no_private_path(stored: Any) -> None:
     assert shown.count("<table") == 4
     assert not re.search(r"/(home|root|tmp|work|usr)/", shown)
     assert [cell.execution_count for cell in list_code(stored)] == list(range(1, len(list_code(stored)) + 1))
+
+
+def test_an_async_class_of_a_cell_is_evaluated(tmp_path: Path) -> None:
+    """Jupyter runs cells inside an event loop."""
+    code = """
+import asyncio, mrb
+
+class Later:
+    async def score(self, request):
+        await asyncio.sleep(0)
+        return [-len(candidate.text) for candidate in request.candidates]
+
+asyncio.get_running_loop()
+run = mrb.evaluate(Later(), tasks=["mini-faq-t2t"], limit=3, out="runs")
+mrb.evaluate(Later, tasks=["mini-faq-t2t"], limit=3)
+print(run["mini-faq-t2t"].result.counts.pairs)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+    assert notebook.cells[0].outputs[0].text == "75\n"
+    assert (tmp_path / "runs" / "Later" / "mini-faq-t2t" / "result.json").is_file()
