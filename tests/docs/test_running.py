@@ -16,7 +16,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 Mrb = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.mark.parametrize(("page", "least"), [("quickstart.md", 6), ("running.md", 9), ("board.md", 4)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("quickstart.md", 6), ("running.md", 9), ("board.md", 4), ("publish-a-board.md", 3)]
+)
 def test_the_commands_of_the_page_run(mrb: Mrb, tmp_path: Path, page: str, least: int) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
     for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL):
