@@ -95,7 +95,10 @@ def check_definition(task: Task) -> None:
             raise TaskError(f"task {task.id}: the definition holds control characters: {text[:60]!a}")
     if redact(stated) != stated:
         changed = next((text for text in _iterate_texts(stated) if redact([text]) != [text]), "")
-        raise TaskError(f"task {task.id}: the definition is published with runs and holds a private path: {changed!r}")
+        raise TaskError(
+            f"task {task.id}: a definition is published with its runs, and {changed!r} looks like a path or a secret; "
+            "write it in other words"
+        )
 
 
 def collect_definitions(tasks: Iterable[Task]) -> dict[str, Task]:

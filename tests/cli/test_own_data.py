@@ -205,3 +205,26 @@ def test_a_data_set_of_the_hub_is_a_task_by_its_address(
     assert record["definitions"]["own-ales"]["type"] == load_folder_task(folder).type == "t2t"
     done = mrb_on_hub("run", "--model", "bm25", "--data", "hf://datasets/someone/own-ales")
     assert done.returncode == 2 and "data is named at a commit" in done.stderr
+
+
+def test_python_and_the_command_write_the_same_result(shop: Path, tmp_path: Path) -> None:
+    import mrb
+
+    mrb.evaluate("surface", data=shop / "shop", out=tmp_path / "runs")
+    for name in ("result.json", "scores.parquet", "per_query.parquet"):
+        ours, theirs = tmp_path / "runs" / "surface" / "shop" / name, shop / "runs" / "surface" / "shop" / name
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+def test_a_definition_is_text_on_the_board(shop: Path, tmp_path: Path) -> None:
+    shutil.copytree(shop / "shop", tmp_path / "shop")
+    script = "<img src=x onerror=alert(1)>"
+    stated = "".join(
+        f'{name} = "{script}"\n' for name in ("title", "instruction", "description", "citation", "licence")
+    )
+    (tmp_path / "shop" / "task.toml").write_text(stated)
+    assert run_mrb(tmp_path, "run", "--model", "random", "--data", "shop").returncode == 0
+    assert run_mrb(tmp_path, "leaderboard", "build", "runs/random", "--out", "site").returncode == 0
+    pages = [page.read_text() for page in (tmp_path / "site").rglob("*.html")]
+    assert any("&lt;img src=x" in page for page in pages)
+    assert not any(script in page for page in pages)

@@ -98,7 +98,7 @@ def test_an_unknown_task_is_told_how_own_ones_are_found() -> None:
         ('instruction = "Find the answer."', "", "instruction: Field required"),
         ('type = "t2t"', 'id = "nfcorpus"\ntype = "t2t"', "is one of the registry's"),
         ('type = "t2t"', 'title = "a\\u001bb"\ntype = "t2t"', "control characters"),
-        ("Find the answer.", "Find what lies in /home/ada/notes", "holds a private path"),
+        ("Find the answer.", "Find what lies in /home/ada/notes", "looks like a path or a secret"),
         ("[source]", "[source", "not valid TOML"),
         (HUB, "type = 't2t'", "has no \\[source\\]"),
     ],
