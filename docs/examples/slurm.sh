@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Parts of a run as a SLURM array: sbatch slurm.sh MODEL [OPTIONS OF mrb run]
-# The working folder must be on a file system that all nodes share. A part that was stopped goes on where it was when it
-# is submitted again, alone too: sbatch --array=3 slurm.sh MODEL ...
+# Shards of a run as a SLURM array: sbatch slurm.sh MODEL [OPTIONS OF mrb run]
+# The working folder must be on a file system that all nodes share. A shard that was stopped continues when it is
+# submitted again, also alone: sbatch --array=3 slurm.sh MODEL ...
 #SBATCH --job-name=mrb
 #SBATCH --array=1-4
 #SBATCH --ntasks=1
