@@ -90,7 +90,7 @@ def _format_queries(found: Comparison, runs: Sequence[Run], top: int, screen: Sc
         yield screen.paint(to_one_line(f"{one.title}:"), bold=True)
         for query in one.queries:
             gain = f"{100 * query.base:.2f} -> {100 * query.other:.2f} ({100 * query.difference:+.2f})"
-            yield f"  {query.task}  {to_one_line(query.query_id, 80)}  {gain}"
+            yield cut_to_width(f"  {gain}  {query.task}  {to_one_line(query.query_id)}", width)
             text = texts.get((query.task, query.query_id))
             if text is None:
                 continue

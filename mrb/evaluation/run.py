@@ -341,6 +341,6 @@ def _read_earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord
 
 def _format_progress(task: Task, timing: TaskTiming | None, plan: Plan) -> str:
     if timing is None:
-        return f"{task.id}: all {plan.pairs} pairs were scored before"
+        return f"{task.id}: all {plan.pairs:,} pairs were scored before"
     rate = timing.pairs / timing.seconds if timing.seconds else float("inf")
-    return f"{task.id}: {timing.pairs} pairs in {timing.seconds:.1f} s ({rate:.0f} pairs/s)"
+    return f"{task.id}: {timing.pairs:,} pairs in {timing.seconds:.1f} s ({rate:,.0f} pairs/s)"
