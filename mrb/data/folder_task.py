@@ -162,6 +162,16 @@ def choose_type(queries: tuple[bool, bool], corpus: tuple[bool, bool], where: st
     return cast("TypeName", _NEAREST.get(name, name))  # all pairs but those of _NEAREST are types
 
 
+def _check_type(stated: TypeName | None, found: TypeName, folder: Path) -> TypeName:
+    """Return the stated type, or the one found if none is stated. TaskError if the content has something else."""
+    if stated is None:
+        return found
+    for side, letters, there in zip(("queries", "documents"), stated.split("2"), found.split("2"), strict=True):
+        if not set(there) <= set("i" if letters == "vd" else letters):
+            raise TaskError(f"{folder / TASK_FILE}: type is {stated!r}, but the {side} make it {found!r}")
+    return stated
+
+
 def _has_text(table: pa.Table) -> bool:
     return any(pc.any(pc.greater(pc.utf8_length(table.column(name)), 0)).as_py() for name in ("title", "text"))
 
@@ -187,7 +197,7 @@ def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables)
             **stated,
             "id": task_id,
             "title": definition.title or task_id,
-            "type": definition.type or infer_type(tables, folder),
+            "type": _check_type(definition.type, infer_type(tables, folder), folder),
             "rules": rules.model_dump(),
             "images": images.model_dump(),
             "size": Size(

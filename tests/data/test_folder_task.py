@@ -267,6 +267,10 @@ def two_stems(folder: Path) -> None:
         (lambda folder: put_image(folder, "images/x.png"), r"x\.png: no id of the corpus is 'x'"),
         (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: Extra inputs"),
         (lambda folder: (folder / "task.toml").write_text('id = "A B"'), r"task\.toml: id: String should match"),
+        (
+            lambda folder: (folder / "task.toml").write_text('type = "t2i"'),
+            "type is 't2i', but the documents make it 't2t'",
+        ),
         (lambda folder: (folder / "task.toml").write_text('candidates = "../x"'), r"candidates: '\.\./x' leaves"),
         (lambda folder: (folder / "a.trec").write_text("") or (folder / "b.trec").write_text(""), "several candidate"),
     ],
