@@ -51,7 +51,8 @@ def init(
 
     The file is optional: `mrb run --data FOLDER` works without it. Its id and instruction are part of every result.
     """
-    from mrb.data.folder_task import TASK_FILE, write_task_file
+    from mrb.data.folder_files import TASK_FILE
+    from mrb.data.folder_task import write_task_file
     from mrb.data.own_tasks import register_task
 
     stated = {

@@ -175,19 +175,13 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "status", f"{task.status}. {task.status_reason}" if task.status else "your own, not in the registry"
     qrels = "" if size.qrels is None else f", {size.qrels:,} judgements"
     download = "download size unknown" if size.gigabytes is None else format_size(size.gigabytes)
-    yield "size", f"{size.queries:,} queries, {size.documents:,} documents{qrels}; {download}"
+    counts = f"{size.queries:,} queries, {size.documents:,} documents{qrels}"
+    yield "size", counts if source.kind == "folder" else f"{counts}; {download}"
     yield "languages", ", ".join(task.languages)
-    guess = "" if source.format_confirmed else " (not confirmed)"
-    yield "source", f"{source.kind}, schema family {source.schema_family}, {source.format}{guess}"
-    if source.kind == "hub":
-        yield "live Hub", _describe_seen(task)
-    for part in source.parts:
-        yield part.name or "repository", f"{part.repository} @ {part.revision or part.content}"
-        for role, table in (("corpus", part.corpus), ("queries", part.queries), ("qrels", part.qrels)):
-            other = "".join(f", else {config}/{split}" for config, split in table.alternatives)
-            yield f"  {role}", f"{table.config}/{table.split}{other}"
-        for copy in part.copies:
-            yield "  copy", copy.replace("@", " @ ")
+    if source.kind == "folder":
+        yield "source", f"a folder of your own, content {task.revision}"
+    else:
+        yield from _list_source(task)
     yield "rules", ", ".join(name for name, on in task.rules if on) or "none"
     yield "cluster", task.cluster
     if "image" in task.query_modality + task.document_modality:
@@ -200,6 +194,21 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
         yield "homepage", task.homepage
     yield "hash", task.hash
     yield "list hash", task.list_hash
+
+
+def _list_source(task: Task) -> Iterator[tuple[str, str]]:
+    source = task.source
+    guess = "" if source.format_confirmed else " (not confirmed)"
+    yield "source", f"{source.kind}, schema family {source.schema_family}, {source.format}{guess}"
+    if source.kind == "hub":
+        yield "live Hub", _describe_seen(task)
+    for part in source.parts:
+        yield part.name or "repository", f"{part.repository} @ {part.revision or part.content}"
+        for role, table in (("corpus", part.corpus), ("queries", part.queries), ("qrels", part.qrels)):
+            other = "".join(f", else {config}/{split}" for config, split in table.alternatives)
+            yield f"  {role}", f"{table.config}/{table.split}{other}"
+        for copy in part.copies:
+            yield "  copy", copy.replace("@", " @ ")
 
 
 def _describe_seen(task: Task) -> str:

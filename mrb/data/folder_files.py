@@ -12,6 +12,7 @@ from mrb.data.task import Table
 from mrb.errors import DataError, to_one_line
 from mrb.hub.table_discovery import discover_tables
 
+TASK_FILE = "task.toml"
 ITEM_FORMATS = (".jsonl", ".json", ".tsv", ".csv", ".parquet")
 QRELS_FORMATS = (*ITEM_FORMATS, ".txt", ".trec", ".qrels")
 IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -137,7 +138,7 @@ def check_inside(folder: Path, path: Path) -> Path:
 
 def is_data_folder(folder: Path) -> bool:
     """Return whether a folder looks like a data folder: it has a task.toml, or a corpus and queries."""
-    if (folder / "task.toml").is_file():
+    if (folder / TASK_FILE).is_file():
         return True
     stems = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
     return bool(stems & {*CORPUS_NAMES, "images"}) and bool(stems & {*QUERY_NAMES, "query_images"})
@@ -236,7 +237,7 @@ def _list_images(folder: Path, name: str) -> tuple[Path, ...]:
 
 def _find_candidates(folder: Path, entries: Iterable[Path], named: str | None) -> Path | None:
     if named is not None:
-        return resolve_inside(folder, named, f"{folder / 'task.toml'}: candidates")
+        return resolve_inside(folder, named, f"{folder / TASK_FILE}: candidates")
     found = [
         path
         for path in entries

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from mrb._util.files import write_bytes
 from mrb._util.model import Model
-from mrb.data.folder_files import FolderFiles, find_folder_files
+from mrb.data.folder_files import TASK_FILE, FolderFiles, find_folder_files
 from mrb.data.folder_tables import FolderTables, read_folder_tables
 from mrb.data.hub_parts import PartTables
 from mrb.data.items import DecodeCache
@@ -40,7 +40,6 @@ from mrb.data.task import (
 )
 from mrb.errors import DataError, TaskError, format_first_problem
 
-TASK_FILE = "task.toml"
 INSTRUCTION = "Find the documents that are relevant to the query."
 """The instruction of a folder that states none. A reranker that follows instructions does better with a precise one."""
 _TABLES = {role: Table(config=role, split=role) for role in ("corpus", "queries", "qrels")}

@@ -18,8 +18,7 @@ from pydantic import ValidationError
 from mrb._util.files import parse_toml
 from mrb._util.home import expand_user
 from mrb._util.redact import redact
-from mrb.data.folder_files import is_data_folder
-from mrb.data.folder_task import TASK_FILE, make_folder_task
+from mrb.data.folder_files import TASK_FILE, is_data_folder
 from mrb.data.task import HEADLINE_MEASURE, Suite, Task, is_registered, load_task
 from mrb.errors import DataError, TaskError, format_first_problem
 from mrb.hub.address import is_address, parse_address
@@ -52,6 +51,8 @@ def load_folder_task(folder: Path) -> Task:
         DataError: A file is missing, or a row is wrong; names file, line and column.
         TaskError: `task.toml` is malformed, or the id is one of the registry's.
     """
+    from mrb.data.folder_task import make_folder_task  # it reads tables, which commands that list tasks do not need
+
     return register_task(make_folder_task(folder), folder)
 
 
@@ -194,7 +195,7 @@ def open_data(data: str | Path) -> Task:
         TaskError: Its `task.toml` is malformed, or its id is one of the registry's.
     """
     if is_address(str(data)):
-        from mrb.data.hub_task import make_hub_task  # it reads tables, which needs this module
+        from mrb.data.hub_task import make_hub_task
 
         return register_task(make_hub_task(parse_address(str(data))))
     return load_folder_task(expand_user(str(data)))

@@ -110,7 +110,7 @@ def test_a_task_of_the_hub_says_whether_it_was_ever_loaded_live(monkeypatch: pyt
     assert {entry["seen_live"] for entry in json.loads(tasks("--suite", "mrb", "--json"))} == {None}
     task = load_task("nights")
     seen = task.source.model_copy(update={"seen_live": date(2027, 1, 31)})
-    monkeypatch.setattr("mrb.data.task.load_task", lambda _: task.model_copy(update={"source": seen}))
+    monkeypatch.setattr("mrb.data.own_tasks.load_task", lambda _: task.model_copy(update={"source": seen}))
     assert "live Hub        as stated on 2027-01-31" in tasks("nights")
     assert json.loads(tasks("nights", "--json"))["seen_live"] == "2027-01-31"
 
