@@ -232,4 +232,4 @@ def test_only_rows_that_a_list_names_are_kept(walked: Walked) -> None:
     for path in (walked.folder / "mrb" / "reduced").glob("*.arrow"):
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().to_pandas()
         unlisted = table[~table["listed"]]
-        assert unlisted["text"].isna().all() and unlisted["image"].isna().all()
+        assert unlisted["text"].isna().all() and unlisted["images"].isna().all()
