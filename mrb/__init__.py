@@ -48,13 +48,14 @@ __all__ = [
 _ELSEWHERE = {"Item": "mrb.data.items", "Request": "mrb.rerankers.reranker", "Run": "mrb.results.run"}
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_ELSEWHERE.get(name, "mrb.api")), name)
-    globals()[name] = value  # found without this function from now on
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
 
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(_ELSEWHERE.get(name, "mrb.api")), name)
+        globals()[name] = value  # found without this function from now on
+        return value
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
