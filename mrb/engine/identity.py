@@ -54,7 +54,7 @@ def hash_loaded_checkpoint(path: str, revision: str | None) -> str:
     return f"{own}+{hash_loaded_checkpoint(str(stated.get('base_model_name_or_path')), stated.get('revision'))}"
 
 
-_SETTINGS = ("max_seq_length", "max_length", "prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim")
+_SETTINGS = ("max_seq_length", "prompts", "default_prompt_name", "similarity_fn_name", "truncate_dim")
 """Attributes of sentence-transformers' models that decide scores and are in no configuration of transformers."""
 _UNRELATED = ("_name_or_path", "transformers_version")
 
