@@ -48,8 +48,9 @@ def command(
 ) -> None:
     """Write run folders for other tools, to standard output or to --out, or log them to a tracker.
 
-    csv, latex and markdown take several runs: tasks are rows, runs are columns, the best of a row is bold. A TREC run
-    file holds one task: several go into a folder as <task>.trec, with scores that keep MRB's order.
+    csv, latex and markdown take several runs: tasks are rows, runs are columns, and the best of a row, which may be the
+    first stage, is bold. A TREC run file holds one task: several go into a folder as <task>.trec, with scores that keep
+    MRB's order.
     """
     from mrb.results.run import load_run
 

@@ -1,4 +1,7 @@
-"""Several runs in one table, as LaTeX, CSV or Markdown: tasks are rows, runs are columns, the best is bold."""
+"""Several runs in one table, as LaTeX, CSV or Markdown: tasks are rows, runs are columns.
+
+In LaTeX and Markdown the best value of each row is bold: that of a run, or of the first stage where no run beats it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ from mrb.results.run import Run, average_over_tasks, average_over_types
 from mrb.results.schema import Interval
 
 
+_FIRST_STAGE = "first stage"
+
+
 @dataclass(frozen=True)
 class TableRow:
     """A task, or an average (then `type` is empty), with the value of each run by its name (None: it has none)."""
@@ -29,11 +35,15 @@ class TableRow:
     runs: Mapping[str, Interval | None]
 
     @property
+    def means(self) -> dict[str, float | None]:
+        """The means of the first stage and of each run."""
+        return {_FIRST_STAGE: self.first_stage, **{name: own and own.mean for name, own in self.runs.items()}}
+
+    @property
     def best(self) -> frozenset[str]:
-        """The runs with the highest mean, if at least two runs have a value."""
-        means = {name: own.mean for name, own in self.runs.items() if own is not None}
-        highest = max(means.values(), default=0.0)
-        return frozenset(name for name, mean in means.items() if mean == highest) if len(means) > 1 else frozenset()
+        """The columns with the highest mean; the first stage's if no run beats it."""
+        means = {name: mean for name, mean in self.means.items() if mean is not None}
+        return frozenset(name for name, mean in means.items() if mean == max(means.values()))
 
 
 def make_table(runs: Sequence[Run], measure: str) -> tuple[list[TableRow], list[TableRow]]:
@@ -58,7 +68,7 @@ def make_table(runs: Sequence[Run], measure: str) -> tuple[list[TableRow], list[
 
 
 def format_latex_runs(runs: Sequence[Run], measure: str, intervals: bool = False) -> str:
-    """Return a LaTeX table (for the package booktabs) in points, the best run of each row in bold."""
+    """Return a LaTeX table (for the package booktabs) in points, the best value of each row in bold."""
     tasks, averages = make_table(runs, measure)
     names = name_runs(runs)
     title = rf"\multicolumn{{{len(names) + 4}}}{{l}}{{{escape_latex(_title(runs, measure, intervals))}}}"
@@ -67,7 +77,7 @@ def format_latex_runs(runs: Sequence[Run], measure: str, intervals: bool = False
     def cells(row: TableRow) -> list[str]:
         bold = {name: rf"\textbf{{{text}}}" if name in row.best else text for name, text in _values(row).items()}
         texts = [f"{bold[name]}{_interval(row.runs[name], intervals)}" for name in names]
-        return [escape_latex(row.label), row.type, _points(row.first_stage), *texts, _points(row.oracle)]
+        return [escape_latex(row.label), row.type, bold[_FIRST_STAGE], *texts, _points(row.oracle)]
 
     return format_latex_table(
         f"llr{'r' * len(names)}r", [[[title]], [head], [cells(row) for row in tasks], [cells(row) for row in averages]]
@@ -75,7 +85,7 @@ def format_latex_runs(runs: Sequence[Run], measure: str, intervals: bool = False
 
 
 def format_markdown_runs(runs: Sequence[Run], measure: str, intervals: bool = False) -> str:
-    """Return a Markdown table in points, the best run of each row in bold."""
+    """Return a Markdown table in points, the best value of each row in bold."""
     tasks, averages = make_table(runs, measure)
     names = name_runs(runs)
     head = ["task", "type", "first stage", *(escape_markdown(to_one_line(name)) for name in names), "oracle"]
@@ -83,7 +93,7 @@ def format_markdown_runs(runs: Sequence[Run], measure: str, intervals: bool = Fa
     def cells(row: TableRow) -> list[str]:
         bold = {name: f"**{text}**" if name in row.best else text for name, text in _values(row).items()}
         texts = [f"{bold[name]}{_interval(row.runs[name], intervals)}" for name in names]
-        return [row.label, row.type, _points(row.first_stage), *texts, _points(row.oracle)]
+        return [row.label, row.type, bold[_FIRST_STAGE], *texts, _points(row.oracle)]
 
     table = format_markdown_table(head, [cells(row) for row in (*tasks, *averages)])
     return "\n".join([_title(runs, measure, intervals), "", *table])
@@ -132,7 +142,7 @@ def _title(runs: Sequence[Run], measure: str, intervals: bool) -> str:
 
 
 def _values(row: TableRow) -> dict[str, str]:
-    return {name: "" if own is None else _points(own.mean) for name, own in row.runs.items()}
+    return {name: _points(mean) for name, mean in row.means.items()}
 
 
 def _interval(own: Interval | None, shown: bool) -> str:

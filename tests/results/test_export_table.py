@@ -41,9 +41,8 @@ def test_the_best_of_a_row_is_bold(runs: list[Run]) -> None:
     latex = {line.split(" & ")[0]: line for line in format_latex_runs(runs, MEASURE).splitlines()}
     own, other = (f"{100 * run.tasks[TASKS[0]].result.measures[MEASURE].mean:.2f}" for run in runs)
     assert rf"\textbf{{{own}}} & {other} &" in latex[TASKS[0]]
-    assert "textbf" not in latex["mini-page-t2vd"], "nothing is the best of one"
+    assert latex["mini-page-t2vd"].count("textbf") == 1, "one run, better than the first stage"
     assert f"| **{own}** | {other} |" in format_markdown_runs(runs, MEASURE)
-    assert all("**" not in line for line in format_markdown_runs(runs[:1], MEASURE).splitlines())
 
 
 def test_names_of_runs_are_text_in_every_format(make_run: MakeRun) -> None:
