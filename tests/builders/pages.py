@@ -1,12 +1,13 @@
 """Run what a page of the docs tells a reader to do, in one folder and in the page's order.
 
-- ```` ```console ````: commands after `$ `, `mrb` or `python`; lines below a command are what it prints on stdout.
+- ```` ```console ````: commands after `$ `; lines below a command are what it prints on stdout.
 - ```` ```python ```` after `<!-- example: NAME.py -->`, or with `# NAME.py` as its first line: a file to save.
 - ```` ``` ```` after `<!-- run -->`: commands for the shell.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -27,7 +28,7 @@ def run_page(page: Path, folder: Path, *, torch: bool = False) -> int:
     for mark, name, language, body in _BLOCK.findall(
         page.read_text(encoding="utf-8").replace("<!-- run -->", "<!-- run: -->")
     ):
-        named = name or "".join(re.findall(r"\A# (\w+\.py)\n", body))
+        named = name or "".join(re.findall(r"\A# (\w+\.py)", body))
         if language == "python" and named:
             (folder / named).write_text(body)
         elif mark == "run":
@@ -42,11 +43,14 @@ def run_page(page: Path, folder: Path, *, torch: bool = False) -> int:
 
 def _run(command: str, folder: Path, torch: bool) -> str:
     program, *words = shlex.split(command, comments=True)
-    if program == "mrb":
+    if program == "mrb" and not {"|", ">", "*"} & set(command):
         done = run_mrb(folder, *words, torch=torch)
     else:
-        assert program == "python", command
-        done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path}
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""Every command of docs/quickstart.md, docs/running.md and docs/board.md works, in the page's order."""
+"""Every command of these pages works, in the page's order, and prints what the page shows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("quickstart.md", 6), ("running.md", 9), ("board.md", 4), ("publish-a-board.md", 3)]
+    ("page", "least"),
+    [("quickstart.md", 6), ("running.md", 9), ("board.md", 4), ("publish-a-board.md", 3), ("own-data.md", 4)],
 )
 def test_the_commands_of_the_page_run(tmp_path: Path, page: str, least: int) -> None:
     assert run_page(DOCS / page, tmp_path) >= least
-    assert (tmp_path / "site" / "index.html").is_file()
+    assert (tmp_path / "site" / "index.html").is_file() or page == "own-data.md"
