@@ -1,70 +1,81 @@
-"""Run what a page of the docs tells a reader to do, in one folder and in the page's order.
-
-- ```` ```console ````: commands after `$ `; lines below a command are what it prints on stdout.
-- ```` ```python ```` after `<!-- example: NAME.py -->`, or with `# NAME.py` as its first line: a file to save.
-- ```` ``` ```` after `<!-- run -->`: commands for the shell.
-"""
+"""Pages of a built board, read as a browser reads them; and hostile words to put on them."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
-import sys
+import posixpath
+from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
-from tests.builders.command import run_mrb
-
-_BLOCK = re.compile(r"(?:<!-- (run|example): ?(\S*) -->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-_NUMBER = re.compile(r"[-+]?\d+\.\d+")
-
-
-def run_page(page: Path, folder: Path, *, torch: bool = False) -> int:
-    """Run the page's commands in `folder` and compare what they print with what it shows; return their number."""
-    commands = 0
-    for mark, name, language, body in _BLOCK.findall(
-        page.read_text(encoding="utf-8").replace("<!-- run -->", "<!-- run: -->")
-    ):
-        named = name or "".join(re.findall(r"\A# (\w+\.py)", body))
-        if language == "python" and named:
-            (folder / named).write_text(body)
-        elif mark == "run":
-            subprocess.run(["sh", "-e", "-c", body], cwd=folder, check=True)
-        elif language == "console":
-            for step in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
-                command, _, shown = step.partition("\n")
-                compare_lines(_run(command, folder, torch), shown)
-                commands += 1
-    return commands
+HOSTILE_WORDS = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(2)><svg onload=alert(3)>",
+    "\" autofocus onfocus=alert(4) x='",
+    "<a href='javascript:alert(5)'>x</a><iframe srcdoc='<script>alert(6)</script>'></iframe>",
+    "{{ 7*7 }}{% raw %}${alert(7)}<!--]]>",
+    "=HYPERLINK(1);@SUM(1)+cmd|' /C calc'!A0",
+)
+UNSEEN = "\u202egnp.exe\u2066\x1b[2J\x07"
 
 
-def _run(command: str, folder: Path, torch: bool) -> str:
-    program, *words = shlex.split(command, comments=True)
-    if program == "mrb" and not {"|", ">", "*"} & set(command):
-        done = run_mrb(folder, *words, torch=torch)
-    else:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path}
-        done = subprocess.run(
-            ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 0, f"{command}: {done.stderr}"
-    return done.stdout
+def read_pages(root: Path) -> dict[str, Html]:
+    """The pages of a built board by path."""
+    return {str(path.relative_to(root)): Html(path) for path in sorted(root.rglob("*.html"))}
 
 
-def compare_lines(printed: str, shown: str) -> None:
-    """Compare what a command printed with what a page shows; nothing shown agrees with everything.
+def find_broken_links(root: Path, pages: dict[str, Html]) -> list[str]:
+    """The links within the site that lead nowhere: to no file, or to no part of a page."""
+    found = []
+    for path, page in pages.items():
+        for link in page.links:
+            if ":" in link:
+                continue
+            address, _, part = link.partition("#")
+            target = address.partition("?")[0]
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target)) if target else path
+            inside = not place.startswith(("..", "/")) and (root / place).is_file()
+            if not inside or (part and part not in pages[place].ids):
+                found.append(f"{path}: {link}")
+    return found
 
-    Numbers may differ by 0.3: another processor's rounding may swap two candidates that are nearly alike.
-    """
-    if not shown.strip():
-        return
-    told, got = shown.strip().splitlines(), printed.strip().splitlines()
-    assert len(told) == len(got), printed
-    for wanted, line in zip(told, got, strict=True):
-        assert _NUMBER.sub("#", line).split() == _NUMBER.sub("#", wanted).split()
-        numbers = [float(number) for number in _NUMBER.findall(wanted)]
-        assert [float(number) for number in _NUMBER.findall(line)] == pytest.approx(numbers, abs=0.3), line
+
+def pick_page_kinds(root: Path) -> list[str]:
+    """The path of the largest page of each kind, told by folder and depth."""
+    found: dict[tuple[str, ...], Path] = {}
+    for path in sorted(root.rglob("*.html")):
+        parts = path.relative_to(root).parts
+        kind = parts if len(parts) == 1 else (parts[0], str(len(parts)))
+        if kind not in found or path.stat().st_size > found[kind].stat().st_size:
+            found[kind] = path
+    return [str(path.relative_to(root)) for path in found.values()]
+
+
+class Html(HTMLParser):
+    """What a browser would make of a page: its tags with attributes, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """Its words, with single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def links(self) -> list[str]:
+        """Every address in it."""
+        return [attributes[name] or "" for _, attributes in self.tags for name in ("href", "src") if name in attributes]
+
+    @property
+    def ids(self) -> list[str]:
+        """What its parts are called, in order."""
+        return [attributes["id"] or "" for _, attributes in self.tags if "id" in attributes]

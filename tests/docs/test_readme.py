@@ -14,7 +14,7 @@ import pytest
 from mrb.baselines.gmr_tiny import GMRTiny
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import find_averages, load_run
-from tests.builders.pages import compare_lines, run_page
+from tests.builders.doc_pages import compare_lines, run_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.pages import run_page
+from tests.builders.doc_pages import run_page
 
 pytestmark = pytest.mark.slow
 
