@@ -6,7 +6,6 @@ The result is the adapter and the options that one would type, so that both ways
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,17 +53,24 @@ def is_model_address(spec: str) -> bool:
         return False
     if "/" in spec or spec.startswith("~"):
         return True
-    # `os.path.isfile` is False also for a text that can be no path.
-    if not any(os.path.isfile(os.path.join(spec, name)) for name in _MODEL_FILES):
+    if not any(_is_file(Path(spec) / name) for name in _MODEL_FILES):
         return False
     others = [f"the installed reranker {spec}"] if spec in list_installed(RERANKERS) else []
-    others += [f"{spec}.py"] if os.path.isfile(f"{spec}.py") else []
+    others += [f"{spec}.py"] if _is_file(Path(f"{spec}.py")) else []
     if others:
         raise AdapterError(
             f"{to_one_line(spec, 80)!r} is both a model folder here and {others[0]}: give ./{spec} for the folder, "
             "or run in another folder"
         )
     return True
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file; False also for a text that can be no path."""
+    try:
+        return path.is_file()
+    except OSError:  # too long
+        return False
 
 
 def resolve_model(spec: str, options: Mapping[str, str]) -> ResolvedModel:

@@ -20,7 +20,6 @@ from mrb.results.compare import check_comparable, name_runs
 from mrb.results.run import Run, average_over_tasks, average_over_types
 from mrb.results.schema import Interval
 
-
 _FIRST_STAGE = "first stage"
 
 
@@ -37,7 +36,10 @@ class TableRow:
     @property
     def means(self) -> dict[str, float | None]:
         """The means of the first stage and of each run."""
-        return {_FIRST_STAGE: self.first_stage, **{name: own and own.mean for name, own in self.runs.items()}}
+        return {
+            _FIRST_STAGE: self.first_stage,
+            **{name: None if own is None else own.mean for name, own in self.runs.items()},
+        }
 
     @property
     def best(self) -> frozenset[str]:
