@@ -68,7 +68,8 @@ def test_a_tracker_that_is_missing_is_named_with_its_install(
 
 
 def test_tensorboards_own_reader_finds_the_numbers(run: Run, tmp_path: Path) -> None:
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from tensorboard.backend.event_processing import event_accumulator as reader
+
     log_run(run, "tensorboard", folder=tmp_path)
     found = reader.EventAccumulator(str(tmp_path / "toy"), size_guidance={"tensors": 0})
     found.Reload()
