@@ -20,6 +20,8 @@ DRAW_SECONDS = 0.2
 """Seconds between two drawings on a terminal."""
 FIRST_SECONDS = 0.5
 """What completes within this time after the first items of a part belongs to its first batch, which is not measured."""
+TOGETHER_SECONDS = 0.05
+"""Items with at most this time between them are of one batch."""
 
 _shown: list[Progress] = []
 """The progress whose line is on the terminal, if any. Who prints to standard error calls `clear_line` before."""
@@ -129,31 +131,40 @@ def start_progress(label: str, unit: str, total: int) -> Progress:
 
 
 class _Meter:
-    """Counts items and the seconds that they took, from the end of the first batch on."""
+    """Counts items and the seconds that they took, from the end of the first batch on.
+
+    Items of one batch arrive together, after the seconds that the batch took. A batch counts when the next one begins
+    to arrive: until then only some of its items are here, but all of its seconds.
+    """
 
     def __init__(self) -> None:
         self.items = 0
         self.seconds = 0.0
         self._first: float | None = None
         self._last = 0.0
+        self._batch = (0, 0.0)
 
     def count(self, items: int, now: float) -> None:
         """Add items that are complete at the time `now`."""
         if self._first is None:
             self._first = now
         elif now - self._first > FIRST_SECONDS:
-            self.items += items
-            self.seconds += now - self._last
+            count, seconds = self._batch
+            if now - self._last > TOGETHER_SECONDS or seconds > FIRST_SECONDS:
+                self.items, self.seconds = self.items + count, self.seconds + seconds
+                count, seconds = 0, 0.0
+            self._batch = (count + items, seconds + now - self._last)
         self._last = now
 
     def add(self, other: _Meter) -> None:
         """Add what another meter has measured."""
-        self.items += other.items
-        self.seconds += other.seconds
+        count, seconds = other._batch
+        self.items += other.items + count
+        self.seconds += other.seconds + seconds
 
     @property
     def rate(self) -> float | None:
-        """Items per second; None until a second batch is complete."""
+        """Items per second; None until a second batch has arrived."""
         return self.items / self.seconds if self.items and self.seconds > 0 else None
 
 

@@ -53,6 +53,16 @@ def test_the_time_left_takes_this_part_by_its_rate_and_others_by_the_mean(clock:
     assert progress.describe() == "b · 170/700 pairs · 1 pairs/s · about 4 min left"
 
 
+def test_a_batch_of_which_only_the_first_items_are_here_is_not_measured(clock: Clock) -> None:
+    progress = Progress("pairs", 4000)
+    progress.begin("t", 4000)
+    for _ in range(3):
+        complete(progress, clock, 1, 25, 12.0)  # the batch takes 12 seconds,
+        complete(progress, clock, 31, 25, 0.001)  # and its 32 requests arrive together
+    complete(progress, clock, 1, 25, 12.0)
+    assert "66 pairs/s" in progress.describe()
+
+
 def test_what_was_done_before_counts_as_done_and_not_for_the_rate(clock: Clock) -> None:
     progress = Progress("pairs", 300)
     progress.begin("a", 80, done=80, stated=100)
