@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mrb._util.model import Model
-from mrb.data.task import Slug, read_toml
+from mrb.data.task import read_toml
+from mrb.data.task_fields import Slug
 from mrb.errors import MRBError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

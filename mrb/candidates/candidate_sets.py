@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mrb._util.model import Model
-from mrb.data.task import TYPES, Repository, Sha1, Sha256, Slug, Task, load_task, locate_task_folder, read_toml
+from mrb.data.task import TYPES, Task, load_task, locate_task_folder, read_toml
+from mrb.data.task_fields import Repository, Sha1, Sha256, Slug
 from mrb.errors import CandidatesError, TaskError
 
 STANDARD_SET = "standard"

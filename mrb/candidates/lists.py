@@ -27,7 +27,8 @@ from mrb._util.hashing import dump_canonical_json, hash_lines
 from mrb._util.model import Model
 from mrb._util.parquet import MAX_FILE_BYTES, open_untrusted, read_untrusted
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Sha256, Task
+from mrb.data.task import Task
+from mrb.data.task_fields import Sha256
 from mrb.errors import CandidatesError, format_first_problem
 
 METADATA_KEY = b"mrb"

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from mrb._util.files import read_json, write_bytes
 from mrb._util.hashing import dump_canonical_json, hash_bytes, hash_file, hash_json
-from mrb.data.task import Part, Table, Task
+from mrb.data.task import Task
+from mrb.data.task_fields import Part, Table
 from mrb.errors import DataError, MRBError, to_one_line
 from mrb.hub.manifest import find_cache_root
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mrb.data.table_choice import choose_table
-from mrb.data.task import Table
+from mrb.data.task_fields import Table
 from mrb.errors import DataError, to_one_line
 from mrb.hub.table_discovery import discover_tables
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from mrb.data.json_rows import Real, iterate_objects
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
-from mrb.data.task import MOST_IMAGES
+from mrb.data.task_fields import MOST_IMAGES
 from mrb.errors import DataError, to_one_line
 from mrb.metrics.measures import MAX_GRADE
 

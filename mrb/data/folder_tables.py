@@ -25,7 +25,7 @@ from mrb._util.model import Model
 from mrb.data.folder_files import FolderFiles, resolve_inside
 from mrb.data.folder_rows import ItemRow, iterate_items, iterate_qrels
 from mrb.data.images import ImageCaps, read_header
-from mrb.data.task import Sha256
+from mrb.data.task_fields import Sha256
 from mrb.errors import DataError, ResultError
 from mrb.hub.manifest import find_cache_root
 

@@ -23,21 +23,8 @@ from mrb.data.folder_tables import FolderTables, read_folder_tables
 from mrb.data.hub_parts import PartTables
 from mrb.data.items import DecodeCache
 from mrb.data.tables import ID_COLUMNS, RawTable, iterate_qrels, make_item_table
-from mrb.data.task import (
-    HEADLINE_MEASURE,
-    HttpsUrl,
-    Images,
-    MeasureName,
-    Part,
-    Rules,
-    Size,
-    Slug,
-    Source,
-    Table,
-    Task,
-    TypeName,
-    read_toml,
-)
+from mrb.data.task import HEADLINE_MEASURE, Task, TypeName, read_toml
+from mrb.data.task_fields import HttpsUrl, Images, MeasureName, Part, Rules, Size, Slug, Source, Table
 from mrb.errors import DataError, TaskError, format_first_problem
 
 INSTRUCTION = "Find the documents that are relevant to the query."

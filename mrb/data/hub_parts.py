@@ -19,8 +19,9 @@ from mrb.data.tables import (
     make_item_table,
     read_files,
 )
-from mrb.data.task import Part, Task
+from mrb.data.task import Task
 from mrb.data.task_data import ItemTable
+from mrb.data.task_fields import Part
 from mrb.errors import DataError
 from mrb.hub.client import fetch_files, open_manifest
 from mrb.hub.manifest import Manifest, ReadTable, record

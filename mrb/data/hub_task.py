@@ -7,7 +7,8 @@ from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
 from mrb.data.items import ImageCaps
 from mrb.data.table_choice import choose_table
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, iterate_qrels, make_item_table, read_files
-from mrb.data.task import HEADLINE_MEASURE, Images, Part, Rules, Size, Source, Table, Task
+from mrb.data.task import HEADLINE_MEASURE, Task
+from mrb.data.task_fields import Images, Part, Rules, Size, Source, Table
 from mrb.errors import DataError, MRBError
 from mrb.hub.address import HubFolder
 from mrb.hub.client import fetch_files, open_manifest

@@ -25,8 +25,9 @@ from mrb.data.tables import (
     read_files,
     read_small,
 )
-from mrb.data.task import Part, Table, Task, locate_task_folder
+from mrb.data.task import Task, locate_task_folder
 from mrb.data.task_data import ItemTable, Qrels, TaskData, as_lists, holds_lists
+from mrb.data.task_fields import Part, Table
 from mrb.errors import DataError
 
 SMALL = 4 * 1024 * 1024

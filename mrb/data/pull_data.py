@@ -12,7 +12,8 @@ from mrb.data.hub_parts import find_part_files
 from mrb.data.load import load_task_data
 from mrb.data.own_tasks import find_task_folder
 from mrb.data.stats import Counts, check_counts
-from mrb.data.task import Part, Task
+from mrb.data.task import Task
+from mrb.data.task_fields import Part
 from mrb.errors import DataError
 from mrb.hub.client import (
     check_space,

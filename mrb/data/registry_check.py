@@ -17,7 +17,8 @@ from mrb._util.format import PLAIN, Screen, format_table
 from mrb.data.hub_parts import check_columns
 from mrb.data.stats import describe_size_difference
 from mrb.data.table_choice import choose_table, get_roles
-from mrb.data.task import Part, Task
+from mrb.data.task import Task
+from mrb.data.task_fields import Part
 from mrb.errors import DataError, MRBError, to_one_line
 from mrb.hub.client import call_with_retries, is_offline, list_files, read_readme_header
 from mrb.hub.table_discovery import detect_format, discover_tables

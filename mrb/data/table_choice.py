@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mrb.data.task import Part, Table
+from mrb.data.task_fields import Part, Table
 from mrb.errors import DataError
 from mrb.hub.table_discovery import Tables
 

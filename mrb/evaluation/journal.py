@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from mrb._util.files import open_atomically
 from mrb._util.model import Model
-from mrb.data.task import Sha256
+from mrb.data.task_fields import Sha256
 from mrb.errors import ResultError, format_first_problem
 
 MAGIC = b"MRBJRNL1"

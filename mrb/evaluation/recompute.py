@@ -16,7 +16,8 @@ from mrb._util.hashing import dump_canonical_json
 from mrb._util.json_diff import diff_json
 from mrb._util.parquet import read_untrusted
 from mrb._util.redact import redact
-from mrb.data.task import Sample, Sha256, Slug, Task, is_registered, load_suite, load_task
+from mrb.data.task import Sample, Task, is_registered, load_suite, load_task
+from mrb.data.task_fields import Sha256, Slug
 from mrb.errors import ResultError, format_first_problem
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.lock import lock_folder

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from mrb._util.files import write_json
 from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Sha256, Slug
+from mrb.data.task_fields import Sha256, Slug
 from mrb.results.schema import Fraction, RerankerInfo, parse_file
 
 NOISE_FILE = "noise.json"

@@ -34,7 +34,8 @@ from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
 from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
-from mrb.data.task import MeasureName, Modality, Sha256, Slug, Task, TypeName, load_task
+from mrb.data.task import Modality, Task, TypeName, load_task
+from mrb.data.task_fields import MeasureName, Sha256, Slug
 from mrb.errors import ResultError, TaskError, format_first_problem
 from mrb.metrics.statistics import MeanInterval
 

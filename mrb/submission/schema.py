@@ -20,7 +20,7 @@ from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
 from mrb.data.own_tasks import OWN_SUITE
-from mrb.data.task import Sha256, Slug
+from mrb.data.task_fields import Sha256, Slug
 from mrb.results.schema import (
     Definitions,
     NotCovered,

@@ -38,7 +38,7 @@ from mrb._util.files import write_json
 from mrb._util.hashing import hash_json
 from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
-from mrb.data.task import Sha256, Slug
+from mrb.data.task_fields import Sha256, Slug
 from mrb.errors import ResultError
 from mrb.evaluation import environment
 from mrb.evaluation.check.probe import make_probe_requests

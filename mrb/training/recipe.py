@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from mrb._util.files import parse_toml
 from mrb._util.hashing import hash_json
 from mrb._util.model import Model
-from mrb.data.task import Slug
+from mrb.data.task_fields import Slug
 from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.data.group import Sampling
 

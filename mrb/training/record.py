@@ -12,7 +12,7 @@ from mrb import __version__
 from mrb._util.files import read_json, write_json
 from mrb._util.model import Model
 from mrb._util.redact import redact
-from mrb.data.task import Sha256
+from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem
 from mrb.evaluation import environment
 from mrb.training.data.prepare import Contamination, Prepared, SourceRecord

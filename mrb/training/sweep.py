@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from mrb._util.files import write_bytes
 from mrb._util.format import format_table
 from mrb._util.model import Model
-from mrb.data.task import Slug
+from mrb.data.task_fields import Slug
 from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.recipe import RECIPES, LoadedRecipe, load_recipe
 from mrb.training.record import DevRecord, TrainingRecord, read_training_record

@@ -13,8 +13,9 @@ from mrb._util.hashing import hash_file
 from mrb._util.model import Model
 from mrb.candidates.lists import Candidates
 from mrb.candidates.load import load_candidates
-from mrb.data.task import Sha256, Task, load_task
+from mrb.data.task import Task, load_task
 from mrb.data.task_data import TaskData
+from mrb.data.task_fields import Sha256
 from mrb.errors import TrainingError, format_first_problem
 from mrb.retrieval.first_stage import load_first_stage, make_candidates
 from mrb.training.data.contamination import Checker, Dropped, HeldOutIndex

@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 
 import mrb.data.task
-from mrb.data.task import Size, Task
+from mrb.data.task import Task
+from mrb.data.task_fields import Size
 
 
 def sized(task: Task) -> Task:
