@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrb._util.redact import redact
-from mrb.errors import MRBError
+from mrb.errors import MRBError, to_one_line
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.own_measures import MeasureFunction, list_registered, register_measure
 
@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+_COMMAND_LENGTH = 4000
+"""Most characters of a command in the record of a run (`mrb.results.schema.RunRecord`)."""
 
 
 def evaluate(
@@ -134,7 +136,7 @@ def evaluate(
     if workers > 1 and not isinstance(model, str | os.PathLike):
         model = name_for_workers(model)
     if isinstance(model, str | os.PathLike):
-        spec = replace(spec, model=os.fspath(model), options=format_options(options))
+        spec = replace(spec, model=os.fspath(model), options=format_options(os.fspath(model), options))
         start = start_workers(workers)
     else:
         start = start_live(model, options or {}, spec, keep=out is not None)
@@ -194,7 +196,7 @@ def check(
 
     def load() -> LoadedReranker:
         if isinstance(model, str | os.PathLike):
-            return load_reranker(os.fspath(model), format_options(options))
+            return load_reranker(os.fspath(model), format_options(os.fspath(model), options))
         return load_live_reranker(model, options)
 
     return check_reranker(load, probe, fresh=rebuild and built)
@@ -338,8 +340,22 @@ def _describe_call(model: object, **given: object) -> tuple[str, ...]:
         if isinstance(model, str | os.PathLike)
         else f"<{getattr(model, '__name__', type(model).__name__)}>"
     )
-    words = [shown, *(f"{name}={value!r}" for name, value in redact(given).items() if value is not None)]
-    return (f"mrb.evaluate({', '.join(words)})",)
+    plain = {name: _to_plain(value) for name, value in given.items() if value is not None}
+    words = [shown, *(f"{name}={value!r}" for name, value in redact(plain).items())]
+    return (to_one_line(f"mrb.evaluate({', '.join(words)})", _COMMAND_LENGTH),)
+
+
+def _to_plain(value: object) -> object:
+    """Return a value as a record may show it: of an object only its class, as its `repr` may hold secrets."""
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(name): _to_plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(inner) for inner in value]
+    return f"<{getattr(value, '__name__', type(value).__name__)}>"
 
 
 @contextmanager

@@ -168,6 +168,58 @@ class Waiting:
         self.closed += 1
 
 
+class Sign:
+    """The lengths of documents, or their opposite."""
+
+    def __init__(self, reverse, thing=None) -> None:  # type: ignore[no-untyped-def]
+        self.sign = -1 if reverse else 1
+
+    def score(self, request: Request) -> list[int]:
+        return [self.sign * len(candidate.text) for candidate in request.candidates]
+
+
+class Client:
+    def __repr__(self) -> str:
+        return "Client(api_key='planted-abcdef')"
+
+
+def test_options_of_a_class_are_values_not_texts(tmp_path: Path) -> None:
+    values = [
+        evaluate(Sign, options={"reverse": reverse})[TASK].result.measures["nDCG@10"].mean for reverse in (False, True)
+    ]
+    assert values[0] == evaluate(longest)[TASK].result.measures["nDCG@10"].mean != values[1]
+    shown = [evaluate(Sign, options={"reverse": False, "thing": object()}).record.reranker.options for _ in range(2)]
+    assert shown[0] == shown[1] == {"reverse": False, "thing": "<object object>"}
+    options = {"reverse": True, "thing": Client()}
+    record = evaluate(Sign, options=options, out=tmp_path).record
+    assert record.command[0].endswith("options={'reverse': True, 'thing': '<Client>'})")
+    assert not [path for path in tmp_path.rglob("*.json") if "planted" in path.read_text()]
+    line = read_error(ResultError, evaluate, Sign, options=options, out=tmp_path)
+    assert "its option thing is an object" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"reverse": False}, "option 'reverse' has no type in the signature"),
+        ({"reverse": "no", "words": [object()]}, "option 'words' is a list, which no text gives"),
+        ({"reverse": "no", "words": ["a" * 2000]}, "option 'words' has 2,004 characters as results hold it"),
+    ],
+)
+def test_options_by_name_that_no_text_gives_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], told: str
+) -> None:
+    code = ADAPTER.replace('version = "1"', "def __init__(self, reverse, words: list = ()): pass")
+    (tmp_path / "untyped.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    assert told in read_error(AdapterError, evaluate, "untyped", options=options)
+
+
+def test_a_long_call_is_cut_in_the_record() -> None:
+    run = mrb.evaluate("random", tasks=TASK, limit=1, types=["t2t"] * 1000)
+    assert len(run.record.command[0]) == 4000
+
+
 def test_it_works_inside_a_running_event_loop() -> None:
     async def call() -> mrb.Run:
         return evaluate(model)

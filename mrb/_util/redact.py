@@ -44,10 +44,8 @@ _PLAIN = frozenset((
 _PLACES = frozenset(("env", "file", "path", "name"))
 """Last words of names whose value says where a secret is and is none itself (`api_key_env`)."""
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_NAMED = re.compile(
-    r"""(?P<before>(?<![\w-])(?P<quote>["']?)(?P<name>[A-Za-z][\w-]*)(?P=quote)\s*[=:]\s*)"""
-    r"""(?P<value>"[^"]*"|'[^']*'|(?:(?:Bearer|Basic|Token)\s+)?[^\s,;&?"'}\])]+)"""
-)
+_NAMED = re.compile(r"""(?<![\w-])(?P<quote>["']?)(?P<name>[A-Za-z][\w-]*)(?P=quote)\s*[=:]\s*""")
+_VALUE = re.compile(r""""[^"]*"|'[^']*'|(?:(?:Bearer|Basic|Token)\s+)?[^\s,;&?"'}\])]+""")
 _OPTION = re.compile(r"-{0,2}[A-Za-z][\w.-]*")
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token)\s+", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^\s/@]+@")
@@ -140,13 +138,13 @@ def _hide_secrets(text: str, here: _Here) -> str:
     if here.secrets is not None:
         text = here.secrets.sub(SECRET, text)
     text = _SHAPES.sub(SECRET, text)
-    return _NAMED.sub(_hide_query, _USER.sub(f"{SECRET}@", text)) if "://" in text else text
+    return _hide_named(_USER.sub(f"{SECRET}@", text), only_queries=True) if "://" in text else text
 
 
 def _redact_text(text: str, here: _Here) -> str:
     text = _hide_secrets(text, here)
     if "=" in text or ":" in text:
-        text = _NAMED.sub(_hide_named, text)
+        text = _hide_named(text)
     if "/" in text or "\\" in text:
         text = _mask_path(text) if _WHOLE_PATH.fullmatch(text) else _PATHS.sub(lambda found: _mask_path(found[0]), text)
         for home in here.homes:
@@ -214,18 +212,21 @@ def _collect_texts(value: Any) -> list[str]:
     return [str(value)]
 
 
-def _hide_query(found: re.Match[str]) -> str:
-    """Replace a secret in the query string of a URL: `?token=abc`."""
-    before = found.string[: found.start()]
-    return _hide_named(found) if before.endswith(("?", "&")) else found[0]
-
-
-def _hide_named(found: re.Match[str]) -> str:
-    value = found["value"]
-    if not is_secret_name(found["name"]) or SECRET[:-1] in value:
-        return found[0]
-    quote = value[0] if value[0] in "\"'" else ""
-    return f"{found['before']}{quote}{SECRET}{quote}"
+def _hide_named(text: str, *, only_queries: bool = False) -> str:
+    """Replace the values that follow secret names (`api_key=abc`), or only those in the query string of a URL."""
+    pieces, done = [], 0
+    while (found := _NAMED.search(text, done)) is not None:
+        # After another name the search goes on inside its value, which may hold names too: `config: Config(key=abc)`.
+        pieces.append(text[done : found.end()])
+        done = found.end()
+        if not is_secret_name(found["name"]) or (only_queries and text[max(found.start() - 1, 0)] not in "?&"):
+            continue
+        value = _VALUE.match(text, done)
+        if value is not None:
+            quote = value[0][0] if value[0][0] in "\"'" else ""
+            pieces.append(value[0] if SECRET[:-1] in value[0] else f"{quote}{SECRET}{quote}")
+            done = value.end()
+    return "".join([*pieces, text[done:]])
 
 
 def _mask_path(path: str) -> str:

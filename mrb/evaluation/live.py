@@ -45,7 +45,8 @@ def start_live(model: object, options: Mapping[str, object], spec: RunSpec, *, k
         loaded = load_live_reranker(model, options)
         with close_after(loaded.close):
             if keep and not spec.fresh:
-                _refuse_hidden_state(model, loaded, spec.out / (spec.name or loaded.info.name))
+                why = describe_hidden_state(model, loaded, options)
+                _refuse_hidden_state(why, loaded, spec.out / (spec.name or loaded.info.name))
             yield InProcess(loaded)
 
     return start
@@ -75,8 +76,7 @@ def name_for_workers(model: object) -> str:
     return name
 
 
-def _refuse_hidden_state(model: object, loaded: LoadedReranker, folder: Path) -> None:
-    why = describe_hidden_state(model, loaded)
+def _refuse_hidden_state(why: str | None, loaded: LoadedReranker, folder: Path) -> None:
     if why is not None and any(folder.glob(f"*/{JOURNAL_FILE}")):
         raise ResultError(
             f"{folder}: holds scores, and MRB cannot tell whether they are of {loaded.info.name} as it is now: {why}; "

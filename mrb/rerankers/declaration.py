@@ -18,7 +18,7 @@ from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.event_loop import EventLoop
 from mrb.rerankers.plugins import RERANKERS, Adapter, close_adapter, load_adapter
 from mrb.rerankers.reranker import KINDS
-from mrb.results.schema import RerankerInfo
+from mrb.results.schema import MAX_OPTION, RerankerInfo
 
 DEFAULT_CONCURRENCY = 8
 
@@ -180,18 +180,27 @@ def _check_text(name: str, field: str, value: object) -> str:
 def _list_plain_options(adapter: Adapter) -> dict[str, Any]:
     """Return the options as results store them, without secrets.
 
-    Objects and lists become JSON text, and values without a JSON form become their `str`.
+    Objects and lists become JSON text, and values without a JSON form become their `str`, without addresses in memory.
+    Raises AdapterError for what is too long for a result.
     """
     plain = (bool, int, float, str, type(None))
     found: dict[str, Any] = {}
     for name, value in redact(adapter.options).items():
         found[name] = value if isinstance(value, plain) else _format_value(value)
+        size = len(found[name]) if isinstance(found[name], str) else 0
+        if size > MAX_OPTION:
+            raise AdapterError(
+                f"{adapter.name}: option {to_one_line(name, 80)!r} has {size:,} characters as results hold it, at most "
+                f"{MAX_OPTION:,}: give the path of a file instead"
+            )
     return found
 
 
 def _format_value(value: object) -> str:
-    return (
-        json.dumps(value, ensure_ascii=False, default=str)
-        if isinstance(value, dict | list)
-        else redact_text(str(value))
-    )
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, default=_format_object)
+    return _format_object(value)
+
+
+def _format_object(value: object) -> str:
+    return re.sub(" at 0x[0-9a-fA-F]+", "", redact_text(str(value)))

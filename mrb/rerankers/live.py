@@ -28,7 +28,6 @@ from mrb.rerankers.plugins import (
     build_adapter,
     find_factory,
     format_distribution,
-    format_options,
     list_fitting,
 )
 
@@ -48,7 +47,8 @@ def load_live_reranker(model: object, options: Mapping[str, object] | None = Non
     Args:
         model: A class, which is built with the options; a function of a request; an object with an adapter's methods;
             or a model of sentence-transformers. `close` leaves objects that were given as they are.
-        options: The options by name: of the class, of the function beside its request, or of the wrapper.
+        options: The options by name: those of the class, of the function after its request, or of the wrapper. A text
+            is converted to the type in the signature; another value is passed as it is.
 
     Returns:
         The reranker. The version of a model of torch includes a hash of its weights as they are now.
@@ -65,7 +65,7 @@ def load_live_reranker(model: object, options: Mapping[str, object] | None = Non
             raise AdapterError(f"{found.name}: takes no options, because it is built already")
         adapter = Adapter(found.name, model, {}, found.source, hash_source(_unwrap(model), found.module))
     else:
-        adapter = build_adapter(found, format_options(options))
+        adapter = build_adapter(found, options or {})
     loaded = read_declarations(adapter)
     if inspect.isclass(model):
         return loaded
@@ -104,12 +104,15 @@ def is_importable(thing: object) -> bool:
     return bool(getattr(found, "__qualname__", None) == name)
 
 
-def describe_hidden_state(model: object, loaded: LoadedReranker) -> str | None:
+def describe_hidden_state(model: object, loaded: LoadedReranker, options: Mapping[str, object]) -> str | None:
     """Return why scores of an earlier call may be of another state of a live object, None if they are of the same.
 
     A class is built here, and the weights of a wrapped model are part of its version. Of other objects MRB knows the
     source only.
     """
+    objects = [name for name, value in options.items() if not _is_plain(value)]
+    if objects:
+        return f"its option {min(objects)} is an object"
     if _find_wrapper(model) is not None:
         return None
     if loaded.info.source_sha256 is None:
@@ -140,6 +143,15 @@ def _list_outside_values(function: FunctionType, seen: set[FunctionType]) -> Ite
             yield name
         elif inspect.isfunction(value) and value.__module__ == function.__module__ and value not in seen:
             yield from _list_outside_values(value, seen)
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether an option is written in results as it is."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | Path | None)
 
 
 def _is_fixed(value: object) -> bool:

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -79,8 +80,8 @@ def load_adapter(spec: str, options: Mapping[str, str], group: str = RERANKERS) 
     return build_adapter(find_factory(spec, group), options, group)
 
 
-def build_adapter(found: Factory, options: Mapping[str, str], group: str = RERANKERS) -> Adapter:
-    """Build an adapter that was found; its options are converted to the types in its signature.
+def build_adapter(found: Factory, options: Mapping[str, object], group: str = RERANKERS) -> Adapter:
+    """Build an adapter that was found; options that are text are converted to the types in its signature.
 
     Raises AdapterError if an option is unknown or invalid, or the adapter's code raises.
     """
@@ -90,10 +91,38 @@ def build_adapter(found: Factory, options: Mapping[str, str], group: str = RERAN
     return Adapter(found.name, target, typed, found.source, hash_source(found.factory, found.module))
 
 
-def format_options(options: Mapping[str, object] | None) -> dict[str, str]:
-    """Return options given in Python as `--set` gives them: a text as it is, another value as JSON."""
-    texts = (options or {}).items()
-    return {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in texts}
+def format_options(spec: str, options: Mapping[str, object] | None) -> dict[str, str]:
+    """Return options given in Python as `--set` gives them: a text or path as it is, another value as JSON.
+
+    Raises AdapterError if a value has no JSON form, or would stay text because the parameter of the adapter `spec` has
+    no type.
+    """
+    from mrb.rerankers.model_address import is_model_address
+
+    given = {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in (options or {}).items()
+    }
+    values = {name: value for name, value in given.items() if not isinstance(value, str)}
+    if values and not is_model_address(spec):
+        found = find_factory(spec)
+        types = _read_option_types(found, list_parameters(found))
+        untyped = [name for name in values if name in types and types[name] is None]
+        if untyped:
+            raise AdapterError(
+                f"{found.name}: option {untyped[0]!r} has no type in the signature, so a value by the adapter's name "
+                f"stays text: give it a type ({untyped[0]}: {type(values[untyped[0]]).__name__}), or give the class"
+            )
+    return {name: value if isinstance(value, str) else _dump_option(spec, name, value) for name, value in given.items()}
+
+
+def _dump_option(spec: str, name: str, value: object) -> str:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise AdapterError(
+            f"{to_one_line(spec, 120)}: option {name!r} is a {type(value).__name__}, which no text gives: "
+            "give the class of the reranker, with workers=1"
+        ) from error
 
 
 def is_class_with(spec: str, method: str, group: str = RERANKERS) -> bool:
@@ -271,8 +300,8 @@ def _count_positional(function: Callable[..., Any]) -> int:
     return sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
 
 
-def _convert_options(found: Factory, options: Mapping[str, str]) -> dict[str, Any]:
-    """Convert the values of `--set` to the types in the adapter's signature; without a type they stay text."""
+def _convert_options(found: Factory, options: Mapping[str, object]) -> dict[str, Any]:
+    """Convert texts to the types in the adapter's signature; without a type they stay text. Other values stay."""
     parameters = list_parameters(found)
     unknown = [name for name in options if name not in parameters]
     if unknown:
@@ -283,7 +312,7 @@ def _convert_options(found: Factory, options: Mapping[str, str]) -> dict[str, An
     if absent:
         raise AdapterError(f"{found.name}: the option {absent[0]!r} must be given: --set {absent[0]}=...")
     types = _read_option_types(found, parameters) if options else {}
-    return {name: _convert_option(found.name, name, text, types[name]) for name, text in options.items()}
+    return {name: _convert_option(found.name, name, value, types[name] or str) for name, value in options.items()}
 
 
 def list_parameters(found: Factory) -> dict[str, inspect.Parameter]:
@@ -302,7 +331,7 @@ def list_parameters(found: Factory) -> dict[str, inspect.Parameter]:
 
 
 def _read_option_types(found: Factory, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """Return the type of each parameter: the annotation, else the type of the default, else `str`."""
+    """Return the type of each parameter: the annotation, else the type of the default, else None."""
     callee = found.factory.__init__ if inspect.isclass(found.factory) else found.factory
     try:
         hints = get_type_hints(callee)
@@ -310,11 +339,14 @@ def _read_option_types(found: Factory, parameters: Mapping[str, inspect.Paramete
         raise AdapterError(f"{found.name}: its signature names an unknown type: {error}") from error
     plain = (bool, int, float)
     defaults = {n: type(p.default) for n, p in parameters.items() if isinstance(p.default, plain)}
-    return {name: hints.get(name, defaults.get(name, str)) for name in parameters}
+    return {name: hints.get(name, defaults.get(name)) for name in parameters}
 
 
-def _convert_option(adapter: str, name: str, text: str, wanted: Any) -> Any:
-    """Convert `text` to the wanted type, directly or, if that fails, as JSON (`null`, `[1, 2]`)."""
+def _convert_option(adapter: str, name: str, text: object, wanted: Any) -> Any:
+    """Convert a text to the wanted type, directly or, if that fails, as JSON (`null`, `[1, 2]`)."""
+    if not isinstance(text, str):
+        # 2 for 2.0 is the same reranker.
+        return float(text) if wanted is float and type(text) is int else text
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:

@@ -67,8 +67,10 @@ def _refuse_non_finite(value: bool | int | float | str | None) -> bool | int | f
 
 
 M = TypeVar("M", bound=Model)
+MAX_OPTION = 2000
+"""Most characters of an option's value."""
 OptionValue = Annotated[
-    bool | int | float | Annotated[str, Field(max_length=2000)] | None, AfterValidator(_refuse_non_finite)
+    bool | int | float | Annotated[str, Field(max_length=MAX_OPTION)] | None, AfterValidator(_refuse_non_finite)
 ]
 
 

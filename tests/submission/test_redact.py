@@ -234,6 +234,21 @@ def test_what_is_public_stays_as_it_is(text: str) -> None:
     assert redact_text(text) == text == hide_secrets(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: B(password={})", "config=Client(url='x', api_key='{}')", "thing: other: key = {}", "'a': {{'token': '{}'}}",
+        "url: https://example.org/x?size=3&token={}", "note='size=1, password={}'",
+    ],
+)  # fmt: skip
+def test_a_secret_in_the_value_of_another_name_is_hidden(text: str) -> None:
+    assert redact_text(text.format("hunter2hunter2")) == text.format(SECRET)
+
+
+def test_secrets_are_searched_in_linear_time() -> None:
+    assert redact_text("a=" * 200_000) == "a=" * 200_000
+
+
 def test_what_was_replaced_stays_as_it_is(home: Path) -> None:
     options = {**_options(home), "n": 3, "flag": True, "none": None, "number_key": 12345}
     once = redact(options)
