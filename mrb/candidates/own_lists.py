@@ -83,8 +83,14 @@ def _find_hub_list(task: Task) -> Path | None:
 def locate_made_lists(tasks: Sequence[Task], first_stage: str, depth: int) -> Path:
     """Return the folder in MRB's cache for the lists that a first stage makes for own tasks."""
     name = re.sub(r"[^A-Za-z0-9._+-]", "-", first_stage)[:40]
-    key = hash_json([first_stage, *(task.list_hash for task in tasks)])
+    key = hash_json([first_stage, *map(_hash_basis, tasks)])
     return _locate_cache() / "made" / f"{name}-{depth}-{key[:12]}"
+
+
+def _hash_basis(task: Task) -> str:
+    """Return the hash over what decides a list that is made of the task: all rules count, because they decide which
+    queries are judged, and only those have a list."""
+    return hash_json([task.list_hash, task.rules.model_dump(mode="json")])
 
 
 def _locate_cache() -> Path:
@@ -104,7 +110,8 @@ def _convert(task: Task, source: Path) -> Path:
         return source
     from mrb.candidates.score_files import import_candidates, read_scores  # it needs the modules that need this one
 
-    path = _locate_cache() / "files" / hash_json([task.list_hash, hash_file(source)])[:24] / f"{task.id}.parquet"
+    key = hash_json([_hash_basis(task), hash_file(source)])
+    path = _locate_cache() / "files" / key[:24] / f"{task.id}.parquet"
     if path.is_file():
         return path
     scores = read_scores(source)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from mrb.data.json_rows import Real, iterate_objects
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
@@ -28,6 +28,7 @@ QRELS_NAMES = {
 }
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,12 @@ def iterate_items(paths: Sequence[Path], role: str) -> Iterator[ItemRow]:
     """
     for place, row in _iterate_rows(paths, ID_NAMES[role]):
         id_name = _find_name(row, ID_NAMES[role], place)
-        text = next((name for name in TEXT_COLUMNS if name in row), None)
-        image = next((name for name in IMAGE_NAMES if name in row), None)
         yield ItemRow(
             place,
             _read_id(row[id_name], place, id_name),
             _read_text(row.get("title"), place, "title"),
-            None if text is None else _read_text(row[text], place, text),
-            () if image is None else _read_images(row[image], place, image),
+            _read_one(row, TEXT_COLUMNS, _read_text, place),
+            _read_one(row, IMAGE_NAMES, _read_images, place) or (),
         )
 
 
@@ -217,6 +216,16 @@ def _read_text(value: object, place: str, name: str) -> str | None:
     return str(value)
 
 
+def _read_one(
+    row: Mapping[str, Any], names: Sequence[str], read: Callable[[object, str, str], T], place: str
+) -> T | None:
+    """Return the value of the only one of the columns that has one; columns with the same value are one."""
+    found = {name: value for name in names if name in row and (value := read(row[name], place, name))}
+    if len(set(found.values())) > 1:
+        raise DataError(f"{place}: columns {' and '.join(found)} hold different values; keep one of them")
+    return next(iter(found.values()), None)
+
+
 def _read_images(value: object, place: str, name: str) -> tuple[str | bytes, ...]:
     """Return the images of a row: a path, several, or the Hub's image feature with the encoded bytes."""
     if isinstance(value, list):
@@ -227,6 +236,11 @@ def _read_images(value: object, place: str, name: str) -> tuple[str | bytes, ...
         encoded = value.get("bytes")
         if isinstance(encoded, bytes):
             return (encoded,)
+        if encoded is not None:
+            raise DataError(
+                f"{place}, column {name}: bytes is {_show(encoded)}, wanted encoded bytes, which parquet can hold; "
+                "elsewhere name the file of the image"
+            )
         if value.get("path") is None:
             return ()
         value = value["path"]

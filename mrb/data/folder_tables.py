@@ -47,6 +47,10 @@ QRELS_SCHEMA = pa.schema(
 )
 
 
+Stamp = tuple[int, int, int, int]
+"""What a change of a file changes (`_stamp`)."""
+
+
 @dataclass(frozen=True)
 class FolderTables:
     """The tables of a data folder (ITEM_SCHEMA or SEVERAL_SCHEMA, QRELS_SCHEMA), and the SHA-256 of their content.
@@ -62,11 +66,11 @@ class FolderTables:
 
 
 class _Record(Model):
-    """What a folder held: the content's hash, and (size, time of change in ns) of each image that a row names."""
+    """What a folder held: the content's hash, and the stamp of each image that a row names."""
 
     schema_version: Literal[1] = 1
     content: Sha256
-    images: dict[str, tuple[int, int]]
+    images: dict[str, Stamp]
 
 
 def read_folder_tables(files: FolderFiles, caps: ImageCaps) -> FolderTables:
@@ -91,8 +95,15 @@ def read_folder_tables(files: FolderFiles, caps: ImageCaps) -> FolderTables:
 
 
 def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
-    """Read all files, write the cache, the record last, and return it."""
-    images: dict[str, tuple[int, int]] = {}
+    """Read all files, write the cache, the record last, and return it.
+
+    An old record goes first: after a build that fails or is killed it would vouch for the new tables.
+    """
+    try:
+        (cache / RECORD_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise ResultError(f"{cache / RECORD_FILE}: cannot be removed: {error.strerror}") from error
+    images: dict[str, Stamp] = {}
     digests = []
     for role in ROLES:
         reader = _ItemReader(files, role, caps, images)
@@ -115,32 +126,35 @@ class _ItemReader:
     files: FolderFiles
     role: Literal["queries", "corpus"]
     caps: ImageCaps
-    named: dict[str, tuple[int, int]]
+    named: dict[str, Stamp]
 
     def __iter__(self) -> Iterator[tuple[ItemRow, tuple[bytes, ...]]]:
         beside = {path.stem: path for path in self._check_stems()}
         paths = getattr(self.files, self.role)
-        taken = 0
+        taken: set[str] = set()
         for row in iterate_items(paths, self.role):
             images = tuple(self._read(image, row.place) for image in row.images)
             if not images and row.id in beside:
                 images = (self._open(beside[row.id], row.place),)
-                taken += 1
+                taken.add(row.id)
             yield row, images
         if not paths:
             for stem, path in beside.items():
                 yield ItemRow(str(path), stem, None, None, ()), (self._open(path, str(path)),)
-        elif beside and not taken and not self.named:
-            first = next(iter(beside.values()))
-            raise DataError(
-                f"{first}: no id of the {self.role} is {first.stem!r}, and no row names an image; an image is "
-                "named after its item's id, or a column `image` names it"
-            )
-        elif 0 < taken < len(beside) and not self.named:
-            folder = next(iter(beside.values())).parent
+        elif left := [path for stem, path in beside.items() if stem not in taken and not self._is_named(path)]:
+            if len(left) == len(beside):
+                raise DataError(
+                    f"{left[0]}: no id of the {self.role} is {left[0].stem!r}, and no row names an image of this "
+                    "folder; an image is named after its item's id, or a column `image` names it"
+                )
             logger.warning(
-                f"{folder}: {len(beside) - taken} of {len(beside)} images are named after no id and left out"
+                f"{left[0].parent}: {len(left)} of {len(beside)} images belong to no row and are left out, the first "
+                f"is {left[0].name!r}"
             )
+
+    def _is_named(self, path: Path) -> bool:
+        """Return whether a row of this role, or of the role before, names the image."""
+        return path.relative_to(self.files.folder).as_posix() in self.named
 
     def _check_stems(self) -> Sequence[Path]:
         found: dict[str, Path] = {}
@@ -247,7 +261,8 @@ def _read_record(cache: Path, folder: Path) -> _Record | None:
     return record if same else None
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return size and time of change (ns) of a file."""
+def _stamp(path: Path) -> Stamp:
+    """Return size, times of change (ns) and number of a file. A program can set the first time, as `cp -p` does, but
+    not the second."""
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

@@ -62,6 +62,13 @@ class ImageHandle:
         """The SHA-256 of the encoded bytes. The same image file has the same key in every request."""
         return hash_bytes(self.encoded)
 
+    @property
+    def content_hash(self) -> str:
+        """The SHA-256 of the encoded bytes, and of the task's downscale if it declares one: a key for what is computed
+        of the pixels."""
+        scale = self._caps.downscale_pixels
+        return self.sha256 if scale is None else hash_json([self.sha256, scale])
+
     @cached_property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels from the header, before rotation and downscaling. No pixel is decoded."""
@@ -198,7 +205,7 @@ class Item:
     @cached_property
     def content_hash(self) -> str:
         """The SHA-256 of the item's content (64 hex digits), a key for caches. Equal content gives an equal hash."""
-        hashes = [image.sha256 for image in self.images]
+        hashes = [image.content_hash for image in self.images]
         return hash_json([self.text, hashes if len(hashes) > 1 else hashes[0] if hashes else None])
 
 

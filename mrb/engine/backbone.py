@@ -50,7 +50,7 @@ def make_row(prompt: Prompt, features: Mapping[str, Features], start: int = 0, e
         text = placed.start - at
         positions[:, at : placed.start] = number + np.arange(text)
         number += text
-        height, width = features[placed.image.sha256].grid
+        height, width = features[placed.image.content_hash].grid
         at = placed.start + placed.count
         positions[0, placed.start : at] = number
         positions[1, placed.start : at] = number + np.repeat(np.arange(height), width)
@@ -142,7 +142,7 @@ class Backbone:
     def _embed_inputs(self, rows: Sequence[Row], ids: torch.Tensor, features: Mapping[str, Features]) -> dict[str, Any]:
         """Return the inputs with each image's features in place of its placeholder tokens."""
         embeds = self._decoder.embed_tokens(ids)
-        seen = [features[placed.image.sha256] for row in rows for placed in row.images]
+        seen = [features[placed.image.content_hash] for row in rows for placed in row.images]
         if not seen:
             return {"inputs_embeds": embeds}
         mask = torch.zeros(ids.shape, dtype=torch.bool, device=self.device)

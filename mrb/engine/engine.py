@@ -44,7 +44,7 @@ class Pair:
     @cached_property
     def order(self) -> tuple[int, bytes, tuple[str, ...]]:
         """Sort key within a batch: longest first, ties by content, so that the input order does not matter."""
-        return -len(self.prompt.ids), self.prompt.ids.tobytes(), tuple(p.image.sha256 for p in self.prompt.images)
+        return -len(self.prompt.ids), self.prompt.ids.tobytes(), tuple(p.image.content_hash for p in self.prompt.images)
 
 
 @dataclass(frozen=True)
@@ -212,12 +212,15 @@ class Engine(BatchRunner):
 
     def _extract_features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:
         """Return the features of the images between two tokens of the pairs' prompts."""
-        wanted = {image.sha256: image for pair in pairs for image in _list_images(pair.prompt, start, end)}
+        wanted = {image.content_hash: image for pair in pairs for image in _list_images(pair.prompt, start, end)}
         try:
             return self._get_extractor().features(wanted.values()) if wanted else {}
         except MRBError as error:
             shown = (
-                pair.places[0] for pair in pairs for image in _list_images(pair.prompt) if image.sha256 == error.image
+                pair.places[0]
+                for pair in pairs
+                for image in _list_images(pair.prompt)
+                if image.content_hash == error.image
             )
             error.place = next(shown, ())
             raise

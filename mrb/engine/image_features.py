@@ -106,7 +106,7 @@ class ImageFeatureExtractor:
 
         Images announced earlier that are not among these are dropped.
         """
-        self._queue = {image.sha256: image for image in images}
+        self._queue = {image.content_hash: image for image in images}
         for key in self._waiting.keys() - self._queue.keys():
             future, size = self._waiting.pop(key)
             future.cancel()
@@ -117,7 +117,7 @@ class ImageFeatureExtractor:
         """Return the images' features by hash. A distinct image goes through the tower once while it is cached."""
         found: dict[str, Features] = {}
         missing: list[ImageHandle] = []
-        for key, image in {image.sha256: image for image in images}.items():
+        for key, image in {image.content_hash: image for image in images}.items():
             held = self._held.get(key)
             if held is None:
                 missing.append(image)
@@ -127,16 +127,16 @@ class ImageFeatureExtractor:
         self._stats.cache_hits += len(found)
         self._stats.cache_misses += len(missing)
         for image, features in self._encode(missing):
-            found[image.sha256] = features
-            self._keep_features(image.sha256, features)
+            found[image.content_hash] = features
+            self._keep_features(image.content_hash, features)
         self._submit_images()
         return found
 
     def fresh(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
         """Return the images' features by hash, computed now and not cached: for a tower that is being trained."""
-        distinct = {image.sha256: image for image in images}
+        distinct = {image.content_hash: image for image in images}
         self._stats.cache_misses += len(distinct)
-        found = {image.sha256: features for image, features in self._encode(list(distinct.values()))}
+        found = {image.content_hash: features for image, features in self._encode(list(distinct.values()))}
         self._submit_images()
         return found
 
@@ -170,14 +170,14 @@ class ImageFeatureExtractor:
         try:
             return self._take_pixels(image)
         except MRBError as error:
-            error.image = image.sha256
+            error.image = image.content_hash
             raise
 
     def _take_pixels(self, image: ImageHandle) -> Pixels:
-        self._queue.pop(image.sha256, None)  # computed now, so no longer to prefetch
-        if image.sha256 not in self._waiting:
+        self._queue.pop(image.content_hash, None)  # computed now, so no longer to prefetch
+        if image.content_hash not in self._waiting:
             return self._compute_pixels(image)
-        future, size = self._waiting.pop(image.sha256)
+        future, size = self._waiting.pop(image.content_hash)
         self._waiting_bytes -= size
         return future.result()
 

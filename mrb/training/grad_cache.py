@@ -163,7 +163,7 @@ def _sum_unseen(features: Mapping[str, Features], batch: Batch) -> Tensor | floa
 
     It makes DDP reduce the vision tower also on a process whose batch has no image.
     """
-    shown = {image.sha256 for image in batch.images}
+    shown = {image.content_hash for image in batch.images}
     total: Tensor | float = 0.0
     for key in features.keys() - shown:
         total = total + 0 * features[key].embeds.sum()

@@ -12,7 +12,7 @@ import pytest
 
 from mrb.candidates.lists import read_parquet
 from mrb.candidates.load import has_candidates, load_candidates
-from mrb.candidates.own_lists import find_own_list
+from mrb.candidates.own_lists import find_own_list, locate_made_lists
 from mrb.candidates.score_files import read_scores
 from mrb.data.load import load_task_data
 from mrb.data.own_tasks import load_folder_task
@@ -145,3 +145,19 @@ def test_two_tasks_of_one_id_are_not_one_run(folder: Path, tmp_path: Path) -> No
     tasks = [load_folder_task(folder), load_folder_task(write_beir(other))]
     with pytest.raises(MRBError, match="two tasks are named 'listed-beers'"):
         select_tasks(None, (), (), None, own=tasks)
+
+
+def test_a_rule_that_judges_another_query_makes_another_list(folder: Path) -> None:
+    write_trec(folder / "run.trec", LISTS)
+    with (folder / "qrels" / "test.tsv").open("a") as file:
+        file.write("q3\tdoc3\t0\nq3\tdoc3\t1\n")
+    with (folder / "queries.jsonl").open("a") as file:
+        file.write('{"_id": "q3", "text": "Which beer is brewed cold?"}\n')
+    found, made = [], []
+    for rule in ("first", "max"):
+        (folder / "task.toml").write_text(f'[rules]\nduplicates = "{rule}"\n')
+        task = load_folder_task(folder)
+        made.append(locate_made_lists([task], "bm25", 2))
+        write_trec(folder / "run.trec", {**LISTS, "q3": ["doc3"]})
+        found.append(sorted(lists_of(task)))
+    assert found == [["q1", "q2"], ["q1", "q2", "q3"]] and made[0] != made[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,6 +232,12 @@ def two_stems(folder: Path) -> None:
     put_image(folder, "images/doc1.jpg")
 
 
+def query_images_alone(folder: Path) -> None:
+    put_image(folder, "shown/a.png")
+    write_lines(folder / "queries.jsonl", [{"_id": name, "image": "shown/a.png"} for name in QUERIES])
+    put_image(folder, "images/x.png")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -265,6 +272,9 @@ def two_stems(folder: Path) -> None:
         (large_image, r"a\.png has \d+ bytes, an image may have 10"),
         (two_stems, r"id 'doc1' occurs twice; doc1\.jpg has it too"),
         (lambda folder: put_image(folder, "images/x.png"), r"x\.png: no id of the corpus is 'x'"),
+        (query_images_alone, r"x\.png: no id of the corpus is 'x', and no row names an image of this folder"),
+        (row(_id="d", image={"bytes": "iVBORw0KGgo=", "path": None}), r"line 4, column image: bytes is \"iVBORw"),
+        (row(_id="d", text="a", query="b"), r"line 4: columns text and query hold different values"),
         (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: Extra inputs"),
         (lambda folder: (folder / "task.toml").write_text('id = "A B"'), r"task\.toml: id: String should match"),
         (
@@ -322,3 +332,45 @@ def test_an_item_may_have_several_images(beir: Path) -> None:
     data = load_task_data(load_folder_task(beir))
     found = [[image.encoded for image in data.corpus.item(doc_id).images] for doc_id in ("doc1", "doc4", "doc5")]
     assert found == [[], [pictures()[2], pictures()[0]], [pictures()[1]]]
+
+
+def test_a_build_that_fails_leaves_no_record_that_vouches_for_its_tables(beir: Path) -> None:
+    put_image(beir, "shown/a.png")
+    put_image(beir, "shown/b.png", pictures()[1])
+    write_lines(beir / "queries.jsonl", [{"_id": name, "image": "shown/a.png"} for name in QUERIES])
+    add_row(beir, _id="doc4", image="shown/b.png")
+    task = load_folder_task(beir)
+    kept = [(beir / "shown" / name).rename(beir / f"kept-{name}") for name in ("a.png", "b.png")]
+    put_image(beir, "shown/a.png", pictures()[2])
+    put_image(beir, "shown/b.png", b"broken")
+    with pytest.raises(DataError, match="not an image"):
+        load_folder_task(beir)
+    for path in kept:
+        path.replace(beir / "shown" / path.name.removeprefix("kept-"))
+    assert load_folder_task(beir) == task
+    image = load_task_data(task).queries.item("q1").image
+    assert image is not None and image.encoded == PNG
+
+
+def test_an_image_of_the_same_size_and_time_is_another_one(beir: Path) -> None:
+    mixed_corpus(beir)
+    path, other = beir / "images" / "a.png", bytearray(PNG)
+    before, stat = load_folder_task(beir), path.stat()
+    other[-1] ^= 1  # after the header, which is all that is read here
+    path.write_bytes(other)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert load_folder_task(beir).revision != before.revision
+
+
+def test_the_column_that_has_the_value_is_read(beir: Path) -> None:
+    put_image(beir)
+    add_row(beir, _id="doc4", text=None, query="a caption", image=None, images=["images/a.png"])
+    item = load_task_data(load_folder_task(beir)).corpus.item("doc4")
+    assert item.text == "a caption" and [image.encoded for image in item.images] == [PNG]
+
+
+def test_images_that_belong_to_no_row_are_counted(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put_image(beir, "images/doc2.png")
+    put_image(beir, "images/other.png")
+    load_folder_task(beir)
+    assert "1 of 2 images belong to no row and are left out, the first is 'other.png'" in caplog.text

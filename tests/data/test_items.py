@@ -80,6 +80,13 @@ def test_hashes_are_of_the_content() -> None:
     assert len(set(hashes)) == 4
 
 
+def test_a_downscale_is_content_because_it_decides_the_pixels() -> None:
+    data = encoded(Image.new("RGB", (3, 2), RED))
+    whole, small = handle(data), handle(data, ImageCaps(downscale_pixels=4))
+    assert whole.sha256 == small.sha256 and whole.content_hash != small.content_hash
+    assert Item("a", whole).content_hash != Item("a", small).content_hash
+
+
 def test_an_item_holds_several_images_in_order() -> None:
     one, other = (handle(encoded(Image.new("RGB", (2, 2), colour))) for colour in ("red", "blue"))
     item = Item("pages", images=[one, other])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrb.data.items import ImageHandle, Item
+from mrb.data.items import ImageCaps, ImageHandle, Item
 from mrb.engine import image_features as module
 from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.rerankers.declaration import load_reranker
@@ -92,3 +92,10 @@ def test_whole_windows_leave_nothing_behind(pictures: ImageFeatureExtractor, tin
     held = reranker.target.engine.pictures
     assert (held._waiting, held._waiting_bytes, held._queue) == ({}, 0, {})
     reranker.close()
+
+
+def test_an_image_that_a_task_shrinks_has_features_of_its_own(pictures: ImageFeatureExtractor) -> None:
+    whole = picture(100, 100)
+    small = ImageHandle(lambda: whole.encoded, where="small", caps=ImageCaps(downscale_pixels=60 * 60))
+    found = pictures.features([whole, small])
+    assert found.keys() == {whole.content_hash, small.content_hash} and len(found) == 2
