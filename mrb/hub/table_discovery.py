@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mrb.errors import DataError, to_one_line
+
 Tables = dict[str, dict[str, list[str]]]
 """{config: {split: the paths of its files, in order}}."""
 
 FORMATS = {".parquet": "parquet", ".jsonl": "json", ".jsonl.gz": "json", ".json": "json", ".tsv": "tsv"}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(-[0-9a-f]+)?$")
+_MAX_GLOB, _MAX_OPEN_WILDCARDS = 200, 3
 _ROOT_TABLES = ("corpus", "queries", "query")
 _ALSO = {"default": "qrels", "qrels": "default", "query": "queries", "queries": "query"}
 
@@ -34,7 +37,8 @@ def _find_declared(paths: Sequence[str], configs: object) -> Tables:
         if not isinstance(config, dict) or not isinstance(config.get("config_name"), str):
             continue
         for split, pattern in _iterate_patterns(config.get("data_files")):
-            matched = [path for path in paths if _compile_glob(pattern).fullmatch(path)]
+            glob = _compile_glob(pattern)
+            matched = [path for path in paths if glob.fullmatch(path)]
             if matched:
                 tables.setdefault(config["config_name"], {}).setdefault(split, []).extend(matched)
     return tables
@@ -50,10 +54,32 @@ def _iterate_patterns(data_files: object) -> Iterable[tuple[str, str]]:
 
 
 def _compile_glob(glob: str) -> re.Pattern[str]:
-    """Compile a glob: `*` and `?` match within a folder, `**` across folders."""
-    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", glob)
-    return re.compile("".join(signs.get(piece, re.escape(piece)) for piece in pieces))
+    """Compile a glob: `*` and `?` match within a folder, `**` across folders.
+
+    Globs are of strangers, so the time of a match is limited: a part between two `**` is compiled to backtrack over its
+    last `*` only, and such a `*` and each `**` count as open.
+    """
+    pieces = re.split(r"(\*\*/|\*\*)", glob)
+    parts = pieces[::2]
+    opened = len(parts) - 1 + sum("*" in part.rpartition("/")[2] for part in parts)
+    if len(glob) > _MAX_GLOB or opened > _MAX_OPEN_WILDCARDS:
+        raise DataError(f"README.md: the pattern {to_one_line(glob, 80)!r} is too long or has too many wildcards")
+    crossing = {"**/": "(?:.*/)?", "**": ".*"}
+    return re.compile("".join(crossing.get(piece) or _translate_part(piece) for piece in pieces))
+
+
+def _translate_part(part: str) -> str:
+    *folders, name = map(_translate_name, part.split("/"))
+    return "".join(f"(?>{folder}/)" for folder in folders) + name
+
+
+def _translate_name(name: str) -> str:
+    """Return the pattern of a name: each `*` but the last takes as little as it can and is not tried again."""
+    texts = [re.escape(text).replace(r"\?", "[^/]") for text in name.split("*")]
+    if len(texts) == 1:
+        return texts[0]
+    first, *middle, last = texts
+    return first + "".join(f"(?>[^/]*?{text})" for text in middle) + f"[^/]*{last}"
 
 
 def _find_conventional(paths: Sequence[str]) -> Tables:

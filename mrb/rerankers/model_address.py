@@ -84,13 +84,6 @@ def resolve_model(spec: str, options: Mapping[str, str]) -> ResolvedModel:
         AdapterError: There is no such model, it means two things, or no adapter is sure to be right.
         DataError: The Hub refuses or cannot be reached.
     """
-    return _resolve(spec, tuple(sorted(options.items())), str(Path.cwd()))
-
-
-@cache
-def _resolve(spec: str, given: tuple[tuple[str, str], ...], _here: str) -> ResolvedModel:
-    """`_here`, the working folder, is part of the cache's key: a relative path means another folder elsewhere."""
-    options = dict(given)
     if "path" in options:
         raise AdapterError(f"{to_one_line(spec, 120)}: --model names the model and --set path= another: give one")
     hub = _HUB_ID.fullmatch(spec)
@@ -106,7 +99,7 @@ def _resolve(spec: str, given: tuple[tuple[str, str], ...], _here: str) -> Resol
         raise AdapterError(
             f"{to_one_line(spec, 120)}: there is no such folder, and a model of the Hub is ORG/NAME or ORG/NAME@COMMIT"
         )
-    return _resolve_hub(hub["repository"], hub["revision"], options)
+    return _resolve_hub(hub["repository"], hub["revision"], tuple(sorted(options.items())))
 
 
 def _resolve_folder(spec: str, folder: Path, options: Mapping[str, str]) -> ResolvedModel:
@@ -117,7 +110,9 @@ def _resolve_folder(spec: str, folder: Path, options: Mapping[str, str]) -> Reso
     return _finish(folder.resolve().name, spec, found.adapter, found.what, {"path": path, **found.options}, options)
 
 
-def _resolve_hub(repository: str, revision: str | None, options: Mapping[str, str]) -> ResolvedModel:
+@cache  # not of a folder, whose files may change
+def _resolve_hub(repository: str, revision: str | None, given: tuple[tuple[str, str], ...]) -> ResolvedModel:
+    options = dict(given)
     typed = options.get("revision")
     if revision is not None and typed not in (None, revision):
         raise AdapterError(f"{repository}: @{revision} and --set revision={to_one_line(typed, 50)} differ: give one")

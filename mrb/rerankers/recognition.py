@@ -25,7 +25,9 @@ PAIR_ENCODERS = frozenset(
         *("nystromformer", "rembert", "roberta", "roformer", "xlm", "xlm-roberta", "xlm-roberta-xl", "xlnet", "xmod"),
     }
 )
-_EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_OPENING = re.compile(r"\{[{%#]")
+_CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
+_MAX_TEMPLATES = 50
 _GAP = "\0"
 _TRAINED = ("layout", "max_length", "min_pixels", "max_pixels")
 _SENTENCE = "sentence_transformers"
@@ -86,9 +88,13 @@ class _Model:
         stated = {name: model.get(name) for name in _TRAINED} if isinstance(model, dict) else {}
         layout = stated.pop("layout", None)
         known = {known.name for known in LAYOUTS}
-        if layout not in known or not all(type(value) is int and value > 0 for value in stated.values()):
+        if (
+            not isinstance(layout, str)
+            or layout not in known
+            or not all(type(value) is int and value > 0 for value in stated.values())
+        ):
             return None
-        options = {"layout": str(layout), **{name: str(value) for name, value in stated.items()}}
+        options = {"layout": layout, **{name: str(value) for name, value in stated.items()}}
         return Recognised("yes-no", f"trained by mrb train, layout {layout}", options)
 
     def _refuse_own_code(self) -> None:
@@ -123,7 +129,8 @@ class _Model:
         return " ".join(["mrb run --model", adapter, *(f"--set {name}={value}" for name, value in given.items())])
 
     def _recognise_modules(self) -> Recognised:
-        stated = self._read_table("config_sentence_transformers.json").get("model_type")
+        settings = self._read_table("config_sentence_transformers.json")
+        stated, prompts = settings.get("model_type"), settings.get("prompts")
         types = self._list_module_types()
         if stated == "CrossEncoder" or any(f"{_SENTENCE}.cross_encoder." in name for name in types):
             return Recognised("cross-encoder", "a CrossEncoder of sentence-transformers")
@@ -135,7 +142,9 @@ class _Model:
         if any(name.endswith(".LogitScore") for name in types):
             return Recognised("cross-encoder", "a CrossEncoder of sentence-transformers")
         last = types[-1].rpartition(".")[2] if types else "no module"
-        return Recognised("bi-encoder", f"a SentenceTransformer (embeddings, last module {last})")
+        # Many models were trained with a prompt that their card alone states; without it their scores are worse.
+        told = "" if isinstance(prompts, dict) and any(prompts.values()) else ", no prompt in its files"
+        return Recognised("bi-encoder", f"a SentenceTransformer (embeddings, last module {last}{told})")
 
     def _recognise_architecture(self) -> Recognised:
         names = [name for name in _to_list(self.config.get("architectures")) if isinstance(name, str)]
@@ -157,7 +166,8 @@ class _Model:
             )
         kind = _to_text(self.config.get("model_type"))
         marked = _SENTENCE in self.config or "sbert_ce_default_activation_function" in self.config
-        if kind in PAIR_ENCODERS or marked:
+        # A decoder with a chat template may have been trained with it, which sentence-transformers' mark does not say.
+        if kind in PAIR_ENCODERS or (marked and not self._list_templates()):
             return Recognised("cross-encoder", f"{name} with one label")
         raise AdapterError(
             f"{self.address}: {name}, a decoder with one label, and its files do not say with which prompt it was "
@@ -203,6 +213,8 @@ class _Model:
         for name in ("tokenizer_config.json", "chat_template.json"):
             stated = self._read_table(name).get("chat_template")
             found += [one.get("template") if isinstance(one, dict) else one for one in _to_list(stated)]
+        if len(found) > _MAX_TEMPLATES:
+            raise AdapterError(f"{self.address}: has {len(found):,} chat templates, at most {_MAX_TEMPLATES} are read")
         return [one for one in found if isinstance(one, str)]
 
     def _list_bases(self) -> list[str]:
@@ -233,10 +245,26 @@ def match_layouts(template: str) -> list[PromptTemplate]:
 
     If several have the same prompt, only those whose default instruction is in the template are returned, if any is.
     """
-    literal = _strip_ends(_EXPRESSION.split(template))
+    literal = _strip_ends(_split_template(template))
     same = [layout for layout in LAYOUTS if literal in _list_forms(layout)]
     told = [layout for layout in same if layout.default_instruction and layout.default_instruction in template]
     return told or same
+
+
+def _split_template(template: str) -> list[str]:
+    """Return the literal texts around the expressions, statements and comments of Jinja, in linear time."""
+    parts, start, at = [], 0, 0
+    closing = dict(_CLOSING)
+    while (found := _OPENING.search(template, at)) is not None:
+        sign = closing.get(found[0])
+        end = -1 if sign is None else template.find(sign, found.end())
+        if end < 0:  # the end of the template has no such sign
+            closing.pop(found[0], None)
+            at = found.start() + 1
+            continue
+        parts.append(template[start : found.start()])
+        start = at = end + 2
+    return [*parts, template[start:]]
 
 
 def suggest_layouts(base: str) -> list[str]:

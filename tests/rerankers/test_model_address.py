@@ -66,7 +66,10 @@ def test_an_embedding_model_of_the_hub_is_a_bi_encoder(
 ) -> None:
     done = mrb_on_hub("run", "--model", "acme/embedder", "--set", "max_length=30", *TRIAL)
     assert done.returncode == 0, done.stderr
-    assert "acme/embedder: a SentenceTransformer (embeddings, last module Normalize) -> bi-encoder\n" in done.stderr
+    assert (
+        "acme/embedder: a SentenceTransformer (embeddings, last module Normalize, no prompt in its files) -> bi-encoder\n"
+        in (done.stderr)
+    )
     reranker, _ = read(tmp_path, "acme.embedder")
     assert reranker["options"] == {"max_length": 30, "path": "acme/embedder"}
     assert reranker["version"] == f"1+{COMMIT[:16]}"
@@ -95,6 +98,15 @@ def test_a_folder_runs_as_the_adapter_spelled_out(tiny: Tiny, here: Path) -> Non
     long = load_reranker("cross-encoder", {"path": "./my model", "max_length": "30"}).info
     assert short.name == "my.model"
     assert short.model_copy(update={"name": long.name}) == long
+
+
+def test_a_folder_is_read_again_after_a_training(here: Path) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "config.json").write_text("{}")
+    for layout in ("gmr-tiny", "qwen3-reranker"):
+        settings = {"layout": layout, "max_length": 64, "min_pixels": 1024, "max_pixels": 4096}
+        (here / "mine" / "training.json").write_text(json.dumps({"recipe": {"model": settings}}))
+        assert resolve_model("./mine", {}).options["layout"] == layout
 
 
 def test_published_models_need_no_file_and_keep_their_adapters_name(

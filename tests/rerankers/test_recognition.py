@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mrb.engine.published_prompts import LAYOUTS
 from mrb.errors import AdapterError
 from mrb.hub.model_files import MAX_BYTES, read_folder_files
 from mrb.rerankers.known_models import find_known_models
-from mrb.rerankers.recognition import Recognised, match_layouts, recognise_model
+from mrb.rerankers.recognition import Recognised, _split_template, match_layouts, recognise_model
 from tests.builders.museum import exhibits
 
 pytestmark = pytest.mark.torch
@@ -173,7 +174,13 @@ def test_a_folder_of_mrb_train_says_all() -> None:
     found = recognise({"config.json": config, "training.json": {"recipe": {"model": settings}}})
     assert found.adapter == "yes-no"
     assert found.options == {name: str(value) for name, value in settings.items()}
-    for damaged in ({"layout": "mine"}, settings | {"max_length": "1 --set x=y"}, settings | {"min_pixels": True}, []):
+    for damaged in (
+        {"layout": "mine"},
+        settings | {"layout": []},
+        settings | {"max_length": "1 --set x=y"},
+        settings | {"min_pixels": True},
+        [],
+    ):
         assert "holds no" not in refused({"config.json": config, "training.json": {"recipe": {"model": damaged}}})
 
 
@@ -197,6 +204,8 @@ def test_a_decoder_that_sentence_transformers_saved_is_a_cross_encoder() -> None
     config = {"architectures": ["Qwen3ForSequenceClassification"], "model_type": "qwen3", "id2label": {"0": "LABEL_0"}}
     marked = config | {"sentence_transformers": {"version": "5.1.1"}}
     assert recognise({"config.json": marked}).adapter == "cross-encoder"
+    chat: dict[str, object] = {"config.json": marked, "tokenizer_config.json": {"chat_template": QWEN3}}
+    assert "do not say with which prompt it was trained" in refused(chat)
     assert refused({"config.json": config}).endswith("mrb run --model cross-encoder --set path=acme/model")
 
 
@@ -225,6 +234,20 @@ def test_modules_of_sentence_transformers(kind: str | None, types: list[str], ex
         assert expected in refused(files)
 
 
+@pytest.mark.parametrize(
+    ("prompts", "told"),
+    [({"query": "query: ", "document": ""}, False), ({"query": "", "document": ""}, True), (None, True), ([1], True)],
+)
+def test_an_embedding_model_without_a_prompt_says_so(prompts: object, told: bool) -> None:
+    settings = {} if prompts is None else {"prompts": prompts}
+    types = ["Transformer", "Pooling"]
+    modules = [{"type": f"sentence_transformers.models.{name}"} for name in types]
+    found = recognise({"modules.json": modules, "config_sentence_transformers.json": settings})
+    assert found.what == (
+        f"a SentenceTransformer (embeddings, last module Pooling{', no prompt in its files' if told else ''})"
+    )
+
+
 def test_code_of_its_own_runs_only_if_typed() -> None:
     config = {"architectures": ["NewForSequenceClassification"], "model_type": "new", "id2label": {"0": "LABEL_0"}}
     files: dict[str, object] = {"config.json": config | {"auto_map": {"AutoConfig": "configuration.NewConfig"}}}
@@ -240,6 +263,26 @@ def test_code_of_its_own_runs_only_if_typed() -> None:
 
 
 # Hostile files
+
+
+@pytest.mark.parametrize("sign", ["{{", "{%", "{#", "{{{", "{{ }", "{{}}{%"])
+def test_templates_are_read_in_linear_time(sign: str) -> None:
+    assert match_layouts(sign * 500_000) == []
+
+
+@pytest.mark.parametrize(
+    "template", ["{{}}a{{ b }}{{", "{{a{{b}}c}}d", "{%{{%}x}}{#y", "{# }} #}{{{x}}}", "{{{%a%}{{b", "a\n{{\n}}{", ""]
+)
+def test_templates_are_split_as_by_a_regular_expression(template: str) -> None:
+    plain = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+    assert _split_template(template) == plain.split(template)
+
+
+def test_too_many_templates_are_refused() -> None:
+    config = {"architectures": ["XForCausalLM"]}
+    templates = [{"name": str(n), "template": str(n)} for n in range(100)]
+    line = refused({"config.json": config, "tokenizer_config.json": {"chat_template": templates}})
+    assert "has 101 chat templates, at most 50 are read" in line
 
 
 @pytest.mark.parametrize(
