@@ -66,10 +66,8 @@ def test_an_embedding_model_of_the_hub_is_a_bi_encoder(
 ) -> None:
     done = mrb_on_hub("run", "--model", "acme/embedder", "--set", "max_length=30", *TRIAL)
     assert done.returncode == 0, done.stderr
-    assert (
-        "acme/embedder: a SentenceTransformer (embeddings, last module Normalize, no prompt in its files) -> bi-encoder\n"
-        in (done.stderr)
-    )
+    what = "a SentenceTransformer (embeddings, last module Normalize, no prompt in its files)"
+    assert f"acme/embedder: {what} -> bi-encoder\n" in done.stderr
     reranker, _ = read(tmp_path, "acme.embedder")
     assert reranker["options"] == {"max_length": 30, "path": "acme/embedder"}
     assert reranker["version"] == f"1+{COMMIT[:16]}"
