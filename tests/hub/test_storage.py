@@ -109,7 +109,7 @@ def test_a_limit_on_the_size_of_files(
     assert mrb(*command).returncode == 0
 
 
-@pytest.mark.parametrize("size", ["4k", "8k"])
+@pytest.mark.parametrize("size", ["4k", "4k"])
 @BOTH
 def test_the_cache_of_mrb_itself_is_full(
     command: tuple[str, ...], size: str, shell: Callable[..., Done], tmp_path: Path
