@@ -13,7 +13,8 @@ import pytest
 
 from mrb.baselines.gmr_tiny import GMRTiny
 from mrb.metrics.measures import HEADLINE
-from mrb.results.run import find_averages, load_run
+from mrb.results.run import load_run
+from mrb.results.table import find_averages
 from tests.builders.doc_pages import compare_lines, run_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
