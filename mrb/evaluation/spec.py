@@ -161,5 +161,9 @@ def _find_default_depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
         for path in (find_own_list(task) for task in tasks if not is_registered(task.id))
         if path
     ]
-    embedded = all(task.source.kind == "embedded" for task in tasks)
-    return load_suite(DEFAULT_SUITE).depth if embedded else min([DEFAULT_DEPTH, *depths])
+    shipped = [task.id for task in tasks if task.source.kind == "embedded"]
+    if shipped and len(shipped) < len(tasks) and any(not is_registered(task.id) for task in tasks):
+        raise TaskError(
+            f"{shipped[0]} and your own data have different depths by default; give --depth, or two commands"
+        )
+    return load_suite(DEFAULT_SUITE).depth if shipped == [task.id for task in tasks] else min([DEFAULT_DEPTH, *depths])

@@ -43,12 +43,19 @@ def refuse_replacement(folder: Path, spec: TaskSpec) -> None:
 
 
 def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
-    """Raise ResultError if tasks of `spec` would take the average from whole results of other tasks in the folder.
+    """Raise ResultError if tasks of `spec` do not fit the other tasks in the folder.
 
-    The average is over the tasks of the run's suite, or over all of its tasks. It exists only for one depth, and over
-    whole tasks.
+    A run of a suite holds tasks of the suite only. The average is over the tasks of the run's suite, or over all of its
+    tasks; it exists only for one depth and over whole tasks, and no call may take it away.
     """
-    suite = load_suite(earlier.suite) if earlier.suite else None
+    suite = spec.suite or (load_suite(earlier.suite) if earlier.suite else None)
+    if suite is not None:
+        known = (*(task.id for task in spec.tasks), *earlier.tasks)
+        if outside := next((task_id for task_id in known if task_id not in suite.tasks), None):
+            raise ResultError(
+                f"{folder}: task {outside} is not in suite {suite.id}, whose run this folder holds; give another "
+                "--name or --out"
+            )
     averaged = suite.tasks if suite else earlier.tasks
     chosen = {task.id for task in spec.tasks}
     inside = not chosen.isdisjoint(averaged)

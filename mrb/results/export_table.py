@@ -124,13 +124,17 @@ _OVER = ("tasks", "types")
 
 def _make_average_row(runs: Mapping[str, Run], task_ids: Sequence[str], over: str, measure: str) -> TableRow:
     average = average_over_tasks if over == "tasks" else average_over_types
-    own = {name: average(run, task_ids, measure) for name, run in runs.items()}
-    whole = next((run for name, run in runs.items() if own[name].mean is not None), None)
-    first = None if whole is None else average(whole, task_ids, measure, "first_stage").mean
-    oracle = None if whole is None else average(whole, task_ids, measure, "oracle").mean
-    of = next(iter(own.values())).of
+    # A run without a task may not know its definition either.
+    whole = {name: run for name, run in runs.items() if run.tasks.keys() >= set(task_ids)}
+    own = {name: average(run, task_ids, measure) for name, run in whole.items()}
+    first, oracle = None, None
+    for run in list(whole.values())[:1]:
+        first = average(run, task_ids, measure, "first_stage").mean
+        oracle = average(run, task_ids, measure, "oracle").mean
+    types = {run.tasks[task_id].task.type for task_id in task_ids for run in runs.values() if task_id in run.tasks}
+    of = len(task_ids) if over == "tasks" else len(types)
     label = f"average over {of} {over if of != 1 else over[:-1]}"
-    return TableRow(label, "", first, oracle, {name: one.interval for name, one in own.items()})
+    return TableRow(label, "", first, oracle, {name: own[name].interval if name in own else None for name in runs})
 
 
 def _title(runs: Sequence[Run], measure: str, intervals: bool) -> str:

@@ -81,6 +81,9 @@ def test_runs_are_compared_exported_and_shown_where_the_data_is_not(
     for form in ("csv", "latex", "trec"):
         done = elsewhere("export", "runs/surface", "--format", form)
         assert done.returncode == 0 and done.stdout, done.stderr
+    assert elsewhere("run", "--model", "constant", "--task", "mini-flag-t2i", "--limit", "3").returncode == 0
+    done = elsewhere("export", "runs/surface", "runs/constant", "--format", "markdown")
+    assert done.returncode == 0 and "| average over 2 tasks |" in done.stdout, done.stderr
     done = elsewhere("leaderboard", "build", "runs/surface", "runs/random", "--out", "site")
     assert done.returncode == 0, done.stderr
     for page in ("index.html", "tasks.html"):
@@ -228,3 +231,13 @@ def test_a_definition_is_text_on_the_board(shop: Path, tmp_path: Path) -> None:
     pages = [page.read_text() for page in (tmp_path / "site").rglob("*.html")]
     assert any("&lt;img src=x" in page for page in pages)
     assert not any(script in page for page in pages)
+
+
+def test_own_data_does_not_enter_the_run_of_a_suite(shop: Path, tmp_path: Path) -> None:
+    suite = ("run", "--model", "constant", "--suite", "mini", "--task", "mini-flag-t2i")
+    own = ("run", "--model", "constant", "--data", shop / "shop")
+    assert run_mrb(tmp_path, *suite).returncode == 0
+    read_refusal(run_mrb(tmp_path, *own), "task shop is not in suite mini", "--name or --out")
+    assert run_mrb(tmp_path, *own, "--out", "own").returncode == 0
+    read_refusal(run_mrb(tmp_path, *suite, "--out", "own"), "task shop is not in suite mini")
+    read_refusal(run_mrb(tmp_path, *own, "--task", "mini-flag-t2i", "--out", "both"), "different depths", "--depth")
