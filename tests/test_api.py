@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ import pytest
 
 import mrb
 from mrb.errors import AdapterError, MRBError, ResultError, TaskError
+from mrb.evaluation.live import name_for_workers
 from mrb.rerankers.reranker import Request
 from tests.builders.command import MRB, read_error
 from tests.builders.data_folders import write_beir
@@ -129,6 +130,37 @@ def test_workers_need_what_other_processes_can_build(overlap: ModuleType) -> Non
     line = read_error(AdapterError, evaluate, overlap.Overlap(), workers=2)
     assert line.startswith("overlap: several workers need the name or the class")
     assert "must be in a module" in read_error(AdapterError, evaluate, lambda request: [], workers=2)
+
+
+@pytest.mark.parametrize("change", [None, "SIGN", "table"])
+def test_workers_refuse_a_function_whose_values_they_may_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str | None
+) -> None:
+    name = f"signed_{change}"
+    parameters = "request, table=[1]" if change == "table" else "request"
+    body = "return [SIGN * len(item.text) for item in request.candidates]"
+    code = f"SIGN: int = -1\n\ndef score({parameters}):\n    {body}\n"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = import_module(name)
+    if change == "SIGN":
+        module.SIGN = 1  # type: ignore[attr-defined]
+    if change is None:
+        assert name_for_workers(module.score) == name
+    else:
+        assert f"it uses {change}, which other processes" in read_error(AdapterError, evaluate, module.score, workers=2)
+
+
+def test_defaults_of_an_inner_function_are_no_part_of_its_source(tmp_path: Path) -> None:
+    def make(scale: int) -> Callable[[Request], list[int]]:
+        def inner(request: Request, scale: int = scale) -> list[int]:
+            return [scale * len(item.text) for item in request.candidates]
+
+        return inner
+
+    evaluate(make(1), out=tmp_path, name="mine")
+    assert "it uses scale" in read_error(ResultError, evaluate, make(-1), out=tmp_path, name="mine")
 
 
 # Forms of a model

@@ -10,6 +10,7 @@ from typing import Any
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
 from mrb.data.items import Item
 from mrb.engine.control import spell_special_tokens
+from mrb.engine.training_mode import keep_training_mode
 from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import is_offline
 
@@ -106,17 +107,17 @@ def borrow_model(model: Any) -> Iterator[None]:
 
     Inside, special tokens in a text are plain characters, as in a model that the adapter loads itself.
     """
-    training, first = model.training, model[0]
+    first = model[0]
     own = getattr(first, "processor", None)
-    try:
-        if own is not None:
-            first.processor = copy.deepcopy(own)
-            read_special_tokens_as_text(model)
-        yield
-    finally:
-        if own is not None:
-            first.processor = own
-        model.train(training)
+    with keep_training_mode(model):
+        try:
+            if own is not None:
+                first.processor = copy.deepcopy(own)
+                read_special_tokens_as_text(model)
+            yield
+        finally:
+            if own is not None:
+                first.processor = own
 
 
 def import_sentence_transformers(adapter: str) -> Any:

@@ -90,17 +90,31 @@ def _read_bytes(name: str, tensor: Any) -> Any:
 
 def _list_settings(model: Any) -> object:
     """Return what decides scores beside the weights, as JSON values."""
-    found: list[object] = []
+    # The order of modules without weights, such as a normalisation, is in no configuration.
+    found: list[object] = [[type(part).__qualname__ for part in model.children()]]
     for part in model.modules():
         config: Any = getattr(part, "config", None)
         if hasattr(config, "to_dict"):
             found.append({key: value for key, value in config.to_dict().items() if key not in _UNRELATED})
+        if callable(getattr(part, "get_config_dict", None)):  # a module of sentence-transformers
+            found.append([type(part).__qualname__, part.get_config_dict()])
+        processor = getattr(part, "processor", None)
+        if processor is not None:
+            images = getattr(processor, "image_processor", None)
+            found.append([getattr(processor, "chat_template", None), images.to_dict() if images is not None else None])
     found.append({name: getattr(model, name, None) for name in _SETTINGS})
-    backend = getattr(getattr(model, "tokenizer", None), "backend_tokenizer", None)
+    found.append(_list_tokens(getattr(model, "tokenizer", None)))
+    return json.loads(json.dumps(found, sort_keys=True, default=str))
+
+
+def _list_tokens(tokenizer: Any) -> object:
+    """Return what a tokenizer does, as JSON values; of one without a backend of its own, its class and vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         # Truncation and padding are those of the last call.
-        found.append({**json.loads(backend.to_str()), "truncation": None, "padding": None})
-    return json.loads(json.dumps(found, sort_keys=True, default=str))
+        return {**json.loads(backend.to_str()), "truncation": None, "padding": None}
+    words = tokenizer.get_vocab() if callable(getattr(tokenizer, "get_vocab", None)) else None
+    return [type(tokenizer).__qualname__, words, getattr(tokenizer, "init_kwargs", None)]
 
 
 def describe_model(model: Any) -> str:

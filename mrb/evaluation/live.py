@@ -15,7 +15,13 @@ from mrb.evaluation.run import run
 from mrb.evaluation.spec import RunSpec
 from mrb.rerankers.calling import close_after
 from mrb.rerankers.declaration import LoadedReranker
-from mrb.rerankers.live import describe_hidden_state, describe_live, is_importable, load_live_reranker
+from mrb.rerankers.live import (
+    describe_hidden_state,
+    describe_live,
+    is_importable,
+    list_outside_values,
+    load_live_reranker,
+)
 from mrb.results.run import Run
 from mrb.results.schema import JOURNAL_FILE
 
@@ -66,13 +72,19 @@ def name_for_workers(model: object) -> str:
     """Return the name by which other processes find a class or function.
 
     Raises:
-        AdapterError: It is an object, or not in a module.
+        AdapterError: It is an object, not in a module, or uses values that other processes may not have.
     """
     name = describe_live(model).name
     if not (inspect.isclass(model) or inspect.isfunction(model)):
         raise AdapterError(f"{name}: several workers need the name or the class of a reranker, because each builds one")
     if not is_importable(model):
         raise AdapterError(f"{name}: several workers import the reranker, so it must be in a module; use workers=1")
+    outside = list_outside_values(model) if inspect.isfunction(model) else []
+    if outside:
+        raise AdapterError(
+            f"{name}: it uses {', '.join(outside)}, which other processes may hold with another value: make it an "
+            "option or part of a class, or use workers=1"
+        )
     return name
 
 

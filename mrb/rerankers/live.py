@@ -6,6 +6,7 @@ An object has the name that `--model` would find it by, so that it and the comma
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
@@ -120,8 +121,8 @@ def describe_hidden_state(model: object, loaded: LoadedReranker, options: Mappin
     if inspect.isclass(model):
         return None
     if inspect.isfunction(model):
-        names = set(_list_outside_values(model, set()))
-        return f"it uses {', '.join(sorted(names))}" if names else None
+        names = list_outside_values(model)
+        return f"it uses {', '.join(names)}" if names else None
     if isinstance(model, functools.partial):
         return "it holds arguments"
     holder = getattr(model, "__self__", model)
@@ -129,20 +130,58 @@ def describe_hidden_state(model: object, loaded: LoadedReranker, options: Mappin
     return f"its attributes, such as {min(attributes)}, may have changed" if attributes else None
 
 
-def _list_outside_values(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
-    """Yield the names of values outside of a function, and of the functions of its module that it calls, that may
-    change without a change of the source."""
+def list_outside_values(function: FunctionType) -> list[str]:
+    """Return the names of values that a function uses and its source may not tell, sorted: of its closure and module,
+    and defaults of its parameters. Those of the functions of its module that it calls count too."""
+    return sorted(set(_iterate_outside_values(function, set())))
+
+
+def _iterate_outside_values(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     seen.add(function)
     yield from function.__code__.co_freevars
+    # Defaults of an inner function are of the call that made it.
+    inner = "<locals>" in function.__qualname__
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.default is not parameter.empty and (inner or not _is_fixed(parameter.default)):
+            yield parameter.name
     codes = [function.__code__]
     for code in codes:
         codes += [const for const in code.co_consts if isinstance(const, CodeType)]  # inner functions, comprehensions
     for name in {name for code in codes for name in code.co_names} & function.__globals__.keys():
         value = function.__globals__[name]
-        if not _is_fixed(value):
+        if not _is_fixed(value) or not _is_as_written(function, name, value):
             yield name
         elif inspect.isfunction(value) and value.__module__ == function.__module__ and value not in seen:
-            yield from _list_outside_values(value, seen)
+            yield from _iterate_outside_values(value, seen)
+
+
+def _is_as_written(function: FunctionType, name: str, value: object) -> bool:
+    """Return whether a constant of a function's module is the one in the source, as far as the source spells it out."""
+    module = sys.modules.get(function.__module__)
+    try:
+        tree = ast.parse(Path(getattr(module, "__file__", None) or "").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return True
+    stores = [one for one in ast.walk(tree) if isinstance(one, ast.Name | ast.alias) and _get_stored(one) == name]
+    values = [
+        line.value
+        for line in tree.body
+        if (isinstance(line, ast.Assign) and set(stores) & set(line.targets))
+        or (isinstance(line, ast.AnnAssign) and line.target in stores)
+    ]
+    if len(stores) != 1 or not values or values[0] is None:
+        return True
+    try:
+        stated = ast.literal_eval(values[0])
+    except ValueError:  # computed
+        return True
+    return type(stated) is type(value) and bool(stated == value)
+
+
+def _get_stored(node: ast.Name | ast.alias) -> str | None:
+    if isinstance(node, ast.alias):
+        return node.asname or node.name
+    return node.id if isinstance(node.ctx, ast.Store) else None
 
 
 def _is_plain(value: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from mrb.api import evaluate
+from mrb.engine.training_mode import keep_training_mode
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import Run
 
@@ -87,12 +88,9 @@ class EvaluationCallback(TrainerCallback):
         if not state.is_world_process_zero or (self.runs and self.runs[-1][0] == state.global_step):
             return
         model = self._trainer.accelerator.unwrap_model(self._trainer.model)
-        training = model.training
-        try:
+        with keep_training_mode(model):
             model.eval()
             run = evaluate(model if self._make_reranker is None else self._make_reranker(model), **self._options)
-        finally:
-            model.train(training)
         self.runs.append((state.global_step, run))
         self._trainer.log({f"mrb/{name}": value for name, value in self._list_values(run).items()})
 

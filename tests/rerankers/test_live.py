@@ -91,6 +91,41 @@ def test_the_version_follows_what_decides_scores(tiny: Tiny, change: str) -> Non
     assert load_live_reranker(model).info.version != versions[0]
 
 
+def drop_normalisation(model: SentenceTransformer) -> None:
+    del model[2]
+
+
+def change_pooling(model: SentenceTransformer) -> None:
+    model[1].pooling_mode = "max"
+    assert model[1].get_config_dict()["pooling_mode"] == "max"
+
+
+def change_template(model: SentenceTransformer) -> None:
+    model[0].processor.chat_template = "{{ messages[0].content }}"
+
+
+@pytest.mark.parametrize("change", [drop_normalisation, change_pooling, change_template])
+def test_modules_without_weights_are_part_of_the_version(
+    tiny: Tiny, change: Callable[[SentenceTransformer], None]
+) -> None:
+    model = SentenceTransformer(str(tiny("minilm")), device="cpu")
+    version = load_live_reranker(model).info.version
+    change(model)
+    assert load_live_reranker(model).info.version != version
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_parts_that_the_user_keeps_in_evaluation_mode_stay_so(tiny: Tiny, name: str) -> None:
+    kind, checkpoint = KINDS[name]
+    model = kind(str(tiny(checkpoint)), device="cpu")
+    model.train()
+    model[0].eval()
+    modes = [part.training for part in model.modules()]
+    evaluate(model)
+    assert [part.training for part in model.modules()] == modes
+    assert set(modes) == {True, False}
+
+
 def test_predicting_does_not_change_the_version(tiny: Tiny) -> None:
     model = CrossEncoder(str(tiny("ms_marco")), device="cpu")
     version = load_live_reranker(model).info.version

@@ -96,6 +96,12 @@ def test_a_trainer_of_transformers_evaluates_when_it_evaluates(tiny: Tiny, tmp_p
     callback = EvaluationCallback(
         trainer, tasks=TASK, limit=5, measures=["MRR@10"], make_reranker=lambda model: Logits(model, tokenizer)
     )
+    model.train()
+    model.bert.embeddings.eval()
+    modes = [part.training for part in model.modules()]
+    callback.on_evaluate(arguments, trainer.state, trainer.control)
+    assert [part.training for part in model.modules()] == modes
+    callback.runs.clear()
     trainer.add_callback(callback)
     trainer.train()
     logged = [row for row in trainer.state.log_history if "mrb/average/MRR@10" in row]
