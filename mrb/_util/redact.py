@@ -134,6 +134,11 @@ def redact(value: Any) -> Any:
     return _redact(value, _find_literals())
 
 
+def redact_shapes(value: Any) -> Any:
+    """Return a JSON value as `redact` does, by the shape and the name of a text alone: the same on every machine."""
+    return _redact(value, _Here(None, (), None))
+
+
 def _hide_secrets(text: str, here: _Here) -> str:
     if here.secrets is not None:
         text = here.secrets.sub(SECRET, text)

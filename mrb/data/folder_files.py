@@ -65,9 +65,9 @@ def find_folder_files(folder: Path, split: str | None = None, candidates: str | 
     Raises:
         DataError: Names the file that is missing, there twice, outside the folder, or too large.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"{folder}: no such folder" if not folder.exists() else f"{folder}: not a folder")
-    entries = sorted(folder.iterdir())
+    entries = _list_entries(folder)
     if len(entries) > MAX_FILES:
         raise DataError(f"{folder}: more than {MAX_FILES} files")
     parquet = _discover_parquet(folder)
@@ -109,6 +109,8 @@ def resolve_inside(folder: Path, name: str, place: str) -> Path:
     shown = to_one_line(repr(name), 120)
     if "://" in name or name.startswith("data:"):
         raise DataError(f"{place}: {shown} is an address; MRB reads image files of the folder only")
+    if not _is_unicode(name):
+        raise DataError(f"{place}: {shown} is not the name of a file")
     pure = PurePosixPath(name.replace("\\", "/"))
     if pure.is_absolute() or PureWindowsPath(name).drive or name.startswith("~"):
         raise DataError(f"{place}: {shown} is an absolute path; wanted one relative to the folder")
@@ -118,6 +120,15 @@ def resolve_inside(folder: Path, name: str, place: str) -> Path:
         return check_inside(folder, folder.joinpath(*pure.parts))
     except DataError as error:
         raise DataError(f"{place}: {error}") from error
+
+
+def _is_unicode(name: str) -> bool:
+    """Return whether a record can hold the name: no half of a character, as Python reads a name that is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_inside(folder: Path, path: Path) -> Path:
@@ -136,12 +147,27 @@ def check_inside(folder: Path, path: Path) -> Path:
     return path
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether `path` is a folder. DataError if it can be none, because its name is too long or is locked."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise DataError(f"{to_one_line(path, 120)}: cannot be read: {error.strerror}") from error
+
+
 def is_data_folder(folder: Path) -> bool:
     """Return whether a folder looks like a data folder: it has a task.toml, or a corpus and queries."""
     if (folder / TASK_FILE).is_file():
         return True
     stems = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
     return bool(stems & {*CORPUS_NAMES, "images"}) and bool(stems & {*QUERY_NAMES, "query_images"})
+
+
+def _list_entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def _find_items(
@@ -161,7 +187,7 @@ def _find_qrels(
 ) -> tuple[Path, ...]:
     inside = folder / "qrels"
     if inside.is_dir():
-        files = [path for path in sorted(inside.iterdir()) if path.suffix.lower() in QRELS_FORMATS]
+        files = [path for path in _list_entries(inside) if path.suffix.lower() in QRELS_FORMATS]
         files = [path for path in files if path.suffix.lower() != ".parquet"]
         if files:
             return (_choose_split(inside, files, split),)
@@ -232,7 +258,11 @@ def _list_images(folder: Path, name: str) -> tuple[Path, ...]:
     inside = folder / name
     if not inside.is_dir():
         return ()
-    return tuple(path for path in sorted(inside.iterdir()) if path.suffix.lower() in IMAGE_FORMATS)
+    found = tuple(path for path in _list_entries(inside) if path.suffix.lower() in IMAGE_FORMATS)
+    wrong = next((path for path in found if not _is_unicode(path.name)), None)
+    if wrong is not None:
+        raise DataError(f"{inside}: the name {wrong.name!a} is not UTF-8; rename the file")
+    return found
 
 
 def _find_candidates(folder: Path, entries: Iterable[Path], named: str | None) -> Path | None:

@@ -256,7 +256,7 @@ def _read_record(cache: Path, folder: Path) -> _Record | None:
     try:
         record = _Record.model_validate(read_json(cache / RECORD_FILE, limit=MAX_RECORD_BYTES))
         same = all(_stamp(folder / name) == stamp for name, stamp in record.images.items())
-    except (ResultError, ValidationError, OSError):
+    except (ResultError, DataError, ValidationError):
         return None
     return record if same else None
 
@@ -264,5 +264,8 @@ def _read_record(cache: Path, folder: Path) -> _Record | None:
 def _stamp(path: Path) -> Stamp:
     """Return size, times of change (ns) and number of a file. A program can set the first time, as `cp -p` does, but
     not the second."""
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

@@ -14,11 +14,11 @@ from typing import Literal, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from mrb._util.files import write_bytes
 from mrb._util.model import Model
-from mrb.data.folder_files import TASK_FILE, FolderFiles, find_folder_files
+from mrb.data.folder_files import TASK_FILE, FolderFiles, find_folder_files, is_folder
 from mrb.data.folder_tables import FolderTables, read_folder_tables
 from mrb.data.hub_parts import PartTables
 from mrb.data.items import DecodeCache
@@ -60,6 +60,13 @@ class FolderDefinition(Model):
     rules: Rules = Rules()
     images: Images = Images()
 
+    @field_validator("rules")
+    @classmethod
+    def _one_part(cls, rules: Rules) -> Rules:
+        if rules.average_over_parts:
+            raise ValueError("average_over_parts is for tasks of several parts, and a folder is one")
+        return rules
+
 
 def make_folder_task(folder: Path, definition: FolderDefinition | None = None) -> Task:
     """Return the task of a data folder (`mrb.data.own_tasks.load_folder_task` makes it known too).
@@ -85,7 +92,7 @@ def make_folder_task(folder: Path, definition: FolderDefinition | None = None) -
 def read_folder_definition(folder: Path) -> FolderDefinition:
     """Return the content of the folder's `task.toml`, the defaults without one. TaskError if it is malformed."""
     path = folder / TASK_FILE
-    return read_toml(FolderDefinition, path) if path.is_file() else FolderDefinition()
+    return read_toml(FolderDefinition, path) if is_folder(folder) and path.is_file() else FolderDefinition()
 
 
 def open_folder(folder: Path, definition: FolderDefinition) -> tuple[FolderFiles, FolderTables]:
@@ -101,7 +108,7 @@ def load_folder_part(task: Task, part: Part, folder: Path, cache: DecodeCache) -
     if tables.content != part.content:
         raise DataError(
             f"task {task.id}: {folder} holds other data than the task was made of (content {tables.content[:12]}, not "
-            f"{(part.content or '')[:12]}); what was scored before belongs to the data of then"
+            f"{(part.content or '')[:12]}): it has changed since then"
         )
     caps, first = task.images.caps, task.rules.duplicates != "refuse"
     queries, corpus = (
@@ -162,10 +169,16 @@ def _has_text(table: pa.Table) -> bool:
     return any(pc.any(pc.greater(pc.utf8_length(table.column(name)), 0)).as_py() for name in ("title", "text"))
 
 
-def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables) -> Task:
+def name_folder_task(folder: Path, definition: FolderDefinition) -> str:
+    """Return the id of a folder's task. TaskError if none is stated and the folder's name gives none."""
     task_id = definition.id or make_slug(folder.resolve().name)
     if not task_id:
         raise TaskError(f"{folder}: its name has no letter that an id can have; state id = ... in {TASK_FILE}")
+    return task_id
+
+
+def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables) -> Task:
+    task_id = name_folder_task(folder, definition)
     grades = tables.qrels.column("score")
     positive = pc.filter(tables.qrels.column("query-id"), pc.greater(grades, 0))
     rules = definition.rules.model_copy(

@@ -28,7 +28,7 @@ from mrb.data.task_fields import (
     Slug,
     Source,
 )
-from mrb.errors import TaskError, suggest_names
+from mrb.errors import TaskError, suggest_names, to_one_line
 
 TypeName = Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
 TYPES: tuple[TypeName, ...] = get_args(TypeName)
@@ -46,6 +46,8 @@ FAMILY_OF_TYPE = {
 FAMILIES = ("single", "cross", "fused")
 HEADLINE_MEASURE = "nDCG@10"
 """The measure that ranks models on every task, whatever measure its source uses (`Task.source_measure`)."""
+
+MAX_DEFINITION_BYTES = 1024 * 1024
 
 Modality = Literal["text", "image", "image+text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -274,14 +276,23 @@ def _list_task_files() -> dict[str, Path]:
 
 def read_toml(model: type[M], path: Path) -> M:
     """Read a definition from a TOML file. Raises TaskError, which names the file and the first invalid field."""
+    stated = read_toml_values(path)
     try:
-        return model.model_validate(parse_toml(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
+        return model.model_validate(stated)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise TaskError(f"{path}: {where}: {first['msg']} ({error.error_count()} in all)") from error
+
+
+def read_toml_values(path: Path) -> dict[str, Any]:
+    """Read the values of a definition's TOML file. TaskError: the file cannot be read, is too large, or no TOML."""
+    try:
+        if path.stat().st_size > MAX_DEFINITION_BYTES:
+            raise TaskError(f"{path}: larger than {MAX_DEFINITION_BYTES} bytes")
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaskError(f"{to_one_line(path, 120)}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise TaskError(f"{path}: not valid TOML: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from mrb.candidates.lists import read_provenance
 from mrb.candidates.own_lists import find_own_list
-from mrb.data.own_tasks import find_task_folder, register_task, resolve_task
+from mrb.data.own_tasks import find_task_folder, note_folder, resolve_task
 from mrb.data.task import TYPES, Sample, Suite, Task, is_registered, load_suite
 from mrb.errors import MRBError, TaskError
 
@@ -40,9 +40,9 @@ class TaskSpec:
             object.__setattr__(self, "folder", find_task_folder(self.task))
 
     def make_known(self) -> None:
-        """Make an own task known to this process, which may be a worker's: `load_task_data` then finds its data."""
+        """Tell this process, which may be a worker's, where an own task's data lies: `load_task_data` finds it."""
         if self.folder is not None:
-            register_task(self.task, self.folder)
+            note_folder(self.task, self.folder)
 
 
 @dataclass(frozen=True)

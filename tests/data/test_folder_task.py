@@ -14,7 +14,7 @@ import pytest
 from mrb.data.folder_task import write_task_file
 from mrb.data.load import load_task_data
 from mrb.data.own_tasks import find_task_folder, load_folder_task
-from mrb.data.task import load_task
+from mrb.data.task import MAX_DEFINITION_BYTES, load_task
 from mrb.errors import DataError, MRBError, TaskError
 from tests.builders.data_folders import (
     CORPUS,
@@ -232,6 +232,19 @@ def two_stems(folder: Path) -> None:
     put_image(folder, "images/doc1.jpg")
 
 
+def broken_link(folder: Path) -> None:
+    (folder / "images").mkdir()
+    (folder / "images" / "doc1.png").symlink_to("nowhere.png")
+
+
+def foreign_name(folder: Path) -> None:
+    put_image(folder, os.fsdecode(b"images/\xff.png"))
+
+
+def toml(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "task.toml").write_text(text)
+
+
 def query_images_alone(folder: Path) -> None:
     put_image(folder, "shown/a.png")
     write_lines(folder / "queries.jsonl", [{"_id": name, "image": "shown/a.png"} for name in QUERIES])
@@ -275,6 +288,14 @@ def query_images_alone(folder: Path) -> None:
         (query_images_alone, r"x\.png: no id of the corpus is 'x', and no row names an image of this folder"),
         (row(_id="d", image={"bytes": "iVBORw0KGgo=", "path": None}), r"line 4, column image: bytes is \"iVBORw"),
         (row(_id="d", text="a", query="b"), r"line 4: columns text and query hold different values"),
+        (row(_id="d", image="\ud800.png"), r"line 4: '\\ud800\.png' is not the name of a file"),
+        (broken_link, r"images/doc1\.png: cannot be read: No such file"),
+        (foreign_name, r"images: the name '\\udcff\.png' is not UTF-8"),
+        (
+            toml("[rules]\naverage_over_parts = true"),
+            r"task\.toml: rules: .*average_over_parts is for tasks of several",
+        ),
+        (toml("#" * (MAX_DEFINITION_BYTES + 1)), r"task\.toml: larger than \d+ bytes"),
         (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: Extra inputs"),
         (lambda folder: (folder / "task.toml").write_text('id = "A B"'), r"task\.toml: id: String should match"),
         (

@@ -15,6 +15,7 @@ from mrb.data.own_tasks import (
     find_own_task,
     list_own_tasks,
     load_folder_task,
+    open_data,
     read_task_file,
     register_task,
     require_task_folder,
@@ -22,6 +23,7 @@ from mrb.data.own_tasks import (
 )
 from mrb.data.task import Task, list_tasks, load_task
 from mrb.errors import DataError, MRBError, TaskError
+from mrb.evaluation.spec import TaskSpec
 from tests.builders.data_folders import write_beir
 
 HUB = """
@@ -172,3 +174,71 @@ def test_a_name_without_letters_gives_no_id(tmp_path: Path) -> None:
     (folder := tmp_path / "データ").mkdir()
     with pytest.raises(MRBError, match="its name has no letter that an id can have"):
         load_folder_task(write_beir(folder))
+
+
+def two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> list[Path]:
+    """Two folders in MRB_TASKS, each with a data folder of this name; the queries differ."""
+    folders = [tmp_path / place / name for place in ("a", "b")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        write_beir(folder, queries={"q1": f"number {folder.parent.name}", "q2": "x"})
+    monkeypatch.setenv("MRB_TASKS", os.pathsep.join(str(folder.parent) for folder in folders))
+    return folders
+
+
+def test_two_places_do_not_share_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = two_places(tmp_path, monkeypatch, "own-twin")
+    for call in (lambda: load_task("own-twin"), list_own_tasks):
+        with pytest.raises(
+            TaskError, match=r"MRB_TASKS: two tasks are named 'own-twin': .*a/own-twin and .*b/own-twin"
+        ):
+            call()
+    task = load_folder_task(folders[1])
+    assert load_task("own-twin") is task, "the one that is named counts"
+    write_beir(folders[0], queries={"q1": "number b", "q2": "x"})
+    assert {"own-twin": task}.items() <= {one.id: one for one in list_own_tasks()}.items()
+
+
+def test_a_named_task_counts_before_one_of_a_place(places: Path, tmp_path: Path) -> None:
+    (folder := tmp_path / "b" / "own-beers").mkdir(parents=True)
+    task = load_folder_task(write_beir(folder, queries={"q1": "y", "q2": "x"}))
+    assert task in list_own_tasks() and load_task("own-beers") is task
+
+
+def test_a_broken_place_hides_no_other_and_is_named(places: Path) -> None:
+    (places / "own-beers" / "corpus.jsonl").write_text("{")
+    assert load_task("own-answers").title == "own-answers"
+    with pytest.raises(TaskError, match="unknown task 'nobodys-task'; "):
+        load_task("nobodys-task")
+    with pytest.raises(DataError, match=r"MRB_TASKS: .*corpus\.jsonl, line 1"):
+        list_own_tasks()
+    (places / "own-beers" / "task.toml").write_text("id = ")
+    with pytest.raises(TaskError, match=r"unknown task 'nobodys-task', but MRB_TASKS: .*task\.toml: not valid TOML"):
+        load_task("nobodys-task")
+
+
+def test_a_run_that_is_read_does_not_replace_the_users_definition(tmp_path: Path) -> None:
+    (folder := tmp_path / "own-stout").mkdir()
+    task = load_folder_task(write_beir(folder))
+    foreign = changed(task, instruction="Another one.")
+    TaskSpec(foreign, 1, folder=folder).make_known()
+    assert load_task("own-stout") is task and require_task_folder(foreign) == folder.resolve()
+
+
+def test_a_definition_is_valid_on_every_machine_or_on_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder := tmp_path / "own-arctic").mkdir()
+    (write_beir(folder) / "task.toml").write_text('description = "Pages of arctic reports."')
+    task = load_folder_task(folder)
+    monkeypatch.setattr("socket.gethostname", lambda: "arctic")
+    assert check_definitions({task.id: task})
+    with pytest.raises(TaskError, match="looks like a path or a secret"):
+        register_task(task)
+    with pytest.raises(ValueError, match="average_over_parts needs parts with names"):
+        check_definitions({task.id: changed(task, rules={"average_over_parts": True})})
+
+
+@pytest.mark.parametrize("name", ["/" + "a" * 300, "/" + "a" * 300 + ".toml"])
+def test_a_path_that_is_too_long_is_named(name: str) -> None:
+    for call in (resolve_task, open_data):
+        with pytest.raises(MRBError, match="File name too long"):
+            call(name)
