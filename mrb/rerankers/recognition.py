@@ -202,7 +202,7 @@ class _Model:
         if isinstance(stated, dict):
             return len(stated)
         count = self.config.get("num_labels")
-        return count if isinstance(count, int) else 2  # the default of transformers
+        return count if type(count) is int else 2  # the default of transformers
 
     def _list_module_types(self) -> list[str]:
         return [_to_text(module.get("type")) for module in self.modules if isinstance(module, dict)]

@@ -25,7 +25,8 @@ IMAGE = "[image]"
 class QueryText:
     """A query's content, and the first document of each run: its id, and its content where the corpus is loaded.
 
-    Contents are texts of the data, not safe for a terminal; an image stands as `[image]`. `first` is empty for a run
+    Contents are texts of the data, not safe for a terminal; an image stands as `[image]`, several as
+    `[3 images]`. `first` is empty for a run
     that holds no scores, such as a submission.
     """
 
@@ -83,4 +84,6 @@ def _describe_document(task: Task, data: TaskData, doc_id: str) -> str:
 
 
 def _describe_item(item: Item) -> str:
-    return " ".join(part for part in (IMAGE if item.image is not None else "", item.text) if part)
+    count = len(item.images)
+    images = IMAGE if count == 1 else f"[{count} images]" if count else ""
+    return " ".join(part for part in (images, item.text) if part)

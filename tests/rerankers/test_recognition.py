@@ -191,6 +191,7 @@ def test_a_folder_of_mrb_train_says_all() -> None:
     ("config", "told"),
     [
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "with 3 labels, a classifier"),
+        ({"num_labels": True, "model_type": "bert"}, "with 2 labels, a classifier"),
         ({}, "with 2 labels, a classifier"),  # the default of transformers
         ({"id2label": {"0": "a"}, "model_type": "qwen3"}, "a decoder with one label, and its files do not say"),
         ({"id2label": {"0": "a"}, "model_type": ["bert"]}, "a decoder with one label"),

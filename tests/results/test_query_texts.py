@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import mrb
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.results.query_texts import read_query_texts
@@ -29,6 +30,17 @@ def test_texts_and_first_documents_are_those_of_data_and_scores(trial: Path) -> 
     for (_, query_id), text in found.items():
         best = max((row for row in scores if row["query_id"] == query_id), key=lambda row: row["score"])["doc_id"]
         assert text.first == (f"{best}: {data.corpus.item(best).text}",) * 2
+
+
+def test_several_images_are_counted(tmp_path: Path) -> None:
+    run = mrb.evaluate("surface", tasks="mini-section-t2vd", limit=3, out=tmp_path)
+    data = load_task_data(load_task("mini-section-t2vd"))
+    found = read_query_texts([run], [("mini-section-t2vd", query_id) for query_id in list(data.queries)[:3]])
+    assert len(found) == 3
+    for text in found.values():
+        doc_id, _, shown = text.first[0].partition(": ")
+        count = len(data.corpus.item(doc_id).images)
+        assert shown.startswith("[image]" if count == 1 else f"[{count} images]")
 
 
 def test_without_data_or_scores_there_is_no_text(make_run: MakeRun, trial: Path) -> None:
