@@ -62,7 +62,7 @@ class _Metadata(Provenance):
 
 
 class _Version(BaseModel):
-    """The version of the metadata, whatever else it has."""
+    """The version of the metadata; other fields are not read."""
 
     schema_version: int | None = None
 

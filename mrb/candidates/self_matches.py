@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,22 +15,35 @@ RankedList = tuple[str, list[str], npt.NDArray[np.float32]]
 """(query id, document ids, scores), best first."""
 
 
+def match_query(data: TaskData, query_id: str, doc_ids: Iterable[str]) -> frozenset[str]:
+    """Return those of the documents that are the query itself by the task's rules: they have its id, or show the same
+    images in the same order."""
+    rules = data.task.rules
+    doc_ids = tuple(doc_ids)
+    own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
+    if rules.drop_query_image_from_candidates:
+        shown = data.queries.encoded(query_id)
+        if shown:
+            own |= {doc_id for doc_id in doc_ids if _are_same_images(shown, data.corpus.encoded(doc_id))}
+    return frozenset(own)
+
+
 def find_self_matches(data: TaskData) -> Mapping[str, frozenset[str]]:
     """Return {query id: documents that are the query itself by the task's rules}, only for queries with some."""
     rules = data.task.rules
-    matches: dict[str, set[str]] = {}
-    if rules.drop_identical_ids:
-        for query_id in data.queries:
-            if query_id in data.corpus:
-                matches.setdefault(query_id, set()).add(query_id)
-    if rules.drop_query_image_from_candidates:
-        for query_id, doc_ids in _match_query_images(data):
-            matches.setdefault(query_id, set()).update(doc_ids)
-    return {query_id: frozenset(doc_ids) for query_id, doc_ids in matches.items()}
+    if not (rules.drop_identical_ids or rules.drop_query_image_from_candidates):
+        return {}
+    alike = _find_alike(data) if rules.drop_query_image_from_candidates else {}
+    matches = {}
+    for query_id in data.queries:
+        possible = [*alike.get(query_id, ()), *([query_id] if query_id in data.corpus else [])]
+        if own := match_query(data, query_id, possible):
+            matches[query_id] = own
+    return matches
 
 
-def _match_query_images(data: TaskData) -> Iterator[tuple[str, list[str]]]:
-    """Yield (query id, documents that show the same images in the same order) for the queries that have some.
+def _find_alike(data: TaskData) -> dict[str, list[str]]:
+    """Return {query id: documents with images of the same hashes}, so that few pairs are compared.
 
     Only images with the byte lengths of a query's are hashed, which are few in a large corpus.
     """
@@ -41,10 +54,12 @@ def _match_query_images(data: TaskData) -> Iterator[tuple[str, list[str]]]:
         images = data.corpus.encoded(doc_id)
         if _list_sizes(images) in lengths:
             documents.setdefault(tuple(map(hash_bytes, images)), []).append(doc_id)
-    for query_id, images in shown.items():
-        same = documents.get(tuple(map(hash_bytes, images)))
-        if same:
-            yield query_id, same
+    return {query_id: documents.get(tuple(map(hash_bytes, images)), []) for query_id, images in shown.items()}
+
+
+def _are_same_images(shown: Sequence[pa.Buffer], others: Sequence[pa.Buffer]) -> bool:
+    # `equals` compares lengths first, so no image must be hashed.
+    return len(shown) == len(others) and all(one.equals(other) for one, other in zip(shown, others, strict=True))
 
 
 def _list_sizes(images: Iterable[pa.Buffer]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from mrb.data.folder_rows import MAX_TABLE_BYTES
 from mrb.data.table_choice import choose_table
 from mrb.data.task_fields import Table
 from mrb.errors import DataError, to_one_line
@@ -30,7 +31,6 @@ STANDARD_TABLES = {
 }
 """The tables of BEIR's and mteb's copies on the Hub, by role."""
 MAX_FILES = 2_000_000
-MAX_TABLE_BYTES = 64 * 1024**3
 
 
 @dataclass(frozen=True)

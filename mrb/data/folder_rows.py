@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from mrb._util.parquet import open_untrusted
 from mrb.data.json_rows import Real, iterate_objects
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
 from mrb.data.task_fields import MOST_IMAGES
@@ -26,6 +27,11 @@ QRELS_NAMES = {
     "document": ("corpus-id", "corpus_id", "doc_id", "docid", "docno", "pid"),
     "grade": ("score", "relevance", "grade", "rel", "label"),
 }
+_READ = frozenset((
+    *ID_NAMES["corpus"], *ID_NAMES["queries"], "title", *TEXT_COLUMNS, *IMAGE_NAMES,
+    *(name for names in QRELS_NAMES.values() for name in names),
+))  # fmt: skip
+MAX_TABLE_BYTES = 64 * 1024**3
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 T = TypeVar("T")
@@ -91,7 +97,7 @@ def _iterate_rows(paths: Sequence[Path], id_names: Sequence[str]) -> Iterator[tu
             except ValueError as error:
                 raise DataError(f"{path.parent / to_one_line(error)}") from error
         elif ending == ".parquet":
-            yield from _iterate_parquet(path)
+            yield from _iterate_parquet(path, id_names)
         else:
             yield from _iterate_columns(path, id_names)
 
@@ -165,21 +171,23 @@ def _iterate_lines(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
             yield number, line.rstrip("\r\n").split("\t") if tabs else line.split()
 
 
-def _iterate_parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the rows of a parquet table, in pieces of a few rows, because a row may hold a large image."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _iterate_parquet(path: Path, id_names: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the rows of a parquet table, in pieces of a few rows, because a row may hold a large image.
 
+    Only columns that mean something are read: another may hold what no Python value can.
+    """
+    number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(100):
+        with open_untrusted(path, DataError, max_bytes=MAX_TABLE_BYTES) as file:
+            names = dict.fromkeys(file.schema_arrow.names)
+            _find_name(names, id_names, str(path))
+            for batch in file.iter_batches(100, columns=[name for name in names if name in _READ]):
                 batch.validate(full=True)
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: damaged parquet: {to_one_line(error)}") from error
+    except (ValueError, OverflowError) as error:  # a time that Python has no type for
+        raise DataError(f"{path}: rows {number + 1} to {number + 100}: {to_one_line(error)}") from error
 
 
 def _find_name(row: Mapping[str, Any], known: Sequence[str], place: str) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 IDS = frozenset({"_id", "id", "query-id", "corpus-id"})
 TEXTS = frozenset({"text", "query", "title", "score"})
 """Columns that are kept as text besides the ids. Of other columns only the name is kept, because no task uses them."""
+
+
+MAX_LINE = 256 * 1024 * 1024
+MAX_ARRAY = 1024 * 1024 * 1024
+"""Most characters of a line, and of a file that is one array: both are in memory as a whole."""
 
 
 class Real(str):
@@ -84,9 +89,10 @@ def iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]
                 is_array = file.read(64).lstrip().startswith("[")
                 file.seek(0)
                 if is_array:
-                    values: Iterator[tuple[int, Any]] = enumerate(_decode_line(file.read(), path.name), start=1)
+                    text = _read_up_to(file.read, MAX_ARRAY, path.name)
+                    values: Iterator[tuple[int, Any]] = enumerate(_decode_line(text, path.name), start=1)
                 else:
-                    lines = enumerate(file, start=1)
+                    lines = enumerate(_iterate_lines(file, path.name), start=1)
                     values = ((n, _decode_line(line, f"{path.name}, line {n}")) for n, line in lines if line.strip())
                 for number, value in values:
                     place = f"{path.name}, {'object' if is_array else 'line'} {number}"
@@ -95,6 +101,20 @@ def iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]
                     yield place, value
         except (EOFError, zlib.error, UnicodeDecodeError) as error:
             raise ValueError(f"{path.name}: {error}") from None
+
+
+def _iterate_lines(file: TextIO, name: str) -> Iterator[str]:
+    number = 1
+    while line := _read_up_to(file.readline, MAX_LINE, f"{name}, line {number}"):
+        yield line
+        number += 1
+
+
+def _read_up_to(read: Callable[[int], str], limit: int, place: str) -> str:
+    text = read(limit + 1)
+    if len(text) > limit:
+        raise ValueError(f"{place}: longer than {limit} characters")
+    return text
 
 
 def _decode_line(text: str, place: str) -> Any:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mrb.candidates.lists import Candidates, check_ids
 from mrb.candidates.load import collect_documents, load_candidates
+from mrb.candidates.self_matches import match_query
 from mrb.data.load import load_task_data
 from mrb.data.sampling import sample_queries
 from mrb.data.task import Sample
@@ -106,7 +107,7 @@ class Plan:
             return _NOTHING
         found = self._own_found.get(query_id)
         if found is None:
-            found = _find_self_matches(self.data, query_id, self.candidates.get(query_id)[0]) or _NOTHING
+            found = match_query(self.data, query_id, self.candidates.get(query_id)[0])
             self._own_found[query_id] = found
         return found
 
@@ -238,20 +239,3 @@ def list_unscored(plan: Plan, scores: Mapping[str, Float32]) -> Iterator[Entry]:
         first = len(scores.get(query_id, ()))
         if first < plan.size(query_id):
             yield plan.entry(query_id).tail(first)
-
-
-def _find_self_matches(data: TaskData, query_id: str, doc_ids: list[str]) -> frozenset[str]:
-    """Return the candidates with the id or the images of the query, as far as the task's rules remove these."""
-    rules = data.task.rules
-    own = {query_id} & set(doc_ids) if rules.drop_identical_ids else set()
-    if rules.drop_query_image_from_candidates:
-        shown = data.queries.encoded(query_id)
-        if shown:
-            own |= {doc_id for doc_id in doc_ids if _are_same_images(shown, data.corpus.encoded(doc_id))}
-    return frozenset(own)
-
-
-def _are_same_images(shown: Sequence[pa.Buffer], others: Sequence[pa.Buffer]) -> bool:
-    """Return whether both items show the same images in the same order."""
-    # `equals` compares lengths first, so no image must be hashed.
-    return len(shown) == len(others) and all(one.equals(other) for one, other in zip(shown, others, strict=True))

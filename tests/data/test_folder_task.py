@@ -245,6 +245,22 @@ def toml(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "task.toml").write_text(text)
 
 
+def parquet(**columns: pa.Array) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        (folder / "corpus.jsonl").unlink()
+        pq.write_table(pa.table(columns), folder / "corpus.parquet")
+
+    return write
+
+
+def long_footer(folder: Path) -> None:
+    (folder / "corpus.jsonl").unlink()
+    (folder / "corpus.parquet").write_bytes(b"\0" * 2**25 + (2**24 + 1).to_bytes(4, "little") + b"PAR1")
+
+
+LATE = pa.array([2**62], pa.timestamp("us"))
+
+
 def query_images_alone(folder: Path) -> None:
     put_image(folder, "shown/a.png")
     write_lines(folder / "queries.jsonl", [{"_id": name, "image": "shown/a.png"} for name in QUERIES])
@@ -296,6 +312,9 @@ def query_images_alone(folder: Path) -> None:
             r"task\.toml: rules: .*average_over_parts is for tasks of several",
         ),
         (toml("#" * (MAX_DEFINITION_BYTES + 1)), r"task\.toml: larger than \d+ bytes"),
+        (long_footer, r"corpus\.parquet: a footer of 16777217 bytes, more than 16777216"),
+        (parquet(name=pa.array(["a"])), r"corpus\.parquet: columns found: name; wanted one of: _id"),
+        (parquet(_id=pa.array(["a"]), text=LATE), r"corpus\.parquet: rows 1 to 100: "),
         (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: Extra inputs"),
         (lambda folder: (folder / "task.toml").write_text('id = "A B"'), r"task\.toml: id: String should match"),
         (
@@ -395,3 +414,9 @@ def test_images_that_belong_to_no_row_are_counted(beir: Path, caplog: pytest.Log
     put_image(beir, "images/other.png")
     load_folder_task(beir)
     assert "1 of 2 images belong to no row and are left out, the first is 'other.png'" in caplog.text
+
+
+def test_a_column_that_means_nothing_is_not_read(beir: Path) -> None:
+    ids, texts = list(CORPUS), [str(row["text"]) for row in CORPUS.values()]
+    parquet(_id=pa.array(ids), text=pa.array(texts), seen=pa.array([2**62] * 3, pa.timestamp("us")))(beir)
+    assert load_folder_task(beir).size.documents == 3

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mrb.data import json_rows
 from mrb.data.items import ImageCaps
+from mrb.data.json_rows import iterate_objects
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, RawTable, iterate_qrels, make_item_table, read_files
 from mrb.errors import DataError
 
@@ -155,3 +157,13 @@ def test_parquet_strings_of_any_kind_are_ids(tmp_path: Path, kind: pa.DataType) 
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"_id": pa.array(LIKE_OTHERS).cast(kind)}), path)
     assert ids_of(read_files([path], "parquet", "the table")) == LIKE_OTHERS
+
+
+@pytest.mark.parametrize("text", ['{"_id": "1"}\n{"_id": "22"}\n', '[{"_id": "1"}]'])
+def test_what_is_read_at_once_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text(text)
+    assert len(list(iterate_objects([tmp_path / "a.jsonl"])))
+    monkeypatch.setattr(json_rows, "MAX_LINE", 13)
+    monkeypatch.setattr(json_rows, "MAX_ARRAY", 13)
+    with pytest.raises(ValueError, match=r"a\.jsonl.*: longer than 13 characters"):
+        list(iterate_objects([tmp_path / "a.jsonl"]))
