@@ -153,9 +153,10 @@ def fold_text(text: str, screen: Screen, indent: str = "") -> list[str]:
 def format_reasons(reasons: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each reason, with the tasks that it keeps from having a result: `reason (2 tasks): a, b`.
 
-    What is said of one task, up to a semicolon, is left out: its type says the same.
+    Which side of a task is of a modality that the reranker does not take is left out: the task's type says the same.
     """
-    short = {task_id: re.sub(r"^(not covered: ).*; ", r"\1", reason) for task_id, reason in reasons.items()}
+    own = re.compile(r"^(not covered: ).*; (?=the reranker takes )")
+    short = {task_id: own.sub(r"\1", reason) for task_id, reason in reasons.items()}
     for reason in dict.fromkeys(short.values()):
         task_ids = [task_id for task_id, other in short.items() if other == reason]
         yield f"{reason} ({format_tasks(len(task_ids))}): {', '.join(task_ids)}"

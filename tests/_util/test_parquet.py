@@ -92,7 +92,7 @@ def stated() -> dict[str, str]:
     made = Provenance(
         task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage="toy", track="t", depth=1000
     )
-    return {"mrb": json.dumps({**made.model_dump(), "schema_version": 1, "sha256": "0" * 64})}
+    return {"mrb": json.dumps({**made.model_dump(), "schema_version": 2, "sha256": "0" * 64})}
 
 
 @pytest.mark.slow

@@ -152,9 +152,9 @@ def test_the_dry_run_of_a_training_counts_the_tokens_that_training_has(form: str
     ("change", "words"),
     [
         ({"do_resize": False}, "does not resize images to between 3136 and 25088 pixels .do_resize is false"),
-        ({"image_processor_type": "CLIPImageProcessor", "size": 224}, "no image processor of the Qwen-VL kind"),
+        ({"image_processor_type": "CLIPImageProcessor", "size": 224}, "not an image processor of the Qwen-VL kind"),
         ({"image_processor_type": "NoSuchProcessor"}, "no image processor"),
-        ({"merge_size": 0}, "no image processor of the Qwen-VL kind"),
+        ({"merge_size": 0}, "not an image processor of the Qwen-VL kind"),
     ],
 )
 def test_a_processor_that_does_not_keep_the_limits_is_refused(hub: Any, change: Any, words: str) -> None:

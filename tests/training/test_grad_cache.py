@@ -200,7 +200,7 @@ def test_lora_is_in_the_language_model_alone(made: Any) -> None:
     [
         (r".*\\.(gate_proj|down_proj)", "matches the vision tower"),
         ("nothing", "matches none of the model's"),
-        ("(", "no regular expression"),
+        ("(", "not a regular expression"),
     ],
 )
 def test_targets_that_go_astray_are_refused(made: Any, targets: str, words: str) -> None:
