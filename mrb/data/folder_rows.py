@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -27,6 +27,7 @@ QRELS_NAMES = {
     "document": ("corpus-id", "corpus_id", "doc_id", "docid", "docno", "pid"),
     "grade": ("score", "relevance", "grade", "rel", "label"),
 }
+_ITEM_NAMES = frozenset({"title", *TEXT_COLUMNS, *IMAGE_NAMES})
 _READ = frozenset((
     *ID_NAMES["corpus"], *ID_NAMES["queries"], "title", *TEXT_COLUMNS, *IMAGE_NAMES,
     *(name for names in QRELS_NAMES.values() for name in names),
@@ -39,13 +40,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ItemRow:
-    """A query or document as its row states it; `images` are paths relative to the folder, or the encoded bytes."""
+    """A query or document as its row states it; `images` are paths relative to the folder, or the encoded bytes.
+
+    `unread` are the row's columns that MRB does not read.
+    """
 
     place: str
     id: str
     title: str | None
     text: str | None
     images: tuple[str | bytes, ...]
+    unread: Set[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def iterate_items(paths: Sequence[Path], role: str) -> Iterator[ItemRow]:
             _read_text(row.get("title"), place, "title"),
             _read_one(row, TEXT_COLUMNS, _read_text, place),
             _read_one(row, IMAGE_NAMES, _read_images, place) or (),
+            row.keys() - _ITEM_NAMES - {id_name},
         )
 
 
@@ -174,18 +180,19 @@ def _iterate_lines(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
 def _iterate_parquet(path: Path, id_names: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the rows of a parquet table, in pieces of a few rows, because a row may hold a large image.
 
-    Only columns that mean something are read: another may hold what no Python value can.
+    Only columns that mean something are read: another may hold what no Python value can. It is None in the rows.
     """
     number = 0
     try:
         with open_untrusted(path, DataError, max_bytes=MAX_TABLE_BYTES) as file:
             names = dict.fromkeys(file.schema_arrow.names)
             _find_name(names, id_names, str(path))
+            others = dict.fromkeys(name for name in names if name not in _READ)
             for batch in file.iter_batches(100, columns=[name for name in names if name in _READ]):
                 batch.validate(full=True)
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"{path}, row {number}", row
+                    yield f"{path}, row {number}", {**others, **row}
     except (ValueError, OverflowError) as error:  # a time that Python has no type for
         raise DataError(f"{path}: rows {number + 1} to {number + 100}: {to_one_line(error)}") from error
 

@@ -8,8 +8,7 @@ holds those of the images that rows name. A changed file is read again.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +25,15 @@ from mrb.data.folder_files import FolderFiles, resolve_inside
 from mrb.data.folder_rows import ItemRow, iterate_items, iterate_qrels
 from mrb.data.images import ImageCaps, read_header
 from mrb.data.task_fields import Sha256
-from mrb.errors import DataError, ResultError
+from mrb.errors import DataError, ResultError, to_one_line
 from mrb.hub.manifest import find_cache_root
-
-logger = logging.getLogger(__name__)
 
 VERSION = "mrb-folder-v1"
 """Part of the content hash, and of the cache's key: a new way of reading makes another hash."""
-ROLES: tuple[Literal["queries", "corpus"], ...] = ("queries", "corpus")
+Role = Literal["queries", "corpus"]
+ROLES: tuple[Role, ...] = ("queries", "corpus")
 RECORD_FILE = "record.json"
+MAX_COLUMNS = 100
 MAX_RECORD_BYTES = 1024 * 1024 * 1024
 BATCH_BYTES = 32 * 1024 * 1024
 BATCH_ROWS = 10_000
@@ -51,9 +50,25 @@ Stamp = tuple[int, int, int, int]
 """What a change of a file changes (`_stamp`)."""
 
 
+class ItemNotes(Model):
+    """What the items of one role do not show.
+
+    `unread` are the columns that MRB does not read, MAX_COLUMNS at most. `empty` items have neither text nor image;
+    `first_empty` is the place of the first. `left_out` image files belong to no item; `first_left_out` is the path of
+    the first in the folder.
+    """
+
+    unread: tuple[str, ...] = ()
+    empty: int = 0
+    first_empty: str = ""
+    left_out: int = 0
+    first_left_out: str = ""
+
+
 @dataclass(frozen=True)
 class FolderTables:
-    """The tables of a data folder (ITEM_SCHEMA or SEVERAL_SCHEMA, QRELS_SCHEMA), and the SHA-256 of their content.
+    """The tables of a data folder (ITEM_SCHEMA or SEVERAL_SCHEMA, QRELS_SCHEMA), the SHA-256 of their content, and
+    what was noticed on the way.
 
     The hash is over ids, titles, texts, encoded images and judgements, in order. So it does not depend on the layout or
     the format of the files.
@@ -63,13 +78,15 @@ class FolderTables:
     corpus: pa.Table
     qrels: pa.Table
     content: str
+    notes: Mapping[Role, ItemNotes]
 
 
 class _Record(Model):
-    """What a folder held: the content's hash, and the stamp of each image that a row names."""
+    """What a folder held: the content's hash, notes, and the stamp of each image that a row names."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     content: Sha256
+    notes: dict[Role, ItemNotes]
     images: dict[str, Stamp]
 
 
@@ -91,7 +108,7 @@ def read_folder_tables(files: FolderFiles, caps: ImageCaps) -> FolderTables:
     if record is None:
         record = _build(files, caps, cache)
     tables = {name: _map_table(cache / f"{name}.arrow") for name in ("queries", "corpus", "qrels")}
-    return FolderTables(tables["queries"], tables["corpus"], tables["qrels"], record.content)
+    return FolderTables(tables["queries"], tables["corpus"], tables["qrels"], record.content, record.notes)
 
 
 def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
@@ -104,9 +121,10 @@ def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
     except OSError as error:
         raise ResultError(f"{cache / RECORD_FILE}: cannot be removed: {error.strerror}") from error
     images: dict[str, Stamp] = {}
+    notes: dict[Role, ItemNotes] = {}
     digests = []
     for role in ROLES:
-        reader = _ItemReader(files, role, caps, images)
+        reader = _ItemReader(files, role, caps, images, notes)
         path = cache / f"{role}.arrow"
         try:
             digests.append(_write_items(path, reader, ITEM_SCHEMA))
@@ -114,43 +132,57 @@ def _build(files: FolderFiles, caps: ImageCaps, cache: Path) -> _Record:
             digests.append(_write_items(path, reader, SEVERAL_SCHEMA))
     with open_atomically(cache / "qrels.arrow", durable=False) as file:
         digests.append(hash_lines(_write_qrels(file, files.qrels)))
-    record = _Record(content=hash_json([VERSION, *digests]), images=images)
+    record = _Record(content=hash_json([VERSION, *digests]), notes=notes, images=images)
     write_json(cache / RECORD_FILE, record.model_dump(mode="json"))
     return record
 
 
 @dataclass(frozen=True)
 class _ItemReader:
-    """Reads the items of one role with their images; notes the images that rows name."""
+    """Reads the items of one role with their images.
+
+    It puts the images that rows name into `named`, and what the items do not show into `notes`.
+    """
 
     files: FolderFiles
-    role: Literal["queries", "corpus"]
+    role: Role
     caps: ImageCaps
     named: dict[str, Stamp]
+    notes: dict[Role, ItemNotes]
 
     def __iter__(self) -> Iterator[tuple[ItemRow, tuple[bytes, ...]]]:
         beside = {path.stem: path for path in self._check_stems()}
         paths = getattr(self.files, self.role)
         taken: set[str] = set()
+        unread: dict[str, None] = {}
+        empty, first_empty = 0, ""
         for row in iterate_items(paths, self.role):
             images = tuple(self._read(image, row.place) for image in row.images)
             if not images and row.id in beside:
                 images = (self._open(beside[row.id], row.place),)
                 taken.add(row.id)
+            if row.unread and len(unread) < MAX_COLUMNS:
+                unread.update(dict.fromkeys(to_one_line(name, 60) for name in sorted(row.unread)))
+            if not images and not (row.title or "").strip() and not (row.text or "").strip():
+                empty, first_empty = empty + 1, first_empty or row.place
             yield row, images
         if not paths:
             for stem, path in beside.items():
                 yield ItemRow(str(path), stem, None, None, ()), (self._open(path, str(path)),)
-        elif left := [path for stem, path in beside.items() if stem not in taken and not self._is_named(path)]:
-            if len(left) == len(beside):
-                raise DataError(
-                    f"{left[0]}: no id of the {self.role} is {left[0].stem!r}, and no row names an image of this "
-                    "folder; an image is named after its item's id, or a column `image` names it"
-                )
-            logger.warning(
-                f"{left[0].parent}: {len(left)} of {len(beside)} images belong to no row and are left out, the first "
-                f"is {left[0].name!r}"
+            taken.update(beside)
+        left = [path for stem, path in beside.items() if stem not in taken and not self._is_named(path)]
+        if left and len(left) == len(beside):
+            raise DataError(
+                f"{left[0]}: no id of the {self.role} is {left[0].stem!r}, and no row names an image of this "
+                "folder; an image is named after its item's id, or a column `image` names it"
             )
+        self.notes[self.role] = ItemNotes(
+            unread=tuple(unread)[:MAX_COLUMNS],
+            empty=empty,
+            first_empty=first_empty,
+            left_out=len(left),
+            first_left_out=left[0].relative_to(self.files.folder).as_posix() if left else "",
+        )
 
     def _is_named(self, path: Path) -> bool:
         """Return whether a row of this role, or of the role before, names the image."""

@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError, field_validator
 from mrb._util.files import write_bytes
 from mrb._util.model import Model
 from mrb.data.folder_files import TASK_FILE, FolderFiles, find_folder_files, is_folder
-from mrb.data.folder_tables import FolderTables, read_folder_tables
+from mrb.data.folder_notes import describe_count, describe_empty, describe_unread, log_gaps, log_reading
+from mrb.data.folder_tables import ROLES, FolderTables, Role, read_folder_tables
 from mrb.data.hub_parts import PartTables
 from mrb.data.items import DecodeCache
 from mrb.data.tables import ID_COLUMNS, RawTable, iterate_qrels, make_item_table
@@ -69,7 +70,7 @@ class FolderDefinition(Model):
 
 
 def make_folder_task(folder: Path, definition: FolderDefinition | None = None) -> Task:
-    """Return the task of a data folder (`mrb.data.own_tasks.load_folder_task` makes it known too).
+    """Return the task of a data folder (`mrb.data.own_tasks.load_folder_task` makes it known too); log what was read.
 
     Args:
         folder: The folder, with `task.toml` or without.
@@ -81,11 +82,8 @@ def make_folder_task(folder: Path, definition: FolderDefinition | None = None) -
     """
     definition = definition or read_folder_definition(folder)
     _, tables = open_folder(folder, definition)
-    try:
-        task = _make_task(folder, definition, tables)
-    except ValidationError as error:
-        raise TaskError(f"{folder / TASK_FILE}: {format_first_problem(error)}") from error
-    _check_judgements(task, tables)
+    task = _make_checked(folder, definition, tables)
+    log_reading(folder, task, tables, id_stated=definition.id is not None)
     return task
 
 
@@ -135,22 +133,24 @@ def infer_type(tables: FolderTables, folder: Path) -> TypeName:
     """Return the type by what occurs at least once on each side.
 
     Queries of images alone against documents of texts and images are `it2it`, because there is no `i2it`. DataError if
-    a side has neither text nor image.
+    a side has neither text nor image; it names the columns that are there.
     """
     queries, corpus = (
         (_has_text(table), table.column("image").null_count < len(table)) for table in (tables.queries, tables.corpus)
     )
-    return choose_type(queries, corpus, str(folder))
+    return choose_type(queries, corpus, str(folder), {role: describe_empty(tables, role) for role in ROLES})
 
 
-def choose_type(queries: tuple[bool, bool], corpus: tuple[bool, bool], where: str) -> TypeName:
+def choose_type(
+    queries: tuple[bool, bool], corpus: tuple[bool, bool], where: str, hints: Mapping[Role, str] | None = None
+) -> TypeName:
     """Return the type of queries and documents, each given as (any has text, any has an image).
 
-    Raises DataError, which names `where`, if a side has neither.
+    Raises DataError, which names `where` and ends in the hint of the side, if a side has neither.
     """
-    for role, found in (("queries", queries), ("corpus", corpus)):
+    for role, found in zip(ROLES, (queries, corpus), strict=True):
         if found not in _LETTERS:
-            raise DataError(f"{where}: none of the {role} has a text or an image")
+            raise DataError(f"{where}: none of the {role} has a text or an image{(hints or {}).get(role, '')}")
     name = f"{_LETTERS[queries]}2{_LETTERS[corpus]}"
     return cast("TypeName", _NEAREST.get(name, name))  # all pairs but those of _NEAREST are types
 
@@ -210,6 +210,15 @@ def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables)
             ).model_dump(),
         }
     )
+
+
+def _make_checked(folder: Path, definition: FolderDefinition, tables: FolderTables) -> Task:
+    try:
+        task = _make_task(folder, definition, tables)
+    except ValidationError as error:
+        raise TaskError(f"{folder / TASK_FILE}: {format_first_problem(error)}") from error
+    _check_judgements(task, tables)
+    return task
 
 
 def _count_images(table: pa.Table) -> int:
@@ -277,20 +286,23 @@ def write_task_file(folder: Path, stated: Mapping[str, str | None]) -> tuple[Tas
         definition = FolderDefinition.model_validate(given)
     except ValidationError as error:
         raise TaskError(f"{folder}: {format_first_problem(error)}") from error
-    files, _ = open_folder(folder, definition)
-    task = make_folder_task(folder, definition)
+    files, tables = open_folder(folder, definition)
+    task = _make_checked(folder, definition, tables)
+    log_gaps(folder, tables)
     fields = {"id": task.id, "title": task.title, "instruction": task.instruction, **given}
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     write_bytes(path, ("\n".join(["schema_version = 1", *lines]) + "\n").encode())
-    return task, list(_describe_folder(task, files))
+    return task, list(_describe_folder(task, files, tables))
 
 
-def _describe_folder(task: Task, files: FolderFiles) -> Iterator[str]:
-    """Yield lines that say what was inferred of a data folder: type, counts, candidates."""
+def _describe_folder(task: Task, files: FolderFiles, tables: FolderTables) -> Iterator[str]:
+    """Yield lines that say what was inferred of a data folder: type, counts, candidates, and what is not read."""
     yield f"type        {task.type}: {task.query_modality} to {task.document_modality}"
     yield f"queries     {task.size.queries:,} with a relevant document"
-    yield f"documents   {task.size.documents:,}"
+    yield f"documents   {describe_count(tables.corpus)}"
     yield f"judgements  {task.size.qrels or 0:,}{', graded' if task.rules.graded else ''}"
     where = None if files.candidates is None else files.candidates.relative_to(files.folder).as_posix()
     yield f"candidates  {where or 'none: give --first-stage bm25 to `mrb run`'}"
+    if unread := describe_unread(tables):
+        yield f"not read    columns {unread}"
     yield f"content     {task.revision}"

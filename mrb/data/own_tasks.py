@@ -27,7 +27,7 @@ PLACES = "MRB_TASKS"
 """The environment variable: folders of task files, or data folders, separated by `os.pathsep`."""
 GROUP = "mrb.tasks"
 """The entry-point group: each entry is a package, or a module, whose folder holds task files or data folders."""
-NAME_FOLDER = f"name it with --data FOLDER or the environment variable {PLACES}"
+NAME_FOLDER = f"give --data FOLDER, or name it in the environment variable {PLACES}"
 """What to do where the data of a task of one's own is not known; the end of an error."""
 OWN_SUITE = "own"
 """The suite that a submission of own tasks names."""
@@ -181,7 +181,7 @@ def require_task_folder(task: Task) -> Path:
             f"task {task.id}: {other[0]} holds other data (content {other[1][:12]}, not {task.revision[:12]}): it has "
             "changed since the run, which needs the data that it scored"
         )
-    raise DataError(f"task {task.id}: its data is a folder that is not known here: {NAME_FOLDER}")
+    raise DataError(f"task {task.id}: its data was not given: {NAME_FOLDER}")
 
 
 def list_own_tasks() -> list[Task]:

@@ -225,7 +225,8 @@ class _Runner:
                 task = self._earlier.get_task(task_id)
                 spec, plan = _load_earlier_plan(task, read_result(path), self._spec.candidates)
             except MRBError as error:
-                logger.warning(f"{task_id}: its scores stay without being checked: {to_one_line(error)}")
+                reason = to_one_line(error).removeprefix(f"task {task_id}: ")
+                logger.warning(f"{task_id}: its scores are kept, but not checked: {reason}")
                 continue
             try:
                 self._check.verify_scores(spec, plan, Journal(self._folder / task_id / JOURNAL_FILE))

@@ -93,14 +93,14 @@ def test_runs_are_compared_exported_and_shown_where_the_data_is_not(
 
 def test_what_needs_the_data_asks_for_it(elsewhere: Callable[..., Done], shop: Path) -> None:
     done = elsewhere("recompute", "runs/surface")
-    assert done.returncode == 2 and "its data is a folder that is not known here: name it with --data" in done.stderr
+    assert done.returncode == 2 and "its data was not given: give --data" in done.stderr
     done = elsewhere("recompute", "runs/surface", "--data", shop / "shop")
     assert done.stdout == "shop: identical\n", done.stderr
 
 
 def test_a_submission_is_validated_with_and_without_the_data(elsewhere: Callable[..., Done], shop: Path) -> None:
     make = ("submission", "make", "runs/surface", "--organisation", "me", "--model-name", "surface")
-    read_refusal(elsewhere(*make), "its data is a folder that is not known here")
+    read_refusal(elsewhere(*make), "its data was not given")
     assert elsewhere(*make, "--data", shop / "shop").returncode == 0
     done = elsewhere("submission", "validate", "submissions/me__surface")
     assert done.returncode == 2 and "its data is not here" in done.stdout

@@ -303,6 +303,10 @@ def query_images_alone(folder: Path) -> None:
         (lambda folder: put_image(folder, "images/x.png"), r"x\.png: no id of the corpus is 'x'"),
         (query_images_alone, r"x\.png: no id of the corpus is 'x', and no row names an image of this folder"),
         (row(_id="d", image={"bytes": "iVBORw0KGgo=", "path": None}), r"line 4, column image: bytes is \"iVBORw"),
+        (
+            lambda folder: write_lines(folder / "queries.jsonl", [{"_id": "q1", "txet": "a"}, {"_id": "q2"}]),
+            r"has a text or an image; the first is .*queries\.jsonl, line 1; columns not read: txet; wanted: text, title",
+        ),
         (row(_id="d", text="a", query="b"), r"line 4: columns text and query hold different values"),
         (row(_id="d", image="\ud800.png"), r"line 4: '\\ud800\.png' is not the name of a file"),
         (broken_link, r"images/doc1\.png: cannot be read: No such file"),
@@ -409,14 +413,40 @@ def test_the_column_that_has_the_value_is_read(beir: Path) -> None:
     assert item.text == "a caption" and [image.encoded for image in item.images] == [PNG]
 
 
-def test_images_that_belong_to_no_row_are_counted(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_was_read_is_said_once(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A misspelled column, an item without content and an image without an item are no errors, so they are told."""
+    caplog.set_level("INFO", logger="mrb")
     put_image(beir, "images/doc2.png")
     put_image(beir, "images/other.png")
+    add_row(beir, _id="doc4", txt="a caption", url="https://a.example")
+    add_row(beir, "queries.jsonl", _id="q3", img="images/doc2.png", text=" ")
     load_folder_task(beir)
-    assert "1 of 2 images belong to no row and are left out, the first is 'other.png'" in caplog.text
+    line = "my-beers (the folder 'My Beers'): t2it, 3 queries, 2 of them with a relevant document, "
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{line}4 documents (1 with images); columns not read: metadata, img, txt, url",
+        f"{beir}/queries.jsonl, line 3: no text and no image; 1 of 3 queries has none",
+        f"{beir}/corpus.jsonl, line 4: no text and no image; 1 of 4 documents has none",
+        f"{beir}/images/other.png: belongs to no item; 1 image file is left out",
+    ]
+    caplog.clear()
+    load_folder_task(beir)
+    assert not caplog.records
+    (beir / "task.toml").write_text('id = "ales"\n')
+    load_folder_task(beir)  # from the cache
+    assert caplog.records[0].getMessage().startswith("ales: t2it, ") and len(caplog.records) == 4
 
 
-def test_a_column_that_means_nothing_is_not_read(beir: Path) -> None:
+def test_init_says_what_is_not_read(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image_corpus(beir)
+    add_row(beir, _id="doc4", titel="Stout")
+    _, lines = write_task_file(beir, {})
+    assert "documents   4 (3 with images)" in lines and "not read    columns metadata, titel" in lines
+    assert "line 4: no text and no image; 1 of 4 documents has none" in caplog.text
+
+
+def test_a_column_that_means_nothing_is_not_read(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
     ids, texts = list(CORPUS), [str(row["text"]) for row in CORPUS.values()]
     parquet(_id=pa.array(ids), text=pa.array(texts), seen=pa.array([2**62] * 3, pa.timestamp("us")))(beir)
+    caplog.set_level("INFO", logger="mrb")
     assert load_folder_task(beir).size.documents == 3
+    assert caplog.messages[0].endswith("columns not read: metadata, seen")

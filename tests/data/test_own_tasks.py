@@ -149,7 +149,7 @@ def test_the_data_of_an_unknown_folder_is_asked_for(tmp_path: Path) -> None:
     task = load_folder_task(write_beir(folder))
     moved = changed(task, id="own-moved")
     register_task(moved)
-    with pytest.raises(DataError, match="own-moved: its data is a folder that is not known here: name it with --data"):
+    with pytest.raises(DataError, match="own-moved: its data was not given: give --data"):
         require_task_folder(moved)
     other = changed(task, source={**task.source.model_dump(), "parts": [other_part(task)]})
     with pytest.raises(DataError, match=r"own-lager: .* holds other data"):
