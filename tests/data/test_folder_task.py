@@ -305,7 +305,7 @@ def query_images_alone(folder: Path) -> None:
         (row(_id="d", image={"bytes": "iVBORw0KGgo=", "path": None}), r"line 4, column image: bytes is \"iVBORw"),
         (
             lambda folder: write_lines(folder / "queries.jsonl", [{"_id": "q1", "txet": "a"}, {"_id": "q2"}]),
-            r"has a text or an image; the first is .*queries\.jsonl, line 1; columns not read: txet; wanted: text, title",
+            r"text or an image; the first is .*queries\.jsonl, line 1; columns not read: txet; wanted: text, title",
         ),
         (row(_id="d", text="a", query="b"), r"line 4: columns text and query hold different values"),
         (row(_id="d", image="\ud800.png"), r"line 4: '\\ud800\.png' is not the name of a file"),
