@@ -104,7 +104,6 @@ def command(
 
     Killed at any moment, the same command continues where it stopped.
     """
-    from mrb._util.format import fold_text
     from mrb._util.terminal import find_screen
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
@@ -142,7 +141,7 @@ def command(
         source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
         screen = find_screen()
         for piece in report_dry_run(spec, known, source=source, workers=workers or 1, price=price, screen=screen):
-            click.echo("\n".join(line for part in piece.splitlines() for line in fold_text(part, screen)))
+            click.echo(piece)
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:

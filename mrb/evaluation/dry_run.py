@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mrb._util.format import PLAIN, Screen, format_reasons, format_size
+from mrb._util.format import PLAIN, Screen, fold_text, format_reasons, format_size
 from mrb.data.task import Task
 from mrb.errors import MRBError
 from mrb.evaluation.estimate import (
@@ -74,21 +74,25 @@ def report_dry_run(
         source: Where the rates come from, for the report.
         workers: Workers that share the run.
         price: Price of one worker for an hour.
-        screen: The width that tables fit.
+        screen: The width that tables and texts fit.
 
     Raises:
         DataError: The data is damaged; raised before the model is loaded, like CandidatesError.
         CandidatesError: A list is missing or does not fit its task.
         MRBError: `rates` has none for any of the tasks, or the model cannot score an item.
     """
+
+    def fold(text: str) -> str:
+        return "\n".join(fold_text(text, screen))
+
     if rates is not None:
         rows = estimate_run(spec, rates)
         if all(row.seconds is None for row in rows):
             types = ", ".join(dict.fromkeys(task.type for task in spec.tasks))
             raise MRBError(f"no rate for any of these tasks, which are of type {types}: --rate TYPE=N sets one")
         yield format_estimate(rows, "pairs", "scoring", workers, price, screen)
-        yield f"Sizes are the registry's; rates are {source}. Neither data nor model was loaded. {ASSUMED}"
-        yield "Memory is not known without loading the model."
+        yield fold(f"Sizes are the registry's; rates are {source}. Neither data nor model was loaded. {ASSUMED}")
+        yield fold("Memory is not known without loading the model.")
         return
     extents = examine(spec)
     if extents:
@@ -100,9 +104,10 @@ def report_dry_run(
         elsewhere = _probe_extents(reranker, examine_stand_ins({task.type for task in far}) if far else ())
         memory = describe_peak_memory()
     refused = {task.id: find_uncovered_inputs(reranker.info, task) for task in spec.tasks}
-    yield from format_reasons({task_id: f"not covered: {reason}" for task_id, reason in refused.items() if reason})
+    reasons = {task_id: f"not covered: {reason}" for task_id, reason in refused.items() if reason}
+    yield from map(fold, format_reasons(reasons))
     if not probes and not elsewhere:
-        yield f"{reranker.info.name} supports none of these tasks; nothing was written"
+        yield fold(f"{reranker.info.name} supports none of these tasks; nothing was written")
         return
     rates = {extent.task.id: _compute_rate(extent, probe) for extent, probe in probes}
     rates |= {extent.task.type: _compute_rate(extent, probe) for extent, probe in elsewhere}
@@ -115,10 +120,11 @@ def report_dry_run(
 
     yield format_estimate([row_of(task) for task in spec.tasks], "pairs", "scoring", workers, price, screen)
     pairs = sum(probe.pairs for _, probe in (*probes, *elsewhere))
-    yield f"{reranker.info.name}: {pairs:,} pairs timed on this machine in one process; nothing was written. {ASSUMED}"
+    timed = f"{pairs:,} pairs timed on this machine in one process"
+    yield fold(f"{reranker.info.name}: {timed}; nothing was written. {ASSUMED}")
     if far:
-        yield PROBED
-    yield f"Memory of a worker: {memory}, the peak of this process while it was timed."
+        yield fold(PROBED)
+    yield fold(f"Memory of a worker: {memory}, the peak of this process while it was timed.")
 
 
 def describe_peak_memory() -> str:

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrb._util.format import PLAIN, Screen, format_duration, format_rate, format_size, format_table, format_tasks
+from mrb._util.format import (
+    PLAIN,
+    Screen,
+    fold_text,
+    format_duration,
+    format_rate,
+    format_size,
+    format_table,
+    format_tasks,
+)
 from mrb.candidates.candidate_sets import ITEM_KINDS, CandidateSet, CandidateSets, Encoder, load_candidate_sets
 from mrb.data.task import TYPES, Task
 from mrb.data.task_filter import count_queries
@@ -145,7 +154,7 @@ def format_estimate(
     return "\n".join(
         [
             *format_table(table, left=2, drop=("type", "queries"), screen=screen),
-            *_sums(rows, columns, work, workers, price),
+            *(line for text in _sums(rows, columns, work, workers, price) for line in fold_text(text, screen)),
         ]
     )
 

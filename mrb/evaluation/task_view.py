@@ -5,23 +5,28 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from mrb._util.format import cut_to_width
 from mrb.candidates.lists import Candidates, read_parquet
 from mrb.candidates.load import find_candidates
 from mrb.data.items import Item
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
 from mrb.data.task_data import ItemTable, Qrels, TaskData
+from mrb.errors import to_one_line
 
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
 
+SHOWN_ROWS, SHOWN_CHARACTERS = 5, 200
+"""How much of a table a notebook shows: rows, and characters of a row."""
 V = TypeVar("V", covariant=True)
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """The type of an image in Arrow, as `datasets` stores it: encoded bytes, and a path, which is null."""
@@ -48,6 +53,20 @@ class TaskTable(Mapping[str, V]):
             if name in made.column_names:
                 made = made.cast_column(name, feature)
         return made
+
+    def _repr_html_(self) -> str:
+        from mrb.results.html import format_rows_html
+
+        rows = [
+            (row_id, cut_to_width(self._describe(self[row_id]), SHOWN_CHARACTERS))
+            for row_id in islice(self, SHOWN_ROWS)
+        ]
+        more = f", the first {len(rows)}" if len(rows) < len(self) else ""
+        return format_rows_html(repr(self).strip("<>") + more, rows)
+
+    def _describe(self, value: Any) -> str:
+        """Return what a notebook shows of a value: here {document id: number}."""
+        return ", ".join(f"{doc_id}: {number:g}" for doc_id, number in islice(value.items(), SHOWN_CHARACTERS))
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
@@ -76,6 +95,11 @@ class Items(TaskTable[Item]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} items of {self._table.name}>"
+
+    def _describe(self, value: Item) -> str:
+        count = len(value.images)
+        images = f"[{count} image{'s' * (count > 1)}]" if count else ""
+        return " ".join(filter(None, [images, to_one_line(value.text or "", SHOWN_CHARACTERS)]))
 
     def to_arrow(self) -> pa.Table:
         """Return the whole table in memory, images as encoded bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from mrb._util.format import PLAIN, Screen, format_table, format_tasks
+from mrb._util.format import PLAIN, Screen, fold_text, format_table, format_tasks
 from mrb.candidates.load import check_all_candidates
 from mrb.data.items import Item
 from mrb.data.task import Task
@@ -97,7 +97,7 @@ def format_extents(extents: Sequence[Extent], screen: Screen = PLAIN) -> str:
         f"{format_tasks(len(extents))}: {queries:,} queries, {pairs:,} pairs, {images:,} distinct images of "
         f"{_format_megabytes(size)} MB; ids are known, image headers are sound"
     )
-    return "\n".join([*format_table(rows, left=2, drop=("type",), screen=screen), total])
+    return "\n".join([*format_table(rows, left=2, drop=("type",), screen=screen), *fold_text(total, screen)])
 
 
 def _iterate_named_items(plan: Plan, seen: set[str]) -> Iterator[tuple[str, Item]]:

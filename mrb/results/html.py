@@ -11,7 +11,8 @@ from mrb.metrics.measures import HEADLINE
 
 if TYPE_CHECKING:
     from mrb.results.compare import Comparison, RunDifference
-    from mrb.results.run import Run
+    from mrb.results.run import Run, TaskScores
+    from mrb.results.schema import Interval
     from mrb.results.table import RunRow
 
 
@@ -24,6 +25,22 @@ def format_run_html(run: Run, measure: str = str(HEADLINE)) -> str:
     partial = {scores.result.data.selection for scores in run.tasks.values()} - {"all"}
     note = f"; not all queries: {', '.join(sorted(partial))}" if partial else ""
     return _format_table(f"{run.name}: {measure} x 100{note}", head, map(_format_row, (*tasks, *averages)))
+
+
+def format_task_html(scores: TaskScores) -> str:
+    """Return a row for each measure of a task as HTML, in points."""
+    result = scores.result
+    head = ("measure", "first stage", "reranker", "95 % interval", "oracle", "gain")
+    rows = [
+        _format_numbers(name, result.first_stage[name].mean, own, result.oracle[name].mean)
+        for name, own in result.measures.items()
+    ]
+    return _format_table(f"{result.task} of {result.reranker.name}: x 100", head, rows)
+
+
+def format_rows_html(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return rows of an id and a text as HTML."""
+    return _format_table(title, ("id", "value"), rows)
 
 
 def format_comparison_html(found: Comparison) -> str:
@@ -42,11 +59,13 @@ def format_comparison_html(found: Comparison) -> str:
 def _format_row(row: RunRow) -> Sequence[str]:
     if row.first_stage is None or row.own is None or row.oracle is None:
         return row.label, row.type, row.state
-    own = row.own
-    return (
-        row.label, row.type, _points(row.first_stage), _points(own.mean), f"[{_points(own.low)}, {_points(own.high)}]",
-        _points(row.oracle), f"{100 * (own.mean - row.first_stage):+.2f}",
-    )  # fmt: skip
+    label, *numbers = _format_numbers(row.label, row.first_stage, row.own, row.oracle)
+    return label, row.type, *numbers
+
+
+def _format_numbers(label: str, first: float, own: Interval, oracle: float) -> Sequence[str]:
+    interval = f"[{_points(own.low)}, {_points(own.high)}]"
+    return label, _points(first), _points(own.mean), interval, _points(oracle), f"{100 * (own.mean - first):+.2f}"
 
 
 def _format_gain(base: float, mean: float, gain: RunDifference) -> Sequence[str]:

@@ -88,6 +88,16 @@ class TaskScores:
 
         return pd.DataFrame({"query_id": self.query_ids, CLUSTER_COLUMN: self.clusters, **self.values})
 
+    def __repr__(self) -> str:
+        own = self.result.measures.get(str(HEADLINE))
+        score = f": {HEADLINE} {100 * own.mean:.2f}" if own else ""
+        return f"<{self.result.task} of {self.result.reranker.name}{score}>"
+
+    def _repr_html_(self) -> str:
+        from mrb.results.html import format_task_html
+
+        return format_task_html(self)
+
 
 @dataclass(frozen=True)
 class Average:

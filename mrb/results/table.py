@@ -116,7 +116,8 @@ def _make_average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
     if own.interval is None or first.mean is None or oracle.mean is None:
         missing = f"{own.of - own.done} of {own.of} {over} missing"
         why = missing if own.done < own.of else "depth, queries or qrels differ"
-        return RunRow(label, "", state=f"no average: {why}")
+        of = "" if run.record.suite is None else f" of suite {run.record.suite}"
+        return RunRow(label, "", state=f"no average{of}: {why}")
     return RunRow(label, "", first.mean, own.interval, oracle.mean)
 
 

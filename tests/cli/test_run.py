@@ -86,8 +86,8 @@ def test_a_text_reranker_leaves_pictures_uncovered_and_gets_no_average(mrb: Mrb,
     done = mrb("run", "--model", "my_adapter", "--limit", "3")
     assert done.returncode == 0, done.stderr
     assert count_uncovered(done.stdout) == 8
-    assert "no average: 8 of 9 types missing" in done.stdout
-    assert "no average: 8 of 9 tasks missing" in done.stdout
+    assert "no average of suite mini: 8 of 9 types missing" in done.stdout
+    assert "no average of suite mini: 8 of 9 tasks missing" in done.stdout
 
 
 def test_options_are_typed_and_make_another_run(mrb: Mrb) -> None:

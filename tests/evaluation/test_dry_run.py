@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mrb._util.format import format_size
+from mrb._util.format import Screen, format_size
 from mrb.data.items import Item
 from mrb.data.task import TYPES, load_suite, load_task
 from mrb.errors import DataError, MRBError, ResultError
@@ -225,6 +226,14 @@ def test_the_report_of_the_data_sums() -> None:
     text = format_extents(extents)
     assert "2.5" in text and "1,234 characters" in text
     assert "2 tasks: 40 queries, 800 pairs, 5 distinct images of 2.5 MB" in text
+
+
+def test_a_report_fits_the_screen_and_its_styles_stay(tmp_path: Path) -> None:
+    screen = Screen(60, colour=True)
+    pieces = list(report_dry_run(options("mrb", tmp_path), parse_rates(["5"]), source="assumed", screen=screen))
+    lines = "\n".join(pieces).splitlines()
+    assert all(len(re.sub(r"\x1b\[\d+m", "", line)) <= 60 for line in lines)
+    assert any(line.startswith("\x1b[2mnot shown at 60 columns: ") for line in lines)
 
 
 def scoring(task_id: str, queries: int, seconds: Range | None) -> TaskEstimate:

@@ -49,3 +49,12 @@ def test_mappings_have_the_shape_of_mappings(pages: mrb.api.TaskView) -> None:
     with pytest.raises(KeyError):
         pages.candidates["no such id"]
     assert repr(pages) == "<task mini-page-t2vd, t2vd: Tutorial pages by section title>"
+
+
+def test_a_notebook_shows_the_first_rows(pages: mrb.api.TaskView) -> None:
+    corpus, qrels, found = (table._repr_html_() for table in (pages.corpus, pages.qrels, pages.candidates))
+    assert f"{len(pages.corpus)} items of " in corpus and "the first 5" in corpus and corpus.count("<tr>") == 1 + 5
+    assert "[1 image]" in corpus
+    first = next(iter(pages.qrels))
+    assert f"<td>{first}</td>" in qrels and all(f"{doc_id}: {n}" in qrels for doc_id, n in pages.qrels[first].items())
+    assert found.count("<tr>") == 1 + 5 and max(map(len, found.splitlines())) < 400

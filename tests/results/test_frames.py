@@ -96,3 +96,11 @@ def test_html_shows_points_and_escapes_every_text(runs: tuple[Run, Run]) -> None
     cells = read_html(own._repr_html_()).cells
     assert f"{100 * own['scifact'].result.measures['nDCG@10'].mean:.2f}" in cells
     assert "average over 3 tasks" in cells
+
+
+def test_a_task_of_a_run_is_shown_short(runs: tuple[Run, Run]) -> None:
+    scores = runs[0]["scifact"]
+    own = f"{100 * scores.result.measures['nDCG@10'].mean:.2f}"
+    assert repr(scores) == f"<scifact of {scores.result.reranker.name}: nDCG@10 {own}>"
+    cells = read_html(scores._repr_html_()).cells
+    assert own in cells and set(scores.result.measures) <= set(cells)
