@@ -58,4 +58,4 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of these
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -9,6 +9,9 @@ import click
 
 from mrb.errors import MRBError, suggest_names
 
+_SENTENCE = 300
+"""Most characters of a command's line in the help of its group."""
+
 
 class Group(click.Group):
     """A group in which old spellings of commands answer with the new one."""
@@ -16,6 +19,17 @@ class Group(click.Group):
     def __init__(self, *args: Any, moved: Mapping[str, str] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.moved = moved or {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with the whole first sentence of its help."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, command.get_short_help_str(limit=_SENTENCE))
+                    for name in self.list_commands(ctx)
+                    if (command := self.get_command(ctx, name)) is not None
+                ]
+            )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name.

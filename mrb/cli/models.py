@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from mrb._util.format import format_table
+from mrb._util.format import Screen, fold_text, format_table
 from mrb.errors import to_one_line
 
 if TYPE_CHECKING:
@@ -51,11 +50,11 @@ def command(name: str | None, as_json: bool, remote: bool) -> None:
         click.echo("\n".join(_format_list(role, [entry for entry in entries if entry.role == role], found)))
         click.echo()
     for text in _NOTES:
-        click.echo("\n".join(textwrap.wrap(text, _find_width(), break_on_hyphens=False)))
+        click.echo("\n".join(fold_text(text, _find_screen())))
 
 
 def _format_list(role: Role, entries: Sequence[ModelEntry], found: Mapping[tuple[str, Role], str]) -> Iterator[str]:
-    """Yield the lines of a table; the last column is cut at the terminal's width."""
+    """Yield the lines of a table; the last column is folded at the terminal's width."""
     rows = [[role.upper(), "TAKES", "SIZE", "LICENCE", _READY]]
     for entry in entries:
         # Options by their names alone, so that the column is narrow; the page of one adapter spells them out.
@@ -63,20 +62,12 @@ def _format_list(role: Role, entries: Sequence[ModelEntry], found: Mapping[tuple
         if remote := found.get((entry.name, entry.role)):
             state = f"{state}; {remote}"
         rows.append([entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence), state])
-    width = _find_width()
-    for line in format_table(rows, left=range(5)):
-        yield _cut_line(line, width)
-
-
-def _cut_line(line: str, width: int) -> str:
-    """Return a line of at most `width` characters, cut with an ellipsis; its columns stay aligned."""
-    line = line.rstrip()
-    return line if len(line) <= width else line[: width - 1] + "…"
+    yield from format_table(rows, left=range(5), screen=_find_screen())
 
 
 def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
     """Yield the lines that show one adapter."""
-    width = _find_width()
+    screen = _find_screen()
     yield f"{entry.name}: {entry.role} of {entry.source}"
     yield ""
     fields = {
@@ -93,16 +84,15 @@ def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
     }
     for label, value in fields.items():
         if value:
-            text = to_one_line(value, 2000)
-            yield from textwrap.wrap(text, width, initial_indent=f"{label:<15}", subsequent_indent=" " * 15)
+            yield from fold_text(f"{label:<15}{to_one_line(value, 2000)}", screen, indent=" " * 15)
     if entry.options:
         yield ""
         yield "options (--set NAME=VALUE):"
         rows = [
-            [f"  {one.name}", one.type, "must be given" if one.default is None else one.default]
+            [f"  {one.name}", "must be given" if one.default is None else one.default, one.type]
             for one in entry.options
         ]
-        yield from (_cut_line(line, width) for line in format_table(rows, left=range(3)))
+        yield from format_table(rows, left=range(3), screen=screen)
     yield ""
     yield f"$ {entry.command}"
 
@@ -125,5 +115,6 @@ def _shorten(licence: str) -> str:
     return "?" if short == "unconfirmed" else short
 
 
-def _find_width() -> int:
-    return shutil.get_terminal_size((80, 24)).columns
+def _find_screen() -> Screen:
+    """Return the terminal, or for a pipe a screen of 80 columns (or $COLUMNS): a list is read, not parsed (--json)."""
+    return Screen(shutil.get_terminal_size((80, 24)).columns)

@@ -96,6 +96,10 @@ def resolve_model(spec: str, options: Mapping[str, str]) -> ResolvedModel:
             )
         return _resolve_folder(spec, folder, options)
     if hub is None:
+        if _is_file(Path(f"{folder}.py")):
+            raise AdapterError(
+                f"{to_one_line(spec, 120)}: there is no such folder; the adapter is {spec}.py: give this"
+            )
         raise AdapterError(
             f"{to_one_line(spec, 120)}: there is no such folder, and a model of the Hub is ORG/NAME or ORG/NAME@COMMIT"
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mrb.data.task import is_registered, load_task
 from mrb.results.schema import RerankerInfo
 
 MOST = 0.95
@@ -33,8 +34,13 @@ def format_tie_warning(info: RerankerInfo, shares: Mapping[str, float]) -> str |
     if not named:
         return None
     least, tasks = math.floor(100 * min(shares[task_id] for task_id in named)), ", ".join(named)
-    return (
-        f"warning: {info.name} tied all candidates in {least} % of queries of: {tasks}; chance decides there. "
-        f"If it does not use all that it is shown ({', '.join(info.inputs)}), declare its inputs, as in "
-        'inputs = ("text",)'
-    )
+    told = f"warning: {info.name} tied all candidates in {least} % of queries of: {tasks}; chance decides there"
+    if info.source.startswith("mrb ") or not any(map(_may_show_images, named)):
+        return told  # the user cannot declare the inputs of a shipped adapter, and no declaration excludes texts
+    shown = ", ".join(info.inputs)
+    return f'{told}. If it does not use all that it is shown ({shown}), declare its inputs, as in inputs = ("text",)'
+
+
+def _may_show_images(task_id: str) -> bool:
+    """Return whether items of a task have images; True for a task that is not in the registry."""
+    return not is_registered(task_id) or load_task(task_id).type != "t2t"

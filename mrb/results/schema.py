@@ -36,7 +36,7 @@ from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
 from mrb.data.task import Modality, Task, TypeName, load_task
 from mrb.data.task_fields import MeasureName, Sha256, Slug
-from mrb.errors import ResultError, TaskError, format_first_problem
+from mrb.errors import ResultError, TaskError, format_first_problem, to_one_line
 from mrb.metrics.statistics import MeanInterval
 
 Kind = Literal["pointwise", "setwise", "listwise"]
@@ -298,6 +298,9 @@ def read_result(path: Path) -> Result:
 
 def read_run(folder: Path) -> RunRecord:
     """Read the record of the run in `folder`. ResultError if there is none or it is invalid."""
+    if not (folder / RUN_FILE).exists() and (inside := sorted(folder.glob(f"*/{RUN_FILE}"))):
+        names = " ".join(to_one_line(path.parent, 120) for path in inside[:3])
+        raise ResultError(f"{folder}: is no run, but holds {len(inside)}: name the runs inside, such as {names}")
     return parse_file(RunRecord, folder / RUN_FILE)
 
 

@@ -71,6 +71,7 @@ def test_an_unknown_command() -> None:
     done = mrb("runn")
     assert done.returncode == 2
     assert done.stderr == "mrb: no command 'runn' (did you mean run?); `mrb --help` lists them\n" and done.stdout == ""
+    assert "..." not in mrb("data", "--help").stdout.partition("Commands:")[2]
     assert mrb("data", "xyz").stderr == "mrb: no command 'xyz'; `mrb data --help` lists them\n"
 
 

@@ -90,6 +90,15 @@ def test_what_the_hub_or_the_files_refuse_is_one_line(stocked: Hub, mrb_on_hub: 
     assert not any("resolve" in one and "judge" in one and "GET" in one for one in stocked.requests[-4:])
 
 
+def test_a_file_without_its_ending_is_named(here: Path) -> None:
+    (here / "mine.py").write_text("")
+    with pytest.raises(
+        AdapterError, match=r"^\./mine: there is no such folder; the adapter is \./mine\.py: give this$"
+    ):
+        resolve_model("./mine", {})
+    assert not is_model_address("./mine.py")
+
+
 def test_a_folder_runs_as_the_adapter_spelled_out(tiny: Tiny, here: Path) -> None:
     shutil.copytree(tiny("ms_marco"), here / "my model")
     short = load_reranker("./my model", {"max_length": "30"}).info

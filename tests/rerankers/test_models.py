@@ -6,12 +6,15 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import mrb
+from mrb.cli.models import command
 from mrb.data.task import MODALITIES
 from mrb.errors import AdapterError
 from mrb.rerankers.models import ROLES, ModelEntry, find_model, list_models
@@ -95,6 +98,16 @@ def test_an_adapter_that_cannot_be_imported_is_listed_with_the_reason(
         "mrb run --model bare --set weight=...",
     )
     assert [(o.name, o.type, o.default) for o in bare.options] == [("weight", "float", None), ("name", "str", "'x'")]
+
+
+def test_the_list_folds_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    missing = replace(entry("vllm"), ready=False, reason="needs vllm, which is not installed")
+    entries = [entry("qwen3-reranker-0.6b"), missing]
+    monkeypatch.setattr("mrb.rerankers.models.list_models", lambda: entries)
+    lines = CliRunner().invoke(command).stdout.splitlines()
+    assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
+    assert missing.reason in " ".join(" ".join(lines).split())
 
 
 HEAVY = """

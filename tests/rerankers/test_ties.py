@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mrb.baselines.rerankers.constant import Constant
+from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.ties import MOST, compute_tied_share, format_tie_warning
 from tests.builders.adapters import toy_reranker
 
@@ -37,3 +38,11 @@ def test_all_tasks_stand_in_one_line_with_the_least_share() -> None:
     assert 'inputs = ("text",)' in line
     assert format_tie_warning(INFO, {"c": MOST - 0.01}) is None
     assert format_tie_warning(INFO, {}) is None
+
+
+def test_inputs_are_advice_only_where_a_declaration_helps() -> None:
+    own = format_tie_warning(INFO, {"mini-faq-t2t": 1.0, "mini-flag-t2i": 1.0}) or ""
+    assert "declare its inputs" in own
+    texts = format_tie_warning(INFO, {"mini-faq-t2t": 1.0}) or ""
+    shipped = format_tie_warning(load_reranker("constant").info, {"mini-flag-t2i": 1.0}) or ""
+    assert all(line.endswith("; chance decides there") for line in (texts, shipped))

@@ -293,6 +293,10 @@ def test_a_run_record_comes_back_as_it_was_written(result: Json, tmp_path: Path)
     assert read_run(tmp_path) == record
     with pytest.raises(ResultError, match=r"run\.json: cannot be read"):
         read_run(tmp_path / "elsewhere")
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    write_run(tmp_path / "runs" / "a", record)
+    with pytest.raises(ResultError, match=r"runs: is no run, but holds 1: name the runs inside, such as \S+/runs/a$"):
+        read_run(tmp_path / "runs")
 
 
 def test_the_result_files_of_a_run(tmp_path: Path) -> None:
