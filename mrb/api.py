@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrb._util.redact import redact
-from mrb.errors import MRBError, to_one_line
+from mrb.errors import MRBError, ResultError, to_one_line
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.own_measures import MeasureFunction, list_registered, register_measure
 
@@ -231,6 +231,9 @@ def compare(
     from mrb.results.compare import compare as compare_runs
     from mrb.results.run import Run
 
+    for run in runs:
+        if not isinstance(run, (Run, str, os.PathLike)):
+            raise ResultError(f"a run is mrb.Run or a folder, not {type(run).__name__}: mrb.compare(a, b), or *list")
     loaded = [run if isinstance(run, Run) else load_run(run) for run in runs]
     return compare_runs(loaded, measure=measure, task_ids=_list_names(tasks), named=named)
 

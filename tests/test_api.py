@@ -152,6 +152,13 @@ def test_workers_refuse_a_function_whose_values_they_may_not_have(
         assert f"it uses {change}, which other processes" in read_error(AdapterError, evaluate, module.score, workers=2)
 
 
+def test_workers_take_a_lambda_by_the_name_of_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unnamed.py").write_text("score = lambda request: [1.0 for item in request.candidates]\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    line = read_error(AdapterError, name_for_workers, import_module("unnamed").score)
+    assert line.endswith("several workers import the reranker by its name: give 'unnamed:score'")
+
+
 def test_defaults_of_an_inner_function_are_no_part_of_its_source(tmp_path: Path) -> None:
     def make(scale: int) -> Callable[[Request], list[int]]:
         def inner(request: Request, scale: int = scale) -> list[int]:
@@ -173,6 +180,7 @@ def test_functions_classes_and_objects_are_models(overlap: ModuleType) -> None:
     assert found.name == "overlap"
     assert evaluate(overlap.Overlap().score).to_frame()["mean"].equals(found.to_frame()["mean"])
     assert evaluate(lambda request: longest(request)).name == "function"
+    assert read_error(ResultError, mrb.compare, [base, found]).startswith("a run is mrb.Run or a folder, not list")
     assert mrb.compare(base, found).runs == ("tests.test_api.longest", "overlap")
     with_option = evaluate("cross-encoder" if False else Power, options={"exponent": 3})
     assert with_option.record.reranker.options == {"exponent": 3}

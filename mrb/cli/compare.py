@@ -94,9 +94,10 @@ def _format_queries(found: Comparison, runs: Sequence[Run], top: int, screen: Sc
             text = texts.get((query.task, query.query_id))
             if text is None:
                 continue
-            yield cut_to_width(f"    query         {to_one_line(text.query)}", width)
+            yield cut_to_width(f"    query: {to_one_line(text.query)}", width)
             if text.first:
-                yield cut_to_width(f"    first before  {to_one_line(text.first[0])}", width)
-                yield cut_to_width(f"    first after   {to_one_line(text.first[one.other])}", width)
+                for place in (0, one.other):
+                    shown = f"top document of {found.runs[place]}: {text.first[place]}"
+                    yield cut_to_width(f"    {to_one_line(shown)}", width)
     if without := dict.fromkeys(task_id for task_id, query_id in wanted if (task_id, query_id) not in texts):
         yield from fold_text(f"no texts, because the data is not on this machine: {', '.join(without)}", screen)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType
 
 from mrb.errors import AdapterError, ResultError
 from mrb.evaluation.executor import InProcess, Start, open_in_process
@@ -68,6 +70,14 @@ def start_workers(workers: int) -> Start:
     return score_in_workers(lambda: nullcontext(LocalWorkers(workers)))
 
 
+def _find_variable(model: type | FunctionType) -> str | None:
+    """Return `module:variable` of the variable that holds a model without a name of its own, such as a lambda."""
+    module = sys.modules.get(model.__module__)
+    if module is None or model.__module__ == "__main__":
+        return None
+    return next((f"{model.__module__}:{name}" for name, value in vars(module).items() if value is model), None)
+
+
 def name_for_workers(model: object) -> str:
     """Return the name by which other processes find a class or function.
 
@@ -78,6 +88,8 @@ def name_for_workers(model: object) -> str:
     if not (inspect.isclass(model) or inspect.isfunction(model)):
         raise AdapterError(f"{name}: several workers need the name or the class of a reranker, because each builds one")
     if not is_importable(model):
+        if held := _find_variable(model):
+            raise AdapterError(f"{name}: several workers import the reranker by its name: give {held!r}")
         raise AdapterError(f"{name}: several workers import the reranker, so it must be in a module; use workers=1")
     outside = list_outside_values(model) if inspect.isfunction(model) else []
     if outside:

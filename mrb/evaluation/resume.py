@@ -55,7 +55,8 @@ class ResumeCheck:
         chosen = _sample_entries(plan, kept, pointwise=executor.info.kind == "pointwise")
         if not chosen:
             return
-        logger.info(f"{task_id}: {changed or 'scores are kept from before'}; scoring {len(chosen)} queries again")
+        again = "1 query is" if len(chosen) == 1 else f"{len(chosen)} queries are"
+        logger.info(f"{task_id}: {changed or 'checking kept scores'}: {again} scored again")
         score = executor.open(spec, plan)
         now = self._again(score, chosen)
         values = np.concatenate([scores[np.isfinite(scores)] for scores in kept.values()])

@@ -242,7 +242,7 @@ def _import_module(name: str, path: Path, group: str) -> tuple[ModuleType, str]:
         if path.is_file() or not f"{name}.".startswith(f"{missing}."):
             raise AdapterError(f"{name}: needs the module {missing!r}, which is not installed") from error
     raise AdapterError(
-        f"unknown {_NOUN[group]} {name!r}{suggest_names(name, list_installed(group))}: no installed one of that name "
+        f"unknown {_NOUN[group]} {name!r}{suggest_names(name, list_installed(group))}: none of this name is installed "
         f"(`mrb models` lists them), no {name}.py in {Path.cwd()}, no importable module {name}"
     )
 
@@ -310,7 +310,9 @@ def _convert_options(found: Factory, options: Mapping[str, object]) -> dict[str,
         raise AdapterError(f"{found.name} has no option {unknown[0]!r}{close}; it has: {known}")
     absent = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty and n not in options]
     if absent:
-        raise AdapterError(f"{found.name}: the option {absent[0]!r} must be given: --set {absent[0]}=...")
+        raise AdapterError(
+            f"{found.name}: the option {absent[0]!r} must be given (--set {absent[0]}=..., or options= in Python)"
+        )
     types = _read_option_types(found, parameters) if options else {}
     return {name: _convert_option(found.name, name, value, types[name] or str) for name, value in options.items()}
 

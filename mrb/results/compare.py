@@ -193,6 +193,13 @@ def sample_runs(runs: Sequence[Run], task_ids: Sequence[str], measure: str) -> l
     ]
 
 
+_MEANINGS = {
+    "task_hash": "the task's definition or data differ",
+    "candidates.sha256": "the candidate lists differ",
+}
+"""What it means that hashes differ."""
+
+
 def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str) -> None:
     """Refuse results of one task that are not comparable.
 
@@ -213,9 +220,11 @@ def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure
         for field, read in fields.items():
             mine, theirs = read(scores[0]), read(other)
             if mine != theirs:
+                why = f" ({_MEANINGS[field]})" if field in _MEANINGS else ""
+                values = " and ".join(value[:12] if field in _MEANINGS else value for value in (str(mine), str(theirs)))
                 raise ResultError(
-                    f"task {task}: {names[0]} and {name} are not comparable: {field} is {mine} and {theirs}; "
-                    "compare others with --task"
+                    f"task {task}: {names[0]} and {name} are not comparable: {field} is {values}{why}; compare others "
+                    "with --task"
                 )
         if other.query_ids != scores[0].query_ids or not np.array_equal(other.clusters, scores[0].clusters):
             raise ResultError(f"task {task}: {names[0]} and {name} are not comparable: their queries differ")

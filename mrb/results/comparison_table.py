@@ -20,8 +20,8 @@ def format_comparison(found: Comparison, screen: Screen = PLAIN) -> Iterator[str
     """
     base = found.runs[0]
     about = (
-        f"{found.measure} x 100; gain over {base} with its 95 % interval, which excludes 0 if the raw p < 0.05; p is "
-        "corrected for the tasks of the two runs, or in averages for all pairs of runs"
+        f"{found.measure} x 100; gain over {base} with its 95 % interval. The interval excludes 0 if the raw p is "
+        "below 0.05. Corrected p: for the tasks of the two runs; in averages for all pairs of runs."
     )
     yield from fold_text(about, screen)
     for number, run in enumerate(found.runs[1:]):
@@ -35,7 +35,9 @@ def format_comparison(found: Comparison, screen: Screen = PLAIN) -> Iterator[str
     for name, average in (("tasks", found.over_tasks), ("types", found.over_types)):
         ranks = sorted(zip(average.ranks, average.means, found.runs, strict=True), key=lambda one: (-one[1], one[2]))
         listed = "; ".join(f"{bounds} {run}" for bounds, _, run in ranks)
-        yield from fold_text(f"ranks by the average over {name} (bounds by corrected p below 0.05): {listed}", screen)
+        yield from fold_text(
+            f"ranks by the average over {name}, from best to worst at a corrected p of 0.05: {listed}", screen
+        )
 
 
 _HEADER = (
@@ -70,7 +72,8 @@ def _format_cells(means: tuple[float, float], gain: RunDifference) -> list[str]:
 
 def _make_notes(found: Comparison) -> Iterator[str]:
     types = len({task.type for task in found.tasks})
-    yield f"averages are over the {len(found.tasks)} common tasks of {found.of}, which are of {types} types"
+    common, of = len(found.tasks), f" of {found.of}" if len(found.tasks) < found.of else ""
+    yield f"averages: {common} common task{'s' * (common != 1)}{of}, {types} type{'s' * (types != 1)}"
     for run, missing in found.missing.items():
         yield f"{run} lacks {', '.join(missing)}"
     if partial := sorted(set(found.selections) - {"all"}):

@@ -106,10 +106,10 @@ def test_check_holds(name: str, arguments: Callable[[str], tuple[str, ...]], mon
 MISSING = {
     "yes-no": "yes-no: name the layout: --set layout=... one of bge-reranker-v2-gemma, gmr, ",
     "gmr-3b": "gmr-3b: name the checkpoint: --set path=",
-    "rerank-api": "rerank-api: the option 'url' must be given: --set url=...",
-    "vllm": "vllm: the option 'model' must be given: --set model=...",
-    "cross-encoder": "cross-encoder: the option 'path' must be given: --set path=...",
-    "bi-encoder": "bi-encoder: the option 'path' must be given: --set path=...",
+    "rerank-api": "rerank-api: the option 'url' must be given (--set url=..., or options= in Python)",
+    "vllm": "vllm: the option 'model' must be given (--set model=..., or options= in Python)",
+    "cross-encoder": "cross-encoder: the option 'path' must be given (--set path=..., or options= in Python)",
+    "bi-encoder": "bi-encoder: the option 'path' must be given (--set path=..., or options= in Python)",
     "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3 cannot be loaded: ",
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }

@@ -54,7 +54,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_two_runs_are_compared_in_a_table_and_as_json(mrb: Mrb, runs: Path) -> None:
     table = ok(mrb("compare", "runs/random", "runs/words"))
     assert "nDCG@10 x 100" in table and "gain over random" in table
-    assert "the 1 common tasks of 1" in table and "average over tasks" in table
+    assert "averages: 1 common task, 1 type\n" in table and "average over tasks" in table
     assert "1 words; 2 random" in table and "raw p  corr. p" in table
     assert "largest wins of words over random" in table
     found = json.loads(ok(mrb("compare", "runs/random", "runs/words", "--json", "--measure", "MRR@10", "--top", "2")))

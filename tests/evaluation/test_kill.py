@@ -74,7 +74,7 @@ def test_a_resume_under_changed_source_checks_a_sample_first(tmp_path: Path) -> 
     adapter.write_text("# a comment that moves no score\n" + ADAPTER)
     same = run_mrb(tmp_path, *COMMAND)
     assert same.returncode == 0, same.stderr
-    assert "the adapter's source changed; scoring 4 queries again" in same.stderr
+    assert "the adapter's source changed: 4 queries are scored again" in same.stderr
     before = _finished(tmp_path)
     adapter.write_text(ADAPTER.replace("(1 + len(d.text))", "(2 + len(d.text))"))
     other = run_mrb(tmp_path, *COMMAND)

@@ -97,7 +97,7 @@ def test_every_call_that_uses_scores_again_checks_some(first: dict[str, Any], th
     assert files() == before, "nothing of the new model is written"
     Path("factor").write_text("1.0")
     said, _ = ask(then)
-    assert any("scoring 4 queries again" in line for line in said)
+    assert any("4 queries are scored again" in line for line in said)
 
 
 def test_a_check_costs_a_handful_of_pairs_and_changes_no_byte() -> None:

@@ -308,7 +308,7 @@ def test_a_resume_after_a_change_scores_its_sample_in_the_workers(mrb: Mrb, tmp_
     path.write_text("# moves no score\n" + path.read_text())
     same = mrb(*command, "--limit", "30")
     assert same.returncode == 0, same.stderr
-    assert "the adapter's source changed; scoring 4 queries again" in same.stderr
+    assert "the adapter's source changed: 4 queries are scored again" in same.stderr
     path.write_text(path.read_text().replace("(1 + len(d.text))", "(2 + len(d.text))"))
     other = mrb(*command)
     assert other.returncode == 2

@@ -101,7 +101,7 @@ def test_an_option_that_must_be_given(write: Write) -> None:
                 return []
         """,
     )
-    wanted = "my_adapter: the option 'model' must be given: --set model=..."
+    wanted = "my_adapter: the option 'model' must be given (--set model=..., or options= in Python)"
     assert refused("my_adapter") == refused("my_adapter", {"depth": "2"}) == wanted
     assert load_adapter("my_adapter", {"model": "x"}).target.model == "x"
 

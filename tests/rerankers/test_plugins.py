@@ -114,7 +114,9 @@ def test_a_second_folder_gives_its_own_file(write: Write, folder: Path, monkeypa
 def test_nothing_of_that_name(site: Callable[..., None]) -> None:
     site("toy_known = toy_package:Scorer")
     message = refused("toy_unknown")
-    assert message.startswith("unknown reranker 'toy_unknown' (did you mean toy_known?): no installed one of ")
+    assert message.startswith(
+        "unknown reranker 'toy_unknown' (did you mean toy_known?): none of this name is installed "
+    )
     assert "no toy_unknown.py in" in message
     assert refused("toy_unknown.part").startswith("unknown reranker 'toy_unknown.part'")
 

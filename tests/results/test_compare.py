@@ -161,8 +161,10 @@ def test_what_is_not_comparable_is_refused_by_field(
     inner = change if part is None else {part: getattr(scores.result, part).model_copy(update=change)}
     changed = replace(scores, result=scores.result.model_copy(update=inner))
     run = Run(base.folder.with_name("changed"), base.record, {**base.tasks, "scifact": changed})
-    with pytest.raises(ResultError, match=f"task scifact: base and changed are not comparable: {named} is"):
+    with pytest.raises(ResultError, match=f"task scifact: base and changed are not comparable: {named} is") as told:
         compare([base, run])
+    hashes = {"task_hash": "the task's definition or data differ", "candidates.sha256": "the candidate lists differ"}
+    assert f"({hashes.get(named)})" in str(told.value) or named not in hashes
     assert len(compare([base, run], task_ids=["nights"]).tasks) == 1
 
 
