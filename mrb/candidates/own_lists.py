@@ -128,6 +128,7 @@ def _convert(task: Task, source: Path) -> Path:
         track=TRACK,
         allow_missing=True,
         skip_unknown=True,
+        source=source,
     )
     if made.missing:
         logger.warning(f"{task.id}: {made.missing} judged queries are not in {source.name}: they score 0")

@@ -102,6 +102,7 @@ def import_candidates(
     track: str,
     allow_missing: bool = False,
     skip_unknown: bool = False,
+    source: Path | None = None,
 ) -> ImportedList:
     """Make the task's candidate list from scores: best first, ties by MRB's rule, self-matches removed before the cut.
 
@@ -113,6 +114,7 @@ def import_candidates(
         track: Name of the candidate set, for the provenance.
         allow_missing: Accept queries of the task without scores; they get no candidates.
         skip_unknown: Leave out queries that are not in the task.
+        source: The file of the scores, which an error about one of its documents names.
 
     Raises:
         CandidatesError: A query is unknown or missing and that is not allowed, a document is not in the corpus, all
@@ -136,7 +138,10 @@ def import_candidates(
     for query_id in data.queries:
         for doc_id in scores.get(query_id, ()):
             if doc_id not in data.corpus:
-                raise CandidatesError(f"query {query_id!r}: document {doc_id!r} is not in the corpus of {task.id}")
+                where = "" if source is None else f"{_locate_row(source, query_id, doc_id)}: "
+                raise CandidatesError(
+                    f"{where}query {query_id!r}: document {doc_id!r} is not in the corpus of {task.id}"
+                )
     check_candidate_set(track, first_stage, depth, task, f"task {task.id}")
     made = build_candidates(make_provenance(task, first_stage, depth, track), _rank(data, scores, depth))
     lengths = np.diff(made.offsets)
@@ -190,9 +195,23 @@ def _group_by_query(path: Path, rows: Iterator[tuple[str, str, float]]) -> Score
     for query_id, doc_id, score in rows:
         of_query = scores.setdefault(query_id, {})
         if doc_id in of_query:
-            raise ResultError(f"{path}: query {query_id!r}: document {doc_id!r} occurs twice")
+            where = _locate_row(path, query_id, doc_id, 2)
+            raise ResultError(f"{where}: query {query_id!r}: document {doc_id!r} occurs twice")
         of_query[doc_id] = score
     return scores
+
+
+def _locate_row(path: Path, query_id: str, doc_id: str, which: int = 1) -> str:
+    """Return the file and the line of a pair, the first or a later one of it; the file alone where it has no lines."""
+    if _guess_format(path) != "trec":
+        return str(path)
+    wanted = [query_id.encode(), doc_id.encode()]
+    with _open_file(path) as (file, _):
+        for number, raw in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            which -= raw.removeprefix(BOM_UTF8).split()[:3:2] == wanted
+            if not which:
+                return f"{path}, line {number}"
+    return str(path)
 
 
 def _read_trec(path: Path) -> Iterator[tuple[str, str, float]]:

@@ -149,7 +149,7 @@ def _iterate_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
         with path.open(encoding="utf-8-sig", newline="" if is_csv else None) as file:
             yield from _iterate_csv(path, file) if is_csv else _iterate_lines(path, file)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text: {error}") from error
+        raise DataError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -1,9 +1,10 @@
 """Read a data folder once into Arrow files of MRB's cache, with the hash of its content.
 
 The tables have the columns of the Hub's data sets, so that one reader (`mrb.data.tables`) makes the items of all tasks,
-and a column `place` for errors. They are memory-mapped: a worker process reads the images that it needs. The cache is
-`<cache>/folders/<key>/`: the key is over the folder and the names, sizes and times of its tables, and `record.json`
-holds those of the images that rows name. A changed file is read again.
+and two for errors: `place`, and `files`, the file of each image (the place again if the row itself holds the image).
+They are memory-mapped: a worker process reads the images that it needs. The cache is `<cache>/folders/<key>/`: the key
+is over the folder and the names, sizes and times of its tables, and `record.json` holds those of the images that rows
+name. A changed file is read again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MAX_COLUMNS = 100
 MAX_RECORD_BYTES = 1024 * 1024 * 1024
 BATCH_BYTES = 32 * 1024 * 1024
 BATCH_ROWS = 10_000
-_TEXTS = [("_id", pa.string()), ("title", pa.string()), ("text", pa.string()), ("place", pa.string())]
+_TEXTS = [*((name, pa.string()) for name in ("_id", "title", "text", "place")), ("files", pa.list_(pa.string()))]
 ITEM_SCHEMA = pa.schema([*_TEXTS, ("image", pa.binary())])
 SEVERAL_SCHEMA = pa.schema([*_TEXTS, ("image", pa.list_(pa.binary()))])
 """The schema of a table in which an item has several images."""
@@ -84,7 +85,7 @@ class FolderTables:
 class _Record(Model):
     """What a folder held: the content's hash, notes, and the stamp of each image that a row names."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     content: Sha256
     notes: dict[Role, ItemNotes]
     images: dict[str, Stamp]
@@ -150,7 +151,8 @@ class _ItemReader:
     named: dict[str, Stamp]
     notes: dict[Role, ItemNotes]
 
-    def __iter__(self) -> Iterator[tuple[ItemRow, tuple[bytes, ...]]]:
+    def __iter__(self) -> Iterator[tuple[ItemRow, tuple[bytes, ...], tuple[str, ...]]]:
+        """Yield each item with its encoded images and their files (the row's place for an image in the row)."""
         beside = {path.stem: path for path in self._check_stems()}
         paths = getattr(self.files, self.role)
         taken: set[str] = set()
@@ -158,17 +160,19 @@ class _ItemReader:
         empty, first_empty = 0, ""
         for row in iterate_items(paths, self.role):
             images = tuple(self._read(image, row.place) for image in row.images)
+            names = tuple(image if isinstance(image, str) else row.place for image in row.images)
             if not images and row.id in beside:
-                images = (self._open(beside[row.id], row.place),)
+                images, names = (self._open(beside[row.id], row.place),), (self._name(beside[row.id]),)
                 taken.add(row.id)
             if row.unread and len(unread) < MAX_COLUMNS:
                 unread.update(dict.fromkeys(to_one_line(name, 60) for name in sorted(row.unread)))
             if not images and not (row.title or "").strip() and not (row.text or "").strip():
                 empty, first_empty = empty + 1, first_empty or row.place
-            yield row, images
+            yield row, images, names
         if not paths:
             for stem, path in beside.items():
-                yield ItemRow(str(path), stem, None, None, ()), (self._open(path, str(path)),)
+                item = ItemRow(str(path), stem, None, None, ())
+                yield item, (self._open(path, str(path)),), (self._name(path),)
             taken.update(beside)
         left = [path for stem, path in beside.items() if stem not in taken and not self._is_named(path)]
         if left and len(left) == len(beside):
@@ -181,12 +185,15 @@ class _ItemReader:
             empty=empty,
             first_empty=first_empty,
             left_out=len(left),
-            first_left_out=left[0].relative_to(self.files.folder).as_posix() if left else "",
+            first_left_out=self._name(left[0]) if left else "",
         )
 
     def _is_named(self, path: Path) -> bool:
         """Return whether a row of this role, or of the role before, names the image."""
-        return path.relative_to(self.files.folder).as_posix() in self.named
+        return self._name(path) in self.named
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.files.folder).as_posix()
 
     def _check_stems(self) -> Sequence[Path]:
         found: dict[str, Path] = {}
@@ -200,11 +207,11 @@ class _ItemReader:
         if isinstance(image, bytes):
             return self._check(image, place)
         path = resolve_inside(self.files.folder, image, place)
-        self.named[path.relative_to(self.files.folder).as_posix()] = _stamp(path)
+        self.named[self._name(path)] = _stamp(path)
         return self._open(path, f"{place}, column image")
 
     def _open(self, path: Path, place: str) -> bytes:
-        path = resolve_inside(self.files.folder, path.relative_to(self.files.folder).as_posix(), place)
+        path = resolve_inside(self.files.folder, self._name(path), place)
         size = path.stat().st_size
         if size > self.caps.max_bytes:
             raise DataError(f"{place}: {path.name} has {size} bytes, an image may have {self.caps.max_bytes}")
@@ -237,13 +244,13 @@ def _write_batches(file: IO[bytes], reader: _ItemReader, schema: pa.Schema) -> I
     columns: list[list[object]] = [[] for _ in schema]
     held = 0
     with pa.ipc.new_file(file, schema) as writer:
-        for row, images in reader:
+        for row, images, names in reader:
             cell: object = list(images) or None
             if schema is ITEM_SCHEMA:
                 if len(images) > 1:
                     raise _SeveralImagesError
                 cell = images[0] if images else None
-            for column, value in zip(columns, (row.id, row.title, row.text, row.place, cell), strict=True):
+            for column, value in zip(columns, (row.id, row.title, row.text, row.place, names, cell), strict=True):
                 column.append(value)
             held += sum(map(len, images)) + len(row.text or "")
             yield dump_canonical_json([row.id, row.title or "", row.text or "", *map(hash_bytes, images)])

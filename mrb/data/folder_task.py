@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -110,13 +111,16 @@ def load_folder_part(task: Task, part: Part, folder: Path, cache: DecodeCache) -
         )
     caps, first = task.images.caps, task.rules.duplicates != "refuse"
     queries, corpus = (
-        make_item_table(
-            RawTable(table.drop_columns("place"), f"task {task.id}, {role}"),
-            ID_COLUMNS,
-            prefix="",
-            caps=caps,
-            cache=cache,
-            first=first,
+        replace(
+            make_item_table(
+                RawTable(table.drop_columns(["place", "files"]), f"task {task.id}, {role}"),
+                ID_COLUMNS,
+                prefix="",
+                caps=caps,
+                cache=cache,
+                first=first,
+            ),
+            image_files=table.column("files"),
         )
         for role, table in (("queries", tables.queries), ("corpus", tables.corpus))
     )
@@ -251,8 +255,26 @@ def _check_judgements(task: Task, tables: FolderTables) -> None:
                 f"{place}, column {column}: {item_id!r} is not in the {role}; if the source is known for it, set "
                 f"drop_qrels_outside_{role} = true under [rules] in {TASK_FILE}"
             )
+    if rules.duplicates == "refuse":
+        _refuse_two_grades(tables.qrels.filter(pc.is_in(tables.qrels["query-id"], ids["queries"].combine_chunks())))
     if not task.size.queries:
         raise DataError(f"task {task.id}: no query has a relevant document (a grade above 0)")
+
+
+def _refuse_two_grades(qrels: pa.Table) -> None:
+    """Raise DataError for the first pair that is judged again with another grade, and name both lines."""
+    keys = ["query-id", "corpus-id"]
+    grades = qrels.group_by(keys).aggregate([("score", "count_distinct")])
+    if not pc.any(pc.greater(grades["score_count_distinct"], 1)).as_py():
+        return
+    seen: dict[tuple[str, str], tuple[int, str]] = {}
+    for query_id, doc_id, grade, place in zip(*(qrels[name].to_pylist() for name in qrels.column_names), strict=True):
+        first = seen.setdefault((query_id, doc_id), (grade, place))
+        if first[0] != grade:
+            raise DataError(
+                f"{place}: query {query_id!r}, document {doc_id!r} has grade {grade}, and {first[0]} in {first[1]}; "
+                f'remove one, or set duplicates = "first" or "max" under [rules] in {TASK_FILE}'
+            )
 
 
 def _find_repeated(ids: pa.ChunkedArray) -> tuple[int, int, str]:

@@ -99,7 +99,9 @@ def iterate_objects(paths: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]
                     if not isinstance(value, dict):
                         raise ValueError(f"{place}: holds {json.dumps(value)[:80]}, wanted an object")
                     yield place, value
-        except (EOFError, zlib.error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path.name}: not UTF-8 text ({error}); save it as UTF-8") from None
+        except (EOFError, zlib.error) as error:
             raise ValueError(f"{path.name}: {error}") from None
 
 

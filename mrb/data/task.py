@@ -210,6 +210,11 @@ def load_task(task_id: str) -> Task:
 
     own = find_own_task(task_id)
     if own is None:
+        from mrb.data.folder_files import is_data_folder
+
+        plain = len(task_id) <= 100 and Path(task_id).name == task_id
+        if plain and is_data_folder(Path(task_id)):
+            raise TaskError(f"unknown task {task_id!r}; a data folder is named with a slash: {task_id}/")
         raise TaskError(
             f"unknown task {task_id!r}{suggest_names(task_id, list(_list_task_files()))}; `mrb tasks` lists them; "
             "one of your own is found through --data FOLDER, --task FILE.toml or the environment variable MRB_TASKS"

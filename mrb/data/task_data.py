@@ -26,7 +26,8 @@ class ItemTable:
     bytes where rows may have several. With `titles`, a text is
     title, space and text, stripped of white space (of the characters `ends` if given), as BEIR joins them (arXiv
     2104.08663). Title and text are joined per item, because joining a corpus of millions would copy it into memory.
-    `repeated` is the number of rows that were dropped because their id is repeated.
+    `repeated` is the number of rows that were dropped because their id is repeated. `image_files` are lists of the
+    files of a row's images, for errors, where they are known.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ItemTable:
     titles: pa.ChunkedArray | None = None
     ends: str | None = None
     repeated: int = 0
+    image_files: pa.ChunkedArray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -104,6 +106,8 @@ class ItemTable:
             return encoded
 
         which = f", image {place + 1} of {count}" if count > 1 else ""
+        if self.image_files is not None:
+            which += f" ({self.image_files[row][place]})"
         return ImageHandle(read, where=f"{self.name}, {item_id!r}{which}", caps=self.caps, cache=self.cache)
 
 

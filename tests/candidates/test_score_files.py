@@ -219,6 +219,15 @@ def test_ids_that_do_not_fit_are_refused(data: TaskData, scores: Any, wanted: st
         imported(data, scores, depth=3)
 
 
+def test_a_wrong_document_is_named_with_its_line(data: TaskData, tmp_path: Path) -> None:
+    (path := tmp_path / "run.trec").write_text("q0 Q0 d0 1 2.0 t\n\nq1 Q0 d9 1 1.0 t\nq1 Q0 nowhere 2 0.5 t\n")
+    with pytest.raises(CandidatesError, match=r"run\.trec, line 3: query 'q1': document 'd9' is not in the corpus"):
+        imported(data, read_scores(path), depth=1, source=path)
+    path.write_text("q0 Q0 d0 1 2.0 t\nq1 Q0 d0 1 1.0 t\nq0 Q0 d0 2 0.5 t\n")
+    with pytest.raises(ResultError, match=r"run\.trec, line 3: query 'q0': document 'd0' occurs twice"):
+        read_scores(path)
+
+
 def test_what_is_let_through_is_counted(data: TaskData) -> None:
     scores = {"q0": SCORES["q0"], "q7": {"nowhere": 1.0}}
     found = import_candidates(

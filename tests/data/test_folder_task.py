@@ -200,6 +200,10 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def recode(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text((folder / name).read_text(), encoding="utf-16")
+
+
 def row(**stated: object) -> Callable[[Path], None]:
     return lambda folder: add_row(folder, **stated)
 
@@ -307,6 +311,12 @@ def query_images_alone(folder: Path) -> None:
             lambda folder: write_lines(folder / "queries.jsonl", [{"_id": "q1", "txet": "a"}, {"_id": "q2"}]),
             r"text or an image; the first is .*queries\.jsonl, line 1; columns not read: txet; wanted: text, title",
         ),
+        (
+            edit("qrels/test.tsv", "q2\tdoc2\t1", "q2\tdoc2\t1\nq1\tdoc1\t1\nq2\tdoc2\t2"),
+            r"test\.tsv, line 5: query 'q2', document 'doc2' has grade 2, and 1 in .*test\.tsv, line 3; remove one",
+        ),
+        (recode("corpus.jsonl"), r"corpus\.jsonl: not UTF-8 text \(.*\); save it as UTF-8"),
+        (recode("qrels/test.tsv"), r"test\.tsv: not UTF-8 text \(.*\); save it as UTF-8"),
         (row(_id="d", text="a", query="b"), r"line 4: columns text and query hold different values"),
         (row(_id="d", image="\ud800.png"), r"line 4: '\\ud800\.png' is not the name of a file"),
         (broken_link, r"images/doc1\.png: cannot be read: No such file"),
@@ -376,6 +386,20 @@ def test_an_item_may_have_several_images(beir: Path) -> None:
     data = load_task_data(load_folder_task(beir))
     found = [[image.encoded for image in data.corpus.item(doc_id).images] for doc_id in ("doc1", "doc4", "doc5")]
     assert found == [[], [pictures()[2], pictures()[0]], [pictures()[1]]]
+
+
+def test_an_image_that_cannot_be_decoded_is_named_by_its_file(beir: Path) -> None:
+    cut = PNG[: PNG.index(b"IDAT") + 20]  # its header is whole, so that loading does not see it
+    put_image(beir, "images/doc2.png", cut)
+    put_image(beir, "shown/b.png", cut)
+    add_row(beir, _id="doc4", image=["images/doc2.png", "shown/b.png"])
+    corpus = load_task_data(load_folder_task(beir)).corpus
+    for doc_id, place, words in (
+        ("doc2", 0, r"'doc2' \(images/doc2\.png\): damaged"),
+        ("doc4", 1, r"image 2 of 2 \(shown/b\.png\): damaged"),
+    ):
+        with pytest.raises(DataError, match=words):
+            corpus.item(doc_id).images[place].open()
 
 
 def test_a_build_that_fails_leaves_no_record_that_vouches_for_its_tables(beir: Path) -> None:

@@ -242,3 +242,11 @@ def test_a_path_that_is_too_long_is_named(name: str) -> None:
     for call in (resolve_task, open_data):
         with pytest.raises(MRBError, match="File name too long"):
             call(name)
+
+
+def test_a_data_folder_without_its_slash_is_answered_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own-shop").mkdir()
+    write_beir(tmp_path / "own-shop")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TaskError, match="unknown task 'own-shop'; a data folder is named with a slash: own-shop/"):
+        resolve_task("own-shop")

@@ -59,6 +59,7 @@ def import_lists(
         track=track,
         allow_missing=allow_missing,
         skip_unknown=skip_unknown,
+        source=file,
     )
     path = out / f"{task.id}.parquet"
     write_parquet(found.candidates, path)
