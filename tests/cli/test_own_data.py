@@ -96,6 +96,9 @@ def test_what_needs_the_data_asks_for_it(elsewhere: Callable[..., Done], shop: P
     assert done.returncode == 2 and "its data was not given: give --data" in done.stderr
     done = elsewhere("recompute", "runs/surface", "--data", shop / "shop")
     assert done.stdout == "shop: identical\n", done.stderr
+    assert "shop: t2it, 50 queries, 300 documents (100 with images)\n" in done.stderr
+    done = elsewhere("run", "--model", "surface", "--task", "mini-flag-t2i")
+    assert "shop: its scores are kept, but not checked: its data was not given: give --data FOLDER, or" in done.stderr
 
 
 def test_a_submission_is_validated_with_and_without_the_data(elsewhere: Callable[..., Done], shop: Path) -> None:
