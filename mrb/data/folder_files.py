@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from mrb.data.folder_rows import MAX_TABLE_BYTES
-from mrb.data.table_choice import choose_table
 from mrb.data.task_fields import Table
 from mrb.errors import DataError, to_one_line
 from mrb.hub.table_discovery import discover_tables
@@ -30,6 +28,7 @@ STANDARD_TABLES = {
     "qrels": Table(config="default", split=SPLIT, alternatives=(("qrels", SPLIT),)),
 }
 """The tables of BEIR's and mteb's copies on the Hub, by role."""
+MAX_TABLE_BYTES = 64 * 1024**3
 MAX_FILES = 2_000_000
 
 
@@ -225,6 +224,9 @@ def _choose_split(folder: Path, files: Sequence[Path], split: str | None) -> Pat
 
 def _discover_parquet(folder: Path) -> dict[str, list[Path]]:
     """Return the parquet tables in the layouts of the Hub, by role. Lists of candidates are left out."""
+    # Whoever lists tasks imports this module, and reads no table.
+    from mrb.data.table_choice import choose_table
+
     nested = (path for pattern in ("*/*.parquet", "*/*/*.parquet", "*.parquet") for path in folder.glob(pattern))
     names = sorted(path.relative_to(folder).as_posix() for path in nested)
     names = [name for name in names if name.partition("/")[0].removesuffix(".parquet") not in LIST_NAMES]

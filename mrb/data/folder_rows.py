@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from mrb._util.parquet import open_untrusted
+from mrb.data.folder_files import MAX_TABLE_BYTES
 from mrb.data.json_rows import Real, iterate_objects
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
 from mrb.data.task_fields import MOST_IMAGES
@@ -32,7 +33,6 @@ _READ = frozenset((
     *ID_NAMES["corpus"], *ID_NAMES["queries"], "title", *TEXT_COLUMNS, *IMAGE_NAMES,
     *(name for names in QRELS_NAMES.values() for name in names),
 ))  # fmt: skip
-MAX_TABLE_BYTES = 64 * 1024**3
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 _GRADE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 T = TypeVar("T")

@@ -149,7 +149,7 @@ def test_latex_is_escaped_and_complete(make_run: MakeRun) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("mini-flag-i2t")]
     assert cells in line
     assert r"mini-flag-t2i & t2i &  & not covered &  &  \\" in text
-    assert r"average over 9 tasks &  &  & no average &  &  \\" in text
+    assert r"average over 9 tasks &  &  & no average of suite mini &  &  \\" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     assert {line.replace(r"\&", "").count("&") for line in rows} == {5}
 
