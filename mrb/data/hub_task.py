@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mrb.data.folder_files import STANDARD_TABLES
+from mrb.data.folder_notes import log_hub_reading
 from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
 from mrb.data.items import ImageCaps
 from mrb.data.table_choice import choose_table
@@ -21,7 +22,7 @@ _IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
 def make_hub_task(source: HubFolder) -> Task:
     """Return the task of a Hub data set with the tables of BEIR's or mteb's copies (corpus, queries, judgements).
 
-    The data is fetched whole, because the type follows from the content.
+    The data is fetched whole, because the type follows from the content. One line says what was read.
 
     Args:
         source: The data set at a commit.
@@ -50,7 +51,7 @@ def make_hub_task(source: HubFolder) -> Task:
     name = make_slug(source.repository.partition("/")[2])
     if not name:
         raise DataError(f"{source}: its name has no letter that an id can have; write a task file (docs/own-data.md)")
-    return Task(
+    task = Task(
         schema_version=1,
         id=name,
         title=name,
@@ -74,6 +75,8 @@ def make_hub_task(source: HubFolder) -> Task:
             zero_grades_listed=any(grade <= 0 for _, _, grade in judged),
         ),
     )
+    log_hub_reading(source.repository, task, {role: tables[role].table for role in ("queries", "corpus")})
+    return task
 
 
 def _find_commit(source: HubFolder) -> str:

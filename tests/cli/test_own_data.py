@@ -205,6 +205,8 @@ def test_a_data_set_of_the_hub_is_a_task_by_its_address(
     address = f"hf://datasets/someone/own-ales@{commit}"
     done = mrb_on_hub("run", "--model", "bm25", "--data", address, "--first-stage", "bm25")
     assert done.returncode == 0 and "own-ales" in done.stdout, done.stderr
+    line = "own-ales (the data set someone/own-ales): t2t, 2 queries, 3 documents; columns not read: metadata\n"
+    assert done.stderr.count(line) == 1
     record = json.loads((tmp_path / "runs" / "bm25" / "run.json").read_text())
     (part,) = record["definitions"]["own-ales"]["source"]["parts"]
     assert (part["repository"], part["revision"]) == ("someone/own-ales", commit)
