@@ -300,7 +300,7 @@ def read_run(folder: Path) -> RunRecord:
     """Read the record of the run in `folder`. ResultError if there is none or it is invalid."""
     if not (folder / RUN_FILE).exists() and (inside := sorted(folder.glob(f"*/{RUN_FILE}"))):
         names = " ".join(to_one_line(path.parent, 120) for path in inside[:3])
-        raise ResultError(f"{folder}: is no run, but holds {len(inside)}: name the runs inside, such as {names}")
+        raise ResultError(f"{folder}: not the folder of a run; it holds {len(inside)} of them, name these: {names}")
     return parse_file(RunRecord, folder / RUN_FILE)
 
 

@@ -99,7 +99,7 @@ def test_a_run_is_recomputed_and_restored_from_its_journal(mrb: Mrb, runs: Path)
     (folder / "journal").write_bytes((folder / "journal").read_bytes()[:-3])
     read_refusal(mrb(*score), "journal: has no score for query")
     read_refusal(mrb("recompute", "runs/words/run.json"), "--task")
-    read_refusal(mrb("recompute", "runs"), "run.json")
+    read_refusal(mrb("recompute", "runs"), "not the folder of a run", "runs/words")
     read_refusal(mrb("score", "runs/words"), "`mrb score RUN` is now `mrb recompute runs/words`")
 
 

@@ -295,7 +295,9 @@ def test_a_run_record_comes_back_as_it_was_written(result: Json, tmp_path: Path)
         read_run(tmp_path / "elsewhere")
     (tmp_path / "runs" / "a").mkdir(parents=True)
     write_run(tmp_path / "runs" / "a", record)
-    with pytest.raises(ResultError, match=r"runs: is no run, but holds 1: name the runs inside, such as \S+/runs/a$"):
+    with pytest.raises(
+        ResultError, match=r"runs: not the folder of a run; it holds 1 of them, name these: \S+/runs/a$"
+    ):
         read_run(tmp_path / "runs")
 
 
