@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
@@ -12,7 +13,7 @@ from mrb.data.items import Item
 from mrb.engine.control import spell_special_tokens
 from mrb.engine.training_mode import keep_training_mode
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import is_offline
+from mrb.hub.client import describe_failure, find_connection_error, is_offline
 
 INSTALL = "pip install 'mrb[cross-encoder]'"
 
@@ -47,6 +48,8 @@ def load_sentence_model(
         AdapterError: The path names nothing, the model cannot be loaded, or a weight would be random.
     """
     check_model_path(adapter, path)
+    # Without a connection the client would retry for a minute before it takes what is cached.
+    unreached = None if is_offline() or Path(path).is_dir() else find_connection_error()
     try:
         with require_complete_weights(adapter, path, needed=False) as reports:
             model = kind(
@@ -54,12 +57,13 @@ def load_sentence_model(
                 revision=revision,
                 device=device,
                 model_kwargs={"dtype": dtype},
-                local_files_only=is_offline(),
+                local_files_only=is_offline() or unreached is not None,
                 trust_remote_code=trust_remote_code,
                 **(options or {}),
             )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise AdapterError(f"{adapter}: {path} cannot be loaded: {to_one_line(error, 200)}") from error
+        said = to_one_line(error, 200) if unreached is None else describe_failure(unreached)
+        raise AdapterError(f"{adapter}: {path} cannot be loaded: {said}") from error
     # A model of static embeddings has no network of transformers; its own loader refuses a missing weight.
     if not reports and model.transformers_model is not None:
         raise AdapterError(f"{adapter}: {path}: cannot tell whether all of its weights were loaded")

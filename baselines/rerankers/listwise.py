@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
 from mrb.engine.control import ControlTokens
 from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import is_offline
+from mrb.hub.client import describe_failure, find_connection_error, is_offline
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
@@ -211,7 +212,9 @@ def _load_model(path: str, revision: str | None, device: str | None, dtype: str)
     """Return the model on its device, and its tokenizer."""
     transformers = import_or_refuse("listwise", "transformers", _INSTALL)
     classes = import_or_refuse("listwise", "transformers.models.auto.modeling_auto", _INSTALL)
-    hub = {"revision": revision, "local_files_only": is_offline()}
+    # Without a connection the client would retry for a minute before it takes what is cached.
+    unreached = None if is_offline() or Path(path).is_dir() else find_connection_error()
+    hub = {"revision": revision, "local_files_only": is_offline() or unreached is not None}
     try:
         config = transformers.AutoConfig.from_pretrained(path, **hub)
         seeing = config.model_type in classes.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
@@ -220,7 +223,8 @@ def _load_model(path: str, revision: str | None, device: str | None, dtype: str)
         with require_complete_weights("listwise", path):
             model = auto.from_pretrained(path, dtype=dtype, **hub).eval()
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise AdapterError(f"listwise: {path} cannot be loaded: {to_one_line(error, 200)}") from error
+        said = to_one_line(error, 200) if unreached is None else describe_failure(unreached)
+        raise AdapterError(f"listwise: {path} cannot be loaded: {said}") from error
     if not tokenizer.is_fast:
         raise AdapterError(
             f"listwise: {path}: needs a tokenizer that reports the position of each token (tokenizer.json)"

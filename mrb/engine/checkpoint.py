@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mrb._util.home import expand_user
 from mrb.engine.weight_files import find_weight_files
 from mrb.errors import AdapterError, to_one_line
-from mrb.hub.client import describe_refusal, is_offline
+from mrb.hub.client import describe_failure, describe_refusal, find_connection_error, is_offline
 from mrb.hub.xet import retry_without_xet
 
 if TYPE_CHECKING:
@@ -81,13 +81,19 @@ def _fetch_checkpoint(repository: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
     alone = is_offline()
+    # Without a connection the client would retry for a minute before it takes what is cached.
+    unreached = None if alone else find_connection_error()
+    cached = alone or unreached is not None
 
     def fetch() -> str:
-        return snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=alone)
+        return snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=cached)
 
     try:
         return Path(retry_without_xet(fetch))
     except Exception as error:  # the client raises a family of its own, requests' and the system's
+        if unreached is not None:
+            failure = describe_failure(unreached)
+            raise AdapterError(f"{repository}@{revision[:8]} cannot be fetched: {failure}") from error
         if not alone and (refused := describe_refusal(error)) is not None:
             raise AdapterError(f"{repository}@{revision[:8]}: {refused}") from error
         hint = "MRB_OFFLINE is set and it is not cached" if alone else "is the machine online, the name right?"

@@ -179,17 +179,32 @@ def call_with_retries(action: Callable[[], T], where: str) -> T:
             asked = _read_retry_after(error)
             patience = PATIENCE if _has_answered(error) else PATIENCE_UNREACHED
             if wait is None or time.monotonic() - started > patience or (asked or 0) > MAX_WAIT_ASKED:
-                at = f" at {find_failed_url(error)}" if find_failed_url(error) else ""
-                raise DataError(
-                    f"{where}: the Hub cannot be reached or fails "
-                    f"({type(error).__name__}{at}: {describe_error(error)}); "
-                    "check the network and run the same command again, what was fetched is kept"
-                ) from error
+                raise DataError(f"{where}: {describe_failure(error)}") from error
             if asked is not None:
                 _LOG.warning("%s: the Hub limits requests and asks to wait %.0f s", where, asked)
                 started += asked
             time.sleep(wait if asked is None else asked + 1)  # the Hub rounds its seconds down
     raise AssertionError("the last attempt returns or raises")
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return what failed between here and the Hub, and what to do."""
+    at = f" at {find_failed_url(error)}" if find_failed_url(error) else ""
+    return (
+        f"the Hub cannot be reached or fails ({type(error).__name__}{at}: {describe_error(error)}); "
+        "check the network and run the same command again, what was fetched is kept"
+    )
+
+
+def find_connection_error() -> BaseException | None:
+    """Return why the Hub does not answer, None if it does or has done so in this process."""
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        _check_reachable(ENDPOINT)
+    except list_network_errors() as caught:
+        return _unwrap_error(caught)
+    return None
 
 
 def list_network_errors() -> tuple[type[BaseException], ...]:

@@ -90,6 +90,16 @@ def test_what_the_hub_or_the_files_refuse_is_one_line(stocked: Hub, mrb_on_hub: 
     assert not any("resolve" in one and "judge" in one and "GET" in one for one in stocked.requests[-4:])
 
 
+@pytest.mark.parametrize(
+    "model", ["Qwen/Qwen3-Reranker-0.6B", "BAAI/bge-reranker-v2-m3", "mixedbread-ai/mxbai-rerank-base-v2"]
+)
+def test_without_a_connection_no_client_retries(model: str, mrb_on_hub: Callable[..., Done]) -> None:
+    done = mrb_on_hub("run", "--model", model, *TRIAL, env={"HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert done.returncode == 2
+    assert ": the Hub cannot be reached or fails (" in find_refusal(done.stderr)
+    assert "Retrying" not in done.stderr
+
+
 def test_a_file_without_its_ending_is_named(here: Path) -> None:
     (here / "mine.py").write_text("")
     with pytest.raises(
