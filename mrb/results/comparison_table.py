@@ -28,7 +28,9 @@ def format_comparison(found: Comparison, screen: Screen = PLAIN) -> Iterator[str
         yield ""
         yield screen.paint(to_one_line(f"{run} over {base}"), bold=True)
         rows = [_HEADER, *_make_task_rows(found, number), *_make_average_rows(found, number)]
-        yield from format_table(rows, left={0, 1, 6}, drop=("type", "queries", "tied", "base"), screen=screen)
+        yield from format_table(
+            rows, left={0, 1, 6}, drop=("type", "queries", "tied", "base", "lost", "won"), screen=screen
+        )
     yield ""
     for note in _make_notes(found):
         yield from fold_text(note, screen)
