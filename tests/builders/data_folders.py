@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tests.builders.hub.repositories import pictures
+
 CORPUS = {
     "doc1": {"title": "Albert Einstein", "text": "Albert Einstein was a German-born theoretical physicist."},
     "doc2": {
@@ -113,3 +115,15 @@ def write_captioned_images(folder: Path) -> Path:
         "query-id,corpus-id,score\n" + "".join(f"{r['query-id']},{r['corpus-id']},{r['score']}\n" for r in rows)
     )
     return folder
+
+
+def put_image(folder: Path, name: str = "images/a.png", encoded: bytes | None = None) -> None:
+    """Write an image, by default a PNG."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(encoded or pictures()[0])
+
+
+def add_row(folder: Path, name: str = "corpus.jsonl", **row: object) -> None:
+    """Add a row to a JSONL table."""
+    with (folder / name).open("a") as file:
+        file.write(json.dumps(row) + "\n")

@@ -12,6 +12,7 @@ import pytest
 
 from mrb.data.load import load_task_data
 from mrb.data.task_data import TaskData
+from tests.builders.data_folders import write_beir
 from tests.builders.tables import CORPUS, QRELS, QUERIES, Columns
 from tests.builders.toy import toy_task
 
@@ -33,3 +34,10 @@ def load(tmp_path: Path) -> Callable[..., TaskData]:
         return load_task_data(toy_task(**fields), root=tmp_path)
 
     return write_and_load
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    """A folder in BEIR's layout."""
+    (folder := tmp_path / "My Beers").mkdir()
+    return write_beir(folder)
