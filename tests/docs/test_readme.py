@@ -38,7 +38,9 @@ def test_every_step_of_the_readme_runs_and_prints_what_it_shows(tmp_path: Path) 
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """What `make demo` does, after the install, in a folder of its own."""
     folder = tmp_path_factory.mktemp("demo")
-    asked = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    asked = subprocess.run(
+        ["make", "-n", "--no-print-directory", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     recipe = asked.stdout[asked.stdout.index("for model in") :]
     (folder / ".venv").symlink_to(sys.prefix)
     done = subprocess.run(["sh", "-e", "-c", recipe], cwd=folder, capture_output=True, text=True)
