@@ -33,7 +33,7 @@ INSTRUCTION = "Find the documents that are relevant to the query."
 """The instruction of a folder that states none. A reranker that follows instructions does better with a precise one."""
 _TABLES = {role: Table(config=role, split=role) for role in ("corpus", "queries", "qrels")}
 _LETTERS = {(True, False): "t", (False, True): "i", (True, True): "it"}
-# Two pairs are no types of MRB: queries that have images and, in some, texts.
+# MRB has no type `i2it`. The nearest type says that queries, too, may have texts.
 _NEAREST = {"i2it": "it2it"}
 
 
@@ -101,7 +101,7 @@ def open_folder(folder: Path, definition: FolderDefinition) -> tuple[FolderFiles
 
 
 def load_folder_part(task: Task, part: Part, folder: Path, cache: DecodeCache) -> PartTables:
-    """Load the tables of a folder task. DataError if the folder's content is another than the task's definition has."""
+    """Load the tables of a folder task. DataError if the folder's content has changed since the task was made."""
     definition = read_folder_definition(folder)
     _, tables = open_folder(folder, definition)
     if tables.content != part.content:
@@ -181,16 +181,24 @@ def name_folder_task(folder: Path, definition: FolderDefinition) -> str:
     return task_id
 
 
+def summarize_judgements(
+    query_ids: pa.Array | pa.ChunkedArray, grades: pa.Array | pa.ChunkedArray
+) -> tuple[int, dict[str, bool]]:
+    """Return the number of queries with a positive grade, and the rules that the grades decide, by name.
+
+    Args:
+        query_ids: The query of each judgement.
+        grades: Its grade, an integer.
+    """
+    positive = pc.filter(query_ids, pc.greater(grades, 0))
+    rules = {"graded": pc.greater(grades, 1), "zero_grades_listed": pc.less_equal(grades, 0)}
+    return pc.count_distinct(positive).as_py(), {name: bool(pc.any(found).as_py()) for name, found in rules.items()}
+
+
 def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables) -> Task:
     task_id = name_folder_task(folder, definition)
-    grades = tables.qrels.column("score")
-    positive = pc.filter(tables.qrels.column("query-id"), pc.greater(grades, 0))
-    rules = definition.rules.model_copy(
-        update={
-            "graded": bool(pc.any(pc.greater(grades, 1)).as_py()),
-            "zero_grades_listed": bool(pc.any(pc.less_equal(grades, 0)).as_py()),
-        }
-    )
+    judged, found = summarize_judgements(tables.qrels.column("query-id"), tables.qrels.column("score"))
+    rules = definition.rules.model_copy(update=found)
     images = definition.images.model_copy(
         update={"per_query": _count_images(tables.queries), "per_document": _count_images(tables.corpus)}
     )
@@ -203,9 +211,7 @@ def _make_task(folder: Path, definition: FolderDefinition, tables: FolderTables)
             "type": _check_type(definition.type, infer_type(tables, folder), folder),
             "rules": rules.model_dump(),
             "images": images.model_dump(),
-            "size": Size(
-                queries=pc.count_distinct(positive).as_py(), documents=len(tables.corpus), qrels=len(tables.qrels)
-            ).model_dump(),
+            "size": Size(queries=judged, documents=len(tables.corpus), qrels=len(tables.qrels)).model_dump(),
             "source": Source(
                 kind="folder",
                 schema_family="beir",

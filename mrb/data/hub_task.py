@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from mrb.data.folder_files import STANDARD_TABLES
 from mrb.data.folder_notes import log_hub_reading
-from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug
+from mrb.data.folder_task import INSTRUCTION, choose_type, make_slug, summarize_judgements
 from mrb.data.items import ImageCaps
 from mrb.data.table_choice import choose_table
 from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, iterate_qrels, make_item_table, read_files
@@ -47,7 +49,13 @@ def make_hub_task(source: HubFolder) -> Task:
         table = make_item_table(tables[role], _IDS[role], prefix="", caps=ImageCaps(), cache=None, first=True)
         sides.append((table.has_texts, table.has_images))
         most.append(max(1, table.most_images))
-    judged = list(iterate_qrels(tables["qrels"], ""))
+    judgements = list(iterate_qrels(tables["qrels"], ""))
+    judged, rules = summarize_judgements(
+        pa.array([query_id for query_id, _, _ in judgements], pa.string()),
+        pa.array([grade for _, _, grade in judgements], pa.int64()),
+    )
+    if not judged:
+        raise DataError(f"{source}: no query has a relevant document (a grade above 0)")
     name = make_slug(source.repository.partition("/")[2])
     if not name:
         raise DataError(f"{source}: its name has no letter that an id can have; write a task file (docs/own-data.md)")
@@ -58,11 +66,7 @@ def make_hub_task(source: HubFolder) -> Task:
         type=choose_type(sides[0], sides[1], str(source)),
         instruction=INSTRUCTION,
         source_measure=HEADLINE_MEASURE,
-        size=Size(
-            queries=len({query_id for query_id, _, grade in judged if grade > 0}),
-            documents=rows["corpus"],
-            qrels=rows["qrels"],
-        ),
+        size=Size(queries=judged, documents=rows["corpus"], qrels=rows["qrels"]),
         source=Source(
             kind="hub",
             schema_family="beir",
@@ -70,10 +74,7 @@ def make_hub_task(source: HubFolder) -> Task:
             parts=(Part(repository=source.repository, revision=source.revision, **found),),
         ),
         images=Images(per_query=most[0], per_document=most[1]),
-        rules=Rules(
-            graded=any(grade > 1 for _, _, grade in judged),
-            zero_grades_listed=any(grade <= 0 for _, _, grade in judged),
-        ),
+        rules=Rules(**rules),
     )
     log_hub_reading(source.repository, task, {role: tables[role].table for role in ("queries", "corpus")})
     return task

@@ -213,6 +213,10 @@ def test_a_data_set_of_the_hub_is_a_task_by_its_address(
     assert record["definitions"]["own-ales"]["type"] == load_folder_task(folder).type == "t2t"
     done = mrb_on_hub("run", "--model", "bm25", "--data", "hf://datasets/someone/own-ales")
     assert done.returncode == 2 and "data is named at a commit" in done.stderr
+    nothing = files | {"qrels/test.tsv": b"query-id\tcorpus-id\tscore\nq1\tdoc1\t0\n"}
+    hub.repositories["someone/own-ales", "6" * 40] = nothing
+    done = mrb_on_hub("run", "--model", "bm25", "--data", f"hf://datasets/someone/own-ales@{'6' * 40}")
+    read_refusal(done, "someone/own-ales", "no query has a relevant document")
 
 
 def test_python_and_the_command_write_the_same_result(shop: Path, tmp_path: Path) -> None:
