@@ -1,4 +1,4 @@
-"""A run whose lists are missing is told at once how many, and which commands get them."""
+"""Where lists are missing, one line says for how many tasks, and which commands get them."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_the_column_that_has_the_value_is_read(beir: Path) -> None:
 
 
 def test_what_was_read_is_said_once(beir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A misspelled column, an item without content and an image without an item are no errors, so they are told."""
+    """A misspelled column, an item without content and an image without an item are not errors; a line names them."""
     caplog.set_level("INFO", logger="mrb")
     put_image(beir, "images/doc2.png")
     put_image(beir, "images/other.png")
