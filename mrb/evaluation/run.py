@@ -174,10 +174,14 @@ class _Runner:
         executor, allowed = self._executor, self._spec.allow_failures
         header = make_header(plan, executor.info, executor.packages())
         if journal.header is not None and journal.header.score_key != header.score_key:
-            raise ResultError(
-                f"{journal.path}: holds scores of another run of {journal.header.reranker} (options, version, task "
-                "definition, candidates or depth differ); give another --name, or --fresh to start over"
-            )
+            if journal.records:
+                # The reranker is the same: the record of the run was compared before.
+                depth = "" if executor.info.kind == "pointwise" else ", or the depth"
+                raise ResultError(
+                    f"{journal.path}: holds scores of {journal.header.reranker} for another definition of the task, "
+                    f"another candidate list{depth}; give another name to this run (--name), or start over (--fresh)"
+                )
+            journal.renew(header)  # an earlier call failed before its first score
         budget = FailureBudget(allowed, count_failed(journal.scores))
         if budget.failed > allowed:
             raise ResultError(
@@ -325,19 +329,25 @@ def _load_earlier_plan(task: Task, result: Result, candidates: Path | None) -> t
 def _read_earlier(folder: Path, info: RerankerInfo, *, fresh: bool) -> RunRecord | None:
     """Return the record of an earlier call in the same folder, to which this call adds tasks; None if there is none.
 
-    Raises ResultError if the folder holds a run of another reranker, unless `fresh`: then returns None.
+    Raises ResultError if the folder holds scores of another reranker, unless `fresh`: then returns None. A call that
+    failed before its first score has left a record, but nothing to mix with.
     """
     if not (folder / RUN_FILE).exists():
         return None
     earlier = read_run(folder)
-    if earlier.reranker.identity() == info.identity():
+    differing = earlier.reranker.describe_differences(info)
+    if not differing:
         return earlier
-    if fresh:
+    if fresh or not any(_holds_scores(folder / task_id) for task_id in earlier.tasks):
         return None
     raise ResultError(
-        f"{folder}: holds scores of another run of {earlier.reranker.name} (options, version or kind differ); "
-        "give another --name, or --fresh to start over"
+        f"{folder}: holds scores of another run of {earlier.reranker.name} ({differing}); give another name to this "
+        "run (--name), or start over (--fresh)"
     )
+
+
+def _holds_scores(folder: Path) -> bool:
+    return (folder / RESULT_FILE).exists() or bool(Journal(folder / JOURNAL_FILE).records)
 
 
 def _format_progress(task: Task, timing: TaskTiming | None, plan: Plan) -> str:

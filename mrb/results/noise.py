@@ -105,6 +105,5 @@ def read_noise(folder: Path) -> NoiseRecord | None:
 
 def describe_other_reranker(record: NoiseRecord, info: RerankerInfo) -> str:
     """Describe in which fields the measured reranker differs from `info`; empty if they are the same reranker."""
-    measured, own = record.reranker.identity(), info.identity()
-    differing = ", ".join(name for name in own if measured[name] != own[name])
-    return f"measured on another reranker (other {differing})" if differing else ""
+    differing = record.reranker.describe_differences(info)
+    return f"measured on another reranker ({differing})" if differing else ""

@@ -143,6 +143,19 @@ class RerankerInfo(Model):
         left_out = {"source", "source_sha256", "inputs", "max_images", "batch_invariant"}
         return self.model_dump(mode="json", exclude=left_out)
 
+    def describe_differences(self, now: RerankerInfo) -> str:
+        """Describe how the identity of `now` differs, as in "option size was 1, is 2"; empty if it is the same."""
+        before, after = (
+            info.identity() | {f"option {name}": value for name, value in info.options.items()} for info in (self, now)
+        )
+        names = (name for name in before | after if name != "options")
+        given = {
+            name: [to_one_line(fields[name], 60) if name in fields else "not given" for fields in (before, after)]
+            for name in names
+            if (name in before, before.get(name)) != (name in after, after.get(name))
+        }
+        return "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in given.items())
+
 
 class CandidatesInfo(Model):
     """The list that was reranked: the first `depth` of its `list_depth` candidates per query."""

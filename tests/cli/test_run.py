@@ -93,7 +93,7 @@ def test_a_text_reranker_leaves_pictures_uncovered_and_gets_no_average(mrb: Mrb,
 def test_options_are_typed_and_make_another_run(mrb: Mrb) -> None:
     assert mrb("run", "--model", "random", *FAQ, "--limit", "5", "--set", "seed=1").returncode == 0
     other = mrb("run", "--model", "random", *FAQ, "--limit", "5", "--set", "seed=2")
-    _refused(other, "holds scores of another run", "--name", "--fresh")
+    _refused(other, "holds scores of another run", "option seed was 1, is 2", "--name", "--fresh")
     assert mrb("run", "--model", "random", *FAQ, "--limit", "5", "--set", "seed=2", "--fresh").returncode == 0
     _refused(mrb("run", "--model", "random", "--set", "seed=many"), "seed='many'")
     _refused(mrb("run", "--model", "random", "--set", "sed=1"), "'sed'", "seed")

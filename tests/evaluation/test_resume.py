@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mrb.errors import ResultError
+from mrb.errors import AdapterError, ResultError
 from mrb.evaluation import run as running
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.run import run
@@ -233,3 +233,15 @@ def test_a_part_of_a_trial_never_replaces_a_part_of_the_whole() -> None:
     call(shard=Shard(1, 2))
     for trial in ({"limit": 5}, {"depth": 5}):
         assert "give the trial another --name" in refused(shard=Shard(1, 2), **trial)
+
+
+def test_a_call_that_failed_before_its_first_score_does_not_lock_the_run_name() -> None:
+    adapter(body="raise ValueError('broken')")
+    with pytest.raises(AdapterError, match="broken"):
+        call(name="one")
+    assert Journal(Path("runs/one") / FAQ / "journal").records == []
+    adapter(declared="version = '2'")
+    assert call(name="one")[1] > 0
+    adapter(declared="version = '3'")
+    with pytest.raises(ResultError, match=r"holds scores of another run of mine .*version was 2, is 3"):
+        call(name="one")

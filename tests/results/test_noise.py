@@ -93,13 +93,17 @@ def test_the_table_of_a_run_has_one_line_of_it(run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value", "named"),
-    [("version", "2", "version"), ("options", {"seed": 7}, "options"), ("kind", "setwise", "kind")],
+    [
+        ("version", "2", "version was 2, is 1"),
+        ("options", {"seed": 7}, "option seed was 7, is not given"),
+        ("kind", "setwise", "kind was setwise, is pointwise"),
+    ],
 )
 def test_that_of_another_reranker_is_named_and_not_used(run: Path, field: str, value: Any, named: str) -> None:
     other = noise(run)
     store(run, other | {"reranker": other["reranker"] | {field: value}})
     (line,) = last_lines(run)
-    assert line.startswith(f"noise.json is not used: measured on another reranker (other {named})")
+    assert line.startswith(f"noise.json is not used: measured on another reranker ({named})")
     assert "0.300" not in line
 
 
@@ -108,7 +112,7 @@ def test_the_board_names_that_of_another_reranker_and_leaves_it_out(run: Path, t
     other = noise(run)
     store(run, other | {"reranker": other["reranker"] | {"version": "2"}})
     page = build([run], tmp_path / "site").with_name("models").joinpath(f"{run.name}.html").read_text()
-    assert "measured on another reranker (other version)" in page
+    assert "measured on another reranker (version was 2, is 1)" in page
     assert not (tmp_path / "site" / "data" / "one" / "noise.json").exists()
 
 
