@@ -1,7 +1,8 @@
 """GMR-3B and GMR-7B (arXiv 2510.14824): the paper's rerankers on Qwen2.5-VL, with the prompt of their training.
 
-GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0. GMR-3B: no public checkpoint is known (the name in its model card,
-vec-ai/lychee-rerank-mm-3b, was removed and is unconfirmed), so its folder must be named: `--set path=...`.
+GMR-7B: vec-ai/lychee-rerank-mm, Apache-2.0, at the commit of its model card that was read (`--set revision=` names
+another). GMR-3B: no public checkpoint is known (the name in its model card, vec-ai/lychee-rerank-mm-3b, was removed and
+is unconfirmed), so its folder must be named: `--set path=...`.
 `--set layout=gmr-cl` scores a contrastively trained (CL) checkpoint as its loss does, by the logit of "yes". The
 prompt's source is a public script that runs the 7B model; the authors' code is not public. Tested against numbers of
 Qwen3-VL-Reranker's script, whose prompt has the same form (tests/builders/authors/gmr.json). Takes text, image and
@@ -21,6 +22,7 @@ class GMR7B(YesNo):
 
     card = make_engine_card("8.29B", compared_with="a script of the same form")
     model = "vec-ai/lychee-rerank-mm"
+    revision = "6d5f4f5f687956e48e192a975627016eb55846bc"
     prompt = GMR
     other_prompts = (GMR_CL,)
 

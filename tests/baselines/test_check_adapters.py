@@ -114,7 +114,7 @@ MISSING = {
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }
 PINNED = ("qwen3-vl-reranker-2b", "qwen3-vl-reranker-8b", "qwen3-reranker-0.6b", "qwen3-reranker-4b")
-PINNED += ("qwen3-reranker-8b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2")
+PINNED += ("gmr-7b", "qwen3-reranker-8b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2")
 
 
 @pytest.mark.parametrize("name", sorted({*ON_THE_ENGINE, *SERVED, *OTHERS}))

@@ -62,7 +62,8 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert entry("gmr-tiny").ready
     assert entry("cross-encoder").reason == "needs --set path=..."
     assert entry("yes-no").command == "mrb run --model yes-no --set path=... --set layout=..."
-    assert entry("gmr-7b").reason == "needs --set revision=COMMIT"
+    assert entry("gmr-7b").reason == "weights not fetched yet"
+    assert entry("monoqwen2-vl").reason == "needs --set revision=COMMIT"
     qwen = entry("Qwen/Qwen3-Reranker-0.6B")
     assert (qwen.name, qwen.ready, qwen.reason) == ("qwen3-reranker-0.6b", False, "weights not fetched yet")
     assert qwen.commit is not None
