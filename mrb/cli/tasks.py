@@ -175,7 +175,8 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
     yield "status", f"{task.status}. {task.status_reason}" if task.status else "your own, not in the registry"
     qrels = "" if size.qrels is None else f", {size.qrels:,} judgements"
     download = "download size unknown" if size.gigabytes is None else format_size(size.gigabytes)
-    counts = f"{size.queries:,} queries, {size.documents:,} documents{qrels}"
+    positives = "" if size.positives is None else f", {size.positives:,} judgements with a grade other than 0"
+    counts = f"{size.queries:,} queries, {size.documents:,} documents{qrels}{positives}"
     yield "size", counts if source.kind == "folder" else f"{counts}; {download}"
     yield "languages", ", ".join(task.languages)
     if source.kind == "folder":

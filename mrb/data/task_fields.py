@@ -156,15 +156,16 @@ class Images(Model):
 
 
 class Size(Model):
-    """Documented sizes: judged queries, documents and rows of the published qrels.
+    """Documented sizes: judged queries, documents, rows of the published qrels, and those with a grade other than 0.
 
-    `gigabytes` is the documented download size, in which small text tables may be missing. `gigabytes` and `qrels` are
-    None if no source states them. Of an own task on the Hub, 0 queries or documents mean that nobody stated them.
+    `positives` is stated where the rows also hold judgements of grade 0. `gigabytes` is the documented download size,
+    in which small text tables may be missing. What no source states is None. Of an own task on the Hub, 0 queries or documents mean that nobody stated them.
     """
 
     queries: int = Field(ge=0)
     documents: int = Field(ge=0)
     qrels: int | None = None
+    positives: int | None = None
     gigabytes: float | None = None
 
 
