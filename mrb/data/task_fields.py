@@ -159,7 +159,8 @@ class Size(Model):
     """Documented sizes: judged queries, documents, rows of the published qrels, and those with a grade other than 0.
 
     `positives` is stated where the rows also hold judgements of grade 0. `gigabytes` is the documented download size,
-    in which small text tables may be missing. What no source states is None. Of an own task on the Hub, 0 queries or documents mean that nobody stated them.
+    in which small text tables may be missing. What no source states is None. Of an own task on the Hub, 0 queries or
+    documents mean that nobody stated them.
     """
 
     queries: int = Field(ge=0)
