@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from mrb.baselines._util.data_urls import make_content
 from mrb.baselines._util.http_client import Service, ServiceError
+from mrb.data.inputs import StatedInputs
 from mrb.data.items import Item
-from mrb.data.task import Modality
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
@@ -48,7 +48,7 @@ class RerankAPI:
         url: str,
         model: str,
         api_key_env: str | None = None,
-        inputs: tuple[Modality, ...] = ("text",),
+        inputs: StatedInputs = ("text",),
         max_images: int | None = 1,
         kind: Literal["pointwise", "setwise"] = "pointwise",
         timeout: float = 60.0,

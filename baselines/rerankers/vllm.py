@@ -13,7 +13,7 @@ from typing import Any, Literal
 from mrb._util.hashing import hash_file
 from mrb.baselines._util.data_urls import make_content
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse
-from mrb.data.task import Modality
+from mrb.data.inputs import StatedInputs
 from mrb.engine.identity import hash_loaded_checkpoint
 from mrb.errors import AdapterError, to_one_line
 from mrb.rerankers.model_card import ModelCard
@@ -49,7 +49,7 @@ class VLLM:
         self,
         model: str,
         revision: str | None = None,
-        inputs: tuple[Modality, ...] = ("text",),
+        inputs: StatedInputs = ("text",),
         max_images: int | None = 1,
         hf_overrides: dict[str, Any] | None = None,
         chat_template: Path | None = None,

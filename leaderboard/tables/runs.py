@@ -100,7 +100,7 @@ def make_card(run: Run) -> RunCard:
         reranker=info.name,
         version=info.version,
         kind=info.kind,
-        inputs=", ".join(info.inputs),
+        inputs=info.inputs.format(),
         uses_first_stage=info.uses_first_stage,
         options=", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items()),
         source=redact_text(info.source),

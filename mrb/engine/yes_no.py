@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrb.data.inputs import StatedInputs
 from mrb.data.items import Item
-from mrb.data.task import Modality
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import find_installed_name
@@ -25,12 +25,12 @@ class YesNo:
     - `model`, `revision`: a Hub repository and the commit to load; None where the user must name one;
     - `prompt`: the prompt template that the model was trained with (None where the user must name one), and
       `other_prompts`, which may be chosen instead;
-    - `inputs`: the modalities it takes;
+    - `inputs`: the modalities it takes, on both sides or by side (`{"query": ..., "document": ...}`);
     - `ignored`: regular expressions of weights that its score does not need: they may be missing or unexpected;
     - `make_head`, if it is not the usual two label rows.
     """
 
-    inputs: tuple[Modality, ...] = ("text", "image", "image+text")
+    inputs: StatedInputs = ("text", "image", "image+text")
     version = "1"
     model: str | None = None
     revision: str | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from mrb import __version__
 from mrb._util.hashing import hash_file
 from mrb.candidates.score_files import Scores
+from mrb.data.inputs import Inputs
 from mrb.data.own_tasks import collect_definitions
 from mrb.data.task import MODALITIES, Task
 from mrb.errors import ResultError, to_one_line
@@ -78,7 +79,7 @@ def describe_file(path: Path, task: Task, *, name: str | None, kind: Kind, uses_
     return RerankerInfo(
         name=plain,
         kind=kind,
-        inputs=tuple(m for m in MODALITIES if m in (task.query_modality, task.document_modality)),
+        inputs=Inputs.both(*(m for m in MODALITIES if m in (task.query_modality, task.document_modality))),
         max_images=max(task.images.per_query, task.images.per_document),
         version="",
         uses_first_stage=uses_first_stage,
@@ -122,12 +123,12 @@ def write_scored(folder: Path, scored: ScoredFile, command: Sequence[str]) -> No
 
 def _make_record(info: RerankerInfo, task: Task, earlier: RunRecord | None, command: Sequence[str]) -> RunRecord:
     """Return the record of a run made from files: no suite, the modalities and images of all its tasks, no timings."""
-    inputs = set(info.inputs) | set(earlier.reranker.inputs if earlier else ())
+    inputs = info.inputs.add(earlier.reranker.inputs) if earlier else info.inputs
     most = max(one.max_images or 1 for one in (info, *([earlier.reranker] if earlier else [])))
     return RunRecord(
         schema_version=1,
         mrb_version=__version__,
-        reranker=info.model_copy(update={"inputs": tuple(m for m in MODALITIES if m in inputs), "max_images": most}),
+        reranker=info.model_copy(update={"inputs": inputs, "max_images": most}),
         suite=None,
         suite_version=None,
         tasks=tuple(sorted({task.id, *(earlier.tasks if earlier else ())})),

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from mrb._util.raised import to_adapter_error
 from mrb._util.redact import redact, redact_text
-from mrb.data.task import MODALITIES, Task
+from mrb.data.inputs import SIDES, Inputs
+from mrb.data.task import MODALITIES, Modality, Task
 from mrb.errors import AdapterError, format_first_problem, to_one_line
 from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.event_loop import EventLoop
@@ -88,7 +89,7 @@ def read_declarations(adapter: Adapter) -> LoadedReranker:
         info = RerankerInfo(
             name=re.sub(r"[^A-Za-z0-9._-]", ".", name),
             kind=kind,
-            inputs=_read_inputs(name, target),
+            inputs=read_inputs(name, target),
             max_images=read_max_images(name, target),
             version=redact_text(_check_text(name, "version", getattr(target, "version", ""))),
             uses_first_stage=_read_flag(name, target, "uses_first_stage"),
@@ -120,10 +121,8 @@ def describe_loaded(reranker: LoadedReranker) -> str:
 
 def find_uncovered_inputs(info: RerankerInfo, task: Task) -> str | None:
     """Return why a reranker with these inputs cannot score `task`, or None if it can."""
-    needed = {"queries": task.query_modality, "documents": task.document_modality}
-    missing = [f"{side} are {modality}" for side, modality in needed.items() if modality not in info.inputs]
-    if missing:
-        return f"{' and '.join(missing)}; the reranker takes {', '.join(info.inputs)}"
+    if (uncovered := info.inputs.find_uncovered(task)) is not None:
+        return uncovered
     most = find_uncovered_images(info.max_images, task)
     return f"{most}; the reranker declares max_images = {info.max_images}" if most else None
 
@@ -146,15 +145,30 @@ def read_max_images(name: str, target: object) -> int | None:
     return value
 
 
-def _read_inputs(name: str, target: Any) -> tuple[Any, ...]:
+def read_inputs(name: str, target: Any) -> Inputs:
+    """Return what an adapter takes, from its attribute `inputs`: a collection of modalities, or one for each side.
+
+    Without the attribute it takes everything. Raises AdapterError if the attribute is neither.
+    """
     stated = getattr(target, "inputs", MODALITIES)
+    if not isinstance(stated, Mapping):
+        both = _read_modalities(name, "inputs", stated)
+        return Inputs(query=both, document=both)
+    if set(stated) != set(SIDES):
+        found = to_one_line(", ".join(map(repr, stated)) or "none", 80)
+        raise AdapterError(f"{name}: inputs has the keys {found}, wanted 'query' and 'document'")
+    taken = {side: _read_modalities(name, f"inputs[{side!r}]", stated[side]) for side in SIDES}
+    return Inputs(query=taken["query"], document=taken["document"])
+
+
+def _read_modalities(name: str, field: str, stated: object) -> tuple[Modality, ...]:
     if isinstance(stated, str):
-        raise AdapterError(f"{name}: inputs is the text {stated!r}, wanted a collection such as ({stated!r},)")
-    if not isinstance(stated, Iterable):
-        raise AdapterError(f"{name}: inputs is {stated!r}, wanted a collection of {', '.join(MODALITIES)}")
-    chosen = [_check_choice(name, "inputs", value, MODALITIES) for value in stated]
+        raise AdapterError(f"{name}: {field} is the text {stated!r}, wanted a collection such as ({stated!r},)")
+    if isinstance(stated, Mapping) or not isinstance(stated, Iterable):
+        raise AdapterError(f"{name}: {field} is {stated!r}, wanted a collection of {', '.join(MODALITIES)}")
+    chosen = [_check_choice(name, field, value, MODALITIES) for value in stated]
     if not chosen:
-        raise AdapterError(f"{name}: inputs is empty; it must take one of {', '.join(MODALITIES)}")
+        raise AdapterError(f"{name}: {field} is empty; it must take one of {', '.join(MODALITIES)}")
     return tuple(modality for modality in MODALITIES if modality in chosen)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from mrb.data.task import MODALITIES
 from mrb.errors import AdapterError, MRBError, suggest_names, to_one_line
+from mrb.rerankers.declaration import read_inputs
 from mrb.rerankers.known_models import find_default_checkpoint, find_known_models
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.plugins import RERANKERS, RETRIEVERS, Factory, list_installed, list_parameters, load_installed
@@ -152,7 +152,7 @@ def _describe(name: str, role: Role) -> ModelEntry:
         checkpoint=card.checkpoint or repository or "",
         commit=commit,
         size=card.size,
-        takes=card.takes or _format_inputs(factory),
+        takes=card.takes or _format_inputs(name, factory),
         licence=card.licence,
         run_here=card.run_here,
         compared_with=card.compared_with,
@@ -216,8 +216,8 @@ def _format_type(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def _format_inputs(factory: Any) -> str:
-    stated = getattr(factory, "inputs", None) or MODALITIES
-    if tuple(stated) == MODALITIES:
-        return "text, image, both"
-    return ", ".join("both" if modality == "image+text" else modality for modality in cast(tuple[str, ...], stated))
+def _format_inputs(name: str, factory: Any) -> str:
+    try:
+        return read_inputs(name, factory).format().replace("image+text", "both")
+    except AdapterError:
+        return "not stated"  # running it names the mistake; here it must not hide the other adapters

@@ -46,8 +46,9 @@ class Reranker(Protocol):
     Optional declarations (class or instance attributes) and methods:
 
     - `kind`: "pointwise" (default: a score depends on its pair only), "setwise" or "listwise";
-    - `inputs`: the modalities it takes, of "text", "image", "image+text" (default: all); a task with another modality
-      on either side is reported as not covered and never scored;
+    - `inputs`: the modalities it takes, of "text", "image", "image+text" (default: all): one collection for both sides,
+      or `{"query": ..., "document": ...}`; a task with another modality on a side is reported as not covered and never
+      scored;
     - `max_images` (default 1): how many images of one query or document it takes, None for any number; a task whose
       items may have more is reported as not covered and never scored;
     - `version`: a string that the author changes when scores change;

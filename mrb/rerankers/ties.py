@@ -37,7 +37,7 @@ def format_tie_warning(info: RerankerInfo, shares: Mapping[str, float]) -> str |
     told = f"warning: {info.name} tied all candidates in {least} % of queries of: {tasks}; chance decides there"
     if info.source.startswith("mrb ") or not any(map(_may_show_images, named)):
         return told  # the user cannot declare the inputs of a shipped adapter, and no declaration excludes texts
-    shown = ", ".join(info.inputs)
+    shown = info.inputs.format()
     return f'{told}. If it does not use all that it is shown ({shown}), declare its inputs, as in inputs = ("text",)'
 
 

@@ -32,9 +32,10 @@ from pydantic import (
 from mrb._util.files import read_json, write_json
 from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
+from mrb.data.inputs import Inputs
 from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
-from mrb.data.task import Modality, Task, TypeName, load_task
+from mrb.data.task import Task, TypeName, load_task
 from mrb.data.task_fields import MeasureName, Sha256, Slug
 from mrb.errors import ResultError, TaskError, format_first_problem, to_one_line
 from mrb.metrics.statistics import MeanInterval
@@ -119,7 +120,7 @@ class RerankerInfo(Model):
 
     name: RerankerName
     kind: Kind
-    inputs: tuple[Modality, ...]
+    inputs: Inputs
     max_images: int | None = Field(default=1, ge=1)
     version: PrintableStr
     uses_first_stage: bool
@@ -373,9 +374,8 @@ def check_registry(result: Result, where: str, definition: Task | None = None) -
             raise ResultError(f"{where}: {field} is {found}, {of} {result.task} has {wanted}")
     if task.candidates is not None and task.candidates.sha256 != result.candidates.sha256:
         raise ResultError(f"{where}: scored on candidates {result.candidates.sha256}, not on the task's frozen list")
-    for modality in (task.query_modality, task.document_modality):
-        if modality not in result.reranker.inputs:
-            raise ResultError(f"{where}: the reranker does not take {modality}, which task {task.id} has")
+    if (uncovered := result.reranker.inputs.find_uncovered(task)) is not None:
+        raise ResultError(f"{where}: task {task.id} is not covered: {uncovered}")
     most = max(task.images.per_query, task.images.per_document)
     if result.reranker.max_images is not None and most > result.reranker.max_images:
         raise ResultError(f"{where}: the reranker takes fewer images per item than the {most} of task {task.id}")

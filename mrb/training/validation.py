@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from mrb.data.task import load_task
+from mrb.data.inputs import Inputs
+from mrb.data.task import MODALITIES, load_task
 from mrb.engine.backbone import Backbone
 from mrb.engine.batching import probe_token_budget
 from mrb.engine.engine import Engine
@@ -84,7 +85,7 @@ class DevEvaluator:
         return RerankerInfo(
             name="training",
             kind="pointwise",
-            inputs=("text",) if self.processor is None else ("text", "image", "image+text"),
+            inputs=Inputs.both("text") if self.processor is None else Inputs.both(*MODALITIES),
             version="0",
             uses_first_stage=False,
             batch_invariant=False,

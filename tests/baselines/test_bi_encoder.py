@@ -22,6 +22,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from mrb.baselines.rerankers import bi_encoder
 from mrb.baselines.rerankers.bi_encoder import BiEncoder
+from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker, read_declarations
@@ -76,7 +77,7 @@ def test_scores_are_the_librarys_cosines_on_real_weights(real: SentenceTransform
 
 def test_the_models_own_prompts_and_similarity_are_used(prompted: Path) -> None:
     reranker = load(prompted)
-    assert reranker.info.inputs == ("text",)
+    assert reranker.info.inputs == Inputs.both("text")
     found = harness(reranker, make_requests(make_items(TEXTS[:3]), make_items(TEXTS)))
     model = SentenceTransformer(str(prompted), device="cpu")
     for key, query in enumerate(TEXTS[:3]):
@@ -123,7 +124,7 @@ def test_each_item_is_embedded_once_and_few_are_kept(prompted: Path, monkeypatch
 
 def test_images_and_texts_of_two_towers(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reranker = load(clip, batch_size="2")
-    assert reranker.info.inputs == ("text", "image")
+    assert reranker.info.inputs == Inputs.both("text", "image")
     images = [Image.new("RGB", (60, 50), colour) for colour in ("red", "blue", "green")]
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (60, 50), "red").save("secret.png")
@@ -145,7 +146,7 @@ def test_an_image_with_a_text_in_one_message(tmp_path: Path) -> None:
     )
     model.save_pretrained(str(tmp_path / "bi"))
     reranker = load(tmp_path / "bi", batch_size="2")
-    assert reranker.info.inputs == ("text", "image", "image+text")
+    assert reranker.info.inputs == Inputs.both("text", "image", "image+text")
     red, blue = (Image.new("RGB", (30, 40), colour) for colour in ("red", "blue"))
     sides = [Item("red fox"), Item("", picture(red)), Item("a hill", picture(blue)), Item(""), Item("a", picture(red))]
     found = harness(reranker, make_requests(sides, sides))

@@ -28,6 +28,7 @@ from transformers import (
 
 from mrb.baselines._util.lazy_import import import_or_refuse
 from mrb.cli.check import command as check_command
+from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
@@ -66,7 +67,7 @@ def by_hand(folder: Path, query: str, document: str, max_length: int = 60) -> fl
 @pytest.mark.parametrize("batch_size", ["3", "0"])
 def test_scores_are_those_of_plain_transformers(checkpoint: Path, name: str, batch_size: str) -> None:
     reranker = load_reranker(name, {"path": str(checkpoint), "batch_size": batch_size, "max_length": "60"})
-    assert reranker.info.inputs == ("text",)
+    assert reranker.info.inputs == Inputs.both("text")
     found = harness(reranker, make_requests(make_items(TEXTS), make_items(TEXTS)))
     expected = [[by_hand(checkpoint, query, document) for document in TEXTS] for query in TEXTS]
     got = [found[key] for key in range(len(TEXTS))]
@@ -229,7 +230,7 @@ def test_a_language_model_scores_by_yes_against_no(tmp_path: Path) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
     yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
     reranker = load_reranker("cross-encoder", {"path": str(folder), "batch_size": "4"})
-    assert reranker.info.inputs == ("text",)
+    assert reranker.info.inputs == Inputs.both("text")
     texts = [text for text in TEXTS if len(text) < 200]
     found = harness(reranker, make_requests(make_items(texts[:2]), make_items(texts)))
     for key, query in enumerate(texts[:2]):
@@ -245,7 +246,7 @@ def test_a_language_model_scores_by_yes_against_no(tmp_path: Path) -> None:
 
 def test_pictures_and_texts_on_both_sides(vision: Path) -> None:
     reranker = load_reranker("cross-encoder", {"path": str(vision), "batch_size": "3"})
-    assert (reranker.info.inputs, reranker.info.max_images) == (("text", "image", "image+text"), None)
+    assert (reranker.info.inputs, reranker.info.max_images) == (Inputs.both("text", "image", "image+text"), None)
     sides = mixed_items()
     found = harness(reranker, make_requests(sides, sides))
     for key, query in enumerate(sides):

@@ -14,6 +14,7 @@ from transformers import (
     AutoTokenizer,
 )
 
+from mrb.data.inputs import Inputs
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
 from tests.builders.services import harness
@@ -89,7 +90,7 @@ def test_a_language_model_with_logit_score_as_it_is_published(tiny: Callable[[st
             expected.append(float(model(**row).logits[0, -1, yes]))
     for batch_size in ("0", "3"):
         reranker = load_reranker("cross-encoder", {"path": str(folder), "batch_size": batch_size})
-        assert reranker.info.inputs == ("text",)
+        assert reranker.info.inputs == Inputs.both("text")
         assert harness(reranker, make_requests(make_items(TEXTS[2:3]), make_items(TEXTS)))[0] == pytest.approx(
             expected, abs=TOLERANCE
         )

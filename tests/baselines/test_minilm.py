@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from mrb.baselines.rerankers import minilm
+from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
@@ -86,4 +87,4 @@ def test_special_tokens_in_a_text_are_plain_text(reranker: LoadedReranker) -> No
 
 def test_the_weights_are_part_of_the_version(reranker: LoadedReranker) -> None:
     assert re.fullmatch(r"2, weights 0\.1\.0\+[0-9a-f]{16}", reranker.info.version)
-    assert reranker.info.inputs == ("text",)
+    assert reranker.info.inputs == Inputs.both("text")

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mrb.baselines.rerankers import ocr_bm25
 from mrb.baselines.retrievers.lexical import score_bm25, tokenize
+from mrb.data.inputs import Inputs
 from mrb.data.items import ImageHandle, Item
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
@@ -92,7 +93,7 @@ def test_each_picture_is_read_once_and_few_are_kept(monkeypatch: pytest.MonkeyPa
 
 def test_it_is_setwise_and_says_so(reranker: LoadedReranker) -> None:
     assert reranker.info.kind == "setwise"
-    assert reranker.info.inputs == ("text", "image", "image+text")
+    assert reranker.info.inputs == Inputs.both("text", "image", "image+text")
     assert reranker.info.version == "1, rapidocr-onnxruntime 1.4.4"
     together = scores(reranker, Item("immutable strings"), CANDIDATES)
     assert scores(reranker, Item("immutable strings"), [CANDIDATES[3]])[0] != together[3]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
@@ -92,7 +93,7 @@ def test_instruction_and_further_fields_go_where_the_user_says(
 
 def test_pictures_go_as_data_urls_in_the_shape_of_vllm(server: Server, load: Callable[..., LoadedReranker]) -> None:
     reranker = load(inputs='["text", "image", "image+text"]')
-    assert (reranker.info.inputs, reranker.info.max_images) == (("text", "image", "image+text"), 1)
+    assert (reranker.info.inputs, reranker.info.max_images) == (Inputs.both("text", "image", "image+text"), 1)
     red = picture(Image.new("RGB", (4, 3), "red"))
     query = Item("which one", red)
     ask(reranker, query, [Item("", red), Item("red", red), Item("red")])

@@ -72,7 +72,7 @@ def kinds() -> dict[str, list[Item]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_covered_pair_of_kinds_gets_finite_scores(name: str, kinds: dict[str, list[Item]]) -> None:
     reranker = load_reranker(name)
-    covered = reranker.info.inputs
+    covered = reranker.info.inputs.query
     assert set(covered) == ({"text", "image+text"} if name == "bm25" else set(kinds))
     for query_kind in covered:
         for kind in covered:
@@ -89,7 +89,7 @@ def test_declared_kind_is_true(name: str, kinds: dict[str, list[Item]]) -> None:
     reranker = load_reranker(name)
     assert reranker.info.version == "1"
     assert reranker.info.batch_invariant
-    candidates = [item for kind in reranker.info.inputs for item in kinds[kind]]
+    candidates = [item for kind in reranker.info.inputs.document for item in kinds[kind]]
     query = kinds["image+text"][1]
     together = scores(reranker, query, candidates)
     assert scores(load_reranker(name), query, candidates) == together

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
@@ -114,13 +115,13 @@ def test_texts_and_options(notes: Callable[[], list[dict[str, Any]]]) -> None:
         "use_activation": False,
         "extra_kwargs": None,
     }
-    assert reranker.info.inputs == ("text",)
+    assert reranker.info.inputs == Inputs.both("text")
     assert reranker.info.version == f"1, vllm 0.33.0, weights {'a' * 40}"
 
 
 def test_pictures_are_content_parts(notes: Callable[[], list[dict[str, Any]]]) -> None:
     reranker = load(inputs='["text", "image", "image+text"]')
-    assert reranker.info.inputs == ("text", "image", "image+text")
+    assert reranker.info.inputs == Inputs.both("text", "image", "image+text")
     red = picture(Image.new("RGB", (4, 3), "red"))
     harness(reranker, [request(Item("which", red), [Item("", red), Item("red", red), Item("red")])])
     part = notes()[1]["query"]["content"][0]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mrb.candidates.lists import Provenance, build_candidates, write_parquet
+from mrb.data.inputs import Inputs
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.data.task_data import TaskData
@@ -101,7 +102,7 @@ def test_what_is_known_of_the_reranker_is_all_that_is_said(candidates: Path, mea
     assert (info.name, info.kind, info.uses_first_stage, info.batch_invariant) == ("theirs", "setwise", True, False)
     assert info.source == f"scores in {candidates.name}"
     assert info.source_sha256 is not None
-    assert info.inputs == ("text", "image")
+    assert info.inputs == Inputs.both("text", "image")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from mrb.data.inputs import Inputs
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import DEFAULT_CONCURRENCY, LoadedReranker, find_uncovered_inputs, read_declarations
 from mrb.rerankers.plugins import Adapter
 from tests.builders.adapters import toy_reranker
 from tests.builders.toy import toy_task
+
+TEXT_QUERIES = {"query": ("text",), "document": ("text", "image", "image+text")}
 
 
 def make(options: dict[str, Any] | None = None, name: str = "toy", method: str = "score", **attributes: Any) -> Any:
@@ -55,7 +58,11 @@ def test_what_is_declared_is_taken() -> None:
         batch_invariant=True,
         concurrency=3,
     )
-    assert (found.info.kind, found.info.inputs, found.info.version) == ("setwise", ("text", "image"), "2026-01")
+    assert (found.info.kind, found.info.inputs, found.info.version) == (
+        "setwise",
+        Inputs.both("text", "image"),
+        "2026-01",
+    )
     assert (found.info.uses_first_stage, found.info.batch_invariant, found.concurrency) == (True, True, 3)
 
 
@@ -76,6 +83,13 @@ def test_a_function_declares_by_attributes() -> None:
         ("inputs", "text", "toy: inputs is the text 'text', wanted a collection such as ('text',)"),
         ("inputs", ("text", "audio"), "toy: inputs is 'audio', wanted one of text, image, image+text"),
         ("inputs", (), "toy: inputs is empty"),
+        ("inputs", {}, "toy: inputs has the keys none, wanted 'query' and 'document'"),
+        ("inputs", {"query": ("text",)}, "toy: inputs has the keys 'query', wanted 'query' and 'document'"),
+        ("inputs", {"query": ("text",), "doc": ("text",)}, "toy: inputs has the keys 'query', 'doc', wanted"),
+        ("inputs", {"query": ("text",), "document": ()}, "toy: inputs['document'] is empty; it must take one of text"),
+        ("inputs", {"query": "text", "document": ("text",)}, "toy: inputs['query'] is the text 'text', wanted a"),
+        ("inputs", {"query": ("text",), "document": ("audio",)}, "toy: inputs['document'] is 'audio', wanted one of"),
+        ("inputs", {"query": {}, "document": ("text",)}, "toy: inputs['query'] is {}, wanted a collection of text"),
         ("inputs", 3, "toy: inputs is 3, wanted a collection"),
         ("version", 2, "toy: version is 2, wanted a text"),
         ("version", "a\nb", "toy: version: "),
@@ -125,6 +139,14 @@ def test_options_are_recorded_as_json_holds_them() -> None:
         (("text",), "t2i", "documents are image; the reranker takes text"),
         (("image",), "it2t", "queries are image+text and documents are text; the reranker takes image"),
         (("text", "image"), "it2it", "queries are image+text and documents are image+text; "),
+        (TEXT_QUERIES, "t2it", None),
+        (TEXT_QUERIES, "t2vd", None),
+        (TEXT_QUERIES, "i2i", "queries are image; the reranker takes queries of text"),
+        (
+            TEXT_QUERIES | {"document": ("text", "image")},
+            "it2it",
+            "queries are image+text and documents are image+text; the reranker takes queries of text and documents of ",
+        ),
     ],
 )
 def test_tasks_of_other_modalities_are_not_covered(inputs: Any, kind: str, reason: str | None) -> None:

@@ -121,6 +121,16 @@ def test_a_result_comes_back_as_it_was_written(result: Json, read: Callable[[Jso
     assert path.read_bytes() == before
 
 
+def test_inputs_by_side_are_written_as_an_object_and_equal_sides_as_a_list(
+    result: Json, read: Callable[[Json], Result], tmp_path: Path
+) -> None:
+    by_side = {"query": ["text"], "document": ["text", "image"]}
+    for stated, written in ((by_side, by_side), ({"query": ["text"], "document": ["text"]}, ["text"])):
+        found = read(put(result, "reranker/inputs", stated))
+        write_result(tmp_path / "folder", found)
+        assert json.loads((tmp_path / "folder" / "result.json").read_text())["reranker"]["inputs"] == written
+
+
 WRONG = [
     ("schema_version", 2, "schema_version: Input should be 1"),
     ("schema_version", "1", "schema_version"),
@@ -159,7 +169,16 @@ WRONG = [
     ("reranker/name", ".hidden", "reranker.name: String should match pattern"),
     ("reranker/name", "", "reranker.name: String should match pattern"),
     ("reranker/kind", "pairwise", "reranker.kind: Input should be"),
-    ("reranker/inputs", "text", "reranker.inputs: Input should be a valid"),
+    ("reranker/inputs", "text", "reranker.inputs: Value error, wanted a list of modalities, or an object"),
+    ("reranker/inputs", [], "reranker.inputs.query: Tuple should have at least 1 item"),
+    ("reranker/inputs", {"query": ["text"]}, "reranker.inputs.document: Field required"),
+    ("reranker/inputs", {"query": ["text"], "document": ["text"], "other": []}, "reranker.inputs.other: Extra inputs"),
+    ("reranker/inputs", {"query": ["text"], "document": "text"}, "reranker.inputs.document: Input should be a valid"),
+    (
+        "reranker/inputs",
+        {"query": ["text"], "document": ["audio"]},
+        "reranker.inputs.document.0: Input should be 'text'",
+    ),
     ("reranker/uses_first_stage", "false", "reranker.uses_first_stage: Input should be a valid boolean"),
     ("reranker/uses_first_stage", 0, "reranker.uses_first_stage: Input should be a valid boolean"),
     ("reranker/options", {"x": [1]}, "reranker.options.x"),
@@ -260,7 +279,7 @@ def test_a_result_of_the_registry_is_accepted(result: Json, read: Callable[[Json
         ("data/revision", "f" * 40, "result.json: data.revision is ffff"),
         ("source_measure", "MRR@7", "result.json: source_measure is MRR@7, the registry's"),
         ("candidates/sha256", "f" * 64, "not on the task's frozen list"),
-        ("reranker/inputs", [], "result.json: the reranker does not take "),
+        ("reranker/inputs", ["image+text"], "is not covered: queries are "),
     ],
 )
 def test_a_result_that_the_registry_does_not_know(

@@ -120,7 +120,7 @@ def check(load: Callable[[], LoadedReranker], probe: Probe, *, fresh: bool = Tru
         refused = {plan.data.task.id: find_uncovered_inputs(info, plan.data.task) for plan in probe.plans}
         plans = [plan for plan in probe.plans if refused[plan.data.task.id] is None]
         if not plans:
-            raise AdapterError(f"{info.name}: takes {', '.join(info.inputs)}, which none of the tasks is made of")
+            raise AdapterError(f"{info.name}: takes {info.inputs.format()}, which none of the tasks is made of")
         _warm_up(reranker, plans[0])
         first = [_TaskChecker(plan, reranker) for plan in plans]
     if fresh:

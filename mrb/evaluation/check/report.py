@@ -18,7 +18,7 @@ _SCALE = {"pointwise": _OF_SCORES, "setwise": _OF_SCORES, "listwise": "% of cand
 def format_check(checked: CheckOutcome, screen: Screen = PLAIN) -> str:
     """Format the model's declarations, one row per task, the tasks not checked, and the throughput."""
     info = checked.info
-    declared = [info.kind, f"takes {', '.join(info.inputs)}"]
+    declared = [info.kind, f"takes {info.inputs.format()}"]
     declared += [name for name in ("batch_invariant", "uses_first_stage") if getattr(info, name)]
     names = [name for name in PROPERTIES if any(name in task.found for task in checked.tasks)]
     rows = [("task", "type", "pairs", "pairs/s", *names)]
