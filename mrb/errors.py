@@ -62,10 +62,12 @@ def to_one_line(text: object, limit: int = 300) -> str:
 
 
 def format_first_problem(error: ValidationError) -> str:
-    """Return the first problem that pydantic found, on one line: `field.path: message (n problems)`."""
-    first = error.errors(include_url=False)[0]
+    """Return the first problem that pydantic found, on one line: `field.path: message (and n more problems)`."""
+    first, *others = error.errors(include_url=False)
     where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-    return to_one_line(f"{where}: {first['msg']} ({error.error_count()} problem(s) in all)")
+    said = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+    more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''})" if others else ""
+    return to_one_line(f"{where}: {said}{more}")
 
 
 def suggest_names(name: str, known: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ from mrb.data.task_fields import (
     Slug,
     Source,
 )
-from mrb.errors import TaskError, suggest_names, to_one_line
+from mrb.errors import TaskError, format_first_problem, suggest_names, to_one_line
 
 TypeName = Literal["t2t", "i2i", "t2i", "t2vd", "i2t", "t2it", "it2t", "it2i", "it2it"]
 TYPES: tuple[TypeName, ...] = get_args(TypeName)
@@ -285,9 +285,7 @@ def read_toml(model: type[M], path: Path) -> M:
     try:
         return model.model_validate(stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise TaskError(f"{path}: {where}: {first['msg']} ({error.error_count()} in all)") from error
+        raise TaskError(f"{path}: {format_first_problem(error)}") from error
 
 
 def read_toml_values(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +12,10 @@ from mrb.candidates.top_k import select_top_k
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError
 from mrb.rerankers.declaration import find_uncovered_images, read_max_images
+from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
 from mrb.retrieval.retriever import Retriever
+
+logger = logging.getLogger(__name__)
 
 RRF_K = 60
 POOL = 1000
@@ -39,6 +43,11 @@ class Fusion:
         asked = [retriever for retriever in self.retrievers if covers_task(retriever, data)]
         if not asked:
             raise CandidatesError(f"task {data.task.id}: none of the fused first stages covers it")
+        for retriever in self.retrievers:
+            if retriever not in asked:
+                logger.info(
+                    f"{data.task.id}: {_find_name(retriever)} does not cover the task; the fusion leaves it out"
+                )
         return asked[0].search(data, depth) if len(asked) == 1 else self._fused(asked, data, depth)
 
     def _fused(self, retrievers: Sequence[Retriever], data: TaskData, depth: int) -> Iterator[RankedList]:
@@ -51,6 +60,11 @@ class Fusion:
                     fused[doc_id] = fused.get(doc_id, 0.0) + 1.0 / (RRF_K + rank)
             scores = np.fromiter(fused.values(), np.float32, len(fused))
             yield (query_id, *select_top_k(data.task.id, query_id, list(fused), scores, depth))
+
+
+def _find_name(retriever: Retriever) -> str:
+    writer = getattr(retriever, "writer", None)  # of an encoder
+    return str(getattr(writer, "name", None) or find_installed_name(type(retriever), RETRIEVERS))
 
 
 def covers_task(retriever: Retriever, data: TaskData) -> bool:

@@ -165,7 +165,7 @@ def query_images_alone(folder: Path) -> None:
         (long_footer, r"corpus\.parquet: a footer of 16777217 bytes, more than 16777216"),
         (parquet(name=pa.array(["a"])), r"corpus\.parquet: columns found: name; wanted one of: _id"),
         (parquet(_id=pa.array(["a"]), text=LATE), r"corpus\.parquet: rows 1 to 100: "),
-        (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: Extra inputs"),
+        (lambda folder: (folder / "task.toml").write_text('idd = "a"'), r"task\.toml: idd: unknown field"),
         (lambda folder: (folder / "task.toml").write_text('id = "A B"'), r"task\.toml: id: String should match"),
         (
             lambda folder: (folder / "task.toml").write_text('type = "t2i"'),

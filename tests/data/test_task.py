@@ -138,8 +138,8 @@ def write(folder: Path, fields: str, name: str = "infovqa") -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('title = "InfoVQA"', 'title = "InfoVQA"\ntiltle = "typo"', "tiltle: Extra inputs are not permitted"),
-        ("[size]", "[size]\npages = 3", "size.pages: Extra inputs"),
+        ('title = "InfoVQA"', 'title = "InfoVQA"\ntiltle = "typo"', "tiltle: unknown field"),
+        ("[size]", "[size]\npages = 3", "size.pages: unknown field"),
         ("revision = ", 'revision = "main" #', r"source\.parts\.0\.revision"),
         ("repository = ", 'repository = "infovqa" #', "needs `owner/name` and a revision"),
         ("max_pixels = ", "max_pixels = 20_000_000 #", "under the documented largest"),

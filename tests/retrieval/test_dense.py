@@ -28,6 +28,7 @@ from mrb.retrieval.encoding import CHECKED, LocalEncoder
 from mrb.retrieval.exact_search import ExactSearch
 from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.probe import probe_rate
+from tests.builders.logs import logged
 from tests.builders.toy import toy_data
 
 WIDTH = 32
@@ -286,7 +287,9 @@ class Looks(Letters):
 
 def test_a_fusion_leaves_out_what_does_not_cover_a_task(data: TaskData, tmp_path: Path) -> None:
     looks, words = wrapped(Looks(), tmp_path / "looks"), BM25Retriever()
-    fused = list(Fusion([words, looks]).search(data, 5))
+    with logged() as said:
+        fused = list(Fusion([words, looks]).search(data, 5))
+    assert said == [f"{data.task.id}: {looks.writer.name} does not cover the task; the fusion leaves it out"]
     alone = list(words.search(data, 5))
     assert [(query, ids, scores.tolist()) for query, ids, scores in fused] == [
         (query, ids, scores.tolist()) for query, ids, scores in alone

@@ -120,7 +120,7 @@ def row(**changes: Any) -> dict[str, Any]:
 REFUSED = {
     "no positive": (row(positives=[]), "row 1: not a group: positives"),
     "no source": (row(source=""), "source"),
-    "unknown key": (row(label=1), "label: Extra inputs"),
+    "unknown key": (row(label=1), "label: unknown field"),
     "item without content": (row(query={"id": "q"}), "row 1: an item with neither text nor image"),
     "rank 0": (row(negatives=[{"text": "n", "rank": 0}]), "rank"),
     "score nan": (row(negatives=[{"text": "n", "rank": 1, "score": float("nan")}]), "NaN is not a number"),

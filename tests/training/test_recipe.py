@@ -116,8 +116,8 @@ def test_a_recipe_extends_one_beside_it(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, str]] = {
-    "unknown key": ("[schedule]\nsped = 3\n", "schedule.sped: Extra inputs"),
-    "unknown section": ("[shedule]\nseed = 3\n", "shedule: Extra inputs"),
+    "unknown key": ("[schedule]\nsped = 3\n", "schedule.sped: unknown field"),
+    "unknown section": ("[shedule]\nseed = 3\n", "shedule: unknown field"),
     "no such paper setting": ('paper = ["tuning.rnak"]\n', "paper names 'tuning.rnak'"),
     "dropout in two passes": ('[tuning]\ndropout = 0.1\n[loss]\nname = "contrastive"\n', "tuning.dropout must be 0"),
     "embeddings with lora": ('[tuning]\nembeddings = "trained"\n', "method 'full' only"),
