@@ -180,7 +180,7 @@ def main() -> None:
     chosen = arguments.ways.split(",")
     sizes = [int(size) for size in arguments.batches.split(",")]
     if "mteb" in chosen and importlib.util.find_spec("mteb") is None:
-        print("mteb is not installed (pip install 'mrb[bench]'): left out")
+        print("mteb is not installed (pip install 'mrb[mteb]'): left out")
         chosen.remove("mteb")
     torch.set_num_threads(1)
     silence_transformers()

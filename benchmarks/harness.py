@@ -3,7 +3,7 @@
     python benchmarks/harness.py score          all tasks of the suite `mrb` at their size, 100 candidates a query
     python benchmarks/harness.py trec           the measures of 20,000 queries, compared with bare pytrec_eval
     python benchmarks/harness.py flat           memory against queries, depth and images
-    python benchmarks/harness.py mteb           texts and images, compared with mteb (extra `bench`)
+    python benchmarks/harness.py mteb           texts and images, compared with mteb (extra `mteb`)
 
 CPU seconds on one thread, which other work on the machine moves less than wall time. Rows that are compared come from
 one call, side after side.

@@ -33,17 +33,26 @@ def make_content(item: Item) -> str | dict[str, Any]:
 def encode_data_url(image: ImageHandle) -> str:
     """Return the image as a `data:` URL that any decoder decodes to the pixels of `image.open()`.
 
+    Raises DataError if the image is damaged or over its task's limits.
+    """
+    data, kind = encode_plain_file(image)
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def encode_plain_file(image: ImageHandle) -> tuple[bytes, str]:
+    """Return (bytes, media type) of a file that any decoder decodes to the pixels of `image.open()`.
+
     The file itself if it is an upright, opaque PNG, JPEG or WebP with one frame; otherwise the opened image as PNG.
     Raises DataError if the image is damaged or over its task's limits.
     """
     opened = image.open()  # first: it checks the bytes against the task's limits
     data = image.encoded
     kind = _find_media_type(data, image.size, opened.size)
-    if kind is None:
-        buffer = io.BytesIO()
-        opened.save(buffer, "PNG")
-        data, kind = buffer.getvalue(), "image/png"
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    if kind is not None:
+        return data, kind
+    buffer = io.BytesIO()
+    opened.save(buffer, "PNG")
+    return buffer.getvalue(), "image/png"
 
 
 def _find_media_type(data: bytes, stored: tuple[int, int], opened: tuple[int, int]) -> str | None:

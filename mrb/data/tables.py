@@ -88,7 +88,7 @@ def read_small(path: Path, where: str) -> RawTable:
 
 def read_files(paths: list[Path], file_format: str, where: str) -> RawTable:
     """Read parquet, JSON or TSV files as one memory-mapped Arrow table. Raises DataError if they are damaged."""
-    with _silence_datasets() as datasets, _release_memory():
+    with silence_datasets() as datasets, _release_memory():
         try:
             if file_format == "json":
                 data = _read_json(datasets, paths)
@@ -265,7 +265,7 @@ def _release_memory() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silence_datasets() -> Iterator[Any]:
+def silence_datasets() -> Iterator[Any]:
     """Yield the `datasets` module without progress bars, logging and download counts, and restore them afterwards.
 
     It counts every call with a request to a server, even for local files; offline each request waits for a timeout.

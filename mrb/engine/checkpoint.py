@@ -42,12 +42,14 @@ def require(adapter: str, *modules: str, extra: str = "models") -> None:
         raise AdapterError(f"{adapter} needs {' and '.join(absent)}: pip install 'mrb[{extra}]'")
 
 
-def resolve_checkpoint(path: str, revision: str | None, option: str = "revision", name: str = "path") -> Path:
+def resolve_checkpoint(
+    path: str, revision: str | None, option: str = "revision", name: str = "path", wanted: Sequence[str] = _WANTED
+) -> Path:
     """Return the folder of a checkpoint: a local folder, or a Hub repository downloaded at `revision`.
 
-    `option` and `name` are the user's names for `revision` and `path`, used in messages. Raises AdapterError if the
-    folder, the revision or the network is missing, if the repository is gated or unknown, and if ORGANISATION/NAME
-    without a revision is also the name of a local folder.
+    `option` and `name` are the user's names for `revision` and `path`, used in messages. `wanted` are patterns of the
+    files to download. Raises AdapterError if the folder, the revision or the network is missing, if the repository is
+    gated or unknown, and if ORGANISATION/NAME without a revision is also the name of a local folder.
     """
     folder = expand_user(path)
     hub_id = bool(_HUB_ID.fullmatch(path))
@@ -66,7 +68,7 @@ def resolve_checkpoint(path: str, revision: str | None, option: str = "revision"
         )
     if not _COMMIT.fullmatch(revision):
         raise AdapterError(f"{path}: revision {to_one_line(revision, 50)!r} is not a commit (40 hex digits)")
-    return _fetch_checkpoint(path, revision)
+    return _fetch_checkpoint(path, revision, wanted)
 
 
 def describe_both_meanings(path: str, name: str, hub: str) -> str:
@@ -77,7 +79,7 @@ def describe_both_meanings(path: str, name: str, hub: str) -> str:
     )
 
 
-def _fetch_checkpoint(repository: str, revision: str) -> Path:
+def _fetch_checkpoint(repository: str, revision: str, wanted: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     alone = is_offline()
@@ -86,7 +88,7 @@ def _fetch_checkpoint(repository: str, revision: str) -> Path:
     cached = alone or unreached is not None
 
     def fetch() -> str:
-        return snapshot_download(repository, revision=revision, allow_patterns=list(_WANTED), local_files_only=cached)
+        return snapshot_download(repository, revision=revision, allow_patterns=list(wanted), local_files_only=cached)
 
     try:
         return Path(retry_without_xet(fetch))

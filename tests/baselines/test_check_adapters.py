@@ -50,7 +50,7 @@ WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
 """Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
 CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3"}
-OTHERS = (*CROSS_ENCODERS, "bi-encoder", "listwise")
+OTHERS = (*CROSS_ENCODERS, "bi-encoder", "listwise", "mteb")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,9 @@ def arguments(
         if name == "listwise":
             folder = llama(tmp_path / "model", "<|im_start|>", "<|im_end|>")
             return ("--set", f"path={folder}", "--set", "max_new_tokens=2", *TEXT_TASK)
+        if name == "mteb":
+            pytest.importorskip("mteb", reason="the extra mteb is not installed")
+            return ("--set", f"name={tiny('ms_marco')}", "--set", "device=cpu", *TEXT_TASK)
         if name == "bi-encoder":
             return ("--set", f"path={tiny('minilm')}", "--set", "device=cpu", *TEXT_TASK)
         if name in CROSS_ENCODERS:
@@ -110,6 +113,7 @@ MISSING = {
     "vllm": "vllm: the option 'model' must be given (--set model=..., or options= in Python)",
     "cross-encoder": "cross-encoder: the option 'path' must be given (--set path=..., or options= in Python)",
     "bi-encoder": "bi-encoder: the option 'path' must be given (--set path=..., or options= in Python)",
+    "mteb": "mteb: the option 'name' must be given (--set name=..., or options= in Python)",
     "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3 cannot be loaded: ",
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }
