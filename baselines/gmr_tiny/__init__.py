@@ -12,6 +12,7 @@ from pathlib import Path
 from mrb.engine.published_prompts import GMR_TINY_CL
 from mrb.engine.yes_no import YesNo
 from mrb.rerankers.model_card import ENGINE_PACKAGES, ModelCard
+from mrb.rerankers.training_data import TrainingData
 
 
 class GMRTiny(YesNo):
@@ -25,6 +26,10 @@ class GMRTiny(YesNo):
         compared_with="trained and run here",
         extra="models",
         packages=ENGINE_PACKAGES,
+        trained_on=TrainingData(
+            "its recipe",
+            tasks=("mini-fact-it2it", "mini-fact-it2t", "mini-flag-i2t", "mini-flag-t2i", "mini-flag-t2it"),
+        ),
     )
     model = str(Path(__file__).parent)
     prompt = GMR_TINY_CL

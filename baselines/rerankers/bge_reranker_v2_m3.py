@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mrb.baselines._util.training_data import BGE_M3_DATA
 from mrb.baselines.rerankers.cross_encoder import CrossEncoder
 from mrb.rerankers.model_card import ModelCard
+from mrb.rerankers.training_data import TrainingData
 
 
 class BgeRerankerV2M3(CrossEncoder):
@@ -23,6 +25,7 @@ class BgeRerankerV2M3(CrossEncoder):
         compared_with="our own reading",
         extra="cross-encoder",
         packages=("torch", "transformers", "sentence_transformers"),
+        trained_on=TrainingData("mteb 2.26.24", BGE_M3_DATA),
     )
     name = "bge-reranker-v2-m3"
 

@@ -10,15 +10,19 @@ Never run on their real weights here.
 
 from __future__ import annotations
 
+from mrb.baselines._util.training_data import MBEIR_DATA
 from mrb.engine.published_prompts import LAMRA_QWEN2, LAMRA_QWEN25
 from mrb.engine.yes_no import YesNo
 from mrb.rerankers.model_card import make_engine_card
+from mrb.rerankers.training_data import TrainingData
 
 
 class LamRARank(YesNo):
     """code-kunkun/LamRA-Rank."""
 
-    card = make_engine_card("8.29B", "unconfirmed")
+    card = make_engine_card(
+        "8.29B", "unconfirmed", trained_on=TrainingData("the README of its repository: M-BEIR", MBEIR_DATA)
+    )
     model = "code-kunkun/LamRA-Rank"
     version = "2"
     prompt = LAMRA_QWEN2

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
+from mrb.baselines._util.training_data import LIGHTON_DATA
 from mrb.engine.control import ControlTokens
 from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.errors import AdapterError, to_one_line
 from mrb.hub.client import describe_failure, find_connection_error, is_offline
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
+from mrb.rerankers.training_data import TrainingData
 
 HUB_ID = "lightonai/LightOn-rerank-LW-2B"
 REVISION = "4629d733e8381a7d2c8cfba17378ce3ceaf0edd4"
@@ -53,6 +55,7 @@ class Listwise:
         packages=("torch", "transformers"),
         gpu="advised",
         variants={"lightonai/LightOn-rerank-LW-0.8B": {}, "lightonai/LightOn-rerank-LW-4B": {"think_block": "true"}},
+        trained_on=TrainingData("mteb 2.26.24", LIGHTON_DATA),
     )
     model = HUB_ID
     revision = REVISION

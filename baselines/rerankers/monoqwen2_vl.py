@@ -9,16 +9,22 @@ model. Needs peft. Never run on its real weights here.
 
 from __future__ import annotations
 
+from mrb.baselines._util.training_data import COLPALI_DATA
 from mrb.engine.published_prompts import MONOQWEN
 from mrb.engine.yes_no import YesNo
 from mrb.rerankers.model_card import make_engine_card
+from mrb.rerankers.training_data import TrainingData
 
 
 class MonoQwen2VL(YesNo):
     """lightonai/MonoQwen2-VL-v0.1."""
 
     card = make_engine_card(
-        "2.21B", compared_with="the library rerankers", takes="text, image, both (trained for text to page)", peft=True
+        "2.21B",
+        compared_with="the library rerankers",
+        takes="text, image, both (trained for text to page)",
+        peft=True,
+        trained_on=TrainingData("its card: vidore/colpali_train_set", COLPALI_DATA),
     )
     model = "lightonai/MonoQwen2-VL-v0.1"
     prompt = MONOQWEN

@@ -10,12 +10,15 @@ from __future__ import annotations
 from mrb.engine.published_prompts import MXBAI
 from mrb.engine.yes_no import YesNo
 from mrb.rerankers.model_card import make_engine_card
+from mrb.rerankers.training_data import TrainingData
+
+TRAINED_ON = TrainingData("mteb 2.26.24", ("MSMARCO",))
 
 
 class MxbaiBase(YesNo):
     """mixedbread-ai/mxbai-rerank-base-v2."""
 
-    card = make_engine_card("0.5B", "Apache-2.0 (unconfirmed)")
+    card = make_engine_card("0.5B", "Apache-2.0 (unconfirmed)", trained_on=TRAINED_ON)
     inputs = ("text",)
     version = "2"
     model = "mixedbread-ai/mxbai-rerank-base-v2"
@@ -26,6 +29,6 @@ class MxbaiBase(YesNo):
 class MxbaiLarge(MxbaiBase):
     """mixedbread-ai/mxbai-rerank-large-v2."""
 
-    card = make_engine_card("1.5B", "Apache-2.0 (unconfirmed)")
+    card = make_engine_card("1.5B", "Apache-2.0 (unconfirmed)", trained_on=TRAINED_ON)
     model = "mixedbread-ai/mxbai-rerank-large-v2"
     revision = "ca7e1ee484c37c0ddd8d178a9a5c33cec575c5e6"

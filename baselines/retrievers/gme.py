@@ -22,9 +22,11 @@ both need, then counts the tokens. The commits are those that mteb names. Never 
 
 from __future__ import annotations
 
+from mrb.baselines._util.training_data import MBEIR_FUSED_DATA
 from mrb.engine.last_token import LastToken
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.rerankers.model_card import make_engine_card
+from mrb.rerankers.training_data import TrainingData
 
 PROMPT = PromptTemplate(
     name="gme",
@@ -40,11 +42,16 @@ PROMPT = PromptTemplate(
     flat_positions=True,
 )
 
+TRAINED_ON = TrainingData(
+    "mteb 2.26.24 for text; arXiv 2412.16855: MSCOCO and the fused sets of M-BEIR",
+    ("MSMARCO", "NQ", "HotpotQA", "FEVER", "MSCOCOI2TRetrieval", "MSCOCOT2IRetrieval", *MBEIR_FUSED_DATA),
+)
+
 
 class GME2B(LastToken):
     """Alibaba-NLP/gme-Qwen2-VL-2B-Instruct."""
 
-    card = make_engine_card("2.21B")
+    card = make_engine_card("2.21B", trained_on=TRAINED_ON)
     model = "Alibaba-NLP/gme-Qwen2-VL-2B-Instruct"
     revision = "ce765ae71b8cdb208203cd8fb64a170b1b84293a"
     version = "2"
@@ -59,6 +66,6 @@ class GME2B(LastToken):
 class GME7B(GME2B):
     """Alibaba-NLP/gme-Qwen2-VL-7B-Instruct."""
 
-    card = make_engine_card("8.29B")
+    card = make_engine_card("8.29B", trained_on=TRAINED_ON)
     model = "Alibaba-NLP/gme-Qwen2-VL-7B-Instruct"
     revision = "477027a6480f8630363be77751f169cc3434b673"

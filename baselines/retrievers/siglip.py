@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from mrb.engine.two_towers import TwoTowers
 from mrb.rerankers.model_card import ModelCard
+from mrb.rerankers.training_data import TrainingData
 
 
 class SigLIP(TwoTowers):
@@ -22,6 +23,7 @@ class SigLIP(TwoTowers):
         extra="siglip",
         packages=("torch", "transformers", "sentencepiece", "google.protobuf"),
         gpu="advised",
+        trained_on=TrainingData("mteb 2.26.24: WebLI alone"),
     )
     model = "google/siglip-base-patch16-224"
     commit = "7fd15f0689c79d79e38b1c2e2e2370a7bf2761ed"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _READY = "READY"
 _NOTES = (
     "all: text, images and both together; own: what the model takes that you name; ?: unconfirmed.",
+    "SEEN: test sets of the registry whose training data it was trained on, as published; ?: nothing is published.",
     "One of them: mrb models NAME. Another model: mrb run --model ORG/NAME, or --model FOLDER.",
 )
 
@@ -55,14 +56,15 @@ def command(name: str | None, as_json: bool, remote: bool) -> None:
 
 def _format_list(role: Role, entries: Sequence[ModelEntry], found: Mapping[tuple[str, Role], str]) -> Iterator[str]:
     """Yield the lines of a table; the last column is folded at the terminal's width."""
-    rows = [[role.upper(), "TAKES", "SIZE", "LICENCE", _READY]]
+    rows = [[role.upper(), "TAKES", "SIZE", "LICENCE", "SEEN", _READY]]
     for entry in entries:
         # Options by their names alone, so that the column is narrow; the page of one adapter spells them out.
         state = "yes" if entry.ready else re.sub(r"--set (\w+)=\S+", r"\1", entry.reason)
         if remote := found.get((entry.name, entry.role)):
             state = f"{state}; {remote}"
-        rows.append([entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence), state])
-    yield from format_table(rows, left=range(5), screen=_find_screen())
+        first = [entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence)]
+        rows.append([*first, _count_seen(entry), state])
+    yield from format_table(rows, left=range(6), drop=("SEEN",), screen=_find_screen())
 
 
 def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
@@ -80,6 +82,7 @@ def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
         "Hub": remote or "",
         "real weights": f"run by this project: {entry.run_here}" if entry.run_here != "-" else "",
         "compared with": entry.compared_with if entry.compared_with != "-" else "",
+        **_describe_training(entry),
         "about": entry.about,
     }
     for label, value in fields.items():
@@ -95,6 +98,26 @@ def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:
         yield from format_table(rows, left=range(3), screen=screen)
     yield ""
     yield f"$ {entry.command}"
+
+
+def _count_seen(entry: ModelEntry) -> str:
+    if entry.trained_on is None:
+        return "?" if entry.size else "-"
+    return str(list(entry.trained_on.values()).count("trained-on"))
+
+
+def _describe_training(entry: ModelEntry) -> dict[str, str]:
+    """Return the published training data by label: test sets, sets with related data, and where it is stated."""
+    if entry.trained_on is None:
+        return {"trained on": "not stated" if entry.size else ""}
+    by_mark = {
+        mark: ", ".join(task_id for task_id, found in entry.trained_on.items() if found == mark)
+        for mark in ("trained-on", "related")
+    }
+    return {
+        "trained on": f"{by_mark['trained-on'] or 'no test set of the registry is named'} ({entry.training_source})",
+        "related data": by_mark["related"],
+    }
 
 
 def _describe_machine(entry: ModelEntry) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mrb.rerankers.training_data import TrainingData
+
 Need = Literal["no", "advised", "needed"]
 ENGINE_PACKAGES = ("torch", "transformers")
 
@@ -27,7 +29,9 @@ class ModelCard:
         packages: Modules that must be importable.
         gpu: Whether it needs a GPU.
         server: Whether it calls a server.
-        variants: Further published models that the same adapter runs, with the options they need.
+        variants: Further published models that the same adapter runs, with the options they need. What is said of
+            training data holds for them too.
+        trained_on: What is published of its training data; None if nothing is, or if there are no weights.
 
     Example:
         >>> ModelCard("8.29B", "Apache-2.0", extra="models", packages=("torch", "transformers")).size
@@ -46,6 +50,7 @@ class ModelCard:
     gpu: Need = "no"
     server: bool = False
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    trained_on: TrainingData | None = None
 
 
 def make_engine_card(
@@ -57,6 +62,7 @@ def make_engine_card(
     takes: str = "",
     needs: tuple[str, ...] = (),
     peft: bool = False,
+    trained_on: TrainingData | None = None,
 ) -> ModelCard:
     """Return the card of a published checkpoint that MRB's engine runs; the arguments are those of `ModelCard`.
 
@@ -72,6 +78,7 @@ def make_engine_card(
         extra="train" if peft else "models",
         packages=(*ENGINE_PACKAGES, "peft") if peft else ENGINE_PACKAGES,
         gpu="advised",
+        trained_on=trained_on,
     )
 
 

@@ -54,6 +54,9 @@ class ModelEntry:
         source: The package that it comes from.
         about: What its class says of itself.
         command: The shortest command that runs it.
+        trained_on: Test sets that it was trained on, as published: task id -> "trained-on" or "related" (other data of
+            the same source). Empty if none is named; None if nothing is published, or without weights.
+        training_source: Where that is stated.
     """
 
     name: str
@@ -74,6 +77,8 @@ class ModelEntry:
     source: str = ""
     about: str = ""
     command: str = ""
+    trained_on: Mapping[str, str] | None = None
+    training_source: str = ""
 
 
 def list_models(role: Role | None = None) -> list[ModelEntry]:
@@ -165,6 +170,8 @@ def _describe(name: str, role: Role) -> ModelEntry:
         source=adapter.source,
         about=" ".join((inspect.getdoc(factory) or "").split()),
         command=" ".join([flag, name, *words]),
+        trained_on=card.trained_on.find_marks() if card.trained_on else None,
+        training_source=card.trained_on.source if card.trained_on else "",
     )
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 import mrb
 from mrb.cli.models import command
-from mrb.data.task import MODALITIES
+from mrb.data.task import MODALITIES, is_registered
 from mrb.errors import AdapterError
 from mrb.rerankers.models import ROLES, ModelEntry, find_model, list_models
 from mrb.rerankers.plugins import load_installed
@@ -54,6 +54,27 @@ def test_the_docs_say_the_same(e: ModelEntry) -> None:
     row = f"| `{e.name}` | {' | '.join(cells)} |"
     lines = [re.sub(r" \(\[\w+\]\([^)]*\)\)", "", line) for line in PAGE.splitlines()]
     assert row in lines
+
+
+def test_the_docs_list_the_published_training_data() -> None:
+    stated = {e.name: e for e in reversed(OWN) if e.trained_on is not None}
+    for e in stated.values():
+        seen = ", ".join(f"`{task_id}`" for task_id, mark in (e.trained_on or {}).items() if mark == "trained-on")
+        assert f"| `{e.name}` | {seen or 'none named'} | {e.training_source} |" in PAGE.splitlines(), e.name
+    assert all(is_registered(task_id) for e in stated.values() for task_id in e.trained_on or ())
+
+
+def test_a_model_without_published_data_is_not_one_without_any() -> None:
+    unstated, none, pages, plain = map(entry, ("jina-reranker-m0", "siglip", "monoqwen2-vl", "bm25"))
+    assert (unstated.trained_on, none.trained_on) == (None, {})
+    assert pages.trained_on == dict.fromkeys(("arxivqa", "docvqa", "infovqa", "tatdqa"), "trained-on")
+    rows = CliRunner().invoke(command, env={"COLUMNS": "120"}).stdout.partition("FIRST STAGE")[0].splitlines()
+    table = {row.split()[0]: row for row in rows if row}
+    seen = table["RERANKER"].index("SEEN")
+    assert [table[e.name][seen : seen + 3].strip() for e in (unstated, pages, plain)] == ["?", "4", "-"]
+    shown = CliRunner().invoke(command, ["lightonai/MonoQwen2-VL-v0.1"]).stdout
+    assert "trained on     arxivqa, docvqa, infovqa, tatdqa" in shown
+    assert "trained on     not stated" in CliRunner().invoke(command, ["jina-reranker-m0"]).stdout
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

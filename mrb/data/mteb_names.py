@@ -1,0 +1,43 @@
+"""The names that mteb gives to the registry's test sets: one table, `tasks/mteb_names.toml`, with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from mrb.data.task import locate_task_folder, read_toml_values
+
+
+class MtebNames(NamedTuple):
+    """mteb's names by task id: `same` of the set itself (by part of the task), `related` of sets made from its data."""
+
+    same: Mapping[str, tuple[str, ...]]
+    related: Mapping[str, tuple[str, ...]]
+
+
+@cache
+def load_mteb_names() -> MtebNames:
+    """Return the table. A task with several parts has one name for each, in the order of the parts.
+
+    Example:
+        >>> load_mteb_names().same["fiqa"]
+        ('FiQA2018',)
+    """
+    stated = read_toml_values(locate_task_folder() / "mteb_names.toml")
+    same, related = ({task_id: tuple(names) for task_id, names in stated[key].items()} for key in MtebNames._fields)
+    return MtebNames(same, related)
+
+
+def find_tasks(names: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Return the ids of the tasks that are mteb's sets of these names, and of those that share data with one.
+
+    A name without a task in the registry is left out. No task is in both.
+
+    Example:
+        >>> find_tasks(["FiQA2018", "NanoSciFactRetrieval", "BioASQ"])
+        ({'fiqa'}, {'scifact'})
+    """
+    wanted, table = frozenset(names), load_mteb_names()
+    same, related = ({task_id for task_id, known in side.items() if not wanted.isdisjoint(known)} for side in table)
+    return same, related - same
