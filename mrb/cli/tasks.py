@@ -58,6 +58,9 @@ def command(
         return
     depth, sample = (DEPTH_WITHOUT_SUITE, None) if suite is None else (suite.depth, suite.sample)
     click.echo(_list(chosen, list_suites() if suite is None else None, sample))
+    parts = list(_describe_sub_suites(list_suites() if suite is None else [suite])) if chosen == listed else []
+    if parts:
+        click.echo("\n" + "\n".join(parts))
     if sample is not None and chosen:
         width = find_prose_width(find_screen())
         click.echo("\n" + textwrap.fill(_describe_sampling_error(chosen, sample), width, break_on_hyphens=False))
@@ -85,6 +88,15 @@ def _list(tasks: Sequence[Task], suites: Sequence[Suite] | None, sample: Sample 
     left = {0, 1, *range(5, len(rows[0]))}
     drop = ("STATUS", *(("SUITES",) if suites is not None else ()), "SIZE")
     return "\n".join(format_table(rows, left=left, drop=drop, screen=find_screen()))
+
+
+def _describe_sub_suites(suites: Sequence[Suite]) -> Iterator[str]:
+    """Yield a line for each sub-suite, with its types."""
+    from mrb.data.task import list_sub_suites, load_task
+
+    for part in (part for suite in suites for part in list_sub_suites(suite)):
+        types = ", ".join(dict.fromkeys(load_task(task_id).type for task_id in part.tasks))
+        yield from fold_text(f"sub-suite {part.id}: {format_tasks(len(part.tasks))} ({types})", find_screen(), "    ")
 
 
 def _describe_sampling_error(tasks: Sequence[Task], sample: Sample) -> str:

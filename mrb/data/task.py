@@ -174,8 +174,30 @@ class Sample(Model):
     queries: int = Field(gt=0)
 
 
+class SubSuite(Model):
+    """A named part of a suite, with averages of its own: the suite's tasks of `types`, or `tasks`.
+
+    It is frozen with the suite and shares everything else with it. `--suite` names it SUITE-ID, as in `mrb-text-query`.
+    """
+
+    id: Slug
+    title: str
+    description: str
+    types: tuple[TypeName, ...] = ()
+    tasks: tuple[Slug, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if bool(self.types) == bool(self.tasks):
+            raise ValueError("wanted either types or tasks")
+        return self
+
+
 class Suite(Model):
-    """A named, versioned, frozen list of tasks."""
+    """A named, versioned, frozen list of tasks.
+
+    A sub-suite is a suite too, made by `list_sub_suites`: `part_of` is then the id of the suite that declares it.
+    """
 
     schema_version: Literal[1]
     id: Slug
@@ -186,11 +208,17 @@ class Suite(Model):
     track: str
     sample: Sample | None = None
     tasks: tuple[Slug, ...] = Field(min_length=1)
+    sub_suites: tuple[SubSuite, ...] = ()
+    part_of: Slug | None = None
 
     @model_validator(mode="after")
     def _no_task_twice(self) -> Self:
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("a task is listed twice")
+        if len({part.id for part in self.sub_suites}) != len(self.sub_suites):
+            raise ValueError("two sub-suites have one id")
+        if outside := {task_id for part in self.sub_suites for task_id in part.tasks} - set(self.tasks):
+            raise ValueError(f"a sub-suite lists {min(outside)!r}, which the suite does not")
         return self
 
 
@@ -242,12 +270,30 @@ def read_task(path: Path) -> Task:
 
 @cache
 def load_suite(suite_id: str) -> Suite:
-    """Load a suite by id. Raises TaskError if it is unknown or malformed."""
-    folder = locate_task_folder() / "suites"
-    known = sorted(path.stem for path in folder.glob("*.toml"))
+    """Load a suite or a sub-suite by id. Raises TaskError if it is unknown or malformed."""
+    known = {one.id: one for suite in list_suites() for one in (suite, *list_sub_suites(suite))}
     if suite_id not in known:
-        raise TaskError(f"unknown suite {suite_id!r}{suggest_names(suite_id, known)}; there are: {', '.join(known)}")
-    return read_toml(Suite, folder / f"{suite_id}.toml")
+        listed = list(known)
+        raise TaskError(f"unknown suite {suite_id!r}{suggest_names(suite_id, listed)}; there are: {', '.join(listed)}")
+    return known[suite_id]
+
+
+def list_sub_suites(suite: Suite) -> tuple[Suite, ...]:
+    """Return the sub-suites of `suite` as suites with its version, depth, candidate set and sample."""
+    return tuple(_make_sub_suite(suite, part) for part in suite.sub_suites)
+
+
+def _make_sub_suite(suite: Suite, part: SubSuite) -> Suite:
+    chosen = part.tasks or [task_id for task_id in suite.tasks if load_task(task_id).type in part.types]
+    fields = {
+        "id": f"{suite.id}-{part.id}",
+        "title": f"{suite.title}, {part.title}",
+        "description": part.description,
+        "tasks": tuple(task_id for task_id in suite.tasks if task_id in chosen),
+        "sub_suites": (),
+        "part_of": suite.id,
+    }
+    return suite.model_copy(update=fields)
 
 
 def list_tasks() -> list[Task]:
@@ -256,7 +302,7 @@ def list_tasks() -> list[Task]:
 
 
 def list_suites() -> list[Suite]:
-    """Return all defined suites, sorted by id."""
+    """Return all defined suites, sorted by id, without their sub-suites."""
     return sorted(
         (read_toml(Suite, path) for path in (locate_task_folder() / "suites").glob("*.toml")),
         key=lambda suite: suite.id,

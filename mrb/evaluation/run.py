@@ -11,7 +11,7 @@ from mrb import __version__
 from mrb._util.progress import Progress
 from mrb.candidates.load import check_all_candidates, has_candidates
 from mrb.data.own_tasks import collect_definitions
-from mrb.data.task import Task, load_suite
+from mrb.data.task import Task
 from mrb.errors import MRBError, ResultError, to_one_line
 from mrb.evaluation import environment
 from mrb.evaluation.estimate import count_from_registry
@@ -25,7 +25,13 @@ from mrb.evaluation.plan import Plan, list_unscored, load_plan
 from mrb.evaluation.resume import ResumeCheck, describe_changes
 from mrb.evaluation.score_key import compute_score_key, make_header
 from mrb.evaluation.spec import RunSpec, TaskSpec
-from mrb.evaluation.trial import read_whole_result, refuse_mixture, refuse_replacement, refuse_smaller_shard
+from mrb.evaluation.trial import (
+    choose_suite,
+    read_whole_result,
+    refuse_mixture,
+    refuse_replacement,
+    refuse_smaller_shard,
+)
 from mrb.rerankers.declaration import find_uncovered_inputs
 from mrb.rerankers.ties import compute_tied_share, format_tie_warning
 from mrb.results.noise import describe_other_reranker, read_noise
@@ -268,9 +274,7 @@ class _Runner:
 
     def _make_record(self) -> RunRecord:
         spec, earlier = self._spec, self._earlier
-        suite = spec.suite
-        if suite is None and earlier is not None and earlier.suite is not None:
-            suite = load_suite(earlier.suite)
+        suite = choose_suite(spec.suite, earlier)
         known = {task.id for task in spec.tasks} | set(earlier.tasks if earlier else ())
         order = suite.tasks if suite is not None else tuple(sorted(known))
         reasons = {item.task: item.reason for item in (earlier.not_covered if earlier else ())}

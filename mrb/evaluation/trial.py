@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrb.data.task import load_suite
+from mrb.data.task import Suite, load_suite
 from mrb.data.task_filter import count_queries
 from mrb.errors import ResultError
 from mrb.evaluation.spec import RunSpec, TaskSpec
@@ -42,13 +42,24 @@ def refuse_replacement(folder: Path, spec: TaskSpec) -> None:
         )
 
 
+def choose_suite(suite: Suite | None, earlier: RunRecord | None) -> Suite | None:
+    """Return the suite of a run's folder after a call: that of the call, or else of the `earlier` calls.
+
+    A call on a sub-suite leaves the folder of the whole suite as it is.
+    """
+    if earlier is None or earlier.suite is None:
+        return suite
+    before = load_suite(earlier.suite)
+    return before if suite is None or suite.part_of == before.id else suite
+
+
 def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
     """Raise ResultError if tasks of `spec` do not fit the other tasks in the folder.
 
     A run of a suite holds tasks of the suite only. The average is over the tasks of the run's suite, or over all of its
     tasks; it exists only for one depth and over whole tasks, and no call may take it away.
     """
-    suite = spec.suite or (load_suite(earlier.suite) if earlier.suite else None)
+    suite = choose_suite(spec.suite, earlier)
     if suite is not None:
         known = (*(task.id for task in spec.tasks), *earlier.tasks)
         if outside := next((task_id for task_id in known if task_id not in suite.tasks), None):

@@ -139,3 +139,9 @@ def test_it_starts_without_heavy_modules() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_sub_suites_are_named_and_listed_like_suites() -> None:
+    line = "sub-suite mini-text-query: 4 tasks (t2t, t2i, t2vd, t2it)"
+    assert line in tasks("--suite", "mini").splitlines() and line in tasks().splitlines()
+    assert "4 tasks, 587 queries" in tasks("--suite", "mini-text-query").splitlines()[-1]
