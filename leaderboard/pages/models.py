@@ -9,12 +9,12 @@ from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
 from mrb.leaderboard.page import Page, get_model_path, render
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.model_facts import (
-    count_marks,
     find_extremes,
     list_averages,
     list_record_lines,
     list_task_lines,
 )
+from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.metrics.measures import HEADLINE
 from mrb.submission.schema import SUBMISSION_FILE
 
@@ -27,7 +27,8 @@ def make_files(site: Site) -> Iterator[Page]:
     for run in site.runs:
         table_id = site.find_table(run)
         table, submission = site.tables[table_id], site.submissions.get(run.name)
-        lines = list_task_lines(table, run, submission)
+        marks = find_training_marks(run, submission)
+        lines = list_task_lines(table, run, marks)
         best, worst = find_extremes(lines)
         yield render(
             "model.html.jinja",
@@ -37,7 +38,8 @@ def make_files(site: Site) -> Iterator[Page]:
             submission=submission,
             digest=hash_file(run.folder / SUBMISSION_FILE) if submission else None,
             verified=site.verified.get(run.name),
-            training=count_marks(submission, table.comparison.task_ids),
+            training=marks.count(table.comparison.task_ids),
+            training_source=marks.source if any(line.published for line in lines) else "",
             table_id=table_id,
             table=table,
             lines=lines,

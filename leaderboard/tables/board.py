@@ -115,9 +115,10 @@ class Board:
         return {measure: self.table.compute_summary(measure) for measure in self.table.measures}
 
     @property
-    def submitted(self) -> bool:
-        """Whether a row comes from a submission, which declares its training data."""
-        return any(source.submission is not None for source in self.sources.values())
+    def marked(self) -> bool:
+        """Whether a row has marks of training data: a submission's, or those that are published of its model."""
+        task_ids = self.table.comparison.task_ids
+        return any(task_id in source.marks for source in self.sources.values() for task_id in task_ids)
 
     @property
     def ranked(self) -> str:
@@ -221,11 +222,11 @@ class Board:
         found = []
         for key in keys:
             if key in row.cells:
-                marked = source.submission is not None and key in source.submission.training
                 cell = row.cells[key]
                 if key == AVERAGE_TYPES and "gain" in keys:
                     cell = cell._replace(gain=None)  # shown in its own column
-                found.append(format_cell(cell, _format_mark(source.mark(key))) if marked else format_cell(cell))
+                marks = [_format_mark(source.marks.get(key))] if key in source.marks else []
+                found.append(format_cell(cell, *marks))
             elif key == "rank":
                 found.append(self.standing.ranks[run.name].shown)
             elif key == "gain":

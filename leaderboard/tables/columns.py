@@ -9,8 +9,9 @@ from functools import cached_property
 from mrb.leaderboard.tables.cells import CellText, make_blank
 from mrb.leaderboard.tables.runs import RunCard
 from mrb.leaderboard.tables.table_grouping import TableGroup
+from mrb.leaderboard.tables.training_marks import UNKNOWN, TrainingMarks, find_training_marks
 from mrb.results.run import Run
-from mrb.submission.schema import MARKS, ModelCard, Submission
+from mrb.submission.schema import ModelCard, Submission
 from mrb.submission.verify import VerificationRecord
 
 MARK_LETTERS = {"trained-on": "T", "related": "R", "unknown": "?", "clean": "✓"}
@@ -20,7 +21,6 @@ MARK_WORDS = {
     "unknown": "not declared",
     "clean": "declared clean",
 }
-UNKNOWN = "unknown"
 _UNITS = ("", "k", "M", "B")
 # Options that say how a backend computes, and packages that are backends; the first that a run had imported counts.
 _HOW = ("device", "dtype", "attention")
@@ -50,15 +50,16 @@ class RowSource:
     submission: Submission | None
     verified: VerificationRecord | None
 
-    def mark(self, task_id: str) -> str:
-        """Return what of the task the model was trained on, as declared; "unknown" if nothing is."""
-        return self.submission.training[task_id] if self.submission else UNKNOWN
+    @cached_property
+    def marks(self) -> TrainingMarks:
+        """What the model was trained on, task by task."""
+        return find_training_marks(self.run, self.submission)
 
     @cached_property
     def worst_mark(self) -> str:
         """The first of trained-on, related, unknown and clean that holds for a task of the table."""
         order = ("trained-on", "related", UNKNOWN, "clean")
-        return min((self.mark(task_id) for task_id in self.comparison.task_ids), key=order.index)
+        return min((self.marks.get(task_id) for task_id in self.comparison.task_ids), key=order.index)
 
 
 def format_facts(source: RowSource) -> dict[str, CellText]:
@@ -149,11 +150,11 @@ def _format_backend(source: RowSource) -> CellText:
 
 
 def _format_training(source: RowSource) -> CellText:
-    if source.submission is None:
+    task_ids = source.comparison.task_ids
+    counted = source.marks.count(task_ids)
+    if not counted:
         return CellText(UNKNOWN, UNKNOWN)
-    marks = [source.mark(task_id) for task_id in source.comparison.task_ids]
-    counted = [(mark, marks.count(mark)) for mark in MARKS if mark in marks]
-    return CellText(source.worst_mark, "; ".join(f"{mark} {count}/{len(marks)}" for mark, count in counted))
+    return CellText(source.worst_mark, "; ".join(f"{mark} {count}/{len(task_ids)}" for mark, count in counted))
 
 
 def _format_date(source: RowSource) -> CellText:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mrb.leaderboard.tables.cells import CellText, format_cell
-from mrb.leaderboard.tables.columns import UNKNOWN
 from mrb.leaderboard.tables.rows import SOURCE, Cell, Column, Table
 from mrb.leaderboard.tables.runs import result_path
+from mrb.leaderboard.tables.training_marks import TrainingMarks
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import Run
 from mrb.results.schema import Result
-from mrb.submission.schema import MARKS, Submission
+from mrb.submission.schema import Submission
 
 EXTREMES = 3
 """Length of the lists of best and worst tasks."""
@@ -22,7 +22,7 @@ EXTREMES = 3
 class TaskLine:
     """One task of a run: first stage, run and oracle in the headline measure, and the run in the source's own measure.
 
-    `mark` says what of the task the model was trained on, as declared.
+    `mark` says what of the task the model was trained on; `published` whether that is published, not declared.
     """
 
     column: Column
@@ -32,6 +32,7 @@ class TaskLine:
     source: Cell
     source_measure: str
     mark: str
+    published: bool
 
     def format_cells(self, other_measures: bool) -> list[CellText]:
         """Return the line's cells, with the one in the source's measure if `other_measures`."""
@@ -58,7 +59,7 @@ class RecordLine:
     rankings: str | None
 
 
-def list_task_lines(table: Table, run: Run, submission: Submission | None) -> list[TaskLine]:
+def list_task_lines(table: Table, run: Run, marks: TrainingMarks) -> list[TaskLine]:
     """Return a line for each task of the run's table, including those without a number."""
     headline, source = table.get_view(str(HEADLINE)), table.get_view(SOURCE)
     own, own_source = headline.row(run.name), source.row(run.name)
@@ -71,7 +72,8 @@ def list_task_lines(table: Table, run: Run, submission: Submission | None) -> li
             oracle.cells[key],
             own_source.cells[key],
             other.measure,
-            submission.training.get(key, UNKNOWN) if submission else UNKNOWN,
+            marks.get(key),
+            marks.is_published(key),
         )
         for column, other in zip(headline.columns, source.columns, strict=True)
         for key in (column.key,)
@@ -94,14 +96,6 @@ def find_extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskL
     )
     count = min(EXTREMES, len(gained) // 2)
     return gained[:count], gained[len(gained) - count :][::-1]
-
-
-def count_marks(submission: Submission | None, task_ids: Sequence[str]) -> list[tuple[str, int]]:
-    """Return how many of the table's tasks have each mark that occurs; empty if nothing was declared."""
-    if submission is None:
-        return []
-    marks = [submission.training.get(task_id, UNKNOWN) for task_id in task_ids]
-    return [(mark, marks.count(mark)) for mark in MARKS if mark in marks]
 
 
 def list_record_lines(run: Run, submission: Submission | None) -> list[RecordLine]:

@@ -11,6 +11,7 @@ from typing import Any
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.plugins import RERANKERS, Factory, list_installed, list_parameters, load_installed
+from mrb.rerankers.training_data import TrainingData
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -50,6 +51,32 @@ def find_known_models(group: str = RERANKERS) -> Mapping[str, KnownModel]:
         for other, options in card.variants.items() if isinstance(card, ModelCard) else ():
             found[other.lower()] = KnownModel(other, name, factory, None, {"path": other, **options})
     return found
+
+
+def find_training_data(name: str, options: Mapping[str, object]) -> TrainingData | None:
+    """Return what is published of the training data of the model that a run used; None if nothing is.
+
+    Args:
+        name: The name of the run's reranker.
+        options: Its options. One that names a published model decides; a folder is nobody's known weights.
+    """
+    known = find_known_models()
+    for option in ("path", "model", "name"):
+        asked = options.get(option)
+        if isinstance(asked, str):
+            found = known.get(asked.partition("@")[0].lower())
+            return _get_training_data(found.factory) if found else None
+    if name not in list_installed(RERANKERS):
+        return None
+    try:
+        return _get_training_data(load_installed(name, RERANKERS).factory)
+    except AdapterError:
+        return None
+
+
+def _get_training_data(factory: object) -> TrainingData | None:
+    card = getattr(factory, "card", None)
+    return card.trained_on if isinstance(card, ModelCard) else None
 
 
 def find_default_checkpoint(adapter: Factory) -> tuple[str | None, str | None]:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -90,8 +91,12 @@ def build_submission(
     return folder
 
 
-def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
-    """Return the declaration in a TOML file for every task of `suite`; "unknown" for tasks that it does not name.
+def read_training(
+    path: Path | None, suite: Suite, published: Mapping[str, Mark] = MappingProxyType({})
+) -> dict[str, Mark]:
+    """Return the declaration in a TOML file for every task of `suite`.
+
+    A task that it does not name has the file's `default`; without one, the `published` mark, else "unknown".
 
         default = "clean"
         [tasks]
@@ -100,10 +105,10 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
     Raises ResultError for a task that is not in the suite, and for a word that is none of the four.
     """
     if path is None:
-        return dict.fromkeys(suite.tasks, "unknown")
+        return {task_id: published.get(task_id, "unknown") for task_id in suite.tasks}
     try:
         stated = parse_toml(path.read_text(encoding="utf-8"))
-        default = TypeAdapter[Mark](Mark).validate_python(stated.pop("default", "unknown"))
+        default = TypeAdapter[Mark | None](Mark | None).validate_python(stated.pop("default", None))
         tasks = TypeAdapter(dict[str, Mark]).validate_python(stated.pop("tasks", {}))
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error.strerror}") from error
@@ -114,7 +119,7 @@ def read_training(path: Path | None, suite: Suite) -> dict[str, Mark]:
     strange = [*stated, *(task_id for task_id in tasks if task_id not in suite.tasks)]
     if strange:
         raise ResultError(f"{path}: {strange[0]!r} is not a task of suite {suite.id}; wanted `default` and [tasks]")
-    return {task_id: tasks.get(task_id, default) for task_id in suite.tasks}
+    return {task_id: tasks.get(task_id, default or published.get(task_id, "unknown")) for task_id in suite.tasks}
 
 
 def load_run_suite(run: Path) -> Suite:

@@ -13,8 +13,9 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.charts.types import LEFT, RIGHT, make_type_plot
 from mrb.leaderboard.pages import models
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.tables.model_facts import count_marks, find_extremes, list_record_lines, list_task_lines
+from mrb.leaderboard.tables.model_facts import find_extremes, list_record_lines, list_task_lines
 from mrb.leaderboard.tables.runs import read_entries
+from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import TaskVerification, VerificationRecord
 from tests.builders.pages import read_pages
@@ -65,7 +66,7 @@ def test_a_type_without_a_number_is_said_to_have_none(site: Site) -> None:
 
 def test_best_and_worst_tasks_are_those_of_the_largest_and_smallest_gain(site: Site) -> None:
     (table,) = site.tables.values()
-    lines = list_task_lines(table, site.runs[0], None)
+    lines = list_task_lines(table, site.runs[0], find_training_marks(site.runs[0], None))
     best, worst = find_extremes(lines)
     gains = sorted(line.own.gain or 0.0 for line in lines)
     assert [line.own.gain for line in best] == gains[::-1][:3]
@@ -107,7 +108,8 @@ def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
 
     marks = dict.fromkeys(MINI, "clean") | {MINI[0]: "trained-on", MINI[1]: "related"}
     declared = received.submission.model_copy(update={"training": marks})
-    assert count_marks(declared, MINI) == [("trained-on", 1), ("related", 1), ("clean", 7)]
+    counted = find_training_marks(site.runs[0], declared).count(MINI)
+    assert counted == [("trained-on", 1), ("related", 1), ("clean", 7)]
     task = {"queries": 3, "pairs": 60, "largest_difference": 0.00125, "allowed_difference": 0.1}
     record = VerificationRecord(
         schema_version=1,

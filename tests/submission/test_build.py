@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from mrb.evaluation.spec import select_tasks
 from mrb.submission.build import ModelDeclaration, build_submission, parse_size, read_training
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.redact import clean_command, clean_environment, clean_options, find_private_text
-from mrb.submission.schema import ModelCard
+from mrb.submission.schema import Mark, ModelCard
 from mrb.submission.validate import validate_submission
 from tests.builders.logs import logged
 from tests.builders.submissions import submitted, trial_run
@@ -154,6 +155,11 @@ def test_training_is_declared_by_task(tmp_path: Path) -> None:
         task_id: "trained-on" if task_id == TASK else "clean" for task_id in MINI.tasks
     }
     assert set(read_training(None, MINI).values()) == {"unknown"}
+    published: dict[str, Mark] = {TASK: "related", "mini-flag-t2i": "trained-on", "msmarco": "trained-on"}
+    assert Counter(read_training(None, MINI, published).values()) == {"unknown": 7, "related": 1, "trained-on": 1}
+    assert read_training(path, MINI, published)["mini-flag-t2i"] == "clean", "a file with a default says all"
+    path.write_text(f'[tasks]\n{TASK} = "clean"\n')
+    assert Counter(read_training(path, MINI, published).values()) == {"unknown": 7, "clean": 1, "trained-on": 1}
     for text, words in (
         ('[tasks]\nnfcorpus = "clean"', "'nfcorpus' is not a task of suite mini"),
         ('default = "maybe"', "Input should be 'trained-on'"),

@@ -39,7 +39,7 @@ FOLDER = "submissions"
     "--training",
     metavar="FILE",
     type=file_type(exists=True),
-    help="TOML: trained-on, related, clean or unknown for each task. Default: unknown.",
+    help="TOML: trained-on, related, clean or unknown for each task. Default: as published, else unknown.",
 )
 @add_candidates_option()
 @add_data_option(DATA_OF_RUN)
@@ -71,6 +71,7 @@ def make(
     from mrb.candidates.pull_lists import find_local_lists
     from mrb.errors import MRBError, format_first_problem
     from mrb.hub.address import is_address, parse_address
+    from mrb.rerankers.known_models import find_training_data
     from mrb.results.schema import read_run
     from mrb.submission.build import ModelDeclaration, build_submission, load_run_suite, parse_size, read_training
     from mrb.submission.schema import ModelCard
@@ -97,15 +98,18 @@ def make(
         card = ModelCard.model_validate(stated)
     except ValidationError as error:
         raise MRBError(f"the model's card: {format_first_problem(error)}") from error
-    declared = ModelDeclaration(card, read_training(training, load_run_suite(run)))
-    open_all_data(data)
     record = read_run(run)
+    known = find_training_data(record.reranker.name, record.reranker.options)
+    marks = read_training(training, load_run_suite(run), known.find_marks() if known else {})
+    if known:
+        click.echo(f"training data: marks as published ({known.source}) where --training states none", err=True)
+    open_all_data(data)
     not_covered = {item.task for item in record.not_covered}
     scored = [record.get_task(task_id) for task_id in record.tasks if task_id not in not_covered]
     lists, _ = find_local_lists(candidates, scored)
     folder = build_submission(
         run,
-        declared,
+        ModelDeclaration(card, marks),
         Path(to if place is None else FOLDER),
         candidates=lists,
         allow_incomplete=allow_incomplete,
