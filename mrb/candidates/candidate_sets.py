@@ -12,15 +12,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from mrb._util.model import Model
-from mrb.data.task import TYPES, Task, load_task, locate_task_folder, read_toml
-from mrb.data.task_fields import Repository, Sha1, Sha256, Slug
+from mrb.data.task import TYPES, Task, TypeName, load_task, locate_task_folder, read_toml
+from mrb.data.task_fields import CandidateSetId, Repository, Sha1, Sha256, Slug
 from mrb.errors import CandidatesError, TaskError
+from mrb.hub.address import HubFolder
 
 STANDARD_SET = "standard"
 """The candidate set of the frozen lists in the package, and of lists made without a name."""
 
 Kind = Literal["text", "image", "page", "image+text"]
-CandidateSetId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+][a-z0-9]+)*$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ITEM_KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image+text"}
 
@@ -46,30 +46,45 @@ class Encoder(Model):
 
 
 class CandidateSet(Model):
-    """A candidate set: a first stage for each task type, and the depth."""
+    """A candidate set: a first stage for each task type, and the depth.
+
+    `publisher` says who made and published the lists of a set that MRB does not make; such a set is of some types only.
+    """
 
     id: CandidateSetId
     title: str
     description: str
     depth: int = Field(gt=0)
-    first_stages: dict[str, str]
+    first_stages: dict[TypeName, str] = Field(min_length=1)
+    publisher: str | None = None
 
     @model_validator(mode="after")
     def _every_type(self) -> Self:
-        if set(self.first_stages) != set(TYPES):
+        if self.publisher is None and set(self.first_stages) != set(TYPES):
             raise ValueError(f"candidate set {self.id!r} must name a first stage for each of {', '.join(TYPES)}")
         return self
 
     def first_stage(self, task: Task) -> str:
-        """Return the first stage of the task's list, in the form that `--first-stage` takes."""
+        """Return the first stage of the task's list, in the form that `--first-stage` takes.
+
+        Raises:
+            CandidatesError: Others make the lists of this set.
+        """
+        if self.publisher is not None:
+            raise CandidatesError(
+                f"the lists of candidate set {self.id} were made by {self.publisher}; `mrb candidates pull {self.id}` "
+                "fetches them"
+            )
         return self.first_stages[task.type]
 
     def names(self, task: Task) -> tuple[str, ...]:
         """Return the first-stage names that a list of the task may state.
 
         They are the task's first stage and the fusion of all first stages of the set. The fusion omits those that do
-        not cover the task, so it gives the same list.
+        not cover the task, so it gives the same list. Of a set that others publish, it is the first stage they name.
         """
+        if self.publisher is not None:
+            return (self.first_stages[task.type],)
         parts = dict.fromkeys(part for name in self.first_stages.values() for part in name.split("+"))
         return tuple(dict.fromkeys((self.first_stage(task), "+".join(parts))))
 
@@ -86,6 +101,8 @@ class CandidateSets(Model):
     def _known_first_stages(self) -> Self:
         known = {encoder.id for encoder in self.encoders} | set(self.estimate.without_gpu)
         for one in self.tracks:
+            if one.publisher is not None:
+                continue
             for part in {part for name in one.first_stages.values() for part in name.split("+")} - known:
                 raise ValueError(f"candidate set {one.id!r} names {part!r}, whose cost is not stated")
         if len({one.id for one in self.tracks}) < len(self.tracks):
@@ -94,14 +111,32 @@ class CandidateSets(Model):
 
 
 class PublishedList(Model):
-    """A published list: a file in a Hub data set at a commit, and the hash of its content."""
+    """A published list in a Hub data set at a commit, and the hash of its content.
+
+    It is MRB's file `<task>.parquet` in `folder`, or the tables of mteb's form (`mrb.candidates.ranked_tables`) in the
+    configs `top_ranked` of `split`. The hash of such a list may be absent until somebody has fetched it; a run records
+    the hash that it saw.
+    """
 
     track: CandidateSetId
     task: Slug
     repository: Repository
     commit: Sha1
     folder: str = ""
-    sha256: Sha256
+    top_ranked: tuple[str, ...] = ()
+    split: str = "test"
+    sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _has_hash(self) -> Self:
+        if self.sha256 is None and not self.top_ranked:
+            raise ValueError(f"the list of {self.task} in {self.repository} needs its sha256")
+        return self
+
+    @property
+    def place(self) -> HubFolder:
+        """The repository, commit and folder."""
+        return HubFolder(self.repository, self.commit, self.folder)
 
 
 class PublishedLists(Model):
@@ -166,6 +201,16 @@ def find_published_lists(chosen: CandidateSet, task_ids: Iterable[str]) -> list[
     return [lists[task_id] for task_id in wanted]
 
 
+def find_published_list(set_id: str, task_id: str) -> PublishedList | None:
+    """Return the published list of a task in a candidate set, None if there is none."""
+    return next((one for one in load_published_lists().lists if (one.track, one.task) == (set_id, task_id)), None)
+
+
+def list_published_sets(task_id: str) -> list[str]:
+    """Return the candidate sets in which a list of the task is published, in the order of the file."""
+    return [one.track for one in load_published_lists().lists if one.task == task_id]
+
+
 def lookup_candidate_set(set_id: str | None) -> CandidateSet | None:
     """Return the candidate set of this name, None for any other name: those are free for users."""
     return next((one for one in load_candidate_sets().tracks if one.id == set_id), None)
@@ -178,9 +223,11 @@ def check_candidate_set(set_id: str, first_stage: str, depth: int, task: Task, w
         CandidatesError: Names the list (`where`), the stated first stage and depth, and the expected ones.
     """
     known = lookup_candidate_set(set_id)
-    if known is None or (first_stage in known.names(task) and depth == known.depth):
+    if known is None or (known.publisher is not None and find_published_list(set_id, task.id) is None):
         return
-    wanted = f"{known.first_stage(task)} at depth {known.depth}"
+    if first_stage in known.names(task) and depth == known.depth:
+        return
+    wanted = f"{known.names(task)[0]} at depth {known.depth}"
     raise CandidatesError(
         f"{where}: in candidate set {known.id} the list of {task.id} is made by {wanted}, not by {first_stage!r} at "
         f"depth {depth}; give it another --track"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrb.candidates import lists
-from mrb.candidates.candidate_sets import check_candidate_set, load_published_lists
+from mrb.candidates.candidate_sets import check_candidate_set, list_published_sets
 from mrb.candidates.lists import Candidates, Provenance
 from mrb.candidates.own_lists import find_own_list
 from mrb.data.corpus_subset import NeededDocuments
@@ -38,6 +38,11 @@ def find_candidates(task: Task, given: Path | None, sha256: str | None = None) -
             )
         return found
     if task.candidates is None:
+        if sets := list_published_sets(task.id):
+            raise CandidatesError(
+                f"task {task.id} has the lists of {len(sets)} candidate sets: name one with --candidate-set: "
+                f"{', '.join(sets)}"
+            )
         raise CandidatesError(
             f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "
             f"be loaded with `mrb candidates make --task {task.id} --track bm25+siglip --out candidates`, "
@@ -108,15 +113,17 @@ def _describe_missing(missing: Sequence[Task], of: int, given: Path | None, suit
     whole = suite_id is not None and len(missing) == of
     chosen = f"--suite {suite_id}" if whole else " ".join(f"--task {task.id}" for task in missing[:_NAMED])
     more = "" if whole or len(missing) <= _NAMED else " ..."
-    published = load_published_lists().lists
-    sets = {one.track for one in published if one.task in {task.id for task in missing}}
-    pull = min(sets) if sets else "hf://datasets/ORG/NAME"
-    shared = "" if sets else " (somebody's; MRB has published none yet)"
+    sets = list_published_sets(missing[0].id) if given is None else []
+    if sets and all(list_published_sets(task.id) == sets for task in missing):
+        return (
+            f"{len(missing)} of {of} tasks ({named}) have the lists of {len(sets)} candidate sets: name one with "
+            f"--candidate-set, or all of them with --candidate-set all: {', '.join(sets)}"
+        )
     return (
         f"a reranker needs a candidate list, and for {len(missing)} of {of} tasks none {where} ({named}): make them "
         f"where the data can be loaded with `mrb candidates make {chosen}{more} --track bm25+siglip --out candidates`, "
-        f"or fetch them with `mrb candidates pull {pull} --out candidates`{shared}, then run with "
-        "`--candidates candidates`"
+        "or fetch somebody's with `mrb candidates pull hf://datasets/ORG/NAME --out candidates` (MRB has published "
+        "none yet), then run with `--candidates candidates`"
     )
 
 

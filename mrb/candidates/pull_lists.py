@@ -15,7 +15,7 @@ from pathlib import Path
 from mrb._util.files import open_atomically
 from mrb._util.parquet import MAX_FILE_BYTES
 from mrb.candidates.candidate_sets import PublishedList, check_candidate_set
-from mrb.candidates.lists import Provenance, check_task, read_parquet
+from mrb.candidates.lists import Provenance, check_task, read_parquet, write_parquet
 from mrb.data.task import Task, load_task
 from mrb.errors import CandidatesError, TaskError
 from mrb.hub.address import HubFolder, is_address, parse_address
@@ -91,20 +91,46 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
 def pull_published(published: Iterable[PublishedList]) -> list[PulledLists]:
     """Pull published lists from their repositories. Raises CandidatesError if one has another hash than published."""
     by_place: dict[HubFolder, list[PublishedList]] = {}
-    for one in published:
-        by_place.setdefault(HubFolder(one.repository, one.commit, one.folder), []).append(one)
     found = []
+    for one in published:
+        if one.top_ranked:
+            found.append(_pull_ranked(one))
+        else:
+            by_place.setdefault(one.place, []).append(one)
     for place, lists in by_place.items():
         pulled = pull_lists(place, [load_task(one.task) for one in lists])
         for one in lists:
-            here = pulled.lists[one.task]
-            if (here.sha256, here.provenance.track) != (one.sha256, one.track):
-                raise CandidatesError(
-                    f"{place}: the list of {one.task} has hash {here.sha256} in candidate set {here.provenance.track}; "
-                    f"published is {one.sha256} on {one.track}"
-                )
+            _check_published(one, pulled.lists[one.task])
         found.append(pulled)
     return found
+
+
+def _check_published(one: PublishedList, here: ListInfo) -> None:
+    if here.provenance.track != one.track or one.sha256 not in (None, here.sha256):
+        raise CandidatesError(
+            f"{one.place}: the list of {one.task} has hash {here.sha256} in candidate set {here.provenance.track}; "
+            f"published is {one.sha256} in {one.track}"
+        )
+
+
+def _pull_ranked(one: PublishedList) -> PulledLists:
+    """Return the list that is made of published tables, in the cache of their repository and commit."""
+    from mrb.candidates.ranked_tables import make_ranked_list  # it needs the readers of score files
+
+    task = load_task(one.task)
+    folder = find_cache_root() / "candidates" / name_folder(one.place) / one.commit / "top_ranked" / one.track
+    path = folder / f"{task.id}{SUFFIX}"
+    here = _read_cached(path, task)
+    if here is None:
+        write_parquet(make_ranked_list(one, task), path)
+        here = verify_list(path, task, str(path))
+    _check_published(one, here)
+    if one.sha256 is None:
+        logger.warning(
+            f"{task.id}: the hash of its list in candidate set {one.track} is not yet verified; here it is "
+            f"{here.sha256}"
+        )
+    return PulledLists(one.place, folder, {task.id: here})
 
 
 def find_local_lists(given: str | None, tasks: Sequence[Task]) -> tuple[Path | None, dict[str, str]]:

@@ -34,7 +34,11 @@ def _tasks_options(function: Function) -> Function:
 @click.option("--type", "kind", metavar="TYPE", help="Only for pages: t2vd. All others follow from the content.")
 @click.option("--split", metavar="NAME", help="Which file of qrels/. Default: test.")
 @click.option("--candidates", metavar="FILE", help="Which list of the folder, where there are several.")
-@click.option("--cluster", metavar="RULE", help="Which queries are not independent: query_image, query_text, document.")
+@click.option(
+    "--cluster",
+    metavar="RULE",
+    help="Which queries are not independent: query_image, query_text, document, positives.",
+)
 @click.option("--licence", metavar="NAME", help="Of the data.")
 def init(
     folder: Path,

@@ -210,6 +210,8 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
 
 
 def _list_source(task: Task) -> Iterator[tuple[str, str]]:
+    from mrb.candidates.candidate_sets import list_published_sets
+
     source = task.source
     guess = "" if source.format_confirmed else " (not confirmed)"
     yield "source", f"{source.kind}, schema family {source.schema_family}, {source.format}{guess}"
@@ -219,9 +221,12 @@ def _list_source(task: Task) -> Iterator[tuple[str, str]]:
         yield part.name or "repository", f"{part.repository} @ {part.revision or part.content}"
         for role, table in (("corpus", part.corpus), ("queries", part.queries), ("qrels", part.qrels)):
             other = "".join(f", else {config}/{split}" for config, split in table.alternatives)
-            yield f"  {role}", f"{table.config}/{table.split}{other}"
+            more = f" and {', '.join(table.more)}" if table.more else ""
+            yield f"  {role}", f"{table.config}/{table.split}{other}{more}"
         for copy in part.copies:
             yield "  copy", copy.replace("@", " @ ")
+    if sets := list_published_sets(task.id):
+        yield "sets", ", ".join(sets)
 
 
 def _describe_seen(task: Task) -> str:

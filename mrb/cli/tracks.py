@@ -32,11 +32,17 @@ def command(track_id: str | None, as_json: bool) -> None:
     tracks = known.tracks if track_id is None else (find_candidate_set(track_id),)
     tasks = list_suite_tasks(load_suite(SUITE))
     if as_json:
-        about = [_to_entry(track, tasks) for track in tracks]
+        about = [_to_entry(track, tasks if track.publisher is None else _list_tasks(track)) for track in tracks]
         shown = {"schema_version": 1, "estimate": known.estimate.model_dump(mode="json")}
         click.echo(json.dumps({**shown, "tracks": about}, indent=2, ensure_ascii=False))
         return
-    click.echo("\n".join(_format_by_type(tracks, tasks) if track_id is None else _format_by_task(tracks[0], tasks)))
+    if track_id is None:
+        click.echo("\n".join(_format_by_type(tracks, tasks)))
+    elif tracks[0].publisher is None:
+        click.echo("\n".join(_format_by_task(tracks[0], tasks)))
+    else:
+        click.echo("\n".join(_format_published(tracks[0])))
+        return
     click.echo("\n" + textwrap.fill(f"GPU-hours: {known.estimate.basis}", find_prose_width(find_screen())))
 
 
@@ -51,9 +57,11 @@ def _format_by_type(tracks: Sequence[CandidateSet], tasks: Sequence[Task]) -> It
     width = find_prose_width(find_screen())
     for track in tracks:
         published = sum(one.track == track.id for one in load_published_lists().lists)
-        yield f"{track.id}: {track.title}, depth {track.depth}; {published} of {len(tasks)} lists published"
+        of = f"{published} of {len(tasks)} lists" if track.publisher is None else f"{published} lists"
+        yield f"{track.id}: {track.title}, depth {track.depth}; {of} published"
         yield textwrap.fill(track.description, width, initial_indent="  ", subsequent_indent="  ")
     yield ""
+    tracks = [track for track in tracks if track.publisher is None]
     rows = [["type", "tasks", *(word for track in tracks for word in (track.id, "GPU-hours"))]]
     for kind in TYPES:
         of_type = [task for task in tasks if task.type == kind]
@@ -87,6 +95,32 @@ def _format_by_task(track: CandidateSet, tasks: Sequence[Task]) -> Iterator[str]
     yield f"all: {_format_hours(sum(estimate_gpu_hours(track, task) for task in tasks))} GPU-hours"
 
 
+def _format_published(track: CandidateSet) -> Iterator[str]:
+    """A row for each list of a set that others publish: where it is, and whether its hash is known."""
+    from mrb._util.format import format_table
+    from mrb._util.terminal import find_prose_width, find_screen
+    from mrb.candidates.candidate_sets import find_published_list
+
+    yield f"{track.id}: {track.title}, depth {track.depth}, published by {track.publisher}"
+    yield textwrap.fill(track.description, find_prose_width(find_screen()), initial_indent="  ", subsequent_indent="  ")
+    yield ""
+    rows = [("task", "first stage", "repository", "commit", "hash")]
+    for task in _list_tasks(track):
+        one = find_published_list(track.id, task.id)
+        assert one is not None  # the tasks are those of the published lists
+        state = "not yet verified" if one.sha256 is None else one.sha256[:12]
+        rows.append((task.id, track.names(task)[0], one.repository, one.commit[:12], state))
+    yield from format_table(rows, left=5, drop=("first stage", "commit"), screen=find_screen())
+
+
+def _list_tasks(track: CandidateSet) -> list[Task]:
+    """The tasks whose lists of this set are published."""
+    from mrb.candidates.candidate_sets import load_published_lists
+    from mrb.data.task import load_task
+
+    return [load_task(one.task) for one in load_published_lists().lists if one.track == track.id]
+
+
 def _to_entry(track: CandidateSet, tasks: Sequence[Task]) -> dict[str, Any]:
     """A candidate set with each task's first stage, estimate and published list (null where there is none)."""
     from mrb.evaluation.estimate import estimate_gpu_hours
@@ -94,8 +128,8 @@ def _to_entry(track: CandidateSet, tasks: Sequence[Task]) -> dict[str, Any]:
     rows = [
         {
             "task": task.id,
-            "first_stage": track.first_stage(task),
-            "gpu_hours_estimated": round(estimate_gpu_hours(track, task), 3),
+            "first_stage": track.names(task)[0],
+            "gpu_hours_estimated": round(estimate_gpu_hours(track, task), 3) if track.publisher is None else None,
             "published": _list_published(track, task),
         }
         for task in tasks
@@ -103,11 +137,11 @@ def _to_entry(track: CandidateSet, tasks: Sequence[Task]) -> dict[str, Any]:
     return {**track.model_dump(mode="json"), "tasks": rows}
 
 
-def _list_published(track: CandidateSet, task: Task) -> dict[str, str] | None:
-    from mrb.candidates.candidate_sets import load_published_lists
+def _list_published(track: CandidateSet, task: Task) -> dict[str, Any] | None:
+    from mrb.candidates.candidate_sets import find_published_list
 
-    found = (one for one in load_published_lists().lists if (one.track, one.task) == (track.id, task.id))
-    return next((one.model_dump(mode="json") for one in found), None)
+    found = find_published_list(track.id, task.id)
+    return None if found is None else found.model_dump(mode="json")
 
 
 def _format_hours(hours: float) -> str:

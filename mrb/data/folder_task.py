@@ -26,7 +26,7 @@ from mrb.data.hub_parts import PartTables
 from mrb.data.items import DecodeCache
 from mrb.data.tables import ID_COLUMNS, RawTable, iterate_qrels, make_item_table
 from mrb.data.task import HEADLINE_MEASURE, Task, TypeName, read_toml
-from mrb.data.task_fields import HttpsUrl, Images, MeasureName, Part, Rules, Size, Slug, Source, Table
+from mrb.data.task_fields import Cluster, HttpsUrl, Images, MeasureName, Part, Rules, Size, Slug, Source, Table
 from mrb.errors import DataError, TaskError, format_first_problem
 
 INSTRUCTION = "Find the documents that are relevant to the query."
@@ -56,7 +56,7 @@ class FolderDefinition(Model):
     licence_note: str = ""
     citation: str = ""
     homepage: HttpsUrl | None = None
-    cluster: Literal["none", "query_image", "query_text", "document"] = "none"
+    cluster: Cluster = "none"
     split: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     candidates: str | None = Field(default=None, max_length=300)
     rules: Rules = Rules()

@@ -1,7 +1,7 @@
 """Task and suite definitions: TOML files that are read into frozen pydantic models; unknown keys are refused.
 
 The files are in the installed package `mrb.tasks` (the folder `tasks/` of the repository): one file per task, named
-after its id, in `single/`, `cross/`, `fused/`, `mini/` and `spare/`; suites are in `suites/`.
+after its id, in `single/`, `cross/`, `fused/`, `mini/`, `vidore/` and `spare/`; suites are in `suites/`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from mrb._util.model import Model
 from mrb.data.task_fields import (
     IMAGE_RULES,
     SELF_MATCH_RULES,
+    CandidateSetId,
+    Cluster,
     FrozenCandidates,
     HttpsUrl,
     Images,
@@ -27,6 +29,7 @@ from mrb.data.task_fields import (
     Size,
     Slug,
     Source,
+    SuiteId,
 )
 from mrb.errors import TaskError, format_first_problem, suggest_names, to_one_line
 
@@ -61,7 +64,8 @@ class Task(Model):
     """One test set: its type and instruction, the source of its data, and the rules of its judgements.
 
     `cluster` states which queries are not independent in the confidence intervals: those with the same image, the same
-    text, or a common positive document (directly or through others).
+    text, a common positive document (directly or through others), or exactly the same positives with the same grades
+    (one question in several languages).
 
     A task that is not in the registry is a task of one's own (`mrb.data.own_tasks`). It may leave out what only readers
     of the registry need: description, status, languages, licence, citation, sizes.
@@ -81,7 +85,7 @@ class Task(Model):
     licence_note: str = ""
     citation: str = ""
     homepage: HttpsUrl | None = None
-    cluster: Literal["none", "query_image", "query_text", "document"] = "none"
+    cluster: Cluster = "none"
     defects: tuple[str, ...] = ()
     superseded_by: Slug | None = None
     size: Size = Size(queries=0, documents=0)
@@ -197,19 +201,23 @@ class Suite(Model):
     """A named, versioned, frozen list of tasks.
 
     A sub-suite is a suite too, made by `list_sub_suites`: `part_of` is then the id of the suite that declares it.
+
+    `track` is the candidate set of the tasks' frozen lists. A suite whose tasks have the lists of several first stages
+    names their sets in `candidate_sets` instead; a run reranks one of them.
     """
 
     schema_version: Literal[1]
-    id: Slug
+    id: SuiteId
     version: str = Field(pattern=r"^[0-9]+\.[0-9]+$")
     title: str
     description: str
     depth: int = Field(gt=0)
-    track: str
+    track: str | None = None
+    candidate_sets: tuple[CandidateSetId, ...] = ()
     sample: Sample | None = None
     tasks: tuple[Slug, ...] = Field(min_length=1)
     sub_suites: tuple[SubSuite, ...] = ()
-    part_of: Slug | None = None
+    part_of: SuiteId | None = None
 
     @model_validator(mode="after")
     def _no_task_twice(self) -> Self:
@@ -219,6 +227,8 @@ class Suite(Model):
             raise ValueError("two sub-suites have one id")
         if outside := {task_id for part in self.sub_suites for task_id in part.tasks} - set(self.tasks):
             raise ValueError(f"a sub-suite lists {min(outside)!r}, which the suite does not")
+        if (self.track is None) == (not self.candidate_sets):
+            raise ValueError("a suite states either track or candidate_sets")
         return self
 
 
@@ -321,7 +331,7 @@ def list_suite_tasks(suite: Suite) -> list[Task]:
 @cache
 def _list_task_files() -> dict[str, Path]:
     root = locate_task_folder()
-    folders = [root / name for name in (*FAMILIES, "mini", "spare")]
+    folders = [root / name for name in (*FAMILIES, "mini", "vidore", "spare")]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 

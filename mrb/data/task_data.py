@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mrb._util.hashing import hash_json
 from mrb.data.items import DecodeCache, ImageCaps, ImageHandle, Item
 from mrb.data.stats import Counts
 from mrb.data.task import Task
@@ -160,6 +161,8 @@ class TaskData:
             return None
         if kind == "document":
             return _clusters_by_document(self.qrels)
+        if kind == "positives":
+            return {query_id: hash_json(sorted(grades.items())) for query_id, grades in self.qrels.items()}
         keys = {}
         for query_id in self.queries:
             item = self.queries.item(query_id)

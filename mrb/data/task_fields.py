@@ -11,11 +11,14 @@ from mrb._util.model import Model
 from mrb.data.items import ImageCaps
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+SuiteId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-.][a-z0-9]+)*$", max_length=64)]
+CandidateSetId = Annotated[str, Field(pattern=r"^[a-z0-9]+([-+.][a-z0-9]+)*$", max_length=64)]
 Sha1 = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Repository = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$", max_length=96)]
 PinnedCopy = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+@[0-9a-f]{40}$")]
 HttpsUrl = Annotated[str, Field(pattern=r"^https://[^\s<>\"']+$", max_length=300)]
+Cluster = Literal["none", "query_image", "query_text", "document", "positives"]
 MeasureName = Annotated[str, Field(pattern=r"^(nDCG|Recall|HitRate|MRR)@[1-9][0-9]{0,2}$")]
 
 
@@ -23,12 +26,14 @@ class Table(Model):
     """The location of one table of a part: config and split in its repository or local folder.
 
     `alternatives` are other (config, split) pairs of the same table in public copies. They are tried in order if the
-    first pair is missing.
+    first pair is missing. `more` are further configs of the same columns and split, whose rows follow: the queries of a
+    set that keeps each language in a config of its own.
     """
 
     config: str
     split: str
     alternatives: tuple[tuple[str, str], ...] = ()
+    more: tuple[str, ...] = ()
 
 
 class Part(Model):

@@ -36,7 +36,7 @@ from mrb.data.inputs import Inputs
 from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
 from mrb.data.task import Task, TypeName, load_task
-from mrb.data.task_fields import MeasureName, Sha256, Slug
+from mrb.data.task_fields import MeasureName, Sha256, Slug, SuiteId
 from mrb.errors import ResultError, TaskError, format_first_problem, to_one_line
 from mrb.metrics.statistics import MeanInterval
 
@@ -258,7 +258,7 @@ class RunRecord(Model):
     schema_version: Literal[1]
     mrb_version: PrintableStr
     reranker: RerankerInfo
-    suite: Slug | None
+    suite: SuiteId | None
     suite_version: PrintableStr | None
     tasks: tuple[Slug, ...]
     not_covered: tuple[NotCovered, ...]

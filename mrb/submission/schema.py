@@ -20,7 +20,7 @@ from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
 from mrb._util.redact import is_secret_name
 from mrb.data.own_tasks import OWN_SUITE
-from mrb.data.task_fields import Sha256, Slug
+from mrb.data.task_fields import Sha256, Slug, SuiteId
 from mrb.results.schema import (
     Definitions,
     NotCovered,
@@ -116,7 +116,7 @@ class Submission(Model):
     schema_version: Literal[1]
     mrb_version: PrintableStr
     model: ModelCard
-    suite: Slug
+    suite: SuiteId
     suite_version: PrintableStr
     reranker: RerankerInfo
     training: dict[Slug, Mark] = Field(max_length=MAX_TASKS)

@@ -1,0 +1,97 @@
+"""Find the lists of a candidate set: frozen in the package, published on the Hub, or in folders of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrb._util.hashing import hash_json
+from mrb.candidates.candidate_sets import find_published_list, list_published_sets
+from mrb.candidates.lists import read_parquet, read_provenance
+from mrb.candidates.load import find_candidates
+from mrb.candidates.pull_lists import copy_list, find_local_lists, pull_published
+from mrb.data.task import Suite, Task
+from mrb.errors import CandidatesError
+from mrb.hub.address import is_address
+from mrb.hub.manifest import find_cache_root
+
+ALL_SETS = "all"
+"""The word for every set in which the tasks have lists."""
+
+
+def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tuple[Path | None, dict[str, str]]:
+    """Return (folder of the tasks' lists in a candidate set, {task id: address at its commit}).
+
+    The folder is None if all of them are the frozen lists in the package.
+
+    Args:
+        set_id: The candidate set.
+        given: The value of `--candidates`: the lists of the set, or a folder that has a folder of each set. None for
+            the frozen and the published lists.
+        tasks: The tasks.
+
+    Raises:
+        CandidatesError: A task has no list in this set, or a list is of another set.
+    """
+    if given is not None:
+        inside = Path(given) / set_id
+        folder, pulled = find_local_lists(str(inside) if not is_address(given) and inside.is_dir() else given, tasks)
+        assert folder is not None  # something is given
+        for task in tasks:
+            check_set(find_candidates(task, folder), set_id)
+        return folder, pulled
+    frozen = [task for task in tasks if task.candidates is not None and task.candidates.track == set_id]
+    published = {task.id: find_published_list(set_id, task.id) for task in tasks if task not in frozen}
+    if missing := [task_id for task_id, one in published.items() if one is None]:
+        has = ", ".join(list_sets([task for task in tasks if task.id == missing[0]])) or "no set"
+        raise CandidatesError(
+            f"task {missing[0]} has no list in candidate set {set_id!r} ({len(missing)} such in all); it has lists in "
+            f"{has}; name lists of your own with --candidates"
+        )
+    if not published:
+        return None, {}
+    entries = [one for one in published.values() if one is not None]
+    pulled_lists = pull_published(entries)
+    files = [found.file(task_id) for found in pulled_lists for task_id in found.lists]
+    files += [find_candidates(task, None) for task in frozen]
+    key = hash_json([[path.name, read_parquet(path).sha256] for path in files])
+    folder = find_cache_root() / "candidates" / "sets" / f"{set_id}-{key[:16]}"
+    for path in files:
+        copy_list(path, folder)
+    return folder, {task_id: str(found.source) for found in pulled_lists for task_id in found.lists}
+
+
+def check_set(path: Path, set_id: str) -> None:
+    """Refuse a list of another candidate set."""
+    if (made := read_provenance(path)).track != set_id:
+        raise CandidatesError(
+            f"{path}: its list of {made.task} is of candidate set {made.track!r}, not {set_id!r}; a folder of lists "
+            "holds one set, or a folder of each set"
+        )
+
+
+def list_sets(tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Return the candidate sets in which every one of the tasks has a frozen or published list."""
+    found = [
+        [*([task.candidates.track] if task.candidates is not None else []), *list_published_sets(task.id)]
+        for task in tasks
+    ]
+    return tuple(set_id for set_id in dict.fromkeys(found[0]) if all(set_id in sets for sets in found))
+
+
+def expand_sets(names: Sequence[str], suite: Suite | None, tasks: Sequence[Task]) -> tuple[str, ...]:
+    """Return the candidate sets that `--candidate-set` names, each once; `all` means the suite's, else the tasks'.
+
+    Raises:
+        CandidatesError: `all` is named, and the tasks have no set in common.
+    """
+    found: list[str] = []
+    for name in names:
+        if name != ALL_SETS:
+            found.append(name)
+            continue
+        every = suite.candidate_sets if suite is not None and suite.candidate_sets else list_sets(tasks)
+        if not every:
+            raise CandidatesError("--candidate-set all: the tasks have no candidate set in common; name one")
+        found += every
+    return tuple(dict.fromkeys(found))
