@@ -1,9 +1,7 @@
-"""`rerank-api`: an adapter for any HTTP server with the rerank call that Cohere and Jina introduced.
+"""`rerank-api`: an adapter for any HTTP server with a rerank call: Cohere, Jina, vLLM, OpenRouter, TEI.
 
-Wire format: `POST url` with `{"model", "query", "documents", "top_n"}`, answered by
-`{"results": [{"index", "relevance_score"}, ...]}` (docs.cohere.com/reference/rerank, jina.ai/reranker; vLLM serves it
-as `/v1/rerank`). Images are sent as data URLs in the form that vLLM documents (`mrb.baselines._util.data_urls`). Never
-run against a hosted service or a served model here: tested with a local server that checks the format.
+The forms of calls and answers, with their sources, are in `mrb.baselines._util.rerank_shapes`. Images are sent as data
+URLs. Never run against a hosted service or a served model here: tested with a local server that checks the format.
 """
 
 from __future__ import annotations
@@ -13,27 +11,26 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from mrb.baselines._util.data_urls import make_content
 from mrb.baselines._util.http_client import Service, ServiceError
+from mrb.baselines._util.rerank_shapes import SHAPES, ShapeName
 from mrb.data.inputs import StatedInputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
-_OWN_FIELDS = ("model", "query", "documents", "top_n")
-
 
 class RerankAPI:
     """Gets scores from a rerank server, several requests at a time.
 
-    Options: `url` (full address of the call), `model` (its name on the server), `api_key_env` (name of the environment
-    variable with the key, sent as a bearer token), `inputs` (what the served model takes; default text), `max_images`
-    (how many of one query or document; null: any number), `kind` ("setwise" for a model that reads all documents
-    together), `timeout` (seconds per attempt), `retries` (further attempts after 429, 5xx, a lost connection or a
-    time-out), `requests_per_minute`, `max_documents` (per call; longer lists are split), `concurrency`,
-    `instruction_field` (field for the task's instruction; not sent by default), `extra` (further fields of every call,
-    as JSON; published with results).
+    Options: `url` (full address of the call), `model` (its name on the server), `shape` (form of calls and answers:
+    "vllm", with images as content parts; "cohere", also Jina's, texts alone; "openrouter"; "tei"), `api_key_env` (name
+    of the environment variable with the key, sent as a bearer token), `inputs` (what the served model takes; default
+    text), `max_images` (how many of one query or document; null: any number), `kind` ("setwise" for a model that reads
+    all documents together), `timeout` (seconds per attempt), `retries` (further attempts after 429, 5xx, a lost
+    connection or a time-out), `requests_per_minute`, `max_documents` (per call, longer lists are split; default: 32 for
+    tei, else 100), `concurrency`, `instruction_field` (field for the task's instruction; not sent by default), `extra`
+    (further fields of every call, as JSON; published with results).
 
     Covers what `inputs` and `max_images` say. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
     """
@@ -47,6 +44,7 @@ class RerankAPI:
         self,
         url: str,
         model: str,
+        shape: ShapeName = "vllm",
         api_key_env: str | None = None,
         inputs: StatedInputs = ("text",),
         max_images: int | None = 1,
@@ -54,19 +52,28 @@ class RerankAPI:
         timeout: float = 60.0,
         retries: int = 6,
         requests_per_minute: float | None = None,
-        max_documents: int = 100,
+        max_documents: int | None = None,
         concurrency: int = 8,
         instruction_field: str | None = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        fields = dict(extra or {})
-        taken = [name for name in (*fields, instruction_field) if name in _OWN_FIELDS]
+        self._shape = SHAPES[shape]
+        fields = {**dict(self._shape.fields), **(extra or {})}
+        taken = [name for name in (*fields, instruction_field) if name in self._shape.own_fields]
         if taken:
             raise AdapterError(f"rerank-api: the field {taken[0]!r} is set by the adapter itself; leave it out")
+        if max_documents is None:
+            max_documents = self._shape.most_documents
         if max_documents < 1:
             raise AdapterError(f"rerank-api: max_documents is {max_documents}, wanted a whole number from 1")
+        if max_images != 1 and not self._shape.several_images:
+            raise AdapterError(f"rerank-api: shape={shape} takes one image; max_images is for shape=vllm")
+        beyond = [modality for modality in inputs if modality not in self._shape.candidates]
+        if beyond:
+            raise AdapterError(f"rerank-api: shape={shape} takes {', '.join(self._shape.candidates)}, not {beyond[0]}")
         self.model = model
-        self.inputs = inputs
+        queries = self._shape.queries
+        self.inputs = inputs if set(inputs) <= set(queries) else {"query": queries, "document": inputs}
         self.max_images = max_images
         self.kind = kind
         self.max_documents = max_documents
@@ -102,26 +109,21 @@ class RerankAPI:
         await self._service.close()
 
     def _make_body(self, request: Request, part: Sequence[Item]) -> bytes:
-        fields: dict[str, Any] = {
-            **self.extra,
-            "model": self.model,
-            "query": make_content(request.query),
-            "documents": [make_content(item) for item in part],
-            "top_n": len(part),  # some servers return only the best few by default
-        }
+        fields = {**self.extra, **self._shape.make_fields(self.model, request.query, part)}
         if self.instruction_field is not None:
             fields[self.instruction_field] = request.instruction
         return json.dumps(fields).encode()
 
     def _read_scores(self, answer: object, count: int) -> list[float]:
         """Return the scores in document order; each index must occur once, each score must be finite."""
-        results = answer.get("results") if isinstance(answer, dict) else None
-        if not isinstance(results, list):
-            raise self._service.make_error("no list 'results' in it", answer)
+        shape = self._shape
+        results = shape.find_results(answer)
+        if results is None:
+            raise self._service.make_error(f"no list {shape.results!r} in it" if shape.results else "no list", answer)
         found: dict[int, float] = {}
         for entry in results:
             fields = entry if isinstance(entry, dict) else {}
-            index, score = fields.get("index"), fields.get("relevance_score")
+            index, score = fields.get("index"), fields.get(shape.score)
             if type(index) is not int or not 0 <= index < count:
                 raise self._service.make_error(f"index {index!r}, asked about {count} documents", entry)
             if index in found:
@@ -129,7 +131,7 @@ class RerankAPI:
             number = _to_finite(score)
             if number is None:
                 raise self._service.make_error(
-                    f"relevance_score {score!r} of document {index} is no finite number", entry
+                    f"{shape.score} {score!r} of document {index} is no finite number", entry
                 )
             found[index] = number
         if len(found) < count:

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mrb.baselines._util.http_client import ServiceError
 from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
 from mrb.rerankers.reranker import Request
-from tests.builders.command import run_mrb
+from tests.builders.command import read_error, run_mrb
 from tests.builders.rerank_server import Fault, Server, answer, drop, half, sleep
 from tests.builders.services import harness, picture
 
@@ -109,6 +110,55 @@ def test_pictures_go_as_data_urls_in_the_shape_of_vllm(server: Server, load: Cal
     assert several.info.max_images is None and load(max_images="2").info.max_images == 2
     ask(several, Item("which one"), [Item("", images=[red, red])])
     assert server.calls[1]["documents"] == [{"content": [part, part]}]
+
+
+def test_cohere_and_jina_get_texts_alone(server: Server, load: Callable[..., LoadedReranker]) -> None:
+    """The fields of docs.cohere.com/reference/rerank and jina.ai/reranker."""
+    assert ask(load(shape="cohere"), QUERY, DOCUMENTS) == EXPECTED
+    assert server.calls == [{"model": "toy", "query": "red fox", "documents": ["blue", "red fox", "red"], "top_n": 3}]
+    said = read_error(AdapterError, load, shape="cohere", inputs='["text", "image"]')
+    assert said == "rerank-api: shape=cohere takes text, not image"
+    assert "is for shape=vllm" in read_error(AdapterError, load, shape="cohere", max_images="2")
+
+
+def test_openrouter_gets_an_image_under_its_own_name(server: Server, load: Callable[..., LoadedReranker]) -> None:
+    """Documents are texts or `{text, image}`, queries texts (openrouter.ai/docs, operations/document.md)."""
+    reranker = load(shape="openrouter", inputs='["text", "image", "image+text"]')
+    assert reranker.info.inputs == Inputs(query=("text",), document=("text", "image", "image+text"))
+    red = picture(Image.new("RGB", (4, 3), "red"))
+    assert ask(reranker, QUERY, [Item("", red), Item("red fox", red), Item("red")]) == EXPECTED
+    url = f"data:image/png;base64,{base64.b64encode(red.encoded).decode()}"
+    assert server.calls[0] == {
+        "model": "toy",
+        "query": "red fox",
+        "documents": [{"image": url}, {"text": "red fox", "image": url}, "red"],
+        "top_n": 3,
+    }
+    documented = {  # the page's own example of an answer
+        "model": "cohere/rerank-v3.5",
+        "results": [{"document": {"text": "Paris is the capital of France."}, "index": 0, "relevance_score": 0.98}],
+        "id": "gen-rerank-1234567890-abc",
+        "usage": {"search_units": 1, "total_tokens": 150},
+    }
+    server.faults.append(answer(200, documented))
+    assert ask(reranker, QUERY, [Item("Paris is the capital of France.")]) == [0.98]
+
+
+def test_tei_gets_texts_and_answers_with_a_list(server: Server, load: Callable[..., LoadedReranker]) -> None:
+    """`POST /rerank` of text-embeddings-inference; at most 32 texts a call, its own limit."""
+    reranker = load(shape="tei")
+    assert ask(reranker, QUERY, DOCUMENTS) == EXPECTED
+    assert server.calls == [{"query": "red fox", "texts": ["blue", "red fox", "red"], "raw_scores": True}]
+    ask(load(shape="tei", extra='{"raw_scores": false, "truncate": true}'), QUERY, DOCUMENTS * 11)
+    assert [(len(call["texts"]), call["raw_scores"], call["truncate"]) for call in server.calls[1:]] == [
+        (32, False, True),
+        (1, False, True),
+    ]
+    server.faults.append(answer(200, {"results": []}))
+    with pytest.raises(ServiceError, match="wrong answer: no list"):
+        ask(reranker, QUERY, DOCUMENTS)
+    with pytest.raises(AdapterError, match="'texts' is set by the adapter itself"):
+        load(shape="tei", extra='{"texts": []}')
 
 
 def test_long_lists_are_cut_and_put_together_again(server: Server, load: Callable[..., LoadedReranker]) -> None:

@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             time.sleep(state.delay)
             if fault is None or not fault(self):
-                self.send(200, {"results": honest(body, state.place_counts)})
+                self.send(200, answer_honestly(body, state.place_counts))
         finally:
             with state.lock:
                 state.busy -= 1
@@ -78,17 +78,24 @@ class _Handler(BaseHTTPRequestHandler):
 def text_of(side: Any) -> str:
     if isinstance(side, str):
         return side
-    return " ".join(part["text"] for part in side["content"] if part["type"] == "text")
+    if "content" in side:  # vLLM's parts
+        return " ".join(part["text"] for part in side["content"] if part["type"] == "text")
+    return str(side.get("text", ""))  # OpenRouter's document
 
 
-def honest(body: dict[str, Any], place_counts: float = 0.0) -> list[dict[str, Any]]:
-    """Scores by shared words, best first as the services sort them; only the `top_n` best."""
+def answer_honestly(body: dict[str, Any], place_counts: float = 0.0) -> object:
+    """Scores by shared words, best first as the services sort them; only the `top_n` best.
+
+    A call with `texts` is one of text-embeddings-inference, answered by a bare list, all others by `results`.
+    """
     words = set(text_of(body["query"]).split())
-    scored = [
-        {"index": n, "relevance_score": len(words & set(text_of(document).split())) + n * place_counts}
-        for n, document in enumerate(body["documents"])
-    ]
-    return sorted(scored, key=lambda entry: -entry["relevance_score"])[: body["top_n"]]
+    documents = body["texts"] if "texts" in body else body["documents"]
+    shared = [len(words & set(text_of(document).split())) + n * place_counts for n, document in enumerate(documents)]
+    best = sorted(range(len(shared)), key=lambda n: -shared[n])
+    if "texts" in body:
+        return [{"index": n, "score": shared[n]} for n in best]
+    results = [{"index": n, "relevance_score": shared[n]} for n in best[: body["top_n"]]]
+    return {"model": body["model"], "results": results}
 
 
 def answer(status: int, content: object, **headers: str) -> Fault:

@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "services.md").read_text(encoding="
 BLOCKS = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines()]
 OURS = [command for command in COMMANDS if command.startswith("mrb ")]
-ADDRESS = re.compile(r"https?://[^ ]+/v1/rerank")
+ADDRESS = re.compile(r"https?://[^ ]+/rerank")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,12 @@ def test_the_commands_run(command: str, server: Server, tmp_path: Path) -> None:
         words += ["--set", "max_new_tokens=2"]
         if f"path={checkpoint}" not in words:
             words += ["--set", f"path={checkpoint}"]
-    environment = {"JINA_API_KEY": "k", "PYTHONPATH": str(tmp_path / "path"), "VLLM_NOTES": str(tmp_path / "notes")}
+    environment = {
+        "JINA_API_KEY": "k",
+        "OPENROUTER_API_KEY": "k",
+        "PYTHONPATH": str(tmp_path / "path"),
+        "VLLM_NOTES": str(tmp_path / "notes"),
+    }
     done = run_mrb(tmp_path, *words, torch=True, MRB_OFFLINE="1", **environment)
     assert done.returncode == 0, done.stderr
 
