@@ -21,6 +21,7 @@ from mrb.baselines._util.sentence_models import (
     read_special_tokens_as_text,
     takes_image_lists,
 )
+from mrb.data.inputs import StatedInputs
 from mrb.data.items import Item
 from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, make_batches
@@ -60,6 +61,8 @@ class CrossEncoder:
         packages=("torch", "transformers", "sentence_transformers"),
     )
     kind = "pointwise"
+    inputs: StatedInputs
+    max_images: int | None
     version = "2"
     name = "cross-encoder"
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _READY = "READY"
 _NOTES = (
-    "all: text, images and both together; own: what the model takes that you name; ?: unconfirmed.",
+    "all: text, images and both together; own: what the model takes that you name; a>b: queries of a, documents of b; "
+    "?: unconfirmed.",
     "SEEN: test sets of the registry whose training data it was trained on, as published; ?: nothing is published.",
     "One of them: mrb models NAME. Another model: mrb run --model ORG/NAME, or --model FOLDER.",
 )
@@ -128,7 +129,8 @@ def _describe_machine(entry: ModelEntry) -> str:
 def _shorten_inputs(takes: str) -> str:
     if takes.startswith("what it"):
         return "own"
-    return "all" if takes.startswith("text, image, both") else takes.replace(", ", "+")
+    sides = [side.partition(": ")[2] for side in takes.split("; ")] if takes.startswith("queries: ") else [takes]
+    return ">".join("all" if side.startswith("text, image, both") else side.replace(", ", "+") for side in sides)
 
 
 def _shorten(licence: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.plugins import RETRIEVERS, load_adapter
 from mrb.rerankers.reranker import Request
 from tests.builders import authors
+from tests.builders.processors import without_torchvision
 
 pytestmark = pytest.mark.torch
 
@@ -25,6 +26,12 @@ CLOSE = 2e-5
 """How far float32 on another machine, and a number kept to 7 digits, may be away."""
 
 Build = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pillow() -> Iterator[None]:
+    with without_torchvision():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +85,13 @@ def test_the_authors_code_gives_the_same(file: str, adapter: str, build: Build) 
             assert away > 10 * CLOSE, told
         else:
             assert away < CLOSE, (told, away)
+
+
+def test_the_docs_name_what_each_adapter_is_held_to() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = page.partition("| adapter | held to |")[2].partition("\n\n")[0].splitlines()
+    for file, adapter in CASES:
+        held = authors.golden(file)
+        if held["kind"] != "vectors":
+            commit = held["source"]["commit"].removeprefix("release ")[:7]
+            assert [row for row in rows if f"`{adapter}`" in row and (commit in row or commit == "unknown")], adapter

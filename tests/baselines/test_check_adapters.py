@@ -17,6 +17,7 @@ from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
 from tests.baselines.test_rerank_api import Server
 from tests.baselines.test_vllm import STAND_IN
+from tests.builders.processors import without_torchvision
 from tests.builders.services import llama
 
 pytestmark = pytest.mark.torch
@@ -49,7 +50,8 @@ WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
 WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
 """Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
-CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3"}
+LIGHTON = tuple(f"lighton-rerank-pw-{size}" for size in ("0.8b", "2b", "4b"))
+CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3", **dict.fromkeys(LIGHTON, "lighton_pw")}
 OTHERS = (*CROSS_ENCODERS, "bi-encoder", "listwise", "mteb")
 
 
@@ -58,6 +60,12 @@ def server() -> Iterator[Server]:
     made = Server()
     yield made
     made.close()
+
+
+@pytest.fixture
+def pillow() -> Iterator[None]:
+    with without_torchvision():
+        yield
 
 
 def test_every_adapter_is_checked() -> None:
@@ -91,6 +99,9 @@ def arguments(
             return ("--set", f"name={tiny('ms_marco')}", "--set", "device=cpu", *TEXT_TASK)
         if name == "bi-encoder":
             return ("--set", f"path={tiny('minilm')}", "--set", "device=cpu", *TEXT_TASK)
+        if name in LIGHTON:
+            request.getfixturevalue("pillow")
+            return ("--set", f"path={tiny('lighton_pw')}", "--set", "batch_size=1", *TEXT_TASK)
         if name in CROSS_ENCODERS:
             return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
         return (*TEXT_TASK, "--task", "mini-flag-t2i") if name == "ocr-bm25" else TEXT_TASK
@@ -98,7 +109,11 @@ def arguments(
     return of
 
 
-@pytest.mark.parametrize("name", sorted(ADAPTERS))
+# Further sizes of a class are checked with their smallest.
+SIZES = {"lighton-rerank-pw-2b", "lighton-rerank-pw-4b"}
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTERS.keys() - SIZES))
 def test_check_holds(name: str, arguments: Callable[[str], tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     done = CliRunner().invoke(command, [name, "--requests", "1", *arguments(name)], catch_exceptions=False)
@@ -115,6 +130,9 @@ MISSING = {
     "bi-encoder": "bi-encoder: the option 'path' must be given (--set path=..., or options= in Python)",
     "mteb": "mteb: the option 'name' must be given (--set name=..., or options= in Python)",
     "bge-reranker-v2-m3": "BAAI/bge-reranker-v2-m3 cannot be loaded: ",
+    "lighton-rerank-pw-0.8b": "lightonai/LightOn-rerank-PW-0.8B cannot be loaded: ",
+    "lighton-rerank-pw-2b": "lightonai/LightOn-rerank-PW-2B cannot be loaded: ",
+    "lighton-rerank-pw-4b": "lightonai/LightOn-rerank-PW-4B cannot be loaded: ",
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }
 PINNED = ("qwen3-vl-reranker-2b", "qwen3-vl-reranker-8b", "qwen3-reranker-0.6b", "qwen3-reranker-4b")

@@ -36,6 +36,12 @@ TEXT = {
     "initializer_range": 0.12,
     "max_position_embeddings": 8192,
 }
+PAGE_TEMPLATE = (
+    "<|im_start|>user\n{% for message in messages %}{{ message.role }}: {% if message.content is string %}"
+    "{{ message.content }}{% else %}{% for part in message.content %}{% if part.type == 'image' %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}\n"
+    "{% endfor %}<|im_end|>\n<|im_start|>assistant\n"
+)
 THREE_D = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}
 
 
@@ -148,6 +154,56 @@ def _qwen3_vl(tok: Any, folder: Path) -> None:
     _image_processor(folder, patch=16)
 
 
+def _qwen3_5(tok: Any, folder: Path) -> None:
+    config = transformers.Qwen3_5Config(
+        text_config=dict(
+            TEXT,
+            vocab_size=len(tok),
+            num_hidden_layers=4,
+            head_dim=32,
+            rope_parameters=THREE_D | {"mrope_section": [2, 1, 1], "partial_rotary_factor": 0.25},
+            linear_key_head_dim=16,
+            linear_value_head_dim=16,
+            linear_num_key_heads=2,
+            linear_num_value_heads=4,
+            layer_types=["linear_attention", "linear_attention", "linear_attention", "full_attention"],
+        ),
+        vision_config={
+            "hidden_size": 32,
+            "out_hidden_size": HIDDEN,
+            "depth": 2,
+            "num_heads": 2,
+            "intermediate_size": 48,
+            "num_position_embeddings": 64,
+            "initializer_range": 0.12,
+        },
+        tie_word_embeddings=True,
+        **_ids(tok),
+    )
+    transformers.Qwen3_5ForConditionalGeneration(config).save_pretrained(folder)
+    limits = {"shortest_edge": 32 * 32, "longest_edge": 128 * 128}
+    half = [0.5] * 3
+    processor = transformers.Qwen2VLImageProcessorPil(patch_size=16, size=limits, image_mean=half, image_std=half)
+    processor.save_pretrained(folder)
+    stated = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(stated | {"processor_class": "Qwen3VLProcessor"}))
+    facts = json.loads((Path(__file__).parent / "museum" / "chat_templates.json").read_text(encoding="utf-8"))
+    (folder / "chat_template.jinja").write_text(facts["templates"]["qwen3_5_nothink"], encoding="utf-8")
+
+
+def _lighton_pw(tok: Any, folder: Path) -> None:
+    """In the layout of a CrossEncoder, with a template of our own: the published one could not be read."""
+    _qwen3_5(tok, folder)
+    (folder / "chat_template.jinja").write_text(PAGE_TEMPLATE, encoding="utf-8")
+    files = json.loads((Path(__file__).parent / "museum" / "qwen3_5.json").read_text(encoding="utf-8"))
+    for name, content in files["exhibits"]["lighton_pw"]["files"].items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        if name.endswith(".json"):
+            (folder / name).write_text(json.dumps(content))
+    yes, no = (tok(label)["input_ids"][0] for label in ("Yes", "No"))
+    (folder / "1_LogitScore" / "config.json").write_text(json.dumps({"true_token_id": yes, "false_token_id": no}))
+
+
 def _qwen3(tok: Any, folder: Path) -> None:
     config = transformers.Qwen3Config(**TEXT, vocab_size=len(tok), head_dim=16, tie_word_embeddings=True)
     transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
@@ -199,6 +255,8 @@ _BUILDERS: dict[str, Callable[[Any, Path], None]] = {
     "qwen2_5_vl": _qwen2_5_vl,
     "qwen3_vl": _qwen3_vl,
     "qwen3": _qwen3,
+    "qwen3_5": _qwen3_5,
+    "lighton_pw": _lighton_pw,
     "qwen2": _qwen2,
     "gemma": _gemma,
     "jina_m0": _jina_m0,

@@ -46,6 +46,7 @@ EXPECTED = {
     "qwen3_vl_8b": "Qwen3VLForConditionalGeneration; ",
     "qwen3_5": "Qwen3_5ForConditionalGeneration; ",
     "lighton_lw": "Qwen3_5ForConditionalGeneration; ",
+    "lighton_pw": "cross-encoder",
     "jina_m0": "JinaVLForRanking, a class of its own code (modeling.JinaVLForRanking), which no adapter scores",
     "gme": "GmeQwen2VLForVision2Seq, a class of its own code (modeling_gme_qwen2vl.GmeQwen2VLConfig)",
     "gme_7b": "GmeQwen2VLForVision2Seq, a class of its own code",
@@ -102,6 +103,9 @@ def test_real_files_say_what_a_model_is_or_what_to_type(name: str, tiny: Tiny) -
         ("mixedbread-ai/mxbai-rerank-base-v2", "mxbai-rerank-base-v2"),
         ("mixedbread-ai/mxbai-rerank-large-v2", "mxbai-rerank-large-v2"),
         ("lightonai/LightOn-rerank-LW-2B", "listwise"),
+        ("lightonai/LightOn-rerank-PW-0.8B", "lighton-rerank-pw-0.8b"),
+        ("lightonai/LightOn-rerank-PW-2B", "lighton-rerank-pw-2b"),
+        ("lightonai/LightOn-rerank-PW-4B", "lighton-rerank-pw-4b"),
     ],
 )
 def test_a_published_model_has_its_own_adapter(repository: str, adapter: str) -> None:
