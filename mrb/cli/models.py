@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _READY = "READY"
 _NOTES = (
-    "all: text, images and both together; own: what the model takes that you name; a>b: queries of a, documents of b; "
-    "?: unconfirmed.",
+    "all: text, images and both together; own: what the model takes that you name; "
+    "t>t+i: text queries, documents of text or image; ?: unconfirmed.",
     "SEEN: test sets of the registry whose training data it was trained on, as published; ?: nothing is published.",
     "One of them: mrb models NAME. Another model: mrb run --model ORG/NAME, or --model FOLDER.",
 )
@@ -127,10 +127,13 @@ def _describe_machine(entry: ModelEntry) -> str:
 
 
 def _shorten_inputs(takes: str) -> str:
+    if takes.startswith("queries: "):
+        # As task ids spell modalities, so that two sides fit.
+        sides = (_shorten_inputs(side.partition(": ")[2]) for side in takes.split("; "))
+        return ">".join(re.sub("text|image", lambda word: word[0][0], side) for side in sides)
     if takes.startswith("what it"):
         return "own"
-    sides = [side.partition(": ")[2] for side in takes.split("; ")] if takes.startswith("queries: ") else [takes]
-    return ">".join("all" if side.startswith("text, image, both") else side.replace(", ", "+") for side in sides)
+    return "all" if takes.startswith("text, image, both") else takes.replace(", ", "+")
 
 
 def _shorten(licence: str) -> str:
