@@ -16,6 +16,7 @@ from mrb.data.inputs import StatedInputs
 from mrb.rerankers.training_data import TrainingData
 
 _PORT = "the maintainers' port (mteb)"
+_INPUTS: StatedInputs = {"query": ("text",), "document": ("text", "image")}
 _DATA = TrainingData("mteb 2.26.24", LIGHTON_DATA)
 
 
@@ -25,7 +26,7 @@ class LightOnRerankPW2B(PinnedCrossEncoder):
     card = make_cross_encoder_card("2.21B", compared_with=_PORT, trained_on=_DATA)
     model = "lightonai/LightOn-rerank-PW-2B"
     revision = "c5333533d5ebea2142490d5eacd42f0c8363c808"
-    inputs: StatedInputs = {"query": ("text",), "document": ("text", "image")}
+    inputs = _INPUTS
 
 
 class LightOnRerankPW08B(LightOnRerankPW2B):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _READY = "READY"
 _NOTES = (
-    "all: text, images and both together; own: what the model takes that you name; "
-    "t>t+i: text queries, documents of text or image; ?: unconfirmed.",
+    "all: text, images and both together; t>t+i: text queries, documents of text or image; own: what the model takes.",
+    "?: unconfirmed.",
     "SEEN: test sets of the registry whose training data it was trained on, as published; ?: nothing is published.",
     "One of them: mrb models NAME. Another model: mrb run --model ORG/NAME, or --model FOLDER.",
 )
