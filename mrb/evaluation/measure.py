@@ -128,7 +128,7 @@ def _join_blocks(blocks: list[Values]) -> Values:
 def _rank_entry(plan: Plan, entry: Entry, scores: Mapping[str, Float32], depths: list[int]) -> _Rankings:
     ids, qrels = entry.doc_ids, plan.data.qrels[entry.query_id]
     given = scores.get(entry.query_id, np.empty(0, np.float32))[: len(ids)]
-    order = rank_candidates(plan.data.task.id, entry.query_id, ids, given, failed=np.isnan(given))
+    order = rank_candidates(plan.data.task.id, entry.query_id, ids, given, failed=np.isnan(given), ties=entry.ties)
     orders: dict[str, Sequence[str]] = {}
     for depth in depths:
         # Scores and ties do not depend on other candidates, so the ranking of the shorter list is a subsequence.

@@ -32,13 +32,15 @@ class Entry:
     """One query's candidates in first-stage order, self-matches removed, cut to the depth.
 
     `first` is the first-stage position (from 0) of the first candidate. It is above 0 where the head of the list is
-    scored already: a deeper pointwise run only scores the rest.
+    scored already: a deeper pointwise run only scores the rest. `ties` are the candidates in the order that breaks
+    ties, int64[n], where `doc_ids` are not the documents' own ids (a judgement pack); None: the ids give it.
     """
 
     query_id: str
     doc_ids: list[str]
     first_stage_scores: Float32
     first: int = 0
+    ties: npt.NDArray[np.int64] | None = None
 
     def head(self, count: int) -> Entry:
         """Return the entry with its first `count` candidates only."""

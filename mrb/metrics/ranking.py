@@ -26,6 +26,7 @@ def rank_candidates(
     scores: npt.ArrayLike,
     *,
     failed: npt.NDArray[np.bool_] | None = None,
+    ties: Positions | None = None,
 ) -> Positions:
     """Return the positions of `doc_ids` in rank order, best first: int64[n].
 
@@ -39,6 +40,7 @@ def rank_candidates(
         scores: float32[n], higher is better. Other number types are rounded to float32, as in a journal, so that a
             resumed run ranks the same.
         failed: bool[n], pairs without a score. They are ranked last, in hash order; their `scores` are ignored.
+        ties: int64[n], the hash order of all candidates where it is known and their ids are not.
 
     Raises:
         AdapterError: A score is missing, NaN, infinite or too large for float32 (names task, query and candidate).
@@ -53,7 +55,10 @@ def rank_candidates(
         for start, stop in pairwise(borders.tolist()):
             if stop - start > 1:
                 tied = order[start:stop].copy()
-                order[start:stop] = tied[order_ties(task_id, query_id, [doc_ids[position] for position in tied])]
+                if ties is None:
+                    order[start:stop] = tied[order_ties(task_id, query_id, [doc_ids[position] for position in tied])]
+                else:
+                    order[start:stop] = ties[np.isin(ties, tied)]
     return order
 
 

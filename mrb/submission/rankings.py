@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mrb._util.files import open_atomically
+from mrb.candidates.judgement_packs import MAX_POSITIONS
 from mrb.data.task import Task
 from mrb.errors import AdapterError, ResultError, to_one_line
 from mrb.evaluation.measure import TIE_CUTOFF
@@ -30,8 +31,6 @@ from mrb.evaluation.plan import Entry, Float32, Plan
 from mrb.metrics.ranking import has_tie_at_cutoff, rank_candidates
 from mrb.submission.sandboxed_parquet import get_reader
 
-MAX_POSITIONS = 256
-"""Largest number of candidates of a query: a position is one byte."""
 MAX_RANKING_BYTES = 64 * 1024 * 1024
 _BASE = [("query_id", pa.string()), ("order", pa.binary())]
 SCORED = pa.schema([*_BASE, ("scores", pa.binary())])
@@ -143,7 +142,8 @@ def restore_scores(plan: Plan, rows: list[QueryRanking], path: Path) -> dict[str
         scores = np.empty(len(order), np.float32)
         scores[order] = make_stand_in_scores(row) if row.scores is None else row.scores
         try:
-            again = rank_candidates(plan.data.task.id, query_id, entry.doc_ids, scores, failed=np.isnan(scores))
+            failed = np.isnan(scores)
+            again = rank_candidates(plan.data.task.id, query_id, entry.doc_ids, scores, failed=failed, ties=entry.ties)
         except AdapterError as error:
             raise ResultError(f"{path}: {error}") from error
         if not np.array_equal(again, order):

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from mrb._util.hashing import hash_file
 from mrb._util.json_diff import diff_json
+from mrb.candidates.judgement_packs import find_pack
+from mrb.candidates.load import has_candidates
 from mrb.candidates.own_lists import find_own_list
 from mrb.data.own_tasks import NAME_FOLDER
 from mrb.data.pull_data import is_local
 from mrb.data.task import TYPES, Task, is_registered
-from mrb.errors import ResultError
+from mrb.errors import ResultError, to_one_line
 from mrb.evaluation.measure import measure
+from mrb.evaluation.packed_plan import load_packed_plan
 from mrb.evaluation.recompute import load_result_plan
 from mrb.results.run import (
     Average,
@@ -42,50 +45,56 @@ failures can raise a score. A listwise model fails by whole queries; 1 % is two 
 class ValidationReport:
     """Result of a check: the tasks that were recomputed, and the reasons why others were not.
 
-    `failed_pairs` counts the pairs without a score, in each task that has any.
+    `failed_pairs` counts the pairs without a score, in each task that has any. `packs` are the judgement packs that
+    stood in for data, by task.
     """
 
     recomputed: tuple[str, ...]
     not_recomputed: Mapping[str, str]
     failed_pairs: Mapping[str, int]
+    packs: Mapping[str, Path]
 
 
 def validate_submission(received: ReceivedSubmission, candidates: Path | None = None) -> ValidationReport:
     """Check everything that can be checked on this machine.
 
-    A task whose data or list is not on this disk is checked against its rankings file only (hash, counts, orders), and
-    named in `not_recomputed`.
+    A task whose data or list is not on this disk is recomputed from its judgement pack. Without one it is checked
+    against its rankings file only (hash, counts, orders), and named in `not_recomputed`.
 
     Args:
         received: The submission.
-        candidates: A candidate list or a folder of lists, as in `mrb run`.
+        candidates: A candidate list or a folder of lists and judgement packs, as in `mrb run`.
 
     Raises:
         ResultError: Names the first file, query or number that is wrong.
     """
     again: dict[str, TaskScores] = {}
     missing: dict[str, str] = {}
+    packed: dict[str, Path] = {}
     for task_id, result in received.submission.results.items():
         rows = read_checked_rankings(received, task_id)
         reason = find_missing_input(received.get_task(task_id), candidates, result.candidates.sha256)
-        if reason is not None:
+        pack = find_pack(task_id, candidates) if reason is not None else None
+        if reason is not None and pack is None:
             missing[task_id] = reason
-        else:
-            again[task_id] = _recompute(received, task_id, rows, candidates)
+            continue
+        again[task_id] = _recompute(received, task_id, rows, candidates, pack)
+        if pack is not None:
+            packed[task_id] = pack
     check_means(received)
     _check_intervals(received, again)
     results = received.submission.results
     failed = {task_id: result.counts.failed_pairs for task_id, result in results.items() if result.counts.failed_pairs}
-    return ValidationReport(tuple(again), missing, failed)
+    return ValidationReport(tuple(again), missing, failed, packed)
 
 
-def recompute_result(received: ReceivedSubmission, task_id: str) -> TaskScores:
-    """Recompute a task's result with its values per query, from rankings, judgements and the frozen list.
+def recompute_result(received: ReceivedSubmission, task_id: str, pack: Path | None = None) -> TaskScores:
+    """Recompute a task's result with its values per query, from its rankings and a judgement pack.
 
-    Data and list must be on this disk (`find_missing_input`). ResultError names what is wrong, as in
-    `validate_submission`.
+    Without a pack, data and frozen list must be on this disk (`find_missing_input`). ResultError names what is wrong,
+    as in `validate_submission`.
     """
-    return _recompute(received, task_id, read_checked_rankings(received, task_id), None)
+    return _recompute(received, task_id, read_checked_rankings(received, task_id), None, pack)
 
 
 def read_checked_rankings(received: ReceivedSubmission, task_id: str) -> list[QueryRanking]:
@@ -146,6 +155,8 @@ def _check_selection(received: ReceivedSubmission, result: Result) -> None:
 
 def find_missing_input(task: Task, candidates: Path | None = None, sha256: str | None = None) -> str | None:
     """Return why the task's results cannot be recomputed here; None if they can. `sha256` is the hash of their list."""
+    if candidates is not None and not has_candidates(task, candidates):
+        return f"its list is not in {to_one_line(candidates, 120)}"
     if not is_registered(task.id):
         if not is_local(task):
             return f"its data is not here: {NAME_FOLDER}"
@@ -160,13 +171,21 @@ def find_missing_input(task: Task, candidates: Path | None = None, sha256: str |
 
 
 def _recompute(
-    received: ReceivedSubmission, task_id: str, rows: list[QueryRanking], candidates: Path | None
+    received: ReceivedSubmission,
+    task_id: str,
+    rows: list[QueryRanking],
+    candidates: Path | None,
+    pack: Path | None,
 ) -> TaskScores:
     """Measure the rankings again. ResultError names the first number of the result that differs."""
     stated = received.submission.results[task_id]
     where = _format_place(received, task_id)
     sample = None if stated.data.selection == "all" else received.suite.sample
-    plan = load_result_plan(stated, sample, candidates, where, received.get_task(task_id))
+    task = received.get_task(task_id)
+    if pack is None:
+        plan = load_result_plan(stated, sample, candidates, where, task)
+    else:
+        plan = load_packed_plan(pack, stated, task, sample, where)
     scores = restore_scores(plan, rows, received.ranking_path(task_id))
     measured = measure(plan, scores, stated.reranker)
     for field, said, found in diff_json(

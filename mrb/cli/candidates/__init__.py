@@ -8,13 +8,14 @@ from mrb.cli.candidates.check import check
 from mrb.cli.candidates.hub import pull, push
 from mrb.cli.candidates.import_lists import import_lists
 from mrb.cli.candidates.make import make
+from mrb.cli.candidates.pack import pack
 from mrb.cli.candidates.show import show
 
 
 @click.group()
 def command() -> None:
-    """Make, show, check, import and share first-stage lists."""
+    """Make, show, check, import, pack and share first-stage lists."""
 
 
-for one in (check, import_lists, make, pull, push, show):
+for one in (check, import_lists, make, pack, pull, push, show):
     command.add_command(one)

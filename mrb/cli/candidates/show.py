@@ -34,7 +34,7 @@ def show(
     from mrb._util.terminal import find_screen
     from mrb.candidates.lists import read_parquet, write_trec
 
-    path = _find(list_or_task, task_id)
+    path = find_list(list_or_task, task_id)
     candidates = read_parquet(path)
     if trec_path is not None:
         write_trec(candidates, trec_path)
@@ -51,7 +51,8 @@ def show(
             click.echo("\n".join(fold_text(f"{name:<12} {value}", screen, indent=" " * 13)))
 
 
-def _find(list_or_task: str, task_id: str | None) -> Path:
+def find_list(list_or_task: str, task_id: str | None) -> Path:
+    """Return the file of one list: FILE itself, the published list of TASK, or that of an address, pulled first."""
     from mrb.hub.address import is_address
 
     if is_address(list_or_task):

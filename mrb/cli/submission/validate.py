@@ -88,6 +88,8 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
         click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed and are ranked last")
+    for task_id, pack in checked.packs.items():
+        click.echo(f"{folder}: {task_id}: recomputed from the judgement pack {pack}, as far as that can be trusted")
     for task_id, reason in checked.not_recomputed.items():
         click.echo(f"{folder}: {task_id}: not recomputed: {reason}")
     if checked.not_recomputed and not allow:
