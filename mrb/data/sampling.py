@@ -7,8 +7,34 @@ so the sample can be reproduced from the ids alone. `tests/data/test_sampling.py
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from mrb._util.hashing import compute_sample_hash
+from mrb.data.task import Sample, Task
+
+Selection = Literal["all", "sample", "limit"]
+
+
+def choose_queries(
+    task: Task, query_ids: Sequence[str], *, sample: Sample | None, limit: int | None
+) -> tuple[tuple[str, ...], Selection]:
+    """Return the queries that a run takes, in the task's order, and how they were chosen.
+
+    Args:
+        task: The task.
+        query_ids: All its judged queries, in order.
+        sample: A suite's fixed sample; None takes all.
+        limit: Then only the first `limit` (for trials).
+    """
+    taken: tuple[str, ...] = tuple(query_ids)
+    selection: Selection = "all"
+    if sample is not None:
+        parts = [part.name for part in task.source.parts if part.name]
+        chosen = set(sample_queries(task.id, taken, sample.queries, parts))
+        taken, selection = tuple(query_id for query_id in taken if query_id in chosen), "sample"
+    if limit is not None and limit < len(taken):
+        taken, selection = taken[:limit], "limit"
+    return taken, selection
 
 
 def sample_queries(task_id: str, query_ids: Iterable[str], n: int, parts: Sequence[str] = ()) -> list[str]:

@@ -14,7 +14,7 @@ from mrb.candidates.lists import Candidates, check_ids
 from mrb.candidates.load import collect_documents, load_candidates
 from mrb.candidates.self_matches import match_query
 from mrb.data.load import load_task_data
-from mrb.data.sampling import sample_queries
+from mrb.data.sampling import choose_queries
 from mrb.data.task import Sample
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, MRBError
@@ -182,13 +182,7 @@ def make_plan(
         limit: Take only the first `limit` queries (for trials).
         sample: Take a suite's fixed sample of the queries.
     """
-    taken, selection = tuple(data.queries), "all"
-    if sample is not None:
-        parts = [part.name for part in data.task.source.parts if part.name]
-        chosen = set(sample_queries(data.task.id, taken, sample.queries, parts))
-        taken, selection = tuple(query_id for query_id in taken if query_id in chosen), "sample"
-    if limit is not None and limit < len(taken):
-        taken, selection = taken[:limit], "limit"
+    taken, selection = choose_queries(data.task, tuple(data.queries), sample=sample, limit=limit)
     info = DataInfo(revision=data.task.revision, selection=selection, qrels=data.task.qrels, loading=data.counts)
     return Plan(data, candidates, depth, taken, info)
 

@@ -8,6 +8,7 @@ formulas; `tests/metrics/test_measures_oracle.py` compares with an independent i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pytrec_eval
 
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 Rankings = Mapping[str, Sequence[str]]
 Qrels = Mapping[str, Mapping[str, int]]
 
@@ -97,6 +99,39 @@ def measure_queries(rankings: Rankings, qrels: Qrels, measures: Iterable[Measure
     for measure, array in values.items():
         assert ((array >= 0.0) & (array <= 1.0)).all(), f"{measure} outside [0, 1]"  # NaN fails this too
     return PerQuery(tuple(qrels), values)
+
+
+def measure_grades(
+    ranked: npt.NDArray[np.integer],
+    ideal: Int64,
+    ideals: Sequence[tuple[int, ...]],
+    measures: Iterable[Measure] = MEASURES,
+) -> dict[Measure, Float64]:
+    """Compute measures from grades instead of ids; the values are those of `measure_queries`.
+
+    Args:
+        ranked: The grade at each rank, int[n, width]; `width` is at least every cutoff, 0 fills shorter rankings.
+        ideal: The row of each query in `ideals`, int64[n].
+        ideals: The grades of all judged positives of a query, ranked or not.
+        measures: The measures to compute.
+
+    Returns:
+        The values per query, float64[n], of each measure.
+    """
+    wanted = tuple(dict.fromkeys(measures))
+    values: dict[Measure, Float64] = {}
+    for depth in {_depth(measure, ranked.shape[1]) for measure in wanted}:
+        rows = np.column_stack([ideal, ranked[:, :depth].astype(np.int64)])
+        distinct, which = np.unique(rows, axis=0, return_inverse=True)
+        patterns = []
+        for number, *grades in distinct.tolist():
+            unranked = Counter(ideals[number])
+            unranked.subtract(grade for grade in grades if grade)
+            patterns.append((tuple(grades), tuple(sorted(unranked.elements(), reverse=True))))
+        together = [measure for measure in wanted if _depth(measure, ranked.shape[1]) == depth]
+        found = _measure_patterns(together, patterns)
+        values |= {measure: found[measure][which] for measure in together}
+    return {measure: values[measure] for measure in wanted}
 
 
 def rank_by_grade(doc_ids: Sequence[str], grades: Mapping[str, int]) -> list[str]:

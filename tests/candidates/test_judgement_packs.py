@@ -13,9 +13,10 @@ import pytest
 
 from mrb.candidates.judgement_packs import JudgementPack, build_pack, check_pack, find_pack, read_pack, write_pack
 from mrb.data.task import Sample, load_suite, load_task
-from mrb.errors import CandidatesError
+from mrb.errors import CandidatesError, ResultError
 from mrb.evaluation.measure import measure
 from mrb.evaluation.packed_plan import make_packed_plan
+from mrb.evaluation.packed_values import load_packed_judgements, unpack_judgements
 from mrb.evaluation.plan import Plan, load_plan, make_plan
 from mrb.evaluation.spec import TaskSpec
 from mrb.rerankers.declaration import load_reranker
@@ -46,6 +47,12 @@ def test_a_pack_gives_the_result_and_every_value_of_data_and_list(task_id: str, 
     assert theirs.result == ours.result
     assert theirs.per_query.equals(ours.per_query)
     rows = list(rank_queries(plan, scores, keep_scores=False))
+    judged = load_packed_judgements(path, plan.data.task, 40)
+    values = judged.measure_orders([row.order for row in rows], "here")
+    for name, column in values.items():
+        np.testing.assert_array_equal(column, ours.per_query[name].to_numpy())
+    assert judged.query_ids == plan.query_ids and judged.clusters.tolist() == ours.per_query["cluster"].to_pylist()
+    assert judged.measure_first_stage()["nDCG@10"].mean() == pytest.approx(ours.result.first_stage["nDCG@10"].mean)
     restored = [restore_scores(one, rows, path) for one in (plan, packed)]
     for query in plan.query_ids:
         np.testing.assert_array_equal(*(one[query] for one in restored))
@@ -53,6 +60,7 @@ def test_a_pack_gives_the_result_and_every_value_of_data_and_list(task_id: str, 
 
 def test_a_sample_and_a_limit_take_the_queries_that_the_data_gives(faq: Plan) -> None:
     pack, task = make_pack(faq), faq.data.task
+    assert unpack_judgements(pack, task, 10, limit=7).query_ids == faq.query_ids[:7]
     for chosen in ({"sample": Sample(queries=20)}, {"limit": 7}):
         ours = make_plan(faq.data, faq.candidates, 10, **chosen)  # type: ignore[arg-type]
         theirs = make_packed_plan(pack, task, 10, **chosen)  # type: ignore[arg-type]
@@ -76,6 +84,16 @@ def test_self_matches_and_documents_outside_the_list_are_counted(faq: Plan) -> N
     given = {query: np.arange(plan.size(query), dtype=np.float32) for query in plan.query_ids}
     info = load_reranker("random").info
     assert measure(packed, given, info).result == measure(plan, given, info).result
+
+
+def test_an_order_that_is_none_of_the_candidates_is_refused(faq: Plan) -> None:
+    judged = unpack_judgements(make_pack(faq), faq.data.task, 10, limit=2)
+    good = np.arange(10, dtype=np.uint8)
+    for bad in (good[:9], np.array([*range(9), 10], np.uint8), np.array([*range(9), 8], np.uint8), good + 90):
+        with pytest.raises(ResultError, match=f"here: query '{faq.query_ids[1]}': the order is not one of its 10 cand"):
+            judged.measure_orders([good, bad], "here")
+    with pytest.raises(ResultError, match="here: 1 queries, the task has 2"):
+        judged.measure_orders([good], "here")
 
 
 def test_a_pack_is_found_beside_its_list(tmp_path: Path) -> None:
