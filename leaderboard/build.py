@@ -63,18 +63,24 @@ MANY = 40
 
 
 def build(
-    folders: Sequence[Path], out: Path, *, verified: Sequence[Path] = (), snapshot_name: str | None = None
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    verified: Sequence[Path] = (),
+    snapshot_name: str | None = None,
+    packs: Path | None = None,
 ) -> Path:
     """Write the board of the runs and submissions in `folders` into `out`; return the path of its overview.
 
     `verified` are folders with records of `mrb submission verify`. With `snapshot_name` the board is written into
-    `out`/snapshots/ under that name instead, which must be new.
+    `out`/snapshots/ under that name instead, which must be new. `packs` is a folder of judgement packs, with which
+    submissions have ranks and comparisons where the data is not.
 
     The same input gives the same bytes. Raises ResultError before anything is written if a folder is invalid. Nothing
     in `out` is removed: files of an earlier board that this one lacks stay.
     """
     with uncollected():
-        site = make_site(read_entries(folders), read_verified(verified))
+        site = make_site(read_entries(folders, packs), read_verified(verified), packs)
         if snapshot_name is not None:
             return write_snapshot(out, snapshot_name, partial(_write, replace(site, snapshot=snapshot_name)))
         write_index(out)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
@@ -78,13 +79,13 @@ class Site:
         return {run.name: name for name, table in self.tables.items() for run in table.runs}
 
 
-def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] = ()) -> Site:
-    """Return the site of these runs, independent of their order.
+def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] = (), packs: Path | None = None) -> Site:
+    """Return the site of these runs, independent of their order; `packs` is a folder of judgement packs.
 
     Raises ResultError if they contradict each other (`compare`).
     """
     submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
-    groups = group_runs(entry.run for entry in entries)
+    groups = [replace(one, packs=packs) for one in group_runs(entry.run for entry in entries)]
     return Site(
         {name: Table(one) for name, one in zip(make_table_ids(groups), groups, strict=True)},
         {entry.run.name: make_card(entry.run) for entry in entries},

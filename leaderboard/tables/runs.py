@@ -66,8 +66,10 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return [entry.run for entry in read_entries(folders)]
 
 
-def read_entries(folders: Sequence[Path]) -> list[Entry]:
+def read_entries(folders: Sequence[Path], packs: Path | None = None) -> list[Entry]:
     """Return the runs and submissions in `folders`, each once, in the given order; a folder may hold many submissions.
+
+    `packs` is a folder of judgement packs, which give submissions their values per query.
 
     ResultError names the folder and what is wrong: neither a run nor a submission, damaged, without results, an invalid
     name, or a name that another run has too.
@@ -75,7 +77,7 @@ def read_entries(folders: Sequence[Path]) -> list[Entry]:
     entries: list[Entry] = []
     names: dict[str, Path] = {}
     for folder in dict.fromkeys(path for given in folders for path in _expand_folder(given.resolve())):
-        entry = _read_submission(folder) if is_submission(folder) else Entry(_read_run(folder))
+        entry = _read_submission(folder, packs) if is_submission(folder) else Entry(_read_run(folder))
         # Compared without case: the site must also unpack on case-insensitive file systems.
         other = names.setdefault(entry.run.name.casefold(), folder)
         if other != folder:
@@ -147,10 +149,10 @@ def _expand_folder(folder: Path) -> list[Path]:
     return list_submissions(folder) or [folder]
 
 
-def _read_submission(folder: Path) -> Entry:
+def _read_submission(folder: Path, packs: Path | None) -> Entry:
     received = read_submission_folder(folder, neighbours=False)
     check_means(received)
-    return Entry(add_values(to_run(received), received), received.submission)
+    return Entry(add_values(to_run(received), received, packs), received.submission)
 
 
 def _read_run(folder: Path) -> Run:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import STANDARD_SET
@@ -50,7 +51,7 @@ class TableGroup:
     `suite` is None for tasks named one by one; there are no averages then, because no suite fixes the list.
     `identities` and `reference` hold the tasks that at least one run covers; `reference` is any run's result, since
     first stage and oracle are the same in all. `differences` says why these runs are not in an earlier table of the
-    same suite.
+    same suite. `packs` is the folder of judgement packs that the board was built with.
     """
 
     suite: Suite | None
@@ -59,6 +60,7 @@ class TableGroup:
     identities: dict[str, Identity]
     reference: dict[str, tuple[Run, TaskScores]]
     differences: tuple[str, ...] = ()
+    packs: Path | None = None
 
     @cached_property
     def task_ids(self) -> tuple[str, ...]:

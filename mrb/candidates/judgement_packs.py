@@ -33,7 +33,7 @@ from pydantic import Field, ValidationError
 from mrb._util.files import open_atomically
 from mrb._util.hashing import dump_canonical_json, hash_lines
 from mrb._util.model import Model
-from mrb._util.parquet import read_untrusted
+from mrb._util.parquet import open_untrusted, read_untrusted
 from mrb._util.printable import PrintableStr
 from mrb.candidates.lists import METADATA_KEY, Candidates
 from mrb.candidates.self_matches import match_query
@@ -164,13 +164,7 @@ def read_pack(path: Path) -> JudgementPack:
         CandidatesError: Names the file and what is wrong: schema, a position or grade, the hash.
     """
     table = read_untrusted(path, _SCHEMA, CandidatesError)
-    try:
-        metadata = _Metadata.model_validate_json((table.schema.metadata or {}).get(METADATA_KEY, b""))
-    except ValidationError as error:
-        raise CandidatesError(
-            f"{path}: not the metadata of a judgement pack (`mrb candidates pack` makes one): "
-            f"{format_first_problem(error)}"
-        ) from error
+    metadata = _read_metadata(path, table.schema)
     info = PackInfo(**metadata.model_dump(exclude={"sha256"}))
     if any(column.null_count for column in table.columns):
         raise CandidatesError(f"{path}: holds null cells")
@@ -194,12 +188,32 @@ def check_pack(info: PackInfo, task: Task, where: str) -> None:
             raise CandidatesError(f"{where}: its {name} is {found[:64]}, {task.id} has {value}; {again}")
 
 
-def find_pack(task_id: str, given: Path | None) -> Path | None:
-    """Return the pack of a task in the folder `given`, or beside the list `given`; None if there is none."""
+def find_pack(task_id: str, given: Path | None, list_sha256: str) -> Path | None:
+    """Return the pack of a task's list of this hash, None if there is none.
+
+    `given` is a list's file, which a pack may lie beside, or a folder that holds packs, itself or in a folder for each
+    candidate set. Raises CandidatesError for a file that is not a pack.
+    """
     if given is None:
         return None
-    path = given / f"{task_id}{PACK_SUFFIX}" if given.is_dir() else given.with_suffix(PACK_SUFFIX)
-    return path if path.is_file() else None
+    name = f"{task_id}{PACK_SUFFIX}"
+    paths = [given / name, *sorted(given.glob(f"*/{name}"))] if given.is_dir() else [given.with_suffix(PACK_SUFFIX)]
+    return next((path for path in paths if path.is_file() and _read_list_hash(path) == list_sha256), None)
+
+
+def _read_list_hash(path: Path) -> str:
+    with open_untrusted(path, CandidatesError) as file:
+        return _read_metadata(path, file.schema_arrow).list_sha256
+
+
+def _read_metadata(path: Path, schema: pa.Schema) -> _Metadata:
+    try:
+        return _Metadata.model_validate_json((schema.metadata or {}).get(METADATA_KEY, b""))
+    except ValidationError as error:
+        raise CandidatesError(
+            f"{path}: not the metadata of a judgement pack (`mrb candidates pack` makes one): "
+            f"{format_first_problem(error)}"
+        ) from error
 
 
 def _pack_query(data: TaskData, candidates: Candidates, query_id: str, cluster: int) -> PackedQuery:

@@ -70,7 +70,7 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
         names = [path.name for path in sorted(folder.glob(f"*{SUFFIX}"))]
         tasks, passed_over = _match_tasks(names)
     elif not tasks:
-        manifest = _list_folder(pinned)
+        manifest = list_hub_folder(pinned)
         tasks, passed_over = _match_tasks(Path(file.path).name for file in manifest.files)
     if not tasks:
         here = "in the cache, and offline" if is_offline() else "there"
@@ -83,7 +83,7 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
             "pull it on a machine with network access"
         )
     if missing:
-        manifest = manifest or _list_folder(pinned)
+        manifest = manifest or list_hub_folder(pinned)
         lists |= _fetch_lists(pinned, manifest, missing, folder)
     return PulledLists(pinned, folder, {task_id: one for task_id, one in lists.items() if one is not None}, passed_over)
 
@@ -149,9 +149,9 @@ def find_local_lists(given: str | None, tasks: Sequence[Task]) -> tuple[Path | N
     return Path(given), {}
 
 
-def copy_list(path: Path, folder: Path) -> Path:
-    """Copy a list atomically into `folder` and return the path of the copy."""
-    target = folder / path.name
+def copy_list(path: Path, folder: Path, name: str | None = None) -> Path:
+    """Copy a list or pack atomically into `folder`, under `name` if given, and return the path of the copy."""
+    target = folder / (name or path.name)
     with path.open("rb") as source, open_atomically(target) as file:
         shutil.copyfileobj(source, file)
     return target
@@ -207,7 +207,7 @@ def _fetch_lists(pinned: HubFolder, manifest: Manifest, tasks: Sequence[Task], f
     return found
 
 
-def _list_folder(pinned: HubFolder) -> Manifest:
+def list_hub_folder(pinned: HubFolder) -> Manifest:
     """Ask the Hub for the files directly in the folder; a path outside of it is left out."""
     revision = pinned.revision or ""
     listed = list_files(pinned.repository, revision, pinned.folder)

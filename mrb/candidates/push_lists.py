@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrb._util.files import read_json
+from mrb.candidates.judgement_packs import PACK_SUFFIX, check_pack, read_pack
 from mrb.candidates.lists import read_provenance
 from mrb.candidates.pull_lists import SUFFIX, ListInfo, verify_list
-from mrb.data.task import load_task
+from mrb.data.task import Task, load_task
 from mrb.errors import CandidatesError, DataError
 from mrb.hub.address import HubFolder
 from mrb.hub.client import call_with_retries, describe_error, is_offline, list_network_errors
@@ -26,11 +27,13 @@ MAX_MANIFEST_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class LocalList:
-    """A verified local list. `manifest` is the optional file that describes its retriever."""
+    """A verified local list. `manifest` is the optional file that describes its retriever, `pack` its optional
+    judgement pack."""
 
     path: Path
     about: ListInfo
     manifest: Path | None
+    pack: Path | None
 
 
 def find_lists(given: Path) -> list[LocalList]:
@@ -48,7 +51,12 @@ def find_lists(given: Path) -> list[LocalList]:
             raise CandidatesError(f"{path}: a second list for task {task.id}, beside {found[task.id].path.name}")
         about = verify_list(path, task, str(path))
         manifest = path.with_name(f"{path.stem}{MANIFEST}")
-        found[task.id] = LocalList(path, about, _verify_manifest(manifest, about) if manifest.exists() else None)
+        found[task.id] = LocalList(
+            path,
+            about,
+            _verify_manifest(manifest, about) if manifest.exists() else None,
+            _verify_pack(path, task, about),
+        )
     return list(found.values())
 
 
@@ -63,6 +71,8 @@ def push_lists(lists: Sequence[LocalList], target: HubFolder, *, private: bool) 
         files.append((f"{task_id}{SUFFIX}", one.path))
         if one.manifest is not None:
             files.append((f"{task_id}{MANIFEST}", one.manifest))
+        if one.pack is not None:
+            files.append((f"{task_id}{PACK_SUFFIX}", one.pack))
     names = ", ".join(one.about.provenance.task for one in lists)
     message = f"Candidate lists: {names}" if len(lists) <= 3 else f"Candidate lists of {len(lists)} tasks"
     return upload_files(files, target, message, private=private)
@@ -133,6 +143,18 @@ def _hide_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             enable_progress_bars()
+
+
+def _verify_pack(path: Path, task: Task, about: ListInfo) -> Path | None:
+    """Return the judgement pack beside a list, None without one. Raises CandidatesError if it is not the list's."""
+    pack = path.with_suffix(PACK_SUFFIX)
+    if not pack.is_file():
+        return None
+    info = read_pack(pack).info
+    check_pack(info, task, str(pack))
+    if info.list_sha256 != about.sha256:
+        raise CandidatesError(f"{pack}: of another list than {path.name}; make it again: `mrb candidates pack {path}`")
+    return pack
 
 
 def _verify_manifest(path: Path, about: ListInfo) -> Path:

@@ -26,8 +26,16 @@ def command() -> None:
     type=folder_type(exists=True),
     help="A folder of records of `mrb submission verify`; may be repeated. Default: leaderboard/verified.",
 )
+@click.option(
+    "--candidates",
+    "packs",
+    metavar="FOLDER|hf://...",
+    help="Judgement packs, <task>.judgements: submissions get ranks and comparisons without the data sets.",
+)
 @click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
-def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snapshot: str | None) -> None:
+def build(
+    folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], packs: str | None, snapshot: str | None
+) -> None:
     """Write a site with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
 
     A folder is a run, a submission, or a folder of submissions. Rows that are not comparable (another candidate list,
@@ -36,6 +44,7 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
     this disk; `mrb submission validate` does more. Nothing in the --out folder is removed: name a new folder for a
     board without the pages of runs that are gone.
     """
+    from mrb.candidates.pull_packs import find_local_packs
     from mrb.errors import ResultError
     from mrb.leaderboard.build import build as build_site
     from mrb.submission.pull_submissions import find_local_folder
@@ -44,7 +53,9 @@ def build(folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], snaps
         raise ResultError(f"there is no folder {RESULTS} here: name runs or submissions")
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
     local = [find_local_folder(folder) for folder in folders]
-    click.echo(f"board: {build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot)}")
+    folder = find_local_packs(packs)
+    built = build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot, packs=folder)
+    click.echo(f"board: {built}")
 
 
 @command.command()

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mrb.candidates.judgement_packs import MAX_POSITIONS, JudgementPack, PackedQuery, check_pack, read_pack
+from mrb.candidates.judgement_packs import MAX_POSITIONS, JudgementPack, PackedQuery, PackInfo, check_pack, read_pack
 from mrb.candidates.lists import Candidates, Provenance
 from mrb.data.task import Sample, Task
 from mrb.data.task_data import ItemTable, TaskData
-from mrb.errors import CandidatesError, ResultError
+from mrb.errors import ResultError
 from mrb.evaluation.plan import Entry, Plan, make_plan
 from mrb.results.schema import Result
 
@@ -60,32 +60,33 @@ def load_packed_plan(path: Path, result: Result, task: Task, sample: Sample | No
     """Load the plan of a result from the judgement pack in `path`.
 
     Args:
-        path: The pack's file.
-        result: The result; its list must be that of the pack.
+        path: The pack's file, that of the result's list (`find_pack`).
+        result: The result.
         task: The result's task.
         sample: The sample of the result's suite, if its queries are one.
         where: The result, for messages.
 
     Raises:
-        CandidatesError: The pack is damaged, or of another task, definition or list.
+        CandidatesError: The pack is damaged, or of another task or definition.
         ResultError: The result is of raw judgements, or of another definition of the task.
     """
-    pack = _read_pack(path)
-    check_pack(pack.info, task, str(path))
-    if result.task_hash != task.hash or result.data.revision != task.revision:
-        raise ResultError(f"{where}: made with a definition of {task.id} that differs from this version's")
-    if result.data.qrels != "cleaned":
-        raise ResultError(f"{where}: of raw judgements, which no judgement pack has")
-    if pack.info.list_sha256 != result.candidates.sha256:
-        raise CandidatesError(
-            f"{path}: of the list {pack.info.list_sha256[:12]}, {where} is of {result.candidates.sha256[:12]}"
-        )
+    pack = _read_pack(path, path.stat().st_mtime_ns)
+    check_packed_result(pack.info, result, task, f"{path}, for {where}")
     limit = result.counts.queries if result.data.selection == "limit" else None
     return make_packed_plan(pack, task, result.candidates.depth, limit=limit, sample=sample)
 
 
+def check_packed_result(info: PackInfo, result: Result, task: Task, where: str) -> None:
+    """Refuse a pack that is not of a result's task and definition (arguments as in `load_packed_plan`)."""
+    check_pack(info, task, where)
+    if result.task_hash != task.hash or result.data.revision != task.revision:
+        raise ResultError(f"{where}: the result was made with another definition of {task.id} than this version's")
+    if result.data.qrels != "cleaned":
+        raise ResultError(f"{where}: the result is of raw judgements, which no judgement pack has")
+
+
 @lru_cache(maxsize=4)
-def _read_pack(path: Path) -> JudgementPack:
+def _read_pack(path: Path, modified_ns: int) -> JudgementPack:
     # Many submissions have rankings of one task: its pack is read once.
     return read_pack(path)
 

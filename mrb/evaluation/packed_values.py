@@ -28,7 +28,7 @@ Order = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class PackedJudgements:
-    """The judgements of the queries of a result.
+    """The judgements of the queries of a result. `info` and `sha256` are those of the pack.
 
     `clusters` is int64[n], `parts` is as in `find_query_parts`. `grades` is uint16[n, width], the grade of each
     position of the list; `listed` is bool[n, width], the positions that a ranking has: within the depth, no self-match.
@@ -36,6 +36,7 @@ class PackedJudgements:
     """
 
     info: PackInfo
+    sha256: str
     query_ids: tuple[str, ...]
     clusters: npt.NDArray[np.int64]
     parts: tuple[str, ...] | None
@@ -79,11 +80,17 @@ class PackedJudgements:
         return self.measure_orders([np.flatnonzero(row).astype(np.uint8) for row in self.listed], "first stage")
 
 
-@lru_cache(maxsize=64)  # the lists of a whole suite: every submission has rankings of them all
 def load_packed_judgements(
     path: Path, task: Task, depth: int, *, limit: int | None = None, sample: Sample | None = None
 ) -> PackedJudgements:
     """Read a pack for the queries and the depth of a result. CandidatesError if it is damaged."""
+    return _load_judgements(path, path.stat().st_mtime_ns, task, depth, limit, sample)
+
+
+@lru_cache(maxsize=64)  # the lists of a whole suite: every submission has rankings of them all
+def _load_judgements(
+    path: Path, modified_ns: int, task: Task, depth: int, limit: int | None, sample: Sample | None
+) -> PackedJudgements:
     return unpack_judgements(read_pack(path), task, depth, limit=limit, sample=sample)
 
 
@@ -108,6 +115,7 @@ def unpack_judgements(
     query_ids = tuple(query.query_id for query in queries)
     return PackedJudgements(
         pack.info,
+        pack.sha256,
         query_ids,
         np.array(clusters, np.int64),
         find_query_parts(task, query_ids),

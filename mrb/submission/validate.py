@@ -74,7 +74,7 @@ def validate_submission(received: ReceivedSubmission, candidates: Path | None = 
     for task_id, result in received.submission.results.items():
         rows = read_checked_rankings(received, task_id)
         reason = find_missing_input(received.get_task(task_id), candidates, result.candidates.sha256)
-        pack = find_pack(task_id, candidates) if reason is not None else None
+        pack = find_pack(task_id, candidates, result.candidates.sha256) if reason is not None else None
         if reason is not None and pack is None:
             missing[task_id] = reason
             continue

@@ -96,11 +96,17 @@ def test_an_order_that_is_none_of_the_candidates_is_refused(faq: Plan) -> None:
         judged.measure_orders([good], "here")
 
 
-def test_a_pack_is_found_beside_its_list(tmp_path: Path) -> None:
-    path = tmp_path / "mini-faq-t2t.judgements"
-    path.touch()
-    assert find_pack("mini-faq-t2t", tmp_path) == find_pack("mini-faq-t2t", path.with_suffix(".parquet")) == path
-    assert find_pack("mini-flag-t2i", tmp_path) is None and find_pack("mini-faq-t2t", None) is None
+def test_a_pack_is_found_by_its_list(faq: Plan, tmp_path: Path) -> None:
+    task_id, sha256 = "mini-faq-t2t", faq.candidates.sha256
+    path = tmp_path / "bm25s" / f"{task_id}.judgements"
+    write_pack(make_pack(faq), path)
+    for given in (path.parent, path.with_suffix(".parquet"), tmp_path):
+        assert find_pack(task_id, given, sha256) == path
+        assert find_pack(task_id, given, "0" * 64) is None
+    assert find_pack("mini-flag-t2i", tmp_path, sha256) is None and find_pack(task_id, None, sha256) is None
+    path.with_name("mini-flag-t2i.judgements").write_bytes(b"PAR1")
+    with pytest.raises(CandidatesError, match=r"mini-flag-t2i.judgements: damaged parquet"):
+        find_pack("mini-flag-t2i", tmp_path, sha256)
 
 
 @pytest.mark.parametrize("field", ["task", "task_hash", "revision"])

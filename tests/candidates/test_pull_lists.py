@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,31 @@ def test_what_is_pushed_is_what_is_pulled(
     for task in TASKS:
         assert (tmp_path / "copied" / f"{task}.parquet").read_bytes() == (made / f"{task}.parquet").read_bytes()
     assert {path.name for path in (tmp_path / "copied").iterdir()} == {f"{task}.parquet" for task in TASKS}
+
+
+def test_a_judgement_pack_travels_with_its_list_and_alone(hub: Hub, mrb: Mrb, made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path / "lists")
+    task = TASKS[0]
+    done = mrb("candidates", "pack", f"lists/{task}.parquet")
+    assert done.stdout.startswith(f"lists/{task}.judgements: "), done.stderr
+    assert mrb("candidates", "push", "lists", PLACE, env=LOGGED_IN).returncode == 0
+    commit = hub.branches["org/lists", "main"]
+    assert f"{task}.judgements" in hub.repositories["org/lists", commit]
+
+    hub.requests.clear()
+    (tmp_path / "results").mkdir()
+    assert mrb("run", "--model", "random", "--suite", "mini", "--limit", "2").returncode == 0
+    words = ("submission", "make", "runs/random", "--organisation", "o", "--model-name", "m", "--allow-incomplete")
+    assert mrb(*words, "--to", "results").returncode == 0
+    done = mrb("leaderboard", "build", "results", "--candidates", PLACE)
+    assert done.returncode == 0, done.stderr
+    assert [asked for asked in hub.requests if f"{task}.judgements" in asked]
+    assert not [asked for asked in hub.requests if ".parquet" in asked], "lists are not fetched for a board"
+
+    (tmp_path / "lists" / f"{TASKS[1]}.judgements").write_bytes(
+        (tmp_path / "lists" / f"{task}.judgements").read_bytes()
+    )
+    refused(mrb("candidates", "push", "lists", PLACE, env=LOGGED_IN), f"{TASKS[1]}.judgements: its task is {task}")
 
 
 def test_a_submission_is_pushed_as_the_folder_that_it_is(hub: Hub, mrb: Mrb, tmp_path: Path) -> None:

@@ -115,6 +115,27 @@ def test_a_submission_is_validated_with_and_without_the_data(elsewhere: Callable
     assert done.returncode == 0, done.stderr
 
 
+def test_a_submission_is_validated_by_a_judgement_pack_alone(
+    elsewhere: Callable[..., Done], shop: Path, tmp_path: Path
+) -> None:
+    data = ("--data", shop / "shop")
+    assert elsewhere(
+        "submission", "make", "runs/surface", "--organisation", "me", "--model-name", "surface", *data
+    ).returncode == 0  # fmt: skip
+    done = elsewhere("candidates", "pack", "shop", *data, "--out", "packs")
+    assert done.stdout.startswith("packs/shop.judgements: 50 queries, "), done.stderr
+    shutil.rmtree(tmp_path / "cache")
+    done = elsewhere("submission", "validate", "submissions/me__surface", "--candidates", "packs")
+    assert "shop: recomputed from the judgement pack packs/shop.judgements" in done.stdout, done.stderr
+    assert "valid: me__surface, 1 of 1 tasks recomputed, own" in done.stdout
+    path = tmp_path / "submissions" / "me__surface" / "submission.json"
+    stated = json.loads(path.read_text())
+    stated["results"]["shop"]["measures"]["MRR@10"]["mean"] += 1e-6
+    path.write_text(json.dumps(stated))
+    done = elsewhere("submission", "validate", "submissions/me__surface", "--candidates", "packs")
+    assert done.returncode == 2 and "results.shop.measures.MRR@10.mean is " in done.stderr
+
+
 def test_a_definition_that_does_not_fit_its_results_is_refused(elsewhere: Callable[..., Done], tmp_path: Path) -> None:
     path = tmp_path / "runs" / "surface" / "run.json"
     record = json.loads(path.read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,16 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 
+from mrb.candidates.judgement_packs import build_pack, write_pack
 from mrb.cli.main import cli
 from mrb.data.task import load_suite, load_task
 from mrb.errors import MRBError, ResultError
+from mrb.evaluation.plan import load_plan
+from mrb.evaluation.spec import TaskSpec
 from mrb.leaderboard.build import build
 from mrb.leaderboard.pages import assets, overview
 from mrb.leaderboard.site import make_site
+from mrb.leaderboard.tables import per_query_cache
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
 from mrb.leaderboard.tables.runs import read_entries, read_runs
 from mrb.leaderboard.tables.table_grouping import group_runs
@@ -121,6 +126,33 @@ def test_the_first_view_stays_small_however_many_there_are(many: Path) -> None:
     assert len(page.data) + sum(files[path] for path in loaded) < 200_000
 
 
+def test_packs_give_a_board_of_submissions_what_data_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in ("1", "2"):
+        run = trial_run(tmp_path / seed, tasks=MINI.tasks, limit=4, seed=seed)
+        submitted(run, tmp_path / "results", name=f"random-{seed}")
+    for task in map(load_task, MINI.tasks):
+        plan = load_plan(TaskSpec(task, MINI.depth, None))
+        write_pack(build_pack(plan.data, plan.candidates), tmp_path / "packs" / f"{task.id}.judgements")
+    with_data = build([tmp_path / "results"], tmp_path / "data").parent
+    monkeypatch.setenv("MRB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(per_query_cache, "find_missing_input", lambda *_: "not here")
+    with_packs = build([tmp_path / "results"], tmp_path / "site", packs=tmp_path / "packs").parent
+    files = {path.relative_to(with_data) for path in with_data.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(with_packs) for path in with_packs.rglob("*") if path.is_file()}
+    assert [str(path) for path in files if (with_data / path).read_bytes() != (with_packs / path).read_bytes()] == []
+    assert any("compare" in path.parts for path in files)
+    (board,) = make_site(read_entries([tmp_path / "results"])).boards.values()
+    assert {rank.note for rank in board.standing.ranks.values()} == {"neither data nor judgement pack here"}
+
+    task = load_task(MINI.tasks[0])
+    changed = load_plan(TaskSpec(task, MINI.depth, None))
+    wrong = {query_id: dict.fromkeys(changed.candidates.get(query_id)[0], 1) for query_id in changed.query_ids}
+    data = replace(changed.data, qrels=wrong)
+    write_pack(build_pack(data, changed.candidates), tmp_path / "packs" / f"{task.id}.judgements")
+    with pytest.raises(ResultError, match=rf"rankings/{task.id}\.parquet: nDCG@5 is .*, mrb__random-1 states "):
+        build([tmp_path / "results"], tmp_path / "other", packs=tmp_path / "packs")
+
+
 def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many: Path) -> None:
     checked = validate_submission(read_submission_folder(many / "synthetic__model-0003"))
     assert checked.recomputed == () and set(checked.not_recomputed) == set(load_suite("mrb").tasks)
@@ -146,7 +178,6 @@ def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many:
 def test_what_can_be_checked_without_data_is_checked(
     many: Path, tmp_path: Path, field: tuple[str, ...], words: str
 ) -> None:
-    import shutil
 
     folder = Path(shutil.copytree(many / "synthetic__model-0001", tmp_path / "synthetic__model-0001"))
     value = json.loads((folder / "submission.json").read_text())
@@ -160,7 +191,6 @@ def test_what_can_be_checked_without_data_is_checked(
 
 
 def test_the_default_folder_is_the_repositorys(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
 
     monkeypatch.chdir(tmp_path)
     nothing = CliRunner().invoke(cli, ["leaderboard", "build"])

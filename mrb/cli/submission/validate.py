@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from mrb.cli.options import DATA_OF_RUN, LISTS, add_candidates_option, add_data_option, open_all_data
+
+if TYPE_CHECKING:
+    from mrb.data.task import Task
 
 T = TypeVar("T")
 
@@ -77,13 +80,12 @@ def _result(path: Path) -> None:
 
 
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
-    from mrb.candidates.pull_lists import find_local_lists
     from mrb.errors import ResultError
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.validate import validate_submission
 
     received = read_submission_folder(folder)
-    lists, _ = find_local_lists(candidates, [received.get_task(task_id) for task_id in received.submission.results])
+    lists = _find_lists(candidates, [received.get_task(task_id) for task_id in received.submission.results])
     checked = validate_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
@@ -99,3 +101,14 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
         )
     done, of = len(checked.recomputed), len(received.submission.results)
     click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")
+
+
+def _find_lists(given: str | None, tasks: Sequence[Task]) -> Path | None:
+    """The folder of the lists of tasks whose data is here, and of the judgement packs of the others."""
+    from mrb.candidates.pull_lists import find_local_lists
+    from mrb.candidates.pull_packs import find_local_packs
+    from mrb.data.pull_data import is_local
+
+    here = [task for task in tasks if is_local(task)]
+    folder = find_local_packs(given, tasks) if len(here) < len(tasks) else None
+    return find_local_lists(given, here)[0] if here else folder

@@ -1,0 +1,52 @@
+"""Pull judgement packs from the Hub at a commit into MRB's cache, beside the lists that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrb.candidates.judgement_packs import PACK_SUFFIX, check_pack, read_pack
+from mrb.candidates.pull_lists import copy_list, find_local_lists, list_hub_folder
+from mrb.data.task import Task, load_task
+from mrb.errors import MRBError
+from mrb.hub.address import HubFolder, is_address, parse_address
+from mrb.hub.client import is_offline, remove_cached_file, verify_file
+from mrb.hub.manifest import find_cache_root
+from mrb.hub.revision import name_folder, resolve_revision
+
+
+def find_local_packs(given: str | None, tasks: Sequence[Task] = ()) -> Path | None:
+    """Return the folder of judgement packs that `--candidates` names; an address is pulled first, None stays None.
+
+    Raises CandidatesError if the path does not exist.
+    """
+    if given is None:
+        return None
+    return pull_packs(parse_address(given), tasks) if is_address(given) else find_local_lists(given, tasks)[0]
+
+
+def pull_packs(source: HubFolder, tasks: Sequence[Task]) -> Path:
+    """Pull and verify the judgement packs of `tasks` that the folder has, or all of them if `tasks` is empty.
+
+    Returns the folder in MRB's cache that holds them. Offline, those in the cache are used. Raises DataError or
+    CandidatesError if repository, revision or folder does not exist, and for a file that is not a pack of its task.
+    """
+    pinned = resolve_revision(source)
+    folder = find_cache_root() / "candidates" / name_folder(pinned) / (pinned.revision or "") / pinned.folder
+    if is_offline():
+        return folder
+    manifest = list_hub_folder(pinned)
+    wanted = {task.id for task in tasks}
+    for file in manifest.files:
+        name = Path(file.path).name
+        task_id = name.removesuffix(PACK_SUFFIX)
+        if not name.endswith(PACK_SUFFIX) or (wanted and task_id not in wanted) or (folder / name).is_file():
+            continue
+        local, _ = verify_file(manifest, file.path)
+        try:
+            check_pack(read_pack(local).info, load_task(task_id), f"{pinned}: {file.path}")
+        except MRBError:
+            remove_cached_file(local)
+            raise
+        copy_list(local, folder, name)
+    return folder
