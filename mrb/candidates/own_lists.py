@@ -108,13 +108,14 @@ def _convert(task: Task, source: Path) -> Path:
     """Return `source` if it is an MRB list, else the list that is made of its scores."""
     if source.suffix == ".parquet" and _is_mrb_list(source):
         return source
-    from mrb.candidates.score_files import import_candidates, read_scores  # it needs the modules that need this one
+    from mrb.candidates.score_files import import_candidates  # it needs the modules that need this one
+    from mrb.candidates.task_scores import read_task_scores
 
     key = hash_json([_hash_basis(task), hash_file(source)])
     path = _locate_cache() / "files" / key[:24] / f"{task.id}.parquet"
     if path.is_file():
         return path
-    scores = read_scores(source)
+    scores = read_task_scores(source, task)
     data = load_task_data(task)
     own = task.rules.drop_identical_ids  # a query that is in the corpus leaves its own list
     longest = max(len(scores.get(query) or ()) - (own and query in scores.get(query, ())) for query in data.queries)

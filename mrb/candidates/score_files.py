@@ -1,4 +1,4 @@
-"""Read scores made by other tools (TREC runs, mteb's prediction files, Parquet) and make candidate lists from them.
+"""Read scores made by other tools (TREC runs, mteb's and RankLLM's files, Parquet) and make candidate lists from them.
 
 Files are untrusted: nothing in them is executed, and no id is used as a path.
 """
@@ -10,7 +10,7 @@ import math
 import re
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +23,21 @@ from mrb._util.files import compute_unpacked_limit, parse_json, read_all
 from mrb._util.parquet import open_untrusted, read_batches
 from mrb.candidates.candidate_sets import check_candidate_set
 from mrb.candidates.lists import Candidates, build_candidates, make_provenance
+from mrb.candidates.request_files import KEYS, iterate_requests
 from mrb.candidates.self_matches import RankedList, cut_list, find_self_matches
 from mrb.candidates.top_k import select_top_k
 from mrb.data.json_rows import iterate_objects
 from mrb.data.task_data import TaskData
 from mrb.errors import CandidatesError, ResultError, to_one_line
 
-Format = Literal["trec", "mteb", "parquet", "top_ranked"]
+Format = Literal["trec", "mteb", "parquet", "top_ranked", "rank_llm"]
 Scores = Mapping[str, Mapping[str, float]]
 """Query id -> document id -> score, a finite number in the range of float32."""
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_LINE_BYTES = 64 * 1024
+MAX_QUERY_BYTES = 256 * 1024**2
+"""Longest line of JSON: a query with the texts of its candidates."""
 MAX_RANKED = 200_000_000
 """Most values of a `top_ranked` table."""
 _RANKED = ("query-id", "corpus-ids")
@@ -67,9 +70,10 @@ def read_scores(
         path: The file.
         form: "trec" (`query Q0 document rank score tag`; the rank is ignored), "mteb" (JSON of mteb's
             `prediction_folder`, or a plain object of queries), "parquet" (columns query_id, doc_id, score; others are
-            ignored) or "top_ranked" (mteb's table with a list `corpus-ids` for each `query-id`, parquet or one object
-            per line; it has no scores, so the document at rank n gets -n). If None, it follows from the file's suffix
-            (.json, .jsonl, .parquet, otherwise TREC) and, for parquet, from its columns.
+            ignored), "rank_llm" (RankLLM's requests or results: one object per line, or one array) or "top_ranked"
+            (the table of mteb and HAKARI-Bench with a list `corpus-ids` for each `query-id`, parquet or one object per
+            line; it has no scores, so the document at rank n gets -n). If None, it follows from the file's suffix
+            (.json, .jsonl, .parquet, otherwise TREC) and from what the file begins with or its columns.
         subset: The subset to read from an mteb file with several.
         split: The split to read from an mteb file with several.
 
@@ -83,11 +87,7 @@ def read_scores(
     form = form or _guess_format(path)
     if form != "mteb" and (subset is not None or split is not None):
         raise ResultError(f"{path}: --subset and --split are for mteb's files, this is read as {form}")
-    if form == "mteb":
-        scores = _read_mteb(path, subset, split)
-    else:
-        read = {"parquet": _read_parquet, "top_ranked": _read_top_ranked, "trec": _read_trec}[form]
-        scores = _group_by_query(path, read(path))
+    scores = _read_mteb(path, subset, split) if form == "mteb" else _group_by_query(path, _READERS[form](path))
     if not scores:
         raise ResultError(f"{path}: holds no scores")
     return scores
@@ -167,6 +167,12 @@ def _guess_format(path: Path) -> Format:
     if form == "parquet":
         with open_untrusted(path, ResultError) as file:
             return "top_ranked" if _RANKED[1] in file.schema_arrow.names else "parquet"
+    if form == "mteb":
+        with _open_file(path) as (content, _):
+            return "rank_llm" if content.read(64).removeprefix(BOM_UTF8).lstrip().startswith(b"[") else "mteb"
+    if form == "top_ranked":
+        _, row = next(_iterate_lines(path), ("", None))
+        return "rank_llm" if isinstance(row, dict) and row.keys() >= KEYS else "top_ranked"
     return form
 
 
@@ -249,6 +255,33 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, str, float]]:
                 yield query_id, doc_id, _check_score(score, f"{path}: query {query_id!r}, document {doc_id!r}")
 
 
+def _read_requests(path: Path) -> Iterator[tuple[str, str, float]]:
+    lines = Path(path.name.lower().removesuffix(".gz")).suffix == ".jsonl"
+    for query_id, doc_id, score, place in iterate_requests(_iterate_lines(path) if lines else _iterate_array(path)):
+        yield query_id, doc_id, _check_score(score, place)
+
+
+def _iterate_lines(path: Path) -> Iterator[tuple[str, object]]:
+    """Yield (place, value) of JSON Lines."""
+    with _open_file(path) as (file, left):
+        for number, raw in enumerate(iter(lambda: file.readline(MAX_QUERY_BYTES + 1), b""), start=1):
+            left -= len(raw)
+            if len(raw) > MAX_QUERY_BYTES or left < 0:
+                raise ResultError(f"{path}, line {number}: too long a line, or too much content for a file of its size")
+            if raw.strip():
+                yield f"{path}, line {number}", parse_json(raw, path)
+
+
+def _iterate_array(path: Path) -> Iterator[tuple[str, object]]:
+    """Yield (place, value) of one JSON array."""
+    with _open_file(path) as (file, limit):
+        values = parse_json(read_all(file, path, limit), path)
+    if not isinstance(values, list):
+        raise ResultError(f"{path}: not a JSON array")
+    for number, value in enumerate(values, start=1):
+        yield f"{path}, object {number}", value
+
+
 def _read_top_ranked(path: Path) -> Iterator[tuple[str, str, float]]:
     """Yield the pairs of mteb's table; the score is minus the rank, because the table has no scores."""
     for place, query_id, doc_ids in _iterate_ranked(path):
@@ -282,6 +315,14 @@ def _iterate_ranked(path: Path) -> Iterator[tuple[str, object, object]]:
             for row in batch.to_pylist():
                 number += 1
                 yield f"{path}, row {number}", row[_RANKED[0]], row[_RANKED[1]]
+
+
+_READERS: Mapping[Format, Callable[[Path], Iterator[tuple[str, str, float]]]] = {
+    "parquet": _read_parquet,
+    "rank_llm": _read_requests,
+    "top_ranked": _read_top_ranked,
+    "trec": _read_trec,
+}
 
 
 def _read_mteb(path: Path, subset: str | None, split: str | None) -> Scores:

@@ -19,7 +19,7 @@ Decorator = Callable[[Function], Function]
 
 RERANKER = "Installed adapter (mrb models), my_adapter(.py), module:Class; or a model: ORG/NAME[@COMMIT], a folder."
 LISTS = "A candidate list, a folder of <task>.parquet, or hf://datasets/ORG/NAME[@REVISION][/FOLDER]."
-FORMATS = ("trec", "mteb", "parquet", "top_ranked")
+FORMATS = ("trec", "mteb", "parquet", "top_ranked", "rank_llm")
 """Formats of score files."""
 
 

@@ -54,12 +54,12 @@ def command(
 ) -> None:
     """Measure the scores in FILE on a task, and print a table.
 
-    FILE is a TREC run, a parquet of query_id, doc_id, score, or an mteb prediction file. It must score every candidate
-    of the task's list.
+    FILE is a TREC run, a parquet of query_id, doc_id, score, a prediction file of mteb, or a result of RankLLM. It
+    must score every candidate of the task's list.
     """
     from mrb._util.terminal import find_screen
     from mrb.candidates.pull_lists import find_local_lists
-    from mrb.candidates.score_files import read_scores
+    from mrb.candidates.task_scores import read_task_scores
     from mrb.evaluation.foreign_scores import describe_file, make_run, score_file, write_scored
     from mrb.evaluation.spec import select_tasks
     from mrb.results.table import format_run
@@ -70,7 +70,7 @@ def command(
         raise ResultError(f"{file}: to score a file, name its task with --task")
     spec = select_tasks(suite_id, [task_id], [], depth, "raw" if raw_qrels else "cleaned")
     info = describe_file(file, spec.tasks[0], name=check_run_name(name), kind=kind, uses_first_stage=not blind)
-    scores = read_scores(file, form, subset=subset, split=split)
+    scores = read_task_scores(file, spec.tasks[0], form, subset=subset, split=split)
     lists, _ = find_local_lists(candidates, spec.tasks)
     scored = score_file(replace(spec, candidates=lists).task_spec(spec.tasks[0]), scores, info, str(file))
     run = make_run(scored, ("mrb", *sys.argv[1:]))

@@ -124,7 +124,7 @@ def test_a_score_that_is_no_finite_float32_is_refused_with_its_line(tmp_path: Pa
         ("p.json", b'{"q": {"\xed\xa0\x80": 1}}', "not valid JSON"),
         ("p.json", '{"q": {"d": 1' + "0" * 5000 + "}}", "not valid JSON: .*4300 digits"),
         ("p.json", '{"a":' * 100_000, "nested too deeply"),
-        ("p.json", "[1]", "not a JSON object"),
+        ("p.json", "[1]", "object 1: wanted an object with `query` and a list"),
         ("p.json", '{"q": {"d": 1, "d": 2}}', "occurs twice"),
         ("p.json", '{"q": {"d": NaN}}', "NaN"),
         ("p.json", '{"q": {"d": true}}', "query 'q', document 'd': the score is True"),

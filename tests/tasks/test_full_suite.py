@@ -15,7 +15,7 @@ import pytest
 
 from mrb.hub.table_discovery import detect_format
 from tests.builders.commands import start_commands
-from tests.builders.hub import sized
+from tests.builders.hub import import_predictions, sized
 from tests.builders.hub.repositories import DOCUMENTS, QUERIES, Repository, repositories
 from tests.builders.hub.server import Hub
 
@@ -87,6 +87,18 @@ def walked(
         *table, told = mrb("data", "table").splitlines()
         print("\n".join(table))
         yield Walked(folder, hub.url, _by_task(lines), _by_task(table), told, doctor, asked, list(hub.requests))
+
+
+def test_predictions_that_mteb_wrote_become_lists_of_all_forty(
+    walked: Walked, environment: Callable[[Path, str], dict[str, str]]
+) -> None:
+    command = [sys.executable, import_predictions.__file__]
+    done = subprocess.run(
+        command, env=environment(walked.folder, walked.url), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = {row[0]: [int(number) for number in row[1:]] for row in map(str.split, done.stdout.splitlines())}
+    assert found == {task: [QUERIES * len(of(task)), QUERIES * len(of(task)) * DEPTH, 0] for task in TASKS}
 
 
 def _by_task(lines: list[str]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mrb.cli.candidates.check import check
+from mrb.cli.candidates.export import export
 from mrb.cli.candidates.hub import pull, push
 from mrb.cli.candidates.import_lists import import_lists
 from mrb.cli.candidates.make import make
@@ -14,8 +15,8 @@ from mrb.cli.candidates.show import show
 
 @click.group()
 def command() -> None:
-    """Make, show, check, import, pack and share first-stage lists."""
+    """Make, show, check, import, export, pack and share first-stage lists."""
 
 
-for one in (check, import_lists, make, pack, pull, push, show):
+for one in (check, export, import_lists, make, pack, pull, push, show):
     command.add_command(one)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import add_depth_option, add_out_option, add_score_file_options, add_single_task_option, file_type
+from mrb.cli.options import add_depth_option, add_out_option, add_score_file_options, add_single_task_option
 
 if TYPE_CHECKING:
     from mrb.candidates.score_files import Format
 
 
 @click.command("import")
-@click.argument("file", type=file_type(exists=True))
+@click.argument("file", metavar="FILE|FOLDER", type=click.Path(exists=True, path_type=Path))
 @add_single_task_option("The task that the lists are for.", required=True)
 @click.option("--first-stage", required=True, metavar="NAME", help="What made the lists; recorded in the result.")
 @add_depth_option("Documents per query.", default=100)
@@ -36,20 +36,23 @@ def import_lists(
     skip_unknown: bool,
     out: Path,
 ) -> None:
-    """Make <task>.parquet from a TREC run, an mteb prediction file or top_ranked table, or a parquet of query_id,
-    doc_id, score.
+    """Make <task>.parquet from another tool's file: a TREC run, mteb's predictions, a top_ranked table of mteb or
+    HAKARI-Bench, RankLLM's requests, or a parquet of query_id, doc_id, score.
 
-    Scores decide the order, every id must be the task's, and self-matches are removed before the lists are cut.
+    FOLDER is the prediction folder of mteb; for CQADupStack it has a file for each forum. Ids as mteb changes them
+    (ViDoRe's query-test-7) are read as the task's. Scores decide the order, every id must be the task's, and
+    self-matches are removed before the lists are cut.
     """
     from mrb.candidates.lists import write_parquet
-    from mrb.candidates.score_files import import_candidates, read_scores
+    from mrb.candidates.score_files import import_candidates
+    from mrb.candidates.task_scores import read_task_scores
     from mrb.data.corpus_subset import NeededDocuments
     from mrb.data.load import load_task_data
     from mrb.data.own_tasks import resolve_task
     from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 
     task = resolve_task(task_id)
-    scores = read_scores(file, form, subset=subset, split=split)
+    scores = read_task_scores(file, task, form, subset=subset, split=split)
     data = load_task_data(task, needed=NeededDocuments.of(doc_id for found in scores.values() for doc_id in found))
     found = import_candidates(
         data,
@@ -59,7 +62,7 @@ def import_lists(
         track=track,
         allow_missing=allow_missing,
         skip_unknown=skip_unknown,
-        source=file,
+        source=file if file.is_file() else None,
     )
     path = out / f"{task.id}.parquet"
     write_parquet(found.candidates, path)
