@@ -206,6 +206,7 @@ def compare(
     *runs: Run | PathLike,
     measure: str = str(HEADLINE),
     tasks: str | Sequence[str] | None = None,
+    suite: str | None = None,
     named: int = 3,
 ) -> Comparison:
     """Compare two or more runs on their common tasks, as `mrb compare` does.
@@ -214,13 +215,15 @@ def compare(
         runs: Runs, or their folders; the first is the base.
         measure: The measure to compare by.
         tasks: Compare these tasks only, which every run must have.
+        suite: Compare the tasks of this suite or sub-suite only, such as `mrb-text-query`.
         named: Number of the largest wins and losses to keep per task.
 
     Returns:
         Gains over the base with intervals and p values: `print(comparison)`, `comparison.to_frame()`.
 
     Raises:
-        ResultError: The runs are not comparable, or fewer than two.
+        ResultError: The runs are not comparable, or fewer than two, or one has no result of the suite.
+        TaskError: There is no such suite.
 
     Example:
         >>> import mrb
@@ -230,11 +233,13 @@ def compare(
     """
     from mrb.results.compare import compare as compare_runs
     from mrb.results.run import Run
+    from mrb.results.sub_suites import restrict_runs
 
     for run in runs:
         if not isinstance(run, (Run, str, os.PathLike)):
             raise ResultError(f"a run is mrb.Run or a folder, not {type(run).__name__}: mrb.compare(a, b), or *list")
     loaded = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    loaded = restrict_runs(loaded, suite)
     return compare_runs(loaded, measure=measure, task_ids=_list_names(tasks), named=named)
 
 
@@ -287,7 +292,7 @@ def list_tasks(suite: str | None = None, type: str | None = None) -> list[Task]:
     """Return the definitions of tasks: those of a suite in its order, else all, sorted by id.
 
     Args:
-        suite: A suite, by id: `mini`, `mrb` or `mrb-lite`.
+        suite: A suite or sub-suite, by id, such as `mini`, `mrb` or `mrb-text-query`.
         type: A task type, such as `t2i`.
 
     Raises:

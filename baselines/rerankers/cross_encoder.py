@@ -6,12 +6,14 @@ each model's own. Tested here on tiny checkpoints of random weights; never run o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 from typing import Any, Literal, Self
 
 from mrb.baselines._util.lazy_import import import_or_refuse
+from mrb.baselines._util.pair_inputs import derive_pair_inputs, list_refusals, narrow_inputs, takes_parts
 from mrb.baselines._util.sentence_models import (
     INSTALL,
     borrow_model,
@@ -23,12 +25,14 @@ from mrb.baselines._util.sentence_models import (
 )
 from mrb.data.inputs import StatedInputs
 from mrb.data.items import Item
-from mrb.data.task import Modality
 from mrb.engine.batching import CPU_TOKENS, make_batches
 from mrb.engine.identity import describe_model, hash_loaded_checkpoint
 from mrb.errors import AdapterError
+from mrb.rerankers.declaration import parse_inputs
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
+
+logger = logging.getLogger(__name__)
 
 _PAIRS_AHEAD = 512
 """Number of pairs that are sorted by length together."""
@@ -45,9 +49,11 @@ class CrossEncoder:
     Options: `path` (Hub id or folder), `revision`, `device` (default: the fastest available), `dtype`, `max_length`
     (tokens of a pair, truncated by the tokenizer; default: the model's own), `batch_size` (0: on a CPU about 512
     tokens, elsewhere 32 rows), `instruction` (pass the task's instruction as the model's prompt; off: the model's own
-    prompt), `trust_remote_code` (off).
+    prompt), `inputs` (a list, or an object with the lists `query` and `document`: less than what the model takes),
+    `trust_remote_code` (off).
 
-    Covers text, and image and image+text if the model's modalities include them. Raises AdapterError if the model gives
+    Covers text, and on each side image and image+text if the model's modalities include them and its chat template
+    renders them there; the log says what it refuses and why. Raises AdapterError if the model gives
     more than one score per pair, or if a weight is missing from the checkpoint and would be random.
     """
 
@@ -75,6 +81,7 @@ class CrossEncoder:
         max_length: int | None = None,
         batch_size: int = 0,
         instruction: bool = False,
+        inputs: StatedInputs | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         _check_batch_size(self.name, batch_size)
@@ -88,35 +95,44 @@ class CrossEncoder:
             trust_remote_code=trust_remote_code,
             options={"max_length": max_length},
         )
-        self._take(model, path, batch_size, instruction)
+        self._take(model, path, batch_size, instruction, inputs)
         _set_padding(self.name, path, model)
         read_special_tokens_as_text(model)
         self.version = f"{self.version}+{hash_loaded_checkpoint(path, revision)}"
 
     @classmethod
-    def from_model(cls, model: Any, batch_size: int = 0, instruction: bool = False) -> Self:
+    def from_model(
+        cls, model: Any, batch_size: int = 0, instruction: bool = False, inputs: StatedInputs | None = None
+    ) -> Self:
         """Return a reranker of a live CrossEncoder, which is used as it is and left as it was.
 
         Args:
             model: The model.
             batch_size: Rows per batch; 0: on a CPU about 512 tokens, elsewhere 32 rows.
             instruction: Pass the task's instruction as the model's prompt.
+            inputs: What of it is scored, if that is less than what the model takes.
 
         Raises:
-            AdapterError: The model takes no text, or gives more than one score per pair.
+            AdapterError: The model takes no text or not these inputs, or gives more than one score per pair.
         """
         _check_batch_size(cls.name, batch_size)
         made = cls.__new__(cls)
-        made._take(model, type(model).__name__, batch_size, instruction)
+        made._take(model, type(model).__name__, batch_size, instruction, inputs)
         made._lend = lambda: _borrow_padded(cls.name, model)
         return made
 
-    def _take(self, model: Any, path: str, batch_size: int, instruction: bool) -> None:
+    def _take(self, model: Any, path: str, batch_size: int, instruction: bool, inputs: StatedInputs | None) -> None:
         _check_head(self.name, path, model)
         self._model = model
-        self.inputs = _read_inputs(self.name, path, model)
-        self._as_parts = _takes_parts(model)
-        self.max_images = None if self._as_parts and takes_image_lists() else 1
+        found = derive_pair_inputs(self.name, path, model)
+        for line in list_refusals(found):
+            logger.info(f"{self.name}: {path}: {line}")
+        taken = found.inputs
+        if inputs is not None:
+            taken = narrow_inputs(self.name, path, found, parse_inputs(self.name, inputs))
+        self.inputs: StatedInputs = {"query": taken.query, "document": taken.document}
+        self._as_parts = takes_parts(model)
+        self.max_images = found.max_images if takes_image_lists() else 1
         self._batch_size = batch_size or (0 if model.device.type == "cpu" else _ROWS)
         self._instruction = instruction
         self._raw = import_or_refuse(self.name, "torch", INSTALL).nn.Identity()
@@ -252,15 +268,3 @@ def _borrow_padded(name: str, model: Any) -> Iterator[None]:
     finally:
         if config is not None:
             config.pad_token_id = own
-
-
-def _read_inputs(name: str, path: str, model: Any) -> tuple[Modality, ...]:
-    if not model.supports("text"):
-        raise AdapterError(f"{name}: {path} takes no text; it takes {', '.join(map(str, model.modalities))}")
-    return ("text", "image", "image+text") if model.supports("image") else ("text",)
-
-
-def _takes_parts(model: Any) -> bool:
-    """Return whether a pair becomes messages with typed parts; otherwise it is two plain texts."""
-    config = getattr(model[0], "modality_config", {}).get("message")
-    return config is not None and config.get("format") != "flat"

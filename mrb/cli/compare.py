@@ -11,7 +11,7 @@ import click
 
 from mrb._util.format import Screen, fold_text
 from mrb._util.terminal import find_screen
-from mrb.cli.options import add_task_option
+from mrb.cli.options import add_suite_option, add_task_option
 from mrb.errors import to_one_line
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", type=click.Path(path_type=Path))
 @click.option("--measure", default="nDCG@10", show_default=True, metavar="NAME", help="By which measure.")
+@add_suite_option("Only the tasks of this suite or sub-suite.")
 @add_task_option()
 @click.option(
     "--top", type=click.IntRange(0, 1000), default=3, show_default=True, help="Largest wins and losses named."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the queries named for each task.")
-def command(runs: tuple[Path, ...], measure: str, task_ids: tuple[str, ...], top: int, as_json: bool) -> None:
+def command(
+    runs: tuple[Path, ...], measure: str, suite_id: str | None, task_ids: tuple[str, ...], top: int, as_json: bool
+) -> None:
     """Compare run folders; differences are those of B, C, ... to A.
 
     Runs compare where task definition, data, queries, candidate list and depth are the same; the averages are over the
@@ -36,8 +39,9 @@ def command(runs: tuple[Path, ...], measure: str, task_ids: tuple[str, ...], top
     from mrb.results.compare import compare
     from mrb.results.comparison_table import format_comparison
     from mrb.results.run import load_run
+    from mrb.results.sub_suites import restrict_runs
 
-    loaded = [load_run(run) for run in runs]
+    loaded = restrict_runs([load_run(run) for run in runs], suite_id)
     found = compare(loaded, measure=measure, task_ids=task_ids, named=top)
     if as_json:
         click.echo(_to_json(found))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import add_task_option
+from mrb.cli.options import add_suite_option, add_task_option
 from mrb.errors import MRBError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
     "--measure", default="nDCG@10", show_default=True, metavar="NAME", help="latex, markdown, several runs: which one."
 )
 @click.option("--intervals", is_flag=True, help="markdown and several runs: 95 % intervals too.")
+@add_suite_option("Only the tasks and averages of this suite or sub-suite.")
 @add_task_option("trec: only this task; may be repeated.")
 @click.option("--raw-scores", is_flag=True, help="trec: the reranker's scores; a reader may order ties otherwise.")
 @click.option("--benchmark", metavar="ORG/NAME[@REVISION]", help="eval-results: the Hub data set that names the tasks.")
@@ -40,6 +41,7 @@ def command(
     tracker: str | None,
     measure: str,
     intervals: bool,
+    suite_id: str | None,
     task_ids: tuple[str, ...],
     raw_scores: bool,
     benchmark: str | None,
@@ -53,6 +55,7 @@ def command(
     MRB's order.
     """
     from mrb.results.run import load_run
+    from mrb.results.sub_suites import restrict_runs
 
     if (form is None) == (tracker is None):
         raise MRBError(f"give either --format ({', '.join(FORMATS)}) or --to ({', '.join(TRACKERS)})")
@@ -60,7 +63,7 @@ def command(
         raise MRBError("--benchmark ORG/NAME is for --format eval-results, which needs it")
     if len(runs) > 1 and form not in (None, *TABLES):
         raise MRBError(f"--format {form} takes one run; several go into one table with {', '.join(TABLES)}")
-    loaded = [load_run(run) for run in runs]
+    loaded = restrict_runs([load_run(run) for run in runs], suite_id)
     if tracker is not None:
         from mrb.results.trackers import log_run
 

@@ -146,11 +146,15 @@ def read_max_images(name: str, target: object) -> int | None:
 
 
 def read_inputs(name: str, target: Any) -> Inputs:
-    """Return what an adapter takes, from its attribute `inputs`: a collection of modalities, or one for each side.
+    """Return what an adapter takes, from its attribute `inputs`; without it everything. Raises as `parse_inputs`."""
+    return parse_inputs(name, getattr(target, "inputs", MODALITIES))
 
-    Without the attribute it takes everything. Raises AdapterError if the attribute is neither.
+
+def parse_inputs(name: str, stated: object) -> Inputs:
+    """Return stated inputs: a collection of modalities, or one for each side. Raises AdapterError if they are neither.
+
+    `name` is that of the adapter, for the message.
     """
-    stated = getattr(target, "inputs", MODALITIES)
     if not isinstance(stated, Mapping):
         both = _read_modalities(name, "inputs", stated)
         return Inputs(query=both, document=both)

@@ -14,7 +14,7 @@ from mrb.errors import ResultError, to_one_line
 from mrb.metrics.ranking import Float32, rank_candidates
 from mrb.results.run import Run
 from mrb.results.schema import SCORES_FILE, SCORES_SCHEMA
-from mrb.results.table import RunRow, find_averages, list_rows
+from mrb.results.table import RunRow, find_averages, list_averages, list_rows
 
 COLUMNS = (
     "run", "reranker", "task", "type", "measure", "mean", "low", "high", "first_stage", "oracle",
@@ -113,11 +113,11 @@ def _list_csv_rows(run: Run) -> Iterator[dict[str, object]]:
     yield from list_task_rows(run)
     measures = next(iter(run.tasks.values())).result.measures if run.tasks else ()
     for measure in measures:
-        for over in ("tasks", "types"):
-            first, own_average, oracle = find_averages(run, over, measure)
+        for label, part, over in list_averages(run):
+            first, own_average, oracle = find_averages(part, over, measure)
             interval = own_average.interval
             yield {
-                "run": run.name, "reranker": run.record.reranker.name, "task": f"average over {over}",
+                "run": run.name, "reranker": run.record.reranker.name, "task": label,
                 "measure": measure, "mean": own_average.mean,
                 "low": interval and interval.low, "high": interval and interval.high,
                 "first_stage": first.mean, "oracle": oracle.mean, "tasks": own_average.done, "of": own_average.of,

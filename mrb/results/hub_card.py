@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mrb.errors import MRBError, to_one_line
 from mrb.results.run import Run
-from mrb.results.table import find_averages
+from mrb.results.table import find_averages, list_averages
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, EvalResultEntry
@@ -105,10 +105,10 @@ def _list_metrics(run: Run) -> Iterator[EvalResult]:
                 },
             )
     measures = next(iter(run.tasks.values())).result.measures if run.tasks else ()
-    suite = run.record.suite
-    for over in ("tasks", "types") if suite is not None else ():
+    for _, averaged, over in list_averages(run) if run.record.suite is not None else ():
+        suite = averaged.record.suite
         for measure in measures:
-            first, average, _ = find_averages(run, over, measure)
+            first, average, _ = find_averages(averaged, over, measure)
             interval = average.interval
             if interval is None or first.mean is None:
                 continue

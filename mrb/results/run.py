@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mrb._util.hashing import hash_lines
 from mrb._util.parquet import read_untrusted
-from mrb.data.task import Suite, Task, TypeName, load_suite, load_task
+from mrb.data.task import Suite, Task, TypeName, list_sub_suites, load_suite, load_task
 from mrb.data.task_data import find_query_parts
 from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
@@ -30,11 +30,11 @@ from mrb.results.schema import (
     Measures,
     Result,
     RunRecord,
-    SuiteAverages,
     check_registry,
     read_result,
     read_run,
 )
+from mrb.results.suite_averages import SubSuiteAverages, SuiteAverages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -273,7 +273,12 @@ def _group_by_type(run: Run, task_ids: Sequence[str]) -> dict[TypeName, list[str
 
 
 def compute_suite_averages(run: Run, suite: Suite) -> SuiteAverages:
-    """Compute all averages of `suite` for which the run has all tasks."""
+    """Compute all averages of `suite` and its sub-suites for which the run has all tasks."""
+    sub_suites = {
+        part.id: _compute_sub_suite(run, part)
+        for part in list_sub_suites(suite)
+        if set(part.tasks) <= run.tasks.keys() and _can_average(run, part.tasks)
+    }
     by_type = _group_by_type(run, suite.tasks)
     there = {kind: ids for kind, ids in by_type.items() if set(ids) <= run.tasks.keys() and _can_average(run, ids)}
     if len(there) == len(by_type) and _can_average(run, suite.tasks):
@@ -283,11 +288,17 @@ def compute_suite_averages(run: Run, suite: Suite) -> SuiteAverages:
             tasks=_name_intervals(run, found.over_tasks),
             types=_name_intervals(run, found.over_types),
             of_types=of_types,
+            sub_suites=sub_suites,
         )
     of_types = {
         kind: _name_intervals(run, _compute_averages(run, tuple(ids)).over_tasks) for kind, ids in there.items()
     }
-    return SuiteAverages(tasks=None, types=None, of_types=of_types)
+    return SuiteAverages(tasks=None, types=None, of_types=of_types, sub_suites=sub_suites)
+
+
+def _compute_sub_suite(run: Run, suite: Suite) -> SubSuiteAverages:
+    found = _compute_averages(run, suite.tasks)
+    return SubSuiteAverages(tasks=_name_intervals(run, found.over_tasks), types=_name_intervals(run, found.over_types))
 
 
 def _can_average(run: Run, task_ids: Sequence[str]) -> bool:

@@ -35,7 +35,7 @@ from mrb._util.printable import PrintableStr
 from mrb.data.inputs import Inputs
 from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
-from mrb.data.task import Task, TypeName, load_task
+from mrb.data.task import Task, load_task
 from mrb.data.task_fields import MeasureName, Sha256, Slug, SuiteId
 from mrb.errors import ResultError, TaskError, format_first_problem, to_one_line
 from mrb.metrics.statistics import MeanInterval
@@ -99,17 +99,6 @@ class Interval(Model):
 
 
 Measures = dict[MeasureName, Interval]
-
-
-class SuiteAverages(Model):
-    """A suite's averages with intervals: over its tasks, over its types, and over the tasks of each type.
-
-    An average with a missing task is None, or absent from `of_types`: there are no averages of incomplete sets.
-    """
-
-    tasks: Measures | None
-    types: Measures | None
-    of_types: dict[TypeName, Measures]
 
 
 class RerankerInfo(Model):

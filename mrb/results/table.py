@@ -12,8 +12,10 @@ from mrb.metrics.measures import HEADLINE
 from mrb.results.noise import NOISE_FILE, describe_other_reranker, read_noise
 from mrb.results.run import RAW, Average, Row, Run, average_over_tasks, average_over_types, list_averaged_tasks
 from mrb.results.schema import Interval
+from mrb.results.sub_suites import list_sub_runs, name_sub_run
 
 NOT_SCORED = "not scored yet"
+_OVER: tuple[stats.Average, ...] = ("tasks", "types")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,25 @@ def list_rows(run: Run, measure: str) -> tuple[list[RunRow], list[RunRow]]:
             raise ResultError(f"{run.where}: {task_id} has no {measure}; it has {', '.join(result.measures)}")
         first, oracle = result.first_stage[measure].mean, result.oracle[measure].mean
         tasks.append(RunRow(task_id, kind, first, result.measures[measure], oracle))
-    return tasks, [_make_average_row(run, over, measure) for over in ("tasks", "types")]
+    averages = [_make_average_row(run, over, measure) for over in _OVER]
+    parts = [
+        _make_average_row(part, over, measure, f"{name_sub_run(part, run)}:")
+        for part in list_sub_runs(run)
+        for over in _OVER
+    ]
+    # A submission from before the sub-suite was declared has no interval of it.
+    return tasks, [*averages, *(row for row in parts if row.own is not None)]
+
+
+def list_averages(run: Run) -> list[tuple[str, Run, stats.Average]]:
+    """Return (label, run, over tasks or types) for each average of the run's suite, then of its complete sub-suites.
+
+    `find_averages` takes the run and over what.
+    """
+    own = [(f"average over {over}", run, over) for over in _OVER]
+    return own + [
+        (f"average over {over} of {part.record.suite}", part, over) for part in list_sub_runs(run) for over in _OVER
+    ]
 
 
 def find_averages(run: Run, over: stats.Average, measure: str) -> tuple[Average, Average, Average]:
@@ -110,9 +130,9 @@ def format_noise(run: Run) -> list[str]:
     return [f"noise floor: {moves} ({noise.extent})"]
 
 
-def _make_average_row(run: Run, over: stats.Average, measure: str) -> RunRow:
+def _make_average_row(run: Run, over: stats.Average, measure: str, words: str = "average over") -> RunRow:
     first, own, oracle = find_averages(run, over, measure)
-    label = f"average over {own.of} {over if own.of != 1 else over[:-1]}"
+    label = f"{words} {own.of} {over if own.of != 1 else over[:-1]}"
     if own.interval is None or first.mean is None or oracle.mean is None:
         missing = f"{own.of - own.done} of {own.of} {over} missing"
         why = missing if own.done < own.of else "depth, queries or qrels differ"

@@ -11,7 +11,7 @@ from typing import Any
 
 from mrb.errors import MRBError, to_one_line
 from mrb.results.run import Run
-from mrb.results.table import find_averages
+from mrb.results.table import find_averages, list_averages
 
 PROJECT = "mrb"
 
@@ -20,7 +20,8 @@ def list_numbers(run: Run) -> dict[str, float]:
     """Return a run's numbers as fractions, by `task/measure` and what it is.
 
     `mini-faq-t2t/nDCG@10` is the reranker's mean, with `/low` and `/high` its 95 % interval, `/first_stage`, `/oracle`
-    and `/gain` (mean minus first stage) beside it. Averages of the suite are `average over tasks/...`, if they exist.
+    and `/gain` (mean minus first stage) beside it. Averages that exist are `average over tasks/...` for the suite and
+    `average over tasks of mini-text-query/...` for a sub-suite.
     """
     found: dict[str, float] = {}
     for task_id, scores in run.tasks.items():
@@ -28,14 +29,15 @@ def list_numbers(run: Run) -> dict[str, float]:
         for measure, own in result.measures.items():
             first, oracle = result.first_stage[measure].mean, result.oracle[measure].mean
             _add(found, f"{task_id}/{measure}", (own.mean, own.low, own.high), first, oracle)
+    averages = list_averages(run)
     for measure in next(iter(run.tasks.values())).result.measures if run.tasks else ():
-        for over in ("tasks", "types"):
-            first_stage, average, best = find_averages(run, over, measure)
+        for label, part, over in averages:
+            first_stage, average, best = find_averages(part, over, measure)
             own_interval = average.interval
             if own_interval is None or first_stage.mean is None or best.mean is None:
                 continue
             values = (own_interval.mean, own_interval.low, own_interval.high)
-            _add(found, f"average over {over}/{measure}", values, first_stage.mean, best.mean)
+            _add(found, f"{label}/{measure}", values, first_stage.mean, best.mean)
     return found
 
 

@@ -17,7 +17,7 @@ from mrb._util.files import parse_toml, write_json
 from mrb._util.hashing import hash_file
 from mrb._util.redact import SECRET
 from mrb.data.own_tasks import OWN_SUITE, make_own_suite
-from mrb.data.task import Suite, Task, load_suite
+from mrb.data.task import Suite, Task, list_sub_suites, load_suite
 from mrb.errors import MRBError, ResultError, format_first_problem
 from mrb.evaluation.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
@@ -159,6 +159,8 @@ def _check_complete(run: Path, record: RunRecord, suite: Suite, done: list[str],
     absent = [task_id for task_id in suite.tasks if task_id not in done and task_id not in reasons]
     if allow_incomplete or not (refused or absent):
         return
+    if not absent and any(set(part.tasks) <= set(done) for part in list_sub_suites(suite)):
+        return  # what the reranker takes is a whole sub-suite, of which it has the averages
     told = []
     if absent:
         told.append(f"{len(absent)} not run yet ({', '.join(absent[:3])}{' ...' if len(absent) > 3 else ''})")

@@ -26,10 +26,10 @@ from mrb.results.schema import (
     NotCovered,
     RerankerInfo,
     Result,
-    SuiteAverages,
     TaskTiming,
     omit_no_definitions,
 )
+from mrb.results.suite_averages import SuiteAverages
 from mrb.submission.redact import find_private_text, is_personal_name
 
 SCHEMA_VERSION = 1

@@ -13,7 +13,7 @@ from mrb.candidates.load import has_candidates
 from mrb.candidates.own_lists import find_own_list
 from mrb.data.own_tasks import NAME_FOLDER
 from mrb.data.pull_data import is_local
-from mrb.data.task import TYPES, Task, is_registered
+from mrb.data.task import TYPES, Task, is_registered, list_sub_suites
 from mrb.errors import ResultError, to_one_line
 from mrb.evaluation.measure import measure
 from mrb.evaluation.packed_plan import load_packed_plan
@@ -196,7 +196,10 @@ def _recompute(
 
 
 def check_means(received: ReceivedSubmission) -> None:
-    """Check the stated averages against the stated results. ResultError names the first that differs."""
+    """Check the stated averages against the stated results. ResultError names the first that differs.
+
+    Averages of sub-suites may be missing: the submission may be older than the sub-suite.
+    """
     said = received.submission.averages.model_dump(mode="json")
     for field, number, found in diff_json(_keep_means(said), _compute_means(received), tolerance=SAME):
         where = f"{received.folder / SUBMISSION_FILE}: averages"
@@ -213,6 +216,10 @@ def _check_intervals(received: ReceivedSubmission, again: Mapping[str, TaskScore
     wanted = {name: value for name, value in recomputed.model_dump(mode="json").items() if value is not None}
     complete = {name: said[name] for name in wanted if name != "of_types"}
     complete["of_types"] = {name: said["of_types"].get(name) for name in wanted["of_types"]}
+    stated = received.submission.averages.sub_suites.keys()
+    if "sub_suites" in wanted:
+        wanted["sub_suites"] = {name: found for name, found in wanted["sub_suites"].items() if name in stated}
+        complete["sub_suites"] = {name: said["sub_suites"][name] for name in wanted["sub_suites"]}
     for field, number, found in diff_json(complete, wanted, tolerance=SAME):
         raise ResultError(f"{where}.{field} is {number}, recomputed {found}")
 
@@ -228,11 +235,18 @@ def _compute_means(received: ReceivedSubmission) -> dict[str, object]:
 
     types = {kind: tuple(i for i in suite.tasks if received.get_task(i).type == kind) for kind in TYPES}
     of_types = {kind: over(average_over_tasks, ids) for kind, ids in types.items() if ids}
-    return {
+    found: dict[str, object] = {
         "tasks": over(average_over_tasks, suite.tasks),
         "types": over(average_over_types, suite.tasks),
         "of_types": {kind: found for kind, found in of_types.items() if found is not None},
     }
+    stated = received.submission.averages.sub_suites
+    parts = {
+        part.id: {"tasks": over(average_over_tasks, part.tasks), "types": over(average_over_types, part.tasks)}
+        for part in list_sub_suites(suite)
+        if part.id in stated
+    }
+    return found | ({"sub_suites": parts} if stated else {})
 
 
 def _keep_means(value: object) -> object:

@@ -172,7 +172,7 @@ WRONG = [
     ("reranker/inputs", "text", "reranker.inputs: Value error, wanted a list of modalities, or an object"),
     ("reranker/inputs", [], "reranker.inputs.query: Tuple should have at least 1 item"),
     ("reranker/inputs", {"query": ["text"]}, "reranker.inputs.document: Field required"),
-    ("reranker/inputs", {"query": ["text"], "document": ["text"], "other": []}, "reranker.inputs.other: Extra inputs"),
+    ("reranker/inputs", {"query": ["text"], "document": ["text"], "other": []}, "reranker.inputs.other: unknown field"),
     ("reranker/inputs", {"query": ["text"], "document": "text"}, "reranker.inputs.document: Input should be a valid"),
     (
         "reranker/inputs",

@@ -29,7 +29,7 @@ def test_the_numbers_are_those_of_the_results(run: Run) -> None:
     own, first = result.measures["nDCG@10"], result.first_stage["nDCG@10"].mean
     name = "mini-faq-t2t/nDCG@10"
     assert [numbers[name + end] for end in ("", "/low", "/gain")] == [own.mean, own.low, own.mean - first]
-    assert len(numbers) == (9 + 2) * len(result.measures) * 6
+    assert len(numbers) == (9 + 4) * len(result.measures) * 6
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio"])
