@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mrb._util.model import Model
 from mrb.data.task import TypeName
-from mrb.data.task_fields import Slug
+from mrb.data.task_fields import SuiteId
 from mrb.results.schema import Measures
 
 
@@ -30,7 +30,7 @@ class SuiteAverages(Model):
     tasks: Measures | None
     types: Measures | None
     of_types: dict[TypeName, Measures]
-    sub_suites: dict[Slug, SubSuiteAverages] = Field(default_factory=dict)
+    sub_suites: dict[SuiteId, SubSuiteAverages] = Field(default_factory=dict)
 
     @model_serializer(mode="wrap")
     def _without_no_sub_suites(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
