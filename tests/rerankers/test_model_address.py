@@ -140,8 +140,8 @@ def test_published_models_need_no_file_and_keep_their_adapters_name(
     assert resolve_model("Qwen/Qwen3-Reranker-0.6B", {"revision": COMMIT}).options == {"revision": COMMIT}
     with pytest.raises(AdapterError, match="differ: give one"):
         resolve_model("Qwen/Qwen3-Reranker-0.6B@main", {"revision": COMMIT})
-    with pytest.raises(AdapterError, match=r"^vec-ai/lychee-rerank-mm: give the commit to load"):
-        load_reranker("vec-ai/lychee-rerank-mm")
+    with pytest.raises(AdapterError, match=r"^code-kunkun/LamRA-Rank: give the commit to load"):
+        load_reranker("code-kunkun/LamRA-Rank")
 
 
 def test_names_keep_their_meaning_and_two_meanings_are_refused(here: Path, tiny: Tiny) -> None:
