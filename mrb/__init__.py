@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mrb.api import (
         check,
         compare,
+        compare_first_stages,
         evaluate,
         list_models,
         list_tasks,
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "compare_first_stages",
     "evaluate",
     "list_models",
     "list_tasks",

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from mrb.evaluation.task_view import TaskView
     from mrb.rerankers.models import ModelEntry
     from mrb.results.compare import Comparison
+    from mrb.results.first_stages import FirstStageGains
     from mrb.results.run import Run
 
 __all__ = [
     "check",
     "compare",
+    "compare_first_stages",
     "evaluate",
     "list_models",
     "list_tasks",
@@ -57,6 +59,7 @@ def evaluate(
     types: str | Sequence[str] | None = None,
     options: Mapping[str, object] | None = None,
     candidates: PathLike | None = None,
+    candidate_set: str | None = None,
     name: str | None = None,
     allow_failures: int = 0,
     measures: Mapping[str, MeasureFunction] | None = None,
@@ -80,6 +83,8 @@ def evaluate(
         types: Keep only tasks of these types, such as `t2i`.
         options: Options of a model that is built here, by name, as after `--set`.
         candidates: A candidate list, a folder of lists or a Hub address. Default: the frozen lists.
+        candidate_set: Rerank the lists of this candidate set, frozen, published or in `candidates`; the run is then
+            named `NAME--SET`. `compare_first_stages` compares the gains of runs on several sets.
         name: Name of the run. Default: the model's.
         allow_failures: Pairs per task that may fail; they are ranked last, counted and published.
         measures: Measures of your own, by name, beside those of `register_measure`.
@@ -114,7 +119,7 @@ def evaluate(
     own_tasks = [open_data(name) for name in _list_names(data)]
     spec = select_tasks(suite, _list_names(tasks), _list_names(types), depth, own=own_tasks)
     lists, pulled = find_lists(
-        None if candidates is None else os.fspath(candidates), first_stage, spec.tasks, spec.depth
+        None if candidates is None else os.fspath(candidates), first_stage, spec.tasks, spec.depth, candidate_set
     )
     spec = replace(
         spec,
@@ -122,9 +127,19 @@ def evaluate(
         name=check_run_name(name),
         candidates=lists,
         pulled=pulled,
+        candidate_set=candidate_set,
         fresh=fresh,
         allow_failures=allow_failures,
-        command=_describe_call(model, suite=suite, tasks=tasks, types=types, depth=depth, limit=limit, options=options),
+        command=_describe_call(
+            model,
+            suite=suite,
+            tasks=tasks,
+            types=types,
+            depth=depth,
+            limit=limit,
+            options=options,
+            candidate_set=candidate_set,
+        ),
     )
     if out is not None:
         spec = replace(spec, out=Path(out))
@@ -241,6 +256,32 @@ def compare(
     loaded = [run if isinstance(run, Run) else load_run(run) for run in runs]
     loaded = restrict_runs(loaded, suite)
     return compare_runs(loaded, measure=measure, task_ids=_list_names(tasks), named=named)
+
+
+def compare_first_stages(*runs: Run | PathLike, measure: str = str(HEADLINE)) -> FirstStageGains:
+    """Compare what rerankers add to several first stages, as `mrb compare --first-stages` does.
+
+    Args:
+        runs: Runs, or their folders, each on the lists of one candidate set. Runs of one reranker are one row.
+        measure: The measure to compare by.
+
+    Returns:
+        For each reranker, task and average: first stage, reranker and gain in every candidate set, and mean and spread
+        of the gain over the sets: `print(gains)`, `gains.to_frame()`.
+
+    Raises:
+        ResultError: Two runs of a reranker are on one set, or the runs are not comparable.
+
+    Example:
+        >>> import mrb
+        >>> run = mrb.evaluate("bm25", tasks="mini-faq-t2t", candidate_set="standard", limit=20)
+        >>> [gain.candidate_set for gain in mrb.compare_first_stages(run).rerankers[0].tasks[0].gains]
+        ['standard']
+    """
+    from mrb.results.first_stages import compute_gains
+    from mrb.results.run import Run
+
+    return compute_gains([run if isinstance(run, Run) else load_run(run) for run in runs], measure)
 
 
 def load_run(folder: PathLike, *, measures: Mapping[str, MeasureFunction] | None = None) -> Run:

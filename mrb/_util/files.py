@@ -180,6 +180,11 @@ def check_run_name(name: str | None) -> str | None:
     return name
 
 
+def name_run(name: str, candidate_set: str | None) -> str:
+    """Return the name of the folder of a run on a candidate set: `NAME--SET`; NAME alone without a set."""
+    return name if candidate_set is None else f"{name}--{re.sub(r'[^A-Za-z0-9._-]', '-', candidate_set)}"
+
+
 def fsync_folder(folder: Path) -> None:
     """Fsync `folder`, so that new names in it survive a power loss. Does nothing where folders cannot be opened
     (Windows)."""

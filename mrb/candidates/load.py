@@ -40,8 +40,9 @@ def find_candidates(task: Task, given: Path | None, sha256: str | None = None) -
     if task.candidates is None:
         if sets := list_published_sets(task.id):
             raise CandidatesError(
-                f"task {task.id} has the lists of {len(sets)} candidate sets: name one with --candidate-set: "
-                f"{', '.join(sets)}"
+                f"task {task.id} has the lists of {len(sets)} candidate sets ({', '.join(sets)}): give one to `mrb "
+                f"run` with --candidate-set, or fetch it with `mrb candidates pull {sets[0]} --task {task.id} --out "
+                "candidates` and give --candidates candidates"
             )
         raise CandidatesError(
             f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "

@@ -89,7 +89,10 @@ def pull_lists(source: HubFolder, tasks: Sequence[Task]) -> PulledLists:
 
 
 def pull_published(published: Iterable[PublishedList]) -> list[PulledLists]:
-    """Pull published lists from their repositories. Raises CandidatesError if one has another hash than published."""
+    """Pull published lists from their repositories. Raises CandidatesError if one has another hash than published.
+
+    A list whose hash nobody has verified yet is taken as it is.
+    """
     by_place: dict[HubFolder, list[PublishedList]] = {}
     found = []
     for one in published:
@@ -125,11 +128,6 @@ def _pull_ranked(one: PublishedList) -> PulledLists:
         write_parquet(make_ranked_list(one, task), path)
         here = verify_list(path, task, str(path))
     _check_published(one, here)
-    if one.sha256 is None:
-        logger.warning(
-            f"{task.id}: the hash of its list in candidate set {one.track} is not yet verified; here it is "
-            f"{here.sha256}"
-        )
     return PulledLists(one.place, folder, {task.id: here})
 
 

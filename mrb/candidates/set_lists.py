@@ -61,6 +61,23 @@ def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tup
     return folder, {task_id: str(found.source) for found in pulled_lists for task_id in found.lists}
 
 
+def find_result_lists(given: str | None, results: Sequence[tuple[Task, str]]) -> Path | None:
+    """Return where the lists of results are, each of a task and a candidate set: those of `--candidates` if given, else
+    the published ones, if all are of one published set; None means the frozen lists."""
+    tasks = [task for task, _ in results]
+    sets = {set_id for _, set_id in results}
+    if given is None and len(sets) == 1 and all(find_published_list(set_id, task.id) for task, set_id in results):
+        return find_set_lists(sets.pop(), None, tasks)[0]
+    return find_local_lists(given, tasks)[0]
+
+
+def describe_unverified(set_id: str, tasks: Sequence[Task]) -> str:
+    """Return how many lists of a set have a hash that nobody has verified yet; empty if none."""
+    found = [find_published_list(set_id, task.id) for task in tasks]
+    count = sum(one is not None and one.sha256 is None for one in found)
+    return (count and f"candidate set {set_id}: lists whose hash is not yet verified: {count}; results record it") or ""
+
+
 def check_set(path: Path, set_id: str) -> None:
     """Refuse a list of another candidate set."""
     if (made := read_provenance(path)).track != set_id:

@@ -27,15 +27,29 @@ if TYPE_CHECKING:
 @click.option(
     "--top", type=click.IntRange(0, 1000), default=3, show_default=True, help="Largest wins and losses named."
 )
+@click.option(
+    "--first-stages",
+    is_flag=True,
+    help="Runs on several candidate sets: each reranker's gain over every first stage, and its spread over the sets.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the queries named for each task.")
 def command(
-    runs: tuple[Path, ...], measure: str, suite_id: str | None, task_ids: tuple[str, ...], top: int, as_json: bool
+    runs: tuple[Path, ...],
+    measure: str,
+    suite_id: str | None,
+    task_ids: tuple[str, ...],
+    top: int,
+    first_stages: bool,
+    as_json: bool,
 ) -> None:
     """Compare run folders; differences are those of B, C, ... to A.
 
     Runs compare where task definition, data, queries, candidate list and depth are the same; the averages are over the
-    tasks that all of them have.
+    tasks that all of them have. With --first-stages the lists differ, and gains over them are put side by side.
     """
+    if first_stages:
+        _compare_first_stages(runs, measure, suite_id, task_ids, as_json)
+        return
     from mrb.results.compare import compare
     from mrb.results.comparison_table import format_comparison
     from mrb.results.run import load_run
@@ -48,6 +62,28 @@ def command(
         return
     screen = find_screen()
     click.echo("\n".join([*format_comparison(found, screen), *_format_queries(found, loaded, top, screen)]))
+
+
+def _compare_first_stages(
+    runs: Sequence[Path], measure: str, suite_id: str | None, task_ids: Sequence[str], as_json: bool
+) -> None:
+    from mrb.errors import MRBError
+    from mrb.results.first_stages import compute_gains, list_gain_rows
+    from mrb.results.first_stages_table import format_gains
+    from mrb.results.run import load_run
+    from mrb.results.sub_suites import restrict_runs
+
+    if task_ids:
+        raise MRBError("--first-stages shows every task; leave out --task")
+    gains = compute_gains(restrict_runs([load_run(run) for run in runs], suite_id), measure)
+    if as_json:
+        import json
+
+        fields = {"measure": gains.measure, "sets": gains.sets, "depths": gains.depths, "selections": gains.selections}
+        found = {"schema_version": 1, **fields, "rows": list(list_gain_rows(gains))}
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    click.echo("\n".join(format_gains(gains, find_screen())))
 
 
 def _to_json(found: Comparison) -> str:

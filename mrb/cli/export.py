@@ -28,6 +28,9 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 )
 @click.option("--intervals", is_flag=True, help="markdown and several runs: 95 % intervals too.")
 @add_suite_option("Only the tasks and averages of this suite or sub-suite.")
+@click.option(
+    "--first-stages", is_flag=True, help="csv, latex, markdown: gains over the first stages of runs on several sets."
+)
 @add_task_option("trec: only this task; may be repeated.")
 @click.option("--raw-scores", is_flag=True, help="trec: the reranker's scores; a reader may order ties otherwise.")
 @click.option("--benchmark", metavar="ORG/NAME[@REVISION]", help="eval-results: the Hub data set that names the tasks.")
@@ -42,6 +45,7 @@ def command(
     measure: str,
     intervals: bool,
     suite_id: str | None,
+    first_stages: bool,
     task_ids: tuple[str, ...],
     raw_scores: bool,
     benchmark: str | None,
@@ -63,7 +67,12 @@ def command(
         raise MRBError("--benchmark ORG/NAME is for --format eval-results, which needs it")
     if len(runs) > 1 and form not in (None, *TABLES):
         raise MRBError(f"--format {form} takes one run; several go into one table with {', '.join(TABLES)}")
+    if first_stages and form not in TABLES:
+        raise MRBError(f"--first-stages is for --format {', '.join(TABLES)}")
     loaded = restrict_runs([load_run(run) for run in runs], suite_id)
+    if first_stages:
+        _put(_format_first_stages(loaded, form or "", measure), out)
+        return
     if tracker is not None:
         from mrb.results.trackers import log_run
 
@@ -89,6 +98,14 @@ def _format(runs: Sequence[Run], form: str, measure: str, intervals: bool, bench
     if form == "csv":
         return format_csv(runs[0]) if len(runs) == 1 else format_csv_runs(runs, measure, intervals)
     return format_latex(runs[0], measure) if len(runs) == 1 else format_latex_runs(runs, measure, intervals)
+
+
+def _format_first_stages(runs: Sequence[Run], form: str, measure: str) -> str:
+    from mrb.results.first_stages import compute_gains
+    from mrb.results.first_stages_table import format_gains_csv, format_gains_latex, format_gains_markdown
+
+    write = {"csv": format_gains_csv, "latex": format_gains_latex, "markdown": format_gains_markdown}[form]
+    return write(compute_gains(runs, measure))
 
 
 def _trec(run: Run, task_ids: Sequence[str], out: Path | None, *, raw: bool) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,6 +32,10 @@ from mrb.cli.options import (
 from mrb.errors import MRBError
 from mrb.parallel.ray_cluster import ClusterOptions
 
+if TYPE_CHECKING:
+    from mrb.evaluation.executor import Executor
+    from mrb.results.run import Run
+
 
 @click.command()
 @add_model_option()
@@ -42,6 +48,13 @@ from mrb.parallel.ray_cluster import ClusterOptions
 @add_depth_option("Candidates per query. Default: the suite's.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N queries of each task, for trials.")
 @add_candidates_option()
+@click.option(
+    "--candidate-set",
+    "candidate_sets",
+    multiple=True,
+    metavar="NAME",
+    help="Rerank the lists of this candidate set, into the folder NAME--SET; may be repeated; all means every set.",
+)
 @add_out_option("runs")
 @click.option("--name", metavar="NAME", help="Name of the run's folder. Default: the model's.")
 @click.option(
@@ -84,6 +97,7 @@ def command(
     depth: int | None,
     limit: int | None,
     candidates: str | None,
+    candidate_sets: tuple[str, ...],
     out: Path,
     name: str | None,
     allow_failures: int,
@@ -105,6 +119,8 @@ def command(
     Killed at any moment, the same command continues where it stopped.
     """
     from mrb._util.terminal import find_screen
+    from mrb.candidates.load import check_all_candidates
+    from mrb.candidates.set_lists import expand_sets
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.rerankers.model_address import announce_model
@@ -115,21 +131,26 @@ def command(
     start = select_executor(executor, ClusterOptions(workers, gpus_per_worker, address), timeout)
     own = open_all_data(data)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
-    lists, pulled = find_lists(candidates, first_stage, spec.tasks, spec.depth)
+    sets: tuple[str | None, ...] = expand_sets(candidate_sets, spec.suite, spec.tasks) or (None,)
+    found = [find_lists(candidates, first_stage, spec.tasks, spec.depth, one) for one in sets]
     spec = replace(
         spec,
         model=model,
         options=parse_key_values(options),
         out=out,
         name=check_run_name(name),
-        candidates=lists,
-        pulled=pulled,
         shard=parse_shard(shard),
         limit=limit,
         fresh=fresh,
         allow_failures=allow_failures,
         command=("mrb", *sys.argv[1:]),
     )
+    specs = [
+        replace(spec, candidates=lists, pulled=pulled, candidate_set=one)
+        for one, (lists, pulled) in zip(sets, found, strict=True)
+    ]
+    for one in specs[1:]:  # the run checks its own; a set that does not fit is refused before the first is scored
+        check_all_candidates(one.tasks, one.candidates, one.depth)
     announce_model(model, spec.options)
     if dry:
         from mrb.evaluation.dry_run import report_dry_run
@@ -140,14 +161,39 @@ def command(
         known = parse_rates(rates) if rates else None if rates_from is None else read_rates(rates_from)
         source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
         screen = find_screen()
-        for piece in report_dry_run(spec, known, source=source, workers=workers or 1, price=price, screen=screen):
-            click.echo(piece)
+        for one in specs:
+            if len(specs) > 1:
+                click.echo(screen.paint(f"candidate set {one.candidate_set}", bold=True))
+            for piece in report_dry_run(one, known, source=source, workers=workers or 1, price=price, screen=screen):
+                click.echo(piece)
         return
     # The reranker is closed when the results are shown: an error in its `close` takes nothing of them away.
     with ExitStack() as until_shown:
-        found = run(spec, start=lambda *chosen: nullcontext(until_shown.enter_context(start(*chosen))))
-        if spec.shard is not None:
-            click.echo(f"shard {spec.shard} is scored: {found.folder}; `mrb merge` merges the shards")
-            return
-        click.echo(format_run(found, screen=find_screen()))
-        click.echo(f"results: {found.folder}")
+        executors: list[Executor] = []
+
+        def start_once(chosen: str, with_options: Mapping[str, str]) -> AbstractContextManager[Executor]:
+            if not executors:  # one model reranks the lists of every set
+                executors.append(until_shown.enter_context(start(chosen, with_options)))
+            return nullcontext(executors[0])
+
+        done = []
+        for one in specs:
+            done.append(scored := run(one, start_once))
+            if one.shard is not None:
+                click.echo(f"shard {one.shard} is scored: {scored.folder}; `mrb merge` merges the shards")
+                continue
+            click.echo(format_run(scored, screen=find_screen()))
+            click.echo(f"results: {scored.folder}")
+        if len(done) > 1 and spec.shard is None:
+            _print_gains(done)
+
+
+def _print_gains(runs: Sequence[Run]) -> None:
+    """Print the gain over the first stage of each run's candidate set, of runs that have results."""
+    from mrb._util.terminal import find_screen
+    from mrb.results.first_stages import compute_gains
+    from mrb.results.first_stages_table import format_gains
+
+    scored = [one for one in runs if one.tasks]
+    if len(scored) > 1:
+        click.echo("\n" + "\n".join(format_gains(compute_gains(scored), find_screen())))

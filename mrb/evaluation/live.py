@@ -54,7 +54,7 @@ def start_live(model: object, options: Mapping[str, object], spec: RunSpec, *, k
         with close_after(loaded.close):
             if keep and not spec.fresh:
                 why = describe_hidden_state(model, loaded, options)
-                _refuse_hidden_state(why, loaded, spec.out / (spec.name or loaded.info.name))
+                _refuse_hidden_state(why, loaded, spec.choose_folder(loaded.info.name))
             yield InProcess(loaded)
 
     return start

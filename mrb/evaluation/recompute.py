@@ -16,6 +16,8 @@ from mrb._util.hashing import dump_canonical_json
 from mrb._util.json_diff import diff_json
 from mrb._util.parquet import read_untrusted
 from mrb._util.redact import redact
+from mrb.candidates.candidate_sets import load_published_lists
+from mrb.candidates.set_lists import find_set_lists
 from mrb.data.task import Sample, Task, is_registered, load_suite, load_task
 from mrb.data.task_fields import Sha256, Slug
 from mrb.errors import ResultError, format_first_problem
@@ -42,6 +44,7 @@ from mrb.results.schema import (
 
 class _OfCandidates(BaseModel):
     sha256: Sha256
+    track: str
     depth: int = Field(gt=0)
 
 
@@ -143,6 +146,8 @@ def load_result_plan(
     task = (task or load_task(result.task)).with_qrels(result.data.qrels)
     if result.task_hash != task.hash or result.data.revision != task.revision:
         raise ResultError(f"{where}: made with a definition of {task.id} that differs from this version's")
+    if candidates is None and task.id in {one.task for one in load_published_lists().lists}:
+        candidates, _ = find_set_lists(result.candidates.track, None, [task])
     limit = result.counts.queries if result.data.selection == "limit" else None
     spec = TaskSpec(task, result.candidates.depth, candidates, limit, sample)
     return load_plan(spec, sha256=result.candidates.sha256)

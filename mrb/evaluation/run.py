@@ -78,7 +78,7 @@ def run(spec: RunSpec, start: Start = open_in_process) -> Run:
     with start(spec.model, spec.options) as executor:
         if loaded := executor.describe():
             logger.info(f"{executor.info.name}, version {executor.info.version or 'not stated'}: {loaded}")
-        folder = spec.out / (spec.name or executor.info.name)
+        folder = spec.choose_folder(executor.info.name)
         # The table at the end shows the noise record: a damaged one is refused before hours of scoring.
         check = ResumeCheck(executor, _read_noise(folder, executor.info), spec.allow_failures > 0)
         if spec.shard is not None:

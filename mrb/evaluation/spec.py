@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from mrb._util.files import name_run
 from mrb.candidates.lists import read_provenance
 from mrb.candidates.own_lists import find_own_list
 from mrb.data.own_tasks import find_task_folder, note_folder, resolve_task
@@ -65,7 +66,8 @@ class Shard:
 class RunSpec:
     """A run: the tasks in order, and the options of `mrb run`.
 
-    `suite` is None if tasks were named singly. `pulled` maps a task to the Hub address of the list that was pulled for
+    `suite` is None if tasks were named singly. `candidate_set` names the set of the lists, where the run's folder is to
+    be named after it too. `pulled` maps a task to the Hub address of the list that was pulled for
     it. With a `shard`, only its queries are scored, into a folder of their own.
     """
 
@@ -79,6 +81,7 @@ class RunSpec:
     out: Path = Path("runs")
     name: str | None = None
     pulled: Mapping[str, str] = field(default_factory=dict)
+    candidate_set: str | None = None
     shard: Shard | None = None
     fresh: bool = False
     allow_failures: int = 0
@@ -88,6 +91,10 @@ class RunSpec:
     def sample(self) -> Sample | None:
         """The suite's sample of the queries, None for all queries."""
         return self.suite.sample if self.suite else None
+
+    def choose_folder(self, reranker: str) -> Path:
+        """Return the run's folder, named after the run or the reranker, and after the candidate set if one is named."""
+        return self.out / name_run(self.name or reranker, self.candidate_set)
 
     def task_spec(self, task: Task) -> TaskSpec:
         """Return the specification of one of the tasks."""

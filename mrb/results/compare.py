@@ -200,8 +200,8 @@ _MEANINGS = {
 """What it means that hashes differ."""
 
 
-def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str) -> None:
-    """Refuse results of one task that are not comparable.
+def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure: str, *, lists: bool = True) -> None:
+    """Refuse results of one task that are not comparable. Without `lists`, the candidate lists may differ.
 
     Raises:
         ResultError: Names the first field that differs, or the measure that a result lacks.
@@ -215,12 +215,16 @@ def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure
         "candidates.depth": lambda one: one.result.candidates.depth,
         "counts.queries": lambda one: one.result.counts.queries,
     }
+    if not lists:
+        del fields["candidates.sha256"]
     task = scores[0].result.task
     for name, other in zip(names, scores, strict=True):
         for field, read in fields.items():
             mine, theirs = read(scores[0]), read(other)
             if mine != theirs:
                 why = f" ({_MEANINGS[field]})" if field in _MEANINGS else ""
+                if field == "candidates.sha256" and (sets := _describe_sets(scores[0], other)):
+                    raise ResultError(f"task {task}: {names[0]} and {name} are not comparable: {sets}")
                 values = " and ".join(value[:12] if field in _MEANINGS else value for value in (str(mine), str(theirs)))
                 raise ResultError(
                     f"task {task}: {names[0]} and {name} are not comparable: {field} is {values}{why}; compare others "
@@ -230,6 +234,14 @@ def check_comparable(names: Sequence[str], scores: Sequence[TaskScores], measure
             raise ResultError(f"task {task}: {names[0]} and {name} are not comparable: their queries differ")
         if measure not in other.values:
             raise ResultError(f"task {task}: {name} has no {measure}; it has {', '.join(other.values)}")
+
+
+def _describe_sets(one: TaskScores, other: TaskScores) -> str:
+    """Return that two results are of different candidate sets, and what to do; empty if they are of one."""
+    mine, theirs = one.result.candidates.track, other.result.candidates.track
+    if mine == theirs:
+        return ""
+    return f"their candidate sets are {mine} and {theirs}; `mrb compare --first-stages` compares the gains over each"
 
 
 def name_runs(runs: Sequence[Run]) -> tuple[str, ...]:

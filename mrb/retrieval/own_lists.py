@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mrb.candidates.own_lists import TRACK, locate_made_lists
 from mrb.candidates.pull_lists import find_local_lists
+from mrb.candidates.set_lists import describe_unverified, find_set_lists
 from mrb.data.task import Task, is_registered
 from mrb.errors import CandidatesError
 from mrb.rerankers.calling import close_after
@@ -17,17 +18,27 @@ logger = logging.getLogger(__name__)
 
 
 def find_lists(
-    candidates: str | None, first_stage: str | None, tasks: Sequence[Task], depth: int
+    candidates: str | None,
+    first_stage: str | None,
+    tasks: Sequence[Task],
+    depth: int,
+    candidate_set: str | None = None,
 ) -> tuple[Path | None, dict[str, str]]:
-    """Return what `find_local_lists` does for the value of `--candidates`, or the lists made for `--first-stage`.
+    """Return what `find_local_lists` does for the value of `--candidates`, or the lists made for `--first-stage`, or
+    those of a candidate set (`find_set_lists`).
 
     Raises:
-        CandidatesError: Both are given, a path does not exist, or a list cannot be made.
+        CandidatesError: Two of them exclude each other, a path does not exist, or a list cannot be found or made.
     """
+    if first_stage is None and candidate_set is not None:
+        found = find_set_lists(candidate_set, candidates, tasks)
+        if candidates is None and (told := describe_unverified(candidate_set, tasks)):
+            logger.info(told)
+        return found
     if first_stage is None:
         return find_local_lists(candidates, tasks)
-    if candidates is not None:
-        raise CandidatesError("give either --candidates or --first-stage")
+    if candidates is not None or candidate_set is not None:
+        raise CandidatesError("give either --first-stage, or --candidates and --candidate-set")
     return make_own_lists(tasks, first_stage, depth), {}
 
 

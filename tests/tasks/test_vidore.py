@@ -10,8 +10,10 @@ import pytest
 from mrb.candidates.candidate_sets import load_published_lists
 from mrb.candidates.lists import read_parquet
 from mrb.data.task import list_suite_tasks, load_suite
+from mrb.results.run import load_run
+from mrb.results.schema import read_result
 from tests.builders.commands import start_commands
-from tests.builders.hub.reranking import FIRST_STAGES, LANGUAGES, build_reranking, rank
+from tests.builders.hub.reranking import FIRST_STAGES, LANGUAGES, QUESTIONS, build_reranking, name_query, rank
 from tests.builders.hub.server import Hub
 
 # Written down from mteb 2.26.24 (vidore3_bench_reranking.py, descriptive_stats): domain -> questions, pages,
@@ -71,7 +73,7 @@ def mrb(
 
 @pytest.mark.hub
 def test_a_published_table_becomes_a_list_in_its_order(mrb: Callable[..., tuple[Path, str, str]]) -> None:
-    folder, said, told = mrb("candidates", "pull", "bge-m3", "--task", "vidore3-hr", "--out", "lists")
+    folder, said, _ = mrb("candidates", "pull", "bge-m3", "--task", "vidore3-hr", "--out", "lists")
     found = read_parquet(folder / "lists" / "vidore3-hr.parquet")
     made = found.provenance
     assert (made.first_stage, made.track, made.depth) == ("bge-m3", "bge-m3", 50)
@@ -81,4 +83,28 @@ def test_a_published_table_becomes_a_list_in_its_order(mrb: Callable[..., tuple[
         assert scores.tolist() == [-float(place) for place in range(1, len(doc_ids) + 1)]
     commit = "c4c411c26f9b7b92966001538a919c6395ed7149"
     assert found.sha256 in said and f"pulled: hf://datasets/mteb/Vidore3HrBGEm3Reranking.v2@{commit}" in said
-    assert f"not yet verified; here it is {found.sha256}" in told
+
+
+@pytest.mark.hub
+@pytest.mark.slow
+def test_two_of_its_tasks_run_over_four_first_stages(mrb: Callable[..., tuple[Path, str, str]]) -> None:
+    run = ("run", "--suite", "vidore-v3.1", "--model", "surface")
+    _, _, told = mrb(*run, fails=True)
+    assert "8 of 8 tasks" in told and "--candidate-set all: " + ", ".join(FIRST_STAGES) in told
+    two = ("--task", "vidore3-hr", "--task", "vidore3-energy")
+    folder, said, told = mrb(*run, *two, "--candidate-set", "all")
+    assert "candidate set bge-m3: lists whose hash is not yet verified: 2; results record it" in told
+    gains = said[said.index("mean over sets") :]
+    assert gains.count("mean of 4 sets") == 2 and "without a value: average over 8 tasks" in gains
+    result = read_result(folder / "runs" / "surface--bge-m3" / "vidore3-hr" / "result.json")
+    assert (result.candidates.track, result.counts.queries, result.data.loading.qrels) == ("bge-m3", 30, 42)
+    # Six translations of a question are one unit, and mteb's mean over languages is the mean over the queries.
+    values = load_run(folder / "runs" / "surface--bge-m3")["vidore3-hr"]
+    assert len(set(values.clusters.tolist())) == 5
+    ndcg = dict(zip(values.query_ids, values.values["nDCG@10"], strict=True))
+    by_language = [
+        sum(ndcg[name_query(question, language)] for question in range(QUESTIONS)) / QUESTIONS for language in LANGUAGES
+    ]
+    assert sum(by_language) / 6 == pytest.approx(result.measures["nDCG@10"].mean)
+    _, said, _ = mrb("recompute", "runs/surface--nemotron-3.5-embed-8b")
+    assert said.count(": identical") == 2

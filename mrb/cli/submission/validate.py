@@ -85,7 +85,10 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     from mrb.submission.validate import validate_submission
 
     received = read_submission_folder(folder)
-    lists = _find_lists(candidates, [received.get_task(task_id) for task_id in received.submission.results])
+    results = received.submission.results
+    lists = _find_lists(
+        candidates, [(received.get_task(task_id), one.candidates.track) for task_id, one in results.items()]
+    )
     checked = validate_submission(received, lists)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
@@ -103,12 +106,13 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
     click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")
 
 
-def _find_lists(given: str | None, tasks: Sequence[Task]) -> Path | None:
-    """The folder of the lists of tasks whose data is here, and of the judgement packs of the others."""
-    from mrb.candidates.pull_lists import find_local_lists
+def _find_lists(given: str | None, results: Sequence[tuple[Task, str]]) -> Path | None:
+    """The folder of the lists of tasks whose data is here, and of the judgement packs of the others. Each result is a
+    task with the candidate set of its list."""
     from mrb.candidates.pull_packs import find_local_packs
+    from mrb.candidates.set_lists import find_result_lists
     from mrb.data.pull_data import is_local
 
-    here = [task for task in tasks if is_local(task)]
-    folder = find_local_packs(given, tasks) if len(here) < len(tasks) else None
-    return find_local_lists(given, here)[0] if here else folder
+    here = [(task, name) for task, name in results if is_local(task)]
+    folder = find_local_packs(given, [task for task, _ in results]) if len(here) < len(results) else None
+    return find_result_lists(given, here) if here else folder

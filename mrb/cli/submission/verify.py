@@ -54,7 +54,7 @@ def verify(
     """
     import secrets
 
-    from mrb.candidates.pull_lists import find_local_lists
+    from mrb.candidates.set_lists import find_result_lists
     from mrb.rerankers.calling import close_after
     from mrb.rerankers.declaration import load_reranker
     from mrb.results.noise import NoiseRecord
@@ -65,7 +65,10 @@ def verify(
 
     open_all_data(data)
     received = read_submission_folder(find_local_folder(submission))
-    lists, _ = find_local_lists(candidates, [received.get_task(task_id) for task_id in received.submission.results])
+    results = received.submission.results
+    lists = find_result_lists(
+        candidates, [(received.get_task(task_id), one.candidates.track) for task_id, one in results.items()]
+    )
     measured = None if noise is None else parse_file(NoiseRecord, noise)
     reranker = load_reranker(model, parse_key_values(options))
     with close_after(reranker.close):
