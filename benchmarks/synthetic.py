@@ -1,11 +1,12 @@
 """Submissions that nobody made: N models over a suite, for tests and measurements at scale.
 
     python benchmarks/synthetic.py 100 --out /tmp/hundred --rankings
+    python benchmarks/synthetic.py 100 --out /tmp/hundred --rankings --packs /tmp/packs --queries 0
 
 Each task has one relevant document a query, which the first stage ranks somewhere (or does not find) and a model moves.
 The order of every list, and the measures that follow from it, are as real ones are; intervals are those of the normal
-distribution, which cost nothing. Without `rankings` the files of rankings are empty: enough for the board, which does
-not open them.
+distribution, which cost nothing. Without `rankings` the files of rankings are empty: enough for a board without
+judgement packs, which does not open them. `--queries 0` takes as many as the registry says of each task.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ import numpy.typing as npt
 
 from mrb import __version__
 from mrb._util.hashing import hash_bytes, hash_file, hash_json
+from mrb.candidates.judgement_packs import PACK_SUFFIX, JudgementPack, PackedQuery, PackInfo, write_pack
+from mrb.data.stats import Counts
 from mrb.data.task import Suite, Task, load_suite, load_task
+from mrb.data.task_data import find_query_parts
+from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import MEASURES, Measure
 from mrb.results.run import hash_query_ids
 from mrb.submission.rankings import QueryRanking, write_rankings
@@ -52,8 +57,43 @@ class SyntheticTask:
 
     @cached_property
     def query_ids(self) -> list[str]:
-        """q0, q1, ..."""
-        return [f"q{number}" for number in range(self.queries)]
+        """q0, q1, ..., spread over the task's parts if it is scored by part."""
+        parts = [f"{part.name}/" for part in self.task.source.parts] if self.task.rules.average_over_parts else [""]
+        return [f"{parts[number % len(parts)]}q{number}" for number in range(self.queries)]
+
+    @cached_property
+    def parts(self) -> tuple[str, ...] | None:
+        """The part of each query, as in `find_query_parts`."""
+        return find_query_parts(self.task, self.query_ids)
+
+    def make_pack(self) -> JudgementPack:
+        """The judgements: the one relevant document is where the first stage ranks it, or outside the list."""
+        info = PackInfo(
+            schema_version=1,
+            task=self.task.id,
+            task_hash=self.task.hash,
+            revision=self.task.revision,
+            list_sha256=hash_json(["synthetic", self.task.id]),
+            first_stage="synthetic",
+            track="standard",
+            depth=self.depth,
+            counts=Counts(**_count(self)),
+        )
+        nothing, one = np.empty(0, np.uint8), np.array([1], "<u2")
+        ties = np.arange(self.depth, dtype=np.uint8)
+        rows = [
+            PackedQuery(
+                query_id,
+                number,
+                ties,
+                nothing,
+                np.array([rank - 1], np.uint8) if rank else nothing,
+                one if rank else one[:0],
+                one[:0] if rank else one,
+            )
+            for number, (query_id, rank) in enumerate(zip(self.query_ids, self.first.tolist(), strict=True))
+        ]
+        return JudgementPack(info, tuple(rows))
 
     @cached_property
     def hash_query_ids(self) -> str:
@@ -63,7 +103,7 @@ class SyntheticTask:
     @cached_property
     def fixed(self) -> tuple[Json, Json]:
         """The measures of the first stage and of the oracle."""
-        return _measures(self.first), _measures(np.minimum(self.first, 1))
+        return _measures(self, self.first), _measures(self, np.minimum(self.first, 1))
 
     def ranks(self, model: int, skill: float) -> Ints:
         """Where a model puts the relevant documents: 0 leaves the first stage's order, 1 is the oracle."""
@@ -85,8 +125,23 @@ def write_submissions(
 ) -> list[Path]:
     """Write `models` submissions of a whole suite (one without a sample, so that no scores go along) into `folder`."""
     suite = load_suite(suite_id)
-    tasks = [SyntheticTask(load_task(task_id), queries, suite.depth) for task_id in suite.tasks]
+    tasks = make_tasks(suite, queries)
     return [_write(folder, number, suite, tasks, rankings=rankings) for number in range(models)]
+
+
+def write_packs(folder: Path, *, suite_id: str = "mrb", queries: int = 200) -> list[Path]:
+    """Write the judgement packs of the submissions of `write_submissions` with as many queries."""
+    paths = []
+    for task in make_tasks(load_suite(suite_id), queries):
+        paths.append(folder / f"{task.task.id}{PACK_SUFFIX}")
+        write_pack(task.make_pack(), paths[-1])
+    return paths
+
+
+def make_tasks(suite: Suite, queries: int) -> list[SyntheticTask]:
+    """The tasks of a suite with `queries` queries each; 0 takes the registry's numbers."""
+    tasks = map(load_task, suite.tasks)
+    return [SyntheticTask(task, queries or task.size.queries or 1000, suite.depth) for task in tasks]
 
 
 def _write(folder: Path, number: int, suite: Suite, tasks: list[SyntheticTask], *, rankings: bool) -> Path:
@@ -150,8 +205,6 @@ _RERANKER: Json = {
 
 def _result(task: SyntheticTask, ranks: Ints) -> Json:
     first, oracle = task.fixed
-    counts = dict.fromkeys(("queries_without_positives", "qrels_outside_corpus", "qrels_not_positive"), 0)
-    counts |= dict.fromkeys(("queries", "qrels", "queries_in_table"), task.queries)
     return {
         "schema_version": 1,
         "task": task.task.id,
@@ -167,7 +220,7 @@ def _result(task: SyntheticTask, ranks: Ints) -> Json:
         "data": {
             "revision": task.task.revision,
             "selection": "all",
-            "loading": {**counts, "documents": task.depth, "qrels_outside_queries": 0},
+            "loading": _count(task),
         },
         "counts": {
             "queries": task.queries,
@@ -178,11 +231,21 @@ def _result(task: SyntheticTask, ranks: Ints) -> Json:
             "tied_at_10": 0.0,
         },
         "source_measure": task.task.source_measure,
-        "measures": _measures(ranks),
+        "measures": _measures(task, ranks),
         "first_stage": first,
         "oracle": oracle,
-        "depths": {str(task.depth): {str(m): float(_values(m, ranks).mean()) for m in MEASURES}},
+        "depths": {str(task.depth): {str(m): _average(task, _values(m, ranks)) for m in MEASURES}},
     }
+
+
+def _count(task: SyntheticTask) -> dict[str, int]:
+    counts = dict.fromkeys(("queries_without_positives", "qrels_outside_corpus", "qrels_not_positive"), 0)
+    counts |= dict.fromkeys(("queries", "qrels", "queries_in_table"), task.queries)
+    return {**counts, "documents": task.depth, "qrels_outside_queries": 0}
+
+
+def _average(task: SyntheticTask, values: npt.NDArray[np.float64]) -> float:
+    return float(average_queries(values, task.parts))
 
 
 def _values(measure: Measure, ranks: Ints) -> npt.NDArray[np.float64]:
@@ -192,9 +255,9 @@ def _values(measure: Measure, ranks: Ints) -> npt.NDArray[np.float64]:
     return np.where(inside, gains, 0.0)
 
 
-def _measures(ranks: Ints) -> Json:
+def _measures(task: SyntheticTask, ranks: Ints) -> Json:
     values = {str(measure): _values(measure, ranks) for measure in MEASURES}
-    return {name: _interval(float(v.mean()), 1.96 * float(v.std()) / len(v) ** 0.5) for name, v in values.items()}
+    return {name: _interval(_average(task, v), 1.96 * float(v.std()) / len(v) ** 0.5) for name, v in values.items()}
 
 
 def _interval(mean: float, half: float) -> Json:
@@ -225,7 +288,10 @@ def main() -> None:
     parser.add_argument("--suite", default="mrb")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--rankings", action="store_true", help="write the rankings too (30 kB a task and model)")
+    parser.add_argument("--packs", type=Path, help="write the judgement packs here")
     given = parser.parse_args()
+    if given.packs is not None:
+        write_packs(given.packs, suite_id=given.suite, queries=given.queries)
     made = write_submissions(
         given.out, given.models, suite_id=given.suite, queries=given.queries, rankings=given.rankings
     )
