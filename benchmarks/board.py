@@ -3,16 +3,19 @@
     python benchmarks/board.py
     python benchmarks/board.py --models 100 --queries 50
     python benchmarks/board.py --models 1000 --keep /tmp/thousand --browser
+    python benchmarks/board.py --models 100 --packs
 
 Prints a table: seconds by the clock and of this process's own computing time (the two differ where the machine does
 other work too), for reading and checking the submissions alone, and for all of it: reading, every page, and writing;
 and what the first view of the overview loads. With --browser another: milliseconds from a change of what is shown to
-the rows standing, in Chromium. --keep writes the submissions there, or takes those that are there.
+the rows standing, in Chromium. --keep writes the submissions there, or takes those that are there. --packs gives the
+board judgement packs: values per query, ranks, gains and pair pages; nothing is in the cache of values before.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import tempfile
@@ -23,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from synthetic import write_submissions
+from synthetic import write_packs, write_submissions
 
 from mrb.leaderboard.build import build, uncollected
 from mrb.leaderboard.tables.runs import read_entries
@@ -48,11 +51,13 @@ def timed(action: Callable[[], T]) -> tuple[T, Times]:
     return found, (time.perf_counter() - clock, time.process_time() - own)
 
 
-def measure(results: Path, site: Path, models: int) -> list[str]:
+def measure(results: Path, site: Path, models: int, packs: Path | None) -> list[str]:
     """A row of the table; the site is left for the browser."""
+    os.environ["MRB_CACHE"] = str(site.parent / "cache")
     with uncollected():
-        _, reading = timed(partial(read_entries, [results]))
-    built, whole = timed(partial(build, [results], site))
+        _, reading = timed(partial(read_entries, [results], packs))
+    shutil.rmtree(site.parent / "cache", ignore_errors=True)
+    built, whole = timed(partial(build, [results], site, packs=packs))
     target = f"{TARGETS[models]:.0f}" if models in TARGETS else "-"
     times = [f"{clock:.1f} / {own:.1f}" for clock, own in (reading, whole)]
     return [f"{models:,}", *times, target, f"{first_view(built) / 1000:.0f}"]
@@ -103,6 +108,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, nargs="*", default=list(TARGETS))
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--keep", type=Path, help="write the submissions here, or take those that are here")
+    parser.add_argument("--packs", action="store_true", help="with judgement packs")
     parser.add_argument("--browser", action="store_true", help="also time changes of the overview in Chromium")
     given = parser.parse_args()
     print("seconds by the clock / of computing")
@@ -114,8 +120,11 @@ def main() -> None:
         try:
             results = given.keep or scratch / "results"
             if not results.is_dir():
-                write_submissions(results, models, queries=given.queries)
-            print("| " + " | ".join(measure(results, scratch / "site", models)) + " |", flush=True)
+                write_submissions(results, models, queries=given.queries, rankings=given.packs)
+            packs = scratch / "packs" if given.packs else None
+            if packs is not None:
+                write_packs(packs, queries=given.queries)
+            print("| " + " | ".join(measure(results, scratch / "site", models, packs)) + " |", flush=True)
             if given.browser:
                 answers[models] = interactions(scratch / "site" / "index.html")
         finally:
