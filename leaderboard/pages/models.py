@@ -16,6 +16,7 @@ from mrb.leaderboard.tables.model_facts import (
 )
 from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.metrics.measures import HEADLINE
+from mrb.results.contamination import EXPLANATION, find_twin_checks, format_cells
 from mrb.submission.schema import SUBMISSION_FILE
 
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
@@ -24,6 +25,7 @@ PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
 def make_files(site: Site) -> Iterator[Page]:
     """Yield `models.html` and `models/<name>.html`."""
     yield render("models.html.jinja", "models.html", site=site)
+    checks = find_twin_checks(site.runs)
     for run in site.runs:
         table_id = site.find_table(run)
         table, submission = site.tables[table_id], site.submissions.get(run.name)
@@ -50,4 +52,6 @@ def make_files(site: Site) -> Iterator[Page]:
             best=best,
             worst=worst,
             records=list_record_lines(run, submission),
+            twins=[[check.twin, *format_cells(check)[2:]] for check in checks if check.run == run.name],
+            twins_note=EXPLANATION,
         )

@@ -25,6 +25,7 @@ COMMANDS = {
     "candidates": "Make, show, check, import and share first-stage lists.",
     "check": "Check that a reranker keeps what it declares, and measure its noise.",
     "compare": "Compare runs: differences, intervals, queries won and lost.",
+    "contamination": "Compare gains on sets with gains on their decontaminated twins.",
     "data": "Fetch, list and check the data of tasks.",
     "export": "Write runs as tables, TREC files or Hub metadata, or log them.",
     "leaderboard": "Build the board from runs and submissions.",

@@ -35,8 +35,8 @@ def find_tasks(names: Iterable[str]) -> tuple[set[str], set[str]]:
     A name without a task in the registry is left out. No task is in both.
 
     Example:
-        >>> find_tasks(["FiQA2018", "NanoSciFactRetrieval", "BioASQ"])
-        ({'fiqa'}, {'scifact'})
+        >>> find_tasks(["NQ", "NanoSciFactRetrieval", "BioASQ"])
+        ({'nq'}, {'scifact', 'scifact-decontaminated'})
     """
     wanted, table = frozenset(names), load_mteb_names()
     same, related = ({task_id for task_id, known in side.items() if not wanted.isdisjoint(known)} for side in table)

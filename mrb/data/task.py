@@ -67,6 +67,8 @@ class Task(Model):
     text, a common positive document (directly or through others), or exactly the same positives with the same grades
     (one question in several languages).
 
+    `twin_of` is the task of which this one is the decontaminated twin (`mrb.results.contamination`).
+
     A task that is not in the registry is a task of one's own (`mrb.data.own_tasks`). It may leave out what only readers
     of the registry need: description, status, languages, licence, citation, sizes.
     """
@@ -88,6 +90,7 @@ class Task(Model):
     cluster: Cluster = "none"
     defects: tuple[str, ...] = ()
     superseded_by: Slug | None = None
+    twin_of: Slug | None = None
     size: Size = Size(queries=0, documents=0)
     source: Source
     rules: Rules = Rules()

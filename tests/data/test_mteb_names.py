@@ -11,8 +11,9 @@ def test_every_set_of_the_hub_has_a_name_for_each_part() -> None:
     same, related = load_mteb_names()
     assert {task_id: len(names) for task_id, names in same.items()} == tasks
     assert set(related) <= set(tasks)
-    names = [name for side in (same, related) for found in side.values() for name in found]
-    assert len(set(names)) == len(names)
+    for side in (same, related):
+        names = [name for found in side.values() for name in found]
+        assert len(set(names)) == len(names)
 
 
 def test_a_name_is_of_the_set_or_of_related_data() -> None:

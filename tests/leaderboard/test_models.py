@@ -16,6 +16,8 @@ from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.model_facts import find_extremes, list_record_lines, list_task_lines
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.tables.training_marks import find_training_marks
+from mrb.results.contamination import find_twin_checks
+from mrb.results.run import load_run
 from mrb.submission.reader import read_submission_folder
 from mrb.submission.verify import TaskVerification, VerificationRecord
 from tests.builders.pages import read_pages
@@ -128,3 +130,11 @@ def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
     text = _text(replace(site, verified={"lab__model": record}), "lab__model")
     assert "verified by a re-run on 2026-11-27" in text
     assert "the largest difference is 0.0013 standard deviations" in text
+
+
+def test_a_page_has_the_contamination_check_of_a_set_and_its_twin(tmp_path: Path) -> None:
+    folder = write_run_folder(tmp_path / "a", 0.5, suite=None, tasks=["scifact", "scifact-decontaminated"], queries=12)
+    pages = read_pages(build([folder], tmp_path / "site").parent)
+    (check,) = find_twin_checks([load_run(folder)])
+    assert "Contamination check" in pages["models/a.html"].text
+    assert f"{100 * check.gain_difference:+.2f}" in pages["models/a.html"].text

@@ -94,6 +94,22 @@ POSITIVES = {
     "trec-covid": 24675,
 }
 SPARE = {
+    "arguana-decontaminated": ("iamfortytwo/arguana-decontaminated", "137f25bbb59b60bb6807ecb11a0d7e66b92fdd11", 1373),
+    "scifact-decontaminated": ("iamfortytwo/scifact-decontaminated", "ad05bded28ca603a0ed5e27231899dd72c1edb8e", 41),
+    "nfcorpus-decontaminated": ("iamfortytwo/nfcorpus-decontaminated", "e6f37a2687336d5b7b83d9aede6e114e9d46dad9", 169),
+    "fiqa-decontaminated": ("iamfortytwo/fiqa-decontaminated", "4e693e028398575f83c17bc91515e81b13f534a2", 61),
+    "scidocs-decontaminated": ("iamfortytwo/scidocs-decontaminated", "5b7a380cb7c8608e8c9bf6097acbc0eccf935de3", 201),
+    "trec-covid-decontaminated": (
+        "iamfortytwo/trec-covid-decontaminated",
+        "0b99aeb603c9ad909564db1a80e380a2a78bc026",
+        50,
+    ),
+    "touche2020-decontaminated": (
+        "iamfortytwo/webis-touche2020-decontaminated",
+        "bc4d287a9168dfb0ab2a94866cc17fc02c0dcb73",
+        30,
+    ),
+    "quora-decontaminated": ("iamfortytwo/quora-decontaminated", "4d1fc7a24779fdd767c54e19e5606a843d3ecec1", 2788),
     "touche2020-v3": ("mteb/webis-touche2020-v3", "431886eaecc48f067a3975b70d0949ea2862463c", 49),
     "fever": ("mteb/fever", "bea83ef9e8fb933d90a2f1d5515737465d613e12", 6666),
     "quora": ("mteb/quora", "e4e08e0b7dbe3c8700f0daef558ff32256715259", 10000),
@@ -213,6 +229,16 @@ def test_documented_judgements_are_rows_or_positives(by_id: dict[str, Task]) -> 
         size, zeros = by_id[task_id].size, by_id[task_id].rules.zero_grades_listed
         # Where rows of grade 0 are listed, mteb's number is not that of the rows.
         assert (size.qrels, size.positives) == ((None, number) if zeros else (number, None)), task_id
+
+
+def test_twins_differ_from_their_set_by_what_is_left_out(by_id: dict[str, Task]) -> None:
+    twins = {task.id: by_id[task.twin_of] for task in by_id.values() if task.twin_of}
+    assert len(twins) == 8
+    for task_id, whole in twins.items():
+        twin = by_id[task_id]
+        assert task_id == f"{whole.id}-decontaminated" and whole.twin_of is None
+        assert (twin.instruction, twin.cluster, twin.type) == (whole.instruction, whole.cluster, whole.type)
+        assert (twin.size.queries, twin.size.documents) <= (whole.size.queries, whole.size.documents)
 
 
 def test_suites_are_frozen() -> None:

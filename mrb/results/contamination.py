@@ -1,0 +1,124 @@
+"""The contamination check: a model's gain on a set against its gain on the set's decontaminated twin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrb._util.format import PLAIN, Screen, fold_text, format_table
+from mrb.metrics.measures import HEADLINE
+from mrb.metrics.statistics import MeanInterval, compute_interval, derive_task_seed
+from mrb.results.run import Run, TaskScores
+
+MEASURE = str(HEADLINE)
+EXPLANATION = (
+    "A gain on the set that the twin does not show may have been learnt. The scores are those of the queries that both "
+    "have; the twin's corpus is smaller, so they rise for any model: compare models, and changes of gains."
+)
+
+
+@dataclass(frozen=True)
+class TwinCheck:
+    """A model on a set and on its twin, as fractions of nDCG@10.
+
+    Attributes:
+        run: Name of the run with the set.
+        task: The set.
+        twin: Its decontaminated twin.
+        gain: Of the run on the set, over the first stage.
+        twin_gain: On the twin.
+        common: Number of queries that both have values for; 0 for submissions, whose values are not read.
+        scores: Means over the common queries on the set and on the twin; None without such.
+        difference: Mean and 95 % interval of twin minus set over the common queries; None with fewer than two.
+    """
+
+    run: str
+    task: str
+    twin: str
+    gain: float
+    twin_gain: float
+    common: int
+    scores: tuple[float, float] | None
+    difference: MeanInterval | None
+
+    @property
+    def gain_difference(self) -> float:
+        """The twin's gain minus the set's. Below zero: less is gained where known data is left out."""
+        return self.twin_gain - self.gain
+
+
+def find_twin_checks(runs: Sequence[Run]) -> list[TwinCheck]:
+    """Return a check for each set and twin that one reranker has results for, in one run or in two.
+
+    Runs belong together if their rerankers have the same identity; the depth must be the same too.
+    """
+    return list(_iterate_checks(runs))
+
+
+def _iterate_checks(runs: Sequence[Run]) -> Iterator[TwinCheck]:
+    for run in runs:
+        for twin_id, twin in run.tasks.items():
+            whole_id = twin.task.twin_of
+            if whole_id is None:
+                continue
+            for other in (run, *(one for one in runs if one is not run and _identify(one) == _identify(run))):
+                whole = other.tasks.get(whole_id)
+                if whole is not None and whole.result.candidates.depth == twin.result.candidates.depth:
+                    yield _check(other.name, whole_id, whole, twin_id, twin)
+                    break
+
+
+def _identify(run: Run) -> str:
+    return json.dumps(run.record.reranker.identity(), sort_keys=True)
+
+
+def _check(name: str, task_id: str, whole: TaskScores, twin_id: str, twin: TaskScores) -> TwinCheck:
+    gains = []
+    for scores in (whole, twin):
+        found = scores.result.measures[MEASURE]
+        gains.append(found.mean - scores.result.first_stage[MEASURE].mean)
+    rows = {query_id: row for row, query_id in enumerate(whole.query_ids)}
+    places = [(rows[query_id], row) for row, query_id in enumerate(twin.query_ids) if query_id in rows]
+    if not places:
+        return TwinCheck(name, task_id, twin_id, gains[0], gains[1], 0, None, None)
+    whole_rows, twin_rows = np.array(places).T
+    own, other = whole.values[MEASURE][whole_rows], twin.values[MEASURE][twin_rows]
+    clusters = [str(cluster) for cluster in whole.clusters[whole_rows]]
+    paired = len(set(clusters)) > 1
+    interval = compute_interval(other - own, clusters, seed=derive_task_seed(twin_id)) if paired else None
+    means = (float(own.mean()), float(other.mean()))
+    return TwinCheck(name, task_id, twin_id, gains[0], gains[1], len(places), means, interval)
+
+
+def format_twin_checks(checks: Sequence[TwinCheck], screen: Screen = PLAIN) -> str:
+    """Return the checks as a text table, x 100, with what it says."""
+    head = (
+        "run",
+        "set",
+        "gain",
+        "twin gain",
+        "change",
+        "queries",
+        "score",
+        "twin score",
+        "score change",
+        "95 % interval",
+    )
+    rows = [head, *(tuple(format_cells(check)) for check in checks)]
+    table = format_table(rows, left=2, drop=("score", "twin score", "queries"), screen=screen)
+    return "\n".join([f"{MEASURE} x 100", "", *table, "", *fold_text(EXPLANATION, screen)])
+
+
+def format_cells(check: TwinCheck) -> list[str]:
+    """Return the cells of a check: run, set, gains, their difference, and what the common queries say; "-" for none."""
+    gains = (check.gain, check.twin_gain, check.gain_difference)
+    cells = [check.run, check.task, *(f"{100 * one:+.2f}" for one in gains)]
+    scores = ["-", "-"] if check.scores is None else [f"{100 * one:.2f}" for one in check.scores]
+    found = check.difference
+    difference = ["-", "-"]
+    if found is not None:
+        difference = [f"{100 * found.mean:+.2f}", f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"]
+    return [*cells, str(check.common or "-"), *scores, *difference]
