@@ -127,6 +127,17 @@ MXBAI = PromptTemplate(
     max_length=8192,
 )
 
+# zeroentropy/zerank-2, its chat template for the roles query and document: the query is the system turn. The template
+# was not read; what it renders is known as token ids (tests/engine/test_vocabulary.py). Not a choice of `yes-no`: any
+# chat template with two turns has this form.
+ZERANK = PromptTemplate(
+    "zerank-2",
+    _format_chat("{query_text}{seam}", "{document_text}"),
+    labels=("Yes", None),
+    score="positive",
+    max_length=32_768,
+)
+
 # gmr-tiny, which ships with MRB: no system turn and no instruction, to save tokens. The query's text comes first, so
 # that the images of both sides are a fixed number of tokens apart. It takes several images and was trained with one.
 _TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"

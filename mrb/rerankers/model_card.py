@@ -62,6 +62,7 @@ def make_engine_card(
     takes: str = "",
     needs: tuple[str, ...] = (),
     peft: bool = False,
+    variants: Mapping[str, Mapping[str, str]] | None = None,
     trained_on: TrainingData | None = None,
 ) -> ModelCard:
     """Return the card of a published checkpoint that MRB's engine runs; the arguments are those of `ModelCard`.
@@ -78,6 +79,7 @@ def make_engine_card(
         extra="train" if peft else "models",
         packages=(*ENGINE_PACKAGES, "peft") if peft else ENGINE_PACKAGES,
         gpu="advised",
+        variants=variants or {},
         trained_on=trained_on,
     )
 

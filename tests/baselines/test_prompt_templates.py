@@ -20,6 +20,7 @@ from mrb.engine.published_prompts import (
     MXBAI,
     QWEN3,
     QWEN3_VL,
+    ZERANK,
 )
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -132,7 +133,14 @@ def test_mxbai_has_a_line_for_an_instruction_only_where_there_is_one() -> None:
         )
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS, JINA_M0], ids=lambda layout: layout.name)
+def test_zerank_asks_in_the_system_turn_and_passes_no_instruction() -> None:
+    assert shown(ZERANK, QUERY, DOCUMENT) == (
+        "<|im_start|>system\na query<|im_end|>\n<|im_start|>user\na document<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert (ZERANK.labels, ZERANK.score) == (("Yes", None), "positive")
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, JINA_M0, ZERANK], ids=lambda layout: layout.name)
 def test_the_places_of_texts_and_seam(layout: PromptTemplate) -> None:
     rendered = render(layout, "Do so.", QUERY, DOCUMENT)
     for place, text in ((rendered.query_text, "a query"), (rendered.document_text, "a document")):

@@ -16,14 +16,16 @@ from mrb.baselines.retrievers import gme, qwen3_vl_embedding
 from mrb.data.items import Item
 from mrb.engine.prompt import Prompter, resolve_label_ids
 from mrb.engine.prompt_template import PromptTemplate, render
-from mrb.engine.published_prompts import BGE_GEMMA, JINA_M0, LAYOUTS, MXBAI, QWEN3
+from mrb.engine.published_prompts import BGE_GEMMA, JINA_M0, LAYOUTS, MXBAI, QWEN3, ZERANK
 from tests.builders import museum
 from tests.builders.museum.vocabulary import real_vocabulary
 from tests.builders.requests import picture
 
 pytestmark = pytest.mark.torch
 
-QWEN = [layout for layout in (*LAYOUTS, JINA_M0, gme.PROMPT, qwen3_vl_embedding.PROMPT) if layout is not BGE_GEMMA]
+QWEN = [
+    layout for layout in (*LAYOUTS, JINA_M0, ZERANK, gme.PROMPT, qwen3_vl_embedding.PROMPT) if layout is not BGE_GEMMA
+]
 TEXTS = [
     "What is the capital of France?",
     "",
@@ -137,6 +139,35 @@ def test_mxbai_rerank_is_tokenised_in_pieces(tokenizer: Any, reference: Any) -> 
             "<|im_end|>\n<|im_start|>assistant\n",
         )
         assert made.ids.tolist() == [token for piece in pieces for token in reference(piece)], pieces
+
+
+ZERANK_IDS = {
+    ("What is 2+2?", "4"): [
+        *(151644, 8948, 198, 3838, 374, 220, 17, 10, 17, 30, 151645, 198),
+        *(151644, 872, 198, 19, 151645, 198, 151644, 77091, 198),
+    ],
+    ("Quelle est la capitale de l'Australie ?", "The capital of Australia is Canberra."): [
+        *(151644, 8948, 198, 2183, 6712, 1788, 1187, 60410, 1574, 409, 326, 51274, 5408, 645, 937, 151645, 198),
+        *(151644, 872, 198, 785, 6722, 315, 8330, 374, 68790, 13, 151645, 198, 151644, 77091, 198),
+    ],
+    ("side effects of ibuprofen", ""): [
+        *(151644, 8948, 198, 2929, 6239, 315, 18668, 96101, 30353, 151645, 198),
+        *(151644, 872, 198, 151645, 198, 151644, 77091, 198),
+    ],
+    ("python sort list of dicts by key", "list.sort() sorts a list in place."): [
+        *(151644, 8948, 198, 12669, 3378, 1140, 315, 97599, 553, 1376, 151645, 198),
+        *(151644, 872, 198, 1607, 10614, 368, 20853, 264, 1140, 304, 1992, 13, 151645, 198, 151644, 77091, 198),
+    ],
+}
+"""The published zerank-2 by its own chat template, in sentence-transformers 6.1: reference.json of
+github.com/polaria-tech/zerank-2-reranker-vllm, f44df7b7a4fe9e3a666e272ee9dabd3411609058."""
+
+
+def test_zerank_reads_the_tokens_of_the_published_template(tokenizer: Any) -> None:
+    pairs = [(Item(query), Item(document)) for query, document in ZERANK_IDS]
+    made = prompter(tokenizer, ZERANK).prompts("Find it.", pairs)
+    assert [prompt.ids.tolist() for prompt in made] == [*ZERANK_IDS.values()]
+    assert resolve_label_ids(tokenizer, ZERANK) == (9454, None)  # as in its 1_LogitScore/config.json
 
 
 @pytest.mark.parametrize("layout", [x for x in QWEN if "{seam}" in x.template], ids=lambda layout: layout.name)

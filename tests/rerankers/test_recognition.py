@@ -103,6 +103,8 @@ def test_real_files_say_what_a_model_is_or_what_to_type(name: str, tiny: Tiny) -
         ("mixedbread-ai/mxbai-rerank-base-v2", "mxbai-rerank-base-v2"),
         ("mixedbread-ai/mxbai-rerank-large-v2", "mxbai-rerank-large-v2"),
         ("lightonai/LightOn-rerank-LW-2B", "listwise"),
+        ("zeroentropy/zerank-2", "zerank-2"),
+        ("zeroentropy/zerank-2-reranker", "zerank-2"),
         ("lightonai/LightOn-rerank-PW-0.8B", "lighton-rerank-pw-0.8b"),
         ("lightonai/LightOn-rerank-PW-2B", "lighton-rerank-pw-2b"),
         ("lightonai/LightOn-rerank-PW-4B", "lighton-rerank-pw-4b"),
