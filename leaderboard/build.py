@@ -92,7 +92,7 @@ def _write(site: Site, out: Path) -> Path:
         _write_kinds(site, out, KINDS)
         return out / overview.PATH
     first, *rest = KINDS
-    for board in site.boards.values():  # needed by both processes
+    for board in site.iterate_boards():  # needed by both processes
         board.prepare()
     with run_forked(partial(_write_kinds, site, out, FORKED)) as theirs:
         mine = _write_kinds(site, out, [kind for kind in rest if kind not in FORKED])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from mrb.leaderboard.tables.columns import RowSource
 from mrb.leaderboard.tables.ranks import rank_runs
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.runs import Entry, RunCard, make_card
-from mrb.leaderboard.tables.table_grouping import group_runs, make_table_ids
+from mrb.leaderboard.tables.table_grouping import group_runs, list_sub_groups, make_table_ids
 from mrb.leaderboard.verification import match_records
 from mrb.results.run import Run
 from mrb.submission.schema import Submission
@@ -25,10 +25,11 @@ class Site:
     """What the pages show.
 
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
-    `cards` holds the description of every run by its name, `submissions` the submission that a run was read from, if
-    any, and `verified` the record of a verification that agreed. `snapshot` is the name under which the board is kept
-    permanently. A run's name is a safe file name, unique regardless of case; it does not depend on what else is on the
-    board, so pages and addresses use it unchanged.
+    `sub_tables` are the tables of sub-suites, by the id of the whole suite's table and their own. `cards` holds the
+    description of every run by its name, `submissions` the submission that a run was read from, if any, and `verified`
+    the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently. A run's
+    name is a safe file name, unique regardless of case; it does not depend on what else is on the board, so pages and
+    addresses use it unchanged.
     """
 
     tables: dict[str, Table]
@@ -36,13 +37,20 @@ class Site:
     submissions: dict[str, Submission]
     verified: dict[str, VerificationRecord] = field(default_factory=dict)
     snapshot: str | None = None
+    sub_tables: dict[str, dict[str, Table]] = field(default_factory=dict)
 
     @cached_property
     def boards(self) -> dict[str, Board]:
         """Every table with all that its rows show, by id."""
         return {name: self._make_board(name, table) for name, table in self.tables.items()}
 
-    def _make_board(self, name: str, table: Table) -> Board:
+    def iterate_boards(self) -> Iterator[Board]:
+        """Yield every table, each followed by those of its sub-suites."""
+        for board in self.boards.values():
+            yield board
+            yield from board.parts
+
+    def _make_board(self, name: str, table: Table, whole: str = "") -> Board:
         sources = {
             run.name: RowSource(
                 run,
@@ -53,7 +61,8 @@ class Site:
             )
             for run in table.runs
         }
-        return Board(name, table, sources, rank_runs(table))
+        parts = tuple(self._make_board(part, own, name) for part, own in self.sub_tables.get(name, {}).items())
+        return Board(name, table, sources, rank_runs(table), parts, whole)
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -86,9 +95,15 @@ def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] =
     """
     submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
     groups = [replace(one, packs=packs) for one in group_runs(entry.run for entry in entries)]
+    parts = [(number, part) for number, group in enumerate(groups) for part in list_sub_groups(group)]
+    ids = make_table_ids([*groups, *(part for _, part in parts)])
+    sub_tables: dict[str, dict[str, Table]] = {}
+    for name, (number, part) in zip(ids[len(groups) :], parts, strict=True):
+        sub_tables.setdefault(ids[number], {})[name] = Table(part)
     return Site(
-        {name: Table(one) for name, one in zip(make_table_ids(groups), groups, strict=True)},
+        {name: Table(one) for name, one in zip(ids, groups, strict=False)},
         {entry.run.name: make_card(entry.run) for entry in entries},
         submissions,
         match_records(verified, submissions),
+        sub_tables=sub_tables,
     )

@@ -27,7 +27,7 @@ LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
 
 def make_files(site: Site) -> Iterator[Page]:
     """Yield the files of every table, and the citation."""
-    for board in site.boards.values():
+    for board in site.iterate_boards():
         for tab in board.tabs:
             if tab.key in (SUMMARY, TASKS):
                 yield Page(get_path(board, tab, "csv"), format_csv(board, tab).encode())

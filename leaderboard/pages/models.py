@@ -46,7 +46,7 @@ def make_files(site: Site) -> Iterator[Page]:
             table=table,
             lines=lines,
             other_measures=any(line.source_measure != str(HEADLINE) for line in lines),
-            averages=list_averages(table, run),
+            averages=list_averages(table, run, site.sub_tables.get(table_id, {}).values()),
             types=make_type_plot(table.get_type_view(), run.name),
             plot=PLOT,
             best=best,

@@ -65,7 +65,7 @@ class Frame:
 
 def make_files(site: Site) -> Iterator[Page]:
     """Yield data and pages of every table."""
-    for board in site.boards.values():
+    for board in site.iterate_boards():
         yield from _make_data(board)
         yield from _make_tables(board)
 

@@ -61,12 +61,18 @@ class Tab:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """One table with all that its rows show. `sources` are by run."""
+    """One table with all that its rows show. `sources` are by run.
+
+    `parts` are the tables of its suite's sub-suites, and `whole` is the id of the table that this one is a part of, or
+    empty.
+    """
 
     id: str
     table: Table
     sources: dict[str, RowSource]
     standing: Standing
+    parts: tuple[Board, ...] = ()
+    whole: str = ""
 
     @cached_property
     def tabs(self) -> tuple[Tab, ...]:

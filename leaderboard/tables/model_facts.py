@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mrb.leaderboard.tables.cells import CellText, format_cell
@@ -80,11 +80,21 @@ def list_task_lines(table: Table, run: Run, marks: TrainingMarks) -> list[TaskLi
     ]
 
 
-def list_averages(table: Table, run: Run) -> list[tuple[str, Cell, Cell, Cell]]:
-    """Return (kind of average, first stage, run, oracle) for "types" and "tasks"; empty without a suite."""
-    view = table.get_view(str(HEADLINE))
-    first, oracle = view.fixed
-    return [(name, first.cells[name], view.row(run.name).cells[name], oracle.cells[name]) for name in view.averages]
+def list_averages(table: Table, run: Run, parts: Iterable[Table] = ()) -> list[tuple[str, Cell, Cell, Cell]]:
+    """Return (kind of average, first stage, run, oracle) for "types" and "tasks"; empty without a suite.
+
+    `parts` are the tables of the suite's sub-suites: of each, those averages follow that the run has.
+    """
+    found = []
+    for one in (table, *(part for part in parts if any(run.name == other.name for other in part.runs))):
+        view = one.get_view(str(HEADLINE))
+        first, oracle = view.fixed
+        of = "" if one is table or one.comparison.suite is None else f" of {one.comparison.suite.id}"
+        for name in view.averages:
+            own = view.row(run.name).cells[name]
+            if not of or own.mean is not None:
+                found.append((f"{name}{of}", first.cells[name], own, oracle.cells[name]))
+    return found
 
 
 def find_extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]:

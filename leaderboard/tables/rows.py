@@ -203,10 +203,12 @@ class Table:
         """Return the table of averages in `measure`: over types, over tasks and over the common tasks, of each family
         over its types, of each type over its tasks.
 
-        An average is blank if one of its tasks is missing.
+        An average is blank if one of its tasks is missing. A sub-suite has none of families.
         """
-        suite = self.comparison.suite is not None
-        of_family = {name: self._list_tasks_where(family=name) for name in self.families if suite}
+        suite = self.comparison.suite
+        # A sub-suite holds a part of a family, and an average of a family is over the whole of it.
+        families = self.families if suite is not None and suite.part_of is None else ()
+        of_family = {name: self._list_tasks_where(family=name) for name in families}
         of_type = {name: self.list_tasks_of_type(name) for name in self.type_names}
         columns = (
             *(Column(key, key, "", key, measure, 0) for key in of_family),

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import STANDARD_SET
-from mrb.data.task import TYPES, Suite, Task, load_suite, load_task
+from mrb.data.task import TYPES, Suite, Task, list_sub_suites, load_suite, load_task
 from mrb.errors import MRBError, ResultError
 from mrb.results.run import Run, TaskScores
+from mrb.results.sub_suites import restrict_run
 
 SAME = 1e-9
 _WORDS = {
@@ -102,7 +103,7 @@ class _Draft:
     identities: dict[str, Identity] = field(default_factory=dict)
 
     def takes(self, run: Run, suite: Suite | None, found: dict[str, Identity]) -> bool:
-        if suite is not None and suite != self.suite:
+        if suite is not None and suite != self.suite and not _is_part(suite, self.suite):
             return False
         if suite is None and self.suite is not None and not set(run.record.tasks) <= set(self.suite.tasks):
             return False
@@ -118,9 +119,12 @@ def group_runs(runs: Iterable[Run]) -> list[TableGroup]:
     version's, or if two runs disagree on the first stage or the oracle of the same list.
     """
     drafts: list[_Draft] = []
-    # Complete runs come first, so that a partial run joins the most complete table.
-    for run in sorted(runs, key=lambda run: (run.record.suite is None, -len(run.tasks), run.name)):
-        suite, found = _load_run_suite(run), identities(run)
+    # Complete runs come first, so that a partial run joins the most complete table; a sub-suite's joins its suite's.
+    known = [(run, _load_run_suite(run)) for run in runs]
+    for run, suite in sorted(
+        known, key=lambda one: (one[1] is None, one[1] is not None and one[1].part_of is not None, _count_first(one[0]))
+    ):
+        found = identities(run)
         home = next((draft for draft in drafts if draft.takes(run, suite, found)), None)
         if home is None:
             home = _Draft(suite)
@@ -133,6 +137,27 @@ def group_runs(runs: Iterable[Run]) -> list[TableGroup]:
         table = _make_group(draft)
         finished.append(replace(table, differences=_find_differences(table, finished)))
     return finished
+
+
+def list_sub_groups(group: TableGroup) -> list[TableGroup]:
+    """Return the table of each sub-suite of the table's suite, with the runs that have a result in it."""
+    parts = () if group.suite is None else list_sub_suites(group.suite)
+    made = []
+    for part in parts:
+        runs = [restrict_run(run, part) for run in group.runs if not run.tasks.keys().isdisjoint(part.tasks)]
+        if not runs:
+            continue
+        made.append(
+            replace(
+                group,
+                suite=part,
+                tasks=tuple(task for task in group.tasks if task.id in part.tasks),
+                runs=tuple(runs),
+                identities={i: identity for i, identity in group.identities.items() if i in part.tasks},
+                reference={i: found for i, found in group.reference.items() if i in part.tasks},
+            )
+        )
+    return made
 
 
 def make_table_ids(comparisons: Sequence[TableGroup]) -> list[str]:
@@ -149,6 +174,14 @@ def make_table_ids(comparisons: Sequence[TableGroup]) -> list[str]:
             name += f"-{_hash_columns(table)[:8]}"
         ids.append(name)
     return ids
+
+
+def _count_first(run: Run) -> tuple[int, str]:
+    return -len(run.tasks), run.name
+
+
+def _is_part(suite: Suite, other: Suite | None) -> bool:
+    return other is not None and (suite.part_of, suite.version) == (other.id, other.version)
 
 
 def _describe_group(table: TableGroup) -> str:
