@@ -72,12 +72,11 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Pa
     wanted |= {f"tasks/{task_id}.html" for task_id in (*MINI, "scifact", "arxivqa")}
     wanted |= {f"models/{name}.html" for name in ("one", "Two.b_c-d", "oracle", "hostile")}
     wanted |= {"compare/hostile/one.html", "snapshots/index.html"}
-    wanted |= {f"tables/{name}/columns.html" for name in ("mini-25", "mini-10", "single-100")}
+    suites = ("mini-25", "mini-10", "mini-text-query-25", "mini-text-query-10")
+    wanted |= {f"tables/{name}/columns.html" for name in (*suites, "single-100")}
     measures = ("", "-ndcg-5", "-hitrate-1", "-hitrate-5", "-hitrate-10", "-recall-5", "-recall-10", "-mrr-10")
-    wanted |= {f"tables/{name}/overview{own}.html" for name in ("mini-25", "mini-10") for own in measures}
-    wanted |= {
-        f"tables/{name}/tasks{own}.html" for name in ("mini-25", "mini-10", "single-100") for own in ("", "-source")
-    }
+    wanted |= {f"tables/{name}/overview{own}.html" for name in suites for own in measures}
+    wanted |= {f"tables/{name}/tasks{own}.html" for name in (*suites, "single-100") for own in ("", "-source")}
     assert set(pages) == wanted
     assert find_broken_links(root, pages) == []
     linked = {
