@@ -27,6 +27,7 @@ from mrb.leaderboard.tables.cells import (
     format_percent,
     format_row,
     format_signed,
+    sign_class,
 )
 from mrb.leaderboard.tables.columns import format_parameters, format_speed
 from mrb.leaderboard.tables.rows import SOURCE
@@ -163,6 +164,7 @@ def _load_environment() -> Environment:
         "headline": str(HEADLINE),
         "source": SOURCE,
         "describe_run": describe_run,
+        "sign_class": sign_class,
         "format_cell": format_cell,
         "format_row": format_row,
         "get_task_path": get_task_path,

@@ -10,6 +10,7 @@ from pathlib import Path
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.columns import RowSource
+from mrb.leaderboard.tables.gains import GainTable, make_gain_tables
 from mrb.leaderboard.tables.ranks import rank_runs
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.runs import Entry, RunCard, make_card
@@ -74,6 +75,11 @@ class Site:
         """Every task that is a column of a table, by type."""
         found = {task.id: task for table in self.tables.values() for task in table.comparison.tasks}
         return tuple(sorted(found.values(), key=lambda task: TYPES.index(task.type)))
+
+    @cached_property
+    def gains(self) -> tuple[GainTable, ...]:
+        """The gains over first stages, where there are several; empty otherwise."""
+        return tuple(make_gain_tables(self.runs))
 
     def find_table(self, run: Run) -> str:
         """Return the id of the one table that contains `run`."""

@@ -39,6 +39,7 @@ def make_files(site: Site) -> Iterator[Page]:
         PATH,
         frames=frames,
         snapshot=site.snapshot,
+        several_sets={table.suite for table in site.gains},
         panels={frame.board.id: make_panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
         plots={frame.board.id: make_scatters(frame.board) for frame in frames},
         plot=PLOT,

@@ -73,9 +73,10 @@ class GainRow:
 
 @dataclass(frozen=True)
 class RerankerGains:
-    """The rows of one reranker: its tasks, then its averages."""
+    """The rows of one reranker: its tasks, then its averages. `runs` has the name of its run on each candidate set."""
 
     name: str
+    runs: Mapping[str, str]
     tasks: tuple[GainRow, ...]
     averages: tuple[GainRow, ...]
 
@@ -141,7 +142,7 @@ def compute_gains(runs: Sequence[Run], measure: str = str(HEADLINE)) -> FirstSta
         if name in own:
             raise ResultError(f"{own[name].where} and {run.where}: both are of one reranker on candidate set {name}")
         own[name] = run
-    _check_runs(runs, measure)
+    check_gains(runs, measure)
     sets = _list_sets(runs)
     tasks = _list_tasks(runs)
     results = [scores.result for run in runs for scores in run.tasks.values()]
@@ -153,7 +154,10 @@ def compute_gains(runs: Sequence[Run], measure: str = str(HEADLINE)) -> FirstSta
         tuple(sorted({result.data.selection for result in results})),
         tuple(
             RerankerGains(
-                name, tuple(_make_task_rows(own, sets, tasks, measure)), _make_averages(own, sets, tasks, measure)
+                name,
+                {candidate_set: run.name for candidate_set, run in own.items()},
+                tuple(_make_task_rows(own, sets, tasks, measure)),
+                _make_averages(own, sets, tasks, measure),
             )
             for name, own in zip(names, by_reranker.values(), strict=True)
         ),
@@ -187,8 +191,12 @@ def list_gain_rows(gains: FirstStageGains) -> Iterator[dict[str, object]]:
                 }  # fmt: skip
 
 
-def _check_runs(runs: Sequence[Run], measure: str) -> None:
-    """Refuse results of a task that differ in more than the list, or on one set in the list too."""
+def check_gains(runs: Sequence[Run], measure: str = str(HEADLINE)) -> None:
+    """Refuse runs with results of a task that differ in more than the list, or on one set in the list too.
+
+    Raises:
+        ResultError: Names the task, the runs and the first difference.
+    """
     by_task: dict[str, list[tuple[str, TaskScores]]] = {}
     for run in runs:
         for task_id, scores in run.tasks.items():
