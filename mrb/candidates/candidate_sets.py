@@ -115,7 +115,7 @@ class PublishedList(Model):
 
     It is MRB's file `<task>.parquet` in `folder`, or the tables of mteb's form (`mrb.candidates.ranked_tables`) in the
     configs `top_ranked` of `split`. The hash of such a list may be absent until somebody has fetched it; a run records
-    the hash that it saw.
+    the hash that it saw. `pack_sha256` is the hash of the list's judgement pack, which lies beside it.
     """
 
     track: CandidateSetId
@@ -126,6 +126,7 @@ class PublishedList(Model):
     top_ranked: tuple[str, ...] = ()
     split: str = "test"
     sha256: Sha256 | None = None
+    pack_sha256: Sha256 | None = None
 
     @model_validator(mode="after")
     def _has_hash(self) -> Self:

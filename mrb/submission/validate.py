@@ -55,7 +55,9 @@ class ValidationReport:
     packs: Mapping[str, Path]
 
 
-def validate_submission(received: ReceivedSubmission, candidates: Path | None = None) -> ValidationReport:
+def validate_submission(
+    received: ReceivedSubmission, candidates: Path | None = None, packs: Path | None = None
+) -> ValidationReport:
     """Check everything that can be checked on this machine.
 
     A task whose data or list is not on this disk is recomputed from its judgement pack. Without one it is checked
@@ -63,7 +65,8 @@ def validate_submission(received: ReceivedSubmission, candidates: Path | None = 
 
     Args:
         received: The submission.
-        candidates: A candidate list or a folder of lists and judgement packs, as in `mrb run`.
+        candidates: A candidate list or a folder of lists, as in `mrb run`.
+        packs: A folder of judgement packs.
 
     Raises:
         ResultError: Names the first file, query or number that is wrong.
@@ -74,7 +77,7 @@ def validate_submission(received: ReceivedSubmission, candidates: Path | None = 
     for task_id, result in received.submission.results.items():
         rows = read_checked_rankings(received, task_id)
         reason = find_missing_input(received.get_task(task_id), candidates, result.candidates.sha256)
-        pack = find_pack(task_id, candidates, result.candidates.sha256) if reason is not None else None
+        pack = find_pack(task_id, packs, result.candidates.sha256) if reason is not None else None
         if reason is not None and pack is None:
             missing[task_id] = reason
             continue

@@ -346,3 +346,30 @@ except CandidatesError as error:
     ):
         done = mrb("-P", "-c", script, pushed, TASKS[0], stated, track, python=True)
         assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
+
+
+def test_a_published_pack_is_pulled_and_held_to_its_hash(hub: Hub, mrb: Mrb, made: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+from mrb.candidates import pull_packs
+from mrb.candidates.candidate_sets import PublishedList, PublishedLists
+from mrb.candidates.judgement_packs import find_pack
+from mrb.errors import CandidatesError
+commit, task, sha256, pack = sys.argv[1:]
+one = PublishedList(track="tried", task=task, repository="org/lists", commit=commit, sha256=sha256, pack_sha256=pack)
+pull_packs.load_published_lists = lambda: PublishedLists(schema_version=1, lists=(one,))
+try:
+    print(find_pack(task, pull_packs.find_local_packs(None), sha256))
+except CandidatesError as error:
+    print("refused:", error)
+"""
+    shutil.copytree(made, tmp_path / "lists")
+    pack = mrb("candidates", "pack", f"lists/{TASKS[0]}.parquet").stdout.split()[-1]
+    sha256 = hashes(mrb("candidates", "push", "lists", PLACE, env=LOGGED_IN).stdout)[TASKS[0]]
+    commit = hub.branches["org/lists", "main"]
+    for stated, words in (("0" * 64, f"has hash {pack}, published is 0000"), (pack, f"/packs/{pack}/{TASKS[0]}.jud")):
+        done = mrb("-P", "-c", script, commit, TASKS[0], sha256, stated, python=True)
+        assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
+    hub.requests.clear()
+    done = mrb("-P", "-c", script, commit, TASKS[0], sha256, pack, python=True)
+    assert f"/packs/{pack}/" in done.stdout and not hub.requests

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
 from mrb.cli.options import DATA_OF_RUN, LISTS, add_candidates_option, add_data_option, open_all_data
-
-if TYPE_CHECKING:
-    from mrb.data.task import Task
 
 T = TypeVar("T")
 
@@ -80,16 +77,21 @@ def _result(path: Path) -> None:
 
 
 def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
+    from mrb.candidates.pull_packs import find_local_packs
+    from mrb.candidates.set_lists import find_result_lists
+    from mrb.data.pull_data import is_local
     from mrb.errors import ResultError
     from mrb.submission.reader import read_submission_folder
     from mrb.submission.validate import validate_submission
 
     received = read_submission_folder(folder)
     results = received.submission.results
-    lists = _find_lists(
-        candidates, [(received.get_task(task_id), one.candidates.track) for task_id, one in results.items()]
-    )
-    checked = validate_submission(received, lists)
+    stated = [(received.get_task(task_id), one.candidates.track) for task_id, one in results.items()]
+    here = [(task, track) for task, track in stated if is_local(task)]
+    away = [task for task, _ in stated if not is_local(task)]
+    lists = find_result_lists(candidates, here) if here else None
+    packs = find_local_packs(candidates, away) if away else None
+    checked = validate_submission(received, lists, packs)
     for task_id, failed in checked.failed_pairs.items():
         pairs = received.submission.results[task_id].counts.pairs
         click.echo(f"{folder}: {task_id}: {failed} of {pairs} pairs failed and are ranked last")
@@ -104,15 +106,3 @@ def _submission(folder: Path, candidates: str | None, *, allow: bool) -> None:
         )
     done, of = len(checked.recomputed), len(received.submission.results)
     click.echo(f"{folder}: valid: {received.name}, {done} of {of} tasks recomputed, {received.suite.id}")
-
-
-def _find_lists(given: str | None, results: Sequence[tuple[Task, str]]) -> Path | None:
-    """The folder of the lists of tasks whose data is here, and of the judgement packs of the others. Each result is a
-    task with the candidate set of its list."""
-    from mrb.candidates.pull_packs import find_local_packs
-    from mrb.candidates.set_lists import find_result_lists
-    from mrb.data.pull_data import is_local
-
-    here = [(task, name) for task, name in results if is_local(task)]
-    folder = find_local_packs(given, [task for task, _ in results]) if len(here) < len(results) else None
-    return find_result_lists(given, here) if here else folder
