@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from mrb.cli.tasks import command
 from mrb.data.task import load_suite, load_task
+from mrb.results.run import load_run
+from tests.builders.run_folders import write_run_folder
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +23,24 @@ ROOT = Path(__file__).parents[2]
 GAINS = np.concatenate(([0.0], 1 / np.log2(np.arange(2, 12))))
 
 
-@pytest.fixture(scope="module")
-def lite() -> ModuleType:
-    """benchmarks/lite_error.py, which is no package."""
-    spec = importlib.util.spec_from_file_location("lite_error", ROOT / "benchmarks" / "lite_error.py")
+def load_script(name: str) -> ModuleType:
+    """A script of benchmarks/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["lite_error"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def lite() -> ModuleType:
+    return load_script("lite_error")
+
+
+@pytest.fixture(scope="module")
+def ranks() -> ModuleType:
+    return load_script("lite_ranks")
 
 
 def one_positive(rate: float) -> np.ndarray:
@@ -92,3 +103,38 @@ def test_what_mrb_tasks_states_holds_for_the_widest_spread(lite: ModuleType) -> 
 
 def test_a_suite_without_a_sample_states_no_sampling_error() -> None:
     assert "95 %" not in CliRunner().invoke(command, ["--suite", "mrb"]).output
+
+
+def test_correlations_are_scipys(ranks: ModuleType) -> None:
+    from scipy import stats
+
+    rng = np.random.default_rng(3)
+    for one, other in (rng.normal(size=(2, 15)), rng.integers(0, 4, (2, 15))):
+        wanted = (stats.spearmanr(one, other).statistic, stats.kendalltau(one, other).statistic)
+        assert ranks.correlate(one, other) == pytest.approx(wanted)
+
+
+def test_the_docs_print_what_the_simulation_says(ranks: ModuleType) -> None:
+    """Fewer repetitions than the page: the medians of its second row, to a hundredth."""
+    tasks = ranks.list_suite_tasks(ranks.FULL)
+    found = np.median(ranks.simulate(ranks.FIELDS[1], 20, 0.28, tasks, 300, 1), axis=0)
+    page = (ROOT / "docs" / "design" / "mrb-lite.md").read_text()
+    (row,) = re.findall(r"^\| their best 20 .*$", page, re.MULTILINE)
+    spearman, kendall = re.findall(r"(0\.\d+) \(", row)[:2]
+    assert found == pytest.approx([float(spearman), float(kendall)], abs=0.01)
+
+
+def test_real_runs_are_paired_with_their_lite_runs(ranks: ModuleType, tmp_path: Path) -> None:
+    tasks = ["fiqa", "nfcorpus", "nights"]
+    for place, skill in enumerate((0.2, 0.5, 0.8)):
+        info = {"name": f"m{place}"}
+        write_run_folder(tmp_path / f"m{place}", skill, suite="mrb", tasks=tasks, queries=250, reranker=info)
+    write_run_folder(tmp_path / "lite", 0.9, suite="mrb-lite", tasks=tasks, queries=50, reranker={"name": "m0"})
+    runs = [load_run(path) for path in sorted(tmp_path.iterdir())]
+    *rows, last = ranks.compare_runs(runs)
+    assert [row.split()[0] for row in rows[1:]] == ["m2", "m1", "m0"]
+    assert "(its sample)" in rows[1] and "(its sample)" not in rows[3], "m0 has a lite run, which is far better"
+    lite = ranks.average(runs[0], tasks, sampled=False)
+    assert f"lite {100 * lite:6.2f}" in rows[3] and last == "3 models: Spearman -0.500, Kendall -0.333"
+    with pytest.raises(SystemExit, match="ranks need at least 3 models"):
+        list(ranks.compare_runs(runs[:2]))
