@@ -110,7 +110,7 @@ def format_simulation(repeats: int, seed: int) -> Iterator[str]:
 
 
 def average(run: Run, tasks: Sequence[str], *, sampled: bool) -> float | None:
-    """Return the average over the types of `tasks`, None if the run lacks one. `sampled`: of the lite sample's queries."""
+    """Return the average over the types of `tasks`, of the lite sample if `sampled`; None if the run lacks a task."""
     means = []
     for task_id in tasks:
         scores = run.tasks.get(task_id)
