@@ -20,6 +20,19 @@ BGE_M3_DATA = (
 COLPALI_DATA = ("VidoreArxivQARetrieval", "VidoreDocVQARetrieval", "VidoreInfoVQARetrieval", "VidoreTatdqaRetrieval")
 """vidore/colpali_train_set: the training sets of four sets of ViDoRe, beside synthetic pages."""
 
+ETTIN_DATA = (
+    "FEVER",
+    "FiQA2018",
+    "HotpotQA",
+    "MSMARCO",
+    "NQ",
+    "DBPedia",
+    "QuoraRetrieval",
+    "SCIDOCS",
+    "CQADupstackRetrieval",
+)
+"""cross-encoder/ettin-reranker-v1-data: the retrieval sets of what mteb 2.26.24 lists."""
+
 LIGHTON_DATA = ("MSMARCO", "NQ", *COLPALI_DATA)
 """LightOn-rerank-LW and -PW, as mteb 2.26.24 lists it."""
 

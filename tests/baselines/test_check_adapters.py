@@ -52,7 +52,13 @@ WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
 """Run on the weights that MRB or a package carries."""
 SERVED = ("rerank-api", "vllm")
 LIGHTON = tuple(f"lighton-rerank-pw-{size}" for size in ("0.8b", "2b", "4b"))
-CROSS_ENCODERS = {"cross-encoder": "ms_marco", "bge-reranker-v2-m3": "bge_m3", **dict.fromkeys(LIGHTON, "lighton_pw")}
+ETTIN = tuple(f"ettin-reranker-{size}" for size in ("17m", "32m", "68m", "150m", "400m", "1b"))
+CROSS_ENCODERS = {
+    "cross-encoder": "ms_marco",
+    "bge-reranker-v2-m3": "bge_m3",
+    **dict.fromkeys(LIGHTON, "lighton_pw"),
+    **dict.fromkeys(ETTIN, "ettin"),
+}
 OTHERS = (*CROSS_ENCODERS, "bi-encoder", "listwise", "mteb")
 
 
@@ -111,7 +117,7 @@ def arguments(
 
 
 # Further sizes of a class are checked with their smallest.
-SIZES = {"lighton-rerank-pw-2b", "lighton-rerank-pw-4b"}
+SIZES = {*LIGHTON[1:], *ETTIN[1:]}
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTERS.keys() - SIZES))
@@ -134,6 +140,7 @@ MISSING = {
     "lighton-rerank-pw-0.8b": "lightonai/LightOn-rerank-PW-0.8B cannot be loaded: ",
     "lighton-rerank-pw-2b": "lightonai/LightOn-rerank-PW-2B cannot be loaded: ",
     "lighton-rerank-pw-4b": "lightonai/LightOn-rerank-PW-4B cannot be loaded: ",
+    **{name: f"cross-encoder/{name}-v1 cannot be loaded: " for name in ETTIN},
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }
 PINNED = ("qwen3-vl-reranker-2b", "qwen3-vl-reranker-8b", "qwen3-reranker-0.6b", "qwen3-reranker-4b")

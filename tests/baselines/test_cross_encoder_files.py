@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -100,6 +103,36 @@ def test_a_language_model_with_logit_score_as_it_is_published(tiny: Callable[[st
         expected, abs=TOLERANCE
     )
     assert np.std(expected) > 0.1
+
+
+def test_a_chain_of_modules_as_ettin_is_published(tiny: Callable[[str], Path]) -> None:
+    """The first token's state through Dense, exact GELU, LayerNorm and Dense: the raw number. Padded rows as well."""
+    folder = tiny("ettin")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    dense, norm, last = (load_file(folder / n / "model.safetensors") for n in ("2_Dense", "3_LayerNorm", "4_Dense"))
+    expected = []
+    for document in TEXTS:
+        q, d = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (TEXTS[2], document))
+        while len(q) + len(d) + 3 > 59:
+            (q if len(q) > len(d) else d).pop()
+        with torch.inference_mode():
+            state = model(input_ids=torch.tensor([[1, *q, 2, *d, 2]])).last_hidden_state[0, 0]
+            inner = torch.nn.functional.gelu(dense["linear.weight"] @ state)
+            inner = torch.nn.functional.layer_norm(inner, inner.shape, norm["norm.weight"], norm["norm.bias"])
+            expected.append(float(last["linear.weight"] @ inner + last["linear.bias"]))
+    for name, options in (("ettin-reranker-17m", {}), ("cross-encoder", {"batch_size": "3"})):
+        reranker = load_reranker(name, {"path": str(folder), "max_length": "59", **options})
+        assert reranker.info.inputs == Inputs.both("text")
+        found = harness(reranker, make_requests(make_items(TEXTS[2:3]), make_items(TEXTS)))[0]
+        assert found == pytest.approx(expected, abs=TOLERANCE)
+    assert np.std(expected) > 0.1
+
+
+def test_a_weight_of_a_module_that_is_missing_is_refused(tiny: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny("ettin"), tmp_path / "ettin"))
+    (folder / "4_Dense" / "model.safetensors").unlink()
+    with pytest.raises(AdapterError, match=r"^ettin-reranker-17m: .* cannot be loaded"):
+        load_reranker("ettin-reranker-17m", {"path": str(folder)})
 
 
 def test_a_bi_encoder_of_sentence_transformers_is_refused(tiny: Callable[[str], Path]) -> None:

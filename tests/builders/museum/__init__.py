@@ -107,6 +107,9 @@ def build(name: str, folder: Path) -> Path:
         counted = torch.arange(sizes["max_position_embeddings"])[None] if shape == "arange" else None
         weights[extra] = torch.randn(shape) / 8 if counted is None else counted
     write_weights(folder, weights, exhibit["shards"])
+    for file, shapes in exhibit.get("module_weights", {}).items():
+        made = {name: torch.randn(shape) / 2 for name, shape in shapes.items()}
+        save_file(made, folder / file, metadata={"format": "pt"})
     return folder
 
 
@@ -155,7 +158,7 @@ def _shrink(content: Any, sizes: Mapping[str, Any], generation: str) -> Any:
             if not value.get("deepstack_visual_indexes", True):
                 vision.pop("deepstack_visual_indexes")
             out[key] = _shrink(value, vision, generation)
-        elif key in sizes:
+        elif key in sizes and not (key == "out_features" and value == 1):  # one score stays one
             out[key] = sizes[key]
         elif key == "vocab_size" or key.endswith("token_id"):
             ids = [shift_id(i, generation) for i in (value if isinstance(value, list) else [value])]

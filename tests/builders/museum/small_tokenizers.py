@@ -103,9 +103,32 @@ def bert_tokenizer() -> Any:
     return transformers.BertTokenizer(vocab=vocab, model_max_length=60)
 
 
+def modernbert_tokenizer() -> Any:
+    """ModernBERT's kind: byte-level BPE, a pair is [CLS] a [SEP] b [SEP]; its special tokens are the first here."""
+    specials = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    trained = Tokenizer(models.BPE(unk_token="[UNK]"))
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
+    trained.train_from_iterator([SENTENCE] * 9, trainer)
+    trained.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    named = {f"{token[1:-1].lower()}_token": token for token in specials}
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=trained,
+        model_max_length=60,
+        model_input_names=["input_ids", "attention_mask"],
+        **named,
+    )
+
+
 _KINDS: dict[str, Callable[[], Any]] = {
     "clip": clip_tokenizer,
     "gemma": gemma_tokenizer,
     "xlm_roberta": xlm_roberta_tokenizer,
     "bert": bert_tokenizer,
+    "modernbert": modernbert_tokenizer,
 }
