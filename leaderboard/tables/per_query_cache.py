@@ -7,6 +7,7 @@ cached in the user's cache under the hash of everything they depend on. Otherwis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,14 +76,16 @@ def _load_values(received: ReceivedSubmission, task_id: str, pack: Path | None) 
     fields = [("query_id", pa.string()), (CLUSTER_COLUMN, pa.int64())]
     schema = pa.schema([*fields, *((name, pa.float64()) for name in result.measures)])
     if path.is_file() and hash_file(received.ranking_path(task_id)) == ranking.sha256:
-        return make_task_scores(result, read_untrusted(path, schema, ResultError), definition)
+        # A power loss may have left the file empty, for it is not synced: then the values are computed again.
+        with suppress(ResultError):
+            return make_task_scores(result, read_untrusted(path, schema, ResultError), definition)
     if judged is not None:
         found = make_task_scores(result, _measure_packed(received, task_id, judged, schema), definition)
     else:
         found = recompute_result(received, task_id)
     columns = [pa.array(found.query_ids, pa.string()), pa.array(found.clusters, pa.int64())]
     columns += [pa.array(found.values[name], pa.float64()) for name in result.measures]
-    with open_atomically(path) as file:
+    with open_atomically(path, durable=False) as file:
         pq.write_table(pa.table(columns, schema=schema), file)
     return found
 
