@@ -46,6 +46,7 @@ ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "mxbai-rerank-base-v2": ("qwen2", (), TEXT_TASK),
     "mxbai-rerank-large-v2": ("qwen2", (), TEXT_TASK),
     "zerank-2": ("zerank", (), TEXT_TASK),
+    "jina-reranker-v3.5": ("jina_v35", (), TEXT_TASK),
 }
 WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
 WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
@@ -144,7 +145,14 @@ MISSING = {
     "listwise": "lightonai/LightOn-rerank-LW-2B cannot be loaded: ",
 }
 PINNED = ("qwen3-vl-reranker-2b", "qwen3-vl-reranker-8b", "qwen3-reranker-0.6b", "qwen3-reranker-4b")
-PINNED += ("gmr-7b", "zerank-2", "qwen3-reranker-8b", "mxbai-rerank-base-v2", "mxbai-rerank-large-v2")
+PINNED += (
+    "gmr-7b",
+    "zerank-2",
+    "jina-reranker-v3.5",
+    "qwen3-reranker-8b",
+    "mxbai-rerank-base-v2",
+    "mxbai-rerank-large-v2",
+)
 
 
 @pytest.mark.parametrize("name", sorted({*ON_THE_ENGINE, *SERVED, *OTHERS}))
