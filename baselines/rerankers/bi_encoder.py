@@ -7,10 +7,8 @@ Tested here on all-MiniLM-L6-v2 and on tiny checkpoints of random weights; never
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
 from typing import Any, Literal, NoReturn, Self
 
 from mrb.baselines._util.sentence_models import (
@@ -23,22 +21,17 @@ from mrb.baselines._util.sentence_models import (
 from mrb.data.items import Item
 from mrb.data.task import Modality
 from mrb.engine.identity import describe_model, hash_loaded_checkpoint
+from mrb.engine.vector_reranker import Key, VectorReranker
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
-CACHE_BYTES = 128 * 1024 * 1024
-"""Size of the embeddings that are kept for further requests."""
 ROWS = 32
 """Default number of inputs per batch, that of sentence-transformers."""
-_REQUESTS_AHEAD = 32
 _INSTRUCTION = "{instruction}"
 
-Key = tuple[str, str, str]
-"""(side, prompt, content hash of the item): what an embedding depends on."""
 
-
-class BiEncoder:
+class BiEncoder(VectorReranker):
     """Scores are the similarity (as a rule the cosine) of the embeddings of query and document.
 
     Options: `path` (Hub id or folder), `revision`, `device` (default: the fastest available), `dtype`, `max_length`
@@ -59,7 +52,6 @@ class BiEncoder:
         extra="cross-encoder",
         packages=("torch", "transformers", "sentence_transformers"),
     )
-    kind = "pointwise"
     name = "bi-encoder"
     version = "1"
 
@@ -125,19 +117,6 @@ class BiEncoder:
         self._batch_size = batch_size
         self._prompts = {"query": query_prompt, "document": document_prompt}
         self._lend: Any = nullcontext
-        self._cache: OrderedDict[Key, Any] = OrderedDict()
-
-    def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
-        """Yield (key, similarities) of each request. New items of several requests are embedded together."""
-        iterator = iter(requests)
-        while group := list(islice(iterator, _REQUESTS_AHEAD)):
-            wanted: dict[Key, Item] = {}
-            for request in group:
-                wanted[self._make_key("query", request, request.query)] = request.query
-                wanted.update({self._make_key("document", request, item): item for item in request.candidates})
-            found = self._embed(wanted)
-            for request in group:
-                yield request.key, self._compare(request, found)
 
     def describe(self) -> str:
         """Return the size, dtype and device of the loaded model."""
@@ -146,42 +125,33 @@ class BiEncoder:
     def close(self) -> None:
         """Free the model's memory."""
         self._model = None
-        self._cache.clear()
+        self.forget_vectors()
 
-    def _make_key(self, side: str, request: Request, item: Item) -> Key:
+    def make_key(self, side: str, request: Request, item: Item) -> Key:
+        """Return what the embedding of an item depends on: its prompt, in which the task's instruction may be."""
         prompt = self._prompts[side] or ""
         return side, prompt.replace(_INSTRUCTION, request.instruction), item.content_hash
 
-    def _compare(self, request: Request, found: Mapping[Key, Any]) -> list[float]:
-        """Return the similarity of the query to each candidate."""
+    def compare_vectors(self, query: Any, documents: Sequence[Any]) -> list[float]:
+        """Return the similarity of the query to each document."""
         from torch import stack
 
-        query = found[self._make_key("query", request, request.query)]
-        if not request.candidates:
-            return []
-        documents = stack([found[self._make_key("document", request, item)] for item in request.candidates])
-        scores: list[float] = self._model.similarity(query[None], documents)[0].tolist()
+        scores: list[float] = self._model.similarity(query[None], stack(list(documents)))[0].tolist()
         return scores
 
-    def _embed(self, wanted: Mapping[Key, Item]) -> dict[Key, Any]:
-        """Return the embedding of each item, a float32 tensor on the CPU, and keep the newest."""
-        found = {key: self._cache[key] for key in wanted if key in self._cache}
-        for key in found:
-            self._cache.move_to_end(key)
-        new: dict[tuple[str, str, str], list[Key]] = {}
-        for key in sorted(wanted.keys() - found.keys()):  # sorted: batches do not depend on the order of requests
-            new.setdefault((key[0], key[1], _get_modality(wanted[key])), []).append(key)
-        if new:
-            lent: AbstractContextManager[None] = self._lend()
-            with lent:
-                for (side, prompt, modality), keys in new.items():
-                    # Images are decoded a batch at a time; texts in one call, which sorts them by length.
-                    step = len(keys) if modality == "text" else self._batch_size
-                    for start in range(0, len(keys), step):
-                        part = keys[start : start + step]
-                        found |= zip(part, self._encode(side, prompt, [wanted[key] for key in part]), strict=True)
-        self._keep(found)
-        return found
+    def compute_vectors(self, items: Mapping[Key, Item]) -> Iterator[tuple[Key, Any]]:
+        """Yield (key, embedding) of each item, a float32 tensor on the CPU."""
+        alike: dict[tuple[str, str, str], list[Key]] = {}
+        for key in items:
+            alike.setdefault((key[0], key[1], _get_modality(items[key])), []).append(key)
+        lent: AbstractContextManager[None] = self._lend()
+        with lent:
+            for (side, prompt, modality), keys in alike.items():
+                # Images are decoded a batch at a time; texts in one call, which sorts them by length.
+                step = len(keys) if modality == "text" else self._batch_size
+                for start in range(0, len(keys), step):
+                    part = keys[start : start + step]
+                    yield from zip(part, self._encode(side, prompt, [items[key] for key in part]), strict=True)
 
     def _encode(self, side: str, prompt: str, items: list[Item]) -> list[Any]:
         """Return one embedding per item. All items are of one modality, as some models take no others in a batch."""
@@ -197,13 +167,6 @@ class BiEncoder:
 
     def _make_input(self, item: Item) -> str | dict[str, Any]:
         return item.text if self.inputs == ("text",) else make_typed_input(item)
-
-    def _keep(self, found: Mapping[Key, Any]) -> None:
-        self._cache.update(found)
-        row = next(iter(found.values()), None)
-        most = 0 if row is None else CACHE_BYTES // (row.numel() * row.element_size())
-        while len(self._cache) > most:
-            self._cache.popitem(last=False)
 
 
 def _get_modality(item: Item) -> Modality:

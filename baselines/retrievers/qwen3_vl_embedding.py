@@ -7,7 +7,7 @@ without punctuation, the images come before the text, an empty item is NULL. The
 Documents get the default instruction, queries the task's (`--set instruction=default` for none). A prompt of over 8,192
 tokens loses text, as in the authors' code. Images take 4 to 1,800 tokens of 32 x 32 pixels; the authors' code resizes
 with qwen_vl_utils, MRB with the checkpoint's own image processor and the same limits. Vectors keep their full
-dimensions. Takes text, image and both.
+dimensions. Takes text, image and both. The commits are those that mteb names.
 Never run on its real weights here.
 """
 
@@ -40,6 +40,7 @@ class Qwen3VLEmbedding2B(LastToken):
 
     card = make_engine_card("2B")
     model = "Qwen/Qwen3-VL-Embedding-2B"
+    revision = "9f2f7e710d6d81056aa5c0a4f04764fec6bb7bda"
     prompt = PROMPT
 
     def as_instruction(self, instruction: str) -> str:
@@ -55,3 +56,4 @@ class Qwen3VLEmbedding8B(Qwen3VLEmbedding2B):
 
     card = make_engine_card("8B")
     model = "Qwen/Qwen3-VL-Embedding-8B"
+    revision = "2c4565515e0f265c6511776e7193b22c0968ddc7"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mrb.data.items import Item
 from mrb.engine.prompt_template import PromptTemplate
+from mrb.engine.vector_reranker import EncoderReranker
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from mrb.retrieval.retriever import Float32
 
 
-class LastToken:
-    """An encoder: an item's vector is the last hidden state of its prompt's last token, normalised to length 1.
+class LastToken(EncoderReranker):
+    """An encoder, and a reranker by cosine: a vector is the last hidden state of the prompt's last token, of length 1.
 
     A subclass states its checkpoint and its prompt:
 
@@ -109,3 +110,4 @@ class LastToken:
         """Log how much text was truncated, and free the model's threads and caches."""
         self.embedder.stats.warn_of_cuts(self.name, "items", self.embedder.prompter.max_length)
         self.embedder.close()
+        self.forget_vectors()

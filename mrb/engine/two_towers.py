@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from mrb.data.items import ImageHandle, Item
+from mrb.engine.vector_reranker import EncoderReranker
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
 
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 MOST_THREADS = 16
 
 
-class TwoTowers:
-    """An encoder. Vectors have length 1; an item with text and image gets the normalised sum of its two vectors.
+class TwoTowers(EncoderReranker):
+    """An encoder, and a reranker by cosine. Vectors have length 1.
 
+    An item with text and image gets the normalised sum of its two vectors.
     An item with neither gets the vector of the empty text. A task's instruction is not used.
 
     A subclass states its checkpoint: `model` (a Hub repository; the user may name another, or a folder) and its
     `commit` (None where the user must name one), `model_type` (as in config.json), `loader` (its transformers class),
-    `padding` (how texts are padded), and `text_tokens`, beyond which texts are truncated.
+    `padding` (how texts are padded), and `text_tokens`, beyond which texts are truncated. `refused` says of other
+    values of model_type why they are not supported. It may replace `tokenize`.
     """
 
     version = "1"
@@ -39,6 +42,7 @@ class TwoTowers:
     padding: Literal["longest", "max_length"]
     text_tokens: int
     masked: bool
+    refused: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -79,7 +83,8 @@ class TwoTowers:
         folder = checkpoint.resolve_checkpoint(path or self.model, revision)
         found = checkpoint.read_config(folder).get("model_type")
         if found != self.model_type:
-            raise AdapterError(f"{folder}: model_type is {found!r}, wanted {self.model_type!r}")
+            why = self.refused.get(str(found), "")
+            raise AdapterError(f"{folder}: model_type is {found!r}, wanted {self.model_type!r}{why and f': {why}'}")
         self.version = f"{self.version}+{hash_checkpoint(folder)}"
         self._tokenizer = checkpoint.load_tokenizer(folder)
         self._model = checkpoint.load_model(folder, getattr(transformers, self.loader), dtype=kind).to(self._device)
@@ -127,23 +132,27 @@ class TwoTowers:
             for row in block.float().cpu().numpy():
                 yield _normalise(row)
 
+    def tokenize(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return what the text tower gets of so many texts: its token ids, and their mask if the model has one."""
+        made = self._tokenizer(
+            texts,
+            padding=self.padding,
+            truncation=True,
+            max_length=self.text_tokens,
+            split_special_tokens=True,  # a text that spells the end token must not act as one
+            return_attention_mask=self.masked,
+            return_tensors="pt",
+        )
+        return {name: made[name] for name in (("input_ids", "attention_mask") if self.masked else ("input_ids",))}
+
     def _encode_texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
         import torch
 
         for first in range(0, len(texts), self._rows):
-            made = self._tokenizer(
-                texts[first : first + self._rows],
-                padding=self.padding,
-                truncation=True,
-                max_length=self.text_tokens,
-                split_special_tokens=True,  # a text that spells the end token must not act as one
-                return_attention_mask=self.masked,
-                return_tensors="pt",
-            )
-            names = ("input_ids", "attention_mask") if self.masked else ("input_ids",)
+            made = self.tokenize(texts[first : first + self._rows])
             with torch.inference_mode():
                 yield _read_pooled(
-                    self._model.get_text_features(**{name: made[name].to(self._device) for name in names})
+                    self._model.get_text_features(**{name: made[name].to(self._device) for name in made})
                 )
 
     def _encode_images(self, images: Iterable[ImageHandle]) -> Iterator[torch.Tensor]:
@@ -164,7 +173,8 @@ class TwoTowers:
         return self._processor(images=image.open(), return_tensors="np")["pixel_values"][0]
 
     def close(self) -> None:
-        """Do nothing: only the model is held."""
+        """Free the vectors that are kept."""
+        self.forget_vectors()
 
 
 def _read_pooled(output: Any) -> torch.Tensor:

@@ -20,10 +20,10 @@ from sentence_transformers import SentenceTransformer, util
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from mrb.baselines.rerankers import bi_encoder
 from mrb.baselines.rerankers.bi_encoder import BiEncoder
 from mrb.data.inputs import Inputs
 from mrb.data.items import Item
+from mrb.engine import vector_reranker
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker, read_declarations
 from mrb.rerankers.plugins import Adapter
@@ -114,12 +114,12 @@ def test_each_item_is_embedded_once_and_few_are_kept(prompted: Path, monkeypatch
     assert sorted(seen) == sorted(once)
     assert harness(reranker, requests) == first
     assert len(seen) == len(once)
-    monkeypatch.setattr(bi_encoder, "CACHE_BYTES", 2 * 32 * 4)
+    monkeypatch.setattr(vector_reranker, "CACHE_BYTES", 2 * 32 * 4)
     harness(reranker, make_requests(make_items(["new"]), make_items(TEXTS)))
-    assert len(reranker.target._cache) == 2
+    assert len(reranker.target._vectors) == 2
     again = harness(reranker, requests)
     assert np.abs(np.subtract(list(again.values()), list(first.values()))).max() < 1e-4
-    assert sum(vector.untyped_storage().nbytes() for vector in reranker.target._cache.values()) <= 2 * 32 * 4
+    assert sum(vector.untyped_storage().nbytes() for vector in reranker.target._vectors.values()) <= 2 * 32 * 4
 
 
 def test_images_and_texts_of_two_towers(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

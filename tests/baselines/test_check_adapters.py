@@ -43,6 +43,13 @@ ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "lamra-rank": ("lamra", VISION, BOTH_TASK),
     "lamra-rank-qwen2.5": ("qwen2_5_vl", VISION, BOTH_TASK),
     "bge-reranker-v2-gemma": ("gemma", (), TEXT_TASK),
+    "gme-2b": ("gme", VISION, BOTH_TASK),
+    "gme-7b": ("gme_7b", VISION, BOTH_TASK),
+    "qwen3-vl-embedding-2b": ("qwen3_vl", VISION, BOTH_TASK),
+    "qwen3-vl-embedding-8b": ("qwen3_vl_8b", VISION, BOTH_TASK),
+    "clip": ("clip", (), BOTH_TASK),
+    "siglip": ("siglip", (), BOTH_TASK),
+    "siglip2": ("siglip2", (), BOTH_TASK),
     "mxbai-rerank-base-v2": ("qwen2", (), TEXT_TASK),
     "mxbai-rerank-large-v2": ("qwen2", (), TEXT_TASK),
     "zerank-2": ("zerank", (), TEXT_TASK),
@@ -153,6 +160,7 @@ PINNED += (
     "mxbai-rerank-base-v2",
     "mxbai-rerank-large-v2",
 )
+PINNED += ("gme-2b", "gme-7b", "qwen3-vl-embedding-2b", "qwen3-vl-embedding-8b", "siglip", "siglip2")
 
 
 @pytest.mark.parametrize("name", sorted({*ON_THE_ENGINE, *SERVED, *OTHERS}))

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+import mrb
 from mrb.candidates.lists import Candidates, read_parquet
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
@@ -95,6 +97,26 @@ def test_two_towers_make_a_list(tiny: Tiny, tmp_path: Path) -> None:
     assert found.pairs == 20 * len(found) > 0
     assert (manifest["retriever"], manifest["sha256"]) == ("clip", found.sha256)
     assert not list(tmp_path.rglob("vectors-*")), "vectors leave when the list is written"
+    _check_the_reranker("clip", {"path": str(tiny("clip")), "device": "cpu"}, found, "mini-flag-i2t-dev", tmp_path)
+
+
+def _check_the_reranker(name: str, options: dict[str, str], found: Candidates, task: str, folder: Path) -> None:
+    """As a reranker the encoder gives the candidates of its own list the list's scores, which are rounded."""
+    run = mrb.evaluate(
+        name,
+        tasks=task,
+        candidates=folder / "candidates" / f"{task}.parquet",
+        depth=20,
+        limit=9,
+        options=options,
+        out=folder,
+    )
+    rows = pq.read_table(folder / name / task / "scores.parquet").to_pylist()
+    assert len(rows) == 20 * len(run[task].query_ids) == 180
+    scores = {(row["query_id"], row["doc_id"]): row["score"] for row in rows}
+    listed = {(q, d): s for q, ids, values in found.lists() for d, s in zip(ids, values.tolist(), strict=True)}
+    assert scores == pytest.approx({pair: listed[pair] for pair in scores}, abs=2e-6)
+    assert np.std(list(scores.values())) > 1e-3
 
 
 def test_the_fused_track_asks_each_for_what_it_can(tiny: Tiny, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import transformers
 from mrb.data.items import ImageHandle, Item
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import RETRIEVERS, load_adapter
+from mrb.rerankers.reranker import Request
 from mrb.retrieval.retriever import Encoder
 from tests.builders import by_hand, museum
 from tests.builders.by_hand import LIMITS, ByHand
@@ -68,7 +70,7 @@ LAST_TOKEN: dict[str, tuple[str, Callable[[Path], Vector]]] = {
 }
 
 
-def _towers(loader: Any, **padding: Any) -> Callable[[Path], Vector]:
+def _towers(loader: Any, lower: bool = False, **padding: Any) -> Callable[[Path], Vector]:
     """A text and an image by themselves; both are summed, each of length 1. The instruction is not read."""
 
     def of(folder: Path) -> Vector:
@@ -80,7 +82,8 @@ def _towers(loader: Any, **padding: Any) -> Callable[[Path], Vector]:
         def vector(_: str, item: Item) -> torch.Tensor:
             parts = []
             if item.text or item.image is None:
-                ids = tok([item.text], truncation=True, return_tensors="pt", **padding)["input_ids"]
+                text = item.text.lower() if lower else item.text
+                ids = tok([text], truncation=True, return_tensors="pt", **padding)["input_ids"]
                 parts.append(model.get_text_features(input_ids=ids).pooler_output[0])
             if item.image is not None:
                 values = processor(images=[item.image.open()], return_tensors="pt")["pixel_values"]
@@ -99,6 +102,7 @@ TOWERS: dict[str, tuple[str, Callable[[Path], Vector]]] = {
     # Its images of 384 are no multiple of its patches of 14.
     "siglip so400m": ("siglip_so400m", _towers(transformers.SiglipModel, max_length=64, padding="max_length")),
 }
+TOWERS["siglip2"] = ("siglip2", _towers(transformers.SiglipModel, max_length=64, padding="max_length", lower=True))
 ALL = LAST_TOKEN | TOWERS
 
 
@@ -209,11 +213,48 @@ def test_special_tokens_in_a_text_are_plain_text(
     assert np.abs(rows[0] - rows[1]).max() > 0.01
 
 
+@pytest.mark.parametrize(("name", "architecture"), [("qwen3-vl-embedding-2b", "qwen3_vl"), ("siglip2", "siglip2")])
+def test_as_a_reranker_it_scores_by_its_own_vectors_and_keeps_them(
+    name: str, architecture: str, tiny: Tiny, load: Load, monkeypatch: Any
+) -> None:
+    encoder: Any = load(name, tiny(architecture))
+    items = ITEMS[:3] + ITEMS[4:6]
+    asked = [Request(text, items[n], items, n) for n, text in enumerate(("Find it.", "Find it.", "Sort them."))]
+    found = dict(encoder.score_stream(iter(asked)))
+    documents = encoder.encode_documents(items)
+    for request in asked:
+        (query,) = encoder.encode_queries([request.query], request.instruction)
+        np.testing.assert_allclose(found[request.key], documents @ query, **CLOSE)
+    assert np.std(list(found.values())) > 0.01
+    monkeypatch.setattr(encoder, "compute_vectors", None)  # not called again
+    assert dict(encoder.score_stream([asked[1]])) == {1: found[1]}
+    assert dict(encoder.score_stream([Request("", items[0], [], 7)])) == {7: []}
+
+
 def test_siglip_lowers_letters_and_drops_punctuation(tiny: Tiny, load: Load) -> None:
     """Its SiglipTokenizer does; the tokenizer.json that the Hub has beside spiece.model does not, and is not read."""
     rows = load("siglip", tiny("siglip")).encode_documents([Item("A red, fox!"), Item("a red fox"), Item("a red fow")])
     np.testing.assert_allclose(rows[0], rows[1], **CLOSE)
     assert np.abs(rows[1] - rows[2]).max() > 0.01
+
+
+def test_siglip2_lowers_letters_ends_a_text_and_pads_after_it(tiny: Tiny, load: Load) -> None:
+    """What the converter of its checkpoints sets up: no start token, an end token, padding on the right to 64."""
+    encoder: Any = load("siglip2", tiny("siglip2"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny("siglip2"))
+    (ids,) = encoder.tokenize(["A Red fox"])["input_ids"].tolist()
+    words = tokenizer("a red fox", add_special_tokens=False)["input_ids"]
+    assert ids == [*words, tokenizer.eos_token_id, *[tokenizer.pad_token_id] * (63 - len(words))]
+    (ids,) = encoder.tokenize([LONG])["input_ids"].tolist()
+    assert (len(ids), ids[-1]) == (64, tokenizer.eos_token_id)
+
+
+def test_naflex_is_refused_by_name(tiny: Tiny, tmp_path: Path, load: Load) -> None:
+    folder = shutil.copytree(tiny("siglip2"), tmp_path / "naflex")
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "siglip2"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match="model_type is 'siglip2', wanted 'siglip': a NaFlex variant"):
+        load("siglip2", folder)
 
 
 def test_siglip_without_sentencepiece_is_told(tiny: Tiny, tmp_path: Path, load: Load, monkeypatch: Any) -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 PAGE = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
+PAGE = PAGE.partition("\n## What they were trained on")[0]  # the tables below have other columns
 ROWS = {name: cells.split(" | ") for name, cells in re.findall(r"^\| `([\w.-]+)` \| (.*) \|$", PAGE, re.MULTILINE)}
 CLASSICAL = {"random", "constant", "bm25", "surface"}
 

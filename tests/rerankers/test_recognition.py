@@ -57,6 +57,7 @@ EXPECTED = {
     "colqwen_lora": "mono_base; its files do not hold the prompt of its training",
     "clip": "CLIPModel, which no adapter scores as it is",
     "siglip": "SiglipModel, which no adapter scores as it is",
+    "siglip2": "XX",
     "siglip_so400m": "SiglipModel, which no adapter scores as it is",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import unicodedata
@@ -62,6 +63,15 @@ def gemma_tokenizer() -> Any:
     made = transformers.GemmaTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
     made.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)]
+    )
+    return made
+
+
+def siglip2_tokenizer() -> Any:
+    """SigLIP 2's: Gemma's with an end token and no start token."""
+    made = copy.deepcopy(gemma_tokenizer())
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", pair="$A <eos> $B:1 <eos>:1", special_tokens=[("<eos>", 1)]
     )
     return made
 
@@ -128,6 +138,7 @@ def modernbert_tokenizer() -> Any:
 _KINDS: dict[str, Callable[[], Any]] = {
     "clip": clip_tokenizer,
     "gemma": gemma_tokenizer,
+    "siglip2": siglip2_tokenizer,
     "xlm_roberta": xlm_roberta_tokenizer,
     "bert": bert_tokenizer,
     "modernbert": modernbert_tokenizer,
