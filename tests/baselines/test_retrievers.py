@@ -228,7 +228,7 @@ def test_as_a_reranker_it_scores_by_its_own_vectors_and_keeps_them(
     assert np.std(list(found.values())) > 0.01
     monkeypatch.setattr(encoder, "compute_vectors", None)  # not called again
     assert dict(encoder.score_stream([asked[1]])) == {1: found[1]}
-    assert dict(encoder.score_stream([Request("", items[0], [], 7)])) == {7: []}
+    assert dict(encoder.score_stream([Request("Find it.", items[0], [], 7)])) == {7: []}
 
 
 def test_siglip_lowers_letters_and_drops_punctuation(tiny: Tiny, load: Load) -> None:

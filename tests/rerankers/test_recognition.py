@@ -57,7 +57,7 @@ EXPECTED = {
     "colqwen_lora": "mono_base; its files do not hold the prompt of its training",
     "clip": "CLIPModel, which no adapter scores as it is",
     "siglip": "SiglipModel, which no adapter scores as it is",
-    "siglip2": "XX",
+    "siglip2": "a model without an architecture in its config.json, which no adapter scores as it is",
     "siglip_so400m": "SiglipModel, which no adapter scores as it is",
 }
 
