@@ -118,6 +118,16 @@ def read_record(out: Path) -> dict[str, object]:
     return {name: value for name, value in record.items() if name not in ("command", "timings", "environment")}
 
 
+def test_a_sub_suite_is_run_and_compared(overlap: ModuleType) -> None:
+    overlap.Overlap.inputs = {"query": ("text",), "document": ("text", "image", "image+text")}
+    whole = mrb.evaluate(overlap.Overlap(), suite="mini", limit=3)
+    part = mrb.evaluate(overlap.Overlap(), suite="mini-text-query", limit=3)
+    assert (part.record.suite, len(part.tasks), len(whole.record.not_covered)) == ("mini-text-query", 4, 5)
+    assert "text-query: 4 types" in whole.table() and "average over 4 types" in part.table()
+    assert len(mrb.compare(whole, part, suite="mini-text-query").tasks) == 4
+    assert len(mrb.list_tasks("mrb-text-query")) == 25
+
+
 @pytest.mark.slow
 def test_workers_give_the_same(overlap: ModuleType, tmp_path: Path) -> None:
     one = mrb.evaluate(overlap.Overlap, tasks=TASK, limit=10)

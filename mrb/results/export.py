@@ -112,8 +112,9 @@ def list_task_rows(run: Run) -> Iterator[dict[str, object]]:
 def _list_csv_rows(run: Run) -> Iterator[dict[str, object]]:
     yield from list_task_rows(run)
     measures = next(iter(run.tasks.values())).result.measures if run.tasks else ()
+    averages = list_averages(run)  # once: each run of a sub-suite computes its intervals of all measures together
     for measure in measures:
-        for label, part, over in list_averages(run):
+        for label, part, over in averages:
             first, own_average, oracle = find_averages(part, over, measure)
             interval = own_average.interval
             yield {

@@ -22,6 +22,7 @@ from mrb.errors import TrainingError, format_first_problem, to_one_line
 from mrb.training.data.group import Sampling
 
 RECIPES = Path(__file__).parent / "recipes"
+_LONGEST_NAME = 100
 """The folder of the packaged recipes, with the shapes and sweeps that they name."""
 LANGUAGE_MODEL = r"(.*\.)?(language_model|model)\.layers\.\d+\.(self_attn|mlp)\.(q|k|v|o|gate|up|down)_proj"
 """The linear layers of the language model, in a vision-language model or alone. A bare list of names would also match
@@ -340,6 +341,8 @@ def _load_content(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = content.pop("extends", None)
     if base is None:
         return content
+    if not isinstance(base, str) or len(base) > _LONGEST_NAME:
+        raise TrainingError(f"recipe {path}: extends {to_one_line(repr(base), 80)}, which is no name of a recipe")
     beside = path.parent / f"{base}.toml"
     below = beside if beside.is_file() else RECIPES / f"{base}.toml"
     if not below.is_file():
