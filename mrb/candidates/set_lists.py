@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrb._util.hashing import hash_json
-from mrb.candidates.candidate_sets import find_published_list, list_published_sets
+from mrb.candidates.candidate_sets import PublishedList, find_published_list, list_published_sets
 from mrb.candidates.lists import read_parquet, read_provenance
 from mrb.candidates.load import find_candidates
 from mrb.candidates.pull_lists import copy_list, find_local_lists, pull_published
@@ -40,25 +40,38 @@ def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tup
         for task in tasks:
             check_set(find_candidates(task, folder), set_id)
         return folder, pulled
-    frozen = [task for task in tasks if task.candidates is not None and task.candidates.track == set_id]
-    published = {task.id: find_published_list(set_id, task.id) for task in tasks if task not in frozen}
+    published = list_published(set_id, tasks)
+    if not published:
+        return None, {}
+    pulled_lists = pull_published(published)
+    files = [found.file(task_id) for found in pulled_lists for task_id in found.lists]
+    files += [find_candidates(task, None) for task in tasks if is_frozen_in(task, set_id)]
+    key = hash_json([[path.name, read_parquet(path).sha256] for path in files])
+    folder = find_cache_root() / "candidates" / "sets" / f"{set_id}-{key[:16]}"
+    for path in files:
+        copy_list(path, folder)
+    return folder, {task_id: str(found.source) for found in pulled_lists for task_id in found.lists}
+
+
+def list_published(set_id: str, tasks: Sequence[Task]) -> list[PublishedList]:
+    """Return the published lists of those of the tasks whose list in the candidate set is not frozen in the package.
+
+    Raises:
+        CandidatesError: A task has no list in this set.
+    """
+    published = {task.id: find_published_list(set_id, task.id) for task in tasks if not is_frozen_in(task, set_id)}
     if missing := [task_id for task_id, one in published.items() if one is None]:
         has = ", ".join(list_sets([task for task in tasks if task.id == missing[0]])) or "no set"
         raise CandidatesError(
             f"task {missing[0]} has no list in candidate set {set_id!r} ({len(missing)} such in all); it has lists in "
             f"{has}; name lists of your own with --candidates"
         )
-    if not published:
-        return None, {}
-    entries = [one for one in published.values() if one is not None]
-    pulled_lists = pull_published(entries)
-    files = [found.file(task_id) for found in pulled_lists for task_id in found.lists]
-    files += [find_candidates(task, None) for task in frozen]
-    key = hash_json([[path.name, read_parquet(path).sha256] for path in files])
-    folder = find_cache_root() / "candidates" / "sets" / f"{set_id}-{key[:16]}"
-    for path in files:
-        copy_list(path, folder)
-    return folder, {task_id: str(found.source) for found in pulled_lists for task_id in found.lists}
+    return [one for one in published.values() if one is not None]
+
+
+def is_frozen_in(task: Task, set_id: str) -> bool:
+    """Return whether the task's frozen list in the package is of this candidate set."""
+    return task.candidates is not None and task.candidates.track == set_id
 
 
 def find_result_lists(given: str | None, results: Sequence[tuple[Task, str]]) -> Path | None:

@@ -120,7 +120,7 @@ def command(
     """
     from mrb._util.terminal import find_screen
     from mrb.candidates.load import check_all_candidates
-    from mrb.candidates.set_lists import expand_sets
+    from mrb.candidates.set_lists import expand_sets, list_published
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.rerankers.model_address import announce_model
@@ -132,7 +132,13 @@ def command(
     own = open_all_data(data)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
     sets: tuple[str | None, ...] = expand_sets(candidate_sets, spec.suite, spec.tasks) or (None,)
-    found = [find_lists(candidates, first_stage, spec.tasks, spec.depth, one) for one in sets]
+    found: list[tuple[Path | None, dict[str, str]]]
+    if dry and candidate_sets and candidates is None:  # an estimate fetches neither lists nor data
+        for candidate_set in expand_sets(candidate_sets, spec.suite, spec.tasks):
+            list_published(candidate_set, spec.tasks)  # refuses a set that a task has no list in
+        found = [(None, {})] * len(sets)
+    else:
+        found = [find_lists(candidates, first_stage, spec.tasks, spec.depth, one) for one in sets]
     spec = replace(
         spec,
         model=model,
@@ -149,7 +155,9 @@ def command(
         replace(spec, candidates=lists, pulled=pulled, candidate_set=one)
         for one, (lists, pulled) in zip(sets, found, strict=True)
     ]
-    for one in specs[1:]:  # the run checks its own; a set that does not fit is refused before the first is scored
+    for one in (
+        () if dry else specs[1:]
+    ):  # the run checks its own; a set that does not fit is refused before the first is scored
         check_all_candidates(one.tasks, one.candidates, one.depth)
     announce_model(model, spec.options)
     if dry:

@@ -21,7 +21,14 @@ from mrb._util.format import (
     format_table,
     format_tasks,
 )
-from mrb.candidates.candidate_sets import ITEM_KINDS, CandidateSet, CandidateSets, Encoder, load_candidate_sets
+from mrb.candidates.candidate_sets import (
+    ITEM_KINDS,
+    CandidateSet,
+    CandidateSets,
+    Encoder,
+    list_published_sets,
+    load_candidate_sets,
+)
 from mrb.data.task import TYPES, Task
 from mrb.data.task_filter import count_queries
 from mrb.errors import MRBError, ResultError, suggest_names
@@ -142,11 +149,7 @@ def format_estimate(
                 row.task.type,
                 *(f"{row.counts[column]:,}" for column in columns),
                 "-" if row.task.source.kind != "hub" else format_size(row.gigabytes),
-                *(
-                    ("frozen" if row.task.candidates else "own" if row.task.source.kind == "folder" else "none yet",)
-                    if scoring
-                    else ()
-                ),
+                *((_describe_list(row.task),) if scoring else ()),
                 row.rate,
                 "-" if row.seconds is None else row.seconds.format(format_duration),
             )
@@ -265,4 +268,4 @@ def _total(timed: Sequence[tuple[TaskEstimate, Range]], workers: int) -> Range:
 def _describe_list(task: Task) -> str:
     if task.source.kind == "folder":
         return "own"
-    return "frozen" if task.candidates else "none yet"
+    return "frozen" if task.candidates else "published" if list_published_sets(task.id) else "none yet"

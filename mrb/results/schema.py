@@ -32,6 +32,7 @@ from pydantic import (
 from mrb._util.files import read_json, write_json
 from mrb._util.model import Model
 from mrb._util.printable import PrintableStr
+from mrb.candidates.candidate_sets import find_published_list
 from mrb.data.inputs import Inputs
 from mrb.data.own_tasks import check_definitions
 from mrb.data.stats import Counts
@@ -363,6 +364,12 @@ def check_registry(result: Result, where: str, definition: Task | None = None) -
             raise ResultError(f"{where}: {field} is {found}, {of} {result.task} has {wanted}")
     if task.candidates is not None and task.candidates.sha256 != result.candidates.sha256:
         raise ResultError(f"{where}: scored on candidates {result.candidates.sha256}, not on the task's frozen list")
+    listed = find_published_list(result.candidates.track, task.id)
+    if listed is not None and listed.sha256 not in (None, result.candidates.sha256):
+        raise ResultError(
+            f"{where}: scored on candidates {result.candidates.sha256}; the list of candidate set {listed.track} is "
+            f"published with {listed.sha256}"
+        )
     if (uncovered := result.reranker.inputs.find_uncovered(task)) is not None:
         raise ResultError(f"{where}: task {task.id} is not covered: {uncovered}")
     most = max(task.images.per_query, task.images.per_document)

@@ -67,7 +67,7 @@ def test_raw_judgements_keep_what_the_corpus_lacks(load: Callable[..., TaskData]
     assert "q9" not in raw.corpus and "set rules.drop_qrels_outside_corpus" in message
 
 
-@pytest.mark.parametrize("cluster", ["none", "document", "query_text", "query_image"])
+@pytest.mark.parametrize("cluster", ["none", "document", "query_text", "query_image", "positives"])
 def test_clusters(load: Callable[..., TaskData], cluster: str) -> None:
     red, blue = (encoded(Image.new("RGB", (2, 2), colour)) for colour in ("red", "blue"))
     queries = {
@@ -80,6 +80,8 @@ def test_clusters(load: Callable[..., TaskData], cluster: str) -> None:
         "corpus-id": ["d1", "d2", "d1", "d2", "d3"],
         "score": [1] * 5,
     }
+    if cluster == "positives":  # a and d have the same positives and grades, b's and c's differ in a grade
+        qrels = {"query-id": ["a", "b", "c", "d"], "corpus-id": ["d1"] * 4, "score": [1, 2, 3, 1]}
     found = load(queries=queries, qrels=qrels, cluster=cluster).clusters
     if cluster == "none":
         assert found is None
@@ -92,6 +94,7 @@ def test_clusters(load: Callable[..., TaskData], cluster: str) -> None:
             "document": {frozenset("abc"), frozenset("d")},
             "query_text": {frozenset("ab"), frozenset("c"), frozenset("d")},
             "query_image": {frozenset("a"), frozenset("bcd")},
+            "positives": {frozenset("ad"), frozenset("b"), frozenset("c")},
         }[cluster]
     )
 
