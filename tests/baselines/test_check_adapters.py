@@ -53,7 +53,7 @@ ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "mxbai-rerank-base-v2": ("qwen2", (), TEXT_TASK),
     "mxbai-rerank-large-v2": ("qwen2", (), TEXT_TASK),
     "zerank-2": ("zerank", (), TEXT_TASK),
-    "jina-reranker-v3.5": ("jina_v35", (), TEXT_TASK),
+    "jina-reranker-v3.5": ("jina_v35", ("--set", "max_doc_length=8"), TEXT_TASK),
 }
 WITHOUT_WEIGHTS = ("random", "constant", "bm25", "surface")
 WITH_THEIR_WEIGHTS = ("gmr-tiny", "minilm", "ocr-bm25")
@@ -116,7 +116,7 @@ def arguments(
             return ("--set", f"path={tiny('minilm')}", "--set", "device=cpu", *TEXT_TASK)
         if name in LIGHTON:
             request.getfixturevalue("pillow")
-            return ("--set", f"path={tiny('lighton_pw')}", "--set", "batch_size=1", *TEXT_TASK)
+            return ("--set", f"path={tiny('lighton_pw')}", "--set", "max_length=60", *TEXT_TASK)
         if name in CROSS_ENCODERS:
             return ("--set", f"path={tiny(CROSS_ENCODERS[name])}", "--set", "max_length=60", *TEXT_TASK)
         return (*TEXT_TASK, "--task", "mini-flag-t2i") if name == "ocr-bm25" else TEXT_TASK
