@@ -72,9 +72,26 @@ def test_what_does_not_reach_the_prompt_is_not_taken(
     assert derive(model, template, monkeypatch).inputs == Inputs(query=query, document=document)
 
 
-def test_a_template_without_queries_is_refused(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AdapterError, match="cannot render a query and a document: its chat template leaves the conten"):
-        derive(model, DOCUMENTS, monkeypatch)
+def test_a_published_template_that_writes_any_role_takes_everything(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = derive(model, TEMPLATES["qwen2_vl"], monkeypatch)
+    assert (info.inputs, info.max_images) == (ALL, None)
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        (DOCUMENTS, "leaves the content out"),
+        (TEMPLATES["qwen3_vl"], "leaves the content out"),
+        (TEMPLATES["qwen3_5_think"], "raised: No user query found in messages."),
+    ],
+)
+def test_a_template_without_queries_is_refused(
+    model: Any, monkeypatch: pytest.MonkeyPatch, template: str, why: str
+) -> None:
+    with pytest.raises(AdapterError, match=f"cannot render a query and a document: its chat template {why}"):
+        derive(model, template, monkeypatch)
 
 
 def test_inputs_may_be_narrowed_and_not_widened(vision: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
