@@ -6,11 +6,22 @@ from collections.abc import Iterator
 
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.gains import GainTable
+from mrb.results.first_stages_table import format_gains_csv
 
 PATH = "first-stages.html"
 
 
+def get_data_path(table: GainTable) -> str:
+    """Return the path of a table's numbers."""
+    return f"data/{table.id}.csv"
+
+
 def make_files(site: Site) -> Iterator[Page]:
-    """Yield the one page, or nothing."""
+    """Yield the one page and the numbers of each of its tables, or nothing."""
+    for table in site.gains:
+        yield Page(get_data_path(table), format_gains_csv(table.gains).encode())
     if site.gains:
-        yield render("first_stages.html.jinja", PATH, section="index.html", tables=site.gains)
+        yield render(
+            "first_stages.html.jinja", PATH, section="index.html", tables=site.gains, get_data_path=get_data_path
+        )

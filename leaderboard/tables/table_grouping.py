@@ -70,8 +70,11 @@ class TableGroup:
 
     @property
     def title(self) -> str:
-        """The suite with its version."""
-        return f"{self.suite.title} {self.suite.version}" if self.suite else "Single tasks"
+        """The suite with its version, and the candidate set where the suite has several."""
+        if self.suite is None:
+            return "Single tasks"
+        sets = f", {' and '.join(self.tracks)}" if self.suite.candidate_sets else ""
+        return f"{self.suite.title} {self.suite.version}{sets}"
 
     @property
     def depths(self) -> tuple[int, ...]:

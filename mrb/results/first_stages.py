@@ -227,7 +227,8 @@ def _name_rerankers(groups: Sequence[Mapping[str, Run]]) -> list[str]:
     names = []
     for own in groups:
         name, run = next(iter(own.items()))
-        names.append(run.name.removesuffix(name_run("", name)) or run.name)
+        suffix = name_run("", name)  # a submission's name is ORGANISATION__MODEL__VARIANT, which may be the set
+        names.append(run.name.removesuffix(suffix).removesuffix(suffix.replace("--", "__", 1)) or run.name)
     return [
         name if (number := names[:place].count(name)) == 0 else f"{name} ({number + 1})"
         for place, name in enumerate(names)

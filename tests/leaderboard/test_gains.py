@@ -54,6 +54,8 @@ def test_the_page_has_each_set_and_means_of_complete_ones(runs: dict[str, Path],
     for one in surface.gains:
         assert f'<a href="models/surface--{one.candidate_set}.html">{100 * one.own.mean:.2f}</a>' in rows[1]
         assert f"<b>{100 * one.first_stage:.2f}</b>" in rows[0]
+    data = (overview.parent / "data" / "gains-single-20.csv").read_text()
+    assert data.count("\n") == 1 + 3 + 1 and "surface,mini-faq-t2t-dev,t2t,nDCG@10,near," in data
     assert rows[2].startswith("<bdi>random") and "needs every set" in rows[2] and "not here" in rows[2]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import load_published_lists
 from mrb.candidates.lists import read_parquet
 from mrb.data.task import list_suite_tasks, load_suite
@@ -33,6 +34,7 @@ DOMAINS = {
 def test_tasks_and_lists_are_those_of_mteb() -> None:
     suite = load_suite("vidore-v3.1")
     found = list_suite_tasks(suite)
+    assert hash_json(list(suite.tasks)) == "a2700657e7c5d4e797bbdac4aa5a36b178dd0a4c59ce6212db2c5d4a8dc2e1df"  # frozen
     assert suite.candidate_sets == tuple(FIRST_STAGES) and suite.depth == 50 and suite.track is None
     assert [task.id for task in found] == [f"vidore3-{domain}" for domain in DOMAINS]
     published = {(one.task, one.track): one for one in load_published_lists().lists}
