@@ -50,7 +50,9 @@ class SigLIP(TwoTowers):
 class SigLIP2(SigLIP):
     """google/siglip2-base-patch16-224."""
 
-    card = make_engine_card("375M", compared_with="our own reading")
+    card = make_engine_card(
+        "375M", compared_with="our own reading", trained_on=TrainingData("mteb 2.26.24: WebLI alone")
+    )
     model = "google/siglip2-base-patch16-224"
     commit = "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2"
     refused: ClassVar[Mapping[str, str]] = {
