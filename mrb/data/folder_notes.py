@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mrb.data.folder_tables import ROLES, FolderTables, Role
-from mrb.data.tables import CORPUS_ID_COLUMNS, IMAGE_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS
+from mrb.data.tables import CORPUS_ID_COLUMNS, QUERY_ID_COLUMNS, TEXT_COLUMNS, is_image_column
 from mrb.data.task import Task
 from mrb.errors import to_one_line
 
@@ -50,9 +50,9 @@ def log_reading(folder: Path, task: Task, tables: FolderTables, id_stated: bool)
 
 def log_hub_reading(repository: str, task: Task, tables: Mapping[Role, pa.Table]) -> None:
     """Log one line of what was read of a Hub data set, whose name became the task's id."""
-    known = {*QUERY_ID_COLUMNS, *CORPUS_ID_COLUMNS, "title", *TEXT_COLUMNS, *IMAGE_COLUMNS}
+    known = {*QUERY_ID_COLUMNS, *CORPUS_ID_COLUMNS, "title", *TEXT_COLUMNS}
     names = dict.fromkeys(to_one_line(name, 60) for role in ROLES for name in tables[role].column_names)
-    unread = _shorten([name for name in names if name not in known])
+    unread = _shorten([name for name in names if name not in known and not is_image_column(name)])
     logger.info(
         f"{task.id} (the data set {repository}): {task.type}, {len(tables['queries']):,} queries, "
         f"{len(tables['corpus']):,} documents" + (f"; columns not read: {unread}" if unread else "")

@@ -12,6 +12,7 @@ from mrb.data.table_choice import choose_table, get_roles
 from mrb.data.tables import (
     CORPUS_ID_COLUMNS,
     IMAGE_COLUMNS,
+    QREL_COLUMNS,
     QUERY_ID_COLUMNS,
     TEXT_COLUMNS,
     RawTable,
@@ -29,7 +30,6 @@ from mrb.hub.table_discovery import detect_format
 
 Judgement = tuple[str, str, int]
 _IDS = {"corpus": CORPUS_ID_COLUMNS, "queries": QUERY_ID_COLUMNS}
-_QRELS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def check_columns(task: Task, role: str, columns: Sequence[str], where: str) -> 
 
     The column of a modality that the task does not use may be missing or empty.
     """
-    wanted: list[tuple[str, ...]] = [(name,) for name in _QRELS] if role == "qrels" else [_IDS[role]]
+    wanted: list[tuple[str, ...]] = list(QREL_COLUMNS) if role == "qrels" else [_IDS[role]]
     if role != "qrels" and "text" in _detect_modality(task, role):
         wanted.append(TEXT_COLUMNS)
     if role != "qrels" and "image" in _detect_modality(task, role):

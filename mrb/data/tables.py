@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import ctypes
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ QUERY_ID_COLUMNS = (*ID_COLUMNS, "query-id")
 CORPUS_ID_COLUMNS = (*ID_COLUMNS, "corpus-id")
 TEXT_COLUMNS = ("text", "query")
 IMAGE_COLUMNS = ("image", "images")
+_NUMBERED = re.compile(r"image (\d{1,3})")
+QREL_COLUMNS = (("query-id", "query_id"), ("corpus-id", "corpus_id"), ("score",))
+"""Names of the columns of judgements, of each the usual one first."""
 ROWS_HELD = 100
 """Rows in memory while files are converted to Arrow. The default of 1,000 would be gigabytes for large images."""
 
@@ -179,9 +183,9 @@ def make_duplicate_error(where: str, item_id: str) -> DataError:
 
 def iterate_qrels(raw: RawTable, prefix: str) -> Iterator[tuple[str, str, int]]:
     """Yield (query id, document id, grade) of each row. Raises DataError for an empty cell or an invalid grade."""
-    queries = raw.ids("query-id")
-    documents = raw.ids("corpus-id")
-    scores = raw.read(pa.float64(), "score")
+    query_names, document_names, score_names = QREL_COLUMNS
+    queries, documents = raw.ids(*query_names), raw.ids(*document_names)
+    scores = raw.read(pa.float64(), *score_names)
     if queries.null_count or documents.null_count or scores.null_count:
         raise DataError(f"{raw.where}: a judgement has an empty cell")
     for query_id, doc_id, score in zip(queries.to_pylist(), documents.to_pylist(), scores.to_pylist(), strict=True):
@@ -197,15 +201,18 @@ def iterate_qrels(raw: RawTable, prefix: str) -> Iterator[tuple[str, str, int]]:
 def _find_images(raw: RawTable) -> pa.ChunkedArray | None:
     """Return the encoded bytes of the column `image` or `images`, or None without one.
 
-    A cell is an image feature or its bytes, or a list of these; then the result has lists. A row with a path instead of
-    bytes raises DataError, since no path from data is ever opened, and so does an empty place in a list.
+    Columns `image 1`, `image 2`, ... are further images of the same item, after the one in `image`. A cell is an image
+    feature or its bytes, or a list of these; then the result has lists. A row with a path instead of bytes raises
+    DataError, since no path from data is ever opened, and so does an empty place in a list.
     """
     names = [name for name in IMAGE_COLUMNS if name in raw.table.column_names]
     columns = {name: raw.table.column(name) for name in names if not pa.types.is_null(raw.table.column(name).type)}
-    if not columns:
-        return None
     if len(columns) > 1:
         raise DataError(f"{raw.where}: has the columns {' and '.join(columns)}, wanted one of them")
+    if numbered := _list_numbered(raw.table.column_names):
+        return _join_columns(raw, [*(name for name in columns if name == "image"), *numbered])
+    if not columns:
+        return None
     ((name, column),) = columns.items()
     where = f"{raw.where}: column {name}"
     if not _is_list(column.type):
@@ -223,6 +230,40 @@ def _find_images(raw: RawTable) -> pa.ChunkedArray | None:
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
         chunks.append(pa.ListArray.from_arrays(offsets, values, mask=chunk.is_null()))
         first += len(chunk)
+    return pa.chunked_array(chunks, pa.list_(pa.binary()))
+
+
+def is_image_column(name: str) -> bool:
+    """Return whether a table's column of this name is read as images."""
+    return name in IMAGE_COLUMNS or _NUMBERED.fullmatch(name) is not None
+
+
+def _list_numbered(names: Sequence[str]) -> list[str]:
+    """Return the columns `image 1`, `image 2`, ... in the order of their numbers."""
+    found = [match for name in names if (match := _NUMBERED.fullmatch(name))]
+    return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
+
+
+def _join_columns(raw: RawTable, names: Sequence[str]) -> pa.ChunkedArray | None:
+    """Return the images of several columns as one list per row, in the order of `names`, without empty cells.
+
+    None if all columns are null.
+    """
+    columns = [raw.table.column(name) for name in names]
+    filled = [(name, column) for name, column in zip(names, columns, strict=True) if not pa.types.is_null(column.type)]
+    read = {
+        name: _read_bytes(column, f"{raw.where}: column {name}", column.type, range(len(column))).cast(pa.binary())
+        for name, column in filled
+    }
+    if not read:
+        return None
+    chunks = []
+    # A few rows at a time, because the bytes are copied and a batch of large images must stay under 2 GiB.
+    for batch in pa.table(read).to_batches(max_chunksize=ROWS_HELD):
+        valid = np.stack([column.is_valid().to_numpy(zero_copy_only=False) for column in batch.columns], axis=1)
+        by_row = np.arange(valid.size).reshape(len(batch.columns), -1).T[valid]
+        offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
+        chunks.append(pa.ListArray.from_arrays(pa.array(offsets), pa.concat_arrays(batch.columns).take(by_row)))
     return pa.chunked_array(chunks, pa.list_(pa.binary()))
 
 

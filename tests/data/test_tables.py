@@ -16,6 +16,7 @@ from mrb.data.items import ImageCaps
 from mrb.data.load import join_tables, load_task_data
 from mrb.data.tables import CORPUS_ID_COLUMNS, RawTable, make_item_table
 from mrb.data.task_data import TaskData
+from mrb.data.task_fields import Images
 from mrb.errors import DataError
 from tests.builders.command import read_error
 from tests.builders.tables import CORPUS, IMAGE, QRELS, pictures, texts
@@ -257,3 +258,27 @@ def test_damaged_parquet(
     with pytest.raises(DataError, match="task toy, corpus/test: cannot be read as parquet: ") as caught:
         load_task_data(toy_task(), root=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_numbered_columns_are_further_images_of_an_item(load: Callable[..., TaskData]) -> None:
+    """As the card of MRMRbenchmark/knowledge states its columns: `image`, `image 1` to `image 4`; text alone too."""
+    red, blue, green = (encoded(Image.new("RGB", (3, 2), colour)) for colour in ("red", "blue", "green"))
+    corpus = {
+        "id": ["several", "one", "words"],
+        "text": ["a <image 1> b <image 2>", "c <image>", "d"],
+        "image": pictures(None, red, None),
+        "image 2": pictures(green, None, None),
+        "image 10": pictures(red, None, None),
+        "image 1": pictures(blue, None, None),
+        "image 3": pa.nulls(3),
+        "vision": pictures(red, red, red),
+    }
+    qrels = {"query_id": ["q1"], "corpus_id": ["one"], "score": [1]}
+    queries = {"id": ["q1"], "text": ["?"], "image 1": pictures(green)}
+    images = Images(per_document=3)
+    data = load(corpus, queries, qrels, type="it2it", images=images)
+    found = {name: [image.encoded for image in data.corpus.item(name).images] for name in ("several", "one", "words")}
+    assert found == {"several": [blue, green, red], "one": [red], "words": []}
+    assert [image.encoded for image in data.queries.item("q1").images] == [green]
+    with pytest.raises(DataError, match="3 images"):
+        load(corpus, queries, qrels, type="it2it", images=Images(per_document=2))

@@ -94,6 +94,7 @@ POSITIVES = {
     "trec-covid": 24675,
 }
 SPARE = {
+    "mrmr-knowledge": ("MRMRbenchmark/knowledge", "c4e9395dfd01e875e5b4d204d2f9fd285c2a9d2e", 555),
     "arguana-decontaminated": ("iamfortytwo/arguana-decontaminated", "137f25bbb59b60bb6807ecb11a0d7e66b92fdd11", 1373),
     "scifact-decontaminated": ("iamfortytwo/scifact-decontaminated", "ad05bded28ca603a0ed5e27231899dd72c1edb8e", 41),
     "nfcorpus-decontaminated": ("iamfortytwo/nfcorpus-decontaminated", "e6f37a2687336d5b7b83d9aede6e114e9d46dad9", 169),
