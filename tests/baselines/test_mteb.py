@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from mrb.baselines.rerankers.mteb import _TEXT_QUERIES, _read_inputs
 from mrb.cli.run import command
+from mrb.data.inputs import Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
@@ -51,7 +52,7 @@ def test_texts_score_as_in_cross_encoder(tiny: Tiny) -> None:
     expected = scores(load_reranker("cross-encoder", {"path": str(folder), "device": "cpu"}), items, items)
     of_folder, registered = load(folder), load(MINILM, path=str(folder), batch_size="5")
     for reranker in (of_folder, registered):
-        assert reranker.info.inputs == ("text",)
+        assert reranker.info.inputs == Inputs.both("text")
         assert np.abs(np.subtract(scores(reranker, items, items), expected)).max() < TOLERANCE
     assert np.std(expected) > 0.1  # far more than the tolerance
     assert of_folder.target.describe().endswith("trained on (by mteb's metadata): not stated")
@@ -81,7 +82,7 @@ def test_images_and_both_score_as_in_cross_encoder(vision: Path) -> None:
     ]
     expected = scores(load_reranker("cross-encoder", {"path": str(vision), "device": "cpu"}), items, items)
     reranker = load(vision)
-    assert reranker.info.inputs == ("text", "image", "image+text")
+    assert reranker.info.inputs == Inputs.both("text", "image", "image+text")
     found = scores(reranker, items, items)
     assert np.abs(np.subtract(found, expected)).max() < TOLERANCE
     assert np.std(expected) > 1e-3
