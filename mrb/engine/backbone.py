@@ -1,7 +1,8 @@
-"""Forward pass of the language model: token ids and image features in, hidden state of each row's last token out.
+"""Forward pass of the language model: token ids and image features in, one hidden state a row out.
 
-Rows are right-padded without an attention mask: attention is causal, so padding after a row's last token cannot affect
-it. Positions are passed explicitly. Logits over the whole vocabulary are never computed.
+For a causal model it is that of the row's last token. Rows are right-padded without an attention mask: padding after a
+row's last token cannot affect it. For a bidirectional model it is the mean over the row's tokens; padding is masked.
+Positions are passed explicitly. Logits over the whole vocabulary are never computed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from mrb.engine.identity import describe_model
-from mrb.engine.image_features import Features
 from mrb.engine.prompt import Ids, PlacedImage, Prompt
+from mrb.engine.vision import Features
+from mrb.errors import AdapterError
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,43 @@ Prefix = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Backbone:
-    """The decoder of a causal language model or of a Qwen-VL model."""
+    """The decoder of a language model, with a vision tower or without.
 
-    def __init__(self, model: Any) -> None:
-        inner = model.model
+    `bidirectional`: every token sees all of its row, and the row's hidden state is the mean over its tokens. Such a
+    model cannot share a prefix, as its states depend on what follows. Raises AdapterError if the installed transformers
+    attends causally all the same.
+    """
+
+    def __init__(self, model: Any, *, bidirectional: bool = False) -> None:
+        inner = getattr(model, "model", model)
         self._decoder = getattr(inner, "language_model", inner)
-        self._three = self._decoder is not inner
+        self._embeds = self._decoder is not inner
+        # Qwen-VL counts time, height and width; other models count tokens.
+        self._three = hasattr(inner, "get_rope_index")
+        self.bidirectional = bidirectional
         self.device = model.device
         self.description = describe_model(model)
         self.dtype: torch.dtype = model.dtype
         kinds = getattr(self._decoder.config, "layer_types", None) or ()
         # With sliding-window attention the shared keys would have to be cropped; such models run each pair whole.
-        self.can_share = not any(kind != "full_attention" for kind in kinds)
+        self.can_share = not bidirectional and not any(kind != "full_attention" for kind in kinds)
+        if bidirectional:
+            _make_bidirectional(self._decoder)
+            self._refuse_causal()
+
+    def _refuse_causal(self) -> None:
+        """Refuse a decoder in which a token does not see the one after it."""
+        positions = np.tile(np.arange(2), (3, 1))
+        rows = [Row(np.asarray(ids, np.int64), (), positions) for ids in ([1, 2], [1, 3])]
+        with torch.inference_mode():
+            first, second = self._run_decoder(rows, {}, None)[:, 0]
+        if torch.equal(first, second):
+            from transformers import __version__
+
+            raise AdapterError(
+                f"transformers {__version__} attends causally in {type(self._decoder).__name__}, which is "
+                "bidirectional: install another release"
+            )
 
     @torch.inference_mode()
     def prefix(self, row: Row, features: Mapping[str, Features]) -> Prefix:
@@ -108,10 +135,13 @@ class Backbone:
         return [(layer.keys, layer.values) for layer in layers]
 
     @torch.inference_mode()
-    def last_hidden(
+    def pool_hidden(
         self, rows: Sequence[Row], features: Mapping[str, Features], prefix: Prefix | None = None
     ) -> torch.Tensor:
-        """Return the hidden state [rows, hidden] of each row's last token, after the final norm."""
+        """Return each row's hidden state [rows, hidden], after the final norm.
+
+        It is that of the last token, in the model's dtype, or for a bidirectional model the mean over all, in float32.
+        """
         cache = None
         if prefix is not None:
             cache = Cache(layers=[_SharedLayer(keys, values) for keys, values in prefix])
@@ -120,8 +150,11 @@ class Backbone:
     def forward(
         self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None = None
     ) -> torch.Tensor:
-        """Like `last_hidden`, but gradients flow to the decoder, its embeddings and the image features."""
+        """Like `pool_hidden`, but gradients flow to the decoder, its embeddings and the image features."""
         hidden = self._run_decoder(rows, features, cache)
+        if self.bidirectional:
+            mask = self._make_mask(rows)
+            return hidden.float().masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1)[:, None]
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=self.device)
         return hidden[torch.arange(len(rows), device=self.device), ends]
 
@@ -130,14 +163,17 @@ class Backbone:
         ids = torch.from_numpy(np.stack([np.pad(row.ids, (0, length - len(row.ids))) for row in rows])).to(self.device)
         positions = np.stack([_extend_positions(row.positions, length) for row in rows], axis=1)
         inputs: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
-        if self._three:
-            inputs["position_ids"] = torch.from_numpy(positions).to(self.device)
-            inputs |= self._embed_inputs(rows, ids, features)
-        else:
-            inputs["position_ids"] = torch.from_numpy(positions[0]).to(self.device)
-            inputs["input_ids"] = ids
+        inputs["position_ids"] = torch.from_numpy(positions if self._three else positions[0]).to(self.device)
+        inputs |= self._embed_inputs(rows, ids, features) if self._embeds else {"input_ids": ids}
+        if self.bidirectional:
+            inputs["attention_mask"] = self._make_mask(rows)
         hidden: torch.Tensor = self._decoder(**inputs).last_hidden_state
         return hidden
+
+    def _make_mask(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Return bool[rows, longest row]: where there is a token."""
+        lengths = torch.tensor([len(row.ids) for row in rows], device=self.device)
+        return torch.arange(int(lengths.max()), device=self.device)[None] < lengths[:, None]
 
     def _embed_inputs(self, rows: Sequence[Row], ids: torch.Tensor, features: Mapping[str, Features]) -> dict[str, Any]:
         """Return the inputs with each image's features in place of its placeholder tokens."""
@@ -148,7 +184,9 @@ class Backbone:
         mask = torch.zeros(ids.shape, dtype=torch.bool, device=self.device)
         for i, row in enumerate(rows):
             for placed in row.images:
-                mask[i, placed.start : placed.start + placed.count] = True
+                span = slice(placed.start, placed.start + placed.count)
+                # An image begins with the image token; Pixtral's rows also hold tokens that end a row.
+                mask[i, span] = ids[i, span] == ids[i, placed.start]
         # Boolean indexing reads the mask row by row, which is the order of `seen`.
         embeds[mask] = torch.cat([f.embeds for f in seen]).to(embeds.dtype)
         inputs: dict[str, Any] = {"inputs_embeds": embeds}
@@ -158,6 +196,14 @@ class Backbone:
                 torch.cat(layers) for layers in zip(*(f.deep for f in seen), strict=True)
             ]
         return inputs
+
+
+def _make_bidirectional(decoder: Any) -> None:
+    """Tell transformers' mask builders and attention functions that attention is not causal."""
+    decoder.config.is_causal = False
+    for module in decoder.modules():
+        if hasattr(module, "is_causal"):
+            module.is_causal = False
 
 
 def _extend_positions(positions: Ids, length: int) -> Ids:

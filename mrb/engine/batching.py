@@ -68,7 +68,7 @@ def probe_token_budget(backbone: Backbone) -> int:
     before = torch.cuda.memory_allocated(backbone.device)
     positions = np.tile(np.arange(_PROBE_TOKENS), (3, 1))
     try:
-        backbone.last_hidden([Row(np.zeros(_PROBE_TOKENS, np.int64), (), positions)], {})
+        backbone.pool_hidden([Row(np.zeros(_PROBE_TOKENS, np.int64), (), positions)], {})
     except torch.OutOfMemoryError as error:
         raise AdapterError(f"the GPU has no room for the model and {_PROBE_TOKENS} tokens") from error
     used = torch.cuda.max_memory_allocated(backbone.device) - before

@@ -135,11 +135,13 @@ def load_model(
     attention: str | None = None,
     trust_remote_code: bool = False,
     ignored: Sequence[str] = (),
+    key_mapping: Mapping[str, str] | None = None,
 ) -> Any:
     """Load a model with `loader.from_pretrained`, in evaluation mode, on the CPU, without gradients.
 
-    `ignored` lists regular expressions of weights that may be missing or unexpected because no score depends on them.
-    AdapterError names the first other weight that is missing, unexpected or of another shape.
+    `ignored` lists regular expressions of weights that may be missing or unexpected because no score depends on them,
+    `key_mapping` patterns of weights' names and what they become. AdapterError names the first other weight that is
+    missing, unexpected or of another shape.
     """
     silence_transformers()
     find_weight_files(folder)
@@ -147,6 +149,8 @@ def load_model(
     options["ignore_mismatched_sizes"] = True  # mismatched weights are then reported, and refused below by name
     if attention is not None:
         options["attn_implementation"] = attention
+    if key_mapping is not None:
+        options["key_mapping"] = dict(key_mapping)
     try:
         model, info = loader.from_pretrained(folder, output_loading_info=True, **options)
     except Exception as error:
@@ -216,6 +220,18 @@ def read_weights(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
     return found
 
 
+def read_first_weight(folder: Path, names: Sequence[str]) -> torch.Tensor:
+    """Return the first of the named tensors that a checkpoint holds. Raises AdapterError if it holds none."""
+    from safetensors import safe_open
+
+    held: dict[str, Path] = {}
+    for path in find_weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            held |= dict.fromkeys(file.keys(), path)
+    name = next((name for name in names if name in held), names[0])
+    return read_weights(folder, [name])[name]
+
+
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """Load the checkpoint's fast tokenizer."""
     from transformers import AutoTokenizer
@@ -238,6 +254,21 @@ def load_image_processor(folder: Path, min_pixels: int, max_pixels: int) -> Any:
     size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor = _load_image_processor(folder, size=size, min_pixels=min_pixels, max_pixels=max_pixels)
     _verify_pixel_limits(folder, processor, min_pixels, max_pixels)
+    return processor
+
+
+def load_pixtral_processor(folder: Path, most: int | None, patch: int) -> Any:
+    """Load the checkpoint's Pixtral image processor, on Pillow and numpy.
+
+    Its own longest edge holds unless `most`, the most pixels of an image, is given: then the longest edge is the
+    largest multiple of `patch` whose square is not over it. Raises AdapterError if the processor is of another kind.
+    """
+    from transformers import PixtralImageProcessorPil
+
+    longest = None if most is None else max(1, math.isqrt(most) // patch) * patch
+    processor = _load_image_processor(folder, **({} if longest is None else {"size": {"longest_edge": longest}}))
+    if not isinstance(processor, PixtralImageProcessorPil) or not processor.size.get("longest_edge"):
+        raise AdapterError(f"{folder}: {type(processor).__name__} is not a Pixtral image processor with a longest edge")
     return processor
 
 

@@ -72,7 +72,7 @@ class Embedder(BatchRunner):
         features = self.pictures.features(images) if self.pictures is not None and images else {}
         rows = [make_row(prompt, features) for prompt in prompts]
         started = self.stats.clock()
-        hidden = self.backbone.last_hidden(rows, features)
+        hidden = self.backbone.pool_hidden(rows, features)
         found: Float32 = torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy()
         self.stats.synchronised("prefill", started, self.backbone.device)
         self.stats.count_batch([len(row.ids) for row in rows], len(rows))

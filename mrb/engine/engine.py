@@ -18,10 +18,11 @@ from mrb.data.items import ImageHandle, Item
 from mrb.engine.backbone import Backbone, Prefix, make_row
 from mrb.engine.batching import BatchRunner
 from mrb.engine.head import Head
-from mrb.engine.image_features import Features, ImageFeatureExtractor
+from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.prompt_template import LEAST_SAVED
 from mrb.engine.stats import Stats
+from mrb.engine.vision import Features
 from mrb.errors import AdapterError, MRBError
 from mrb.rerankers.reranker import Request
 
@@ -202,7 +203,7 @@ class Engine(BatchRunner):
         rows = [make_row(pair.prompt, known, start=spared) for pair in pairs]
         device = self.backbone.device
         started = self.stats.clock()
-        hidden = self.backbone.last_hidden(rows, features, start.prefix if start is not None else None)
+        hidden = self.backbone.pool_hidden(rows, features, start.prefix if start is not None else None)
         self.stats.synchronised("prefill", started, device)
         started = self.stats.clock()
         values: list[float] = self.head(hidden).tolist()

@@ -13,6 +13,7 @@ from mrb.engine.backbone import Backbone
 from mrb.engine.batching import probe_token_budget
 from mrb.engine.embedder import Embedder
 from mrb.engine.engine import Engine
+from mrb.engine.family import ModelFamily
 from mrb.engine.head import load_label_head
 from mrb.engine.identity import hash_checkpoint
 from mrb.engine.image_features import ImageFeatureExtractor
@@ -74,6 +75,7 @@ class DescribedModel(Protocol):
 
     name: str
     layout: PromptTemplate
+    family: ModelFamily
     ignored: Sequence[str]
 
 
@@ -144,6 +146,7 @@ def _load_parts(adapter: DescribedModel, options: Options, headless: bool = Fals
     path = options.path
     given = path if isinstance(path, Path) else checkpoint.resolve_checkpoint(path, options.revision)
     weights = hash_checkpoint(given)
+    adapter.family.verify(given, adapter.layout)
     model, folder = _load_model(adapter, given, dtype, options)
     if folder != given:
         weights += f"+{hash_checkpoint(folder)}"
@@ -152,7 +155,7 @@ def _load_parts(adapter: DescribedModel, options: Options, headless: bool = Fals
     model = model.to(device)
     tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
     stats = Stats()
-    backbone = Backbone(model)
+    backbone = Backbone(model, bidirectional=adapter.family.bidirectional)
     batch_tokens = options.batch_tokens or probe_token_budget(backbone)
     pictures = _build_image_extractor(adapter, model, folder, options, batch_tokens, stats)
     prompter = Prompter(
@@ -160,6 +163,7 @@ def _load_parts(adapter: DescribedModel, options: Options, headless: bool = Fals
         adapter.layout,
         options.max_length or adapter.layout.max_length,
         pictures.tokens if pictures is not None else None,
+        pictures.make_ids if pictures is not None else None,
     )
     return _Parts(model, given, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
 
@@ -175,11 +179,12 @@ def _load_model(adapter: DescribedModel, folder: Path, dtype: torch.dtype, optio
         raise AdapterError(f"{folder}: holds no LoRA weights ({lora.CONFIG_FILE}), so there is no base to name")
     model = checkpoint.load_model(
         base,
-        checkpoint.get_loader(base),
+        adapter.family.get_loader(base),
         dtype=dtype,
         attention=options.attention,
         trust_remote_code=options.trust_remote_code,
         ignored=adapter.ignored,
+        key_mapping=adapter.family.key_mapping,
     )
     return (model if tuned is None else lora.merge_adapter(model, folder, tuned)), base
 
@@ -187,16 +192,12 @@ def _load_model(adapter: DescribedModel, folder: Path, dtype: torch.dtype, optio
 def _build_image_extractor(
     adapter: DescribedModel, model: Any, folder: Path, options: Options, batch_tokens: int, stats: Stats
 ) -> ImageFeatureExtractor | None:
-    if not checkpoint.has_vision_tower(folder):
+    tower = adapter.family.build_tower(model, folder, adapter.layout, options.min_pixels, options.max_pixels)
+    if tower is None:
         return None
-    least = options.min_pixels or adapter.layout.min_pixels
-    most = options.max_pixels or adapter.layout.max_pixels
-    if least > most:
-        raise AdapterError(f"{adapter.name}: min_pixels={least} is over max_pixels={most}")
-    processor = checkpoint.load_image_processor(folder, least, most)
     return ImageFeatureExtractor(
-        model.model,
-        processor,
+        tower,
+        device=model.device,
         cache_bytes=options.cache_mb * _MEGABYTE,
         batch_patches=_PATCHES_PER_TOKEN * batch_tokens,
         stats=stats,

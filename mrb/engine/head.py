@@ -56,6 +56,17 @@ def make_mlp_head(weights: tuple[torch.Tensor, ...], shift: float) -> Head:
     return score
 
 
+def make_linear_head(weight: torch.Tensor, temperature: float = 1.0) -> Head:
+    """Return the head of one row without a bias: `weight` is [1, hidden], and scores are divided by `temperature`.
+
+    Raises AdapterError for another number of rows.
+    """
+    if weight.ndim != 2 or len(weight) != 1:
+        raise AdapterError(f"the score head has the shape {list(weight.shape)}; wanted one row")
+    row = weight[0].float() / temperature
+    return lambda hidden: hidden.float() @ row
+
+
 def load_label_head(folder: Path, score: Score, device: torch.device) -> Head | None:
     """Return the head of a checkpoint with its own label rows (`ROWS_FILE`), None if it has none.
 

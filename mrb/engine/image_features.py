@@ -1,91 +1,39 @@
-"""Images for a Qwen-VL model: sizes without decoding, pixels prefetched in threads, features in a bounded cache."""
+"""Images of a model: sizes without decoding, pixels prefetched in threads, features in a bounded cache."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 
 from mrb.data.items import ImageHandle
+from mrb.engine.prompt import Ids
 from mrb.engine.stats import Stats
+from mrb.engine.vision import Features, Pixels, VisionTower
 from mrb.errors import MRBError
 
 AHEAD_BYTES = 256 * 1024 * 1024
 """Limit of preprocessed pixels that wait for the model."""
 THREADS = 2
-LONGEST = 200
-"""The largest aspect ratio that Qwen-VL's resizing accepts."""
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """An image as input of the vision tower: `values` float32[patches, patch size], `grid` (1, height, width) in
-    patches.
-    """
-
-    values: torch.Tensor
-    grid: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Features:
-    """An image as input of the language model.
-
-    `embeds` is [tokens, hidden]; `deep` holds one tensor of that shape per early layer that takes one (Qwen3-VL);
-    `grid` is (height, width) in tokens.
-    """
-
-    embeds: torch.Tensor
-    deep: tuple[torch.Tensor, ...]
-    grid: tuple[int, int]
-
-    @property
-    def bytes(self) -> int:
-        """Size of the tensors in bytes."""
-        return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deep))
-
-
-def refuse_thin(image: ImageHandle) -> None:
-    """Raise DataError for an image whose aspect ratio is above LONGEST: Qwen's own resizing refuses it."""
-    width, height = image.open_size
-    if max(height, width) > LONGEST * min(height, width):
-        raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
-
-
-def count_image_patches(processor: Any, image: ImageHandle) -> int:
-    """Return how many patches the processor makes of the image, from its header alone.
-
-    Raises DataError like `refuse_thin`.
-    """
-    refuse_thin(image)
-    width, height = image.open_size
-    return int(processor.get_number_of_image_patches(height, width))
-
-
-def count_image_tokens(processor: Any, image: ImageHandle) -> int:
-    """Return how many tokens the image takes, from its header alone. Raises DataError like `refuse_thin`."""
-    return count_image_patches(processor, image) // int(processor.merge_size) ** 2
 
 
 class ImageFeatureExtractor:
-    """Feature extraction for one model: its image processor, its vision tower, a prefetch queue and a feature cache.
+    """Feature extraction for one model: its vision tower, a prefetch queue and a feature cache.
 
-    `processor` resizes to its own pixel limits, `cache_bytes` bounds the cached features, `batch_patches` the patches
-    per forward pass of the tower.
+    `cache_bytes` bounds the cached features, `batch_patches` the patches per forward pass of the tower, which runs on
+    `device`.
     """
 
-    def __init__(self, model: Any, processor: Any, *, cache_bytes: int, batch_patches: int, stats: Stats) -> None:
-        self._model = model
-        self._processor = processor
-        self._merge = int(processor.merge_size)
-        self._patch_bytes = 4 * 3 * int(processor.temporal_patch_size) * int(processor.patch_size) ** 2
+    def __init__(
+        self, tower: VisionTower, *, device: torch.device, cache_bytes: int, batch_patches: int, stats: Stats
+    ) -> None:
+        self._tower = tower
+        self._device = device
         self._cache_bytes = cache_bytes
-        self._batch_patches = batch_patches
+        self._batch_patches = min(batch_patches, tower.most_patches)
         self._stats = stats
         self._held: OrderedDict[str, Features] = OrderedDict()
         self._held_bytes = 0
@@ -99,7 +47,11 @@ class ImageFeatureExtractor:
 
         Raises DataError if its shape cannot be resized.
         """
-        return count_image_tokens(self._processor, image)
+        return self._tower.count_tokens(image)
+
+    def make_ids(self, image: ImageHandle, image_id: int) -> Ids | None:
+        """Return the image's tokens in a prompt, if they differ. See `VisionTower.make_ids`."""
+        return self._tower.make_ids(image, image_id)
 
     def expect(self, images: Iterable[ImageHandle]) -> None:
         """Announce the order in which images will be needed: threads decode and resize them ahead, within AHEAD_BYTES.
@@ -153,7 +105,7 @@ class ImageFeatureExtractor:
         self.forget()
 
     def _measure_bytes(self, image: ImageHandle) -> int:
-        return count_image_patches(self._processor, image) * self._patch_bytes
+        return self._tower.count_patches(image) * self._tower.patch_bytes
 
     def _submit_images(self) -> None:
         """Submit images to the threads while there is room for their pixels; at least one, however large."""
@@ -185,27 +137,24 @@ class ImageFeatureExtractor:
         started = self._stats.clock()
         opened = image.open()
         decoded = self._stats.clock()
-        made = self._processor(images=[opened], return_tensors="np")
-        t, h, w = (int(n) for n in made["image_grid_thw"][0])
-        values = torch.from_numpy(np.ascontiguousarray(made["pixel_values"], dtype=np.float32))
+        made = self._tower.compute_pixels(opened)
         self._stats.add("decode", decoded - started)
         self._stats.add("preprocess", self._stats.clock() - decoded)
-        return Pixels(values, (t, h, w))
+        return made
 
     def _encode(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
         for batch in self._split_batches(images):
-            for image, features in zip(
-                batch, self._run_tower([self._get_pixels(image) for image in batch]), strict=True
-            ):
-                if features.embeds.shape[0] != self.tokens(image):
+            pixels = [self._get_pixels(image) for image in batch]
+            for image, made in zip(batch, pixels, strict=True):
+                if math.prod(made.grid) != self._tower.count_patches(image):
                     raise image.error("the decoded image's size differs from its header")
-                yield image, features
+            yield from zip(batch, self._run_tower(pixels), strict=True)
 
     def _split_batches(self, images: Sequence[ImageHandle]) -> Iterator[list[ImageHandle]]:
         batch: list[ImageHandle] = []
         patches = 0
         for image in images:
-            more = count_image_patches(self._processor, image)
+            more = self._tower.count_patches(image)
             if batch and patches + more > self._batch_patches:
                 yield batch
                 batch, patches = [], 0
@@ -217,16 +166,8 @@ class ImageFeatureExtractor:
     def _run_tower(self, pixels: Sequence[Pixels]) -> list[Features]:
         """Return the vision tower's output for each image."""
         started = self._stats.clock()
-        device = self._model.device
-        grids = torch.tensor([p.grid for p in pixels], device=device)
-        values = torch.cat([p.values for p in pixels]).to(device)
-        out = self._model.get_image_features(values, image_grid_thw=grids)
-        deep = getattr(out, "deepstack_features", None) or ()
-        found = [
-            Features(embeds, tuple(layer[i] for layer in deep), (p.grid[1] // self._merge, p.grid[2] // self._merge))
-            for i, (embeds, p) in enumerate(zip(out.pooler_output, pixels, strict=True))
-        ]
-        self._stats.synchronised("vision", started, device)
+        found = self._tower.encode(pixels)
+        self._stats.synchronised("vision", started, self._device)
         return found
 
     def _keep_features(self, key: str, features: Features) -> None:

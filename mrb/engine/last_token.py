@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from mrb.data.items import Item
+from mrb.engine.family import CAUSAL, ModelFamily
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.engine.vector_reranker import EncoderReranker
 from mrb.errors import AdapterError
@@ -30,6 +31,7 @@ class LastToken(EncoderReranker):
     model: str | None = None
     revision: str | None = None
     prompt: PromptTemplate
+    family: ModelFamily = CAUSAL
     half = "bfloat16"
     ignored: Sequence[str] = (r"^lm_head\.",)
     batch_size = 256

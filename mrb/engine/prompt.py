@@ -45,12 +45,17 @@ class Prompt:
 class Prompter:
     """Builds prompts of one template with one tokenizer.
 
-    `image_tokens(image)` returns the number of tokens of an image. The tokenizer must be a fast one: its offsets locate
-    the texts.
+    `image_tokens(image)` returns the number of tokens of an image, `image_ids(image, image token)` these tokens, or
+    None if all are the image token. The tokenizer must be a fast one: its offsets locate the texts.
     """
 
     def __init__(
-        self, tokenizer: Any, layout: PromptTemplate, max_length: int, image_tokens: Callable[[ImageHandle], int] | None
+        self,
+        tokenizer: Any,
+        layout: PromptTemplate,
+        max_length: int,
+        image_tokens: Callable[[ImageHandle], int] | None,
+        image_ids: Callable[[ImageHandle, int], Ids | None] | None = None,
     ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise AdapterError(f"{type(tokenizer).__name__} gives no offsets; MRB needs a tokenizer.json")
@@ -58,6 +63,8 @@ class Prompter:
         self.layout = layout
         self.max_length = max_length
         self.image_tokens = image_tokens
+        self._image_ids = image_ids
+        self._ends = _find_ends(tokenizer) if layout.special_tokens else ((), ())
         self._control = ControlTokens(tokenizer)
         self._image_id = _find_image_id(tokenizer, layout) if image_tokens is not None else -1
 
@@ -103,8 +110,9 @@ class Prompter:
         return found
 
     def _build_prompt(self, pair: Rendered, tokens: Sequence[tuple[list[int], list[tuple[int, int]]]]) -> Prompt:
-        starts = np.cumsum([0, *(len(ids) for ids, _ in tokens)])
-        ids = [token for segment, _ in tokens for token in segment]
+        begin, end = self._ends
+        starts = np.cumsum([len(begin), *(len(ids) for ids, _ in tokens)])
+        ids = [*begin, *(token for segment, _ in tokens for token in segment), *end]
         if self.layout.final_token is not None:
             ids.append(self.layout.final_token)
         if pair.images and self.image_tokens is None:
@@ -146,7 +154,13 @@ class Prompter:
             for image, position, count in zip(images, at, counts, strict=True)
         )
         before = int(ends[shared - 1]) if shared else 0
-        return Prompt(np.repeat(array, repeats), placed, before, len(dropped), self.layout.flat_positions)
+        whole = np.repeat(array, repeats)
+        if self._image_ids is not None:
+            for one in placed:
+                own = self._image_ids(one.image, self._image_id)
+                if own is not None:
+                    whole[one.start : one.start + one.count] = own
+        return Prompt(whole, placed, before, len(dropped), self.layout.flat_positions)
 
 
 def _find_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
@@ -157,10 +171,19 @@ def _find_span(offsets: Sequence[tuple[int, int]], start: int, end: int) -> Ids:
     return np.flatnonzero((bounds[:, 0] >= start) & (bounds[:, 1] <= end) & (bounds[:, 1] > bounds[:, 0]))
 
 
+def _find_ends(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ids that the tokenizer itself sets before and after a text."""
+    plain, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
+    places = [n for n in range(len(whole) - len(plain) + 1) if whole[n : n + len(plain)] == plain]
+    if len(places) != 1:
+        raise AdapterError(f"{type(tokenizer).__name__} changes a text where it adds its special tokens")
+    return tuple(whole[: places[0]]), tuple(whole[places[0] + len(plain) :])
+
+
 def _find_image_id(tokenizer: Any, layout: PromptTemplate) -> int:
     """Return the id of the token in the template's image marker that is repeated for each image token."""
     ids = tokenizer(layout.image, add_special_tokens=False)["input_ids"]
-    pads = [i for i in ids if "image_pad" in str(tokenizer.convert_ids_to_tokens(i))]
+    pads = [i for i in ids if tokenizer.convert_ids_to_tokens(i) == layout.image_pad]
     if len(pads) != 1:
         raise AdapterError(f"layout {layout.name}: {layout.image!r} holds no single image token of this tokenizer")
     return int(pads[0])

@@ -44,6 +44,11 @@ class PromptTemplate:
       ("" leaves the form out);
     - `max_images`: how many images of one side the authors' code takes; None for any number;
     - `empty`: stands for a side with neither text nor image;
+    - `image`: what stands for an image; of its tokens, `image_pad` is repeated for each token of the image;
+    - `escapes`: (written, shown instead) in the texts of a request, for a model whose tokenizer knows the second form
+      as characters that are never a control token;
+    - `strip_end`: white space at the end of a prompt with an image is removed;
+    - `special_tokens`: the tokens that the tokenizer itself sets around a text are part of the prompt;
     - `flat_positions`: the model was trained with an image's tokens numbered consecutively like text, not by rows and
       columns.
     """
@@ -56,6 +61,10 @@ class PromptTemplate:
     default_instruction: str = ""
     empty: str = ""
     image: str = QWEN_IMAGE
+    image_pad: str = "<|image_pad|>"
+    escapes: tuple[tuple[str, str], ...] = ()
+    strip_end: bool = False
+    special_tokens: bool = False
     max_images: int | None = 1
     max_length: int = 3200
     min_pixels: int = 4 * 28 * 28
@@ -147,6 +156,8 @@ class _Renderer:
             else:
                 side, _, what = part.partition("_")
                 self._add_image(items[side]) if what == "image" else self._add_side_text(side, items[side])
+        if self.layout.strip_end and self.out.images:
+            self._strip_end()
         return self.out
 
     def _get_place(self) -> tuple[int, int]:
@@ -155,8 +166,16 @@ class _Renderer:
     def _add(self, text: str) -> None:
         self.out.segments[-1].text += text
 
+    def _strip_end(self) -> None:
+        for segment in reversed(self.out.segments):
+            segment.text = segment.text.rstrip()
+            if segment.text:
+                return
+
     def _add_given(self, text: str) -> tuple[int, int, int]:
         """Add a text that came from a request; return its place."""
+        for written, shown in self.layout.escapes:
+            text = text.replace(written, shown)
         if self.control is None or not self.control(text):
             segment, start = self._get_place()
             self._add(text)

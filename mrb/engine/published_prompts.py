@@ -138,6 +138,38 @@ ZERANK = PromptTemplate(
     max_length=32_768,
 )
 
+# nvidia/Nemotron-3.5-Rerank-8B-BF16, nemo-automodel 0.7.0, ministral_bidirectional/processor.py. The tokenizer's own
+# normalizer takes the sign after [ and < away again, so that a text's [IMG] is never an image. The processor's other
+# form, without words around the texts, is that of its class's default.
+_ZWNJ = "\N{ZERO WIDTH NON-JOINER}"
+NEMOTRON_RERANK = PromptTemplate(
+    "nemotron-3.5-rerank",
+    "{document_image}query: {query_text}{seam}\n\npassage: {document_text}",
+    image="[IMG] ",
+    image_pad="[IMG]",
+    escapes=(("[", f"[{_ZWNJ}"), ("<", f"<{_ZWNJ}")),
+    strip_end=True,
+    special_tokens=True,
+    max_length=32_768,
+    flat_positions=True,
+)
+NEMOTRON_PLAIN = replace(
+    NEMOTRON_RERANK, name="nemotron-3.5-rerank-plain", template="{document_image}{query_text}{seam}\n{document_text}"
+)
+
+# nvidia/llama-nemotron-rerank-vl-1b-v2, the checkpoint's processing_llama_nemotron_vl.py, prompt "v1"; six tiles of 512
+# pixels, as in its model card.
+LLAMA_NEMOTRON = PromptTemplate(
+    "llama-nemotron-rerank-vl",
+    "{document_image}question:{query_text}{seam} \n \n passage:{document_text}",
+    image="<img><IMG_CONTEXT></img> ",
+    image_pad="<IMG_CONTEXT>",
+    special_tokens=True,
+    max_length=10_240,
+    max_pixels=6 * 512 * 512,
+    flat_positions=True,
+)
+
 # gmr-tiny, which ships with MRB: no system turn and no instruction, to save tokens. The query's text comes first, so
 # that the images of both sides are a fixed number of tokens apart. It takes several images and was trained with one.
 _TINY = "{query_text}{query_image}{seam}<|im_start|>{document_image}{document_text}<|im_end|>"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrb.data.inputs import StatedInputs
 from mrb.data.items import Item
+from mrb.engine.family import CAUSAL, ModelFamily
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import find_installed_name
@@ -26,6 +27,7 @@ class YesNo:
     - `prompt`: the prompt template that the model was trained with (None where the user must name one), and
       `other_prompts`, which may be chosen instead;
     - `inputs`: the modalities it takes, on both sides or by side (`{"query": ..., "document": ...}`);
+    - `family`: the architecture, where it is not a causal language model or a Qwen-VL model;
     - `ignored`: regular expressions of weights that its score does not need: they may be missing or unexpected;
     - `make_head`, if it is not the usual two label rows.
     """
@@ -35,6 +37,7 @@ class YesNo:
     model: str | None = None
     revision: str | None = None
     prompt: PromptTemplate | None = None
+    family: ModelFamily = CAUSAL
     other_prompts: tuple[PromptTemplate, ...] = ()
     ignored: Sequence[str] = ()
 

@@ -12,9 +12,9 @@ import numpy as np
 from mrb._util.format import format_table
 from mrb.data.items import ImageHandle, Item
 from mrb.engine.checkpoint import load_image_processor, load_tokenizer
-from mrb.engine.image_features import count_image_tokens
 from mrb.engine.prompt import PlacedImage, Prompt, Prompter
 from mrb.engine.prompt_template import PromptTemplate, Rendered, render
+from mrb.engine.vision import count_image_tokens
 from mrb.errors import MRBError
 from mrb.training.data.prepare import Prepared, prepare
 from mrb.training.dataset import GroupDataset

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mrb.engine.backbone import Row, make_row
 from mrb.engine.batching import make_batches
-from mrb.engine.image_features import Features
+from mrb.engine.vision import Features
 from mrb.errors import TrainingError
 from mrb.training.dataset import Batch
 from mrb.training.losses import Contrastive, Group, OnePass, Supervised, TwoPass, Unified, split_groups

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from mrb.engine import checkpoint
 from mrb.engine.backbone import Backbone, Row
-from mrb.engine.image_features import Features
 from mrb.engine.lora import read_adapter
 from mrb.engine.prompt import resolve_label_ids
 from mrb.engine.prompt_template import PromptTemplate
 from mrb.engine.published_prompts import LAYOUTS
+from mrb.engine.vision import Features
 from mrb.errors import TrainingError
 from mrb.training.losses import LabelRows
 from mrb.training.recipe import Recipe, Tuning

@@ -29,6 +29,7 @@ from mrb.engine.checkpoint import has_vision_tower, load_image_processor
 from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
+from mrb.engine.vision import QwenTower
 from mrb.errors import TrainingError
 from mrb.evaluation.lock import lock_folder
 from mrb.training.card import write_card
@@ -157,8 +158,8 @@ def build_components(recipe: Recipe, start: Start) -> Components:
     if has_vision_tower(start.folder):
         processor = load_image_processor(start.folder, settings.min_pixels, settings.max_pixels)
         pictures = ImageFeatureExtractor(
-            learner.base.model,
-            processor,
+            QwenTower(learner.base.model, processor),
+            device=learner.base.device,
             cache_bytes=recipe.memory.image_cache_mb * _MEGABYTE,
             batch_patches=4 * recipe.memory.chunk_tokens,
             stats=Stats(),

@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from mrb.data.items import ImageHandle
-from mrb.engine.image_features import Features, ImageFeatureExtractor
+from mrb.engine.image_features import ImageFeatureExtractor
+from mrb.engine.vision import Features
 from mrb.errors import MRBError, TrainingError
 from mrb.training.dataset import Batch, GroupDataset, collate
 from mrb.training.export import Exporter

@@ -18,6 +18,7 @@ from mrb.engine.engine import Engine
 from mrb.engine.image_features import ImageFeatureExtractor
 from mrb.engine.prompt import Prompter
 from mrb.engine.stats import Stats
+from mrb.engine.vision import QwenTower
 from mrb.errors import TrainingError
 from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import Float32, Plan, load_plan, make_requests
@@ -48,8 +49,9 @@ class LiveReranker:
         if processor is not None:
             cache = 64 * _MEGABYTE
             patches = 4 * batch_tokens
+            tower = QwenTower(learner.base.model, processor)
             pictures = ImageFeatureExtractor(
-                learner.base.model, processor, cache_bytes=cache, batch_patches=patches, stats=stats
+                tower, device=learner.base.device, cache_bytes=cache, batch_patches=patches, stats=stats
             )
         score = prompter.layout.score
 

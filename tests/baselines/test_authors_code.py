@@ -66,14 +66,28 @@ def _found(adapter: str, held: dict[str, Any], folder: Path) -> list[Any]:
     return list(1 / (1 + np.exp(-logits)) if held["kind"] == "probabilities" else logits)
 
 
+def _make_ids(adapter: str, held: dict[str, Any], folder: Path) -> list[list[int]]:
+    """The ids of MRB's prompts for the rows whose ids are known."""
+    rows = [row for row in held["rows"] if "ids" in row]
+    if not rows:
+        return []
+    options = {"path": str(folder), "device": "cpu", **held["options"]}
+    reranker = load_reranker(adapter, options)
+    pairs = [(authors.item(row["query"]), authors.item(row["document"])) for row in rows]
+    prompts = reranker.target.engine.prompter.prompts("", pairs)
+    reranker.close()
+    return [prompt.ids.tolist() for prompt in prompts]
+
+
 @pytest.mark.parametrize(("file", "adapter"), CASES)
 def test_the_authors_code_gives_the_same(file: str, adapter: str, build: Build) -> None:
     held = authors.golden(file)
     folder = build(held["architecture"])
-    made = (authors.weights_sum(folder), authors.tokenizer_hash())
+    made = (authors.weights_sum(folder), authors.tokenizer_hash(held["architecture"], folder))
     assert made == (pytest.approx(held["weights"], rel=1e-6), held["tokenizer"]), (
         "the checkpoint is not the one that the authors' code was run on: its weights or its tokenizer differ"
     )
+    assert _make_ids(adapter, held, folder) == [row["ids"] for row in held["rows"] if "ids" in row]
     wanted = [row["vector" if held["kind"] == "vectors" else "score"] for row in held["rows"]]
     found = _found(adapter, held, folder)
     assert np.std(np.asarray(wanted), axis=0).mean() > 0.01, "numbers that hardly differ would agree whatever is asked"

@@ -39,6 +39,8 @@ ON_THE_ENGINE: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "qwen3-reranker-4b": ("qwen3", (), TEXT_TASK),
     "qwen3-reranker-8b": ("qwen3_8b", (), TEXT_TASK),
     "monoqwen2-vl": ("mono_lora", VISION, BOTH_TASK),
+    "nemotron-3.5-rerank-8b": ("nemotron_rerank", ("--set", "max_pixels=20000"), ("--task", "mini-flag-t2it")),
+    "llama-nemotron-rerank-vl-1b": ("llama_nemotron_vl", VISION, ("--task", "mini-flag-t2it")),
     "jina-reranker-m0": ("jina_m0", VISION, BOTH_TASK),
     "lamra-rank": ("lamra", VISION, BOTH_TASK),
     "lamra-rank-qwen2.5": ("qwen2_5_vl", VISION, BOTH_TASK),
@@ -161,6 +163,7 @@ PINNED += (
     "mxbai-rerank-large-v2",
 )
 PINNED += ("gme-2b", "gme-7b", "qwen3-vl-embedding-2b", "qwen3-vl-embedding-8b", "siglip", "siglip2")
+PINNED += ("nemotron-3.5-rerank-8b", "llama-nemotron-rerank-vl-1b")
 
 
 @pytest.mark.parametrize("name", sorted({*ON_THE_ENGINE, *SERVED, *OTHERS}))

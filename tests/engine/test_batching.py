@@ -42,7 +42,7 @@ def test_the_budget_of_a_gpu_is_what_half_of_its_free_memory_holds(
     class Probed:
         device = torch.device("cuda")
 
-        def last_hidden(self, rows: list[Any], features: dict[str, Any]) -> None:
+        def pool_hidden(self, rows: list[Any], features: dict[str, Any]) -> None:
             assert [len(row.ids) for row in rows] == [1024]
 
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)

@@ -218,7 +218,7 @@ def _open_sources(path: Path, index: HeldOutIndex) -> tuple[list[Source], Droppe
 
 def _refuse_thin(group: TrainingGroup) -> None:
     """Raise DataError for the first image that no trainable model takes."""
-    from mrb.engine.image_features import refuse_thin
+    from mrb.engine.vision import refuse_thin
 
     for one in group.items:
         if one.item.image is not None:

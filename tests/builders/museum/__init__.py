@@ -224,6 +224,8 @@ def _random_weights(folder: Path, names: str, head: bool, dtype: torch.dtype) ->
     """Weights of the class in `folder`'s config.json, named as in the published file."""
     torch.manual_seed(7)
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if names == "llama_nemotron_vl":
+        return _draw_llama_nemotron(content, dtype)
     config = transformers.CONFIG_MAPPING[content["model_type"]].from_dict(content)
     for part in (config, config.get_text_config(), getattr(config, "vision_config", None)):
         if part is not None:
@@ -233,6 +235,19 @@ def _random_weights(folder: Path, names: str, head: bool, dtype: torch.dtype) ->
     if not head:
         del weights["lm_head.weight"]
     return {_published_name(name, names): w.to(dtype).contiguous() for name, w in weights.items()}
+
+
+def _draw_llama_nemotron(content: dict[str, Any], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Weights of a class that transformers does not have, named as published."""
+    from mrb.engine.llama_nemotron_vl import LlamaNemotronVL, LlamaNemotronVLConfig
+
+    config = LlamaNemotronVLConfig(**content)
+    config.llm_config.initializer_range = SPREAD[0]
+    weights = LlamaNemotronVL(config).state_dict()
+    return {
+        "model." + name.replace("vision_model.", "vision_model.vision_model.", 1): weight.to(dtype).contiguous()
+        for name, weight in weights.items()
+    }
 
 
 def _published_name(name: str, names: str) -> str:

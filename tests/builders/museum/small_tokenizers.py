@@ -13,7 +13,19 @@ from typing import Any
 
 import pytest
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from tests.builders.museum.vocabulary import tiny_vocabulary
 
 SENTENCE = (
     "what is the colour of a red fox that jumps over blue and green hills while seven dogs sleep in old stone houses "
@@ -135,6 +147,74 @@ def modernbert_tokenizer() -> Any:
     )
 
 
+MISTRAL_SPLIT = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}"
+    r"\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+LLAMA3_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+MISTRAL_SPECIALS = (
+    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]"),
+    *(
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+        "[IMG]",
+        "<pad>",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+        "[PREFIX]",
+        "[MIDDLE]",
+        "[SUFFIX]",
+    ),
+)
+LLAMA3_SPECIALS = (
+    *("<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>", "<|start_header_id|>", "<|end_header_id|>"),
+    *("<|eom_id|>", "<|eot_id|>", "<|python_tag|>", "<img>", "</img>", "<IMG_CONTEXT>"),
+)
+
+
+def _byte_level(vocab: dict[str, int], split: str, specials: tuple[str, ...], start: str) -> Tokenizer:
+    """Byte-level BPE with these special tokens; `start` is set before a text."""
+    made = Tokenizer(models.BPE(vocab=vocab, merges=tiny_vocabulary()[1], ignore_merges=True))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(split), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in specials])
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, made.token_to_id(start))]
+    )
+    return made
+
+
+def mistral_tokenizer() -> Any:
+    """Ministral 3's: special tokens first; NeMo's exporter adds a normalizer that takes the sign after [ and < away."""
+    vocab = {text: number for number, text in enumerate(MISTRAL_SPECIALS)}
+    vocab |= {text: number + len(MISTRAL_SPECIALS) for text, number in tiny_vocabulary()[0].items()}
+    made = _byte_level(vocab, MISTRAL_SPLIT, MISTRAL_SPECIALS, "<s>")
+    made.normalizer = normalizers.Sequence([normalizers.Replace(f"{sign}\u200c", sign) for sign in "[<"])
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def llama3_tokenizer() -> Any:
+    """Llama 3's, with the three tokens of an image after its own."""
+    made = _byte_level(dict(tiny_vocabulary()[0]), LLAMA3_SPLIT, LLAMA3_SPECIALS, "<|begin_of_text|>")
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|end_of_text|>",
+        pad_token="<|finetune_right_pad_id|>",
+        model_max_length=10_240,
+    )
+
+
 _KINDS: dict[str, Callable[[], Any]] = {
     "clip": clip_tokenizer,
     "gemma": gemma_tokenizer,
@@ -142,4 +222,6 @@ _KINDS: dict[str, Callable[[], Any]] = {
     "xlm_roberta": xlm_roberta_tokenizer,
     "bert": bert_tokenizer,
     "modernbert": modernbert_tokenizer,
+    "mistral": mistral_tokenizer,
+    "llama3": llama3_tokenizer,
 }

@@ -1,0 +1,314 @@
+"""The vision towers of the engine's model families: an image's size in tokens, its pixels, its features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+
+from mrb.data.items import ImageHandle
+from mrb.engine.prompt import Ids
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ANY = 1 << 62
+_PIXTRAL_PATCHES = 1 << 14
+"""Pixtral's attention mask has the square of the patches as its size."""
+LONGEST = 200
+"""The largest aspect ratio that Qwen-VL's resizing accepts."""
+_ENOUGH = 0.6
+"""A grid of tiles with more than this share of the image's pixels is no better: the models' own choice."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as input of the vision tower.
+
+    `values` are in the tower's own form; `grid` is (tiles, height, width) in patches.
+    """
+
+    values: torch.Tensor
+    grid: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Features:
+    """An image as input of the language model.
+
+    `embeds` is [tokens, hidden]; `deep` holds one tensor of that shape per early layer that takes one (Qwen3-VL);
+    `grid` is (height, width) in tokens.
+    """
+
+    embeds: torch.Tensor
+    deep: tuple[torch.Tensor, ...]
+    grid: tuple[int, int]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the tensors in bytes."""
+        return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deep))
+
+
+class VisionTower(Protocol):
+    """What the engine needs of a family's images. Sizes are found from an image's header alone."""
+
+    patch_bytes: int
+    """Size of a patch's pixels in bytes, as float32."""
+    most_patches: int
+    """The most patches of several images in one forward pass."""
+
+    def count_patches(self, image: ImageHandle) -> int:
+        """Return how many patches the image becomes. Raises DataError for a shape that cannot be resized."""
+        ...
+
+    def count_tokens(self, image: ImageHandle) -> int:
+        """Return how many tokens the image takes in a prompt. Raises DataError like `count_patches`."""
+        ...
+
+    def make_ids(self, image: ImageHandle, image_id: int) -> Ids | None:
+        """Return the image's tokens in a prompt, the first of them `image_id`, which stands where its features go.
+
+        None if all are `image_id`.
+        """
+        ...
+
+    def compute_pixels(self, opened: Image.Image) -> Pixels:
+        """Return the tower's input for a decoded image."""
+        ...
+
+    def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
+        """Return the tower's output for each image."""
+        ...
+
+
+def refuse_thin(image: ImageHandle) -> None:
+    """Raise DataError for an image whose aspect ratio is above LONGEST: Qwen's own resizing refuses it."""
+    width, height = image.open_size
+    if max(height, width) > LONGEST * min(height, width):
+        raise image.error(f"an image of {width} x {height} pixels is too thin for this model ({LONGEST} to 1 at most)")
+
+
+def count_image_tokens(processor: Any, image: ImageHandle) -> int:
+    """Return how many tokens an image takes in a Qwen-VL model. Raises DataError like `refuse_thin`."""
+    return _count_qwen_patches(processor, image) // int(processor.merge_size) ** 2
+
+
+def _count_qwen_patches(processor: Any, image: ImageHandle) -> int:
+    refuse_thin(image)
+    width, height = image.open_size
+    return int(processor.get_number_of_image_patches(height, width))
+
+
+class QwenTower:
+    """The tower of Qwen2-VL and its successors. `model` holds it, `processor` resizes to its own pixel limits."""
+
+    most_patches = ANY
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._model = model
+        self._processor = processor
+        self._merge = int(processor.merge_size)
+        self.patch_bytes = 4 * 3 * int(processor.temporal_patch_size) * int(processor.patch_size) ** 2
+
+    def count_patches(self, image: ImageHandle) -> int:
+        """Return how many patches the processor makes of the image. Raises DataError like `refuse_thin`."""
+        return _count_qwen_patches(self._processor, image)
+
+    def count_tokens(self, image: ImageHandle) -> int:
+        """Return how many tokens the image takes. Raises DataError like `refuse_thin`."""
+        return count_image_tokens(self._processor, image)
+
+    def make_ids(self, image: ImageHandle, image_id: int) -> Ids | None:
+        """Return None: all tokens are the image token."""
+        return None
+
+    def compute_pixels(self, opened: Image.Image) -> Pixels:
+        """Return float32[patches, patch size]."""
+        made = self._processor(images=[opened], return_tensors="np")
+        t, h, w = (int(n) for n in made["image_grid_thw"][0])
+        return Pixels(_to_tensor(made["pixel_values"]), (t, h, w))
+
+    def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
+        """Return the tower's output for each image."""
+        device = self._model.device
+        grids = torch.tensor([p.grid for p in pixels], device=device)
+        values = torch.cat([p.values for p in pixels]).to(device)
+        out = self._model.get_image_features(values, image_grid_thw=grids)
+        deep = getattr(out, "deepstack_features", None) or ()
+        return [
+            Features(embeds, tuple(layer[i] for layer in deep), (p.grid[1] // self._merge, p.grid[2] // self._merge))
+            for i, (embeds, p) in enumerate(zip(out.pooler_output, pixels, strict=True))
+        ]
+
+
+class PixtralTower:
+    """Pixtral's tower in a Mistral 3 model: patches in rows, merged in squares; each row of tokens ends with a break.
+
+    `processor` is the checkpoint's, with its own longest edge; `patch` is the side of a token in pixels; `breaks` are
+    the ids of the tokens at the end of a row and of the image.
+    """
+
+    most_patches = _PIXTRAL_PATCHES
+
+    def __init__(self, model: Any, processor: Any, *, patch: int, breaks: tuple[int, int]) -> None:
+        self._model = model
+        self._processor = processor
+        self._longest = int(processor.size["longest_edge"])
+        self._patch = patch
+        self._break_id, self._end_id = breaks
+        self._merge = int(model.config.spatial_merge_size)
+        side = int(model.config.vision_config.patch_size)
+        self.patch_bytes = 4 * 3 * side * side
+
+    def _count_grid(self, image: ImageHandle) -> tuple[int, int]:
+        """Return (rows, columns) in tokens, as transformers' Pixtral processor resizes."""
+        width, height = image.open_size
+        ratio = max(height, width) / self._longest
+        if ratio > 1:
+            height, width = math.floor(height / ratio), math.floor(width / ratio)
+        if not min(height, width):
+            width, height = image.open_size
+            raise image.error(
+                f"an image of {width} x {height} pixels is too thin for this model: nothing of it is left"
+            )
+        return -(-height // self._patch), -(-width // self._patch)
+
+    def count_patches(self, image: ImageHandle) -> int:
+        """Return how many patches the image becomes. Raises DataError if nothing is left of a thin one."""
+        rows, columns = self._count_grid(image)
+        return rows * columns * self._merge**2
+
+    def count_tokens(self, image: ImageHandle) -> int:
+        """Return how many tokens the image takes, breaks included. Raises DataError like `count_patches`."""
+        rows, columns = self._count_grid(image)
+        return rows * (columns + 1)
+
+    def make_ids(self, image: ImageHandle, image_id: int) -> Ids:
+        """Return rows of image tokens, each with the break token after it; the last one is the end token."""
+        rows, columns = self._count_grid(image)
+        ids = np.full((rows, columns + 1), image_id, np.int64)
+        ids[:, -1] = self._break_id
+        ids[-1, -1] = self._end_id
+        return ids.reshape(-1)
+
+    def compute_pixels(self, opened: Image.Image) -> Pixels:
+        """Return float32[3, height, width]."""
+        made = self._processor(images=[opened], patch_size=self._patch, return_tensors="np")
+        values = _to_tensor(made["pixel_values"][0])
+        step = self._patch // self._merge
+        return Pixels(values, (1, values.shape[1] // step, values.shape[2] // step))
+
+    def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
+        """Return the tower's output for each image."""
+        sizes = [(p.values.shape[1], p.values.shape[2]) for p in pixels]
+        height, width = (max(side) for side in zip(*sizes, strict=True))
+        # Padding to a common size: the tower cuts each image out again before its first layer.
+        padded = [
+            torch.nn.functional.pad(p.values, (0, width - w, 0, height - h))
+            for p, (h, w) in zip(pixels, sizes, strict=True)
+        ]
+        device = self._model.device
+        out = self._model.get_image_features(
+            torch.stack(padded).to(device), image_sizes=torch.tensor(sizes, device=device)
+        )
+        return [
+            Features(embeds, (), (h // self._patch, w // self._patch))
+            for embeds, (h, w) in zip(out.pooler_output, sizes, strict=True)
+        ]
+
+
+class TileTower:
+    """A tower of fixed size that sees an image in up to `most` square tiles, and all of it again if they are several.
+
+    `model.encode_tiles` maps float[tiles, 3, side, side] to [tiles, tokens, hidden].
+    """
+
+    most_patches = ANY
+
+    def __init__(self, model: Any, *, side: int, patch: int, tokens: int, most: int) -> None:
+        self._model = model
+        self._side = side
+        self._most = most
+        self._tokens = tokens
+        self._patches = side // patch
+        self.patch_bytes = 4 * 3 * patch * patch
+
+    def _count_tiles(self, image: ImageHandle) -> int:
+        width, height = image.open_size
+        columns, rows = choose_grid(width, height, self._side, self._most)
+        return columns * rows + (columns * rows > 1)
+
+    def count_patches(self, image: ImageHandle) -> int:
+        """Return how many patches the image becomes."""
+        return self._count_tiles(image) * self._patches**2
+
+    def count_tokens(self, image: ImageHandle) -> int:
+        """Return how many tokens the image takes."""
+        return self._count_tiles(image) * self._tokens
+
+    def make_ids(self, image: ImageHandle, image_id: int) -> Ids | None:
+        """Return None: all tokens are the image token."""
+        return None
+
+    def compute_pixels(self, opened: Image.Image) -> Pixels:
+        """Return float32[tiles, 3, side, side] from -1 to 1, rounded to bfloat16 as the authors' processor does."""
+        from PIL import Image
+
+        side = self._side
+        columns, rows = choose_grid(*opened.size, side, self._most)
+        whole = opened.resize((side * columns, side * rows), Image.Resampling.BICUBIC)
+        boxes = [(c * side, r * side, (c + 1) * side, (r + 1) * side) for r in range(rows) for c in range(columns)]
+        tiles = [whole.crop(box) for box in boxes]
+        if len(tiles) > 1:
+            tiles.append(opened.resize((side, side), Image.Resampling.BICUBIC))
+        values = np.stack([np.asarray(tile, np.float32) for tile in tiles]) / np.float32(255)
+        scaled = torch.from_numpy((values - np.float32(0.5)) / np.float32(0.5)).permute(0, 3, 1, 2)
+        return Pixels(scaled.bfloat16().float().contiguous(), (len(tiles), self._patches, self._patches))
+
+    def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
+        """Return the tower's output for each image."""
+        values = torch.cat([p.values for p in pixels])
+        found = self._model.encode_tiles(values.to(self._model.device, self._model.dtype))
+        split = found.split([len(p.values) for p in pixels])
+        return [Features(tiles.flatten(0, 1), (), (tiles.shape[0] * tiles.shape[1], 1)) for tiles in split]
+
+
+@cache
+def _list_grids(most: int) -> list[tuple[int, int]]:
+    """Return (columns, rows) of at most `most` tiles, fewest first, in the order of the authors' code."""
+    pairs = {(i, j) for n in range(1, most + 1) for i in range(1, n + 1) for j in range(1, n + 1) if i * j <= most}
+    return sorted(pairs, key=lambda pair: pair[0] * pair[1])
+
+
+def choose_grid(width: int, height: int, side: int, most: int) -> tuple[int, int]:
+    """Return (columns, rows) of the tiles for an image: the nearest aspect ratio, weighed by how many pixels it keeps.
+
+    Args:
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        side: Side of a tile in pixels.
+        most: The most tiles.
+
+    Example:
+        >>> choose_grid(1240, 1754, 512, 6)
+        (2, 3)
+    """
+    ratio = width / height
+    best, found = -math.inf, (1, 1)
+    for columns, rows in _list_grids(most):
+        kept = columns * rows * side * side / (width * height)
+        wanted = columns / rows
+        factor = min(kept, _ENOUGH) * min(wanted / ratio, ratio / wanted)
+        if factor > best:  # the first of equals
+            best, found = factor, (columns, rows)
+    return found
+
+
+def _to_tensor(values: Any) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
