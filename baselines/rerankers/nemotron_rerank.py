@@ -59,7 +59,7 @@ class LlamaNemotronRerankVL1B(Pooled):
 
     card = make_engine_card(
         "1.68B",
-        "NVIDIA Open Model License, Llama 3.2",
+        "NVIDIA-OML: NVIDIA Open Model License, and Llama 3.2 Community License",
         trained_on=TrainingData("mteb 2.26.24", (*_TEXTS_1B, *_PAGES)),
     )
     model = "nvidia/llama-nemotron-rerank-vl-1b-v2"

@@ -65,7 +65,7 @@ def _format_list(role: Role, entries: Sequence[ModelEntry], found: Mapping[tuple
             state = f"{state}; {remote}"
         first = [entry.name, _shorten_inputs(entry.takes), entry.size or "-", _shorten(entry.licence)]
         rows.append([*first, _count_seen(entry), state])
-    yield from format_table(rows, left=range(6), drop=("SEEN",), screen=_find_screen())
+    yield from format_table(rows, left=range(6), drop=("SEEN", "SIZE"), screen=_find_screen())
 
 
 def _format_page(entry: ModelEntry, remote: str | None) -> Iterator[str]:

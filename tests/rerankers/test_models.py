@@ -149,7 +149,7 @@ def test_the_command_fits_its_width_imports_nothing_heavy_and_asks_nothing(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert re.search(r"^qwen3-reranker-0.6b +text +0.6B +Apache-2.0 +weights not fetched$", done.stdout, re.M)
+    assert re.search(r"^qwen3-reranker-0.6b +text +Apache-2.0 +weights not fetched yet$", done.stdout, re.M)
     assert "$ mrb run --model qwen3-reranker-0.6b" in done.stdout
     assert hub.requests == []
     hub.repositories["Qwen/Qwen3-Reranker-0.6B", str(entry("qwen3-reranker-0.6b").commit)] = {"config.json": b"{}"}
