@@ -158,7 +158,7 @@ NEMOTRON_PLAIN = replace(
 )
 
 # nvidia/llama-nemotron-rerank-vl-1b-v2, the checkpoint's processing_llama_nemotron_vl.py, prompt "v1"; six tiles of 512
-# pixels, as in its model card.
+# pixels, as public users of it set; its model card was not read.
 LLAMA_NEMOTRON = PromptTemplate(
     "llama-nemotron-rerank-vl",
     "{document_image}question:{query_text}{seam} \n \n passage:{document_text}",
