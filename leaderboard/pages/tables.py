@@ -9,6 +9,7 @@ from typing import Any
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables import finding
 from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slugify
 from mrb.leaderboard.tables.cells import CellText
 from mrb.leaderboard.tables.columns import MARK_LETTERS, MARK_WORDS
@@ -103,6 +104,7 @@ def list_choices(frames: list[Frame]) -> dict[str, Any]:
     measures = dict.fromkeys(name for frame in frames for name in frame.measures)
     return {
         "measures": list(measures),
+        "choices": finding.list_choices(frame.board.facets.values() for frame in frames),
         "marks": [(MARK_LETTERS[mark], words) for mark, words in MARK_WORDS.items()],
         "summary": SUMMARY,
     }

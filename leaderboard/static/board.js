@@ -4,11 +4,13 @@
 (function () {
   "use strict";
 
-  /** @typedef {{ keys: string[], small: Record<string, [string, string]>, fixed: string[], rows: BoardRow[] }} BoardData */
+  /** @typedef {{ keys: string[], facets: string[], small: Record<string, [string, string]>, fixed: string[],
+   *   rows: BoardRow[] }} BoardData */
 
   const tables = /** @type {HTMLTableElement[]} */ (DOM.all("table.board"));
   const status = DOM.one("#status");
   const chooser = DOM.one("#columns");
+  const facets = DOM.all("[data-facet]");
   /** @type {Map<string, BoardData>} */
   const loaded = new Map();
   /** @type {State} */
@@ -58,13 +60,15 @@
     return Array.from(body.rows);
   }
 
+  const countFilters = () => facets.filter((control) => state[control.dataset.field || ""]).length;
+
   /**
    * Whether the table's own rows are what the state asks for.
    * @param {HTMLTableElement} table
    */
   function isStart(table) {
     const page = Number(table.dataset.start) / Number(table.dataset.size) + 1;
-    const untouched = !state.sort && !state.filter && !state.training && !state.weights && !table.dataset.drawn;
+    const untouched = !state.sort && !state.filter && !countFilters() && !table.dataset.drawn;
     return untouched && state.measure === table.dataset.measure && Number(state.page) === page;
   }
 
@@ -88,7 +92,7 @@
     table.dataset.drawn = "yes";
     const size = Number(table.dataset.size);
     const here = DOM.heads(table).some((th) => columnOf(th) === state.sort);
-    const selected = LOGIC.selectRows(data.rows, data.keys, here ? state : { ...state, sort: "" });
+    const selected = LOGIC.selectRows(data.rows, data.keys, data.facets, here ? state : { ...state, sort: "" });
     const last = Math.max(1, Math.ceil(selected.length / size));
     const page = Math.min(Number(state.page), last);
     const shown = selected.slice((page - 1) * size, page * size);
@@ -210,8 +214,9 @@
     const measure = start.measure || measures[0];
     BOARD.field("measure", measure, BOARD.oneOf(measures, measure));
     BOARD.field("filter", "", (text) => text.slice(0, DOM.control("filter").maxLength));
-    BOARD.field("training", "", BOARD.oneOf(["untrained", "clean"], ""));
-    BOARD.field("weights", "", BOARD.oneOf(["open"], ""));
+    for (const control of facets) {
+      BOARD.field(control.dataset.field || "", "", BOARD.oneOf(DOM.options("#" + control.id), ""));
+    }
     BOARD.field("sort", "", BOARD.oneOf(columns, ""));
     BOARD.field("order", HEADS.directions[0], BOARD.oneOf(HEADS.directions, HEADS.directions[0]));
     BOARD.field("page", page, (text) => (/^[1-9][0-9]{0,4}$/.test(text) ? text : page));
@@ -235,6 +240,7 @@
   addFields();
   BOARD.onChange(function (now) {
     state = now;
+    DOM.one("#filters").textContent = countFilters() ? " (" + countFilters() + ")" : "";
     for (const box of boxes()) {
       box.checked = isShown(box.value, !box.defaultChecked);
     }

@@ -7,7 +7,8 @@
  * @typedef {"ascending" | "descending"} Order
  * @typedef {{ key: string | number | null, place: number }} Keyed a key of null is a blank; `place` is the first order
  * @typedef {string | number | null} Value
- * @typedef {{ key: string, search: string, values: Value[], html: string }} BoardRow a run's row: `values` by column
+ * @typedef {{ key: string, search: string, facets: string[], values: Value[], html: string }} BoardRow a run's row:
+ *   `values` by column, `facets` what it is filtered by
  */
 const LOGIC = (function () {
   "use strict";
@@ -43,28 +44,45 @@ const LOGIC = (function () {
   }
 
   /**
-   * Whether a text contains what was typed, regardless of case and of blanks around it.
+   * A text as it is searched (finding.py): lower case; what separates an organisation from a name is a blank.
+   * @param {string} text
+   */
+  function foldWords(text) {
+    return text.toLowerCase().replaceAll("/", " ").replaceAll("__", " ");
+  }
+
+  /**
+   * Whether a text contains every word that was typed, anywhere, regardless of case.
    * @param {string} text
    * @param {string} typed
    */
   function matches(text, typed) {
-    return text.toLowerCase().includes(typed.trim().toLowerCase());
+    const folded = foldWords(text);
+    return foldWords(typed)
+      .split(/\s+/)
+      .every((word) => folded.includes(word));
   }
 
   /**
-   * Rows that the filters leave, in the chosen order. `columns` names the values of each row.
+   * Whether a row's facet is what was asked for: "untrained" is any but trained-on.
+   * @param {string} value
+   * @param {string} asked
+   */
+  function fits(value, asked) {
+    return !asked || (asked === "untrained" ? value !== "trained-on" : value === asked);
+  }
+
+  /**
+   * Rows that the filters leave, in the chosen order. `columns` names the values of each row, `facets` its facets.
    * @param {BoardRow[]} rows
    * @param {string[]} columns
+   * @param {string[]} facets
    * @param {State} state
    */
-  function selectRows(rows, columns, state) {
-    const [training, weights] = [columns.indexOf("training"), columns.indexOf("weights")];
+  function selectRows(rows, columns, facets, state) {
+    const asked = facets.map((name) => state[name] || "");
     const kept = rows.filter(
-      (row) =>
-        matches(row.search, state.filter) &&
-        !(state.training === "untrained" && row.values[training] === "trained-on") &&
-        !(state.training === "clean" && row.values[training] !== "clean") &&
-        !(state.weights === "open" && row.values[weights] !== "open"),
+      (row) => asked.every((value, at) => fits(row.facets[at], value)) && matches(row.search, state.filter),
     );
     const at = columns.indexOf(state.sort);
     if (at < 0 && state.sort !== "name") {
@@ -159,6 +177,7 @@ const LOGIC = (function () {
   return {
     sortKeyed,
     nextOrder,
+    foldWords,
     matches,
     selectRows,
     pageNumbers,

@@ -16,6 +16,7 @@ from mrb.leaderboard.page import TYPE_WORDS, get_task_path, load_macros
 from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, make_blank, sign_class
 from mrb.leaderboard.tables.columns import MARK_LETTERS, RowSource
+from mrb.leaderboard.tables.finding import FACETS, join_words
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
 from mrb.metrics.measures import HEADLINE
@@ -154,6 +155,11 @@ class Board:
         """The facts of each run, by column."""
         return {name: facts.format_facts(source) for name, source in self.sources.items()}
 
+    @cached_property
+    def facets(self) -> dict[str, tuple[str, ...]]:
+        """What each run is filtered by: a value for each of FACETS."""
+        return {name: tuple(facet.read(source) for facet in FACETS) for name, source in self.sources.items()}
+
     def prepare(self) -> None:
         """Compute in advance what many pages need: numbers in every measure, facts, the headline's cells."""
         for measure in self.measures:
@@ -207,17 +213,19 @@ class Board:
         macros = load_macros("cells.html.jinja")
         rows = []
         for run, cells in self.iterate_rows(tab, measure):
-            card = self.sources[run.name].card
+            source = self.sources[run.name]
             rows.append(
                 {
                     "key": run.name,
-                    "search": f"{run.name} {card.reranker}".lower(),
+                    "search": join_words(source.card, source.submission.model if source.submission else None),
+                    "facets": self.facets[run.name],
                     "values": [round(one.value, 9) if isinstance(one.value, float) else one.value for one in cells],
-                    "html": macros.run_row(card, cells),
+                    "html": macros.run_row(source.card, cells),
                 }
             )
         return {
             "keys": keys,
+            "facets": [facet.key for facet in FACETS],
             "small": self._list_notes() if part == TASKS else {},
             "fixed": [macros.fixed_row(role, cells) for role, cells in self.make_fixed_rows(tab, measure)],
             "rows": rows,

@@ -61,7 +61,8 @@ def test_nothing_serious_on_any_kind_of_page(
 def test_nothing_serious_where_the_script_has_made_the_page(open_page: OpenPage, site: Path) -> None:
     page = open_page("?sort=types&order=ascending&columns=rank.types.licence.source&measure=MRR%4010")
     expect(page.locator("table.board[data-drawn]").first).to_be_visible()
-    page.locator(".chooser summary").click()
+    for summary in page.locator(".chooser summary").all():
+        summary.click()
     assert grave(page) == []
     page.goto(f"{site.parent.as_uri()}/compare.html?runs=well,meant,hostile")
     expect(page.locator("#pairs h2")).to_have_count(3)

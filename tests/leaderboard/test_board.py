@@ -124,8 +124,9 @@ def test_the_overview_needs_no_mouse(open_page: OpenPage) -> None:
     page.keyboard.press("Tab")
     page.keyboard.type("gamma")
     _settles(page, ["gamma-with-a-rather-long-name"])
-    for _ in range(3):
-        page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "Filters"
+    page.keyboard.press("Tab")
     assert page.evaluate(focused) == "Columns"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
@@ -170,8 +171,10 @@ def test_filtering_by_name_hides_rows_and_counts_them(open_page: OpenPage) -> No
 def test_training_data_is_no_filter_until_it_is_asked_for(open_page: OpenPage) -> None:
     page = open_page()
     assert _names(page) == NAMES
+    page.get_by_text("Filters").click()
     page.locator("#training").select_option("clean")
     _settles(page, [])
+    assert page.get_by_text("Filters").inner_text() == "Filters (1)"
     assert page.evaluate("location.search") == "?training=clean"
     page.locator("#training").select_option("untrained")
     _settles(page, NAMES)
@@ -196,7 +199,7 @@ def test_columns_are_chosen_and_stand_in_the_address(open_page: OpenPage) -> Non
     page = open_page()
     licence, families = _visible(page, "licence"), page.locator(FIRST).locator("th[scope=colgroup]", has_text="family")
     assert not licence.is_visible() and families.is_visible()
-    page.locator(".chooser summary").click()
+    page.locator(".chooser summary", has_text="Columns").click()
     page.locator("#columns input[value=licence]").check()
     for name in ("single", "cross", "fused"):
         page.locator(f"#columns input[value={name}]").uncheck()

@@ -10,17 +10,18 @@ const vm = require("node:vm");
 const SCRIPT = path.join(__dirname, "../../../leaderboard/static/logic.js");
 const LOGIC = vm.runInThisContext(readFileSync(SCRIPT, "utf8") + "\nLOGIC");
 
-const COLUMNS = ["rank", "types", "training", "weights"];
+const COLUMNS = ["rank", "types", "weights"];
+const FACETS = ["weights", "training"];
 const ROWS = [
-  ["Beta", "beta bm25", [1, 0.9, "clean", "open"]],
-  ["alpha", "alpha yes-no", [2, 0.5, "trained-on", "open"]],
-  ["gamma", "gamma random", [null, null, "unknown", null]],
-  ["delta", "delta bm25", [2, 0.5, "related", "not open"]],
-].map(([key, search, values]) => ({ key, search, values, html: "" }));
-const ALL = { filter: "", training: "", weights: "", sort: "", order: "descending" };
+  ["Beta", "beta bm25 apache-2.0", ["open", "clean"], [1, 0.9, "open"]],
+  ["alpha", "alpha yes-no mit", ["open", "trained-on"], [2, 0.5, "open"]],
+  ["gamma", "gamma random", ["", "unknown"], [null, null, null]],
+  ["delta", "delta bm25 qwen qwen3-reranker-8b", ["closed", "related"], [2, 0.5, "not open"]],
+].map(([key, search, facets, values]) => ({ key, search, facets, values, html: "" }));
+const ALL = { filter: "", sort: "", order: "descending" };
 
 function select(changes) {
-  return LOGIC.selectRows(ROWS, COLUMNS, { ...ALL, ...changes }).map((row) => row.key);
+  return LOGIC.selectRows(ROWS, COLUMNS, FACETS, { ...ALL, ...changes }).map((row) => row.key);
 }
 
 const FIELDS = new Map([
@@ -37,10 +38,20 @@ test("the filter looks for a part of the name or reranker, regardless of case", 
   assert.deepEqual(select({ filter: "nobody" }), []);
 });
 
+test("every word that was typed must be there, anywhere; slash and two underscores are blanks", () => {
+  for (const filter of ["qwen 8b", "Qwen/Qwen3", "Qwen__Qwen3", "8B reranker", " qwen\tbm25"]) {
+    assert.deepEqual(select({ filter }), ["delta"], filter);
+  }
+  assert.deepEqual(select({ filter: "MIT" }), ["alpha"]);
+  assert.deepEqual(select({ filter: "qwen 4b" }), []);
+  assert.equal(LOGIC.matches("Qwen__Qwen3", "qwen/qwen3"), true);
+});
+
 test("training data and weights are filtered as declared", () => {
   assert.deepEqual(select({ training: "untrained" }), ["Beta", "gamma", "delta"]);
   assert.deepEqual(select({ training: "clean" }), ["Beta"]);
   assert.deepEqual(select({ weights: "open" }), ["Beta", "alpha"]);
+  assert.deepEqual(select({ weights: "open", training: "untrained" }), ["Beta"]);
 });
 
 test("blanks stay last in both directions, equal values in the first order", () => {
