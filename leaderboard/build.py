@@ -12,12 +12,14 @@ from typing import Protocol
 
 from mrb._util.files import write_bytes
 from mrb._util.progress import Progress
+from mrb.leaderboard.citation import check_url
 from mrb.leaderboard.fork import run_forked
 from mrb.leaderboard.images import IMAGES
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.pages import (
     about,
     assets,
+    badges,
     compare,
     exports,
     first_stages,
@@ -54,6 +56,7 @@ KINDS: tuple[PageKind, ...] = (
     about,
     exports,
     records,
+    badges,
     assets,
 )
 """All page kinds of the site. They are written from last to first, so that everything the overview links to exists when
@@ -71,18 +74,21 @@ def build(
     verified: Sequence[Path] = (),
     snapshot_name: str | None = None,
     packs: Path | None = None,
+    url: str = "",
 ) -> Path:
     """Write the board of the runs and submissions in `folders` into `out`; return the path of its overview.
 
     `verified` are folders with records of `mrb submission verify`. With `snapshot_name` the board is written into
     `out`/snapshots/ under that name instead, which must be new. `packs` is a folder of judgement packs, with which
-    submissions have ranks and comparisons where the data is not.
+    submissions have ranks and comparisons where the data is not. `url` is the address at which the board will be: with
+    it, citations, badges and previews name full addresses.
 
     The same input gives the same bytes. Raises ResultError before anything is written if a folder is invalid. Nothing
     in `out` is removed: files of an earlier board that this one lacks stay.
     """
     with uncollected():
         site = make_site(read_entries(folders, packs), read_verified(verified), packs)
+        site = replace(site, url=check_url(url))
         if snapshot_name is not None:
             return write_snapshot(out, snapshot_name, partial(_write, replace(site, snapshot=snapshot_name)))
         write_index(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -28,7 +29,8 @@ class Site:
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
     `sub_tables` are the tables of sub-suites, by the id of the whole suite's table and their own. `cards` holds the
     description of every run by its name, `submissions` the submission that a run was read from, if any, and `verified`
-    the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently. A run's
+    the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently, and
+    `url` the address at which the board will be, with a slash at its end, or empty. A run's
     name is a safe file name, unique regardless of case; it does not depend on what else is on the board, so pages and
     addresses use it unchanged.
     """
@@ -39,6 +41,7 @@ class Site:
     verified: dict[str, VerificationRecord] = field(default_factory=dict)
     snapshot: str | None = None
     sub_tables: dict[str, dict[str, Table]] = field(default_factory=dict)
+    url: str = ""
 
     @cached_property
     def boards(self) -> dict[str, Board]:
@@ -81,6 +84,18 @@ class Site:
         """The gains over first stages, where there are several; empty otherwise."""
         return tuple(make_gain_tables(self.runs))
 
+    @cached_property
+    def day(self) -> str | None:
+        """The newest day, as YYYY-MM-DD, on which a result was made; None if no run recorded one."""
+        stated = (timing.day for run in self.runs for timing in run.record.timings.values())
+        return max((day for day in stated if day is not None and is_day(day)), default=None)
+
+    def get_address(self, path: str) -> str:
+        """Return the full address of a path of this site; empty if the board's address is not known."""
+        if not self.url:
+            return ""
+        return self.url + (f"snapshots/{self.snapshot}/" if self.snapshot else "") + path
+
     def find_table(self, run: Run) -> str:
         """Return the id of the one table that contains `run`."""
         return self._table_ids[run.name]
@@ -92,6 +107,15 @@ class Site:
     @cached_property
     def _table_ids(self) -> dict[str, str]:
         return {run.name: name for name, table in self.tables.items() for run in table.runs}
+
+
+def is_day(text: str) -> bool:
+    """Return whether a text of the form YYYY-MM-DD is a day of the calendar."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] = (), packs: Path | None = None) -> Site:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from importlib.metadata import version
 
 from mrb import __version__
 from mrb._util.format import escape_latex, format_csv_table, format_latex_table
+from mrb.leaderboard.citation import format_citation
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
@@ -34,7 +34,7 @@ def make_files(site: Site) -> Iterator[Page]:
                 yield Page(get_path(board, tab, "tex"), format_latex(board, tab).encode())
         yield Page(get_long_path(board, "csv"), format_long_csv(board).encode())
         yield Page(get_long_path(board, "json"), format_json(board).encode())
-    yield Page(CITATION, format_citation().encode())
+    yield Page(CITATION, format_citation(site).encode())
 
 
 def get_path(board: Board, tab: Tab, suffix: str) -> str:
@@ -148,16 +148,3 @@ def format_latex(board: Board, tab: Tab) -> str:
 
 def _escape(text: str) -> str:
     return escape_latex(_plain(text).translate(_MARKS))
-
-
-def format_citation() -> str:
-    """Return BibTeX entries of this board with its version, and of the paper behind the benchmark."""
-    return (
-        "@misc{mrb,\n"
-        "  title = {MRB: a benchmark for multimodal rerankers},\n  author = {{The MRB authors}},\n"
-        f"  note = {{Version {version('mrb')}}}\n}}\n\n"
-        "@misc{mrb-paper,\n"
-        "  title = {Supervised Fine-Tuning or Contrastive Learning? Towards Better Multimodal LLM Reranking},\n"
-        "  eprint = {2510.14824},\n  archivePrefix = {arXiv},\n"
-        "  url = {https://arxiv.org/abs/2510.14824}\n}\n"
-    )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 from mrb._util.hashing import hash_file
+from mrb.leaderboard.badges import get_badge_path, make_badge, measure_badge
 from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
+from mrb.leaderboard.citation import format_row_citation
 from mrb.leaderboard.page import Page, get_model_path, render
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.model_facts import (
@@ -17,6 +21,7 @@ from mrb.leaderboard.tables.model_facts import (
 from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.metrics.measures import HEADLINE
 from mrb.results.contamination import EXPLANATION, find_twin_checks, format_cells
+from mrb.results.run import Run
 from mrb.submission.schema import SUBMISSION_FILE
 
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
@@ -54,4 +59,17 @@ def make_files(site: Site) -> Iterator[Page]:
             records=list_record_lines(run, submission),
             twins=[[check.twin, *format_cells(check)[2:]] for check in checks if check.run == run.name],
             twins_note=EXPLANATION,
+            **_share_run(site, run),
         )
+
+
+def _share_run(site: Site, run: Run) -> dict[str, Any]:
+    """Return what the section on citing and sharing a run shows."""
+    badge = make_badge(site, run)
+    return {
+        "citation": format_row_citation(site, run).splitlines(),
+        "badge": badge,
+        "badge_path": partial(get_badge_path, run.name),
+        "badge_width": measure_badge(badge),
+        "address": site.get_address if site.url else None,
+    }

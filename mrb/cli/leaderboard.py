@@ -32,9 +32,15 @@ def command() -> None:
     metavar="FOLDER|hf://...",
     help="Judgement packs, <task>.judgements: submissions get ranks and comparisons without the data sets.",
 )
+@click.option("--url", default="", metavar="URL", help="Where the board will be: for citations, badges, previews.")
 @click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
 def build(
-    folders: tuple[str, ...], out: Path, verified: tuple[Path, ...], packs: str | None, snapshot: str | None
+    folders: tuple[str, ...],
+    out: Path,
+    verified: tuple[Path, ...],
+    packs: str | None,
+    url: str,
+    snapshot: str | None,
 ) -> None:
     """Write a site with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
 
@@ -54,7 +60,7 @@ def build(
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
     local = [find_local_folder(folder) for folder in folders]
     folder = find_local_packs(packs)
-    built = build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot, packs=folder)
+    built = build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot, packs=folder, url=url)
     click.echo(f"board: {built}")
 
 

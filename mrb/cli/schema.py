@@ -6,12 +6,15 @@ import click
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified"]))
+@click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified", "badge"]))
 def command(name: str) -> None:
-    """Print the JSON Schema of result.json, run.json, noise.json, submission.json or the record of a verification."""
+    """Print the JSON Schema of result.json, run.json, noise.json, submission.json, the record of a verification, or of
+    a file of the board.
+    """
     import json
 
     from mrb._util.model import Model
+    from mrb.leaderboard.badges import Badge
     from mrb.results.noise import NoiseRecord
     from mrb.results.schema import Result, RunRecord
     from mrb.submission.schema import Submission
@@ -23,5 +26,6 @@ def command(name: str) -> None:
         "noise": NoiseRecord,
         "submission": Submission,
         "verified": VerificationRecord,
+        "badge": Badge,
     }
     click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))

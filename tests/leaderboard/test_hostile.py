@@ -22,7 +22,7 @@ FOREIGN = """
 () => Array.from(document.querySelectorAll("*"), (e) => e)
   .filter((e) => ["IFRAME", "OBJECT", "EMBED", "BASE"].includes(e.tagName)
     || Array.from(e.attributes).some((a) => a.name.startsWith("on") || /^\\s*javascript:/i.test(a.value))
-    || (e.tagName === "IMG" && !e.getAttribute("src").includes("images/")))
+    || (e.tagName === "IMG" && !/(^|\\/)(images|badges)\\//.test(e.getAttribute("src"))))
   .map((e) => e.outerHTML.slice(0, 200))
 """
 
