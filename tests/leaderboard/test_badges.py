@@ -22,9 +22,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("runs")
     suite = load_suite("mini")
-    (text,) = suite.parts
     runs = [write_run_folder(folder / name, skill, queries=12) for name, skill in (("good", 0.9), ("bad", 0.1))]
-    runs.append(write_run_folder(folder / "texts", 0.5, cover=load_suite(text).tasks, queries=12))
+    runs.append(write_run_folder(folder / "texts", 0.5, cover=load_suite("mini-text-query").tasks, queries=12))
     runs.append(write_run_folder(folder / "one", 0.5, cover=suite.tasks[:1], queries=12))
     return make_site(read_entries(runs))
 
