@@ -11,13 +11,18 @@ from mrb.leaderboard.badges import get_badge_path, make_badge, measure_badge
 from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
 from mrb.leaderboard.citation import format_row_citation
 from mrb.leaderboard.page import Page, get_model_path, render
+from mrb.leaderboard.pages.compare import get_pair_path
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.model_facts import (
     find_extremes,
     list_averages,
+    list_neighbours,
+    list_places,
     list_record_lines,
     list_task_lines,
 )
+from mrb.leaderboard.tables.pairs import MAX_RUNS, list_compared_runs
+from mrb.leaderboard.tables.rankings import list_explored_runs
 from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.metrics.measures import HEADLINE
 from mrb.results.contamination import EXPLANATION, find_twin_checks, format_cells
@@ -31,6 +36,8 @@ def make_files(site: Site) -> Iterator[Page]:
     """Yield `models.html` and `models/<name>.html`."""
     yield render("models.html.jinja", "models.html", site=site)
     checks = find_twin_checks(site.runs)
+    compared = {name: list_compared_runs(table)[:MAX_RUNS] for name, table in site.tables.items()}
+    explored = {task.id: list_explored_runs(site, task) for task in site.tasks}
     for run in site.runs:
         table_id = site.find_table(run)
         table, submission = site.tables[table_id], site.submissions.get(run.name)
@@ -50,6 +57,10 @@ def make_files(site: Site) -> Iterator[Page]:
             table_id=table_id,
             table=table,
             lines=lines,
+            places=list_places(site.boards[table_id], run),
+            neighbours=list_neighbours(compared[table_id], run),
+            get_pair_path=get_pair_path,
+            explored=explored,
             other_measures=any(line.source_measure != str(HEADLINE) for line in lines),
             averages=list_averages(table, run, site.sub_tables.get(table_id, {}).values()),
             types=make_type_plot(table.get_type_view(), run.name),

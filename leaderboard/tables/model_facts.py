@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import CellText, format_cell
+from mrb.leaderboard.tables.ranks import Rank
 from mrb.leaderboard.tables.rows import SOURCE, Cell, Column, Table
 from mrb.leaderboard.tables.runs import result_path
 from mrb.leaderboard.tables.training_marks import TrainingMarks
@@ -16,6 +18,8 @@ from mrb.submission.schema import Submission
 
 EXTREMES = 3
 """Length of the lists of best and worst tasks."""
+NEIGHBOURS = 3
+"""Runs above and below it in the table that a run's page has comparisons with."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,16 @@ class TaskLine:
             *found,
             *([format_cell(self.source, ("", self.source_measure), column="source")] if other_measures else []),
         ]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's rank among the `of` ranked runs of a suite's table, which is on the page `path`."""
+
+    title: str
+    path: str
+    rank: Rank
+    of: int
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,32 @@ def list_averages(table: Table, run: Run, parts: Iterable[Table] = ()) -> list[t
             if not of or own.mean is not None:
                 found.append((f"{name}{of}", first.cells[name], own, oracle.cells[name]))
     return found
+
+
+def list_places(board: Board, run: Run) -> list[Place]:
+    """Return the run's place in its table, and in those of the sub-suites in which it is."""
+    found = []
+    for one in (board, *(part for part in board.parts if run.name in part.sources)):
+        suite = one.table.comparison.suite
+        if suite is not None:
+            found.append(
+                Place(suite.title, one.get_path(one.tabs[0]), one.standing.ranks[run.name], one.standing.ranked)
+            )
+    return found
+
+
+def list_neighbours(compared: Sequence[Run], run: Run) -> list[tuple[str, str, str]]:
+    """Return (name, base, other) for the pairs of the run with those nearest to it in the table, in its order.
+
+    `compared` are the runs that have pages with each other; the base of a pair is the later one.
+    """
+    place = next((place for place, one in enumerate(compared) if one.name == run.name), None)
+    if place is None:
+        return []
+    own = compared[place].tasks.keys()
+    above = [(one.name, run.name, one.name) for one in compared[:place] if own & one.tasks.keys()]
+    below = [(one.name, one.name, run.name) for one in compared[place + 1 :] if own & one.tasks.keys()]
+    return above[-NEIGHBOURS:] + below[:NEIGHBOURS]
 
 
 def find_extremes(lines: Sequence[TaskLine]) -> tuple[list[TaskLine], list[TaskLine]]:

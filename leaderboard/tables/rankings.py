@@ -85,6 +85,11 @@ def is_explored(site: Site, task: Task) -> bool:
     return task.source.kind == "embedded" and bool(_choose_runs(site, task)[0])
 
 
+def list_explored_runs(site: Site, task: Task) -> frozenset[str]:
+    """Return the names of the runs that the explorer shows on the task."""
+    return frozenset(run.name for run in _choose_runs(site, task)[0]) if is_explored(site, task) else frozenset()
+
+
 def _choose_runs(site: Site, task: Task) -> tuple[list[Run], list[tuple[str, str]], str]:
     """Return the runs of the first table that has the task on its frozen list, the reasons for the others, and the
     table's id.

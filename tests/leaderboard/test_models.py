@@ -13,7 +13,14 @@ from mrb.leaderboard.build import build
 from mrb.leaderboard.charts.types import LEFT, RIGHT, make_type_plot
 from mrb.leaderboard.pages import models
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.tables.model_facts import find_extremes, list_record_lines, list_task_lines
+from mrb.leaderboard.tables.model_facts import (
+    find_extremes,
+    list_neighbours,
+    list_places,
+    list_record_lines,
+    list_task_lines,
+)
+from mrb.leaderboard.tables.pairs import list_compared_runs
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.results.contamination import find_twin_checks
@@ -138,3 +145,22 @@ def test_a_page_has_the_contamination_check_of_a_set_and_its_twin(tmp_path: Path
     (check,) = find_twin_checks([load_run(folder)])
     assert "Contamination check" in pages["models/a.html"].text
     assert f"{100 * check.gain_difference:+.2f}" in pages["models/a.html"].text
+
+
+def test_a_page_has_its_ranks_and_leads_to_the_pairs_nearest_to_it(tmp_path: Path) -> None:
+    text = load_suite("mini-text-query").tasks
+    runs = [write_run_folder(tmp_path / f"run-{n}", n / 10, queries=12) for n in range(6)]
+    runs.append(write_run_folder(tmp_path / "texts", 0.5, cover=text, queries=12))
+    site = make_site(read_entries(runs))
+    ((table_id, table),) = site.tables.items()
+    board = site.boards[table_id]
+    run = next(run for run in table.runs if run.name == "texts")
+    whole, part = list_places(board, run)
+    assert whole.rank.bounds is None and whole.rank.note and part.rank.bounds and part.of == 7
+    order = [run.name for run in table.runs]
+    found = list_neighbours(list_compared_runs(table), table.runs[1])
+    assert [name for name, _, _ in found] == [order[0], *order[2:5]]
+    assert all(order.index(base) > order.index(other) for _, base, other in found)
+    (page,) = (page for page in models.make_files(site) if page.path == f"models/{order[1]}.html")
+    assert f"../compare/{order[1]}/{order[0]}.html" in page.data.decode()
+    assert list_neighbours([], table.runs[1]) == []
