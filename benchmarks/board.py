@@ -39,7 +39,7 @@ CHANGES = {
     "sort": ("{sort: 'single', order: 'ascending'}", "{sort: 'types', order: 'descending'}"),
     "filter": ("{filter: '7'}", "{filter: ''}"),
     "page": ("{page: '3'}", "{page: '1'}"),
-    "columns": ("{columns: 'rank.types.licence'}", "{columns: ''}"),
+    "columns": ("{preset: 'facts'}", "{preset: ''}"),
 }
 Times = tuple[float, float]
 

@@ -61,13 +61,16 @@ def make_files(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
     known = {one.task.id: one for one in explore_tasks(site)}
     tables: list[Compared] = []
+    # The best two whose results differ: not a run and its submission.
     first: PairView | None = None
+    differs = False
     for table in site.tables.values():
         runs = list_compared_runs(table)
         cells: dict[tuple[str, str], Row] = {}
         for pair in compare_pairs(runs):
             view = make_pair_view(pair, known)
-            first = first or view
+            if first is None or (not differs and pair.main.gain.difference != 0):
+                first, differs = view, pair.main.gain.difference != 0
             cells[pair.base, pair.other] = _make_matrix_cell(pair)
             yield make_data_script(
                 f"compare/{pair.base}/{pair.other}", load_macros("pair.html.jinja").pair(view, "pair-1")

@@ -4,7 +4,7 @@
 //   BOARD.onChange(listener)           called with the state at the start and after each change
 //   BOARD.change({ name: value })      changes the state, writes the address, tells the listeners
 //
-// A control with data-field="<name>" sets that field and shows it; one with data-reset sets all back. Fields that have
+// A link in [data-carry] leads on with the state: all fields but those that it names. A control with data-field="<name>" sets that field and shows it; one with data-reset sets all back. Fields that have
 // their start value, and addresses that nobody made, leave no trace.
 const BOARD = (function () {
   "use strict";
@@ -31,6 +31,19 @@ const BOARD = (function () {
     return Array.from(document.querySelectorAll("[data-field]"));
   }
 
+  /** Links with the state behind them; what another page has no field for, it leaves out. */
+  function carry() {
+    for (const place of DOM.all("[data-carry]")) {
+      const left = (place.dataset.carry || "").split(" ");
+      const kept = new Map(Array.from(fields).filter(([name]) => !left.includes(name)));
+      for (const link of DOM.all("a[href]", place)) {
+        const [address, ...hash] = (link.getAttribute("href") || "").split("#");
+        const query = LOGIC.writeState(state, kept);
+        link.setAttribute("href", [address.replace(/\?.*$/, "") + query, ...hash].join("#"));
+      }
+    }
+  }
+
   function show() {
     for (const control of controls()) {
       const value = state[control.dataset.field || ""];
@@ -41,6 +54,7 @@ const BOARD = (function () {
     for (const listener of listeners) {
       listener(state);
     }
+    carry();
   }
 
   /** @param {State} changes */

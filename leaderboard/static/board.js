@@ -151,18 +151,17 @@
   }
 
   /**
-   * Whether a column shows: those of the address do, else those that are not optional.
-   * @param {string} key
-   * @param {boolean} optional
+   * A column as LOGIC.isShown takes it.
+   * @param {HTMLTableCellElement} th
    */
-  function isShown(key, optional) {
-    return key === "name" || (state.columns ? state.columns.split(".").includes(key) : !optional);
+  function describe(th) {
+    return { key: columnOf(th), optional: isOptional(th), isScore: "score" in th.dataset };
   }
 
   /** @param {HTMLTableElement} table */
   function showColumns(table) {
     const heads = DOM.heads(table);
-    const hidden = heads.map((th) => !isShown(columnOf(th), isOptional(th)));
+    const hidden = heads.map((th) => !LOGIC.isShown(describe(th), state.preset, state.columns));
     for (const cells of [
       heads,
       ...Array.from(table.tBodies)
@@ -184,15 +183,20 @@
   /** @returns {HTMLInputElement[]} */
   const boxes = () => Array.from(chooser.querySelectorAll("input"));
 
+  // What the address says of columns that only other tabs have stays.
   function chooseColumns() {
-    const start = boxes().every((box) => box.checked === box.defaultChecked);
-    const checked = boxes().filter((box) => box.checked);
-    BOARD.change({ columns: start ? "" : checked.map((box) => box.value).join(".") || "none" });
+    const others = state.columns.split(".").filter((said) => said && !known.has(said.replace(/^-/, "")));
+    const changed = boxes().filter((box) => box.checked !== LOGIC.isShown(columnOfBox(box), state.preset, ""));
+    const own = changed.map((box) => (box.checked ? "" : "-") + box.value);
+    BOARD.change({ columns: others.concat(own).join(".") });
   }
 
+  /** @type {Map<string, HTMLTableCellElement>} */
+  const known = new Map();
+  const columnOfBox = (/** @type {HTMLInputElement} */ box) =>
+    describe(/** @type {HTMLTableCellElement} */ (known.get(box.value)));
+
   function makeChooser() {
-    /** @type {Map<string, HTMLTableCellElement>} */
-    const known = new Map();
     for (const th of tables.flatMap(DOM.heads).filter((one) => columnOf(one) !== "name")) {
       known.set(columnOf(th), known.get(columnOf(th)) || th);
     }
@@ -200,7 +204,6 @@
       const box = document.createElement("input");
       box.type = "checkbox";
       box.value = key;
-      box.defaultChecked = !isOptional(th);
       box.addEventListener("change", chooseColumns);
       chooser.append(DOM.make("label", "", box, " " + (th.dataset.title || key)));
     }
@@ -220,13 +223,25 @@
     BOARD.field("sort", "", BOARD.oneOf(columns, ""));
     BOARD.field("order", HEADS.directions[0], BOARD.oneOf(HEADS.directions, HEADS.directions[0]));
     BOARD.field("page", page, (text) => (/^[1-9][0-9]{0,4}$/.test(text) ? text : page));
-    BOARD.field("columns", "", function (text) {
-      const known = text.split(".").filter((key) => columns.includes(key) || key === "none");
-      return known.join(".");
-    });
+    BOARD.field("preset", "", BOARD.oneOf(DOM.options("#preset"), ""));
+    BOARD.field("columns", "", (text) => (/^[\w@.-]{0,2000}$/.test(text) ? text : ""));
+  }
+
+  /**
+   * Notes at the heads of numbers that they are scores: those that stand in a group.
+   * @param {HTMLTableElement} table
+   */
+  function noteScores(table) {
+    const heads = DOM.heads(table).slice(2);
+    for (const group of Array.from(table.rows[0].cells).filter((cell) => !cell.dataset.column)) {
+      for (const th of heads.splice(0, group.colSpan).filter(() => group.tagName === "TH")) {
+        th.dataset.score = "yes";
+      }
+    }
   }
 
   for (const table of tables) {
+    noteScores(table);
     HEADS.makeSortable(
       table,
       () => state,
@@ -242,13 +257,16 @@
     state = now;
     DOM.one("#filters").textContent = countFilters() ? " (" + countFilters() + ")" : "";
     for (const box of boxes()) {
-      box.checked = isShown(box.value, !box.defaultChecked);
+      box.checked = LOGIC.isShown(columnOfBox(box), state.preset, state.columns);
     }
     tables.forEach(draw);
   });
   for (const control of DOM.all("[data-field]")) {
     // Before the listener of address.js: what is filtered starts at its first page.
     control.addEventListener("input", () => Object.assign(state, { page: "1" }));
+    if (control.dataset.field === "preset") {
+      control.addEventListener("input", () => Object.assign(state, { columns: "" }));
+    }
   }
   // Somebody is about to choose something: the rows may as well be there.
   document.addEventListener("pointerover", () => tables.forEach((table) => findData(table, () => {})), { once: true });

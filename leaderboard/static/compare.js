@@ -1,5 +1,5 @@
-// The comparison of any two or three runs of a table: the field "runs" (names with commas between), and for each pair of
-// them its section, which comes as HTML from data/compare/<base>/<other>.js.
+// The comparison of two to ten runs of a table: the field "runs" (names with commas between). Of two or three each pair has
+// its section, which comes as HTML from data/compare/<base>/<other>.js; of more the matrix below shows them alone.
 (function () {
   "use strict";
 
@@ -7,6 +7,7 @@
   if (!form) {
     return;
   }
+  const SECTIONS = 3;
   const place = DOM.one("#pairs");
   const status = DOM.one("#status");
   const selects = /** @type {HTMLSelectElement[]} */ (DOM.all("select[data-choice]", form));
@@ -37,16 +38,35 @@
     return made.content;
   }
 
+  /**
+   * The matrix of these runs alone, or of all if there are three or fewer.
+   * @param {string[]} runs
+   */
+  function showMatrix(runs) {
+    const isIn = (/** @type {Element | null} */ head) =>
+      runs.length <= SECTIONS || runs.includes(head?.textContent || "");
+    for (const table of /** @type {HTMLTableElement[]} */ (DOM.all("table.matrix"))) {
+      const heads = Array.from(table.rows[0].cells);
+      for (const row of table.rows) {
+        row.hidden = row !== table.rows[0] && !isIn(row.cells[0]);
+        Array.from(row.cells).forEach((cell, at) => (cell.hidden = at > 0 && !isIn(heads[at])));
+      }
+    }
+  }
+
   /** @param {string[]} runs */
   function showPairs(runs) {
+    showMatrix(runs);
     const wanted = LOGIC.findPairs(runs, names);
     const missing = wanted.filter((pair) => !known.has(pair));
     const said = missing.map((pair) => pair.split("/").reverse().join(" and "));
-    status.textContent = said
-      .map((two) => two + " do not compare: they are in different tables or share no task")
+    const all = runs.length > SECTIONS ? [runs.length + " models: the table below has each pair of them"] : [];
+    status.textContent = all
+      .concat(said.map((two) => two + " do not compare: they are in different tables or share no task"))
       .join("; ");
     const asked = runs.join(",");
-    Promise.all(wanted.filter((pair) => known.has(pair)).map((pair) => DATA.get("compare/" + pair))).then(
+    const shown = runs.length > SECTIONS ? [] : wanted;
+    Promise.all(shown.filter((pair) => known.has(pair)).map((pair) => DATA.get("compare/" + pair))).then(
       function (sections) {
         if (asked === now) {
           place.replaceChildren(...sections.map((html, index) => makeSection(html, index + 1)));

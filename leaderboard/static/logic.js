@@ -94,6 +94,37 @@ const LOGIC = (function () {
   }
 
   /**
+   * Whether a column shows: as `changes` say ("licence.-cross"), else as the preset does: every column ("all"), the
+   * scores alone ("scores"), the facts with rank and the average over types ("facts"), or the page's own ("").
+   * @param {{ key: string, optional: boolean, isScore: boolean }} column
+   * @param {string} preset
+   * @param {string} changes
+   */
+  function isShown({ key, optional, isScore }, preset, changes) {
+    const said = changes.split(".");
+    if (key === "name" || said.includes(key) || said.includes("-" + key)) {
+      return !said.includes("-" + key);
+    }
+    if (preset === "all" || (preset === "facts" && key !== "rank")) {
+      return preset === "all" || !isScore || key === "types";
+    }
+    return !optional && (preset !== "scores" || isScore || key === "rank");
+  }
+
+  /**
+   * Rows of texts and numbers as CSV. A text that a spreadsheet would read as a formula has a quote before it.
+   * @param {Value[][]} rows
+   */
+  function formatCsv(rows) {
+    const field = (/** @type {Value} */ value) => {
+      const isFormula = typeof value === "string" && /^[=+@\t\r-]/.test(value) && Number.isNaN(Number(value));
+      const text = (isFormula ? "'" : "") + (value ?? "");
+      return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+    };
+    return rows.map((row) => row.map(field).join(",") + "\r\n").join("");
+  }
+
+  /**
    * The numbers of the pages that are linked from page `page` of `last`: the first, its neighbours, the last.
    * @param {number} page
    * @param {number} last
@@ -130,14 +161,24 @@ const LOGIC = (function () {
   }
 
   /**
-   * Runs with commas between, if they are two or three of the known ones, else `start`.
+   * Names of runs with commas between, each once, `most` of them; what cannot be one is left out.
+   * @param {string} text
+   * @param {number} most
+   */
+  function cleanPicked(text, most) {
+    const names = text.split(",").filter((name) => /^[A-Za-z0-9][\w.-]{0,120}$/.test(name));
+    return Array.from(new Set(names)).slice(0, most).join(",");
+  }
+
+  /**
+   * Runs with commas between, if they are two to ten of the known ones, else `start`.
    * @param {string} text
    * @param {string[]} names
    * @param {string} start
    */
   function cleanRuns(text, names, start) {
     const runs = Array.from(new Set(text.split(","))).filter((name) => names.includes(name));
-    return runs.length === 2 || runs.length === 3 ? runs.join(",") : start;
+    return runs.length >= 2 && runs.length <= 10 ? runs.join(",") : start;
   }
 
   /**
@@ -180,9 +221,12 @@ const LOGIC = (function () {
     foldWords,
     matches,
     selectRows,
+    isShown,
+    formatCsv,
     pageNumbers,
     readState,
     writeState,
+    cleanPicked,
     cleanRuns,
     findPairs,
     formatPoints,

@@ -70,6 +70,36 @@ test("selecting rows does not reorder the data", () => {
   assert.equal(ROWS[0].key, "Beta");
 });
 
+test("columns show as the preset has them, unless the address says otherwise", () => {
+  const columns = [
+    { key: "rank", optional: true, isScore: false },
+    { key: "name", optional: false, isScore: false },
+    { key: "parameters", optional: false, isScore: false },
+    { key: "types", optional: false, isScore: true },
+    { key: "tasks", optional: true, isScore: true },
+    { key: "t2t", optional: false, isScore: true },
+    { key: "licence", optional: true, isScore: false },
+  ];
+  const shown = (preset, changes = "") =>
+    columns.filter((one) => LOGIC.isShown(one, preset, changes)).map((one) => one.key);
+  assert.deepEqual(shown(""), ["name", "parameters", "types", "t2t"]);
+  assert.deepEqual(shown("scores"), ["name", "types", "t2t"]);
+  assert.deepEqual(shown("facts"), ["name", "parameters", "types", "licence"]);
+  assert.deepEqual(shown("all").length, columns.length);
+  assert.deepEqual(shown("", "licence.-t2t.-other"), ["name", "parameters", "types", "licence"]);
+  assert.deepEqual(shown("facts", "-licence.rank"), ["rank", "name", "parameters", "types"]);
+});
+
+test("CSV quotes what it must, and no text becomes a formula", () => {
+  const rows = [
+    ["model", "score (nDCG@10 x 100)"],
+    ['a,"b"', 64.1],
+    ["=1+1", "-3.20"],
+    ["-x", null],
+  ];
+  assert.equal(LOGIC.formatCsv(rows), 'model,score (nDCG@10 x 100)\r\n"a,""b""",64.1\r\n\'=1+1,-3.20\r\n\'-x,\r\n');
+});
+
 test("a head asks for the best first, and for the other order the second time", () => {
   const state = { sort: "types", order: "descending" };
   assert.deepEqual(LOGIC.nextOrder("types", false, state), { sort: "types", order: "ascending" });
@@ -96,11 +126,17 @@ test("an address that nobody made becomes a valid state", () => {
   assert.deepEqual(found, { measure: "nDCG@10", filter: "12345" });
 });
 
-test("two or three known runs compare; anything else is the start", () => {
+test("picked are names, each once, and no more than fit", () => {
+  assert.equal(LOGIC.cleanPicked("a__b,c-1,a__b,../x,<b>,,d", 3), "a__b,c-1,d");
+  assert.equal(LOGIC.cleanPicked("a,b,c", 2), "a,b");
+  assert.equal(LOGIC.cleanPicked("", 2), "");
+});
+
+test("two to ten known runs compare; anything else is the start", () => {
   const names = ["a", "b", "c", "d"];
   assert.equal(LOGIC.cleanRuns("c,a", names, "a,b"), "c,a");
   assert.equal(LOGIC.cleanRuns("a,a,b,x", names, "c,d"), "a,b");
-  for (const text of ["", "a", "x,y", "a,b,c,d"]) {
+  for (const text of ["", "a", "x,y", "a,a"]) {
     assert.equal(LOGIC.cleanRuns(text, names, "a,b"), "a,b");
   }
 });
