@@ -130,6 +130,8 @@ def test_the_overview_needs_no_mouse(open_page: OpenPage) -> None:
     assert page.evaluate(focused) == "Columns"
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "preset"
+    page.keyboard.press("Tab")
     page.keyboard.press("Space")
     assert "columns=" in page.evaluate(address) and not _visible(page, "rank").is_visible()
     page.locator("#reset").focus()
