@@ -32,7 +32,7 @@ from mrb.leaderboard.pages import (
     tasks,
 )
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.snapshots import write_index, write_snapshot
+from mrb.leaderboard.snapshots import find_next_number, write_index, write_snapshot
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
 
@@ -90,8 +90,9 @@ def build(
         site = make_site(read_entries(folders, packs), read_verified(verified), packs)
         site = replace(site, url=check_url(url))
         if snapshot_name is not None:
-            return write_snapshot(out, snapshot_name, partial(_write, replace(site, snapshot=snapshot_name)))
-        write_index(out)
+            kept = replace(site, snapshot=snapshot_name, snapshot_number=find_next_number(out))
+            return write_snapshot(out, snapshot_name, partial(_write, kept), site.url)
+        write_index(out, site.url)
         return _write(site, out)
 
 

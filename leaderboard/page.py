@@ -33,6 +33,7 @@ from mrb.leaderboard.tables.columns import format_parameters, format_speed
 from mrb.leaderboard.tables.finding import join_words
 from mrb.leaderboard.tables.rows import SOURCE
 from mrb.metrics.measures import HEADLINE
+from mrb.metrics.significance import RankBounds
 
 NAVIGATION = (
     ("Overview", "index.html"),
@@ -133,6 +134,11 @@ def format_gain(hundredths: int) -> str:
     return sign + format_points(abs(hundredths))
 
 
+def format_bounds(bounds: tuple[int, int] | None) -> str:
+    """Format rank bounds as the tables do; "no rank" for None."""
+    return "no rank" if bounds is None else str(RankBounds(*bounds))
+
+
 def find_package_folder() -> Path:
     """Return the folder with the board's templates and static files."""
     return Path(str(resources.files("mrb.leaderboard")))
@@ -173,6 +179,7 @@ def _load_environment() -> Environment:
         "get_model_path": get_model_path,
         "get_queries_path": get_queries_path,
         "get_query_path": get_query_path,
+        "format_bounds": format_bounds,
         "version": __version__,
     }
     return environment

@@ -29,8 +29,9 @@ class Site:
     `tables` by id, in the order of the overview, where each has its section: the link to one is `index.html#<id>`.
     `sub_tables` are the tables of sub-suites, by the id of the whole suite's table and their own. `cards` holds the
     description of every run by its name, `submissions` the submission that a run was read from, if any, and `verified`
-    the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently, and
-    `url` the address at which the board will be, with a slash at its end, or empty. A run's
+    the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently,
+    `snapshot_number` its place among those kept, from 1, and `url` the address at which the board will be, with a slash
+    at its end, or empty. A run's
     name is a safe file name, unique regardless of case; it does not depend on what else is on the board, so pages and
     addresses use it unchanged.
     """
@@ -42,6 +43,7 @@ class Site:
     snapshot: str | None = None
     sub_tables: dict[str, dict[str, Table]] = field(default_factory=dict)
     url: str = ""
+    snapshot_number: int = 0
 
     @cached_property
     def boards(self) -> dict[str, Board]:

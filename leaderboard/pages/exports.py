@@ -11,6 +11,8 @@ from functools import lru_cache
 
 from mrb import __version__
 from mrb._util.format import escape_latex, format_csv_table, format_latex_table
+from mrb.leaderboard.board_summary import PATH as SUMMARY_PATH
+from mrb.leaderboard.board_summary import summarize_site
 from mrb.leaderboard.citation import format_citation
 from mrb.leaderboard.page import Page
 from mrb.leaderboard.site import Site
@@ -34,6 +36,7 @@ def make_files(site: Site) -> Iterator[Page]:
                 yield Page(get_path(board, tab, "tex"), format_latex(board, tab).encode())
         yield Page(get_long_path(board, "csv"), format_long_csv(board).encode())
         yield Page(get_long_path(board, "json"), format_json(board).encode())
+    yield Page(SUMMARY_PATH, f"{summarize_site(site).model_dump_json()}\n".encode())
     yield Page(CITATION, format_citation(site).encode())
 
 

@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified", "badge"]))
+@click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified", "badge", "board"]))
 def command(name: str) -> None:
     """Print the JSON Schema of result.json, run.json, noise.json, submission.json, the record of a verification, or of
     a file of the board.
@@ -15,6 +15,7 @@ def command(name: str) -> None:
 
     from mrb._util.model import Model
     from mrb.leaderboard.badges import Badge
+    from mrb.leaderboard.board_summary import BoardSummary
     from mrb.results.noise import NoiseRecord
     from mrb.results.schema import Result, RunRecord
     from mrb.submission.schema import Submission
@@ -27,5 +28,6 @@ def command(name: str) -> None:
         "submission": Submission,
         "verified": VerificationRecord,
         "badge": Badge,
+        "board": BoardSummary,
     }
     click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))
