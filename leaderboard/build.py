@@ -21,6 +21,7 @@ from mrb.leaderboard.pages import (
     assets,
     badges,
     compare,
+    embed,
     exports,
     first_stages,
     models,
@@ -57,6 +58,7 @@ KINDS: tuple[PageKind, ...] = (
     exports,
     records,
     badges,
+    embed,
     assets,
 )
 """All page kinds of the site. They are written from last to first, so that everything the overview links to exists when

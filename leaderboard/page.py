@@ -85,6 +85,11 @@ def get_model_path(run_name: str) -> str:
     return f"models/{run_name}.html"
 
 
+def get_embed_path(table_id: str) -> str:
+    """Return the path of a table's page for frames."""
+    return f"embed/{table_id}.html"
+
+
 def get_queries_path(task_id: str) -> str:
     """Return the path of a task's query list in the explorer."""
     return f"queries/{task_id}.html"
@@ -177,6 +182,7 @@ def _load_environment() -> Environment:
         "join_words": join_words,
         "get_task_path": get_task_path,
         "get_model_path": get_model_path,
+        "get_embed_path": get_embed_path,
         "get_queries_path": get_queries_path,
         "get_query_path": get_query_path,
         "format_bounds": format_bounds,

@@ -11,4 +11,4 @@ from mrb.leaderboard.snapshots import INDEX, INDEX_OF_SNAPSHOT
 
 def make_files(site: Site) -> Iterator[Page]:
     """Yield the one page."""
-    yield render("about.html.jinja", "about.html", snapshots=INDEX_OF_SNAPSHOT if site.snapshot else INDEX)
+    yield render("about.html.jinja", "about.html", site=site, snapshots=INDEX_OF_SNAPSHOT if site.snapshot else INDEX)

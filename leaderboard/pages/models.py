@@ -47,6 +47,7 @@ def make_files(site: Site) -> Iterator[Page]:
         yield render(
             "model.html.jinja",
             get_model_path(run.name),
+            site=site,
             run=run,
             card=site.cards[run.name],
             submission=submission,

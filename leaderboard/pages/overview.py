@@ -9,6 +9,7 @@ from mrb.leaderboard.charts.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, make
 from mrb.leaderboard.charts.scatter import make_scatters
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.pages.tables import Frame, list_choices
+from mrb.leaderboard.preview import describe_board
 from mrb.leaderboard.site import Site
 from mrb.metrics.measures import HEADLINE
 
@@ -37,6 +38,8 @@ def make_files(site: Site) -> Iterator[Page]:
     yield render(
         "index.html.jinja",
         PATH,
+        site=site,
+        description=describe_board(site),
         frames=frames,
         snapshot=site.snapshot,
         several_sets={table.suite for table in site.gains},

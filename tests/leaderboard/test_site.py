@@ -74,6 +74,7 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Pa
     wanted |= {"compare/hostile/one.html", "snapshots/index.html"}
     suites = ("mini-25", "mini-10", "mini-text-query-25", "mini-text-query-10")
     wanted |= {f"tables/{name}/columns.html" for name in (*suites, "single-100")}
+    wanted |= {f"embed/{name}.html" for name in (*suites, "single-100")}
     measures = ("", "-ndcg-5", "-hitrate-1", "-hitrate-5", "-hitrate-10", "-recall-5", "-recall-10", "-mrr-10")
     wanted |= {f"tables/{name}/overview{own}.html" for name in suites for own in measures}
     wanted |= {f"tables/{name}/tasks{own}.html" for name in (*suites, "single-100") for own in ("", "-source")}
@@ -87,6 +88,7 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Pa
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     loaded = {f"data/compare/{cell}.js" for cell in _values(pages["compare.html"], "data-pair")}
     explorer = {f"static/{name}.js" for name in ("queries", "lists", "gains")}  # this board has no task in it
+    explorer |= {"preview.png"}  # previews name it by its full address
     for page in pages.values():
         for tag, stated in page.tags:
             if tag == "table" and "data-rows" in stated:
@@ -116,6 +118,8 @@ def test_the_site_links_outside_only_where_sources_are(pages: dict[str, Any]) ->
 def test_every_page_has_what_a_page_needs(pages: dict[str, Any]) -> None:
     titles = []
     for path, page in pages.items():
+        if path.startswith("embed/"):
+            continue
         tags = [tag for tag, _ in page.tags]
         assert page.source.startswith("<!DOCTYPE html>\n"), path
         assert page.tags[0] == ("html", {"lang": "en"}), path
@@ -132,6 +136,8 @@ def test_every_page_has_what_a_page_needs(pages: dict[str, Any]) -> None:
 
 def test_the_navigation_says_where_one_is(pages: dict[str, Any]) -> None:
     for path, page in pages.items():
+        if path.startswith("embed/"):
+            continue
         header = page.source.partition("<main")[0]
         current = [stated for _, stated in page.tags if "aria-current" in stated and f'"{stated["href"]}"' in header]
         section = path if "/" not in path else path.partition("/")[0] + ".html"
