@@ -82,7 +82,7 @@ def narrow_inputs(name: str, path: str, found: PairInputs, stated: Inputs) -> In
         for modality in modalities:
             if why := found.refused.get((side, modality)):
                 raise AdapterError(
-                    f"{name}: {path} does not take {modality} {PLURAL[side]}, which inputs states: {why}"
+                    f"{name}: {path} does not take {modality} {PLURAL[side]}, which the adapter's inputs name: {why}"
                 )
     return stated
 

@@ -46,13 +46,16 @@ class PinnedCrossEncoder(CrossEncoder):
             batch_size: Rows per batch; 0: on a CPU about 512 tokens, elsewhere 32 rows.
 
         Raises:
-            AdapterError: The model cannot be loaded, or a weight would be random.
+            AdapterError: The model cannot be loaded, a weight would be random, or it does not take what the adapter
+                declares.
         """
         self.name = find_installed_name(type(self))
-        stated = self.inputs, self.max_images
+        most = self.max_images
         commit = revision if path else revision or self.revision
-        super().__init__(path or self.model, commit, device, dtype, max_length or self.length, batch_size)
-        self.inputs, self.max_images = stated
+        super().__init__(
+            path or self.model, commit, device, dtype, max_length or self.length, batch_size, inputs=self.inputs
+        )
+        self.max_images = min((limit for limit in (most, self.max_images) if limit is not None), default=None)
 
 
 def make_cross_encoder_card(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.builders import museum
 from tests.builders.services import llava_cross_encoder
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("offline")]
+
+Tiny = Callable[[str], Path]
 
 TEMPLATES = json.loads((museum.HERE / "chat_templates.json").read_text(encoding="utf-8"))["templates"]
 ALL = Inputs.both("text", "image", "image+text")
@@ -101,5 +104,18 @@ def test_inputs_may_be_narrowed_and_not_widened(vision: Path, model: Any, monkey
     assert load_live_reranker(model).info.inputs == ALL
     assert load_live_reranker(model, {"inputs": ("text",)}).info.inputs == Inputs.both("text")
     monkeypatch.setattr(model[0].processor, "chat_template", TEXT_ONLY)
-    with pytest.raises(AdapterError, match=r"does not take image documents, which inputs states: its chat template"):
+    with pytest.raises(
+        AdapterError, match=r"does not take image documents, which the adapter's inputs name: its chat template"
+    ):
         load_live_reranker(model, {"inputs": {"query": ("text",), "document": ("image",)}})
+
+
+def test_a_pinned_model_is_not_widened_by_its_adapter(tiny: Tiny, vision: Path) -> None:
+    """The adapter declares pages; a text model in its place would score them as empty texts."""
+    said = (
+        r"lighton-rerank-pw-2b: .* does not take image documents, which the adapter's inputs name: pairs of this model"
+    )
+    with pytest.raises(AdapterError, match=said):
+        load_reranker("lighton-rerank-pw-2b", {"path": str(tiny("ms_marco"))})
+    info = load_reranker("lighton-rerank-pw-2b", {"path": str(vision)}).info
+    assert (info.inputs, info.max_images) == (Inputs(query=("text",), document=("text", "image")), 1)
