@@ -16,6 +16,7 @@ from mrb.data.items import Item
 from mrb.leaderboard.images import ImageStore, SiteImage
 from mrb.leaderboard.tables.cells import MINUS
 from mrb.leaderboard.tables.rankings import ExploredTask, Float64, RunOrders
+from mrb.metrics.ranking import Float32
 
 TOP = 10
 """Candidates shown per query before and after: as many as the headline measure considers."""
@@ -52,7 +53,7 @@ class Query:
     """One query with its lists.
 
     `number` counts from 1 in task order; `unlisted` counts relevant documents that the list does not hold; `before` and
-    `after` are values in hundredths of a point.
+    `after` are values in hundredths of a point; `tied` says that the run gives all candidates one score.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Query:
     candidates: int
     relevant: int
     unlisted: int
+    tied: bool
 
     @property
     def gain(self) -> int:
@@ -128,16 +130,22 @@ def list_queries(shown: ExploredTask, orders: RunOrders, images: ImageStore) -> 
                 len(entry.doc_ids),
                 len(grades),
                 unlisted,
+                ties_all(orders.scores[row]),
             )
         )
     return found
 
 
+def ties_all(scores: Float32) -> bool:
+    """Return whether all of several candidates have the same score: the ranking rule's hash then decides the order."""
+    return len(scores) > 1 and bool((scores == scores[0]).all())
+
+
 def make_run_data(orders: RunOrders) -> dict[str, object]:
     """Return what the script needs of a run.
 
-    For each query: the value, the positions (from 0) in the list of the run's top ten, their scores, and the run's
-    ranks (from 1) of the list's top ten.
+    For each query: the value, the positions (from 0) in the list of the run's top ten, their scores, the run's ranks
+    (from 1) of the list's top ten, and 1 if all candidates tie, else 0.
     """
     placed = [order.tolist() for order in orders.orders]
     return {
@@ -145,6 +153,7 @@ def make_run_data(orders: RunOrders) -> dict[str, object]:
         "top": [order[:TOP] for order in placed],
         "scores": [format_scores(scores[:TOP].tolist()) for scores in orders.scores],
         "ranks": [_rank_positions(order)[:TOP] for order in placed],
+        "tied": [int(ties_all(scores)) for scores in orders.scores],
     }
 
 

@@ -2,10 +2,11 @@
 //
 //   EXPLORER.onRun((list, data) => ...)    called with the data of the task's lists and of the run (explorer.py) once
 //                                          another run than the served one is chosen, and again after every change of it
+//   EXPLORER.onBeside((name, list, data) => ...)    the same for a second run beside it; without data if there is none
 /**
  * @typedef {[string, string, ...(string | number)[]]} ListedItem id, text; then path, width and height of each image
  * @typedef {{ documents: ListedItem[], values: number[], lists: number[][], judged: [number, number][][] }} ListData
- * @typedef {{ values: number[], top: number[][], scores: string[][], ranks: number[][] }} RunData
+ * @typedef {{ values: number[], top: number[][], scores: string[][], ranks: number[][], tied: number[] }} RunData
  */
 const EXPLORER = (function () {
   "use strict";
@@ -15,7 +16,11 @@ const EXPLORER = (function () {
   const names = DOM.options("#run");
   /** @type {((list: ListData, data: RunData) => void)[]} */
   const listeners = [];
+  const besides = document.querySelector("#beside") ? DOM.options("#beside") : [""];
+  /** @type {((name: string, list?: ListData, data?: RunData) => void)[]} */
+  const besideListeners = [];
   let now = names[0];
+  let beside = "";
 
   /**
    * The numbers of a query within `place`.
@@ -56,24 +61,72 @@ const EXPLORER = (function () {
     }
   }
 
-  BOARD.field("run", names[0], BOARD.oneOf(names, names[0]));
-  BOARD.onChange(function (state) {
-    if (state.run === now) {
-      return;
-    }
-    const wanted = state.run;
-    now = wanted;
-    keepRun(now === names[0] ? "" : "?run=" + encodeURIComponent(now));
+  /**
+   * The data of the task's lists and of a run; says so where it cannot be read.
+   * @param {string} name
+   * @param {(list: ListData, data: RunData) => void} use
+   */
+  function load(name, use) {
     status.textContent = "loading";
     const task = form.dataset.task;
-    Promise.all([DATA.get("corpus/" + task), DATA.get("queries/" + task + "/" + wanted)]).then(
-      ([list, data]) => showRun(wanted, list, data),
-      () => (status.textContent = "the data of " + wanted + " cannot be read"),
+    Promise.all([DATA.get("corpus/" + task), DATA.get("queries/" + task + "/" + name)]).then(
+      ([list, data]) => use(list, data),
+      () => (status.textContent = "the data of " + name + " cannot be read"),
     );
+  }
+
+  /**
+   * @param {string} name
+   * @param {ListData} [list]
+   * @param {RunData} [data]
+   */
+  function showBeside(name, list, data) {
+    if (name !== beside) {
+      return;
+    }
+    status.textContent = "";
+    for (const listener of besideListeners) {
+      listener(name, list, data);
+    }
+  }
+
+  /** @param {State} state */
+  function keepChoice(state) {
+    const kept = [
+      ["run", state.run === names[0] ? "" : state.run],
+      ["beside", state.beside],
+    ].filter(([, name]) => name);
+    const query = kept.map(([field, name]) => field + "=" + encodeURIComponent(name)).join("&");
+    keepRun(query ? "?" + query : "");
+  }
+
+  BOARD.field("run", names[0], BOARD.oneOf(names, names[0]));
+  BOARD.field("beside", "", BOARD.oneOf(besides, ""));
+  BOARD.onChange(function (state) {
+    if (state.run === now && state.beside === beside) {
+      return;
+    }
+    keepChoice(state);
+    if (state.beside !== beside) {
+      const second = state.beside;
+      beside = second;
+      if (second) {
+        load(second, (list, data) => showBeside(second, list, data));
+      } else {
+        showBeside(second);
+      }
+    }
+    if (state.run !== now) {
+      const wanted = state.run;
+      now = wanted;
+      load(wanted, (list, data) => showRun(wanted, list, data));
+    }
   });
 
   return {
     onRun: (/** @type {(list: ListData, data: RunData) => void} */ listener) => listeners.push(listener),
+    onBeside: (/** @type {(name: string, list?: ListData, data?: RunData) => void} */ listener) =>
+      besideListeners.push(listener),
     showValues,
     root: form.dataset.root || "",
   };

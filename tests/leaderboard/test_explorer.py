@@ -104,6 +104,24 @@ def test_another_run_takes_its_place_and_the_first_comes_back_as_it_was(show: Op
     assert _main(again) == other
 
 
+def test_two_runs_stand_side_by_side_and_ties_are_said(show: OpenPage) -> None:
+    page = show(path="queries/mini-flag-t2i/1.html")
+    assert page.locator("#q1 [data-slot=tied]").inner_text() == "all 25 candidates tie: a fixed hash orders them"
+    assert page.locator("#q1 ol.own li a:has(img)").count() == 10, "an image leads to itself"
+    assert not page.locator(".beside").first.is_visible()
+    page.locator("#beside").select_option("surface")
+    expect(page.locator("#q1 .beside [data-slot=beside]")).to_have_text("surface")
+    beside = page.locator("#q1 .beside ol").inner_html()
+    assert page.locator(".beside li").count() == 15 * 10 and "beside=surface" in page.url
+    assert "beside=surface" in (page.get_by_role("link", name="next →").first.get_attribute("href") or "")
+    page.locator("#run").select_option("surface")
+    expect(page.locator("#q1 bdi[data-slot=run]")).to_have_text("surface")
+    assert page.locator("#q1 ol.own").inner_html() == beside
+    assert not page.locator("#q1 [data-slot=tied]").is_visible()
+    page.locator("#beside").select_option("")
+    expect(page.locator(".beside").first).to_be_hidden()
+
+
 def test_marks_and_moves_are_words_not_colours_alone(show: OpenPage) -> None:
     page = show(path="queries/mini-faq-t2t/1.html", query="?run=surface#q1")
     expect(page.locator("#q1 bdi[data-slot=run]")).to_have_text("surface")
@@ -171,6 +189,8 @@ def test_everything_is_reached_by_keyboard(show: OpenPage) -> None:
     page.locator("#run").focus()
     page.keyboard.press("ArrowDown")
     expect(page.locator("article bdi[data-slot=run]").first).to_have_text("random")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "beside"
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "all queries by gain"
 
