@@ -8,8 +8,10 @@ from mrb.leaderboard.tables.rows import Cell, View
 
 MAX_ROWS = 10
 """Rerankers in a panel; more would be unreadable. The page says so, and the tables have all."""
-WIDTH, LEFT, RIGHT, TOP, ROW = 384, 112, 328, 8, 19
-_LABEL_LETTERS = 15
+WIDTH, LEFT, RIGHT, TOP, ROW = 384, 8, 328, 4, 33
+"""In SVG units. A row has two lines: the whole name, and below it the dot with its interval."""
+_WIDEST = 58
+"""Letters that fit into the width; longer names are set narrower."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Mark:
     """One reranker in a panel: positions in SVG units, and its cell for the text alternative."""
 
     key: str
-    label: str
+    is_long: bool
     y: float
     x: float
     low: float
@@ -59,8 +61,8 @@ def _make_panel(view: View, key: str, tasks: str) -> Panel | None:
         if cell.mean is None:
             continue
         low, high = (cell.mean if end is None else end for end in (cell.low, cell.high))
-        y = TOP + ROW * (len(marks) + 0.5)
-        marks.append(Mark(row.key, _shorten(row.key), y, _place(cell.mean), _place(low), _place(high), cell))
+        y = TOP + ROW * (len(marks) + 0.75)
+        marks.append(Mark(row.key, len(row.key) > _WIDEST, y, _place(cell.mean), _place(low), _place(high), cell))
     bottom = TOP + ROW * max(len(marks), 1)
     return Panel(
         type=key,
@@ -79,7 +81,3 @@ def _make_panel(view: View, key: str, tasks: str) -> Panel | None:
 
 def _place(fraction: float) -> float:
     return round(LEFT + fraction * (RIGHT - LEFT), 1)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LABEL_LETTERS else text[: _LABEL_LETTERS - 1] + "…"

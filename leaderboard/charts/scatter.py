@@ -1,52 +1,46 @@
-"""Plots of a table's averages: score against size and against speed, gain against depth, as numbers for an SVG."""
+"""Plots of a table's averages: score against size, speed and date, gain against depth, as numbers for an SVG.
+
+Colours and shapes say what kind of model a point is (in the plot against date its size class, in that against depth the
+model itself). A line joins only what is one thing: the best score so far, or one model's depths.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import get_args
 
 import numpy as np
 
+from mrb.leaderboard.charts.axes import Axis, Point, Ticks, make_axis, make_date_axis, make_log_axis, place_labels
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import format_signed
-from mrb.leaderboard.tables.columns import format_parameters, format_speed
+from mrb.leaderboard.tables.columns import RowSource, format_parameters, format_speed
+from mrb.leaderboard.tables.finding import SIZES, find_size_class
 from mrb.leaderboard.tables.rows import AVERAGE_TYPES
 from mrb.metrics.measures import HEADLINE
 from mrb.results.run import Run
+from mrb.submission.schema import ModelKind
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 300, 44, 448, 10, 256
-MOST = 40
-"""Rerankers in a plot, the best by average; the tables have all."""
+MOST = 100
+"""Models in a plot: those that none exceeds, then the best by average; the tables have all."""
 LINES = 6
-LABEL_LETTERS = 26
-# Width of a label's letter and height of its line in SVG units, and the x beyond which it stands left of its point.
-_LETTER, _LINE, _TURN = 6.4, 11.0, 300
-
-
-@dataclass(frozen=True)
-class Point:
-    """One reranker: its position in the SVG, its numbers as text, and whether it is on the Pareto front (`front`).
-
-    If it is `named`, `label` gives x and y of the label's end next to the point, and which end that is.
-    """
-
-    key: str
-    x: float
-    y: float
-    x_text: str
-    y_text: str
-    front: bool = False
-    named: bool = False
-    label: tuple[float, float, Literal["start", "end"]] = (0.0, 0.0, "start")
+MACHINES = 2
+"""Kinds of hardware that have a plot against speed, those with the most models."""
+KINDS = (*get_args(ModelKind), "not stated")
+CLASSES = (*(words for _, words in SIZES), "size not stated")
+_BY_SCORE = f"{HEADLINE} × 100, average over types"
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """A plot: `lines` are one path each, joining the points of the front or of each series.
+    """A plot: `groups` are the colours of its legend, by number; `lines` are paths, each with the number of its group.
 
-    `beside` are rerankers without a position on the x axis.
+    `beside` are models without a position on the x axis.
     """
 
     id: str
@@ -54,42 +48,163 @@ class Scatter:
     x_title: str
     y_title: str
     points: tuple[Point, ...]
-    x_ticks: tuple[tuple[float, str], ...]
-    y_ticks: tuple[tuple[float, str], ...]
-    lines: tuple[str, ...]
+    x_ticks: Ticks
+    y_ticks: Ticks
+    groups: tuple[tuple[int, str], ...]
+    lines: tuple[tuple[int, str], ...]
     beside: tuple[tuple[str, str], ...]
     beside_words: str
     left_out: int
+    explained: str = ""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A model's x and score before the axes are known."""
+
+    key: str
+    x: float
+    score: float
+    group: int
+    front: bool = False
 
 
 def make_scatters(board: Board) -> list[Scatter]:
     """Return the plots of a table that has averages, without plots that have no point."""
     if board.table.comparison.suite is None:
         return []
+    scores = _find_scores(board)
+    made = [_plot_sizes(board, scores), *_plot_speeds(board, scores), _plot_dates(board, scores)]
+    return [plot for plot in (*made, _plot_depths(board, scores)) if plot is not None]
+
+
+def explain_missing(board: Board, plots: Iterable[Scatter]) -> list[str]:
+    """Return a sentence for each plot that a table with averages lacks."""
+    if board.table.comparison.suite is None:
+        return []
+    made = " ".join(plot.title for plot in plots)
+    reasons = (
+        ("size", "no model here states its number of parameters"),
+        ("speed", "no two models here were timed on the same recorded hardware"),
+        ("date", "no row here has a date"),
+    )
+    return [f"No plot of score against {what}: {why}." for what, why in reasons if f"against {what}" not in made]
+
+
+def name_source(source: RowSource) -> str:
+    """Return the words of a model's label: its name without the organisation."""
+    model = source.submission.model if source.submission else None
+    return " ".join(filter(None, (model.name, model.variant))) if model else source.run.name
+
+
+def _find_scores(board: Board) -> dict[str, float]:
     view = board.summaries[str(HEADLINE)]
-    scores = {row.key: cell.mean for row in view.rows if (cell := row.cells[AVERAGE_TYPES]).mean is not None}
+    return {row.key: cell.mean for row in view.rows if (cell := row.cells[AVERAGE_TYPES]).mean is not None}
 
-    def of(name: str) -> float | None:
-        model = board.sources[name].submission
-        return float(model.model.parameters) if model and model.model.parameters else None
 
-    made = [
-        _make_scatter(
-            board, "size", "Score against size", "parameters", scores, of, lambda v: format_parameters(int(v)), True
-        ),
-        _make_scatter(
+def _find_kind(source: RowSource) -> int:
+    return KINDS.index(source.submission.model.kind if source.submission else KINDS[-1])
+
+
+def _find_parameters(source: RowSource) -> float | None:
+    model = source.submission.model if source.submission else None
+    return float(model.parameters) if model and model.parameters else None
+
+
+def _find_day(source: RowSource) -> float | None:
+    """Return the day on which a row's scoring ended, as an ordinal; None if that is not recorded."""
+    timings = source.run.record.timings
+    days = [timing.day for task_id, timing in timings.items() if task_id in source.run.tasks and timing.day]
+    try:
+        return float(date.fromisoformat(max(days)).toordinal()) if days else None
+    except ValueError:  # such as the 30th of February, which the file's schema lets pass
+        return None
+
+
+def _place_models(
+    board: Board,
+    scores: dict[str, float],
+    read_x: Callable[[RowSource], float | None],
+    read_group: Callable[[RowSource], int],
+) -> list[_Place]:
+    """Return the models that have an x above zero, best first."""
+    found = []
+    for name, score in scores.items():
+        source = board.sources[name]
+        x = read_x(source)
+        if x is not None and x > 0:
+            found.append(_Place(name, x, score, read_group(source)))
+    return sorted(found, key=lambda one: -one.score)
+
+
+def _plot_sizes(board: Board, scores: dict[str, float]) -> Scatter | None:
+    found = _mark_front(_place_models(board, scores, _find_parameters, _find_kind), small_is_good=True)
+    return _make_scatter(
+        board,
+        "size",
+        "Score against size",
+        "parameters",
+        scores,
+        found,
+        lambda values: make_log_axis(values, lambda value: format_parameters(int(value))),
+        lambda value: format_parameters(int(value)),
+        KINDS,
+        explained="Filled: no smaller model scores higher.",
+    )
+
+
+def _plot_speeds(board: Board, scores: dict[str, float]) -> list[Scatter | None]:
+    """Return a plot for each kind of hardware on which at least two models were timed."""
+    timed = [name for name in scores if board.sources[name].card.pairs_per_second]
+    counted = Counter(board.sources[name].card.hardware for name in timed)
+    machines = [name for name, count in counted.most_common() if count > 1 and name != NOT_RECORDED]
+
+    def plot(number: int, hardware: str) -> Scatter | None:
+        own = {name: score for name, score in scores.items() if board.sources[name].card.hardware == hardware}
+        found = _place_models(board, own, lambda source: source.card.pairs_per_second, _find_kind)
+        return _make_scatter(
             board,
-            "speed",
-            "Score against speed",
-            "pairs per second, each on its own machine",
-            scores,
-            lambda name: board.sources[name].card.pairs_per_second,
+            f"speed{f'-{number}' if number > 1 else ''}",
+            f"Score against speed on {hardware}",
+            "pairs per second",
+            own,
+            _mark_front(found, small_is_good=False),
+            lambda values: make_log_axis(values, format_speed),
             format_speed,
-            False,
-        ),
-        _plot_depths(board, scores),
-    ]
-    return [plot for plot in made if plot is not None]
+            KINDS,
+            explained="Filled: no faster model scores higher. Models timed on other hardware are not in this plot.",
+        )
+
+    return [plot(number, hardware) for number, hardware in enumerate(machines[:MACHINES], 1)]
+
+
+def _plot_dates(board: Board, scores: dict[str, float]) -> Scatter | None:
+    def read_group(source: RowSource) -> int:
+        parameters = _find_parameters(source)
+        return CLASSES.index(find_size_class(int(parameters)) if parameters else CLASSES[-1])
+
+    found = _place_models(board, scores, _find_day, read_group)
+    best: dict[int, list[_Place]] = {}
+    for one in sorted(found, key=lambda one: (one.x, -one.score)):
+        records = best.setdefault(one.group, [])
+        if not records or one.score > records[-1].score:
+            records.append(one)
+    filled = {one.key for group in best.values() for one in group}
+    end = max((one.x for one in found), default=0.0)
+    steps = [(group, [(one.x, one.score) for one in own], end) for group, own in sorted(best.items())]
+    return _make_scatter(
+        board,
+        "date",
+        "Score against date",
+        "day on which the model was scored",
+        scores,
+        [_Place(one.key, one.x, one.score, one.group, one.key in filled) for one in found],
+        make_date_axis,
+        lambda day: date.fromordinal(int(day)).isoformat(),
+        CLASSES,
+        steps,
+        explained="Filled, with the line: the best of its size class so far.",
+    )
 
 
 def _make_scatter(
@@ -98,69 +213,68 @@ def _make_scatter(
     title: str,
     x_title: str,
     scores: dict[str, float],
-    x_of: Callable[[str], float | None],
+    found: Sequence[_Place],
+    make_x: Callable[[Sequence[float]], Axis],
     words: Callable[[float], str],
-    small_is_good: bool,
+    groups: Sequence[str],
+    steps: Sequence[tuple[int, list[tuple[float, float]], float]] = (),
+    explained: str = "",
 ) -> Scatter | None:
-    known = [(name, x, score) for name, score in scores.items() if (x := x_of(name)) is not None and x > 0]
-    beside = tuple((name, f"{100 * score:.2f}") for name, score in scores.items() if not x_of(name))[:MOST]
-    if not known:
+    if not found:
         return None
-    shown = known[:MOST]
-    x_axis, x_ticks = _make_log_axis([x for _, x, _ in shown], words)
-    y_axis, y_ticks = _make_axis([score for *_, score in shown])
-    front = _find_front(shown, small_is_good)
-    points = place_labels(
-        [
-            Point(name, x_axis(x), y_axis(y), words(x), f"{100 * y:.2f}", name in front, name in front)
-            for name, x, y in shown
-        ]
+    have = {one.key for one in found}
+    beside = tuple((name, f"{100 * score:.2f}") for name, score in scores.items() if name not in have)
+    shown = sorted(sorted(found, key=lambda one: not one.front)[:MOST], key=lambda one: -one.score)
+    x_axis, x_ticks = make_x([one.x for one in shown])
+    y_axis, y_ticks = make_axis([one.score for one in shown])
+    points = [
+        Point(
+            one.key,
+            name_source(board.sources[one.key]),
+            x_axis(one.x),
+            y_axis(one.score),
+            words(one.x),
+            f"{100 * one.score:.2f}",
+            one.group,
+            one.front,
+        )
+        for one in shown
+    ]
+    lines = tuple(
+        (group, _draw_steps([(x_axis(x), y_axis(y)) for x, y in at], x_axis(end))) for group, at, end in steps
     )
-    path = "M" + "L".join(f"{p.x} {p.y}" for p in sorted((p for p in points if p.front), key=lambda p: p.x))
     return Scatter(
         f"{board.id}-{kind}",
         title,
         x_title,
-        f"{HEADLINE} × 100, average over types",
-        points,
+        _BY_SCORE,
+        place_labels(points),
         x_ticks,
         y_ticks,
-        (path,),
-        beside,
+        tuple((number, groups[number]) for number in sorted({one.group for one in shown})),
+        lines,
+        beside[:MOST],
         f"{x_title} not known",
-        len(known) - len(shown),
+        len(found) - len(shown),
+        explained,
     )
 
 
-def place_labels(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return the points with label positions: above and beside the point, moved down if another label is there."""
-    taken: list[tuple[float, float, float]] = []
-    placed: dict[int, Point] = {}
-    for number, point in sorted(enumerate(points), key=lambda one: (one[1].y, one[1].x)):
-        if not point.named:
-            continue
-        width = _LETTER * min(len(point.key), LABEL_LETTERS)
-        start = point.x + 6 if point.x < _TURN else point.x - 6 - width
-        beside = [y for left, right, y in taken if left < start + width and start < right]
-        y = point.y - 6
-        for other in sorted(beside):
-            if abs(other - y) < _LINE:
-                y = round(other + _LINE, 1)
-        taken.append((start, start + width, y))
-        end: Literal["start", "end"] = "start" if point.x < _TURN else "end"
-        placed[number] = replace(point, label=(round(point.x + (6 if end == "start" else -6), 1), y, end))
-    return tuple(placed.get(number, point) for number, point in enumerate(points))
+def _draw_steps(places: Sequence[tuple[float, float]], end: float) -> str:
+    """Return the path of a value that holds until the next place, and from the last one to `end`."""
+    first, *others = places
+    return f"M{first[0]} {first[1]}" + "".join(f"H{x}V{y}" for x, y in others) + f"H{end}"
 
 
-def _find_front(known: Sequence[tuple[str, float, float]], small_is_good: bool) -> set[str]:
-    """Return the Pareto front: those that no other exceeds in both smallness (or speed) and score."""
+def _mark_front(found: Sequence[_Place], *, small_is_good: bool) -> list[_Place]:
+    """Mark those that no other exceeds in both smallness (or speed) and score."""
     sign = 1 if small_is_good else -1
     best, front = -math.inf, set()
-    for name, _, score in sorted(known, key=lambda one: (sign * one[1], -one[2])):
-        if score > best:
-            best = score
-            front.add(name)
-    return front
+    for one in sorted(found, key=lambda one: (sign * one.x, -one.score)):
+        if one.score > best:
+            best = one.score
+            front.add(one.key)
+    return [_Place(one.key, one.x, one.score, one.group, one.key in front) for one in found]
 
 
 def _plot_depths(board: Board, scores: dict[str, float]) -> Scatter | None:
@@ -175,18 +289,20 @@ def _plot_depths(board: Board, scores: dict[str, float]) -> Scatter | None:
         return None
     chosen = dict(list(several.items())[:LINES])
     gains = {name: [(depth, mean - first) for depth, mean in curve] for name, curve in chosen.items()}
-    x_axis, x_ticks = _make_log_axis(
+    x_axis, x_ticks = make_log_axis(
         [depth for curve in gains.values() for depth, _ in curve], lambda v: f"{v:.0f}", exact=True
     )
-    y_axis, y_ticks = _make_axis([gain for curve in gains.values() for _, gain in curve] + [0.0])
-    points = place_labels(
-        [
-            Point(name, x_axis(depth), y_axis(gain), f"{depth:.0f}", format_signed(gain), named=depth == curve[-1][0])
-            for name, curve in gains.items()
-            for depth, gain in curve
-        ]
+    y_axis, y_ticks = make_axis([gain for curve in gains.values() for _, gain in curve] + [0.0])
+    names = {name: name_source(board.sources[name]) for name in gains}
+    points = tuple(
+        Point(name, names[name], x_axis(depth), y_axis(gain), f"{depth:.0f}", format_signed(gain), number, front=True)
+        for number, (name, curve) in enumerate(gains.items())
+        for depth, gain in curve
     )
-    lines = tuple("M" + "L".join(f"{x_axis(d)} {y_axis(g)}" for d, g in curve) for curve in gains.values())
+    lines = tuple(
+        (number, "M" + "L".join(f"{x_axis(d)} {y_axis(g)}" for d, g in curve))
+        for number, curve in enumerate(gains.values())
+    )
     alone = tuple((name, f"{100 * scores[name]:.2f}") for name in curves if name not in several)[:MOST]
     return Scatter(
         f"{board.id}-depth",
@@ -196,10 +312,12 @@ def _plot_depths(board: Board, scores: dict[str, float]) -> Scatter | None:
         points,
         x_ticks,
         y_ticks,
+        tuple(enumerate(names.values())),
         lines,
         alone,
         "run at one depth only",
         len(several) - len(chosen),
+        "A line for each model.",
     )
 
 
@@ -217,34 +335,3 @@ def _make_curve(run: Run) -> list[tuple[float, float]]:
             by_type.setdefault(scores.task.type, []).append(value)
         curve.append((float(depth), float(np.mean([np.mean(values) for values in by_type.values()]))))
     return curve
-
-
-def _make_axis(values: Sequence[float]) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
-    """Return a linear axis upwards for fractions, and round ticks in points."""
-    low, high = 100 * min(values), 100 * max(values)
-    step = next(s for s in (1, 2, 5, 10, 20, 50) if s * 5 >= high - low or s == 50)
-    bottom, top = step * math.floor(low / step), step * max(math.ceil(high / step), math.floor(low / step) + 1)
-
-    def place(value: float) -> float:
-        return round(BOTTOM - (100 * value - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
-
-    return place, tuple((place(tick / 100), f"{tick}".replace("-", "\u2212")) for tick in range(bottom, top + 1, step))
-
-
-def _make_log_axis(
-    values: Sequence[float], words: Callable[[float], str], *, exact: bool = False
-) -> tuple[Callable[[float], float], tuple[tuple[float, str], ...]]:
-    """Return a logarithmic axis to the right, and ticks at 1, 2, 5 times powers of ten, or at the values themselves."""
-    low, high = math.log10(min(values)), math.log10(max(values))
-    margin = max(0.08 * (high - low), 0.1)
-    start, end = low - margin, high + margin
-
-    def place(value: float) -> float:
-        return round(LEFT + (math.log10(value) - start) / (end - start) * (RIGHT - LEFT), 1)
-
-    if exact:
-        return place, tuple((place(value), words(value)) for value in sorted(set(values)))
-    factors = (1, 2, 5) if end - start < 2 else (1,)
-    decades = range(math.floor(start), math.ceil(end) + 1)
-    ticks = [factor * 10.0**decade for decade in decades for factor in factors]
-    return place, tuple((place(tick), words(tick)) for tick in ticks if start <= math.log10(tick) <= end)

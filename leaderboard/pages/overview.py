@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrb.leaderboard.charts import scatter
+from mrb.leaderboard.charts import axes
 from mrb.leaderboard.charts.plots import LEFT, MAX_ROWS, RIGHT, TOP, WIDTH, make_panels
-from mrb.leaderboard.charts.scatter import make_scatters
+from mrb.leaderboard.charts.scatter import explain_missing, make_scatters
 from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.pages.tables import Frame, list_choices
 from mrb.leaderboard.preview import describe_board
@@ -19,12 +19,11 @@ OVERVIEW_ROWS, FEWER_ROWS = 40, 15
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS}
 
 BOX = {
-    "width": scatter.WIDTH,
-    "height": scatter.HEIGHT,
-    "left": scatter.LEFT,
-    "right": scatter.RIGHT,
-    "bottom": scatter.BOTTOM,
-    "letters": scatter.LABEL_LETTERS,
+    "width": axes.WIDTH,
+    "height": axes.HEIGHT,
+    "left": axes.LEFT,
+    "right": axes.RIGHT,
+    "bottom": axes.BOTTOM,
 }
 
 
@@ -35,6 +34,7 @@ def make_files(site: Site) -> Iterator[Page]:
         Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if fewer else OVERVIEW_ROWS, PATH)
         for board in site.boards.values()
     ]
+    plots = {frame.board.id: make_scatters(frame.board) for frame in frames}
     yield render(
         "index.html.jinja",
         PATH,
@@ -44,7 +44,8 @@ def make_files(site: Site) -> Iterator[Page]:
         snapshot=site.snapshot,
         several_sets={table.suite for table in site.gains},
         panels={frame.board.id: make_panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
-        plots={frame.board.id: make_scatters(frame.board) for frame in frames},
+        plots=plots,
+        notes={frame.board.id: explain_missing(frame.board, plots[frame.board.id]) for frame in frames},
         plot=PLOT,
         box=BOX,
         **list_choices(frames),

@@ -55,7 +55,7 @@ def test_without_javascript_every_table_can_be_read(open_page: OpenPage) -> None
     assert page.locator("th button").count() == 0
     assert _names(page) == NAMES
     assert page.locator(FIRST).locator("th[data-column=licence]").is_visible(), "every column is there"
-    assert page.locator("figure.plots svg[role=img]").first.is_visible()
+    assert page.locator("figure.plots svg[role=group]").first.is_visible()
     page.locator(FIRST).get_by_role("link", name="all tasks").click()
     assert page.locator("table.board tbody.rows tr").count() == 4
     page.get_by_role("link", name="each task’s own measure").click()

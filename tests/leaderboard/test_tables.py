@@ -7,9 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from http.client import HTTPConnection
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ import pytest
 from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.leaderboard.build import build
-from mrb.leaderboard.charts.scatter import Point, make_scatters, place_labels
 from mrb.leaderboard.pages.exports import format_csv, format_json, format_latex, format_long_csv
 from mrb.leaderboard.serve import POLICY, make_server
 from mrb.leaderboard.site import Site, make_site
@@ -176,29 +173,6 @@ def test_a_snapshot_is_whole_listed_and_never_overwritten(make_run: Make, tmp_pa
 def test_a_board_without_snapshots_says_how_to_keep_one(make_run: Make, tmp_path: Path) -> None:
     build([make_run("one", 0.5, tasks=["mini-flag-t2i"])], tmp_path / "site")
     assert "--snapshot NAME" in (tmp_path / "site" / "snapshots" / "index.html").read_text()
-
-
-def test_plots_have_the_pareto_front_and_name_what_has_no_place(make_run: Make) -> None:
-    (board,) = _site(make_run("weak", 0.1), make_run("strong", 0.8)).boards.values()
-    (speed,) = make_scatters(board)
-    assert {point.key for point in speed.points if point.front} == {"strong"}, "as fast, and better"
-    assert speed.id == "mini-25-speed" and speed.lines[0].startswith("M")
-    slow = {"timings": {task_id: {"seconds": 200.0, "pairs": 100} for task_id in MINI}}
-    (board,) = _site(make_run("fast", 0.1), make_run("slow", 0.8, record=slow)).boards.values()
-    (speed,) = make_scatters(board)
-    assert {point.key for point in speed.points if point.front} == {"fast", "slow"}
-
-
-@pytest.mark.slow
-def test_no_label_of_a_plot_stands_on_another(make_run: Make) -> None:
-    (board,) = _site(*[make_run(f"run-{n}", 0.5 + n / 1000) for n in range(6)]).boards.values()
-    (speed,) = make_scatters(board)
-    assert len({point.label for point in speed.points if point.named}) == sum(point.named for point in speed.points)
-    alike = [Point(f"p{n}", 400.0, 100.0 + n, "", "", named=True) for n in range(5)]
-    heights = sorted(point.label[1] for point in place_labels(alike))
-    assert all(b - a >= 11 for a, b in pairwise(heights)) and heights[0] == 94
-    apart = place_labels([replace(alike[0], x=60.0), alike[0], replace(alike[1], named=False)])
-    assert [point.label for point in apart] == [(66.0, 94.0, "start"), (394.0, 94.0, "end"), (0.0, 0.0, "start")]
 
 
 @pytest.mark.parametrize(
