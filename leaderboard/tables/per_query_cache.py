@@ -29,7 +29,7 @@ from mrb.hub.manifest import find_cache_root
 from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.metrics.aggregation import average_queries
 from mrb.metrics.measures import HEADLINE, Float64, measure_queries
-from mrb.results.run import Run, TaskScores, make_task_scores
+from mrb.results.run import Run, TaskScores, hash_query_ids, make_task_scores
 from mrb.results.schema import CLUSTER_COLUMN, Result
 from mrb.submission.reader import ReceivedSubmission
 from mrb.submission.validate import SAME, find_missing_input, read_checked_rankings, recompute_result
@@ -92,7 +92,7 @@ def _load_values(received: ReceivedSubmission, task_id: str, pack: Path | None) 
 
 def _load_judgements(pack: Path, result: Result, task: Task, suite: Suite | None) -> PackedJudgements:
     """Load a pack for a result. Raises CandidatesError or ResultError if it is not that of the result's list."""
-    sample = suite.sample if suite is not None and result.data.selection == "sample" else None
+    sample = suite.sample if suite is not None and result.data.selection != "all" else None
     limit = result.counts.queries if result.data.selection == "limit" else None
     judged = load_packed_judgements(pack, task, result.candidates.depth, limit=limit, sample=sample)
     check_packed_result(judged.info, result, task, str(pack))
@@ -125,14 +125,17 @@ def compute_first_stage_values(comparison: TableGroup, task_id: str) -> Float64 
     pack = find_pack(task_id, comparison.packs, identity.candidates)
     if pack is not None:
         judged = _load_judgements(pack, scores.result, task, comparison.suite)
+        if hash_query_ids(judged.query_ids) != identity.queries:
+            raise ResultError(f"{pack}: its queries are not those of the results on {task_id}")
         return judged.measure_first_stage()[str(HEADLINE)]
     frozen = task.candidates
     if frozen is None or (identity.candidates, identity.task_hash) != (frozen.sha256, task.hash):
         return None
     if identity.revision != task.revision or find_missing_input(task) is not None:
         return None
-    sample = comparison.suite.sample if comparison.suite and identity.selection == "sample" else None
-    return compute_first_values(load_result_plan(scores.result, sample, None, task_id, task))
+    sample = comparison.suite.sample if comparison.suite and identity.selection != "all" else None
+    plan = load_result_plan(scores.result, sample, None, task_id, task)
+    return compute_first_values(plan) if hash_query_ids(plan.query_ids) == identity.queries else None
 
 
 def compute_first_values(plan: Plan) -> Float64:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from mrb.candidates.candidate_sets import load_published_lists
 from mrb.candidates.judgement_packs import PACK_SUFFIX, check_pack, read_pack
 from mrb.candidates.pull_lists import copy_list, find_local_lists, list_hub_folder
-from mrb.data.task import Task, load_task
+from mrb.data.task import Task, is_registered, load_task
 from mrb.errors import CandidatesError, MRBError
 from mrb.hub.address import HubFolder, is_address, parse_address
 from mrb.hub.client import is_offline, remove_cached_file, verify_file
 from mrb.hub.manifest import find_cache_root
 from mrb.hub.revision import name_folder, resolve_revision
+
+logger = logging.getLogger(__name__)
 
 
 def find_local_packs(given: str | None, tasks: Sequence[Task] = ()) -> Path | None:
@@ -66,6 +69,9 @@ def pull_packs(source: HubFolder, tasks: Sequence[Task]) -> Path:
         name = Path(file.path).name
         task_id = name.removesuffix(PACK_SUFFIX)
         if not name.endswith(PACK_SUFFIX) or (wanted and task_id not in wanted) or (folder / name).is_file():
+            continue
+        if not is_registered(task_id):
+            logger.info(f"passed over: {file.path}: no task has this name")
             continue
         local, _ = verify_file(manifest, file.path)
         try:

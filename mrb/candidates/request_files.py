@@ -28,11 +28,15 @@ def iterate_requests(rows: Iterable[tuple[str, object]]) -> Iterator[tuple[str, 
         >>> list(iterate_requests([("line 1", row)]))
         [('7', 'a', 2.5, 'line 1: candidate 1')]
     """
+    seen: set[str] = set()
     for place, row in rows:
         query, candidates = (row.get("query"), row.get("candidates")) if isinstance(row, dict) else (None, None)
         if not isinstance(query, dict) or not isinstance(candidates, list):
             raise ResultError(f"{place}: wanted an object with `query` and a list `candidates`, as RankLLM writes them")
         query_id = _read_id(query, "qid", f"{place}: query")
+        if query_id in seen:
+            raise ResultError(f"{place}: query {query_id!r} occurs twice")
+        seen.add(query_id)
         for number, candidate in enumerate(candidates, start=1):
             where = f"{place}: candidate {number}"
             if not isinstance(candidate, dict):

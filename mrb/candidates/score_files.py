@@ -283,14 +283,29 @@ def _iterate_array(path: Path) -> Iterator[tuple[str, object]]:
 
 
 def _read_top_ranked(path: Path) -> Iterator[tuple[str, str, float]]:
-    """Yield the pairs of mteb's table; the score is minus the rank, because the table has no scores."""
-    for place, query_id, doc_ids in _iterate_ranked(path):
-        if not isinstance(query_id, str) or not isinstance(doc_ids, list):
+    """Yield the pairs of mteb's table; the score is minus the rank, because the table has no scores.
+
+    Ids may be whole numbers, which mteb reads as texts.
+    """
+    seen: set[str] = set()
+    for place, stated, doc_ids in _iterate_ranked(path):
+        query_id = _read_id(stated)
+        if query_id is None or not isinstance(doc_ids, list):
             raise ResultError(f"{place}: wanted {_RANKED[0]}, a text, and {_RANKED[1]}, a list of texts")
-        for rank, doc_id in enumerate(doc_ids, start=1):
-            if not isinstance(doc_id, str):
+        if query_id in seen:
+            raise ResultError(f"{place}: query {query_id!r} occurs twice")
+        seen.add(query_id)
+        for rank, named in enumerate(doc_ids, start=1):
+            doc_id = _read_id(named)
+            if doc_id is None:
                 raise ResultError(f"{place}, column {_RANKED[1]}: rank {rank} is no document id")
             yield query_id, doc_id, -float(rank)
+
+
+def _read_id(value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _iterate_ranked(path: Path) -> Iterator[tuple[str, object, object]]:

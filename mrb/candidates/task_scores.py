@@ -74,10 +74,23 @@ def _turn_ids(scores: Scores, task: Task, part: Part) -> Scores:
     found = {
         ids.read_query(query): {ids.read_document(doc): docs[doc] for doc in docs} for query, docs in scores.items()
     }
+    if len(found) < len(scores):
+        raise ResultError(
+            f"{task.id}: two queries of the file are one of the task, such as {_find_double(scores, ids)}"
+        )
+    for query, docs in scores.items():
+        if len(found[ids.read_query(query)]) < len(docs):
+            raise ResultError(f"{task.id}, query {query!r}: two of its documents in the file are one of the task")
     if found.keys() != scores.keys():
         first = next(iter(scores))
         logger.info(f"{task.id}: ids are read as the task's: {first!r} is {ids.read_query(first)!r}")
     return found
+
+
+def _find_double(scores: Scores, ids: IdForms) -> str:
+    seen: dict[str, str] = {}
+    pairs = ((seen.setdefault(ids.read_query(query), query), query) for query in scores)
+    return next(f"{first!r} and {second!r}" for first, second in pairs if first != second)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def test_a_judgement_pack_travels_with_its_list_and_alone(hub: Hub, mrb: Mrb, ma
     assert done.stdout.startswith(f"lists/{task}.judgements: "), done.stderr
     assert mrb("candidates", "push", "lists", PLACE, env=LOGGED_IN).returncode == 0
     commit = hub.branches["org/lists", "main"]
+    hub.repositories["org/lists", commit]["notes.judgements"] = b"no task has this name"
     assert f"{task}.judgements" in hub.repositories["org/lists", commit]
 
     hub.requests.clear()
@@ -83,6 +84,7 @@ def test_a_judgement_pack_travels_with_its_list_and_alone(hub: Hub, mrb: Mrb, ma
     assert mrb(*words, "--to", "results").returncode == 0
     done = mrb("leaderboard", "build", "results", "--candidates", PLACE)
     assert done.returncode == 0, done.stderr
+    assert "passed over: notes.judgements: no task has this name" in done.stderr
     assert [asked for asked in hub.requests if f"{task}.judgements" in asked]
     assert not [asked for asked in hub.requests if ".parquet" in asked], "lists are not fetched for a board"
 

@@ -113,3 +113,27 @@ def test_a_table_of_hakari_is_read_and_its_safeguard_left_out(tmp_path: Path) ->
     scores = read_scores(tmp_path / "NanoX-00000-of-00001.parquet")
     made = import_candidates(data, scores, first_stage="reranking_hybrid", depth=2, track="hakari").candidates
     assert made.get("q0")[0] == ["d2", "d0"]
+
+
+def test_a_query_in_two_rows_is_refused_not_joined(tmp_path: Path) -> None:
+    path = tmp_path / "top_ranked.jsonl"
+    rows = [{"query-id": 7, "corpus-ids": [1, "b"]}, {"query-id": "7", "corpus-ids": ["c"]}]
+    path.write_text(json.dumps(rows[0]) + "\n")
+    assert read_scores(path) == {"7": {"1": -1.0, "b": -2.0}}, "mteb reads whole numbers as texts"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ResultError, match=r"top_ranked\.jsonl, line 2: query '7' occurs twice"):
+        read_scores(path)
+    requests = tmp_path / "requests.jsonl"
+    requests.write_text(f"{REQUEST}\n{REQUEST}\n")
+    with pytest.raises(ResultError, match=r"requests\.jsonl, line 2: query 'q1' occurs twice"):
+        read_scores(requests)
+
+
+def test_ids_that_become_one_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.trec"
+    path.write_text("query-test-7 Q0 d 1 2.5 tag\n7 Q0 e 1 2.5 tag\n")
+    with pytest.raises(ResultError, match="docvqa: two queries of the file are one of the task, such as 'query-"):
+        read_task_scores(path, load_task("docvqa"))
+    path.write_text("7 Q0 corpus-test-3 1 2.5 tag\n7 Q0 3 2 2.0 tag\n")
+    with pytest.raises(ResultError, match="docvqa, query '7': two of its documents in the file are one"):
+        read_task_scores(path, load_task("docvqa"))

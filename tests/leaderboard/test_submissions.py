@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import re
@@ -11,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from mrb.candidates.judgement_packs import build_pack, write_pack
 from mrb.cli.main import cli
-from mrb.data.task import load_suite, load_task
+from mrb.data.task import Sample, load_suite, load_task
 from mrb.errors import MRBError, ResultError
+from mrb.evaluation.measure import measure
 from mrb.evaluation.plan import load_plan
 from mrb.evaluation.spec import TaskSpec
 from mrb.leaderboard.build import build
@@ -27,6 +30,7 @@ from mrb.leaderboard.tables import per_query_cache
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, Table
 from mrb.leaderboard.tables.runs import read_entries, read_runs
 from mrb.leaderboard.tables.table_grouping import group_runs
+from mrb.rerankers.declaration import load_reranker
 from mrb.results.run import average_over_tasks, average_over_types, compute_suite_averages, load_run
 from mrb.submission.as_run import to_run
 from mrb.submission.reader import read_submission_folder
@@ -84,11 +88,11 @@ def test_stored_averages_are_those_that_the_run_gives(tmp_path: Path) -> None:
     received = read_submission_folder(submitted(run.folder, tmp_path))
     stored = to_run(received)
     assert received.submission.averages == compute_suite_averages(run, MINI)
-    for measure in ("nDCG@10", "MRR@10"):
+    for name in ("nDCG@10", "MRR@10"):
         for average in (average_over_tasks, average_over_types):
-            assert average(run, MINI.tasks, measure) == average(stored, MINI.tasks, measure)
-        of_type = average_over_tasks(stored, ["mini-faq-t2t"], measure)
-        assert of_type == average_over_tasks(run, ["mini-faq-t2t"], measure)
+            assert average(run, MINI.tasks, name) == average(stored, MINI.tasks, name)
+        of_type = average_over_tasks(stored, ["mini-faq-t2t"], name)
+        assert of_type == average_over_tasks(run, ["mini-faq-t2t"], name)
     assert average_over_tasks(stored, MINI.tasks[:2], "MRR@10").interval is None, "no average of the suite"
 
 
@@ -122,8 +126,9 @@ def test_the_first_view_stays_small_however_many_there_are(many: Path) -> None:
     (page,) = overview.make_files(site)
     assert len(site.runs) == 60 and page.path == "index.html" and page.data.count(b"<tr data-run=") == 40
     loaded = set(re.findall(rb'"(static/[^"]+)"', page.data))
-    files = {one.path.encode(): len(one.data) for one in assets.make_files(site)}
-    assert len(page.data) + sum(files[path] for path in loaded) < 200_000
+    files = {one.path.encode(): one.data for one in assets.make_files(site)}
+    sent = [len(gzip.compress(data)) for data in (page.data, *(files[path] for path in loaded))]
+    assert sum(sent) < 60_000, "bytes as servers send them"
 
 
 def test_packs_give_a_board_of_submissions_what_data_gives_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +156,21 @@ def test_packs_give_a_board_of_submissions_what_data_gives_it(tmp_path: Path, mo
     write_pack(build_pack(data, changed.candidates), tmp_path / "packs" / f"{task.id}.judgements")
     with pytest.raises(ResultError, match=rf"rankings/{task.id}\.parquet: nDCG@5 is .*, mrb__random-1 states "):
         build([tmp_path / "results"], tmp_path / "other", packs=tmp_path / "packs")
+
+
+def test_a_trial_of_a_sampled_suite_is_measured_on_its_own_queries(tmp_path: Path) -> None:
+    task = load_task("mini-faq-t2t")
+    plan = load_plan(TaskSpec(task, 25, None, limit=5, sample=Sample(queries=50)))
+    scores = {query_id: np.arange(plan.size(query_id), dtype=np.float32) for query_id in plan.query_ids}
+    result = measure(plan, scores, load_reranker("random").info).result
+    path = tmp_path / "mini-faq-t2t.judgements"
+    write_pack(build_pack(plan.data, plan.candidates), path)
+    judged = per_query_cache._load_judgements(
+        path, result, task, MINI.model_copy(update={"sample": Sample(queries=50)})
+    )
+    assert result.data.selection == "limit" and judged.query_ids == plan.query_ids
+    stated = result.first_stage["nDCG@10"].mean
+    assert judged.measure_first_stage()["nDCG@10"].mean() == pytest.approx(stated)
 
 
 def test_tasks_whose_data_is_not_here_are_not_recomputed_and_said_to_be_so(many: Path) -> None:
