@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mrb.baselines._util.http_client import Service, ServiceError
 from mrb.baselines._util.rerank_shapes import SHAPES, ShapeName
-from mrb.data.inputs import StatedInputs
+from mrb.data.inputs import PLURAL, Side, StatedInputs
 from mrb.data.items import Item
+from mrb.data.task import Modality
 from mrb.errors import AdapterError
+from mrb.rerankers.declaration import parse_inputs
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
@@ -25,8 +27,8 @@ class RerankAPI:
 
     Options: `url` (full address of the call), `model` (its name on the server), `shape` (form of calls and answers:
     "vllm", with images as content parts; "cohere", also Jina's, texts alone; "openrouter"; "tei"), `api_key_env` (name
-    of the environment variable with the key, sent as a bearer token), `inputs` (what the served model takes; default
-    text), `max_images` (how many of one query or document; null: any number), `kind` ("setwise" for a model that reads
+    of the environment variable with the key, sent as a bearer token), `inputs` (what the served model takes: a list, or
+    an object with the lists `query` and `document`; default text), `max_images` (how many of one query or document; null: any number), `kind` ("setwise" for a model that reads
     all documents together), `timeout` (seconds per attempt), `retries` (further attempts after 429, 5xx, a lost
     connection or a time-out), `requests_per_minute`, `max_documents` (per call, longer lists are split; default: 32 for
     tei, else 100), `concurrency`, `instruction_field` (field for the task's instruction; not sent by default), `extra`
@@ -68,12 +70,8 @@ class RerankAPI:
             raise AdapterError(f"rerank-api: max_documents is {max_documents}, wanted a whole number from 1")
         if max_images != 1 and not self._shape.several_images:
             raise AdapterError(f"rerank-api: shape={shape} takes one image; max_images is for shape=vllm")
-        beyond = [modality for modality in inputs if modality not in self._shape.candidates]
-        if beyond:
-            raise AdapterError(f"rerank-api: shape={shape} takes {', '.join(self._shape.candidates)}, not {beyond[0]}")
         self.model = model
-        queries = self._shape.queries
-        self.inputs = inputs if set(inputs) <= set(queries) else {"query": queries, "document": inputs}
+        self.inputs: StatedInputs = _fit_inputs(inputs, shape)
         self.max_images = max_images
         self.kind = kind
         self.max_documents = max_documents
@@ -138,6 +136,26 @@ class RerankAPI:
             absent = next(index for index in range(count) if index not in found)
             raise self._service.make_error(f"no score for document {absent} of {count}", answer)
         return [found[index] for index in range(count)]
+
+
+def _fit_inputs(stated: StatedInputs, shape: ShapeName) -> StatedInputs:
+    """Return what is stated, by side. One list for both sides loses what the shape's queries cannot hold.
+
+    Raises AdapterError if the shape cannot hold something that is stated for documents, or for queries alone.
+    """
+    inputs, queries = parse_inputs("rerank-api", stated), SHAPES[shape].queries
+    _check_side(shape, "document", inputs.document, SHAPES[shape].candidates)
+    if isinstance(stated, Mapping):
+        _check_side(shape, "query", inputs.query, queries)
+        return {"query": inputs.query, "document": inputs.document}
+    held = tuple(modality for modality in inputs.query if modality in queries)
+    return {"query": held or queries, "document": inputs.document}
+
+
+def _check_side(shape: ShapeName, side: Side, stated: Sequence[Modality], taken: Sequence[Modality]) -> None:
+    for modality in stated:
+        if modality not in taken:
+            raise AdapterError(f"rerank-api: shape={shape} takes {PLURAL[side]} of {', '.join(taken)}, not {modality}")
 
 
 def _to_finite(value: object) -> float | None:

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from mrb.baselines._util.http_client import ServiceError
-from mrb.data.inputs import Inputs
+from mrb.baselines._util.rerank_shapes import SHAPES, ShapeName
+from mrb.data.inputs import PLURAL, Inputs
 from mrb.data.items import Item
 from mrb.errors import AdapterError
 from mrb.rerankers.declaration import LoadedReranker, load_reranker
@@ -117,8 +118,24 @@ def test_cohere_and_jina_get_texts_alone(server: Server, load: Callable[..., Loa
     assert ask(load(shape="cohere"), QUERY, DOCUMENTS) == EXPECTED
     assert server.calls == [{"model": "toy", "query": "red fox", "documents": ["blue", "red fox", "red"], "top_n": 3}]
     said = read_error(AdapterError, load, shape="cohere", inputs='["text", "image"]')
-    assert said == "rerank-api: shape=cohere takes text, not image"
+    assert said == "rerank-api: shape=cohere takes documents of text, not image"
     assert "is for shape=vllm" in read_error(AdapterError, load, shape="cohere", max_images="2")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_inputs_by_side_are_those_that_the_shape_holds(load: Callable[..., LoadedReranker], shape: ShapeName) -> None:
+    """Nemotron or LightOn-PW behind vLLM: texts as queries, pages as documents."""
+    queries, documents = SHAPES[shape].queries, SHAPES[shape].candidates
+    stated = json.dumps({"query": ["text"], "document": documents})
+    assert load(shape=shape, inputs=stated).info.inputs == Inputs(query=("text",), document=documents)
+    assert load(shape=shape, inputs=json.dumps(documents)).info.inputs == Inputs(query=queries, document=documents)
+    for side, taken in (("query", queries), ("document", documents)):
+        wide = json.dumps({"query": ["text"], "document": ["text"]} | {side: ["text", "image"]})
+        if "image" in taken:
+            assert load(shape=shape, inputs=wide)
+        else:
+            said = read_error(AdapterError, load, shape=shape, inputs=wide)
+            assert said == f"rerank-api: shape={shape} takes {PLURAL[side]} of text, not image"
 
 
 def test_openrouter_gets_an_image_under_its_own_name(server: Server, load: Callable[..., LoadedReranker]) -> None:
