@@ -28,11 +28,12 @@ class RerankAPI:
     Options: `url` (full address of the call), `model` (its name on the server), `shape` (form of calls and answers:
     "vllm", with images as content parts; "cohere", also Jina's, texts alone; "openrouter"; "tei"), `api_key_env` (name
     of the environment variable with the key, sent as a bearer token), `inputs` (what the served model takes: a list, or
-    an object with the lists `query` and `document`; default text), `max_images` (how many of one query or document; null: any number), `kind` ("setwise" for a model that reads
-    all documents together), `timeout` (seconds per attempt), `retries` (further attempts after 429, 5xx, a lost
-    connection or a time-out), `requests_per_minute`, `max_documents` (per call, longer lists are split; default: 32 for
-    tei, else 100), `concurrency`, `instruction_field` (field for the task's instruction; not sent by default), `extra`
-    (further fields of every call, as JSON; published with results).
+    an object with the lists `query` and `document`; default text), `max_images` (how many of one query or document;
+    null: any number), `kind` ("setwise" for a model that reads all documents together), `timeout` (seconds per
+    attempt), `retries` (further attempts after 429, 5xx, a lost connection or a time-out), `requests_per_minute`,
+    `max_documents` (per call, longer lists are split; default: 32 for tei, else 100), `concurrency`,
+    `instruction_field` (field for the task's instruction; not sent by default), `extra` (further fields of every call,
+    as JSON; published with results).
 
     Covers what `inputs` and `max_images` say. Licence: that of the service; the adapter is Apache-2.0, part of MRB.
     """
