@@ -71,7 +71,7 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Pa
     wanted = {path for _, path in NAVIGATION}
     wanted |= {f"tasks/{task_id}.html" for task_id in (*MINI, "scifact", "arxivqa")}
     wanted |= {f"models/{name}.html" for name in ("one", "Two.b_c-d", "oracle", "hostile")}
-    wanted |= {"compare/hostile/one.html", "snapshots/index.html"}
+    wanted |= {"compare/hostile/one.html", "snapshots/index.html", "submit.html"}
     suites = ("mini-25", "mini-10", "mini-text-query-25", "mini-text-query-10")
     wanted |= {f"tables/{name}/columns.html" for name in (*suites, "single-100")}
     wanted |= {f"embed/{name}.html" for name in (*suites, "single-100")}
@@ -141,7 +141,9 @@ def test_the_navigation_says_where_one_is(pages: dict[str, Any]) -> None:
         header = page.source.partition("<main")[0]
         current = [stated for _, stated in page.tags if "aria-current" in stated and f'"{stated["href"]}"' in header]
         section = path if "/" not in path else path.partition("/")[0] + ".html"
-        section = {"tables.html": "index.html", "snapshots.html": "about.html"}.get(section, section)
+        section = {"tables.html": "index.html", "snapshots.html": "about.html", "submit.html": "about.html"}.get(
+            section, section
+        )
         up = "../" * path.count("/")
         kind = "page" if path == section else "true"
         assert current == [{"href": up + section, "aria-current": kind}], path
