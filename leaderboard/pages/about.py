@@ -13,8 +13,10 @@ STEPS = (
     ("Run the model", "mrb run --model surface --suite mini"),
     (
         "Make the submission",
-        ("mrb submission make runs/surface --organisation example-lab --model-name surface --kind other "
-        "--licence Apache-2.0 --links https://example.org/surface"),
+        (
+            "mrb submission make runs/surface --organisation example-lab --model-name surface --kind other "
+            "--licence Apache-2.0 --links https://example.org/surface"
+        ),
     ),
     ("Check it as the board will", "mrb submission validate submissions/example-lab__surface"),
     (
