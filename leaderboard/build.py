@@ -21,6 +21,7 @@ from mrb.leaderboard.pages import (
     assets,
     badges,
     compare,
+    data_index,
     embed,
     exports,
     first_stages,
@@ -59,6 +60,7 @@ KINDS: tuple[PageKind, ...] = (
     records,
     badges,
     embed,
+    data_index,
     assets,
 )
 """All page kinds of the site. They are written from last to first, so that everything the overview links to exists when

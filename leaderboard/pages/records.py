@@ -19,14 +19,14 @@ from mrb.submission.schema import SUBMISSION_FILE
 def make_files(site: Site) -> Iterator[Page]:
     """Yield the records and results of every run, byte for byte unless an older MRB left something private in them."""
     for run in site.runs:
-        for path, source in _copies(run, site.cards[run.name]).items():
+        for path, source in list_copies(run, site.cards[run.name]).items():
             data = source.read_bytes()
             value = json.loads(data)
             public = redact(value)
             yield Page(path, data if public == value else json.dumps(public, indent=2, ensure_ascii=False).encode())
 
 
-def _copies(run: Run, card: RunCard) -> dict[str, Path]:
+def list_copies(run: Run, card: RunCard) -> dict[str, Path]:
     """Return each file's path in the site, and its source."""
     if run.stored is not None:
         return {card.record_path: run.folder / SUBMISSION_FILE}

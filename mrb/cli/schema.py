@@ -6,7 +6,10 @@ import click
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["result", "run", "noise", "submission", "verified", "badge", "board"]))
+@click.argument(
+    "name",
+    type=click.Choice(["result", "run", "noise", "submission", "verified", "badge", "board", "data-index", "table"]),
+)
 def command(name: str) -> None:
     """Print the JSON Schema of result.json, run.json, noise.json, submission.json, the record of a verification, or of
     a file of the board.
@@ -16,6 +19,7 @@ def command(name: str) -> None:
     from mrb._util.model import Model
     from mrb.leaderboard.badges import Badge
     from mrb.leaderboard.board_summary import BoardSummary
+    from mrb.leaderboard.data_index import DataIndex, TableFile
     from mrb.results.noise import NoiseRecord
     from mrb.results.schema import Result, RunRecord
     from mrb.submission.schema import Submission
@@ -29,5 +33,7 @@ def command(name: str) -> None:
         "verified": VerificationRecord,
         "badge": Badge,
         "board": BoardSummary,
+        "data-index": DataIndex,
+        "table": TableFile,
     }
     click.echo(json.dumps(models[name].model_json_schema(), indent=2, sort_keys=True))

@@ -82,5 +82,5 @@ def test_every_local_link_leads_to_a_file() -> None:
 
 
 def test_the_schemas_in_docs_are_those_of_the_models(mrb: Mrb) -> None:
-    for name in ("result", "run", "noise", "submission", "verified", "badge", "board"):
+    for name in ("result", "run", "noise", "submission", "verified", "badge", "board", "data-index", "table"):
         assert (ROOT / "docs" / "schema" / f"{name}.json").read_text() == mrb("schema", name).stdout
