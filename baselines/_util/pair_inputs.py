@@ -6,7 +6,7 @@ leave their content out of the prompt: so it is rendered with probes, and what r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ Message = dict[str, Any]
 class PairInputs:
     """What a model takes. `refused` gives, by side and modality, why the model does not take it.
 
-    `max_images` is 1 if two images of one document are refused, else None.
+    `max_images` is 1 if the second image of a query or document is refused or left out of the prompt, else None.
     """
 
     inputs: Inputs
@@ -70,9 +70,9 @@ def derive_pair_inputs(name: str, path: str, model: Any) -> PairInputs:
         if said := next(filter(None, (_render(render, modality, other)[1] for other in taken["document"])), ""):
             refused["query", modality] = said
     inputs = Inputs(query=tuple(m for m in MODALITIES if not refused["query", m]), document=tuple(taken["document"]))
-    image = _make_image()
-    _, two = _try(render, {"text": "a"}, {"image": [image, image]})
-    return PairInputs(inputs, {key: why for key, why in refused.items() if why}, 1 if two else None)
+    taken["query"] = list(inputs.query)
+    most = None if all(_shows_second_image(render, side, taken[side]) for side in SIDES) else 1
+    return PairInputs(inputs, {key: why for key, why in refused.items() if why}, most)
 
 
 def narrow_inputs(name: str, path: str, found: PairInputs, stated: Inputs) -> Inputs:
@@ -138,6 +138,20 @@ def _find_refusal(render: Callable[[Any, Any], str], side: Side, modality: Modal
     if any(show(other) == (shown, "") for other in others):
         return "its chat template leaves the content out"
     return ""
+
+
+def _shows_second_image(render: Callable[[Any, Any], str], side: Side, taken: Sequence[Modality]) -> bool:
+    """Return whether the second image of an item changes the prompt; True for a side that takes no image."""
+    if taken == ["text"]:
+        return True
+    image, text = _make_image(), {"text": "a"}
+
+    def show(images: list[Any]) -> tuple[str, str]:
+        content = {"image": images} if "image" in taken else {"image": images, **text}
+        return _try(render, *((content, text) if side == "query" else (text, content)))
+
+    two, said = show([image, image])
+    return not said and two != show([image])[0]
 
 
 def _render(render: Callable[[Any, Any], str], query: Modality, document: Modality) -> tuple[str, str]:

@@ -75,6 +75,19 @@ def test_what_does_not_reach_the_prompt_is_not_taken(
     assert derive(model, template, monkeypatch).inputs == Inputs(query=query, document=document)
 
 
+@pytest.mark.parametrize("one", ["message['role'] == 'query'", "message['role'] == 'document'", "true", "false"])
+def test_a_template_that_shows_the_first_image_alone_takes_one(
+    model: Any, monkeypatch: pytest.MonkeyPatch, one: str
+) -> None:
+    template = (
+        "{% for message in messages %}{% set ns = namespace(n=0) %}{{ message.role }}:{% for p in message['content'] %}"
+        "{% if p.type == 'text' %}{{ p.text }}{% elif ns.n == 0 or not (ONE) %}{% set ns.n = 1 %}<image>{% endif %}"
+        "{% endfor %};{% endfor %}"
+    )
+    info = derive(model, template.replace("ONE", one), monkeypatch)
+    assert (info.inputs, info.max_images) == (ALL, None if one == "false" else 1)
+
+
 def test_a_published_template_that_writes_any_role_takes_everything(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
