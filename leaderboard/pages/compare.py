@@ -79,7 +79,15 @@ def make_files(site: Site) -> Iterator[Page]:
         shown = tuple(runs[:MAX_RUNS])
         tables.append(Compared(table.comparison.title, shown, cells, len(runs), len(table.runs)))
     common: dict[str, Any] = {"max_runs": MAX_RUNS, "get_pair_path": get_pair_path}
+    yield make_data_script("compared", [_list_compared(table) for table in tables])
     yield render("compare.html.jinja", "compare.html", tables=tables, first=first, **common)
+
+
+def _list_compared(table: Compared) -> dict[str, list[str]]:
+    """Return the runs that have pair pages, in their order, and the pairs of them that have none."""
+    names = [run.name for run in table.runs]
+    pairs = [(base, other) for place, base in enumerate(names) for other in names[:place]]
+    return {"names": names, "missing": [f"{base}/{other}" for base, other in pairs if (base, other) not in table.cells]}
 
 
 def get_pair_path(base: str, other: str) -> str:

@@ -192,6 +192,17 @@ const LOGIC = (function () {
   }
 
   /**
+   * The page of two runs, as a path of the site, or undefined if there is none: `tables` as compare.py lists them.
+   * @param {string[]} runs
+   * @param {{ names: string[], missing: string[] }[]} tables
+   */
+  function findPairPage(runs, tables) {
+    const table = tables.find(({ names }) => runs.every((name) => names.includes(name)));
+    const [pair] = table ? findPairs(runs, table.names) : [];
+    return pair && !table?.missing.includes(pair) ? "compare/" + pair + ".html" : undefined;
+  }
+
+  /**
    * Hundredths of a point as text: 6309 is 63.09.
    * @param {number} value
    */
@@ -229,6 +240,7 @@ const LOGIC = (function () {
     cleanPicked,
     cleanRuns,
     findPairs,
+    findPairPage,
     formatPoints,
     formatGain,
     signClass,

@@ -40,6 +40,15 @@
     link.setAttribute("href", place.dataset.compare + "?runs=" + encodeURIComponent(picked.join(",")));
     const said = picked.length === 1 ? ["1 picked: pick another to compare"] : [link];
     place.replaceChildren(...(picked.length ? said : []));
+    if (picked.length === 2) {
+      DATA.get("compared").then(
+        function (tables) {
+          const page = LOGIC.findPairPage(picked, tables);
+          link.setAttribute("href", page ? place.dataset.root + page : link.href);
+        },
+        () => {}, // the page of any pair does as well
+      );
+    }
   });
   document.addEventListener("board-drawn", addBoxes);
 })();

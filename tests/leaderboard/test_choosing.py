@@ -33,6 +33,7 @@ def test_picked_models_are_compared_by_keyboard(open_page: OpenPage) -> None:
     for name in ("alpha", "beta"):
         page.locator(f"tr[data-run={name}] input").focus()
         page.keyboard.press("Space")
+    expect(page.locator("#picked a")).to_have_attribute("href", "compare/alpha/beta.html")
     page.locator("#filter").fill("gamma")
     expect(page.locator("table.board >> nth=0 >> tbody.rows tr")).to_have_count(1)
     page.locator("tr[data-run^=gamma] input").check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from mrb.leaderboard.build import build
-from mrb.leaderboard.pages.compare import format_p_value
+from mrb.leaderboard.pages.compare import format_p_value, make_files
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables import pairs as pairing
 from mrb.leaderboard.tables.pairs import compare_pairs, dots, list_compared_runs
@@ -84,6 +85,17 @@ def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
 
 
 @pytest.mark.slow
+def test_the_page_starts_with_the_best_two_that_differ(make_run: Build) -> None:
+    folders = [make_run(name, skill, tasks=["mini-flag-t2i"]) for name, skill in (("a", 0.8), ("b", 0.3))]
+    again = folders[0].with_name("again")
+    shutil.copytree(folders[0], again)
+    site = make_site(read_entries([*folders, again]))
+    pages = {page.path: page.data.decode() for page in make_files(site)}
+    assert re.findall(r'value="([^"]*)" selected', pages["compare.html"]) == ["a", "b"], "not a and its copy"
+    (listed,) = json.loads(pages["data/compared.js"].removeprefix("DATA.put(...").removesuffix(");\n"))[1]
+    assert listed == {"names": ["a", "again", "b"], "missing": []} and "compare/b/again.html" in pages
+
+
 def test_the_matrix_says_how_often_a_run_wins(make_run: Build, tmp_path: Path) -> None:
     folders = [make_run(name, skill, tasks=TASKS) for name, skill in {"a": 0.9, "b": 0.2}.items()]
     (pair,) = compare_pairs(_runs(*folders))

@@ -87,6 +87,7 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Pa
     }
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     loaded = {f"data/compare/{cell}.js" for cell in _values(pages["compare.html"], "data-pair")}
+    loaded |= {"data/compared.js"}  # by the overview, once two models are picked
     explorer = {f"static/{name}.js" for name in ("queries", "lists", "gains")}  # this board has no task in it
     explorer |= {"preview.png"}  # previews name it by its full address
     for page in pages.values():

@@ -147,6 +147,22 @@ test("of a pair the run that stands higher is the other, whatever the order of c
   assert.deepEqual(LOGIC.findPairs(["weak", "best", "good"], names), ["good/best", "weak/best", "weak/good"]);
 });
 
+test("two runs have their pair's page where a table compares them", () => {
+  const tables = [
+    { names: ["a", "b"], missing: [] },
+    { names: ["c", "d", "e"], missing: ["e/d"] },
+  ];
+  assert.equal(LOGIC.findPairPage(["c", "e"], tables), "compare/e/c.html");
+  assert.equal(LOGIC.findPairPage(["b", "a"], tables), "compare/b/a.html");
+  for (const runs of [
+    ["d", "e"],
+    ["a", "c"],
+    ["a", "x"],
+  ]) {
+    assert.equal(LOGIC.findPairPage(runs, tables), undefined);
+  }
+});
+
 test("points have two decimals, gains a sign unless they are 0", () => {
   assert.equal(LOGIC.formatPoints(6309), "63.09");
   assert.deepEqual([250, -5, 0].map(LOGIC.formatGain), ["+2.50", "\u22120.05", "0.00"]);
