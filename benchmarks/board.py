@@ -15,6 +15,7 @@ board judgement packs: values per query, ranks, gains and pair pages; nothing is
 from __future__ import annotations
 
 import argparse
+import gzip
 import os
 import re
 import shutil
@@ -64,9 +65,9 @@ def measure(results: Path, site: Path, models: int, packs: Path | None) -> list[
 
 
 def first_view(page: Path) -> int:
-    """The bytes of a page with its styles and scripts."""
+    """The compressed bytes of a page with its styles and scripts."""
     own = set(re.findall(r'"(static/[^"]+)"', page.read_text(encoding="utf-8")))
-    return page.stat().st_size + sum((page.parent / name).stat().st_size for name in own)
+    return sum(len(gzip.compress(path.read_bytes())) for path in (page, *(page.parent / name for name in own)))
 
 
 def interactions(page_path: Path) -> dict[str, list[Times]]:
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--browser", action="store_true", help="also time changes of the overview in Chromium")
     given = parser.parse_args()
     print("seconds by the clock / of computing")
-    print("| models x 40 tasks | reading alone | whole build | target | first view, kB |")
+    print("| models x 40 tasks | reading alone | whole build | target | first view, kB compressed |")
     print("|---|---|---|---|---|")
     answers: dict[int, dict[str, list[Times]]] = {}
     for models in given.models:

@@ -14,7 +14,7 @@ from mrb.leaderboard.tables.columns import RowSource
 from mrb.leaderboard.tables.gains import GainTable, make_gain_tables
 from mrb.leaderboard.tables.ranks import rank_runs
 from mrb.leaderboard.tables.rows import Table
-from mrb.leaderboard.tables.runs import Entry, RunCard, make_card
+from mrb.leaderboard.tables.runs import Entry, RunCard, drop_submitted, make_card
 from mrb.leaderboard.tables.table_grouping import group_runs, list_sub_groups, make_table_ids
 from mrb.leaderboard.verification import match_records
 from mrb.results.run import Run
@@ -31,7 +31,7 @@ class Site:
     description of every run by its name, `submissions` the submission that a run was read from, if any, and `verified`
     the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently,
     `snapshot_number` its place among those kept, from 1, and `url` the address at which the board will be, with a slash
-    at its end, or empty. A run's
+    at its end, or empty. `dropped` are the runs that stand in the row of their submission: its name by theirs. A run's
     name is a safe file name, unique regardless of case; it does not depend on what else is on the board, so pages and
     addresses use it unchanged.
     """
@@ -44,6 +44,7 @@ class Site:
     sub_tables: dict[str, dict[str, Table]] = field(default_factory=dict)
     url: str = ""
     snapshot_number: int = 0
+    dropped: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def boards(self) -> dict[str, Board]:
@@ -125,6 +126,7 @@ def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] =
 
     Raises ResultError if they contradict each other (`compare`).
     """
+    entries, dropped = drop_submitted(entries)
     submissions = {entry.run.name: entry.submission for entry in entries if entry.submission is not None}
     groups = [replace(one, packs=packs) for one in group_runs(entry.run for entry in entries)]
     parts = [(number, part) for number, group in enumerate(groups) for part in list_sub_groups(group)]
@@ -132,10 +134,20 @@ def make_site(entries: Sequence[Entry], verified: Sequence[VerificationRecord] =
     sub_tables: dict[str, dict[str, Table]] = {}
     for name, (number, part) in zip(ids[len(groups) :], parts, strict=True):
         sub_tables.setdefault(ids[number], {})[name] = Table(part)
+    known = match_records(verified, submissions)
     return Site(
         {name: Table(one) for name, one in zip(ids, groups, strict=False)},
-        {entry.run.name: make_card(entry.run) for entry in entries},
+        {
+            entry.run.name: make_card(
+                entry.run,
+                entry.submission,
+                known.get(entry.run.name),
+                tuple(sorted(own for own, other in dropped.items() if other == entry.run.name)),
+            )
+            for entry in entries
+        },
         submissions,
-        match_records(verified, submissions),
+        known,
         sub_tables=sub_tables,
+        dropped=dict(sorted(dropped.items())),
     )

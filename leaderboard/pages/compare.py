@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mrb._util.format import format_p_value
 from mrb.leaderboard.explorer import find_page, truncate
 from mrb.leaderboard.page import Page, get_query_path, get_task_path, load_macros, render
 from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import Site
-from mrb.leaderboard.tables.cells import format_percent, format_signed
+from mrb.leaderboard.tables.cells import format_percent, format_signed, gain_class, sign_class
 from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compare_pairs, list_compared_runs
 from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks
 from mrb.results.compare import QueryDifference
@@ -109,20 +110,13 @@ def make_pair_view(pair: Pair, known: Mapping[str, ExploredTask]) -> PairView:
     return PairView(pair.base, pair.other, averages, tasks, wins, losses, pair.plots)
 
 
-def format_p_value(p: float) -> str:
-    """Format a p value with three decimals, "< 0.001" below that."""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
 def _make_row(line: Line, head: str, href: str) -> Row:
     counts = ("", "", "") if line.counts is None else tuple(str(count) for count in line.counts)
     gain = line.gain
     interval = f"{format_signed(gain.low)} to {format_signed(gain.high)}"
     means = (format_percent(line.base), format_percent(line.other))
     p_values = (format_p_value(gain.p), format_p_value(gain.p_corrected))
-    return Row(
-        head, href, (*means, format_signed(gain.difference), interval, *p_values, *counts), _sign(gain.difference)
-    )
+    return Row(head, href, (*means, format_signed(gain.difference), interval, *p_values, *counts), gain_class(gain))
 
 
 def _make_query_row(one: QueryDifference, other: str, shown: ExploredTask | None) -> Row:
@@ -134,7 +128,7 @@ def _make_query_row(one: QueryDifference, other: str, shown: ExploredTask | None
         chosen = f"?run={other}" if other in {run.name for run in shown.runs} else ""
         href = f"{get_query_path(one.task, find_page(number))}{chosen}#q{number}"
     cells = (one.task, format_percent(one.base), format_percent(one.other), format_signed(one.difference))
-    return Row(head, href, cells, _sign(one.difference))
+    return Row(head, href, cells, sign_class(one.difference))
 
 
 def _make_matrix_cell(pair: Pair) -> Row:
@@ -143,8 +137,4 @@ def _make_matrix_cell(pair: Pair) -> Row:
     won, tied, lost = (sum(column) for column in zip(*counts, strict=True))
     wins = f"{(won + tied / 2) / (won + tied + lost):.2f}"
     cells = (format_p_value(gain.p), format_p_value(gain.p_corrected), str(len(pair.tasks)), wins)
-    return Row(format_signed(gain.difference), "", cells, _sign(gain.difference))
-
-
-def _sign(difference: float) -> str:
-    return "gain" if difference > 0 else "loss" if difference < 0 else "same"
+    return Row(format_signed(gain.difference), "", cells, gain_class(gain))

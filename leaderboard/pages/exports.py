@@ -23,6 +23,7 @@ from mrb.metrics.measures import HEADLINE
 
 CITATION = "data/citation.bib"
 _MARKS = str.maketrans("", "", "✓◆○")
+_ENDS = (("low", "high"), ("best", "worst"))
 _LATEX_FACTS = ("rank", "parameters", "gain", "coverage")
 LONG_FIELDS = ("run", "task", "measure", "mean", "low", "high", "gain", "note")
 
@@ -57,7 +58,7 @@ def format_csv(board: Board, tab: Tab) -> str:
     numbers = {column.key for column in view.columns} | set(view.averages)
     head = ["reranker"]
     for key in keys:
-        head += [key, f"{key} low", f"{key} high"] if key in numbers else [key]
+        head += [key, *(f"{key} {end}" for end in _ENDS[key == "rank"] if key == "rank" or key in numbers)]
     lines: list[list[str | float | None]] = [[*head]]
     shown = {run.name: dict(zip(keys, cells, strict=True)) for run, cells in board.iterate_rows(tab, str(HEADLINE))}
     for row in (*view.fixed, *view.rows):
@@ -65,9 +66,11 @@ def format_csv(board: Board, tab: Tab) -> str:
         for key in keys:
             if key in numbers:
                 line += _format_numbers(row.cells[key])
+            elif key == "rank":
+                rank = board.standing.ranks.get(row.key)
+                line += [rank.position, *rank.as_json()] if rank else [None] * 3
             else:
-                cell = shown.get(row.key, {}).get(key)
-                line.append(_plain(cell.text) if cell and key == "rank" and cell.kind != BLANK else _format_fact(cell))
+                line.append(_format_fact(shown.get(row.key, {}).get(key)))
         lines.append(line)
     return format_csv_table(lines)
 
@@ -111,7 +114,7 @@ def format_json(board: Board) -> str:
             key: {"text": escape_invisible(cell.text), "value": cell.value}
             for key, cell in board.facts[run.name].items()
         }
-        | {"rank": board.standing.ranks[run.name].as_json()}
+        | {"rank": board.standing.ranks[run.name].as_json(), "position": board.standing.ranks[run.name].position}
         for run in board.table.runs
     }
     value = {

@@ -42,6 +42,7 @@ def make_files(site: Site) -> Iterator[Page]:
         description=describe_board(site),
         frames=frames,
         snapshot=site.snapshot,
+        dropped=site.dropped,
         several_sets={table.suite for table in site.gains},
         panels={frame.board.id: make_panels(frame.board.summaries[str(HEADLINE)]) for frame in frames},
         plots=plots,

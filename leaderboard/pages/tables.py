@@ -38,10 +38,10 @@ class Frame:
         return self.board.make_fixed_rows(self.tab, self.measure)
 
     @property
-    def rows(self) -> Iterator[tuple[RunCard, list[CellText]]]:
-        """The rows: the run's card and cells."""
+    def rows(self) -> Iterator[tuple[RunCard, list[tuple[str, str]], list[CellText]]]:
+        """The rows: the run's card, what its row says below the name, and its cells."""
         for run, cells in self.board.iterate_rows(self.tab, self.measure, self.start, self.start + self.size):
-            yield self.board.sources[run.name].card, cells
+            yield self.board.sources[run.name].card, self.board.notes[run.name], cells
 
     @property
     def rows_key(self) -> str:

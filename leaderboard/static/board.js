@@ -55,7 +55,8 @@
       [rank, true, ...others].forEach((kept, at) => kept || cells[at].remove());
     }
     for (const link of body.querySelectorAll("a")) {
-      link.setAttribute("href", table.dataset.up + (link.getAttribute("href") || ""));
+      const target = link.getAttribute("href") || "";
+      link.setAttribute("href", target.startsWith("https://") ? target : table.dataset.up + target);
     }
     return Array.from(body.rows);
   }
@@ -81,6 +82,7 @@
     if (data) {
       drawRows(table, data);
     }
+    table.dataset.show = state.show;
     showColumns(table);
   }
 
@@ -136,7 +138,7 @@
     const size = Number(table.dataset.size);
     const range = (shown ? (page - 1) * size + 1 : 0) + "–" + Math.min(page * size, shown);
     const all = shown < of ? " (of " + of + ")" : "";
-    DOM.one("[data-count]", under).textContent = range + " of " + shown + " rerankers" + all;
+    DOM.one("[data-count]", under).textContent = range + " of " + shown + (shown === 1 ? " model" : " models") + all;
     under.querySelector("nav")?.replaceChildren(
       ...LOGIC.pageNumbers(page, last).map(function (number) {
         const button = DOM.make("button", "", String(number));
@@ -216,6 +218,7 @@
     const page = String(Number(start.start || 0) / Number(start.size || 1) + 1);
     const measure = start.measure || measures[0];
     BOARD.field("measure", measure, BOARD.oneOf(measures, measure));
+    BOARD.field("show", "score", BOARD.oneOf(DOM.options("[data-field=show]"), "score"));
     BOARD.field("filter", "", (text) => text.slice(0, DOM.control("filter").maxLength));
     for (const control of facets) {
       BOARD.field(control.dataset.field || "", "", BOARD.oneOf(DOM.options("#" + control.id), ""));
@@ -240,8 +243,17 @@
     }
   }
 
+  // What stays below the heads stands as far down as they are high.
+  const heights = new ResizeObserver(function (entries) {
+    for (const { target } of entries) {
+      const table = /** @type {HTMLElement} */ (target.parentElement);
+      table.style.setProperty("--heads", target.getBoundingClientRect().height + "px");
+    }
+  });
+
   for (const table of tables) {
     noteScores(table);
+    heights.observe(/** @type {Element} */ (table.tHead));
     HEADS.makeSortable(
       table,
       () => state,

@@ -14,9 +14,10 @@ from itertools import groupby
 
 from mrb.leaderboard.page import TYPE_WORDS, get_task_path, load_macros
 from mrb.leaderboard.tables import columns as facts
-from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, make_blank, sign_class
+from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, gain_class, list_row_notes, make_blank
 from mrb.leaderboard.tables.columns import MARK_LETTERS, RowSource
 from mrb.leaderboard.tables.finding import FACETS, join_words
+from mrb.leaderboard.tables.lead import describe_lead, describe_ranks
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
 from mrb.metrics.measures import HEADLINE
@@ -127,22 +128,20 @@ class Board:
         task_ids = self.table.comparison.task_ids
         return any(task_id in source.marks for source in self.sources.values() for task_id in task_ids)
 
-    @property
+    @cached_property
+    def lead(self) -> str:
+        """Who leads, by how much, how surely, over which first stage, and what the best order would reach."""
+        return describe_lead(self.table, self.standing, {name: one.card for name, one in self.sources.items()})
+
+    @cached_property
     def ranked(self) -> str:
-        """A sentence on how the ranks were computed."""
-        count, of = self.standing.ranked, len(self.table.runs)
-        if not count:
-            return (
-                ""
-                if self.table.comparison.suite is None
-                else ("No ranks: they need every query’s value of all tasks, which are not here for any row.")
-            )
-        rest = "" if count == of else f" (of {of}; those without a rank are not placed among them)"
-        return (
-            f"Ranks by the average over types, among the {count} rerankers whose values per query are here{rest}. "
-            "The best rank is 1 + the number of rerankers that are significantly better, the worst leaves out "
-            "those that are significantly worse (paired tests, corrected for all pairs)."
-        )
+        """How the ranks were computed."""
+        return describe_ranks(self.table, self.standing)
+
+    @cached_property
+    def notes(self) -> dict[str, list[tuple[str, str]]]:
+        """What each run's row says below its name, without what would be the same in all rows."""
+        return list_row_notes([source.card for source in self.sources.values()])
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -220,7 +219,7 @@ class Board:
                     "search": join_words(source.card, source.submission.model if source.submission else None),
                     "facets": self.facets[run.name],
                     "values": [round(one.value, 9) if isinstance(one.value, float) else one.value for one in cells],
-                    "html": macros.run_row(source.card, cells),
+                    "html": macros.run_row(source.card, self.notes[run.name], cells),
                 }
             )
         return {
@@ -232,21 +231,21 @@ class Board:
         }
 
     def _make_cells(self, keys: Sequence[str], view: View, row: TableRow, run: Run) -> list[CellText]:
-        own, source = self.facts[run.name], self.sources[run.name]
+        own, source, best = self.facts[run.name], self.sources[run.name], view.best
+        is_headline = view.measure == str(HEADLINE)
+        gain = self.standing.gains.get(run.name) if is_headline else None
         found = []
         for key in keys:
             if key in row.cells:
                 cell = row.cells[key]
-                if key == AVERAGE_TYPES and "gain" in keys:
-                    cell = cell._replace(gain=None)  # shown in its own column
                 marks = [_format_mark(source.marks.get(key))] if key in source.marks else []
-                found.append(format_cell(cell, *marks))
+                tested = gain if key == AVERAGE_TYPES else None
+                found.append(format_cell(cell, *marks, best=best.get(key, ""), gain=tested))
             elif key == "rank":
-                found.append(self.standing.ranks[run.name].shown)
+                rank = self.standing.ranks[run.name]
+                found.append(rank.shown if is_headline else rank.shown_elsewhere)
             elif key == "gain":
-                found.append(
-                    _format_gain(row, self.standing.gains.get(run.name) if view.measure == str(HEADLINE) else None)
-                )
+                found.append(_format_gain(row, gain))
             else:
                 found.append(own.get(key) or make_blank("no average over different measures"))
         return found
@@ -260,8 +259,15 @@ class Board:
 
     @property
     def _first(self) -> tuple[Head, Head]:
-        """The columns rank, shown by default only if a row has one, and name."""
-        return Head("rank", "rank", default=self.standing.ranked > 0), Head("name", "Reranker", is_text=True)
+        """The columns rank, shown by default only if a row has one, and name, which stand first."""
+        is_ranked = any(rank.position for rank in self.standing.ranks.values())
+        words = (
+            f"position by {HEADLINE}, average over types; beside it the best and the worst rank that the tests allow"
+        )
+        return (
+            Head("rank", "rank", small=f"by {HEADLINE}", default=is_ranked, words=words),
+            Head("name", "Model", is_text=True),
+        )
 
     def _make_summary_tab(self) -> Tab:
         view = self.summaries[str(HEADLINE)]
@@ -304,7 +310,7 @@ def slugify(measure: str) -> str:
 
 def format_head_note(measure: str, queries: int) -> str:
     """Return the small line of a task's head: its measure if there are several, and its number of queries."""
-    return " · ".join(filter(None, (measure, f"{queries:,} q" if queries else "no run")))
+    return " · ".join(filter(None, (measure, f"{queries:,} queries" if queries else "no model")))
 
 
 def _format_mark(mark: str) -> tuple[str, str]:
@@ -316,7 +322,7 @@ def _format_gain(row: TableRow, found: Difference | None) -> CellText:
     if cell is None or cell.gain is None:
         return make_blank("no average")
     smalls = (("", f"{format_signed(found.low)} to {format_signed(found.high)}"),) if found else ()
-    return CellText(cell.gain, format_signed(cell.gain), "", smalls, sign_class(cell.gain))
+    return CellText(cell.gain, format_signed(cell.gain), "", smalls, f"gains {gain_class(found)}")
 
 
 def _format_fixed(key: str, row: TableRow) -> CellText:

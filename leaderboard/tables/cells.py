@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from mrb.leaderboard.tables.rows import Cell, TableRow
 from mrb.leaderboard.tables.runs import RunCard
+from mrb.metrics.significance import Difference
 
 MINUS = "\u2212"
-BLANK = "blank"
+BLANK, RANK, BEST = "blank", "rank", "best"
 
 
 class CellText(NamedTuple):
@@ -55,26 +56,49 @@ def make_blank(note: str, column: str = "") -> CellText:
     return CellText(None, "–", "", (("", note),), BLANK, column)
 
 
-def format_cell(cell: Cell, *more: tuple[str, str], column: str = "") -> CellText:
-    """Return a number's cell: value, file, `more` small lines, interval, and gain over the first stage."""
+def format_cell(
+    cell: Cell, *more: tuple[str, str], column: str = "", best: str = "", gain: Difference | None = None
+) -> CellText:
+    """Return a number's cell: value, file, `more` small lines, interval, and gain over the first stage.
+
+    It is marked if it shows the same as `best`. `gain` is the test of its gain, if there is one.
+    """
     if cell.mean is None:
         return make_blank(cell.note, column)
     smalls: tuple[tuple[str, str], ...] = ()
     if cell.low is not None and cell.high is not None:
         smalls = (("", f"{format_percent(cell.low)}–{format_percent(cell.high)}"),)
     if cell.gain is not None:
-        smalls += ((sign_class(cell.gain), format_signed(cell.gain)),)
-    return CellText(cell.mean, format_percent(cell.mean), cell.href or "", more + smalls, "", column)
+        smalls += ((gain_class(gain), format_signed(cell.gain)),)
+    text = format_percent(cell.mean)
+    return CellText(cell.mean, text, cell.href or "", more + smalls, BEST if text == best else "", column)
 
 
 def sign_class(gain: float) -> str:
-    """Return the CSS class of a difference."""
+    """Return the CSS class of a difference by its sign alone."""
     return "gain" if gain > 0 else "loss" if gain < 0 else "same"
+
+
+def gain_class(gain: Difference | None) -> str:
+    """Return the CSS class of a gain: "gain" or "loss" if its interval excludes zero, "same" if not, or not tested."""
+    if gain is None or gain.low <= 0 <= gain.high:
+        return "same"
+    return sign_class(gain.difference)
+
+
+def list_row_notes(cards: Sequence[RunCard]) -> dict[str, list[tuple[str, str]]]:
+    """Return what each run's row says below its name: what must be shown, and scoring and inputs where rows differ."""
+    parts = [name for name in ("kind", "inputs") if len({getattr(card, name) for card in cards}) > 1]
+    notes = {}
+    for card in cards:
+        own = " · ".join(getattr(card, name) for name in parts)
+        notes[card.name] = describe_run(card) + ([("who", own)] if own else [])
+    return notes
 
 
 def describe_run(card: RunCard) -> list[tuple[str, str]]:
     """Return what must be shown with every number of a run: CSS class and text."""
-    lines = [("who", f"{card.kind} · {card.inputs}")]
+    lines = []
     if card.uses_first_stage:
         lines.append(("flag", "sees the first stage’s scores"))
     if card.failed_pairs:

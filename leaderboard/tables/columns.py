@@ -106,10 +106,13 @@ def format_speed(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
-def _format_kind(source: RowSource) -> CellText:
+def _format_architecture(source: RowSource) -> CellText:
     model = _find_model(source)
-    built = model.kind if model else source.card.kind
-    return CellText(built, built, smalls=(("", source.card.kind),) if model else ())
+    return CellText(model.kind, model.kind) if model else make_blank("not stated")
+
+
+def _format_scoring(source: RowSource) -> CellText:
+    return CellText(source.card.kind, source.card.kind)
 
 
 def _format_weights(source: RowSource) -> CellText:
@@ -173,7 +176,8 @@ def _format_source(source: RowSource) -> CellText:
         words = "✓ verified by re-run" if done == of else f"✓ {done} of {of} tasks re-run"
         extent = f"{record.date}, {record.queries} queries a task"
         return CellText("0", words, path, (("", extent), ("", f"within {record.largest_difference:.2g} sd")))
-    return CellText("1", "◆ submission", path) if source.submission else CellText("2", "○ run", path)
+    smalls = (("", f"of run {', '.join(source.card.of_runs)}"),) if source.card.of_runs else ()
+    return CellText("1", "◆ submission", path, smalls) if source.submission else CellText("2", "○ run", path)
 
 
 def _format_inputs(source: RowSource) -> CellText:
@@ -183,7 +187,8 @@ def _format_inputs(source: RowSource) -> CellText:
 COLUMNS = (
     FactColumn("coverage", "coverage", _format_coverage, is_text=False, default=True),
     FactColumn("speed", "pairs/s", _format_speed, is_text=False, default=True),
-    FactColumn("kind", "kind", _format_kind),
+    FactColumn("architecture", "architecture", _format_architecture),
+    FactColumn("scoring", "scoring", _format_scoring),
     FactColumn("inputs", "inputs", _format_inputs),
     FactColumn("weights", "weights", _format_weights),
     FactColumn("licence", "licence", _format_licence),

@@ -28,7 +28,7 @@ class GainTable:
     @property
     def title(self) -> str:
         """The suite's title."""
-        return "Single tasks" if self.suite is None else load_suite(self.suite).title
+        return "Tasks outside a suite" if self.suite is None else load_suite(self.suite).title
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Rank bounds and the intervals of gains, from paired values per query, as `mrb compare` computes them.
+"""Positions by the average, rank bounds and the intervals of gains, as `mrb compare` computes them.
 
-Both are computed once over the whole table, so that filters do not change them, and only if every query's value is
-available: nothing is estimated from means.
+All are computed once over the whole table, so that filters do not change them. Bounds and intervals come from paired
+values per query, and exist only if every query's value is available: nothing is estimated from means.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from itertools import combinations
 
 import numpy as np
 
-from mrb.leaderboard.tables.cells import CellText, make_blank
+from mrb.leaderboard.tables.cells import BLANK, RANK, CellText, make_blank
 from mrb.leaderboard.tables.per_query_cache import compute_first_stage_values, explain_missing_values
-from mrb.leaderboard.tables.rows import Table
+from mrb.leaderboard.tables.rows import AVERAGE_TYPES, Table
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference, PairedTests, RankBounds, bound_ranks
 from mrb.metrics.statistics import TaskSample
@@ -23,15 +23,27 @@ from mrb.results.compare import sample_runs
 
 @dataclass(frozen=True)
 class Rank:
-    """A run's rank bounds; None if there is no rank, with the reason in `note`."""
+    """A run's rank: `position` by the average over types, which equal averages share, and the bounds of the test.
+
+    `position` is None without an average, `bounds` without values per query; `note` says why there are no bounds.
+    """
 
     bounds: RankBounds | None
     note: str = ""
+    position: int | None = None
 
     @property
     def shown(self) -> CellText:
-        """The rank as a cell: "2", "1–3", or a blank with its reason."""
-        return make_blank(self.note) if self.bounds is None else CellText(float(self.bounds.best), str(self.bounds))
+        """The rank as a cell: the position, and beside it the bounds or "not tested"; or a blank with its reason."""
+        if self.position is None:
+            return make_blank(self.note)
+        small = "not tested" if self.bounds is None else f"{self.bounds.best}–{self.bounds.worst}"
+        return CellText(float(self.position), str(self.position), "", (("", small),), RANK)
+
+    @property
+    def shown_elsewhere(self) -> CellText:
+        """The cell beside numbers of another measure, where it stands back."""
+        return self.shown if self.position is None else self.shown._replace(kind=f"{RANK} {BLANK}")
 
     def as_json(self) -> list[int | None]:
         """Return the best and the worst rank."""
@@ -41,11 +53,12 @@ class Rank:
 @dataclass(frozen=True)
 class Standing:
     """A table's ranks by run, and, for runs that have them, the gains over the first stage in the headline's average
-    over types.
+    over types. `lead` is the difference of the first run to the second; None if one of them is not tested.
     """
 
     ranks: dict[str, Rank]
     gains: dict[str, Difference]
+    lead: Difference | None = None
 
     @property
     def ranked(self) -> int:
@@ -58,7 +71,10 @@ def rank_runs(table: Table) -> Standing:
     task_ids = table.comparison.task_ids
     if table.comparison.suite is None:
         return Standing({run.name: Rank(None, "no average") for run in table.runs}, {})
-    ranks = {run.name: Rank(None, explain_missing_values(run, task_ids)) for run in table.runs}
+    ranks = {
+        run.name: Rank(None, explain_missing_values(run, task_ids), position)
+        for run, position in zip(table.runs, _find_positions(table), strict=True)
+    }
     ranked = [run for run in table.runs if not ranks[run.name].note]
     if not ranked:
         return Standing(ranks, {})
@@ -66,12 +82,25 @@ def rank_runs(table: Table) -> Standing:
     with_first = _add_first_stage(table, samples)
     tests = PairedTests(with_first or samples)
     count = len(ranked)
-    bounds = bound_ranks(count, tests.test_average("types", list(combinations(range(count), 2))))
-    ranks |= {run.name: Rank(own) for run, own in zip(ranked, bounds, strict=True)}
+    pairs = tests.test_average("types", list(combinations(range(count), 2)))
+    # Pair (i, j) is j's mean minus i's, so that of the second and the first is turned round.
+    lead = _turn(pairs[0, 1]) if count > 1 and ranked[:2] == list(table.runs[:2]) else None
+    bounds = bound_ranks(count, pairs)
+    ranks |= {run.name: replace(ranks[run.name], bounds=own) for run, own in zip(ranked, bounds, strict=True)}
     if with_first is None:
-        return Standing(ranks, {})
+        return Standing(ranks, {}, lead)
     gains = tests.test_average("types", [(count, column) for column in range(count)])
-    return Standing(ranks, dict(zip([run.name for run in ranked], gains.values(), strict=True)))
+    return Standing(ranks, dict(zip([run.name for run in ranked], gains.values(), strict=True)), lead)
+
+
+def _turn(one: Difference) -> Difference:
+    return replace(one, difference=-one.difference, low=-one.high, high=-one.low)
+
+
+def _find_positions(table: Table) -> list[int | None]:
+    """Return each run's position by the average over types, which equal averages share; None without an average."""
+    means = [row.cells[AVERAGE_TYPES].mean for row in table.get_view(str(HEADLINE)).rows]
+    return [None if mean is None else means.index(mean) + 1 for mean in means]
 
 
 def _add_first_stage(table: Table, samples: Sequence[TaskSample]) -> list[TaskSample] | None:

@@ -83,6 +83,16 @@ class View:
         """The types of the columns in order, each with the number of columns it spans."""
         return _count_spans([column.type for column in self.columns])
 
+    @cached_property
+    def best(self) -> dict[str, str]:
+        """The best number of each column as text, where two rows or more have one: what shows the same is as good."""
+        found = {}
+        for key in self.rows[0].cells if self.rows else ():
+            means = [mean for row in self.rows if (mean := row.cells[key].mean) is not None]
+            if len(means) > 1:
+                found[key] = f"{100 * max(means):.2f}"
+        return found
+
     def row(self, key: str) -> TableRow:
         """Return the run's row with that key."""
         return self._rows[key]

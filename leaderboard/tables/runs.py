@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mrb._util.files import is_device_name
 from mrb._util.redact import redact, redact_text
@@ -18,16 +19,29 @@ from mrb.results.run import Run, load_run
 from mrb.results.schema import RUN_FILE
 from mrb.submission.as_run import to_run
 from mrb.submission.reader import is_submission, list_submissions, read_submission_folder
-from mrb.submission.schema import SUBMISSION_FILE, Submission
+from mrb.submission.schema import SUBMISSION_FILE, ModelCard, Submission
 from mrb.submission.validate import check_means
+from mrb.submission.verify import VerificationRecord
 
+_PAPER = re.compile(r"https://(arxiv\.org|aclanthology\.org|openreview\.net|(dx\.)?doi\.org|dl\.acm\.org)/")
 # The names that `mrb run` gives. A run's name becomes a folder of the site and part of addresses.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", re.ASCII)
+
+
+class Badge(NamedTuple):
+    """An icon: its CSS class, the words that it stands for, and the address that it links to, if any."""
+
+    name: str
+    words: str
+    href: str = ""
 
 
 @dataclass(frozen=True)
 class RunCard:
     """Description of a run: what scored, where, how fast.
+
+    `title` is the model's name as its rows show it, `organisation` who made it (empty for a run), `badges` what its
+    rows say by icons: name, words, and the address of the paper. `of_runs` are runs that stand in its row.
 
     `pairs_per_second` is None if no timing was recorded. `noise_floor` (a fraction) and `noise_path` are None if no
     noise was measured on this reranker; `noise_note` then says so.
@@ -51,6 +65,10 @@ class RunCard:
     noise_floor: float | None
     noise_note: str
     noise_path: str | None
+    title: str
+    organisation: str
+    badges: tuple[Badge, ...]
+    of_runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -88,8 +106,43 @@ def read_entries(folders: Sequence[Path], packs: Path | None = None) -> list[Ent
     return entries
 
 
-def make_card(run: Run) -> RunCard:
-    """Return the description of `run`."""
+def drop_submitted(entries: Sequence[Entry]) -> tuple[list[Entry], dict[str, str]]:
+    """Return the entries without runs whose submission is among them, and the submission's name by run.
+
+    A run is a submission's if that has every one of its results, which name the reranker too.
+    """
+    submitted = sorted((one for one in entries if one.submission is not None), key=lambda one: one.run.name)
+    kept: list[Entry] = []
+    dropped: dict[str, str] = {}
+    for entry in entries:
+        owner = None if entry.submission is not None else _find_owner(entry.run, submitted)
+        if owner is None:
+            kept.append(entry)
+        else:
+            dropped[entry.run.name] = owner
+    return kept, dropped
+
+
+def _find_owner(run: Run, submitted: Sequence[Entry]) -> str | None:
+    if not run.tasks:
+        return None
+    for entry in submitted:
+        theirs = entry.run.tasks
+        if all(task_id in theirs and theirs[task_id].result == own.result for task_id, own in run.tasks.items()):
+            return entry.run.name
+    return None
+
+
+def make_card(
+    run: Run,
+    submission: Submission | None = None,
+    verified: VerificationRecord | None = None,
+    of_runs: tuple[str, ...] = (),
+) -> RunCard:
+    """Return the description of `run`, of the submission that it came in, and of the record of a re-run.
+
+    `of_runs` are runs that stand in this row.
+    """
     info, environment = run.record.reranker, run.record.environment
     options: dict[str, object] = redact(info.options)
     timings = [timing for task_id, timing in run.record.timings.items() if task_id in run.tasks]
@@ -97,6 +150,7 @@ def make_card(run: Run) -> RunCard:
     hardware = [environment.get(name, "") for name in ("gpu", "processor")]
     cores = environment.get("cores")
     noise, note = _find_noise(run)
+    model = submission.model if submission else None
     return RunCard(
         name=run.name,
         reranker=info.name,
@@ -116,7 +170,23 @@ def make_card(run: Run) -> RunCard:
         noise_floor=noise.floor if noise else None,
         noise_note=note,
         noise_path=f"data/{run.name}/{NOISE_FILE}" if noise else None,
+        title=" ".join(filter(None, (model.name, model.variant))) if model else run.name,
+        organisation=model.organisation if model else "",
+        badges=tuple(_list_badges(model, verified)) if model else (),
+        of_runs=of_runs,
     )
+
+
+def _list_badges(model: ModelCard, verified: VerificationRecord | None) -> Iterator[Badge]:
+    if model.open_weights:
+        yield Badge("open", "open weights")
+    if model.licence:
+        yield Badge("licence", f"licence {model.licence}")
+    paper = next((link for link in model.links if _PAPER.match(link)), "")
+    if paper:
+        yield Badge("paper", "paper", paper)
+    if verified is not None:
+        yield Badge("verified", "verified by re-run")
 
 
 def _find_noise(run: Run) -> tuple[NoiseRecord | None, str]:

@@ -72,7 +72,8 @@ class TableGroup:
     def title(self) -> str:
         """The suite with its version, and the candidate set where the suite has several."""
         if self.suite is None:
-            return "Single tasks"
+            own = any(scores.definition is not None for _, scores in self.reference.values())
+            return "Own data" if own else "Tasks outside a suite"
         sets = f", {' and '.join(self.tracks)}" if self.suite.candidate_sets else ""
         return f"{self.suite.title} {self.suite.version}{sets}"
 

@@ -316,3 +316,12 @@ def _clean(cell: str) -> str:
     text = re.sub(r"\s+|[^ -~\u00a0-\U0010ffff]", " ", cell)
     text = "".join(character if character.isprintable() else " " for character in text)
     return Styled(text, **cell.styles) if isinstance(cell, Styled) else text
+
+
+def format_p_value(p: float) -> str:
+    """Format a p value with four decimals; the smallest that a test can give is 0.0001.
+
+    >>> format_p_value(1 / 10_000)
+    '0.0001'
+    """
+    return f"{p:.4f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mrb._util.format import PLAIN, Screen, Styled, fold_text, format_table
+from mrb._util.format import PLAIN, Screen, Styled, fold_text, format_p_value, format_table
 from mrb.errors import to_one_line
 from mrb.results.compare import Comparison, RunDifference
 from mrb.results.run import RAW
@@ -69,7 +69,13 @@ def _format_cells(means: tuple[float, float], gain: RunDifference) -> list[str]:
     best = max(range(2), key=lambda place: means[place])
     if means[0] != means[1]:
         cells[best] = Styled(cells[best], bold=True)
-    return [*cells, style_gain(gain.difference, certain), interval, f"{gain.p:.4f}", f"{gain.p_corrected:.4f}"]
+    return [
+        *cells,
+        style_gain(gain.difference, certain),
+        interval,
+        format_p_value(gain.p),
+        format_p_value(gain.p_corrected),
+    ]
 
 
 def _make_notes(found: Comparison) -> Iterator[str]:

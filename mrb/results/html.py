@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from mrb._util.format import format_p_value
 from mrb.errors import to_one_line
 from mrb.metrics.measures import HEADLINE
 
@@ -70,7 +71,13 @@ def _format_numbers(label: str, first: float, own: Interval, oracle: float) -> S
 
 def _format_gain(base: float, mean: float, gain: RunDifference) -> Sequence[str]:
     interval = f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
-    numbers = (_points(mean), f"{100 * gain.difference:+.2f}", interval, f"{gain.p:.4f}", f"{gain.p_corrected:.4f}")
+    numbers = (
+        _points(mean),
+        f"{100 * gain.difference:+.2f}",
+        interval,
+        format_p_value(gain.p),
+        format_p_value(gain.p_corrected),
+    )
     return _points(base), gain.run, *numbers
 
 

@@ -43,7 +43,7 @@ def test_it_opens_from_disk_and_stands_in_the_order_of_the_average(open_page: Op
     assert page.title().startswith("MRB")
     assert _names(page) == NAMES
     caption = page.locator(FIRST).locator("caption").first.inner_text()
-    assert "nDCG@10 × 100" in caption and "95 % interval" in caption
+    assert "nDCG@10 × 100" in caption and "best of the column" in caption
     assert page.locator(FIRST).locator("table.board tbody.fixed th").all_inner_texts() == ["first stage", "oracle"]
     assert page.locator("section.comparison").count() == 2
     assert "the depth (all 9 shared tasks)" in page.locator("p.differs").inner_text()
@@ -122,6 +122,9 @@ def test_the_overview_needs_no_mouse(open_page: OpenPage) -> None:
     page.keyboard.press("ArrowDown")
     assert "measure=" in page.evaluate(address)
     page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    assert "show=interval" in page.evaluate(address)
+    page.keyboard.press("Tab")
     page.keyboard.type("gamma")
     _settles(page, ["gamma-with-a-rather-long-name"])
     page.keyboard.press("Tab")
@@ -161,7 +164,7 @@ def test_filtering_by_name_hides_rows_and_counts_them(open_page: OpenPage) -> No
     page = open_page()
     page.locator("#filter").fill("ALPH")
     _settles(page, ["alpha"])
-    assert page.locator(FIRST).locator("[data-count]").inner_text() == "1–1 of 1 rerankers (of 4)"
+    assert page.locator(FIRST).locator("[data-count]").inner_text() == "1–1 of 1 model (of 4)"
     assert page.locator("g.mark.off").count() > 0
     page.locator("#filter").fill("<img src=x onerror=alert(1)>")
     _settles(page, [])

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from mrb.leaderboard.build import build
-from mrb.leaderboard.pages.compare import format_p_value, make_files
+from mrb.leaderboard.pages.compare import make_files, make_pair_view
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables import pairs as pairing
+from mrb.leaderboard.tables.cells import MINUS
 from mrb.leaderboard.tables.pairs import compare_pairs, dots, list_compared_runs
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.metrics.significance import RankBounds
 from mrb.results.compare import compare, name_gain
+from mrb.results.comparison_table import format_comparison
 from mrb.results.run import Run
 from tests.builders.pages import read_pages
 from tests.builders.submissions import submitted, trial_run
@@ -30,6 +32,44 @@ TASKS = ["mini-faq-t2t", "mini-flag-t2i"]
 def _runs(*folders: Path) -> list[Run]:
     (table,) = make_site(read_entries(folders)).tables.values()
     return list_compared_runs(table)
+
+
+BOARDS = (
+    {"one": 0.5, "other": 0.9},
+    {"same": 0.5, "equal": 0.5, "worse": 0.2},
+    {"a": 0.6, "b": 0.62, "c": 0.64},
+    {"first": 0.9, "last": 0.0, "middle": 0.45, "next": 0.47},
+)
+
+
+@pytest.mark.parametrize("skills", BOARDS)
+def test_rank_column_pair_page_and_mrb_compare_print_the_same(make_run: Build, skills: dict[str, float]) -> None:
+    folders = [make_run(name, skill, suite="mini", queries=12) for name, skill in skills.items()]
+    (board,) = make_site(read_entries(folders)).boards.values()
+    runs = list_compared_runs(board.table)
+    shown = {run.name: cells[0] for run, cells in board.iterate_rows(board.tabs[0], "nDCG@10")}
+    assert [cell.text for cell in shown.values()] == (
+        ["1", "1", "3"] if "same" in skills else ["1", "2", "3", "4"][: len(runs)]
+    )
+    printed: dict[tuple[str, str], list[str]] = {}
+    for base in runs[1:]:  # what stands higher is shown over it
+        lines = [
+            " ".join(line.split()) for line in format_comparison(compare([base, *(o for o in runs if o is not base)]))
+        ]
+        for other in runs:
+            title = f"{other.name} over {base.name}"
+            printed[base.name, other.name] = lines[lines.index(title) :] if title in lines else []
+        ranks = next(line for line in lines if line.startswith("ranks by the average over types")).split(": ", 1)[1]
+        for bounds, name in (one.split() for one in ranks.split("; ")):
+            assert shown[name].smalls[0][1] == (bounds if "–" in bounds else f"{bounds}–{bounds}")
+    for pair in compare_pairs(runs):
+        for row in make_pair_view(pair, {}).averages:
+            base_mean, other_mean, gain, interval, p, corrected = (cell.replace(MINUS, "-") for cell in row.cells[:6])
+            line = next(one for one in printed[pair.base, pair.other] if one.startswith(row.head))
+            assert line.endswith(f" {p} {corrected}") and f"{base_mean} {other_mean} " in line
+            ends = line.split("[")[1].split("]")[0].split(",")
+            assert [float(end) for end in ends] == [float(end) for end in interval.split(" to ")]
+            assert (row.sign == "same") == (float(p) >= 0.05) and float(gain) >= 0
 
 
 @pytest.mark.slow
@@ -81,7 +121,7 @@ def test_of_many_runs_the_best_are_compared_and_the_page_says_so(
     folders = [make_run(name, skill) for name, skill in {"a": 0.1, "b": 0.9, "c": 0.5}.items()]
     pages = read_pages(build(folders, tmp_path / "site").parent)
     assert [path for path in pages if path.startswith("compare/")] == ["compare/c/b.html"]
-    assert "Shown are the first 2 of 3 runs" in pages["compare.html"].text
+    assert "Shown are the first 2 of 3 models" in pages["compare.html"].text
 
 
 @pytest.mark.slow
@@ -128,4 +168,3 @@ def test_dots_stand_for_every_query_once() -> None:
     right, up = np.array([0.0, 0.0, 1.0] + [0.5] * 12), np.array([1.0, 1.0, 0.25] + [0.5] * 12)
     assert dots(right, up) == ("M100 75h0", "M0 0h0", "M50 50h0")
     assert not re.search(r"[^M0-9 h]", "".join(dots(right, up)))
-    assert (format_p_value(0.0001), format_p_value(0.0421)) == ("< 0.001", "0.042")

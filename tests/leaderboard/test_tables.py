@@ -53,10 +53,11 @@ def test_ranks_are_shared_until_a_test_separates(make_run: Make) -> None:
     runs = [make_run(name, skill) for name, skill in skills.items()]
     (board,) = _site(*runs, make_run("partial", 0.9, cover=["mini-faq-t2t"])).boards.values()
     ranks = board.standing.ranks
-    assert ranks["best"].shown.text == "1" and ranks["none"].shown.text == "4"
-    assert ranks["good"].shown.text == ranks["alike"].shown.text == "2–3"
-    assert ranks["partial"].bounds is None and ranks["partial"].note == "not all tasks"
-    assert "among the 4 rerankers" in board.ranked and "(of 5;" in board.ranked
+    shown = {name: (rank.shown.text, rank.shown.smalls[0][1]) for name, rank in ranks.items()}
+    assert shown["best"] == ("1", "1–1") and shown["none"] == ("4", "4–4")
+    assert {shown["good"], shown["alike"]} == {("2", "2–3"), ("3", "2–3")}
+    assert ranks["partial"].position is None and shown["partial"] == ("–", "not all tasks")
+    assert "the 4 of 5 models" in board.ranked
     assert board.standing.gains == {}, "the list of a toy is not the task’s own: no first stage to compare with"
 
 
@@ -65,12 +66,11 @@ def test_real_runs_have_gains_with_intervals_and_submissions_have_their_values(t
     run = trial_run(tmp_path, tasks=MINI, limit=4)
     folder = submitted(run, tmp_path / "results", open_weights=True, licence="MIT", parameters=2 * 10**9)
     for _ in range(2):  # computed, then from the cache
-        (board,) = _site(run, folder).boards.values()
-        ranks = board.standing.ranks
-        assert {name: rank.as_json() for name, rank in ranks.items()} == {"random": [1, 2], "mrb__random": [1, 2]}
-        assert board.standing.gains["random"] == board.standing.gains["mrb__random"]
-    gain = board.standing.gains["random"]
-    cell = board.summaries["nDCG@10"].row("random").cells["types"]
+        (alone,), (board,) = (_site(one).boards.values() for one in (run, folder))
+        assert board.standing.ranks["mrb__random"].as_json() == [1, 1]
+        assert alone.standing.gains["random"] == board.standing.gains["mrb__random"]
+    gain = board.standing.gains["mrb__random"]
+    cell = board.summaries["nDCG@10"].row("mrb__random").cells["types"]
     assert gain.low < gain.difference < gain.high and gain.difference == pytest.approx(cell.gain)
     facts = board.facts["mrb__random"]
     assert [facts[key].text for key in ("parameters", "weights", "licence", "depth")] == ["2 B", "open", "MIT", "25"]
@@ -135,14 +135,18 @@ def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
     assert list(rows) == ["first-stage", "oracle", "one_a", "two"]
     cell = board.summaries["nDCG@10"].row("one_a").cells["types"]
     assert (float(rows["one_a"]["types"]), float(rows["one_a"]["types low"])) == (cell.mean, cell.low)
-    assert rows["two"]["types"] == "" and rows["one_a"]["rank"] == "1"
+    assert rows["two"]["types"] == "" and [rows["one_a"][f"rank{end}"] for end in ("", " best", " worst")] == [
+        "1",
+        "1",
+        "1",
+    ]
     lines = list(csv.DictReader(io.StringIO(format_long_csv(board))))
     assert len(lines) == 4 * 11 * 8
     whole = json.loads(format_json(board))
     assert [["" if cell is None else str(cell) for cell in line] for line in whole["numbers"]] == [
         list(line.values()) for line in lines
     ]
-    assert whole["rows"]["one_a"]["rank"] == [1, 1]
+    assert whole["rows"]["one_a"]["rank"] == [1, 1] and whole["rows"]["one_a"]["position"] == 1
     text = format_latex(board, summary)
     assert r"one\_a" in text and text.count(r"\\") == 5 and "NaN" not in text
     assert len({line.count("&") for line in text.splitlines() if line.endswith(r"\\")}) == 1
