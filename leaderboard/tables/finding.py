@@ -93,7 +93,7 @@ FACETS = (
         "training",
         "Training data",
         lambda source: source.worst_mark,
-        asked=(("untrained", "not trained on a task here"), ("clean", "declared clean on all")),
+        asked=(("untrained", "not known to be trained on a task here"), ("clean", "declared clean on all")),
     ),
 )
 """The filters; a row has one value of each, in this order."""

@@ -29,3 +29,5 @@ def test_a_filter_offers_what_the_rows_have_and_none_that_cannot_tell_them_apart
         "verified": ["yes", "no"],
         "training": ["untrained", "clean"],
     }
+    (training,) = (choice for choice in list_choices([rows]) if choice.key == "training")
+    assert dict(training.options)["untrained"] == "not known to be trained on a task here", "unknown ones are kept too"
