@@ -54,7 +54,7 @@ def make_files(site: Site) -> Iterator[Page]:
             digest=hash_file(run.folder / SUBMISSION_FILE) if submission else None,
             verified=site.verified.get(run.name),
             training=marks.count(table.comparison.task_ids),
-            training_source=marks.source if any(line.published for line in lines) else "",
+            training_source=marks.source if any(line.mark_note for line in lines) else "",
             table_id=table_id,
             table=table,
             lines=lines,

@@ -12,7 +12,7 @@ from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables import finding
 from mrb.leaderboard.tables.board import PAGE_ROWS, SUMMARY, TASKS, Board, Tab, slugify
 from mrb.leaderboard.tables.cells import CellText
-from mrb.leaderboard.tables.columns import MARK_LETTERS, MARK_WORDS
+from mrb.leaderboard.tables.columns import CONFLICT_LETTER, CONFLICT_WORDS, MARK_LETTERS, MARK_WORDS
 from mrb.leaderboard.tables.runs import RunCard
 
 
@@ -105,6 +105,9 @@ def list_choices(frames: list[Frame]) -> dict[str, Any]:
     return {
         "measures": list(measures),
         "choices": finding.list_choices(frame.board.facets.values() for frame in frames),
-        "marks": [(MARK_LETTERS[mark], words) for mark, words in MARK_WORDS.items()],
+        "marks": [
+            *((MARK_LETTERS[mark], words) for mark, words in MARK_WORDS.items()),
+            (CONFLICT_LETTER, CONFLICT_WORDS),
+        ],
         "summary": SUMMARY,
     }

@@ -15,11 +15,12 @@ from itertools import groupby
 from mrb.leaderboard.page import TYPE_WORDS, get_task_path, load_macros
 from mrb.leaderboard.tables import columns as facts
 from mrb.leaderboard.tables.cells import CellText, format_cell, format_signed, gain_class, list_row_notes, make_blank
-from mrb.leaderboard.tables.columns import MARK_LETTERS, RowSource
+from mrb.leaderboard.tables.columns import CONFLICT_LETTER, MARK_LETTERS, RowSource
 from mrb.leaderboard.tables.finding import FACETS, join_words
 from mrb.leaderboard.tables.lead import describe_lead, describe_ranks
 from mrb.leaderboard.tables.ranks import Standing
 from mrb.leaderboard.tables.rows import AVERAGE_TASKS, AVERAGE_TYPES, COMMON, SOURCE, Table, TableRow, View
+from mrb.leaderboard.tables.training_marks import TrainingMarks
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference
 from mrb.results.run import Run
@@ -238,7 +239,7 @@ class Board:
         for key in keys:
             if key in row.cells:
                 cell = row.cells[key]
-                marks = [_format_mark(source.marks.get(key))] if key in source.marks else []
+                marks = [_format_mark(source.marks, key)] if key in source.marks else []
                 tested = gain if key == AVERAGE_TYPES else None
                 found.append(format_cell(cell, *marks, best=best.get(key, ""), gain=tested))
             elif key == "rank":
@@ -313,8 +314,9 @@ def format_head_note(measure: str, queries: int) -> str:
     return " · ".join(filter(None, (measure, f"{queries:,} queries" if queries else "no model")))
 
 
-def _format_mark(mark: str) -> tuple[str, str]:
-    return f"mark {mark}", MARK_LETTERS[mark]
+def _format_mark(marks: TrainingMarks, task_id: str) -> tuple[str, str]:
+    mark = marks.get(task_id)
+    return f"mark {mark}", CONFLICT_LETTER if marks.find_conflict(task_id) else MARK_LETTERS[mark]
 
 
 def _format_gain(row: TableRow, found: Difference | None) -> CellText:

@@ -21,6 +21,8 @@ MARK_WORDS = {
     "unknown": "not declared",
     "clean": "declared clean",
 }
+CONFLICT_LETTER = "T!"
+CONFLICT_WORDS = "declared otherwise; published: trained on"
 _UNITS = ("", "k", "M", "B")
 # Options that say how a backend computes, and packages that are backends; the first that a run had imported counts.
 _HOW = ("device", "dtype", "attention")
@@ -157,7 +159,10 @@ def _format_training(source: RowSource) -> CellText:
     counted = source.marks.count(task_ids)
     if not counted:
         return CellText(UNKNOWN, UNKNOWN)
-    return CellText(source.worst_mark, "; ".join(f"{mark} {count}/{len(task_ids)}" for mark, count in counted))
+    words = [f"{mark} {count}/{len(task_ids)}" for mark, count in counted]
+    against = sum(bool(source.marks.find_conflict(task_id)) for task_id in task_ids)
+    smalls = (("", f"{against} {CONFLICT_WORDS}"),) if against else ()
+    return CellText(source.worst_mark, "; ".join(words), smalls=smalls)
 
 
 def _format_date(source: RowSource) -> CellText:

@@ -26,7 +26,7 @@ NEIGHBOURS = 3
 class TaskLine:
     """One task of a run: first stage, run and oracle in the headline measure, and the run in the source's own measure.
 
-    `mark` says what of the task the model was trained on; `published` whether that is published, not declared.
+    `mark` says what of the task the model was trained on; `mark_note` that it is published, or declared otherwise.
     """
 
     column: Column
@@ -36,7 +36,7 @@ class TaskLine:
     source: Cell
     source_measure: str
     mark: str
-    published: bool
+    mark_note: str
 
     def format_cells(self, other_measures: bool) -> list[CellText]:
         """Return the line's cells, with the one in the source's measure if `other_measures`."""
@@ -87,7 +87,7 @@ def list_task_lines(table: Table, run: Run, marks: TrainingMarks) -> list[TaskLi
             own_source.cells[key],
             other.measure,
             marks.get(key),
-            marks.is_published(key),
+            marks.find_conflict(key) or ("published" if marks.is_published(key) else ""),
         )
         for column, other in zip(headline.columns, source.columns, strict=True)
         for key in (column.key,)

@@ -1,4 +1,7 @@
-"""What a run's model was trained on, task by task: as its submitter declares, else as it is published."""
+"""What a run's model was trained on, task by task: as its submitter declares, else as it is published.
+
+A published `trained-on` goes before a declaration that says otherwise, and the board shows both.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,20 @@ class TrainingMarks:
 
     def get(self, task_id: str) -> str:
         """Return the task's mark, "unknown" if there is none."""
-        if self.is_published(task_id):
+        if self.is_published(task_id) or self.find_conflict(task_id):
             return self.published[task_id]
         return self.declared.get(task_id, UNKNOWN)
 
     def is_published(self, task_id: str) -> bool:
         """Return whether the mark is the published one, because nothing is declared."""
         return task_id in self.published and self.declared.get(task_id, UNKNOWN) == UNKNOWN
+
+    def find_conflict(self, task_id: str) -> str:
+        """Return the two marks in words if "trained-on" is published and another mark declared, else ""."""
+        mark = self.declared.get(task_id, UNKNOWN)
+        if mark in (UNKNOWN, "trained-on") or self.published.get(task_id) != "trained-on":
+            return ""
+        return f"declared {mark}; published: trained on"
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self.declared or task_id in self.published

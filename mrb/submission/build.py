@@ -24,7 +24,7 @@ from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_
 from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
 from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings
 from mrb.submission.redact import clean_command, clean_environment, clean_options, clean_text
-from mrb.submission.schema import RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
+from mrb.submission.schema import MARKS, RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
 from mrb.submission.validate import check_failed_share
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,9 @@ def read_training(
 ) -> dict[str, Mark]:
     """Return the declaration in a TOML file for every task of `suite`.
 
-    A task that it does not name has the file's `default`; without one, the `published` mark, else "unknown".
+    A task that it does not name has the file's `default`; without one, the `published` mark, else "unknown". A
+    published mark goes before a default that says less. Warnings name such tasks, and those of [tasks] that a
+    published "trained-on" contradicts.
 
         default = "clean"
         [tasks]
@@ -119,7 +121,27 @@ def read_training(
     strange = [*stated, *(task_id for task_id in tasks if task_id not in suite.tasks)]
     if strange:
         raise ResultError(f"{path}: {strange[0]!r} is not a task of suite {suite.id}; wanted `default` and [tasks]")
-    return {task_id: tasks.get(task_id, default or published.get(task_id, "unknown")) for task_id in suite.tasks}
+    marks = {task_id: tasks.get(task_id, default or published.get(task_id, "unknown")) for task_id in suite.tasks}
+    return marks | _correct_default(path, marks, {task_id: published.get(task_id) for task_id in marks}, set(tasks))
+
+
+def _correct_default(
+    path: Path, marks: Mapping[str, Mark], published: Mapping[str, Mark | None], named: set[str]
+) -> dict[str, Mark]:
+    """Return the published marks that go before the file's default; log those and what contradicts the file's marks."""
+    replaced: dict[str, Mark] = {}
+    for task_id, mark in marks.items():
+        known = published[task_id]
+        if known is None or MARKS.index(mark) <= MARKS.index(known):
+            continue
+        if task_id not in named:
+            replaced[task_id] = known
+        elif known == "trained-on" and mark != "unknown":
+            logger.warning(f"{path}: {task_id} is declared {mark}; published: trained on. The board shows both")
+    if replaced:
+        told = ", ".join(f"{task_id} {mark}" for task_id, mark in replaced.items())
+        logger.warning(f"{path}: published marks go before its default: {told}")
+    return replaced
 
 
 def load_run_suite(run: Path) -> Suite:

@@ -148,7 +148,7 @@ def test_names_and_links_that_are_none(card: dict[str, object], words: str) -> N
         ModelCard.model_validate({"organisation": "mrb", "name": "x", **card})
 
 
-def test_training_is_declared_by_task(tmp_path: Path) -> None:
+def test_training_is_declared_by_task(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "training.toml"
     path.write_text(f'default = "clean"\n[tasks]\n{TASK} = "trained-on"\n')
     assert read_training(path, MINI) == {
@@ -157,7 +157,13 @@ def test_training_is_declared_by_task(tmp_path: Path) -> None:
     assert set(read_training(None, MINI).values()) == {"unknown"}
     published: dict[str, Mark] = {TASK: "related", "mini-flag-t2i": "trained-on", "msmarco": "trained-on"}
     assert Counter(read_training(None, MINI, published).values()) == {"unknown": 7, "related": 1, "trained-on": 1}
-    assert read_training(path, MINI, published)["mini-flag-t2i"] == "clean", "a file with a default says all"
+    assert Counter(read_training(path, MINI, published).values()) == {"clean": 7, "trained-on": 2}
+    assert caplog.messages == [f"{path}: published marks go before its default: mini-flag-t2i trained-on"]
+    path.write_text('[tasks]\nmini-flag-t2i = "clean"\n')
+    assert read_training(path, MINI, published)["mini-flag-t2i"] == "clean", "what the file names is kept"
+    assert caplog.messages[1:] == [
+        f"{path}: mini-flag-t2i is declared clean; published: trained on. The board shows both"
+    ]
     path.write_text(f'[tasks]\n{TASK} = "clean"\n')
     assert Counter(read_training(path, MINI, published).values()) == {"unknown": 7, "clean": 1, "trained-on": 1}
     for text, words in (
