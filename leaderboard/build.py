@@ -37,6 +37,7 @@ from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.snapshots import find_next_number, write_index, write_snapshot
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
+from mrb.results.hub_card import split_benchmark
 
 
 class PageKind(Protocol):
@@ -79,20 +80,24 @@ def build(
     snapshot_name: str | None = None,
     packs: Path | None = None,
     url: str = "",
+    benchmark: str = "",
 ) -> Path:
     """Write the board of the runs and submissions in `folders` into `out`; return the path of its overview.
 
     `verified` are folders with records of `mrb submission verify`. With `snapshot_name` the board is written into
     `out`/snapshots/ under that name instead, which must be new. `packs` is a folder of judgement packs, with which
     submissions have ranks and comparisons where the data is not. `url` is the address at which the board will be: with
-    it, citations, badges and previews name full addresses.
+    it, citations, badges and previews name full addresses. With `benchmark`, a data set of the Hub, each model has a
+    file for `.eval_results` of its repository.
 
     The same input gives the same bytes. Raises ResultError before anything is written if a folder is invalid. Nothing
     in `out` is removed: files of an earlier board that this one lacks stay.
     """
+    if benchmark:
+        split_benchmark(benchmark)
     with uncollected():
         site = make_site(read_entries(folders, packs), read_verified(verified), packs)
-        site = replace(site, url=check_url(url))
+        site = replace(site, url=check_url(url), benchmark=benchmark)
         if snapshot_name is not None:
             kept = replace(site, snapshot=snapshot_name, snapshot_number=find_next_number(out))
             return write_snapshot(out, snapshot_name, partial(_write, kept), site.url)

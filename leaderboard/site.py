@@ -31,9 +31,10 @@ class Site:
     description of every run by its name, `submissions` the submission that a run was read from, if any, and `verified`
     the record of a verification that agreed. `snapshot` is the name under which the board is kept permanently,
     `snapshot_number` its place among those kept, from 1, and `url` the address at which the board will be, with a slash
-    at its end, or empty. `dropped` are the runs that stand in the row of their submission: its name by theirs. A run's
-    name is a safe file name, unique regardless of case; it does not depend on what else is on the board, so pages and
-    addresses use it unchanged.
+    at its end, or empty. `benchmark` is the Hub's data set that result files for model repositories name, or empty.
+    `dropped` are the runs that stand in the row of their submission: its name by theirs. A run's name is a safe file
+    name, unique regardless of case; it does not depend on what else is on the board, so pages and addresses use it
+    unchanged.
     """
 
     tables: dict[str, Table]
@@ -45,6 +46,7 @@ class Site:
     url: str = ""
     snapshot_number: int = 0
     dropped: dict[str, str] = field(default_factory=dict)
+    benchmark: str = ""
 
     @cached_property
     def boards(self) -> dict[str, Board]:

@@ -20,6 +20,7 @@ from mrb.leaderboard.tables.board import SUMMARY, TASKS, Board, Tab
 from mrb.leaderboard.tables.cells import BLANK, CellText, escape_invisible
 from mrb.leaderboard.tables.rows import Cell
 from mrb.metrics.measures import HEADLINE
+from mrb.results.hub_card import format_eval_results
 
 CITATION = "data/citation.bib"
 _MARKS = str.maketrans("", "", "✓◆○")
@@ -38,7 +39,14 @@ def make_files(site: Site) -> Iterator[Page]:
         yield Page(get_long_path(board, "csv"), format_long_csv(board).encode())
         yield Page(get_long_path(board, "json"), format_json(board).encode())
     yield Page(SUMMARY_PATH, f"{summarize_site(site).model_dump_json()}\n".encode())
+    for run in site.runs if site.benchmark else ():
+        yield Page(get_eval_results_path(run.name), format_eval_results(run, site.benchmark, str(HEADLINE)).encode())
     yield Page(CITATION, format_citation(site).encode())
+
+
+def get_eval_results_path(run_name: str) -> str:
+    """Return the path of a run's file for the folder `.eval_results` of a model's repository."""
+    return f"data/eval-results/{run_name}.yaml"
 
 
 def get_path(board: Board, tab: Tab, suffix: str) -> str:

@@ -12,6 +12,7 @@ from mrb.leaderboard.charts.types import LEFT, RIGHT, TOP, WIDTH, make_type_plot
 from mrb.leaderboard.citation import format_row_citation
 from mrb.leaderboard.page import Page, get_model_path, render
 from mrb.leaderboard.pages.compare import get_pair_path
+from mrb.leaderboard.pages.exports import get_eval_results_path
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.model_facts import (
     find_extremes,
@@ -83,5 +84,6 @@ def _share_run(site: Site, run: Run) -> dict[str, Any]:
         "badge": badge,
         "badge_path": partial(get_badge_path, run.name),
         "badge_width": measure_badge(badge),
+        "eval_results": get_eval_results_path(run.name),
         "address": site.get_address if site.url else None,
     }

@@ -33,6 +33,12 @@ def command() -> None:
     help="Judgement packs, <task>.judgements: submissions get ranks and comparisons without the data sets.",
 )
 @click.option("--url", default="", metavar="URL", help="Where the board will be: for citations, badges, previews.")
+@click.option(
+    "--benchmark",
+    default="",
+    metavar="ORG/NAME[@REVISION]",
+    help="A benchmark data set of the Hub: each model gets a file for .eval_results of its repository.",
+)
 @click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
 def build(
     folders: tuple[str, ...],
@@ -40,6 +46,7 @@ def build(
     verified: tuple[Path, ...],
     packs: str | None,
     url: str,
+    benchmark: str,
     snapshot: str | None,
 ) -> None:
     """Write a site with the results in FOLDERS, and copies of their files. Default: leaderboard/results.
@@ -60,7 +67,9 @@ def build(
     records = verified or ((VERIFIED,) if VERIFIED.is_dir() else ())
     local = [find_local_folder(folder) for folder in folders]
     folder = find_local_packs(packs)
-    built = build_site(local or (RESULTS,), out, verified=records, snapshot_name=snapshot, packs=folder, url=url)
+    built = build_site(
+        local or (RESULTS,), out, verified=records, snapshot_name=snapshot, packs=folder, url=url, benchmark=benchmark
+    )
     click.echo(f"board: {built}")
 
 

@@ -31,6 +31,14 @@ def format_model_index(run: Run) -> str:
     return f"---\n{data.to_yaml()}\n---\n"
 
 
+def split_benchmark(benchmark: str) -> tuple[str, str]:
+    """Return data set and revision (or "") of ORG/NAME or ORG/NAME@REVISION. Raises MRBError for another form."""
+    dataset, _, revision = benchmark.partition("@")
+    if len(dataset.split("/")) != 2 or not all(dataset.split("/")):
+        raise MRBError(f"--benchmark {to_one_line(benchmark, 100)}: wanted ORG/NAME or ORG/NAME@REVISION")
+    return dataset, revision
+
+
 def format_eval_results(run: Run, benchmark: str, measure: str) -> str:
     """Return a file for the folder `.eval_results` of a model's repository.
 
@@ -49,9 +57,7 @@ def format_eval_results(run: Run, benchmark: str, measure: str) -> str:
         raise MRBError(NEWER_HUB) from error
     from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 
-    dataset, _, revision = benchmark.partition("@")
-    if len(dataset.split("/")) != 2 or not all(dataset.split("/")):
-        raise MRBError(f"--benchmark {to_one_line(benchmark, 100)}: wanted ORG/NAME or ORG/NAME@REVISION")
+    dataset, revision = split_benchmark(benchmark)
     entries: list[EvalResultEntry] = []
     for task_id, scores in run.tasks.items():
         result = scores.result

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import yaml
 from pydantic import TypeAdapter
 
+from mrb.errors import MRBError
 from mrb.leaderboard.badges import Badge
 from mrb.leaderboard.board_summary import BoardSummary
 from mrb.leaderboard.build import build
 from mrb.leaderboard.data_index import DataIndex, TableFile
+from mrb.leaderboard.pages import exports, models
+from mrb.leaderboard.site import make_site
+from mrb.leaderboard.tables.runs import read_entries
 from mrb.results.schema import Result, RunRecord
 from tests.builders.run_folders import write_run_folder
 
+MakeRun = Callable[..., Path]
 MODELS = {
     "badge": Badge,
     "board": BoardSummary,
@@ -42,3 +51,19 @@ def test_every_file_is_listed_and_fits_its_schema(tmp_path: Path) -> None:
         elif entry.columns:
             assert tuple(next(csv.reader((root / path).open()))) == entry.columns
     assert used == MODELS.keys()
+
+
+def test_a_model_has_results_for_its_repository_if_a_benchmark_is_named(make_run: MakeRun) -> None:
+    site = make_site(read_entries([make_run("one", 0.5, tasks=["mini-flag-t2i"], queries=8)]))
+    path = "data/eval-results/one.yaml"
+    assert path not in {page.path for page in exports.make_files(site)}
+    named = replace(site, benchmark="org/bench@v1")
+    (page,) = (page for page in exports.make_files(named) if page.path == path)
+    (entry,) = yaml.safe_load(page.data)
+    assert entry["dataset"] == {"id": "org/bench", "task_id": "mini-flag-t2i", "revision": "v1"}
+    mean = site.runs[0].tasks["mini-flag-t2i"].result.measures["nDCG@10"].mean
+    assert entry["value"] == pytest.approx(100 * mean, abs=1e-4)
+    (shown,) = (page for page in models.make_files(named) if page.path == "models/one.html")
+    assert f'href="../{path}"' in shown.data.decode()
+    with pytest.raises(MRBError, match="--benchmark"):
+        list(exports.make_files(replace(site, benchmark="<script>")))
