@@ -27,8 +27,8 @@ Text = str | float | int | None
 class TableFile(Model):
     """`data/tables/<id>/all.json`: a table with every number.
 
-    `rows` has each run's facts by column (`text` as shown, `value` as sorted) and its `rank` bounds; `numbers` has one
-    list for each number, its parts named by `fields`. Means, intervals and gains are fractions, null for none.
+    `rows` has each run's facts by column (`text` as shown, `value` as sorted), its `rank` bounds and its
+    `position`; `numbers` has one list for each number, its parts named by `fields`. Means, intervals and gains are fractions, null for none.
     """
 
     schema_version: Literal[1]
@@ -38,7 +38,7 @@ class TableFile(Model):
     suite_version: str | None
     depths: tuple[int, ...]
     tracks: tuple[str, ...]
-    rows: dict[str, dict[str, dict[str, Text] | list[int | None]]]
+    rows: dict[str, dict[str, dict[str, Text] | list[int | None] | int | None]]
     fields: tuple[str, ...]
     numbers: list[tuple[str, str, str, float | None, float | None, float | None, float | None, str]]
 
