@@ -28,7 +28,8 @@ class TableFile(Model):
     """`data/tables/<id>/all.json`: a table with every number.
 
     `rows` has each run's facts by column (`text` as shown, `value` as sorted), its `rank` bounds and its
-    `position`; `numbers` has one list for each number, its parts named by `fields`. Means, intervals and gains are fractions, null for none.
+    `position`; `numbers` has one list for each number, its parts named by `fields`. Means, intervals
+    and gains are fractions, null for none.
     """
 
     schema_version: Literal[1]
