@@ -1,4 +1,4 @@
-"""Compare two or three runs: `compare.html` with every pair of each table, and a page for each pair.
+"""Compare two to ten runs: `compare.html` with every pair of each table, and a page for each pair.
 
 The script shows any other pair on `compare.html`, from that pair's section as HTML.
 """
