@@ -185,6 +185,34 @@ def test_training_data_is_no_filter_until_it_is_asked_for(open_page: OpenPage) -
     _settles(page, NAMES)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_the_first_screen_has_rows_and_heads_stay_above_them(open_page: OpenPage, width: int, height: int) -> None:
+    page = open_page(width=width)
+    page.set_viewport_size({"width": width, "height": height})
+    assert page.locator("p.lead").first.inner_text().startswith("beta leads with ")
+    bottom = "row => row.getBoundingClientRect().bottom"
+    assert page.locator("table.board tbody.rows tr").first.evaluate(bottom) < height
+    frame = page.locator(".scroll").first
+    frame.evaluate("frame => { frame.style.maxHeight = '16rem'; frame.scrollTop = 1000; }")
+    top = frame.evaluate("frame => frame.getBoundingClientRect().top")
+    parts = [page.locator(f"table.board >> nth=0 >> {name}").first for name in ("thead", "tbody.fixed")]
+    head, fixed = (one.evaluate("one => [one.getBoundingClientRect().top, " + f"({bottom})(one)]") for one in parts)
+    assert abs(head[0] - top) <= 2 and abs(fixed[0] - head[1]) <= 2, "one below the other, at the frame's top"
+
+
+def test_a_cell_has_one_number_and_a_switch_chooses_which(open_page: OpenPage) -> None:
+    page = open_page()
+    cells = page.locator(FIRST).locator("tr[data-run=beta] td:has(> .same)").first
+    score, interval, gain = (cells.locator(name) for name in ("> :is(a, b)", "> small:not([class])", "> .same"))
+    shown = {"score": (score,), "interval": (interval,), "gain": (gain,), "all": (score, interval, gain)}
+    for choice, wanted in shown.items():
+        page.locator("#show").select_option(choice)
+        assert [one.is_visible() for one in (score, interval, gain)] == [
+            one in wanted for one in (score, interval, gain)
+        ]
+        assert page.evaluate("location.search") == ("" if choice == "score" else f"?show={choice}")
+
+
 def test_the_measure_changes_every_table(open_page: OpenPage) -> None:
     page = open_page()
     before = page.locator(FIRST).locator("tbody.rows td").nth(2).inner_text()
@@ -305,7 +333,7 @@ def test_a_task_page_is_sorted_and_filtered_with_all_state_in_the_address(open_p
     page.locator("th[data-column=name] button >> nth=0").click()
     assert [row.get_attribute("data-run") for row in rows.all()] == sorted(NAMES)
     page.locator("#filter").fill("a")
-    assert page.locator("#status").inner_text() == "5 of 5 runs, sorted by name, ascending"
+    assert page.locator("#status").inner_text() == "5 of 5 models, sorted by name, ascending"
     page.locator("#filter").fill("beta")
     assert page.evaluate("location.search") == "?filter=beta&sort=name&order=ascending"
     page.reload()
