@@ -71,11 +71,15 @@ class Pair:
 
 
 def list_compared_runs(table: Table) -> list[Run]:
-    """Return the table's runs that can be compared, in its order, each with its tasks that have values per query."""
+    """Return the table's runs that can be compared, in its order, each with its tasks that have values per query.
+
+    A run of a suite on the lists of several candidate sets has no average, and is left out.
+    """
     found = []
     for run in table.runs:
         kept = {task_id: scores for task_id, scores in run.tasks.items() if scores.values}
-        if kept:
+        sets = {scores.result.candidates.track for scores in kept.values()}
+        if kept and (len(sets) == 1 or table.comparison.suite is None):
             found.append(replace(run, tasks=kept))
     return found
 

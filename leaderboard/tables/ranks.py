@@ -14,7 +14,7 @@ import numpy as np
 
 from mrb.leaderboard.tables.cells import BLANK, RANK, CellText, make_blank
 from mrb.leaderboard.tables.per_query_cache import compute_first_stage_values, explain_missing_values
-from mrb.leaderboard.tables.rows import AVERAGE_TYPES, Table
+from mrb.leaderboard.tables.rows import AVERAGE_TYPES, SEVERAL_SETS, Table
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference, PairedTests, RankBounds, bound_ranks
 from mrb.metrics.statistics import TaskSample
@@ -71,8 +71,9 @@ def rank_runs(table: Table) -> Standing:
     task_ids = table.comparison.task_ids
     if table.comparison.suite is None:
         return Standing({run.name: Rank(None, "no average") for run in table.runs}, {})
+    mixed = {run.name for run in table.runs if len({one.result.candidates.track for one in run.tasks.values()}) > 1}
     ranks = {
-        run.name: Rank(None, explain_missing_values(run, task_ids), position)
+        run.name: Rank(None, SEVERAL_SETS if run.name in mixed else explain_missing_values(run, task_ids), position)
         for run, position in zip(table.runs, _find_positions(table), strict=True)
     }
     ranked = [run for run in table.runs if not ranks[run.name].note]

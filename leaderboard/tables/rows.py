@@ -15,7 +15,7 @@ from mrb.data.task import FAMILY_OF_TYPE, Task
 from mrb.leaderboard.tables.runs import result_path
 from mrb.leaderboard.tables.table_grouping import TableGroup
 from mrb.metrics.measures import HEADLINE, MEASURES
-from mrb.results.run import Average, Row, Run, average_over_tasks, average_over_types
+from mrb.results.run import DIFFERENT, Average, Row, Run, average_over_tasks, average_over_types
 from mrb.results.schema import Interval, Measures
 
 SOURCE = "source"
@@ -23,6 +23,8 @@ SOURCE = "source"
 AVERAGE_TYPES, AVERAGE_TASKS = "types", "tasks"
 COMMON = "common"
 """The mean over the tasks that every run of the table has. It is no average of the suite, and shown on demand."""
+SEVERAL_SETS = "lists of several candidate sets"
+"""Why a run has neither average nor rank."""
 _AVERAGES = {AVERAGE_TYPES: average_over_types, AVERAGE_TASKS: average_over_tasks}
 
 
@@ -257,6 +259,8 @@ class Table:
             return Cell(None, note="no task that all have")
         if any(task_id not in run.tasks for task_id in self.common):
             return Cell(None, note="not run")
+        if len({run.tasks[task_id].result.candidates.track for task_id in self.common}) > 1:
+            return Cell(None, note=SEVERAL_SETS)
         found = [getattr(run.tasks[task_id].result, kind) for task_id in self.common]
         if any(measure not in measures for measures in found):
             return Cell(None, note=f"a result does not hold {measure}")
@@ -322,7 +326,8 @@ def _make_cell(mean: float, interval: Interval | None, href: str | None = None) 
 
 def _make_average_cell(found: Average, over: str) -> Cell:
     if found.mean is None:
-        return Cell(None, note=f"only {found.done} of {found.of} {over}")
+        missing = f"only {found.done} of {found.of} {over}"
+        return Cell(None, note=missing if found.done < found.of else DIFFERENT)
     return _make_cell(found.mean, found.interval)
 
 

@@ -17,7 +17,7 @@ from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import STANDARD_SET
 from mrb.data.task import TYPES, Suite, Task, list_sub_suites, load_suite, load_task
 from mrb.errors import MRBError, ResultError
-from mrb.results.run import Run, TaskScores
+from mrb.results.run import Run, TaskScores, find_conditions
 from mrb.results.sub_suites import restrict_run
 
 SAME = 1e-9
@@ -105,13 +105,14 @@ class _Draft:
     suite: Suite | None
     runs: list[Run] = field(default_factory=list)
     identities: dict[str, Identity] = field(default_factory=dict)
+    conditions: set[tuple[str | int, ...]] = field(default_factory=set)
 
     def takes(self, run: Run, suite: Suite | None, found: dict[str, Identity]) -> bool:
         if suite is not None and suite != self.suite and not _is_part(suite, self.suite):
             return False
         if suite is None and self.suite is not None and not set(run.record.tasks) <= set(self.suite.tasks):
             return False
-        if found and self.identities and _conditions(found) != _conditions(self.identities):
+        if found and self.identities and _list_conditions(run, self.suite) != self.conditions:
             return False
         return all(self.identities.get(task_id, identity) == identity for task_id, identity in found.items())
 
@@ -135,6 +136,7 @@ def group_runs(runs: Iterable[Run]) -> list[TableGroup]:
             drafts.append(home)
         home.runs.append(run)
         home.identities |= found
+        home.conditions |= _list_conditions(run, home.suite)
     drafts.sort(key=lambda draft: (draft.suite is None, draft.suite.id if draft.suite else "", -len(draft.runs)))
     finished: list[TableGroup] = []
     for draft in drafts:
@@ -229,8 +231,10 @@ def _read_identity(scores: TaskScores) -> Identity:
     )
 
 
-def _conditions(found: dict[str, Identity]) -> set[tuple[int, str, str]]:
-    return {(identity.depth, identity.selection, identity.qrels) for identity in found.values()}
+def _list_conditions(run: Run, suite: Suite | None) -> set[tuple[str | int, ...]]:
+    """Return the conditions of the run's results; single tasks, which have no average, may be of several sets."""
+    found = (find_conditions(scores.result) for scores in run.tasks.values())
+    return {conditions if suite is not None else conditions[1:] for conditions in found}
 
 
 def _load_run_suite(run: Run) -> Suite | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mrb.candidates import lists
@@ -63,6 +63,27 @@ def check_all_candidates(tasks: Sequence[Task], given: Path | None, depth: int, 
         raise CandidatesError(_describe_missing(missing, len(tasks), given, suite_id))
     for task in tasks:
         check_candidates(task, given, depth)
+    refuse_two_sets(read_list_sets(tasks, given))
+
+
+def read_list_sets(tasks: Sequence[Task], given: Path | None) -> dict[str, str]:
+    """Return the candidate set of each task's list (`find_candidates`). Only the files' metadata is read."""
+    return {task.id: lists.read_provenance(find_candidates(task, given)).track for task in tasks}
+
+
+def refuse_two_sets(sets: Mapping[str, str]) -> None:
+    """Refuse a run whose lists, given as {task id: candidate set}, are of several sets: it has no average.
+
+    Raises:
+        CandidatesError: Names two tasks and their sets.
+    """
+    for task_id, name in sets.items():
+        first, of_first = next(iter(sets.items()))
+        if name != of_first:
+            raise CandidatesError(
+                f"task {task_id}: its list is of candidate set {name!r}, that of {first} of {of_first!r}; a run reranks "
+                "the lists of one set: run the tasks of each set with a --name or --out of its own"
+            )
 
 
 def check_candidates(task: Task, given: Path | None, depth: int) -> None:

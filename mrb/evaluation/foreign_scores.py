@@ -24,6 +24,7 @@ from mrb.evaluation.outputs import discard_task, write_task
 from mrb.evaluation.plan import Float32, Plan, load_plan
 from mrb.evaluation.score_key import make_header
 from mrb.evaluation.spec import TaskSpec
+from mrb.evaluation.trial import refuse_other_set
 from mrb.results.run import Run, make_task_scores
 from mrb.results.schema import JOURNAL_FILE, RUN_FILE, Kind, RerankerInfo, RunRecord, read_run, write_run
 
@@ -112,6 +113,8 @@ def write_scored(folder: Path, scored: ScoredFile, command: Sequence[str]) -> No
             raise ResultError(f"{folder}: holds a run of {earlier.reranker.name} of another kind; give another --name")
         if earlier is not None and not earlier.reranker.source.startswith(FILE_SOURCE):
             raise ResultError(f"{folder}: holds a run that MRB scored itself; give another --name")
+        if earlier is not None:
+            refuse_other_set(folder, {task.id: scored.plan.candidates.provenance.track}, earlier)
         task_folder = folder / task.id
         task_folder.mkdir(parents=True, exist_ok=True)
         discard_task(task_folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mrb import __version__
+from mrb.candidates.load import read_list_sets, refuse_two_sets
 from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.evaluation.failures import count_failed
@@ -86,6 +87,7 @@ def merge_shards(shards: Sequence[ShardRun], out: Path, candidates: Path | None,
         command: The command line, for the run's record.
 
     Raises:
+        CandidatesError: A list is missing, or two are of different candidate sets.
         ResultError: A shard is not finished, a journal holds scores of another run, or two journals differ on a query.
     """
     record = shards[0].record
@@ -95,6 +97,8 @@ def merge_shards(shards: Sequence[ShardRun], out: Path, candidates: Path | None,
             raise ResultError(f"{out}: is itself a shard of a run; give the merged run another folder with --out")
         if (out / RUN_FILE).exists() and read_run(out).reranker.identity() != record.reranker.identity():
             raise ResultError(f"{out}: holds a run of another reranker; give another folder with --out")
+        covered = [record.get_task(task_id) for task_id in record.tasks if task_id not in not_covered]
+        refuse_two_sets(read_list_sets(covered, candidates))
         tasks: dict[str, TaskScores] = {}
         for task_id in record.tasks:
             if task_id not in not_covered:

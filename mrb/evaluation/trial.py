@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from mrb.candidates.load import read_list_sets
 from mrb.data.task import Suite, load_suite
 from mrb.data.task_filter import count_queries
 from mrb.errors import ResultError
@@ -16,11 +18,16 @@ def read_whole_result(folder: Path) -> Result | None:
 
     A result that cannot be read is not protected: it is written again from the journal.
     """
+    result = _read_result(folder)
+    return None if result is None or result.data.selection == "limit" else result
+
+
+def _read_result(folder: Path) -> Result | None:
+    """Return the task's result, None if there is none or it cannot be read."""
     try:
-        result = read_result(folder / RESULT_FILE) if (folder / RESULT_FILE).is_file() else None
+        return read_result(folder / RESULT_FILE) if (folder / RESULT_FILE).is_file() else None
     except ResultError:
         return None
-    return None if result is None or result.data.selection == "limit" else result
 
 
 def refuse_replacement(folder: Path, spec: TaskSpec) -> None:
@@ -56,7 +63,7 @@ def choose_suite(suite: Suite | None, earlier: RunRecord | None) -> Suite | None
 def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
     """Raise ResultError if tasks of `spec` do not fit the other tasks in the folder.
 
-    A run of a suite holds tasks of the suite only. The average is over the tasks of the run's suite, or over all of its
+    A run of a suite holds tasks of the suite only, and any run the lists of one candidate set. The average is over the tasks of the run's suite, or over all of its
     tasks; it exists only for one depth and over whole tasks, and no call may take it away.
     """
     suite = choose_suite(spec.suite, earlier)
@@ -67,6 +74,7 @@ def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
                 f"{folder}: task {outside} is not in suite {suite.id}, whose run this folder holds; give another "
                 "--name or --out"
             )
+    refuse_other_set(folder, read_list_sets(spec.tasks, spec.candidates), earlier)
     averaged = suite.tasks if suite else earlier.tasks
     chosen = {task.id for task in spec.tasks}
     inside = not chosen.isdisjoint(averaged)
@@ -83,6 +91,21 @@ def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
                 f"{folder}: has {task_id} with all its queries at depth {whole.candidates.depth}; "
                 f"{' and '.join(other)} for other tasks would leave the run without an average: give another --name "
                 "or --out"
+            )
+
+
+def refuse_other_set(folder: Path, sets: Mapping[str, str], earlier: RunRecord) -> None:
+    """Raise ResultError if the folder has results of other tasks than those of `sets` on another candidate set.
+
+    `sets` gives the set of the list of each task that is scored now; results of these tasks are replaced or refused.
+    """
+    for task_id in earlier.tasks:
+        result = None if task_id in sets else _read_result(folder / task_id)
+        other = next((item for item in sets.items() if result and item[1] != result.candidates.track), None)
+        if result is not None and other is not None:
+            raise ResultError(
+                f"{folder}: has {task_id} on candidate set {result.candidates.track!r}, and the list of {other[0]} is "
+                f"of {other[1]!r}; a run has the lists of one set: give this one another --name or --out"
             )
 
 

@@ -153,7 +153,8 @@ def compare(
 
     Raises:
         ResultError: There are fewer than two runs, a run is given twice, no task is common, a run lacks a task or
-            measure, or runs are not comparable on a task (`check_comparable`).
+            measure, runs are not comparable on a task (`check_comparable`), or the common tasks are of several
+            candidate sets.
     """
     if len(runs) < 2:
         raise ResultError("a comparison needs at least two runs")
@@ -166,6 +167,7 @@ def compare(
     _check_asked(names, missing, common, task_ids)
     for task in common:
         check_comparable(names, [run.tasks[task] for run in runs], measure)
+    _check_one_set(runs[0], common)
     samples = sample_runs(runs, common, measure)
     tests = PairedTests(samples)
     data = [runs[0].tasks[task].result.data for task in common]
@@ -271,6 +273,17 @@ def _check_asked(
             raise ResultError(f"{name}: has no result for task {missing[name][0]}")
     if not common:
         raise ResultError(f"no task is common to {', '.join(names)}: there is nothing to compare")
+
+
+def _check_one_set(run: Run, common: Sequence[str]) -> None:
+    """Refuse common tasks whose lists are of several candidate sets: there is no average over them."""
+    by_set = {run.tasks[task].result.candidates.track: task for task in reversed(common)}
+    if len(by_set) > 1:
+        (one, its_task), (other, other_task) = sorted(by_set.items())[:2]
+        raise ResultError(
+            f"{run.where}: its lists are of several candidate sets ({its_task}: {one}, {other_task}: {other}), over "
+            "which there is no average; name the tasks of one set with --task"
+        )
 
 
 def _compare_tasks(

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Row = Literal["measures", "first_stage", "oracle"]
 Float64 = npt.NDArray[np.float64]
 
+DIFFERENT = "candidate set, depth, queries or qrels differ"
+"""Why complete tasks have no average."""
 RAW = "Raw qrels: documents that the corpus lacks count as missed. These numbers do not compare with cleaned ones."
 
 
@@ -151,7 +153,7 @@ class Run:
 
     @cached_property
     def alike(self) -> bool:
-        """Whether all tasks have the same depth, kind of selection and kind of judgements."""
+        """Whether all tasks have the same candidate set, depth, kind of selection and kind of judgements."""
         return _are_alike(list(self.tasks.values()))
 
     def __getitem__(self, task_id: str) -> TaskScores:
@@ -302,13 +304,17 @@ def _compute_sub_suite(run: Run, suite: Suite) -> SubSuiteAverages:
 
 
 def _can_average(run: Run, task_ids: Sequence[str]) -> bool:
-    """Return whether these tasks have the same depth, selection and judgements, so that a mean is meaningful."""
+    """Return whether these tasks have the same candidate set, depth, selection and judgements: a mean needs that."""
     return (run.alike and len(task_ids) > 0) or _are_alike([run.tasks[task_id] for task_id in task_ids])
 
 
 def _are_alike(tasks: Sequence[TaskScores]) -> bool:
-    results = [scores.result for scores in tasks]
-    return len({(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}) == 1
+    return len({find_conditions(scores.result) for scores in tasks}) == 1
+
+
+def find_conditions(result: Result) -> tuple[str, int, str, str]:
+    """Return what the tasks of an average have in common: candidate set, depth, selection and judgements."""
+    return result.candidates.track, result.candidates.depth, result.data.selection, result.data.qrels
 
 
 @lru_cache(maxsize=64)

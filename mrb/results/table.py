@@ -10,7 +10,7 @@ from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
 from mrb.metrics.measures import HEADLINE
 from mrb.results.noise import NOISE_FILE, describe_other_reranker, read_noise
-from mrb.results.run import RAW, Average, Row, Run, average_over_tasks, average_over_types, list_averaged_tasks
+from mrb.results.run import DIFFERENT, RAW, Average, Row, Run, average_over_tasks, average_over_types, list_averaged_tasks
 from mrb.results.schema import Interval
 from mrb.results.sub_suites import list_sub_runs, name_sub_run
 
@@ -135,7 +135,7 @@ def _make_average_row(run: Run, over: stats.Average, measure: str, words: str = 
     label = f"{words} {own.of} {over if own.of != 1 else over[:-1]}"
     if own.interval is None or first.mean is None or oracle.mean is None:
         missing = f"{own.of - own.done} of {own.of} {over} missing"
-        why = missing if own.done < own.of else "depth, queries or qrels differ"
+        why = missing if own.done < own.of else DIFFERENT
         of = "" if run.record.suite is None else f" of suite {run.record.suite}"
         return RunRow(label, "", state=f"no average{of}: {why}")
     return RunRow(label, "", first.mean, own.interval, oracle.mean)

@@ -21,7 +21,7 @@ from mrb.data.task import Suite, Task, list_sub_suites, load_suite
 from mrb.errors import MRBError, ResultError, format_first_problem
 from mrb.evaluation.recompute import Recomputed, find_differences, recompute_task
 from mrb.results.run import Run, TaskScores, compute_suite_averages, hash_query_ids, make_task_scores
-from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_run
+from mrb.results.schema import RESULT_FILE, RUN_FILE, RerankerInfo, RunRecord, check_registry, read_result, read_run
 from mrb.submission.rankings import publishes_scores, rank_queries, write_rankings
 from mrb.submission.redact import clean_command, clean_environment, clean_options, clean_text
 from mrb.submission.schema import MARKS, RANKINGS_FOLDER, SUBMISSION_FILE, Mark, ModelCard, RankingInfo, Submission
@@ -61,7 +61,7 @@ def build_submission(
         The submission's folder.
 
     Raises:
-        ResultError: The run has no suite or is incomplete, its files differ from its journals, or the submission's
+        ResultError: The run has no suite, is incomplete or is on several candidate sets, its files differ from its journals, or the submission's
             folder exists.
     """
     record = read_run(run)
@@ -71,6 +71,7 @@ def build_submission(
         raise ResultError(f"{folder}: already exists; remove it, or give this one another --variant")
     done = [task_id for task_id in suite.tasks if (run / task_id / RESULT_FILE).is_file()]
     _check_complete(run, record, suite, done, allow_incomplete=allow_incomplete)
+    _check_one_set(run, done)
     hosts = _list_host_names()
     info = _redact_info(record.reranker, hosts)
     rankings: dict[str, RankingInfo] = {}
@@ -192,6 +193,16 @@ def _check_complete(run: Path, record: RunRecord, suite: Suite, done: list[str],
         f"{run}: {len(done)} of the {len(suite.tasks)} tasks of {suite.id}, {', '.join(told)}: such a row has no "
         "average; finish the run, or submit what is there with --allow-incomplete"
     )
+
+
+def _check_one_set(run: Path, done: list[str]) -> None:
+    """Refuse a run whose lists are of several candidate sets: it has no average."""
+    sets = {read_result(run / task_id / RESULT_FILE).candidates.track for task_id in done}
+    if len(sets) > 1:
+        raise ResultError(
+            f"{run}: its lists are of candidate sets {', '.join(sorted(sets))}; a submission is a run on one set: run "
+            "the tasks of each set with a --name or --out of its own"
+        )
 
 
 def _recompute(run: Path, task_id: str, candidates: Path | None, definition: Task | None) -> Recomputed:

@@ -18,6 +18,7 @@ from mrb.errors import ResultError, to_one_line
 from mrb.evaluation.measure import measure
 from mrb.evaluation.packed_plan import load_packed_plan
 from mrb.evaluation.recompute import load_result_plan
+from mrb.results.first_stages import find_run_set
 from mrb.results.run import (
     Average,
     TaskScores,
@@ -69,8 +70,9 @@ def validate_submission(
         packs: A folder of judgement packs.
 
     Raises:
-        ResultError: Names the first file, query or number that is wrong.
+        ResultError: Names the first file, query or number that is wrong, or the candidate sets if there are several.
     """
+    find_run_set(to_run(received))
     again: dict[str, TaskScores] = {}
     missing: dict[str, str] = {}
     packed: dict[str, Path] = {}

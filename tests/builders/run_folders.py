@@ -19,6 +19,7 @@ def write_run_folder(
     queries: int = 60,
     depth: int = 25,
     candidates: str = HASH,
+    tracks: Sequence[str] = ("standard",),
     selection: str = "all",
     qrels: Literal["cleaned", "raw"] = "cleaned",
     reranker: dict[str, Any] | None = None,
@@ -26,7 +27,7 @@ def write_run_folder(
 ) -> Path:
     """A run of `skill` (0: leaves the first stage's order, 1: the oracle) on `tasks` (default: the suite's).
 
-    Tasks outside `cover` are not covered. `reranker` and `record` replace fields of the records.
+    Tasks outside `cover` are not covered. The lists are of the candidate sets `tracks` in turn. `reranker` and `record` replace fields of the records.
     """
     from mrb.data.task import load_suite, load_task
     from mrb.results.schema import RerankerInfo, RunRecord, write_run
@@ -44,9 +45,10 @@ def write_run_folder(
         "source": "toy.py",
         "source_sha256": HASH,
     } | (reranker or {})
-    for task_id in covered:
+    for place, task_id in enumerate(covered):
         made = _Simulated(load_task(task_id).with_qrels(qrels), skill, queries, depth)
-        made.write(folder / task_id, RerankerInfo(**info), candidates, selection)
+        listed = {"sha256": candidates, "track": tracks[place % len(tracks)]}
+        made.write(folder / task_id, RerankerInfo(**info), listed, selection)
     fields = {
         "schema_version": 1,
         "mrb_version": "0.1.0",
@@ -92,7 +94,7 @@ class _Simulated:
         gains = {"nDCG": 1 / np.log2(1 + safe), "MRR": 1 / safe}.get(measure.name, np.ones(len(ranks)))
         return np.where(inside, gains, 0.0)
 
-    def write(self, folder: Path, info: Any, candidates: str, selection: str) -> None:
+    def write(self, folder: Path, info: Any, listed: dict[str, str], selection: str) -> None:
         """The task's result and values per query."""
         import numpy as np
         import pyarrow as pa
@@ -127,9 +129,8 @@ class _Simulated:
                 "task_hash": self.task.hash,
                 "reranker": info.model_dump(),
                 "candidates": {
-                    "sha256": candidates,
+                    **listed,
                     "first_stage": "bm25",
-                    "track": "standard",
                     "list_depth": max(25, self.depth),
                     "depth": self.depth,
                 },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from mrb.evaluation.journal import Journal
 from mrb.evaluation.recompute import verify_task
 from mrb.evaluation.spec import TaskSpec
 from mrb.results.run import load_run
-from mrb.results.schema import Kind, read_result, read_run
+from mrb.results.schema import Kind, read_result, read_run, write_run
+from tests.builders.run_folders import write_run_folder
 
 TASK = load_task("mini-flag-i2t-dev")
 DEPTH, LISTED = 10, 15
@@ -153,6 +155,11 @@ def test_another_reranker_and_another_file_of_the_same(run: Path, candidates: Pa
     write_scored(run, scored(candidates, changed), [])
     assert not verify_task(run / TASK.id, candidates)
     record = read_run(run)
+    write_run_folder(run / "other", 0.5, tasks=["mini-flag-t2i"], tracks=["other"])
+    shutil.move(run / "other" / "mini-flag-t2i", run / "mini-flag-t2i")
+    write_run(run, record.model_copy(update={"tasks": (*record.tasks, "mini-flag-t2i")}))
+    with pytest.raises(ResultError, match=f"has mini-flag-t2i on candidate set 'other', and the list of {TASK.id}"):
+        write_scored(run, scored(candidates, scores), [])
     own = record.model_copy(update={"reranker": record.reranker.model_copy(update={"source": "my_adapter.py"})})
     (run / "run.json").write_text(own.model_dump_json())
     with pytest.raises(ResultError, match="MRB scored itself"):

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from mrb.errors import AdapterError, ResultError
+from mrb.candidates.lists import build_candidates, read_parquet, write_parquet
+from mrb.candidates.load import find_candidates
+from mrb.data.task import load_task
+from mrb.errors import AdapterError, CandidatesError, ResultError
 from mrb.evaluation import run as running
 from mrb.evaluation.journal import Journal
 from mrb.evaluation.run import run
@@ -245,3 +248,40 @@ def test_a_call_that_failed_before_its_first_score_does_not_lock_the_run_name() 
     adapter(declared="version = 'three'")  # of another length: Python tells sources apart by size and second
     with pytest.raises(ResultError, match=r"holds scores of another run of mine .*version was 2, is three"):
         call(name="one")
+
+
+# Candidate sets
+
+
+def make_list(task_id: str, name: str) -> None:
+    """The frozen list turned by five places, in the folder `lists` as one of the candidate set `name`."""
+    frozen = read_parquet(find_candidates(load_task(task_id), None))
+    made = frozen.provenance.model_copy(update={"track": name, "first_stage": "turned"})
+    turned = [(query_id, ids[5:] + ids[:5], [-float(n) for n in range(len(ids))]) for query_id, ids, _ in frozen.lists()]
+    write_parquet(build_candidates(made, turned), Path("lists", f"{task_id}.parquet"))
+
+
+def test_a_folder_holds_the_lists_of_one_candidate_set() -> None:
+    for task_id in (FAQ, OTHER):
+        make_list(task_id, "turned")
+    lists = Path("lists")
+    call(FAQ, candidates=lists)
+    before = files()
+    for options in ({}, {"fresh": True}, {"limit": 3}):
+        message = refused(OTHER, **options)
+        assert message.startswith("runs/mine: has mini-faq-t2t-dev on candidate set 'turned', and the list of")
+        assert f"{OTHER} is of 'standard'" in message and "another --name or --out" in message
+    assert files() == before
+    call(OTHER, candidates=lists)
+    assert "another --name" in refused(FAQ)
+    assert "another candidate list" in refused(FAQ, OTHER)  # the journals are of another list
+    call(FAQ, OTHER, fresh=True)  # all tasks again: the folder is of the other set
+    assert {one.result.candidates.track for one in load_run(Path("runs/mine")).tasks.values()} == {"standard"}
+
+
+def test_one_call_reranks_the_lists_of_one_candidate_set() -> None:
+    make_list(FAQ, "turned")
+    make_list(OTHER, "another")
+    with pytest.raises(CandidatesError, match=f"{OTHER}: its list is of candidate set 'another', that of .* 'turned'"):
+        call(FAQ, OTHER, candidates=Path("lists"))
+    assert not Path("runs").exists()

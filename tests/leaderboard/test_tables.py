@@ -20,6 +20,7 @@ from mrb.leaderboard.pages.exports import format_csv, format_json, format_latex,
 from mrb.leaderboard.serve import POLICY, make_server
 from mrb.leaderboard.site import Site, make_site
 from mrb.leaderboard.tables.columns import format_parameters
+from mrb.leaderboard.tables.pairs import list_compared_runs
 from mrb.leaderboard.tables.rows import COMMON
 from mrb.leaderboard.tables.runs import read_entries, read_runs
 from mrb.leaderboard.tables.table_grouping import group_runs, make_table_ids
@@ -46,6 +47,22 @@ def test_a_table_keeps_its_id_whatever_else_is_on_the_board(make_run: Make) -> N
     ids = make_table_ids(group_runs(read_runs([usual, *others])))
     assert len(set(ids)) == 3 and sum(name == "mini-25" for name in ids) == 1
     assert sorted(ids) == sorted(make_table_ids(group_runs(read_runs([*others[::-1], usual]))))
+
+
+def test_no_table_has_an_average_or_a_rank_over_several_candidate_sets(make_run: Make) -> None:
+    whole = [make_run(f"whole-{skill}", skill) for skill in (0.3, 0.6)]
+    mixed = [make_run(f"mixed-{skill}", skill, tracks=("standard", "other")) for skill in (0.3, 0.6)]
+    parts = [make_run("early", 0.5, cover=MINI[:2]), make_run("late", 0.5, cover=MINI[2:], tracks=["other"])]
+    boards = _site(*whole, *mixed, *parts).boards
+    assert [run.name for run in boards["mini-25"].table.runs] == ["whole-0.6", "whole-0.3", "early"]
+    assert ["late"] in [[run.name for run in board.table.runs] for board in boards.values()]
+    board = next(board for board in boards.values() if "mixed-0.3" in {run.name for run in board.table.runs})
+    for name in ("mixed-0.3", "mixed-0.6"):
+        rank, row = board.standing.ranks[name], board.summaries["nDCG@10"].row(name)
+        assert rank.bounds is None and rank.note == "lists of several candidate sets"
+        assert all(row.cells[key].mean is None for key in (COMMON, "types", "tasks"))
+        assert "candidate set" in row.cells["types"].note
+    assert not list_compared_runs(board.table)
 
 
 def test_ranks_are_shared_until_a_test_separates(make_run: Make) -> None:

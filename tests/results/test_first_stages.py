@@ -16,11 +16,13 @@ import mrb
 from mrb.candidates.lists import build_candidates, read_parquet, write_parquet
 from mrb.candidates.load import find_candidates
 from mrb.cli.main import cli
-from mrb.data.task import load_task
+from mrb.data.task import load_suite, load_task
 from mrb.errors import MRBError, ResultError
 from mrb.results.first_stages import compute_gains, list_gain_rows
 from mrb.results.first_stages_table import format_gains, format_gains_csv, format_gains_latex, format_gains_markdown
-from mrb.results.run import Run
+from mrb.results.export import format_csv
+from mrb.results.export_table import make_table
+from mrb.results.run import Average, Run, average_over_tasks, compute_suite_averages
 from tests.builders.command import read_error
 
 TASKS = ("mini-faq-t2t-dev", "mini-flag-t2i-dev")
@@ -106,6 +108,23 @@ def test_what_does_not_compare_is_refused(runs: list[Run], score: Callable[..., 
     assert "their candidate sets are early and late; `mrb compare --first-stages` compares the gains" in told
     mixed = replace(runs[0], tasks={**runs[0].tasks, TASKS[1]: runs[1].tasks[TASKS[1]]})
     assert "its lists are of early, late; wanted one set" in read_error(ResultError, compute_gains, [mixed])
+
+
+def test_there_is_no_average_over_several_sets(runs: list[Run]) -> None:
+    mixed, other = (
+        replace(mine, tasks={**mine.tasks, TASKS[1]: late.tasks[TASKS[1]]}, path=None, label=f"mixed-{place}")
+        for place, (mine, late) in enumerate(((runs[0], runs[1]), (runs[3], runs[4])))
+    )
+    assert average_over_tasks(mixed, TASKS, "nDCG@10") == Average(None, None, 2, 2)
+    found = compute_suite_averages(mixed, load_suite("mini-dev").model_copy(update={"tasks": TASKS}))
+    assert found.tasks is None and found.types is None and found.of_types.keys() == {"t2t", "t2i"}
+    assert mixed.table().count("candidate set, depth, queries or qrels differ") == 2
+    assert [row.runs for row in make_table([mixed], "nDCG@10")[1]] == [{mixed.name: None}] * 2
+    averages = [row for row in csv.DictReader(StringIO(format_csv(mixed))) if row["task"].startswith("average")]
+    assert averages and not any(row["mean"] or row["low"] for row in averages)
+    told = read_error(ResultError, mrb.compare, mixed, other)
+    assert f"several candidate sets ({TASKS[0]}: early, {TASKS[1]}: late), over which there is no average" in told
+    assert [one.task for one in mrb.compare(mixed, other, tasks=TASKS[0]).tasks] == [TASKS[0]]
 
 
 def test_lists_of_another_set_and_unknown_sets_are_refused(lists: Path) -> None:

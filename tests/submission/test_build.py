@@ -23,6 +23,7 @@ from mrb.submission.redact import clean_command, clean_environment, clean_option
 from mrb.submission.schema import Mark, ModelCard
 from mrb.submission.validate import validate_submission
 from tests.builders.logs import logged
+from tests.builders.run_folders import write_run_folder
 from tests.builders.submissions import submitted, trial_run
 
 TASK = "mini-faq-t2t"
@@ -111,6 +112,13 @@ def test_a_trial_is_refused_with_the_reason(tmp_path: Path) -> None:
     whole = trial_run(tmp_path, tasks=MINI.tasks, limit=3)
     with pytest.raises(ResultError, match=r"holds the first queries only \(--limit\).*--allow-incomplete"):
         submitted(whole, tmp_path, allow_incomplete=False)
+
+
+def test_lists_of_several_candidate_sets_are_refused(tmp_path: Path) -> None:
+    mixed = write_run_folder(tmp_path / "mixed", 0.5, tracks=("standard", "other"))
+    with pytest.raises(ResultError, match="mixed: its lists are of candidate sets other, standard; a submission is"):
+        submitted(mixed, tmp_path)
+    assert not (tmp_path / "mrb__random").exists()
 
 
 def test_files_that_are_not_the_journals_are_refused(trial: Path, tmp_path: Path) -> None:
