@@ -18,10 +18,10 @@ from mrb.candidates.load import find_candidates
 from mrb.cli.main import cli
 from mrb.data.task import load_suite, load_task
 from mrb.errors import MRBError, ResultError
-from mrb.results.first_stages import compute_gains, list_gain_rows
-from mrb.results.first_stages_table import format_gains, format_gains_csv, format_gains_latex, format_gains_markdown
 from mrb.results.export import format_csv
 from mrb.results.export_table import make_table
+from mrb.results.first_stages import compute_gains, list_gain_rows
+from mrb.results.first_stages_table import format_gains, format_gains_csv, format_gains_latex, format_gains_markdown
 from mrb.results.run import Average, Run, average_over_tasks, compute_suite_averages
 from tests.builders.command import read_error
 
