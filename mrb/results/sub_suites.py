@@ -19,8 +19,9 @@ def restrict_run(run: Run, suite: Suite) -> Run:
         suite: A suite or sub-suite.
 
     Raises:
-        ResultError: The run has no result of the suite.
+        ResultError: The suite does not fit the run (`_check_fit`), or the run has no result of it.
     """
+    _check_fit(run, suite)
     tasks = {task_id: scores for task_id, scores in run.tasks.items() if task_id in suite.tasks}
     if not tasks:
         raise ResultError(f"{run.where}: has no result of suite {suite.id}")
@@ -31,6 +32,33 @@ def restrict_run(run: Run, suite: Suite) -> Run:
         "not_covered": tuple(item for item in run.record.not_covered if item.task in suite.tasks),
     }
     return replace(run, record=run.record.model_copy(update=fields), tasks=tasks, stored=_restrict_stored(run, suite))
+
+
+def _check_fit(run: Run, suite: Suite) -> None:
+    """Refuse a suite whose name and version the run's numbers must not get.
+
+    A run of a suite becomes one of this suite, of its sub-suites, or of a suite with the same sample of the queries,
+    always at the version that was run. A run without a suite must have scored all queries, or the suite's sample.
+    """
+    record = run.record
+    own = None if record.suite is None else load_suite(record.suite)
+    if own is not None and record.suite_version != suite.version:
+        raise ResultError(
+            f"{run.where}: ran suite {own.id} {record.suite_version}, and suite {suite.id} of this version of MRB is "
+            f"{suite.version}; run it again, or leave --suite out"
+        )
+    if own is not None and own.sample != suite.sample:
+        raise ResultError(
+            f"{run.where}: its suite {own.id} and suite {suite.id} take other queries of their tasks; give --suite "
+            f"{own.id}, or run suite {suite.id}"
+        )
+    wrong = "sample" if suite.sample is None else "all"
+    found = [task_id for task_id in suite.tasks if task_id in run and run[task_id].result.data.selection == wrong]
+    if own is None and found:
+        raise ResultError(
+            f"{run.where}: {found[0]} was scored on other queries (selection: {wrong}) than suite {suite.id} takes; run "
+            f"suite {suite.id}"
+        )
 
 
 def restrict_runs(runs: Sequence[Run], suite_id: str | None) -> list[Run]:

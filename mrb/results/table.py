@@ -10,7 +10,16 @@ from mrb.errors import ResultError
 from mrb.metrics import statistics as stats
 from mrb.metrics.measures import HEADLINE
 from mrb.results.noise import NOISE_FILE, describe_other_reranker, read_noise
-from mrb.results.run import DIFFERENT, RAW, Average, Row, Run, average_over_tasks, average_over_types, list_averaged_tasks
+from mrb.results.run import (
+    DIFFERENT,
+    RAW,
+    Average,
+    Row,
+    Run,
+    average_over_tasks,
+    average_over_types,
+    list_averaged_tasks,
+)
 from mrb.results.schema import Interval
 from mrb.results.sub_suites import list_sub_runs, name_sub_run
 

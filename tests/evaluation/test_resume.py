@@ -257,7 +257,9 @@ def make_list(task_id: str, name: str) -> None:
     """The frozen list turned by five places, in the folder `lists` as one of the candidate set `name`."""
     frozen = read_parquet(find_candidates(load_task(task_id), None))
     made = frozen.provenance.model_copy(update={"track": name, "first_stage": "turned"})
-    turned = [(query_id, ids[5:] + ids[:5], [-float(n) for n in range(len(ids))]) for query_id, ids, _ in frozen.lists()]
+    turned = [
+        (query_id, ids[5:] + ids[:5], [-float(n) for n in range(len(ids))]) for query_id, ids, _ in frozen.lists()
+    ]
     write_parquet(build_candidates(made, turned), Path("lists", f"{task_id}.parquet"))
 
 

@@ -94,3 +94,22 @@ def test_a_run_without_a_task_of_the_suite_is_refused(folder: Path) -> None:
     run = load_run(write_run_folder(folder / "images", 0.4, cover=["mini-emoji-i2i"]))
     with pytest.raises(ResultError, match=f"images: has no result of suite {NAME}"):
         restrict_run(run, load_suite(NAME))
+
+
+def test_no_run_gets_the_name_of_a_suite_that_takes_other_queries_or_of_another_version(folder: Path) -> None:
+    tasks = ["scifact", "nfcorpus"]
+    of_all, of_sample = (
+        load_run(write_run_folder(folder / suite, 0.4, suite=suite, cover=tasks, queries=12, selection=selection))
+        for suite, selection in (("mrb", "all"), ("mrb-lite", "sample"))
+    )
+    single = load_run(write_run_folder(folder / "single", 0.4, suite=None, tasks=tasks, queries=12))
+    old = load_run(write_run_folder(folder / "old", 0.4, cover=TEXT_QUERIES, record={"suite_version": "0.1"}))
+    for run, suite in ((of_all, "mrb-lite"), (of_all, "mrb-lite-text-query"), (of_sample, "mrb-text-query")):
+        with pytest.raises(ResultError, match=f"its suite {run.record.suite} and suite {suite} take other queries"):
+            restrict_run(run, load_suite(suite))
+    with pytest.raises(ResultError, match=r"selection: all\) than suite mrb-lite takes"):
+        restrict_run(single, load_suite("mrb-lite"))
+    with pytest.raises(ResultError, match=f"old: ran suite mini 0.1, and suite {NAME} of this version of MRB is"):
+        restrict_run(old, load_suite(NAME))
+    for run, suite in ((of_all, "mrb"), (of_sample, "mrb-lite-text-query"), (single, "mrb-text-query")):
+        assert restrict_run(run, load_suite(suite)).record.suite == suite
