@@ -27,7 +27,8 @@ def write_run_folder(
 ) -> Path:
     """A run of `skill` (0: leaves the first stage's order, 1: the oracle) on `tasks` (default: the suite's).
 
-    Tasks outside `cover` are not covered. The lists are of the candidate sets `tracks` in turn. `reranker` and `record` replace fields of the records.
+    Tasks outside `cover` are not covered. The lists are of the candidate sets `tracks` in turn. `reranker` and
+    `record` replace fields of the records.
     """
     from mrb.data.task import load_suite, load_task
     from mrb.results.schema import RerankerInfo, RunRecord, write_run
