@@ -56,8 +56,8 @@ def _check_fit(run: Run, suite: Suite) -> None:
     found = [task_id for task_id in suite.tasks if task_id in run and run[task_id].result.data.selection == wrong]
     if own is None and found:
         raise ResultError(
-            f"{run.where}: {found[0]} was scored on other queries (selection: {wrong}) than suite {suite.id} takes; run "
-            f"suite {suite.id}"
+            f"{run.where}: {found[0]} was scored on other queries (selection: {wrong}) than suite {suite.id} takes; "
+            f"run suite {suite.id}"
         )
 
 
