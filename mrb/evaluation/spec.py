@@ -171,6 +171,7 @@ def _find_default_depth(suite: Suite | None, tasks: Sequence[Task]) -> int:
     shipped = [task.id for task in tasks if task.source.kind == "embedded"]
     if shipped and len(shipped) < len(tasks) and any(not is_registered(task.id) for task in tasks):
         raise TaskError(
-            f"{shipped[0]} and your own data have different depths by default; give --depth, or run two commands, each with a --name"
+            f"{shipped[0]} and your own data have different depths by default; give --depth, or run two "
+            "commands, each with a --name"
         )
     return load_suite(DEFAULT_SUITE).depth if shipped == [task.id for task in tasks] else min([DEFAULT_DEPTH, *depths])
