@@ -63,9 +63,9 @@ def choose_suite(suite: Suite | None, earlier: RunRecord | None) -> Suite | None
 def refuse_mixture(folder: Path, spec: RunSpec, earlier: RunRecord) -> None:
     """Raise ResultError if tasks of `spec` do not fit the other tasks in the folder.
 
-    A run of a suite holds tasks of the suite only, and any run holds the lists of one candidate set. The average is over
-    the tasks of the run's suite, or over all of its tasks; it exists only for one depth and over whole tasks, and no call
-    may take it away.
+    A run of a suite holds tasks of the suite only, and any run holds the lists of one candidate set. The average is
+    over the tasks of the run's suite, or over all of its tasks; it exists only for one depth and over whole tasks, and
+    no call may take it away.
     """
     suite = choose_suite(spec.suite, earlier)
     if suite is not None:

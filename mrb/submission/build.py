@@ -61,8 +61,8 @@ def build_submission(
         The submission's folder.
 
     Raises:
-        ResultError: The run has no suite, is incomplete or is on several candidate sets, its files differ from its journals, or the submission's
-            folder exists.
+        ResultError: The run has no suite, is incomplete or is on several candidate sets, its files differ from its
+            journals, or the submission's folder exists.
     """
     record = read_run(run)
     suite = _load_suite(run, record)
