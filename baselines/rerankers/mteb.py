@@ -126,6 +126,8 @@ class MTEB:
         alike: dict[tuple[str, Modality, Modality], list[tuple[Request, int]]] = {}
         for request in requests:
             kinds = [_get_modality(item) for item in request.candidates]
+            if self.kind == "setwise" and set(kinds) == {"image", "image+text"}:
+                kinds = ["image+text"] * len(kinds)  # as mteb: the text of a page without one is empty
             if self.kind == "setwise" and len(set(kinds)) > 1:
                 raise AdapterError(f"mteb: {self._meta.name} takes lists of one modality, and this one is mixed")
             for place, kind in enumerate(kinds):

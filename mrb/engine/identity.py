@@ -25,8 +25,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def hash_checkpoint(path: Path) -> str:
     """Return 16 hex digits: the commit of a folder in the Hub's cache, else a hash over file names and contents.
 
-    The hash covers weights, configuration, tokenizer and model code, in the folder and in those that its modules.json
-    names. `path` may be a single weight file.
+    The hash covers weights, configuration, tokenizer, chat templates and model code, in the folder and in those that
+    its modules.json names. `path` may be a single weight file.
     """
     if path.is_file():
         return hash_file(path)[:16]
@@ -135,11 +135,17 @@ def describe_model(model: Any) -> str:
 def _list_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield (name within the folder, file) of every file that can affect a score."""
     suffixes = _WEIGHTS | _TOKENIZER | ({".py"} if "auto_map" in _read_json(folder / "config.json") else set())
-    for place in {folder, *_list_module_folders(folder)}:
+    for place in {folder, *_list_module_folders(folder), *_find_template_folder(folder)}:
         for file in place.iterdir():
             named = file.suffix in suffixes or _VOCABULARY.fullmatch(file.name)
             if named and file.is_file() and not _TRAINING.fullmatch(file.name):
                 yield file.relative_to(folder).as_posix(), file
+
+
+def _find_template_folder(folder: Path) -> list[Path]:
+    """Return the folder in which transformers keeps chat templates that have a name, if there is one."""
+    named = folder / "additional_chat_templates"
+    return [named] if named.is_dir() else []
 
 
 def _list_module_folders(folder: Path) -> Iterator[Path]:
