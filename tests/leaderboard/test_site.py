@@ -100,10 +100,9 @@ def test_every_task_and_run_has_its_page_and_every_link_leads_somewhere(root: Pa
 
 def test_a_link_that_leads_nowhere_is_found(root: Path, pages: dict[str, Any], tmp_path: Path) -> None:
     assert len(find_broken_links(tmp_path, {"index.html": pages["index.html"]})) > 20
-    assert find_broken_links(root, {**pages, "about.html": pages["tasks.html"]}) == [
-        "index.html: about.html#reading",
-        "index.html: about.html#adding",
-    ]
+    broken = find_broken_links(root, {**pages, "about.html": pages["tasks.html"]})
+    assert {"index.html: about.html#reading", "index.html: about.html#adding"} <= set(broken)
+    assert {link.rpartition("about.html")[2] for link in broken} == {"#reading", "#adding"}
 
 
 def test_the_site_links_outside_only_where_sources_are(pages: dict[str, Any]) -> None:
