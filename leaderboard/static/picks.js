@@ -8,6 +8,8 @@
   const listPicked = (/** @type {State} */ state) => state.picked.split(",").filter((name) => name);
   /** @type {string[]} */
   let picked = [];
+  /** @type {string | null} */
+  let shown = null;
 
   /** @param {HTMLInputElement} box */
   function pick(box) {
@@ -34,6 +36,10 @@
 
   BOARD.field("picked", "", (text) => LOGIC.cleanPicked(text, MOST));
   BOARD.onChange(function (state) {
+    if (state.picked === shown) {
+      return;
+    }
+    shown = state.picked;
     picked = listPicked(state);
     addBoxes();
     const link = DOM.make("a", "", "Compare (" + picked.length + ")");
