@@ -55,6 +55,7 @@ def retrained(path: Path) -> None:
         "sentencepiece.bpe.model",
         "spm.model",
         "chat_template.jinja",
+        "additional_chat_templates/rerank.jinja",
         "1_Dense/model.safetensors",
         "1_Dense/pytorch_model.bin",
     ],
