@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mrb._util.files import name_run
 from mrb._util.hashing import hash_json
 from mrb.candidates.candidate_sets import PublishedList, find_published_list, list_published_sets
 from mrb.candidates.lists import read_parquet, read_provenance
@@ -125,3 +126,19 @@ def expand_sets(names: Sequence[str], suite: Suite | None, tasks: Sequence[Task]
             raise CandidatesError("--candidate-set all: the tasks have no candidate set in common; name one")
         found += every
     return tuple(dict.fromkeys(found))
+
+
+def refuse_equal_folders(set_ids: Iterable[str]) -> None:
+    """Refuse candidate sets whose runs would share a folder, because a folder's name has no `+` (`name_run`).
+
+    Raises:
+        CandidatesError: Names two such sets.
+    """
+    taken: dict[str, str] = {}
+    for set_id in set_ids:
+        folder = name_run("", set_id).casefold()
+        if (other := taken.setdefault(folder, set_id)) != set_id:
+            raise CandidatesError(
+                f"--candidate-set {other} and {set_id}: both would be run in a folder NAME{name_run('', set_id)}; run "
+                "each in a command of its own, with another --name"
+            )

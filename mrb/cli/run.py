@@ -120,7 +120,7 @@ def command(
     """
     from mrb._util.terminal import find_screen
     from mrb.candidates.load import check_all_candidates
-    from mrb.candidates.set_lists import expand_sets, list_published
+    from mrb.candidates.set_lists import expand_sets, list_published, refuse_equal_folders
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.rerankers.model_address import announce_model
@@ -151,6 +151,7 @@ def command(
         allow_failures=allow_failures,
         command=("mrb", *sys.argv[1:]),
     )
+    refuse_equal_folders(set_id for set_id in sets if set_id is not None)
     specs = [
         replace(spec, candidates=lists, pulled=pulled, candidate_set=one)
         for one, (lists, pulled) in zip(sets, found, strict=True)

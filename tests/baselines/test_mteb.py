@@ -101,6 +101,11 @@ def test_mtebs_own_baseline_reads_the_order_of_the_list() -> None:
     assert reranker.info.kind == "setwise"
     items = make_items(["one", "two", "one"])
     assert scores(reranker, items[:2], items) == [[0.0, -1.0, -2.0]] * 2
+    page = picture(40, 30, 1)
+    pages = [Item("its markdown", page), Item("", page), Item("more", page)]
+    assert scores(reranker, items[:1], pages) == [[0.0, -1.0, -2.0]], "a page whose text is empty stays image+text"
+    said = read_error(AdapterError, scores, reranker, items[:1], [pages[1], items[0]])
+    assert said.endswith("takes lists of one modality, and this one is mixed")
 
 
 @pytest.mark.parametrize(

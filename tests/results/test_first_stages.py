@@ -177,5 +177,13 @@ def test_one_command_runs_every_set_and_compares_them(lists: Path, tmp_path: Pat
     assert found["sets"] == ["early", "late"] and len(found["rows"]) == 3
     table = invoke("export", "--first-stages", "--format", "markdown", *folders)
     assert table.count("mini-faq-t2t-dev") == 3
+    twins = ("--candidate-set", "mixed+up", "--candidate-set", "mixed-up", "--fresh")
+    for name in twins[1:4:2]:
+        made = read_parquet(lists / "early" / f"{TASKS[0]}.parquet")
+        named = made.provenance.model_copy(update={"track": name})
+        write_parquet(build_candidates(named, made.lists()), tmp_path / "twins" / name / f"{TASKS[0]}.parquet")
+    refused = CliRunner().invoke(cli, [*run, "--candidates", str(tmp_path / "twins"), *twins])
+    assert "mixed+up and mixed-up: both would be run in a folder NAME--mixed-up" in str(refused.exception)
+    assert not (out / "surface--mixed-up").exists()
     refused = CliRunner().invoke(cli, ["export", "--first-stages", "--format", "trec", folders[0]])
     assert "--first-stages is for --format csv, latex, markdown" in str(refused.exception)
