@@ -21,14 +21,24 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
     from mrb._util.terminal import find_screen
     from mrb.data.task import list_tasks
     from mrb.errors import ResultError
-    from mrb.results.contamination import find_twin_checks, format_twin_checks
+    from mrb.results.contamination import compare_twins, describe_left_out, format_twin_checks
     from mrb.results.run import load_run
 
-    checks = find_twin_checks([load_run(run) for run in runs])
+    checks, left_out = compare_twins([load_run(run) for run in runs])
     if not checks:
         pairs = ", ".join(f"{task.twin_of} and {task.id}" for task in list_tasks() if task.twin_of)
-        raise ResultError(f"no reranker has results, at one depth, for a set and its twin; there are: {pairs}")
+        why = "".join(f" {line};" for line in describe_left_out(left_out))
+        raise ResultError(f"no reranker has results that compare for a set and its twin;{why} there are: {pairs}")
     if as_json:
-        click.echo(json.dumps({"schema_version": 1, "checks": [asdict(check) for check in checks]}, indent=2))
+        click.echo(
+            json.dumps(
+                {
+                    "schema_version": 1,
+                    "checks": [asdict(check) for check in checks],
+                    "left_out": [asdict(one) for one in left_out],
+                },
+                indent=2,
+            )
+        )
     else:
-        click.echo(format_twin_checks(checks, find_screen()))
+        click.echo(format_twin_checks(checks, find_screen(), left_out))

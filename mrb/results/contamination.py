@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from mrb._util.format import PLAIN, Screen, fold_text, format_table
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.statistics import MeanInterval, compute_interval, derive_task_seed
 from mrb.results.run import Run, TaskScores
+from mrb.results.schema import Result
 
 MEASURE = str(HEADLINE)
 EXPLANATION = (
-    "A gain on the set that the twin does not show may have been learnt. The scores are those of the queries that both "
-    "have; the twin's corpus is smaller, so they rise for any model: compare models, and changes of gains."
+    "If a model gains on the set but not on its twin, it may have seen the set in training. The scores are those of the "
+    "queries that both have; the twin's corpus is smaller, so they rise for any model: compare models, and changes of "
+    "gains."
 )
 
 
@@ -50,25 +52,66 @@ class TwinCheck:
         return self.twin_gain - self.gain
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A set and its twin of one reranker that are not compared, by the names of their runs, and what differs."""
+
+    run: str
+    task: str
+    twin_run: str
+    twin: str
+    reason: str
+
+
 def find_twin_checks(runs: Sequence[Run]) -> list[TwinCheck]:
-    """Return a check for each set and twin that one reranker has results for, in one run or in two.
+    """Return a check for each set and twin that one reranker has comparable results for (`compare_twins`)."""
+    return compare_twins(runs)[0]
 
-    Runs belong together if their rerankers have the same identity; the depth must be the same too.
+
+def compare_twins(runs: Sequence[Run]) -> tuple[list[TwinCheck], list[LeftOut]]:
+    """Return the checks and the pairs that are left out, sorted by twin and run: the order of `runs` does not count.
+
+    A set and its twin are in one run or in two, whose rerankers have the same identity. Candidate set, first stage,
+    depth, choice of queries and judgements must be equal. Of several runs with the set, that of the twin is taken, else
+    the first by name.
     """
-    return list(_iterate_checks(runs))
-
-
-def _iterate_checks(runs: Sequence[Run]) -> Iterator[TwinCheck]:
-    for run in runs:
+    ordered = sorted(runs, key=lambda run: (run.name, run.where))
+    checks: list[TwinCheck] = []
+    left_out: list[LeftOut] = []
+    for run in ordered:
         for twin_id, twin in run.tasks.items():
             whole_id = twin.task.twin_of
             if whole_id is None:
                 continue
-            for other in (run, *(one for one in runs if one is not run and _identify(one) == _identify(run))):
-                whole = other.tasks.get(whole_id)
-                if whole is not None and whole.result.candidates.depth == twin.result.candidates.depth:
-                    yield _check(other.name, whole_id, whole, twin_id, twin)
-                    break
+            others = (run, *(one for one in ordered if one is not run and _identify(one) == _identify(run)))
+            having = [other for other in others if whole_id in other]
+            fitting = next((other for other in having if not _describe_differences(other[whole_id], twin)), None)
+            if fitting is not None:
+                checks.append(_check(fitting.name, whole_id, fitting[whole_id], twin_id, twin))
+                continue
+            left_out += [
+                LeftOut(other.name, whole_id, run.name, twin_id, _describe_differences(other[whole_id], twin))
+                for other in having
+            ]
+    return sorted(checks, key=lambda one: (one.twin, one.run)), sorted(left_out, key=astuple)
+
+
+def _describe_differences(whole: TaskScores, twin: TaskScores) -> str:
+    """Return why the gains of two results do not compare; empty if they do."""
+    fields: dict[str, Callable[[Result], object]] = {
+        "candidate set": lambda result: result.candidates.track,
+        "first stage": lambda result: result.candidates.first_stage,
+        "depth": lambda result: result.candidates.depth,
+        "selection": lambda result: result.data.selection,
+        "qrels": lambda result: result.data.qrels,
+    }
+    pairs = ((name, read(whole.result), read(twin.result)) for name, read in fields.items())
+    return ", ".join(f"{name} {one} and {other}" for name, one, other in pairs if one != other)
+
+
+def describe_left_out(left_out: Sequence[LeftOut]) -> list[str]:
+    """Return a line for each pair that is left out."""
+    return [f"Left out: {one.task} in {one.run} and {one.twin} in {one.twin_run}: {one.reason}" for one in left_out]
 
 
 def _identify(run: Run) -> str:
@@ -93,8 +136,8 @@ def _check(name: str, task_id: str, whole: TaskScores, twin_id: str, twin: TaskS
     return TwinCheck(name, task_id, twin_id, gains[0], gains[1], len(places), means, interval)
 
 
-def format_twin_checks(checks: Sequence[TwinCheck], screen: Screen = PLAIN) -> str:
-    """Return the checks as a text table, x 100, with what it says."""
+def format_twin_checks(checks: Sequence[TwinCheck], screen: Screen = PLAIN, left_out: Sequence[LeftOut] = ()) -> str:
+    """Return the checks as a text table, x 100, with what it says, and the pairs that are left out."""
     head = (
         "run",
         "set",
@@ -109,7 +152,8 @@ def format_twin_checks(checks: Sequence[TwinCheck], screen: Screen = PLAIN) -> s
     )
     rows = [head, *(tuple(format_cells(check)) for check in checks)]
     table = format_table(rows, left=2, drop=("score", "twin score", "queries"), screen=screen)
-    return "\n".join([f"{MEASURE} x 100", "", *table, "", *fold_text(EXPLANATION, screen)])
+    told = [line for text in (EXPLANATION, *describe_left_out(left_out)) for line in fold_text(text, screen)]
+    return "\n".join([f"{MEASURE} x 100", "", *table, "", *told])
 
 
 def format_cells(check: TwinCheck) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mrb.results.contamination import find_twin_checks, format_twin_checks
-from mrb.results.run import load_run
+from mrb.results.contamination import compare_twins, find_twin_checks, format_twin_checks
+from mrb.results.run import Run, load_run
 from tests.builders.command import read_refusal, run_mrb
 from tests.builders.run_folders import write_run_folder
 
@@ -40,6 +42,25 @@ def test_only_runs_of_one_reranker_at_one_depth_are_paired(tmp_path: Path) -> No
     runs = [load_run(path) for path in (whole, twin, stranger, shallow)]
     assert [(c.run, c.task, c.twin) for c in find_twin_checks(runs)] == [("whole", *PAIR)]
     assert find_twin_checks(runs[1:]) == []
+
+
+def test_only_equal_conditions_compare_whatever_the_order_of_the_runs(tmp_path: Path) -> None:
+    def made(name: str, task: str, track: str, **more: object) -> Run:
+        options: dict[str, Any] = {"suite": None, "tasks": [task], "queries": 12, "tracks": [track], **more}
+        return load_run(write_run_folder(tmp_path / name, 0.5, **options))
+
+    sets = [made(f"whole-{track}", PAIR[0], track) for track in ("bm25s", "gme-2b")]
+    twin = made("twin", PAIR[1], "gme-2b")
+    for runs in permutations([*sets, twin]):
+        checks, left_out = compare_twins(runs)
+        assert [check.run for check in checks] == ["whole-gme-2b"] and not left_out
+    strange = made("strange", PAIR[1], "other", selection="limit", qrels="raw")
+    for runs in permutations([*sets, strange]):
+        checks, left_out = compare_twins(runs)
+        assert not checks and [one.run for one in left_out] == ["whole-bm25s", "whole-gme-2b"]
+        assert left_out[0].reason == "candidate set bm25s and other, selection all and limit, qrels cleaned and raw"
+    text = format_twin_checks(*compare_twins([*sets, twin])[:1], left_out=left_out)
+    assert "Left out: scifact in whole-bm25s and scifact-decontaminated in strange: candidate set" in text
 
 
 @pytest.mark.slow
