@@ -16,9 +16,9 @@ from mrb.results.schema import Result
 
 MEASURE = str(HEADLINE)
 EXPLANATION = (
-    "If a model gains on the set but not on its twin, it may have seen the set in training. The scores are those of "
-    "the queries that both have; the twin's corpus is smaller, so they rise for any model: compare models, and changes of "
-    "gains."
+    "If a model gains on the set but not on its twin, it may have seen the set in training. The scores are "
+    "those of the queries that both have; the twin's corpus is smaller, so they rise for any model: compare "
+    "models, and changes of gains."
 )
 
 
