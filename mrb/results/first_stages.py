@@ -157,7 +157,7 @@ def compute_gains(runs: Sequence[Run], measure: str = str(HEADLINE)) -> FirstSta
                 name,
                 {candidate_set: run.name for candidate_set, run in own.items()},
                 tuple(_make_task_rows(own, sets, tasks, measure)),
-                _make_averages(own, sets, tasks, measure),
+                _make_averages(runs, own, sets, tasks, measure),
             )
             for name, own in zip(names, by_reranker.values(), strict=True)
         ),
@@ -250,11 +250,14 @@ def _make_task_rows(
 
 
 def _make_averages(
-    own: Mapping[str, Run], sets: Sequence[str], tasks: Sequence[str], measure: str
+    runs: Sequence[Run], own: Mapping[str, Run], sets: Sequence[str], tasks: Sequence[str], measure: str
 ) -> tuple[GainRow, ...]:
     """Return the averages over tasks and over types, of the sets on which the reranker has every task."""
+    # A run without a task may not know its definition: another has it.
+    having = {task_id: run for run in runs for task_id in run.record.tasks}
+    having |= {task_id: run for run in runs for task_id in run.tasks}
+    types = {(having.get(task_id) or runs[0]).get_task(task_id).type for task_id in tasks}
     rows = []
-    types = {run.get_task(task_id).type for run in list(own.values())[:1] for task_id in tasks}
     for over, average, count in (
         ("tasks", average_over_tasks, len(tasks)),
         ("types", average_over_types, len(types)),

@@ -127,6 +127,20 @@ def test_there_is_no_average_over_several_sets(runs: list[Run]) -> None:
     assert [one.task for one in mrb.compare(mixed, other, tasks=TASKS[0]).tasks] == [TASKS[0]]
 
 
+def test_runs_with_different_own_tasks_have_no_average_of_each_other(runs: list[Run]) -> None:
+    mine, other = runs[0], runs[3]
+    own = other[TASKS[0]].task.model_copy(update={"id": "own-set"})
+    result = other[TASKS[0]].result.model_copy(update={"task": "own-set"})
+    record = other.record.model_copy(update={"tasks": ("own-set",), "definitions": {"own-set": own}})
+    scores = {"own-set": replace(other[TASKS[0]], result=result, definition=own)}
+    gains = compute_gains([mine, replace(other, record=record, tasks=scores)])
+    assert [[row.label for row in one.tasks] for one in gains.rerankers] == [list(TASKS), ["own-set"]]
+    assert [[row.label for row in one.averages] for one in gains.rerankers] == [
+        ["average over 3 tasks", "average over 2 types"]
+    ] * 2
+    assert not any(row.gains for one in gains.rerankers for row in one.averages)
+
+
 def test_lists_of_another_set_and_unknown_sets_are_refused(lists: Path) -> None:
     def evaluate(candidates: Path | None, candidate_set: str) -> object:
         return mrb.evaluate("random", tasks=TASKS[0], candidates=candidates, candidate_set=candidate_set, limit=1)
