@@ -111,8 +111,8 @@ def _title(gains: FirstStageGains) -> str:
 
 def _describe(gains: FirstStageGains) -> str:
     return (
-        f"{_title(gains)}. Gain over the order of each candidate set's lists. Beside the mean over sets: the standard "
-        "deviation, least and greatest gain over the sets, which say nothing about queries. A mean needs all sets."
+        f"{_title(gains)}. Gain over the order of each candidate set's lists. The row of all sets shows the "
+        "mean, standard deviation, least and greatest gain. It is empty if a set is missing."
     )
 
 

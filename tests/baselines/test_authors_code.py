@@ -101,9 +101,9 @@ def test_the_authors_code_gives_the_same(file: str, adapter: str, build: Build) 
             assert away < CLOSE, (told, away)
 
 
-def test_the_docs_name_what_each_adapter_is_held_to() -> None:
+def test_the_docs_name_what_each_adapter_was_compared_with() -> None:
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
-    rows = page.partition("| adapter | held to |")[2].partition("\n\n")[0].splitlines()
+    rows = page.partition("| adapter | compared with |")[2].partition("\n\n")[0].splitlines()
     for file, adapter in CASES:
         held = authors.golden(file)
         if held["kind"] != "vectors":
