@@ -336,11 +336,12 @@ def _find_stored(
     run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
 ) -> Interval | None:
     """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
-    types = {run.get_task(task_id).type for task_id in task_ids}
+    by_type = _group_by_type(run, list_averaged_tasks(run))
     if set(task_ids) == set(list_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
     else:
-        measures = stored.of_types.get(types.pop()) if len(types) == 1 else None
+        whole = next((kind for kind, ids in by_type.items() if set(ids) == set(task_ids)), None)
+        measures = None if whole is None else stored.of_types.get(whole)
     return None if measures is None else measures.get(measure)
 
 

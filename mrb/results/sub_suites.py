@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mrb.data.task import Suite, list_sub_suites, load_suite
 from mrb.errors import ResultError
-from mrb.results.run import Run
+from mrb.results.run import Run, list_averaged_tasks
 from mrb.results.suite_averages import SuiteAverages
 
 
@@ -85,6 +85,8 @@ def _restrict_stored(run: Run, suite: Suite) -> SuiteAverages | None:
     if run.stored is None or run.record.suite == suite.id:
         return run.stored
     found = run.stored.sub_suites.get(suite.id)
+    # A part of a type has no stored average.
+    partial = {run.get_task(task_id).type for task_id in list_averaged_tasks(run) if task_id not in suite.tasks}
     types = {run.get_task(task_id).type for task_id in suite.tasks if task_id in run.tasks}
-    of_types = {kind: own for kind, own in run.stored.of_types.items() if kind in types}
+    of_types = {kind: own for kind, own in run.stored.of_types.items() if kind in types - partial}
     return SuiteAverages(tasks=found and found.tasks, types=found and found.types, of_types=of_types)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from mrb.data.task import load_suite
 from mrb.errors import ResultError
 from mrb.results.compare import compare
 from mrb.results.export import format_csv
-from mrb.results.run import Run, compute_suite_averages, load_run
+from mrb.results.run import Run, average_over_tasks, compute_suite_averages, load_run
 from mrb.results.sub_suites import list_sub_runs, restrict_run, restrict_runs
 from mrb.results.suite_averages import SuiteAverages
 from mrb.results.table import list_rows
@@ -94,6 +95,19 @@ def test_a_run_without_a_task_of_the_suite_is_refused(folder: Path) -> None:
     run = load_run(write_run_folder(folder / "images", 0.4, cover=["mini-emoji-i2i"]))
     with pytest.raises(ResultError, match=f"images: has no result of suite {NAME}"):
         restrict_run(run, load_suite(NAME))
+
+
+def test_a_part_of_a_type_does_not_get_the_stored_interval_of_the_type(texts: Run) -> None:
+    mini = load_suite("mini")
+    kind = texts["mini-faq-t2t"].task.type
+    stored = compute_suite_averages(texts, mini)
+    tasks = texts.tasks | {"mini-faq-t2t-dev": replace(texts["mini-faq-t2t"])}
+    record = texts.record.model_copy(update={"suite": None, "tasks": (*texts.record.tasks, "mini-faq-t2t-dev")})
+    wider = replace(texts, record=record, tasks=tasks, stored=stored)
+    assert average_over_tasks(wider, ["mini-faq-t2t", "mini-faq-t2t-dev"], "nDCG@10").interval is not None
+    assert average_over_tasks(wider, ["mini-faq-t2t"], "nDCG@10").interval is None
+    part = restrict_run(wider, load_suite(NAME)).stored
+    assert part is not None and part.of_types.keys() == stored.of_types.keys() - {kind}
 
 
 def test_no_run_gets_the_name_of_a_suite_that_takes_other_queries_or_of_another_version(folder: Path) -> None:
