@@ -57,19 +57,24 @@ class GainTable:
 def make_gain_tables(runs: Iterable[Run]) -> list[GainTable]:
     """Return a table for each suite, depth and choice of queries with runs on at least two candidate sets.
 
-    A run that does not compare with the others of its table is left out of it, and the table says so.
+    A run that does not compare with the others of its table is left out of it, and the table says so; a run on several
+    sets is left out of the tables of its suite.
     """
+    mixed: dict[str | None, list[tuple[str, str]]] = {}
     groups: dict[tuple[str | None, tuple[tuple[int, str, str], ...]], list[Run]] = {}
     for run in sorted(runs, key=lambda run: (-len(run.tasks), run.name)):
         results = [scores.result for scores in run.tasks.values()]
-        if len({result.candidates.track for result in results}) == 1:
+        sets = sorted({result.candidates.track for result in results})
+        if len(sets) > 1:
+            mixed.setdefault(run.record.suite, []).append((run.name, f"its lists are of {', '.join(sets)}"))
+        elif sets:
             alike = {(result.candidates.depth, result.data.selection, result.data.qrels) for result in results}
             groups.setdefault((run.record.suite, tuple(sorted(alike))), []).append(run)
     found = []
     for (suite, _), members in groups.items():
         kept, left_out = _keep_comparable(members)
         if len({find_run_set(run) for run in kept}) > 1:
-            found.append(GainTable(suite, compute_gains(kept), tuple(left_out)))
+            found.append(GainTable(suite, compute_gains(kept), (*left_out, *mixed.get(suite, ()))))
     return sorted(found, key=lambda table: (table.suite is None, table.id))
 
 

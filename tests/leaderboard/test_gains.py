@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from mrb.candidates.lists import build_candidates, read_parquet, write_parquet
 from mrb.candidates.load import find_candidates
 from mrb.data.task import load_task
 from mrb.leaderboard.build import build
+from mrb.leaderboard.tables.gains import make_gain_tables
+from mrb.leaderboard.tables.runs import read_runs
 
 TASK = "mini-faq-t2t-dev"
 
@@ -62,6 +65,16 @@ def test_the_page_has_each_set_and_means_of_complete_ones(runs: dict[str, Path],
 def test_one_set_has_no_page(runs: dict[str, Path], tmp_path: Path) -> None:
     overview = build([runs["surface--near"], runs["random--near"]], tmp_path / "site")
     assert not overview.with_name("first-stages.html").exists() and "first-stages.html" not in overview.read_text()
+
+
+def test_a_run_on_several_sets_is_left_out_by_name(make_run: Callable[..., Path]) -> None:
+    tracks = {"near": ["near"], "far": ["far"], "mixed": ["near", "far"]}
+    found = {
+        name: make_run(name, 0.5, tracks=sets, candidates=("ab" if name == "far" else "cd") * 32)
+        for name, sets in tracks.items()
+    }
+    (table,) = make_gain_tables(read_runs(list(found.values())))
+    assert table.left_out == (("mixed", "its lists are of far, near"),)
 
 
 def test_a_run_that_does_not_compare_is_left_out_by_name(runs: dict[str, Path], tmp_path: Path) -> None:
