@@ -120,7 +120,9 @@ def test_a_submission_is_pushed_as_the_folder_that_it_is(hub: Hub, mrb: Mrb, tmp
     assert set(files) - {".gitattributes"} == names and "org__random/submission.json" in names
 
 
-def test_a_run_takes_an_address_and_records_the_commit(hub: Hub, mrb: Mrb, pushed: str, tmp_path: Path) -> None:
+def test_a_run_takes_an_address_and_records_the_commit(
+    hub: Hub, mrb: Mrb, pushed: str, made: Path, tmp_path: Path
+) -> None:
     run = ("run", "--model", "surface", "--task", TASKS[0], "--depth", "20", "--limit", "5")
     done = mrb(*run, "--candidates", f"{PLACE}/first")
     assert done.returncode == 0, done.stderr
@@ -133,8 +135,9 @@ def test_a_run_takes_an_address_and_records_the_commit(hub: Hub, mrb: Mrb, pushe
     pulled = mrb("candidates", "pull", address, "--task", TASKS[0])
     assert hashes(pulled.stdout) == {TASKS[0]: result["candidates"]["sha256"]}
     assert mrb("recompute", "runs/surface", "--candidates", address).returncode == 0
-    # Another task of the same run on its frozen list: what was recorded of the first one stays.
-    assert mrb("run", "--model", "surface", "--task", "mini-faq-t2t", "--limit", "5").returncode == 0
+    # Another task of the same run on a local list of the same set: what was recorded of the first one stays.
+    done = mrb(*run[:4], TASKS[1], *run[5:], "--candidates", str(made))
+    assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "runs" / "surface" / "run.json").read_text())["pulled"] == {TASKS[0]: address}
 
 
