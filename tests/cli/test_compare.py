@@ -172,9 +172,8 @@ def test_csv_and_latex_leave_by_standard_output_or_file(mrb: Mrb, runs: Path, tm
 
 def test_the_commands_of_the_guide_run(mrb: Mrb, tmp_path: Path) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "comparing.md").read_text(encoding="utf-8")
-    commands = [
-        line for block in re.findall(r"^```\n(.*?)^```", guide, re.DOTALL | re.MULTILINE) for line in block.splitlines()
-    ]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", guide, re.DOTALL | re.MULTILINE)
+    commands = [line for language, block in blocks if not language for line in block.splitlines()]
     assert len(commands) > 12
     for line in commands:
         name, *arguments = shlex.split(line)
