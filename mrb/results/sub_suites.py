@@ -21,10 +21,10 @@ def restrict_run(run: Run, suite: Suite) -> Run:
     Raises:
         ResultError: The suite does not fit the run (`_check_fit`), or the run has no result of it.
     """
-    _check_fit(run, suite)
     tasks = {task_id: scores for task_id, scores in run.tasks.items() if task_id in suite.tasks}
     if not tasks:
         raise ResultError(f"{run.where}: has no result of suite {suite.id}")
+    _check_fit(run, suite)
     fields = {
         "suite": suite.id,
         "suite_version": suite.version,
