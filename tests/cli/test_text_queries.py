@@ -71,5 +71,6 @@ def test_from_a_run_over_the_suite_to_the_board(mrb: Mrb, tmp_path: Path) -> Non
     site = make_site(read_entries([tmp_path / "runs" / "alone", tmp_path / "submissions"]))
     ((board,),) = (whole.parts for whole in site.boards.values())
     rows = {run.name: [cell.text for cell in cells] for run, cells in board.iterate_rows(board.tabs[0], "nDCG@10")}
-    assert board.id == "mini-text-query-25" and board.standing.ranked == 2
-    assert shown in rows["mrb__textq"] and shown in rows["alone"]
+    assert board.id == "mini-text-query-25" and board.standing.ranked == 1
+    assert shown in rows["mrb__textq"]
+    assert "alone" not in rows, "a run whose results are those of a submission has no row of its own"
