@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mrb._util.redact import redact
-from mrb.errors import MRBError, ResultError, to_one_line
+from mrb.errors import MRBError, ResultError
 from mrb.metrics.measures import HEADLINE
 from mrb.metrics.own_measures import MeasureFunction, list_registered, register_measure
 
@@ -41,8 +40,6 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
-_COMMAND_LENGTH = 4000
-"""Most characters of a command in the record of a run (`mrb.results.schema.RunRecord`)."""
 
 
 def evaluate(
@@ -108,6 +105,7 @@ def evaluate(
     from mrb._util.files import check_run_name
     from mrb.data.own_tasks import open_data
     from mrb.evaluation.live import name_for_workers, run_in_memory, start_live, start_workers
+    from mrb.evaluation.python_call import describe_call
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import select_tasks
     from mrb.rerankers.plugins import format_options
@@ -130,7 +128,7 @@ def evaluate(
         candidate_set=candidate_set,
         fresh=fresh,
         allow_failures=allow_failures,
-        command=_describe_call(
+        command=describe_call(
             model,
             suite=suite,
             tasks=tasks,
@@ -380,31 +378,6 @@ def _list_names(given: PathLike | Sequence[PathLike] | None) -> tuple[str, ...]:
 def _check_count(word: str, value: object) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise MRBError(f"{word} is {value!r}, wanted a whole number from 1")
-
-
-def _describe_call(model: object, **given: object) -> tuple[str, ...]:
-    """Return the call for the record of the run."""
-    shown = (
-        repr(os.fspath(model))
-        if isinstance(model, str | os.PathLike)
-        else f"<{getattr(model, '__name__', type(model).__name__)}>"
-    )
-    plain = {name: _to_plain(value) for name, value in given.items() if value is not None}
-    words = [shown, *(f"{name}={value!r}" for name, value in redact(plain).items())]
-    return (to_one_line(f"mrb.evaluate({', '.join(words)})", _COMMAND_LENGTH),)
-
-
-def _to_plain(value: object) -> object:
-    """Return a value as a record may show it: of an object only its class, as its `repr` may hold secrets."""
-    if isinstance(value, bool | int | float | str | None):
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        return {str(name): _to_plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(inner) for inner in value]
-    return f"<{getattr(value, '__name__', type(value).__name__)}>"
 
 
 @contextmanager
