@@ -1,4 +1,5 @@
-"""The names that mteb gives to the registry's test sets: one table, `tasks/mteb_names.toml`, with its source."""
+"""What mteb states: its names of the registry's test sets (`tasks/mteb_names.toml`), and the sets that its rerankers
+were trained on (`tasks/mteb_models.toml`)."""
 
 from __future__ import annotations
 
@@ -27,6 +28,18 @@ def load_mteb_names() -> MtebNames:
     stated = read_toml_values(locate_task_folder() / "mteb_names.toml")
     same, related = ({task_id: tuple(names) for task_id, names in stated[key].items()} for key in MtebNames._fields)
     return MtebNames(same, related)
+
+
+@cache
+def load_mteb_training() -> Mapping[str, tuple[str, ...]]:
+    """Return what mteb states of its rerankers' training data: mteb's names of sets by ORG/NAME in lower case.
+
+    Example:
+        >>> load_mteb_training()["cross-encoder/ms-marco-minilm-l6-v2"]
+        ('MSMARCO',)
+    """
+    stated = read_toml_values(locate_task_folder() / "mteb_models.toml")["trained_on"]
+    return {name.lower(): tuple(names) for name, names in stated.items()}
 
 
 def find_tasks(names: Iterable[str]) -> tuple[set[str], set[str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from mrb.data.mteb_names import load_mteb_training
 from mrb.errors import AdapterError
 from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.plugins import RERANKERS, Factory, list_installed, list_parameters, load_installed
@@ -64,8 +65,11 @@ def find_training_data(name: str, options: Mapping[str, object]) -> TrainingData
     for option in ("path", "model", "name"):
         asked = options.get(option)
         if isinstance(asked, str):
-            found = known.get(asked.partition("@")[0].lower())
-            return _get_training_data(found.factory) if found else None
+            repository = asked.partition("@")[0].lower()
+            if found := known.get(repository):
+                return _get_training_data(found.factory)
+            names = load_mteb_training().get(repository)
+            return None if names is None else TrainingData("mteb 2.26.24", names)
     if name not in list_installed(RERANKERS):
         return None
     try:

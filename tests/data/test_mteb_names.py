@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mrb.data.mteb_names import find_tasks, load_mteb_names
+import pytest
+
+from mrb.data.mteb_names import find_tasks, load_mteb_names, load_mteb_training
 from mrb.data.task import list_tasks
 
 
@@ -21,3 +23,17 @@ def test_a_name_is_of_the_set_or_of_related_data() -> None:
     assert find_tasks(["CQADupstackGisRetrieval", "CQADupstackRetrieval"]) == ({"cqadupstack"}, set())
     assert find_tasks(["NQ-PL", "MSMARCO"]) == ({"msmarco"}, {"nq"})
     assert find_tasks(["unheard of"]) == (set(), set())
+
+
+def test_training_data_of_mtebs_models_is_named_as_the_sets_are() -> None:
+    known = {name for side in load_mteb_names() for names in side.values() for name in names}
+    for model, names in load_mteb_training().items():
+        assert set(names) <= known, model
+    assert load_mteb_training()["google/flan-t5-base"] == ()
+
+
+def test_the_table_of_models_is_what_mteb_states() -> None:
+    mteb = pytest.importorskip("mteb")
+    for model, names in load_mteb_training().items():
+        (meta,) = [one for one in mteb.get_model_metas() if (one.name or "").lower() == model]
+        assert set(names) <= meta.training_datasets and bool(names) == bool(meta.training_datasets), model

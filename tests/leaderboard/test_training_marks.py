@@ -49,6 +49,8 @@ def test_a_run_has_the_published_marks_of_the_weights_that_it_names() -> None:
     # Any adapter that runs a published model has its marks; a variant has those of its adapter.
     assert seen("cross-encoder", path="lightonai/MonoQwen2-VL-v0.1@" + "a" * 40) == pages
     assert seen("listwise", path="lightonai/LightOn-rerank-LW-4B") == [*pages[:3], "msmarco", "nq", "tatdqa"]
+    assert seen("mteb", name="cross-encoder/ms-marco-MiniLM-L6-v2") == ["msmarco"]
+    assert seen("mteb", name="google/flan-t5-base") == [] and seen("mteb", name="mteb/nothing") is None
     # Other weights under a known name are nobody's.
     assert seen("monoqwen2-vl", path="./mine") is None and seen("unheard-of") is None
     assert seen("random") is None
