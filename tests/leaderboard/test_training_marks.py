@@ -40,8 +40,8 @@ def test_a_declared_mark_hides_no_published_training() -> None:
 
 
 def test_a_run_has_the_published_marks_of_the_weights_that_it_names() -> None:
-    def seen(name: str, **options: object) -> list[str] | None:
-        found = find_training_data(name, options)
+    def seen(adapter: str, **options: object) -> list[str] | None:
+        found = find_training_data(adapter, options)
         return None if found is None else list(found.find_marks())
 
     pages = ["arxivqa", "docvqa", "infovqa", "tatdqa"]
