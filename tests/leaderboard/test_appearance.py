@@ -101,7 +101,7 @@ def test_tables_and_plots_say_what_they_are(open_page: OpenPage, site: Path) -> 
         assert set(page.evaluate(captions)) <= {1}, path
         assert page.evaluate(bare) == 0, path
         assert page.evaluate(repeated) == [], path
-    plot = page.locator(".panel svg[role=img]").first
+    plot = page.locator(".panel svg[role=group]").first  # its points are links
     told = plot.locator("desc").text_content() or ""
     assert "First stage" in told and "oracle" in told and "beta: " in told and "gain +" in told
 
