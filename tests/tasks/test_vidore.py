@@ -96,7 +96,7 @@ def test_two_of_its_tasks_run_over_four_first_stages(mrb: Callable[..., tuple[Pa
     two = ("--task", "vidore3-hr", "--task", "vidore3-energy")
     folder, said, told = mrb(*run, *two, "--candidate-set", "all")
     assert "candidate set bge-m3: lists whose hash is not yet verified: 2; results record it" in told
-    gains = said[said.index("mean over sets") :]
+    gains = said[said.index("Gain over the order of each") :]
     assert gains.count("mean of 4 sets") == 2 and "without a value: average over 8 tasks" in gains
     result = read_result(folder / "runs" / "surface--bge-m3" / "vidore3-hr" / "result.json")
     assert (result.candidates.track, result.counts.queries, result.data.loading.qrels) == ("bge-m3", 30, 42)
