@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 from mrb.baselines._util.lazy_import import import_or_refuse
 from mrb.baselines._util.pair_inputs import derive_pair_inputs, list_refusals, narrow_inputs, takes_parts
+from mrb.baselines._util.request_groups import group_requests
 from mrb.baselines._util.sentence_models import (
     INSTALL,
     borrow_model,
@@ -34,8 +35,6 @@ from mrb.rerankers.reranker import Request
 
 logger = logging.getLogger(__name__)
 
-_PAIRS_AHEAD = 512
-"""Number of pairs that are sorted by length together."""
 _ROWS = 32
 """Default rows per batch on other devices than a CPU."""
 _BYTES_PER_TOKEN = 4
@@ -140,14 +139,9 @@ class CrossEncoder:
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         """Yield (key, logits) of each request. Pairs of several requests share a batch, longest first."""
-        waiting: list[Request] = []
         with self._lend():
-            for request in requests:
-                waiting.append(request)
-                if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
-                    yield from self._score_requests(waiting)
-                    waiting = []
-            yield from self._score_requests(waiting)
+            for group in group_requests(requests):
+                yield from self._score_requests(group)
 
     def describe(self) -> str:
         """Return the size, dtype and device of the loaded model."""

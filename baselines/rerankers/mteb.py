@@ -14,6 +14,7 @@ from typing import Any, Literal
 from mrb._util.home import expand_user
 from mrb.baselines._util.data_urls import encode_plain_file
 from mrb.baselines._util.lazy_import import check_model_path, import_or_refuse, require_complete_weights
+from mrb.baselines._util.request_groups import group_requests
 from mrb.data.items import Item
 from mrb.data.tables import silence_datasets
 from mrb.data.task import MODALITIES, Modality
@@ -22,8 +23,6 @@ from mrb.rerankers.model_card import ModelCard
 from mrb.rerankers.reranker import Request
 
 _INSTALL = "pip install 'mrb[mteb]'"
-_PAIRS_AHEAD = 512
-"""Number of pairs that mteb gets in one call."""
 _LETTERS: dict[Modality, str] = {"text": "t", "image": "i", "image+text": "it"}
 """Modalities as mteb's task categories (`t2it`) spell them."""
 _WANTED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.py")
@@ -101,13 +100,8 @@ class MTEB:
 
     def score_stream(self, requests: Iterable[Request]) -> Iterator[tuple[int, Sequence[float]]]:
         """Yield (key, scores) of each request. Several requests go to mteb in one call."""
-        waiting: list[Request] = []
-        for request in requests:
-            waiting.append(request)
-            if sum(len(r.candidates) for r in waiting) >= _PAIRS_AHEAD:
-                yield from self._score_requests(waiting)
-                waiting = []
-        yield from self._score_requests(waiting)
+        for group in group_requests(requests):
+            yield from self._score_requests(group)
 
     def describe(self) -> str:
         """Return the commit, the class and the training sets that mteb states for the model."""

@@ -1,7 +1,7 @@
 """Values per query of many rankings of one list, from its judgement pack, all queries at once.
 
-A board measures every submission's order of every list: `mrb.evaluation.packed_plan` checks one submission in every
-number, this computes its values per query in a hundredth of the time. The two agree to the last bit (test).
+A board measures every submission's order of every list. `mrb.evaluation.packed_plan` checks one submission in every
+number; this computes its values per query only, without a loop over candidates. The two agree to the last bit (test).
 """
 
 from __future__ import annotations
