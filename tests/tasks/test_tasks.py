@@ -339,7 +339,7 @@ def test_files_share_one_order_of_keys() -> None:
 
 def test_the_table_in_the_docs_is_the_registry(forty: list[Task]) -> None:
     lines = DOCS.read_text(encoding="utf-8").splitlines()
-    rows = [line for line in lines if re.match(r"\| `[a-z0-9-]+` \| [it0-9vd]+ \|", line)]
+    rows = [line for line in lines if line.startswith("| [`")]
     spare = [task for task in list_tasks() if task.id in SPARE]
     vidore = list_suite_tasks(load_suite("vidore-v3.1"))
     assert rows == [docs_row(task) for task in (*forty, *spare, *vidore)]
@@ -347,17 +347,12 @@ def test_the_table_in_the_docs_is_the_registry(forty: list[Task]) -> None:
 
 def docs_row(task: Task) -> str:
     """A task's row in docs/tasks.md; to renew the table, print this for every task."""
-    parts = len(task.source.parts)
-    repository = f"[{task.repository}]({task.homepage})" + (f" and {parts - 1} more" if parts > 1 else "")
     cells = (
-        f"`{task.id}`",
+        f"[`{task.id}`]({task.homepage})",
         task.type,
-        task.title,
-        repository,
         f"{task.size.queries:,}",
         f"{task.size.documents:,}",
         task.source_measure,
-        task.status,
     )
     return f"| {' | '.join(cells)} |"
 
