@@ -195,7 +195,7 @@ def _list_fields(task: Task) -> Iterator[tuple[str, str]]:
         yield "source", f"a folder of your own, content {task.revision}"
     else:
         yield from _list_source(task)
-    yield "rules", ", ".join(name for name, on in task.rules if on) or "none"
+    yield "rules", ", ".join(task.rules.model_dump(exclude_defaults=True)) or "none"
     yield "cluster", task.cluster
     if "image" in task.query_modality + task.document_modality:
         yield "images", _describe_image_limits(task)
