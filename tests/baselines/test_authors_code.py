@@ -13,6 +13,7 @@ from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.plugins import RETRIEVERS, load_adapter
 from mrb.rerankers.reranker import Request
 from tests.builders import authors
+from tests.builders.model_tables import read_model_table
 from tests.builders.processors import without_torchvision
 
 pytestmark = pytest.mark.torch
@@ -102,10 +103,11 @@ def test_the_authors_code_gives_the_same(file: str, adapter: str, build: Build) 
 
 
 def test_the_docs_name_what_each_adapter_was_compared_with() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
-    rows = page.partition("| adapter | compared with |")[2].partition("\n\n")[0].splitlines()
+    table = read_model_table()
     for file, adapter in CASES:
         held = authors.golden(file)
         if held["kind"] != "vectors":
             commit = held["source"]["commit"].removeprefix("release ")[:7]
-            assert [row for row in rows if f"`{adapter}`" in row and (commit in row or commit == "unknown")], adapter
+            assert commit in (difference := table[adapter][-1]) or (commit == "unknown" and "copy" in difference), (
+                adapter
+            )
