@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from mrb._util.files import write_bytes
-from mrb._util.progress import Progress
 from mrb.leaderboard.citation import check_url
 from mrb.leaderboard.fork import run_forked
 from mrb.leaderboard.images import IMAGES
@@ -34,7 +33,7 @@ from mrb.leaderboard.pages import (
     tasks,
 )
 from mrb.leaderboard.site import Site, make_site
-from mrb.leaderboard.snapshots import find_next_number, write_index, write_snapshot
+from mrb.leaderboard.snapshots import check_free, find_next_number, write_index, write_snapshot
 from mrb.leaderboard.tables.runs import read_entries
 from mrb.leaderboard.verification import read_verified
 from mrb.results.hub_card import split_benchmark
@@ -84,8 +83,8 @@ def build(
 ) -> Path:
     """Write the board of the runs and submissions in `folders` into `out`; return the path of its overview.
 
-    `verified` are folders with records of `mrb submission verify`. With `snapshot_name` the board is written into
-    `out`/snapshots/ under that name instead, which must be new. `packs` is a folder of judgement packs, with which
+    `verified` are folders with records of `mrb submission verify`. With `snapshot_name` the board is also written into
+    `out`/snapshots/ under that name, which must be new. `packs` is a folder of judgement packs, with which
     submissions have ranks and comparisons where the data is not. `url` is the address at which the board will be: with
     it, citations, badges and previews name full addresses. With `benchmark`, a data set of the Hub, each model has a
     file for `.eval_results` of its repository.
@@ -96,11 +95,14 @@ def build(
     if benchmark:
         split_benchmark(benchmark)
     with uncollected():
+        if snapshot_name is not None:
+            check_free(out, snapshot_name)
         site = make_site(read_entries(folders, packs), read_verified(verified), packs)
         site = replace(site, url=check_url(url), benchmark=benchmark)
+        site.prepare()
         if snapshot_name is not None:
-            kept = replace(site, snapshot=snapshot_name, snapshot_number=find_next_number(out))
-            return write_snapshot(out, snapshot_name, partial(_write, kept), site.url)
+            kept = site.keep(snapshot_name, find_next_number(out))
+            write_snapshot(out, snapshot_name, partial(_write, kept), site.url)
         write_index(out, site.url)
         return _write(site, out)
 
@@ -110,8 +112,6 @@ def _write(site: Site, out: Path) -> Path:
         _write_kinds(site, out, KINDS)
         return out / overview.PATH
     first, *rest = KINDS
-    for board in site.iterate_boards():  # needed by both processes
-        board.prepare()
     with run_forked(partial(_write_kinds, site, out, FORKED)) as theirs:
         mine = _write_kinds(site, out, [kind for kind in rest if kind not in FORKED])
     if both := mine & theirs.value:
@@ -123,12 +123,9 @@ def _write(site: Site, out: Path) -> Path:
 def _write_kinds(site: Site, out: Path, kinds: Sequence[PageKind]) -> set[str]:
     """Write the files of these kinds; return their paths in lower case."""
     written = set()
-    with Progress("files", None) as progress:
-        progress.begin("board", 0)
-        for page in make_pages(site, kinds):
-            write_bytes(out / page.path, page.data, durable=False)
-            written.add(page.path.casefold())
-            progress.advance()
+    for page in make_pages(site, kinds):
+        write_bytes(out / page.path, page.data, durable=False)
+        written.add(page.path.casefold())
     return written
 
 

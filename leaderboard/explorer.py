@@ -6,7 +6,7 @@ two numbers shown, and scripts need not round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -14,9 +14,8 @@ import numpy as np
 
 from mrb.data.items import Item
 from mrb.leaderboard.images import ImageStore, SiteImage
-from mrb.leaderboard.tables.cells import MINUS
+from mrb.leaderboard.tables.cells import MINUS, format_percent
 from mrb.leaderboard.tables.rankings import ExploredTask, Float64, RunOrders
-from mrb.metrics.ranking import Float32
 
 TOP = 10
 """Candidates shown per query before and after: as many as the headline measure considers."""
@@ -26,7 +25,7 @@ _CLIP = 200
 
 @dataclass(frozen=True)
 class ItemView:
-    """An item for display: id, text (truncated, on one line), images."""
+    """An item for display: id (empty if it is not known), text (truncated, on one line), images."""
 
     id: str
     text: str
@@ -52,8 +51,9 @@ class Candidate:
 class Query:
     """One query with its lists.
 
-    `number` counts from 1 in task order; `unlisted` counts relevant documents that the list does not hold; `before` and
-    `after` are values in hundredths of a point; `tied` says that the run gives all candidates one score.
+    `number` counts the queries that are shown from 1, in task order; `unlisted` counts relevant documents that the list
+    does not hold; `before` and `after` are values in hundredths of a point; `tied` says that the run gives all
+    candidates one score; `spread` says how the runs differ on it, empty for fewer than three.
     """
 
     number: int
@@ -66,6 +66,12 @@ class Query:
     relevant: int
     unlisted: int
     tied: bool
+    spread: str
+
+    @property
+    def title(self) -> str:
+        """What the query is called where it stands in a list."""
+        return self.item.text or (f"query {self.number}" if self.item.images else self.item.id)
 
     @property
     def gain(self) -> int:
@@ -95,65 +101,85 @@ def truncate(text: str, letters: int) -> str:
 
 
 def list_queries(shown: ExploredTask, orders: RunOrders, images: ImageStore) -> list[Query]:
-    """Return every query of the task with its lists before and after the run of `orders`."""
-    plan, corpus = shown.plan, shown.plan.data.corpus
+    """Return every query that is shown of the task, with its lists before and after the run of `orders`."""
+    plan = shown.plan
     known: dict[str, ItemView] = {}
 
-    def document(doc_id: str) -> ItemView:
-        if doc_id not in known:
-            known[doc_id] = view_item(doc_id, corpus.item(doc_id), images)
-        return known[doc_id]
+    def document(query_id: str, doc_id: str) -> ItemView:
+        name = shown.name_document(query_id, doc_id)
+        if name not in known:
+            known[name] = _view_document(shown, name, images)
+        return known[name]
 
     found = []
     before, after = to_hundredths(shown.first_values), to_hundredths(orders.values)
     for row, entry in enumerate(plan.entries()):
-        grades, order = plan.data.qrels[entry.query_id], orders.orders[row].tolist()
+        query_id, grades, order = entry.query_id, plan.data.qrels[entry.query_id], orders.orders[row].tolist()
         ranks = _rank_positions(order)
-        ids = [document(doc_id) for doc_id in entry.doc_ids[:TOP]]
-        own_ids = [entry.doc_ids[place] for place in order[:TOP]]
-        scores = format_scores(orders.scores[row][:TOP].tolist())
-        first = [Candidate(one, place + 1, ranks[place], grades.get(one.id, 0)) for place, one in enumerate(ids)]
-        own = [
-            Candidate(document(doc_id), rank, place + 1, grades.get(doc_id, 0), score)
-            for rank, (doc_id, place, score) in enumerate(zip(own_ids, order, scores, strict=False), start=1)
+        scores = _format_top_scores(orders, row)
+        first = [
+            Candidate(document(query_id, doc_id), place + 1, ranks[place], grades.get(doc_id, 0))
+            for place, doc_id in enumerate(entry.doc_ids[:TOP])
         ]
-        item = view_item(entry.query_id, plan.data.queries.item(entry.query_id), images)
-        unlisted = sum(doc_id not in set(entry.doc_ids) for doc_id in grades)
+        own = [
+            Candidate(document(query_id, doc_id), rank, place + 1, grades.get(doc_id, 0), score)
+            for rank, (place, score) in enumerate(zip(order, scores, strict=False), start=1)
+            for doc_id in (entry.doc_ids[place],)
+        ]
         found.append(
             Query(
                 row + 1,
-                item,
+                view_item(query_id, plan.data.queries.item(query_id), images),
                 before[row],
                 after[row],
                 tuple(first),
                 tuple(own),
                 len(entry.doc_ids),
                 len(grades),
-                unlisted,
-                ties_all(orders.scores[row]),
+                sum(doc_id not in set(entry.doc_ids) for doc_id in grades),
+                orders.tied[row],
+                describe_spread({name: float(values[row]) for name, values in shown.values.items()}),
             )
         )
     return found
 
 
-def ties_all(scores: Float32) -> bool:
-    """Return whether all of several candidates have the same score: the ranking rule's hash then decides the order."""
-    return len(scores) > 1 and bool((scores == scores[0]).all())
+def describe_spread(values: Mapping[str, float]) -> str:
+    """Return how runs differ on a query, from its value by run, best run first; empty for fewer than three."""
+    if len(values) < 3:
+        return ""
+    best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+    middle = format_percent(float(np.median(list(values.values()))))
+    return (
+        f"{len(values)} models: best {format_percent(values[best])} ({best}), median {middle}, "
+        f"worst {format_percent(values[worst])} ({worst})"
+    )
+
+
+def _view_document(shown: ExploredTask, name: str, images: ImageStore) -> ItemView:
+    return ItemView(name, "", ()) if shown.packed else view_item(name, shown.plan.data.corpus.item(name), images)
+
+
+def _format_top_scores(orders: RunOrders, row: int) -> list[str]:
+    """Return the scores of the best candidates as text; empty texts where none are published."""
+    if orders.scores is None:
+        return [""] * min(TOP, len(orders.orders[row]))
+    return format_scores(orders.scores[row][:TOP].tolist())
 
 
 def make_run_data(orders: RunOrders) -> dict[str, object]:
     """Return what the script needs of a run.
 
-    For each query: the value, the positions (from 0) in the list of the run's top ten, their scores, the run's ranks
-    (from 1) of the list's top ten, and 1 if all candidates tie, else 0.
+    For each query: the value, the positions (from 0) in the list of the run's top ten, their scores (empty texts where
+    none are published), the run's ranks (from 1) of the list's top ten, and 1 if all candidates tie, else 0.
     """
     placed = [order.tolist() for order in orders.orders]
     return {
         "values": to_hundredths(orders.values),
         "top": [order[:TOP] for order in placed],
-        "scores": [format_scores(scores[:TOP].tolist()) for scores in orders.scores],
+        "scores": [_format_top_scores(orders, row) for row in range(len(placed))],
         "ranks": [_rank_positions(order)[:TOP] for order in placed],
-        "tied": [int(ties_all(scores)) for scores in orders.scores],
+        "tied": list(map(int, orders.tied)),
     }
 
 
@@ -167,12 +193,11 @@ def make_list_data(shown: ExploredTask, images: ImageStore) -> dict[str, object]
     lists, judged = [], []
     for entry in shown.plan.entries():
         grades = shown.plan.data.qrels[entry.query_id]
-        lists.append([documents.setdefault(doc_id, len(documents)) for doc_id in entry.doc_ids])
+        names = [shown.name_document(entry.query_id, doc_id) for doc_id in entry.doc_ids]
+        lists.append([documents.setdefault(name, len(documents)) for name in names])
         judged.append([[place, grades[d]] for place, d in enumerate(entry.doc_ids) if d in grades])
-    corpus = shown.plan.data.corpus
-    items = (view_item(doc_id, corpus.item(doc_id), images) for doc_id in documents)
     return {
-        "documents": [_make_document(item) for item in items],
+        "documents": [_make_document(_view_document(shown, name, images)) for name in documents],
         "values": to_hundredths(shown.first_values),
         "lists": lists,
         "judged": judged,

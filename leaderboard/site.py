@@ -8,10 +8,12 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
+from mrb._util.progress import track
 from mrb.data.task import TYPES, Task
 from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.columns import RowSource
 from mrb.leaderboard.tables.gains import GainTable, make_gain_tables
+from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks
 from mrb.leaderboard.tables.ranks import rank_runs
 from mrb.leaderboard.tables.rows import Table
 from mrb.leaderboard.tables.runs import Entry, RunCard, drop_submitted, make_card
@@ -51,7 +53,7 @@ class Site:
     @cached_property
     def boards(self) -> dict[str, Board]:
         """Every table with all that its rows show, by id."""
-        return {name: self._make_board(name, table) for name, table in self.tables.items()}
+        return {name: self._make_board(name, table) for name, table in track(self.tables.items(), "ranks", "tables")}
 
     def iterate_boards(self) -> Iterator[Board]:
         """Yield every table, each followed by those of its sub-suites."""
@@ -88,6 +90,23 @@ class Site:
     def gains(self) -> tuple[GainTable, ...]:
         """The gains over first stages, where there are several; empty otherwise."""
         return tuple(make_gain_tables(self.runs))
+
+    @cached_property
+    def explored(self) -> dict[str, ExploredTask]:
+        """The tasks whose queries are shown one by one, by id."""
+        return explore_tasks(self.tables, self.tasks)
+
+    def prepare(self) -> None:
+        """Compute in advance what pages of several kinds, processes and snapshots need."""
+        for board in self.iterate_boards():
+            board.prepare()
+        self.explored  # noqa: B018
+
+    def keep(self, name: str, number: int) -> Site:
+        """Return the same site as a snapshot; it shares what is computed, for that does not depend on the name."""
+        kept = replace(self, snapshot=name, snapshot_number=number)
+        vars(kept).update(boards=self.boards, explored=self.explored)
+        return kept
 
     @cached_property
     def day(self) -> str | None:

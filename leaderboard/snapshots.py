@@ -66,13 +66,16 @@ class Step:
     tables: list[TableChanges]
 
 
-def check_name(name: str) -> None:
-    """Raise ResultError for a name that a snapshot cannot have."""
+def check_free(out: Path, name: str) -> None:
+    """Raise ResultError for a name that a snapshot cannot have, or that one in `out` has."""
     if _NAME.fullmatch(name) is None or not is_file_name(name) or name == "index.html":
         raise ResultError(
             f"{name!r} is not a valid snapshot name: use lower-case letters, digits, '.', '_' and '-', "
             "beginning with a letter or digit"
         )
+    home = out / FOLDER / name
+    if os.path.lexists(home):
+        raise ResultError(f"{home}: there is a snapshot of this name, and none is ever overwritten; choose another")
 
 
 def write_snapshot(out: Path, name: str, write: Callable[[Path], object], url: str = "") -> Path:
@@ -81,10 +84,8 @@ def write_snapshot(out: Path, name: str, write: Callable[[Path], object], url: s
     `write` writes the board's files into the folder that it is given. The snapshot appears atomically. Raises
     ResultError, and changes nothing, if one of this name exists.
     """
-    check_name(name)
+    check_free(out, name)
     home = out / FOLDER / name
-    if os.path.lexists(home):
-        raise ResultError(f"{home}: there is a snapshot of this name, and none is ever overwritten; choose another")
     scratch = out / FOLDER / f".{name}.{secrets.token_hex(4)}.tmp"
     try:
         write(scratch)

@@ -16,7 +16,7 @@ from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.cells import format_percent, format_signed, gain_class, sign_class
 from mrb.leaderboard.tables.pairs import MAX_RUNS, Line, Pair, Plot, compare_pairs, list_compared_runs
-from mrb.leaderboard.tables.rankings import ExploredTask, explore_tasks
+from mrb.leaderboard.tables.rankings import ExploredTask
 from mrb.results.compare import QueryDifference
 from mrb.results.run import Run
 
@@ -60,7 +60,7 @@ class Compared:
 
 def make_files(site: Site) -> Iterator[Page]:
     """Yield `data/compare/<base>/<other>.js` and `compare/<base>/<other>.html` for each pair, and `compare.html`."""
-    known = {one.task.id: one for one in explore_tasks(site)}
+    known = site.explored
     tables: list[Compared] = []
     # The best two whose results differ: not a run and its submission.
     first: PairView | None = None
@@ -122,9 +122,10 @@ def _make_row(line: Line, head: str, href: str) -> Row:
 def _make_query_row(one: QueryDifference, other: str, shown: ExploredTask | None) -> Row:
     """Return a query with its two values; if the explorer has it, with its text and a link to it."""
     head, href = one.query_id, ""
-    if shown is not None and one.query_id in shown.plan.data.queries:
+    if shown is not None and one.query_id in shown.plan.query_ids:
         number = shown.plan.query_ids.index(one.query_id) + 1
-        head = truncate(shown.plan.data.queries.item(one.query_id).text, 80) or f"query {number}"
+        text = truncate(shown.plan.data.queries.item(one.query_id).text, 80)
+        head = text or (one.query_id if shown.packed else f"query {number}")
         chosen = f"?run={other}" if other in {run.name for run in shown.runs} else ""
         href = f"{get_query_path(one.task, find_page(number))}{chosen}#q{number}"
     cells = (one.task, format_percent(one.base), format_percent(one.other), format_signed(one.difference))

@@ -23,10 +23,9 @@ from mrb.leaderboard.tables.model_facts import (
     list_task_lines,
 )
 from mrb.leaderboard.tables.pairs import MAX_RUNS, list_compared_runs
-from mrb.leaderboard.tables.rankings import list_explored_runs
 from mrb.leaderboard.tables.training_marks import find_training_marks
 from mrb.metrics.measures import HEADLINE
-from mrb.results.contamination import EXPLANATION, find_twin_checks, format_cells
+from mrb.results.contamination import EXPLANATION, compare_twins, describe_left_out, format_cells
 from mrb.results.run import Run
 from mrb.submission.schema import SUBMISSION_FILE
 
@@ -36,9 +35,9 @@ PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP}
 def make_files(site: Site) -> Iterator[Page]:
     """Yield `models.html` and `models/<name>.html`."""
     yield render("models.html.jinja", "models.html", site=site)
-    checks = find_twin_checks(site.runs)
+    checks, left_out = compare_twins(site.runs)
     compared = {name: list_compared_runs(table)[:MAX_RUNS] for name, table in site.tables.items()}
-    explored = {task.id: list_explored_runs(site, task) for task in site.tasks}
+    explored = {name: {run.name for run in one.runs} for name, one in site.explored.items()}
     for run in site.runs:
         table_id = site.find_table(run)
         table, submission = site.tables[table_id], site.submissions.get(run.name)
@@ -71,6 +70,7 @@ def make_files(site: Site) -> Iterator[Page]:
             worst=worst,
             records=list_record_lines(run, submission),
             twins=[[check.twin, *format_cells(check)[2:]] for check in checks if check.run == run.name],
+            twins_left_out=describe_left_out([one for one in left_out if run.name in (one.run, one.twin_run)]),
             twins_note=EXPLANATION,
             **_share_run(site, run),
         )

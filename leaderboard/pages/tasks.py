@@ -13,7 +13,6 @@ from mrb.leaderboard.images import ImageStore
 from mrb.leaderboard.page import Page, get_task_path, render
 from mrb.leaderboard.site import Site
 from mrb.leaderboard.tables.per_query_cache import compute_first_stage_values
-from mrb.leaderboard.tables.rankings import is_explored
 from mrb.leaderboard.tables.rows import SOURCE, Table, TableRow
 from mrb.leaderboard.tables.table_grouping import Identity, TableGroup
 from mrb.metrics.measures import HEADLINE
@@ -53,7 +52,7 @@ def make_files(site: Site) -> Iterator[Page]:
             task=task,
             tables=[make_task_table(name, table, task.id) for name, table in site.list_tables(task.id).items()],
             examples=shown,
-            explored=is_explored(site, task),
+            explored=site.explored.get(task.id),
             never_live=_note_never_live(task),
             plot=PLOT,
         )

@@ -1,4 +1,4 @@
-// The comparison of two to ten runs of a table: the field "runs" (names with commas between). Of two or three each pair has
+// The comparison of two to ten models of a table: the field "runs" (names with commas between). Of two or three each pair has
 // its section, which comes as HTML from data/compare/<base>/<other>.js; of more the matrix below shows them alone.
 (function () {
   "use strict";
@@ -62,7 +62,13 @@
     const said = missing.map((pair) => pair.split("/").reverse().join(" and "));
     const all = runs.length > SECTIONS ? [runs.length + " models: the table below has each pair of them"] : [];
     status.textContent = all
-      .concat(said.map((two) => two + " do not compare: they are in different tables or share no task"))
+      .concat(
+        said.map(
+          (two) =>
+            two +
+            " do not compare: they are in different tables, share no task, or share tasks of several candidate sets",
+        ),
+      )
       .join("; ");
     const asked = runs.join(",");
     const shown = runs.length > SECTIONS ? [] : wanted;
@@ -89,7 +95,7 @@
     select.addEventListener("input", function () {
       const chosen = Array.from(new Set(selects.map((one) => one.value).filter((name) => name)));
       if (chosen.length < 2) {
-        status.textContent = "choose another run to compare " + chosen[0] + " with";
+        status.textContent = "choose another model to compare " + chosen[0] + " with";
         return;
       }
       BOARD.change({ runs: chosen.join(",") });

@@ -1,4 +1,4 @@
-// The candidates of each query on the page, before and after the chosen run: the elements of queries_macros.html.jinja.
+// The candidates of each query on the page, before and after the chosen model: the elements of queries_macros.html.jinja.
 (function () {
   "use strict";
 
@@ -58,8 +58,13 @@
     if (grade) {
       note.append(" ", make("span", "mark", "\u2713 relevant" + (grade > 1 ? ", grade " + grade : "")));
     }
-    note.append(" ", makeMove(rank, moved, "from"), " ", make("span", "score", "score " + score), " ");
-    note.append(make("bdi", "id", id));
+    note.append(" ", makeMove(rank, moved, "from"));
+    if (score) {
+      note.append(" ", make("span", "score", "score " + score));
+    }
+    if (id) {
+      note.append(" ", make("bdi", "id", id));
+    }
     one.append(note);
     return one;
   }

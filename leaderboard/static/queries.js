@@ -1,4 +1,4 @@
-// The choice of the run in the explorer: the field "run", links that keep it, and what the run did with the task.
+// The choice of the model in the explorer: the field "run", links that keep it, and what the run did with the task.
 //
 //   EXPLORER.onRun((list, data) => ...)    called with the data of the task's lists and of the run (explorer.py) once
 //                                          another run than the served one is chosen, and again after every change of it

@@ -49,7 +49,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class Place:
-    """A run's rank among the `of` ranked runs of a suite's table, which is on the page `path`."""
+    """A run's rank among the `of` runs with an average of a suite's table, which is on the page `path`."""
 
     title: str
     path: str
@@ -117,9 +117,9 @@ def list_places(board: Board, run: Run) -> list[Place]:
     for one in (board, *(part for part in board.parts if run.name in part.sources)):
         suite = one.table.comparison.suite
         if suite is not None:
-            found.append(
-                Place(suite.title, one.get_path(one.tabs[0]), one.standing.ranks[run.name], one.standing.ranked)
-            )
+            ranks = one.standing.ranks
+            ranked = sum(rank.position is not None for rank in ranks.values())
+            found.append(Place(suite.title, one.get_path(one.tabs[0]), ranks[run.name], ranked))
     return found
 
 

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
+from mrb._util.progress import track
 from mrb.leaderboard.tables.rankings import Float64
 from mrb.leaderboard.tables.rows import Table
 from mrb.metrics.aggregation import average_queries
@@ -85,15 +86,17 @@ def list_compared_runs(table: Table) -> list[Run]:
 
 
 def compare_pairs(runs: Sequence[Run]) -> list[Pair]:
-    """Return the pairs of the first MAX_RUNS runs, the earlier run as `other`, without pairs that share no task.
+    """Return the pairs of the first MAX_RUNS runs, the earlier run as `other`.
 
+    Pairs that share no task, or tasks on the lists of several candidate sets, over which there is no average, are left
+    out, as `mrb compare` refuses them.
     p values are those of `mrb compare` for all of `runs` that have the tasks that the pair shares.
     """
     shared: dict[tuple[str, ...], list[tuple[Run, Run]]] = {}
     order = []
     for base, other in ((base, other) for place, base in enumerate(runs[:MAX_RUNS]) for other in runs[:place]):
         common = tuple(task_id for task_id in base.tasks if task_id in other.tasks)
-        if common:
+        if len({base.tasks[task_id].result.candidates.track for task_id in common}) == 1:
             shared.setdefault(common, []).append((base, other))
             order.append((base.name, other.name))
     found = {(pair.base, pair.other): pair for tasks, pairs in shared.items() for pair in _compare(runs, tasks, pairs)}
@@ -109,7 +112,7 @@ def _compare(runs: Sequence[Run], task_ids: tuple[str, ...], pairs: Sequence[tup
     all_pairs = [(base, other) for other, base in combinations(range(len(members)), 2)]
     averages = [(name, average_runs(samples, name), tests.test_average(name, all_pairs)) for name in AVERAGES]
     found = []
-    for base, other in pairs:
+    for base, other in track(pairs, "comparisons", "pairs"):
         pair = columns[base.name], columns[other.name]
         lines = tuple(Line(name, means[pair[0]], means[pair[1]], gains[pair]) for name, means, gains in averages)
         found.append(_describe_pair(base, other, pair, lines, samples, tests.test_tasks(pair)))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mrb._util.files import is_device_name
+from mrb._util.progress import track
 from mrb._util.redact import redact, redact_text
 from mrb.errors import MRBError, ResultError
 from mrb.leaderboard.tables.per_query_cache import add_values
@@ -94,7 +95,8 @@ def read_entries(folders: Sequence[Path], packs: Path | None = None) -> list[Ent
     """
     entries: list[Entry] = []
     names: dict[str, Path] = {}
-    for folder in dict.fromkeys(path for given in folders for path in _expand_folder(given.resolve())):
+    paths = dict.fromkeys(path for given in folders for path in _expand_folder(given.resolve()))
+    for folder in track(paths, "reading", "folders"):
         entry = _read_submission(folder, packs) if is_submission(folder) else Entry(_read_run(folder))
         # Compared without case: the site must also unpack on case-insensitive file systems.
         other = names.setdefault(entry.run.name.casefold(), folder)

@@ -6,13 +6,15 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Collection, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from mrb._util.format import cut_to_width, format_duration, format_rate
 from mrb.errors import to_one_line
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LOG_SECONDS = 30.0
 """Seconds between two log lines where standard error is no terminal."""
@@ -128,6 +130,14 @@ def start_progress(label: str, unit: str, total: int) -> Progress:
     progress = Progress(unit, total)
     progress.begin(label, total)
     return progress
+
+
+def track(items: Collection[T], label: str, unit: str) -> Iterator[T]:
+    """Yield the items and show how many of them are done."""
+    with start_progress(label, unit, len(items)) as progress:
+        for item in items:
+            yield item
+            progress.advance()
 
 
 class _Meter:

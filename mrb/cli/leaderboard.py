@@ -39,7 +39,7 @@ def command() -> None:
     metavar="ORG/NAME[@REVISION]",
     help="A benchmark data set of the Hub: each model gets a file for .eval_results of its repository.",
 )
-@click.option("--snapshot", metavar="NAME", help="Write a permanent copy under snapshots/NAME of the --out folder.")
+@click.option("--snapshot", metavar="NAME", help="Also keep a permanent copy in snapshots/NAME of the --out folder.")
 def build(
     folders: tuple[str, ...],
     out: Path,
@@ -70,6 +70,8 @@ def build(
     built = build_site(
         local or (RESULTS,), out, verified=records, snapshot_name=snapshot, packs=folder, url=url, benchmark=benchmark
     )
+    if snapshot is not None:
+        click.echo(f"snapshot: {built.parent / 'snapshots' / snapshot / built.name}")
     click.echo(f"board: {built}")
 
 

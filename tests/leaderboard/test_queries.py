@@ -25,7 +25,7 @@ from mrb.leaderboard.images import copy_image, find_plain_kind
 from mrb.leaderboard.page import format_gain, format_points
 from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import make_site
-from mrb.leaderboard.tables.rankings import explore_tasks, read_orders
+from mrb.leaderboard.tables.rankings import read_orders
 from mrb.leaderboard.tables.runs import read_entries
 from tests.builders.pages import find_broken_links, read_pages
 from tests.builders.submissions import submitted, trial_run
@@ -136,8 +136,8 @@ def test_a_submission_shows_the_same_orders_as_its_run(runs: list[Path], tmp_pat
         values = []
         for folder in (runs[1], made):
             site = make_site(read_entries([folder]))
-            one = next(one for one in explore_tasks(site) if one.task.id == task_id)
-            orders = read_orders(one, one.runs[0], site)
+            one = site.explored[task_id]
+            orders = read_orders(one, one.runs[0], site.submissions.get(one.runs[0].name))
             values.append([order.tolist() for order in orders.orders] + [orders.values.tolist()])
         assert values[0] == values[1]
 
@@ -176,7 +176,7 @@ def test_runs_that_cannot_be_shown_are_named_with_the_reason(runs: list[Path], t
         path.unlink()
     shorter = trial_run(tmp_path / "shorter", limit=3, tasks=TASKS).rename(tmp_path / "shorter" / "three")
     site = make_site(read_entries([*runs, bare, shorter, make_run("other-list", 0.5, tasks=TASKS)]))
-    one = next(explore_tasks(site))
+    one = next(iter(site.explored.values()))
     assert {run.name for run in one.runs} == {"surface", "random"}
     assert dict(one.left_out) == {
         "bare": "has no scores.parquet",

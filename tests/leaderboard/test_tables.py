@@ -171,8 +171,9 @@ def test_exports_parse_and_hold_what_the_table_holds(make_run: Make) -> None:
 
 def test_a_snapshot_is_whole_listed_and_never_overwritten(make_run: Make, tmp_path: Path) -> None:
     run = make_run("one", 0.5, tasks=["mini-flag-t2i"])
-    page = build([run], tmp_path / "site", snapshot_name="v1.0")
-    assert page == tmp_path / "site" / "snapshots" / "v1.0" / "index.html" and page.is_file()
+    board = build([run], tmp_path / "site", snapshot_name="v1.0")
+    page = tmp_path / "site" / "snapshots" / "v1.0" / "index.html"
+    assert board == tmp_path / "site" / "index.html" and board.is_file()
     before = page.read_bytes()
     with pytest.raises(ResultError, match="none is ever overwritten"):
         build([make_run("two", 0.9, tasks=["mini-flag-t2i"])], tmp_path / "site", snapshot_name="v1.0")
