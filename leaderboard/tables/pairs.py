@@ -108,7 +108,7 @@ def _compare(runs: Sequence[Run], task_ids: tuple[str, ...], pairs: Sequence[tup
     members = [run for run in runs if run.tasks.keys() >= set(task_ids)]
     columns = {run.name: column for column, run in enumerate(members)}
     samples = sample_runs(members, task_ids, str(HEADLINE))
-    tests = PairedTests(samples)
+    tests = PairedTests(samples, on_tasks=MAX_RUNS)
     all_pairs = [(base, other) for other, base in combinations(range(len(members)), 2)]
     averages = [(name, average_runs(samples, name), tests.test_average(name, all_pairs)) for name in AVERAGES]
     found = []

@@ -37,7 +37,7 @@ class Rank:
         """The rank as a cell: the position, and beside it the bounds or "not tested"; or a blank with its reason."""
         if self.position is None:
             return make_blank(self.note)
-        small = "not tested" if self.bounds is None else f"{self.bounds.best}–{self.bounds.worst}"
+        small = "not tested" if self.bounds is None else str(self.bounds)
         return CellText(float(self.position), str(self.position), "", (("", small),), RANK)
 
     @property
@@ -81,7 +81,7 @@ def rank_runs(table: Table) -> Standing:
         return Standing(ranks, {})
     samples = sample_runs(ranked, task_ids, str(HEADLINE))
     with_first = _add_first_stage(table, samples)
-    tests = PairedTests(with_first or samples)
+    tests = PairedTests(with_first or samples, on_tasks=0)
     count = len(ranked)
     pairs = tests.test_average("types", list(combinations(range(count), 2)))
     # Pair (i, j) is j's mean minus i's, so that of the second and the first is turned round.

@@ -10,9 +10,8 @@ clusters the p value is that of Fisher's sign-flip test. `docs/scoring.md` defin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -34,6 +33,8 @@ _Z = 1.959963984540054
 _SKEW = (2 * _Z**2 + 1) / (6 * _Z)
 _ROUNDING = 1e-9  # relative: values that are equal in theory count as equal
 _NOTHING = 1e-12
+_BLOCK = 64  # pairs whose pulls are in memory at a time
+_GRID = 51  # binary places of a stratum's share in a pull
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,14 @@ class RankBounds:
 class _Stratum:
     """One task, or one part of a task, whose units (queries or clusters) are resampled on their own.
 
-    `share` is its weight in the task's score, `means` float64[m] its means. `flipped` float64[m, FLIPS] has the sums
-    of the units' deviations from the mean with random signs, and `flipped_sizes` float64[FLIPS] those of the units'
-    shares of the queries. `squares[i, j]` and `cubes[i, j]` are sums of powers of the deviations of model j minus i.
+    `means` float64[m] are the models' means, and `flipped_sizes` float64[FLIPS] the sums of the units' numbers of
+    queries with random signs. `squares[i, j]` and `cubes[i, j]` are sums of powers of the units' deviations from the
+    mean, of model j minus i.
     """
 
-    task_id: str
-    type: str
-    share: float
+    queries: int
     units: int
     means: Float64
-    flipped: Float64
     flipped_sizes: Float64
     squares: Float64
     cubes: Float64
@@ -122,22 +120,100 @@ class _Contrast:
         return self.stretch(side) * float(np.partition(ends, FLIPS - _BORDER)[FLIPS - _BORDER])
 
 
+class _Mean:
+    """A weighted sum of independent strata: a task's score, or an average over tasks."""
+
+    def __init__(self, strata: int, models: int) -> None:
+        """Prepare the sum of this number of strata, for pairs of the first `models` models."""
+        self._count = strata
+        # Each model's flipped deviations: those of a difference are the difference of two rows.
+        self._noise = np.zeros((models, FLIPS))
+        self._added: list[tuple[_Stratum, float, float]] = []
+
+    def add(self, stratum: _Stratum, weight: float, flipped: Float64) -> None:
+        """Add a stratum; `flipped` float64[m, FLIPS] has the sums of each model's deviations with random signs."""
+        # Deviations from a stratum's own mean are too small by sqrt((u - 1) / u). The pull gives back the freedom of
+        # one mean, of which each stratum gets its share. A single unit has no own mean, unless there is nothing else.
+        units, count = stratum.units, self._count
+        scale = weight * (math.sqrt((units - 1 / count) / (units - 1)) if units > 1 else float(count > 1))
+        for noise, own in zip(self._noise, flipped, strict=False):
+            noise += scale * own
+        self._added.append((stratum, weight, scale))
+
+    def contrast(self, pairs: Sequence[Pair]) -> Iterator[_Contrast]:
+        """Yield the difference of model j minus model i for each of the pairs (i, j)."""
+        sizes = np.array([stratum.flipped_sizes for stratum, _, _ in self._added])
+        queries = np.array([stratum.queries for stratum, _, _ in self._added])
+        for start in range(0, len(pairs), _BLOCK):
+            block = pairs[start : start + _BLOCK]
+            found = self._measure(block)
+            # On this grid the products and their sums are exact, so that the order of adding does not matter.
+            shares = np.rint(np.ldexp([moves for _, moves, _, _ in found] / queries, _GRID))
+            pulls = np.ldexp(shares @ sizes, -_GRID)
+            for (i, j), (difference, _, skew, differ), pull in zip(block, found, pulls, strict=True):
+                yield _Contrast(difference, (self._noise[j] - self._noise[i]) * differ, pull, skew)
+
+    def _measure(self, pairs: Sequence[Pair]) -> list[tuple[float, list[float], float, bool]]:
+        """Return each pair's difference, the share of the pull that each stratum has, the skewness, and whether the two
+        models differ at all.
+        """
+        i, j = np.array(pairs).T
+        gaps = [weight * (s.means[j] - s.means[i]) for s, weight, _ in self._added]
+        squares = [scale**2 * s.squares[i, j] for s, _, scale in self._added]
+        cubes = [scale**3 * s.cubes[i, j] for s, _, scale in self._added]
+        free = [s.units > 1 or self._count == 1 for s, _, _ in self._added]
+        found = []
+        for gap, variances, thirds in zip(*(np.array(one).T.tolist() for one in (gaps, squares, cubes)), strict=True):
+            difference, variance = math.fsum(gap), math.fsum(variances)
+            difference = difference if abs(difference) > _NOTHING else 0.0
+            if variance <= _NOTHING**2 and not difference:
+                found.append((0.0, [0.0] * self._count, 0.0, False))
+                continue
+            # The hypothesis says what the average is, not the tasks. The likeliest tasks' means with this average are
+            # the observed ones, moved in proportion to their variance.
+            moves = [v * own for v, own in zip(variances, free, strict=True)]
+            if math.fsum(moves) <= _NOTHING**2:
+                moves = [weight * own for (_, weight, _), own in zip(self._added, free, strict=True)]
+            total = math.fsum(moves) or 1.0
+            skew = math.fsum(thirds) / variance**1.5 if variance > _NOTHING**2 else 0.0
+            found.append((difference, [move / total for move in moves], skew, True))
+        return found
+
+
 class PairedTests:
     """Tests of all differences between models on the same queries.
 
     The result for two models does not depend on the other models, and swapping them only changes the sign.
     """
 
-    def __init__(self, samples: Sequence[TaskSample]) -> None:
+    def __init__(self, samples: Sequence[TaskSample], on_tasks: int | None = None) -> None:
         """Flip the signs of all units; a column of `samples` is a model.
 
-        Uses 80 kB for each model and task. Values must be fractions.
+        Args:
+            samples: The values, which must be fractions.
+            on_tasks: How many models, from the first, can be tested on single tasks, which takes 80 kB for each model
+                and task; all of them if None.
 
         Raises:
             ValueError: There are no tasks, a task is given twice, or a value is not finite.
         """
-        self._strata = [stratum for sample in sort_samples(samples) for stratum in _make_strata(sample)]
-        self._models = samples[0].values.shape[1]
+        ordered = sort_samples(samples)
+        self._models = ordered[0].values.shape[1]
+        parts = [_list_parts(sample) for sample in ordered]
+        kinds = [sample.type for sample in ordered]
+        averages: tuple[Average, ...] = ("tasks", "types")
+        self._averages = {name: _Mean(sum(map(len, parts)), self._models) for name in averages}
+        self._tasks: dict[str, _Mean] = {}
+        for sample, of_task in zip(ordered, parts, strict=True):
+            task = _Mean(len(of_task), self._models if on_tasks is None else min(on_tasks, self._models))
+            self._tasks[sample.task_id] = task
+            counts = {"tasks": len(kinds), "types": len(set(kinds)) * kinds.count(sample.type)}
+            share = 1 / len(of_task)
+            for part, rows in of_task.items():
+                stratum, flipped = _make_stratum(sample, part, rows)
+                task.add(stratum, share, flipped)
+                for name, average in self._averages.items():
+                    average.add(stratum, share / counts[name], flipped)
 
     def test_average(self, average: Average, pairs: Sequence[Pair] | None = None) -> dict[Pair, Difference]:
         """Return the differences of an average over tasks, by pair (i, j): the mean of column j minus that of i.
@@ -146,21 +222,16 @@ class PairedTests:
             average: The mean over tasks, or over types of the mean over each type's tasks.
             pairs: The pairs to test, which p values are corrected for; all pairs i < j if None.
         """
-        types = {stratum.task_id: stratum.type for stratum in self._strata}
-        kinds = list(types.values())
-        counts = {kind: len(kinds) if average == "tasks" else len(set(kinds)) * kinds.count(kind) for kind in kinds}
-        weights = [stratum.share / counts[stratum.type] for stratum in self._strata]
         chosen = list(combinations(range(self._models), 2)) if pairs is None else list(pairs)
-        found = _test([partial(_make_contrast, self._strata, weights, pair) for pair in chosen])
+        mean = self._averages[average]
+        found = _test(len(chosen), lambda places: mean.contrast([chosen[place] for place in places]))
         return dict(zip(chosen, found, strict=True))
 
     def test_tasks(self, pair: Pair) -> dict[str, Difference]:
         """Return one pair's difference on each task, corrected for the number of tasks."""
-        tasks: dict[str, list[_Stratum]] = {}
-        for stratum in self._strata:
-            tasks.setdefault(stratum.task_id, []).append(stratum)
-        makers = [partial(_make_contrast, own, [stratum.share for stratum in own], pair) for own in tasks.values()]
-        return dict(zip(tasks, _test(makers), strict=True))
+        contrasts = [next(task.contrast([pair])) for task in self._tasks.values()]
+        found = _test(len(contrasts), lambda places: (contrasts[place] for place in places))
+        return dict(zip(self._tasks, found, strict=True))
 
 
 def bound_ranks(models: int, tests: Mapping[Pair, Difference]) -> tuple[RankBounds, ...]:
@@ -174,81 +245,54 @@ def bound_ranks(models: int, tests: Mapping[Pair, Difference]) -> tuple[RankBoun
     return tuple(map(RankBounds, best, worst))
 
 
-def _make_strata(sample: TaskSample) -> list[_Stratum]:
+def _list_parts(sample: TaskSample) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the rows of each part; of the whole task, named "", if its score is not a mean over parts."""
     if sample.parts is None:
-        return [_make_stratum(sample, "", np.arange(len(sample.values)), 1.0)]
+        return {"": np.arange(len(sample.values))}
     if len(sample.parts) != len(sample.values):
         raise ValueError(f"{len(sample.parts)} parts for {len(sample.values)} values")
-    rows = group_rows_by_part(sample.parts)
-    return [_make_stratum(sample, part, of_part, 1 / len(rows)) for part, of_part in rows.items()]
+    return group_rows_by_part(sample.parts)
 
 
-def _make_stratum(sample: TaskSample, part: str, rows: npt.NDArray[np.int64], share: float) -> _Stratum:
+def _make_stratum(sample: TaskSample, part: str, rows: npt.NDArray[np.int64]) -> tuple[_Stratum, Float64]:
+    """Return a stratum, and float64[m, FLIPS]: the sums of each model's deviations with random signs."""
     clusters = None if sample.clusters is None else [sample.clusters[row] for row in rows.tolist()]
     sums, sizes = sum_units(sample.values[rows], clusters)
     units, models = sums.shape
-    means = np.array([math.fsum(column) for column in sample.values[rows].T]) / len(rows)
+    means = np.array([math.fsum(column) for column in sample.values[rows].T.tolist()]) / len(rows)
     # One unit shows no spread: its whole value counts as deviation.
     deviations = (sums - means * sizes[:, np.newaxis] * (units > 1)) / len(rows)
     # Each column has its own grid, so that a pair does not depend on other models.
     grids = [round_to_grid(column[:, np.newaxis]) for column in deviations.T]
     table = np.column_stack([*(whole for whole, _ in grids), sizes])
-    steps = np.array([*(step for _, step in grids), 1 / len(rows)])
+    steps = np.array([step for _, step in grids])
     seed = int(hash_json(["mrb-sign-flip-v2", sample.task_id, part])[:16], 16)
-    flipped = np.ascontiguousarray(sum_with_random_signs(table, seed, FLIPS).T) * steps[:, np.newaxis]
+    flipped = np.ascontiguousarray(sum_with_random_signs(table, seed, FLIPS).T)
     squares, cubes = np.zeros((models, models)), np.zeros((models, models))
     for i in range(models):
-        apart = deviations - deviations[:, [i]]
+        # At least two columns: numpy adds up a single one in another order.
+        others = slice(min(i, models - 2), models)
+        apart = deviations[:, others] - deviations[:, [i]]
         powers = apart * apart
-        squares[i] = powers.sum(axis=0)
-        cubes[i] = np.multiply(powers, apart, out=powers).sum(axis=0)
-    return _Stratum(sample.task_id, sample.type, share, units, means, flipped[:-1], flipped[-1], squares, cubes)
+        squares[i, others] = squares[others, i] = powers.sum(axis=0)
+        cubes[i, others] = np.multiply(powers, apart, out=powers).sum(axis=0)
+        cubes[others, i] = -cubes[i, others]
+    return _Stratum(len(rows), units, means, flipped[-1].copy(), squares, cubes), flipped[:-1] * steps[:, np.newaxis]
 
 
-def _make_contrast(strata: Sequence[_Stratum], weights: Sequence[float], pair: Pair) -> _Contrast:
-    """Return the difference of model j minus model i, where stratum t has the weight `weights[t]`."""
-    i, j = pair
-    count = len(strata)
-    difference = math.fsum(w * float(s.means[j] - s.means[i]) for w, s in zip(weights, strata, strict=True))
-    # Deviations from a stratum's own mean are too small by sqrt((u - 1) / u). The pull gives back the freedom of one
-    # mean, of which each stratum gets its share. A single unit has no own mean, unless there is nothing else.
-    scales = [
-        w * (math.sqrt((s.units - 1 / count) / (s.units - 1)) if s.units > 1 else float(count > 1))
-        for w, s in zip(weights, strata, strict=True)
-    ]
-    variances = [scale**2 * float(s.squares[i, j]) for scale, s in zip(scales, strata, strict=True)]
-    variance = math.fsum(variances)
-    if variance <= _NOTHING**2 and abs(difference) <= _NOTHING:
-        return _Contrast(0.0, np.zeros(FLIPS), np.zeros(FLIPS), 0.0)
-    # The hypothesis says what the average is, not the tasks. The likeliest tasks' means with this average are the
-    # observed ones, moved in proportion to their variance.
-    free = [s.units > 1 or count == 1 for s in strata]
-    moves = [v * own for v, own in zip(variances, free, strict=True)]
-    if math.fsum(moves) <= _NOTHING**2:
-        moves = [w * own for w, own in zip(weights, free, strict=True)]
-    total = math.fsum(moves) or 1.0
-    noise, pull = np.zeros(FLIPS), np.zeros(FLIPS)
-    for scale, move, s in zip(scales, moves, strata, strict=True):
-        noise += scale * (s.flipped[j] - s.flipped[i])
-        if move:
-            pull += move / total * s.flipped_sizes
-    third = math.fsum(scale**3 * float(s.cubes[i, j]) for scale, s in zip(scales, strata, strict=True))
-    return _Contrast(difference, noise, pull, third / variance**1.5 if variance > _NOTHING**2 else 0.0)
+def _test(count: int, contrast: Callable[[Sequence[int]], Iterable[_Contrast]]) -> list[Difference]:
+    """Test `count` contrasts, and correct their p values by a step-down maximum statistic (Westfall and Young 1993).
 
-
-def _test(makers: Sequence[Callable[[], _Contrast]]) -> list[Difference]:
-    """Test the contrasts, and correct their p values by a step-down maximum statistic (Westfall and Young 1993).
-
-    Each contrast is made twice, because keeping them would take 160 kB a pair.
+    `contrast` makes those of some places, in order. Each is made twice, because keeping them would take 160 kB a pair.
     """
-    tests = [_invert(make()) for make in makers]
-    order = sorted(range(len(tests)), key=lambda k: tests[k][0])
+    tests = [_invert(one) for one in contrast(range(count))]
+    order = sorted(range(count), key=lambda place: tests[place][0])
     # Step down: the largest difference is compared with the largest of all, the next with the largest of the rest.
     largest = np.zeros(FLIPS)
-    corrected = [1.0] * len(tests)
-    for k in order:
-        np.maximum(largest, makers[k]().flip()[1], out=largest)
-        corrected[k] = _compute_p_value(largest, tests[k][0])
+    corrected = [1.0] * count
+    for place, one in zip(order, contrast(order), strict=True):
+        np.maximum(largest, one.flip()[1], out=largest)
+        corrected[place] = _compute_p_value(largest, tests[place][0])
     for smaller, larger in pairwise(reversed(order)):
         corrected[larger] = max(corrected[larger], corrected[smaller])
     return [replace(test, p_corrected=p) for (_, test), p in zip(tests, corrected, strict=True)]

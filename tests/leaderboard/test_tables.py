@@ -71,7 +71,7 @@ def test_ranks_are_shared_until_a_test_separates(make_run: Make) -> None:
     (board,) = _site(*runs, make_run("partial", 0.9, cover=["mini-faq-t2t"])).boards.values()
     ranks = board.standing.ranks
     shown = {name: (rank.shown.text, rank.shown.smalls[0][1]) for name, rank in ranks.items()}
-    assert shown["best"] == ("1", "1–1") and shown["none"] == ("4", "4–4")
+    assert shown["best"] == ("1", "1") and shown["none"] == ("4", "4")
     assert {shown["good"], shown["alike"]} == {("2", "2–3"), ("3", "2–3")}
     assert ranks["partial"].position is None and shown["partial"] == ("–", "not all tasks")
     assert "the 4 of 5 models" in board.ranked
