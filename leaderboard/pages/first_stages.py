@@ -10,6 +10,8 @@ from mrb.leaderboard.tables.gains import GainTable
 from mrb.results.first_stages_table import format_gains_csv
 
 PATH = "first-stages.html"
+ALL = "all"
+"""The choice of parts.js that hides nothing."""
 
 
 def get_data_path(table: GainTable) -> str:
@@ -22,6 +24,14 @@ def make_files(site: Site) -> Iterator[Page]:
     for table in site.gains:
         yield Page(get_data_path(table), format_gains_csv(table.gains).encode())
     if site.gains:
+        sets = dict.fromkeys(name for table in site.gains for name in table.gains.sets)
+        labels = dict.fromkeys(label for table in site.gains for label in table.labels)
         yield render(
-            "first_stages.html.jinja", PATH, section="index.html", tables=site.gains, get_data_path=get_data_path
+            "first_stages.html.jinja",
+            PATH,
+            section="index.html",
+            tables=site.gains,
+            get_data_path=get_data_path,
+            sets=[(ALL, "all"), *((name, name) for name in sets)],
+            rows=[(ALL, "all"), *((label, label) for label in labels)],
         )

@@ -62,6 +62,7 @@ def make_files(site: Site) -> Iterator[Page]:
             neighbours=list_neighbours(compared[table_id], run),
             get_pair_path=get_pair_path,
             explored=explored,
+            other_lists=_list_other_lists(site, run),
             other_measures=any(line.source_measure != str(HEADLINE) for line in lines),
             averages=list_averages(table, run, site.sub_tables.get(table_id, {}).values()),
             types=make_type_plot(table.get_type_view(), run.name),
@@ -74,6 +75,17 @@ def make_files(site: Site) -> Iterator[Page]:
             twins_note=EXPLANATION,
             **_share_run(site, run),
         )
+
+
+def _list_other_lists(site: Site, run: Run) -> list[tuple[str, str]]:
+    """Return candidate set and run for each set that the run's reranker has ranked, if there are several."""
+    found = [
+        list(one.runs.items())
+        for table in site.gains
+        for one in table.gains.rerankers
+        if len(one.runs) > 1 and run.name in one.runs.values()
+    ]
+    return found[0] if found else []
 
 
 def _share_run(site: Site, run: Run) -> dict[str, Any]:

@@ -68,11 +68,11 @@ def _make_task(one: ExploredTask, site: Site, images: ImageStore, progress: Prog
 
 
 def _choose_layout(one: ExploredTask) -> str:
-    """Return how a list is laid out: "lines" if documents have texts or nothing to show, else images side by side:
-    "sheets" if large, or "strip".
+    """Return how a list is laid out: "lines" if documents have texts, else side by side: "sheets" if they are large
+    images, or "strip".
     """
     corpus = one.plan.data.corpus
-    if corpus.has_texts or one.packed:
+    if corpus.has_texts:
         return "lines"
     sizes = [image.size for doc_id in list(corpus)[:1] for image in corpus.item(doc_id).images]
     return "sheets" if any(max(size) > _LARGE for size in sizes) else "strip"

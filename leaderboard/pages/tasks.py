@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mrb.data.report import NEVER, came_from_live_hub
@@ -29,6 +29,7 @@ class TaskTable:
     """
 
     table_id: str
+    task_id: str
     comparison: TableGroup
     identity: Identity
     measures: tuple[str, ...]
@@ -42,20 +43,34 @@ def make_files(site: Site) -> Iterator[Page]:
     covered = {task.id: sum(task.id in run.tasks for run in site.runs) for task in site.tasks}
     yield render("tasks.html.jinja", "tasks.html", site=site, covered=covered)
     images = ImageStore()
+    gained = {task_id for table in site.gains for task_id in table.task_ids}
     for task in site.tasks:
         shown = load_examples(task, images)
+        tables = [make_task_table(name, table, task.id) for name, table in site.list_tables(task.id).items()]
         yield from images.take_new()
         yield render(
             "task.html.jinja",
             get_task_path(task.id),
             site=site,
             task=task,
-            tables=[make_task_table(name, table, task.id) for name, table in site.list_tables(task.id).items()],
+            tables=tables,
+            parts=[("list", "Candidate list", _list_choices(tables))] if len(tables) > 1 else [],
+            gained=task.id in gained,
             examples=shown,
             explored=site.explored.get(task.id),
             never_live=_note_never_live(task),
             plot=PLOT,
         )
+
+
+def _list_choices(tables: Sequence[TaskTable]) -> list[tuple[str, str]]:
+    """Return the lists that the page has a section for: id of the table, and what tells the list from the others."""
+    found = [("all", "all")]
+    for table in tables:
+        made = table.comparison.reference[table.task_id][1].result.candidates
+        found.append((table.table_id, f"{made.track}, {made.first_stage}, {made.depth} candidates"))
+    words = [text for _, text in found]
+    return [(key, text if words.count(text) == 1 else f"{text} ({key})") for key, text in found]
 
 
 def _note_never_live(task: Task) -> str:
@@ -82,6 +97,7 @@ def make_task_table(table_id: str, table: Table, task_id: str) -> TaskTable:
     runs = {run.name: run for run in table.runs if task_id in run.tasks}
     return TaskTable(
         table_id,
+        task_id,
         table.comparison,
         table.comparison.identities[task_id],
         tuple(view.measure for view in views),

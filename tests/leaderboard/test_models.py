@@ -87,7 +87,7 @@ def test_best_and_worst_tasks_are_those_of_the_largest_and_smallest_gain(site: S
 
 def test_the_card_of_a_run_says_what_nobody_stated(site: Site) -> None:
     text = _text(site, "good")
-    assert "not stated: this is a run, not a submission" in text
+    assert "this is a run, not a submission: size, weights, licence and architecture are not stated" in text
     assert "unknown: nothing was declared" in text and "a run of whoever built this board" in text
     assert text.count('data-value="unknown"') == len(MINI)
 
@@ -102,7 +102,7 @@ def test_the_card_of_a_submission(trial: Path, tmp_path: Path) -> None:
         "model by lab",
         "3.75 B parameters, 1 B active",
         "open; licence Apache-2.0",
-        "cross-encoder, pointwise",
+        "Architecture cross-encoder Scoring and inputs pointwise",
     ):
         assert words in page.text
     assert "unknown 9 of 9 tasks" in page.text and "nobody has re-run the model" in page.text

@@ -15,19 +15,25 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
+import mrb
+from mrb.candidates.judgement_packs import build_pack, write_pack
+from mrb.candidates.lists import build_candidates, read_parquet, write_parquet
+from mrb.candidates.load import find_candidates
 from mrb.data.items import ImageCaps, ImageHandle
 from mrb.data.load import load_task_data
 from mrb.data.task import load_task
 from mrb.errors import DataError, ResultError
+from mrb.evaluation.packed_values import load_packed_judgements
 from mrb.leaderboard.build import build, make_pages
 from mrb.leaderboard.explorer import PER_PAGE, TOP, format_scores, to_hundredths, truncate
 from mrb.leaderboard.images import copy_image, find_plain_kind
 from mrb.leaderboard.page import format_gain, format_points
 from mrb.leaderboard.scripts import make_data_script
 from mrb.leaderboard.site import make_site
+from mrb.leaderboard.tables import rankings
 from mrb.leaderboard.tables.rankings import read_orders
 from mrb.leaderboard.tables.runs import read_entries
-from tests.builders.pages import find_broken_links, read_pages
+from tests.builders.pages import Html, find_broken_links, read_pages
 from tests.builders.submissions import submitted, trial_run
 from tests.builders.toy import encoded
 
@@ -140,6 +146,59 @@ def test_a_submission_shows_the_same_orders_as_its_run(runs: list[Path], tmp_pat
             orders = read_orders(one, one.runs[0], site.submissions.get(one.runs[0].name))
             values.append([order.tolist() for order in orders.orders] + [orders.values.tolist()])
         assert values[0] == values[1]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs on another list than the frozen one of a task, that list, and its judgement pack."""
+    folder = tmp_path_factory.mktemp("packed")
+    task = load_task(TASKS[0])
+    frozen = read_parquet(find_candidates(task, None))
+    turned = [(query_id, ids[1:], [-float(n) for n in range(1, len(ids))]) for query_id, ids, _ in frozen.lists()]
+    made = frozen.provenance.model_copy(update={"track": "near", "first_stage": "near"})
+    listed = build_candidates(made, turned)
+    path = folder / "lists" / "near" / f"{task.id}.parquet"
+    write_parquet(listed, path)
+    write_pack(build_pack(load_task_data(task), listed), path.with_suffix(".judgements"))
+    for model in ("surface", "random"):
+        asked = {"candidates": folder / "lists", "candidate_set": "near", "depth": 20, "limit": LIMIT}
+        mrb.evaluate(model, tasks=task.id, out=folder / "runs", **asked)
+    return folder
+
+
+def test_a_pack_shows_the_queries_that_differ_most_by_ids_alone(packed: Path, tmp_path: Path) -> None:
+    runs = sorted((packed / "runs").iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rankings, "MAX_PACKED_QUERIES", 5)
+        root = build(runs, tmp_path / "site", packs=packed / "lists").parent
+    tables = [pq.read_table(run / TASKS[0] / "per_query.parquet").to_pydict() for run in runs]
+    pack = load_packed_judgements(packed / "lists" / "near" / f"{TASKS[0]}.judgements", load_task(TASKS[0]), 20)
+    first = pack.measure_first_stage()["nDCG@10"][:LIMIT]
+    spread = np.std([first, *(table["nDCG@10"] for table in tables)], axis=0).round(12)
+    listed = read_parquet(packed / "lists" / "near" / f"{TASKS[0]}.parquet")
+    text = Html(root / f"queries/{TASKS[0]}/1.html").text
+    data = load_task_data(load_task(TASKS[0]))
+    shown = [query_id for query_id in tables[0]["query_id"] if f" {query_id} nDCG@10" in text]
+    places = [tables[0]["query_id"].index(query_id) for query_id in shown]
+    assert len(shown) == 5 and min(spread[places]) >= sorted(spread)[-5]
+    assert not any(data.queries.item(query_id).text in text for query_id in shown) and "5 of 17 queries" in text
+    found = _data(root / f"data/corpus/{TASKS[0]}.js")
+    assert not any(document[1] for document in found["documents"])
+    for row, query_id in enumerate(shown):
+        ids = [found["documents"][place][0] for place in found["lists"][row]]
+        assert ids == listed.get(query_id)[0][:20]
+    for run, table in zip(runs, tables, strict=True):
+        own = _data(root / f"data/queries/{TASKS[0]}/{run.name}.js")
+        assert own["values"] == to_hundredths(np.array(table["nDCG@10"])[places])
+    assert find_broken_links(root, read_pages(root)) == []
+
+
+def test_a_pack_without_its_list_gives_no_ids_of_candidates(packed: Path, tmp_path: Path) -> None:
+    pack = f"{TASKS[0]}.judgements"
+    (tmp_path / pack).write_bytes((packed / "lists" / "near" / pack).read_bytes())
+    site = make_site(read_entries([packed / "runs" / "random--near"]), packs=tmp_path)
+    (one,) = site.explored.values()
+    assert one.packed and {one.name_document(one.plan.query_ids[0], place) for place in ("0", "7")} == {""}
 
 
 def _damaged(runs: list[Path], tmp_path: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
