@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -19,6 +20,7 @@ from mrb.engine.backbone import Backbone, Prefix, make_row
 from mrb.engine.batching import BatchRunner
 from mrb.engine.head import Head
 from mrb.engine.image_features import ImageFeatureExtractor
+from mrb.engine.prefetch import prefetch
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.prompt_template import LEAST_SAVED
 from mrb.engine.stats import Stats
@@ -46,6 +48,15 @@ class Pair:
     def order(self) -> tuple[int, bytes, tuple[str, ...]]:
         """Sort key within a batch: longest first, ties by content, so that the input order does not matter."""
         return -len(self.prompt.ids), self.prompt.ids.tobytes(), tuple(p.image.content_hash for p in self.prompt.images)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Requests that are scored together: the pairs to run whole, and the groups of pairs that share a prefix."""
+
+    requests: Sequence[Request]
+    single: list[Pair]
+    shared: list[list[Pair]]
 
 
 @dataclass(frozen=True)
@@ -86,10 +97,17 @@ class Engine(BatchRunner):
         Raises AdapterError, or DataError for an image, if a pair cannot be scored; its `place` is (request.key,
         candidate).
         """
-        window = WINDOW if self.prompter.layout.first == "query" else DOCUMENT_WINDOW
+        size = WINDOW if self.prompter.layout.first == "query" else DOCUMENT_WINDOW
         iterator = iter(requests)
-        while held := list(itertools.islice(iterator, window)):
-            yield from self._score_window(held)
+        parts = iter(lambda: list(itertools.islice(iterator, size)), [])
+        try:
+            # While the model runs a window, a thread makes the prompts of the next.
+            with closing(prefetch(self._plan_window, parts)) as windows:
+                for window in windows:
+                    yield from self._score_window(window)
+        finally:
+            if self.pictures is not None:
+                self.pictures.expect_nothing()
 
     def check_item(self, item: Item) -> None:
         """Refuse an item that can never be scored, without decoding its images.
@@ -111,16 +129,22 @@ class Engine(BatchRunner):
         if self.pictures is not None:
             self.pictures.close()
 
-    def _score_window(self, requests: Sequence[Request]) -> Iterator[Answer]:
-        scores = [np.full(len(request.candidates), np.nan) for request in requests]
+    def _plan_window(self, requests: Sequence[Request]) -> Window:
+        """Make the prompts of a window and announce its images."""
         groups = self._group_pairs(requests)
         shared = [group for group in groups if self._saves_time(group)]
         single = [pair for group in groups if not self._saves_time(group) for pair in group]
         shared.sort(key=lambda group: min(pair.order for pair in group))
         self._announce_images(shared, single)
+        return Window(requests, single, shared)
+
+    def _score_window(self, window: Window) -> Iterator[Answer]:
+        requests = window.requests
+        scores = [np.full(len(request.candidates), np.nan) for request in requests]
         left = [len(request.candidates) for request in requests]
         found = itertools.chain(
-            self._score_in_batches(single, None), *(self._score_after_prefix(group) for group in shared)
+            self._score_in_batches(window.single, None),
+            *(self._score_after_prefix(group) for group in window.shared),
         )
         for pairs, values in _place_errors(found, requests):
             for pair, value in zip(pairs, values, strict=True):

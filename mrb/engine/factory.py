@@ -50,6 +50,7 @@ class Options:
     batch_tokens: int
     share_prefix: bool
     cache_mb: int
+    image_threads: int
     base: str | None
     base_revision: str | None
     trust_remote_code: bool
@@ -65,7 +66,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise AdapterError(f"{name}={value}: wanted a whole number from 1")
-        for name in ("batch_tokens", "cache_mb"):
+        for name in ("batch_tokens", "cache_mb", "image_threads"):
             if getattr(self, name) < 0:
                 raise AdapterError(f"{name}={getattr(self, name)}: wanted a whole number from 0")
 
@@ -201,4 +202,5 @@ def _build_image_extractor(
         cache_bytes=options.cache_mb * _MEGABYTE,
         batch_patches=_PATCHES_PER_TOKEN * batch_tokens,
         stats=stats,
+        threads=options.image_threads,
     )

@@ -1,34 +1,37 @@
-"""Images of a model: sizes without decoding, pixels prefetched in threads, features in a bounded cache."""
+"""Images of a model: sizes without decoding, pixels made ahead of it, features in a bounded cache."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 
 from mrb.data.items import ImageHandle
+from mrb.engine.prefetch import PixelQueue
 from mrb.engine.prompt import Ids
 from mrb.engine.stats import Stats
 from mrb.engine.vision import Features, Pixels, VisionTower
-from mrb.errors import MRBError
-
-AHEAD_BYTES = 256 * 1024 * 1024
-"""Limit of preprocessed pixels that wait for the model."""
-THREADS = 2
 
 
 class ImageFeatureExtractor:
-    """Feature extraction for one model: its vision tower, a prefetch queue and a feature cache.
+    """Feature extraction for one model: its vision tower, its images' pixels made ahead, and a feature cache.
 
-    `cache_bytes` bounds the cached features, `batch_patches` the patches per forward pass of the tower, which runs on
-    `device`.
+    The cache is on `device`, where the tower runs, and holds at most `cache_bytes`; `batch_patches` bounds the patches
+    per forward pass of the tower; `threads` is that of `PixelQueue`.
     """
 
     def __init__(
-        self, tower: VisionTower, *, device: torch.device, cache_bytes: int, batch_patches: int, stats: Stats
+        self,
+        tower: VisionTower,
+        *,
+        device: torch.device,
+        cache_bytes: int,
+        batch_patches: int,
+        stats: Stats,
+        threads: int = 0,
     ) -> None:
         self._tower = tower
         self._device = device
@@ -37,10 +40,7 @@ class ImageFeatureExtractor:
         self._stats = stats
         self._held: OrderedDict[str, Features] = OrderedDict()
         self._held_bytes = 0
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mrb-pixels")
-        self._queue: dict[str, ImageHandle] = {}
-        self._waiting: dict[str, tuple[Future[Pixels], int]] = {}
-        self._waiting_bytes = 0
+        self._pixels = PixelQueue(self._compute_pixels, self._measure_bytes, threads)
 
     def tokens(self, image: ImageHandle) -> int:
         """Return how many tokens the image takes, from its header alone.
@@ -54,16 +54,12 @@ class ImageFeatureExtractor:
         return self._tower.make_ids(image, image_id)
 
     def expect(self, images: Iterable[ImageHandle]) -> None:
-        """Announce the order in which images will be needed: threads decode and resize them ahead, within AHEAD_BYTES.
+        """Announce images that will be needed after those announced so far. Thread-safe."""
+        self._pixels.expect(image for image in images if image.content_hash not in self._held)
 
-        Images announced earlier that are not among these are dropped.
-        """
-        self._queue = {image.content_hash: image for image in images}
-        for key in self._waiting.keys() - self._queue.keys():
-            future, size = self._waiting.pop(key)
-            future.cancel()
-            self._waiting_bytes -= size
-        self._submit_images()
+    def expect_nothing(self) -> None:
+        """Drop all images announced."""
+        self._pixels.drop()
 
     def features(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
         """Return the images' features by hash. A distinct image goes through the tower once while it is cached."""
@@ -78,19 +74,17 @@ class ImageFeatureExtractor:
                 found[key] = held
         self._stats.cache_hits += len(found)
         self._stats.cache_misses += len(missing)
+        self._pixels.drop(found)  # announced while their features were being computed
         for image, features in self._encode(missing):
             found[image.content_hash] = features
             self._keep_features(image.content_hash, features)
-        self._submit_images()
         return found
 
     def fresh(self, images: Iterable[ImageHandle]) -> dict[str, Features]:
         """Return the images' features by hash, computed now and not cached: for a tower that is being trained."""
         distinct = {image.content_hash: image for image in images}
         self._stats.cache_misses += len(distinct)
-        found = {image.content_hash: features for image, features in self._encode(list(distinct.values()))}
-        self._submit_images()
-        return found
+        return {image.content_hash: features for image, features in self._encode(list(distinct.values()))}
 
     def forget(self) -> None:
         """Empty the feature cache."""
@@ -99,52 +93,26 @@ class ImageFeatureExtractor:
 
     def close(self) -> None:
         """Stop the threads and free everything."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._queue.clear()
-        self._waiting.clear()
+        self._pixels.close()
         self.forget()
 
     def _measure_bytes(self, image: ImageHandle) -> int:
         return self._tower.count_patches(image) * self._tower.patch_bytes
-
-    def _submit_images(self) -> None:
-        """Submit images to the threads while there is room for their pixels; at least one, however large."""
-        while self._queue and (self._waiting_bytes < AHEAD_BYTES or not self._waiting):
-            key = next(iter(self._queue))
-            image = self._queue.pop(key)
-            if key not in self._held and key not in self._waiting:
-                size = self._measure_bytes(image)
-                self._waiting[key] = self._pool.submit(self._compute_pixels, image), size
-                self._waiting_bytes += size
-
-    def _get_pixels(self, image: ImageHandle) -> Pixels:
-        """Return the image's pixels. An error carries the image's hash."""
-        try:
-            return self._take_pixels(image)
-        except MRBError as error:
-            error.image = image.content_hash
-            raise
-
-    def _take_pixels(self, image: ImageHandle) -> Pixels:
-        self._queue.pop(image.content_hash, None)  # computed now, so no longer to prefetch
-        if image.content_hash not in self._waiting:
-            return self._compute_pixels(image)
-        future, size = self._waiting.pop(image.content_hash)
-        self._waiting_bytes -= size
-        return future.result()
 
     def _compute_pixels(self, image: ImageHandle) -> Pixels:
         started = self._stats.clock()
         opened = image.open()
         decoded = self._stats.clock()
         made = self._tower.compute_pixels(opened)
+        if self._device.type == "cuda":
+            made = replace(made, values=made.values.pin_memory())  # the copy to the device then runs beside the model
         self._stats.add("decode", decoded - started)
         self._stats.add("preprocess", self._stats.clock() - decoded)
         return made
 
     def _encode(self, images: Sequence[ImageHandle]) -> Iterator[tuple[ImageHandle, Features]]:
         for batch in self._split_batches(images):
-            pixels = [self._get_pixels(image) for image in batch]
+            pixels = self._pixels.take(batch)
             for image, made in zip(batch, pixels, strict=True):
                 if math.prod(made.grid) != self._tower.count_patches(image):
                     raise image.error("the decoded image's size differs from its header")

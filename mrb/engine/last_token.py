@@ -49,6 +49,7 @@ class LastToken(EncoderReranker):
         max_pixels: int | None = None,
         batch_tokens: int = 0,
         cache_mb: int = 256,
+        image_threads: int = 0,
         shard_rows: int = 1024,
         base: str | None = None,
         base_revision: str | None = None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from mrb.data.items import ImageHandle, Item
+from mrb.engine.prefetch import PixelQueue, prefetch
 from mrb.engine.vector_reranker import EncoderReranker
 from mrb.errors import AdapterError
 from mrb.rerankers.plugins import RETRIEVERS, find_installed_name
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import torch
 
     from mrb.retrieval.retriever import Float32
-
-MOST_THREADS = 16
 
 
 class TwoTowers(EncoderReranker):
@@ -51,6 +50,7 @@ class TwoTowers(EncoderReranker):
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int = 64,
+        image_threads: int = 0,
         shard_rows: int = 4096,
     ) -> None:
         """Load the model.
@@ -61,6 +61,7 @@ class TwoTowers(EncoderReranker):
             device: auto, cpu, cuda(:n) or mps.
             dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16 or float16.
             batch_size: Texts or images per forward pass.
+            image_threads: Threads that decode and resize images; 0: as many as this process has cores.
             shard_rows: Vectors per file; a killed command may have to compute so many again.
 
         Raises:
@@ -70,12 +71,17 @@ class TwoTowers(EncoderReranker):
         from mrb.engine.identity import hash_checkpoint
 
         self.name = find_installed_name(type(self), RETRIEVERS)
-        for option, value in (("batch_size", batch_size), ("shard_rows", shard_rows)):
-            if value < 1:
-                raise AdapterError(f"{self.name}: {option}={value}: wanted a whole number from 1")
+        for option, value, least in (
+            ("batch_size", batch_size, 1),
+            ("shard_rows", shard_rows, 1),
+            ("image_threads", image_threads, 0),
+        ):
+            if value < least:
+                raise AdapterError(f"{self.name}: {option}={value}: wanted a whole number from {least}")
         checkpoint.require(self.name, "torch", "transformers")
-        import torch
         import transformers
+
+        from mrb.engine.vision import LevelTable
 
         self._device = checkpoint.get_device(device)
         kind = checkpoint.get_dtype(dtype, self._device)
@@ -90,12 +96,13 @@ class TwoTowers(EncoderReranker):
         self._model = checkpoint.load_model(folder, getattr(transformers, self.loader), dtype=kind).to(self._device)
         side = self._model.config.vision_config.image_size
         self._processor = checkpoint.load_plain_image_processor(folder, side)
+        self._levels = LevelTable.read(self._processor)
+        self._pixels = PixelQueue(self._compute_pixels, lambda _: 3 * side**2, image_threads)
         self._rows = batch_size
         self.batch_size = max(batch_size, 512)  # items per call: images are prefetched within one call
         self.shard_rows = shard_rows
         self.revision = revision
         self.dtype = str(kind).removeprefix("torch.")
-        self._threads = min(MOST_THREADS, max(2, torch.get_num_threads()))
 
     def encode_queries(self, items: Sequence[Item], instruction: str) -> Float32:
         """Return float32 (n, width), rows of length 1."""
@@ -116,13 +123,13 @@ class TwoTowers(EncoderReranker):
 
     def _encode(self, items: Sequence[Item]) -> Float32:
         texts = {item.text: None for item in items if item.text or item.image is None}
-        images = {item.image.sha256: item.image for item in items if item.image is not None}
+        images = {item.image.content_hash: item.image for item in items if item.image is not None}
         of_text = dict(zip(texts, self._iterate_rows(self._encode_texts(list(texts))), strict=True))
-        of_image = dict(zip(images, self._iterate_rows(self._encode_images(images.values())), strict=True))
+        of_image = dict(zip(images, self._iterate_rows(self._encode_images(list(images.values()))), strict=True))
         rows = []
         for item in items:
             parts = [of_text[item.text]] if item.text or item.image is None else []
-            parts += [of_image[item.image.sha256]] if item.image is not None else []
+            parts += [of_image[item.image.content_hash]] if item.image is not None else []
             rows.append(parts[0] if len(parts) == 1 else _normalise(parts[0] + parts[1]))
         return np.stack(rows)
 
@@ -148,32 +155,38 @@ class TwoTowers(EncoderReranker):
     def _encode_texts(self, texts: Sequence[str]) -> Iterator[torch.Tensor]:
         import torch
 
-        for first in range(0, len(texts), self._rows):
-            made = self.tokenize(texts[first : first + self._rows])
+        blocks = (texts[first : first + self._rows] for first in range(0, len(texts), self._rows))
+        for made in prefetch(self.tokenize, blocks):
             with torch.inference_mode():
                 yield _read_pooled(
                     self._model.get_text_features(**{name: made[name].to(self._device) for name in made})
                 )
 
-    def _encode_images(self, images: Iterable[ImageHandle]) -> Iterator[torch.Tensor]:
-        from concurrent.futures import ThreadPoolExecutor
-
+    def _encode_images(self, images: Sequence[ImageHandle]) -> Iterator[torch.Tensor]:
         import torch
 
-        from mrb.engine.prefetch import prefetch
-
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="mrb-pixels") as pool:
-            ready = prefetch(pool, self._compute_pixels, images, 2 * self._rows)
-            while block := list(islice(ready, self._rows)):
-                values = torch.from_numpy(np.stack(block)).to(self._device, self._model.dtype)
+        self._pixels.expect(images)
+        left = iter(images)
+        try:
+            while block := list(islice(left, self._rows)):
+                pixels = [taken.to(self._device, non_blocking=True) for taken in self._pixels.take(block)]
+                values = self._levels.look_up(torch.stack(pixels)).to(self._model.dtype)
                 with torch.inference_mode():
                     yield _read_pooled(self._model.get_image_features(pixel_values=values))
+        finally:
+            self._pixels.drop()
 
-    def _compute_pixels(self, image: ImageHandle) -> Any:
-        return self._processor(images=image.open(), return_tensors="np")["pixel_values"][0]
+    def _compute_pixels(self, image: ImageHandle) -> torch.Tensor:
+        """Return uint8[3, side, side]."""
+        import torch
+
+        made = self._processor(images=image.open(), do_rescale=False, do_normalize=False, return_tensors="np")
+        pixels = torch.from_numpy(np.ascontiguousarray(made["pixel_values"][0], np.uint8))
+        return pixels.pin_memory() if self._device.type == "cuda" else pixels
 
     def close(self) -> None:
-        """Free the vectors that are kept."""
+        """Stop the threads, and free the vectors that are kept."""
+        self._pixels.close()
         self.forget_vectors()
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mrb.data.items import ImageHandle
@@ -28,9 +29,9 @@ _ENOUGH = 0.6
 
 @dataclass(frozen=True)
 class Pixels:
-    """An image as input of the vision tower.
+    """A resized image, ready for the vision tower.
 
-    `values` are in the tower's own form; `grid` is (tiles, height, width) in patches.
+    `values` is uint8, in the tower's own order; `grid` is (tiles, height, width) in patches.
     """
 
     values: torch.Tensor
@@ -55,11 +56,42 @@ class Features:
         return sum(t.numel() * t.element_size() for t in (self.embeds, *self.deep))
 
 
+class LevelTable:
+    """What a tower takes for each level of each colour, 0 to 255.
+
+    An image processor rescales and normalises every value for itself, so a table of its results gives the same bits.
+    Pixels then wait, and travel to the device, as bytes: an eighth of what Qwen-VL's processor makes of them.
+
+    Args:
+        values: float32[3, 256].
+    """
+
+    def __init__(self, values: npt.NDArray[np.float32]) -> None:
+        self._values = torch.from_numpy(values.reshape(-1))
+
+    @classmethod
+    def read(cls, processor: Any) -> LevelTable:
+        """Return the table of a transformers image processor on Pillow and numpy."""
+        values = np.tile(np.arange(256, dtype=np.uint8), (3, 1, 1))  # an image of [3, 1, 256]
+        if processor.do_rescale:
+            values = processor.rescale(values, processor.rescale_factor)
+        if processor.do_normalize:
+            values = processor.normalize(values, processor.image_mean, processor.image_std)
+        return cls(values.astype(np.float32))
+
+    def look_up(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return float32 of the shape of `pixels`: uint8[n, 3, ...] on any device."""
+        self._values = self._values.to(pixels.device)
+        rows = 256 * torch.arange(3, dtype=torch.int32, device=pixels.device)
+        index = pixels.int() + rows.view(3, *[1] * (pixels.dim() - 2))
+        return self._values.index_select(0, index.flatten()).view(pixels.shape)
+
+
 class VisionTower(Protocol):
     """What the engine needs of a family's images. Sizes are found from an image's header alone."""
 
     patch_bytes: int
-    """Size of a patch's pixels in bytes, as float32."""
+    """Size of a patch's pixels in bytes."""
     most_patches: int
     """The most patches of several images in one forward pass."""
 
@@ -114,7 +146,10 @@ class QwenTower:
         self._model = model
         self._processor = processor
         self._merge = int(processor.merge_size)
-        self.patch_bytes = 4 * 3 * int(processor.temporal_patch_size) * int(processor.patch_size) ** 2
+        self._side = int(processor.patch_size)
+        self._frames = int(processor.temporal_patch_size)
+        self._levels = LevelTable.read(processor)
+        self.patch_bytes = 3 * self._side**2
 
     def count_patches(self, image: ImageHandle) -> int:
         """Return how many patches the processor makes of the image. Raises DataError like `refuse_thin`."""
@@ -129,17 +164,32 @@ class QwenTower:
         return None
 
     def compute_pixels(self, opened: Image.Image) -> Pixels:
-        """Return float32[patches, patch size]."""
-        made = self._processor(images=[opened], return_tensors="np")
-        t, h, w = (int(n) for n in made["image_grid_thw"][0])
-        return Pixels(_to_tensor(made["pixel_values"]), (t, h, w))
+        """Return uint8[patches, 3, pixels of a patch], resized as the processor does."""
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+        side, merge, size = self._side, self._merge, self._processor.size
+        height, width = smart_resize(
+            opened.height,
+            opened.width,
+            factor=side * merge,
+            min_pixels=size["shortest_edge"],
+            max_pixels=size["longest_edge"],
+        )
+        resized = np.asarray(opened.resize((width, height), self._processor.resample))
+        rows, columns = height // side, width // side
+        # Patches that become one token stand together.
+        squares = resized.reshape(rows // merge, merge, side, columns // merge, merge, side, 3)
+        patches = squares.transpose(0, 3, 1, 4, 6, 2, 5).reshape(rows * columns, 3, side * side)
+        return Pixels(torch.from_numpy(patches), (1, rows, columns))
 
     def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
         """Return the tower's output for each image."""
         device = self._model.device
         grids = torch.tensor([p.grid for p in pixels], device=device)
-        values = torch.cat([p.values for p in pixels]).to(device)
-        out = self._model.get_image_features(values, image_grid_thw=grids)
+        values = self._levels.look_up(_join(pixels, device))
+        # A still image fills all frames of a patch.
+        patches = values[:, :, None].expand(-1, -1, self._frames, -1).flatten(1)
+        out = self._model.get_image_features(patches, image_grid_thw=grids)
         deep = getattr(out, "deepstack_features", None) or ()
         return [
             Features(embeds, tuple(layer[i] for layer in deep), (p.grid[1] // self._merge, p.grid[2] // self._merge))
@@ -163,8 +213,8 @@ class PixtralTower:
         self._patch = patch
         self._break_id, self._end_id = breaks
         self._merge = int(model.config.spatial_merge_size)
-        side = int(model.config.vision_config.patch_size)
-        self.patch_bytes = 4 * 3 * side * side
+        self._levels = LevelTable.read(processor)
+        self.patch_bytes = 3 * int(model.config.vision_config.patch_size) ** 2
 
     def _count_grid(self, image: ImageHandle) -> tuple[int, int]:
         """Return (rows, columns) in tokens, as transformers' Pixtral processor resizes."""
@@ -198,9 +248,11 @@ class PixtralTower:
         return ids.reshape(-1)
 
     def compute_pixels(self, opened: Image.Image) -> Pixels:
-        """Return float32[3, height, width]."""
-        made = self._processor(images=[opened], patch_size=self._patch, return_tensors="np")
-        values = _to_tensor(made["pixel_values"][0])
+        """Return uint8[3, height, width]."""
+        made = self._processor(
+            images=[opened], patch_size=self._patch, do_rescale=False, do_normalize=False, return_tensors="np"
+        )
+        values = torch.from_numpy(np.ascontiguousarray(made["pixel_values"][0], np.uint8))
         step = self._patch // self._merge
         return Pixels(values, (1, values.shape[1] // step, values.shape[2] // step))
 
@@ -208,15 +260,14 @@ class PixtralTower:
         """Return the tower's output for each image."""
         sizes = [(p.values.shape[1], p.values.shape[2]) for p in pixels]
         height, width = (max(side) for side in zip(*sizes, strict=True))
+        device = self._model.device
         # Padding to a common size: the tower cuts each image out again before its first layer.
         padded = [
-            torch.nn.functional.pad(p.values, (0, width - w, 0, height - h))
+            torch.nn.functional.pad(p.values.to(device, non_blocking=True), (0, width - w, 0, height - h))
             for p, (h, w) in zip(pixels, sizes, strict=True)
         ]
-        device = self._model.device
-        out = self._model.get_image_features(
-            torch.stack(padded).to(device), image_sizes=torch.tensor(sizes, device=device)
-        )
+        values = self._levels.look_up(torch.stack(padded))
+        out = self._model.get_image_features(values, image_sizes=torch.tensor(sizes, device=device))
         return [
             Features(embeds, (), (h // self._patch, w // self._patch))
             for embeds, (h, w) in zip(out.pooler_output, sizes, strict=True)
@@ -237,7 +288,10 @@ class TileTower:
         self._most = most
         self._tokens = tokens
         self._patches = side // patch
-        self.patch_bytes = 4 * 3 * patch * patch
+        # From -1 to 1, rounded to bfloat16 as the authors' processor does.
+        levels = (np.arange(256, dtype=np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+        self._levels = LevelTable(torch.from_numpy(np.tile(levels, (3, 1))).bfloat16().float().numpy())
+        self.patch_bytes = 3 * patch * patch
 
     def _count_tiles(self, image: ImageHandle) -> int:
         width, height = image.open_size
@@ -257,7 +311,7 @@ class TileTower:
         return None
 
     def compute_pixels(self, opened: Image.Image) -> Pixels:
-        """Return float32[tiles, 3, side, side] from -1 to 1, rounded to bfloat16 as the authors' processor does."""
+        """Return uint8[tiles, 3, side, side]."""
         from PIL import Image
 
         side = self._side
@@ -267,14 +321,13 @@ class TileTower:
         tiles = [whole.crop(box) for box in boxes]
         if len(tiles) > 1:
             tiles.append(opened.resize((side, side), Image.Resampling.BICUBIC))
-        values = np.stack([np.asarray(tile, np.float32) for tile in tiles]) / np.float32(255)
-        scaled = torch.from_numpy((values - np.float32(0.5)) / np.float32(0.5)).permute(0, 3, 1, 2)
-        return Pixels(scaled.bfloat16().float().contiguous(), (len(tiles), self._patches, self._patches))
+        values = np.ascontiguousarray(np.stack([np.asarray(tile) for tile in tiles]).transpose(0, 3, 1, 2))
+        return Pixels(torch.from_numpy(values), (len(tiles), self._patches, self._patches))
 
     def encode(self, pixels: Sequence[Pixels]) -> list[Features]:
         """Return the tower's output for each image."""
-        values = torch.cat([p.values for p in pixels])
-        found = self._model.encode_tiles(values.to(self._model.device, self._model.dtype))
+        values = self._levels.look_up(_join(pixels, self._model.device))
+        found = self._model.encode_tiles(values.to(self._model.dtype))
         split = found.split([len(p.values) for p in pixels])
         return [Features(tiles.flatten(0, 1), (), (tiles.shape[0] * tiles.shape[1], 1)) for tiles in split]
 
@@ -310,5 +363,5 @@ def choose_grid(width: int, height: int, side: int, most: int) -> tuple[int, int
     return found
 
 
-def _to_tensor(values: Any) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+def _join(pixels: Sequence[Pixels], device: torch.device) -> torch.Tensor:
+    return torch.cat([p.values.to(device, non_blocking=True) for p in pixels])

@@ -55,6 +55,7 @@ class YesNo:
         batch_tokens: int = 0,
         share_prefix: bool = True,
         cache_mb: int = 2048,
+        image_threads: int = 0,
         base: str | None = None,
         base_revision: str | None = None,
         trust_remote_code: bool = False,
@@ -73,7 +74,8 @@ class YesNo:
             max_pixels: Most pixels of an image after resizing.
             batch_tokens: Bound on rows x longest row of a batch; 0: chosen for the device.
             share_prefix: Whether a prefix is reused where that saves time.
-            cache_mb: Size of the cache of image features, in MiB.
+            cache_mb: Size of the cache of image features, in MiB, on the model's device.
+            image_threads: Threads that decode and resize images; 0: as many as this process has cores.
             base: Base of a folder with LoRA weights (a folder or ORGANISATION/NAME), instead of the one that
                 adapter_config.json names.
             base_revision: Commit of `base`.

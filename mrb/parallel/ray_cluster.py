@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mrb._util.cores import count_cores
 from mrb.errors import MRBError, to_one_line
-from mrb.parallel.resources import count_cores
 
 if TYPE_CHECKING:
     from mrb.parallel.ray_workers import RayWorkers

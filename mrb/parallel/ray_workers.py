@@ -19,10 +19,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from mrb._util.cores import THREADS
 from mrb.errors import to_one_line
 from mrb.parallel.messages import Lost
 from mrb.parallel.process import WorkerProcess
-from mrb.parallel.resources import THREADS
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ import subprocess
 from itertools import takewhile
 from pathlib import Path
 
+from mrb._util.cores import THREADS, count_cores
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-THREADS = "OMP_NUM_THREADS"
 _DEVICE = re.compile(r"nvidia[0-9]+")
 _ASKING_SECONDS = 60
 
@@ -51,10 +52,3 @@ def _count() -> int:
     except (OSError, subprocess.SubprocessError):
         return 0  # without a working driver CUDA finds no device either
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

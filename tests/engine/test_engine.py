@@ -278,7 +278,7 @@ def test_windows_are_bounded(tiny: Tiny, load: Load) -> None:
 
     stream = load("gmr-7b", tiny("qwen2_5_vl")).target.score_stream(requests())
     next(stream)
-    assert taken <= engine_module.WINDOW
+    assert taken <= 2 * engine_module.WINDOW, "the prompts of one window are made ahead"
     assert len(list(stream)) == 39
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from mrb.candidates.lists import write_parquet
 from mrb.data.items import Item
 from mrb.data.task import Task, list_suite_tasks, load_suite, load_task
 from mrb.data.task_data import TaskData
-from mrb.engine.prefetch import prefetch
 from mrb.errors import AdapterError, CandidatesError, MRBError
 from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate
 from mrb.rerankers.plugins import Adapter
@@ -300,34 +297,3 @@ def test_a_fusion_leaves_out_what_does_not_cover_a_task(data: TaskData, tmp_path
     nothing = toy_data({"q0": ("", None)}, {"d0": "text"}, {"q0": {"d0": 1}})
     with pytest.raises(CandidatesError, match="none of the fused first stages covers it"):
         Fusion([words, looks]).search(nothing, 5)
-
-
-@pytest.mark.parametrize("most", [1, 3, 50])
-def test_results_come_in_order_and_no_more_than_so_many_are_ahead(most: int) -> None:
-    begun: list[int] = []
-
-    def work(number: int) -> int:
-        begun.append(number)
-        time.sleep(0.001 * (number % 3))
-        return number
-
-    taken = 0
-    with ThreadPoolExecutor(4) as pool:
-        for result in prefetch(pool, work, range(30), most):
-            assert result == taken
-            taken += 1
-            assert len(begun) <= taken + most
-    assert taken == 30
-
-
-def test_an_error_ahead_is_raised_where_its_result_would_be() -> None:
-    def work(number: int) -> int:
-        if number == 3:
-            raise ValueError("three")
-        return number
-
-    got: list[int] = []
-    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="three"):
-        for result in prefetch(pool, work, range(10), 4):
-            got.append(result)
-    assert got == [0, 1, 2]
