@@ -13,7 +13,7 @@ from mrb.rerankers.declaration import load_reranker
 from mrb.rerankers.plugins import RETRIEVERS, load_adapter
 from mrb.rerankers.reranker import Request
 from tests.builders import authors
-from tests.builders.model_tables import read_model_table
+from tests.builders.model_table import read_model_table
 from tests.builders.processors import without_torchvision
 
 pytestmark = pytest.mark.torch

@@ -17,7 +17,7 @@ from mrb.errors import AdapterError
 from mrb.rerankers.declaration import load_reranker
 from tests.baselines.test_rerank_api import Server
 from tests.baselines.test_vllm import STAND_IN
-from tests.builders.model_tables import read_model_table
+from tests.builders.model_table import read_model_table
 from tests.builders.processors import without_torchvision
 from tests.builders.services import llama
 

@@ -7,7 +7,7 @@ import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from tests.builders.model_tables import read_model_table
+from tests.builders.model_table import read_model_table
 
 ROWS = read_model_table()
 CLASSICAL = {"random", "constant", "bm25", "surface"}

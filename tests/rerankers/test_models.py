@@ -21,7 +21,7 @@ from mrb.rerankers.models import ROLES, ModelEntry, find_model, list_models
 from mrb.rerankers.plugins import load_installed
 from tests.builders.command import Done, run_mrb
 from tests.builders.hub.server import Hub
-from tests.builders.model_tables import read_model_table, read_training_table
+from tests.builders.model_table import read_model_table
 
 OWN = [entry for entry in list_models() if entry.source.startswith("mrb ")]
 ROWS = [entry for entry in OWN if entry.role == "reranker" and entry.checkpoint != "no weights"]
@@ -54,14 +54,10 @@ def test_the_docs_say_the_same(e: ModelEntry) -> None:
     assert cells == [e.checkpoint, e.licence, e.takes, e.run_here, e.compared_with]
 
 
-def test_the_docs_list_the_published_training_data() -> None:
-    stated = {e.name: e for e in reversed(OWN) if e.trained_on is not None}
-    table = read_training_table()
-    assert set(table) == set(stated)
-    for e in stated.values():
-        seen = ", ".join(f"`{task_id}`" for task_id, mark in (e.trained_on or {}).items() if mark == "trained-on")
-        assert table[e.name] == [seen or "none named", e.training_source], e.name
-    assert all(is_registered(task_id) for e in stated.values() for task_id in e.trained_on or ())
+def test_published_training_data_is_of_sets_of_the_registry() -> None:
+    stated = [e for e in OWN if e.trained_on is not None]
+    assert len(stated) > 20 and all(e.training_source for e in stated)
+    assert all(is_registered(task_id) for e in stated for task_id in e.trained_on or ())
 
 
 def test_a_model_without_published_data_is_not_one_without_any() -> None:

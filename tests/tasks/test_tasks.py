@@ -340,9 +340,7 @@ def test_files_share_one_order_of_keys() -> None:
 def test_the_table_in_the_docs_is_the_registry(forty: list[Task]) -> None:
     lines = DOCS.read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("| [`")]
-    spare = [task for task in list_tasks() if task.id in SPARE]
-    vidore = list_suite_tasks(load_suite("vidore-v3.1"))
-    assert rows == [docs_row(task) for task in (*forty, *spare, *vidore)]
+    assert rows == [docs_row(task) for task in forty]
 
 
 def docs_row(task: Task) -> str:

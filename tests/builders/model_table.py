@@ -1,0 +1,20 @@
+"""The table of docs/models.md by adapter. A row may stand for several adapters of one family."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+
+
+def read_model_table() -> dict[str, list[str]]:
+    """Checkpoint, licence, inputs, run on its weights, compared with, largest difference; without links."""
+    text = re.sub(r" \(\[\w+\]\([^)]*\)\)", "", PAGE.read_text(encoding="utf-8"))
+    rows: dict[str, list[str]] = {}
+    for row in text.partition("| adapter | checkpoint |")[2].partition("\n\n")[0].splitlines()[2:]:
+        adapters, checkpoints, *cells = row.removeprefix("| ").removesuffix(" |").split(" | ")
+        names = re.findall(r"`(.*?)`", adapters)
+        each = [checkpoints] if len(names) == 1 else checkpoints.split(", ")
+        rows |= {name: [checkpoint, *cells] for name, checkpoint in zip(names, each, strict=True)}
+    return rows
