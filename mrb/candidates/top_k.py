@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mrb._util.hashing import compute_tie_hash
+from mrb._util.hashing import compute_tie_hashes
 from mrb.errors import CandidatesError
 
 Float32 = npt.NDArray[np.float32]
@@ -45,9 +45,9 @@ def select_top_k(
     order = kept[np.argsort(-values[kept], kind="stable")]
     ranked = values[order]
     names = [doc_ids[row] for row in order]
-    borders = np.flatnonzero(np.diff(ranked)) + 1
-    runs = zip([0, *borders], [*borders, len(names)], strict=True)
-    for start, end in runs:
-        if end - start > 1:
-            names[start:end] = sorted(names[start:end], key=lambda doc_id: compute_tie_hash(task_id, query_id, doc_id))
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(ranked)) + 1, [len(names)]])
+    for run in np.flatnonzero(np.diff(starts) > 1).tolist():
+        tied = names[starts[run] : starts[run + 1]]
+        hashes = compute_tie_hashes(task_id, query_id, tied)
+        names[starts[run] : starts[run + 1]] = [name for _, name in sorted(zip(hashes, tied, strict=True))]
     return names[:depth], ranked[:depth]

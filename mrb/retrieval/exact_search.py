@@ -1,26 +1,54 @@
-"""Find exact nearest neighbours among vectors, block by block."""
+"""Find exact nearest neighbours among vectors, block by block.
+
+The score of a pair is its inner product, exact up to one rounding to float64, then rounded to six decimals and to
+float32. It depends on the two vectors alone, so lists depend neither on blocks nor on threads, device or library.
+
+A backend multiplies in float32, which finds the few pairs that can be in a list. Only those are scored in float64. What
+is left out is certified by a bound of the error of a float32 product: |computed - exact| <= gamma(n) |q| |x|, with
+gamma(n) = n u / (1 - n u) and u = 2^-24, whatever the order of the sum and with or without fused multiply-add (N. J.
+Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, 2002, sections 3.1 and 3.5, with the
+Cauchy-Schwarz inequality).
+"""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from mrb.candidates.self_matches import RankedList
 from mrb.candidates.top_k import select_top_k
+from mrb.errors import CandidatesError
+from mrb.retrieval.retriever import Float32
+from mrb.retrieval.search_backends import FLOAT32_UNIT, Backend, BackendName, Hits, Rows, open_backend
 
-QUERY_BLOCK = 64
-DOCUMENT_BLOCK = 65_536
-# The rounding of a matrix product depends on processor, library, number of threads and place in the block. Products are
-# computed in float64 and rounded to six decimals, so that equal vectors tie and a list can be reproduced.
+BLOCK_BYTES = 2**30
+"""Documents are gathered to blocks of this size in float32."""
+THREADS = min(8, os.cpu_count() or 1)
+"""Threads that score and merge hits, which is mostly reading of memory."""
 DECIMALS = 6
+"""Encoders' vectors differ in their last bits from batch to batch. Rounding lets equal texts and images tie."""
+FLOAT32_TINY, FLOAT32_LIMIT = 2.0**-126, 2.0**126
+"""The least normal number, and a limit of lengths below which no float32 product or partial sum overflows."""
+FLOAT64_UNIT = 2.0**-53
 
 Vectors = npt.NDArray[np.floating]
+Float64 = npt.NDArray[np.float64]
 
 
 def search_exact(
-    task_id: str, query_ids: Sequence[str], queries: Vectors, doc_ids: Sequence[str], documents: Vectors, depth: int
+    task_id: str,
+    query_ids: Sequence[str],
+    queries: Vectors,
+    doc_ids: Sequence[str],
+    documents: Vectors,
+    depth: int,
+    backend: BackendName = "auto",
 ) -> Iterator[RankedList]:
     """Find the documents with the largest inner product by exhaustive search, without an index or approximation.
 
@@ -31,48 +59,170 @@ def search_exact(
         doc_ids: The ids of the documents.
         documents: Shape (n_documents, width), any float type.
         depth: The largest number of documents per query.
+        backend: What multiplies; the lists are the same (`mrb.retrieval.search_backends.open_backend`).
 
     Returns:
         (query id, document ids, scores) of each query in order. Scores are rounded to six decimals.
+
+    Raises:
+        CandidatesError: A vector or score is not finite.
     """
-    search = ExactSearch(task_id, query_ids, queries, depth)
-    for first in range(0, len(documents), DOCUMENT_BLOCK):
-        search.add(doc_ids[first : first + DOCUMENT_BLOCK], documents[first : first + DOCUMENT_BLOCK])
+    search = ExactSearch(task_id, query_ids, queries, depth, backend)
+    rows = _count_block_rows(documents.shape[1])
+    for first in range(0, len(documents), rows):
+        search.search_block(doc_ids[first : first + rows], documents[first : first + rows])
     return search.results()
 
 
 class ExactSearch:
     """An incremental `search_exact` for documents that arrive in blocks and never fit in memory together.
 
-    The result does not depend on the block boundaries. It holds n_queries x `depth` results in memory.
+    The result does not depend on the block boundaries or on the order of the documents. It holds the queries, a block
+    of `BLOCK_BYTES` and n_queries x `depth` results in memory.
     """
 
-    def __init__(self, task_id: str, query_ids: Sequence[str], queries: Vectors, depth: int) -> None:
+    def __init__(
+        self, task_id: str, query_ids: Sequence[str], queries: Vectors, depth: int, backend: BackendName = "auto"
+    ) -> None:
         self._task_id = task_id
         self._query_ids = query_ids
-        self._queries = queries
+        self._queries = _to_float(queries)
         self._depth = depth
-        self._found: list[tuple[list[str], npt.NDArray[np.float32]]] = [([], np.empty(0, np.float32))] * len(query_ids)
+        self._norms = _bound_norms(self._queries, query_ids, f"task {task_id}: queries")
+        with np.errstate(over="ignore"):  # such a length is above the limit of `_search_block`
+            self._backend = open_backend(backend, self._queries.astype(np.float32, copy=False))
+        self._found: list[tuple[list[str], Float32]] = [([], np.empty(0, np.float32))] * len(query_ids)
+        self._cuts = np.full(len(query_ids), -np.inf, np.float64)
+        self._block: Vectors | None = None
+        self._waiting: list[str] = []
+        self._threads = ThreadPoolExecutor(THREADS)
 
     def add(self, doc_ids: Sequence[str], documents: Vectors) -> None:
-        """Score every query against a block of documents of shape (n_documents, width)."""
-        part = documents.astype(np.float64)
-        for start in range(0, len(self._query_ids), QUERY_BLOCK):
-            block_queries = self._queries[start : start + QUERY_BLOCK].astype(np.float64)
-            block = np.round(block_queries @ part.T, DECIMALS).astype(np.float32)
-            for row, scores in enumerate(block, start=start):
-                self._merge(row, doc_ids, scores)
+        """Gather documents of shape (n_documents, width), and search them as soon as they fill a block."""
+        if self._block is None:
+            self._block = np.empty((_count_block_rows(documents.shape[1]), documents.shape[1]), documents.dtype)
+        start = 0
+        while start < len(documents):
+            room = slice(start, start + len(self._block) - len(self._waiting))
+            part = documents[room]
+            self._block[len(self._waiting) : len(self._waiting) + len(part)] = part
+            self._waiting += doc_ids[room]
+            start += len(part)
+            if len(self._waiting) == len(self._block):
+                self._search_waiting()
 
     def results(self) -> Iterator[RankedList]:
         """Yield the current lists, in the order of the queries."""
+        self._search_waiting()
         for query_id, (doc_ids, scores) in zip(self._query_ids, self._found, strict=True):
             yield query_id, doc_ids, scores
 
-    def _merge(self, row: int, doc_ids: Sequence[str], scores: npt.NDArray[np.float32]) -> None:
-        names, kept = self._found[row]
-        # A document below the last score of a full list cannot enter it, but one that ties with the last can.
-        hits = np.flatnonzero(scores >= kept[-1]) if len(kept) == self._depth else np.arange(len(scores))
-        if len(hits):
-            merged = [*names, *(doc_ids[hit] for hit in hits.tolist())]
-            values = np.concatenate([kept, scores[hits]])
-            self._found[row] = select_top_k(self._task_id, self._query_ids[row], merged, values, self._depth)
+    def _search_waiting(self) -> None:
+        if self._block is not None and self._waiting:
+            self.search_block(self._waiting, self._block[: len(self._waiting)])
+            self._waiting = []
+
+    def search_block(self, doc_ids: Sequence[str], documents: Vectors) -> None:
+        """Search documents of shape (n_documents, width) at once."""
+        if not len(doc_ids) or not len(self._query_ids):
+            return
+        documents = _to_float(documents)
+        longest = float(_bound_norms(documents, doc_ids, f"task {self._task_id}: documents").max())
+        slack = _bound_slack(self._norms, longest, documents.shape[1], self._backend)
+        if self._norms.max() * longest < FLOAT32_LIMIT:
+            # A score ties with the last of a full list, or exceeds it, only if its product reaches the list's cut.
+            cuts = (self._cuts - slack).astype(np.float32)
+            found = self._backend.scan(documents.astype(np.float32, copy=False), cuts, slack, self._depth)
+        else:
+            found = _list_all_pairs(len(self._query_ids), len(documents))
+
+        def merge(share: Sequence[tuple[int, Rows, Float32]]) -> None:
+            for row, columns, products in share:
+                merge_one(row, columns, products)
+
+        def merge_one(row: int, columns: Rows, products: Float32) -> None:
+            names, kept = self._found[row]
+            if len(kept) + len(products) > self._depth:
+                rivals = np.concatenate([kept, products])
+                columns = columns[products >= np.partition(rivals, -self._depth)[-self._depth] - slack[row]]
+            scores = np.concatenate([kept, _score(self._queries[row], documents[columns], self._norms[row] * longest)])
+            merged = [*names, *map(doc_ids.__getitem__, columns.tolist())]
+            ranked = select_top_k(self._task_id, self._query_ids[row], merged, scores, self._depth)
+            self._found[row] = ranked
+            if len(ranked[1]) == self._depth:
+                self._cuts[row] = ranked[1][-1]
+
+        for rows, columns, products in found:
+            bounds = np.flatnonzero(np.diff(rows, prepend=-1, append=-1)).tolist()
+            hits = [(int(rows[start]), columns[start:end], products[start:end]) for start, end in pairwise(bounds)]
+            shares = [hits[number::THREADS] for number in range(THREADS)]
+            list(self._threads.map(merge, shares))  # raises what a thread raised
+
+
+def _count_block_rows(width: int) -> int:
+    return max(1, BLOCK_BYTES // (4 * max(1, width)))
+
+
+def _to_float(vectors: Vectors) -> Vectors:
+    """Return float64 as it is, and anything else as float32."""
+    return vectors if vectors.dtype == np.float64 else vectors.astype(np.float32, copy=False)
+
+
+def _bound_norms(vectors: Vectors, ids: Sequence[str], place: str) -> Float64:
+    """Return upper bounds of the lengths of the rows. Raises CandidatesError, with `place` and the id, for NaN."""
+    width = vectors.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors).astype(np.float64)
+        if not np.isfinite(squares).all():  # of float32, the square of a length above 1.8e19 is not finite either
+            squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    if not np.isfinite(squares).all():
+        wrong = ids[int(np.flatnonzero(~np.isfinite(squares))[0])]
+        raise CandidatesError(f"{place}: the vector of {wrong!r} is not finite")
+    # The second term is for squares that underflow.
+    bounds: Float64 = np.sqrt(squares) * (1 + 2 * width * FLOAT32_UNIT) + math.sqrt(width * FLOAT32_TINY)
+    return bounds
+
+
+def _bound_slack(norms: Float64, longest: float, width: int, backend: Backend) -> Float32:
+    """Return by how much the product of a better document can be below that of a worse one, for each query.
+
+    It is twice the error of a product, plus what the rounding of scores can hide. The terms of the error are roundings
+    of the sum (and of float64 vectors to float32: n = width + 2), of factors, and underflow, also where subnormal
+    numbers count as 0.
+    """
+    gamma = (width + 2) * backend.sum_unit / (1 - (width + 2) * backend.sum_unit)
+    relative = (1 + backend.factor_unit) ** 2 * (1 + gamma) - 1
+    absolute = FLOAT32_TINY * (math.sqrt(width) * (norms + longest) + 2 * width)
+    rounding = 1.1 * 10**-DECIMALS + 8 * FLOAT32_UNIT * norms * longest
+    slack: Float32 = (2 * (relative * norms * longest + absolute) + rounding).astype(np.float32)
+    return slack
+
+
+def _score(query: Vectors, documents: Vectors, limit: float) -> Float32:
+    """Return the scores of documents: the exact sum of the products, rounded to float64, to six decimals, to float32.
+
+    A product of two float32 numbers is exact in float64, so the sum is the only thing to round. `limit` is at least the
+    product of the lengths. Where the error of a plain sum could change the rounded score, the sum is computed exactly;
+    of vectors of length 1 this is about one pair in a million.
+    """
+    query = query.astype(np.float64)
+    sums = np.einsum("ij,j->i", documents, query)
+    gamma = (len(query) + 2) * FLOAT64_UNIT / (1 - (len(query) + 2) * FLOAT64_UNIT)
+    scores, high = _round_score(sums - 2 * gamma * limit), _round_score(sums + 2 * gamma * limit)
+    for row in np.flatnonzero(scores != high).tolist():
+        exact = math.fsum((documents[row].astype(np.float64) * query).tolist())
+        scores[row] = _round_score(np.array([exact]))[0]
+    return scores
+
+
+def _round_score(values: Float64) -> Float32:
+    with np.errstate(over="ignore"):  # `select_top_k` refuses an infinity by the query's id
+        rounded: Float32 = np.round(values, DECIMALS).astype(np.float32)
+    return rounded
+
+
+def _list_all_pairs(queries: int, documents: int) -> Iterator[Hits]:
+    """Yield every pair, query by query: what is found where a product could overflow in float32."""
+    columns = np.arange(documents)
+    for row in range(queries):
+        yield np.full(documents, row), columns, np.full(documents, np.inf, np.float32)
