@@ -146,6 +146,7 @@ def _hide_secrets(text: str, here: _Here) -> str:
     return _hide_named(_USER.sub(f"{SECRET}@", text), only_queries=True) if "://" in text else text
 
 
+@lru_cache(maxsize=4096)  # the names in a submission repeat for every task and measure
 def _redact_text(text: str, here: _Here) -> str:
     text = _hide_secrets(text, here)
     if "=" in text or ":" in text:

@@ -70,6 +70,11 @@ def find_training_data(name: str, options: Mapping[str, object]) -> TrainingData
                 return _get_training_data(found.factory)
             names = load_mteb_training().get(repository)
             return None if names is None else TrainingData("mteb 2.26.24", names)
+    return _find_adapter_data(name)
+
+
+@cache  # a board asks for each of its rows, and looking up what is installed reads many files
+def _find_adapter_data(name: str) -> TrainingData | None:
     if name not in list_installed(RERANKERS):
         return None
     try:

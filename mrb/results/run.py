@@ -156,6 +156,11 @@ class Run:
         """Whether all tasks have the same candidate set, depth, kind of selection and kind of judgements."""
         return _are_alike(list(self.tasks.values()))
 
+    @cached_property
+    def averaged_by_type(self) -> dict[TypeName, list[str]]:
+        """The tasks that an average must cover, by type."""
+        return _group_by_type(self, list_averaged_tasks(self))
+
     def __getitem__(self, task_id: str) -> TaskScores:
         """Return a task of the run. ResultError if it has no result."""
         found = self.tasks.get(task_id)
@@ -336,11 +341,10 @@ def _find_stored(
     run: Run, stored: SuiteAverages, task_ids: Sequence[str], measure: str, over: stats.Average
 ) -> Interval | None:
     """Return the stored interval of this average, None if the tasks are not those of an average of the run's suite."""
-    by_type = _group_by_type(run, list_averaged_tasks(run))
     if set(task_ids) == set(list_averaged_tasks(run)):
         measures = stored.tasks if over == "tasks" else stored.types
     else:
-        whole = next((kind for kind, ids in by_type.items() if set(ids) == set(task_ids)), None)
+        whole = next((kind for kind, ids in run.averaged_by_type.items() if set(ids) == set(task_ids)), None)
         measures = None if whole is None else stored.of_types.get(whole)
     return None if measures is None else measures.get(measure)
 
