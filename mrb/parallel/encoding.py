@@ -25,7 +25,7 @@ from mrb.rerankers.plugins import RETRIEVERS, load_adapter
 from mrb.retrieval.encoding import LocalEncoder
 from mrb.retrieval.first_stage import split_parts
 from mrb.retrieval.retriever import Float32
-from mrb.retrieval.shards import Kind, Shards, find_missing, make_shards, show_progress
+from mrb.retrieval.shards import Kind, Shards, list_shards, make_shards, show_progress
 
 
 class PoolEncoder:
@@ -41,11 +41,13 @@ class PoolEncoder:
         self.needs_images = info.needs_images
         self.max_images = info.max_images
 
-    def prepare(self, tables: Sequence[Shards]) -> None:
+    def write_shards(self, tables: Sequence[Shards]) -> Iterator[tuple[Shards, int]]:
         """Have one worker verify the stored shards of a task's tables, and the workers encode the missing ones."""
         self._open(tables[0].data.task)
         self._pool.call("verify", [shards.folder.name for shards in tables])
-        missing = {f"{shards.folder.name}/{number:06d}": (shards, number) for shards, number in find_missing(tables)}
+        stored, absent = list_shards(tables)
+        yield from stored
+        missing = {f"{shards.folder.name}/{number:06d}": (shards, number) for shards, number in absent}
         queue = WorkQueue(((key, shards.folder.name, number) for key, (shards, number) in missing.items()), at_once=1)
         with show_progress(missing.values()) as bar:
             for worker, answer in self._pool.run(queue):
@@ -56,6 +58,7 @@ class PoolEncoder:
                         "nodes share with --work"
                     )
                 bar.advance(len(shards.part(number)))
+                yield shards, number
 
     def encode(self, data: TaskData, kind: Kind, ids: Sequence[str]) -> Float32:
         """Have one worker encode a few items, and return the vectors of shape (n, width)."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mrb._util.progress import start_progress
+from mrb._util.progress import track
 from mrb.candidates.self_matches import RankedList
 from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError
@@ -18,6 +20,7 @@ from mrb.retrieval.encoding import EmbeddingWriter
 from mrb.retrieval.exact_search import ExactSearch
 from mrb.retrieval.failures import Failures, add_empty_lists
 from mrb.retrieval.retriever import Float32
+from mrb.retrieval.search_backends import BackendName
 from mrb.retrieval.shards import Shards, make_shards
 
 
@@ -37,6 +40,7 @@ class Dense:
         writer.folder = folder or find_first_stage_cache()
         self.used: list[Path] = []
         self.fresh = False
+        self.backend: BackendName = "auto"
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -53,7 +57,7 @@ class Dense:
         return not self.writer.needs_images or data.queries.has_images or data.corpus.has_images
 
     def search(self, data: TaskData, depth: int) -> Iterator[RankedList]:
-        """Return the documents with the largest inner product. One shard of documents is in memory at a time.
+        """Return the documents with the largest inner product. Shards are searched while others are encoded.
 
         A document that could not be encoded is in no list; such a query has an empty list. `failures` names both.
         """
@@ -61,18 +65,35 @@ class Dense:
         self.used += [shards.folder for shards in tables]
         for shards in tables if self.fresh else ():
             shutil.rmtree(shards.folder, ignore_errors=True)
-        self.writer.prepare(tables)
-        parts = list(self._vectors(tables[0]))
-        query_ids = [query_id for ids, _ in parts for query_id in ids]
-        queries = np.concatenate([rows for _, rows in parts]) if parts else np.empty((0, 0), np.float32)
-        found = ExactSearch(data.task.id, query_ids, queries, depth)
-        for doc_ids, rows in self._vectors(tables[1]):
-            if parts and rows.shape[1] != queries.shape[1]:
-                raise AdapterError(
-                    f"{self.writer.name}: queries are {queries.shape[1]} wide, documents {rows.shape[1]}"
-                )
-            found.add(doc_ids, rows)
-        return add_empty_lists(tables[0].ids, set(tables[0].ids) - set(query_ids), found.results())
+        found: ExactSearch | None = None
+        missing, ready = len(tables[0]), deque[int]()
+        searches: deque[Future[None]] = deque()
+        thread = ThreadPoolExecutor(1, "search")
+        try:
+            for shards, number in self.writer.write_shards(tables):
+                if shards is tables[0]:
+                    missing -= 1
+                else:
+                    ready.append(number)
+                if found is None and not missing:
+                    found = self._open_search(tables[0], depth)
+                while found is not None and ready:
+                    searches.append(thread.submit(self._search_shard, found, tables[1], ready.popleft()))
+                while searches and searches[0].done():
+                    searches.popleft().result()
+            for search in track(searches, "searching documents", "shards"):
+                search.result()
+        finally:
+            thread.shutdown(cancel_futures=True)
+        for shards in tables:
+            shards.complete()
+            # Workers end in any order, and the manifest names what failed in the table's.
+            if failed := set(self.failures.items.get(shards.kind, ())):
+                self.failures.items[shards.kind] = [item_id for item_id in shards.ids if item_id in failed]
+        if found is None:
+            return iter(())
+        lost = set(tables[0].ids).difference(found.query_ids)
+        return add_empty_lists(tables[0].ids, lost, found.results())
 
     def discard(self) -> None:
         """Remove the vectors that searches of this object have written or used."""
@@ -84,18 +105,30 @@ class Dense:
         """Close the encoder."""
         self.writer.close()
 
-    def _vectors(self, shards: Shards) -> Iterator[tuple[list[str], Float32]]:
-        """Yield (ids, vectors) by shard, without failed items."""
-        with start_progress(f"searching {shards.kind}", "shards", len(shards)) as bar:
-            for number in range(len(shards)):
-                part, rows = shards.part(number), shards.read(number)
-                good = np.isfinite(rows).all(axis=1)
-                if not good.all():
-                    self._note_failed(shards, [part[row] for row in np.flatnonzero(~good)])
-                if good.any():  # the width of a shard without a valid vector is unknown
-                    yield [part[row] for row in np.flatnonzero(good)], rows[good]
-                bar.advance()
-        shards.complete()
+    def _open_search(self, shards: Shards, depth: int) -> ExactSearch:
+        """Return a search for the queries that could be encoded."""
+        parts = [self._read(shards, number) for number in range(len(shards))]
+        kept = [rows for _, rows in parts if len(rows)]  # the width of a shard without a valid vector is unknown
+        queries = np.concatenate(kept) if kept else np.empty((0, 0), np.float32)
+        query_ids = [query_id for ids, _ in parts for query_id in ids]
+        return ExactSearch(shards.data.task.id, query_ids, queries, depth, self.backend)
+
+    def _search_shard(self, found: ExactSearch, shards: Shards, number: int) -> None:
+        doc_ids, rows = self._read(shards, number)
+        if not doc_ids or not found.query_ids:
+            return
+        if rows.shape[1] != found.width:
+            raise AdapterError(f"{self.writer.name}: queries are {found.width} wide, documents {rows.shape[1]}")
+        found.add(doc_ids, rows)
+
+    def _read(self, shards: Shards, number: int) -> tuple[list[str], Float32]:
+        """Return the ids and vectors of a shard without failed items."""
+        part, rows = shards.part(number), shards.read(number)
+        good = np.isfinite(rows).all(axis=1)
+        if good.all():
+            return part, rows
+        self._note_failed(shards, [part[row] for row in np.flatnonzero(~good)])
+        return [part[row] for row in np.flatnonzero(good)], rows[good]
 
     def _note_failed(self, shards: Shards, ids: list[str]) -> None:
         for item_id in ids:

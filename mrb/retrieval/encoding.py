@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from mrb.rerankers.calling import guard_adapter_call
 from mrb.rerankers.declaration import read_max_images
 from mrb.rerankers.plugins import Adapter, close_adapter
 from mrb.retrieval.retriever import Float32
-from mrb.retrieval.shards import SHARD_ROWS, Kind, Shards, find_missing, select_table, show_progress
+from mrb.retrieval.shards import SHARD_ROWS, Kind, Shards, list_shards, select_table, show_progress
 
 BATCH = 32
 CHECKED = 4
@@ -42,8 +42,9 @@ class EmbeddingWriter(Protocol):
     allowed: int
     """The number of items of a task that may fail. Their vectors are NaN."""
 
-    def prepare(self, tables: Sequence[Shards]) -> None:
-        """Verify the stored shards of a task's tables and write the missing ones."""
+    def write_shards(self, tables: Sequence[Shards]) -> Iterator[tuple[Shards, int]]:
+        """Verify the stored shards of a task's tables and write the missing ones. Yields (table, number) of every shard
+        once it is on disk, in any order."""
         ...
 
     def encode(self, data: TaskData, kind: Kind, ids: Sequence[str]) -> Float32:
@@ -75,15 +76,17 @@ class LocalEncoder:
             **{name: _read_attribute(self.target, name) for name in ("version", "revision", "dtype")},
         }
 
-    def prepare(self, tables: Sequence[Shards]) -> None:
-        """Verify the stored shards of a task's tables and write the missing ones."""
+    def write_shards(self, tables: Sequence[Shards]) -> Iterator[tuple[Shards, int]]:
+        """Verify the stored shards and write the missing ones (`EmbeddingWriter.write_shards`)."""
         self.budget = FailureBudget(self.allowed, things="items")
         for shards in tables:
             self.verify(shards)
-        missing = find_missing(tables)
+        stored, missing = list_shards(tables)
+        yield from stored
         with show_progress(missing) as bar:
             for shards, number in missing:
                 self.write_shard(shards, number, bar.advance)
+                yield shards, number
 
     def verify(self, shards: Shards) -> None:
         """Encode a few stored vectors of a table again. Raises AdapterError, which names the item, if one differs."""

@@ -21,14 +21,18 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from mrb._util.format import format_size
 from mrb.candidates.self_matches import RankedList
 from mrb.candidates.top_k import select_top_k
+from mrb.data.task import Task
 from mrb.errors import CandidatesError
 from mrb.retrieval.retriever import Float32
 from mrb.retrieval.search_backends import FLOAT32_UNIT, Backend, BackendName, Hits, Rows, open_backend
 
 BLOCK_BYTES = 2**30
 """Documents are gathered to blocks of this size in float32."""
+STATED_WIDTH = 1536
+"""The width, that of GME-2B, for which sizes are stated: an encoder's own is known only when it has encoded."""
 THREADS = min(8, os.cpu_count() or 1)
 """Threads that score and merge hits, which is mostly reading of memory."""
 DECIMALS = 6
@@ -85,8 +89,9 @@ class ExactSearch:
         self, task_id: str, query_ids: Sequence[str], queries: Vectors, depth: int, backend: BackendName = "auto"
     ) -> None:
         self._task_id = task_id
-        self._query_ids = query_ids
+        self.query_ids = query_ids
         self._queries = _to_float(queries)
+        self.width = queries.shape[1]
         self._depth = depth
         self._norms = _bound_norms(self._queries, query_ids, f"task {task_id}: queries")
         with np.errstate(over="ignore"):  # such a length is above the limit of `_search_block`
@@ -114,7 +119,7 @@ class ExactSearch:
     def results(self) -> Iterator[RankedList]:
         """Yield the current lists, in the order of the queries."""
         self._search_waiting()
-        for query_id, (doc_ids, scores) in zip(self._query_ids, self._found, strict=True):
+        for query_id, (doc_ids, scores) in zip(self.query_ids, self._found, strict=True):
             yield query_id, doc_ids, scores
 
     def _search_waiting(self) -> None:
@@ -124,7 +129,7 @@ class ExactSearch:
 
     def search_block(self, doc_ids: Sequence[str], documents: Vectors) -> None:
         """Search documents of shape (n_documents, width) at once."""
-        if not len(doc_ids) or not len(self._query_ids):
+        if not len(doc_ids) or not len(self.query_ids):
             return
         documents = _to_float(documents)
         longest = float(_bound_norms(documents, doc_ids, f"task {self._task_id}: documents").max())
@@ -134,7 +139,7 @@ class ExactSearch:
             cuts = (self._cuts - slack).astype(np.float32)
             found = self._backend.scan(documents.astype(np.float32, copy=False), cuts, slack, self._depth)
         else:
-            found = _list_all_pairs(len(self._query_ids), len(documents))
+            found = _list_all_pairs(len(self.query_ids), len(documents))
 
         def merge(share: Sequence[tuple[int, Rows, Float32]]) -> None:
             for row, columns, products in share:
@@ -147,7 +152,7 @@ class ExactSearch:
                 columns = columns[products >= np.partition(rivals, -self._depth)[-self._depth] - slack[row]]
             scores = np.concatenate([kept, _score(self._queries[row], documents[columns], self._norms[row] * longest)])
             merged = [*names, *map(doc_ids.__getitem__, columns.tolist())]
-            ranked = select_top_k(self._task_id, self._query_ids[row], merged, scores, self._depth)
+            ranked = select_top_k(self._task_id, self.query_ids[row], merged, scores, self._depth)
             self._found[row] = ranked
             if len(ranked[1]) == self._depth:
                 self._cuts[row] = ranked[1][-1]
@@ -157,6 +162,26 @@ class ExactSearch:
             hits = [(int(rows[start]), columns[start:end], products[start:end]) for start, end in pairwise(bounds)]
             shares = [hits[number::THREADS] for number in range(THREADS)]
             list(self._threads.map(merge, shares))  # raises what a thread raised
+
+
+def describe_vectors(tasks: Sequence[Task], depth: int, keep: bool) -> str:
+    """Return what an encoder's vectors of these tasks take on disk and in memory, in one sentence for `--dry-run`.
+
+    Args:
+        tasks: Their sizes are the registry's.
+        depth: Documents per query. An entry of a list is counted as 12 bytes.
+        keep: Whether the vectors of all tasks stay on disk; else those of one task at a time.
+    """
+    disk = [4 * STATED_WIDTH * (task.size.queries + task.size.documents) for task in tasks]
+    memory = max(
+        (4 * STATED_WIDTH + 12 * depth) * task.size.queries + min(BLOCK_BYTES, 4 * STATED_WIDTH * task.size.documents)
+        for task in tasks
+    )
+    stored = f"{format_size(sum(disk) / 1e9)} of disk" if keep else f"at most {format_size(max(disk) / 1e9)} of disk"
+    return (
+        f"an encoder's vectors, at a width of {STATED_WIDTH:,}: {stored}; their search: "
+        f"at most {format_size(memory / 1e9)} of memory beside the data and the model"
+    )
 
 
 def _count_block_rows(width: int) -> int:

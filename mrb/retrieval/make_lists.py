@@ -20,6 +20,7 @@ from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import StartEncoder, close_retriever, collect_dense, load_first_stage, make_candidates
 from mrb.retrieval.kept_lists import load_kept_list, make_manifest
 from mrb.retrieval.retriever import Retriever
+from mrb.retrieval.search_backends import BackendName, check_backend
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ class ListOptions:
     """Options of `mrb candidates make`.
 
     `first_stage` and `track` default to those of the named candidate set, then of the task's published list. `options`
-    are those of the named first stage. `work` is the folder of vectors, `start` starts workers that encode, and
-    `allow_failures` is the number of items of a task that may fail to encode.
+    are those of the named first stage. `work` is the folder of vectors, `search` is what searches them, `start` starts
+    workers that encode, and `allow_failures` is the number of items of a task that may fail to encode.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class ListOptions:
     options: Mapping[str, str] = field(default_factory=dict)
     track: str | None = None
     work: Path | None = None
+    search: BackendName = "auto"
     start: StartEncoder | None = None
     allow_failures: int = 0
     fresh: bool = False
@@ -68,9 +70,11 @@ class ListMaker:
     Raises:
         CandidatesError: A task has no first stage, or the candidate set requires another first stage or depth.
         AdapterError: A first stage cannot be loaded.
+        MRBError: The package that is to search is not installed.
     """
 
     def __init__(self, tasks: Sequence[Task], options: ListOptions) -> None:
+        check_backend(options.search)
         self.options = options
         self.tasks = tasks
         self._failures = Failures(options.allow_failures)
@@ -140,7 +144,7 @@ class ListMaker:
         path = options.out / f"{task.id}.parquet"
         made = make_provenance(task, name, options.depth, options.track_of(task))
         for dense in collect_dense(retriever):
-            dense.fresh = options.fresh
+            dense.fresh, dense.backend = options.fresh, options.search
         lines = []
         # Encoding a suite takes days, so a killed command does not start again at its first task.
         loaded = None if options.fresh else load_kept_list(path, made, retriever, options.options, failures.allowed)

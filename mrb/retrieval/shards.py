@@ -66,10 +66,10 @@ class Shards:
         write_array(self.path(number), vectors)
 
     def read(self, number: int) -> Float32:
-        """Read a shard of shape (rows, width). Raises MRBError if it is damaged."""
+        """Map a shard of shape (rows, width) into memory. Raises MRBError if it is damaged."""
         path, wanted = self.path(number), len(self.part(number))
         try:
-            values: Float32 = np.load(path, allow_pickle=False)
+            values: Float32 = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise MRBError(f"{path}: damaged vectors: {error}; remove the file") from error
         if values.ndim != 2 or len(values) != wanted:
@@ -96,9 +96,13 @@ def make_shards(data: TaskData, root: Path, rows: int, identity: Mapping[str, An
     return make("queries", f"queries-{data.task.list_hash[:16]}"), make("documents", "documents")
 
 
-def find_missing(tables: Sequence[Shards]) -> list[tuple[Shards, int]]:
-    """Return (table, number) of each shard that is not on disk."""
-    return [(shards, number) for shards in tables for number in range(len(shards)) if not shards.path(number).exists()]
+def list_shards(tables: Sequence[Shards]) -> tuple[list[tuple[Shards, int]], list[tuple[Shards, int]]]:
+    """Return (table, number) of each shard that is on disk, and of each that is not."""
+    found: dict[bool, list[tuple[Shards, int]]] = {True: [], False: []}
+    for shards in tables:
+        for number in range(len(shards)):
+            found[shards.path(number).exists()].append((shards, number))
+    return found[True], found[False]
 
 
 def show_progress(missing: Iterable[tuple[Shards, int]]) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,25 @@ def test_blocks_do_not_show_even_where_everything_ties(block: int) -> None:
         running.add(names[first : first + block], documents[first : first + block])
     wanted = [(q, ids, s.tolist()) for q, ids, s in search_exact("t", asked, queries, names, documents, 9)]
     assert [(q, ids, s.tolist()) for q, ids, s in running.results()] == wanted
+
+
+def test_shards_are_searched_while_others_are_encoded(
+    data: TaskData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = threading.Event()
+    add = ExactSearch.add
+
+    def noted(self: ExactSearch, doc_ids: Sequence[str], documents: Any) -> None:
+        add(self, doc_ids, documents)
+        searched.set()
+
+    class Waits(Letters):
+        def encode_documents(self, items: Sequence[Item]) -> Any:
+            assert sum(self.documents) < 88 or searched.wait(60), "the last batch waits for the search of a shard"
+            return super().encode_documents(items)
+
+    monkeypatch.setattr(ExactSearch, "add", noted)
+    assert len(list(wrapped(Waits(), tmp_path).search(data, 10))) == 25
 
 
 def test_a_stopped_search_encodes_only_what_is_missing(data: TaskData, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mrb.data.task import Task
     from mrb.evaluation.estimate import EncodingRate
     from mrb.retrieval.make_lists import ListOptions
+    from mrb.retrieval.search_backends import BackendName
 
 ASSUMED = "Sizes are the registry's; rates are assumed (--rate). Neither data nor model was loaded."
 PROBED = (
@@ -58,6 +59,13 @@ PROBED = (
 @click.option("--trec", is_flag=True, help="Also write a TREC run file beside each list.")
 @click.option("--work", type=folder_type(), help="Folder of embeddings. Default: MRB's cache.")
 @click.option(
+    "--search",
+    type=click.Choice(["auto", "numpy", "torch", "faiss"]),
+    default="auto",
+    show_default=True,
+    help="What searches embeddings; the lists are the same. auto: torch where it runs the encoder, else numpy.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 1024),
     help="Processes that encode, with one encoder each. Default: 1; with ray, as many as fit.",
@@ -83,6 +91,7 @@ def make(
     out: Path,
     trec: bool,
     work: Path | None,
+    search: BackendName,
     workers: int | None,
     executor: str,
     gpus_per_worker: float | None,
@@ -112,6 +121,7 @@ def make(
         options=parse_key_values(options),
         track=track,
         work=work,
+        search=search,
         start=select_encoder(executor, ClusterOptions(workers, gpus_per_worker, address)),
         allow_failures=allow_failures,
         fresh=fresh,
@@ -130,8 +140,10 @@ def make(
 def _estimate(
     tasks: Sequence[Task], options: ListOptions, rates: Sequence[str], workers: int, price: float | None
 ) -> None:
+    from mrb._util.format import fold_text
     from mrb._util.terminal import find_screen
     from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate, parse_rates
+    from mrb.retrieval.exact_search import describe_vectors
 
     rows = []
     if rates:
@@ -143,6 +155,7 @@ def _estimate(
             own = [task for task in tasks if names[task.id] == name]
             rows += estimate_lists(own, options.depth, _probed(name, options.options, own))
     click.echo(format_estimate(rows, "items", "encoding", workers, price, find_screen()))
+    click.echo("\n".join(fold_text(describe_vectors(tasks, options.depth, options.keep_embeddings), find_screen())))
     click.echo(ASSUMED if rates else PROBED)
 
 
