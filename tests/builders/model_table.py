@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def read_model_table() -> dict[str, list[str]]:
-    """Checkpoint, licence, inputs, run on its weights, compared with, largest difference; without links."""
+    """Checkpoint, licence, inputs, compared with, largest difference; without links."""
     text = re.sub(r" \(\[\w+\]\([^)]*\)\)", "", PAGE.read_text(encoding="utf-8"))
     rows: dict[str, list[str]] = {}
     for row in text.partition("| adapter | checkpoint |")[2].partition("\n\n")[0].splitlines()[2:]:
@@ -18,3 +18,9 @@ def read_model_table() -> dict[str, list[str]]:
         each = [checkpoints] if len(names) == 1 else checkpoints.split(", ")
         rows |= {name: [checkpoint, *cells] for name, checkpoint in zip(names, each, strict=True)}
     return rows
+
+
+def list_run_here() -> list[str]:
+    """The adapters of which the page says that the project has run them on their real weights."""
+    told = PAGE.read_text(encoding="utf-8").partition("**Of the weights below this project has run only those of ")[2]
+    return re.findall(r"`(.*?)`", told.partition("**")[0])
