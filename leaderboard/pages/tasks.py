@@ -47,6 +47,7 @@ def make_files(site: Site) -> Iterator[Page]:
     for task in site.tasks:
         shown = load_examples(task, images)
         tables = [make_task_table(name, table, task.id) for name, table in site.list_tables(task.id).items()]
+        names = _name_lists(tables)
         yield from images.take_new()
         yield render(
             "task.html.jinja",
@@ -54,7 +55,8 @@ def make_files(site: Site) -> Iterator[Page]:
             site=site,
             task=task,
             tables=tables,
-            parts=[("list", "Candidate list", _list_choices(tables))] if len(tables) > 1 else [],
+            parts=[("list", "Candidate list", [("all", "all"), *names.items()])] if len(tables) > 1 else [],
+            names=names,
             gained=task.id in gained,
             examples=shown,
             explored=site.explored.get(task.id),
@@ -63,14 +65,14 @@ def make_files(site: Site) -> Iterator[Page]:
         )
 
 
-def _list_choices(tables: Sequence[TaskTable]) -> list[tuple[str, str]]:
-    """Return the lists that the page has a section for: id of the table, and what tells the list from the others."""
-    found = [("all", "all")]
+def _name_lists(tables: Sequence[TaskTable]) -> dict[str, str]:
+    """Return what tells each table's list from the others on the page, by the id of the table."""
+    found = {}
     for table in tables:
         made = table.comparison.reference[table.task_id][1].result.candidates
-        found.append((table.table_id, f"{made.track}, {made.first_stage}, {made.depth} candidates"))
-    words = [text for _, text in found]
-    return [(key, text if words.count(text) == 1 else f"{text} ({key})") for key, text in found]
+        found[table.table_id] = f"{made.track}, {made.first_stage}, {made.depth} candidates"
+    words = list(found.values())
+    return {key: text if words.count(text) == 1 else f"{text} ({key})" for key, text in found.items()}
 
 
 def _note_never_live(task: Task) -> str:
