@@ -68,7 +68,7 @@ def compare_exports(predictions: Path, out: Path, depth: int) -> tuple[int, int]
         scores = read_task_scores(predictions, task)
         data = load_task_data(task)
         lists = import_candidates(
-            data, scores, first_stage="made-up", depth=depth, track="imported", skip_unknown=True
+            data, scores, first_stage="made-up", depth=depth, candidate_set="imported", skip_unknown=True
         ).candidates
         write_predictions(lists, task, out / "predictions")
         tables = write_top_ranked(lists, task, out / task_id)

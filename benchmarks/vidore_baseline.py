@@ -56,7 +56,7 @@ def main() -> int:
     for one in load_published_lists().lists:
         if not one.top_ranked or (given.task and one.task not in given.task):
             continue
-        if given.sets and one.track not in given.sets:
+        if given.sets and one.candidate_set not in given.sets:
             continue
         name = one.repository.partition("/")[2]
         theirs = _run_mteb(name) if given.mteb else _read_scores(_find_published(name, given.results, given.commit))
@@ -69,7 +69,8 @@ def main() -> int:
         wrong += bool(differing)
         means = [sum(found.values()) / len(found) for found in (theirs, ours)]
         print(
-            f"{one.task:26}{one.track:24}{means[0]:9.5f}{means[1]:9.5f}  {'; '.join(differing) or 'none'}", flush=True
+            f"{one.task:26}{one.candidate_set:24}{means[0]:9.5f}{means[1]:9.5f}  {'; '.join(differing) or 'none'}",
+            flush=True,
         )
     return wrong
 
@@ -77,7 +78,7 @@ def main() -> int:
 def score_order(published: PublishedList) -> dict[str, float]:
     """Return the nDCG@10 of the list's own order for each language, as MRB measures it."""
     task = load_task(published.task)
-    folder, _ = find_set_lists(published.track, None, [task])
+    folder, _ = find_set_lists(published.candidate_set, None, [task])
     plan = load_plan(TaskSpec(task, DEPTH, folder))
     rankings = {entry.query_id: entry.doc_ids for entry in plan.entries()}
     values = measure_queries(rankings, plan.data.qrels, [HEADLINE]).values[HEADLINE]

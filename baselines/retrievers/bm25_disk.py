@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,19 +24,24 @@ from mrb._util.files import read_json, write_array, write_bytes, write_json
 from mrb._util.progress import start_progress
 from mrb.baselines.retrievers.lexical import tokenize
 from mrb.errors import CandidatesError, MRBError
+from mrb.parallel.resources import count_cores
 
 FORMAT = 1
 """Incremented when the analyser or the files change: an index of another format is not used."""
 SHARD_DOCUMENTS = 200_000
 SHARD_TOKENS = 16_000_000
 """A shard is full at either limit; building one takes about 60 bytes per token."""
+FREQUENT = 8
+"""A word in more than one of so many documents of a shard is added to all of them at once."""
+SMALLEST = np.float32(np.finfo(np.float32).smallest_subnormal)
 NO_TEXT = (
     "BM25 needs text; neither documents nor side table hold any; take a first stage that reads images, as "
-    "`mrb tracks` lists them for each type"
+    "`mrb candidates sets` lists them for each type"
 )
 _ARRAYS = ("starts", "rows", "counts", "lengths")
 
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
@@ -64,21 +70,52 @@ class DiskIndex:
     ) -> Iterator[tuple[Int64, Float32]]:
         """Yield (document rows, scores) for each query, in order; a query is its analysed words.
 
-        Contains the `depth` best of every shard and all that tie with the last of them, unordered: `select_top_k`
-        orders and cuts them. Only documents that share a word with the query are found.
+        Contains the `depth` best and all that tie with the last of them, perhaps more, unordered: `select_top_k` orders
+        and cuts them. Only documents that share a word with the query are found. One thread for each core searches a
+        shard at a time; the result does not depend on their number.
         """
         wanted = {word for query in queries for word in query}
         for shard in self._shards:
             shard.open(wanted)
-        mean = np.float64(self.tokens) / self.documents
-        idf = {word: self._compute_idf(sum(shard.frequency(word) for shard in self._shards)) for word in wanted}
-        for query in queries:
-            found = [shard.best(query, idf, mean, depth, k1, b) for shard in self._shards]
-            rows = [hits + shard.first for shard, (hits, _) in zip(self._shards, found, strict=True)]
-            yield np.concatenate(rows), np.concatenate([scores for _, scores in found])
+        weights = Weights(
+            {word: self._compute_idf(sum(shard.frequency(word) for shard in self._shards)) for word in wanted},
+            np.float64(self.tokens) / self.documents,
+            k1,
+            b,
+        )
+        least = np.full(len(queries), SMALLEST)
+        parts: list[list[tuple[Int64, Float32]]] = []
+        with (
+            start_progress("searching", "shards", len(self._shards)) as bar,
+            ThreadPoolExecutor(count_cores()) as threads,
+        ):
+            for found in threads.map(lambda shard: shard.search(queries, weights, depth, least), self._shards):
+                parts.append(found)
+                bar.advance()
+        for bound, of_query in zip(least, zip(*parts, strict=True), strict=True):
+            kept = [scores >= bound for _, scores in of_query]
+            yield (
+                np.concatenate([rows[good] for (rows, _), good in zip(of_query, kept, strict=True)]),
+                np.concatenate([scores[good] for (_, scores), good in zip(of_query, kept, strict=True)]),
+            )
 
     def _compute_idf(self, frequency: int) -> np.float32:
         return np.float32(math.log(1 + (self.documents - frequency + 0.5) / (frequency + 0.5)))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a search needs of the whole corpus: each word's idf and the mean length in words; and its parameters."""
+
+    idf: Mapping[str, np.float32]
+    mean: np.float64
+    k1: float
+    b: float
+
+    def compute_norms(self, lengths: npt.NDArray[np.int32]) -> Float64:
+        """Return what is added to a word's count in the denominator, for documents of these lengths."""
+        norms: Float64 = self.k1 * ((1 - self.b) + self.b * lengths / self.mean)
+        return norms
 
 
 @dataclass(frozen=True)
@@ -115,26 +152,53 @@ class _Shard:
         found = self._ranges.get(word)
         return 0 if found is None else found.end - found.start
 
-    def best(
-        self, query: Sequence[str], idf: dict[str, np.float32], mean: np.float64, depth: int, k1: float, b: float
-    ) -> tuple[Int64, Float32]:
-        """Return (rows within the shard, scores) of the `depth` best and of all that tie with the last of them."""
-        scores = np.zeros(self.documents, np.float32)
-        for word in query:
-            found = self._ranges.get(word)
-            if found is None:
-                continue
-            rows = self._rows[found.start : found.end]
-            counts = self._counts[found.start : found.end].astype(np.float64)
-            weights = counts / (k1 * ((1 - b) + b * self._lengths[rows] / mean) + counts)
-            # bm25s multiplies in float64, rounds to float32, and sums word by word in float32.
-            scores[rows] += (np.float64(idf[word]) * weights).astype(np.float32)
-        hits = np.flatnonzero(scores > 0)
-        values = scores[hits]
-        if len(hits) > depth:
-            kept = values >= np.partition(values, len(values) - depth)[len(values) - depth]
-            hits, values = hits[kept], values[kept]
-        return hits, values
+    def search(
+        self, queries: Sequence[Sequence[str]], weights: Weights, depth: int, least: Float32
+    ) -> list[tuple[Int64, Float32]]:
+        """Return (rows, scores) of each query's `depth` best documents and of all that tie with the last of them, among
+        those that score at least its value in `least`.
+
+        `least` is raised to the last score of a full list, so that the shards that follow keep less. Several threads
+        may write it: whichever value stays is the last score of some full list, so nothing better is lost.
+        """
+        norms = weights.compute_norms(np.asarray(self._lengths))
+        added: dict[str, tuple[Int64 | None, Float32]] = {}
+        scores = np.empty(self.documents, np.float32)
+        found = []
+        for place, query in enumerate(queries):
+            scores.fill(0)
+            for word in query:
+                if word not in self._ranges:
+                    continue
+                if word not in added:
+                    added[word] = self._weigh(word, norms, weights.idf[word])
+                rows, values = added[word]
+                if rows is None:
+                    scores += values
+                else:
+                    scores[rows] += values
+            hits = np.flatnonzero(scores >= least[place])
+            best = scores[hits]
+            if len(hits) > depth:
+                last = np.partition(best, len(best) - depth)[len(best) - depth]
+                hits, best = hits[best >= last], best[best >= last]
+                least[place] = max(least[place], last)
+            found.append((hits + self.first, best))
+        return found
+
+    def _weigh(self, word: str, norms: Float64, idf: np.float32) -> tuple[Int64 | None, Float32]:
+        """Return (rows, what the word adds to their scores). For a frequent word it is what it adds to every document's
+        score and rows are None: adding 0 changes no bit and is faster than indexing."""
+        found = self._ranges[word]
+        rows = self._rows[found.start : found.end].astype(np.int64)
+        counts = self._counts[found.start : found.end].astype(np.float64)
+        # bm25s multiplies in float64, rounds to float32, and sums word by word in float32.
+        values = (np.float64(idf) * (counts / (norms[rows] + counts))).astype(np.float32)
+        if len(rows) * FREQUENT < self.documents:
+            return rows, values
+        dense = np.zeros(self.documents, np.float32)
+        dense[rows] = values
+        return None, dense
 
 
 def _build_index(folder: Path, texts: Iterator[str], documents: int) -> None:

@@ -27,24 +27,6 @@ class Harness(Model):
     record_bytes: int = Field(gt=0)
 
 
-class Tokens(Model):
-    """Tokens of a prompt's parts."""
-
-    template: int = Field(gt=0)
-    query_text: int = Field(gt=0)
-    document_text: int = Field(gt=0)
-    image: int = Field(gt=0)
-    page: int = Field(gt=0)
-
-    def side(self, kind: str, text: int) -> int:
-        """Tokens of a side of a task type (`t`, `i`, `vd`, `it`), whose text has `text` of them."""
-        return self.visual(kind) + (text if "t" in kind else 0)
-
-    def visual(self, kind: str) -> int:
-        """Those of its picture; 0 where it has none."""
-        return self.page if kind == "vd" else self.image if "i" in kind else 0
-
-
 class Arithmetic(Model):
     """A model's size: 10^9 parameters of the decoder's layers and of the vision tower, and what features take."""
 
@@ -61,7 +43,7 @@ class Assumed(Model):
 
     schema_version: Literal[1]
     harness: Harness
-    tokens: Tokens
+    sustained_teraflops: Positive
     models: tuple[Arithmetic, ...]
 
     def model(self, model_id: str) -> Arithmetic:

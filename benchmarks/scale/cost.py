@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from assumptions import Arithmetic, Tokens, load_assumed
+from assumptions import Arithmetic
 
 from mrb.data.task import TYPES, Task
 from mrb.engine.prompt_template import LEAST_SAVED
 from mrb.evaluation.estimate import Rates
+from mrb.evaluation.gpus import Tokens, load_gpus
 
 MEGABYTE = 1024 * 1024
 
@@ -53,7 +54,7 @@ def costs_of(rates: Rates) -> Costs:
 
 def by_arithmetic(model: Arithmetic, teraflops: float, depth: int) -> Costs:
     """2 x parameters x tokens at `teraflops` sustained; the prefix is shared where the engine's rule says so."""
-    tokens = load_assumed().tokens
+    tokens = load_gpus().tokens
     return {kind: _counted(model, tokens, kind, teraflops * 1e12, depth) for kind in TYPES}
 
 

@@ -20,7 +20,6 @@ from cost import Costs, by_arithmetic, costs_of
 from simulate import drawn, simulate
 from workload import Cluster, Work, registered, ways, works
 
-from mrb.candidates.candidate_sets import load_candidate_sets
 from mrb.errors import MRBError
 from mrb.evaluation.estimate import parse_rates, read_rates
 from mrb.evaluation.spec import select_tasks
@@ -145,7 +144,7 @@ def _costs(rates: Given, depth: int, kinds: tuple[str, ...]) -> tuple[Costs, str
         return costs_of(parse_rates(rates.given)), "given"
     if rates.run is not None:
         return costs_of(read_rates(rates.run)), f"measured in {rates.run}, a worker's share"
-    sustained = rates.teraflops or load_candidate_sets().estimate.sustained_teraflops
+    sustained = rates.teraflops or load_assumed().sustained_teraflops
     arithmetic = load_assumed().model(rates.assume or "")
     if rates.cache_mb is not None:
         arithmetic = arithmetic.model_copy(update={"cache_mb": rates.cache_mb})

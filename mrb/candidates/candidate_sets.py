@@ -1,6 +1,6 @@
-"""Named candidate sets (`track` in files), the assumptions about their cost, and the addresses of published lists.
+"""Named candidate sets (`track` in the files of lists and results), what their first stages take, and published lists.
 
-The data is in the package `mrb.tasks`: `tracks.toml` and `published_lists.toml`.
+The data is in the package `mrb.tasks`: `candidate_sets.toml` and `published_lists.toml`.
 """
 
 from __future__ import annotations
@@ -25,24 +25,18 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ITEM_KINDS: dict[str, Kind] = {"t": "text", "i": "image", "vd": "page", "it": "image+text"}
 
 
-class Estimate(Model):
-    """Assumptions of the estimate of GPU hours; `tasks/tracks.toml` has the formula.
+class Encoder(Model):
+    """What a first stage takes, for estimates.
 
-    `most_per_second` limits the items per second of each kind; `without_gpu` names first stages that need no GPU.
+    One with a model has its checkpoint and 10^12 operations per item of each kind (`teraflops`). One that needs no GPU
+    has the bytes of its index per document.
     """
 
-    basis: str
-    sustained_teraflops: Positive
-    most_per_second: dict[Kind, Positive]
-    without_gpu: tuple[str, ...]
-
-
-class Encoder(Model):
-    """A retriever with a model: its checkpoint, and 10^12 operations per item of each kind (`teraflops`)."""
-
     id: str
-    model: str
-    teraflops: dict[Kind, Positive]
+    gpu: bool = True
+    model: str = ""
+    teraflops: dict[Kind, Positive] = Field(default_factory=dict)
+    index_bytes: int = Field(0, ge=0)
 
 
 class CandidateSet(Model):
@@ -90,22 +84,22 @@ class CandidateSet(Model):
 
 
 class CandidateSets(Model):
-    """Content of the file `tracks.toml`."""
+    """Content of the file `candidate_sets.toml`. `most_per_second` limits the items per second of each kind."""
 
     schema_version: Literal[1]
-    estimate: Estimate
+    most_per_second: dict[Kind, Positive]
     encoders: tuple[Encoder, ...]
-    tracks: tuple[CandidateSet, ...]
+    sets: tuple[CandidateSet, ...]
 
     @model_validator(mode="after")
     def _known_first_stages(self) -> Self:
-        known = {encoder.id for encoder in self.encoders} | set(self.estimate.without_gpu)
-        for one in self.tracks:
+        known = {encoder.id for encoder in self.encoders}
+        for one in self.sets:
             if one.publisher is not None:
                 continue
             for part in {part for name in one.first_stages.values() for part in name.split("+")} - known:
                 raise ValueError(f"candidate set {one.id!r} names {part!r}, whose cost is not stated")
-        if len({one.id for one in self.tracks}) < len(self.tracks):
+        if len({one.id for one in self.sets}) < len(self.sets):
             raise ValueError("a candidate set is listed twice")
         return self
 
@@ -118,7 +112,7 @@ class PublishedList(Model):
     the hash that it saw. `pack_sha256` is the hash of the list's judgement pack, which lies beside it.
     """
 
-    track: CandidateSetId
+    candidate_set: CandidateSetId
     task: Slug
     repository: Repository
     commit: Sha1
@@ -148,7 +142,7 @@ class PublishedLists(Model):
 
     @model_validator(mode="after")
     def _no_list_twice(self) -> Self:
-        if len({(one.track, one.task) for one in self.lists}) < len(self.lists):
+        if len({(one.candidate_set, one.task) for one in self.lists}) < len(self.lists):
             raise ValueError("a task is listed twice in one candidate set")
         return self
 
@@ -156,7 +150,7 @@ class PublishedLists(Model):
 @cache
 def load_candidate_sets() -> CandidateSets:
     """Load the candidate sets of this version of MRB."""
-    return read_toml(CandidateSets, locate_task_folder() / "tracks.toml")
+    return read_toml(CandidateSets, locate_task_folder() / "candidate_sets.toml")
 
 
 @cache
@@ -168,7 +162,7 @@ def load_published_lists() -> PublishedLists:
     """
     published = read_toml(PublishedLists, locate_task_folder() / "published_lists.toml")
     for one in published.lists:
-        find_candidate_set(one.track)
+        find_candidate_set(one.candidate_set)
         load_task(one.task)
     return published
 
@@ -177,7 +171,7 @@ def find_candidate_set(set_id: str) -> CandidateSet:
     """Return the candidate set of this name. TaskError, which lists the known ones, if there is none."""
     found = lookup_candidate_set(set_id)
     if found is None:
-        known = ", ".join(one.id for one in load_candidate_sets().tracks)
+        known = ", ".join(one.id for one in load_candidate_sets().sets)
         raise TaskError(f"unknown candidate set {set_id!r}; there are: {known}")
     return found
 
@@ -188,12 +182,12 @@ def find_published_lists(chosen: CandidateSet, task_ids: Iterable[str]) -> list[
     Raises:
         CandidatesError: The set has no published list, or none for a named task. Missing lists are never replaced.
     """
-    lists = {one.task: one for one in load_published_lists().lists if one.track == chosen.id}
+    lists = {one.task: one for one in load_published_lists().lists if one.candidate_set == chosen.id}
     where = f"candidate set {chosen.id}"
     if not lists:
         raise CandidatesError(
-            f"{where}: no list of it has been published yet: somebody with a GPU has to make them first; `mrb tracks` "
-            "says what makes each task's list and estimates the GPU-hours"
+            f"{where}: no list of it has been published yet: somebody with a GPU has to make them first; "
+            "`mrb candidates sets` says what makes each task's list and estimates the GPU-hours"
         )
     wanted = list(task_ids) or list(lists)
     for task_id in wanted:
@@ -204,17 +198,19 @@ def find_published_lists(chosen: CandidateSet, task_ids: Iterable[str]) -> list[
 
 def find_published_list(set_id: str, task_id: str) -> PublishedList | None:
     """Return the published list of a task in a candidate set, None if there is none."""
-    return next((one for one in load_published_lists().lists if (one.track, one.task) == (set_id, task_id)), None)
+    return next(
+        (one for one in load_published_lists().lists if (one.candidate_set, one.task) == (set_id, task_id)), None
+    )
 
 
 def list_published_sets(task_id: str) -> list[str]:
     """Return the candidate sets in which a list of the task is published, in the order of the file."""
-    return [one.track for one in load_published_lists().lists if one.task == task_id]
+    return [one.candidate_set for one in load_published_lists().lists if one.task == task_id]
 
 
 def lookup_candidate_set(set_id: str | None) -> CandidateSet | None:
     """Return the candidate set of this name, None for any other name: those are free for users."""
-    return next((one for one in load_candidate_sets().tracks if one.id == set_id), None)
+    return next((one for one in load_candidate_sets().sets if one.id == set_id), None)
 
 
 def check_candidate_set(set_id: str, first_stage: str, depth: int, task: Task, where: str) -> None:
@@ -231,5 +227,5 @@ def check_candidate_set(set_id: str, first_stage: str, depth: int, task: Task, w
     wanted = f"{known.names(task)[0]} at depth {known.depth}"
     raise CandidatesError(
         f"{where}: in candidate set {known.id} the list of {task.id} is made by {wanted}, not by {first_stage!r} at "
-        f"depth {depth}; give it another --track"
+        f"depth {depth}; give it another --candidate-set"
     )

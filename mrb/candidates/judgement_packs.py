@@ -201,6 +201,19 @@ def find_pack(task_id: str, given: Path | None, list_sha256: str) -> Path | None
     return next((path for path in paths if path.is_file() and _read_list_hash(path) == list_sha256), None)
 
 
+def is_packed(path: Path, task: Task, list_sha256: str) -> bool:
+    """Return whether the pack of the list in `path` lies beside it, whole, and belongs to the task as it is now."""
+    pack = path.with_suffix(PACK_SUFFIX)
+    try:
+        info = read_pack(pack).info if pack.is_file() else None
+        if info is None or info.list_sha256 != list_sha256:
+            return False
+        check_pack(info, task, str(pack))
+    except CandidatesError:
+        return False
+    return True
+
+
 def _read_list_hash(path: Path) -> str:
     with open_untrusted(path, CandidatesError) as file:
         return _read_metadata(path, file.schema_arrow).list_sha256

@@ -131,10 +131,15 @@ class Candidates:
             yield dump_canonical_json([query_id, doc_ids, scores.astype("<f4").tobytes().hex()])
 
 
-def make_provenance(task: Task, name: str, depth: int, track: str) -> Provenance:
+def make_provenance(task: Task, name: str, depth: int, candidate_set: str) -> Provenance:
     """Return the provenance of a list of the first stage `name`."""
     return Provenance(
-        task=task.id, list_hash=task.list_hash, revision=task.revision, first_stage=name, track=track, depth=depth
+        task=task.id,
+        list_hash=task.list_hash,
+        revision=task.revision,
+        first_stage=name,
+        track=candidate_set,
+        depth=depth,
     )
 
 

@@ -46,8 +46,8 @@ def find_candidates(task: Task, given: Path | None, sha256: str | None = None) -
             )
         raise CandidatesError(
             f"task {task.id} has no published candidate list yet, and a reranker needs one: make it where the data can "
-            f"be loaded with `mrb candidates make --task {task.id} --track bm25+siglip --out candidates`, "
-            "then run with `--candidates candidates`"
+            f"be loaded with `mrb candidates make --task {task.id} --candidate-set bm25+siglip`, then run with "
+            "`--candidate-set bm25+siglip`"
         )
     return locate_task_folder() / task.candidates.file
 
@@ -143,9 +143,9 @@ def _describe_missing(missing: Sequence[Task], of: int, given: Path | None, suit
         )
     return (
         f"a reranker needs a candidate list, and for {len(missing)} of {of} tasks none {where} ({named}): make them "
-        f"where the data can be loaded with `mrb candidates make {chosen}{more} --track bm25+siglip --out candidates`, "
-        "or fetch somebody's with `mrb candidates pull hf://datasets/ORG/NAME --out candidates` (MRB has published "
-        "none yet), then run with `--candidates candidates`"
+        f"where the data can be loaded with `mrb candidates make {chosen}{more} --candidate-set bm25+siglip`, then run "
+        "with `--candidate-set bm25+siglip`; or fetch somebody's with `mrb candidates pull hf://datasets/ORG/NAME "
+        "--out candidates` (MRB has published none yet), then run with `--candidates candidates`"
     )
 
 

@@ -28,7 +28,7 @@ from mrb.hub.manifest import find_cache_root
 
 logger = logging.getLogger(__name__)
 
-TRACK = "own"
+OWN_SET = "own"
 """The candidate set that lists of own tasks name."""
 MAX_DEPTH = 1000
 """Most documents per query of a list that is made of a folder's file."""
@@ -126,7 +126,7 @@ def _convert(task: Task, source: Path) -> Path:
         scores,
         first_stage=_name_first_stage(source),
         depth=min(MAX_DEPTH, longest),
-        track=TRACK,
+        candidate_set=OWN_SET,
         allow_missing=True,
         skip_unknown=True,
         source=source,

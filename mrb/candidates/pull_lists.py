@@ -109,10 +109,10 @@ def pull_published(published: Iterable[PublishedList]) -> list[PulledLists]:
 
 
 def _check_published(one: PublishedList, here: ListInfo) -> None:
-    if here.provenance.track != one.track or one.sha256 not in (None, here.sha256):
+    if here.provenance.track != one.candidate_set or one.sha256 not in (None, here.sha256):
         raise CandidatesError(
             f"{one.place}: the list of {one.task} has hash {here.sha256} in candidate set {here.provenance.track}; "
-            f"published is {one.sha256} in {one.track}"
+            f"published is {one.sha256} in {one.candidate_set}"
         )
 
 
@@ -121,7 +121,7 @@ def _pull_ranked(one: PublishedList) -> PulledLists:
     from mrb.candidates.ranked_tables import make_ranked_list  # it needs the readers of score files
 
     task = load_task(one.task)
-    folder = find_cache_root() / "candidates" / name_folder(one.place) / one.commit / "top_ranked" / one.track
+    folder = find_cache_root() / "candidates" / name_folder(one.place) / one.commit / "top_ranked" / one.candidate_set
     path = folder / f"{task.id}{SUFFIX}"
     here = _read_cached(path, task)
     if here is None:

@@ -15,7 +15,7 @@ from mrb.candidates.pull_lists import SUFFIX, ListInfo, verify_list
 from mrb.data.task import Task, load_task
 from mrb.errors import CandidatesError, DataError
 from mrb.hub.address import HubFolder
-from mrb.hub.client import call_with_retries, describe_error, is_offline, list_network_errors
+from mrb.hub.client import README, call_with_retries, describe_error, is_offline, list_network_errors
 from mrb.hub.xet import is_xet_failure
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def find_lists(given: Path) -> list[LocalList]:
     return list(found.values())
 
 
-def push_lists(lists: Sequence[LocalList], target: HubFolder, *, private: bool) -> HubFolder:
-    """Push the lists to a data set on the Hub in one commit and return the folder at that commit.
+def push_lists(lists: Sequence[LocalList], target: HubFolder, *, private: bool, card: Path | None = None) -> HubFolder:
+    """Push the lists, and their `card` if given, to a data set on the Hub in one commit; return the folder there.
 
     Raises DataError as `upload_files` does.
     """
-    files: list[tuple[str, Path]] = []
+    files: list[tuple[str, Path]] = [] if card is None else [(README, card)]
     for one in lists:
         task_id = one.about.provenance.task
         files.append((f"{task_id}{SUFFIX}", one.path))

@@ -50,7 +50,7 @@ def make_ranked_list(published: PublishedList, task: Task) -> Candidates:
         ResultError: A table cannot be read.
         DataError: A repository cannot be read.
     """
-    chosen = find_candidate_set(published.track)
+    chosen = find_candidate_set(published.candidate_set)
     scores = read_ranked_tables(published)
     data = load_task_data(task, needed=NeededDocuments.of(doc_id for found in scores.values() for doc_id in found))
     return import_candidates(
@@ -58,6 +58,6 @@ def make_ranked_list(published: PublishedList, task: Task) -> Candidates:
         scores,
         first_stage=chosen.names(task)[0],
         depth=chosen.depth,
-        track=chosen.id,
+        candidate_set=chosen.id,
         skip_unknown=True,
     ).candidates

@@ -99,7 +99,7 @@ def import_candidates(
     *,
     first_stage: str,
     depth: int,
-    track: str,
+    candidate_set: str,
     allow_missing: bool = False,
     skip_unknown: bool = False,
     source: Path | None = None,
@@ -111,7 +111,7 @@ def import_candidates(
         scores: Query id -> document id -> score.
         first_stage: Name of the first stage, for the provenance.
         depth: Number of documents per query, at most.
-        track: Name of the candidate set, for the provenance.
+        candidate_set: Name of the candidate set, for the provenance.
         allow_missing: Accept queries of the task without scores; they get no candidates.
         skip_unknown: Leave out queries that are not in the task.
         source: The file of the scores, which an error about one of its documents names.
@@ -142,8 +142,8 @@ def import_candidates(
                 raise CandidatesError(
                     f"{where}query {query_id!r}: document {doc_id!r} is not in the corpus of {task.id}"
                 )
-    check_candidate_set(track, first_stage, depth, task, f"task {task.id}")
-    made = build_candidates(make_provenance(task, first_stage, depth, track), _rank(data, scores, depth))
+    check_candidate_set(candidate_set, first_stage, depth, task, f"task {task.id}")
+    made = build_candidates(make_provenance(task, first_stage, depth, candidate_set), _rank(data, scores, depth))
     lengths = np.diff(made.offsets)
     longest = int(lengths.max(initial=0))
     if longest < min(depth, data.counts.documents - 1):  # a corpus may consist of the file's documents only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from mrb.errors import CandidatesError
 from mrb.hub.address import is_address
 from mrb.hub.manifest import find_cache_root
 
+logger = logging.getLogger(__name__)
+
+LISTS_FOLDER = Path("candidates")
+"""Where `mrb candidates make` writes by default: lists of a candidate set in a folder of its name."""
 ALL_SETS = "all"
 """The word for every set in which the tasks have lists."""
 
@@ -23,7 +28,8 @@ ALL_SETS = "all"
 def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tuple[Path | None, dict[str, str]]:
     """Return (folder of the tasks' lists in a candidate set, {task id: address at its commit}).
 
-    The folder is None if all of them are the frozen lists in the package.
+    The folder is None if all of them are the frozen lists in the package. Lists that are not published are taken from
+    where `mrb candidates make` writes them (`locate_made_set`); a line says so.
 
     Args:
         set_id: The candidate set.
@@ -41,6 +47,9 @@ def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tup
         for task in tasks:
             check_set(find_candidates(task, folder), set_id)
         return folder, pulled
+    if (made := locate_made_set(set_id, tasks)) is not None:
+        logger.info(f"candidate set {set_id}: not published; the lists in {made}")
+        return find_set_lists(set_id, str(made), tasks)
     published = list_published(set_id, tasks)
     if not published:
         return None, {}
@@ -54,6 +63,16 @@ def find_set_lists(set_id: str, given: str | None, tasks: Sequence[Task]) -> tup
     return folder, {task_id: str(found.source) for found in pulled_lists for task_id in found.lists}
 
 
+def locate_made_set(set_id: str, tasks: Sequence[Task]) -> Path | None:
+    """Return the folder in the working folder into which `mrb candidates make` wrote the lists of a set.
+
+    None if it is not there, or if the set has a frozen or published list of every task: those come first.
+    """
+    known = all(is_frozen_in(task, set_id) or find_published_list(set_id, task.id) for task in tasks)
+    folder = LISTS_FOLDER / set_id
+    return folder if not known and folder.is_dir() else None
+
+
 def list_published(set_id: str, tasks: Sequence[Task]) -> list[PublishedList]:
     """Return the published lists of those of the tasks whose list in the candidate set is not frozen in the package.
 
@@ -65,7 +84,8 @@ def list_published(set_id: str, tasks: Sequence[Task]) -> list[PublishedList]:
         has = ", ".join(list_sets([task for task in tasks if task.id == missing[0]])) or "no set"
         raise CandidatesError(
             f"task {missing[0]} has no list in candidate set {set_id!r} ({len(missing)} such in all); it has lists in "
-            f"{has}; name lists of your own with --candidates"
+            f"{has}; make it with `mrb candidates make --task {missing[0]} --candidate-set {set_id}`, or name lists of "
+            "your own with --candidates"
         )
     return [one for one in published.values() if one is not None]
 

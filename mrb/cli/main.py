@@ -37,13 +37,13 @@ COMMANDS = {
     "score": "Measure a file of scores that another tool made.",
     "submission": "Make a submission of a run, validate one, verify one.",
     "tasks": "List tasks and suites.",
-    "tracks": "List candidate sets and what making their lists costs.",
     "train": "Train a reranker; make groups to train on.",
 }
 MOVED = {
     "plan": "mrb run --dry-run --workers N [--price P]",
     "retrieve": "mrb candidates make --first-stage NAME",
     "submit": "mrb submission make",
+    "tracks": "mrb candidates sets",
     "validate": "mrb submission validate",
     "verify": "mrb submission verify",
 }

@@ -119,13 +119,39 @@ def add_score_file_options() -> Decorator:
     return decorate
 
 
+def add_gpu_option(help: str) -> Decorator:
+    """`--gpu ID`, as `gpu_id`; `mrb.evaluation.gpus.find_gpu` reads it."""
+    return click.option("--gpu", "gpu_id", metavar="ID", help=help)
+
+
+def add_candidate_set_option(help: str, default: str | None = None) -> Decorator:
+    """`--candidate-set NAME`, once, as `candidate_set`. Its old spelling `--track` answers with the new one."""
+
+    def refuse(_context: click.Context, _option: click.Parameter, given: str | None) -> None:
+        if given is not None:
+            raise MRBError(f"--track is now --candidate-set {given}")
+
+    def decorate(command: Function) -> Function:
+        command = click.option("--track", hidden=True, expose_value=False, callback=refuse)(command)
+        new = click.option(
+            "--candidate-set", metavar="NAME", default=default, show_default=default is not None, help=help
+        )
+        decorated: Function = new(command)
+        return decorated
+
+    return decorate
+
+
 def add_estimate_options(unit: str, help: str) -> Decorator:
-    """`--dry-run`, as `dry`, `--rate`, as `rates`, and `--price`."""
+    """`--dry-run`, as `dry`, `--rate`, as `rates`, `--gpu`, as `gpu_id`, and `--price`."""
 
     def decorate(command: Function) -> Function:
         rate = f"With --dry-run: {unit} per second of one worker; then no data or model is loaded. May be repeated."
-        price = "With --dry-run: price of one worker for an hour."
+        price = "With --dry-run: price of one worker for an hour. Default: that of --gpu."
         for option in (
+            add_gpu_option(
+                "With --dry-run: one worker has this GPU (rtx-4090, a100, h100, h200); rates are arithmetic."
+            ),
             click.option("--price", type=click.FloatRange(0), metavar="P", help=price),
             click.option("--rate", "rates", multiple=True, metavar="[TYPE=]N", help=rate),
             click.option("--dry-run", "dry", is_flag=True, help=help),
@@ -153,7 +179,8 @@ def parse_key_values(options: Iterable[str]) -> dict[str, str]:
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or not key.rpartition(".")[2].isidentifier():
-            raise MRBError(f"--set {redact_text(option)}: wanted KEY=VALUE, the key a Python name")
+            hint = "" if equals else "; the option that names a candidate set is --candidate-set"
+            raise MRBError(f"--set {redact_text(option)}: wanted KEY=VALUE, the key a Python name{hint}")
         if key in found:
             raise MRBError(f"--set {key}=...: given twice")
         found[key] = value

@@ -111,6 +111,7 @@ def command(
     fresh: bool,
     dry: bool,
     rates: tuple[str, ...],
+    gpu_id: str | None,
     price: float | None,
     rates_from: Path | None,
 ) -> None:
@@ -120,14 +121,14 @@ def command(
     """
     from mrb._util.terminal import find_screen
     from mrb.candidates.load import check_all_candidates
-    from mrb.candidates.set_lists import expand_sets, list_published, refuse_equal_folders
+    from mrb.candidates.set_lists import expand_sets, list_published, locate_made_set, refuse_equal_folders
     from mrb.evaluation.run import run
     from mrb.evaluation.spec import parse_shard, select_tasks
     from mrb.rerankers.model_address import announce_model
     from mrb.results.table import format_run
     from mrb.retrieval.own_lists import find_lists
 
-    need_dry_run(dry, rate=rates, rates_from=rates_from, price=price)
+    need_dry_run(dry, rate=rates, rates_from=rates_from, gpu=gpu_id, price=price)
     start = select_executor(executor, ClusterOptions(workers, gpus_per_worker, address), timeout)
     own = open_all_data(data)
     spec = select_tasks(suite_id, task_ids, types, depth, "raw" if raw_qrels else "cleaned", own)
@@ -135,7 +136,8 @@ def command(
     found: list[tuple[Path | None, dict[str, str]]]
     if dry and candidate_sets and candidates is None:  # an estimate fetches neither lists nor data
         for candidate_set in expand_sets(candidate_sets, spec.suite, spec.tasks):
-            list_published(candidate_set, spec.tasks)  # refuses a set that a task has no list in
+            if locate_made_set(candidate_set, spec.tasks) is None:
+                list_published(candidate_set, spec.tasks)  # refuses a set that a task has no list in
         found = [(None, {})] * len(sets)
     else:
         found = [find_lists(candidates, first_stage, spec.tasks, spec.depth, one) for one in sets]
@@ -163,12 +165,20 @@ def command(
     announce_model(model, spec.options)
     if dry:
         from mrb.evaluation.dry_run import report_dry_run
-        from mrb.evaluation.estimate import parse_rates, read_rates
+        from mrb.evaluation.estimate import assume_scoring, parse_rates, read_parameters, read_rates
+        from mrb.evaluation.gpus import find_gpu, load_gpus
 
-        if rates and rates_from is not None:
-            raise MRBError("give either --rate or --rates-from")
-        known = parse_rates(rates) if rates else None if rates_from is None else read_rates(rates_from)
-        source = "assumed (--rate)" if rates else f"those measured in {rates_from}"
+        if sum((bool(rates), rates_from is not None, gpu_id is not None)) > 1:
+            raise MRBError("give one of --rate, --rates-from and --gpu")
+        known, source = None, ""
+        if rates:
+            known, source = parse_rates(rates), "assumed (--rate)"
+        elif rates_from is not None:
+            known, source = read_rates(rates_from), f"those measured in {rates_from}"
+        elif gpu_id is not None:
+            gpu = find_gpu(gpu_id)
+            known, source = assume_scoring(read_parameters(model), gpu), f"arithmetic. {load_gpus().describe(gpu)}"
+            price = gpu.price if price is None else price
         screen = find_screen()
         for one in specs:
             if len(specs) > 1:

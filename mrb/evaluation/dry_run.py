@@ -91,7 +91,10 @@ def report_dry_run(
             types = ", ".join(dict.fromkeys(task.type for task in spec.tasks))
             raise MRBError(f"no rate for any of these tasks, which are of type {types}: --rate TYPE=N sets one")
         yield format_estimate(rows, "pairs", "scoring", workers, price, screen)
-        yield fold(f"Sizes are the registry's; rates are {source}. Neither data nor model was loaded. {ASSUMED}")
+        yield fold(
+            f"Sizes are the registry's; rates are {source.removesuffix('.')}. "
+            f"Neither data nor model was loaded. {ASSUMED}"
+        )
         yield fold("Memory is not known without loading the model.")
         return
     extents = examine(spec)

@@ -7,6 +7,7 @@ earlier run, or timed. What is not known is reported as unknown and never replac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +25,24 @@ from mrb._util.format import (
 from mrb.candidates.candidate_sets import (
     ITEM_KINDS,
     CandidateSet,
-    CandidateSets,
     Encoder,
+    Kind,
     list_published_sets,
     load_candidate_sets,
 )
 from mrb.data.task import TYPES, Task
 from mrb.data.task_filter import count_queries
 from mrb.errors import MRBError, ResultError, suggest_names
+from mrb.evaluation.gpus import Gpu, load_gpus
 from mrb.evaluation.spec import RunSpec
+from mrb.rerankers.known_models import find_known_models
+from mrb.rerankers.models import find_model
 from mrb.results.schema import RUN_FILE, read_run
 
 QUERY_BYTES, PAIR_BYTES = 34, 4
 """Bytes of a journal per query (head of the record and an id of about 16 characters) and per pair (a float32)."""
+LIST_BYTES = 8
+"""Most bytes of a candidate list per pair, as the embedded tasks' lists have them."""
 
 
 @dataclass(frozen=True)
@@ -209,21 +215,90 @@ def find_rate(rates: Rates, task: Task) -> Range | None:
     return rates.get(task.id, rates.get(task.type))
 
 
-def estimate_gpu_hours(track: CandidateSet, task: Task) -> float:
-    """Return the hours of one GPU for the task's list in a candidate set, by the assumptions in `tasks/tracks.toml`; 0
-    if its first stage uses no encoder."""
-    known = load_candidate_sets()
-    parts = track.first_stage(task).split("+")
-    return sum(_find_assumed_rate(known, one, task).seconds(task) for one in known.encoders if one.id in parts) / 3600
+def assume_encoding(first_stages: Mapping[str, str], gpu: Gpu) -> dict[str, EncodingRate]:
+    """Return the rates of first stages on a GPU by the arithmetic in `tasks/candidate_sets.toml`.
+
+    Args:
+        first_stages: The first stage of each task type, as after `--first-stage`.
+        gpu: The GPU.
+
+    Returns:
+        The rate for each type whose first stage needs a GPU; a fusion's encoders work one after the other.
+
+    Raises:
+        MRBError: Nothing is known of a first stage.
+    """
+    found = {}
+    for kind, name in first_stages.items():
+        seconds = [0.0, 0.0]
+        for one in _find_encoders(name):
+            for place, side in enumerate(kind.split("2")) if one.gpu else ():
+                seconds[place] += _assume_seconds(one, ITEM_KINDS[side], gpu)
+        if all(seconds):
+            found[kind] = EncodingRate(1 / seconds[0], 1 / seconds[1])
+    return found
 
 
-def _find_assumed_rate(known: CandidateSets, encoder: Encoder, task: Task) -> EncodingRate:
-    assumed = known.estimate
-    kinds = (ITEM_KINDS[side] for side in task.type.split("2"))
-    queries, documents = (
-        min(assumed.sustained_teraflops / encoder.teraflops[kind], assumed.most_per_second[kind]) for kind in kinds
-    )
-    return EncodingRate(queries, documents)
+def estimate_gpu_hours(chosen: CandidateSet, task: Task, gpu: Gpu) -> float:
+    """Return the hours of one GPU for the task's list in a candidate set (`assume_encoding`); 0 if it needs none."""
+    rate = assume_encoding({task.type: chosen.first_stage(task)}, gpu).get(task.type)
+    return 0.0 if rate is None else rate.seconds(task) / 3600
+
+
+def assume_scoring(parameters: float, gpu: Gpu) -> Rates:
+    """Return the pairs per second of a reranker on a GPU: sustained operations / (2 x parameters x tokens of a pair).
+
+    What an engine shares between pairs, and the patches of an image in a vision tower, are not in it.
+
+    Args:
+        parameters: Weights of the model, in 10^9.
+        gpu: The GPU.
+    """
+    known = load_gpus()
+    rates = {kind: known.sustain(gpu) / (2e-3 * parameters * known.tokens.pair(kind)) for kind in TYPES}
+    return {kind: Range(rate, rate) for kind, rate in rates.items()}
+
+
+def read_parameters(model: str) -> float:
+    """Return the 10^9 weights of an installed reranker, by its card.
+
+    Raises:
+        MRBError: No adapter has this name, or its card does not state the size of this model.
+    """
+    known = find_known_models().get(model.lower())
+    stated = next((entry.size for entry in find_model(model) if entry.role == "reranker"), "")
+    size = re.fullmatch(r"([\d.]+)([BM])", "" if known is not None and known.options else stated)
+    if size is None:
+        raise MRBError(f"--gpu: the number of weights of {model} is not known; give --rate, or neither to time it here")
+    return float(size[1]) / (1 if size[2] == "B" else 1000)
+
+
+def describe_list_disk(tasks: Sequence[Task], first_stages: Mapping[str, str], depth: int) -> str:
+    """Return in a line what the disk holds when the tasks' lists are made, beside vectors.
+
+    Raises MRBError as `assume_encoding` does.
+    """
+    index = pairs = 0
+    for task in tasks:
+        index += sum(one.index_bytes for one in _find_encoders(first_stages[task.type])) * task.size.documents
+        pairs += task.size.queries * min(depth, task.size.documents)
+    indexes = f"indexes of {format_size(index / 1e9)}, " if index else ""
+    return f"disk: {indexes}lists of at most {format_size(LIST_BYTES * pairs / 1e9)}, and the download"
+
+
+def _find_encoders(first_stage: str) -> list[Encoder]:
+    known = {one.id: one for one in load_candidate_sets().encoders}
+    for part in first_stage.split("+"):
+        if part not in known:
+            raise MRBError(
+                f"what first stage {part} takes is not known ({', '.join(known)} are): omit --gpu, or give --rate"
+            )
+    return [known[part] for part in first_stage.split("+")]
+
+
+def _assume_seconds(encoder: Encoder, kind: Kind, gpu: Gpu) -> float:
+    arithmetic = encoder.teraflops[kind] / load_gpus().sustain(gpu)
+    return max(arithmetic, 1 / load_candidate_sets().most_per_second[kind])
 
 
 def _download(task: Task) -> float | None:

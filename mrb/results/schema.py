@@ -367,8 +367,8 @@ def check_registry(result: Result, where: str, definition: Task | None = None) -
     listed = find_published_list(result.candidates.track, task.id)
     if listed is not None and listed.sha256 not in (None, result.candidates.sha256):
         raise ResultError(
-            f"{where}: scored on candidates {result.candidates.sha256}; the list of candidate set {listed.track} is "
-            f"published with {listed.sha256}"
+            f"{where}: scored on candidates {result.candidates.sha256}; the list of candidate set "
+            f"{listed.candidate_set} is published with {listed.sha256}"
         )
     if (uncovered := result.reranker.inputs.find_uncovered(task)) is not None:
         raise ResultError(f"{where}: task {task.id} is not covered: {uncovered}")

@@ -51,7 +51,7 @@ def load_first_stage(
         The retriever. The caller must pass it to `close_retriever`.
 
     Raises:
-        AdapterError: A name is unknown or repeated, an option is invalid, or workers are given for no encoder.
+        AdapterError: A name is unknown or repeated, or an option is invalid.
     """
     parts = name.split("+")
     if len(set(parts)) != len(parts):
@@ -65,8 +65,6 @@ def load_first_stage(
         for retriever in retrievers:
             close_retriever(retriever)
         raise
-    if elsewhere and not any(isinstance(retriever, Dense) for retriever in retrievers):
-        raise AdapterError(f"{name} searches by itself, in one process; omit --workers")
     return retrievers[0] if len(retrievers) == 1 else Fusion(retrievers)
 
 
@@ -99,18 +97,23 @@ def _split_options(name: str, parts: Sequence[str], options: Mapping[str, str]) 
 
 def collect_dense(retriever: Retriever) -> list[Dense]:
     """Return the dense retrievers among the retriever and its fused parts."""
-    parts = retriever.retrievers if isinstance(retriever, Fusion) else (retriever,)
-    return [part for part in parts if isinstance(part, Dense)]
+    return [part for part in _list_parts(retriever) if isinstance(part, Dense)]
 
 
 def describe_retriever(retriever: Retriever) -> dict[str, Any]:
-    """Return the manifest's description of a retriever: an encoder's identity, or those of the fused retrievers."""
-    if isinstance(retriever, Dense):
-        return retriever.identity
-    if not collect_dense(retriever):
-        return {}
-    assert isinstance(retriever, Fusion)
-    return {"retrievers": [describe_retriever(part) or _describe_search(part) for part in retriever.retrievers]}
+    """Return the manifest's description of a retriever: its identity, or those of the fused retrievers."""
+    found = [part.identity if isinstance(part, Dense) else _describe_search(part) for part in _list_parts(retriever)]
+    return {"retrievers": found} if isinstance(retriever, Fusion) else found[0]
+
+
+def states_identity(retriever: Retriever) -> bool:
+    """Return whether every retriever states what decides its lists: an encoder does, another by its `version`."""
+    parts = _list_parts(retriever)
+    return all(isinstance(part, Dense) or _describe_search(part)["version"] is not None for part in parts)
+
+
+def _list_parts(retriever: Retriever) -> tuple[Retriever, ...]:
+    return retriever.retrievers if isinstance(retriever, Fusion) else (retriever,)
 
 
 def _describe_search(retriever: Retriever) -> dict[str, Any]:
@@ -129,7 +132,7 @@ def close_retriever(retriever: Retriever) -> None:
         part.close()
 
 
-def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int, track: str) -> Candidates:
+def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int, candidate_set: str) -> Candidates:
     """Build a task's candidate list.
 
     Self-matches by the task's rules are removed before the cut at `depth`, so they take no place in the list. Positives
@@ -140,13 +143,13 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
         retriever: The first stage.
         name: The name of the first stage in the list's provenance.
         depth: The largest number of candidates per query.
-        track: The candidate set in the provenance.
+        candidate_set: The candidate set in the provenance.
 
     Raises:
         CandidatesError: The retriever takes fewer images of an item than the task has, skips a query or breaks its
             contract, or the named candidate set requires another first stage or depth.
     """
-    check_candidate_set(track, name, depth, data.task, f"task {data.task.id}")
+    check_candidate_set(candidate_set, name, depth, data.task, f"task {data.task.id}")
     if (reason := check_images(retriever, data)) is not None:
         raise CandidatesError(f"task {data.task.id}: first stage {name}: {reason}")
     selves = find_self_matches(data)
@@ -156,7 +159,7 @@ def make_candidates(data: TaskData, retriever: Retriever, name: str, depth: int,
     call = nullcontext if collect_dense(retriever) else guard_adapter_call
     found = _check_order(data, name, searched, call)
     return build_candidates(
-        make_provenance(data.task, name, depth, track),
+        make_provenance(data.task, name, depth, candidate_set),
         (cut_list(hit, selves.get(hit[0], frozenset()), depth) for hit in found),
     )
 

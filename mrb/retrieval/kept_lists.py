@@ -20,7 +20,7 @@ from mrb.data.task_data import TaskData
 from mrb.errors import AdapterError, MRBError
 from mrb.retrieval.dense import Dense
 from mrb.retrieval.encoding import CHECKED, TOLERANCE
-from mrb.retrieval.first_stage import collect_dense, describe_retriever
+from mrb.retrieval.first_stage import collect_dense, describe_retriever, states_identity
 from mrb.retrieval.fusion import Fusion
 from mrb.retrieval.retriever import Float32, Retriever
 
@@ -94,11 +94,11 @@ def load_kept_list(
     """Return the list in `path` if building it again would give the same manifest. Its pairs are not verified yet.
 
     Returns None if the manifest differs, a file is missing or damaged, more than `allowed` items have failed, or there
-    is no pair to verify. What a retriever without an encoder does not state cannot be compared: its lists are not
-    reused.
+    is no pair to verify. A list of a retriever without an encoder is reused if the retriever states a `version`; it has
+    no pairs to verify.
     """
     manifest_path = path.with_suffix(".manifest.json")
-    if not collect_dense(retriever) or not manifest_path.is_file() or not path.is_file():
+    if not states_identity(retriever) or not manifest_path.is_file() or not path.is_file():
         return None
     try:
         manifest = read_json(manifest_path)
@@ -109,6 +109,8 @@ def load_kept_list(
             return None
         if manifest != _describe_list(made, candidates.sha256, retriever, options, failed):
             return None
+        if not collect_dense(retriever):
+            return KeptList(path, candidates, "", [], {})
         lists = list(candidates.lists())
         if isinstance(retriever, Dense):
             query_id, doc_ids, values = lists[0]

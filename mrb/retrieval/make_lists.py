@@ -11,10 +11,12 @@ from pathlib import Path
 from mrb._util.files import write_json
 from mrb._util.redact import hide_secrets
 from mrb.candidates.candidate_sets import STANDARD_SET, check_candidate_set, lookup_candidate_set
-from mrb.candidates.lists import make_provenance, write_parquet, write_trec
+from mrb.candidates.judgement_packs import PACK_SUFFIX, build_pack, is_packed, write_pack
+from mrb.candidates.lists import Candidates, check_ids, make_provenance, read_parquet, write_parquet, write_trec
 from mrb.data.load import load_task_data
 from mrb.data.task import Task
-from mrb.errors import CandidatesError, MRBError, ResultError, to_one_line
+from mrb.data.task_data import TaskData
+from mrb.errors import AdapterError, CandidatesError, MRBError, ResultError, to_one_line
 from mrb.retrieval.candidate_stats import format_counts, format_quality, measure_quality
 from mrb.retrieval.failures import Failures
 from mrb.retrieval.first_stage import StartEncoder, close_retriever, collect_dense, load_first_stage, make_candidates
@@ -29,16 +31,17 @@ logger = logging.getLogger(__name__)
 class ListOptions:
     """Options of `mrb candidates make`.
 
-    `first_stage` and `track` default to those of the named candidate set, then of the task's published list. `options`
-    are those of the named first stage. `work` is the folder of vectors, `search` is what searches them, `start` starts
-    workers that encode, and `allow_failures` is the number of items of a task that may fail to encode.
+    `first_stage` and `candidate_set` default to those of the named candidate set, then of the task's published list.
+    `options` are those of the named first stage, or `NAME.KEY` of those of the set. `work` is the folder of vectors,
+    `search` is what searches them, `start` starts workers that encode, and `allow_failures` is the number of items of a
+    task that may fail to encode. `pack` writes the judgement pack of each list.
     """
 
     out: Path
     depth: int
     first_stage: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    track: str | None = None
+    candidate_set: str | None = None
     work: Path | None = None
     search: BackendName = "auto"
     start: StartEncoder | None = None
@@ -46,12 +49,13 @@ class ListOptions:
     fresh: bool = False
     keep_embeddings: bool = False
     trec: bool = False
+    pack: bool = False
 
     def first_stage_of(self, task: Task) -> str:
         """Return the name of the task's first stage. CandidatesError if there is none."""
         if self.first_stage is not None:
             return self.first_stage
-        if (named := lookup_candidate_set(self.track)) is not None:
+        if (named := lookup_candidate_set(self.candidate_set)) is not None:
             return named.first_stage(task)
         if task.candidates is None:
             raise CandidatesError(
@@ -59,9 +63,17 @@ class ListOptions:
             )
         return task.candidates.first_stage
 
-    def track_of(self, task: Task) -> str:
+    def candidate_set_of(self, task: Task) -> str:
         """Return the candidate set that the task's list names."""
-        return self.track or (task.candidates.track if task.candidates else STANDARD_SET)
+        return self.candidate_set or (task.candidates.track if task.candidates else STANDARD_SET)
+
+    def options_of(self, name: str) -> Mapping[str, str]:
+        """Return the options of a first stage, in the form that `load_first_stage` takes."""
+        if self.first_stage is not None:
+            return self.options
+        parts = name.split("+")
+        own = {key: value for key, value in self.options.items() if key.rpartition(".")[0] in parts}
+        return own if len(parts) > 1 else {key.rpartition(".")[2]: value for key, value in own.items()}
 
 
 class ListMaker:
@@ -69,7 +81,7 @@ class ListMaker:
 
     Raises:
         CandidatesError: A task has no first stage, or the candidate set requires another first stage or depth.
-        AdapterError: A first stage cannot be loaded.
+        AdapterError: A first stage cannot be loaded, an option belongs to none, or workers are given for no encoder.
         MRBError: The package that is to search is not installed.
     """
 
@@ -80,11 +92,21 @@ class ListMaker:
         self._failures = Failures(options.allow_failures)
         names = {task.id: options.first_stage_of(task) for task in tasks}
         for task in tasks:
-            check_candidate_set(options.track or "", names[task.id], options.depth, task, f"task {task.id}")
+            check_candidate_set(options.candidate_set or "", names[task.id], options.depth, task, f"task {task.id}")
+        parts = sorted({part for name in names.values() for part in name.split("+")})
+        for key in options.options if options.first_stage is None else ():
+            if key.rpartition(".")[0] not in parts:
+                raise AdapterError(
+                    f"--set {key}=...: say whose option it is: --set {parts[0]}.{key}=... "
+                    f"(there are {', '.join(parts)})"
+                )
         self._names = names
         self._loaded: dict[str, Retriever] = {}
         for name in names.values():
             self._load(name)
+        if options.start is not None and not any(collect_dense(one) for one in self._loaded.values()):
+            self.close()
+            raise AdapterError(f"{', '.join(self._loaded)} searches by itself, in one process; omit --workers")
 
     def make_all(self) -> Iterator[str]:
         """Make the list of each task; yield what to say of it. A task that cannot be done does not end the others.
@@ -94,7 +116,9 @@ class ListMaker:
                 be written, is raised as it is.
         """
         missing: dict[str, MRBError] = {}
-        for task in self.tasks:
+        for number, task in enumerate(self.tasks, start=1):
+            if len(self.tasks) > 1:
+                logger.info(f"{number} of {len(self.tasks)}: {task.id}, {self._names[task.id]}")
             try:
                 yield self.make(task)
             except ResultError:
@@ -134,34 +158,50 @@ class ListMaker:
         if name not in self._loaded:
             chosen = self.options
             self._loaded[name] = load_first_stage(
-                name, chosen.options, folder=chosen.work, elsewhere=chosen.start, failures=self._failures
+                name, chosen.options_of(name), folder=chosen.work, elsewhere=chosen.start, failures=self._failures
             )
         return self._loaded[name]
 
     def _make(self, task: Task, name: str, retriever: Retriever) -> str:
-        options, failures = self.options, self._failures
+        options, failures, chosen = self.options, self._failures, self.options.options_of(name)
         failures.items.clear()
         path = options.out / f"{task.id}.parquet"
-        made = make_provenance(task, name, options.depth, options.track_of(task))
+        made = make_provenance(task, name, options.depth, options.candidate_set_of(task))
         for dense in collect_dense(retriever):
             dense.fresh, dense.backend = options.fresh, options.search
         lines = []
+        data: TaskData | None = None
         # Encoding a suite takes days, so a killed command does not start again at its first task.
-        loaded = None if options.fresh else load_kept_list(path, made, retriever, options.options, failures.allowed)
+        loaded = None if options.fresh else load_kept_list(path, made, retriever, chosen, failures.allowed)
         if loaded is not None:
-            loaded.verify(load_task_data(task), retriever)
+            if loaded.scores:
+                data = load_task_data(task)
+                loaded.verify(data, retriever)
             candidates = loaded.candidates
             lines.append(f"{path}  is there already, made by this command; remove it to make it again")
         else:
             data = load_task_data(task)
             candidates = make_candidates(data, retriever, name, options.depth, made.track)
-            record = make_manifest(data, candidates, retriever, options.options, failures.items)
+            record = make_manifest(data, candidates, retriever, chosen, failures.items)
             write_parquet(candidates, path)
             write_json(path.with_suffix(".manifest.json"), record)
+            check_ids(read_parquet(path), data.queries.rows, data.corpus.rows, str(path))
             measures = format_quality(measure_quality(candidates, data, options.depth), options.depth)
             lines.append(f"{path}  {name}  {format_counts(candidates)}  {measures}")
             for kind, ids in failures.items.items():
                 lines.append(f"  {len(ids)} {kind} could not be encoded and are left out; the manifest names them")
         if options.trec:
             write_trec(candidates, path.with_suffix(".trec"))
-        return "\n".join([*lines, f"  sha256 {candidates.sha256}"])
+        lines.append(f"  sha256 {candidates.sha256}")
+        if options.pack and not is_packed(path, task, candidates.sha256):
+            lines += self._pack(data or load_task_data(task), candidates, path.with_suffix(PACK_SUFFIX))
+        return "\n".join(lines)
+
+    def _pack(self, data: TaskData, candidates: Candidates, path: Path) -> list[str]:
+        """Write the judgement pack beside the list. Return why there is none, if the list cannot have one."""
+        try:
+            pack = build_pack(data, candidates)
+        except CandidatesError as error:
+            return [f"  no judgement pack: {error}"]
+        write_pack(pack, path)
+        return []

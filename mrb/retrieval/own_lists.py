@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from mrb.candidates.own_lists import TRACK, locate_made_lists
+from mrb.candidates.own_lists import OWN_SET, locate_made_lists
 from mrb.candidates.pull_lists import find_local_lists
 from mrb.candidates.set_lists import describe_unverified, find_set_lists
 from mrb.data.task import Task, is_registered
@@ -60,7 +60,7 @@ def make_own_lists(tasks: Sequence[Task], first_stage: str, depth: int) -> Path:
                 f"`mrb candidates make --first-stage {first_stage} --task {task.id}` and name it with --candidates"
             )
     out = locate_made_lists(tasks, first_stage, depth)
-    maker = ListMaker(tasks, ListOptions(out=out, depth=depth, first_stage=first_stage, track=TRACK))
+    maker = ListMaker(tasks, ListOptions(out=out, depth=depth, first_stage=first_stage, candidate_set=OWN_SET))
     with close_after(maker.close):
         for text in maker.make_all():
             logger.info(text)

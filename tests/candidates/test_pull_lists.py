@@ -53,6 +53,7 @@ def test_what_is_pushed_is_what_is_pulled(
     assert at == sorted(at)
     files = hub.repositories["org/lists", commit]
     names = {f"first/{task}.parquet" for task in TASKS} | {f"first/{TASKS[0]}.manifest.json"}
+    names |= {f"first/{task}.judgements" for task in TASKS} | {"first/README.md"}
     assert set(files) - {".gitattributes"} == names
 
     elsewhere = {"HF_HOME": str(tmp_path / "hf2"), "MRB_CACHE": str(tmp_path / "mrb2")}
@@ -165,9 +166,11 @@ def test_offline_a_commit_or_a_branch_asked_before_is_enough(hub: Hub, mrb: Mrb,
 
 def test_a_branch_moves_and_a_commit_does_not(hub: Hub, mrb: Mrb, pushed: str, tmp_path: Path) -> None:
     first = mrb("candidates", "pull", f"{PLACE}/first", "--task", TASKS[0])
-    made = mrb("candidates", "make", "--task", TASKS[0], "--first-stage", "bm25", "--depth", "10", "--track", "tried")
+    made = mrb(
+        "candidates", "make", "--task", TASKS[0], "--first-stage", "bm25", "--depth", "10", "--candidate-set", "tried"
+    )
     assert made.returncode == 0, made.stderr
-    assert mrb("candidates", "push", "candidates", f"{PLACE}/first", env=LOGGED_IN).returncode == 0
+    assert mrb("candidates", "push", "candidates/tried", f"{PLACE}/first", env=LOGGED_IN).returncode == 0
     later = hub.branches["org/lists", "main"]
     assert later != pushed and f"first/{TASKS[1]}.parquet" in hub.repositories["org/lists", later]
     second = mrb("candidates", "pull", f"{PLACE}/first", "--task", TASKS[0])
@@ -338,7 +341,7 @@ from mrb.candidates.candidate_sets import PublishedList
 commit, task, sha256, track = sys.argv[1:]
 about = {"task": task, "repository": "org/lists", "commit": commit, "folder": "first"}
 try:
-    (found,) = pull_published([PublishedList(track=track, sha256=sha256, **about)])
+    (found,) = pull_published([PublishedList(candidate_set=track, sha256=sha256, **about)])
     print(found.lists[task].sha256)
 except CandidatesError as error:
     print("refused:", error)
@@ -361,7 +364,8 @@ from mrb.candidates.candidate_sets import PublishedList, PublishedLists
 from mrb.candidates.judgement_packs import find_pack
 from mrb.errors import CandidatesError
 commit, task, sha256, pack = sys.argv[1:]
-one = PublishedList(track="tried", task=task, repository="org/lists", commit=commit, sha256=sha256, pack_sha256=pack)
+about = {"candidate_set": "tried", "task": task, "repository": "org/lists", "commit": commit}
+one = PublishedList(**about, sha256=sha256, pack_sha256=pack)
 pull_packs.load_published_lists = lambda: PublishedLists(schema_version=1, lists=(one,))
 try:
     print(find_pack(task, pull_packs.find_local_packs(None), sha256))

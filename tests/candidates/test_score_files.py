@@ -182,7 +182,9 @@ def data() -> TaskData:
 
 
 def imported(data: TaskData, scores: Any, depth: int = 2, **options: Any) -> Candidates:
-    return import_candidates(data, scores, first_stage="theirs", depth=depth, track="open", **options).candidates
+    return import_candidates(
+        data, scores, first_stage="theirs", depth=depth, candidate_set="open", **options
+    ).candidates
 
 
 def test_lists_are_ordered_by_score_and_cut(data: TaskData) -> None:
@@ -231,7 +233,7 @@ def test_a_wrong_document_is_named_with_its_line(data: TaskData, tmp_path: Path)
 def test_what_is_let_through_is_counted(data: TaskData) -> None:
     scores = {"q0": SCORES["q0"], "q7": {"nowhere": 1.0}}
     found = import_candidates(
-        data, scores, first_stage="t", depth=3, track="open", allow_missing=True, skip_unknown=True
+        data, scores, first_stage="t", depth=3, candidate_set="open", allow_missing=True, skip_unknown=True
     )
     assert (found.missing, found.skipped, found.shorter) == (1, 1, 0)
     assert found.candidates.query_ids == ("q0",)
@@ -245,7 +247,7 @@ def test_a_depth_that_no_list_reaches_is_refused(data: TaskData) -> None:
 @pytest.mark.parametrize("name", ["", "two words", "-x", "a\nb", "a/../b"])
 def test_a_first_stage_needs_a_plain_name(data: TaskData, name: str) -> None:
     with pytest.raises(CandidatesError, match="first stage"):
-        import_candidates(data, SCORES, first_stage=name, depth=2, track="open")
+        import_candidates(data, SCORES, first_stage=name, depth=2, candidate_set="open")
 
 
 def test_a_list_that_mrb_wrote_comes_back_with_its_hash(data: TaskData, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_table_of_hakari_is_read_and_its_safeguard_left_out(tmp_path: Path) ->
     types = pa.schema([("query-id", pa.string()), ("corpus-ids", pa.list_(pa.string()))])
     pq.write_table(pa.table(rows, schema=types), tmp_path / "NanoX-00000-of-00001.parquet")
     scores = read_scores(tmp_path / "NanoX-00000-of-00001.parquet")
-    made = import_candidates(data, scores, first_stage="reranking_hybrid", depth=2, track="hakari").candidates
+    made = import_candidates(data, scores, first_stage="reranking_hybrid", depth=2, candidate_set="hakari").candidates
     assert made.get("q0")[0] == ["d2", "d0"]
 
 

@@ -97,7 +97,7 @@ def test_what_needs_the_data_asks_for_it(elsewhere: Callable[..., Done], shop: P
     done = elsewhere("recompute", "runs/surface", "--data", shop / "shop")
     assert done.stdout == "shop: identical\n", done.stderr
     assert "shop: t2it, 50 queries, 300 documents (100 with images)\n" in done.stderr
-    listed = ("--first-stage", "colour-words", "--depth", "25", "--track", "own", "--out", "lists")
+    listed = ("--first-stage", "colour-words", "--depth", "25", "--candidate-set", "own", "--out", "lists")
     assert elsewhere("candidates", "make", "--task", "mini-flag-t2i", *listed).returncode == 0
     done = elsewhere("run", "--model", "surface", "--task", "mini-flag-t2i", "--candidates", "lists")
     assert "shop: its scores are kept, but not checked: its data was not given: give --data FOLDER, or" in done.stderr

@@ -175,10 +175,12 @@ def mrb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
 def test_a_suite_goes_on_past_a_task_that_cannot_be_done(mrb: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     tasks = ["mini-faq-t2t", "mini-emoji-i2i", "mini-flag-t2it"]
     arguments = [word for task in tasks for word in ("--task", task)]
-    code, told = mrb("candidates", "make", "--first-stage", "bm25", *arguments, "--depth", "5", "--track", "mine")
+    code, told = mrb(
+        "candidates", "make", "--first-stage", "bm25", *arguments, "--depth", "5", "--candidate-set", "mine"
+    )
     assert code == 2 and f"1 of 3 tasks have no list: {tasks[1]}; why: " in told.splitlines()[-1]
     assert "BM25 needs text" in told.splitlines()[-1]
-    assert {path.stem for path in (tmp_path / "candidates").glob("*.parquet")} == {tasks[0], tasks[2]}
+    assert {path.stem for path in (tmp_path / "candidates" / "mine").glob("*.parquet")} == {tasks[0], tasks[2]}
 
 
 def test_lost_documents_are_named_in_the_manifest_and_the_list_is_not_made_again(

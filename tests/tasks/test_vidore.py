@@ -37,7 +37,7 @@ def test_tasks_and_lists_are_those_of_mteb() -> None:
     assert hash_json(list(suite.tasks)) == "a2700657e7c5d4e797bbdac4aa5a36b178dd0a4c59ce6212db2c5d4a8dc2e1df"  # frozen
     assert suite.candidate_sets == tuple(FIRST_STAGES) and suite.depth == 50 and suite.track is None
     assert [task.id for task in found] == [f"vidore3-{domain}" for domain in DOMAINS]
-    published = {(one.task, one.track): one for one in load_published_lists().lists}
+    published = {(one.task, one.candidate_set): one for one in load_published_lists().lists}
     assert len(published) == 32
     for task, (domain, (questions, pages, judged, commits)) in zip(found, DOMAINS.items(), strict=True):
         word = "".join(part.title() for part in domain.split("-"))
@@ -59,7 +59,7 @@ def mrb(
 ) -> Iterator[Callable[..., tuple[Path, str, str]]]:
     """`mrb(*words)`: a command against a Hub that has all 32 repositories; returns its folder and what it said."""
     files = {
-        (one.repository, one.commit): build_reranking(one.track, one.task.removeprefix("vidore3-"))
+        (one.repository, one.commit): build_reranking(one.candidate_set, one.task.removeprefix("vidore3-"))
         for one in load_published_lists().lists
     }
     folder = tmp_path_factory.mktemp("vidore")

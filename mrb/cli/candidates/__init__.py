@@ -10,6 +10,7 @@ from mrb.cli.candidates.hub import pull, push
 from mrb.cli.candidates.import_lists import import_lists
 from mrb.cli.candidates.make import make
 from mrb.cli.candidates.pack import pack
+from mrb.cli.candidates.sets import sets
 from mrb.cli.candidates.show import show
 
 
@@ -18,5 +19,5 @@ def command() -> None:
     """Make, show, check, import, export, pack and share first-stage lists."""
 
 
-for one in (check, export, import_lists, make, pack, pull, push, show):
+for one in (check, export, import_lists, make, pack, pull, push, sets, show):
     command.add_command(one)

@@ -22,31 +22,35 @@ logger = logging.getLogger(__name__)
 @click.argument("address", metavar="hf://datasets/ORG/NAME[/FOLDER]")
 @click.option("--private", is_flag=True, help="Make the data set private; refused if it is there and public.")
 def push(lists: Path, address: str, private: bool) -> None:
-    """Put lists into a data set of the Hub, as <task>.parquet, all in one commit.
+    """Put lists into a data set of the Hub, as <task>.parquet, all in one commit, those of a FOLDER with a card.
 
-    Each is first read whole and found to be right for its task. The token is the one that the Hub's own tools use:
-    `hf auth login`, or HF_TOKEN.
+    The card is written to FOLDER/README.md, unless a README.md of your own is there. Each list is first read whole and
+    found to be right for its task. The token is the one that the Hub's own tools use: `hf auth login`, or HF_TOKEN.
     """
+    from mrb.candidates.list_card import write_card, write_entries
     from mrb.candidates.push_lists import find_lists, push_lists
     from mrb.hub.address import parse_address
 
     target = parse_address(address)
     found = find_lists(lists)
     logger.info(f"{target}: {len(found)} lists, {sum(one.path.stat().st_size for one in found) / 1e6:,.2f} MB to send")
-    pushed = push_lists(found, target, private=private)
+    card = write_card(lists, found, target) if lists.is_dir() else None
+    pushed = push_lists(found, target, private=private, card=card)
     click.echo(_table(one.about for one in found))
     click.echo(f"pushed: {pushed}")
+    if lists.is_dir() and (entries := write_entries(lists, found, pushed)) is not None:
+        click.echo(f"entries for MRB's tasks/published_lists.toml: {entries}")
 
 
 @click.command()
-@click.argument("source", metavar="hf://datasets/ORG/NAME[@REVISION][/FOLDER]|TRACK")
+@click.argument("source", metavar="hf://datasets/ORG/NAME[@REVISION][/FOLDER]|SET")
 @add_task_option("The list of this task; may be repeated. Default: all.")
 @add_out_option(help="Copy the lists into this folder too.")
 def pull(source: str, task_ids: tuple[str, ...], out: Path | None) -> None:
     """Fetch lists from the Hub at a commit, and check each: content, task, definition, data revision, candidate set.
 
     They stay in MRB's cache, where `mrb run --candidates` finds them under the address that is printed, without network
-    too. TRACK means the published lists of a candidate set (`mrb tracks`). Killed, the same command continues.
+    too. SET means the published lists of a candidate set (`mrb candidates sets`). Killed, the same command continues.
     """
     from mrb.candidates.candidate_sets import find_candidate_set, find_published_lists
     from mrb.candidates.pull_lists import copy_list, pull_lists, pull_published
@@ -86,7 +90,7 @@ def _table(lists: Iterable[ListInfo]) -> str:
     from mrb._util.format import format_table
     from mrb._util.terminal import find_screen
 
-    rows = [("task", "first stage", "track", "depth", "lists", "pairs", "sha256")]
+    rows = [("task", "first stage", "set", "depth", "lists", "pairs", "sha256")]
     for about in lists:
         made = about.provenance
         numbers = (str(made.depth), f"{about.queries:,}", f"{about.pairs:,}")

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mrb.cli.options import add_depth_option, add_out_option, add_score_file_options, add_single_task_option
+from mrb.cli.options import (
+    add_candidate_set_option,
+    add_depth_option,
+    add_out_option,
+    add_score_file_options,
+    add_single_task_option,
+)
 
 if TYPE_CHECKING:
     from mrb.candidates.score_files import Format
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 @add_single_task_option("The task that the lists are for.", required=True)
 @click.option("--first-stage", required=True, metavar="NAME", help="What made the lists; recorded in the result.")
 @add_depth_option("Documents per query.", default=100)
-@click.option("--track", metavar="NAME", default="imported", show_default=True, help="Recorded in the list.")
+@add_candidate_set_option("Recorded in the list.", default="imported")
 @add_score_file_options()
 @click.option("--allow-missing", is_flag=True, help="Let queries of the task be without candidates.")
 @click.option("--skip-unknown", is_flag=True, help="Leave out queries that the task does not judge.")
@@ -28,7 +34,7 @@ def import_lists(
     task_id: str,
     first_stage: str,
     depth: int,
-    track: str,
+    candidate_set: str,
     form: Format | None,
     subset: str | None,
     split: str | None,
@@ -59,7 +65,7 @@ def import_lists(
         scores,
         first_stage=first_stage,
         depth=depth,
-        track=track,
+        candidate_set=candidate_set,
         allow_missing=allow_missing,
         skip_unknown=skip_unknown,
         source=file if file.is_file() else None,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mrb.candidates.set_lists import LISTS_FOLDER
 from mrb.cli.executor import add_cluster_options, select_encoder
 from mrb.cli.options import (
+    add_candidate_set_option,
     add_depth_option,
     add_estimate_options,
     add_out_option,
@@ -46,16 +48,14 @@ PROBED = (
     help="Installed retriever, my_retriever(.py), or several joined by +. Default: that of the candidate set, else "
     "of the task's published list.",
 )
-@set_option("An option of the first stage, of several as NAME.KEY=VALUE; may be repeated.")
+@set_option("An option of the first stage, of several or of a set's as NAME.KEY=VALUE; may be repeated.")
 @add_task_option("Make the list of this task; may be repeated.")
 @add_suite_option("Make the lists of all tasks of this suite.")
 @add_depth_option("Documents per query.", default=100)
-@click.option(
-    "--track",
-    metavar="NAME",
-    help="A candidate set (`mrb tracks`) or your own name. Default: the task's, else standard.",
+@add_candidate_set_option(
+    "A candidate set (`mrb candidates sets`) or your own name. Default: the task's, else standard."
 )
-@add_out_option("candidates")
+@add_out_option(help="Folder of the lists. Default: candidates, with --candidate-set NAME candidates/NAME.")
 @click.option("--trec", is_flag=True, help="Also write a TREC run file beside each list.")
 @click.option("--work", type=folder_type(), help="Folder of embeddings. Default: MRB's cache.")
 @click.option(
@@ -87,8 +87,8 @@ def make(
     task_ids: tuple[str, ...],
     suite_id: str | None,
     depth: int,
-    track: str | None,
-    out: Path,
+    candidate_set: str | None,
+    out: Path | None,
     trec: bool,
     work: Path | None,
     search: BackendName,
@@ -101,9 +101,11 @@ def make(
     keep_embeddings: bool,
     dry: bool,
     rates: tuple[str, ...],
+    gpu_id: str | None,
     price: float | None,
 ) -> None:
-    """Search each task's corpus and write <task>.parquet and <task>.manifest.json.
+    """Fetch each task's data, search its corpus, check the list and write it as <task>.parquet, with its manifest and
+    its judgement pack. `mrb run --candidate-set` and `mrb candidates push` take the folder.
 
     Killed at any moment, the same command continues after the last list, or shard of embeddings or postings, that was
     written. A task that fails does not stop the others: the last line names the tasks without a list.
@@ -111,15 +113,14 @@ def make(
     from mrb.retrieval.make_lists import ListMaker, ListOptions
 
     tasks = find_tasks(task_ids, suite_id)
-    if options and first_stage is None:
-        raise CandidatesError("--set needs --first-stage, whose options it sets")
-    need_dry_run(dry, rate=rates, price=price)
+    need_dry_run(dry, rate=rates, gpu=gpu_id, price=price)
+    folder = out or LISTS_FOLDER / (candidate_set or "")
     chosen = ListOptions(
-        out=out,
+        out=folder,
         depth=depth,
         first_stage=first_stage,
         options=parse_key_values(options),
-        track=track,
+        candidate_set=candidate_set,
         work=work,
         search=search,
         start=select_encoder(executor, ClusterOptions(workers, gpus_per_worker, address)),
@@ -127,36 +128,66 @@ def make(
         fresh=fresh,
         keep_embeddings=keep_embeddings,
         trec=trec,
+        pack=True,
     )
     if dry:
-        _estimate(tasks, chosen, rates, workers or 1, price)
+        _estimate(tasks, chosen, rates, workers or 1, gpu_id, price)
         return
     maker = ListMaker(tasks, chosen)
     with close_after(maker.close):
         for text in maker.make_all():
             click.echo(text)
+    if candidate_set is not None and len(tasks) > 1:
+        click.echo(f"{len(tasks)} lists of candidate set {candidate_set}: {folder}")
 
 
 def _estimate(
-    tasks: Sequence[Task], options: ListOptions, rates: Sequence[str], workers: int, price: float | None
+    tasks: Sequence[Task],
+    options: ListOptions,
+    rates: Sequence[str],
+    workers: int,
+    gpu_id: str | None,
+    price: float | None,
 ) -> None:
     from mrb._util.format import fold_text
     from mrb._util.terminal import find_screen
-    from mrb.evaluation.estimate import EncodingRate, estimate_lists, format_estimate, parse_rates
+    from mrb.evaluation.estimate import (
+        EncodingRate,
+        assume_encoding,
+        describe_list_disk,
+        estimate_lists,
+        format_estimate,
+        parse_rates,
+    )
+    from mrb.evaluation.gpus import find_gpu, load_gpus
     from mrb.retrieval.exact_search import describe_vectors
 
-    rows = []
+    if rates and gpu_id is not None:
+        raise CandidatesError("give either --rate or --gpu")
+    rows, disk, screen = [], "", find_screen()
     if rates:
         known = {kind: EncodingRate(rate.low, rate.low) for kind, rate in parse_rates(rates).items()}
-        rows = estimate_lists(tasks, options.depth, known)
+        rows, told = estimate_lists(tasks, options.depth, known), ASSUMED
+    elif gpu_id is not None:
+        gpu = find_gpu(gpu_id)
+        stages: dict[str, str] = {task.type: options.first_stage_of(task) for task in tasks}
+        rows = estimate_lists(tasks, options.depth, assume_encoding(stages, gpu))
+        disk = describe_list_disk(tasks, stages, options.depth)
+        price = gpu.price if price is None else price
+        told = (
+            f"Sizes are the registry's. {load_gpus().describe(gpu)} Fetching, loading and searching are not in the "
+            "times; a task without a time needs no GPU."
+        )
     else:
         names = {task.id: options.first_stage_of(task) for task in tasks}
         for name in dict.fromkeys(names.values()):
             own = [task for task in tasks if names[task.id] == name]
-            rows += estimate_lists(own, options.depth, _probed(name, options.options, own))
-    click.echo(format_estimate(rows, "items", "encoding", workers, price, find_screen()))
-    click.echo("\n".join(fold_text(describe_vectors(tasks, options.depth, options.keep_embeddings), find_screen())))
-    click.echo(ASSUMED if rates else PROBED)
+            rows += estimate_lists(own, options.depth, _probed(name, options.options_of(name), own))
+        told = PROBED
+    click.echo(format_estimate(rows, "items", "encoding", workers, price, screen))
+    vectors = describe_vectors(tasks, options.depth, options.keep_embeddings)
+    for text in filter(None, (vectors, disk, told)):
+        click.echo("\n".join(fold_text(text, screen)))
 
 
 def _probed(name: str, options: Mapping[str, str], tasks: Sequence[Task]) -> dict[str, EncodingRate]:

@@ -83,7 +83,7 @@ def _fields(path: Path, candidates: Candidates, depth: int) -> Iterator[tuple[st
     yield "task", f"{made.task}, list hash {made.list_hash}"
     yield "data", made.revision
     yield "first stage", made.first_stage
-    yield "track", made.track
+    yield "set", made.track
     yield "depth", str(made.depth)
     yield "size", format_counts(candidates)
     yield "sha256", candidates.sha256

@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, environment: Callable[[Path, 
     command = ["candidates", "make", "--out", "lists"]
     for task, model in zip(TASKS, ("bm25", "colour-words"), strict=True):
         done = start_commands().run(
-            [*command, "--task", task, "--first-stage", model, "--depth", "30", "--track", "tried"],
+            [*command, "--task", task, "--first-stage", model, "--depth", "30", "--candidate-set", "tried"],
             folder,
             environment(folder, "http://127.0.0.1:9"),
         )

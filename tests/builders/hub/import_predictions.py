@@ -25,7 +25,7 @@ def main() -> None:
                 read_task_scores(folder, task),
                 first_stage="made-up",
                 depth=8,
-                track="imported",
+                candidate_set="imported",
                 skip_unknown=True,
             )
             print(task_id, len(found.candidates), found.candidates.pairs, found.missing)

@@ -9,6 +9,8 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+import yaml
+
 from tests.builders.hub.server import Files, Hub, git, is_large, sha256
 
 _WRITES = re.compile(r"/api/datasets/([^/]+/[^/]+)/(preupload|commit)/([^/]+)")
@@ -28,6 +30,9 @@ class Uploads:
         """Answer a request that writes; False if it is none. Without the token nothing is written."""
         create, batch = path == "/api/repos/create", _BATCH.fullmatch(path)
         write, blob = _WRITES.fullmatch(path), path.startswith("/lfs/")
+        if path == "/api/validate-yaml":  # the header of a README that is pushed
+            self.validate_header(json.loads(body)["content"])
+            return True
         if not (create or batch or write or blob):
             return False
         if not blob and not self.known:
@@ -47,6 +52,15 @@ class Uploads:
             else:
                 self.commit(name, revision, [json.loads(line) for line in body.splitlines()])
         return True
+
+    def validate_header(self, content: str) -> None:
+        header = content.split("---\n")[1] if content.startswith("---\n") else ""
+        try:
+            good = isinstance(yaml.safe_load(header), dict)
+        except yaml.YAMLError:
+            good = False
+        found = {"errors": [] if good else [{"message": "no YAML"}], "warnings": []}
+        self.send(200 if good else 400, json.dumps(found).encode(), {})
 
     def create(self, asked: dict[str, Any]) -> None:
         name = f"{asked['organization']}/{asked['name']}"
