@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic import write_packs, write_submissions
 
 from mrb.leaderboard.build import build
 from mrb.leaderboard.pages.compare import make_files, make_pair_view
 from mrb.leaderboard.site import make_site
 from mrb.leaderboard.tables import pairs as pairing
+from mrb.leaderboard.tables.board import Board
 from mrb.leaderboard.tables.cells import MINUS
 from mrb.leaderboard.tables.pairs import compare_pairs, dots, list_compared_runs
 from mrb.leaderboard.tables.runs import read_entries
@@ -45,23 +47,40 @@ BOARDS = (
 @pytest.mark.parametrize("skills", BOARDS)
 def test_rank_column_pair_page_and_mrb_compare_print_the_same(make_run: Build, skills: dict[str, float]) -> None:
     folders = [make_run(name, skill, suite="mini", queries=12) for name, skill in skills.items()]
-    (board,) = make_site(read_entries(folders)).boards.values()
-    runs = list_compared_runs(board.table)
+    boards = list(make_site(read_entries(folders)).iterate_boards())
+    assert len(boards) == 2, "the suite and its sub-suite"
+    for board in boards:
+        _check_what_is_printed(board)
+    positions = [cells[0].text for _, cells in boards[0].iterate_rows(boards[0].tabs[0], "nDCG@10")]
+    assert positions == (["1", "1", "3"] if "same" in skills else ["1", "2", "3", "4"][: len(skills)])
+
+
+@pytest.mark.slow
+def test_a_board_of_submissions_and_judgement_packs_prints_what_mrb_compare_does(tmp_path: Path) -> None:
+    write_submissions(tmp_path / "results", 2, queries=8, rankings=True)
+    packs = tmp_path / "packs"
+    write_packs(packs, queries=8)
+    (board,) = make_site(read_entries([tmp_path / "results"], packs), packs=packs).boards.values()
+    assert board.standing.ranked == 2
+    _check_what_is_printed(board)
+
+
+def _check_what_is_printed(board: Board) -> None:
+    """Compare ranks, and the averages of every pair, with what the command prints of each run and the others."""
+    runs, task_ids = list_compared_runs(board.table), board.table.comparison.task_ids
     shown = {run.name: cells[0] for run, cells in board.iterate_rows(board.tabs[0], "nDCG@10")}
-    assert [cell.text for cell in shown.values()] == (
-        ["1", "1", "3"] if "same" in skills else ["1", "2", "3", "4"][: len(runs)]
-    )
     printed: dict[tuple[str, str], list[str]] = {}
     for base in runs[1:]:  # what stands higher is shown over it
-        lines = [
-            " ".join(line.split()) for line in format_comparison(compare([base, *(o for o in runs if o is not base)]))
-        ]
+        found = compare([base, *(other for other in runs if other is not base)], task_ids=task_ids)
+        lines = [" ".join(line.split()) for line in format_comparison(found)]
         for other in runs:
             title = f"{other.name} over {base.name}"
             printed[base.name, other.name] = lines[lines.index(title) :] if title in lines else []
         ranks = next(line for line in lines if line.startswith("ranks by the average over types")).split(": ", 1)[1]
         for bounds, name in (one.split() for one in ranks.split("; ")):
             assert shown[name].smalls[0][1] == bounds
+    if board.whole:
+        return  # pairs are compared on the whole suite
     for pair in compare_pairs(runs):
         for row in make_pair_view(pair, {}).averages:
             base_mean, other_mean, gain, interval, p, corrected = (cell.replace(MINUS, "-") for cell in row.cells[:6])
