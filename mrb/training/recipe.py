@@ -205,7 +205,8 @@ class Memory(Model):
     """What one process holds at a time: micro-batches of `queries` groups.
 
     Their documents go through the model in chunks of at most `chunk_tokens` (rows x longest row). `image_cache_mb`
-    bounds the cached features of a frozen vision tower.
+    bounds the cached features of a frozen vision tower. `workers` further processes read groups and make their prompts
+    ahead of the model; unless it is stated, 2 on a GPU and none on a CPU.
     """
 
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -213,6 +214,7 @@ class Memory(Model):
     chunk_tokens: int = Field(default=16384, ge=1)
     gradient_checkpointing: bool = True
     image_cache_mb: int = Field(default=256, ge=0)
+    workers: int | None = Field(default=None, ge=0)
 
 
 class Evaluation(Model):

@@ -19,8 +19,8 @@ from mrb.training.data.prepare import Contamination, Prepared, SourceRecord
 from mrb.training.recipe import LoadedRecipe, Recipe
 
 RECORD_FILE = "training.json"
-_MAY_CHANGE = {"output", "evaluation", "title", "paper"}
-"""Sections that affect neither data nor weights: a run may be resumed with other values."""
+_MAY_CHANGE: Any = {"output": True, "evaluation": True, "title": True, "paper": True, "memory": {"workers"}}
+"""What affects neither data nor weights: a run may be resumed with other values."""
 
 
 class DevRecord(Model):

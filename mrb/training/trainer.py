@@ -82,7 +82,7 @@ def make_arguments(recipe: Recipe, folder: Path, steps: int, processes: int) -> 
         use_cpu=cpu,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
-        dataloader_num_workers=0 if cpu else 2,
+        dataloader_num_workers=memory.workers if memory.workers is not None else 0 if cpu else 2,
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, form: str, embed: bo
         for side in ("positives", "negatives"):
             assert all(same(a, b) for a, b in zip(getattr(written, side), getattr(read, side), strict=True))
         assert same(written.query, read.query)
+        sent = pickle.loads(pickle.dumps(read))  # as a data loader's process sends it
+        assert all(same(a, b) for a, b in zip(written.items, sent.items, strict=True))
     assert (tmp_path / "images").is_dir() == (not embed)
     assert [n.id for n in found[0].hard] == ["h0", "h1", "h2"]
     assert [n.id for n in found[0].random] == ["r0", "r1"]

@@ -201,6 +201,16 @@ def test_two_processes_give_the_curve_of_one(small: Any, tmp_path: Path) -> None
     assert (tmp_path / "two" / "dev.csv").read_text() == (tmp_path / "one" / "dev.csv").read_text()
 
 
+def test_batches_of_other_processes_give_the_same_curve(small: Any, tmp_path: Path) -> None:
+    go(small("schedule.steps=3", "memory.workers=0"), tmp_path / "none")
+    go(small("schedule.steps=3", "memory.workers=2"), tmp_path / "two")
+    assert len(curve(tmp_path / "none")) == 3
+    assert curve(tmp_path / "two") == curve(tmp_path / "none")
+    none, two = (read_training_record(tmp_path / name) for name in ("none", "two"))
+    assert none is not None and two is not None
+    assert none.identity() == two.identity(), "a run may go on with another number"
+
+
 def test_half_precision_trains_close_to_full(small: Any, tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
         go(small("schedule.steps=2", "schedule.queries=2", f"memory.precision={precision}"), tmp_path / precision)

@@ -12,6 +12,7 @@ import binascii
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -141,6 +142,7 @@ class GroupFile:
             raise TrainingError(f"{self._where(row)}: not a group: {format_first_problem(error)}") from error
 
     def _item(self, row: int, found: _Item) -> TrainingItem:
+        # A data loader's worker sends its images to the trainer: they can be pickled.
         image = None if found.image is None else self._image(row, found.image)
         if image is None and not found.text:
             raise TrainingError(f"{self._where(row)}: an item with neither text nor image")
@@ -149,15 +151,14 @@ class GroupFile:
     def _image(self, row: int, image: _Image) -> ImageHandle:
         if image.path is not None:
             place = self._resolve(row, image.path)
-            return ImageHandle(lambda: _read(place), where=f"{self._where(row)}, image {image.path}")
+            return ImageHandle(partial(_read, place), where=f"{self._where(row)}, image {image.path}")
         data = image.encoded
         if isinstance(data, str):
             try:
                 data = base64.b64decode(data, validate=True)
             except binascii.Error as error:
                 raise TrainingError(f"{self._where(row)}: the bytes of an image are not base64: {error}") from error
-        encoded = data or b""
-        return ImageHandle(lambda: encoded, where=f"{self._where(row)}, an image given as bytes")
+        return ImageHandle(partial(bytes, data or b""), where=f"{self._where(row)}, an image given as bytes")
 
     def _resolve(self, row: int, path: str) -> Path:
         place = (self.folder / path).resolve()
