@@ -1,21 +1,23 @@
 """Forward pass of the language model: token ids and image features in, one hidden state a row out.
 
-For a causal model it is that of the row's last token. Rows are right-padded without an attention mask: padding after a
-row's last token cannot affect it. For a bidirectional model it is the mean over the row's tokens; padding is masked.
-Positions are passed explicitly. Logits over the whole vocabulary are never computed.
+For a causal model it is that of the row's last token, for a bidirectional one the mean over the row's tokens. Rows are
+packed into one sequence without padding where the decoder's attention can be replaced (`mrb.engine.packed_attention`).
+Elsewhere, and in training, they are right-padded: after a causal row's last token padding cannot affect it; for a
+bidirectional model it is masked. Positions are passed explicitly. Logits over the whole vocabulary are never computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from mrb.engine.identity import describe_model
+from mrb.engine.packed_attention import Packed, Prefix, can_pack, choose_kernel, use_packed_attention
 from mrb.engine.prompt import Ids, PlacedImage, Prompt
 from mrb.engine.vision import Features
 from mrb.errors import AdapterError
@@ -63,30 +65,6 @@ def make_row(prompt: Prompt, features: Mapping[str, Features], start: int = 0, e
     return Row(prompt.ids[start:end], inside, positions[:, start:])
 
 
-class _SharedLayer(DynamicLayer):
-    """One layer's key/value cache of a prefix, read by every row of a batch and never modified."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(keys, values)
-        self.keys, self.values = self._prefix = keys, values
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the prefix followed by the rows' own keys and values.
-
-        The prefix is copied per row here, one layer at a time.
-        """
-        rows = key_states.shape[0]
-        keys, values = (held.expand(rows, -1, -1, -1) for held in self._prefix)
-        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
-
-
-Prefix = Sequence[tuple[torch.Tensor, torch.Tensor]]
-"""Keys and values [1, heads, length, head size] of each layer."""
-
-
 class Backbone:
     """The decoder of a language model, with a vision tower or without.
 
@@ -97,27 +75,41 @@ class Backbone:
 
     def __init__(self, model: Any, *, bidirectional: bool = False) -> None:
         inner = getattr(model, "model", model)
+        self._model = model
         self._decoder = getattr(inner, "language_model", inner)
         self._embeds = self._decoder is not inner
         # Qwen-VL counts time, height and width; other models count tokens.
         self._three = hasattr(inner, "get_rope_index")
         self.bidirectional = bidirectional
         self.device = model.device
-        self.description = describe_model(model)
         self.dtype: torch.dtype = model.dtype
-        kinds = getattr(self._decoder.config, "layer_types", None) or ()
-        # With sliding-window attention the shared keys would have to be cropped; such models run each pair whole.
-        self.can_share = not bidirectional and not any(kind != "full_attention" for kind in kinds)
-        if bidirectional:
+        self.packs = can_pack(self._decoder)
+        self.can_share = self.packs and not bidirectional
+        if bidirectional and not self.packs:
             _make_bidirectional(self._decoder)
             self._refuse_causal()
+
+    @cached_property
+    def kernel(self) -> str:
+        """How packed rows attend on this device: a name of `mrb.engine.packed_attention`."""
+        return choose_kernel(self.device, self.dtype)
+
+    @cached_property
+    def description(self) -> str:
+        """One line on the model, and on its attention where that is not the usual one of the device."""
+        plain = self.packs and self.kernel == "plain"
+        return describe_model(self._model) + (", plain attention (slow)" if plain else "")
+
+    def count_computed(self, lengths: Sequence[int]) -> int:
+        """Return how many tokens rows of these lengths cost, padding included."""
+        return sum(lengths) if self.packs else len(lengths) * max(lengths)
 
     def _refuse_causal(self) -> None:
         """Refuse a decoder in which a token does not see the one after it."""
         positions = np.tile(np.arange(2), (3, 1))
         rows = [Row(np.asarray(ids, np.int64), (), positions) for ids in ([1, 2], [1, 3])]
         with torch.inference_mode():
-            first, second = self._run_decoder(rows, {}, None)[:, 0]
+            first, second = self._run_padded(rows, {})[:, 0]
         if torch.equal(first, second):
             from transformers import __version__
 
@@ -128,11 +120,10 @@ class Backbone:
 
     @torch.inference_mode()
     def prefix(self, row: Row, features: Mapping[str, Features]) -> Prefix:
-        """Return the key/value cache of a row, to be reused by the rows that continue it."""
-        cache = DynamicCache(config=self._decoder.config)
-        self._run_decoder([row], features, cache)
-        layers: list[Any] = cache.layers
-        return [(layer.keys, layer.values) for layer in layers]
+        """Return the keys and values of a row, to be reused by the rows that continue it."""
+        kept: Prefix = {}
+        self._run_packed([row], features, None, kept)
+        return kept
 
     @torch.inference_mode()
     def pool_hidden(
@@ -142,32 +133,62 @@ class Backbone:
 
         It is that of the last token, in the model's dtype, or for a bidirectional model the mean over all, in float32.
         """
-        cache = None
-        if prefix is not None:
-            cache = Cache(layers=[_SharedLayer(keys, values) for keys, values in prefix])
-        return self.forward(rows, features, cache)
+        if not self.packs:
+            return self.forward(rows, features)
+        hidden = self._run_packed(rows, features, prefix)
+        lengths = [len(row.ids) for row in rows]
+        if self.bidirectional:
+            return torch.stack([states.float().mean(0) for states in hidden.split(lengths)])
+        return hidden[torch.tensor(lengths, device=self.device).cumsum(0) - 1]
 
-    def forward(
-        self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None = None
-    ) -> torch.Tensor:
+    def forward(self, rows: Sequence[Row], features: Mapping[str, Features]) -> torch.Tensor:
         """Like `pool_hidden`, but gradients flow to the decoder, its embeddings and the image features."""
-        hidden = self._run_decoder(rows, features, cache)
+        hidden = self._run_padded(rows, features)
         if self.bidirectional:
             mask = self._make_mask(rows)
             return hidden.float().masked_fill(~mask[..., None], 0).sum(1) / mask.sum(1)[:, None]
         ends = torch.tensor([len(row.ids) - 1 for row in rows], device=self.device)
         return hidden[torch.arange(len(rows), device=self.device), ends]
 
-    def _run_decoder(self, rows: Sequence[Row], features: Mapping[str, Features], cache: Cache | None) -> torch.Tensor:
+    def _run_packed(
+        self,
+        rows: Sequence[Row],
+        features: Mapping[str, Features],
+        prefix: Prefix | None,
+        kept: Prefix | None = None,
+    ) -> torch.Tensor:
+        """Return the hidden states [tokens, hidden] of the rows, one after another."""
+        lengths = tuple(len(row.ids) for row in rows)
+        starts = [(0, sum(lengths[:i])) for i in range(len(rows))]
+        ids = np.concatenate([row.ids for row in rows])[None]
+        positions = np.concatenate([row.positions for row in rows], axis=1)[:, None]
+        packed = Packed(lengths, not self.bidirectional, self.kernel, prefix, kept)
+        with use_packed_attention(self._decoder):
+            return self._run_decoder(rows, starts, ids, positions, features, packed=packed)[0]
+
+    def _run_padded(self, rows: Sequence[Row], features: Mapping[str, Features]) -> torch.Tensor:
+        """Return the hidden states [rows, longest row, hidden]."""
         length = max(len(row.ids) for row in rows)
-        ids = torch.from_numpy(np.stack([np.pad(row.ids, (0, length - len(row.ids))) for row in rows])).to(self.device)
+        starts = [(i, 0) for i in range(len(rows))]
+        ids = np.stack([np.pad(row.ids, (0, length - len(row.ids))) for row in rows])
         positions = np.stack([_extend_positions(row.positions, length) for row in rows], axis=1)
-        inputs: dict[str, Any] = {"past_key_values": cache, "use_cache": cache is not None}
-        inputs["position_ids"] = torch.from_numpy(positions if self._three else positions[0]).to(self.device)
-        inputs |= self._embed_inputs(rows, ids, features) if self._embeds else {"input_ids": ids}
-        if self.bidirectional:
-            inputs["attention_mask"] = self._make_mask(rows)
-        hidden: torch.Tensor = self._decoder(**inputs).last_hidden_state
+        more = {"attention_mask": self._make_mask(rows)} if self.bidirectional else {}
+        return self._run_decoder(rows, starts, ids, positions, features, **more)
+
+    def _run_decoder(
+        self,
+        rows: Sequence[Row],
+        starts: Sequence[tuple[int, int]],
+        ids: Ids,
+        positions: Ids,
+        features: Mapping[str, Features],
+        **more: Any,
+    ) -> torch.Tensor:
+        """Return the hidden states for `ids` [n, length] at `positions` [3, n, length]; rows begin at `starts`."""
+        tokens = torch.from_numpy(ids).to(self.device)
+        places = torch.from_numpy(positions if self._three else positions[0]).to(self.device)
+        inputs = self._embed_inputs(rows, starts, tokens, features) if self._embeds else {"input_ids": tokens}
+        hidden: torch.Tensor = self._decoder(**inputs, position_ids=places, use_cache=False, **more).last_hidden_state
         return hidden
 
     def _make_mask(self, rows: Sequence[Row]) -> torch.Tensor:
@@ -175,18 +196,25 @@ class Backbone:
         lengths = torch.tensor([len(row.ids) for row in rows], device=self.device)
         return torch.arange(int(lengths.max()), device=self.device)[None] < lengths[:, None]
 
-    def _embed_inputs(self, rows: Sequence[Row], ids: torch.Tensor, features: Mapping[str, Features]) -> dict[str, Any]:
+    def _embed_inputs(
+        self,
+        rows: Sequence[Row],
+        starts: Sequence[tuple[int, int]],
+        ids: torch.Tensor,
+        features: Mapping[str, Features],
+    ) -> dict[str, Any]:
         """Return the inputs with each image's features in place of its placeholder tokens."""
         embeds = self._decoder.embed_tokens(ids)
         seen = [features[placed.image.content_hash] for row in rows for placed in row.images]
         if not seen:
             return {"inputs_embeds": embeds}
         mask = torch.zeros(ids.shape, dtype=torch.bool, device=self.device)
-        for i, row in enumerate(rows):
+        for row, (i, start) in zip(rows, starts, strict=True):
             for placed in row.images:
-                span = slice(placed.start, placed.start + placed.count)
+                first = start + placed.start
+                span = slice(first, first + placed.count)
                 # An image begins with the image token; Pixtral's rows also hold tokens that end a row.
-                mask[i, span] = ids[i, span] == ids[i, placed.start]
+                mask[i, span] = ids[i, span] == ids[i, first]
         # Boolean indexing reads the mask row by row, which is the order of `seen`.
         embeds[mask] = torch.cat([f.embeds for f in seen]).to(embeds.dtype)
         inputs: dict[str, Any] = {"inputs_embeds": embeds}

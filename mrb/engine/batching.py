@@ -25,13 +25,29 @@ _SHARE_OF_FORWARD = 1 / 16
 """Fixed cost of a forward pass (reading all weights once), as a fraction of the token budget."""
 
 
+def pack_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Split the positions of `lengths` into batches of at most `budget` tokens (a batch has at least one row).
+
+    For rows without padding. The longest come first, so that an out-of-memory error shows at once.
+    """
+    found: list[list[int]] = []
+    room = 0
+    for place in _sort_longest_first(lengths):
+        if not found or lengths[place] > room:
+            found.append([])
+            room = budget
+        found[-1].append(place)
+        room -= lengths[place]
+    return found
+
+
 def make_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Split the positions of `lengths` into batches with rows x longest row <= `budget` (a batch has at least one row).
 
-    Among all such splits of the length-sorted order, return the cheapest: padding traded against the fixed cost of one
-    more forward pass. The longest come first, so that an out-of-memory error shows at once.
+    For padded rows. Among all such splits of the length-sorted order, return the cheapest: padding traded against the
+    fixed cost of one more forward pass. The longest come first, as in `pack_batches`.
     """
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
+    order = _sort_longest_first(lengths)
     cost = [0.0]  # lowest cost of the first n rows
     begins = [0]  # start of the last batch among the first n rows
     for end in range(1, len(order) + 1):
@@ -50,6 +66,11 @@ def make_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         found.append(order[begins[end] : end])
         end = begins[end]
     return found[::-1]
+
+
+def _sort_longest_first(lengths: Sequence[int]) -> list[int]:
+    order: list[int] = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
+    return order
 
 
 def probe_token_budget(backbone: Backbone) -> int:
@@ -87,7 +108,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class BatchRunner:
-    """Runs prompts through a backbone in batches of at most `batch_tokens` (rows x longest row).
+    """Runs prompts through a backbone in batches of at most `batch_tokens`: tokens, or rows x longest row if padded.
 
     The budget is halved whenever memory runs out.
     """
@@ -111,25 +132,26 @@ class BatchRunner:
         Raises AdapterError, with the input's `place`, if one does not fit into memory alone.
         """
         waiting = list(ordered)
+        split = pack_batches if self.backbone.packs else make_batches
         while waiting:
-            for batch in make_batches([length(one) for one in waiting], self.batch_tokens):
+            for batch in split([length(one) for one in waiting], self.batch_tokens):
                 chosen = waiting[: len(batch)]  # already sorted: a batch is a slice from the front
                 try:
                     result = compute(chosen)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
-                    self._halve_budget(len(chosen), length(chosen[0]), place(chosen[0]), error)
+                    self._halve_budget([length(one) for one in chosen], place(chosen[0]), error)
                     break
                 yield chosen, result
                 del waiting[: len(batch)]
 
-    def _halve_budget(self, rows: int, length: int, place: tuple[int, ...], error: BaseException) -> None:
-        if rows == 1:
-            refusal = AdapterError(f"one {self.unit} of {length} tokens does not fit into memory; lower max_length")
+    def _halve_budget(self, lengths: Sequence[int], place: tuple[int, ...], error: BaseException) -> None:
+        if len(lengths) == 1:
+            refusal = AdapterError(f"one {self.unit} of {lengths[0]} tokens does not fit into memory; lower max_length")
             refusal.place = place
             raise refusal from error
-        self.batch_tokens = max(1, rows * length // 2)
+        self.batch_tokens = max(1, self.backbone.count_computed(lengths) // 2)
         self.stats.halvings += 1
         if self.backbone.device.type == "cuda":
             import torch

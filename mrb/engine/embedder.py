@@ -75,5 +75,6 @@ class Embedder(BatchRunner):
         hidden = self.backbone.pool_hidden(rows, features)
         found: Float32 = torch.nn.functional.normalize(hidden.float(), dim=1).cpu().numpy()
         self.stats.synchronised("prefill", started, self.backbone.device)
-        self.stats.count_batch([len(row.ids) for row in rows], len(rows))
+        lengths = [len(row.ids) for row in rows]
+        self.stats.count_batch(lengths, len(rows), self.backbone.count_computed(lengths))
         return found

@@ -16,10 +16,11 @@ from typing import TypeVar
 import numpy as np
 
 from mrb.data.items import ImageHandle, Item
-from mrb.engine.backbone import Backbone, Prefix, make_row
+from mrb.engine.backbone import Backbone, make_row
 from mrb.engine.batching import BatchRunner
 from mrb.engine.head import Head
 from mrb.engine.image_features import ImageFeatureExtractor
+from mrb.engine.packed_attention import Prefix
 from mrb.engine.prefetch import prefetch
 from mrb.engine.prompt import Prompt, Prompter
 from mrb.engine.prompt_template import LEAST_SAVED
@@ -232,7 +233,9 @@ class Engine(BatchRunner):
         started = self.stats.clock()
         values: list[float] = self.head(hidden).tolist()
         self.stats.synchronised("head", started, device)
-        self.stats.count_batch([len(row.ids) for row in rows], sum(len(pair.places) for pair in pairs))
+        lengths = [len(row.ids) for row in rows]
+        pairs_in_all = sum(len(pair.places) for pair in pairs)
+        self.stats.count_batch(lengths, pairs_in_all, self.backbone.count_computed(lengths))
         return values
 
     def _extract_features(self, pairs: Sequence[Pair], start: int = 0, end: int | None = None) -> dict[str, Features]:

@@ -45,12 +45,12 @@ class Stats:
         with self._lock:
             self.seconds[part] += seconds
 
-    def count_batch(self, lengths: Sequence[int], pairs: int) -> None:
-        """Count a batch of rows of these lengths, which answer so many pairs."""
+    def count_batch(self, lengths: Sequence[int], pairs: int, computed: int) -> None:
+        """Count a batch of rows of these lengths, which answer so many pairs, as so many computed tokens."""
         self.pairs += pairs
         self.batches += 1
         self.tokens += sum(lengths)
-        self.padding += len(lengths) * max(lengths) - sum(lengths)
+        self.padding += computed - sum(lengths)
 
     def warn_of_cuts(self, name: str, unit: str, max_length: int) -> None:
         """Log how much text the maximum length has cost, if any."""
