@@ -121,7 +121,7 @@ def _profile(stats: Any) -> dict[str, Any]:
     }
 
 
-def _decoder_flops(folder: Path, tokens: int) -> float:
+def decoder_flops(folder: Path, tokens: int) -> float:
     """Operations of the language model's matrix products for so many tokens (attention itself not counted)."""
     if not tokens:
         return 0.0
@@ -193,7 +193,7 @@ def main() -> None:
                 peak = matmul_peak()
                 result = measure(case, built[case.architecture], chosen, sizes, arguments.rounds)
                 tokens = result["engine"].get("tokens", 0)
-                result |= {"peak_gflops": peak, "flops": _decoder_flops(built[case.architecture], tokens)}
+                result |= {"peak_gflops": peak, "flops": decoder_flops(built[case.architecture], tokens)}
                 results.append(result)
                 print(f"{case.name}: {result['ratios']}", flush=True)
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

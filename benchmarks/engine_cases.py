@@ -46,14 +46,14 @@ class Case:
         return sum(len(request.candidates) for request in self.requests)
 
 
-def cases(queries: int, depth: int) -> list[Case]:
-    """The four cases of modality, and the text one on a text model and on an encoder."""
+def cases(queries: int, depth: int, side: int = 448) -> list[Case]:
+    """The four cases of modality, and the text one on a text model and on an encoder; pages of `side` pixels."""
     faq = load_task_data(load_task("mini-faq-t2t"))
     many = [faq.queries.item(q).text for q in list(faq.queries)[: 6 * queries]]
     asked = many[:queries]
     passages = _passages(faq)
-    pages = _pictures("mini-page-t2vd", max(2, depth // 4), 448)
-    flags = _pictures("mini-flag-t2i", queries + depth, 448)
+    pages = _pictures("mini-page-t2vd", max(2, depth // 4), side)
+    flags = _pictures("mini-flag-t2i", queries + depth, min(side, 448))
 
     def request(key: int, query: Item, documents: Sequence[Item]) -> Request:
         return Request(INSTRUCTION, query, documents, key)
@@ -118,7 +118,7 @@ def build(shape: str, layers: int | None, root: Path, wanted: Sequence[str]) -> 
             continue
         folder = root / architecture
         torch.manual_seed(3)
-        tok = _tokenizer(4096 if shape == "small" else 151_936)
+        tok = make_tokenizer(4096 if shape == "small" else 151_936)
         tok.save_pretrained(folder)
         {"vl": _vl, "lm": _lm, "encoder": _encoder}[architecture](tok, folder, shape, layers)
         made[architecture] = folder
@@ -177,7 +177,7 @@ def _encoder(tok: Any, folder: Path, shape: str, layers: int | None) -> None:
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model_max_length": 512}))
 
 
-def _tokenizer(vocabulary: int) -> Any:
+def make_tokenizer(vocabulary: int) -> Any:
     """A byte-level BPE tokenizer of 4,096 tokens, its ids the first of a vocabulary of the wanted size."""
     faq = load_task_data(load_task("mini-faq-t2t"))
     texts = [faq.corpus.item(d).text for d in faq.corpus] + ["yes\nno\n"] * 500

@@ -1,6 +1,6 @@
 """The ways of scoring that are compared: MRB's engine, and what others do with the same checkpoint.
 
-Each way is a function from requests to scores by request. All compute in float32 on one thread.
+Each way is a function from requests to scores by request.
 """
 
 from __future__ import annotations
@@ -48,19 +48,21 @@ def engine(case: Case, folder: Path) -> tuple[Way, Any]:
 class Plain:
     """transformers as model cards use it: the processor's inputs, `model(**inputs).logits`."""
 
-    def __init__(self, case: Case, folder: Path) -> None:
+    def __init__(self, case: Case, folder: Path, model: Any = None, max_pixels: int = MAX_PIXELS) -> None:
+        """Load the model in float32, unless it is given."""
         self.case = case
         loader = {
             "vl": transformers.AutoModelForImageTextToText,
             "lm": transformers.AutoModelForCausalLM,
             "encoder": transformers.AutoModelForSequenceClassification,
         }[case.architecture]
-        self.model = loader.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = loader.from_pretrained(folder, dtype=torch.float32).eval() if model is None else model
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.tokenizer.padding_side = "left" if case.architecture != "encoder" else "right"
         if case.architecture == "vl":
-            size = {"shortest_edge": 4 * 28 * 28, "longest_edge": MAX_PIXELS}
+            size = {"shortest_edge": 4 * 28 * 28, "longest_edge": max_pixels}
             self.images = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", size=size)
+            self.merged = int(self.images.merge_size) ** 2
         self.yes, self.no = (self.tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
 
     def loop(self, requests: Sequence[Request]) -> Scores:
@@ -88,24 +90,24 @@ class Plain:
         return len(request.query.text) + len(document.text) + 1000 * images
 
     def _batch(self, pairs: Sequence[tuple[Request, Item]], *, full: bool) -> list[float]:
-        inputs = self._inputs(pairs)
+        inputs = {name: values.to(self.model.device) for name, values in self._inputs(pairs).items()}
         with torch.inference_mode():
             if self.case.architecture == "encoder":
                 values: list[float] = self.model(**inputs).logits[:, 0].tolist()
                 return values
-            logits = self.model(**inputs, **({} if full else {"logits_to_keep": 1})).logits[:, -1]
+            logits = self.model(**inputs, **({} if full else {"logits_to_keep": 1})).logits[:, -1].float()
         return (logits[:, self.yes] - logits[:, self.no]).tolist()
 
     def _inputs(self, pairs: Sequence[tuple[Request, Item]]) -> dict[str, Any]:
         if self.case.architecture == "encoder":
             queries, documents = [r.query.text for r, _ in pairs], [d.text for _, d in pairs]
             return dict(self.tokenizer(queries, documents, padding=True, truncation=True, return_tensors="pt"))
-        texts = [self._prompt(r, d) for r, d in pairs]
+        texts = [self.prompt(r, d) for r, d in pairs]
         pictures = [item.image.open() for r, d in pairs for item in (r.query, d) if item.image is not None]
         more: dict[str, Any] = {}
         if pictures:
             more = dict(self.images(images=pictures, return_tensors="pt"))
-            counts = iter((more["image_grid_thw"].prod(-1) // 4).tolist())
+            counts = iter((more["image_grid_thw"].prod(-1) // self.merged).tolist())
             texts = [_expanded(text, counts) for text in texts]
         inputs = dict(self.tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)) | more
         inputs.pop("token_type_ids", None)
@@ -114,7 +116,7 @@ class Plain:
             inputs["mm_token_type_ids"] = (inputs["input_ids"] == pad).int()
         return inputs
 
-    def _prompt(self, request: Request, document: Item) -> str:
+    def prompt(self, request: Request, document: Item) -> str:
         query, shown = (_shown(item) for item in (request.query, document))
         if self.case.architecture == "lm":
             user, end = f"<Instruct>: {INSTRUCTION}\n<Query>: {query}\n<Document>: {shown}", "<think>\n\n</think>\n\n"

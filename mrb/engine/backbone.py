@@ -162,7 +162,7 @@ class Backbone:
         starts = [(0, sum(lengths[:i])) for i in range(len(rows))]
         ids = np.concatenate([row.ids for row in rows])[None]
         positions = np.concatenate([row.positions for row in rows], axis=1)[:, None]
-        packed = Packed(lengths, not self.bidirectional, self.kernel, prefix, kept)
+        packed = Packed(lengths, not self.bidirectional, self.kernel, prefix, kept, self.device)
         with use_packed_attention(self._decoder):
             return self._run_decoder(rows, starts, ids, positions, features, packed=packed)[0]
 

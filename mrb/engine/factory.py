@@ -89,9 +89,9 @@ class DescribedReranker(DescribedModel, Protocol):
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The loaded components. `given`: the user's folder; `folder`: the one with the tokenizer (the base's, for LoRA
-    weights).
+class LoadedModel:
+    """A model and where it comes from. `given`: the user's folder; `folder`: the one with the tokenizer (the base's,
+    for LoRA weights).
 
     `weights` identifies the weights.
     """
@@ -100,6 +100,12 @@ class _Parts:
     given: Path
     folder: Path
     weights: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What an engine or an embedder is made of."""
+
     tokenizer: Any
     prompter: Prompter
     backbone: Backbone
@@ -113,18 +119,23 @@ def build_engine(adapter: DescribedReranker, options: Options) -> tuple[Engine, 
 
     Raises AdapterError if anything is missing or does not fit.
     """
-    parts = _load_parts(adapter, options)
-    own = load_label_head(parts.given, adapter.layout.score, parts.model.device)
-    engine = Engine(
+    loaded = _load_whole(adapter, options)
+    return wire_engine(adapter, loaded, options), loaded.weights
+
+
+def wire_engine(adapter: DescribedReranker, loaded: LoadedModel, options: Options) -> Engine:
+    """Build the engine of a model that is on its device already."""
+    parts = _make_parts(adapter, loaded, options)
+    own = load_label_head(loaded.given, adapter.layout.score, loaded.model.device)
+    return Engine(
         parts.prompter,
         parts.backbone,
-        own or adapter.make_head(parts.model, parts.folder, parts.tokenizer),
+        own or adapter.make_head(loaded.model, loaded.folder, parts.tokenizer),
         parts.pictures,
         batch_tokens=parts.batch_tokens,
         share=options.share_prefix,
         stats=parts.stats,
     )
-    return engine, parts.weights
 
 
 def build_embedder(adapter: DescribedModel, options: Options) -> tuple[Embedder, str]:
@@ -132,14 +143,17 @@ def build_embedder(adapter: DescribedModel, options: Options) -> tuple[Embedder,
 
     Raises AdapterError like `build_engine`.
     """
-    parts = _load_parts(adapter, options, headless=True)
-    embedder = Embedder(
-        parts.prompter, parts.backbone, parts.pictures, batch_tokens=parts.batch_tokens, stats=parts.stats
-    )
-    return embedder, parts.weights
+    loaded = _load_whole(adapter, options, headless=True)
+    return wire_embedder(adapter, loaded, options), loaded.weights
 
 
-def _load_parts(adapter: DescribedModel, options: Options, headless: bool = False) -> _Parts:
+def wire_embedder(adapter: DescribedModel, loaded: LoadedModel, options: Options) -> Embedder:
+    """Build the embedder of a model that is on its device already."""
+    parts = _make_parts(adapter, loaded, options)
+    return Embedder(parts.prompter, parts.backbone, parts.pictures, batch_tokens=parts.batch_tokens, stats=parts.stats)
+
+
+def _load_whole(adapter: DescribedModel, options: Options, headless: bool = False) -> LoadedModel:
     if options.path is None:
         raise AdapterError(f"{adapter.name}: name the checkpoint: --set path=FOLDER or ORGANISATION/NAME")
     device = checkpoint.get_device(options.device)
@@ -153,7 +167,11 @@ def _load_parts(adapter: DescribedModel, options: Options, headless: bool = Fals
         weights += f"+{hash_checkpoint(folder)}"
     if headless:
         model.lm_head = torch.nn.Identity()  # saves a gigabyte in the large models
-    model = model.to(device)
+    return LoadedModel(model.to(device), given, folder, weights)
+
+
+def _make_parts(adapter: DescribedModel, loaded: LoadedModel, options: Options) -> _Parts:
+    model, folder = loaded.model, loaded.folder
     tokenizer = checkpoint.load_tokenizer(folder, trust_remote_code=options.trust_remote_code)
     stats = Stats()
     backbone = Backbone(model, bidirectional=adapter.family.bidirectional)
@@ -166,7 +184,7 @@ def _load_parts(adapter: DescribedModel, options: Options, headless: bool = Fals
         pictures.tokens if pictures is not None else None,
         pictures.make_ids if pictures is not None else None,
     )
-    return _Parts(model, given, folder, weights, tokenizer, prompter, backbone, pictures, batch_tokens, stats)
+    return _Parts(tokenizer, prompter, backbone, pictures, batch_tokens, stats)
 
 
 def _load_model(adapter: DescribedModel, folder: Path, dtype: torch.dtype, options: Options) -> tuple[Any, Path]:
