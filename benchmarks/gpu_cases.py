@@ -25,6 +25,7 @@ from gpu_ways import OnDevice, PlainPooled, cross_encoder, vllm
 from mrb.engine.checkpoint import silence_transformers
 from mrb.engine.factory import LoadedModel, Options, wire_embedder, wire_engine
 from mrb.engine.stats import PARTS
+from mrb.engine.yes_no import YesNo
 from mrb.rerankers.reranker import Request
 from tests.builders import by_hand
 
@@ -34,22 +35,6 @@ TOLERANCE = 1e-3
 """Largest difference of a float32 score from the plain loop's."""
 NOISE = 2.0
 """In bfloat16 the engine's error may be so many times the plain loop's; both are measured from the float32 scores."""
-_OPTIONS: dict[str, Any] = {
-    "path": None,
-    "revision": None,
-    "device": "auto",
-    "dtype": "auto",
-    "attention": None,
-    "max_length": None,
-    "min_pixels": None,
-    "max_pixels": MAX_PIXELS,
-    "batch_tokens": 0,
-    "share_prefix": True,
-    "cache_mb": 2048,
-    "base": None,
-    "base_revision": None,
-    "trust_remote_code": False,
-}
 
 
 @dataclass(frozen=True)
@@ -69,6 +54,12 @@ class Setting:
         """Return the cases of modality, whose pages are cut to few requests."""
         made = cases(2, 4, 64) if self.tiny else cases(4, 100, 896)
         return [Case(c.name, c.architecture, c.requests[:8]) for c in made if c.architecture == "vl"]
+
+
+def make_options() -> Options:
+    """Return an adapter's usual options, with a limit for images."""
+    usual = {name: one.default for name, one in inspect.signature(YesNo.__init__).parameters.items()}
+    return Options.select(usual, max_pixels=MAX_PIXELS)
 
 
 def _synchronise(device: torch.device) -> None:
@@ -165,7 +156,7 @@ def _make(shape: Shape, folder: Path, setting: Setting) -> tuple[Any, Figures]:
 def _wire(shape: Shape, folder: Path, model: Any) -> Any:
     adapter = PooledInMemory() if shape.kind == "pooled" else InMemory()
     loaded = LoadedModel(model, folder, folder, "random")
-    return wire_engine(adapter, loaded, Options(**_OPTIONS))
+    return wire_engine(adapter, loaded, make_options())
 
 
 def _engine_way(engine: Any) -> Way:
@@ -288,7 +279,7 @@ def measure_embedding(shape: Shape, setting: Setting) -> Iterator[Figures]:
             vectors = {}
             for precision, of in (("exact", exact), ("half", model)):
                 adapter = EmbeddingInMemory()
-                embedder = wire_embedder(adapter, LoadedModel(of, folder, folder, "random"), Options(**_OPTIONS))
+                embedder = wire_embedder(adapter, LoadedModel(of, folder, folder, "random"), make_options())
                 hand = OnDevice(folder, of, by_hand.gme, limits)
                 vectors[f"loop {precision}"] = np.stack([hand.flat_vector("", d).cpu().numpy() for d in items[:4]])
                 vectors[f"engine {precision}"] = embedder.embed("", items[:4])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class Packed:
     kernel: str
     prefix: Prefix | None = None
     kept: Prefix | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device | None = None
 
     @cached_property
     def ends(self) -> torch.Tensor:
@@ -191,8 +192,7 @@ def try_kernel(kernel: str, device: torch.device, dtype: torch.dtype) -> str:
     lengths = (33, 1, 20)
     query, key, value = states(4, 54), states(2, 54), states(2, 54)
     prefix = {0: (states(2, 70), states(2, 70))}
-    layer = torch.nn.Module()
-    layer.layer_idx = 0  # type: ignore[assignment]
+    layer = SimpleNamespace(layer_idx=0)
     found = []
     for name in (kernel, "plain"):
         packed = Packed(lengths, True, name, prefix, device=device)

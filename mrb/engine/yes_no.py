@@ -68,11 +68,12 @@ class YesNo:
             layout: Name of another of its prompt templates.
             device: auto, cpu, cuda(:n) or mps.
             dtype: auto (bfloat16 on a GPU, else float32), float32, bfloat16 or float16.
-            attention: An implementation that transformers knows: sdpa, flash_attention_2, eager.
+            attention: An implementation that transformers knows: sdpa (packed rows, shared prefixes), or
+                flash_attention_2 or eager (padded rows, no shared prefix).
             max_length: Maximum prompt length in tokens, images included.
             min_pixels: Least pixels of an image after resizing.
             max_pixels: Most pixels of an image after resizing.
-            batch_tokens: Bound on rows x longest row of a batch; 0: chosen for the device.
+            batch_tokens: Bound on the tokens of a batch (padded: rows x longest row); 0: chosen for the device.
             share_prefix: Whether a prefix is reused where that saves time.
             cache_mb: Size of the cache of image features, in MiB, on the model's device.
             image_threads: Threads that decode and resize images; 0: as many as this process has cores.

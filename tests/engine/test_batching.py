@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrb.engine.batching import make_batches, probe_token_budget
+from mrb.engine.batching import make_batches, pack_batches, probe_token_budget
 
 pytestmark = pytest.mark.torch
 
@@ -27,6 +27,12 @@ def test_a_batch_ends_where_padding_would_cost_more_than_another_forward() -> No
     assert sorted(i for batch in found for i in batch) == list(range(60))
     assert all(len(batch) * lengths[batch[0]] <= 512 for batch in found)
     assert [lengths[i] for batch in found for i in batch] == sorted(lengths, reverse=True)
+
+
+def test_packed_rows_fill_the_budget_longest_first() -> None:
+    assert pack_batches([5, 9, 5, 9], 14) == [[1], [3, 0], [2]]
+    assert pack_batches([50, 3, 2], 10) == [[0], [1, 2]]
+    assert pack_batches([], 10) == []
 
 
 @pytest.mark.parametrize(
