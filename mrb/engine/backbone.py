@@ -138,7 +138,7 @@ class Backbone:
         hidden = self._run_packed(rows, features, prefix)
         lengths = [len(row.ids) for row in rows]
         if self.bidirectional:
-            return torch.stack([states.float().mean(0) for states in hidden.split(lengths)])
+            return torch.stack([states.float().mean(0) for states in hidden.split_with_sizes(lengths)])
         return hidden[torch.tensor(lengths, device=self.device).cumsum(0) - 1]
 
     def forward(self, rows: Sequence[Row], features: Mapping[str, Features]) -> torch.Tensor:
