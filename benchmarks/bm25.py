@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mrb._util.cores import count_cores
 from mrb.data.load import load_task_data
 from mrb.data.stats import Counts
 from mrb.data.task import load_task
 from mrb.data.task_data import ItemTable, TaskData
-from mrb.parallel.resources import count_cores
 
 ENGINES = ("memory", "disk", "bm25s", "tantivy")
 QUERIES = 200

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mrb._util.cores import count_cores
 from mrb._util.files import read_json, write_array, write_bytes, write_json
 from mrb._util.progress import start_progress
 from mrb.baselines.retrievers.lexical import tokenize
 from mrb.errors import CandidatesError, MRBError
-from mrb.parallel.resources import count_cores
 
 FORMAT = 1
 """Incremented when the analyser or the files change: an index of another format is not used."""
