@@ -8,7 +8,7 @@
 Prints a table: seconds by the clock and of this process's own computing time (the two differ where the machine does
 other work too), for reading and checking the submissions alone, and for all of it: reading, every page, and writing;
 and what the first view of the overview loads. With --browser another: milliseconds from a change of what is shown to
-the rows standing, in Chromium. --keep writes the submissions there, or takes those that are there. --packs gives the
+the first 30 rows standing, in Chromium, on the overview and on the table of all tasks. --keep writes the submissions there, or takes those that are there. --packs gives the
 board judgement packs: values per query, ranks, gains and pair pages; nothing is in the cache of values before.
 """
 
@@ -37,10 +37,11 @@ TARGETS = {100: 5.0, 1000: 60.0}
 CHROMIUM = "/usr/bin/chromium"
 REPEATS = 9
 CHANGES = {
-    "sort": ("{sort: 'single', order: 'ascending'}", "{sort: 'types', order: 'descending'}"),
+    "sort": ("{sort: 'name', order: 'ascending'}", "{sort: 'types', order: 'descending'}"),
     "filter": ("{filter: '7'}", "{filter: ''}"),
     "page": ("{page: '3'}", "{page: '1'}"),
     "columns": ("{preset: 'facts'}", "{preset: ''}"),
+    "show": ("{show: 'interval'}", "{show: 'score'}"),
 }
 Times = tuple[float, float]
 
@@ -115,7 +116,7 @@ def main() -> None:
     print("seconds by the clock / of computing")
     print("| models x 40 tasks | reading alone | whole build | target | first view, kB compressed |")
     print("|---|---|---|---|---|")
-    answers: dict[int, dict[str, list[Times]]] = {}
+    answers: dict[str, dict[str, list[Times]]] = {}
     for models in given.models:
         scratch = Path(tempfile.mkdtemp(prefix="mrb-board-"))
         try:
@@ -127,16 +128,17 @@ def main() -> None:
                 write_packs(packs, queries=given.queries)
             print("| " + " | ".join(measure(results, scratch / "site", models, packs)) + " |", flush=True)
             if given.browser:
-                answers[models] = interactions(scratch / "site" / "index.html")
+                for name in ("index.html", "tables/mrb-100/tasks.html"):
+                    answers[f"{models:,}, {name}"] = interactions(scratch / "site" / name)
         finally:
             shutil.rmtree(scratch)
     if answers:
-        print("\nmilliseconds in Chromium, median by the clock / of computing, of the overview")
-        print("| rows | " + " | ".join(CHANGES) + " |")
+        print("\nmilliseconds in Chromium, median by the clock / of computing")
+        print("| rows, page | " + " | ".join(CHANGES) + " |")
         print("|---|" + "---|" * len(CHANGES))
-    for models, found in answers.items():
+    for page, found in answers.items():
         cells = [" / ".join(f"{median(one):.0f}" for one in zip(*times, strict=True)) for times in found.values()]
-        print(f"| {models:,} | " + " | ".join(cells) + " |")
+        print(f"| {page} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

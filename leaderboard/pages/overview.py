@@ -11,11 +11,12 @@ from mrb.leaderboard.page import Page, render
 from mrb.leaderboard.pages.tables import Frame, list_choices
 from mrb.leaderboard.preview import describe_board
 from mrb.leaderboard.site import Site
+from mrb.leaderboard.tables.board import PAGE_ROWS
 from mrb.metrics.measures import HEADLINE
 
 PATH = "index.html"
-OVERVIEW_ROWS, FEWER_ROWS = 40, 15
-"""Rows of a table on the overview if it is the only one, and if there are several; its own pages have all rows."""
+FEWER_ROWS = 15
+"""Rows of a table on the overview after the first, which has those of a page; its own pages have all rows."""
 PLOT = {"width": WIDTH, "left": LEFT, "right": RIGHT, "top": TOP, "rows": MAX_ROWS}
 
 BOX = {
@@ -29,10 +30,9 @@ BOX = {
 
 def make_files(site: Site) -> Iterator[Page]:
     """Yield the one page."""
-    fewer = len(site.boards) > 1
     frames = [
-        Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if fewer else OVERVIEW_ROWS, PATH)
-        for board in site.boards.values()
+        Frame(board, board.tabs[0], str(HEADLINE), 0, FEWER_ROWS if number else PAGE_ROWS, PATH)
+        for number, board in enumerate(site.boards.values())
     ]
     plots = {frame.board.id: make_scatters(frame.board) for frame in frames}
     yield render(

@@ -13,6 +13,10 @@
   const facets = DOM.all("[data-facet]");
   /** @type {Map<string, BoardData>} */
   const loaded = new Map();
+  /** Rows that are drawn in one go. */
+  const AT_ONCE = 30;
+  /** @type {Map<HTMLTableElement, BoardRow[]>} Rows that follow. */
+  const waiting = new Map();
   /** @type {State} */
   let state = {};
 
@@ -99,13 +103,8 @@
     const page = Math.min(Number(state.page), last);
     const shown = selected.slice((page - 1) * size, page * size);
     table.tBodies[0].replaceChildren(...makeRows(data.fixed, data, table));
-    table.tBodies[1].replaceChildren(
-      ...makeRows(
-        shown.map((row) => row.html),
-        data,
-        table,
-      ),
-    );
+    table.tBodies[1].replaceChildren();
+    addRows(table, data, shown);
     for (const th of DOM.heads(table).filter((one) => columnOf(one) in data.small)) {
       DOM.one("small", th).textContent = data.small[columnOf(th)][state.measure === "source" ? 1 : 0];
     }
@@ -114,6 +113,30 @@
     showPages(table, page, last, selected.length, data.rows.length);
     status.textContent = summarize(selected.length, data.rows.length);
     document.dispatchEvent(new CustomEvent("board-drawn"));
+  }
+
+  /**
+   * The first of these rows now, the others from frame to frame: the answer to a key or a click waits for none of them.
+   * @param {HTMLTableElement} table
+   * @param {BoardData} data
+   * @param {BoardRow[]} rows
+   */
+  function addRows(table, data, rows) {
+    const html = rows.slice(0, AT_ONCE).map((row) => row.html);
+    table.tBodies[1].append(...makeRows(html, data, table));
+    const others = rows.slice(AT_ONCE);
+    waiting.set(table, others);
+    if (others.length) {
+      requestAnimationFrame(() =>
+        setTimeout(function () {
+          if (waiting.get(table) === others) {
+            addRows(table, data, others);
+            showColumns(table);
+            document.dispatchEvent(new CustomEvent("board-drawn"));
+          }
+        }),
+      );
+    }
   }
 
   /**
@@ -281,5 +304,9 @@
     }
   }
   // Somebody is about to choose something: the rows may as well be there.
-  document.addEventListener("pointerover", () => tables.forEach((table) => findData(table, () => {})), { once: true });
+  for (const place of DOM.all(".toolbar, table.board thead, .under")) {
+    for (const name of ["pointerover", "focusin"]) {
+      place.addEventListener(name, () => tables.forEach((table) => findData(table, () => {})), { once: true });
+    }
+  }
 })();

@@ -25,7 +25,7 @@ from mrb.metrics.measures import HEADLINE
 from mrb.metrics.significance import Difference
 from mrb.results.run import Run
 
-PAGE_ROWS = 50
+PAGE_ROWS = 100
 """Rows per page."""
 SUMMARY, TASKS = "overview", "tasks"
 _TITLES = {AVERAGE_TYPES: "over types", AVERAGE_TASKS: "over tasks", COMMON: "over common tasks"}
